@@ -1,0 +1,226 @@
+"""What the agent needs of the world: a provider of hosts, a balancer, packages. Every implementation of a
+port passes the same suite in tests/contracts/.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from repave_protos.values import ApplicationName, Digest, GroupName, HostName, Probe
+
+
+class ProviderError(Exception):
+    """The provider could not do it. The text is shown to people: what happened and what to do."""
+
+
+class TransientError(ProviderError):
+    """May work when tried again a little later."""
+
+
+class OutOfCapacityError(ProviderError):
+    """There is no room now: disk, addresses, quota."""
+
+
+class RefusedError(ProviderError):
+    """Trying again cannot help: the request or the machine must change."""
+
+
+class BalancerError(Exception):
+    """The balancer did not do it. The text is shown to people."""
+
+
+class PackageError(Exception):
+    """The package could not be had, or is not what its digest says. The text is shown to people."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """What a fresh host is made of. `name` is never used twice: it is the idempotency key of a launch."""
+
+    name: HostName
+    group: GroupName
+    application: ApplicationName
+    digest: Digest
+    run: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host as its provider lists it. `is_running` is False once its process (machine) has ended by itself."""
+
+    name: HostName
+    group: GroupName
+    application: ApplicationName
+    digest: Digest
+    address: str
+    port: int
+    launched_at: float  # seconds of the wall clock, for people; decisions use the worker's own clock
+    is_running: bool
+    ended: str = ""  # how it ended, with the end of its log, when it is not running
+
+
+class Provider(Protocol):
+    """Makes and ends fresh hosts and tags them as belonging to (installation, region)."""
+
+    name: str
+
+    async def launch(self, spec: HostSpec, package: Path) -> Host:
+        """Makes the host and starts its command; returns when it runs. Repeating a launch returns the host
+        that is there. `package` is a verified tarball. Raises ProviderError; then nothing is left behind."""
+
+    async def list_hosts(self) -> list[Host]:
+        """Every host with our tags, running or ended. Strangers are never listed."""
+
+    async def destroy(self, host: HostName) -> None:
+        """Ends the host and leaves nothing of it. Repeatable; an unknown host is fine."""
+
+    async def execute(self, host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
+        """Runs a probe command inside the host; returns its exit code. Raises TimeoutError, ProviderError."""
+
+    async def log_tail(self, host: HostName, lines: int) -> str:
+        """The end of what the host's command printed, at most 16 KiB."""
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Calls `callback` soon after a host ended by itself. A hint: list_hosts is the truth."""
+
+    async def close(self) -> None:
+        """Lets go of watchers. Hosts live on."""
+
+
+# ------------------------------------------------------------------------------------------------ balancer
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One host behind the balancer. A server that is not enabled stays configured and gets no new requests."""
+
+    host: HostName
+    address: str
+    port: int
+    is_enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One server group behind the balancer. `probe` is used for the balancer's own checks."""
+
+    group: GroupName
+    servers: tuple[Server, ...]
+    probe: Probe
+
+
+@dataclass(frozen=True, slots=True)
+class Frontend:
+    """Where clients of one application come in."""
+
+    application: ApplicationName
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Everything of the balancer but the traffic split. Changing it may cost a reload."""
+
+    frontends: tuple[Frontend, ...] = ()
+    backends: tuple[Backend, ...] = ()
+
+    def backend(self, group: GroupName) -> Backend | None:
+        return next((backend for backend in self.backends if backend.group == group), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The traffic split of one application: `second` gets `second_bp` of 10,000 requests, `first` the rest."""
+
+    application: ApplicationName
+    first: GroupName
+    second: GroupName | None = None
+    second_bp: int = 0
+
+    def weight_bp(self, group: GroupName) -> int:
+        if group == self.second:
+            return self.second_bp
+        return 10_000 - self.second_bp if group == self.first else 0
+
+
+@dataclass(frozen=True, slots=True)
+class BackendView:
+    """What the balancer says of one backend, over all of its workers, old ones included."""
+
+    group: GroupName
+    servers_up: int  # enabled and seen up by the newest worker
+    in_flight: int  # sessions on all workers
+
+
+@dataclass(frozen=True, slots=True)
+class BalancerView:
+    """What the balancer says of itself. `routes` are read back from it, not what was asked for."""
+
+    is_running: bool
+    structure: Structure  # what the newest worker runs with
+    routes: tuple[Route, ...]  # only those on which all workers agree
+    backends: tuple[BackendView, ...]
+    old_workers: int  # workers that finish their last connections after a reload
+    restarts: int = 0  # how often it was found dead and started again since this agent began
+
+    def route(self, application: ApplicationName) -> Route | None:
+        return next((route for route in self.routes if route.application == application), None)
+
+    def backend(self, group: GroupName) -> BackendView | None:
+        return next((backend for backend in self.backends if backend.group == group), None)
+
+
+class Balancer(Protocol):
+    """Splits requests between server groups. Level-triggered: both setters take the whole wanted state."""
+
+    name: str
+    traffic_address: str  # where clients reach the frontends
+
+    async def start(self) -> None:
+        """Adopts a running balancer of this region or starts one. Raises BalancerError (e.g. not installed)."""
+
+    async def arrange(self, structure: Structure) -> None:
+        """Makes frontends, backends and servers be exactly `structure`; no request is lost. Returns when the
+        newest worker runs with it. Raises BalancerError; then the former structure goes on."""
+
+    async def route(self, routes: tuple[Route, ...]) -> None:
+        """Makes the traffic split be exactly `routes`, on disk first, then in every worker; returns when all
+        have acknowledged. Raises BalancerError when a route names a backend that is not arranged."""
+
+    async def observe(self) -> BalancerView:
+        """Asks the balancer. Starts it again, with what was arranged and routed last, when it is dead."""
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Calls `callback` soon after the balancer died. A hint: observe is the truth."""
+
+    async def close(self) -> None:
+        """Lets go of watchers. The balancer lives on."""
+
+
+# ------------------------------------------------------------------------------------------- packages, link
+
+
+class Packages(Protocol):
+    """The region's cache of packages."""
+
+    async def fetch(self, digest: Digest) -> Path:
+        """A local file whose content has this digest, fetched from the controller when it is not cached.
+        Concurrent calls for one digest share one download. Raises PackageError."""
+
+
+class Link(Protocol):
+    """One connection to the controller, bytes in and out, so that sessions run over gRPC or in a simulation."""
+
+    async def send(self, message: bytes) -> None:
+        """Raises ConnectionError when the stream is gone. Only one caller at a time."""
+
+    def receive(self) -> AsyncIterator[bytes]:
+        """Messages until the stream ends. Raises ConnectionError."""
+
+    async def close(self) -> None: ...
+
+
+Dial = Callable[[], Awaitable[Link]]

@@ -1,0 +1,1 @@
+"""What controller and agents must agree on: values, their wire form, the channel, and the package format."""

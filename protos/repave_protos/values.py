@@ -1,0 +1,298 @@
+"""What controller and agents say to each other, as plain frozen values.
+
+`fleet.proto` is the same vocabulary on the wire and `wire.py` converts; nothing else touches protobuf.
+Times are seconds; durations end in `_seconds`, weights in `_bp` (basis points, 0..10000).
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, NewType
+
+ApplicationName = NewType("ApplicationName", str)
+RegionName = NewType("RegionName", str)
+GroupName = NewType("GroupName", str)
+HostName = NewType("HostName", str)
+Digest = NewType("Digest", str)
+"""Lower-case hexadecimal SHA-256 of a package, 64 characters."""
+
+FULL_WEIGHT_BP = 10_000
+PROTOCOL_VERSION = 1
+
+
+# ---------------------------------------------------------------------------------------------- desired
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Epoch:
+    """Which life of the store, which term of the owning controller, which revision; compared in that order."""
+
+    incarnation: int
+    term: int
+    rev: int
+
+    def __str__(self) -> str:
+        return f"{self.incarnation}.{self.term}.{self.rev}"
+
+
+ZERO_EPOCH = Epoch(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How a host is asked whether it is healthy. `port` is also the port that takes the traffic."""
+
+    kind: Literal["http", "tcp", "command"]
+    port: int
+    path: str = "/"
+    expect_status: int = 200
+    command: tuple[str, ...] = ()
+    interval_seconds: float = 2.0
+    timeout_seconds: float = 1.0
+    healthy_after: int = 1
+    unhealthy_after: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredGroup:
+    """One server group in one region. `count == 0` asks to drain and destroy it."""
+
+    name: GroupName
+    digest: Digest
+    count: int
+    weight_bp: int
+    run: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    probe: Probe
+    min_healthy_seconds: float
+    start_deadline_seconds: float
+    drain_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """All that a region shall be for one application: whole, never a change to something."""
+
+    application: ApplicationName
+    epoch: Epoch
+    frontend_port: int
+    groups: tuple[DesiredGroup, ...]
+
+    @property
+    def is_serving(self) -> bool:
+        return any(group.weight_bp > 0 for group in self.groups)
+
+    def group(self, name: GroupName) -> DesiredGroup | None:
+        return next((group for group in self.groups if group.name == name), None)
+
+
+def contradictions(state: DesiredState) -> list[str]:
+    """Why `state` cannot be meant by anybody; empty when it makes sense. Both sides check it."""
+    wrong = []
+    names = [group.name for group in state.groups]
+    if len(set(names)) != len(names):
+        wrong.append("a server group appears twice")
+    total_bp = sum(group.weight_bp for group in state.groups)
+    if total_bp not in (0, FULL_WEIGHT_BP):
+        wrong.append(f"weights add up to {total_bp} basis points, not to 0 or {FULL_WEIGHT_BP}")
+    if any(group.weight_bp < 0 or group.count < 0 for group in state.groups):
+        wrong.append("a weight or a count is negative")
+    if sum(group.weight_bp > 0 for group in state.groups) > 2:
+        wrong.append("more than two server groups share the traffic")
+    wrong += [
+        f"{group.name} shall take traffic with no hosts"
+        for group in state.groups
+        if group.weight_bp > 0 and group.count == 0
+    ]
+    return wrong
+
+
+# ---------------------------------------------------------------------------------------------- observed
+
+
+class HostPhase(StrEnum):
+    """Where a host is in its one life; it only ever goes on to another host, never back to a clean start."""
+
+    LAUNCHING = "launching"  # being made: package fetched, unpacked, started
+    STARTING = "starting"  # runs, not yet healthy
+    HEALTHY = "healthy"  # passes its probe, not yet for min_healthy_seconds
+    VERIFIED = "verified"  # has been healthy for min_healthy_seconds
+    UNHEALTHY = "unhealthy"  # was verified, now fails its probe
+    FAILED = "failed"  # could not be made, ended by itself, or missed its start deadline
+    DESTROYING = "destroying"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReport:
+    """A server group as its region sees it: host counts by phase and what the balancer acknowledged."""
+
+    group: GroupName
+    launching: int = 0
+    starting: int = 0
+    healthy: int = 0
+    verified: int = 0
+    unhealthy: int = 0
+    failed: int = 0
+    destroying: int = 0
+    balancer_up: int = 0  # servers that the balancer has and sees up
+    weight_bp: int = 0  # read back from the balancer
+    in_flight: int = 0  # requests the balancer has in flight to this group
+    launched_total: int = 0
+    destroyed_total: int = 0
+    has_given_up: bool = False  # too many of its hosts failed: no more are launched
+    trouble: str = ""  # newest reason why a host or the balancer is not as it should be
+
+    @property
+    def present(self) -> int:
+        """Hosts that exist in any phase."""
+        alive = self.launching + self.starting + self.healthy + self.verified
+        return alive + self.unhealthy + self.failed + self.destroying
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationReport:
+    """One application in one region. `epoch` is that of the desired state accepted, saved and acted on."""
+
+    application: ApplicationName
+    epoch: Epoch
+    groups: tuple[GroupReport, ...] = ()
+    refusal: str = ""  # why the newest desired state was not accepted, or ""
+
+    def group(self, name: GroupName) -> GroupReport | None:
+        return next((group for group in self.groups if group.group == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that happened in a region, for people to read; best effort, never a base for a decision."""
+
+    kind: str  # "host.launched", "host.failed", "balancer.restarted", ...
+    text: str
+    application: str = ""
+    group: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostDetail:
+    """Everything about one host; sent only when asked for."""
+
+    host: HostName
+    group: GroupName
+    application: ApplicationName
+    phase: HostPhase
+    address: str
+    port: int
+    digest: Digest
+    age_seconds: float
+    healthy_seconds: float
+    trouble: str = ""
+    log_tail: str = ""
+
+
+# ---------------------------------------------------------------------------------------------- messages
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an agent last accepted of one application."""
+
+    application: ApplicationName
+    epoch: Epoch
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First message of every stream, from the agent."""
+
+    region: RegionName
+    protocol_version: int
+    agent_version: str
+    provider: str
+    balancer: str
+    capabilities: tuple[str, ...] = ()
+    applied: tuple[Applied, ...] = ()
+    traffic_address: str = ""  # where clients reach the region's balancer
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Observed state. `is_full` replaces all that was known; otherwise `applications` are the changed ones.
+
+    `digest` is the fingerprint of everything the region observes after this report: a controller that
+    computes another one asks for a full report.
+    """
+
+    sequence: int
+    is_full: bool
+    applications: tuple[ApplicationReport, ...]
+    digest: str
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """To `Query` with the same id."""
+
+    query_id: int
+    hosts: tuple[HostDetail, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The controller's answer to Hello. The agent fetches packages below `image_url`."""
+
+    controller_version: str
+    installation: str  # names this controller's store; tags of hosts carry it
+    image_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """The controller will not work with this agent; the stream ends after it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """Asks for a full report: the digests did not agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Asks for the hosts of an application, of one group ("" = all), optionally with the end of their logs."""
+
+    query_id: int
+    application: ApplicationName
+    group: str = ""
+    log_lines: int = 0
+
+
+FromAgent = Hello | Report | Answer
+FromController = Welcome | Rejection | DesiredState | Resync | Query
+
+
+def fingerprint(value: object) -> str:
+    """Short content hash of a value of this module (all are built of str, numbers and tuples)."""
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
+
+
+@dataclass(slots=True)
+class Observations:
+    """The reports of one region merged: what the agent keeps to send, and the controller to read."""
+
+    applications: dict[ApplicationName, ApplicationReport] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        return fingerprint(tuple(self.applications[name] for name in sorted(self.applications)))
+
+    def merge(self, report: Report) -> bool:
+        """Takes `report` in; False when the result is not what the sender has, so that a resync is due."""
+        if report.is_full:
+            self.applications = {}
+        for application in report.applications:
+            self.applications[application.application] = application
+        return self.digest() == report.digest
