@@ -291,7 +291,7 @@ class Because:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The result of one step. `application` is saved with `events` in one transaction, then `desired` goes out."""
+    """The result of one step: `application` and `events` are saved together, then `desired` goes out."""
 
     application: Application
     desired: tuple[tuple[RegionName, DesiredState], ...]  # those that changed, to be published

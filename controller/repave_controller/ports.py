@@ -28,7 +28,7 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a request was answered with: sent again for the same key. `body_hash` tells a repeat from a clash."""
+    """What a request was answered with, for its repeats. `body_hash` tells a repeat from a clash."""
 
     key: str
     body_hash: str

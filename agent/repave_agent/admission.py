@@ -1,0 +1,49 @@
+"""Decides whether an agent accepts a desired state: the fence of the region, and its own share of the
+promises. Pure. A refusal changes nothing: the region goes on with what it accepted before.
+"""
+
+from dataclasses import dataclass
+
+from repave_protos.values import DesiredState, contradictions
+
+TERM_JUMP_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """To be saved, then acted on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Known already: confirm it once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Not accepted; the text goes to the controller and to people."""
+
+    why: str
+
+
+def admit(known: DesiredState | None, proposed: DesiredState) -> Accept | Again | Refuse:
+    """Compares epochs first, then looks at what the state asks for."""
+    wrong = contradictions(proposed)
+    if wrong:
+        return Refuse("; ".join(wrong))
+    if known is None:
+        return Accept()
+    if proposed == known:
+        return Again()
+    if proposed.epoch < known.epoch:
+        return Refuse(
+            f"epoch {proposed.epoch} is older than {known.epoch}, which this region has accepted: the "
+            "controller's store was lost, restored from a backup, or is another one"
+        )
+    if proposed.epoch == known.epoch:
+        return Refuse(f"two different desired states carry epoch {proposed.epoch}; frozen until a newer one")
+    if proposed.epoch.term > known.epoch.term + TERM_JUMP_MAX:
+        return Refuse(f"epoch {proposed.epoch} is implausibly far ahead of {known.epoch}")
+    if known.is_serving and not proposed.is_serving and proposed.frontend_port:
+        return Refuse("it would leave clients with nobody to serve them")
+    return Accept()

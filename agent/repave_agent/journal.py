@@ -1,0 +1,76 @@
+"""What an agent must not forget when it dies: accepted desired states, hosts that were verified, group facts.
+
+One JSON file, replaced whole by rename. A file that can't be read stops the start: acting without knowing
+the last epoch could undo what a newer one asked for.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from repave_agent.observation import GroupFact
+from repave_protos.values import DesiredState, GroupName, HostName
+
+FORMAT = 1
+
+
+class JournalError(Exception):
+    """The journal can't be read or written. The text is shown to people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The whole content."""
+
+    format: int = FORMAT
+    installation: str = ""  # of the controller whose region this is; "" before the first Welcome
+    desired: tuple[DesiredState, ...] = ()
+    verified: tuple[HostName, ...] = ()
+    groups: dict[GroupName, GroupFact] = field(default_factory=dict)
+
+
+_ENTRIES = TypeAdapter(Entries)
+
+
+class Journal:
+    """Reads and writes the file. `save` is durable when asked to be, and always survives the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._saved: bytes = b""
+
+    def load(self) -> Entries:
+        """The last saved entries, or empty ones on a region's first start. Raises JournalError."""
+        try:
+            self._saved = self._path.read_bytes()
+        except FileNotFoundError:
+            return Entries()
+        try:
+            entries = _ENTRIES.validate_json(self._saved)
+        except ValidationError as error:
+            raise JournalError(
+                f"{self._path} is damaged ({error.errors()[0]['msg']}); "
+                "restore it, or move it away when every host of this region may be given up"
+            ) from error
+        if entries.format != FORMAT:
+            raise JournalError(f"{self._path} has format {entries.format}; this repave reads {FORMAT}")
+        return entries
+
+    def save(self, entries: Entries, *, durable: bool) -> None:
+        """Replaces the file; with `durable` it survives the machine, not only the process."""
+        content = _ENTRIES.dump_json(entries)
+        if content == self._saved and not durable:
+            return
+        fresh = self._path.with_suffix(".new")
+        try:
+            with fresh.open("wb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            fresh.replace(self._path)
+        except OSError as error:
+            raise JournalError(f"{self._path} can't be written: {error.strerror}") from error
+        self._saved = content

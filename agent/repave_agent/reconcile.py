@@ -1,0 +1,199 @@
+"""Decides what the agent does next: the difference between what is wanted and what there is, as actions.
+
+Pure and level-triggered: the same observation gives the same actions, and an action that was lost or done
+twice does no harm. What the balancer shall look like is chosen in `traffic.py`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from repave_agent.observation import HostFact, Limits, Observation
+from repave_agent.ports import Route, Structure
+from repave_agent.traffic import Held, is_routed, keepers, may_detach, wanted_routes, wanted_structure
+from repave_protos.values import DesiredGroup, DesiredState, GroupName, HostName, HostPhase
+
+ALIVE = (HostPhase.LAUNCHING, HostPhase.STARTING, HostPhase.HEALTHY, HostPhase.VERIFIED)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Make `count` fresh hosts of the group."""
+
+    group: DesiredGroup
+    state: DesiredState
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Destroy:
+    """End this host and leave nothing of it."""
+
+    host: HostName
+    group: GroupName
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrange:
+    """Make the balancer's structure be this."""
+
+    structure: Structure
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """Make the traffic split be this."""
+
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BeginDrain:
+    """Note that the retiring group is out of traffic: its requests in flight have until the drain's end."""
+
+    group: GroupName
+
+
+Action = Launch | Destroy | Arrange | Steer | BeginDrain
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, what is held back and why, and when to look again at the latest."""
+
+    actions: tuple[Action, ...]
+    held: tuple[Held, ...]
+    wake_at: float | None
+
+
+def reconcile(observation: Observation, limits: Limits) -> Plan:
+    """The actions that bring the region nearer to what is desired."""
+    actions: list[Action] = []
+    room = limits.launches_in_flight - sum(host.phase is HostPhase.LAUNCHING for host in observation.hosts)
+    for state in observation.desired:
+        for group in state.groups:
+            launch = _launch(group, state, observation, room)
+            if launch is not None:
+                actions.append(launch)
+                room -= launch.count
+            actions += _drain(group, state, observation)
+    actions += _destroys(observation, limits)
+    routes, held = wanted_routes(observation)
+    structure = wanted_structure(observation)
+    if observation.balancer.is_running:
+        if set(routes) != set(observation.balancer.routes):
+            actions.append(Steer(routes))
+        if structure != observation.balancer.structure:
+            actions.append(Arrange(structure))
+    return Plan(tuple(actions), held, _wake_at(observation, limits))
+
+
+# -------------------------------------------------------------------------------------------- launching
+
+
+def _launch(group: DesiredGroup, state: DesiredState, observation: Observation, room: int) -> Launch | None:
+    fact = observation.group(group.name)
+    if group.count == 0 or observation.now < fact.retry_at or has_given_up(group, observation):
+        return None
+    missing = min(group.count - _held_places(group, observation), room)
+    return Launch(group, state, missing) if missing > 0 else None
+
+
+def _held_places(group: DesiredGroup, observation: Observation) -> int:
+    """Places of the group that need no fresh host.
+
+    Unhealthy hosts are replaced a tenth at a time: when a check turns bad for all of them, replacing the
+    whole fleet at once would help nobody. 20 hosts, 8 unhealthy: 12 alive + 6 that wait = 18, 2 are launched.
+    """
+    alive = len(observation.hosts_of(group.name, *ALIVE))
+    unhealthy = len(observation.hosts_of(group.name, HostPhase.UNHEALTHY))
+    replaced_at_once = max(1, group.count // 10)
+    return alive + max(0, unhealthy - replaced_at_once)
+
+
+def has_given_up(group: DesiredGroup, observation: Observation) -> bool:
+    """A group that has not proved itself gets one spare try for every five hosts; a proven one is healed
+    for ever (with growing pauses)."""
+    fact = observation.group(group.name)
+    if fact.is_proven:
+        return False
+    return bool(fact.refused) or fact.failures > group.count // 5
+
+
+# ----------------------------------------------------------------------------------- draining, destroying
+
+
+def _drain(group: DesiredGroup, state: DesiredState, observation: Observation) -> Iterator[BeginDrain]:
+    fact = observation.group(group.name)
+    is_leaving = group.count == 0 and fact.was_routed and fact.drain_since is None
+    if is_leaving and not is_routed(group, state, observation):
+        yield BeginDrain(group.name)
+
+
+def _destroys(observation: Observation, limits: Limits) -> list[Destroy]:
+    room = limits.destroys_in_flight - sum(host.phase is HostPhase.DESTROYING for host in observation.hosts)
+    wanted: list[Destroy] = []
+    known = {}
+    for state in observation.desired:
+        for group in state.groups:
+            known[group.name] = group
+            wanted += _ends(group, state, observation)
+    wanted += [
+        Destroy(host.name, host.group, "no desired state names its group")
+        for host in observation.hosts
+        if host.group not in known and _is_unclaimed(host, observation.now, limits)
+    ]
+    return wanted[: max(0, room)]
+
+
+def _is_unclaimed(host: HostFact, now: float, limits: Limits) -> bool:
+    if host.phase in (HostPhase.DESTROYING, HostPhase.LAUNCHING) or host.unclaimed_since is None:
+        return False
+    return now - host.unclaimed_since >= limits.unclaimed_grace_seconds
+
+
+def _ends(group: DesiredGroup, state: DesiredState, observation: Observation) -> Iterator[Destroy]:
+    hosts = observation.hosts_of(group.name)
+    going = [host for host in hosts if host.phase not in (HostPhase.DESTROYING, HostPhase.LAUNCHING)]
+    is_behind = observation.balancer.structure.backend(group.name) is not None
+    if group.count == 0:
+        if not is_behind and may_detach(group, state, observation):
+            yield from (Destroy(host.name, host.group, "its group is retired") for host in going)
+        return
+    for host in going:
+        if host.phase is HostPhase.FAILED and not _takes_requests(host, observation):
+            yield Destroy(host.name, host.group, "it failed")
+    kept = keepers(group, observation)
+    if len(kept) < group.count:
+        return
+    for host in going:
+        is_replaced = host.phase in (HostPhase.UNHEALTHY, HostPhase.VERIFIED) and host not in kept
+        if is_replaced and not _takes_requests(host, observation):
+            yield Destroy(host.name, host.group, "a fresh host has taken its place")
+
+
+def _takes_requests(host: HostFact, observation: Observation) -> bool:
+    backend = observation.balancer.structure.backend(host.group)
+    return backend is not None and any(
+        server.host == host.name and server.is_enabled for server in backend.servers
+    )
+
+
+# ----------------------------------------------------------------------------------------------- waking
+
+
+def _wake_at(observation: Observation, limits: Limits) -> float | None:
+    instants = [host.due_at for host in observation.hosts if host.due_at is not None]
+    instants += [
+        host.unclaimed_since + limits.unclaimed_grace_seconds
+        for host in observation.hosts
+        if host.unclaimed_since is not None
+    ]
+    for state in observation.desired:
+        for group in state.groups:
+            fact = observation.group(group.name)
+            if fact.retry_at > observation.now:
+                instants.append(fact.retry_at)
+            if group.count == 0 and fact.drain_since is not None:
+                instants.append(fact.drain_since + group.drain_seconds)
+    return min((instant for instant in instants if instant > observation.now), default=None)

@@ -1,0 +1,152 @@
+"""Chooses what the balancer shall look like: frontends, backends, servers, and the split between groups.
+
+Pure. A host takes requests only once it is verified; a group only while the balancer sees some of its hosts
+up; and a host that has traffic is never taken away, only a whole group that no route names any more.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from repave_agent.observation import HostFact, Observation
+from repave_agent.ports import Backend, Frontend, Route, Server, Structure
+from repave_protos.values import DesiredGroup, DesiredState, HostName, HostPhase
+
+RUNNING = (HostPhase.STARTING, HostPhase.HEALTHY, HostPhase.VERIFIED, HostPhase.UNHEALTHY)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A route that is not given because it would send requests where nobody answers."""
+
+    state: DesiredState
+    why: str
+
+
+# ---------------------------------------------------------------------------------------------- routes
+
+
+def wanted_routes(observation: Observation) -> tuple[tuple[Route, ...], tuple[Held, ...]]:
+    """The split of every application that may be had now; the present one stays where the new one is held."""
+    routes, held = [], []
+    for state in observation.desired:
+        present = observation.balancer.route(state.application)
+        wanted = _route(state)
+        reason = _reason_to_hold(wanted, present, observation) if wanted is not None else ""
+        if wanted is not None and not reason:
+            routes.append(wanted)
+        elif present is not None and state.frontend_port:
+            routes.append(present)
+        if reason:
+            held.append(Held(state, reason))
+    return tuple(routes), tuple(held)
+
+
+def _route(state: DesiredState) -> Route | None:
+    shares = [group for group in state.groups if group.weight_bp > 0]
+    match shares:
+        case []:
+            return None
+        case [only]:
+            return Route(state.application, only.name)
+        case _:
+            first, second = shares[:2]
+            return Route(state.application, first.name, second.name, second.weight_bp)
+
+
+def _reason_to_hold(wanted: Route, present: Route | None, observation: Observation) -> str:
+    """Whoever would get more than now must be up behind the balancer; "" when all are."""
+    for name in (wanted.first, wanted.second):
+        if name is None or wanted.weight_bp(name) <= (present.weight_bp(name) if present else 0):
+            continue
+        backend = observation.balancer.backend(name)
+        if backend is None:
+            return f"{name} is not behind the balancer yet"
+        if backend.servers_up == 0:
+            return f"no host of {name} is verified and up behind the balancer"
+    return ""
+
+
+# ------------------------------------------------------------------------------------------- structure
+
+
+def wanted_structure(observation: Observation) -> Structure:
+    """Frontends and backends; changes of membership are gathered, since each may cost a reload."""
+    frontends, backends = [], []
+    for state in observation.desired:
+        if state.frontend_port:
+            frontends.append(Frontend(state.application, state.frontend_port))
+        elif observation.balancer.route(state.application) is not None:
+            frontends += [
+                frontend
+                for frontend in observation.balancer.structure.frontends
+                if frontend.application == state.application
+            ]
+        backends += list(_backends(state, observation))
+    return Structure(tuple(frontends), tuple(backends))
+
+
+def _backends(state: DesiredState, observation: Observation) -> Iterator[Backend]:
+    for group in state.groups:
+        present = observation.balancer.structure.backend(group.name)
+        if group.count == 0 and may_detach(group, state, observation):
+            continue
+        servers = _servers(group, present, observation)
+        if servers:
+            yield Backend(group.name, servers, group.probe)
+
+
+def _servers(group: DesiredGroup, present: Backend | None, observation: Observation) -> tuple[Server, ...]:
+    """Present servers keep their place, the gone ones disabled; new ones join once no launch is under way."""
+    running = {host.name: host for host in observation.hosts_of(group.name, *RUNNING)}
+    enabled = _enabled(group, observation)
+    known = {server.host for server in present.servers} if present else set()
+    joining = [host for name, host in running.items() if name not in known]
+    is_launching = bool(observation.hosts_of(group.name, HostPhase.LAUNCHING))
+    is_short = present is None and len(running) < group.count and not observation.group(group.name).is_proven
+    may_join = joining and not is_launching and not is_short and group.count > 0
+    if present is None and not may_join:
+        return ()
+    if present is None or may_join:
+        members = sorted(running.values(), key=lambda host: (host.launched_at, host.name))
+        return tuple(Server(each.name, each.address, each.port, each.name in enabled) for each in members)
+    return tuple(
+        Server(server.host, server.address, server.port, server.host in enabled) for server in present.servers
+    )
+
+
+def _enabled(group: DesiredGroup, observation: Observation) -> set[HostName]:
+    """Those who take requests. When nobody verified is left, all unhealthy ones: a bad check must not end
+    the service."""
+    places = keepers(group, observation)
+    return {host.name for host in places or observation.hosts_of(group.name, HostPhase.UNHEALTHY)}
+
+
+def keepers(group: DesiredGroup, observation: Observation) -> list[HostFact]:
+    """The verified hosts that the group keeps: the oldest `count`; all of them while it retires."""
+    verified = observation.hosts_of(group.name, HostPhase.VERIFIED)
+    return sorted(verified, key=lambda host: (host.launched_at, host.name))[: group.count or None]
+
+
+# ------------------------------------------------------------------------------------------------ drain
+
+
+def is_routed(group: DesiredGroup, state: DesiredState, observation: Observation) -> bool:
+    """Whether some worker of the balancer may still send requests to the group."""
+    present = observation.balancer.route(state.application)
+    if present is None:
+        # Workers that do not agree, or no route at all: only a group that never had traffic is surely free.
+        return observation.group(group.name).was_routed and state.frontend_port != 0
+    return present.weight_bp(group.name) > 0 or group.weight_bp > 0
+
+
+def may_detach(group: DesiredGroup, state: DesiredState, observation: Observation) -> bool:
+    """Whether a retiring group has been drained: nothing in flight, or its time to drain is over."""
+    if is_routed(group, state, observation):
+        return False
+    fact = observation.group(group.name)
+    backend = observation.balancer.backend(group.name)
+    if backend is None or not fact.was_routed:
+        return True
+    if fact.drain_since is None:
+        return False
+    return backend.in_flight == 0 or observation.now >= fact.drain_since + group.drain_seconds

@@ -1,0 +1,323 @@
+"""Decides the next move of an application: the one step function of the controller.
+
+`step` takes what was decided so far, what the regions observe and the time, and returns what shall be saved
+and published. It is level-triggered: called at any moment, as often as one likes, it moves only when what it
+sees allows. Commands of people enter through `commands.py`; how a step is judged is in `verdicts.py`.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from repave_controller.commands import start_release, undo
+from repave_controller.model import (
+    Application,
+    Because,
+    Decision,
+    Event,
+    GroupState,
+    Instant,
+    Observed,
+    Phase,
+    Refused,
+    Rollout,
+    Scale,
+    ServerGroup,
+    Tenure,
+    Weight,
+)
+from repave_controller.verdicts import Done, Failed, Waiting, judge, undone
+from repave_protos.values import (
+    FULL_WEIGHT_BP,
+    DesiredGroup,
+    DesiredState,
+    Epoch,
+    RegionName,
+)
+
+MOVES_MAX = 32
+"""Steps that one call may complete; more than the longest list of steps there is."""
+
+
+def step(application: Application, observed: Observed, now: Instant, tenure: Tenure) -> Decision:
+    """Moves `application` on as far as `observed` allows."""
+    turn = _Turn(application, observed, now)
+    for _ in range(MOVES_MAX):
+        before = turn.application
+        turn.because.clear()
+        _advance(turn)
+        if turn.application == before:
+            break
+    _retire_old_groups(turn)
+    _forget_gone_groups(turn)
+    _start_queued(turn)
+    published = _publish(turn.application, tenure)
+    changed = tuple(pair for pair in published if pair not in application.desired)
+    return Decision(
+        application=replace(turn.application, desired=published),
+        desired=changed,
+        events=tuple(turn.events),
+        wake_at=min(turn.wakes, default=None),
+        because=tuple(turn.because),
+    )
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The work of one call: the application as it becomes, and what is said about it."""
+
+    application: Application
+    observed: Observed
+    now: Instant
+    events: list[Event] = field(default_factory=list)
+    because: list[Because] = field(default_factory=list)
+    wakes: list[Instant] = field(default_factory=list)
+
+    def tell(self, kind: str, text: str, group: ServerGroup | None = None, by: str = "") -> None:
+        name = group.name if group else ""
+        self.events.append(
+            Event(kind, text, application=self.application.name, group=name, by=by, at=self.now)
+        )
+
+    def put(self, rollout: Rollout) -> None:
+        self.application = replace(self.application, rollout=rollout)
+
+
+# ----------------------------------------------------------------------------------------- the rollout
+
+
+def _advance(turn: _Turn) -> None:
+    rollout = turn.application.running
+    if rollout is None:
+        return
+    if rollout.phase is Phase.UNDOING:
+        _undo(turn, rollout)
+        return
+    verdict = judge(turn.application, rollout, turn.observed, turn.now)
+    match verdict:
+        case Done():
+            _complete_step(turn, rollout)
+        case Failed(reason):
+            _fail(turn, rollout, reason)
+        case Waiting():
+            _wait(turn, rollout, verdict)
+
+
+def _wait(turn: _Turn, rollout: Rollout, waiting: Waiting) -> None:
+    """Progress resets the step's deadline; without any the step fails when it is over."""
+    known = rollout.progress
+    if len(known) != len(waiting.progress) or any(
+        new > old for new, old in zip(waiting.progress, known, strict=True)
+    ):
+        best = tuple(map(max, waiting.progress, known)) if known else waiting.progress
+        rollout = replace(rollout, progress=best, progressed_at=turn.now)
+        turn.put(rollout)
+    deadline = Instant(rollout.progressed_at + rollout.step.deadline_seconds)
+    if turn.now >= deadline:
+        seconds = rollout.step.deadline_seconds
+        _fail(turn, rollout, f"{rollout.step.kind}: no progress for {seconds:g} s; {waiting}")
+        return
+    turn.wakes.append(min(deadline, waiting.wake_at or deadline))
+    turn.because.extend(waiting.because)
+
+
+def _complete_step(turn: _Turn, rollout: Rollout) -> None:
+    target = _required(turn.application, rollout.target)
+    if isinstance(rollout.step, Weight):
+        share = f"{rollout.step.weight_bp / 100:g} %"
+        turn.tell("traffic.moved", f"{target.name} takes {share} of the traffic in every region", target)
+    if rollout.cursor + 1 == len(rollout.steps):
+        _succeed(turn, rollout)
+        return
+    following = rollout.steps[rollout.cursor + 1]
+    turn.put(
+        replace(rollout, cursor=rollout.cursor + 1, entered_at=turn.now, progressed_at=turn.now, progress=())
+    )
+    turn.tell("step.entered", f"{target.name}: {following.kind}", target)
+
+
+def _succeed(turn: _Turn, rollout: Rollout) -> None:
+    application = turn.application
+    target = _required(application, rollout.target)
+    origin = application.group(rollout.origin)
+    if origin is not None:
+        warm = replace(origin, state=GroupState.WARM, left_traffic_at=turn.now)
+        application = application.with_group(warm)
+    application = application.with_group(replace(target, state=GroupState.SERVING, left_traffic_at=None))
+    turn.application = replace(application, serving=target.number)
+    _end(turn, rollout, Phase.SUCCEEDED, f"{rollout.kind} of {target.name} succeeded", "succeeded")
+
+
+def _fail(turn: _Turn, rollout: Rollout, reason: str) -> None:
+    """Back to the origin; where there is none to go back to and traffic has moved, hold for a person."""
+    target = _required(turn.application, rollout.target)
+    if rollout.origin is None and rollout.has_reached(Weight):
+        serving = turn.application.with_group(replace(target, state=GroupState.SERVING))
+        turn.application = replace(serving, serving=target.number)
+        held = replace(rollout, undo_reason=reason)
+        _end(turn, held, Phase.HELD, f"{target.name} holds: {reason}; there is no older group", "held")
+        return
+    turn.application = undo(turn.application, rollout, reason, Phase.ROLLED_BACK, turn.now)
+    where = "goes back to the old group" if rollout.has_reached(Weight) else "was not touched"
+    turn.tell(f"{rollout.kind}.failed", f"{target.name} failed: {reason}; traffic {where}", target)
+
+
+def _undo(turn: _Turn, rollout: Rollout) -> None:
+    target = _required(turn.application, rollout.target)
+    match undone(turn.application, rollout, turn.observed, turn.now):
+        case Done():
+            end = rollout.undo_end
+            _end(turn, rollout, end, f"{target.name} {end}: {rollout.undo_reason}", str(end))
+        case Failed(reason):
+            held = replace(rollout, undo_reason=f"{rollout.undo_reason}; {reason}")
+            _end(turn, held, Phase.HELD, f"{target.name} holds: {held.undo_reason}", "held")
+        case Waiting() as waiting:
+            turn.because.extend(waiting.because)
+            if waiting.wake_at is not None:
+                turn.wakes.append(waiting.wake_at)
+
+
+def _end(turn: _Turn, rollout: Rollout, phase: Phase, text: str, kind: str) -> None:
+    target = _required(turn.application, rollout.target)
+    turn.put(replace(rollout, phase=phase, ended_at=turn.now))
+    turn.tell(f"{rollout.kind}.{kind}", text, target)
+
+
+# ------------------------------------------------------------------------------------ groups and queue
+
+
+def _retire_old_groups(turn: _Turn) -> None:
+    """Old groups go when the policy lets them; never while a rollout may still want them back."""
+    if turn.application.running is not None:
+        return
+    policy = turn.application.policy
+    warm = [group for group in turn.application.groups if group.state is GroupState.WARM]
+    warm.sort(key=lambda group: (group.left_traffic_at or 0.0, group.number), reverse=True)
+    for index, group in enumerate(warm):
+        until = Instant((group.left_traffic_at or 0.0) + policy.keep_seconds)
+        if index < policy.keep_groups and (index < policy.retain or turn.now < until):
+            if index >= policy.retain:
+                turn.wakes.append(until)
+            continue
+        turn.application = turn.application.with_group(replace(group, state=GroupState.RETIRING))
+        turn.tell("group.retiring", f"{group.name} has been kept long enough: drained and destroyed", group)
+
+
+def _forget_gone_groups(turn: _Turn) -> None:
+    """A retiring group is forgotten when every region it had has nothing left of it."""
+    running = turn.application.running
+    for group in turn.application.groups:
+        if group.state is not GroupState.RETIRING or (running and group.number == running.target):
+            continue
+        if all(_is_gone(turn, group, region) for region, _ in group.sizes):
+            rest = tuple(other for other in turn.application.groups if other.number != group.number)
+            turn.application = replace(turn.application, groups=rest)
+            turn.tell("group.destroyed", f"{group.name} is destroyed in every region", group)
+
+
+def _is_gone(turn: _Turn, group: ServerGroup, region: RegionName) -> bool:
+    """Only a report made under a desired state that asked for the end of the group counts."""
+    desired = turn.application.desired_in(region)
+    asked = desired.group(group.name) if desired else None
+    if desired is None or asked is None or asked.count > 0:
+        return False
+    view = turn.observed.get(region)
+    if view is None or view.report is None or view.report.epoch < desired.epoch:
+        return False
+    report = view.group(group.name)
+    return report.present == 0 and report.weight_bp == 0 and report.balancer_up == 0
+
+
+def _start_queued(turn: _Turn) -> None:
+    if turn.application.running is not None or not turn.application.queue:
+        return
+    order, *rest = turn.application.queue
+    turn.application = replace(turn.application, queue=tuple(rest))
+    try:
+        turn.application, events = start_release(turn.application, order, turn.now)
+    except Refused as refused:
+        text = f"the queued release of {order.version} is refused: {refused.text}"
+        turn.tell("release.refused", text, by=order.by)
+    else:
+        turn.events.extend(events)
+
+
+# ------------------------------------------------------------------------------------- what is published
+
+
+def _publish(application: Application, tenure: Tenure) -> tuple[tuple[RegionName, DesiredState], ...]:
+    """The desired state of every region; a new epoch only where the content or the tenure changed."""
+    known = dict(application.desired)
+    published = []
+    for region in sorted({*application.regions, *known}):
+        before = known.get(region)
+        rev = before.epoch.rev if before else 0
+        state = desired_state(application, region, Epoch(tenure.incarnation, tenure.term, rev))
+        if state != before:
+            state = replace(state, epoch=replace(state.epoch, rev=rev + 1))
+        published.append((region, state))
+    return tuple(published)
+
+
+def desired_state(application: Application, region: RegionName, epoch: Epoch) -> DesiredState:
+    """What `region` shall be. A region where nobody serves any more has no frontend: port 0 closes it."""
+    weights = weights_in(application, region)
+    groups = tuple(
+        _desired_group(application, group, region, weights.get(group.number, 0))
+        for group in application.groups
+        if group.size(region) > 0
+    )
+    serving = application.group(application.serving)
+    is_closed = serving is not None and serving.size(region) == 0 and not weights
+    port = 0 if is_closed or not groups else application.frontend_port
+    return DesiredState(application.name, epoch, port, groups)
+
+
+def weights_in(application: Application, region: RegionName) -> dict[int, int]:
+    """Basis points by group number in this region; empty before anybody serves there."""
+    rollout = application.running
+    if rollout is None or not rollout.has_reached(Weight) or rollout.phase is Phase.UNDOING:
+        wanted = {application.serving: FULL_WEIGHT_BP}
+    else:
+        reached = [each for each in rollout.steps[: rollout.cursor + 1] if isinstance(each, Weight)]
+        share_bp = reached[-1].weight_bp
+        wanted = {rollout.target: share_bp, rollout.origin: FULL_WEIGHT_BP - share_bp}
+    present = {}
+    for number, weight_bp in wanted.items():
+        group = application.group(number)
+        if group is not None and weight_bp > 0 and group.size(region) > 0:
+            present[int(group.number)] = weight_bp
+    # A region that has only one of the two groups gives it everything.
+    return {next(iter(present)): FULL_WEIGHT_BP} if len(present) == 1 else present
+
+
+def _desired_group(
+    application: Application, group: ServerGroup, region: RegionName, weight_bp: int
+) -> DesiredGroup:
+    return DesiredGroup(
+        name=group.name,
+        digest=group.digest,
+        count=_count(application, group, region),
+        weight_bp=weight_bp,
+        run=group.run,
+        environment=group.environment,
+        probe=group.probe,
+        min_healthy_seconds=group.min_healthy_seconds,
+        start_deadline_seconds=group.start_deadline_seconds,
+        drain_seconds=group.drain_seconds,
+    )
+
+
+def _count(application: Application, group: ServerGroup, region: RegionName) -> int:
+    if group.state is GroupState.RETIRING:
+        return 0
+    rollout = application.running
+    if rollout is None or group.state is not GroupState.NEW:
+        return group.size(region)
+    reached = [each for each in rollout.steps[: rollout.cursor + 1] if isinstance(each, Scale)]
+    percent = reached[-1].percent if reached else 0
+    return -(-group.size(region) * percent // 100)
+
+
+def _required(application: Application, number: int) -> ServerGroup:
+    found = next((group for group in application.groups if group.number == number), None)
+    assert found is not None, f"{application.name}: the running rollout's group {number} is unknown"
+    return found

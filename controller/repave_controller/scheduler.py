@@ -1,0 +1,405 @@
+"""Carries facts to `rollout.step` and its decisions to the store and the regions; decides nothing itself.
+
+Each application has an owner that decides under its own lock: whatever changes, read what is observed, step,
+check the promises, save, then publish. What is not saved is never published and never acknowledged.
+"""
+
+import asyncio
+import dataclasses
+import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from repave_controller.commands import (
+    Outcome,
+    check_regions,
+    request_abort,
+    request_release,
+    request_rollback,
+    unknown_application,
+)
+from repave_controller.model import (
+    Application,
+    Because,
+    Decision,
+    Event,
+    GroupNumber,
+    Instant,
+    Observed,
+    Refused,
+    RegionView,
+    ReleaseOrder,
+)
+from repave_controller.ports import ImageStore, Loaded, Receipt, Spec, Store, StoreError, Transaction
+from repave_controller.pulse import Pulse
+from repave_controller.rollout import step
+from repave_controller.safety import check
+from repave_protos.values import ApplicationName, DesiredState, GroupName, Notice, Observations, RegionName
+
+log = structlog.get_logger()
+
+DECISIONS_MAX = 64
+"""Decisions that follow each other without anything new observed; more is a bug."""
+STORE_RETRY_SECONDS = 1.0
+NOTICES_WAITING_MAX = 10_000
+NOTICES_BATCH_MAX = 500
+
+
+class Region(Protocol):
+    """A region as the sessions know it."""
+
+    is_connected: bool
+    since: float
+    observations: Observations
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a command is answered with, after it was saved durably."""
+
+    application: ApplicationName
+    group: GroupName
+    rollout: int  # its number within the application; 0 while queued
+    kind: str  # "release" or "rollback"
+    is_queued: bool = False
+    is_joined: bool = False  # an equal request had been accepted before
+
+
+class Scheduler:
+    """The applications of one controller. `run` must be running for anything to move."""
+
+    def __init__(
+        self,
+        store: Store,
+        images: ImageStore,
+        loaded: Loaded,
+        clock: Callable[[], Instant],
+        regions: Callable[[], Mapping[RegionName, Region]],
+        publish: Callable[[RegionName, DesiredState], None],
+    ) -> None:
+        self._store = store
+        self._images = images
+        self._tenure = loaded.tenure
+        self._clock = clock
+        self._regions = regions
+        self._publish = publish
+        self._owners = {each.name: _Owner(self, each) for each in loaded.applications}
+        self._starts: asyncio.Queue[_Owner] = asyncio.Queue()
+        self._notices: asyncio.Queue[Event] = asyncio.Queue(NOTICES_WAITING_MAX)
+        self._visible = Pulse()
+        self._events = Pulse()
+        for owner in self._owners.values():
+            self._starts.put_nowait(owner)
+
+    async def run(self) -> None:
+        """Owns every application until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write_notices(), name="notices")
+            while True:
+                owner = await self._starts.get()
+                tasks.create_task(owner.run(), name=f"owner {owner.application.name}")
+
+    # ------------------------------------------------------------------------------ what is asked for
+
+    async def release(
+        self, application: ApplicationName, cluster: str, order: ReleaseOrder, spec_text: str, *, queue: bool
+    ) -> Accepted:
+        """Starts, joins or queues a release. Raises Refused, StoreError."""
+        if self._images.path(order.digest) is None:
+            raise Refused(
+                "unknown-image", f"no package {order.digest} is stored here; repave image push adds one"
+            )
+        check_regions(order.sizes, tuple(self._regions()))
+        self._check_port(application, order)
+        owner = self._owner_of_new(application, cluster)
+
+        def command(known: Application, _: Observed, now: Instant) -> Outcome:
+            return request_release(known, order, queue, now)
+
+        request = dataclasses.replace(order, by="", key="")
+        return await owner.command(command, "release", order.key, repr((request, queue)), spec_text)
+
+    async def rollback(
+        self, application: ApplicationName, *, by: str, reason: str, force: bool, key: str
+    ) -> Accepted:
+        """Turns a running rollout round, or starts one back to the group before. Raises Refused, StoreError."""
+
+        def command(known: Application, observed: Observed, now: Instant) -> Outcome:
+            return request_rollback(known, observed, by, reason, force, now)
+
+        return await self._owner(application).command(command, "rollback", key, repr((reason, force)))
+
+    async def abort(self, application: ApplicationName, *, by: str, reason: str, key: str) -> Accepted:
+        """Ends the running rollout. Raises Refused, StoreError."""
+
+        def command(known: Application, _: Observed, now: Instant) -> Outcome:
+            return request_abort(known, by, reason, now)
+
+        return await self._owner(application).command(command, "abort", key, repr(reason))
+
+    def _owner(self, name: ApplicationName) -> "_Owner":
+        owner = self._owners.get(name)
+        if owner is None:
+            raise unknown_application(name, tuple(sorted(self.applications())))
+        return owner
+
+    def _owner_of_new(self, name: ApplicationName, cluster: str) -> "_Owner":
+        """The application's owner; an application begins to exist with the first release that is saved."""
+        if name not in self._owners:
+            self._owners[name] = _Owner(self, Application(name, cluster, GroupNumber(1)))
+            self._starts.put_nowait(self._owners[name])
+        return self._owners[name]
+
+    def _check_port(self, name: ApplicationName, order: ReleaseOrder) -> None:
+        wanted = {region for region, _ in order.sizes}
+        for other in self.applications().values():
+            shared = sorted(wanted & set(other.regions))
+            if other.name != name and other.frontend_port == order.frontend_port and shared:
+                raise Refused(
+                    "port-taken",
+                    f"traffic.port: {order.frontend_port} is taken by {other.name} in {', '.join(shared)}; "
+                    "choose another port",
+                )
+
+    # ---------------------------------------------------------------------------------- what is known
+
+    def applications(self) -> Mapping[ApplicationName, Application]:
+        """Those that were ever released."""
+        return {
+            name: owner.application
+            for name, owner in self._owners.items()
+            if owner.application.rollouts_total
+        }
+
+    def observed(self, application: ApplicationName) -> Observed:
+        """What each region reported last of this application."""
+        return {
+            name: RegionView(
+                region.is_connected, region.observations.applications.get(application), Instant(region.since)
+            )
+            for name, region in self._regions().items()
+        }
+
+    def because(self, application: ApplicationName) -> tuple[Because, ...]:
+        """What the application waits for."""
+        owner = self._owners.get(application)
+        return owner.because if owner is not None else ()
+
+    def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
+        """What was saved for this region; nothing that is not on disk goes out."""
+        states = (owner.application.desired_in(region) for owner in self._owners.values())
+        return [state for state in states if state is not None]
+
+    @property
+    def version(self) -> int:
+        """Grows with every change of anything visible."""
+        return self._visible.version
+
+    async def changed(self, after: int) -> int:
+        """Waits until `version` is above `after`; returns it."""
+        return await self._visible.wait(after)
+
+    async def follow(self, after: int, application: str = "") -> AsyncIterator[Event]:
+        """Stored events after that sequence number, then new ones as they are saved; never ends."""
+        while True:
+            seen = self._events.version
+            for event in await self._store.events(after=after, application=application):
+                after = event.sequence
+                yield event
+            if self._events.version == seen:
+                await self._events.wait(seen)
+
+    # ---------------------------------------------------------------------------------- what happens
+
+    def region_changed(self, region: RegionName, applications: set[ApplicationName]) -> None:
+        """Something was reported, or the region came or went: the owners concerned look again."""
+        concerned = applications or set(self._owners)
+        for name in concerned:
+            if name in self._owners:
+                self._owners[name].wake()
+        self._visible.bump()
+
+    def notices(self, region: RegionName, notices: Sequence[Notice]) -> None:
+        """Takes what a region tells for the event log; best effort, beyond the bound the newest are dropped."""
+        for notice in notices:
+            self.note(
+                Event(
+                    notice.kind,
+                    notice.text,
+                    application=notice.application,
+                    region=region,
+                    group=notice.group,
+                    host=notice.host,
+                )
+            )
+
+    def note(self, event: Event) -> None:
+        """Adds an event that no decision caused."""
+        if self._notices.full():
+            log.warning("notice.dropped", kind=event.kind, text=event.text)
+            return
+        self._notices.put_nowait(dataclasses.replace(event, at=self._clock()))
+
+    async def _write_notices(self) -> None:
+        while True:
+            batch = [await self._notices.get()]
+            while len(batch) < NOTICES_BATCH_MAX and not self._notices.empty():
+                batch.append(self._notices.get_nowait())
+            try:
+                self._tell(await self._store.commit(Transaction(events=tuple(batch))))
+            except StoreError as error:
+                log.error("notices.lost", count=len(batch), error=str(error))
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        """Events go to the log as they are on disk."""
+        for event in events:
+            log.info(
+                event.kind,
+                text=event.text,
+                application=event.application,
+                group=event.group,
+                region=event.region,
+                host=event.host,
+                sequence=event.sequence,
+            )
+        if events:
+            self._events.bump()
+        self._visible.bump()
+
+
+class _Owner:
+    """Decides for one application, one decision at a time."""
+
+    def __init__(self, scheduler: Scheduler, application: Application) -> None:
+        self.application = application
+        self.because: tuple[Because, ...] = ()
+        self._scheduler = scheduler
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._wake_at: Instant | None = None
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Looks again whenever something changed or an instant has come."""
+        while True:
+            self._wake.clear()
+            try:
+                async with self._lock:
+                    await self._decide()
+            except StoreError as error:
+                log.error("decision.not_saved", application=self.application.name, error=str(error))
+                self.because = (Because(f"the store does not take decisions: {error}"),)
+                self._wake_at = Instant(self._scheduler._clock() + STORE_RETRY_SECONDS)
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        seconds = None if self._wake_at is None else max(0.0, self._wake_at - self._scheduler._clock())
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def command(
+        self,
+        change: Callable[[Application, Observed, Instant], Outcome],
+        kind: str,
+        key: str,
+        body: str,
+        spec_text: str = "",
+    ) -> Accepted:
+        """Decides on a person's command; returns once it is saved. The same key again gets the same answer."""
+        async with self._lock:
+            receipt_key = f"{self.application.name}/{kind}/{key}" if key else ""
+            body_hash = hashlib.sha256(body.encode()).hexdigest()
+            repeated = await self._repeated(receipt_key, body_hash)
+            if repeated is not None:
+                return repeated
+            scheduler = self._scheduler
+            now, observed = scheduler._clock(), scheduler.observed(self.application.name)
+            changed, events = change(self.application, observed, now)
+            accepted = _accepted(self.application, changed, kind)
+            receipt = Receipt(receipt_key, body_hash, _to_text(accepted)) if receipt_key else None
+            spec = Spec(changed.name, accepted.group, spec_text) if spec_text else None
+            decision = step(changed, observed, now, scheduler._tenure)
+            await self._save(decision, observed, Transaction(events=events, receipt=receipt, spec=spec))
+        self.wake()
+        return accepted
+
+    async def _repeated(self, key: str, body_hash: str) -> Accepted | None:
+        receipt = await self._scheduler._store.receipt(key) if key else None
+        if receipt is None:
+            return None
+        if receipt.body_hash != body_hash:
+            raise Refused(
+                "key-reused", "this idempotency key was used for a different request; use a new key"
+            )
+        return dataclasses.replace(_from_text(receipt.response), is_joined=True)
+
+    async def _decide(self) -> None:
+        scheduler = self._scheduler
+        for _ in range(DECISIONS_MAX):
+            observed = scheduler.observed(self.application.name)
+            decision = step(self.application, observed, scheduler._clock(), scheduler._tenure)
+            if decision.because != self.because:
+                self.because = decision.because
+                scheduler._visible.bump()
+            self._wake_at = decision.wake_at
+            if decision.application == self.application and not decision.events:
+                return
+            if not await self._save(decision, observed, Transaction()):
+                return
+        raise AssertionError(f"{self.application.name}: decisions follow each other without end")
+
+    async def _save(self, decision: Decision, observed: Observed, extra: Transaction) -> bool:
+        """Checks the promises, saves, then publishes. A decision that would break one is not taken."""
+        scheduler, former = self._scheduler, self.application
+        broken = check(former, decision, observed)
+        if broken:
+            for each in broken:
+                log.error("promise.broken", promise=each.promise, text=each.text, application=former.name)
+                scheduler.note(Event("promise.broken", each.text, application=former.name))
+            self.because = tuple(
+                Because(f"stopped by promise {each.promise}: {each.text}") for each in broken
+            )
+            self._wake_at = None
+            if extra.events:
+                raise Refused("promise", "; ".join(each.text for each in broken))
+            return False
+        transaction = dataclasses.replace(
+            extra,
+            application=decision.application,
+            events=(*extra.events, *decision.events),
+            rollout=decision.application.rollout if decision.application.rollout != former.rollout else None,
+        )
+        events = await scheduler._store.commit(transaction)
+        self.application = decision.application
+        for region, state in decision.desired:
+            scheduler._publish(region, state)
+        scheduler._tell(events)
+        return True
+
+
+def _accepted(before: Application, after: Application, kind: str) -> Accepted:
+    if len(after.queue) > len(before.queue):
+        return Accepted(after.name, GroupName(""), 0, "release", is_queued=True)
+    rollout = after.rollout
+    assert rollout is not None, "an accepted command leaves a rollout or a queued one"
+    target = after.group(rollout.target)
+    assert target is not None, "a rollout's target is there as long as it runs"
+    return Accepted(after.name, target.name, rollout.number, str(rollout.kind))
+
+
+def _to_text(accepted: Accepted) -> str:
+    return "\n".join((accepted.application, accepted.group, str(accepted.rollout), accepted.kind))
+
+
+def _from_text(text: str) -> Accepted:
+    application, group, rollout, kind = text.split("\n")
+    number = int(rollout)
+    return Accepted(ApplicationName(application), GroupName(group), number, kind, is_queued=number == 0)

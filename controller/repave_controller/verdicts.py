@@ -1,0 +1,198 @@
+"""Judges whether a step is done, must still wait, or has failed, from what the regions observe. Pure.
+
+Only a report made under the epoch that was published last counts: an older one speaks of another wish.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from repave_controller.model import (
+    Application,
+    Because,
+    GroupState,
+    Instant,
+    Observed,
+    Rollout,
+    Scale,
+    ServerGroup,
+    Soak,
+    Verify,
+    Weight,
+)
+from repave_protos.values import FULL_WEIGHT_BP, GroupReport, RegionName
+
+UNREACHABLE_PATIENCE_SECONDS = 60.0
+"""How long an undo waits for a region that is away; it is told when it returns."""
+UNDO_DEADLINE_SECONDS = 300.0
+"""How long an undo waits, beyond the drain, for regions that are there but do not get it done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The step is complete in every region."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The step cannot be completed; `reason` is for people."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Not yet. `progress` grows with every bit of progress, in any entry."""
+
+    because: tuple[Because, ...]
+    progress: tuple[int, ...] = ()
+    wake_at: Instant | None = None
+
+    def __str__(self) -> str:
+        return "; ".join(f"{each.region}: {each.what}" if each.region else each.what for each in self.because)
+
+
+Verdict = Done | Failed | Waiting
+
+
+def judge(application: Application, rollout: Rollout, observed: Observed, now: Instant) -> Verdict:
+    """The verdict on the rollout's present step over all regions of its target."""
+    target = application.group(rollout.target)
+    assert target is not None, "a running rollout has a target"
+    failure = next(_failures(target, observed), None)
+    if failure is not None:
+        return failure
+    match rollout.step:
+        case Soak():
+            return _judge_soak(application, rollout, target, observed, now)
+        case Scale() | Verify() | Weight():
+            return _judge_regions(application, rollout, target, observed)
+
+
+def _failures(target: ServerGroup, observed: Observed) -> Iterator[Failed]:
+    """What no waiting can mend, in whichever step it shows."""
+    for region, _ in target.sizes:
+        view = observed.get(region)
+        if view is None or view.report is None:
+            continue
+        if view.report.refusal:
+            yield Failed(f"{region} refuses: {view.report.refusal}")
+        report = view.group(target.name)
+        if report.has_given_up:
+            yield Failed(f"{region}: {report.trouble or 'its hosts fail'}")
+
+
+def _judge_regions(
+    application: Application, rollout: Rollout, target: ServerGroup, observed: Observed
+) -> Verdict:
+    because, progress = [], []
+    for region, size in target.sizes:
+        report, absent = current_report(application, target, region, observed)
+        if absent is not None:
+            because.append(absent)
+            progress.append(-1)
+            continue
+        have, need, noun = _measure(application, rollout, size, report)
+        progress.append(have)
+        if have < need:
+            trouble = f" ({report.trouble})" if report.trouble else ""
+            what = f"{rollout.step.kind}: {have} of {need} {noun}{trouble}"
+            because.append(Because(what, region, since=rollout.entered_at, remedy=_remedy(application)))
+    return Waiting(tuple(because), tuple(progress)) if because else Done()
+
+
+def _measure(
+    application: Application, rollout: Rollout, size: int, report: GroupReport
+) -> tuple[int, int, str]:
+    """(what there is, what is needed, its name) of the present step in one region."""
+    match rollout.step:
+        case Scale(percent=percent):
+            running = report.starting + report.healthy + report.verified
+            return running, -(-size * percent // 100), "hosts run"
+        case Verify():
+            have = min(report.verified, report.balancer_up)
+            return have, application.policy.needed(size), "hosts verified and up behind the balancer"
+        case Weight(weight_bp=weight_bp):
+            return int(report.weight_bp == weight_bp), 1, f"balancers acknowledge {weight_bp / 100:g} %"
+        case Soak():
+            raise AssertionError("a soak is judged over time, not counted")
+
+
+def _judge_soak(
+    application: Application, rollout: Rollout, target: ServerGroup, observed: Observed, now: Instant
+) -> Verdict:
+    """Counted from the completion of the step before; every region's health is looked at again and again."""
+    assert isinstance(rollout.step, Soak)
+    until = Instant(rollout.entered_at + rollout.step.seconds)
+    because = [Because(f"soak: {target.name} proves itself", since=rollout.entered_at, until=until)]
+    unheard = 0
+    for region, size in target.sizes:
+        report, absent = current_report(application, target, region, observed)
+        if absent is not None:
+            because.append(absent)
+            unheard += 1
+        elif report.verified < application.policy.needed(size):
+            detail = f" ({report.trouble})" if report.trouble else ""
+            return Failed(f"{region}: {report.verified} of {size} hosts are healthy in the soak{detail}")
+    if now >= until and not unheard:
+        return Done()
+    progress = (0 if now < until else 1, -unheard)
+    return Waiting(tuple(because), progress, wake_at=until if now < until else None)
+
+
+def undone(application: Application, rollout: Rollout, observed: Observed, now: Instant) -> Verdict:
+    """Whether traffic is back with the origin and nothing is left of a new target, where regions answer."""
+    target = application.group(rollout.target)
+    assert target is not None, "a rollout being undone has a target"
+    patience = Instant(rollout.entered_at + UNREACHABLE_PATIENCE_SECONDS)
+    deadline = Instant(rollout.entered_at + UNDO_DEADLINE_SECONDS + target.drain_seconds)
+    because, wakes = [], []
+    for region, _ in target.sizes:
+        _, absent = current_report(application, target, region, observed)
+        if absent is not None:
+            if now < patience:
+                because.append(absent)
+                wakes.append(patience)
+            continue
+        what = _not_undone(application, rollout, target, region, observed)
+        if what:
+            because.append(Because(what, region, since=rollout.entered_at, until=deadline))
+            wakes.append(deadline)
+    if not because:
+        return Done()
+    waiting = Waiting(tuple(because), wake_at=min(wakes))
+    if now >= deadline:
+        return Failed(f"going back is not done after {deadline - rollout.entered_at:g} s: {waiting}")
+    return waiting
+
+
+def _not_undone(
+    application: Application, rollout: Rollout, target: ServerGroup, region: RegionName, observed: Observed
+) -> str:
+    view, desired = observed[region], application.desired_in(region)
+    report, origin = view.group(target.name), application.group(rollout.origin)
+    if report.weight_bp > 0:
+        return f"the balancer still sends traffic to {target.name}"
+    if origin is not None and origin.size(region) > 0 and view.group(origin.name).weight_bp != FULL_WEIGHT_BP:
+        return f"the balancer has not yet given all traffic back to {origin.name}"
+    asked = desired.group(target.name) if desired is not None else None
+    if target.state is GroupState.RETIRING and (report.present > 0 or (asked and asked.count > 0)):
+        return f"{target.name}: {report.present} hosts are being drained and destroyed"
+    return ""
+
+
+def current_report(
+    application: Application, group: ServerGroup, region: RegionName, observed: Observed
+) -> tuple[GroupReport, Because | None]:
+    """The region's report on `group`, or why there is none that speaks of what was published last."""
+    view, desired = observed.get(region), application.desired_in(region)
+    if view is None or not view.is_connected:
+        since = view.since if view is not None else None
+        remedy = f"start or reconnect the agent of {region}; repave abort {application.name} gives up"
+        return GroupReport(group.name), Because("its agent is not connected", region, since, remedy=remedy)
+    if view.report is None or desired is None or view.report.epoch != desired.epoch:
+        return GroupReport(group.name), Because("it has not confirmed the newest desired state yet", region)
+    return view.group(group.name), None
+
+
+def _remedy(application: Application) -> str:
+    return f"repave hosts {application.name} shows each host; repave abort {application.name} ends it"
