@@ -112,7 +112,7 @@ class Scheduler:
             raise Refused(
                 "unknown-image", f"no package {order.digest} is stored here; repave image push adds one"
             )
-        check_regions(order.sizes, tuple(self._regions()))
+        check_regions(order.sizes, self._known_regions())
         self._check_port(application, order)
         owner = self._owner_of_new(application, cluster)
 
@@ -125,7 +125,7 @@ class Scheduler:
     async def rollback(
         self, application: ApplicationName, *, by: str, reason: str, force: bool, key: str
     ) -> Accepted:
-        """Turns a running rollout round, or starts one back to the group before. Raises Refused, StoreError."""
+        """Turns a running rollout round, or starts one back. Raises Refused, StoreError."""
 
         def command(known: Application, observed: Observed, now: Instant) -> Outcome:
             return request_rollback(known, observed, by, reason, force, now)
@@ -139,6 +139,11 @@ class Scheduler:
             return request_abort(known, by, reason, now)
 
         return await self._owner(application).command(command, "abort", key, repr(reason))
+
+    def _known_regions(self) -> tuple[RegionName, ...]:
+        """Regions whose agent has spoken since this controller began, or that have hosts from before."""
+        served = {region for each in self.applications().values() for region in each.regions}
+        return tuple(sorted({*self._regions(), *served}))
 
     def _owner(self, name: ApplicationName) -> "_Owner":
         owner = self._owners.get(name)
@@ -223,7 +228,7 @@ class Scheduler:
         self._visible.bump()
 
     def notices(self, region: RegionName, notices: Sequence[Notice]) -> None:
-        """Takes what a region tells for the event log; best effort, beyond the bound the newest are dropped."""
+        """Takes what a region tells for the event log; beyond the bound the newest are dropped."""
         for notice in notices:
             self.note(
                 Event(
@@ -313,7 +318,7 @@ class _Owner:
         body: str,
         spec_text: str = "",
     ) -> Accepted:
-        """Decides on a person's command; returns once it is saved. The same key again gets the same answer."""
+        """Decides on a person's command; returns once it is saved. The same key again: the same answer."""
         async with self._lock:
             receipt_key = f"{self.application.name}/{kind}/{key}" if key else ""
             body_hash = hashlib.sha256(body.encode()).hexdigest()

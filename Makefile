@@ -1,0 +1,41 @@
+# Every target sets up what it needs on a fresh Debian 12 and may be repeated.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+
+.PHONY: help demo test check bench format set-up tools clean
+
+help:  ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: set-up tools  ## The main job in about a minute: two regions, releases under load, rollback, a bad release stopped
+	@$(VENV)/bin/python -m deploy.demo
+
+test: set-up tools  ## All tests, those on real HAProxy, real processes and real disks included
+	@$(VENV)/bin/python -m pytest
+
+check: set-up  ## Lint, format, types, import contracts
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+bench: set-up tools  ## What it costs and how fast it is, beside a floor script that does the same work
+	@$(VENV)/bin/python -m tests.benchmarks
+
+format: set-up  ## Put every file into the one format
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+set-up: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml uv.lock hatch_build.py $(wildcard protos/repave_protos/*.proto)
+	@./deploy/set-up python
+	@touch $@
+
+tools:
+	@./deploy/set-up tools
+
+clean:  ## Forget what set-up made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,58 @@
+"""A small web application: answers its version, and its health at /health. Standard library only.
+
+The version is in version.txt beside this file. HOST and PORT say where to listen; HEALTH, DELAY_SECONDS and
+ANSWER_SECONDS make it ill, late or slow on purpose.
+"""
+
+import asyncio
+import os
+from pathlib import Path
+
+VERSION = Path(__file__).with_name("version.txt").read_text().strip()
+HEALTH = os.environ.get("HEALTH", "200 OK")
+DELAY_SECONDS = float(os.environ.get("DELAY_SECONDS", "0"))
+ANSWER_SECONDS = float(os.environ.get("ANSWER_SECONDS", "0"))
+
+
+class Application(asyncio.Protocol):
+    """One client connection; keeps it open unless the client asks otherwise."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.received = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        while b"\r\n\r\n" in self.received:
+            head, self.received = self.received.split(b"\r\n\r\n", 1)
+            self.answer(head)
+
+    def answer(self, head: bytes) -> None:
+        is_health = head.split(b" ", 2)[1] == b"/health"
+        status, body = (HEALTH, HEALTH) if is_health else ("200 OK", VERSION)
+        closes = b"connection: close" in head.lower()
+        connection = "close" if closes else "keep-alive"
+        lines = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: {connection}\r\n\r\n{body}"
+        if ANSWER_SECONDS and not is_health:
+            asyncio.get_running_loop().call_later(ANSWER_SECONDS, self.send, lines.encode(), closes)
+        else:
+            self.send(lines.encode(), closes)
+
+    def send(self, answer: bytes, closes: bool) -> None:
+        self.transport.write(answer)
+        if closes:
+            self.transport.close()
+
+
+async def main() -> None:
+    await asyncio.sleep(DELAY_SECONDS)
+    server = await asyncio.get_running_loop().create_server(
+        Application, os.environ["HOST"], int(os.environ["PORT"]), backlog=256
+    )
+    print(f"{VERSION} listens on {os.environ['HOST']}:{os.environ['PORT']}", flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

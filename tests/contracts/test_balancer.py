@@ -1,0 +1,185 @@
+"""What every balancer promises to the agent. The fake and the real HAProxy keep the same promises."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from repave_agent.ports import Backend, Balancer, BalancerError, Frontend, Route, Structure
+from repave_protos.values import ApplicationName, GroupName
+from tests.fakes.balancer import FakeBalancer, FakeMachine
+from tests.fakes.haproxy_rig import HaproxyRig, backend, free_port, frontend, get, haproxy_rig, needs_haproxy
+from tests.fakes.waiting import until_async
+
+SHOP = ApplicationName("shop")
+BLUE, GREEN = GroupName("shop-v001"), GroupName("shop-v002")
+TO_BLUE, TO_GREEN = Route(SHOP, BLUE), Route(SHOP, GREEN)
+
+
+class FakeRig:
+    """The world around fake balancers."""
+
+    def __init__(self) -> None:
+        self.machine = FakeMachine()
+
+    def balancer(self) -> Balancer:
+        return FakeBalancer(self.machine)
+
+    async def backend(self, group: str, is_enabled: bool = True) -> Backend:
+        return backend(group, 1, is_enabled=is_enabled)
+
+    async def begin_request(self, _: Frontend, group: GroupName) -> None:
+        self.machine.in_flight[group] += 1
+
+    async def end_requests(self) -> None:
+        self.machine.in_flight.clear()
+
+
+class RealRig:
+    """The world around HAProxy: one application process per group."""
+
+    def __init__(self, rig: HaproxyRig) -> None:
+        self._rig = rig
+        self._requests: list[asyncio.Task[str]] = []
+
+    def balancer(self) -> Balancer:
+        return self._rig.balancer()
+
+    async def backend(self, group: str, is_enabled: bool = True) -> Backend:
+        return backend(group, (await self._rig.web(group)).port, is_enabled=is_enabled)
+
+    async def begin_request(self, frontend: Frontend, group: GroupName) -> None:
+        self._requests.append(asyncio.create_task(get(frontend.port, "/slow")))
+
+    async def end_requests(self) -> None:
+        for web in self._rig.webs:
+            web.release()
+        assert all(await asyncio.gather(*self._requests)), "a request in flight was lost"
+
+
+@pytest.fixture(params=["fake", pytest.param("haproxy", marks=needs_haproxy)])
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[FakeRig | RealRig]:
+    if request.param == "fake":
+        yield FakeRig()
+        return
+    async with haproxy_rig() as real:
+        yield RealRig(real)
+
+
+@pytest.fixture
+def shop() -> Frontend:
+    return frontend("shop", free_port())
+
+
+async def test_a_balancer_that_was_told_nothing_shows_nothing(rig: FakeRig | RealRig) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    view = await balancer.observe()
+    assert view.is_running
+    assert (view.structure, view.routes, view.backends, view.restarts) == (Structure(), (), (), 0)
+
+
+async def test_what_is_arranged_and_routed_is_read_back(rig: FakeRig | RealRig, shop: Frontend) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    wanted = Structure((shop,), (await rig.backend(BLUE), await rig.backend(GREEN)))
+    await balancer.arrange(wanted)
+    split = Route(SHOP, BLUE, GREEN, 500)
+    await balancer.route((split,))
+    view = await balancer.observe()
+    assert view.structure == wanted
+    assert view.route(SHOP) == split
+    assert view.backend(BLUE) is not None
+
+
+async def test_only_enabled_servers_count_as_up(rig: FakeRig | RealRig, shop: Frontend) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    waiting = await rig.backend(BLUE, is_enabled=False)
+    await balancer.arrange(Structure((shop,), (waiting,)))
+    assert await _servers_up(balancer) == 0
+    ready = replace(waiting, servers=tuple(replace(each, is_enabled=True) for each in waiting.servers))
+    await balancer.arrange(Structure((shop,), (ready,)))
+    await until_async(lambda: _servers_up(balancer))
+    assert (await balancer.observe()).structure == Structure((shop,), (ready,))
+    await balancer.arrange(Structure((shop,), (waiting,)))
+    assert await _servers_up(balancer) == 0
+
+
+async def test_a_route_to_what_is_not_arranged_is_refused_and_changes_nothing(
+    rig: FakeRig | RealRig, shop: Frontend
+) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    await balancer.arrange(Structure((shop,), (await rig.backend(BLUE),)))
+    await balancer.route((TO_BLUE,))
+    for refused in (TO_GREEN, Route(SHOP, BLUE, GREEN, 1)):
+        with pytest.raises(BalancerError, match=GREEN):
+            await balancer.route((refused,))
+    assert (await balancer.observe()).routes == (TO_BLUE,)
+
+
+async def test_a_backend_that_takes_traffic_cannot_be_removed(rig: FakeRig | RealRig, shop: Frontend) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    wanted = Structure((shop,), (await rig.backend(BLUE),))
+    await balancer.arrange(wanted)
+    await balancer.route((TO_BLUE,))
+    with pytest.raises(BalancerError, match=BLUE):
+        await balancer.arrange(Structure((shop,), ()))
+    assert (await balancer.observe()).structure == wanted
+
+
+async def test_routes_and_structures_are_whole_states(rig: FakeRig | RealRig, shop: Frontend) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    blog = frontend("blog", free_port())
+    shop_backend, blog_backend = await rig.backend(BLUE), await rig.backend("blog-v001")
+    to_blog = Route(blog.application, blog_backend.group)
+    await balancer.arrange(Structure((shop, blog), (shop_backend, blog_backend)))
+    await balancer.route((TO_BLUE, to_blog))
+    assert set((await balancer.observe()).routes) == {TO_BLUE, to_blog}
+    await balancer.route((TO_BLUE,))
+    assert (await balancer.observe()).routes == (TO_BLUE,)
+    await balancer.arrange(Structure((shop,), (shop_backend,)))
+    assert (await balancer.observe()).structure == Structure((shop,), (shop_backend,))
+
+
+async def test_a_second_agent_adopts_what_runs(rig: FakeRig | RealRig, shop: Frontend) -> None:
+    first = rig.balancer()
+    await first.start()
+    wanted = Structure((shop,), (await rig.backend(BLUE), await rig.backend(GREEN, is_enabled=False)))
+    await first.arrange(wanted)
+    await first.route((TO_BLUE,))
+    await first.close()
+    second = rig.balancer()
+    await second.start()
+    view = await second.observe()
+    assert (view.structure, view.routes, view.restarts) == (wanted, (TO_BLUE,), 0)
+
+
+async def test_requests_in_flight_are_counted_until_they_end(rig: FakeRig | RealRig, shop: Frontend) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    blue, green = await rig.backend(BLUE), await rig.backend(GREEN)
+    await balancer.arrange(Structure((shop,), (blue,)))
+    await balancer.route((TO_BLUE,))
+    for _ in range(3):
+        await rig.begin_request(shop, BLUE)
+    await until_async(lambda: _has_in_flight(balancer, BLUE, 3))
+    await balancer.arrange(Structure((shop,), (blue, green)))  # after it an old worker has them
+    await balancer.route((TO_GREEN,))
+    assert await _has_in_flight(balancer, BLUE, 3)
+    assert await _has_in_flight(balancer, GREEN, 0)
+    await rig.end_requests()
+    await until_async(lambda: _has_in_flight(balancer, BLUE, 0))
+
+
+async def _servers_up(balancer: Balancer) -> int:
+    return sum(each.servers_up for each in (await balancer.observe()).backends)
+
+
+async def _has_in_flight(balancer: Balancer, group: GroupName, count: int) -> bool:
+    view = (await balancer.observe()).backend(group)
+    return view is not None and view.in_flight == count
