@@ -1,0 +1,444 @@
+"""Turns values into the bytes that travel between agent and controller, and back.
+
+The only module that touches generated code. Decoding trusts nobody: what arrives becomes a value within every
+bound of bounds.py, or raises WireError, which names the field. Unknown fields are skipped, so that a newer
+peer may say more. Reports are the hot path.
+"""
+
+from typing import Final, Literal, TypeVar, assert_never
+
+from google.protobuf.message import DecodeError
+
+from repave_protos import bounds
+from repave_protos import fleet_pb2 as pb
+from repave_protos.bounds import WireError as WireError  # callers catch wire.WireError
+from repave_protos.values import (
+    FULL_WEIGHT_BP,
+    Answer,
+    ApplicationName,
+    ApplicationReport,
+    Applied,
+    DesiredGroup,
+    DesiredState,
+    Digest,
+    Epoch,
+    FromAgent,
+    FromController,
+    GroupName,
+    GroupReport,
+    Hello,
+    HostDetail,
+    HostName,
+    HostPhase,
+    Notice,
+    Probe,
+    Query,
+    RegionName,
+    Rejection,
+    Report,
+    Resync,
+    Welcome,
+)
+
+_service = pb.DESCRIPTOR.services_by_name["Fleet"]
+SERVICE_NAME: Final[str] = _service.full_name
+METHOD_NAME: Final[str] = _service.methods_by_name["Connect"].name
+METHOD_PATH: Final[str] = f"/{SERVICE_NAME}/{METHOD_NAME}"
+
+ProbeKind = Literal["http", "tcp", "command"]
+_PROBE_KINDS: Final[dict[int, ProbeKind]] = {
+    pb.Probe.KIND_HTTP: "http",
+    pb.Probe.KIND_TCP: "tcp",
+    pb.Probe.KIND_COMMAND: "command",
+}
+_KINDS_OF_PROBE = {kind: pb.Probe.Kind.Value(f"KIND_{kind.upper()}") for kind in _PROBE_KINDS.values()}
+_NUMBERS_OF_PHASE = {phase: pb.HostPhase.Value(f"HOST_PHASE_{phase.name}") for phase in HostPhase}
+_PHASES: Final[dict[int, HostPhase]] = {number: phase for phase, number in _NUMBERS_OF_PHASE.items()}
+
+Message = TypeVar("Message", pb.FromAgent, pb.FromController)
+
+
+def encode_from_agent(value: FromAgent) -> bytes:
+    """One message upwards; the same value gives the same bytes. ValueError: a number out of range."""
+    match value:
+        case Report():
+            message = pb.FromAgent(report=_report_message(value))
+        case Answer():
+            message = pb.FromAgent(answer=_answer_message(value))
+        case Hello():
+            message = pb.FromAgent(hello=_hello_message(value))
+        case _:
+            assert_never(value)
+    return message.SerializeToString(deterministic=True)
+
+
+def decode_from_agent(message: bytes) -> FromAgent:
+    """The value in a message from an agent. Raises WireError."""
+    parsed = _parsed(pb.FromAgent, message)
+    match parsed.WhichOneof("message"):
+        case "report":
+            return _report(parsed.report)
+        case "answer":
+            return _answer(parsed.answer)
+        case "hello":
+            return _hello(parsed.hello)
+        case _:
+            raise WireError("FromAgent.message: none is set, or one that this version does not know")
+
+
+def encode_from_controller(value: FromController) -> bytes:
+    """One message downwards; the same value gives the same bytes. ValueError: a number out of range."""
+    match value:
+        case DesiredState():
+            message = pb.FromController(desired=_desired_message(value))
+        case Query(query_id, application, group, log_lines):
+            query = pb.Query(query_id=query_id, application=application, group=group, log_lines=log_lines)
+            message = pb.FromController(query=query)
+        case Resync():
+            message = pb.FromController(resync=pb.Resync())
+        case Welcome(version, installation, url):
+            welcome = pb.Welcome(controller_version=version, installation=installation, image_url=url)
+            message = pb.FromController(welcome=welcome)
+        case Rejection(reason):
+            message = pb.FromController(rejection=pb.Rejection(reason=bounds.sendable(reason)))
+        case _:
+            assert_never(value)
+    return message.SerializeToString(deterministic=True)
+
+
+def decode_from_controller(message: bytes) -> FromController:
+    """The value in a message from the controller. Raises WireError."""
+    parsed = _parsed(pb.FromController, message)
+    match parsed.WhichOneof("message"):
+        case "desired":
+            return _desired(parsed.desired)
+        case "query":
+            return _query(parsed.query)
+        case "resync":
+            return Resync()
+        case "welcome":
+            return _welcome(parsed.welcome)
+        case "rejection":
+            return Rejection(bounds.text(parsed.rejection.reason, "Rejection.reason"))
+        case _:
+            raise WireError("FromController.message: none is set, or one that this version does not know")
+
+
+def _parsed(kind: type[Message], message: bytes) -> Message:
+    try:
+        return kind.FromString(message)
+    except DecodeError as error:
+        raise WireError(f"{kind.__name__}: not a message of this protocol: {error}") from error
+
+
+def _report_message(report: Report) -> pb.Report:
+    return pb.Report(
+        sequence=report.sequence,
+        is_full=report.is_full,
+        applications=map(_application_message, report.applications),
+        digest=report.digest,
+        notices=map(_notice_message, report.notices),
+    )
+
+
+def _application_message(report: ApplicationReport) -> pb.ApplicationReport:
+    return pb.ApplicationReport(
+        application=report.application,
+        epoch=_epoch_message(report.epoch),
+        groups=map(_group_message, report.groups),
+        refusal=report.refusal,
+    )
+
+
+def _group_message(report: GroupReport) -> pb.GroupReport:
+    return pb.GroupReport(
+        group=report.group,
+        launching=report.launching,
+        starting=report.starting,
+        healthy=report.healthy,
+        verified=report.verified,
+        unhealthy=report.unhealthy,
+        failed=report.failed,
+        destroying=report.destroying,
+        balancer_up=report.balancer_up,
+        weight_bp=report.weight_bp,
+        in_flight=report.in_flight,
+        launched_total=report.launched_total,
+        destroyed_total=report.destroyed_total,
+        has_given_up=report.has_given_up,
+        trouble=report.trouble,
+    )
+
+
+def _notice_message(notice: Notice) -> pb.Notice:
+    return pb.Notice(
+        kind=notice.kind,
+        text=bounds.sendable(notice.text),
+        application=notice.application,
+        group=notice.group,
+        host=notice.host,
+    )
+
+
+def _report(message: pb.Report) -> Report:
+    bounds.few(message.applications, bounds.APPLICATIONS_MAX, "Report.applications")
+    bounds.few(message.notices, bounds.NOTICES_MAX, "Report.notices")
+    return Report(
+        sequence=bounds.between(0, message.sequence, bounds.NUMBER_MAX, "Report.sequence"),
+        is_full=message.is_full,
+        applications=tuple(map(_application, message.applications)),
+        digest=bounds.fingerprint(message.digest, "Report.digest"),
+        notices=tuple(map(_notice, message.notices)),
+    )
+
+
+def _application(message: pb.ApplicationReport) -> ApplicationReport:
+    bounds.few(message.groups, bounds.GROUPS_MAX, "ApplicationReport.groups")
+    return ApplicationReport(
+        ApplicationName(bounds.name(message.application, "ApplicationReport.application")),
+        _epoch(message, "ApplicationReport.epoch"),
+        tuple(map(_group, message.groups)),
+        bounds.text(message.refusal, "ApplicationReport.refusal"),
+    )
+
+
+def _group(message: pb.GroupReport) -> GroupReport:
+    return GroupReport(
+        GroupName(bounds.name(message.group, "GroupReport.group")),
+        message.launching,
+        message.starting,
+        message.healthy,
+        message.verified,
+        message.unhealthy,
+        message.failed,
+        message.destroying,
+        message.balancer_up,
+        bounds.between(0, message.weight_bp, FULL_WEIGHT_BP, "GroupReport.weight_bp"),
+        message.in_flight,
+        message.launched_total,
+        message.destroyed_total,
+        message.has_given_up,
+        bounds.text(message.trouble, "GroupReport.trouble"),
+    )
+
+
+def _notice(message: pb.Notice) -> Notice:
+    return Notice(
+        kind=bounds.name(message.kind, "Notice.kind"),
+        text=bounds.text(message.text, "Notice.text"),
+        application=bounds.name_or_none(message.application, "Notice.application"),
+        group=bounds.name_or_none(message.group, "Notice.group"),
+        host=bounds.name_or_none(message.host, "Notice.host"),
+    )
+
+
+def _hello_message(hello: Hello) -> pb.Hello:
+    return pb.Hello(
+        region=hello.region,
+        protocol_version=hello.protocol_version,
+        agent_version=hello.agent_version,
+        provider=hello.provider,
+        balancer=hello.balancer,
+        capabilities=hello.capabilities,
+        applied=[
+            pb.Applied(
+                application=each.application, epoch=_epoch_message(each.epoch), fingerprint=each.fingerprint
+            )
+            for each in hello.applied
+        ],
+        traffic_address=hello.traffic_address,
+    )
+
+
+def _hello(message: pb.Hello) -> Hello:
+    bounds.few(message.applied, bounds.APPLICATIONS_MAX, "Hello.applied")
+    bounds.few(message.capabilities, bounds.WORDS_MAX, "Hello.capabilities")
+    return Hello(
+        region=RegionName(bounds.name(message.region, "Hello.region")),
+        protocol_version=message.protocol_version,
+        agent_version=bounds.text(message.agent_version, "Hello.agent_version"),
+        provider=bounds.text(message.provider, "Hello.provider"),
+        balancer=bounds.text(message.balancer, "Hello.balancer"),
+        capabilities=tuple(bounds.name(word, "Hello.capabilities") for word in message.capabilities),
+        applied=tuple(map(_applied, message.applied)),
+        traffic_address=bounds.text(message.traffic_address, "Hello.traffic_address"),
+    )
+
+
+def _applied(message: pb.Applied) -> Applied:
+    return Applied(
+        ApplicationName(bounds.name(message.application, "Applied.application")),
+        _epoch(message, "Applied.epoch"),
+        bounds.fingerprint(message.fingerprint, "Applied.fingerprint"),
+    )
+
+
+def _answer_message(answer: Answer) -> pb.Answer:
+    hosts = map(_host_message, answer.hosts)
+    return pb.Answer(query_id=answer.query_id, hosts=hosts, error=bounds.sendable(answer.error))
+
+
+def _host_message(host: HostDetail) -> pb.HostDetail:
+    return pb.HostDetail(
+        host=host.host,
+        group=host.group,
+        application=host.application,
+        phase=_NUMBERS_OF_PHASE[host.phase],
+        address=host.address,
+        port=host.port,
+        digest=host.digest,
+        age_seconds=host.age_seconds,
+        healthy_seconds=host.healthy_seconds,
+        trouble=bounds.sendable(host.trouble),
+        log_tail=bounds.sendable(host.log_tail),
+    )
+
+
+def _answer(message: pb.Answer) -> Answer:
+    bounds.few(message.hosts, bounds.HOSTS_MAX, "Answer.hosts")
+    return Answer(
+        query_id=bounds.between(0, message.query_id, bounds.NUMBER_MAX, "Answer.query_id"),
+        hosts=tuple(map(_host, message.hosts)),
+        error=bounds.text(message.error, "Answer.error"),
+    )
+
+
+def _host(message: pb.HostDetail) -> HostDetail:
+    if message.phase not in _PHASES:
+        raise WireError(f"HostDetail.phase: {message.phase} is no phase that this version knows")
+    return HostDetail(
+        host=HostName(bounds.name(message.host, "HostDetail.host")),
+        group=GroupName(bounds.name(message.group, "HostDetail.group")),
+        application=ApplicationName(bounds.name(message.application, "HostDetail.application")),
+        phase=_PHASES[message.phase],
+        address=bounds.text(message.address, "HostDetail.address"),
+        port=bounds.between(0, message.port, 65_535, "HostDetail.port"),
+        digest=Digest(bounds.sha256(message.digest, "HostDetail.digest")),
+        age_seconds=bounds.seconds(message.age_seconds, "HostDetail.age_seconds"),
+        healthy_seconds=bounds.seconds(message.healthy_seconds, "HostDetail.healthy_seconds"),
+        trouble=bounds.text(message.trouble, "HostDetail.trouble"),
+        log_tail=bounds.text(message.log_tail, "HostDetail.log_tail"),
+    )
+
+
+def _desired_message(desired: DesiredState) -> pb.DesiredState:
+    return pb.DesiredState(
+        application=desired.application,
+        epoch=_epoch_message(desired.epoch),
+        frontend_port=desired.frontend_port,
+        groups=map(_desired_group_message, desired.groups),
+    )
+
+
+def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
+    return pb.DesiredGroup(
+        name=group.name,
+        digest=group.digest,
+        count=group.count,
+        weight_bp=group.weight_bp,
+        run=group.run,
+        environment=[pb.Variable(name=name, value=value) for name, value in group.environment],
+        probe=_probe_message(group.probe),
+        min_healthy_seconds=group.min_healthy_seconds,
+        start_deadline_seconds=group.start_deadline_seconds,
+        drain_seconds=group.drain_seconds,
+    )
+
+
+def _probe_message(probe: Probe) -> pb.Probe:
+    return pb.Probe(
+        kind=_KINDS_OF_PROBE[probe.kind],
+        port=probe.port,
+        path=probe.path,
+        expect_status=probe.expect_status,
+        command=probe.command,
+        interval_seconds=probe.interval_seconds,
+        timeout_seconds=probe.timeout_seconds,
+        healthy_after=probe.healthy_after,
+        unhealthy_after=probe.unhealthy_after,
+    )
+
+
+def _desired(message: pb.DesiredState) -> DesiredState:
+    bounds.few(message.groups, bounds.GROUPS_MAX, "DesiredState.groups")
+    return DesiredState(
+        application=ApplicationName(bounds.name(message.application, "DesiredState.application")),
+        epoch=_epoch(message, "DesiredState.epoch"),
+        frontend_port=bounds.between(1, message.frontend_port, 65_535, "DesiredState.frontend_port"),
+        groups=tuple(map(_desired_group, message.groups)),
+    )
+
+
+def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
+    bounds.few(message.environment, bounds.WORDS_MAX, "DesiredGroup.environment")
+    if not message.HasField("probe"):
+        raise WireError("DesiredGroup.probe: is missing")
+    return DesiredGroup(
+        name=GroupName(bounds.name(message.name, "DesiredGroup.name")),
+        digest=Digest(bounds.sha256(message.digest, "DesiredGroup.digest")),
+        count=bounds.between(0, message.count, bounds.HOSTS_MAX, "DesiredGroup.count"),
+        weight_bp=bounds.between(0, message.weight_bp, FULL_WEIGHT_BP, "DesiredGroup.weight_bp"),
+        run=bounds.words(message.run, "DesiredGroup.run"),
+        environment=tuple(map(_variable, message.environment)),
+        probe=_probe(message.probe),
+        min_healthy_seconds=bounds.seconds(message.min_healthy_seconds, "DesiredGroup.min_healthy_seconds"),
+        start_deadline_seconds=bounds.seconds(
+            message.start_deadline_seconds, "DesiredGroup.start_deadline_seconds"
+        ),
+        drain_seconds=bounds.seconds(message.drain_seconds, "DesiredGroup.drain_seconds"),
+    )
+
+
+def _variable(message: pb.Variable) -> tuple[str, str]:
+    return bounds.name(message.name, "Variable.name"), bounds.text(message.value, "Variable.value")
+
+
+def _probe(message: pb.Probe) -> Probe:
+    kind = _PROBE_KINDS.get(message.kind)
+    if kind is None:
+        raise WireError(f"Probe.kind: {message.kind} is no kind that this version knows")
+    if kind == "http":
+        bounds.between(100, message.expect_status, 599, "Probe.expect_status")
+    return Probe(
+        kind=kind,
+        port=bounds.between(1, message.port, 65_535, "Probe.port"),
+        path=bounds.text(message.path, "Probe.path"),
+        expect_status=message.expect_status,
+        command=bounds.words(message.command, "Probe.command"),
+        interval_seconds=bounds.some_seconds(message.interval_seconds, "Probe.interval_seconds"),
+        timeout_seconds=bounds.some_seconds(message.timeout_seconds, "Probe.timeout_seconds"),
+        healthy_after=bounds.between(1, message.healthy_after, bounds.TIMES_MAX, "Probe.healthy_after"),
+        unhealthy_after=bounds.between(1, message.unhealthy_after, bounds.TIMES_MAX, "Probe.unhealthy_after"),
+    )
+
+
+def _query(message: pb.Query) -> Query:
+    return Query(
+        query_id=bounds.between(0, message.query_id, bounds.NUMBER_MAX, "Query.query_id"),
+        application=ApplicationName(bounds.name(message.application, "Query.application")),
+        group=bounds.name_or_none(message.group, "Query.group"),
+        log_lines=bounds.between(0, message.log_lines, bounds.LOG_LINES_MAX, "Query.log_lines"),
+    )
+
+
+def _welcome(message: pb.Welcome) -> Welcome:
+    return Welcome(
+        controller_version=bounds.text(message.controller_version, "Welcome.controller_version"),
+        installation=bounds.name(message.installation, "Welcome.installation"),
+        image_url=bounds.text(message.image_url, "Welcome.image_url"),
+    )
+
+
+def _epoch_message(epoch: Epoch) -> pb.Epoch:
+    return pb.Epoch(incarnation=epoch.incarnation, term=epoch.term, rev=epoch.rev)
+
+
+def _epoch(message: pb.ApplicationReport | pb.Applied | pb.DesiredState, field: str) -> Epoch:
+    if not message.HasField("epoch"):
+        raise WireError(f"{field}: is missing")
+    epoch = message.epoch
+    return Epoch(
+        bounds.between(0, epoch.incarnation, bounds.NUMBER_MAX, field),
+        bounds.between(0, epoch.term, bounds.NUMBER_MAX, field),
+        bounds.between(0, epoch.rev, bounds.NUMBER_MAX, field),
+    )

@@ -1,0 +1,226 @@
+"""What every provider promises, run over the fake one and the local one, with and without bubblewrap.
+
+Programs used: those that the fake knows too (`true`, `false`, `sleep`, `echo`).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from repave_agent.ports import Host, HostSpec, Provider, ProviderError, RefusedError
+from repave_agent.providers.local import LocalProvider
+from repave_agent.providers.local_command import Isolation, choose_sandbox
+from repave_protos.package import pack
+from repave_protos.values import ApplicationName, Digest, GroupName, HostName, RegionName
+from tests.fakes.provider import FakeCloud, FakeProvider
+from tests.fakes.waiting import until, until_async
+
+PORT = 18_431
+RUN_FOR_LONG = ("sleep", "600")
+
+
+@dataclass
+class World:
+    """One implementation: `provider` works, `another` makes one more over the same hosts."""
+
+    provider: Provider
+    package: Path
+    another: Callable[[str], Provider]
+    is_clean: Callable[[], bool]
+
+    def spec(self, number: int = 1, run: tuple[str, ...] = RUN_FOR_LONG) -> HostSpec:
+        name = HostName(f"shop-v001-{number}")
+        group, application = GroupName("shop-v001"), ApplicationName("shop")
+        return HostSpec(name, group, application, Digest("d" * 64), run, (("COLOUR", "blue"),), PORT)
+
+    async def launch(self, number: int = 1, run: tuple[str, ...] = RUN_FOR_LONG) -> Host:
+        return await self.provider.launch(self.spec(number, run), self.package)
+
+    async def listed(self, provider: Provider | None = None) -> dict[HostName, Host]:
+        return {host.name: host for host in await (provider or self.provider).list_hosts()}
+
+    async def ended(self, name: HostName) -> Host:
+        async def has_ended() -> bool:
+            return not (await self.listed())[name].is_running
+
+        await until_async(has_ended)
+        return (await self.listed())[name]
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "page.html").write_text("shop")
+    pack(tmp_path / "shop", tmp_path / "shop.tar.gz")
+    return tmp_path / "shop.tar.gz"
+
+
+def fake_world(package: Path) -> World:
+    cloud = FakeCloud()
+    return World(
+        FakeProvider(cloud, "ours"),
+        package,
+        lambda owner: FakeProvider(cloud, owner),
+        lambda: not cloud.hosts,
+    )
+
+
+def local_world(package: Path, root: Path, isolation: str) -> World:
+    def make(owner: str) -> LocalProvider:
+        chosen: Isolation = "bwrap" if isolation == "bwrap" else "none"
+        return LocalProvider(root, RegionName("here"), lambda: owner, isolation=chosen)
+
+    return World(make("ours"), package, make, lambda: not list((root / "hosts").iterdir()))
+
+
+@pytest.fixture(params=["fake", "local-none", "local-bwrap"])
+async def world(request: pytest.FixtureRequest, package: Path, tmp_path: Path) -> AsyncIterator[World]:
+    kind = str(request.param).removeprefix("local-")
+    if kind == "bwrap" and choose_sandbox("auto", tmp_path) is None:
+        pytest.skip("bubblewrap does not work on this machine")
+    made = fake_world(package) if kind == "fake" else local_world(package, tmp_path / "region", kind)
+    opened: list[Provider] = [made.provider]
+    make = made.another
+
+    def another(owner: str) -> Provider:
+        opened.append(make(owner))
+        return opened[-1]
+
+    made.another = another
+    yield made
+    for provider in opened:
+        for host in await provider.list_hosts():
+            await provider.destroy(host.name)
+        await provider.close()
+    assert made.is_clean()
+
+
+async def refusal(work: Awaitable[object]) -> ProviderError:
+    with pytest.raises(ProviderError) as caught:
+        await work
+    return caught.value
+
+
+async def test_a_launched_host_runs_and_is_listed_as_it_was_asked_for(world: World) -> None:
+    host = await world.launch()
+    assert host.is_running
+    assert (host.group, host.application, host.digest, host.port) == ("shop-v001", "shop", "d" * 64, PORT)
+    assert await world.listed() == {host.name: host}
+
+
+async def test_every_host_has_its_own_address(world: World) -> None:
+    hosts = await asyncio.gather(*(world.launch(number) for number in range(5)))
+    assert len({host.address for host in hosts}) == 5
+    assert len(await world.listed()) == 5
+
+
+async def test_an_address_is_not_used_again_soon(world: World) -> None:
+    first = await world.launch(1)
+    await world.provider.destroy(first.name)
+    assert (await world.launch(2)).address != first.address
+
+
+async def test_a_repeated_launch_gives_the_host_that_is_there(world: World) -> None:
+    first = await world.launch()
+    assert await world.launch() == first
+    assert len(await world.listed()) == 1
+
+
+async def test_launches_of_one_host_at_the_same_time_make_one_host(world: World) -> None:
+    hosts = await asyncio.gather(*(world.launch() for _ in range(3)))
+    assert len(set(hosts)) == 1
+    assert len(await world.listed()) == 1
+
+
+async def test_a_destroyed_host_is_gone_and_destroying_is_repeatable(world: World) -> None:
+    host = await world.launch()
+    await asyncio.gather(world.provider.destroy(host.name), world.provider.destroy(host.name))
+    assert await world.listed() == {}
+    await world.provider.destroy(host.name)
+    await world.provider.destroy(HostName("never-was"))
+    assert world.is_clean()
+
+
+async def test_a_host_that_ended_by_itself_is_listed_as_ended_and_told(world: World) -> None:
+    told = asyncio.Event()
+    world.provider.on_change(told.set)
+    launched = await world.launch(1, ("false",))
+    await until(told.is_set)
+    host = await world.ended(launched.name)
+    assert host.ended.startswith("exited with code 1")
+    assert replace(host, is_running=True, ended="") == replace(launched, is_running=True, ended="")
+
+
+async def test_an_ended_host_can_be_destroyed(world: World) -> None:
+    host = await world.launch(1, ("true",))
+    await world.ended(host.name)
+    await world.provider.destroy(host.name)
+    assert await world.listed() == {}
+    assert world.is_clean()
+
+
+async def test_hosts_of_another_owner_are_neither_listed_nor_destroyed(world: World) -> None:
+    stranger = world.another("theirs")
+    theirs = await stranger.launch(world.spec(7), world.package)
+    await world.launch(1)
+    assert theirs.name not in await world.listed()
+    await world.provider.destroy(theirs.name)
+    assert (await world.listed(stranger))[theirs.name].is_running
+
+
+async def test_hosts_outlive_their_provider_and_are_adopted_by_the_next_one(world: World) -> None:
+    host = await world.launch()
+    await world.provider.close()
+    heir = world.another("ours")
+    assert await world.listed(heir) == {host.name: host}
+    assert await heir.launch(world.spec(), world.package) == host
+    assert (await heir.launch(world.spec(2), world.package)).address != host.address
+    assert await heir.execute(host.name, ("true",), 10.0) == 0
+    await heir.destroy(host.name)
+    assert host.name not in await world.listed(heir)
+
+
+async def test_an_adopted_host_that_ends_is_told_too(world: World) -> None:
+    host = await world.launch(1, ("false",))
+    await world.ended(host.name)
+    await world.provider.close()
+    heir = world.another("ours")
+    adopted = (await world.listed(heir))[host.name]
+    assert not adopted.is_running
+    assert adopted.ended
+
+
+async def test_a_launch_that_fails_leaves_nothing(world: World) -> None:
+    error = await refusal(world.launch(1, ("no-such-program",)))
+    assert isinstance(error, RefusedError)
+    assert "'no-such-program'" in str(error)
+    await refusal(world.provider.launch(world.spec(2), world.package.with_name("missing")))
+    assert await world.listed() == {}
+    assert world.is_clean()
+
+
+async def test_a_command_in_a_host_gives_its_exit_code(world: World) -> None:
+    host = await world.launch()
+    assert await world.provider.execute(host.name, ("true",), 10.0) == 0
+    assert await world.provider.execute(host.name, ("false",), 10.0) == 1
+    with pytest.raises(TimeoutError):
+        await world.provider.execute(host.name, RUN_FOR_LONG, 0.05)
+
+
+async def test_a_command_that_cannot_be_run_is_a_provider_error(world: World) -> None:
+    await refusal(world.provider.execute(HostName("never-was"), ("true",), 1.0))
+    host = await world.launch()
+    assert "'no-such-program'" in str(
+        await refusal(world.provider.execute(host.name, ("no-such-program",), 1.0))
+    )
+
+
+async def test_the_log_of_a_host_can_be_read_even_after_its_end(world: World) -> None:
+    host = await world.launch(1, ("echo", "hello", "world"))
+    await world.ended(host.name)
+    assert await world.provider.log_tail(host.name, 10) == "hello world"
+    assert await world.provider.log_tail(host.name, 0) == ""
+    assert await world.provider.log_tail(HostName("never-was"), 10) == ""
