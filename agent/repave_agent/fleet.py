@@ -50,6 +50,14 @@ class Record:
     judgement: Judgement = Judgement(HostPhase.LAUNCHING)  # noqa: RUF009  # frozen
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The hosts known before the provider was asked; `settled`: neither made nor ended just then."""
+
+    names: frozenset[HostName]
+    settled: frozenset[HostName]
+
+
 class Fleet:
     """All hosts of the region, and what must be remembered of their groups."""
 
@@ -86,20 +94,29 @@ class Fleet:
         self.tell("host.not_launched", f"{name} could not be made: {why}", record)
         self.troubles[record.group] = why
 
-    def adopt(self, hosts: Iterable[Host], verified: set[HostName], now: float) -> None:
+    def known(self) -> "Known":
+        """To be taken before the provider is asked: what changes meanwhile is not in its answer."""
+        settled = {
+            record.name
+            for record in self.records.values()
+            if not (record.is_launching or record.is_destroying)
+        }
+        return Known(frozenset(self.records), frozenset(settled))
+
+    def adopt(self, hosts: Iterable[Host], known: "Known", verified: set[HostName], now: float) -> None:
         """Takes over what the provider lists; the truth about which hosts exist and run."""
         listed = {host.name: host for host in hosts}
         for host in listed.values():
             record = self.records.get(host.name)
-            if record is None:
+            if record is None and host.name not in known.names:
                 record = Record(host.name, host.group, host.application, host.digest, host.port, now)
                 record.was_verified = host.name in verified
                 self.records[host.name] = record
-            if not record.is_launching:
+            if record is not None and not record.is_launching:
                 record.address, record.is_running, record.ended = host.address, host.is_running, host.ended
-        for record in self.records.values():
-            if record.name not in listed and not (record.is_launching or record.is_destroying):
-                record.is_running, record.ended = False, "it is gone from its provider"
+        for name in known.settled - listed.keys():
+            if name in self.records:
+                self.records[name].is_running, self.records[name].ended = False, "its provider has lost it"
 
     def destroyed(self, name: HostName) -> None:
         record = self.records.pop(name)

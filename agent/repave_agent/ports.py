@@ -49,7 +49,7 @@ class HostSpec:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host as its provider lists it. `is_running` is False once its process (machine) has ended by itself."""
+    """A host as its provider lists it. `is_running` is False once its process (machine) has ended."""
 
     name: HostName
     group: GroupName
@@ -95,7 +95,7 @@ class Provider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One host behind the balancer. A server that is not enabled stays configured and gets no new requests."""
+    """One host behind the balancer. One that is not enabled stays configured and gets no new requests."""
 
     host: HostName
     address: str
@@ -133,7 +133,7 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The traffic split of one application: `second` gets `second_bp` of 10,000 requests, `first` the rest."""
+    """The split of one application: `second` gets `second_bp` of 10,000 requests, `first` the rest."""
 
     application: ApplicationName
     first: GroupName
@@ -180,7 +180,7 @@ class Balancer(Protocol):
     traffic_address: str  # where clients reach the frontends
 
     async def start(self) -> None:
-        """Adopts a running balancer of this region or starts one. Raises BalancerError (e.g. not installed)."""
+        """Adopts a running balancer of this region or starts one. Raises BalancerError (not installed)."""
 
     async def arrange(self, structure: Structure) -> None:
         """Makes frontends, backends and servers be exactly `structure`; no request is lost. Returns when the
@@ -212,7 +212,7 @@ class Packages(Protocol):
 
 
 class Link(Protocol):
-    """One connection to the controller, bytes in and out, so that sessions run over gRPC or in a simulation."""
+    """A connection to the controller, bytes in and out: sessions run over gRPC or in a simulation."""
 
     async def send(self, message: bytes) -> None:
         """Raises ConnectionError when the stream is gone. Only one caller at a time."""

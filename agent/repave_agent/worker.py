@@ -94,6 +94,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._balancer_task: asyncio.Task[None] | None = None
+        self._is_steering = False
         self._balancer_retry_at = 0.0
 
     # ------------------------------------------------------------------------------------ from outside
@@ -108,7 +109,7 @@ class Worker:
             name: replace(fact, retry_at=0.0, drain_since=None) for name, fact in entries.groups.items()
         }
         hosts = await self._provider.list_hosts()
-        self._fleet.adopt(hosts, set(entries.verified), self._clock())
+        self._fleet.adopt(hosts, self._fleet.known(), set(entries.verified), self._clock())
         self._listed_at = self._clock()
         await self._balancer.start()
         self._provider.on_change(self._hosts_changed)
@@ -228,7 +229,9 @@ class Worker:
             for group in held.state.groups:
                 if group.weight_bp > 0:
                     troubles[group.name] = held.why
-        self._upwards.observed(reports(observation, troubles, self._refusals))
+        if not self._is_steering:
+            # While traffic moves the report waits these few milliseconds: epoch and weights go up together.
+            self._upwards.observed(reports(observation, troubles, self._refusals))
         self._hurries = _is_awaiting_balancer(observation)
         return plan.wake_at
 
@@ -236,7 +239,8 @@ class Worker:
         now = self._clock()
         if now - self._listed_at >= RELIST_SECONDS:
             self._listed_at = now
-            self._fleet.adopt(await self._provider.list_hosts(), set(), now)
+            known = self._fleet.known()
+            self._fleet.adopt(await self._provider.list_hosts(), known, set(), now)
         pause = HURRY_SECONDS if self._hurries else LOOK_SECONDS
         is_idle = self._balancer_task is None or self._balancer_task.done()
         if is_idle and now - self._viewed_at >= pause:
@@ -293,6 +297,7 @@ class Worker:
             self._tasks.create_task(action_coroutine, name=name)
         is_idle = self._balancer_task is None or self._balancer_task.done()
         if balancing and is_idle and self._clock() >= self._balancer_retry_at:
+            self._is_steering = isinstance(balancing[0], Steer)
             self._balancer_task = self._tasks.create_task(self._balance(balancing[0]), name="balance")
 
     def _note_routed(self, balancing: list[Arrange | Steer]) -> None:
@@ -368,6 +373,7 @@ class Worker:
             self._balancer_retry_at = self._clock() + BALANCER_RETRY_SECONDS
         self._view = await self._balancer.observe()
         self._viewed_at = self._clock()
+        self._is_steering = False
         self._wake.set()
 
     # --------------------------------------------------------------------------------------- memory

@@ -123,7 +123,7 @@ class MasterSocket:
     def _ask_worker(self, worker: int, commands: list[str]) -> str:
         """Every command answers at least a line, unless the worker ends meanwhile."""
         answer = self.ask(";".join(f"@!{worker} {command}" for command in commands))
-        if not answer or "Can't find the target" in answer[:100]:
+        if not answer or "Can't find the target" in answer or "Can't connect to the target" in answer:
             raise WorkerGoneError(f"HAProxy's worker {worker} has ended")
         return answer
 
