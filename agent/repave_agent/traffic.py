@@ -71,17 +71,16 @@ def _reason_to_hold(wanted: Route, present: Route | None, observation: Observati
 
 def wanted_structure(observation: Observation) -> Structure:
     """Frontends and backends; changes of membership are gathered, since each may cost a reload."""
+    present = {each.application: each for each in observation.balancer.structure.frontends}
     frontends, backends = [], []
     for state in observation.desired:
-        if state.frontend_port:
+        behind = list(_backends(state, observation))
+        backends += behind
+        known = present.get(state.application)
+        if state.frontend_port and (behind or known):
             frontends.append(Frontend(state.application, state.frontend_port))
-        elif observation.balancer.route(state.application) is not None:
-            frontends += [
-                frontend
-                for frontend in observation.balancer.structure.frontends
-                if frontend.application == state.application
-            ]
-        backends += list(_backends(state, observation))
+        elif known and observation.balancer.route(state.application) is not None:
+            frontends.append(known)  # closed once no route needs it any more
     return Structure(tuple(frontends), tuple(backends))
 
 

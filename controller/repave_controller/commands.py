@@ -128,6 +128,7 @@ def _begin(
         progress=(),
         started_at=now,
         started_by=by,
+        version=target.version,
         reason=reason,
     )
     return replace(application, rollout=rollout, rollouts_total=number)

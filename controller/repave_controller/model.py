@@ -140,6 +140,7 @@ class Rollout:
     progress: tuple[int, ...]  # what `progressed_at` watches; growth of any entry is progress
     started_at: Instant
     started_by: str
+    version: str = ""  # of the target, still known when the group is gone
     reason: str = ""  # why a person started it
     undo_reason: str = ""  # why it goes back or was held
     undo_end: Phase = Phase.ROLLED_BACK  # what UNDOING ends in

@@ -25,7 +25,7 @@ PROTOCOL_VERSION = 1
 
 @dataclass(frozen=True, slots=True, order=True)
 class Epoch:
-    """Which life of the store, which term of the owning controller, which revision; compared in that order."""
+    """Which life of the store, which term of its controller, which revision; compared in that order."""
 
     incarnation: int
     term: int
@@ -263,7 +263,7 @@ class Resync:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Asks for the hosts of an application, of one group ("" = all), optionally with the end of their logs."""
+    """Asks for the hosts of an application or of one of its groups, and for the ends of their logs."""
 
     query_id: int
     application: ApplicationName

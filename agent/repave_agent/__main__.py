@@ -1,0 +1,184 @@
+"""Wires one region's agent from its settings: `repave-agent run` (the default), `clean`, `show-config`.
+
+The only module of the agent that reads a clock, the environment and chance.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from repave_agent.balancers.haproxy import HaproxyBalancer
+from repave_agent.health import Prober
+from repave_agent.images import ImageCache
+from repave_agent.journal import Journal, JournalError
+from repave_agent.observation import Limits
+from repave_agent.ports import BalancerError, ProviderError
+from repave_agent.providers.local import LocalProvider
+from repave_agent.session import Session
+from repave_agent.settings import AgentSettings
+from repave_agent.worker import Worker
+from repave_protos import __version__, channel
+from repave_protos.lock import own
+from repave_protos.logs import configure_logs
+from repave_protos.overlay import SettingsError, load_settings, show_settings
+from repave_protos.values import (
+    PROTOCOL_VERSION,
+    Answer,
+    ApplicationName,
+    ApplicationReport,
+    DesiredState,
+    Hello,
+    Notice,
+    Query,
+    RegionName,
+    Welcome,
+)
+
+PREFIX = "REPAVE_AGENT_"
+DEFAULT_FILE = Path("/etc/repave/agent.toml")
+
+log = structlog.get_logger()
+
+
+class Agent:
+    """All parts of one region's agent, put together."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        state = settings.state
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.settings = settings
+        self.lock = own(state, f"agent of {settings.region}")
+        self.provider = LocalProvider(
+            state,
+            region=RegionName(settings.region),
+            installation=lambda: self.worker.installation,
+            address_range=settings.local.addresses,
+            isolation=settings.local.isolation,
+            stop_grace_seconds=settings.local.stop_grace_seconds,
+        )
+        self.balancer = HaproxyBalancer(
+            state / "haproxy",
+            traffic_address=settings.haproxy.traffic_address,
+            program=settings.haproxy.program,
+            redispatch=settings.haproxy.redispatch,
+        )
+        self.images = ImageCache(state / "images")
+        self.prober = Prober(time.monotonic, self.provider.execute)
+        self.worker = Worker(
+            provider=self.provider,
+            balancer=self.balancer,
+            packages=self.images,
+            prober=self.prober,
+            journal=Journal(state / "journal.json"),
+            upwards=self,
+            clock=time.monotonic,
+            limits=Limits(launches_in_flight=settings.limits.launches_in_flight),
+        )
+        self.session = Session(
+            dial=lambda: channel.dial(settings.controller, "controller"),
+            hello=self._hello,
+            handler=self,
+            clock=time.monotonic,
+            sleep=asyncio.sleep,
+            chance=random.random,
+        )
+
+    def _hello(self) -> Hello:
+        return Hello(
+            region=RegionName(self.settings.region),
+            protocol_version=PROTOCOL_VERSION,
+            agent_version=__version__,
+            provider=self.provider.name,
+            balancer=self.balancer.name,
+            capabilities=("weights",),
+            applied=self.worker.applied(),
+            traffic_address=self.balancer.traffic_address,
+        )
+
+    # What the session brings down, and what the worker sends up.
+
+    async def on_welcome(self, welcome: Welcome) -> None:
+        if not self.worker.welcome(welcome):
+            raise ConnectionError("this region belongs to another controller")
+        self.images.set_source(welcome.image_url)
+
+    async def on_desired(self, desired: DesiredState) -> None:
+        await self.worker.on_desired(desired)
+
+    async def on_query(self, query: Query) -> Answer:
+        return await self.worker.on_query(query)
+
+    def observed(self, applications: Mapping[ApplicationName, ApplicationReport]) -> None:
+        self.session.observed(applications)
+
+    def notice(self, notice: Notice) -> None:
+        self.session.notice(notice)
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT. Hosts and balancer live on."""
+        isolation = await self.provider.start()
+        await self.worker.start()
+        log.info("agent.started", region=self.settings.region, isolation=isolation, version=__version__)
+        loop = asyncio.get_running_loop()
+        work = asyncio.gather(self.worker.run(), self.session.run())
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, work.cancel)
+        try:
+            await work
+        except asyncio.CancelledError:
+            log.info("agent.stopped", region=self.settings.region)
+        finally:
+            await self.prober.close()
+            await self.images.close()
+            await self.provider.close()
+            await self.balancer.close()
+
+    async def clean(self) -> None:
+        """Ends every host of this region and its balancer: for demos, tests and regions that are given up."""
+        hosts = await self.provider.list_hosts()
+        for host in hosts:
+            await self.provider.destroy(host.name)
+        await self.provider.close()
+        await self.balancer.end()
+        print(f"{self.settings.region}: {len(hosts)} hosts and the balancer are gone")  # noqa: T201
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the process's exit code: 0 done, 1 could not start, 2 wrong settings."""
+    parser = argparse.ArgumentParser(prog="repave-agent", description="Acts for repave in one region.")
+    parser.add_argument("command", nargs="?", choices=("run", "clean", "show-config"), default="run")
+    parser.add_argument("--config", type=Path, help=f"settings file (default {DEFAULT_FILE}, if it is there)")
+    chosen = parser.parse_args(arguments)
+    file = chosen.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    try:
+        settings, origins = load_settings(AgentSettings, file, os.environ, PREFIX)
+    except SettingsError as error:
+        print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    if chosen.command == "show-config":
+        print(show_settings(settings, origins))  # noqa: T201
+        return 0
+    configure_logs(settings.log)
+    try:
+        asyncio.run(_run(settings, chosen.command))
+    except (ProviderError, BalancerError, JournalError, OSError) as error:
+        print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+async def _run(settings: AgentSettings, command: str) -> None:
+    agent = Agent(settings)
+    await (agent.clean() if command == "clean" else agent.run())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

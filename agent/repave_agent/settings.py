@@ -1,0 +1,55 @@
+"""The settings of a region's agent: /etc/repave/agent.toml, REPAVE_AGENT_* and their defaults."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from repave_protos.logs import LogFormat
+from repave_protos.overlay import Address, Settings, named_in_environment
+
+
+def _loopback_range(text: str) -> str:
+    network = ipaddress.ip_network(text)
+    if not network.is_loopback or network.version != 4:
+        raise ValueError("write a part of 127.0.0.0/8, such as 127.80.0.0/16")
+    return text
+
+
+class LocalSettings(Settings):
+    """The provider whose hosts are processes of this machine."""
+
+    addresses: Annotated[str, AfterValidator(_loopback_range)] = "127.80.0.0/16"
+    isolation: Literal["auto", "bwrap", "none"] = "auto"
+    stop_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 2.0
+
+
+class HaproxySettings(Settings):
+    """The balancer that the agent runs. `traffic_address` is where clients connect."""
+
+    program: str = "haproxy"
+    traffic_address: str = "127.0.0.1"
+    redispatch: bool = True
+
+
+class LimitSettings(Settings):
+    """Bounds of what the agent does at once."""
+
+    launches_in_flight: Annotated[int, Field(ge=1, le=1000)] = 20
+
+
+class AgentSettings(Settings):
+    """`state` holds all that the agent knows and makes: journal, packages, hosts, the balancer's files."""
+
+    region: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=48)]
+    controller: Address = "127.0.0.1:7443"
+    state: Path = Field(
+        Path("/var/lib/repave/agent"), json_schema_extra=named_in_environment("STATE_DIRECTORY")
+    )
+    provider: Literal["local"] = "local"
+    local: LocalSettings = LocalSettings()
+    balancer: Literal["haproxy"] = "haproxy"
+    haproxy: HaproxySettings = HaproxySettings()
+    limits: LimitSettings = LimitSettings()
+    log: LogFormat = "json"

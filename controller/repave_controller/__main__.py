@@ -1,0 +1,111 @@
+"""Wires the controller from its settings: `repave-controller run` (the default), `show-config`.
+
+The only module of the controller that reads the environment and starts servers.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from repave_controller.api.app import make_app
+from repave_controller.clock import SteadyClock
+from repave_controller.images import ImageDirectory
+from repave_controller.model import Event
+from repave_controller.ports import StoreError
+from repave_controller.scheduler import Scheduler
+from repave_controller.sessions import Sessions, start_server, stop_server
+from repave_controller.settings import ControllerSettings
+from repave_controller.stores.sqlite import SqliteStore
+from repave_protos import __version__
+from repave_protos.channel import join, loopback_only
+from repave_protos.logs import configure_logs
+from repave_protos.overlay import SettingsError, load_settings, show_settings
+from repave_protos.values import Welcome
+
+PREFIX = "REPAVE_CONTROLLER_"
+DEFAULT_FILE = Path("/etc/repave/controller.toml")
+
+log = structlog.get_logger()
+
+
+async def run(settings: ControllerSettings) -> None:
+    """Serves until SIGTERM or SIGINT. Raises StoreError, ValueError (an address), OSError (a port taken)."""
+    host, port = loopback_only(settings.http.listen, "http.listen")
+    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = SqliteStore(settings.state / "controller.db")
+    loaded = await store.open()
+    clock = SteadyClock(loaded.last_event_at)
+    images = ImageDirectory(settings.state / "images")
+    sessions = Sessions(
+        Welcome(__version__, loaded.installation, f"http://{join(host, port)}/v1/images"),
+        desired_for=lambda region: scheduler.desired_for(region),
+        on_change=lambda region, applications: scheduler.region_changed(region, applications),
+        on_notices=lambda region, notices: scheduler.notices(region, notices),
+        clock=clock,
+    )
+    scheduler = Scheduler(store, images, loaded, clock, sessions.views, sessions.publish)
+    app = make_app(scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        server, _ = await start_server(sessions, settings.grpc.listen)
+        if clock.warning:
+            log.warning("clock.set_back", text=clock.warning)
+            scheduler.note(Event("clock.set_back", clock.warning))
+        log.info(
+            "controller.started", http=settings.http.listen, grpc=settings.grpc.listen, version=__version__
+        )
+        try:
+            await _until_told(scheduler)
+        finally:
+            await stop_server(sessions, server)
+    finally:
+        await runner.cleanup()
+        await store.close()
+
+
+async def _until_told(scheduler: Scheduler) -> None:
+    work = asyncio.ensure_future(scheduler.run())
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, work.cancel)
+    try:
+        await work
+    except asyncio.CancelledError:
+        log.info("controller.stopped")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the process's exit code: 0 done, 1 could not start, 2 wrong settings."""
+    parser = argparse.ArgumentParser(prog="repave-controller", description="Decides for repave.")
+    parser.add_argument("command", nargs="?", choices=("run", "show-config"), default="run")
+    parser.add_argument("--config", type=Path, help=f"settings file (default {DEFAULT_FILE}, if it is there)")
+    chosen = parser.parse_args(arguments)
+    file = chosen.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    try:
+        settings, origins = load_settings(ControllerSettings, file, os.environ, PREFIX)
+    except SettingsError as error:
+        print(f"repave-controller: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    if chosen.command == "show-config":
+        print(show_settings(settings, origins))  # noqa: T201
+        return 0
+    configure_logs(settings.log)
+    try:
+        asyncio.run(run(settings))
+    except (StoreError, ValueError, OSError) as error:
+        print(f"repave-controller: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,337 @@
+"""The HTTP/JSON API for people and their tools: every route, what it takes, what it gives."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from repave_controller.api import models, views
+from repave_controller.api.openapi import Route, document
+from repave_controller.api.problems import Problem, as_problems
+from repave_controller.api.streams import Streams
+from repave_controller.clock import SteadyClock
+from repave_controller.images import ImageDirectory
+from repave_controller.model import Application, Refused, ReleaseOrder
+from repave_controller.plan import Spec, compile_order
+from repave_controller.ports import Store
+from repave_controller.preview import plan_id, preview, unborn
+from repave_controller.scheduler import Scheduler
+from repave_controller.sessions import RegionUnreachable, Sessions
+from repave_controller.specfile import load
+from repave_protos import __version__
+from repave_protos.values import ApplicationName, Digest, RegionName
+
+BODY_BYTES_MAX = 1 << 20
+EVENTS_MAX = 1000
+LOG_LINES_MAX = 1000
+SHORT_DIGEST = 12
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+def make_app(
+    *,
+    scheduler: Scheduler,
+    store: Store,
+    images: ImageDirectory,
+    sessions: Sessions,
+    clock: SteadyClock,
+) -> web.Application:
+    """The whole API as an aiohttp application."""
+    api = Api(scheduler, store, images, sessions, clock)
+    app = web.Application(middlewares=[as_problems], client_max_size=BODY_BYTES_MAX)
+    routes = api.routes()
+    for route in routes:
+        app.router.add_route(route.method, f"/v1/{route.path}", route.handler)
+    described = document(routes, __version__)
+
+    async def openapi(_: web.Request) -> web.Response:
+        return web.json_response(described)
+
+    async def alive(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    app.router.add_get("/v1/openapi.json", openapi)
+    app.router.add_get("/healthz", alive)
+    app.on_shutdown.append(api.streams.close)
+    return app
+
+
+class Api:
+    """One method a route; reads go straight to what is known, commands to the scheduler."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        store: Store,
+        images: ImageDirectory,
+        sessions: Sessions,
+        clock: SteadyClock,
+    ) -> None:
+        self._scheduler = scheduler
+        self._store = store
+        self._images = images
+        self._sessions = sessions
+        self._clock = clock
+        self.streams = Streams(scheduler)
+
+    def routes(self) -> tuple[Route, ...]:
+        """The table that the router and the OpenAPI document are made from."""
+        one = "applications/{application}"
+        return (
+            Route("GET", "applications", self.applications, models.Items[models.ApplicationItem]),
+            Route("GET", one, self.application, models.ApplicationStatus),
+            Route("GET", f"{one}/why", self.why, models.WhyAnswer),
+            Route("GET", f"{one}/history", self.history, models.Items[models.RolloutItem]),
+            Route("GET", f"{one}/groups", self.groups, models.Items[models.GroupItem]),
+            Route("GET", f"{one}/hosts", self.hosts, models.HostsAnswer),
+            Route("GET", f"{one}/stream", self.stream, models.ApplicationStatus),
+            Route("POST", f"{one}/releases", self.release, models.AcceptedAnswer, models.ReleaseRequest),
+            Route("POST", f"{one}/rollback", self.rollback, models.AcceptedAnswer, models.RollbackRequest),
+            Route("POST", f"{one}/abort", self.abort, models.AcceptedAnswer, models.AbortRequest),
+            Route("POST", "plan", self.plan, models.PlanAnswer, models.PlanRequest),
+            Route("GET", "groups", self.groups, models.Items[models.GroupItem]),
+            Route("GET", "hosts", self.hosts, models.HostsAnswer),
+            Route("GET", "regions", self.regions, models.Items[models.RegionItem]),
+            Route("GET", "events", self.events, models.Items[models.EventItem]),
+            Route("GET", "events/stream", self.events_stream, models.EventItem),
+            Route("POST", "images", self.push_image, models.ImageItem),
+            Route("GET", "images", self.list_images, models.Items[models.ImageItem]),
+            Route("GET", "images/{digest}", self.image, None),  # HEAD comes with it
+            Route("GET", "doctor", self.doctor, models.DoctorAnswer),
+        )
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    async def applications(self, _: web.Request) -> web.Response:
+        known = self._scheduler.applications()
+        return _items(
+            views.application_item(known[name], self._scheduler.observed(name)) for name in sorted(known)
+        )
+
+    async def application(self, request: web.Request) -> web.Response:
+        return _answer(self._status(self._name(request)))
+
+    def _status(self, name: ApplicationName) -> models.ApplicationStatus:
+        return views.application_status(
+            self._scheduler.applications()[name],
+            self._scheduler.observed(name),
+            self._scheduler.because(name),
+            self._sessions.views(),
+        )
+
+    async def why(self, request: web.Request) -> web.Response:
+        name = self._name(request)
+        return _answer(views.why(self._scheduler.applications()[name], self._scheduler.because(name)))
+
+    async def history(self, request: web.Request) -> web.Response:
+        name = self._name(request)
+        cluster = self._scheduler.applications()[name].cluster
+        rollouts = await self._store.rollouts(name)
+        return _items(views.rollout_item(rollout, cluster) for rollout in rollouts)
+
+    async def groups(self, request: web.Request) -> web.Response:
+        known = self._scheduler.applications()
+        return _items(
+            views.group_item(group, known[name], self._scheduler.observed(name))
+            for name in self._asked_for(request)
+            for group in known[name].groups
+        )
+
+    async def hosts(self, request: web.Request) -> web.Response:
+        log_lines = _number(request, "log_lines", 0, LOG_LINES_MAX)
+        group, only = request.query.get("group", ""), request.query.get("region", "")
+        items: list[models.HostItem] = []
+        unreachable: dict[str, str] = {}
+        for name in self._asked_for(request):
+            for region in self._scheduler.applications()[name].regions:
+                if only and region != only:
+                    continue
+                try:
+                    hosts = await self._sessions.query(region, name, group, log_lines)
+                except RegionUnreachable as error:
+                    unreachable[region] = str(error)
+                else:
+                    items += [views.host_item(host, region) for host in hosts]
+        return _answer(models.HostsAnswer(items=items, unreachable=unreachable))
+
+    async def regions(self, _: web.Request) -> web.Response:
+        known = self._sessions.views()
+        return _items(views.region_item(known[RegionName(name)]) for name in sorted(known))
+
+    async def events(self, request: web.Request) -> web.Response:
+        events = await self._store.events(
+            after=_number(request, "after", 0),
+            application=request.query.get("application", ""),
+            limit=_number(request, "limit", 100, EVENTS_MAX),
+            newest=request.query.get("newest", "") in ("1", "true"),
+        )
+        return _items(views.event_item(event) for event in events)
+
+    async def events_stream(self, request: web.Request) -> web.StreamResponse:
+        last = request.headers.get("Last-Event-ID", "")
+        after = int(last) if last.isdecimal() else _number(request, "after", 0)
+        return await self.streams.events(request, after, request.query.get("application", ""))
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        name = self._name(request)
+        return await self.streams.status(request, lambda: self._status(name))
+
+    def _name(self, request: web.Request) -> ApplicationName:
+        """The application of the path. Raises Refused when there is none of that name."""
+        name = ApplicationName(request.match_info["application"])
+        known = self._scheduler.applications()
+        if name not in known:
+            there = f"there are: {', '.join(sorted(known))}" if known else "nothing has been released yet"
+            raise Refused("unknown-application", f"no application is called {name}; {there}")
+        return name
+
+    def _asked_for(self, request: web.Request) -> list[ApplicationName]:
+        """The one of the path, or all."""
+        if "application" in request.match_info:
+            return [self._name(request)]
+        return sorted(self._scheduler.applications())
+
+    # ----------------------------------------------------------------------------------------- commands
+
+    async def plan(self, request: web.Request) -> web.Response:
+        asked = await _body(request, models.PlanRequest)
+        application, order = self._order(asked)
+        return _answer(views.plan_answer(preview(application, order), order.version))
+
+    async def release(self, request: web.Request) -> web.Response:
+        asked = await _body(request, models.ReleaseRequest)
+        application, order = self._order(asked, asked.by, asked.reason, _key(request))
+        if application.name != request.match_info["application"]:
+            text = f"the spec is of {application.name}, the address of {request.match_info['application']}"
+            raise Problem(422, "spec", text)
+        if asked.plan and asked.plan.upper() != plan_id(application, order):
+            raise Refused(
+                "plan-changed",
+                f"plan {asked.plan} does not hold any more: the spec, the package or the application has "
+                "changed since; look at repave plan again",
+            )
+        accepted = await self._scheduler.release(
+            application.name, application.cluster, order, asked.spec, queue=asked.queue
+        )
+        return _answer(views.accepted(accepted), status=202)
+
+    def _order(
+        self, asked: models.PlanRequest, by: str = "", reason: str = "", key: str = ""
+    ) -> tuple[Application, ReleaseOrder]:
+        spec: Spec = load(asked.spec, asked.filename)[0]
+        version = asked.version or asked.digest[:SHORT_DIGEST]
+        order = compile_order(spec, Digest(asked.digest), version, by=by, reason=reason, key=key)
+        known = self._scheduler.applications().get(spec.application)
+        return known or unborn(spec.application, spec.cluster), order
+
+    async def rollback(self, request: web.Request) -> web.Response:
+        asked = await _body(request, models.RollbackRequest)
+        accepted = await self._scheduler.rollback(
+            self._name(request), by=asked.by, reason=asked.reason, force=asked.force, key=_key(request)
+        )
+        return _answer(views.accepted(accepted), status=202)
+
+    async def abort(self, request: web.Request) -> web.Response:
+        asked = await _body(request, models.AbortRequest)
+        accepted = await self._scheduler.abort(
+            self._name(request), by=asked.by, reason=asked.reason, key=_key(request)
+        )
+        return _answer(views.accepted(accepted), status=202)
+
+    # ------------------------------------------------------------------------------------------- images
+
+    async def push_image(self, request: web.Request) -> web.Response:
+        name = request.headers.get("X-Repave-Name", "")
+        expected = request.headers.get("X-Repave-Digest", "")
+        image = await self._images.receive(
+            request.content.iter_any(), name, Digest(expected) if expected else None
+        )
+        await self._store.add_image(image)
+        return _answer(views.image_item(image), status=201)
+
+    async def list_images(self, _: web.Request) -> web.Response:
+        return _items(views.image_item(image) for image in await self._store.images())
+
+    async def image(self, request: web.Request) -> web.StreamResponse:
+        digest = Digest(request.match_info["digest"])
+        path = self._images.path(digest)
+        if path is None:
+            raise Problem(404, "unknown-image", f"no package {digest} is stored here")
+        return web.FileResponse(path, headers={"Content-Type": "application/gzip"})
+
+    # ------------------------------------------------------------------------------------------- doctor
+
+    async def doctor(self, _: web.Request) -> web.Response:
+        checks = [
+            models.CheckItem(
+                name="clock",
+                state="warn" if self._clock.warning else "ok",
+                text=self._clock.warning or "has not been set back",
+                remedy="start an NTP client on the controller's machine" if self._clock.warning else "",
+            )
+        ]
+        for name, region in sorted(self._sessions.views().items()):
+            text = f"agent {region.hello.agent_version}, {region.hello.provider}, {region.hello.balancer}"
+            checks.append(
+                models.CheckItem(
+                    name=f"region {name}",
+                    state="ok" if region.is_connected else "fail",
+                    text=text if region.is_connected else "its agent is not connected",
+                    remedy="" if region.is_connected else f"start repave-agent in {name}",
+                )
+            )
+        return _answer(
+            models.DoctorAnswer(version=__version__, now=views.time_of(self._clock()), items=checks)
+        )
+
+
+# --------------------------------------------------------------------------------------------- in and out
+
+
+def _answer(model: BaseModel, status: int = 200) -> web.Response:
+    return web.Response(text=model.model_dump_json(), status=status, content_type="application/json")
+
+
+def _items(items: Any) -> web.Response:
+    body = ",".join(item.model_dump_json() for item in items)
+    return web.Response(text=f'{{"items":[{body}]}}', content_type="application/json")
+
+
+async def _body(request: web.Request, model: type[Asked]) -> Asked:
+    """The request's body as `model`. Raises Problem naming each field that is wrong."""
+    try:
+        text = (await request.read()).decode()
+        plain = json.loads(text, object_pairs_hook=_once_each)
+        return model.model_validate(plain)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise Problem(400, "not-json", f"the body is no JSON: {error}") from error
+    except ValidationError as error:
+        problems = [
+            {"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in error.errors()
+        ]
+        first = problems[0]
+        text = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
+        raise Problem(400, "bad-request", text, problems) from error
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise Problem(400, "not-json", "the body names a field twice")
+    return content
+
+
+def _number(request: web.Request, name: str, default: int, most: int = 1 << 53) -> int:
+    text = request.query.get(name, str(default))
+    if not (text.isascii() and text.isdecimal()) or len(text) > 16 or int(text) > most:
+        raise Problem(400, "bad-request", f"{name}: expected a whole number from 0 to {most}")
+    return int(text)
+
+
+def _key(request: web.Request) -> str:
+    """The idempotency key; of any length and content, kept as a hash."""
+    key = request.headers.get("Idempotency-Key", "")
+    return hashlib.sha256(key.encode()).hexdigest() if key else ""

@@ -1,0 +1,305 @@
+"""What the HTTP API takes and gives, version 1. The CLI prints these as they are.
+
+Times are ISO 8601 in UTC; durations end in `_seconds`, weights in `_bp` (basis points of requests).
+"""
+
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Item = TypeVar("Item", bound=BaseModel)
+SPEC_LENGTH_MAX = 262_144
+REASON_LENGTH_MAX = 500
+
+
+class Body(BaseModel):
+    """Unknown fields are refused: they are misspelt ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Items(BaseModel, Generic[Item]):
+    """Every list answers so, also an empty one."""
+
+    items: list[Item]
+
+
+# --------------------------------------------------------------------------------------------- asked for
+
+
+class PlanRequest(Body):
+    """What would a release of this spec do?"""
+
+    spec: str = Field(max_length=SPEC_LENGTH_MAX, description="The text of repave.yaml.")
+    filename: str = Field("repave.yaml", max_length=200, description="How errors call the spec.")
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the package.")
+    version: str = Field("", max_length=100, description="What people call it; the digest's start if empty.")
+
+
+class ReleaseRequest(PlanRequest):
+    """Release it."""
+
+    reason: str = Field("", max_length=REASON_LENGTH_MAX)
+    by: str = Field("", max_length=100, description="Who asks, for the history.")
+    queue: bool = Field(False, description="Behind a running rollout: wait (true) or be refused (false).")
+    plan: str = Field("", max_length=40, description="Refuse unless the plan still has this id.")
+
+
+class AbortRequest(Body):
+    """End the running rollout."""
+
+    reason: str = Field("", max_length=REASON_LENGTH_MAX)
+    by: str = Field("", max_length=100)
+
+
+class RollbackRequest(AbortRequest):
+    """Go back to the group before."""
+
+    force: bool = Field(False, description="Even to a group that is not healthy everywhere.")
+
+
+# ------------------------------------------------------------------------------------------------- given
+
+
+class AcceptedAnswer(BaseModel):
+    """A command was saved and is being carried out."""
+
+    application: str
+    group: str = Field(description="The group that is to take the traffic; empty while queued.")
+    rollout: int
+    kind: str
+    is_queued: bool
+    is_joined: bool = Field(description="An equal request had started it already.")
+
+
+class BecauseItem(BaseModel):
+    """One thing that is waited for."""
+
+    what: str
+    region: str
+    since: datetime | None
+    until: datetime | None
+    remedy: str
+
+
+class StepItem(BaseModel):
+    """One step of a rollout."""
+
+    kind: str
+    text: str
+    state: str = Field(description="done, running, waiting or skipped.")
+
+
+class RolloutItem(BaseModel):
+    """One release or rollback."""
+
+    number: int
+    kind: str
+    group: str
+    version: str
+    origin: str
+    phase: str = Field(description="running, undoing, succeeded, rolled-back, aborted or held.")
+    steps: list[StepItem]
+    step: int
+    started_at: datetime
+    started_by: str
+    reason: str
+    ended_at: datetime | None
+    outcome: str = Field(description="Why it went back, was aborted or held.")
+
+
+class RegionGroupItem(BaseModel):
+    """A server group in one region, as its agent reported it last."""
+
+    name: str
+    version: str
+    state: str = Field(description="new, serving, warm or retiring.")
+    size: int
+    launching: int
+    starting: int
+    healthy: int
+    verified: int
+    unhealthy: int
+    failed: int
+    destroying: int
+    balancer_up: int
+    weight_bp: int = Field(description="As the balancer acknowledged it.")
+    wanted_weight_bp: int
+    in_flight: int
+    launched_total: int
+    destroyed_total: int
+    trouble: str
+
+
+class ApplicationRegionItem(BaseModel):
+    """One application in one region."""
+
+    name: str
+    connected: bool
+    since: datetime | None
+    current: bool = Field(description="It has confirmed the newest desired state.")
+    traffic_address: str
+    groups: list[RegionGroupItem]
+
+
+class ApplicationItem(BaseModel):
+    """One line about an application."""
+
+    name: str
+    serving: str
+    version: str
+    phase: str
+    rollout: str
+    hosts: int
+    verified: int
+    regions: int
+    port: int
+    queued: int
+
+
+class ApplicationStatus(ApplicationItem):
+    """All about an application."""
+
+    current_rollout: RolloutItem | None
+    because: list[BecauseItem]
+    region_items: list[ApplicationRegionItem]
+
+
+class WhyAnswer(BaseModel):
+    """What an application waits for."""
+
+    application: str
+    text: str
+    because: list[BecauseItem]
+
+
+class GroupItem(BaseModel):
+    """A server group over all its regions."""
+
+    application: str
+    name: str
+    version: str
+    digest: str
+    state: str
+    size: int
+    verified: int
+    regions: list[str]
+    weight_bp: dict[str, int] = Field(description="Region to basis points, as acknowledged.")
+    created_at: datetime
+    warm_until: datetime | None
+
+
+class HostItem(BaseModel):
+    """One host, asked of its agent just now."""
+
+    name: str
+    application: str
+    region: str
+    group: str
+    phase: str
+    address: str
+    port: int
+    digest: str
+    age_seconds: float
+    healthy_seconds: float
+    trouble: str
+    log_tail: str
+
+
+class HostsAnswer(Items[HostItem]):
+    """Hosts, and the regions that could not be asked."""
+
+    unreachable: dict[str, str] = Field(description="Region to reason.")
+
+
+class RegionItem(BaseModel):
+    """A region and its agent."""
+
+    name: str
+    connected: bool
+    since: datetime
+    provider: str
+    balancer: str
+    agent_version: str
+    traffic_address: str
+    applications: int
+    hosts: int
+
+
+class EventItem(BaseModel):
+    """Something that was decided or that happened."""
+
+    sequence: int
+    at: datetime
+    kind: str
+    text: str
+    application: str
+    region: str
+    group: str
+    host: str
+    by: str
+
+
+class ImageItem(BaseModel):
+    """A package in the store."""
+
+    digest: str
+    name: str
+    size_bytes: int
+    files: int
+    pushed_at: datetime
+
+
+class CheckItem(BaseModel):
+    """One finding of the controller's own examination."""
+
+    name: str
+    state: str = Field(description="ok, warn or fail.")
+    text: str
+    remedy: str
+
+
+class DoctorAnswer(Items[CheckItem]):
+    """How the controller is."""
+
+    version: str
+    now: datetime
+
+
+class PlanLine(BaseModel):
+    """What a step of the release would do."""
+
+    kind: str
+    text: str
+
+
+class PlanRegion(BaseModel):
+    """What it would take in one region."""
+
+    name: str
+    creates: int
+    keeps_warm: int
+    destroys: int
+    peak: int
+    floor: int
+
+
+class PlanAnswer(BaseModel):
+    """What a release would do; `id` holds as long as nothing changes."""
+
+    id: str
+    application: str
+    group: str
+    version: str
+    origin: str
+    strategy: str
+    steps: list[PlanLine]
+    regions: list[PlanRegion]
+    keeps: list[str]
+    destroys: list[str]
+    creates_hosts: int
+    destroys_hosts: int
+    peak_hosts: int
+    at_least_seconds: float
+    problems: list[str] = Field(description="Why it would be refused now; empty when it would not.")

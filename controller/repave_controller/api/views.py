@@ -1,0 +1,312 @@
+"""Turns what the controller knows into what the API gives. Reads only."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from repave_controller.api import models
+from repave_controller.model import (
+    Application,
+    Because,
+    Event,
+    GroupState,
+    Instant,
+    Observed,
+    Phase,
+    Rollout,
+    ServerGroup,
+)
+from repave_controller.naming import format_group
+from repave_controller.ports import Image
+from repave_controller.preview import Preview, describe
+from repave_controller.scheduler import Accepted
+from repave_controller.sessions import RegionView
+from repave_protos.values import GroupReport, HostDetail, RegionName
+
+
+def time_of(instant: float) -> datetime:
+    return datetime.fromtimestamp(instant, UTC)
+
+
+def _time_or_none(instant: Instant | None) -> datetime | None:
+    return None if instant is None else time_of(instant)
+
+
+def accepted(answer: Accepted) -> models.AcceptedAnswer:
+    return models.AcceptedAnswer(
+        application=answer.application,
+        group=answer.group,
+        rollout=answer.rollout,
+        kind=answer.kind,
+        is_queued=answer.is_queued,
+        is_joined=answer.is_joined,
+    )
+
+
+# ----------------------------------------------------------------------------------------- applications
+
+
+def application_item(application: Application, observed: Observed) -> models.ApplicationItem:
+    return models.ApplicationItem(**_item(application, observed))
+
+
+def application_status(
+    application: Application,
+    observed: Observed,
+    because: tuple[Because, ...],
+    regions: Mapping[RegionName, RegionView],
+) -> models.ApplicationStatus:
+    rollout = application.rollout
+    return models.ApplicationStatus(
+        **_item(application, observed),
+        current_rollout=rollout_item(rollout, application.cluster) if rollout else None,
+        because=[because_item(each) for each in because],
+        region_items=[
+            _region_of(name, application, observed, regions.get(name)) for name in application.regions
+        ],
+    )
+
+
+def _item(application: Application, observed: Observed) -> dict[str, Any]:
+    serving = application.group(application.serving)
+    running = application.running
+    target = application.group(running.target) if running else None
+    verified = 0
+    if serving is not None:
+        views = [observed[region] for region, _ in serving.sizes if region in observed]
+        verified = sum(view.group(serving.name).verified for view in views)
+    return {
+        "name": application.name,
+        "serving": serving.name if serving else "",
+        "version": serving.version if serving else "",
+        "phase": str(application.rollout.phase) if application.rollout else "",
+        "rollout": target.name if target else "",
+        "hosts": sum(size for _, size in serving.sizes) if serving else 0,
+        "verified": verified,
+        "regions": len(application.regions),
+        "port": application.frontend_port,
+        "queued": len(application.queue),
+    }
+
+
+def _region_of(
+    name: RegionName, application: Application, observed: Observed, region: RegionView | None
+) -> models.ApplicationRegionItem:
+    view, desired = observed.get(name), application.desired_in(name)
+    is_current = (
+        view is not None
+        and view.report is not None
+        and desired is not None
+        and view.report.epoch == desired.epoch
+    )
+    return models.ApplicationRegionItem(
+        name=name,
+        connected=view is not None and view.is_connected,
+        since=time_of(view.since) if view is not None else None,
+        current=is_current,
+        traffic_address=f"{region.hello.traffic_address}:{application.frontend_port}" if region else "",
+        groups=[
+            _region_group(group, name, application, observed)
+            for group in application.groups
+            if group.size(name)
+        ],
+    )
+
+
+def _region_group(
+    group: ServerGroup, region: RegionName, application: Application, observed: Observed
+) -> models.RegionGroupItem:
+    view, desired = observed.get(region), application.desired_in(region)
+    wanted = desired.group(group.name) if desired is not None else None
+    report = view.group(group.name) if view is not None else GroupReport(group.name)
+    return models.RegionGroupItem(
+        name=group.name,
+        version=group.version,
+        state=str(group.state),
+        size=group.size(region),
+        wanted_weight_bp=wanted.weight_bp if wanted else 0,
+        **{name: getattr(report, name) for name in _REPORTED},
+    )
+
+
+_REPORTED = (
+    "launching",
+    "starting",
+    "healthy",
+    "verified",
+    "unhealthy",
+    "failed",
+    "destroying",
+    "balancer_up",
+    "weight_bp",
+    "in_flight",
+    "launched_total",
+    "destroyed_total",
+    "trouble",
+)
+
+
+def because_item(because: Because) -> models.BecauseItem:
+    return models.BecauseItem(
+        what=because.what,
+        region=because.region,
+        since=_time_or_none(because.since),
+        until=_time_or_none(because.until),
+        remedy=because.remedy,
+    )
+
+
+def why(application: Application, because: tuple[Because, ...]) -> models.WhyAnswer:
+    rollout, running = application.rollout, application.running
+    serving = application.group(application.serving)
+    if running is not None:
+        name = format_group(application.cluster, running.target)
+        doing = "is going back" if running.phase is Phase.UNDOING else f"is in step {running.step.kind}"
+        text = f"the {running.kind} of {name} {doing}"
+        if running.undo_reason:
+            text += f": {running.undo_reason}"
+    elif rollout is not None and rollout.phase is Phase.HELD:
+        text = f"held: {rollout.undo_reason}; release a better version, or repave rollback {application.name}"
+    else:
+        text = f"nothing is being rolled out; {serving.name if serving else 'nobody'} serves"
+    return models.WhyAnswer(
+        application=application.name, text=text, because=[because_item(each) for each in because]
+    )
+
+
+def rollout_item(rollout: Rollout, cluster: str) -> models.RolloutItem:
+    return models.RolloutItem(
+        number=rollout.number,
+        kind=str(rollout.kind),
+        group=format_group(cluster, rollout.target),
+        version=rollout.version,
+        origin=format_group(cluster, rollout.origin) if rollout.origin is not None else "",
+        phase=str(rollout.phase),
+        steps=[
+            models.StepItem(kind=step.kind, text=describe(step), state=_step_state(index, rollout))
+            for index, step in enumerate(rollout.steps)
+        ],
+        step=rollout.cursor,
+        started_at=time_of(rollout.started_at),
+        started_by=rollout.started_by,
+        reason=rollout.reason,
+        ended_at=_time_or_none(rollout.ended_at),
+        outcome=rollout.undo_reason,
+    )
+
+
+def _step_state(index: int, rollout: Rollout) -> str:
+    if rollout.phase is Phase.SUCCEEDED or index < rollout.cursor:
+        return "done"
+    if rollout.phase is Phase.RUNNING:
+        return "running" if index == rollout.cursor else "waiting"
+    return "skipped"
+
+
+# --------------------------------------------------------------------------------- groups, regions, rest
+
+
+def group_item(group: ServerGroup, application: Application, observed: Observed) -> models.GroupItem:
+    until = None
+    if group.state is GroupState.WARM and group.left_traffic_at is not None:
+        until = time_of(group.left_traffic_at + application.policy.keep_seconds)
+    reports = {region: observed[region].group(group.name) for region, _ in group.sizes if region in observed}
+    return models.GroupItem(
+        application=application.name,
+        name=group.name,
+        version=group.version,
+        digest=group.digest,
+        state=str(group.state),
+        size=sum(size for _, size in group.sizes),
+        verified=sum(report.verified for report in reports.values()),
+        regions=[region for region, _ in group.sizes],
+        weight_bp={region: report.weight_bp for region, report in reports.items()},
+        created_at=time_of(group.created_at),
+        warm_until=until,
+    )
+
+
+def host_item(host: HostDetail, region: str) -> models.HostItem:
+    return models.HostItem(
+        name=host.host,
+        application=host.application,
+        region=region,
+        group=host.group,
+        phase=str(host.phase),
+        address=host.address,
+        port=host.port,
+        digest=host.digest,
+        age_seconds=round(host.age_seconds, 1),
+        healthy_seconds=round(host.healthy_seconds, 1),
+        trouble=host.trouble,
+        log_tail=host.log_tail,
+    )
+
+
+def region_item(region: RegionView) -> models.RegionItem:
+    reports = region.observations.applications.values()
+    return models.RegionItem(
+        name=region.region,
+        connected=region.is_connected,
+        since=time_of(region.since),
+        provider=region.hello.provider,
+        balancer=region.hello.balancer,
+        agent_version=region.hello.agent_version,
+        traffic_address=region.hello.traffic_address,
+        applications=len(reports),
+        hosts=sum(group.present for report in reports for group in report.groups),
+    )
+
+
+def event_item(event: Event) -> models.EventItem:
+    return models.EventItem(
+        sequence=event.sequence,
+        at=time_of(event.at),
+        kind=event.kind,
+        text=event.text,
+        application=event.application,
+        region=event.region,
+        group=event.group,
+        host=event.host,
+        by=event.by,
+    )
+
+
+def image_item(image: Image) -> models.ImageItem:
+    return models.ImageItem(
+        digest=image.digest,
+        name=image.name,
+        size_bytes=image.size_bytes,
+        files=image.files,
+        pushed_at=time_of(image.pushed_at),
+    )
+
+
+def plan_answer(plan: Preview, version: str) -> models.PlanAnswer:
+    return models.PlanAnswer(
+        id=plan.id,
+        application=plan.application,
+        group=plan.group,
+        version=version,
+        origin=plan.origin or "",
+        strategy="blue-green",
+        steps=[models.PlanLine(kind=step.kind, text=describe(step)) for step in plan.steps],
+        regions=[
+            models.PlanRegion(
+                name=region.name,
+                creates=region.creates,
+                keeps_warm=region.keeps_warm,
+                destroys=region.destroys,
+                peak=region.peak,
+                floor=region.floor,
+            )
+            for region in plan.regions
+        ],
+        keeps=list(plan.keeps),
+        destroys=list(plan.destroys),
+        creates_hosts=sum(region.creates for region in plan.regions),
+        destroys_hosts=sum(region.destroys for region in plan.regions),
+        peak_hosts=sum(region.peak for region in plan.regions),
+        at_least_seconds=plan.at_least_seconds,
+        problems=list(plan.problems),
+    )

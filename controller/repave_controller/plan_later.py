@@ -1,0 +1,70 @@
+"""Says which options a section of the spec has, and which ones only later versions of repave will take.
+
+For the error messages of specfile.py: an unknown option is either one of these, or misspelt.
+"""
+
+import typing
+from collections.abc import Iterator, Sequence
+
+from pydantic import BaseModel
+
+from repave_controller.plan import Spec
+
+Path = Sequence[str | int]
+
+BLUE_GREEN_ONLY = "knows blue_green only"
+LATER = {
+    "windows": "releases at any time",
+    "freezes": "releases at any time",
+    "notify": "notifies nobody",
+    "analysis": "judges a release by health only",
+    "waves": "releases to all regions at once",
+    "artifact.unpack": "unpacks into a folder of the host's own",
+    "host.flavor": "has one kind of host only",
+    "host.boot": "runs nothing but host.run on a host",
+    "host.secrets": "hands out no secrets",
+    "host.max_age": "replaces hosts only at a release or when they fail",
+    "host.drift": "does not watch hosts for drift",
+    "traffic.cookie": "splits traffic by request only",
+    "regions.zones": "knows no zones",
+    "regions.options": "knows the provider local only, which has no options",
+    "strategy.canary": BLUE_GREEN_ONLY,
+    "strategy.phased": BLUE_GREEN_ONLY,
+    "strategy.rolling": BLUE_GREEN_ONLY,
+    "strategy.highlander": BLUE_GREEN_ONLY,
+    "strategy.steps": BLUE_GREEN_ONLY,
+    "strategy.blue_green.analyse": "judges a release by health only",
+    "strategy.blue_green.approve": "waits for nobody's approval",
+    "rollback.keep.size": "keeps old groups at their full size",
+    "guards.max_surge": "runs both groups in full during a release",
+    "guards.hosts_in_flight": "leaves the number of launches at once to each agent's limits",
+    "guards.regions_in_flight": "releases to all regions at once",
+    "guards.unreachable_region": "waits for a region that is away, up to the step's deadline",
+}
+
+
+def later_option(path: Path) -> str:
+    """What this version does instead of the option at `path`; "" if no version is known to take it."""
+    return LATER.get(".".join(part for part in path if isinstance(part, str)), "")
+
+
+def options(section: Path) -> tuple[str, ...]:
+    """The names of the options in the section at `section`; empty where there is no section."""
+    model: type[BaseModel] | None = Spec
+    for part in section:
+        if model is not None and isinstance(part, str):
+            model = _section_model(model, part)
+    return tuple(field.alias or name for name, field in model.model_fields.items()) if model else ()
+
+
+def _section_model(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    found = (field for own, field in model.model_fields.items() if name in (own, field.alias))
+    return next((model for field in found for model in _models(field.annotation)), None)
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    """The sections in a type such as `tuple[Region, ...]` or `Http | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _models(argument)

@@ -1,0 +1,133 @@
+"""What people write in a spec besides numbers and names: durations, shares, commands, versions; and reads it.
+
+Every reader takes what the file holds, whatever it is, and returns the value or raises a PydanticCustomError
+whose text says what would do. Durations become seconds, shares percent.
+"""
+
+import re
+import shlex
+from typing import Annotated
+
+from pydantic import BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+DURATION_SECONDS_MAX = 366 * 86_400.0
+WORDS_MAX = 256
+WORD_LENGTH_MAX = 8192
+
+DURATION_PATTERN = r"[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d)"
+SHARE_PATTERN = r"[0-9]{1,3}(\.[0-9]{1,2})?%"
+UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+SHELL_WORDS = frozenset({"|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1", "2>"})
+
+_DURATION = re.compile(DURATION_PATTERN)
+_SHARE = re.compile(SHARE_PATTERN)
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_PLACE = re.compile(r"\{(version|app|group|region)\}")
+KNOWN_ON_THE_HOST = {"group": "$REPAVE_GROUP", "region": "$REPAVE_REGION"}
+
+
+def wrong(text: str) -> PydanticCustomError:
+    """An error whose text is shown as it is; braces in it are no placeholders."""
+    return PydanticCustomError("wrong", "{text}", {"text": text})
+
+
+def later(text: str) -> PydanticCustomError:
+    """Refuses what a later version of repave will take."""
+    return wrong(f"this version of repave {text}")
+
+
+def read_duration(written: object) -> float:
+    """`"90s"` -> 90.0"""
+    if not isinstance(written, str) or _DURATION.fullmatch(written) is None:
+        raise wrong("write a duration such as 500ms, 30s, 5m, 12h or 7d")
+    number = written.rstrip("mshd")
+    seconds = float(number) * UNIT_SECONDS[written[len(number) :]]
+    if seconds > DURATION_SECONDS_MAX:
+        raise wrong("at most 366d")
+    return seconds
+
+
+def read_some_duration(written: object) -> float:
+    """The same for a duration that can't be 0."""
+    seconds = read_duration(written)
+    if seconds == 0:
+        raise wrong("must be more than 0s")
+    return seconds
+
+
+def read_share(written: object) -> float:
+    """`"5%"` -> 5.0"""
+    if not isinstance(written, str) or _SHARE.fullmatch(written) is None:
+        raise wrong("write a share such as 5% or 99.5%")
+    percent = float(written[:-1])
+    if percent > 100:
+        raise wrong("at most 100%")
+    return percent
+
+
+def read_some_share(written: object) -> float:
+    """The same for a share that can't be 0."""
+    percent = read_share(written)
+    if percent == 0:
+        raise wrong("must be more than 0%")
+    return percent
+
+
+def read_command(written: object) -> tuple[str, ...]:
+    """A line as in a shell, or the list of its words. No shell runs it."""
+    words = _split(written) if isinstance(written, str) else written
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise wrong("write a command such as ./serve --port $PORT, or the list of its words (each as text)")
+    if not words or not words[0]:
+        raise wrong("there is no command; name the program that serves")
+    if len(words) > WORDS_MAX or any(len(word) > WORD_LENGTH_MAX for word in words):
+        raise wrong(f"at most {WORDS_MAX} words of at most {WORD_LENGTH_MAX} characters")
+    if any("\0" in word for word in words):
+        raise wrong("a command can't hold NUL characters")
+    return tuple(words)
+
+
+def _split(line: str) -> list[str]:
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise wrong(f"this line can't be split into words: {str(error).lower()}") from None
+    found = next((word for word in words if word in SHELL_WORDS), None)
+    if found is not None:
+        raise wrong(f"no shell runs this, {found} would be a plain word; write [sh, -c, '...'] for a shell")
+    return words
+
+
+def is_version(text: str) -> bool:
+    """Versions become parts of paths and of output: letters, digits and . _ + - , at most 64."""
+    return _VERSION.fullmatch(text) is not None
+
+
+def check_places(text: str) -> str:
+    """`text`, unless it names what only a host knows."""
+    for found in _PLACE.finditer(text):
+        if found[1] in KNOWN_ON_THE_HOST:
+            raise wrong(f"{found[0]} is not known here; a host finds it as {KNOWN_ON_THE_HOST[found[1]]}")
+    return text
+
+
+def fill(text: str, version: str, app: str) -> str:
+    """Puts the values in for `{version}` and `{app}`; all other braces stay."""
+    values = {"version": version, "app": app}
+    return _PLACE.sub(lambda found: values[found[1]], text)
+
+
+def _schema(pattern: str, example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", "examples": [example]})
+
+
+Duration = Annotated[float, BeforeValidator(read_duration), _schema(DURATION_PATTERN, "30s")]
+SomeDuration = Annotated[float, BeforeValidator(read_some_duration), _schema(DURATION_PATTERN, "30s")]
+Share = Annotated[float, BeforeValidator(read_share), _schema(SHARE_PATTERN, "100%")]
+SomeShare = Annotated[float, BeforeValidator(read_some_share), _schema(SHARE_PATTERN, "100%")]
+Command = Annotated[
+    tuple[str, ...],
+    BeforeValidator(read_command),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}, "minLength": 1, "minItems": 1}),
+]

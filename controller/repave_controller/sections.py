@@ -1,0 +1,322 @@
+"""The sections of a spec: what each option is called, may hold, means and defaults to.
+
+The descriptions are the documentation of the spec: editors show them. Values that a later version will take
+are refused here, never ignored; options of later versions are in plan_later.py. Rules over several sections
+are plan.py's.
+"""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from repave_controller.naming import NamingError, check_part, check_region
+from repave_controller.quantities import (
+    Command,
+    Duration,
+    Share,
+    SomeDuration,
+    SomeShare,
+    check_places,
+    later,
+    wrong,
+)
+
+SIZE_MAX = 1000
+ENVIRONMENT_MAX = 256
+TEXT_LENGTH_MAX = 8192
+PATH_LENGTH_MAX = 1024
+KEEP_GROUPS_MAX = 10
+TIMES_MAX = 100
+SET_BY_REPAVE = ("HOST", "PORT")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+def contradiction(text: str, *fields: tuple[str | int, ...]) -> PydanticCustomError:
+    """An error of fields, by their paths in the section; it is shown at the one that is last in the file."""
+    return PydanticCustomError("contradiction", "{text}", {"text": text, "fields": fields})
+
+
+def name_of(kind: str) -> AfterValidator:
+    def check(text: str) -> str:
+        try:
+            return check_part(kind, text)
+        except NamingError as error:
+            raise wrong(str(error)) from None
+
+    return AfterValidator(check)
+
+
+def _check_region(text: str) -> str:
+    try:
+        return check_region(text)
+    except NamingError as error:
+        raise wrong(str(error)) from None
+
+
+def _check_line(text: str) -> str:
+    if not text.isprintable():
+        raise wrong("must be one line of printable characters")
+    return text
+
+
+def _check_value(text: str) -> str:
+    if "\0" in text:
+        raise wrong("can't hold NUL characters")
+    return check_places(text)
+
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Times = Annotated[int, Field(ge=1, le=TIMES_MAX)]
+Line = Annotated[str, Field(max_length=200), AfterValidator(_check_line)]
+
+
+class Artifact(Section):
+    """What CI built; every host in every region proves the same digest."""
+
+    uri: Annotated[str, Field(min_length=1, max_length=PATH_LENGTH_MAX), AfterValidator(_check_line)] = Field(
+        description="Folder or .tar.gz with the application, relative to this file; {version} and {app} are "
+        "put in."
+    )
+    sha256: Annotated[str, Field(pattern=r"^(required|[0-9a-f]{64})$")] | None = Field(
+        None, description="A literal digest of the package, or `required`: repave release must name it."
+    )
+
+    @field_validator("uri")
+    @classmethod
+    def _is_local(cls, uri: str) -> str:
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri):
+            raise later("takes a folder or a .tar.gz of this machine only; fetch it before the release")
+        return check_places(uri)
+
+
+class Host(Section):
+    """What a fresh host is made of."""
+
+    image: str = Field(description="`local`: a host is a fresh process in a fresh folder.")
+    run: Command = Field(
+        description="The command that serves, as a line or as a list of words. $HOST and $PORT say where to "
+        "listen; no shell runs it."
+    )
+    env: dict[str, Annotated[str, Field(max_length=TEXT_LENGTH_MAX), AfterValidator(_check_value)]] = Field(
+        {}, description="Environment of the command.", max_length=ENVIRONMENT_MAX
+    )
+
+    @field_validator("image")
+    @classmethod
+    def _is_known(cls, image: str) -> str:
+        if image != "local":
+            raise later("makes hosts of the image local only")
+        return image
+
+    @field_validator("run")
+    @classmethod
+    def _has_known_places(cls, run: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(check_places, run))
+
+    @field_validator("env")
+    @classmethod
+    def _has_good_names(cls, env: dict[str, str]) -> dict[str, str]:
+        for name in env:
+            if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", name) is None:
+                raise contradiction(f"{name!a} can't name a variable: letters, digits and _", (name,))
+            if name in SET_BY_REPAVE or name.startswith("REPAVE_"):
+                raise contradiction("is set by repave; choose another name", (name,))
+        return env
+
+
+class Http(Section):
+    """Healthy is what answers a GET with this status."""
+
+    port: Port = Field(description="Where the application serves; also the port that takes the traffic.")
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$", max_length=PATH_LENGTH_MAX)] = Field(
+        "/", description="What is asked for."
+    )
+    expect: Annotated[int, Field(ge=100, le=599)] = Field(200, description="The status that is healthy.")
+
+
+class Tcp(Section):
+    """Healthy is what accepts a connection."""
+
+    port: Port = Field(description="Where the application serves; also the port that takes the traffic.")
+
+
+class CommandProbe(Section):
+    """Healthy is where this command ends with 0."""
+
+    port: Port = Field(description="Where the application serves: the port that takes the traffic.")
+    run: Command = Field(description="The command, as a line or as a list of words. No shell runs it.")
+
+    @field_validator("run")
+    @classmethod
+    def _has_known_places(cls, run: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(check_places, run))
+
+
+class Health(Section):
+    """When a host may take traffic, and when it may not any more. Exactly one of http, tcp, command."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [kind]} for kind in ("http", "tcp", "command")]}
+    )
+
+    http: Http | None = Field(None, description="Ask by HTTP.")
+    tcp: Tcp | None = Field(None, description="Ask by connecting.")
+    command: CommandProbe | None = Field(None, description="Ask by running a command.")
+    interval: SomeDuration = Field("2s", description="From one question to the next.")
+    timeout: SomeDuration | None = Field(
+        None, description="How long an answer may take. 1s, or the interval if that is shorter."
+    )
+    healthy_after: Times = Field(1, description="Good answers in a row that make a host healthy.")
+    unhealthy_after: Times = Field(2, description="Bad answers in a row that make a host unhealthy.")
+    min_healthy_time: Duration = Field("10s", description="How long a host is healthy before it is proven.")
+    launch_deadline: SomeDuration = Field("5m", description="A host that is not healthy by then has failed.")
+    ready_percent: SomeShare = Field(
+        "100%", description="Share of a region's hosts that must be proven before traffic moves."
+    )
+
+    @property
+    def probe(self) -> Http | Tcp | CommandProbe:
+        chosen = self.http or self.tcp or self.command
+        assert chosen is not None, "checked below"
+        return chosen
+
+    @property
+    def timeout_seconds(self) -> float:
+        return min(1.0, self.interval) if self.timeout is None else self.timeout
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        kinds = [kind for kind in ("http", "tcp", "command") if getattr(self, kind) is not None]
+        if not kinds:
+            raise wrong("say how hosts are asked: add http: {port: 8080, path: /}, or tcp, or command")
+        if len(kinds) > 1:
+            raise contradiction(
+                f"hosts are asked in one way only; leave out {' or '.join(kinds)}",
+                *((kind,) for kind in kinds),
+            )
+        if self.timeout_seconds > self.interval:
+            raise contradiction(
+                "an answer may not take longer than the interval: timeout <= interval",
+                ("interval",),
+                ("timeout",),
+            )
+        if self.min_healthy_time >= self.launch_deadline:
+            raise contradiction(
+                "min_healthy_time must be shorter than launch_deadline",
+                ("min_healthy_time",),
+                ("launch_deadline",),
+            )
+        return self
+
+
+class Traffic(Section):
+    """How clients reach the application."""
+
+    balancer: str = Field("haproxy", description="`haproxy`, run by the agent of each region.")
+    frontend: Annotated[str, AfterValidator(_check_region)] | None = Field(
+        None, description="What the way in is called; the application's name if left out."
+    )
+    port: Port = Field(description="Where clients connect, in every region.")
+    split: str = Field("request", description="`request`: each request by itself.")
+    drain: Duration = Field("30s", description="How long requests in flight may take to finish.")
+
+    @field_validator("balancer")
+    @classmethod
+    def _is_known_balancer(cls, balancer: str) -> str:
+        if balancer != "haproxy":
+            raise later("knows the balancer haproxy only")
+        return balancer
+
+    @field_validator("split")
+    @classmethod
+    def _is_known_split(cls, split: str) -> str:
+        if split != "request":
+            raise later("splits traffic by request only")
+        return split
+
+
+class Region(Section):
+    """A place with hosts of the application."""
+
+    name: Annotated[str, AfterValidator(_check_region)] = Field(description="As its agent is set up.")
+    provider: str = Field("local", description="`local`: hosts are processes of the agent's machine.")
+    size: Annotated[int, Field(ge=1, le=SIZE_MAX)] = Field(description="How many hosts.")
+
+    @field_validator("provider")
+    @classmethod
+    def _is_known(cls, provider: str) -> str:
+        if provider != "local":
+            raise later("knows the provider local only")
+        return provider
+
+
+class BlueGreen(Section):
+    """The whole new group beside the old one, then all traffic at once."""
+
+    warm: Duration = Field(
+        "5m",
+        description="How long the new group is watched after the flip; if it falls ill, traffic goes back.",
+    )
+
+
+class Strategy(Section):
+    """How a release goes from the old group to the new one."""
+
+    blue_green: BlueGreen = Field(description="All traffic at once, back at once.")
+
+
+class Keep(Section):
+    """How long old groups stay, ready for a rollback."""
+
+    groups: Annotated[int, Field(ge=0, le=KEEP_GROUPS_MAX)] = Field(1, description="How many, newest first.")
+    seconds: Duration = Field("24h", alias="for", description="How long after they lost the traffic.")
+    retain: Annotated[int, Field(ge=0, le=KEEP_GROUPS_MAX)] = Field(
+        0, description="How many of them stay after that too."
+    )
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.retain > self.groups:
+            raise contradiction("retain can't be more than groups", ("groups",), ("retain",))
+        return self
+
+
+class Rollback(Section):
+    """When a release goes back by itself, and what is kept to go back to."""
+
+    on: Annotated[tuple[Literal["health", "analysis", "deadline"], ...], Field(strict=False)] = Field(
+        ("health", "deadline"), description="What makes a release go back: [health, deadline]."
+    )
+    scope: str = Field("release", description="`release`: every region, also those that had finished.")
+    keep: Keep = Field(
+        default_factory=lambda: Keep.model_validate({}),
+        description="How long old groups stay, ready for a rollback.",
+    )
+
+    @field_validator("on")
+    @classmethod
+    def _is_known_cause(cls, on: tuple[str, ...]) -> tuple[str, ...]:
+        if set(on) != {"health", "deadline"}:
+            raise later("always goes back on health and deadline, and on nothing else: [health, deadline]")
+        return on
+
+    @field_validator("scope")
+    @classmethod
+    def _is_known_scope(cls, scope: str) -> str:
+        if scope != "release":
+            raise later("knows the scope release only")
+        return scope
+
+
+class Guards(Section):
+    """Rules that may stop a step."""
+
+    min_capacity: Share | None = Field(
+        None,
+        description="Share of a region's hosts that must be able to serve; health.ready_percent if left out.",
+    )

@@ -1,0 +1,29 @@
+"""The settings of a controller: /etc/repave/controller.toml, REPAVE_CONTROLLER_* and their defaults."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from repave_protos.logs import LogFormat
+from repave_protos.overlay import Address, Settings, named_in_environment
+
+
+class HttpSettings(Settings):
+    """The API for people and their tools; agents fetch packages here."""
+
+    listen: Address = "127.0.0.1:7400"
+
+
+class GrpcSettings(Settings):
+    """Where agents dial in."""
+
+    listen: Address = "127.0.0.1:7443"
+
+
+class ControllerSettings(Settings):
+    """`state` holds the store (controller.db) and the packages (images/)."""
+
+    state: Path = Field(Path("/var/lib/repave"), json_schema_extra=named_in_environment("STATE_DIRECTORY"))
+    http: HttpSettings = HttpSettings()
+    grpc: GrpcSettings = GrpcSettings()
+    log: LogFormat = "json"

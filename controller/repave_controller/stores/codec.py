@@ -1,0 +1,47 @@
+"""Applications and rollouts as JSON text, for stores. The dataclasses of model.py are the schema.
+
+A field that is new in a later version needs a default there; then older text is read as well.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from repave_controller.model import Application, Rollout
+from repave_controller.ports import StoreError
+
+Value = TypeVar("Value")
+
+_APPLICATION = TypeAdapter(Application)
+_ROLLOUT = TypeAdapter(Rollout)
+
+
+def encode_application(application: Application) -> str:
+    return _APPLICATION.dump_json(application).decode()
+
+
+def decode_application(text: str) -> Application:
+    """Raises StoreError if `text` is not what encode_application wrote."""
+    return _decode(_APPLICATION.validate_json, text, "an application")
+
+
+def encode_rollout(rollout: Rollout) -> str:
+    return _ROLLOUT.dump_json(rollout).decode()
+
+
+def decode_rollout(text: str) -> Rollout:
+    """Raises StoreError if `text` is not what encode_rollout wrote."""
+    return _decode(_ROLLOUT.validate_json, text, "a rollout")
+
+
+def _decode(validate: Callable[[str], Value], text: str, what: str) -> Value:
+    try:
+        return validate(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StoreError(
+            f"the store holds {what} that this repave cannot read ({where}: {first['msg']}). It was written "
+            "by another version or damaged: run that version, or restore the database from a backup."
+        ) from error

@@ -1,0 +1,105 @@
+"""The schema of the SQLite store, as numbered migrations, and the way from any older one to the newest.
+
+`user_version` counts the migrations that were applied; each is one transaction. `application_id` tells a
+repave database from those of other programs.
+"""
+
+import sqlite3
+
+from repave_controller.ports import StoreError
+
+APPLICATION_ID = 0x72657076  # "repv"
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE store (
+            one INTEGER PRIMARY KEY CHECK (one = 1),
+            incarnation INTEGER NOT NULL,
+            term INTEGER NOT NULL,
+            installation TEXT NOT NULL
+        ) STRICT""",
+        "CREATE TABLE applications (name TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT",
+        """CREATE TABLE events (
+            sequence INTEGER PRIMARY KEY,
+            at REAL NOT NULL,
+            kind TEXT NOT NULL,
+            text TEXT NOT NULL,
+            application TEXT NOT NULL,
+            region TEXT NOT NULL,
+            server_group TEXT NOT NULL,
+            host TEXT NOT NULL,
+            by TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX events_of_application ON events (application, sequence)",
+        """CREATE TABLE rollouts (
+            application TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            state TEXT NOT NULL,
+            PRIMARY KEY (application, number)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE specs (
+            application TEXT NOT NULL,
+            server_group TEXT NOT NULL,
+            text TEXT NOT NULL,
+            PRIMARY KEY (application, server_group)
+        ) STRICT""",
+        """CREATE TABLE receipts (
+            key TEXT PRIMARY KEY,
+            body_hash TEXT NOT NULL,
+            response TEXT NOT NULL
+        ) STRICT""",
+        """CREATE TABLE images (
+            digest TEXT PRIMARY KEY,
+            size_bytes INTEGER NOT NULL,
+            files INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            pushed_at REAL NOT NULL
+        ) STRICT""",
+    ),
+)
+
+
+def migrate(
+    connection: sqlite3.Connection, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS
+) -> tuple[int, int]:
+    """Brings the database to the newest schema; returns the versions (before, after).
+
+    Raises StoreError for one of a newer repave or of another program, and leaves that as it is.
+    """
+    _check_owner(connection)
+    before = _pragma(connection, "user_version")
+    if before > len(migrations):
+        raise StoreError(
+            "this database was written by a newer repave "
+            f"(schema {before}, this one knows {len(migrations)}). "
+            "Run that version again, or restore the backup from before the upgrade."
+        )
+    for number in range(before, len(migrations)):
+        _apply(connection, migrations[number], number + 1)
+    return before, len(migrations)
+
+
+def _check_owner(connection: sqlite3.Connection) -> None:
+    owner = _pragma(connection, "application_id")
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if owner != APPLICATION_ID and (owner != 0 or tables > 0):
+        raise StoreError("this database belongs to another program. Name another file for the store.")
+
+
+def _apply(connection: sqlite3.Connection, statements: tuple[str, ...], version: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    (value,) = connection.execute(f"PRAGMA {name}").fetchone()
+    return int(value)

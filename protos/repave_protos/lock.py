@@ -1,0 +1,29 @@
+"""One process per directory: a lock that ends with its process, whatever becomes of it."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+
+class AlreadyRunningError(OSError):
+    """Another process owns the directory. The text names it."""
+
+
+def own(directory: Path, who: str) -> IO[str]:
+    """Locks `directory` for `who` ("agent of paris"); keep the result for as long as it is to hold."""
+    path = directory / "lock"
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        owner = file.read().strip() or "unknown"
+        file.close()
+        raise AlreadyRunningError(
+            f"another {who} (process {owner}) already uses {directory}; end it, or choose another directory"
+        ) from error
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file

@@ -1,0 +1,213 @@
+"""Reads a process's settings: flag over environment over file over default, and nothing misspelt is ignored.
+
+A setting `http.listen` is `[http] listen` in the TOML file and PREFIX_HTTP__LISTEN in the environment, or
+PREFIX_HTTP__LISTEN_FILE for the content of a file. Standard library and pydantic only.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+FILE_BYTES_MAX = 1024 * 1024
+FILE_SUFFIX = "_file"
+
+
+class SettingsError(Exception):
+    """The process can't start with these settings. The text names the setting, its origin and the fix."""
+
+
+class Settings(BaseModel):
+    """What settings are made of; sections are Settings too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Model = TypeVar("Model", bound=Settings)
+Origins = dict[str, str]
+"""Setting -> "flag", "environment REPAVE_X", "file /path" or "default"."""
+
+
+def named_in_environment(name: str) -> dict[str, Any]:
+    """For Field(json_schema_extra=...): this variable (of systemd, say) comes before the default."""
+    return {"environment": name}
+
+
+def host_and_port(text: str) -> str:
+    """`text` if it looks like HOST:PORT; raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdecimal() and int(port) <= 65_535):
+        raise ValueError("write HOST:PORT, such as 127.0.0.1:7400")
+    return text
+
+
+Address = Annotated[str, AfterValidator(host_and_port)]
+
+
+def load_settings(
+    model: type[Model],
+    file: Path | None,
+    environment: Mapping[str, str],
+    prefix: str,
+    flags: Mapping[str, object] | None = None,
+) -> tuple[Model, Origins]:
+    """The settings and where each came from. Flags go by dotted name; None means not given.
+
+    Raises SettingsError.
+    """
+    known = dict(_leaves(model))
+    layers: list[dict[str, tuple[object, str]]] = [
+        _from_standard_names(known, environment),
+        _from_file(known, file) if file is not None else {},
+        _from_environment(known, environment, prefix),
+        {name: (value, "flag") for name, value in (flags or {}).items() if value is not None},
+    ]
+    given = {name: found for layer in layers for name, found in layer.items()}
+    try:
+        settings = model.model_validate(_nested(given))
+    except ValidationError as error:
+        raise SettingsError(
+            "; ".join(_explain(each, given, file, prefix) for each in error.errors())
+        ) from None
+    return settings, {name: given[name][1] if name in given else "default" for name in known}
+
+
+def show_settings(settings: Settings, origins: Origins) -> str:
+    """One line a setting with its origin. Secrets (pydantic's SecretStr) print as stars."""
+    lines = [(f"{name} = {_value(settings, name)}", origin) for name, origin in origins.items()]
+    width = max((len(line) for line, _ in lines), default=0)
+    return "\n".join(f"{line.ljust(width)}  # {origin}" for line, origin in lines)
+
+
+def _value(settings: Settings, name: str) -> object:
+    value: object = settings
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _leaves(model: type[BaseModel], section: str = "") -> Iterator[tuple[str, str]]:
+    """(setting, standard environment name or "") of every setting, sections walked through."""
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from _leaves(annotation, f"{section}{name}.")
+        else:
+            extra = field.json_schema_extra
+            standard = extra.get("environment", "") if isinstance(extra, dict) else ""
+            yield f"{section}{name}", str(standard)
+
+
+def _nested(given: Mapping[str, tuple[object, str]]) -> dict[str, object]:
+    tree: dict[str, Any] = {}
+    for name, (value, _) in given.items():
+        *sections, last = name.split(".")
+        place = tree
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
+    return tree
+
+
+# ------------------------------------------------------------------------------------------------ layers
+
+
+def _from_standard_names(
+    known: Mapping[str, str], environment: Mapping[str, str]
+) -> dict[str, tuple[object, str]]:
+    """systemd gives several folders separated by colons; the first one is ours."""
+    return {
+        name: (environment[standard].split(":")[0], f"environment {standard}")
+        for name, standard in known.items()
+        if standard and environment.get(standard)
+    }
+
+
+def _from_file(known: Mapping[str, str], file: Path) -> dict[str, tuple[object, str]]:
+    try:
+        content = tomllib.loads(_read(file))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: is not TOML: {error}") from None
+    found = {}
+    for name, value in _flat(content, known):
+        if name not in known:
+            raise SettingsError(f"{file}: unknown setting {name}{_suggestion(name, known)}")
+        found[name] = (value, f"file {file}")
+    return found
+
+
+def _flat(
+    content: Mapping[str, object], known: Mapping[str, str], section: str = ""
+) -> Iterator[tuple[str, object]]:
+    for key, value in content.items():
+        name = f"{section}{key}"
+        if (
+            isinstance(value, dict)
+            and name not in known
+            and any(each.startswith(f"{name}.") for each in known)
+        ):
+            yield from _flat(value, known, f"{name}.")
+        else:
+            yield name, value
+
+
+def _from_environment(
+    known: Mapping[str, str], environment: Mapping[str, str], prefix: str
+) -> dict[str, tuple[object, str]]:
+    found: dict[str, tuple[object, str]] = {}
+    for variable in sorted(environment):
+        if not variable.startswith(prefix):
+            continue
+        name, value = variable.removeprefix(prefix).lower().replace("__", "."), environment[variable]
+        if name not in known and name.removesuffix(FILE_SUFFIX) in known:
+            name, value = name.removesuffix(FILE_SUFFIX), _read(Path(value), variable).strip()
+        if name not in known:
+            names = [_variable(each, prefix) for each in known]
+            raise SettingsError(f"environment: unknown variable {variable}{_suggestion(variable, names)}")
+        if name in found:
+            raise SettingsError(
+                f"environment: both {found[name][1].split()[1]} and {variable} are set; unset one"
+            )
+        found[name] = (value, f"environment {variable}")
+    return found
+
+
+def _read(file: Path, variable: str = "") -> str:
+    origin = f"environment {variable}: " if variable else ""
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(FILE_BYTES_MAX + 1)
+        if len(content) > FILE_BYTES_MAX:
+            raise SettingsError(f"{origin}{file}: is larger than {FILE_BYTES_MAX:,} bytes")
+        return content.decode()
+    except OSError as error:
+        raise SettingsError(f"{origin}{file}: can't be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise SettingsError(f"{origin}{file}: is not UTF-8 text") from None
+
+
+# ------------------------------------------------------------------------------------------------- words
+
+
+def _variable(name: str, prefix: str) -> str:
+    return prefix + name.upper().replace(".", "__")
+
+
+def _suggestion(name: str, known: Mapping[str, str] | list[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(known)}"
+
+
+def _explain(
+    error: Mapping[str, Any], given: Mapping[str, tuple[object, str]], file: Path | None, prefix: str
+) -> str:
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "missing":
+        where = f" or put {name} = ... into {file}" if file is not None else ""
+        return f"{name} is not set: set {_variable(name, prefix)}{where}"
+    origin = given[name][1] if name in given else "default"
+    text = str(error["msg"]).removeprefix("Value error, ")
+    return f"{origin}: {name}: {text[:1].lower()}{text[1:]}"

@@ -1,0 +1,208 @@
+"""What every store promises, on SQLite and on the one in memory."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from repave_controller.model import (
+    Application,
+    Event,
+    GroupNumber,
+    Instant,
+    Phase,
+    Rollout,
+    RolloutKind,
+    Scale,
+    Soak,
+    Tenure,
+    Weight,
+)
+from repave_controller.ports import DuplicateKey, Image, Receipt, Spec, Store, StoreError, Transaction
+from repave_controller.stores.sqlite import SqliteStore
+from repave_protos.values import ApplicationName, Digest
+from tests.fakes.store import MemoryStore, Shelf
+
+Stores = Callable[[], Store]
+HELLO, OTHER = ApplicationName("hello"), ApplicationName("other")
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
+    """Makes stores over one and the same place: a controller that is started again and again."""
+    shelf = Shelf()
+    if request.param == "memory":
+        return lambda: MemoryStore(shelf)
+    return lambda: SqliteStore(tmp_path / "state" / "controller.db")
+
+
+def an_application(name: ApplicationName = HELLO, rollouts: int = 0) -> Application:
+    return Application(name, name, GroupNumber(1), rollouts_total=rollouts)
+
+
+def a_rollout(number: int = 1, phase: Phase = Phase.RUNNING) -> Rollout:
+    return Rollout(
+        number=number,
+        kind=RolloutKind.RELEASE,
+        target=GroupNumber(number),
+        origin=None,
+        steps=(Scale(100, 60.0), Weight(10_000, 60.0), Soak(1.5, 60.0)),
+        phase=phase,
+        cursor=0,
+        entered_at=Instant(1.0),
+        progressed_at=Instant(1.0),
+        progress=(0, -1),
+        started_at=Instant(1.0),
+        started_by="ann",
+    )
+
+
+def an_event(text: str = "moved", application: str = HELLO, at: float = 1.0) -> Event:
+    return Event("step.entered", text, application, "paris", "hello-v001", "host-1", "ann", Instant(at))
+
+
+async def test_what_was_committed_is_there_after_a_restart(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    application = dataclasses.replace(an_application(), rollout=a_rollout(), rollouts_total=1)
+    await store.commit(Transaction(application=application, events=(an_event(at=7.5),)))
+    await store.close()
+    loaded = await (again := stores()).open()
+    assert loaded.applications == (application,)
+    assert loaded.last_event_at == 7.5
+    assert [event.text for event in await again.events()] == ["moved"]
+    await again.close()
+
+
+async def test_each_start_is_a_higher_term_of_the_same_store(stores: Stores) -> None:
+    seen = []
+    for _ in range(3):
+        store = stores()
+        seen.append(await store.open())
+        await store.close()
+    assert [loaded.tenure for loaded in seen] == [Tenure(1, 1), Tenure(1, 2), Tenure(1, 3)]
+    assert len({loaded.installation for loaded in seen}) == 1
+    assert seen[0].installation
+
+
+async def test_events_are_numbered_in_order_and_come_back_whole(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    first = await store.commit(Transaction(events=(an_event("a"), an_event("b"))))
+    second = await store.commit(Transaction(events=(an_event("c", OTHER),)))
+    assert first[0].sequence < first[1].sequence < second[0].sequence
+    assert list(await store.events()) == [*first, *second]
+    assert dataclasses.replace(first[0], sequence=0) == an_event("a")
+    await store.close()
+
+
+async def test_events_can_be_followed_narrowed_and_limited(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    saved = await store.commit(
+        Transaction(events=tuple(an_event(str(n), HELLO if n % 2 else OTHER) for n in range(8)))
+    )
+    assert list(await store.events(after=saved[5].sequence)) == list(saved[6:])
+    assert [each.text for each in await store.events(application=HELLO, limit=2)] == ["1", "3"]
+    assert [each.text for each in await store.events(application=HELLO, limit=2, newest=True)] == ["5", "7"]
+    assert [each.text for each in await store.events(after=saved[6].sequence, newest=True)] == ["7"]
+    assert list(await store.events(after=saved[7].sequence)) == []
+    assert list(await store.events(limit=0)) == []
+    await store.close()
+
+
+async def test_history_is_newest_first_and_a_rollout_is_replaced_by_its_newer_state(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    for number in (1, 2, 3):
+        await store.commit(Transaction(application=an_application(), rollout=a_rollout(number)))
+    ended = a_rollout(2, Phase.SUCCEEDED)
+    await store.commit(Transaction(application=an_application(), rollout=ended))
+    await store.commit(Transaction(application=an_application(OTHER), rollout=a_rollout(9)))
+    assert list(await store.rollouts(HELLO)) == [a_rollout(3), ended, a_rollout(1)]
+    assert list(await store.rollouts(HELLO, limit=1)) == [a_rollout(3)]
+    assert list(await store.rollouts(ApplicationName("nobody"))) == []
+    await store.close()
+
+
+async def test_a_spec_is_kept_to_the_byte(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    text = "repave: 1\r\n# Grüße \U0001f980\n\tapp:  hello"
+    await store.commit(Transaction(spec=Spec(HELLO, "hello-v001", text)))
+    assert await store.spec(HELLO, "hello-v001") == text
+    assert await store.spec(HELLO, "hello-v002") is None
+    await store.close()
+
+
+async def test_a_repeated_request_finds_its_first_answer_and_a_clash_saves_nothing(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    await store.commit(Transaction(receipt=Receipt("key", "hash", "first")))
+    await store.commit(Transaction(events=(an_event("again"),), receipt=Receipt("key", "hash", "second")))
+    assert await store.receipt("key") == Receipt("key", "hash", "first")
+    assert await store.receipt("other") is None
+    with pytest.raises(DuplicateKey, match="key"):
+        await store.commit(
+            Transaction(an_application(), (an_event("clash"),), receipt=Receipt("key", "else", ""))
+        )
+    assert [each.text for each in await store.events()] == ["again"]
+    await store.close()
+    again = stores()
+    assert (await again.open()).applications == ()
+    await again.close()
+
+
+async def test_one_bad_transaction_does_not_fail_those_beside_it(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    await store.commit(Transaction(receipt=Receipt("taken", "hash", "")))
+    waiting = [
+        store.commit(
+            Transaction(
+                application=an_application(ApplicationName(f"app{n}")),
+                events=(an_event(str(n)),),
+                receipt=Receipt("taken", "another", "") if n == 20 else Receipt(f"key{n}", "hash", ""),
+            )
+        )
+        for n in range(40)
+    ]
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    failed = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, BaseException)]
+    assert failed == [20]
+    texts = [each.text for each in await store.events()]
+    assert texts == [str(n) for n in range(40) if n != 20]
+    stored = await store.events()
+    assert [each for outcome in outcomes if isinstance(outcome, tuple) for each in outcome] == list(stored)
+    await store.close()
+
+
+async def test_the_newest_of_many_commits_at_once_is_the_one_that_stays(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    await asyncio.gather(*(store.commit(Transaction(an_application(rollouts=n))) for n in range(300)))
+    await store.close()
+    again = stores()
+    assert [each.rollouts_total for each in (await again.open()).applications] == [299]
+    await again.close()
+
+
+async def test_the_first_push_of_a_digest_stays_and_the_newest_is_listed_first(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    old = Image(Digest("a" * 64), 10, 1, "old", Instant(1.0))
+    new = Image(Digest("b" * 64), 20, 2, "new", Instant(2.0))
+    for image in (old, new, dataclasses.replace(old, name="again", pushed_at=Instant(3.0))):
+        await store.add_image(image)
+    assert list(await store.images()) == [new, old]
+    await store.close()
+
+
+async def test_a_closed_store_takes_nothing(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    await store.close()
+    with pytest.raises(StoreError, match="closed"):
+        await store.commit(Transaction(events=(an_event(),)))

@@ -1,0 +1,50 @@
+"""What a controller and an agent start with when little is said."""
+
+from pathlib import Path
+
+import pytest
+
+from repave_agent.settings import AgentSettings
+from repave_controller.settings import ControllerSettings
+from repave_protos.overlay import SettingsError, load_settings
+
+
+def agent(**environment: str) -> AgentSettings:
+    named = {f"REPAVE_AGENT_{name}": value for name, value in environment.items()}
+    return load_settings(AgentSettings, None, named, "REPAVE_AGENT_")[0]
+
+
+def test_a_controller_needs_no_settings_and_listens_on_loopback() -> None:
+    settings, _ = load_settings(ControllerSettings, None, {}, "REPAVE_CONTROLLER_")
+    assert (settings.http.listen, settings.grpc.listen) == ("127.0.0.1:7400", "127.0.0.1:7443")
+    assert settings.state == Path("/var/lib/repave")
+
+
+def test_an_agent_needs_its_region_only() -> None:
+    settings = agent(REGION="paris-east")
+    assert settings.region == "paris-east"
+    assert settings.controller == "127.0.0.1:7443"
+    assert settings.haproxy.redispatch
+    assert settings.limits.launches_in_flight == 20
+    with pytest.raises(SettingsError, match="REPAVE_AGENT_REGION"):
+        agent()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REGION", "Paris"),
+        ("REGION", "../paris"),
+        ("PROVIDER", "aws"),
+        ("BALANCER", "nginx"),
+        ("LOCAL__ADDRESSES", "10.0.0.0/8"),
+        ("LOCAL__ADDRESSES", "127.80.0.1/16"),
+        ("LOCAL__ISOLATION", "docker"),
+        ("LIMITS__LAUNCHES_IN_FLIGHT", "0"),
+        ("HAPROXY__REDISPATCH", "maybe"),
+        ("LOG", "xml"),
+    ],
+)
+def test_an_agent_refuses_what_it_cannot_do(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"REPAVE_AGENT_{name}: {name.lower().replace('__', '.')}"):
+        agent(**{"REGION": "paris", name: value})

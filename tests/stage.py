@@ -1,0 +1,255 @@
+"""A whole repave on this machine for tests, the benchmark and the demo: the real controller and agents as
+processes, one region each with its own loopback addresses. Everything lives in one directory and ends with
+`stop`."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+READY_SECONDS = 30.0
+FIRST_OCTET = 101  # regions get 127.101.0.0/16, 127.102.0.0/16, ...: apart from those of `repave dev`
+
+
+@dataclass
+class Stage:
+    """`paris` and `oslo` by default. Processes may be killed and started again at will."""
+
+    directory: Path
+    regions: tuple[str, ...] = ("paris", "oslo")
+    agent_environment: dict[str, str] = field(default_factory=dict)
+    controller: subprocess.Popen[bytes] | None = None
+    agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.http_port, self.grpc_port = _free_ports(2)
+        self.directory.mkdir(parents=True, exist_ok=True)
+
+    # ------------------------------------------------------------------------------------- processes
+
+    def start(self) -> "Stage":
+        self.start_controller()
+        for region in self.regions:
+            self.start_agent(region)
+        self.wait(
+            lambda: all(each["connected"] for each in self.get("regions")["items"]) and self._all(), "agents"
+        )
+        return self
+
+    def _all(self) -> bool:
+        return {each["name"] for each in self.get("regions")["items"]} >= set(self.regions)
+
+    def start_controller(self) -> None:
+        environment = {
+            "REPAVE_CONTROLLER_HTTP__LISTEN": f"127.0.0.1:{self.http_port}",
+            "REPAVE_CONTROLLER_GRPC__LISTEN": f"127.0.0.1:{self.grpc_port}",
+            "REPAVE_CONTROLLER_STATE": str(self.directory / "controller"),
+        }
+        self.controller = self._spawn("controller", "repave_controller", environment)
+        self.wait(self._answers, "the controller")
+
+    def start_agent(self, region: str) -> None:
+        self.agents[region] = self._spawn(region, "repave_agent", self.agent_settings(region))
+
+    def agent_settings(self, region: str) -> dict[str, str]:
+        return {
+            "REPAVE_AGENT_REGION": region,
+            "REPAVE_AGENT_CONTROLLER": f"127.0.0.1:{self.grpc_port}",
+            "REPAVE_AGENT_STATE": str(self.directory / region),
+            "REPAVE_AGENT_LOCAL__ADDRESSES": f"127.{self._octet(region)}.0.0/16",
+            "REPAVE_AGENT_HAPROXY__TRAFFIC_ADDRESS": self.traffic_address(region),
+            **self.agent_environment,
+        }
+
+    def _octet(self, region: str) -> int:
+        return FIRST_OCTET + self.regions.index(region)
+
+    def traffic_address(self, region: str) -> str:
+        return f"127.0.{self._octet(region)}.1"
+
+    def _spawn(self, name: str, module: str, settings: dict[str, str]) -> subprocess.Popen[bytes]:
+        with (self.directory / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", module],
+                env={**_clean_environment(), **settings},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+            )
+
+    def kill_controller(self) -> None:
+        assert self.controller is not None
+        self.controller.kill()
+        self.controller.wait()
+
+    def kill_agent(self, region: str) -> None:
+        self.agents[region].kill()
+        self.agents[region].wait()
+
+    def haproxy_worker(self, region: str) -> int:
+        """The pid of the region's newest HAProxy worker."""
+        master = int((self.directory / region / "haproxy" / "pid").read_text().split()[0])
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        return max(map(int, children))
+
+    def stop(self) -> None:
+        """Ends controller and agents, then every host and balancer they made."""
+        for process in filter(None, [self.controller, *self.agents.values()]):
+            process.send_signal(signal.SIGTERM)
+        for process in filter(None, [self.controller, *self.agents.values()]):
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for region in self.agents:
+            environment = {**_clean_environment(), **self.agent_settings(region)}
+            command = [sys.executable, "-m", "repave_agent", "clean"]
+            subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
+
+    # ------------------------------------------------------------------------------------- questions
+
+    def get(self, path: str) -> Any:
+        return self.call("GET", path)
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """The decoded answer of the controller's API; an error answer raises AssertionError."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=30)
+        try:
+            content = json.dumps(body) if body is not None else None
+            connection.request(method, f"/v1/{path}", content, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+            assert response.status < 400, answer
+            return answer
+        finally:
+            connection.close()
+
+    def _answers(self) -> bool:
+        try:
+            self.get("regions")
+        except (OSError, http.client.HTTPException):
+            return False
+        return True
+
+    def repave(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Runs the CLI as a user would."""
+        return subprocess.run(
+            [sys.executable, "-m", "repave_controller.cli.main", *arguments],
+            env={**_clean_environment(), "REPAVE_URL": f"http://127.0.0.1:{self.http_port}"},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=self.directory,
+            check=False,
+        )
+
+    def wait(self, condition: Callable[[], object], what: str, seconds: float = READY_SECONDS) -> None:
+        """Looks until `condition` holds; fails loudly, with the logs, when it never does."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{what}: not within {seconds:g} s\n{self.logs()}")
+            time.sleep(0.02)
+
+    def logs(self) -> str:
+        """The ends of all logs, for failure messages."""
+        return "\n".join(
+            f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}"
+            for path in sorted(self.directory.glob("*.log"))
+        )
+
+
+@contextmanager
+def staged(directory: Path, **options: Any) -> Iterator[Stage]:
+    """A started stage that leaves nothing running."""
+    stage = Stage(directory, **options)
+    try:
+        yield stage.start()
+    finally:
+        stage.stop()
+
+
+def _clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("REPAVE_")}
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+# ---------------------------------------------------------------------------------------- an application
+
+EXAMPLE = Path(__file__).parents[1] / "deploy" / "examples" / "hello"
+SPEC = """\
+repave: 1
+app: hello
+artifact: {{uri: ./{version}}}
+host:
+  image: local
+  run: [{python}, -S, -E, app.py]
+  env: {{{environment}}}
+health:
+  http: {{port: 8080, path: /health}}
+  interval: 1s
+  min_healthy_time: {min_healthy}
+  launch_deadline: {launch_deadline}
+traffic: {{balancer: haproxy, frontend: hello, port: 8000, drain: {drain}}}
+regions:
+{regions}
+strategy:
+  blue_green: {{warm: {warm}}}
+rollback:
+  keep: {{for: {keep}, groups: 1}}
+"""
+
+
+def write_application(
+    directory: Path,
+    version: str,
+    *,
+    size: int = 2,
+    regions: tuple[str, ...] = ("paris", "oslo"),
+    environment: dict[str, str] | None = None,
+    min_healthy: str = "0s",
+    launch_deadline: str = "30s",
+    warm: str = "1s",
+    drain: str = "5s",
+    keep: str = "1h",
+) -> Path:
+    """The example application as `version`, and a spec for it beside; returns the spec's path."""
+    package = directory / version
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "app.py").write_bytes((EXAMPLE / "app.py").read_bytes())
+    (package / "version.txt").write_text(f"{version}\n")
+    spec = directory / f"{version}.yaml"
+    spec.write_text(
+        SPEC.format(
+            version=version,
+            python=os.path.realpath(sys.executable),
+            environment=", ".join(f'{name}: "{value}"' for name, value in (environment or {}).items()),
+            min_healthy=min_healthy,
+            launch_deadline=launch_deadline,
+            drain=drain,
+            regions="\n".join(f"  - {{name: {region}, provider: local, size: {size}}}" for region in regions),
+            warm=warm,
+            keep=keep,
+        )
+    )
+    return spec
