@@ -16,8 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from repave_protos.package import pack
+
 READY_SECONDS = 30.0
-FIRST_OCTET = 101  # regions get 127.101.0.0/16, 127.102.0.0/16, ...: apart from those of `repave dev`
+OCTETS = range(101, 251)  # a region gets 127.N.0.0/16 and 127.0.N.1: apart from those of `repave dev`
+RESERVATION_PORT = 7399
 
 
 @dataclass
@@ -32,6 +35,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.http_port, self.grpc_port = _free_ports(2)
+        self._octets = {region: _reserve_octet() for region in self.regions}
         self.directory.mkdir(parents=True, exist_ok=True)
 
     # ------------------------------------------------------------------------------------- processes
@@ -71,7 +75,7 @@ class Stage:
         }
 
     def _octet(self, region: str) -> int:
-        return FIRST_OCTET + self.regions.index(region)
+        return self._octets[region][0]
 
     def traffic_address(self, region: str) -> str:
         return f"127.0.{self._octet(region)}.1"
@@ -98,7 +102,7 @@ class Stage:
 
     def haproxy_worker(self, region: str) -> int:
         """The pid of the region's newest HAProxy worker."""
-        master = int((self.directory / region / "haproxy" / "pid").read_text().split()[0])
+        master = int((self.directory / region / "haproxy" / "haproxy.pid").read_text().split()[0])
         children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
         return max(map(int, children))
 
@@ -116,6 +120,41 @@ class Stage:
             environment = {**_clean_environment(), **self.agent_settings(region)}
             command = [sys.executable, "-m", "repave_agent", "clean"]
             subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
+        for _, reservation in self._octets.values():
+            reservation.close()
+
+    # -------------------------------------------------------------------------------------- commands
+
+    def release(self, version: str, **options: Any) -> dict[str, Any]:
+        """Writes, packs, pushes and releases the example application; returns what was accepted."""
+        spec = write_application(self.directory, version, regions=self.regions, **options)
+        digest = self.push(self.directory / version)
+        body = {"spec": spec.read_text(), "digest": digest, "version": version, "by": "test"}
+        accepted: dict[str, Any] = self.call("POST", "applications/hello/releases", body)
+        return accepted
+
+    def push(self, package: Path) -> str:
+        """Packs and stores a directory; returns its digest."""
+        tarball = package.with_suffix(".tgz")
+        pack(package, tarball)
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=30)
+        connection.request("POST", "/v1/images", tarball.read_bytes(), {"X-Repave-Name": package.name})
+        answer = json.loads(connection.getresponse().read())
+        connection.close()
+        return str(answer["digest"])
+
+    def rollback(self) -> dict[str, Any]:
+        accepted: dict[str, Any] = self.call("POST", "applications/hello/rollback", {"by": "test"})
+        return accepted
+
+    def ended(self, seconds: float = 60) -> dict[str, Any]:
+        """Waits for the end of the present rollout; returns it."""
+        self.wait(lambda: self.rollout()["phase"] not in ("running", "undoing"), "the end", seconds)
+        return self.rollout()
+
+    def rollout(self) -> dict[str, Any]:
+        current: dict[str, Any] = self.get("applications/hello")["current_rollout"]
+        return current
 
     # ------------------------------------------------------------------------------------- questions
 
@@ -154,6 +193,35 @@ class Stage:
             check=False,
         )
 
+    def events(self, after: int = 0) -> Iterator[dict[str, Any]]:
+        """Events as they are saved, until the connection ends."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=60)
+        connection.request("GET", f"/v1/events/stream?after={after}")
+        try:
+            for line in connection.getresponse():
+                if line.startswith(b"data: "):
+                    yield json.loads(line[6:])
+        except (OSError, http.client.HTTPException):
+            return
+        finally:
+            connection.close()
+
+    def hosts(self) -> dict[str, list[str]]:
+        """Region to the hosts that are there, as the directories of provider `local` tell."""
+        return {
+            region: sorted(path.name for path in (self.directory / region / "hosts").glob("*"))
+            for region in self.regions
+        }
+
+    def weights(self) -> dict[str, dict[str, int]]:
+        """Region to group to basis points, as the balancers acknowledge them; groups without any left out."""
+        return {
+            region["name"]: {
+                each["name"]: each["weight_bp"] for each in region["groups"] if each["weight_bp"]
+            }
+            for region in self.get("applications/hello")["region_items"]
+        }
+
     def wait(self, condition: Callable[[], object], what: str, seconds: float = READY_SECONDS) -> None:
         """Looks until `condition` holds; fails loudly, with the logs, when it never does."""
         deadline = time.monotonic() + seconds
@@ -182,6 +250,19 @@ def staged(directory: Path, **options: Any) -> Iterator[Stage]:
 
 def _clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("REPAVE_")}
+
+
+def _reserve_octet() -> tuple[int, socket.socket]:
+    """A number whose addresses no other stage on this machine uses, for as long as the socket is open."""
+    for octet in OCTETS:
+        reservation = socket.socket()
+        try:
+            reservation.bind((f"127.0.{octet}.1", RESERVATION_PORT))
+        except OSError:
+            reservation.close()
+        else:
+            return octet, reservation
+    raise AssertionError("too many stages run on this machine")
 
 
 def _free_ports(count: int) -> list[int]:

@@ -143,9 +143,9 @@ class Agent:
 
     async def clean(self) -> None:
         """Ends every host of this region and its balancer: for demos, tests and regions that are given up."""
+        self.worker.recall()  # whose hosts they are is in the journal
         hosts = await self.provider.list_hosts()
-        for host in hosts:
-            await self.provider.destroy(host.name)
+        await asyncio.gather(*(self.provider.destroy(host.name) for host in hosts))
         await self.provider.close()
         await self.balancer.end()
         print(f"{self.settings.region}: {len(hosts)} hosts and the balancer are gone")  # noqa: T201

@@ -99,11 +99,16 @@ class Worker:
 
     # ------------------------------------------------------------------------------------ from outside
 
-    async def start(self) -> None:
-        """Recalls the journal, adopts what runs. Raises JournalError, ProviderError, BalancerError."""
+    def recall(self) -> Entries:
+        """Takes up what the journal holds. Raises JournalError."""
         entries = self._journal.load()
         self._installation = entries.installation
         self._desired = {state.application: state for state in entries.desired}
+        return entries
+
+    async def start(self) -> None:
+        """Recalls the journal, adopts what runs. Raises JournalError, ProviderError, BalancerError."""
+        entries = self.recall()
         # Instants of the former life's clock mean nothing now: pauses and drains begin again.
         self._fleet.groups = {
             name: replace(fact, retry_at=0.0, drain_since=None) for name, fact in entries.groups.items()

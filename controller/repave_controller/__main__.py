@@ -42,7 +42,7 @@ async def run(settings: ControllerSettings) -> None:
     store = SqliteStore(settings.state / "controller.db")
     loaded = await store.open()
     clock = SteadyClock(loaded.last_event_at)
-    images = ImageDirectory(settings.state / "images")
+    images = ImageDirectory(settings.state / "images", clock)
     sessions = Sessions(
         Welcome(__version__, loaded.installation, f"http://{join(host, port)}/v1/images"),
         desired_for=lambda region: scheduler.desired_for(region),

@@ -174,6 +174,7 @@ class ReleaseOrder:
     by: str = ""
     reason: str = ""
     key: str = ""  # idempotency key: the same key joins the release that it started
+    spec_text: str = ""  # as the user wrote it; kept with the release
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,8 @@ def step(application: Application, observed: Observed, now: Instant, tenure: Ten
             break
     _retire_old_groups(turn)
     _forget_gone_groups(turn)
-    _start_queued(turn)
+    if turn.application.rollout == application.rollout:  # an end is saved before the next one begins
+        _start_queued(turn)
     published = _publish(turn.application, tenure)
     changed = tuple(pair for pair in published if pair not in application.desired)
     return Decision(

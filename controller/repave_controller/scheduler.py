@@ -115,6 +115,7 @@ class Scheduler:
         check_regions(order.sizes, self._known_regions())
         self._check_port(application, order)
         owner = self._owner_of_new(application, cluster)
+        order = dataclasses.replace(order, spec_text=spec_text)
 
         def command(known: Application, _: Observed, now: Instant) -> Outcome:
             return request_release(known, order, queue, now)
@@ -330,7 +331,8 @@ class _Owner:
             changed, events = change(self.application, observed, now)
             accepted = _accepted(self.application, changed, kind)
             receipt = Receipt(receipt_key, body_hash, _to_text(accepted)) if receipt_key else None
-            spec = Spec(changed.name, accepted.group, spec_text) if spec_text else None
+            is_begun = spec_text and not accepted.is_queued
+            spec = Spec(changed.name, accepted.group, spec_text) if is_begun else None
             decision = step(changed, observed, now, scheduler._tenure)
             await self._save(decision, observed, Transaction(events=events, receipt=receipt, spec=spec))
         self.wake()
@@ -381,6 +383,7 @@ class _Owner:
             application=decision.application,
             events=(*extra.events, *decision.events),
             rollout=decision.application.rollout if decision.application.rollout != former.rollout else None,
+            spec=extra.spec or _queued_spec(former, decision.application),
         )
         events = await scheduler._store.commit(transaction)
         self.application = decision.application
@@ -388,6 +391,15 @@ class _Owner:
             scheduler._publish(region, state)
         scheduler._tell(events)
         return True
+
+
+def _queued_spec(before: Application, after: Application) -> Spec | None:
+    """The spec of a queued release, saved with its group once it begins."""
+    has_begun = after.rollout is not None and after.rollouts_total > before.rollouts_total
+    if not has_begun or after.rollout is None or len(after.queue) == len(before.queue):
+        return None
+    target = after.group(after.rollout.target)
+    return Spec(after.name, target.name, before.queue[0].spec_text) if target else None
 
 
 def _accepted(before: Application, after: Application, kind: str) -> Accepted:

@@ -6,7 +6,7 @@ are plan.py's.
 """
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -34,6 +34,11 @@ SET_BY_REPAVE = ("HOST", "PORT")
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+def as_written(default: str) -> Any:
+    """A default in the words of the file; it is read like what users write."""
+    return default
 
 
 def contradiction(text: str, *fields: tuple[str | int, ...]) -> PydanticCustomError:
@@ -167,16 +172,20 @@ class Health(Section):
     http: Http | None = Field(None, description="Ask by HTTP.")
     tcp: Tcp | None = Field(None, description="Ask by connecting.")
     command: CommandProbe | None = Field(None, description="Ask by running a command.")
-    interval: SomeDuration = Field("2s", description="From one question to the next.")
+    interval: SomeDuration = Field(as_written("2s"), description="From one question to the next.")
     timeout: SomeDuration | None = Field(
         None, description="How long an answer may take. 1s, or the interval if that is shorter."
     )
     healthy_after: Times = Field(1, description="Good answers in a row that make a host healthy.")
     unhealthy_after: Times = Field(2, description="Bad answers in a row that make a host unhealthy.")
-    min_healthy_time: Duration = Field("10s", description="How long a host is healthy before it is proven.")
-    launch_deadline: SomeDuration = Field("5m", description="A host that is not healthy by then has failed.")
+    min_healthy_time: Duration = Field(
+        as_written("10s"), description="How long a host is healthy before it is proven."
+    )
+    launch_deadline: SomeDuration = Field(
+        as_written("5m"), description="A host that is not healthy by then has failed."
+    )
     ready_percent: SomeShare = Field(
-        "100%", description="Share of a region's hosts that must be proven before traffic moves."
+        as_written("100%"), description="Share of a region's hosts that must be proven before traffic moves."
     )
 
     @property
@@ -223,7 +232,7 @@ class Traffic(Section):
     )
     port: Port = Field(description="Where clients connect, in every region.")
     split: str = Field("request", description="`request`: each request by itself.")
-    drain: Duration = Field("30s", description="How long requests in flight may take to finish.")
+    drain: Duration = Field(as_written("30s"), description="How long requests in flight may take to finish.")
 
     @field_validator("balancer")
     @classmethod
@@ -259,7 +268,7 @@ class BlueGreen(Section):
     """The whole new group beside the old one, then all traffic at once."""
 
     warm: Duration = Field(
-        "5m",
+        as_written("5m"),
         description="How long the new group is watched after the flip; if it falls ill, traffic goes back.",
     )
 
@@ -274,7 +283,9 @@ class Keep(Section):
     """How long old groups stay, ready for a rollback."""
 
     groups: Annotated[int, Field(ge=0, le=KEEP_GROUPS_MAX)] = Field(1, description="How many, newest first.")
-    seconds: Duration = Field("24h", alias="for", description="How long after they lost the traffic.")
+    seconds: Duration = Field(
+        as_written("24h"), alias="for", description="How long after they lost the traffic."
+    )
     retain: Annotated[int, Field(ge=0, le=KEEP_GROUPS_MAX)] = Field(
         0, description="How many of them stay after that too."
     )

@@ -206,7 +206,7 @@ class _Reader:
     values: int = 0
 
     def read(self, node: "Node", path: Path, depth: int) -> Written:
-        from ruamel.yaml.nodes import MappingNode, SequenceNode
+        from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
         place = _place(node.start_mark, self.file)
         self.values += 1
@@ -221,6 +221,7 @@ class _Reader:
             self._check_tag(node, "seq", place, path)
             items = enumerate(node.value)
             return Written(place, [self.read(each, (*path, index), depth + 1) for index, each in items])
+        assert isinstance(node, ScalarNode)
         return Written(place, self._scalar(node, place, path))
 
     def _pairs(self, node: "MappingNode", path: Path, depth: int) -> Iterator[tuple[str, Written]]:
@@ -238,7 +239,8 @@ class _Reader:
                 self._complain(place, (*path, name), "is there twice", fix)
             else:
                 first[name] = place.line
-                yield name, self.read(value, (*path, name), depth + 1)
+                written = self.read(value, (*path, name), depth + 1)
+                yield name, written if written.value is not None else Written(place, None)
 
     def _scalar(self, node: "ScalarNode", place: Place, path: Path) -> Scalar | Unquoted:
         text = str(node.value)

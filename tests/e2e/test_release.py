@@ -1,10 +1,10 @@
 """A release end to end on real processes: controller, two agents, two HAProxies, hosts, clients."""
 
-import json
+import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,40 +12,15 @@ import pytest
 
 from tests.load import Load
 from tests.load_result import LoadResult
-from tests.stage import Stage, staged, write_application
+from tests.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with staged(tmp_path, agent_environment={"REPAVE_AGENT_HAPROXY__REDISPATCH": "false"}) as started:
-        yield started
-
-
-def release(stage: Stage, version: str, *arguments: str, **options: object) -> int:
-    spec = write_application(stage.directory, version, **options)  # type: ignore[arg-type]  # test options
-    done = stage.repave("release", "-f", str(spec), "--version", version, *arguments)
-    assert done.returncode in (0, 3), done.stdout + done.stderr + stage.logs()
-    return done.returncode
-
-
-def weights(stage: Stage) -> dict[str, dict[str, int]]:
-    """Region -> group -> basis points, as the balancers acknowledge them."""
-    status = stage.get("applications/hello")
-    return {
-        region["name"]: {group["name"]: group["weight_bp"] for group in region["groups"] if group["weight_bp"]}
-        for region in status["regions"]
-    }
-
-
-def hosts_on_disk(stage: Stage) -> list[str]:
-    return sorted(path.name for path in stage.directory.glob("*/hosts/*") if (path / "host.json").exists())
+WITHOUT_REDISPATCH = {"agent_environment": {"REPAVE_AGENT_HAPROXY__REDISPATCH": "false"}}
 
 
 @asynccontextmanager
-async def clients(stage: Stage, rate: int = 200) -> AsyncIterator[dict[str, LoadResult]]:
-    """Clients of both regions; the results are there when the block is left."""
+async def clients(stage: Stage, rate: float = 200) -> AsyncIterator[dict[str, LoadResult]]:
+    """Clients of both regions, keep-alive and closing; their results are there when the block is left."""
     loads = {
         region: Load(f"http://{stage.traffic_address(region)}:8000/", rate=rate / 2, keepalive=4, closing=4)
         for region in stage.regions
@@ -58,3 +33,113 @@ async def clients(stage: Stage, rate: int = 200) -> AsyncIterator[dict[str, Load
     finally:
         for region, load in loads.items():
             results[region] = await load.stop()
+
+
+async def release(stage: Stage, version: str, **options: object) -> tuple[dict[str, object], float]:
+    """Releases in a thread, so that clients go on; returns the ended rollout and when its flip was told."""
+    await asyncio.to_thread(stage.release, version, **options)
+    ended = await asyncio.to_thread(stage.ended)
+    return ended, time.monotonic()
+
+
+@pytest.mark.parametrize("stage", [WITHOUT_REDISPATCH], indirect=True)
+async def test_no_request_is_lost_over_releases_rollbacks_and_kills(stage: Stage) -> None:
+    await release(stage, "v1")
+    async with clients(stage) as results:
+        ended, moved = await release(stage, "v2")
+        assert ended["phase"] == "succeeded", ended["outcome"]
+
+        stage.kill_controller()
+        stage.kill_agent("paris")
+        await asyncio.to_thread(stage.start_controller)
+        stage.start_agent("paris")
+        await asyncio.to_thread(stage.wait, lambda: connected(stage), "agents")
+
+        await asyncio.to_thread(stage.rollback)
+        ended = await asyncio.to_thread(stage.ended)
+        back = time.monotonic()
+        assert (ended["kind"], ended["phase"]) == ("rollback", "succeeded")
+
+        ended, _ = await release(stage, "v3", environment={"HEALTH": "500 Oops"}, launch_deadline="1s")
+        assert ended["phase"] == "rolled-back"
+        assert "answered 500, expected 200" in str(ended["outcome"])
+        await asyncio.sleep(0.3)  # a few requests more, to be judged below
+
+    for region, result in results.items():
+        assert len(result.requests) > 100, region
+        assert result.failures == (), (region, result.summary())
+        assert result.answered_by("v1", after=moved, before=back - 1.0) == 0
+        assert result.answered_by("v2", after=back) == 0
+        assert result.answered_by("v3") == 0
+    assert stage.weights() == {region: {"hello-v001": 10_000} for region in stage.regions}
+
+
+def connected(stage: Stage) -> bool:
+    regions = stage.get("regions")["items"]
+    return len(regions) == len(stage.regions) and all(each["connected"] for each in regions)
+
+
+async def test_long_requests_finish_while_the_old_group_is_drained(stage: Stage) -> None:
+    await release(stage, "v1", environment={"ANSWER_SECONDS": "1.5"}, keep="0s", drain="10s")
+    async with clients(stage, rate=10) as results:
+        await asyncio.sleep(0.5)  # so that requests are in flight
+        ended, _ = await release(stage, "v2", keep="0s", drain="10s")
+        assert ended["phase"] == "succeeded", ended["outcome"]
+        await asyncio.to_thread(
+            stage.wait,
+            lambda: all("v001" not in each for hosts in stage.hosts().values() for each in hosts),
+            "v1's end",
+        )
+    for result in results.values():
+        assert result.failures == ()
+        assert result.answered_by("v1") > 0
+
+
+async def test_a_killed_balancer_comes_back_on_the_side_it_was_flipped_to(stage: Stage) -> None:
+    await release(stage, "v1")
+    await release(stage, "v2")
+    os.kill(stage.haproxy_worker("paris"), signal.SIGKILL)
+    async with clients(stage) as results:
+        await asyncio.to_thread(stage.wait, lambda: restarted(stage), "the balancer's restart")
+        again = time.monotonic()
+        await asyncio.sleep(0.5)
+    late = [each for each in results["paris"].failures if each.begun > again]
+    assert late == []
+    assert results["paris"].answered_by("v1") == 0
+    assert results["paris"].answered_by("v2", after=again) > 0
+
+
+def restarted(stage: Stage) -> bool:
+    return any(each["kind"] == "balancer.restarted" for each in stage.get("events?newest=1")["items"])
+
+
+async def test_a_killed_host_is_replaced_by_a_fresh_one(stage: Stage) -> None:
+    await release(stage, "v1")
+    before = stage.hosts()["paris"]
+    pid = next(int(line) for line in host_pids(stage, "paris", before[0]))
+    os.kill(pid, signal.SIGKILL)
+    await asyncio.to_thread(
+        stage.wait,
+        lambda: (
+            before[0] not in stage.hosts()["paris"]
+            and stage.get("applications/hello")["region_items"][1]["groups"][0]["verified"] == 2
+        ),
+        "a fresh host",
+    )
+    assert stage.hosts()["paris"] == ["hello-v001-2", "hello-v001-3"]
+    assert stage.hosts()["oslo"] == before
+
+
+def host_pids(stage: Stage, region: str, host: str) -> list[int]:
+    """Processes whose environment names this host of this region."""
+    wanted = f"REPAVE_HOST={host}\0".encode(), f"REPAVE_REGION={region}\0".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                environment = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if all(each in environment for each in wanted):
+                found.append(int(entry.name))
+    return found

@@ -45,7 +45,7 @@ def load(
 
 def refusal(file: Path | None = None, **environment: str) -> str:
     with pytest.raises(SettingsError) as caught:
-        load(file, **environment)
+        load_settings(ExampleSettings, file, environment, PREFIX)
     return str(caught.value)
 
 

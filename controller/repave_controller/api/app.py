@@ -1,5 +1,6 @@
 """The HTTP/JSON API for people and their tools: every route, what it takes, what it gives."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from repave_controller.api.streams import Streams
 from repave_controller.clock import SteadyClock
 from repave_controller.images import ImageDirectory
 from repave_controller.model import Application, Refused, ReleaseOrder
-from repave_controller.plan import Spec, compile_order
+from repave_controller.plan import compile_order
 from repave_controller.ports import Store
 from repave_controller.preview import plan_id, preview, unborn
 from repave_controller.scheduler import Scheduler
@@ -198,12 +199,12 @@ class Api:
 
     async def plan(self, request: web.Request) -> web.Response:
         asked = await _body(request, models.PlanRequest)
-        application, order = self._order(asked)
+        application, order = await self._order(asked)
         return _answer(views.plan_answer(preview(application, order), order.version))
 
     async def release(self, request: web.Request) -> web.Response:
         asked = await _body(request, models.ReleaseRequest)
-        application, order = self._order(asked, asked.by, asked.reason, _key(request))
+        application, order = await self._order(asked, asked.by, asked.reason, _key(request))
         if application.name != request.match_info["application"]:
             text = f"the spec is of {application.name}, the address of {request.match_info['application']}"
             raise Problem(422, "spec", text)
@@ -218,10 +219,12 @@ class Api:
         )
         return _answer(views.accepted(accepted), status=202)
 
-    def _order(
+    async def _order(
         self, asked: models.PlanRequest, by: str = "", reason: str = "", key: str = ""
     ) -> tuple[Application, ReleaseOrder]:
-        spec: Spec = load(asked.spec, asked.filename)[0]
+        spec, _ = await asyncio.to_thread(
+            load, asked.spec, asked.filename
+        )  # up to a second for a hostile one
         version = asked.version or asked.digest[:SHORT_DIGEST]
         order = compile_order(spec, Digest(asked.digest), version, by=by, reason=reason, key=key)
         known = self._scheduler.applications().get(spec.application)

@@ -1,7 +1,9 @@
 """A small web application: answers its version, and its health at /health. Standard library only.
 
-The version is in version.txt beside this file. HOST and PORT say where to listen; HEALTH, DELAY_SECONDS and
-ANSWER_SECONDS make it ill, late or slow on purpose.
+The version is in version.txt beside this file. HOST and PORT say where to listen. The other variables make
+it misbehave on purpose: HEALTH is what /health answers, FLAPS lets it fail every other time, ILL_AFTER lets
+it fail once so many requests were answered, DELAY_SECONDS is how late it starts, ANSWER_SECONDS how long it
+takes to answer.
 """
 
 import asyncio
@@ -12,10 +14,16 @@ VERSION = Path(__file__).with_name("version.txt").read_text().strip()
 HEALTH = os.environ.get("HEALTH", "200 OK")
 DELAY_SECONDS = float(os.environ.get("DELAY_SECONDS", "0"))
 ANSWER_SECONDS = float(os.environ.get("ANSWER_SECONDS", "0"))
+FLAPS = "FLAPS" in os.environ
+ILL_AFTER = int(os.environ.get("ILL_AFTER", "-1"))
+ILL = "503 Service Unavailable"
 
 
 class Application(asyncio.Protocol):
     """One client connection; keeps it open unless the client asks otherwise."""
+
+    answered = 0
+    looked_at = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -30,7 +38,8 @@ class Application(asyncio.Protocol):
 
     def answer(self, head: bytes) -> None:
         is_health = head.split(b" ", 2)[1] == b"/health"
-        status, body = (HEALTH, HEALTH) if is_health else ("200 OK", VERSION)
+        status, body = (self.health(), "health\n") if is_health else ("200 OK", VERSION)
+        Application.answered += not is_health
         closes = b"connection: close" in head.lower()
         connection = "close" if closes else "keep-alive"
         lines = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: {connection}\r\n\r\n{body}"
@@ -38,6 +47,11 @@ class Application(asyncio.Protocol):
             asyncio.get_running_loop().call_later(ANSWER_SECONDS, self.send, lines.encode(), closes)
         else:
             self.send(lines.encode(), closes)
+
+    def health(self) -> str:
+        Application.looked_at += 1
+        is_ill = (FLAPS and self.looked_at % 2 == 0) or 0 <= ILL_AFTER <= self.answered
+        return ILL if is_ill else HEALTH
 
     def send(self, answer: bytes, closes: bool) -> None:
         self.transport.write(answer)
