@@ -287,8 +287,8 @@ host:
   run: [{python}, -S, -E, app.py]
   env: {{{environment}}}
 health:
-  http: {{port: 8080, path: /health}}
-  interval: 1s
+  http: {{port: {app_port}, path: /health}}
+  interval: {interval}
   min_healthy_time: {min_healthy}
   launch_deadline: {launch_deadline}
 traffic: {{balancer: haproxy, frontend: hello, port: 8000, drain: {drain}}}
@@ -313,6 +313,8 @@ def write_application(
     warm: str = "1s",
     drain: str = "5s",
     keep: str = "1h",
+    interval: str = "1s",
+    app_port: int = 8080,
 ) -> Path:
     """The example application as `version`, and a spec for it beside; returns the spec's path."""
     package = directory / version
@@ -331,6 +333,8 @@ def write_application(
             regions="\n".join(f"  - {{name: {region}, provider: local, size: {size}}}" for region in regions),
             warm=warm,
             keep=keep,
+            interval=interval,
+            app_port=app_port,
         )
     )
     return spec

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import structlog
 
-from repave_agent.ports import PackageError
+from repave_agent.ports import PackageAwaitedError, PackageError
 from repave_protos.package import sha256_of
 from repave_protos.values import Digest
 
@@ -130,7 +130,7 @@ class ImageCache:
 
     def _download(self, digest: Digest, path: Path) -> None:
         if not self._source:
-            raise PackageError(
+            raise PackageAwaitedError(
                 f"package {digest[:12]} is not in the image cache and the controller is not reachable. "
                 "It is fetched as soon as this agent reaches its controller."
             )
@@ -158,7 +158,7 @@ class ImageCache:
         with self._open(part) as file:
             while chunk := _next_chunk(answer):
                 if self._is_closed:
-                    raise PackageError("the agent is stopping: the download of a package was given up")
+                    raise PackageAwaitedError("the agent is stopping: the download of a package was given up")
                 hashed.update(chunk)
                 file.write(chunk)
                 size += len(chunk)
@@ -219,23 +219,25 @@ def _answer(url: str, digest: Digest) -> _Answer:
         text = response.read(ERROR_BODY_BYTES_MAX).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException) as error:
         connection.close()
-        raise PackageError(f"cannot fetch package {digest[:12]} from {url}: {error}") from error
+        raise PackageAwaitedError(f"cannot fetch package {digest[:12]} from {url}: {error}") from error
     connection.close()
     if response.status == 404:
         raise PackageError(f"the controller has no package {digest}. Push it again: repave image push")
-    raise PackageError(f"cannot fetch {url}: the controller answered {response.status} {text}")
+    raise PackageAwaitedError(f"cannot fetch {url}: the controller answered {response.status} {text}")
 
 
 def _next_chunk(answer: http.client.HTTPResponse) -> bytes:
     try:
         return answer.read(CHUNK_BYTES)
     except (OSError, http.client.HTTPException) as error:
-        raise PackageError(f"the download of a package broke off: {error}. It is tried again.") from error
+        raise PackageAwaitedError(
+            f"the download of a package broke off: {error}. It is tried again."
+        ) from error
 
 
 def _judge(url: str, digest: Digest, found: Digest, size: int, announced: int) -> None:
     if size < announced:
-        raise PackageError(f"the download of {url} broke off after {size:,} of {announced:,} bytes")
+        raise PackageAwaitedError(f"the download of {url} broke off after {size:,} of {announced:,} bytes")
     if found != digest:
         raise PackageError(
             f"corrupt package: the controller sent {size:,} bytes from {url}, expected sha256 {digest}, "

@@ -34,6 +34,10 @@ class PackageError(Exception):
     """The package could not be had, or is not what its digest says. The text is shown to people."""
 
 
+class PackageAwaitedError(PackageError):
+    """Nothing is known against the package: the controller is away, or the download broke off."""
+
+
 @dataclass(frozen=True, slots=True)
 class HostSpec:
     """What a fresh host is made of. `name` is never used twice: it is the idempotency key of a launch."""

@@ -20,6 +20,7 @@ from repave_agent.ports import (
     Balancer,
     BalancerError,
     HostSpec,
+    PackageAwaitedError,
     PackageError,
     Packages,
     Provider,
@@ -338,6 +339,8 @@ class Worker:
         try:
             package = await self._packages.fetch(spec.digest)
             host = await self._provider.launch(spec, package)
+        except PackageAwaitedError as error:
+            self._launch_failed(spec, str(error), counts=False)
         except PackageError as error:
             self._launch_failed(spec, str(error), counts=True)
         except RefusedError as error:
