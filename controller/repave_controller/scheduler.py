@@ -7,14 +7,16 @@ check the promises, save, then publish. What is not saved is never published and
 import asyncio
 import dataclasses
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 import structlog
 
 from repave_controller.commands import (
     Outcome,
+    changed_plan,
     check_regions,
     request_abort,
     request_release,
@@ -34,6 +36,7 @@ from repave_controller.model import (
     ReleaseOrder,
 )
 from repave_controller.ports import ImageStore, Loaded, Receipt, Spec, Store, StoreError, Transaction
+from repave_controller.preview import plan_id
 from repave_controller.pulse import Pulse
 from repave_controller.rollout import step
 from repave_controller.safety import check
@@ -87,6 +90,7 @@ class Scheduler:
         self._regions = regions
         self._publish = publish
         self._owners = {each.name: _Owner(self, each) for each in loaded.applications}
+        self._unborn: WeakValueDictionary[ApplicationName, _Owner] = WeakValueDictionary()
         self._starts: asyncio.Queue[_Owner] = asyncio.Queue()
         self._notices: asyncio.Queue[Event] = asyncio.Queue(NOTICES_WAITING_MAX)
         self._visible = Pulse()
@@ -105,23 +109,44 @@ class Scheduler:
     # ------------------------------------------------------------------------------ what is asked for
 
     async def release(
-        self, application: ApplicationName, cluster: str, order: ReleaseOrder, spec_text: str, *, queue: bool
+        self,
+        application: ApplicationName,
+        cluster: str,
+        order: ReleaseOrder,
+        spec_text: str,
+        *,
+        queue: bool,
+        plan: str = "",
     ) -> Accepted:
-        """Starts, joins or queues a release. Raises Refused, StoreError."""
-        if self._images.path(order.digest) is None:
-            raise Refused(
-                "unknown-image", f"no package {order.digest} is stored here; repave image push adds one"
-            )
-        check_regions(order.sizes, self._known_regions())
-        self._check_port(application, order)
-        owner = self._owner_of_new(application, cluster)
+        """Starts, joins or queues a release; with `plan`, only if it still has that id.
+
+        Raises Refused, StoreError.
+        """
         order = dataclasses.replace(order, spec_text=spec_text)
 
         def command(known: Application, _: Observed, now: Instant) -> Outcome:
+            if plan and plan.upper() != plan_id(known, order):
+                raise changed_plan(plan)
+            for refused in self.objections(application, order):
+                raise refused
             return request_release(known, order, queue, now)
 
+        owner = self._owner_of_new(application, cluster)
         request = dataclasses.replace(order, by="", key="")
-        return await owner.command(command, "release", order.key, repr((request, queue)), spec_text)
+        accepted = await owner.command(command, "release", order.key, repr((request, queue)), spec_text)
+        self._begin(owner)
+        return accepted
+
+    def objections(self, application: ApplicationName, order: ReleaseOrder) -> Iterator[Refused]:
+        """Why it can't be released, whatever the application is doing."""
+        if self._images.path(order.digest) is None:
+            text = f"no package {order.digest} is stored here; repave image push adds one"
+            yield Refused("unknown-image", text)
+        try:
+            check_regions(order.sizes, self._known_regions())
+            self._check_port(application, order)
+        except Refused as refused:
+            yield refused
 
     async def rollback(
         self, application: ApplicationName, *, by: str, reason: str, force: bool, key: str
@@ -154,10 +179,16 @@ class Scheduler:
 
     def _owner_of_new(self, name: ApplicationName, cluster: str) -> "_Owner":
         """The application's owner; an application begins to exist with the first release that is saved."""
+        owner = self._owners.get(name) or self._unborn.get(name)
+        if owner is None:
+            owner = self._unborn[name] = _Owner(self, Application(name, cluster, GroupNumber(1)))
+        return owner
+
+    def _begin(self, owner: "_Owner") -> None:
+        name = owner.application.name
         if name not in self._owners:
-            self._owners[name] = _Owner(self, Application(name, cluster, GroupNumber(1)))
-            self._starts.put_nowait(self._owners[name])
-        return self._owners[name]
+            self._owners[name] = owner
+            self._starts.put_nowait(owner)
 
     def _check_port(self, name: ApplicationName, order: ReleaseOrder) -> None:
         wanted = {region for region, _ in order.sizes}

@@ -1,0 +1,91 @@
+"""Packages: image push and list, and the digest that a release of a spec needs."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from repave_controller.cli.output import Column, ago, column, show, show_whole
+from repave_controller.cli.terminal import DONE, USAGE, CliError, Terminal
+
+COLUMNS = (
+    Column("DIGEST", lambda item: item["digest"][:16]),
+    column("NAME"),
+    Column("SIZE", lambda item: f"{item['size_bytes']:,} B"),
+    column("FILES"),
+    Column("PUSHED", lambda item: ago(item["pushed_at"])),
+    Column("SHA256", lambda item: item["digest"], is_wide=True),
+)
+
+
+def register(commands: Any) -> None:
+    image = commands.add_parser("image", help="Packages: push one, list those stored")
+    verbs = image.add_subparsers(dest="verb", metavar="VERB", required=True)
+    push = verbs.add_parser("push", help="Store a directory or a .tar.gz by its SHA-256; prints the digest")
+    push.add_argument("path", type=Path)
+    push.add_argument("--name", help="what people call it (default: the path's last part)")
+    push.set_defaults(run=run_push)
+    verbs.add_parser("list", help="Stored packages, newest first").set_defaults(run=run_list)
+
+
+def run_push(terminal: Terminal) -> int:
+    path: Path = terminal.arguments.path
+    with tempfile.TemporaryDirectory(prefix="repave-") as place:
+        tarball, digest = packed(path, Path(place))
+        name = terminal.arguments.name or path.resolve().name
+        image = terminal.client.upload("images", tarball, name)
+    if image["digest"] != digest:
+        raise CliError(f"the controller stored {image['digest']}, not {digest}; push again")
+    if terminal.is_for_people:
+        terminal.out(digest)
+        terminal.say(f"stored {name}: {image['files']} files, {image['size_bytes']:,} bytes packed")
+    elif terminal.format == "name":
+        terminal.out(digest)
+    else:
+        show_whole(terminal, image)
+    return DONE
+
+
+def run_list(terminal: Terminal) -> int:
+    answer = terminal.client.get("images")
+    show(terminal, answer, COLUMNS, "no packages; repave image push DIRECTORY stores one")
+    return DONE
+
+
+def packed(path: Path, place: Path) -> tuple[Path, str]:
+    """A tarball of the directory, or the tarball itself once it was looked through; and its digest."""
+    from repave_protos.package import PackageFormatError, inspect, pack, sha256_of
+
+    try:
+        if path.is_dir():
+            tarball = place / "package.tar.gz"
+            return tarball, pack(path, tarball)
+        inspect(path)
+        return path, sha256_of(path)
+    except PackageFormatError as error:
+        raise CliError(str(error), USAGE) from error
+    except OSError as error:
+        raise CliError(f"{path}: {error.strerror or error}", USAGE) from error
+
+
+def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) -> str:
+    """The digest that --sha256 or the spec names, or that of what artifact.uri names, stored if `push`."""
+    from repave_controller.plan import artifact_path
+
+    arguments, wanted = terminal.arguments, spec.artifact.sha256
+    if arguments.sha256:
+        return str(arguments.sha256).lower()
+    if spec.artifact.uri is None:
+        if wanted in (None, "required"):
+            raise CliError("artifact: say which package with --sha256, or name one as artifact.uri", USAGE)
+        return str(wanted)
+    if wanted == "required":
+        raise CliError("artifact.sha256: this spec wants the package's digest as --sha256", USAGE)
+    path = spec_file.resolve().parent / artifact_path(spec, arguments.version or "")
+    if not path.exists():
+        raise CliError(f"artifact.uri: {path} is not there", USAGE)
+    with tempfile.TemporaryDirectory(prefix="repave-") as place:
+        tarball, digest = packed(path, Path(place))
+        if push and not terminal.client.exists(f"images/{digest}"):
+            terminal.say(f"storing {path.name} ({tarball.stat().st_size:,} bytes) ...")
+            terminal.client.upload("images", tarball, path.name)
+    return digest

@@ -1,0 +1,119 @@
+"""`repave`: the tree of commands. Each command's module does its heavy imports only when it runs."""
+
+import argparse
+import difflib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from repave_controller.cli import context, dev, doctor, images, reading, releasing, specs
+from repave_controller.cli.terminal import DETACHED, FORMATS, USAGE, CliError, Terminal
+
+SAME_AS = {
+    "deploy": "release",
+    "apply": "release",
+    "run": "release",
+    "undo": "rollback",
+    "revert": "rollback",
+    "cancel": "abort",
+    "stop": "abort",
+    "logs": "hosts --logs 50",
+    "log": "events",
+    "get": "status",
+    "ps": "hosts",
+    "list": "apps",
+    "explain": "why",
+    "lint": "validate",
+    "push": "image push",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Suggests what a wrong word may have meant."""
+
+    def error(self, message: str) -> NoReturn:
+        if "invalid choice: " in message:
+            wrong = message.split("invalid choice: ")[1].split("'")[1]
+            message = f"there is no command {wrong}{self._suggestion(wrong)}"
+        self.exit(USAGE, f"{self.prog}: {message}; {self.prog} --help shows what there is\n")
+
+    def _suggestion(self, wrong: str) -> str:
+        known = [
+            name
+            for action in self._actions
+            if isinstance(action, argparse._SubParsersAction)
+            for name in action.choices
+        ]
+        near = difflib.get_close_matches(wrong, known, n=1)
+        meant = SAME_AS.get(wrong) or (near[0] if near else "")
+        return f"; did you mean {meant}?" if meant else ""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole tree."""
+    parser = Parser(
+        prog="repave",
+        description="Every release gets brand-new hosts in every region; going back is one traffic switch.",
+        epilog="Start with: repave dev (in one terminal), repave init and repave release (in another).",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in (dev, specs, releasing, reading, images, doctor, context):
+        module.register(commands)
+    for command in _all_parsers(commands):
+        _add_common(command)
+    return parser
+
+
+def _all_parsers(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> list[argparse.ArgumentParser]:
+    found = []
+    for command in commands.choices.values():
+        nested = [each for each in command._actions if isinstance(each, argparse._SubParsersAction)]
+        found += [leaf for each in nested for leaf in _all_parsers(each)] or [command]
+    return found
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    common = command.add_argument_group("everywhere")
+    common.add_argument("-o", "--output", choices=FORMATS, help="how to print (REPAVE_OUTPUT)")
+    common.add_argument("--url", help="the controller's address (REPAVE_URL)")
+    common.add_argument("--context", help="the controller's name in the config file (REPAVE_CONTEXT)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        terminal = Terminal(arguments)
+        return int(arguments.run(terminal))
+    except CliError as error:
+        return _fail(arguments, error)
+    except KeyboardInterrupt:
+        return DETACHED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _fail(arguments: argparse.Namespace, error: CliError) -> int:
+    """Prose on standard error; with -o json the problem on standard output as well."""
+    chosen = getattr(arguments, "output", None) or os.environ.get("REPAVE_OUTPUT", "")
+    if chosen in ("json", "jsonl", "yaml"):
+        problem = error.problem or {
+            "type": "urn:repave:problem:cli",
+            "title": "the command failed",
+            "status": 0,
+            "detail": error.text,
+            "rule": "cli",
+            "problems": [],
+        }
+        print(json.dumps(problem, indent=2 if chosen == "json" else None))
+    print(f"repave: {error.text}", file=sys.stderr)
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+"""Commands that only look: status, why, history, apps, groups, hosts, regions, events."""
+
+import time
+from typing import Any
+
+from repave_controller.cli import output
+from repave_controller.cli.client import quoted
+from repave_controller.cli.output import Column, ago, column, percent, show, show_whole
+from repave_controller.cli.terminal import (
+    DONE,
+    ERROR,
+    HELD,
+    ROLLED_BACK,
+    TIMED_OUT,
+    CliError,
+    Terminal,
+    seconds,
+)
+
+ENDS = {"succeeded": DONE, "rolled-back": ROLLED_BACK, "aborted": ROLLED_BACK, "held": HELD}
+POLL_SECONDS = 0.5
+APPS = (
+    column("NAME"),
+    column("SERVING"),
+    column("VERSION"),
+    Column("ROLLOUT", lambda item: item["rollout"] or "-"),
+    column("PHASE"),
+    Column("HEALTHY", lambda item: f"{item['verified']}/{item['hosts']}"),
+    column("REGIONS"),
+    column("PORT"),
+    column("QUEUED", is_wide=True),
+)
+GROUPS = (
+    column("NAME"),
+    column("VERSION"),
+    column("STATE"),
+    Column("HEALTHY", lambda item: f"{item['verified']}/{item['size']}"),
+    Column("TRAFFIC", lambda item: _traffic(item["weight_bp"])),
+    Column("AGE", lambda item: ago(item["created_at"])),
+    Column("WARM UNTIL", lambda item: output.left(item["warm_until"])),
+    column("DIGEST", is_wide=True),
+)
+HOSTS = (
+    column("NAME"),
+    column("REGION"),
+    column("PHASE"),
+    Column("ADDRESS", lambda item: f"{item['address']}:{item['port']}"),
+    Column("AGE", lambda item: output.span(item["age_seconds"])),
+    Column("HEALTHY FOR", lambda item: output.span(item["healthy_seconds"])),
+    column("TROUBLE"),
+    column("DIGEST", is_wide=True),
+)
+REGIONS = (
+    column("NAME"),
+    Column("AGENT", lambda item: "connected" if item["connected"] else "AWAY"),
+    Column("SINCE", lambda item: ago(item["since"])),
+    column("PROVIDER"),
+    column("BALANCER"),
+    column("TRAFFIC", "traffic_address"),
+    column("APPS", "applications"),
+    column("HOSTS"),
+    column("AGENT VERSION", is_wide=True),
+)
+HISTORY = (
+    Column("NO", lambda item: item["number"]),
+    column("KIND"),
+    column("GROUP"),
+    column("VERSION"),
+    column("PHASE"),
+    Column("STARTED", lambda item: ago(item["started_at"])),
+    Column("BY", lambda item: item["started_by"] or "-"),
+    Column("WHY", lambda item: item["outcome"] or item["reason"]),
+)
+
+
+def register(commands: Any) -> None:
+    status = commands.add_parser("status", help="What runs where; with APP, its rollout by region")
+    status.add_argument("app", nargs="?")
+    status.add_argument(
+        "--wait", action="store_true", help="until the rollout ends; its end is the exit code"
+    )
+    status.add_argument("--timeout", type=seconds, help="with --wait: give up after, e.g. 10m")
+    status.add_argument("--watch", action="store_true", help="print again at every change")
+    status.set_defaults(run=run_status)
+    for name, run, text in (
+        ("why", run_why, "Say what a rollout waits for and what happens next"),
+        ("history", run_history, "Past rollouts: who, when, how they ended"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("app")
+        command.set_defaults(run=run)
+    commands.add_parser("apps", help="Applications").set_defaults(run=run_apps)
+    groups = commands.add_parser("groups", help="Server groups: state, health, traffic")
+    groups.add_argument("app", nargs="?")
+    groups.set_defaults(run=run_groups)
+    hosts = commands.add_parser("hosts", help="Hosts, asked of their regions just now")
+    hosts.add_argument("app", nargs="?")
+    hosts.add_argument("--region", default="")
+    hosts.add_argument("--group", default="")
+    hosts.add_argument("--logs", type=int, default=0, metavar="N", help="and the last N lines of their logs")
+    hosts.set_defaults(run=run_hosts)
+    commands.add_parser("regions", help="Regions and their agents").set_defaults(run=run_regions)
+    events = commands.add_parser("events", help="Everything that happened, with who and why")
+    events.add_argument("app", nargs="?", default="")
+    events.add_argument("--follow", action="store_true", help="and go on as things happen")
+    events.add_argument("--since", type=int, metavar="SEQUENCE", help="all after this one")
+    events.add_argument("--limit", type=int, default=50, help="the last N (default 50)")
+    events.set_defaults(run=run_events)
+
+
+# ------------------------------------------------------------------------------------------------- status
+
+
+def run_status(terminal: Terminal) -> int:
+    arguments = terminal.arguments
+    if not arguments.app:
+        return run_apps(terminal)
+    if arguments.wait:
+        return _wait(terminal, f"applications/{quoted(arguments.app)}", arguments.timeout)
+    if arguments.watch:
+        for _, status in terminal.client.stream(f"applications/{quoted(arguments.app)}/stream"):
+            _show_status(terminal, status)
+        return DONE
+    _show_status(terminal, terminal.client.get(f"applications/{quoted(arguments.app)}"))
+    return DONE
+
+
+def _wait(terminal: Terminal, path: str, timeout: float | None) -> int:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        status = terminal.client.get(path)
+        if status["phase"] in ENDS:
+            _show_status(terminal, status)
+            return ENDS[status["phase"]]
+        if deadline is not None and time.monotonic() > deadline:
+            raise CliError(f"still {status['phase']} after {timeout:g} s; the rollout goes on", TIMED_OUT)
+        time.sleep(POLL_SECONDS)
+
+
+def _show_status(terminal: Terminal, status: dict[str, Any]) -> None:
+    if not terminal.is_for_people:
+        show_whole(terminal, status)
+        return
+    for line in status_lines(status):
+        terminal.out(line)
+
+
+def status_lines(status: dict[str, Any]) -> list[str]:
+    """An application as text: its rollout, then each region with its groups, then what is waited for."""
+    serving = (
+        f"{status['serving']} ({status['version']}) serves" if status["serving"] else "nobody serves yet"
+    )
+    lines = [f"{status['name']}: {serving}, port {status['port']}"]
+    rollout = status["current_rollout"]
+    if rollout:
+        lines.append(rollout_line(rollout))
+    for region in status["region_items"]:
+        state = "" if region["connected"] else "  AGENT AWAY"
+        state += "" if region["current"] or not region["connected"] else "  (not yet up to date)"
+        lines.append(f"  {region['name']}  {region['traffic_address']}{state}")
+        lines += [f"    {group_line(group)}" for group in region["groups"]]
+    lines += [f"  waits: {because_line(each)}" for each in status["because"]]
+    return lines
+
+
+def rollout_line(rollout: dict[str, Any]) -> str:
+    """One line: what it is, its steps, how it ended."""
+    marks = {"done": "+", "running": ">", "waiting": " ", "skipped": "-"}
+    steps = " ".join(f"[{marks[step['state']]}{step['kind']}]" for step in rollout["steps"])
+    text = f"{rollout['kind']} of {rollout['group']}: {rollout['phase']}  {steps}"
+    return f"{text}  {rollout['outcome']}" if rollout["outcome"] else text
+
+
+def group_line(group: dict[str, Any]) -> str:
+    """One line: hosts by phase, traffic, trouble."""
+    phases = ("launching", "starting", "healthy", "verified", "unhealthy", "failed", "destroying")
+    counts = ", ".join(f"{group[phase]} {phase}" for phase in phases if group[phase]) or "no hosts"
+    traffic = percent(group["weight_bp"])
+    if group["weight_bp"] != group["wanted_weight_bp"]:
+        traffic += f" (wanted {percent(group['wanted_weight_bp'])})"
+    line = f"{group['name']:<20} {group['state']:<9} {counts} of {group['size']}  traffic {traffic}"
+    return f"{line}  {group['trouble']}" if group["trouble"] else line
+
+
+def because_line(because: dict[str, Any]) -> str:
+    text = f"{because['region']}: {because['what']}" if because["region"] else str(because["what"])
+    if because["until"]:
+        text += f", until {output.left(because['until'])}"
+    return text
+
+
+# -------------------------------------------------------------------------------------------------- lists
+
+
+def run_why(terminal: Terminal) -> int:
+    answer = terminal.client.get(f"applications/{quoted(terminal.arguments.app)}/why")
+    if not terminal.is_for_people:
+        show_whole(terminal, answer)
+        return DONE
+    terminal.out(f"{answer['application']}: {answer['text']}")
+    for because in answer["because"]:
+        since = f" (for {ago(because['since'])[:-4]})" if because["since"] else ""
+        terminal.out(f"  waits for {because_line(because)}{since}")
+        if because["remedy"]:
+            terminal.out(f"    {because['remedy']}")
+    return DONE
+
+
+def run_apps(terminal: Terminal) -> int:
+    answer = terminal.client.get("applications")
+    show(
+        terminal, answer, APPS, "nothing has been released yet; start with: repave init, then repave release"
+    )
+    return DONE
+
+
+def run_history(terminal: Terminal) -> int:
+    answer = terminal.client.get(f"applications/{quoted(terminal.arguments.app)}/history")
+    show(terminal, answer, HISTORY)
+    return DONE
+
+
+def run_groups(terminal: Terminal) -> int:
+    show(terminal, terminal.client.get(_of_application(terminal, "groups")), GROUPS, "no server groups")
+    return DONE
+
+
+def run_hosts(terminal: Terminal) -> int:
+    arguments = terminal.arguments
+    answer = terminal.client.get(
+        _of_application(terminal, "hosts"),
+        region=arguments.region,
+        group=arguments.group,
+        log_lines=arguments.logs or None,
+    )
+    show(terminal, answer, HOSTS, "no hosts")
+    if terminal.is_for_people and arguments.logs:
+        for host in answer["items"]:
+            terminal.out(f"\n{host['region']} {host['name']}:\n{host['log_tail']}")
+    for region, why in answer["unreachable"].items():
+        terminal.say(f"{region}: {why}")
+    return ERROR if answer["unreachable"] else DONE
+
+
+def run_regions(terminal: Terminal) -> int:
+    show(terminal, terminal.client.get("regions"), REGIONS, "no agent has connected yet")
+    return DONE
+
+
+def run_events(terminal: Terminal) -> int:
+    arguments = terminal.arguments
+    query = {"application": arguments.app, "limit": arguments.limit}
+    if arguments.since is None:
+        query["newest"] = "1"
+    answer = terminal.client.get("events", after=arguments.since, **query)
+    if not terminal.is_for_people and terminal.format != "jsonl" and not arguments.follow:
+        show_whole(terminal, answer)
+        return DONE
+    after = arguments.since or 0
+    for event in answer["items"]:
+        after = event["sequence"]
+        _show_event(terminal, event)
+    if arguments.follow:
+        for _, event in terminal.client.stream("events/stream", after=after, application=arguments.app):
+            _show_event(terminal, event)
+    return DONE
+
+
+def _show_event(terminal: Terminal, event: dict[str, Any]) -> None:
+    if terminal.is_for_people:
+        terminal.out(event_line(event))
+    else:
+        import json
+
+        terminal.out(json.dumps(event))
+
+
+def event_line(event: dict[str, Any]) -> str:
+    where = f"{event['region']}: " if event["region"] else ""
+    who = f"  ({event['by']})" if event["by"] else ""
+    return f"{event['at'][11:19]}  {event['kind']:<20} {where}{event['text']}{who}"
+
+
+def _of_application(terminal: Terminal, noun: str) -> str:
+    app = terminal.arguments.app
+    return f"applications/{quoted(app)}/{noun}" if app else noun
+
+
+def _traffic(weights: dict[str, int]) -> str:
+    """One number when it is the same in all regions."""
+    shares = {region: percent(weight_bp) for region, weight_bp in weights.items()}
+    if len(set(shares.values())) <= 1:
+        return next(iter(shares.values()), "0 %")
+    return ", ".join(f"{region} {share}" for region, share in shares.items())

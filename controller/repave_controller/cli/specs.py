@@ -1,0 +1,237 @@
+"""Commands around the spec file: init, validate, schema, plan."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from repave_controller.cli.output import span
+from repave_controller.cli.terminal import CHANGES, DONE, USAGE, CliError, Terminal
+
+STARTERS = (
+    ("run", "./run"),
+    ("app.py", "python3 app.py"),
+    ("main.py", "python3 main.py"),
+    ("server.js", "node server.js"),
+    ("index.js", "node index.js"),
+)
+TEMPLATE = """\
+repave: 1                                # format of this file
+app: {app}
+
+artifact:
+  uri: .                                 # packed and stored by its digest; or a .tar.gz
+
+host:
+  image: local                           # hosts are processes on the region's machine
+  # Started on each fresh host. $HOST and $PORT say where to listen: each host has an address of its own.
+  run: {run}
+  env: {{}}
+
+health:
+  http: {{port: 8080, path: {path}, expect: 200}}
+  interval: 2s
+  min_healthy_time: 5s                   # so long on end before it may take traffic
+  launch_deadline: 1m
+
+traffic:
+  balancer: haproxy
+  frontend: {app}
+  port: {port}                             # where clients come in
+  drain: 30s                             # what requests in flight have to finish
+
+regions:
+{regions}
+
+strategy:
+  blue_green: {{warm: 1m}}                 # watched for so long after the switch; any failure switches back
+
+rollback:
+  keep: {{for: 24h, groups: 1}}            # the old hosts stay warm: going back is one switch
+"""
+
+
+def register(commands: Any) -> None:
+    init = commands.add_parser("init", help="Write a repave.yaml for the app in this directory")
+    init.add_argument("--name", help="the application's name (default: this directory's)")
+    init.add_argument("--port", type=int, default=8000, help="where clients come in (default 8000)")
+    init.add_argument(
+        "--region", action="append", help="a region; may be repeated (default local-1, local-2)"
+    )
+    init.add_argument("--size", type=int, default=2, help="hosts in each region (default 2)")
+    init.set_defaults(run=run_init)
+    validate = commands.add_parser(
+        "validate", help="Check a spec without a controller; errors name file, line and column"
+    )
+    validate.add_argument("file", nargs="*", type=Path, help="later files overlay earlier ones")
+    validate.set_defaults(run=run_validate)
+    commands.add_parser("schema", help="Print the JSON Schema of the spec, for editors").set_defaults(
+        run=run_schema
+    )
+    plan = commands.add_parser("plan", help="Show what a release would do; changes nothing")
+    add_spec_arguments(plan)
+    plan.add_argument("--exit-code", action="store_true", help="10 when there is something to do")
+    plan.set_defaults(run=run_plan)
+
+
+def add_spec_arguments(command: Any) -> None:
+    """What plan and release have in common."""
+    command.add_argument("file", nargs="?", type=Path, help="the spec (default: repave.yaml here or above)")
+    command.add_argument(
+        "-f", "--file", action="append", type=Path, dest="files", help="the spec; more of them overlay it"
+    )
+    command.add_argument("--version", help="what people call it (default: the digest's first 12 digits)")
+    command.add_argument("--sha256", help="a package that is stored already, instead of artifact.uri")
+
+
+# ---------------------------------------------------------------------------------------------------- init
+
+
+def run_init(terminal: Terminal) -> int:
+    arguments = terminal.arguments
+    here = Path.cwd()
+    target = here / "repave.yaml"
+    if target.exists():
+        raise CliError(f"{target} is there already; edit it, or remove it first", USAGE)
+    name = arguments.name or _name_of(here)
+    run = next((command for file, command in STARTERS if (here / file).exists()), "")
+    regions = arguments.region or ["local-1", "local-2"]
+    text = TEMPLATE.format(
+        app=name,
+        run=run or "python3 -m http.server --bind $HOST $PORT",
+        path="/health" if run else "/",
+        port=arguments.port,
+        regions="\n".join(
+            f"  - {{name: {region}, provider: local, size: {arguments.size}}}" for region in regions
+        ),
+    )
+    check(text, "repave.yaml")
+    target.write_text(text)
+    terminal.say(f"wrote {target}; look at host.run and health, then: repave plan, repave release")
+    if not run:
+        terminal.say(
+            "no start command was found here (run, app.py, server.js, ...): it serves this directory"
+        )
+    return DONE
+
+
+def _name_of(directory: Path) -> str:
+    letters = "".join(letter for letter in directory.name.lower() if letter.isascii() and letter.isalnum())
+    return letters[:32] or "app"
+
+
+def check(text: str, filename: str) -> Any:
+    """The spec, validated. Raises CliError with a line for each problem."""
+    from repave_controller.specfile import SpecError, load
+
+    try:
+        return load(text, filename)[0]
+    except SpecError as error:
+        raise spec_error(error) from error
+
+
+def spec_error(error: Any) -> CliError:
+    """A SpecError as the CLI ends with it."""
+    problems = [
+        {
+            "file": each.file,
+            "line": each.line,
+            "column": each.column,
+            "field": each.field,
+            "message": each.message,
+            "fix": each.fix,
+        }
+        for each in error.problems
+    ]
+    problem = {
+        "type": "urn:repave:problem:spec",
+        "title": "spec",
+        "status": 422,
+        "detail": str(error),
+        "rule": "spec",
+        "problems": problems,
+    }
+    return CliError("\n".join(map(str, error.problems)), USAGE, problem)
+
+
+# ------------------------------------------------------------------------------------------------ validate
+
+
+def run_validate(terminal: Terminal) -> int:
+    spec, _, files = read_spec(terminal, terminal.arguments.file)
+    names = ", ".join(map(str, files))
+    if terminal.is_for_people:
+        size = sum(region.size for region in spec.regions)
+        terminal.out(f"{names}: good: {spec.application}, {size} hosts in {len(spec.regions)} regions")
+    else:
+        terminal.out(json.dumps({"file": names, "valid": True, "application": spec.application}))
+    return DONE
+
+
+def read_spec(terminal: Terminal, given: list[Path]) -> tuple[Any, str, list[Path]]:
+    """The spec, its text, and its files: those given, or repave.yaml here or above."""
+    from repave_controller.specfile import SpecError, find_spec, load_files
+
+    try:
+        files = given or [find_spec(Path.cwd())]
+        spec, text = load_files(files)
+    except SpecError as error:
+        raise spec_error(error) from error
+    except OSError as error:
+        raise CliError(f"{error.filename}: {error.strerror}", USAGE) from error
+    return spec, text, files
+
+
+def given_files(arguments: Any) -> list[Path]:
+    return [*(arguments.files or []), *([arguments.file] if arguments.file else [])]
+
+
+def run_schema(terminal: Terminal) -> int:
+    from repave_controller.plan import schema
+
+    terminal.out(json.dumps(schema(), indent=2))
+    return DONE
+
+
+# ---------------------------------------------------------------------------------------------------- plan
+
+
+def run_plan(terminal: Terminal) -> int:
+    from repave_controller.cli.images import digest_for
+
+    arguments = terminal.arguments
+    spec, text, files = read_spec(terminal, given_files(arguments))
+    digest = digest_for(terminal, spec, files[0], push=False)
+    body = {"spec": text, "filename": str(files[0]), "digest": digest, "version": arguments.version or ""}
+    plan = terminal.client.post("plan", body)
+    if terminal.is_for_people:
+        for line in plan_lines(plan):
+            terminal.out(line)
+    else:
+        from repave_controller.cli.output import show_whole
+
+        show_whole(terminal, plan)
+    if plan["problems"]:
+        raise CliError(f"it would be refused: {plan['problems'][0]}", 5)
+    return CHANGES if arguments.exit_code else DONE
+
+
+def plan_lines(plan: dict[str, Any]) -> list[str]:
+    """The plan as text; what is destroyed comes last."""
+    way = f"{plan['origin']} -> {plan['group']}" if plan["origin"] else f"{plan['group']} (the first)"
+    lines = [
+        f"{plan['application']}  {way}  {plan['version']}  {plan['strategy']}, "
+        f"{len(plan['regions'])} regions together    plan {plan['id']}, good while nothing changes"
+    ]
+    lines += [f"  {number}. {step['text']}" for number, step in enumerate(plan["steps"], start=1)]
+    lines += [
+        f"  {region['name']:<16} creates {region['creates']}, at most {region['peak']} hosts at once, "
+        f"never below {region['floor']} serving"
+        for region in plan["regions"]
+    ]
+    keeps = f"Keeps {', '.join(plan['keeps'])} warm: going back is one switch. " if plan["keeps"] else ""
+    gone = f" ({', '.join(plan['destroys'])})" if plan["destroys"] else ""
+    lines.append(
+        f"Creates {plan['creates_hosts']} hosts. {keeps}Takes at least {span(plan['at_least_seconds'])}. "
+        f"Destroys {plan['destroys_hosts']} hosts{gone}."
+    )
+    return lines

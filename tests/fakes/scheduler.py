@@ -1,0 +1,224 @@
+"""A controller in a thread: the real API, scheduler and packages over a store in memory, and regions that do at
+once what they are asked. Nothing but its HTTP port is real, so a whole release takes milliseconds."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from aiohttp import web
+
+from repave_controller.api.app import make_app
+from repave_controller.clock import SteadyClock
+from repave_controller.images import ImageDirectory
+from repave_controller.model import Instant
+from repave_controller.scheduler import Scheduler
+from repave_controller.sessions import RegionUnreachable, RegionView, Sessions
+from repave_protos.values import (
+    PROTOCOL_VERSION,
+    ApplicationName,
+    ApplicationReport,
+    DesiredGroup,
+    DesiredState,
+    Digest,
+    GroupName,
+    GroupReport,
+    Hello,
+    HostDetail,
+    HostName,
+    HostPhase,
+    RegionName,
+    Welcome,
+)
+from tests.fakes.store import MemoryStore
+
+START_SECONDS = 20.0
+Result = TypeVar("Result")
+
+
+class ObedientSessions(Sessions):
+    """Sessions without agents: each region reports at once what it was asked to be.
+
+    `sick` groups never get healthy. While `is_held`, regions do nothing; `let_go` makes them catch up.
+    """
+
+    def __init__(self, clock: SteadyClock, regions: tuple[str, ...]) -> None:
+        super().__init__(
+            Welcome("0", "fake", ""), lambda _: (), lambda region, names: None, lambda *_: None, clock
+        )
+        self.scheduler: Scheduler | None = None
+        self.sick: set[str] = set()
+        self.is_held = False
+        self.waiting: list[tuple[RegionName, DesiredState]] = []
+        self.known = {
+            RegionName(name): RegionView(RegionName(name), True, clock(), _hello(name, number))
+            for number, name in enumerate(regions, start=1)
+        }
+
+    def views(self) -> Mapping[RegionName, RegionView]:
+        return self.known
+
+    def publish(self, region: RegionName, desired: DesiredState) -> None:
+        if self.is_held or not self.known[region].is_connected:
+            self.waiting.append((region, desired))
+        else:
+            asyncio.get_running_loop().call_soon(self._obey, region, desired)
+
+    def let_go(self) -> None:
+        self.is_held = False
+        waiting, self.waiting = self.waiting, []
+        for region, desired in waiting:
+            self.publish(region, desired)
+
+    def connect(self, region: str, is_connected: bool) -> None:
+        self.known[RegionName(region)].is_connected = is_connected
+        if is_connected:
+            self.let_go()
+        self._tell(RegionName(region), set())
+
+    def _obey(self, region: RegionName, desired: DesiredState) -> None:
+        groups = tuple(self._report(group) for group in desired.groups)
+        report = ApplicationReport(desired.application, desired.epoch, groups)
+        self.known[region].observations.applications[desired.application] = report
+        self._tell(region, {desired.application})
+
+    def _report(self, group: DesiredGroup) -> GroupReport:
+        if group.name in self.sick:
+            return GroupReport(
+                group.name, starting=group.count, weight_bp=group.weight_bp, trouble="answered 500"
+            )
+        return GroupReport(
+            group.name,
+            verified=group.count,
+            balancer_up=group.count,
+            weight_bp=group.weight_bp,
+            launched_total=group.count,
+        )
+
+    def _tell(self, region: RegionName, applications: set[ApplicationName]) -> None:
+        assert self.scheduler is not None
+        self.scheduler.region_changed(region, applications)
+
+    async def query(
+        self,
+        region: RegionName,
+        application: ApplicationName,
+        group: str = "",
+        log_lines: int = 0,
+        timeout_seconds: float = 5.0,
+    ) -> tuple[HostDetail, ...]:
+        if not self.known[region].is_connected:
+            raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
+        report = self.known[region].observations.applications.get(application)
+        reports = report.groups if report is not None else ()
+        return tuple(
+            _host(each.group, number, application, log_lines)
+            for each in reports
+            if group in ("", each.group)
+            for number in range(1, each.verified + 1)
+        )
+
+
+def _hello(region: str, number: int) -> Hello:
+    return Hello(
+        RegionName(region), PROTOCOL_VERSION, "0.1.0", "local", "haproxy", traffic_address=f"127.0.{number}.1"
+    )
+
+
+def _host(group: GroupName, number: int, application: ApplicationName, log_lines: int) -> HostDetail:
+    return HostDetail(
+        host=HostName(f"{group}-{number}"),
+        group=group,
+        application=application,
+        phase=HostPhase.VERIFIED,
+        address=f"127.81.0.{number}",
+        port=8080,
+        digest=_DIGEST,
+        age_seconds=61.0,
+        healthy_seconds=60.0,
+        log_tail="\n".join(f"line {line}" for line in range(log_lines)),
+    )
+
+
+_DIGEST = Digest("d" * 64)
+
+
+@dataclass
+class ServedController:
+    """What a test holds of the controller in the thread."""
+
+    directory: Path
+    regions: tuple[str, ...] = ("paris", "oslo")
+    store: MemoryStore = field(default_factory=MemoryStore)
+    url: str = ""
+
+    def in_loop(self, call: Callable[[], Result]) -> Result:
+        """Calls it in the controller's thread."""
+
+        async def made() -> Result:
+            return call()
+
+        return asyncio.run_coroutine_threadsafe(made(), self._loop).result(START_SECONDS)
+
+    def hold(self) -> None:
+        """From now on regions do nothing."""
+
+        def held() -> None:
+            self.sessions.is_held = True
+
+        self.in_loop(held)
+
+    def let_go(self) -> None:
+        self.in_loop(self.sessions.let_go)
+
+    def connect(self, region: str, is_connected: bool) -> None:
+        self.in_loop(lambda: self.sessions.connect(region, is_connected))
+
+    async def serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        loaded = await self.store.open()
+        clock = SteadyClock(Instant(0.0))
+        images = ImageDirectory(self.directory / "images", clock)
+        self.sessions = ObedientSessions(clock, self.regions)
+        self.scheduler = Scheduler(
+            self.store, images, loaded, clock, self.sessions.views, self.sessions.publish
+        )
+        self.sessions.scheduler = self.scheduler
+        app = make_app(
+            scheduler=self.scheduler, store=self.store, images=images, sessions=self.sessions, clock=clock
+        )
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        work = asyncio.ensure_future(self.scheduler.run())
+        ready.set()
+        await stop.wait()
+        work.cancel()
+        await asyncio.wait({work})
+        await runner.cleanup()
+
+
+@contextmanager
+def served(directory: Path, regions: tuple[str, ...] = ("paris", "oslo")) -> Iterator[ServedController]:
+    """A controller that serves until the block is left."""
+    controller, ready, stops = ServedController(directory, regions), threading.Event(), []
+
+    async def main() -> None:
+        stops.append(asyncio.Event())
+        await controller.serve(ready, stops[0])
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),), name="controller")
+    thread.start()
+    try:
+        assert ready.wait(START_SECONDS), "the controller did not start"
+        yield controller
+    finally:
+        if ready.is_set():
+            controller.in_loop(stops[0].set)
+        thread.join(START_SECONDS)
+        assert not thread.is_alive(), "the controller did not stop"
