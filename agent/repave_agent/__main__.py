@@ -166,6 +166,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command == "show-config":
         print(show_settings(settings, origins))  # noqa: T201
         return 0
+    try:
+        channel.loopback_only(settings.controller, "controller")
+    except ValueError as error:
+        print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
+        return 1
     configure_logs(settings.log)
     try:
         asyncio.run(_run(settings, chosen.command))

@@ -12,9 +12,11 @@ from repave_agent.health import HealthRecord, Prober
 from repave_agent.life import Judgement, Signs, judge_host
 from repave_agent.observation import GroupFact, HostFact
 from repave_agent.ports import Host, HostSpec
+from repave_agent.reconcile import Launch
 from repave_protos.values import (
     ApplicationName,
     DesiredGroup,
+    DesiredState,
     Digest,
     GroupName,
     HostName,
@@ -26,6 +28,8 @@ log = structlog.get_logger()
 
 RETRY_BASE_SECONDS = 0.5
 RETRY_CAP_SECONDS = 60.0
+AWAIT_CAP_SECONDS = 5.0
+"""While nothing speaks against the hosts: a package that is still to come, a provider without room."""
 
 
 @dataclass(slots=True)
@@ -70,11 +74,17 @@ class Fleet:
 
     # -------------------------------------------------------------------------------- what happened
 
-    def launching(self, spec: HostSpec, now: float) -> None:
-        """A launch begins; its name is used up."""
-        self.records[spec.name] = Record(
-            spec.name, spec.group, spec.application, spec.digest, spec.port, now, is_launching=True
-        )
+    def launching(self, launch: Launch, now: float) -> list[HostSpec]:
+        """Launches begin; the names of the fresh hosts are used up."""
+        group, fact = launch.group, self.fact(launch.group.name)
+        end = fact.next_ordinal + launch.count
+        self.groups[group.name] = replace(fact, next_ordinal=end)
+        specs = [_spec(launch, ordinal) for ordinal in range(fact.next_ordinal, end)]
+        for spec in specs:
+            self.records[spec.name] = Record(
+                spec.name, spec.group, spec.application, spec.digest, spec.port, now, is_launching=True
+            )
+        return specs
 
     def launched(self, host: Host, now: float) -> None:
         record = self.records[host.name]
@@ -87,10 +97,10 @@ class Fleet:
         """Nothing is left of the launch. `counts`: as the group's failure; `is_final`: trying is no use."""
         record = self.records.pop(name)
         fact = self.fact(record.group)
-        failures = fact.failures + int(counts)
-        self.groups[record.group] = replace(
-            fact, failures=failures, retry_at=now + _pause(failures + 1), refused=why if is_final else ""
+        failed = replace(
+            fact, failures=fact.failures + int(counts), refused=why if is_final else fact.refused
         )
+        self.groups[record.group] = _paused(failed, now, RETRY_CAP_SECONDS if counts else AWAIT_CAP_SECONDS)
         self.tell("host.not_launched", f"{name} could not be made: {why}", record)
         self.troubles[record.group] = why
 
@@ -112,11 +122,19 @@ class Fleet:
                 record = Record(host.name, host.group, host.application, host.digest, host.port, now)
                 record.was_verified = host.name in verified
                 self.records[host.name] = record
+                self._use_up(host)
             if record is not None and not record.is_launching:
                 record.address, record.is_running, record.ended = host.address, host.is_running, host.ended
         for name in known.settled - listed.keys():
             if name in self.records:
                 self.records[name].is_running, self.records[name].ended = False, "its provider has lost it"
+
+    def _use_up(self, host: Host) -> None:
+        """A journal that was lost, or is older than the host, must not give its name to another one."""
+        ordinal = host.name.rpartition("-")[2]
+        fact = self.fact(host.group)
+        if ordinal.isdecimal() and int(ordinal) >= fact.next_ordinal:
+            self.groups[host.group] = replace(fact, next_ordinal=int(ordinal) + 1)
 
     def destroyed(self, name: HostName) -> None:
         record = self.records.pop(name)
@@ -124,6 +142,26 @@ class Fleet:
         fact = self.fact(record.group)
         self.groups[record.group] = replace(fact, destroyed_total=fact.destroyed_total + 1)
         self.tell("host.destroyed", f"{name} is destroyed", record)
+
+    def note_routed(self, groups: Iterable[GroupName]) -> None:
+        """They have traffic, or are about to: they must be drained when they go."""
+        for name in groups:
+            self.groups[name] = replace(self.fact(name), was_routed=True)
+
+    def begin_drain(self, group: GroupName, now: float) -> None:
+        self.groups[group] = replace(self.fact(group), drain_since=now)
+
+    def desired_changed(self, desired: Iterable[DesiredState]) -> None:
+        """A group that is wanted again has not begun to drain; what nobody names and has no hosts is
+        forgotten."""
+        groups = {group.name: group for state in desired for group in state.groups}
+        named = groups.keys() | {record.group for record in self.records.values()}
+        self.troubles = {name: text for name, text in self.troubles.items() if name in named}
+        self.groups = {
+            name: replace(fact, drain_since=None) if name in groups and groups[name].count else fact
+            for name, fact in self.groups.items()
+            if name in named
+        }
 
     # ------------------------------------------------------------------------------ what it amounts to
 
@@ -185,8 +223,8 @@ class Fleet:
 
     def _count_failure(self, record: Record, now: float) -> None:
         fact = self.fact(record.group)
-        failures = fact.failures + 1
-        self.groups[record.group] = replace(fact, failures=failures, retry_at=now + _pause(failures))
+        failed = replace(fact, failures=fact.failures + 1)
+        self.groups[record.group] = _paused(failed, now, RETRY_CAP_SECONDS)
         self.troubles[record.group] = f"{record.name}: {record.failure}"
         self.tell("host.failed", f"{record.name}: {record.failure}", record)
 
@@ -200,8 +238,7 @@ class Fleet:
             fact = self.fact(name)
             if group.count > 0 and verified >= group.count:
                 self.troubles.pop(name, None)
-                if not fact.is_proven or fact.failures:
-                    self.groups[name] = replace(fact, is_proven=True, failures=0, refused="")
+                self.groups[name] = replace(fact, is_proven=True, failures=0, setbacks=0, refused="")
 
     def tell(self, kind: str, text: str, record: Record) -> None:
         """For people: to the agent's log, and up to the controller's events."""
@@ -239,6 +276,23 @@ def _since(health: HealthRecord | None, record: Record) -> float | None:
     return health.healthy_since if record.was_verified else health.steady_since
 
 
-def _pause(failures: int) -> float:
-    """Before the next launch of the group; doubles with every failure in a row."""
-    return min(RETRY_CAP_SECONDS, RETRY_BASE_SECONDS * 2.0 ** min(failures - 1, 16))
+def _paused(fact: GroupFact, now: float, cap_seconds: float) -> GroupFact:
+    """No launch for a while, which doubles with every setback in a row. What fails while launches wait
+    anyway is part of the same setback: a rack of hosts that die at once is healed as soon as one host."""
+    if now < fact.retry_at:
+        return fact
+    pause = min(cap_seconds, RETRY_BASE_SECONDS * 2.0 ** min(fact.setbacks, 16))
+    return replace(fact, setbacks=fact.setbacks + 1, retry_at=now + pause)
+
+
+def _spec(launch: Launch, ordinal: int) -> HostSpec:
+    group = launch.group
+    return HostSpec(
+        name=HostName(f"{group.name}-{ordinal}"),
+        group=group.name,
+        application=launch.state.application,
+        digest=group.digest,
+        run=group.run,
+        environment=group.environment,
+        port=group.probe.port,
+    )

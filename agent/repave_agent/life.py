@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from repave_protos.values import DesiredGroup, HostPhase
 
+RECOVERING = "healthy again, not yet for long enough"
+
 
 @dataclass(frozen=True, slots=True)
 class Signs:
@@ -41,13 +43,13 @@ def judge_host(signs: Signs, group: DesiredGroup | None, now: float) -> Judgemen
         return Judgement(HostPhase.LAUNCHING)
     if not signs.is_running:
         return Judgement(HostPhase.FAILED, signs.ended)
-    if signs.is_healthy is None and signs.was_verified:
+    if signs.is_healthy is None and signs.was_verified and not signs.is_recovering:
         # A restarted agent has not probed it yet; it stays what it was until a probe says otherwise.
         return Judgement(HostPhase.VERIFIED)
     if signs.is_healthy and signs.healthy_since is not None:
         return _healthy(signs, signs.healthy_since, group, now)
     if signs.was_verified:
-        return Judgement(HostPhase.UNHEALTHY, signs.health_reason)
+        return Judgement(HostPhase.UNHEALTHY, signs.health_reason or RECOVERING)
     return _starting(signs, group, now)
 
 
@@ -56,7 +58,7 @@ def _healthy(signs: Signs, since: float, group: DesiredGroup | None, now: float)
     if now >= verified_at or (signs.was_verified and not signs.is_recovering):
         return Judgement(HostPhase.VERIFIED)
     if signs.was_verified:
-        return Judgement(HostPhase.UNHEALTHY, "healthy again, not yet for long enough", verified_at)
+        return Judgement(HostPhase.UNHEALTHY, RECOVERING, verified_at)
     late = _starting(signs, group, now)
     if late.phase is HostPhase.FAILED:
         return late

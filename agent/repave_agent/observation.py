@@ -33,7 +33,8 @@ class GroupFact:
 
     is_proven: bool = False  # all its hosts were verified at once, at least once
     was_routed: bool = False  # has had traffic, so that it must be drained
-    failures: int = 0  # hosts that failed; back to 0 when one is verified
+    failures: int = 0  # hosts that failed; back to 0 when all are verified
+    setbacks: int = 0  # pauses before launches, in a row; several hosts that fail at once make one
     next_ordinal: int = 1  # of the next host's name; never used twice
     launched_total: int = 0
     destroyed_total: int = 0
@@ -51,6 +52,7 @@ class Observation:
     hosts: tuple[HostFact, ...]
     groups: Mapping[GroupName, GroupFact]
     balancer: BalancerView = EMPTY_VIEW
+    is_balancer_busy: bool = False  # it is being changed: what `balancer` says may be over already
     by_group: Mapping[GroupName, tuple[HostFact, ...]] = field(init=False)
 
     def __post_init__(self) -> None:

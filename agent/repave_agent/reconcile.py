@@ -9,7 +9,15 @@ from dataclasses import dataclass
 
 from repave_agent.observation import HostFact, Limits, Observation
 from repave_agent.ports import Route, Structure
-from repave_agent.traffic import Held, is_routed, keepers, may_detach, wanted_routes, wanted_structure
+from repave_agent.traffic import (
+    Held,
+    is_legible,
+    is_routed,
+    keepers,
+    may_detach,
+    wanted_routes,
+    wanted_structure,
+)
 from repave_protos.values import DesiredGroup, DesiredState, GroupName, HostName, HostPhase
 
 ALIVE = (HostPhase.LAUNCHING, HostPhase.STARTING, HostPhase.HEALTHY, HostPhase.VERIFIED)
@@ -76,16 +84,25 @@ def reconcile(observation: Observation, limits: Limits) -> Plan:
             if launch is not None:
                 actions.append(launch)
                 room -= launch.count
-            actions += _drain(group, state, observation)
-    actions += _destroys(observation, limits)
     routes, held = wanted_routes(observation)
-    structure = wanted_structure(observation)
-    if observation.balancer.is_running:
-        if set(routes) != set(observation.balancer.routes):
-            actions.append(Steer(routes))
-        if structure != observation.balancer.structure:
-            actions.append(Arrange(structure))
+    if not observation.is_balancer_busy:
+        # While it is being changed its view is old: a host may be put into traffic just now.
+        actions += _drains(observation)
+        actions += _destroys(observation, limits)
+        actions += _balances(routes, held, observation)
     return Plan(tuple(actions), held, _wake_at(observation, limits))
+
+
+def _balances(
+    routes: tuple[Route, ...], held: tuple[Held, ...], observation: Observation
+) -> Iterator[Steer | Arrange]:
+    if not observation.balancer.is_running:
+        return
+    if set(routes) != set(observation.balancer.routes) and not any(each.is_blind for each in held):
+        yield Steer(routes)
+    structure = wanted_structure(observation)
+    if structure != observation.balancer.structure:
+        yield Arrange(structure)
 
 
 # -------------------------------------------------------------------------------------------- launching
@@ -123,11 +140,13 @@ def has_given_up(group: DesiredGroup, observation: Observation) -> bool:
 # ----------------------------------------------------------------------------------- draining, destroying
 
 
-def _drain(group: DesiredGroup, state: DesiredState, observation: Observation) -> Iterator[BeginDrain]:
-    fact = observation.group(group.name)
-    is_leaving = group.count == 0 and fact.was_routed and fact.drain_since is None
-    if is_leaving and not is_routed(group, state, observation):
-        yield BeginDrain(group.name)
+def _drains(observation: Observation) -> Iterator[BeginDrain]:
+    for state in observation.desired:
+        for group in state.groups:
+            fact = observation.group(group.name)
+            is_leaving = group.count == 0 and fact.was_routed and fact.drain_since is None
+            if is_leaving and not is_routed(group, state, observation):
+                yield BeginDrain(group.name)
 
 
 def _destroys(observation: Observation, limits: Limits) -> list[Destroy]:
@@ -141,7 +160,9 @@ def _destroys(observation: Observation, limits: Limits) -> list[Destroy]:
     wanted += [
         Destroy(host.name, host.group, "no desired state names its group")
         for host in observation.hosts
-        if host.group not in known and _is_unclaimed(host, observation.now, limits)
+        if host.group not in known
+        and _is_unclaimed(host, observation.now, limits)
+        and _is_out_of_traffic(host, observation)
     ]
     return wanted[: max(0, room)]
 
@@ -149,34 +170,50 @@ def _destroys(observation: Observation, limits: Limits) -> list[Destroy]:
 def _is_unclaimed(host: HostFact, now: float, limits: Limits) -> bool:
     if host.phase in (HostPhase.DESTROYING, HostPhase.LAUNCHING) or host.unclaimed_since is None:
         return False
-    return now - host.unclaimed_since >= limits.unclaimed_grace_seconds
+    return now >= host.unclaimed_since + limits.unclaimed_grace_seconds
 
 
 def _ends(group: DesiredGroup, state: DesiredState, observation: Observation) -> Iterator[Destroy]:
-    hosts = observation.hosts_of(group.name)
-    going = [host for host in hosts if host.phase not in (HostPhase.DESTROYING, HostPhase.LAUNCHING)]
-    is_behind = observation.balancer.structure.backend(group.name) is not None
     if group.count == 0:
-        if not is_behind and may_detach(group, state, observation):
-            yield from (Destroy(host.name, host.group, "its group is retired") for host in going)
+        yield from _retired(group, state, observation)
         return
-    for host in going:
-        if host.phase is HostPhase.FAILED and not _takes_requests(host, observation):
+    for host in observation.hosts_of(group.name, HostPhase.FAILED):
+        if _is_out_of_traffic(host, observation):
             yield Destroy(host.name, host.group, "it failed")
-    kept = keepers(group, observation)
-    if len(kept) < group.count:
-        return
-    for host in going:
-        is_replaced = host.phase in (HostPhase.UNHEALTHY, HostPhase.VERIFIED) and host not in kept
-        if is_replaced and not _takes_requests(host, observation):
+    for host in _replaced(group, observation):
+        if _is_out_of_traffic(host, observation):
             yield Destroy(host.name, host.group, "a fresh host has taken its place")
 
 
-def _takes_requests(host: HostFact, observation: Observation) -> bool:
+def _retired(group: DesiredGroup, state: DesiredState, observation: Observation) -> Iterator[Destroy]:
+    is_behind = observation.balancer.structure.backend(group.name) is not None
+    is_sure = is_legible(observation.balancer) or not observation.group(group.name).was_routed
+    if is_behind or not is_sure or not may_detach(group, state, observation):
+        return
+    for host in observation.hosts_of(group.name):
+        if host.phase not in (HostPhase.DESTROYING, HostPhase.LAUNCHING):
+            yield Destroy(host.name, host.group, "its group is retired")
+
+
+def _replaced(group: DesiredGroup, observation: Observation) -> list[HostFact]:
+    """Verified hosts that are not kept, and unhealthy ones whose places fresh ones have taken.
+
+    20 hosts, 8 unhealthy, 2 launched for them and now verified: 14 + 8 - 20 = 2 unhealthy ones go.
+    """
+    kept = keepers(group, observation)
+    spare = [host for host in observation.hosts_of(group.name, HostPhase.VERIFIED) if host not in kept]
+    unhealthy = observation.hosts_of(group.name, HostPhase.UNHEALTHY)
+    unhealthy.sort(key=lambda host: (host.launched_at, host.name))
+    return spare + unhealthy[: max(0, len(kept) + len(unhealthy) - group.count)]
+
+
+def _is_out_of_traffic(host: HostFact, observation: Observation) -> bool:
+    """Whether the balancer surely sends the host nothing; one that failed answers nothing anyway."""
     backend = observation.balancer.structure.backend(host.group)
-    return backend is not None and any(
-        server.host == host.name and server.is_enabled for server in backend.servers
-    )
+    if backend is not None:
+        return not any(server.host == host.name and server.is_enabled for server in backend.servers)
+    was_routed = observation.group(host.group).was_routed
+    return host.phase is HostPhase.FAILED or not was_routed or is_legible(observation.balancer)
 
 
 # ----------------------------------------------------------------------------------------------- waking

@@ -4,7 +4,9 @@ from collections import Counter
 
 from repave_agent.observation import Observation
 from repave_agent.reconcile import has_given_up
+from repave_agent.traffic import Held
 from repave_protos.values import (
+    ZERO_EPOCH,
     ApplicationName,
     ApplicationReport,
     DesiredGroup,
@@ -13,6 +15,8 @@ from repave_protos.values import (
     GroupReport,
     HostPhase,
 )
+
+BALANCER_DEAD = "the balancer does not run and can't be started: the agent's log says why"
 
 
 def reports(
@@ -24,7 +28,30 @@ def reports(
         groups = tuple(_group(group, state, observation, troubles) for group in state.groups)
         refusal = refusals.get(state.application, "")
         result[state.application] = ApplicationReport(state.application, state.epoch, groups, refusal)
+    for application in refusals.keys() - result.keys():
+        result[application] = ApplicationReport(application, ZERO_EPOCH, refusal=refusals[application])
     return result
+
+
+def with_troubles(
+    observation: Observation,
+    held: tuple[Held, ...],
+    troubles: dict[GroupName, str],
+    outside: tuple[str, ...],
+) -> dict[GroupName, str]:
+    """What is said of each group: what holds its traffic back, its own trouble, and that of balancer and
+    provider (`outside`), which concerns them all."""
+    if not observation.balancer.is_running:
+        outside = (BALANCER_DEAD, *outside)
+    said = {group.name: list(outside) for state in observation.desired for group in state.groups}
+    for each in held:
+        for group in each.state.groups:
+            if group.weight_bp > 0:
+                said[group.name].insert(0, each.why)
+    for name, texts in said.items():
+        if name in troubles:
+            texts.append(troubles[name])
+    return {name: "; ".join(filter(None, texts)) for name, texts in said.items()}
 
 
 def _group(

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repave_agent.observation import HostFact, Observation
-from repave_agent.ports import Backend, Frontend, Route, Server, Structure
-from repave_protos.values import DesiredGroup, DesiredState, HostName, HostPhase
+from repave_agent.ports import Backend, BalancerView, Frontend, Route, Server, Structure
+from repave_protos.values import DesiredGroup, DesiredState, GroupName, HostName, HostPhase
 
 RUNNING = (HostPhase.STARTING, HostPhase.HEALTHY, HostPhase.VERIFIED, HostPhase.UNHEALTHY)
 
@@ -20,6 +20,7 @@ class Held:
 
     state: DesiredState
     why: str
+    is_blind: bool = False  # nor is its present route known: any change of routes would lose it
 
 
 # ---------------------------------------------------------------------------------------------- routes
@@ -37,7 +38,7 @@ def wanted_routes(observation: Observation) -> tuple[tuple[Route, ...], tuple[He
         elif present is not None and state.frontend_port:
             routes.append(present)
         if reason:
-            held.append(Held(state, reason))
+            held.append(Held(state, reason, is_blind=present is None and _had_traffic(state, observation)))
     return tuple(routes), tuple(held)
 
 
@@ -51,6 +52,10 @@ def _route(state: DesiredState) -> Route | None:
         case _:
             first, second = shares[:2]
             return Route(state.application, first.name, second.name, second.weight_bp)
+
+
+def _had_traffic(state: DesiredState, observation: Observation) -> bool:
+    return any(observation.group(group.name).was_routed for group in state.groups)
 
 
 def _reason_to_hold(wanted: Route, present: Route | None, observation: Observation) -> str:
@@ -81,6 +86,11 @@ def wanted_structure(observation: Observation) -> Structure:
             frontends.append(Frontend(state.application, state.frontend_port))
         elif known and observation.balancer.route(state.application) is not None:
             frontends.append(known)  # closed once no route needs it any more
+    named = {backend.group for backend in backends}
+    # Routes first: a backend that has traffic stays even when nobody desires its group any more.
+    for backend in observation.balancer.structure.backends:
+        if backend.group not in named and has_traffic(backend.group, observation):
+            backends.append(backend)
     return Structure(tuple(frontends), tuple(backends))
 
 
@@ -136,6 +146,31 @@ def is_routed(group: DesiredGroup, state: DesiredState, observation: Observation
         # Workers that do not agree, or no route at all: only a group that never had traffic is surely free.
         return observation.group(group.name).was_routed and state.frontend_port != 0
     return present.weight_bp(group.name) > 0 or group.weight_bp > 0
+
+
+def has_traffic(group: GroupName, observation: Observation) -> bool:
+    """Whether the balancer is known to send requests to the group, whoever's it is."""
+    return any(route.weight_bp(group) > 0 for route in observation.balancer.routes)
+
+
+def is_legible(balancer: BalancerView) -> bool:
+    """Whether the balancer's view can be relied on: it runs, and knows every group that it sends to."""
+    names = {name for route in balancer.routes for name in (route.first, route.second) if name is not None}
+    return balancer.is_running and all(balancer.structure.backend(name) is not None for name in names)
+
+
+def is_awaited(observation: Observation) -> bool:
+    """Whether the balancer is about to change by itself: servers coming up, requests draining."""
+    for state in observation.desired:
+        for group in state.groups:
+            backend = observation.balancer.backend(group.name)
+            if backend is None:
+                continue
+            present = observation.balancer.structure.backend(group.name)
+            enabled = sum(server.is_enabled for server in present.servers) if present else 0
+            if group.count == 0 or backend.servers_up < enabled:
+                return True
+    return False
 
 
 def may_detach(group: DesiredGroup, state: DesiredState, observation: Observation) -> bool:

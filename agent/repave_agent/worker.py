@@ -5,16 +5,16 @@ lost or repeated wake-up is harmless. Actions run beside the loop; the balancer 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
 from repave_agent.admission import Accept, Again, Refuse, admit
 from repave_agent.fleet import Fleet, Record
 from repave_agent.health import Prober
-from repave_agent.journal import Entries, Journal
+from repave_agent.journal import Entries, Journal, JournalError
 from repave_agent.observation import EMPTY_VIEW, Limits, Observation
 from repave_agent.ports import (
     Balancer,
@@ -28,7 +28,8 @@ from repave_agent.ports import (
     RefusedError,
 )
 from repave_agent.reconcile import Arrange, BeginDrain, Destroy, Launch, Plan, Steer, reconcile
-from repave_agent.summary import reports
+from repave_agent.summary import reports, with_troubles
+from repave_agent.traffic import is_awaited
 from repave_protos.values import (
     Answer,
     ApplicationName,
@@ -36,7 +37,6 @@ from repave_protos.values import (
     Applied,
     DesiredState,
     HostDetail,
-    HostName,
     Notice,
     Query,
     Welcome,
@@ -49,6 +49,8 @@ LOOK_SECONDS = 1.0
 """The balancer is asked at least this often, whatever happens."""
 HURRY_SECONDS = 0.05
 """While something is awaited of the balancer: servers coming up, requests draining."""
+BREATH_SECONDS = 0.01
+"""Between two looks unless it is urgent: what happens to many hosts at once is looked at once."""
 RELIST_SECONDS = 5.0
 LOG_TAILS_MAX = 50
 BALANCER_RETRY_SECONDS = 1.0
@@ -93,10 +95,13 @@ class Worker:
         self._viewed_at = self._listed_at = float("-inf")
         self._hurries = False
         self._wake = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._balancer_task: asyncio.Task[None] | None = None
         self._is_steering = False
         self._balancer_retry_at = 0.0
+        self._balancer_failures = 0  # in a row
+        self._balancer_trouble = self._provider_trouble = self._journal_trouble = ""
 
     # ------------------------------------------------------------------------------------ from outside
 
@@ -143,7 +148,8 @@ class Worker:
         return self._installation
 
     async def on_desired(self, state: DesiredState) -> None:
-        """Accepts or refuses; an accepted state is on disk before anything follows from it."""
+        """Accepts or refuses; an accepted state is on disk before anything follows from it. Raises
+        JournalError when it can't be: then it must be sent again."""
         known = self._desired.get(state.application)
         match admit(known, state):
             case Refuse(why):
@@ -152,12 +158,22 @@ class Worker:
             case Again():
                 self._refusals.pop(state.application, None)
             case Accept():
-                self._refusals.pop(state.application, None)
-                self._desired[state.application] = state
-                self._forget_groups()
-                self._save(durable=True)
-                log.info("desired.accepted", application=state.application, epoch=str(state.epoch))
-        self._wake.set()
+                self._accept(state)
+        self._wake_at_once()
+
+    def _accept(self, state: DesiredState) -> None:
+        before = self._desired
+        self._desired = {**before, state.application: state}
+        try:
+            self._save(durable=True)
+        except JournalError as error:
+            self._desired = before
+            self._refusals[state.application] = str(error)
+            self._wake_at_once()
+            raise
+        self._fleet.desired_changed(self._desired.values())
+        self._refusals.pop(state.application, None)
+        log.info("desired.accepted", application=state.application, epoch=str(state.epoch))
 
     async def on_query(self, query: Query) -> Answer:
         """Host detail for people."""
@@ -210,6 +226,7 @@ class Worker:
         async with asyncio.TaskGroup() as self._tasks:
             while True:
                 self._wake.clear()
+                self._urgent.clear()
                 wake_at = await self._converge()
                 await self._rest(wake_at)
 
@@ -217,11 +234,12 @@ class Worker:
         pause = HURRY_SECONDS if self._hurries else LOOK_SECONDS
         if wake_at is not None:
             pause = min(pause, max(0.0, wake_at - self._clock()))
-        try:
-            async with asyncio.timeout(pause):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        await _happens(self._urgent, min(pause, BREATH_SECONDS))
+        await _happens(self._wake, pause - BREATH_SECONDS)
+
+    def _wake_at_once(self) -> None:
+        self._wake.set()
+        self._urgent.set()
 
     async def _converge(self) -> float | None:
         await self._look()
@@ -230,33 +248,47 @@ class Worker:
         self._perform(plan)
         # What was just begun (launches, destroys) is part of what is reported.
         observation = self._observation()
-        troubles = dict(self._fleet.troubles)
-        for held in plan.held:
-            for group in held.state.groups:
-                if group.weight_bp > 0:
-                    troubles[group.name] = held.why
+        outside = (self._balancer_trouble, self._provider_trouble, self._journal_trouble)
+        troubles = with_troubles(observation, plan.held, self._fleet.troubles, outside)
         if not self._is_steering:
             # While traffic moves the report waits these few milliseconds: epoch and weights go up together.
             self._upwards.observed(reports(observation, troubles, self._refusals))
-        self._hurries = _is_awaiting_balancer(observation)
+        self._hurries = is_awaited(observation)
         return plan.wake_at
 
     async def _look(self) -> None:
         now = self._clock()
         if now - self._listed_at >= RELIST_SECONDS:
             self._listed_at = now
-            known = self._fleet.known()
-            self._fleet.adopt(await self._provider.list_hosts(), known, set(), now)
+            await self._relist()
         pause = HURRY_SECONDS if self._hurries else LOOK_SECONDS
-        is_idle = self._balancer_task is None or self._balancer_task.done()
-        if is_idle and now - self._viewed_at >= pause:
-            self._view = await self._balancer.observe()
-            self._viewed_at = self._clock()
+        if not self._is_balancing and now - self._viewed_at >= pause:
+            await self._view_balancer()
             if self._view.restarts > self._restarts_told:
                 self._restarts_told = self._view.restarts
                 self._upwards.notice(
                     Notice("balancer.restarted", "the balancer had died and was started again")
                 )
+
+    async def _relist(self) -> None:
+        """What the provider can't say now it may say at the next look; until then its hosts stay as known."""
+        known = self._fleet.known()
+        try:
+            hosts = await self._provider.list_hosts()
+        except ProviderError as error:
+            log.error("hosts.not_listed", why=str(error))
+            self._provider_trouble = f"hosts can't be listed: {error}"
+            return
+        self._provider_trouble = ""
+        self._fleet.adopt(hosts, known, set(), self._clock())
+
+    async def _view_balancer(self) -> None:
+        self._view = await self._balancer.observe()
+        self._viewed_at = self._clock()
+
+    @property
+    def _is_balancing(self) -> bool:
+        return self._balancer_task is not None and not self._balancer_task.done()
 
     def _observation(self) -> Observation:
         now = self._clock()
@@ -268,6 +300,7 @@ class Worker:
             hosts=facts,
             groups=dict(self._fleet.groups),
             balancer=self._view,
+            is_balancer_busy=self._is_balancing,
         )
 
     def _hosts_changed(self) -> None:
@@ -276,64 +309,69 @@ class Worker:
 
     def _balancer_changed(self) -> None:
         self._viewed_at = float("-inf")
-        self._wake.set()
+        self._wake_at_once()
 
     # --------------------------------------------------------------------------------------- actions
 
     def _perform(self, plan: Plan) -> None:
         """Notes first what must be remembered, saves it, then begins the actions."""
-        begun: list[tuple[str, Coroutine[Any, Any, None]]] = []
+        launches: list[HostSpec] = []
+        destroys: list[Destroy] = []
         balancing: list[Arrange | Steer] = []
         for action in plan.actions:
             match action:
                 case Launch():
-                    begun += self._prepare_launches(action)
+                    launches += self._fleet.launching(action, self._clock())
                 case Destroy():
                     self._fleet.records[action.host].is_destroying = True
-                    begun.append((f"destroy {action.host}", self._destroy(action)))
+                    destroys.append(action)
                 case BeginDrain(group):
-                    fact = self._fleet.fact(group)
-                    self._fleet.groups[group] = replace(fact, drain_since=self._clock())
+                    self._fleet.begin_drain(group, self._clock())
                 case Arrange() | Steer():
                     balancing.append(action)
         self._note_routed(balancing)
-        self._save(durable=False)
+        if not self._remember():
+            for spec in launches:
+                self._launch_failed(spec, self._journal_trouble, counts=False)
+            launches, balancing = [], [action for action in balancing if isinstance(action, Arrange)]
+        self._begin(launches, destroys, balancing)
+
+    def _remember(self) -> bool:
+        """Whether the journal holds what must outlive this agent; if not, what needs it is put off."""
+        try:
+            self._save(durable=False)
+        except JournalError as error:
+            if not self._journal_trouble:
+                log.error("journal.not_written", why=str(error))
+            self._journal_trouble = str(error)
+        else:
+            self._journal_trouble = ""
+        return not self._journal_trouble
+
+    def _begin(
+        self, launches: list[HostSpec], destroys: list[Destroy], balancing: list[Arrange | Steer]
+    ) -> None:
         assert self._tasks is not None
-        for name, action_coroutine in begun:
-            self._tasks.create_task(action_coroutine, name=name)
-        is_idle = self._balancer_task is None or self._balancer_task.done()
-        if balancing and is_idle and self._clock() >= self._balancer_retry_at:
-            self._is_steering = isinstance(balancing[0], Steer)
-            self._balancer_task = self._tasks.create_task(self._balance(balancing[0]), name="balance")
+        for spec in launches:
+            self._tasks.create_task(self._launch(spec), name=f"launch {spec.name}")
+        for destroy in destroys:
+            self._tasks.create_task(self._destroy(destroy), name=f"destroy {destroy.host}")
+        if not balancing and not self._is_balancing:
+            self._balancer_trouble = ""  # what it could not do is not wanted any more
+        if balancing and self._clock() >= self._balancer_retry_at:
+            # One at a time. What failed lets the other one try: it may be what the first one lacks.
+            action = balancing[self._balancer_failures % len(balancing)]
+            self._is_steering = isinstance(action, Steer)
+            self._balancer_task = self._tasks.create_task(self._balance(action), name="balance")
 
     def _note_routed(self, balancing: list[Arrange | Steer]) -> None:
         routes = [*self._view.routes]
         for action in balancing:
             if isinstance(action, Steer):
                 routes += action.routes
-        for name in {name for route in routes for name in (route.first, route.second) if name is not None}:
-            fact = self._fleet.fact(name)
-            if not fact.was_routed:
-                self._fleet.groups[name] = replace(fact, was_routed=True)
-
-    def _prepare_launches(self, launch: Launch) -> list[tuple[str, Coroutine[Any, Any, None]]]:
-        group, fact = launch.group, self._fleet.fact(launch.group.name)
-        specs = [
-            HostSpec(
-                name=HostName(f"{group.name}-{ordinal}"),
-                group=group.name,
-                application=launch.state.application,
-                digest=group.digest,
-                run=group.run,
-                environment=group.environment,
-                port=group.probe.port,
-            )
-            for ordinal in range(fact.next_ordinal, fact.next_ordinal + launch.count)
-        ]
-        self._fleet.groups[group.name] = replace(fact, next_ordinal=fact.next_ordinal + launch.count)
-        for spec in specs:
-            self._fleet.launching(spec, self._clock())
-        return [(f"launch {spec.name}", self._launch(spec)) for spec in specs]
+        self._fleet.note_routed(
+            {name for route in routes for name in (route.first, route.second) if name is not None}
+        )
 
     async def _launch(self, spec: HostSpec) -> None:
         try:
@@ -373,25 +411,19 @@ class Worker:
                 case Steer(routes):
                     await self._balancer.route(routes)
         except BalancerError as error:
-            log.error("balancer.failed", why=str(error))
-            self._upwards.notice(Notice("balancer.failed", str(error)))
-            for state in self._desired.values():
-                for group in state.groups:
-                    self._fleet.troubles.setdefault(group.name, f"balancer: {error}")
+            if self._balancer_trouble != f"balancer: {error}":
+                log.error("balancer.failed", why=str(error))
+                self._upwards.notice(Notice("balancer.failed", str(error)))
+            self._balancer_trouble = f"balancer: {error}"
+            self._balancer_failures += 1
             self._balancer_retry_at = self._clock() + BALANCER_RETRY_SECONDS
-        self._view = await self._balancer.observe()
-        self._viewed_at = self._clock()
+        else:
+            self._balancer_trouble, self._balancer_failures = "", 0
+        await self._view_balancer()
         self._is_steering = False
-        self._wake.set()
+        self._wake_at_once()
 
     # --------------------------------------------------------------------------------------- memory
-
-    def _forget_groups(self) -> None:
-        """Facts of groups that nobody names any more and that have no hosts."""
-        named = {group.name for state in self._desired.values() for group in state.groups}
-        named |= {record.group for record in self._fleet.records.values()}
-        self._fleet.groups = {name: fact for name, fact in self._fleet.groups.items() if name in named}
-        self._fleet.troubles = {name: text for name, text in self._fleet.troubles.items() if name in named}
 
     def _save(self, *, durable: bool) -> None:
         verified = sorted(record.name for record in self._fleet.records.values() if record.was_verified)
@@ -404,15 +436,12 @@ class Worker:
         self._journal.save(entries, durable=durable)
 
 
-def _is_awaiting_balancer(observation: Observation) -> bool:
-    """Whether the balancer is about to change by itself: servers coming up, requests draining."""
-    for state in observation.desired:
-        for group in state.groups:
-            backend = observation.balancer.backend(group.name)
-            if backend is None:
-                continue
-            present = observation.balancer.structure.backend(group.name)
-            enabled = sum(server.is_enabled for server in present.servers) if present else 0
-            if group.count == 0 or backend.servers_up < enabled:
-                return True
-    return False
+async def _happens(event: asyncio.Event, within_seconds: float) -> None:
+    """Waits for the event, not longer than that."""
+    if within_seconds <= 0:
+        return
+    try:
+        async with asyncio.timeout(within_seconds):
+            await event.wait()
+    except TimeoutError:
+        pass

@@ -4,7 +4,7 @@ Nothing here waits or acts: the result is what `rollout.step` then carries out. 
 `Refused` with the rule and the way on, and changes nothing.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from repave_controller.model import (
     Application,
@@ -23,12 +23,24 @@ from repave_controller.model import (
     Weight,
 )
 from repave_controller.naming import format_group
-from repave_protos.values import FULL_WEIGHT_BP, RegionName
+from repave_protos.values import FULL_WEIGHT_BP, ApplicationName, GroupName, RegionName
 
 QUEUE_MAX = 10
 ROLLBACK_DEADLINE_SECONDS = 60.0
 
 Outcome = tuple[Application, tuple[Event, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a command is answered with, after it was saved durably."""
+
+    application: ApplicationName
+    group: GroupName
+    rollout: int  # its number within the application; 0 while queued
+    kind: str  # "release" or "rollback"
+    is_queued: bool = False
+    is_joined: bool = False  # an equal request had been accepted before
 
 
 # ---------------------------------------------------------------------------------------------- release
@@ -221,6 +233,15 @@ def unknown_application(name: str, known: tuple[str, ...]) -> Refused:
     return Refused("unknown-application", f"no application is called {name}; {there}")
 
 
+def changed_plan(plan: str) -> Refused:
+    """What a release was to follow is not what it would do now."""
+    return Refused(
+        "plan-changed",
+        f"plan {plan} does not hold any more: the spec, the package or the application has changed since; "
+        "look at repave plan again",
+    )
+
+
 def check_regions(sizes: tuple[tuple[RegionName, int], ...], known: tuple[RegionName, ...]) -> None:
     """Every region of a release must have had an agent."""
     unknown = sorted(region for region, _ in sizes if region not in known)
@@ -250,3 +271,26 @@ def _event(
 ) -> Event:
     name = group.name if group is not None else ""
     return Event(kind, text, application=application.name, group=name, by=by, at=now)
+
+
+# ------------------------------------------------------------------------------------------------ answers
+
+
+def answer(before: Application, after: Application) -> Accepted:
+    """To an accepted command that makes `after` of `before`."""
+    if len(after.queue) > len(before.queue):
+        return Accepted(after.name, GroupName(""), 0, str(RolloutKind.RELEASE), is_queued=True)
+    rollout = after.rollout
+    assert rollout is not None, "an accepted command leaves a rollout or a queued one"
+    return Accepted(after.name, _target(after, rollout).name, rollout.number, str(rollout.kind))
+
+
+def to_text(accepted: Accepted) -> str:
+    """For the receipt; no part can have a line break."""
+    return "\n".join((accepted.application, accepted.group, str(accepted.rollout), accepted.kind))
+
+
+def from_text(text: str) -> Accepted:
+    application, group, rollout, kind = text.split("\n")
+    number = int(rollout)
+    return Accepted(ApplicationName(application), GroupName(group), number, kind, is_queued=number == 0)

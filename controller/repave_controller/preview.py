@@ -1,6 +1,6 @@
 """Foretells what a release would do, from the same order and the same rules that carry it out. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from repave_controller.commands import request_release
 from repave_controller.model import (
@@ -72,9 +72,16 @@ def preview(application: Application, order: ReleaseOrder) -> Preview:
 
 def plan_id(application: Application, order: ReleaseOrder) -> str:
     """Short id of what is asked and what it would act on; who asks, and why, does not matter."""
-    asked = (order.digest, order.sizes, order.run, order.environment, order.probe, order.steps, order.policy)
-    acted_on = [(group.name, group.state) for group in application.groups]
-    return fingerprint((asked, order.frontend_port, application.next_number, acted_on))[:8].upper()
+    asked = replace(order, by="", reason="", key="", spec_text="")
+    running = application.running
+    acted_on = (
+        application.next_number,
+        application.serving,
+        tuple((group.name, group.state) for group in application.groups),
+        (running.number, running.phase) if running else None,
+        len(application.queue),
+    )
+    return fingerprint((asked, acted_on))[:8].upper()
 
 
 def unborn(name: ApplicationName, cluster: str) -> Application:

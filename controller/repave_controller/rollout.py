@@ -19,6 +19,7 @@ from repave_controller.model import (
     Phase,
     Refused,
     Rollout,
+    RolloutKind,
     Scale,
     ServerGroup,
     Tenure,
@@ -136,25 +137,30 @@ def _complete_step(turn: _Turn, rollout: Rollout) -> None:
 
 
 def _succeed(turn: _Turn, rollout: Rollout) -> None:
-    application = turn.application
-    target = _required(application, rollout.target)
-    origin = application.group(rollout.origin)
-    if origin is not None:
-        warm = replace(origin, state=GroupState.WARM, left_traffic_at=turn.now)
-        application = application.with_group(warm)
-    application = application.with_group(replace(target, state=GroupState.SERVING, left_traffic_at=None))
-    turn.application = replace(application, serving=target.number)
+    turn.application = _with_serving(turn.application, rollout, turn.now)
+    target = _required(turn.application, rollout.target)
     _end(turn, rollout, Phase.SUCCEEDED, f"{rollout.kind} of {target.name} succeeded", "succeeded")
 
 
+def _with_serving(application: Application, rollout: Rollout, now: Instant) -> Application:
+    """The target serves from now on; the origin is kept warm."""
+    target = _required(application, rollout.target)
+    origin = application.group(rollout.origin)
+    if origin is not None:
+        application = application.with_group(replace(origin, state=GroupState.WARM, left_traffic_at=now))
+    serving = replace(target, state=GroupState.SERVING, left_traffic_at=None)
+    return replace(application.with_group(serving), serving=target.number)
+
+
 def _fail(turn: _Turn, rollout: Rollout, reason: str) -> None:
-    """Back to the origin; where there is none to go back to and traffic has moved, hold for a person."""
+    """A release goes back to its origin. Where there is none, and in a rollback, which a person asked for to
+    get away from the origin, traffic stays where it was sent: held for a person."""
     target = _required(turn.application, rollout.target)
-    if rollout.origin is None and rollout.has_reached(Weight):
-        serving = turn.application.with_group(replace(target, state=GroupState.SERVING))
-        turn.application = replace(serving, serving=target.number)
+    has_left = rollout.origin is None and rollout.has_reached(Weight)
+    if has_left or rollout.kind is RolloutKind.ROLLBACK:
+        turn.application = _with_serving(turn.application, rollout, turn.now)
         held = replace(rollout, undo_reason=reason)
-        _end(turn, held, Phase.HELD, f"{target.name} holds: {reason}; there is no older group", "held")
+        _end(turn, held, Phase.HELD, f"{target.name} holds: {reason}", "held")
         return
     turn.application = undo(turn.application, rollout, reason, Phase.ROLLED_BACK, turn.now)
     where = "goes back to the old group" if rollout.has_reached(Weight) else "was not touched"

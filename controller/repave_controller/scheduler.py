@@ -7,20 +7,23 @@ check the promises, save, then publish. What is not saved is never published and
 import asyncio
 import dataclasses
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 from weakref import WeakValueDictionary
 
 import structlog
 
 from repave_controller.commands import (
+    Accepted,
     Outcome,
+    answer,
     changed_plan,
     check_regions,
+    from_text,
     request_abort,
     request_release,
     request_rollback,
+    to_text,
     unknown_application,
 )
 from repave_controller.model import (
@@ -40,7 +43,7 @@ from repave_controller.preview import plan_id
 from repave_controller.pulse import Pulse
 from repave_controller.rollout import step
 from repave_controller.safety import check
-from repave_protos.values import ApplicationName, DesiredState, GroupName, Notice, Observations, RegionName
+from repave_protos.values import ApplicationName, DesiredState, Notice, Observations, RegionName
 
 log = structlog.get_logger()
 
@@ -57,18 +60,6 @@ class Region(Protocol):
     is_connected: bool
     since: float
     observations: Observations
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What a command is answered with, after it was saved durably."""
-
-    application: ApplicationName
-    group: GroupName
-    rollout: int  # its number within the application; 0 while queued
-    kind: str  # "release" or "rollback"
-    is_queued: bool = False
-    is_joined: bool = False  # an equal request had been accepted before
 
 
 class Scheduler:
@@ -127,8 +118,8 @@ class Scheduler:
         def command(known: Application, _: Observed, now: Instant) -> Outcome:
             if plan and plan.upper() != plan_id(known, order):
                 raise changed_plan(plan)
-            for refused in self.objections(application, order):
-                raise refused
+            self.check_image(order)
+            self.check_places(application, order)
             return request_release(known, order, queue, now)
 
         owner = self._owner_of_new(application, cluster)
@@ -137,16 +128,16 @@ class Scheduler:
         self._begin(owner)
         return accepted
 
-    def objections(self, application: ApplicationName, order: ReleaseOrder) -> Iterator[Refused]:
-        """Why it can't be released, whatever the application is doing."""
+    def check_image(self, order: ReleaseOrder) -> None:
+        """Its package is stored. Raises Refused."""
         if self._images.path(order.digest) is None:
             text = f"no package {order.digest} is stored here; repave image push adds one"
-            yield Refused("unknown-image", text)
-        try:
-            check_regions(order.sizes, self._known_regions())
-            self._check_port(application, order)
-        except Refused as refused:
-            yield refused
+            raise Refused("unknown-image", text)
+
+    def check_places(self, application: ApplicationName, order: ReleaseOrder) -> None:
+        """Its regions are known and its port is free there. Raises Refused."""
+        check_regions(order.sizes, self._known_regions())
+        self._check_port(application, order)
 
     async def rollback(
         self, application: ApplicationName, *, by: str, reason: str, force: bool, key: str
@@ -329,10 +320,24 @@ class _Owner:
                 async with self._lock:
                     await self._decide()
             except StoreError as error:
-                log.error("decision.not_saved", application=self.application.name, error=str(error))
-                self.because = (Because(f"the store does not take decisions: {error}"),)
+                self._stop(f"the store does not take decisions: {error}", "decision.not_saved")
                 self._wake_at = Instant(self._scheduler._clock() + STORE_RETRY_SECONDS)
+            except Refused as broken:
+                self._stop(f"stopped: {broken.text}", "promise.broken")
+            except Exception:  # the root of an owner: a mistake with one application must not end the others
+                log.exception("decision.failed", application=self.application.name)
+                self._stop("stopped by a mistake of repave's own; the controller's log says which", "bug")
             await self._sleep()
+
+    def _stop(self, text: str, kind: str) -> None:
+        """Nothing is decided until something new is seen; told once, not at each look."""
+        self._wake_at = None
+        because = (Because(text),)
+        if because != self.because:
+            self.because = because
+            log.error(kind, application=self.application.name, text=text)
+            self._scheduler.note(Event(kind, text, application=self.application.name))
+            self._scheduler._visible.bump()
 
     async def _sleep(self) -> None:
         seconds = None if self._wake_at is None else max(0.0, self._wake_at - self._scheduler._clock())
@@ -360,8 +365,8 @@ class _Owner:
             scheduler = self._scheduler
             now, observed = scheduler._clock(), scheduler.observed(self.application.name)
             changed, events = change(self.application, observed, now)
-            accepted = _accepted(self.application, changed, kind)
-            receipt = Receipt(receipt_key, body_hash, _to_text(accepted)) if receipt_key else None
+            accepted = answer(self.application, changed)
+            receipt = Receipt(receipt_key, body_hash, to_text(accepted)) if receipt_key else None
             is_begun = spec_text and not accepted.is_queued
             spec = Spec(changed.name, accepted.group, spec_text) if is_begun else None
             decision = step(changed, observed, now, scheduler._tenure)
@@ -377,38 +382,33 @@ class _Owner:
             raise Refused(
                 "key-reused", "this idempotency key was used for a different request; use a new key"
             )
-        return dataclasses.replace(_from_text(receipt.response), is_joined=True)
+        return dataclasses.replace(from_text(receipt.response), is_joined=True)
 
     async def _decide(self) -> None:
         scheduler = self._scheduler
         for _ in range(DECISIONS_MAX):
             observed = scheduler.observed(self.application.name)
             decision = step(self.application, observed, scheduler._clock(), scheduler._tenure)
+            has_news = decision.application != self.application or decision.events
+            if has_news:
+                await self._save(decision, observed, Transaction())
             if decision.because != self.because:
                 self.because = decision.because
                 scheduler._visible.bump()
             self._wake_at = decision.wake_at
-            if decision.application == self.application and not decision.events:
-                return
-            if not await self._save(decision, observed, Transaction()):
+            if not has_news:
                 return
         raise AssertionError(f"{self.application.name}: decisions follow each other without end")
 
-    async def _save(self, decision: Decision, observed: Observed, extra: Transaction) -> bool:
-        """Checks the promises, saves, then publishes. A decision that would break one is not taken."""
+    async def _save(self, decision: Decision, observed: Observed, extra: Transaction) -> None:
+        """Checks the promises, saves, then publishes.
+
+        Raises Refused when a promise would be broken, StoreError; then nothing has happened.
+        """
         scheduler, former = self._scheduler, self.application
         broken = check(former, decision, observed)
         if broken:
-            for each in broken:
-                log.error("promise.broken", promise=each.promise, text=each.text, application=former.name)
-                scheduler.note(Event("promise.broken", each.text, application=former.name))
-            self.because = tuple(
-                Because(f"stopped by promise {each.promise}: {each.text}") for each in broken
-            )
-            self._wake_at = None
-            if extra.events:
-                raise Refused("promise", "; ".join(each.text for each in broken))
-            return False
+            raise Refused("promise", "; ".join(f"promise {each.promise}: {each.text}" for each in broken))
         transaction = dataclasses.replace(
             extra,
             application=decision.application,
@@ -421,7 +421,6 @@ class _Owner:
         for region, state in decision.desired:
             scheduler._publish(region, state)
         scheduler._tell(events)
-        return True
 
 
 def _queued_spec(before: Application, after: Application) -> Spec | None:
@@ -431,23 +430,3 @@ def _queued_spec(before: Application, after: Application) -> Spec | None:
         return None
     target = after.group(after.rollout.target)
     return Spec(after.name, target.name, before.queue[0].spec_text) if target else None
-
-
-def _accepted(before: Application, after: Application, kind: str) -> Accepted:
-    if len(after.queue) > len(before.queue):
-        return Accepted(after.name, GroupName(""), 0, "release", is_queued=True)
-    rollout = after.rollout
-    assert rollout is not None, "an accepted command leaves a rollout or a queued one"
-    target = after.group(rollout.target)
-    assert target is not None, "a rollout's target is there as long as it runs"
-    return Accepted(after.name, target.name, rollout.number, str(rollout.kind))
-
-
-def _to_text(accepted: Accepted) -> str:
-    return "\n".join((accepted.application, accepted.group, str(accepted.rollout), accepted.kind))
-
-
-def _from_text(text: str) -> Accepted:
-    application, group, rollout, kind = text.split("\n")
-    number = int(rollout)
-    return Accepted(ApplicationName(application), GroupName(group), number, kind, is_queued=number == 0)

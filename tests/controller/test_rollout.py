@@ -335,6 +335,23 @@ def test_rollback_is_one_switch_to_the_group_before() -> None:
     assert [group.state for group in world.application.groups] == [GroupState.SERVING, GroupState.WARM]
 
 
+def test_a_rollback_never_returns_to_what_it_left_because_a_region_is_away() -> None:
+    world = released("a", "b")
+    world.regions[OSLO].is_connected = False
+    world.application, _ = request_rollback(
+        world.application, world.observed, "ann", "", force=False, now=world.now
+    )
+    world.settle()
+    world.now = Instant(world.now + 61)
+    world.settle()
+    assert world.phase is Phase.HELD
+    assert world.weights(PARIS) == {"hello-v001": 10_000}
+    world.regions[OSLO].is_connected = True
+    world.settle()
+    assert world.weights(OSLO) == {"hello-v001": 10_000}
+    assert [group.state for group in world.application.groups] == [GroupState.SERVING, GroupState.WARM]
+
+
 def test_rolling_back_twice_returns_to_the_newer_group() -> None:
     world = released("a", "b")
     for expected in ("hello-v001", "hello-v002"):

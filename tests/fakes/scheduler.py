@@ -1,5 +1,5 @@
-"""A controller in a thread: the real API, scheduler and packages over a store in memory, and regions that do at
-once what they are asked. Nothing but its HTTP port is real, so a whole release takes milliseconds."""
+"""A controller in a thread: the real API, scheduler and packages over a store in memory, and regions that do
+at once what they are asked. Nothing but its HTTP port is real, so a whole release takes milliseconds."""
 
 import asyncio
 import threading
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
 from aiohttp import web
 
 from repave_controller.api.app import make_app
@@ -36,13 +37,15 @@ from repave_protos.values import (
 from tests.fakes.store import MemoryStore
 
 START_SECONDS = 20.0
+_DIGEST = Digest("d" * 64)
 Result = TypeVar("Result")
 
 
 class ObedientSessions(Sessions):
     """Sessions without agents: each region reports at once what it was asked to be.
 
-    `sick` groups never get healthy. While `is_held`, regions do nothing; `let_go` makes them catch up.
+    `sick` groups never get healthy, `broken` ones are given up at once. While `is_held`, regions do nothing;
+    `let_go` makes them catch up.
     """
 
     def __init__(self, clock: SteadyClock, regions: tuple[str, ...]) -> None:
@@ -51,6 +54,7 @@ class ObedientSessions(Sessions):
         )
         self.scheduler: Scheduler | None = None
         self.sick: set[str] = set()
+        self.broken: set[str] = set()
         self.is_held = False
         self.waiting: list[tuple[RegionName, DesiredState]] = []
         self.known = {
@@ -86,6 +90,11 @@ class ObedientSessions(Sessions):
         self._tell(region, {desired.application})
 
     def _report(self, group: DesiredGroup) -> GroupReport:
+        if group.name in self.broken:
+            has_hosts = group.count > 0
+            return GroupReport(
+                group.name, failed=group.count, has_given_up=has_hosts, trouble="exited with code 1"
+            )
         if group.name in self.sick:
             return GroupReport(
                 group.name, starting=group.count, weight_bp=group.weight_bp, trouble="answered 500"
@@ -143,9 +152,6 @@ def _host(group: GroupName, number: int, application: ApplicationName, log_lines
     )
 
 
-_DIGEST = Digest("d" * 64)
-
-
 @dataclass
 class ServedController:
     """What a test holds of the controller in the thread."""
@@ -153,6 +159,7 @@ class ServedController:
     directory: Path
     regions: tuple[str, ...] = ("paris", "oslo")
     store: MemoryStore = field(default_factory=MemoryStore)
+    port: int = 0
     url: str = ""
 
     def in_loop(self, call: Callable[[], Result]) -> Result:
@@ -177,8 +184,12 @@ class ServedController:
     def connect(self, region: str, is_connected: bool) -> None:
         self.in_loop(lambda: self.sessions.connect(region, is_connected))
 
-    async def serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
-        self._loop = asyncio.get_running_loop()
+    def end(self) -> None:
+        """Stops it, as SIGTERM would; returns at once."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+
+    async def serve(self, ready: threading.Event) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         loaded = await self.store.open()
         clock = SteadyClock(Instant(0.0))
         images = ImageDirectory(self.directory / "images", clock)
@@ -192,33 +203,40 @@ class ServedController:
         )
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", self.port)
         await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        self.port = runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        for region in self.sessions.known:
+            for desired in self.scheduler.desired_for(region):
+                self.sessions.publish(region, desired)
         work = asyncio.ensure_future(self.scheduler.run())
         ready.set()
-        await stop.wait()
+        await self._stop.wait()
         work.cancel()
         await asyncio.wait({work})
         await runner.cleanup()
 
 
 @contextmanager
-def served(directory: Path, regions: tuple[str, ...] = ("paris", "oslo")) -> Iterator[ServedController]:
-    """A controller that serves until the block is left."""
-    controller, ready, stops = ServedController(directory, regions), threading.Event(), []
-
-    async def main() -> None:
-        stops.append(asyncio.Event())
-        await controller.serve(ready, stops[0])
-
-    thread = threading.Thread(target=asyncio.run, args=(main(),), name="controller")
+def served(
+    directory: Path,
+    regions: tuple[str, ...] = ("paris", "oslo"),
+    former: ServedController | None = None,
+) -> Iterator[ServedController]:
+    """A controller that serves until the block is left; with `former`, that one restarted after its end."""
+    controller = ServedController(directory, regions)
+    if former is not None:
+        controller.store, controller.port = MemoryStore(former.store.shelf), former.port
+    ready = threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(controller.serve(ready)), name="controller")
     thread.start()
     try:
         assert ready.wait(START_SECONDS), "the controller did not start"
-        yield controller
+        with structlog.testing.capture_logs():  # standard output is for what tests look at
+            yield controller
     finally:
-        if ready.is_set():
-            controller.in_loop(stops[0].set)
+        if thread.is_alive() and ready.is_set():
+            controller.end()
         thread.join(START_SECONDS)
         assert not thread.is_alive(), "the controller did not stop"

@@ -4,12 +4,14 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from repave_controller.api import models, views
+from repave_controller.api.examination import examine
 from repave_controller.api.openapi import Route, document
 from repave_controller.api.problems import Problem, as_problems
 from repave_controller.api.streams import Streams
@@ -18,7 +20,7 @@ from repave_controller.images import ImageDirectory
 from repave_controller.model import Application, Refused, ReleaseOrder
 from repave_controller.plan import compile_order
 from repave_controller.ports import Store
-from repave_controller.preview import plan_id, preview, unborn
+from repave_controller.preview import preview, unborn
 from repave_controller.scheduler import Scheduler
 from repave_controller.sessions import RegionUnreachable, Sessions
 from repave_controller.specfile import load
@@ -28,6 +30,7 @@ from repave_protos.values import ApplicationName, Digest, RegionName
 BODY_BYTES_MAX = 1 << 20
 EVENTS_MAX = 1000
 LOG_LINES_MAX = 1000
+NUMBER_MAX = 1 << 53
 SHORT_DIGEST = 12
 Asked = TypeVar("Asked", bound=BaseModel)
 
@@ -92,7 +95,7 @@ class Api:
             Route("POST", f"{one}/releases", self.release, models.AcceptedAnswer, models.ReleaseRequest),
             Route("POST", f"{one}/rollback", self.rollback, models.AcceptedAnswer, models.RollbackRequest),
             Route("POST", f"{one}/abort", self.abort, models.AcceptedAnswer, models.AbortRequest),
-            Route("POST", "plan", self.plan, models.PlanAnswer, models.PlanRequest),
+            Route("POST", "plan", self.plan, models.PlanAnswer, models.ForetellRequest),
             Route("GET", "groups", self.groups, models.Items[models.GroupItem]),
             Route("GET", "hosts", self.hosts, models.HostsAnswer),
             Route("GET", "regions", self.regions, models.Items[models.RegionItem]),
@@ -100,7 +103,8 @@ class Api:
             Route("GET", "events/stream", self.events_stream, models.EventItem),
             Route("POST", "images", self.push_image, models.ImageItem),
             Route("GET", "images", self.list_images, models.Items[models.ImageItem]),
-            Route("GET", "images/{digest}", self.image, None),  # HEAD comes with it
+            Route("GET", "images/{digest}", self.image, None),
+            Route("HEAD", "images/{digest}", self.image, None),
             Route("GET", "doctor", self.doctor, models.DoctorAnswer),
         )
 
@@ -144,19 +148,32 @@ class Api:
     async def hosts(self, request: web.Request) -> web.Response:
         log_lines = _number(request, "log_lines", 0, LOG_LINES_MAX)
         group, only = request.query.get("group", ""), request.query.get("region", "")
-        items: list[models.HostItem] = []
-        unreachable: dict[str, str] = {}
+        asked: dict[RegionName, list[ApplicationName]] = {}
         for name in self._asked_for(request):
             for region in self._scheduler.applications()[name].regions:
-                if only and region != only:
-                    continue
-                try:
-                    hosts = await self._sessions.query(region, name, group, log_lines)
-                except RegionUnreachable as error:
-                    unreachable[region] = str(error)
-                else:
-                    items += [views.host_item(host, region) for host in hosts]
+                if only in ("", region):
+                    asked.setdefault(region, []).append(name)
+        answers = await asyncio.gather(
+            *(self._hosts_of(region, names, group, log_lines) for region, names in asked.items())
+        )
+        items = sorted((item for found, _ in answers for item in found), key=_place)
+        unreachable = dict(each for _, missing in answers for each in missing)
         return _answer(models.HostsAnswer(items=items, unreachable=unreachable))
+
+    async def _hosts_of(
+        self, region: RegionName, names: list[ApplicationName], group: str, log_lines: int
+    ) -> tuple[list[models.HostItem], list[tuple[str, str]]]:
+        """One region's hosts, or why it could not be asked; one question at a time."""
+        items: list[models.HostItem] = []
+        try:
+            for name in names:
+                hosts = await self._sessions.query(region, name, group, log_lines)
+                items += [views.host_item(host, region) for host in hosts]
+        except RegionUnreachable as error:
+            return items, [(region, str(error))]
+        except ValueError as error:
+            raise Problem(400, "bad-request", str(error)) from error
+        return items, []
 
     async def regions(self, _: web.Request) -> web.Response:
         known = self._sessions.views()
@@ -173,7 +190,7 @@ class Api:
 
     async def events_stream(self, request: web.Request) -> web.StreamResponse:
         last = request.headers.get("Last-Event-ID", "")
-        after = int(last) if last.isdecimal() else _number(request, "after", 0)
+        after = _whole_number("Last-Event-ID", last) if last else _number(request, "after", 0)
         return await self.streams.events(request, after, request.query.get("application", ""))
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -198,9 +215,16 @@ class Api:
     # ----------------------------------------------------------------------------------------- commands
 
     async def plan(self, request: web.Request) -> web.Response:
-        asked = await _body(request, models.PlanRequest)
+        asked = await _body(request, models.ForetellRequest)
         application, order = await self._order(asked)
-        return _answer(views.plan_answer(preview(application, order), order.version))
+        foretold = preview(application, order)
+        try:
+            self._scheduler.check_places(application.name, order)
+            if not asked.will_push:
+                self._scheduler.check_image(order)
+        except Refused as refused:
+            foretold = replace(foretold, problems=(*foretold.problems, refused.text))
+        return _answer(views.plan_answer(foretold, order.version))
 
     async def release(self, request: web.Request) -> web.Response:
         asked = await _body(request, models.ReleaseRequest)
@@ -208,14 +232,8 @@ class Api:
         if application.name != request.match_info["application"]:
             text = f"the spec is of {application.name}, the address of {request.match_info['application']}"
             raise Problem(422, "spec", text)
-        if asked.plan and asked.plan.upper() != plan_id(application, order):
-            raise Refused(
-                "plan-changed",
-                f"plan {asked.plan} does not hold any more: the spec, the package or the application has "
-                "changed since; look at repave plan again",
-            )
         accepted = await self._scheduler.release(
-            application.name, application.cluster, order, asked.spec, queue=asked.queue
+            application.name, application.cluster, order, asked.spec, queue=asked.queue, plan=asked.plan
         )
         return _answer(views.accepted(accepted), status=202)
 
@@ -268,30 +286,17 @@ class Api:
     # ------------------------------------------------------------------------------------------- doctor
 
     async def doctor(self, _: web.Request) -> web.Response:
-        checks = [
-            models.CheckItem(
-                name="clock",
-                state="warn" if self._clock.warning else "ok",
-                text=self._clock.warning or "has not been set back",
-                remedy="start an NTP client on the controller's machine" if self._clock.warning else "",
-            )
-        ]
-        for name, region in sorted(self._sessions.views().items()):
-            text = f"agent {region.hello.agent_version}, {region.hello.provider}, {region.hello.balancer}"
-            checks.append(
-                models.CheckItem(
-                    name=f"region {name}",
-                    state="ok" if region.is_connected else "fail",
-                    text=text if region.is_connected else "its agent is not connected",
-                    remedy="" if region.is_connected else f"start repave-agent in {name}",
-                )
-            )
+        found = await examine(self._store, self._clock, self._sessions.views())
         return _answer(
-            models.DoctorAnswer(version=__version__, now=views.time_of(self._clock()), items=checks)
+            models.DoctorAnswer(version=__version__, now=views.time_of(self._clock()), items=found)
         )
 
 
 # --------------------------------------------------------------------------------------------- in and out
+
+
+def _place(host: models.HostItem) -> tuple[str, str]:
+    return host.application, host.region
 
 
 def _answer(model: BaseModel, status: int = 200) -> web.Response:
@@ -318,6 +323,8 @@ async def _body(request: web.Request, model: type[Asked]) -> Asked:
         first = problems[0]
         text = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
         raise Problem(400, "bad-request", text, problems) from error
+    except ValueError as error:
+        raise Problem(400, "not-json", "the body has a number that is too long") from error
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
@@ -327,8 +334,11 @@ def _once_each(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
     return content
 
 
-def _number(request: web.Request, name: str, default: int, most: int = 1 << 53) -> int:
-    text = request.query.get(name, str(default))
+def _number(request: web.Request, name: str, default: int, most: int = NUMBER_MAX) -> int:
+    return _whole_number(name, request.query.get(name, str(default)), most)
+
+
+def _whole_number(name: str, text: str, most: int = NUMBER_MAX) -> int:
     if not (text.isascii() and text.isdecimal()) or len(text) > 16 or int(text) > most:
         raise Problem(400, "bad-request", f"{name}: expected a whole number from 0 to {most}")
     return int(text)
@@ -337,4 +347,4 @@ def _number(request: web.Request, name: str, default: int, most: int = 1 << 53) 
 def _key(request: web.Request) -> str:
     """The idempotency key; of any length and content, kept as a hash."""
     key = request.headers.get("Idempotency-Key", "")
-    return hashlib.sha256(key.encode()).hexdigest() if key else ""
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest() if key else ""

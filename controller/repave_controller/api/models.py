@@ -29,12 +29,20 @@ class Items(BaseModel, Generic[Item]):
 
 
 class PlanRequest(Body):
-    """What would a release of this spec do?"""
+    """A spec and the package it is to be released with."""
 
     spec: str = Field(max_length=SPEC_LENGTH_MAX, description="The text of repave.yaml.")
     filename: str = Field("repave.yaml", max_length=200, description="How errors call the spec.")
     digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the package.")
     version: str = Field("", max_length=100, description="What people call it; the digest's start if empty.")
+
+
+class ForetellRequest(PlanRequest):
+    """What would a release of this spec do? Changes nothing."""
+
+    will_push: bool = Field(
+        False, description="The package will be stored first; that it is not is no problem."
+    )
 
 
 class ReleaseRequest(PlanRequest):

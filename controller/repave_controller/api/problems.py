@@ -65,7 +65,13 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
         return Problem(503, "store", str(error)).response()
     except web.HTTPException as error:
         rule = error.reason.lower().replace(" ", "-")
-        return Problem(error.status, rule, error.text or error.reason).response()
+        response = Problem(error.status, rule, error.text or error.reason).response()
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except web.RequestPayloadError:
+        text = "the body can't be read: it was cut off, or is not packed as its Content-Encoding says"
+        return Problem(400, "bad-request", text).response()
     except ConnectionResetError:
         raise
     except Exception:  # the root of a request: one failing must not end the controller

@@ -3,16 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
+import structlog
 from aiohttp import web
 from pydantic import BaseModel
 
 from repave_controller.api import views
 from repave_controller.api.problems import Problem
+from repave_controller.ports import StoreError
 from repave_controller.scheduler import Scheduler
 
 CLIENTS_MAX = 200
 HEARTBEAT_SECONDS = 15.0
 STATUS_WINDOW_SECONDS = 0.1
+
+log = structlog.get_logger()
 
 
 class Streams:
@@ -67,6 +71,8 @@ class Streams:
             await self._pump(response, messages)
         except ConnectionResetError:
             pass  # the client has left
+        except StoreError as error:
+            log.error("stream.ended", path=request.path, error=str(error))  # the client comes back for more
         finally:
             self._open -= 1
         return response

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from repave_controller.api import models
+from repave_controller.commands import Accepted
 from repave_controller.model import (
     Application,
     Because,
@@ -19,7 +20,6 @@ from repave_controller.model import (
 from repave_controller.naming import format_group
 from repave_controller.ports import Image
 from repave_controller.preview import Preview, describe
-from repave_controller.scheduler import Accepted
 from repave_controller.sessions import RegionView
 from repave_protos.values import GroupReport, HostDetail, RegionName
 

@@ -2,8 +2,9 @@
 
 import http.client
 import json
+import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from repave_controller.cli.terminal import ERROR, REFUSED, USAGE, CliError
 
 TIMEOUT_SECONDS = 30.0
 STREAM_TIMEOUT_SECONDS = 45.0  # the controller says something every 15 s
+LEAST_WAIT_SECONDS = 0.01
 EXIT_CODES = {400: USAGE, 404: USAGE, 409: REFUSED, 413: USAGE, 422: USAGE}
 
 
@@ -55,21 +57,24 @@ class Client:
         with file.open("rb") as content:
             return self._ask("POST", path, content, headers)
 
-    def stream(self, path: str, **query: object) -> Iterator[tuple[int, Any]]:
-        """Server-sent events: (id, data). Ends when the controller ends it."""
+    def stream(
+        self, path: str, deadline: float | None = None, **query: object
+    ) -> Generator[tuple[int, Any], None, None]:
+        """Server-sent events: (id, data). Ends when the controller ends it, or at `deadline` (monotonic)."""
         connection = self._connect(STREAM_TIMEOUT_SECONDS)
         try:
             response = self._request(connection, "GET", _with(path, query))
             if response.status >= 400:
                 raise _error(response.status, response.read())
             number = 0
-            for line in response:
+            while line := _next_line(connection, response, deadline):
                 if line.startswith(b"id: "):
                     number = int(line[4:])
                 elif line.startswith(b"data: "):
                     yield number, json.loads(line[6:])
         except (OSError, http.client.HTTPException) as error:
-            raise UnreachableError(f"the connection to {self.url} broke: {error}") from error
+            if deadline is None or time.monotonic() < deadline:
+                raise UnreachableError(f"the connection to {self.url} broke: {error}") from error
         finally:
             connection.close()
 
@@ -105,6 +110,16 @@ class Client:
             raise UnreachableError(
                 f"cannot reach the controller at {self.url}: {why}; is it running? start one with: repave dev"
             ) from error
+
+
+def _next_line(
+    connection: http.client.HTTPConnection, response: http.client.HTTPResponse, deadline: float | None
+) -> bytes:
+    """Raises TimeoutError when nothing comes in time, not even a sign of life."""
+    if deadline is not None and connection.sock is not None:
+        left = max(LEAST_WAIT_SECONDS, deadline - time.monotonic())
+        connection.sock.settimeout(min(STREAM_TIMEOUT_SECONDS, left))
+    return response.readline()
 
 
 def _with(path: str, query: Mapping[str, object]) -> str:

@@ -9,7 +9,7 @@ from repave_controller.cli.output import Column, column, show
 from repave_controller.cli.terminal import DONE, ERROR, CliError, Terminal
 
 CLOCK_DIFFERENCE_MAX_SECONDS = 5.0
-SHELLS = ("bash", "zsh", "tcsh")
+SHELLS = ("bash", "zsh", "tcsh", "fish", "powershell")
 COLUMNS = (
     Column("", lambda item: item["state"]),
     column("CHECK", "name"),

@@ -1,73 +1,93 @@
 """Follows a rollout: a live tree where a person looks on, one line for each change everywhere else."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any
 
-from repave_controller.cli.client import UnreachableError, quoted
+from repave_controller.cli.client import quoted
 from repave_controller.cli.output import percent
 from repave_controller.cli.reading import ENDS, because_line, group_line, rollout_line
-from repave_controller.cli.terminal import DETACHED, DONE, HELD, ROLLED_BACK, TIMED_OUT, CliError, Terminal
+from repave_controller.cli.streaming import lasting
+from repave_controller.cli.terminal import DETACHED, DONE, ROLLED_BACK, TIMED_OUT, CliError, Terminal
 
-RECONNECTS_MAX = 60
-RECONNECT_SECONDS = 1.0
 BAR_WIDTH = 20
 
 
-def follow(terminal: Terminal, app: str, number: int, timeout: float | None) -> int:
-    """Until rollout `number` (0: the present one) ends; the exit code tells how. Ctrl-C only leaves."""
+SUCCEEDED = frozenset({"succeeded"})
+UNDONE = frozenset({"rolled-back", "aborted"})
+
+
+def follow(
+    terminal: Terminal, app: str, number: int, timeout: float | None, wanted: frozenset[str] = SUCCEEDED
+) -> int:
+    """Until rollout `number` (0: the present one) ends; the exit code tells how: 0 in one of the `wanted`
+    phases. Ctrl-C only leaves."""
     deadline = None if timeout is None else time.monotonic() + timeout
+    ended = None
     try:
-        for status in _watched(terminal, app, deadline):
-            rollout = status["current_rollout"]
-            if rollout is not None and rollout["number"] >= number and rollout["phase"] in ENDS:
-                return _finish(terminal, status)
+        with closing(_watched(terminal, app, deadline, was_accepted=number > 0)) as snapshots:
+            for status in snapshots:
+                number = number or _number(status)
+                if _is_over(status, number):
+                    ended = status
+                    break
     except KeyboardInterrupt:
         terminal.say(f"\nleft; the rollout goes on. Come back with: repave watch {app}")
         return DETACHED
+    if ended is not None:
+        return _finish(terminal, ended, _rollout(terminal, ended, number), wanted)
     raise CliError(f"not done after {timeout:g} s; the rollout goes on: repave watch {app}", TIMED_OUT)
 
 
-def _watched(terminal: Terminal, app: str, deadline: float | None) -> Iterator[dict[str, Any]]:
+def _number(status: dict[str, Any]) -> int:
+    rollout = status["current_rollout"]
+    return int(rollout["number"]) if rollout is not None else 0
+
+
+def _is_over(status: dict[str, Any], number: int) -> bool:
+    """Also when a later rollout, a queued one, has begun already: snapshots may be left out."""
+    rollout = status["current_rollout"]
+    return rollout is not None and (rollout["number"] > number or rollout["phase"] in ENDS)
+
+
+def _rollout(terminal: Terminal, status: dict[str, Any], number: int) -> dict[str, Any]:
+    """Rollout `number`, which is over."""
+    current: dict[str, Any] = status["current_rollout"]
+    if current["number"] == number:
+        return current
+    history = terminal.client.get(f"applications/{quoted(status['name'])}/history")["items"]
+    return next((each for each in history if each["number"] == number), current)
+
+
+def _watched(
+    terminal: Terminal, app: str, deadline: float | None, was_accepted: bool
+) -> Generator[dict[str, Any], None, None]:
     """Every snapshot, shown as it comes; ends at the deadline."""
     show = _Tree() if terminal.is_interactive and terminal.is_for_people else _Lines(terminal)
     with show:
-        for status in _snapshots(terminal, app):
+        path = f"applications/{quoted(app)}/stream"
+        for status in lasting(terminal, path, deadline=deadline, was_there=was_accepted):
             show.show(status)
             yield status
-            if deadline is not None and time.monotonic() > deadline:
-                return
 
 
-def _snapshots(terminal: Terminal, app: str) -> Iterator[dict[str, Any]]:
-    """The stream of snapshots, opened again when it breaks: a restarted controller is no end."""
-    failures = 0
-    while True:
-        try:
-            for _, status in terminal.client.stream(f"applications/{quoted(app)}/stream"):
-                failures = 0
-                yield status
-        except UnreachableError as error:
-            failures += 1
-            if failures == 1:
-                terminal.say(f"{error.text}; trying again")
-            if failures > RECONNECTS_MAX:
-                raise
-        time.sleep(RECONNECT_SECONDS)
-
-
-def _finish(terminal: Terminal, status: dict[str, Any]) -> int:
+def _finish(
+    terminal: Terminal, status: dict[str, Any], rollout: dict[str, Any], wanted: frozenset[str]
+) -> int:
     """One clear line on how it ended."""
-    rollout = status["current_rollout"]
-    code = ENDS[rollout["phase"]]
+    code = DONE if rollout["phase"] in wanted else ENDS[rollout["phase"]]
     where = ", ".join(region["name"] for region in status["region_items"])
-    if code == DONE:
-        terminal.say(f"done: {status['serving']} serves {status['name']} in {where}")
-    elif code == ROLLED_BACK:
-        now = f"{status['serving']} serves" if status["serving"] else "nobody serves"
-        terminal.say(f"NOT RELEASED: {rollout['group']} {rollout['phase']}: {rollout['outcome']}. {now}.")
-    elif code == HELD:
+    now = f"{status['serving'] or 'nobody'} serves {status['name']}" + (f" in {where}" if where else "")
+    ended = f"{rollout['group']} {rollout['phase']}: {rollout['outcome']}"
+    if rollout["phase"] == "held":
         terminal.say(f"HELD: {rollout['outcome']}; a person must act: repave why {status['name']}")
+    elif code == ROLLED_BACK:
+        terminal.say(f"NOT RELEASED: {ended}. {now}.")
+    elif rollout["phase"] == "succeeded":
+        terminal.say(f"done: {now}")
+    else:
+        terminal.say(f"done: {ended}. {now}.")
     return code
 
 

@@ -1,5 +1,6 @@
 """Packages: image push and list, and the digest that a release of a spec needs."""
 
+import string
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from repave_controller.cli.output import Column, ago, column, show, show_whole
 from repave_controller.cli.terminal import DONE, USAGE, CliError, Terminal
 
+DIGEST_LENGTH = 64
 COLUMNS = (
     Column("DIGEST", lambda item: item["digest"][:16]),
     column("NAME"),
@@ -69,18 +71,23 @@ def packed(path: Path, place: Path) -> tuple[Path, str]:
 
 def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) -> str:
     """The digest that --sha256 or the spec names, or that of what artifact.uri names, stored if `push`."""
-    from repave_controller.plan import artifact_path
+    from repave_controller.plan import PlanError, artifact_path
 
     arguments, wanted = terminal.arguments, spec.artifact.sha256
-    if arguments.sha256:
-        return str(arguments.sha256).lower()
+    if arguments.sha256 is not None:
+        return _digest(arguments.sha256)
     if spec.artifact.uri is None:
         if wanted in (None, "required"):
             raise CliError("artifact: say which package with --sha256, or name one as artifact.uri", USAGE)
         return str(wanted)
     if wanted == "required":
         raise CliError("artifact.sha256: this spec wants the package's digest as --sha256", USAGE)
-    path = spec_file.resolve().parent / artifact_path(spec, arguments.version or "")
+    if "{version}" in spec.artifact.uri and not arguments.version:
+        raise CliError(f"artifact.uri is {spec.artifact.uri}: say which version with --version", USAGE)
+    try:
+        path = spec_file.resolve().parent / artifact_path(spec, arguments.version or "0")
+    except PlanError as error:
+        raise CliError(str(error), USAGE) from error
     if not path.exists():
         raise CliError(f"artifact.uri: {path} is not there", USAGE)
     with tempfile.TemporaryDirectory(prefix="repave-") as place:
@@ -88,4 +95,16 @@ def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) ->
         if push and not terminal.client.exists(f"images/{digest}"):
             terminal.say(f"storing {path.name} ({tarball.stat().st_size:,} bytes) ...")
             terminal.client.upload("images", tarball, path.name)
+    return digest
+
+
+def _digest(given: str) -> str:
+    """As people copy it: also in capitals or with `sha256:` before it."""
+    digest = given.lower().removeprefix("sha256:")
+    if len(digest) != DIGEST_LENGTH or not set(digest) <= set(string.hexdigits):
+        raise CliError(
+            f"--sha256: {given[: 2 * DIGEST_LENGTH]!a} is no SHA-256, which has {DIGEST_LENGTH} digits 0-9 "
+            "and a-f; repave image push prints it, and so does sha256sum",
+            USAGE,
+        )
     return digest

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from repave_controller.cli import context, dev, doctor, images, reading, releasing, specs
 from repave_controller.cli.terminal import DETACHED, FORMATS, USAGE, CliError, Terminal
@@ -66,9 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _all_parsers(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> list[argparse.ArgumentParser]:
+def _all_parsers(commands: Any) -> list[argparse.ArgumentParser]:
     found = []
     for command in commands.choices.values():
         nested = [each for each in command._actions if isinstance(each, argparse._SubParsersAction)]
@@ -111,7 +109,9 @@ def _fail(arguments: argparse.Namespace, error: CliError) -> int:
             "problems": [],
         }
         print(json.dumps(problem, indent=2 if chosen == "json" else None))
-    print(f"repave: {error.text}", file=sys.stderr)
+    is_spec = error.problem is not None and error.problem.get("rule") == "spec"
+    # Places in a file stand alone at the line's start, as editors want them.
+    print(error.text if is_spec else f"repave: {error.text}", file=sys.stderr)
     return error.exit_code
 
 

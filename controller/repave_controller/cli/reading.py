@@ -1,11 +1,14 @@
 """Commands that only look: status, why, history, apps, groups, hosts, regions, events."""
 
+import json
+import sys
 import time
 from typing import Any
 
 from repave_controller.cli import output
 from repave_controller.cli.client import quoted
 from repave_controller.cli.output import Column, ago, column, percent, show, show_whole
+from repave_controller.cli.streaming import lasting
 from repave_controller.cli.terminal import (
     DONE,
     ERROR,
@@ -118,8 +121,8 @@ def run_status(terminal: Terminal) -> int:
     if arguments.wait:
         return _wait(terminal, f"applications/{quoted(arguments.app)}", arguments.timeout)
     if arguments.watch:
-        for _, status in terminal.client.stream(f"applications/{quoted(arguments.app)}/stream"):
-            _show_status(terminal, status)
+        for status in lasting(terminal, f"applications/{quoted(arguments.app)}/stream"):
+            _show_change(terminal, status)
         return DONE
     _show_status(terminal, terminal.client.get(f"applications/{quoted(arguments.app)}"))
     return DONE
@@ -135,6 +138,14 @@ def _wait(terminal: Terminal, path: str, timeout: float | None) -> int:
         if deadline is not None and time.monotonic() > deadline:
             raise CliError(f"still {status['phase']} after {timeout:g} s; the rollout goes on", TIMED_OUT)
         time.sleep(POLL_SECONDS)
+
+
+def _show_change(terminal: Terminal, status: dict[str, Any]) -> None:
+    """Where no person looks, one line for each snapshot."""
+    if terminal.format == "json" or (terminal.format == "table" and not sys.stdout.isatty()):
+        terminal.out(json.dumps(status))
+    else:
+        _show_status(terminal, status)
 
 
 def _show_status(terminal: Terminal, status: dict[str, Any]) -> None:
@@ -185,7 +196,7 @@ def group_line(group: dict[str, Any]) -> str:
 def because_line(because: dict[str, Any]) -> str:
     text = f"{because['region']}: {because['what']}" if because["region"] else str(because["what"])
     if because["until"]:
-        text += f", until {output.left(because['until'])}"
+        text += f", at most {output.left(because['until']).removeprefix('in ')} more"
     return text
 
 
@@ -261,7 +272,8 @@ def run_events(terminal: Terminal) -> int:
         after = event["sequence"]
         _show_event(terminal, event)
     if arguments.follow:
-        for _, event in terminal.client.stream("events/stream", after=after, application=arguments.app):
+        events = lasting(terminal, "events/stream", after=after, was_there=True, application=arguments.app)
+        for event in events:
             _show_event(terminal, event)
     return DONE
 
@@ -270,8 +282,6 @@ def _show_event(terminal: Terminal, event: dict[str, Any]) -> None:
     if terminal.is_for_people:
         terminal.out(event_line(event))
     else:
-        import json
-
         terminal.out(json.dumps(event))
 
 

@@ -7,9 +7,10 @@ import socket
 from typing import Any
 
 from repave_controller.cli.client import quoted
-from repave_controller.cli.follow import follow
+from repave_controller.cli.follow import SUCCEEDED, UNDONE, follow
 from repave_controller.cli.output import show_whole
 from repave_controller.cli.specs import add_spec_arguments, given_files, plan_lines, read_spec
+from repave_controller.cli.switching import tell_switch
 from repave_controller.cli.terminal import DONE, CliError, Terminal, seconds
 
 CI_VARIABLES = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "CIRCLE_USERNAME", "BUILD_USER_ID")
@@ -61,7 +62,8 @@ def run_release(terminal: Terminal) -> int:
     digest = digest_for(terminal, spec, files[0], push=not arguments.dry_run)
     body = {"spec": text, "filename": str(files[0]), "digest": digest, "version": arguments.version or ""}
     if arguments.dry_run:
-        for line in plan_lines(terminal.client.post("plan", body)):
+        plan = terminal.client.post("plan", {**body, "will_push": not arguments.sha256})
+        for line in plan_lines(plan):
             terminal.out(line)
         return DONE
     body |= {"reason": arguments.reason, "by": who(), "queue": arguments.queue, "plan": arguments.plan}
@@ -84,21 +86,28 @@ def _key(terminal: Terminal, application: str, body: dict[str, Any]) -> str:
 def run_rollback(terminal: Terminal) -> int:
     arguments = terminal.arguments
     body = {"reason": arguments.reason, "by": who(), "force": arguments.force}
-    return _go_on(terminal, terminal.client.post(f"applications/{quoted(arguments.app)}/rollback", body))
+    path = f"applications/{quoted(arguments.app)}"
+    before = terminal.client.get(path)["current_rollout"]
+    accepted = terminal.client.post(f"{path}/rollback", body)
+    is_turned_round = before is not None and accepted["rollout"] == before["number"]
+    code = _go_on(terminal, accepted, UNDONE if is_turned_round else SUCCEEDED)
+    if code == DONE and not arguments.detach and not is_turned_round:
+        tell_switch(terminal, accepted["application"], accepted["group"])
+    return code
 
 
 def run_abort(terminal: Terminal) -> int:
     arguments = terminal.arguments
     body = {"reason": arguments.reason, "by": who()}
-    return _go_on(terminal, terminal.client.post(f"applications/{quoted(arguments.app)}/abort", body))
+    return _go_on(terminal, terminal.client.post(f"applications/{quoted(arguments.app)}/abort", body), UNDONE)
 
 
 def run_watch(terminal: Terminal) -> int:
     return follow(terminal, terminal.arguments.app, 0, terminal.arguments.timeout)
 
 
-def _go_on(terminal: Terminal, accepted: dict[str, Any]) -> int:
-    """Says what was accepted; follows it unless told to leave."""
+def _go_on(terminal: Terminal, accepted: dict[str, Any], wanted: frozenset[str] = SUCCEEDED) -> int:
+    """Says what was accepted; follows it, unless told to leave, to an end that may be a `wanted` one."""
     arguments, app = terminal.arguments, accepted["application"]
     if accepted["is_queued"]:
         terminal.say(f"queued behind the running rollout of {app}; see it with: repave status {app}")
@@ -110,7 +119,7 @@ def _go_on(terminal: Terminal, accepted: dict[str, Any]) -> int:
         terminal.out(accepted["group"])
     if arguments.detach or accepted["is_queued"]:
         return DONE
-    return follow(terminal, app, accepted["rollout"], arguments.timeout)
+    return follow(terminal, app, accepted["rollout"], arguments.timeout, wanted)
 
 
 def who() -> str:

@@ -5,15 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from repave_controller.cli.output import span
+from repave_controller.cli.starters import start_command
 from repave_controller.cli.terminal import CHANGES, DONE, USAGE, CliError, Terminal
 
-STARTERS = (
-    ("run", "./run"),
-    ("app.py", "python3 app.py"),
-    ("main.py", "python3 main.py"),
-    ("server.js", "node server.js"),
-    ("index.js", "node index.js"),
-)
 TEMPLATE = """\
 repave: 1                                # format of this file
 app: {app}
@@ -93,7 +87,7 @@ def run_init(terminal: Terminal) -> int:
     if target.exists():
         raise CliError(f"{target} is there already; edit it, or remove it first", USAGE)
     name = arguments.name or _name_of(here)
-    run = next((command for file, command in STARTERS if (here / file).exists()), "")
+    run = start_command(here)
     regions = arguments.region or ["local-1", "local-2"]
     text = TEMPLATE.format(
         app=name,
@@ -109,7 +103,8 @@ def run_init(terminal: Terminal) -> int:
     terminal.say(f"wrote {target}; look at host.run and health, then: repave plan, repave release")
     if not run:
         terminal.say(
-            "no start command was found here (run, app.py, server.js, ...): it serves this directory"
+            "no start command was found here (run, Procfile, package.json, app.py, ...): "
+            "it serves this directory"
         )
     return DONE
 
@@ -202,7 +197,7 @@ def run_plan(terminal: Terminal) -> int:
     spec, text, files = read_spec(terminal, given_files(arguments))
     digest = digest_for(terminal, spec, files[0], push=False)
     body = {"spec": text, "filename": str(files[0]), "digest": digest, "version": arguments.version or ""}
-    plan = terminal.client.post("plan", body)
+    plan = terminal.client.post("plan", {**body, "will_push": not arguments.sha256})
     if terminal.is_for_people:
         for line in plan_lines(plan):
             terminal.out(line)

@@ -1,0 +1,109 @@
+"""Commands that only look, their formats and their errors."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli_types import Run
+from tests.fakes.scheduler import ServedController
+
+
+def test_an_empty_controller_gives_empty_lists_and_says_how_to_start(repave: Run) -> None:
+    assert json.loads(repave("apps", "-o", "json").out) == {"items": []}
+    ran = repave("status")
+    assert (ran.code, ran.out) == (0, "")
+    assert "repave init, then repave release" in ran.err
+
+
+@pytest.mark.parametrize("command", ["status", "apps", "groups", "regions", "events", "hosts"])
+def test_every_list_comes_in_every_format(repave: Run, command: str) -> None:
+    repave("release", "--version", "1.0")
+    for form in ("table", "wide", "json", "jsonl", "yaml", "name"):
+        assert repave(command, "-o", form).out, form
+    assert json.loads(repave(command, "-o", "json").out)["items"]
+    for line in repave(command, "-o", "jsonl").out.splitlines():
+        assert isinstance(json.loads(line), dict)
+
+
+def test_status_of_an_application_shows_regions_groups_and_traffic(repave: Run) -> None:
+    repave("release", "--version", "1.0")
+    ran = repave("status", "hello")
+    assert "hello: hello-v001 (1.0) serves, port 8000" in ran.out
+    assert "[+scale] [+verify] [+weight] [+soak]" in ran.out
+    assert "2 verified of 2  traffic 100 %" in ran.out
+
+
+def test_status_waits_for_the_end_and_ends_as_the_rollout_did(repave: Run) -> None:
+    repave("release", "--version", "1.0", "--detach")
+    assert repave("status", "hello", "--wait", "--timeout", "30s").code == 0
+
+
+def test_why_names_the_region_that_is_waited_for_and_what_to_do(
+    repave: Run, controller: ServedController
+) -> None:
+    controller.connect("oslo", False)
+    repave("release", "--version", "1.0", "--detach")
+    ran = repave("why", "hello")
+    assert "hello: the release of hello-v001 is in step scale" in ran.out
+    assert "waits for oslo: its agent is not connected" in ran.out
+    assert "start or reconnect the agent of oslo" in ran.out
+
+
+def test_events_tell_who_and_why(repave: Run) -> None:
+    repave("release", "--version", "1.0")
+    lines = repave("events", "hello").out.splitlines()
+    assert any("release.started" in line and "@" in line for line in lines)
+    newest = json.loads(repave("events", "-o", "json", "--limit", "1").out)["items"]
+    assert len(newest) == 1
+
+
+def test_no_controller_is_told_with_the_way_to_start_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPAVE_URL", "http://127.0.0.1:9")
+    ran = run("status")
+    assert ran.code == 1
+    assert ran.err == (
+        "repave: cannot reach the controller at http://127.0.0.1:9: connection refused; is it running? "
+        "start one with: repave dev\n"
+    )
+
+
+def test_doctor_fails_without_a_controller_and_passes_with_one(
+    run: Run, controller: ServedController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("doctor", "--url", "http://127.0.0.1:9").code == 1
+    ran = run("doctor", "--url", controller.url)
+    assert ran.code == 0
+    assert "region paris" in ran.out
+
+
+def test_a_wrong_verb_is_answered_with_the_right_one(run: Run) -> None:
+    ran = run("deploy")
+    assert ran.code == 2
+    assert "there is no command deploy; did you mean release?" in ran.err
+    assert "did you mean status?" in run("statsu").err
+
+
+def test_contexts_are_kept_and_chosen(run: Run, controller: ServedController) -> None:
+    assert run("context", "set", "prod", controller.url).code == 0
+    assert run("context", "list").out == f"* prod  {controller.url}\n"
+    assert run("regions").code == 0
+    assert "no context is called test" in run("regions", "--context", "test").err
+
+
+def test_completion_is_a_script(run: Run) -> None:
+    assert "repave" in run("completion", "bash").out
+
+
+def test_status_imports_nothing_heavy(app: Path) -> None:
+    program = (
+        "import sys\n"
+        "from repave_controller.cli.main import main\n"
+        "main(['status', '--url', 'http://127.0.0.1:9'])\n"
+        "heavy = {'grpc', 'aiohttp', 'asyncssh', 'pydantic', 'rich', 'ruamel', 'structlog', 'google'}\n"
+        "print(sorted(heavy & {name.split('.')[0] for name in sys.modules}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,152 @@
+"""The controller as a process: what it refuses to start with, and what it says."""
+
+import asyncio
+import json
+import socket
+import sqlite3
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from repave_controller.__main__ import main
+from repave_controller.model import Event, Instant
+from repave_controller.ports import Transaction
+from repave_controller.stores.sqlite import SqliteStore
+from tests.fakes.processes import ended, started
+
+MODULE = "repave_controller"
+ANY_PORT = {"REPAVE_CONTROLLER_HTTP__LISTEN": "127.0.0.1:0", "REPAVE_CONTROLLER_GRPC__LISTEN": "127.0.0.1:0"}
+
+
+def settings(state: Path, **changes: str) -> dict[str, str]:
+    named = {f"REPAVE_CONTROLLER_{name}": value for name, value in changes.items()}
+    return {"REPAVE_CONTROLLER_STATE": str(state), **ANY_PORT, **named}
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def refused(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    named: dict[str, str],
+    *arguments: str,
+) -> tuple[int, str]:
+    """In this process: these refusals come before anything is started."""
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    code = main([*arguments])
+    return code, capsys.readouterr().err
+
+
+def test_a_misspelt_setting_is_named_with_the_right_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, told = refused(capsys, monkeypatch, settings(tmp_path, HTTP__LISTN="127.0.0.1:1"))
+    assert code == 2
+    assert told == (
+        "repave-controller: environment: unknown variable REPAVE_CONTROLLER_HTTP__LISTN; "
+        "did you mean REPAVE_CONTROLLER_HTTP__LISTEN?\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("setting", ["http.listen", "grpc.listen"])
+def test_an_address_that_others_reach_is_refused_with_the_way_round(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    name = setting.upper().replace(".", "__")
+    code, told = refused(capsys, monkeypatch, settings(tmp_path, **{name: "0.0.0.0:7400"}))
+    assert code == 1
+    assert told.splitlines()[-1].startswith(
+        f"repave-controller: {setting}: 0.0.0.0:7400 is not a loopback address"
+    )
+    assert "ssh -L" in told
+
+
+def test_a_taken_port_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for name in ("HTTP__LISTEN", "GRPC__LISTEN"):
+            address = f"127.0.0.1:{port}"
+            code, told = refused(capsys, monkeypatch, settings(tmp_path / name, **{name: address}))
+            assert code == 1
+            assert str(port) in told.splitlines()[-1]
+
+
+def test_show_config_tells_where_each_setting_came_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "controller.toml"
+    file.write_text('[grpc]\nlisten = "127.0.0.1:9"\n')
+    monkeypatch.setenv("REPAVE_CONTROLLER_STATE", "/somewhere")
+    assert main(["show-config", "--config", str(file)]) == 0
+    shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert shown == [
+        "state = /somewhere # environment REPAVE_CONTROLLER_STATE",
+        "http.listen = 127.0.0.1:7400 # default",
+        f"grpc.listen = 127.0.0.1:9 # file {file}",
+        "log = json # default",
+    ]
+
+
+async def with_an_event(state: Path, at: float) -> None:
+    store = SqliteStore(state / "controller.db")
+    await store.open()
+    await store.commit(Transaction(events=(Event("x", "from before", at=Instant(at)),)))
+    await store.close()
+
+
+def test_the_database_of_a_newer_repave_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    asyncio.run(with_an_event(tmp_path, 1.0))
+    with sqlite3.connect(tmp_path / "controller.db") as database:
+        database.execute("pragma user_version = 99")
+    database.close()
+    code, told = ended(MODULE, **settings(tmp_path))
+    assert code == 1
+    assert "newer repave" in told
+    assert "Traceback" not in told
+
+
+def test_a_second_controller_on_one_directory_is_refused_naming_the_first(tmp_path: Path) -> None:
+    with started(MODULE, "controller.started", **settings(tmp_path)) as (process, _):
+        code, told = ended(MODULE, **settings(tmp_path))
+        assert code == 1
+        assert f"process {process.pid}" in told
+        assert "Traceback" not in told
+
+
+def test_a_clock_that_was_set_back_is_told_in_the_log_the_events_and_by_the_doctor(tmp_path: Path) -> None:
+    future = time.time() + 7200.0
+    asyncio.run(with_an_event(tmp_path, future))
+    http, grpc = free_ports(2)
+    addresses = {"HTTP__LISTEN": f"127.0.0.1:{http}", "GRPC__LISTEN": f"127.0.0.1:{grpc}"}
+    with started(MODULE, "clock.set_back", **settings(tmp_path, **addresses)):
+        with urllib.request.urlopen(f"http://127.0.0.1:{http}/v1/doctor", timeout=20) as response:
+            checks = {each["name"]: each for each in json.load(response)["items"]}
+        url = f"http://127.0.0.1:{http}/v1/events/stream?after=1"
+        with urllib.request.urlopen(url, timeout=20) as stream:
+            told = json.loads(next(line for line in stream if line.startswith(b"data: "))[6:])
+    assert checks["clock"]["state"] == "warn"
+    assert "this machine's clock is 7" in checks["clock"]["text"]
+    assert "NTP" in checks["clock"]["remedy"]
+    assert told["kind"] == "clock.set_back"
+    first, second = asyncio.run(events(tmp_path))[:2]
+    assert future <= first.at <= second.at
+
+
+async def events(state: Path) -> list[Event]:
+    store = SqliteStore(state / "controller.db")
+    await store.open()
+    found = list(await store.events())
+    await store.close()
+    return found
