@@ -42,7 +42,7 @@ def with_troubles(
     """What is said of each group: what holds its traffic back, its own trouble, and that of balancer and
     provider (`outside`), which concerns them all."""
     if not observation.balancer.is_running:
-        outside = (BALANCER_DEAD, *outside)
+        held, outside = (), (BALANCER_DEAD, *outside)
     said = {group.name: list(outside) for state in observation.desired for group in state.groups}
     for each in held:
         for group in each.state.groups:

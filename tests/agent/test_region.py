@@ -12,6 +12,7 @@ from repave_agent.admission import Accept, Again, Refuse
 from repave_controller.commands import request_abort, request_release, request_rollback
 from repave_controller.model import (
     Application,
+    Because,
     GroupNumber,
     Instant,
     Policy,
@@ -61,6 +62,8 @@ class Controller:
         self.is_connected = True
         self.applications = {name: Application(name, name, GroupNumber(1)) for name in APPLICATIONS}
         self.sent: list[DesiredState] = []
+        self.because: dict[ApplicationName, tuple[Because, ...]] = {}
+        self.wake_at: Instant | None = None
 
     def release(self, name: ApplicationName, size: int, *, is_good: bool) -> None:
         is_first = self.applications[name].serving is None
@@ -89,7 +92,7 @@ class Controller:
         before = self.applications[name]
         decision = step(before, self._observed(name), now, Tenure(1, 1))
         self.applications[name] = decision.application
-        self.wake_at = decision.wake_at
+        self.wake_at, self.because[name] = decision.wake_at, decision.because
         self.send(name)
         return decision.application != before
 
@@ -206,7 +209,8 @@ class AnyInterleaving(RuleBasedStateMachine):
                 if wake_at is None:
                     return
                 self.region.now = max(self.region.now, wake_at)
-        raise AssertionError("it never settles")
+        waits = [str(each.what) for name in APPLICATIONS for each in self.controller.because[name]]
+        raise AssertionError(f"it never settles: {self._plan}; {waits}")
 
     def _round(self) -> bool:
         """Everything that is under way goes well; whether anything is."""
@@ -222,11 +226,12 @@ class AnyInterleaving(RuleBasedStateMachine):
         while region.destroying:
             region.finish_destroy()
         region.finish_balancing(is_done=True)
-        self._agent_wakes_at = region.look().wake_at
-        return any([self.controller.decide(name) for name in APPLICATIONS]) or was_busy
+        self._plan = region.look()
+        has_moved = [self.controller.decide(name) for name in APPLICATIONS]
+        return was_busy or any(has_moved)
 
     def _next_instant(self) -> float | None:
-        instants = [self._agent_wakes_at]
+        instants = [self._plan.wake_at]
         for name in APPLICATIONS:
             self.controller.decide(name)
             instants.append(self.controller.wake_at)

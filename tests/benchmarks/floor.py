@@ -1,5 +1,5 @@
-"""The least that a blue/green release of one region can cost: fresh processes, health-checked, behind HAProxy,
-one flip. A plain asyncio script with nothing of repave in it: no controller, no journal, no packages, no
+"""The least that a blue/green release of one region can cost: fresh processes, health-checked, behind
+HAProxy, one flip. A plain asyncio script with nothing of repave in it: no controller, no journal, no packages, no
 sandbox, no verification over time, no way back. What repave is measured against.
 
     python -m tests.benchmarks.floor DIRECTORY COUNT PYTHON APP_DIRECTORY
@@ -62,7 +62,7 @@ async def healthy(address: str) -> None:
 async def make(directory: Path, number: int, python: str, application: Path) -> subprocess.Popen[bytes]:
     """One fresh process on its own address, behind HAProxy as soon as it is healthy."""
     address = ADDRESS.format(number // 250, number % 250 + 1)
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220  # a millisecond, and a floor has no threads
         [python, "-S", "-E", "app.py"],
         cwd=application,
         env={"HOST": address, "PORT": str(PORT)},

@@ -34,7 +34,8 @@ class Asking:
         return self.ask("GET", path, None, headers)
 
     def post(self, path: str, body: object, **headers: str) -> Answered:
-        return self.ask("POST", path, body if isinstance(body, bytes) else json.dumps(body).encode(), headers)
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.ask("POST", path, content, {"Content-Type": "application/json", **headers})
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None

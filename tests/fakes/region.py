@@ -329,7 +329,8 @@ class Region:
         if self.balancer.structure.backend(group) is None:
             return
         wanted = self._wanted(group)
-        assert wanted is not None and wanted.count > 0, f"{name} is destroyed before its group is detached"
+        is_kept = wanted is not None and wanted.count > 0
+        assert is_kept, f"{name} is destroyed before its group is detached"
 
     def _check_change(self, change: Arrange | Steer) -> None:
         match change:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from repave_controller.api import models, views
 from repave_controller.api.examination import examine
 from repave_controller.api.openapi import Route, document
-from repave_controller.api.problems import Problem, as_problems
+from repave_controller.api.problems import Problem, as_problems, no_strangers
 from repave_controller.api.streams import Streams
 from repave_controller.clock import SteadyClock
 from repave_controller.images import ImageDirectory
@@ -45,7 +45,7 @@ def make_app(
 ) -> web.Application:
     """The whole API as an aiohttp application."""
     api = Api(scheduler, store, images, sessions, clock)
-    app = web.Application(middlewares=[as_problems], client_max_size=BODY_BYTES_MAX)
+    app = web.Application(middlewares=[as_problems, no_strangers], client_max_size=BODY_BYTES_MAX)
     routes = api.routes()
     for route in routes:
         app.router.add_route(route.method, f"/v1/{route.path}", route.handler)
@@ -310,6 +310,8 @@ def _items(items: Any) -> web.Response:
 
 async def _body(request: web.Request, model: type[Asked]) -> Asked:
     """The request's body as `model`. Raises Problem naming each field that is wrong."""
+    if request.content_type != "application/json":
+        raise Problem(415, "not-json", "send JSON with Content-Type: application/json")
     try:
         text = (await request.read()).decode()
         plain = json.loads(text, object_pairs_hook=_once_each)

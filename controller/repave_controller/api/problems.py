@@ -79,6 +79,21 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
         return Problem(500, "bug", "the controller failed at this; its log says why").response()
 
 
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+
+
+@web.middleware
+async def no_strangers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """There are no log-ins yet, so what a web page in somebody's browser sends must not be obeyed: requests
+    come under a loopback name, without a foreign Origin, and commands as JSON, which no plain form can send."""
+    origin = request.headers.get("Origin")
+    if request.url.host not in LOOPBACK_NAMES:
+        raise Problem(403, "foreign-host", "this controller is reached as 127.0.0.1 or localhost only")
+    if origin is not None and origin != f"http://{request.host}":
+        raise Problem(403, "foreign-origin", "web pages of other origins may not use this API")
+    return await handler(request)
+
+
 def _of_spec(error: SpecError) -> Problem:
     places = [
         {

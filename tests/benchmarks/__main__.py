@@ -1,0 +1,63 @@
+"""`make bench`: what repave costs and how fast it is, beside floors measured in the same minutes.
+
+python -m tests.benchmarks [--quick] [--only NAME]
+"""
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import structlog
+
+from tests.benchmarks import inside, load, release
+from tests.benchmarks.table import Line
+
+
+def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
+    """Name to benchmark; each gets an empty directory."""
+    chosen: dict[str, Callable[[Path], Iterator[Line]]] = {
+        "store": inside.transitions,
+        "reports": lambda _: inside.reports(),
+        "switch": lambda place: load.switches(place, 5 if is_quick else 30),
+        "release20": lambda place: release.run(place, 20, 1 if is_quick else 7),
+        "load": lambda place: load.run(place, 2 if is_quick else 10, 300 if is_quick else 1000),
+    }
+    if not is_quick:
+        chosen["release200"] = lambda place: release.run(place, 200, 3)
+    return chosen
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a small form, about a minute")
+    parser.add_argument("--only", help="one part: " + ", ".join(parts(False)))
+    wanted = parser.parse_args()
+    known = parts(wanted.quick)
+    if wanted.only and wanted.only not in known:
+        parser.error(f"--only: there are {', '.join(known)}")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
+    missed = 0
+    for name, part in known.items():
+        if wanted.only in (None, name):
+            place = Path(tempfile.mkdtemp(prefix="rb"))
+            began = time.monotonic()
+            try:
+                for line in part(place):
+                    missed += line.is_met is False
+                    print(line, flush=True)
+            finally:
+                shutil.rmtree(place, ignore_errors=True)
+            print(f"  ({name}: {time.monotonic() - began:.0f} s)", flush=True)
+    print(f"{missed} goals missed" if missed else "every goal met")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

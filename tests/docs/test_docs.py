@@ -1,0 +1,277 @@
+"""Holds the documents to the code: what they tell people to type, write, set and expect is so."""
+
+import ast
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from repave_agent.settings import AgentSettings
+from repave_controller.cli import terminal
+from repave_controller.cli.main import make_parser
+from repave_controller.plan import Spec
+from repave_controller.settings import ControllerSettings
+from repave_controller.specfile import SpecError, load
+from repave_protos.overlay import Settings, load_settings
+from tests.docs.markdown import (
+    DOCUMENTS,
+    ROOT,
+    Block,
+    anchors,
+    blocks,
+    code_in,
+    links,
+    prose,
+    rows,
+    section,
+    sources,
+)
+
+SHELL = [block for block in blocks() if block.language in ("sh", "console")]
+SPECS = [block for block in blocks() if block.language == "yaml"]
+RUNNABLE = [block for block in SHELL if block.runs_in]
+FOREIGN = ("cp", "cd", "curl", "echo", "ssh")
+
+
+# ------------------------------------------------------------------------------------------ what people type
+
+
+def commands(block: Block) -> Iterator[list[str]]:
+    """The commands of a block as words; in a console block they follow a dollar sign."""
+    for line in block.text.splitlines():
+        if block.language == "sh":
+            yield shlex.split(line)
+        elif line.startswith("$ "):
+            yield shlex.split(line[2:])
+
+
+@pytest.mark.parametrize("block", SHELL, ids=str)
+def test_every_command_shown_is_one_that_exists(block: Block) -> None:
+    shown = list(commands(block))
+    assert shown, "a shell block with no command in it"
+    for words in shown:
+        check_command(words)
+
+
+def check_command(words: list[str]) -> None:
+    match words[0]:
+        case "repave":
+            make_parser().parse_args(words[1:])  # ends the test by SystemExit when it is wrong
+        case "make":
+            assert set(words[1:]) <= targets(), f"make has no {words[1:]}"
+        case name:
+            assert name in FOREIGN, f"{name}: nobody checks this command"
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+
+
+def test_a_wrong_command_would_be_noticed() -> None:
+    with pytest.raises(SystemExit):
+        check_command(["repave", "release", "--no-such-option"])
+    with pytest.raises(AssertionError):
+        check_command(["make", "no-such-target"])
+
+
+@pytest.mark.parametrize("block", RUNNABLE, ids=str)
+def test_blocks_that_say_so_run_as_they_stand(block: Block, tmp_path: Path) -> None:
+    place = tmp_path / block.runs_in
+    shutil.copytree(ROOT / "deploy" / "examples" / block.runs_in, place)
+    for words in commands(block):
+        assert words[0] == "repave"
+        done = subprocess.run(
+            [sys.executable, "-m", "repave_controller.cli.main", *words[1:]],
+            cwd=place,
+            env={name: value for name, value in os.environ.items() if not name.startswith("REPAVE_")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{shlex.join(words)}: {done.stderr}"
+    assert (place / "repave.yaml").exists()
+
+
+def test_something_is_run() -> None:
+    assert RUNNABLE, "no block of any document is run"
+
+
+def test_the_readme_names_every_command() -> None:
+    named = {code_in(row[0])[0] for row in rows(section("README.md", "## Commands")) if "`repave " in row[0]}
+    known = next(action.choices for action in make_parser()._actions if action.dest == "command")
+    assert known is not None
+    assert named == {f"repave {name}" for name in known}
+
+
+def test_the_readme_names_every_exit_code() -> None:
+    codes = {value for name, value in vars(terminal).items() if name.isupper() and type(value) is int}
+    named = {int(row[0]) for row in rows(section("README.md", "## Commands")) if row[0].isdecimal()}
+    assert named == codes
+
+
+# ----------------------------------------------------------------------------------------- what people write
+
+
+@pytest.mark.parametrize("block", SPECS, ids=str)
+def test_every_spec_shown_is_valid(block: Block) -> None:
+    load(block.text, str(block))
+
+
+def test_an_invalid_spec_would_be_noticed() -> None:
+    with pytest.raises(SpecError):
+        load(SPECS[0].text.replace("port", "prot"), "changed")
+
+
+def test_the_spec_document_has_every_option_with_its_default() -> None:
+    shown = {code_in(row[0])[0]: row[1] for row in rows(section("docs/spec.md", "## Every option"))}
+    assert shown == dict(options(Spec))
+
+
+def options(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, str]]:
+    """(path, default as the document writes it) of every option and section."""
+    for name, field in model.model_fields.items():
+        path = f"{above}{field.alias or name}"
+        yield path, default_of(field)
+        for below in sections_in(field.annotation):
+            yield from options(below, f"{path}.")
+
+
+def default_of(field: FieldInfo) -> str:
+    default = field.default
+    if default is PydanticUndefined:
+        return "" if field.default_factory is not None else "**required**"
+    if isinstance(default, tuple):
+        default = f"[{', '.join(default)}]"
+    return "" if default is None else f"`{default}`"
+
+
+def sections_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from sections_in(argument)
+
+
+# ------------------------------------------------------------------------------------------- what people set
+
+
+@pytest.mark.parametrize(
+    ("heading", "model", "prefix"),
+    [
+        ("### Of the controller", ControllerSettings, "REPAVE_CONTROLLER_"),
+        ("### Of an agent", AgentSettings, "REPAVE_AGENT_"),
+    ],
+)
+def test_the_settings_shown_are_those_that_exist(heading: str, model: type[Settings], prefix: str) -> None:
+    shown = {}
+    for name, variable, default, _ in rows(section("docs/agent.md", heading)):
+        shown[code_in(name)[0]] = (code_in(variable)[0], (code_in(default) or [""])[0])
+    known = {}
+    for name, default in settings_of(model):
+        known[name] = (f"{prefix}{name.upper().replace('.', '__')}", default)
+    assert shown == known
+
+
+def settings_of(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        below = list(sections_in(field.annotation))
+        for each in below:
+            yield from settings_of(each, f"{above}{name}.")
+        if not below:
+            default = field.default
+            text = "" if default is PydanticUndefined else str(default)
+            yield f"{above}{name}", text.lower() if isinstance(default, bool) else text
+
+
+def test_the_settings_file_shown_is_taken(tmp_path: Path) -> None:
+    (block,) = [each for each in blocks() if each.language == "toml"]
+    tomllib.loads(block.text)
+    file = tmp_path / "agent.toml"
+    file.write_text(block.text)
+    load_settings(AgentSettings, file, {}, "REPAVE_AGENT_")
+
+
+def test_every_variable_named_anywhere_is_one_that_is_read() -> None:
+    source = "\n".join(path.read_text() for path in sources())
+    settings = {
+        f"{prefix}{name.upper().replace('.', '__')}"
+        for model, prefix in ((ControllerSettings, "REPAVE_CONTROLLER_"), (AgentSettings, "REPAVE_AGENT_"))
+        for name, _ in settings_of(model)
+    }
+    for document in DOCUMENTS:
+        for variable in set(re.findall(r"\bREPAVE_[A-Z_]*[A-Z]\b", document.read_text())):
+            assert variable in settings or f'"{variable}"' in source, f"{document.name}: {variable}"
+
+
+# ------------------------------------------------------------------------------------------------- messages
+
+
+def test_every_message_explained_is_one_that_is_said() -> None:
+    said = list(texts())
+    unsaid = [
+        (fragment, message)
+        for message in explained()
+        for fragment in fragments(message)
+        if not any(fragment in text for text in said)
+    ]
+    assert unsaid == []
+
+
+def explained() -> Iterator[str]:
+    for heading in re.findall(r"^## .+$", (ROOT / "docs" / "troubles.md").read_text(), flags=re.MULTILINE):
+        for row in rows(section("docs/troubles.md", heading)):
+            yield from (code for code in code_in(row[0]) if code != "journal.json")
+
+
+def fragments(message: str) -> list[str]:
+    """The pieces between what differs each time: `...`, numbers, names in capitals."""
+    pieces = re.split(r"\.\.\.|\b(?:[A-Z]{2,}|[NMK])\b|\b\d+\b", message)
+    return [piece.strip(" :,;()$") for piece in pieces if len(piece.strip(" :,;()$")) >= 5]
+
+
+def texts() -> Iterator[str]:
+    """Every text in the sources; what is put into it stands as a blank character."""
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+            elif isinstance(node, ast.JoinedStr):
+                yield "".join(
+                    str(each.value) if isinstance(each, ast.Constant) else "\0" for each in node.values
+                )
+
+
+# ------------------------------------------------------------------------------------------------------ links
+
+
+def test_every_link_leads_somewhere() -> None:
+    for document, target in links():
+        name, _, anchor = target.partition("#")
+        aim = (document.parent / name).resolve() if name else document
+        assert aim.exists(), f"{document.name}: {target}"
+        if anchor:
+            assert anchor in anchors(aim), f"{document.name}: {target}"
+
+
+def test_the_readme_names_every_document() -> None:
+    named = {target for document, target in links() if document.name == "README.md"}
+    for document in DOCUMENTS:
+        name = str(document.relative_to(ROOT))
+        assert name == "README.md" or name in named, name
+
+
+def test_no_document_promises_what_is_to_come() -> None:
+    for document in DOCUMENTS:
+        assert "coming soon" not in prose(document).lower(), document.name
