@@ -1,6 +1,6 @@
 """The least that a blue/green release of one region can cost: fresh processes, health-checked, behind
-HAProxy, one flip. A plain asyncio script with nothing of repave in it: no controller, no journal, no packages, no
-sandbox, no verification over time, no way back. What repave is measured against.
+HAProxy, one flip. A plain asyncio script with nothing of repave in it: no controller, no journal, no
+packages, no sandbox, no verification over time, no way back. What repave is measured against.
 
     python -m tests.benchmarks.floor DIRECTORY COUNT PYTHON APP_DIRECTORY
 """
@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 import time
@@ -97,6 +98,9 @@ async def run(directory: Path, count: int, python: str, application: Path) -> di
 
 def main() -> None:
     directory, count, python, application = sys.argv[1:]
+    with socket.socket() as trial:  # a process left over would be found healthy at once
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        trial.bind((ADDRESS.format(0, 1), PORT))
     place = Path(directory)
     place.mkdir(parents=True, exist_ok=True)
     (place / "map").write_text("web old\n")

@@ -43,7 +43,7 @@ def test_what_is_foretold_is_what_happens(policy: Policy, releases: int) -> None
     assert asked is not None
     peak = sum(group.count for group in asked.groups)
     world.finish()
-    assert world.phase is Phase.SUCCEEDED
+    assert world.is_in(Phase.SUCCEEDED)
     after = {group.name for group in world.application.groups if group.state is not GroupState.RETIRING}
     assert after - before == {foretold.group}
     assert set(foretold.keeps) == after - {foretold.group}

@@ -1,6 +1,7 @@
 """Holds the documents to the code: what they tell people to type, write, set and expect is so."""
 
 import ast
+import importlib.util
 import os
 import re
 import shlex
@@ -70,6 +71,8 @@ def check_command(words: list[str]) -> None:
             make_parser().parse_args(words[1:])  # ends the test by SystemExit when it is wrong
         case "make":
             assert set(words[1:]) <= targets(), f"make has no {words[1:]}"
+        case ".venv/bin/python" | "python" if words[1] == "-m":
+            assert importlib.util.find_spec(words[2]) is not None, f"there is no module {words[2]}"
         case name:
             assert name in FOREIGN, f"{name}: nobody checks this command"
 
@@ -266,10 +269,10 @@ def test_every_link_leads_somewhere() -> None:
 
 
 def test_the_readme_names_every_document() -> None:
-    named = {target for document, target in links() if document.name == "README.md"}
+    readme = (ROOT / "README.md").read_text()
     for document in DOCUMENTS:
         name = str(document.relative_to(ROOT))
-        assert name == "README.md" or name in named, name
+        assert name == "README.md" or name in readme, f"README.md does not name {name}"
 
 
 def test_no_document_promises_what_is_to_come() -> None:
