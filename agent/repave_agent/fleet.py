@@ -11,8 +11,9 @@ import structlog
 from repave_agent.health import HealthRecord, Prober
 from repave_agent.life import Judgement, Signs, judge_host
 from repave_agent.observation import GroupFact, HostFact
-from repave_agent.ports import Host, HostSpec
+from repave_agent.ports import BalancerView, Host, HostSpec
 from repave_agent.reconcile import Launch
+from repave_agent.traffic import is_legible
 from repave_protos.values import (
     ApplicationName,
     DesiredGroup,
@@ -51,6 +52,7 @@ class Record:
     was_verified: bool = False
     is_recovering: bool = False  # was verified, then unhealthy, and not yet verified again
     unclaimed_since: float | None = None
+    idle_since: float | None = None  # the balancer gives it no new requests, since
     judgement: Judgement = Judgement(HostPhase.LAUNCHING)  # noqa: RUF009  # frozen
 
 
@@ -147,6 +149,18 @@ class Fleet:
         """They have traffic, or are about to: they must be drained when they go."""
         for name in groups:
             self.groups[name] = replace(self.fact(name), was_routed=True)
+
+    def note_enabled(self, balancer: BalancerView, now: float) -> None:
+        """Whoever is not enabled any more finishes its requests from now on."""
+        if not is_legible(balancer):
+            return
+        servers = (server for backend in balancer.structure.backends for server in backend.servers)
+        enabled = {server.host for server in servers if server.is_enabled}
+        for record in self.records.values():
+            if record.name in enabled:
+                record.idle_since = None
+            elif record.idle_since is None:
+                record.idle_since = now
 
     def begin_drain(self, group: GroupName, now: float) -> None:
         self.groups[group] = replace(self.fact(group), drain_since=now)
@@ -256,6 +270,7 @@ def _fact(record: Record) -> HostFact:
         port=record.port,
         launched_at=record.launched_at,
         unclaimed_since=record.unclaimed_since,
+        idle_since=record.idle_since,
         due_at=record.judgement.due_at,
     )
 

@@ -24,6 +24,7 @@ class HostFact:
     port: int
     launched_at: float
     unclaimed_since: float | None = None  # no desired state names its group, since
+    idle_since: float | None = None  # the balancer gives it no new requests, since
     due_at: float | None = None  # when its phase changes by the passing of time alone
 
 

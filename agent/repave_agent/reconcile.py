@@ -121,9 +121,12 @@ def _held_places(group: DesiredGroup, observation: Observation) -> int:
 
     Unhealthy hosts are replaced a tenth at a time: when a check turns bad for all of them, replacing the
     whole fleet at once would help nobody. 20 hosts, 8 unhealthy: 12 alive + 6 that wait = 18, 2 are launched.
+    Once these are verified 2 of the 8 only finish their requests: 14 + (6 - 2) = 18, the next 2 are launched.
     """
     alive = len(observation.hosts_of(group.name, *ALIVE))
-    unhealthy = len(observation.hosts_of(group.name, HostPhase.UNHEALTHY))
+    unhealthy = len(observation.hosts_of(group.name, HostPhase.UNHEALTHY)) - len(
+        _outlived(group, observation)
+    )
     replaced_at_once = max(1, group.count // 10)
     return alive + max(0, unhealthy - replaced_at_once)
 
@@ -181,7 +184,7 @@ def _ends(group: DesiredGroup, state: DesiredState, observation: Observation) ->
         if _is_out_of_traffic(host, observation):
             yield Destroy(host.name, host.group, "it failed")
     for host in _replaced(group, observation):
-        if _is_out_of_traffic(host, observation):
+        if _is_out_of_traffic(host, observation) and _is_drained(host, group, observation):
             yield Destroy(host.name, host.group, "a fresh host has taken its place")
 
 
@@ -196,15 +199,26 @@ def _retired(group: DesiredGroup, state: DesiredState, observation: Observation)
 
 
 def _replaced(group: DesiredGroup, observation: Observation) -> list[HostFact]:
-    """Verified hosts that are not kept, and unhealthy ones whose places fresh ones have taken.
-
-    20 hosts, 8 unhealthy, 2 launched for them and now verified: 14 + 8 - 20 = 2 unhealthy ones go.
-    """
+    """Verified hosts that are not kept, and unhealthy ones whose places fresh ones have taken."""
     kept = keepers(group, observation)
     spare = [host for host in observation.hosts_of(group.name, HostPhase.VERIFIED) if host not in kept]
+    return spare + _outlived(group, observation)
+
+
+def _outlived(group: DesiredGroup, observation: Observation) -> list[HostFact]:
+    """20 hosts, 8 unhealthy, 2 launched for them and now verified: 14 + 8 - 20 = 2 unhealthy ones may go."""
     unhealthy = observation.hosts_of(group.name, HostPhase.UNHEALTHY)
     unhealthy.sort(key=lambda host: (host.launched_at, host.name))
-    return spare + unhealthy[: max(0, len(kept) + len(unhealthy) - group.count)]
+    places = group.count - len(keepers(group, observation))
+    return unhealthy[: max(0, len(unhealthy) - places)]
+
+
+def _is_drained(host: HostFact, group: DesiredGroup, observation: Observation) -> bool:
+    """Whether the host has finished its requests, or its time to do so is over."""
+    backend = observation.balancer.backend(group.name)
+    if backend is None or backend.in_flight == 0:
+        return True
+    return host.idle_since is not None and observation.now >= host.idle_since + group.drain_seconds
 
 
 def _is_out_of_traffic(host: HostFact, observation: Observation) -> bool:
@@ -233,4 +247,10 @@ def _wake_at(observation: Observation, limits: Limits) -> float | None:
                 instants.append(fact.retry_at)
             if group.count == 0 and fact.drain_since is not None:
                 instants.append(fact.drain_since + group.drain_seconds)
+            elif group.count > 0:
+                instants += [
+                    host.idle_since + group.drain_seconds
+                    for host in _replaced(group, observation)
+                    if host.idle_since is not None
+                ]
     return min((instant for instant in instants if instant > observation.now), default=None)

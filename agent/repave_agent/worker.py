@@ -285,6 +285,7 @@ class Worker:
     async def _view_balancer(self) -> None:
         self._view = await self._balancer.observe()
         self._viewed_at = self._clock()
+        self._fleet.note_enabled(self._view, self._viewed_at)
 
     @property
     def _is_balancing(self) -> bool:

@@ -22,6 +22,8 @@ SILENCE_SECONDS_MAX = (
 )
 END_SECONDS_MAX = 2.0
 POLL_SECONDS = 0.005
+MISSES_MAX = 5
+"""Looks in a row that find no process of ours, before it is taken for dead."""
 MASTER_SOCKET_PATH_MAX = 97  # bytes: the limit of Unix sockets less the temporary suffix HAProxy adds
 
 _ALERT = re.compile(r"\[ALERT\]\s*\(\d+\) : (.*)")
@@ -134,11 +136,14 @@ class HaproxyProcess:
     def _wait_for(self, ask: Callable[[], Workers], seconds: float) -> Workers | None:
         """The first answer of the master, as long as there is a process that may give one."""
         deadline = time.monotonic() + seconds
+        misses = 0
         while True:
             try:
                 return ask()
             except OSError:
-                if time.monotonic() > deadline or next(self.processes(), None) is None:
+                # A master that executes itself anew has no command line for a moment: one look proves nothing.
+                misses = 0 if next(self.processes(), None) is not None else misses + 1
+                if time.monotonic() > deadline or misses >= MISSES_MAX:
                     return None
             time.sleep(POLL_SECONDS)
 
