@@ -75,6 +75,7 @@ class BalancerTruth:
     up: set[HostName] = field(default_factory=set)  # as checked last
     in_flight: Counter[GroupName] = field(default_factory=Counter)
     left_at: dict[GroupName, float] = field(default_factory=dict)  # when the route left the group
+    disabled_at: dict[HostName, float] = field(default_factory=dict)  # those that were enabled before
 
     def view(self) -> BalancerView:
         """Starts it again when it is dead, as the port asks."""
@@ -94,6 +95,9 @@ class BalancerTruth:
 
     def sends_to(self, group: GroupName) -> bool:
         return any(route.weight_bp(group) > 0 for route in self.routes)
+
+    def enabled_everywhere(self) -> set[HostName]:
+        return {name for backend in self.structure.backends for name in self.enabled(backend.group)}
 
     def enabled(self, group: GroupName) -> set[HostName]:
         backend = self.structure.backend(group)
@@ -127,7 +131,11 @@ class Region:
             name: replace(fact, retry_at=0.0, drain_since=None) for name, fact in entries.groups.items()
         }
         self._relist(set(entries.verified))
+        self._view_balancer()
+
+    def _view_balancer(self) -> None:
         self.view = self.balancer.view()
+        self.fleet.note_enabled(self.view, self.now)
 
     def _relist(self, verified: set[HostName]) -> None:
         hosts = [machine.host for machine in self.machines.values()]
@@ -157,7 +165,7 @@ class Region:
     def look(self) -> Plan:
         self._relist(set())
         if self.balancing is None:
-            self.view = self.balancer.view()
+            self._view_balancer()
         return self.converge()
 
     def probe(self) -> None:
@@ -215,7 +223,7 @@ class Region:
             self._balance(self.balancing)
         self.balancer_failures = 0 if is_done else self.balancer_failures + 1
         self.balancing = None
-        self.view = self.balancer.view()
+        self._view_balancer()
 
     def _make(self, spec: HostSpec) -> Host:
         address = f"127.9.0.{len(self.names_used)}"
@@ -247,7 +255,7 @@ class Region:
                 case Launch():
                     self._launch(action)
                 case Destroy():
-                    self._check_destroy(action.host)
+                    self._check_begin_destroy(action.host)
                     self.fleet.records[action.host].is_destroying = True
                     self.destroying.add(action.host)
                 case BeginDrain(group):
@@ -268,9 +276,11 @@ class Region:
         phases = Counter(
             host.judgement.phase for host in self.fleet.records.values() if host.group == launch.group.name
         )
-        ends = phases[HostPhase.FAILED] + phases[HostPhase.DESTROYING]
+        hosts = phases.total() - phases[HostPhase.FAILED] - phases[HostPhase.DESTROYING]
+        # Unhealthy ones whose places are taken only finish their requests.
+        hosts -= max(0, phases[HostPhase.VERIFIED] + phases[HostPhase.UNHEALTHY] - launch.group.count)
         spare = max(1, launch.group.count // 10)
-        assert phases.total() - ends + launch.count <= launch.group.count + spare, "too many hosts of a group"
+        assert hosts + launch.count <= launch.group.count + spare, "too many hosts of a group"
         for spec in self.fleet.launching(launch, self.now):
             assert spec.name not in self.names_used, "a name is used twice"
             self.names_used.add(spec.name)
@@ -304,33 +314,42 @@ class Region:
                     if structure.backend(backend.group) is None:
                         self._check_drained(backend.group)
                         balancer.in_flight.pop(backend.group, None)
+                before = balancer.enabled_everywhere()
                 balancer.structure = structure
+                balancer.disabled_at |= dict.fromkeys(before - balancer.enabled_everywhere(), self.now)
             case Steer(routes):
                 groups = {name for route in balancer.routes for name in (route.first, route.second) if name}
                 balancer.routes = routes
                 balancer.left_at |= {name: self.now for name in groups if not balancer.sends_to(name)}
 
     def _end(self, name: HostName) -> None:
-        self._check_destroy(name)
+        self._check_end(name)
         self.machines.pop(name, None)
 
     # -------------------------------------------------------------------------------------- the promises
 
-    def _check_destroy(self, name: HostName) -> None:
-        machine = self.machines.get(name)
-        if machine is None or not machine.host.is_running:
+    def _check_begin_destroy(self, name: HostName) -> None:
+        """By what is wanted and true now: a kept group's host has finished its requests, another group's is
+        detached."""
+        record = self.fleet.records[name]
+        wanted = self._wanted(record.group)
+        backend = self.balancer.structure.backend(record.group)
+        self._check_end(name)
+        if record.failure or backend is None:
             return
-        record = self.fleet.records.get(name)
-        if record is not None and record.failure:
+        assert wanted is not None, f"{name} is destroyed before its group is detached"
+        assert wanted.count > 0, f"{name} is destroyed before its group is detached"
+        if self.balancer.in_flight[record.group] and name in self.balancer.disabled_at:
+            waited = self.now - self.balancer.disabled_at[name]
+            assert waited >= wanted.drain_seconds, f"{name} is destroyed after {waited} s with requests"
+
+    def _check_end(self, name: HostName) -> None:
+        machine, record = self.machines.get(name), self.fleet.records.get(name)
+        if machine is None or not machine.host.is_running or (record is not None and record.failure):
             return
         group = machine.host.group
         takes = self.balancer.sends_to(group) and name in self.balancer.enabled(group)
         assert not takes, f"{name} is destroyed and takes requests"
-        if self.balancer.structure.backend(group) is None:
-            return
-        wanted = self._wanted(group)
-        is_kept = wanted is not None and wanted.count > 0
-        assert is_kept, f"{name} is destroyed before its group is detached"
 
     def _check_change(self, change: Arrange | Steer) -> None:
         match change:

@@ -141,7 +141,7 @@ class HaproxyProcess:
             try:
                 return ask()
             except OSError:
-                # A master that executes itself anew has no command line for a moment: one look proves nothing.
+                # A master that executes itself anew has no command line for a moment: look again.
                 misses = 0 if next(self.processes(), None) is not None else misses + 1
                 if time.monotonic() > deadline or misses >= MISSES_MAX:
                     return None
