@@ -242,7 +242,9 @@ def _release(dev: Dev, run: CommandLine) -> None:
     assert run("init", "--name", "hello", *regions, "--size", "1", "--port", port).code == 0
     spec = run.folder / "repave.yaml"
     quick = spec.read_text().replace("min_healthy_time: 5s", "min_healthy_time: 0s")
-    spec.write_text(quick.replace("warm: 1m", "warm: 0s").replace("python3", sys.executable))
+    spec.write_text(
+        quick.replace("warm: 1m", "warm: 0s").replace("python3", os.path.realpath(sys.executable))
+    )
     ran = run("release", "--url", dev.url, "--timeout", "1m")
     assert ran.code == 0, ran.err + dev.says()
 
