@@ -144,6 +144,23 @@ def test_an_unhealthy_host_stays_until_a_fresh_one_has_its_place() -> None:
     assert destroyed(seen(a_state(SERVING), there, view, blue=SERVED)) == ["shop-v001-2"]
 
 
+def test_a_replaced_host_finishes_its_requests_first() -> None:
+    hosts = (*some_hosts(2), replace(a_host(3), idle_since=95.0))
+    busy = a_view(a_backend(hosts, 1, 2), to=BLUE, in_flight=1)
+    assert destroyed(seen(a_state(SERVING), hosts, busy, now=104.9, blue=SERVED)) == []
+    assert reconcile(seen(a_state(SERVING), hosts, busy, now=104.9, blue=SERVED), LIMITS).wake_at == 105.0
+    assert destroyed(seen(a_state(SERVING), hosts, busy, now=105.0, blue=SERVED)) == ["shop-v001-3"]
+
+
+def test_hosts_that_only_finish_their_requests_do_not_delay_the_healing() -> None:
+    """20 hosts, 8 unhealthy, 2 of them replaced and busy: the next 2 are launched."""
+    state = a_state(replace(SERVING, count=20))
+    ill = tuple(replace(host, idle_since=99.0) for host in some_hosts(8, HostPhase.UNHEALTHY))
+    hosts = ill + some_hosts(14, first=9)
+    busy = a_view(a_backend(hosts, *range(9, 23)), to=BLUE, in_flight=5)
+    assert actions(seen(state, hosts, busy, blue=SERVED)) == (Launch(state.groups[0], state, 2),)
+
+
 def test_a_host_that_recovered_after_it_was_replaced_leaves_traffic_first() -> None:
     hosts = some_hosts(3)
     enabled = a_view(a_backend(hosts), to=BLUE)

@@ -65,7 +65,7 @@ class Controller:
         self.applications = {name: Application(name, name, GroupNumber(1)) for name in APPLICATIONS}
         self.sent: list[DesiredState] = []
         self.because: dict[ApplicationName, tuple[Because, ...]] = {}
-        self.wake_at: Instant | None = None
+        self.wake_at: dict[ApplicationName, Instant | None] = {}
 
     def release(self, name: ApplicationName, size: int, *, is_good: bool) -> None:
         is_first = self.applications[name].serving is None
@@ -94,15 +94,19 @@ class Controller:
         before = self.applications[name]
         decision = step(before, self._observed(name), now, Tenure(1, 1))
         self.applications[name] = decision.application
-        self.wake_at, self.because[name] = decision.wake_at, decision.because
-        self.send(name)
-        return decision.application != before
+        self.wake_at[name], self.because[name] = decision.wake_at, decision.because
+        is_heard = self._send(name)
+        return is_heard or decision.application != before
 
-    def send(self, name: ApplicationName) -> None:
+    def _send(self, name: ApplicationName) -> bool:
+        """Whether the region heard something new."""
         state = self.applications[name].desired_in(HERE)
-        if state is not None and self.is_connected:
-            self.sent.append(state)
-            assert not isinstance(self.region.accept(state), Refuse)
+        if state is None or not self.is_connected:
+            return False
+        self.sent.append(state)
+        answer = self.region.accept(state)
+        assert not isinstance(answer, Refuse)
+        return isinstance(answer, Accept)
 
     def _observed(self, name: ApplicationName) -> dict[RegionName, RegionView]:
         return {HERE: RegionView(self.is_connected, self.region.reports.get(name))}
@@ -234,10 +238,8 @@ class AnyInterleaving(RuleBasedStateMachine):
         return was_busy or any(has_moved)
 
     def _next_instant(self) -> float | None:
-        instants = [self._plan.wake_at]
-        for name in APPLICATIONS:
-            self.controller.decide(name)
-            instants.append(self.controller.wake_at)
+        instants: list[float | None] = [self._plan.wake_at]
+        instants += [self.controller.wake_at[name] for name in APPLICATIONS]
         return min((each for each in instants if each is not None), default=None)
 
     def check_exactly_as_desired(self) -> None:

@@ -119,10 +119,28 @@ async def test_the_report_of_a_flip_waits_until_the_balancer_has_acknowledged(ri
     await bring(rig, ALONE, SERVES, BESIDE)
     rig.balancer.gate.clear()
     await rig.desire(FLIPPED)
+    await until(lambda: rig.balancer.routes_asked == 2)
+    assert rig.told.newest[SHOP].epoch == BESIDE.epoch
     rig.balancer.gate.set()
     first = await rig.reported(FLIPPED)
     weights = {group.group: group.weight_bp for group in first.groups}
     assert weights == {BLUE: 0, GREEN: FULL_WEIGHT_BP}
+
+
+async def test_the_balancer_is_asked_one_thing_at_a_time(rig: WorkerRig) -> None:
+    await bring(rig, ALONE, SERVES, BESIDE)
+    rig.balancer.gate.clear()
+    await rig.desire(FLIPPED)
+    await until(lambda: rig.balancer.routes_asked == 2)
+    before = rig.provider.times_listed
+    rig.skip(6.0)
+    await until(lambda: rig.provider.times_listed > before)
+    rig.skip(6.0)
+    await until(lambda: rig.provider.times_listed > before + 1)
+    assert rig.balancer.routes_asked == 2
+    rig.balancer.gate.set()
+    await rig.converged(FLIPPED)
+    assert rig.splits == [TO_BLUE, TO_GREEN]
 
 
 async def test_requests_in_flight_hold_the_old_group_until_they_end(rig: WorkerRig) -> None:
@@ -164,6 +182,19 @@ async def test_an_unhealthy_host_leaves_traffic_and_is_replaced(rig: WorkerRig) 
     await until(lambda: rig.hosts() == {"shop-v001-1", "shop-v001-3"})
     await rig.converged(SERVES)
     assert rig.splits == [TO_BLUE]
+
+
+async def test_a_replaced_host_finishes_its_requests(rig: WorkerRig) -> None:
+    await bring(rig, ALONE, SERVES)
+    rig.machine.in_flight[BLUE] = 1
+    rig.ill.add(HostName("shop-v001-2"))
+    await until(lambda: rig.report().verified == 2 and rig.report().unhealthy == 1)
+    looks = len(rig.told.reports)
+    rig.skip(OLD.drain_seconds / 2)
+    await until(lambda: len(rig.told.reports) > looks)
+    assert "shop-v001-2" in rig.hosts()
+    rig.skip(OLD.drain_seconds / 2)
+    await until(lambda: rig.hosts() == {"shop-v001-1", "shop-v001-3"})
 
 
 async def test_when_all_turn_unhealthy_they_stay_in_traffic(rig: WorkerRig) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.benchmarks import inside
 from tests.benchmarks.release import median
 from tests.benchmarks.table import Line
-from tests.load_result import LoadResult
+from tests.load_result import LoadResult, Request
 from tests.stage import Stage, staged
 
 KILLS = ("nothing", "controller", "agent", "host", "haproxy")
@@ -137,12 +137,17 @@ def lines(story: Story, results: list[LoadResult], rate: float) -> Iterator[Line
     in_gap = [each for each in failures if any(a - 0.1 <= each.ended <= b + 0.5 for a, b in story.gaps)]
     yield Line("failed requests", len(failures) - len(in_gap), "", "redispatch off", 0)
     if story.gaps:
-        gap = [(each.begun, each.ended) for each in in_gap]
-        width = max(b for _, b in gap) - min(a for a, _ in gap) if gap else 0.0
-        beside = f"{len(in_gap)} requests failed, over {width * 1000:.0f} ms, in {len(story.gaps)} kills"
+        widths = [gap_ms(in_gap, killed, told) for killed, told in story.gaps]
+        beside = f"gaps of {', '.join(f'{width:.0f}' for width in widths)} ms in {len(widths)} kills"
         yield Line("failed while a killed HAProxy worker was replaced", len(in_gap), "", beside)
     late = sum(late_answers(story, result) for result in results)
     yield Line("answered by the old side after the switch was done", late, "", "", 0)
+
+
+def gap_ms(failures: list[Request], killed: float, told: float) -> float:
+    """From the first to the last failed answer around one kill."""
+    ends = [each.ended for each in failures if killed - 0.1 <= each.ended <= told + 0.5]
+    return (max(ends) - min(ends)) * 1000 if ends else 0.0
 
 
 def late_answers(story: Story, result: LoadResult) -> int:

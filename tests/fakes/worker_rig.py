@@ -46,10 +46,12 @@ class SteeredBalancer(FakeBalancer):
         super().__init__(machine)
         self.history = history
         self.route_trouble = ""
+        self.routes_asked = 0
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def route(self, routes: tuple[Route, ...]) -> None:
+        self.routes_asked += 1
         await self.gate.wait()
         if self.route_trouble:
             raise BalancerError(self.route_trouble)
@@ -63,9 +65,11 @@ class ClumsyProvider(FakeProvider):
     def __init__(self, cloud: FakeCloud) -> None:
         super().__init__(cloud)
         self.list_trouble = ""
+        self.times_listed = 0
         self.refuse_destroys: list[ProviderError] = []
 
     async def list_hosts(self) -> list[Host]:
+        self.times_listed += 1
         if self.list_trouble:
             raise TransientError(self.list_trouble)
         return await super().list_hosts()
