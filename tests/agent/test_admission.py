@@ -4,7 +4,7 @@ leave clients with nobody."""
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repave_agent.admission import TERM_JUMP_MAX, Accept, Again, Refuse, admit
@@ -39,6 +39,7 @@ def refusal(proposed: DesiredState, known: DesiredState | None = KNOWN) -> str:
 # ------------------------------------------------------------------------------------------------ epochs
 
 
+@settings(deadline=None)  # on a busy machine
 @given(known=EPOCHS, proposed=EPOCHS)
 def test_one_epoch_acts_at_a_time(known: Epoch, proposed: Epoch) -> None:
     """Higher: accepted. Equal with the same content: confirmed. Anything else changes nothing."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -39,6 +39,7 @@ TEXTS = st.text(max_size=5)
 SECONDS = st.floats(0.0, 1e9)
 
 
+@settings(deadline=None)  # on a busy machine
 @given(
     run=st.tuples(TEXTS, TEXTS),
     environment=st.tuples(st.tuples(TEXTS, TEXTS)),

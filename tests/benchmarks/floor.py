@@ -38,12 +38,16 @@ backend new
 """
 
 
+SOCKET = asyncio.Semaphore(5)  # asyncio hangs on a Unix socket whose backlog is full
+
+
 async def ask(directory: Path, command: str) -> str:
-    reader, writer = await asyncio.open_unix_connection(f"{directory}/socket")
-    writer.write(command.encode() + b"\n")
-    answer = await reader.read()
-    writer.close()
-    return answer.decode()
+    async with SOCKET:
+        reader, writer = await asyncio.open_unix_connection(f"{directory}/socket")
+        writer.write(command.encode() + b"\n")
+        answer = await reader.read()
+        writer.close()
+        return answer.decode()
 
 
 async def healthy(address: str) -> None:
