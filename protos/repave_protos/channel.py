@@ -42,6 +42,8 @@ SERVER_OPTIONS: Options = (
     *_BOTH_OPTIONS,
     # By default a client that pings more often than every 300 s is sent away with too_many_pings.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # Pings that a busy machine held up arrive together; an agent is not sent away for that (seen).
+    ("grpc.http2.max_ping_strikes", 0),
     ("grpc.server.max_pending_requests", PENDING_STREAMS_MAX),
     ("grpc.server.max_pending_requests_hard_limit", PENDING_STREAMS_HARD_MAX),
     ("grpc.so_reuseport", 0),  # a second controller on the port is an error, not half of the agents
