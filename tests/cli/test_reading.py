@@ -70,20 +70,45 @@ def test_no_controller_is_told_with_the_way_to_start_one(run: Run, monkeypatch: 
     )
 
 
-def test_doctor_fails_without_a_controller_and_passes_with_one(
-    run: Run, controller: ServedController, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert run("doctor", "--url", "http://127.0.0.1:9").code == 1
-    ran = run("doctor", "--url", controller.url)
-    assert ran.code == 0
-    assert "region paris" in ran.out
-
-
 def test_a_wrong_verb_is_answered_with_the_right_one(run: Run) -> None:
     ran = run("deploy")
     assert ran.code == 2
     assert "there is no command deploy; did you mean release?" in ran.err
     assert "did you mean status?" in run("statsu").err
+    assert "there is no command psh; did you mean push?" in run("image", "psh").err
+
+
+def test_a_wrong_format_is_not_taken_for_a_command(run: Run) -> None:
+    ran = run("status", "-o", "jsn")
+    assert ran.code == 2
+    assert "argument -o/--output: invalid choice: 'jsn' (choose from 'table'" in ran.err
+    assert "no command" not in ran.err
+
+
+def test_options_hold_before_the_command_too_and_the_later_one_wins(
+    run: Run, controller: ServedController
+) -> None:
+    assert json.loads(run("--url", controller.url, "-o", "json", "apps").out) == {"items": []}
+    assert run("-o", "json", "apps", "--url", controller.url, "-o", "name").out == ""
+    assert run("--url", "http://127.0.0.1:9", "regions", "--url", controller.url).code == 0
+
+
+def test_applications_come_as_a_table_with_their_hosts(repave: Run) -> None:
+    repave("release", "--version", "1.0")
+    titles, line = repave("status").out.splitlines()
+    assert titles.split() == ["NAME", "SERVING", "VERSION", "ROLLOUT", "PHASE", "HOSTS", "REGIONS", "PORT"]
+    assert line.split() == ["hello", "hello-v001", "1.0", "-", "succeeded", "5/5", "2", "8000"]
+
+
+def test_hosts_of_a_region_that_is_away_are_missed_on_standard_error(
+    repave: Run, controller: ServedController
+) -> None:
+    repave("release", "--version", "1.0")
+    controller.connect("oslo", False)
+    ran = repave("hosts", "hello", "-o", "json")
+    assert ran.code == 1
+    assert {host["region"] for host in json.loads(ran.out)["items"]} == {"paris"}
+    assert "oslo: the agent of oslo is not connected" in ran.err
 
 
 def test_contexts_are_kept_and_chosen(run: Run, controller: ServedController) -> None:

@@ -12,6 +12,8 @@ from typing import IO
 
 import pytest
 
+from repave_controller.api.models import ApplicationStatus
+from tests.fakes.api import BROKEN, fake_api
 from tests.fakes.command_line import CommandLine
 from tests.fakes.scheduler import ServedController, served
 
@@ -72,6 +74,54 @@ def test_waiting_ends_as_the_rollout_did(repave: CommandLine, controller: Served
     controller.sessions.broken.add("hello-v002")
     repave.release("v2", "--detach")
     assert repave("status", "hello", "--wait").code == 3
+
+
+def test_waiting_for_a_rollout_that_needs_a_person_ends_with_8(
+    repave: CommandLine, controller: ServedController
+) -> None:
+    repave.release("v1")
+    repave.release("v2")
+    controller.sessions.broken.add("hello-v001")
+    repave("rollback", "hello", "--force", "--detach")
+    ran = repave("status", "hello", "--wait", "--timeout", "30s")
+    assert (ran.code, "rollback of hello-v001: held" in ran.out) == (8, True)
+
+
+def test_waiting_goes_on_when_the_connection_breaks(run: CommandLine) -> None:
+    running, succeeded = snapshot("running"), snapshot("succeeded")
+    with fake_api() as api:
+        api.answers["GET", "applications/hello"] = [running]
+        api.answers["GET", "applications/hello/stream"] = [[running], BROKEN, [running, succeeded]]
+        ran = run("status", "hello", "--wait", "--url", api.url)
+    assert (ran.code, ran.out) == (0, "hello: hello-v001 (1.0) serves, port 8000\n")
+    assert ran.err.endswith("; trying again\n")
+    assert len(api.requests) == 4
+
+
+def test_waiting_for_what_is_not_there_ends_at_once(run: CommandLine) -> None:
+    with fake_api() as api:
+        ran = run("status", "helo", "--wait", "--url", api.url)
+    assert (ran.code, api.requests) == (2, [("GET", "applications/helo")])
+
+
+def snapshot(phase: str) -> dict[str, object]:
+    """A whole application, in this phase."""
+    status = ApplicationStatus(
+        name="hello",
+        serving="hello-v001",
+        version="1.0",
+        phase=phase,
+        rollout="",
+        hosts=5,
+        verified=5,
+        regions=2,
+        port=8000,
+        queued=0,
+        current_rollout=None,
+        because=[],
+        region_items=[],
+    )
+    return status.model_dump(mode="json")
 
 
 def test_a_person_sees_a_live_tree_of_regions_groups_and_hosts(

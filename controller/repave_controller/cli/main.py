@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
     """Suggests what a wrong word may have meant."""
 
     def error(self, message: str) -> NoReturn:
-        if "invalid choice: " in message:
+        if message.startswith(("argument COMMAND: invalid choice: ", "argument VERB: invalid choice: ")):
             wrong = message.split("invalid choice: ")[1].split("'")[1]
             message = f"there is no command {wrong}{self._suggestion(wrong)}"
         self.exit(USAGE, f"{self.prog}: {message}; {self.prog} --help shows what there is\n")
@@ -61,8 +61,9 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in (dev, specs, releasing, reading, images, doctor, context):
         module.register(commands)
+    _add_common(parser, default=None)
     for command in _all_parsers(commands):
-        _add_common(command)
+        _add_common(command, default=argparse.SUPPRESS)  # else it would undo what stands before the command
     return parser
 
 
@@ -74,11 +75,14 @@ def _all_parsers(commands: Any) -> list[argparse.ArgumentParser]:
     return found
 
 
-def _add_common(command: argparse.ArgumentParser) -> None:
+def _add_common(command: argparse.ArgumentParser, default: str | None) -> None:
     common = command.add_argument_group("everywhere")
-    common.add_argument("-o", "--output", choices=FORMATS, help="how to print (REPAVE_OUTPUT)")
-    common.add_argument("--url", help="the controller's address (REPAVE_URL)")
-    common.add_argument("--context", help="the controller's name in the config file (REPAVE_CONTEXT)")
+    for names, choices, text in (
+        (("-o", "--output"), FORMATS, "how to print (REPAVE_OUTPUT)"),
+        (("--url",), None, "the controller's address (REPAVE_URL)"),
+        (("--context",), None, "the controller's name in the config file (REPAVE_CONTEXT)"),
+    ):
+        common.add_argument(*names, choices=choices, default=default, help=text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,6 +3,8 @@
 import json
 import sys
 import time
+from contextlib import closing
+from itertools import chain
 from typing import Any
 
 from repave_controller.cli import output
@@ -21,14 +23,13 @@ from repave_controller.cli.terminal import (
 )
 
 ENDS = {"succeeded": DONE, "rolled-back": ROLLED_BACK, "aborted": ROLLED_BACK, "held": HELD}
-POLL_SECONDS = 0.5
 APPS = (
     column("NAME"),
     column("SERVING"),
     column("VERSION"),
     Column("ROLLOUT", lambda item: item["rollout"] or "-"),
     column("PHASE"),
-    Column("HEALTHY", lambda item: f"{item['verified']}/{item['hosts']}"),
+    Column("HOSTS", lambda item: f"{item['verified']}/{item['hosts']}"),
     column("REGIONS"),
     column("PORT"),
     column("QUEUED", is_wide=True),
@@ -129,15 +130,16 @@ def run_status(terminal: Terminal) -> int:
 
 
 def _wait(terminal: Terminal, path: str, timeout: float | None) -> int:
+    """Asks once, so that a wrong name or address is told; then goes on over restarts of the controller."""
     deadline = None if timeout is None else time.monotonic() + timeout
-    while True:
-        status = terminal.client.get(path)
-        if status["phase"] in ENDS:
-            _show_status(terminal, status)
-            return ENDS[status["phase"]]
-        if deadline is not None and time.monotonic() > deadline:
-            raise CliError(f"still {status['phase']} after {timeout:g} s; the rollout goes on", TIMED_OUT)
-        time.sleep(POLL_SECONDS)
+    phase, first = "", terminal.client.get(path)
+    with closing(lasting(terminal, f"{path}/stream", deadline=deadline, was_there=True)) as later:
+        for status in chain([first], later):
+            phase = status["phase"]
+            if phase in ENDS:
+                _show_status(terminal, status)
+                return ENDS[phase]
+    raise CliError(f"still {phase} after {timeout:g} s; the rollout goes on", TIMED_OUT)
 
 
 def _show_change(terminal: Terminal, status: dict[str, Any]) -> None:
