@@ -10,7 +10,8 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -18,7 +19,7 @@ import structlog
 from repave_agent.balancers.haproxy import HaproxyBalancer
 from repave_agent.health import Prober
 from repave_agent.images import ImageCache
-from repave_agent.journal import Journal, JournalError
+from repave_agent.journal import FileDisk, Journal, JournalError
 from repave_agent.observation import Limits
 from repave_agent.ports import BalancerError, ProviderError
 from repave_agent.providers.local import LocalProvider
@@ -77,7 +78,7 @@ class Agent:
             balancer=self.balancer,
             packages=self.images,
             prober=self.prober,
-            journal=Journal(state / "journal.json"),
+            journal=Journal(FileDisk(state / "journal.json")),
             upwards=self,
             clock=time.monotonic,
             limits=Limits(launches_in_flight=settings.limits.launches_in_flight),
@@ -106,12 +107,15 @@ class Agent:
     # What the session brings down, and what the worker sends up.
 
     async def on_welcome(self, welcome: Welcome) -> None:
-        if not self.worker.welcome(welcome):
+        with _again_later():
+            is_ours = self.worker.welcome(welcome)
+        if not is_ours:
             raise ConnectionError("this region belongs to another controller")
         self.images.set_source(welcome.image_url)
 
     async def on_desired(self, desired: DesiredState) -> None:
-        await self.worker.on_desired(desired)
+        with _again_later():
+            await self.worker.on_desired(desired)
 
     async def on_query(self, query: Query) -> Answer:
         return await self.worker.on_query(query)
@@ -149,6 +153,15 @@ class Agent:
         await self.provider.close()
         await self.balancer.end()
         print(f"{self.settings.region}: {len(hosts)} hosts and the balancer are gone")  # noqa: T201
+
+
+@contextmanager
+def _again_later() -> Iterator[None]:
+    """What can't be written down now comes again with the next stream."""
+    try:
+        yield
+    except JournalError as error:
+        raise ConnectionError(str(error)) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

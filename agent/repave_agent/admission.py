@@ -20,13 +20,21 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
+class Outdated:
+    """Older than what was accepted: a message that was long under way, or a controller that lost its memory.
+    The region goes on with what it accepted, and says so by the epoch of its reports."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refuse:
     """Not accepted; the text goes to the controller and to people."""
 
     why: str
 
 
-def admit(known: DesiredState | None, proposed: DesiredState) -> Accept | Again | Refuse:
+def admit(known: DesiredState | None, proposed: DesiredState) -> Accept | Again | Outdated | Refuse:
     """Compares epochs first, then looks at what the state asks for."""
     wrong = contradictions(proposed)
     if wrong:
@@ -36,7 +44,7 @@ def admit(known: DesiredState | None, proposed: DesiredState) -> Accept | Again 
     if proposed == known:
         return Again()
     if proposed.epoch < known.epoch:
-        return Refuse(
+        return Outdated(
             f"epoch {proposed.epoch} is older than {known.epoch}, which this region has accepted: the "
             "controller's store was lost, restored from a backup, or is another one"
         )

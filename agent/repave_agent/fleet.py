@@ -13,7 +13,7 @@ from repave_agent.life import Judgement, Signs, judge_host
 from repave_agent.observation import GroupFact, HostFact
 from repave_agent.ports import BalancerView, Host, HostSpec
 from repave_agent.reconcile import Launch
-from repave_agent.traffic import is_legible
+from repave_agent.traffic import enabled_hosts, is_legible
 from repave_protos.values import (
     ApplicationName,
     DesiredGroup,
@@ -31,6 +31,13 @@ RETRY_BASE_SECONDS = 0.5
 RETRY_CAP_SECONDS = 60.0
 AWAIT_CAP_SECONDS = 5.0
 """While nothing speaks against the hosts: a package that is still to come, a provider without room."""
+LOST_AFTER_SECONDS = 30.0
+"""Providers' listings lag behind what they did. A host that is missing for so long, and that answers no probe
+either, is lost."""
+UNSEEN_SECONDS = 8.0
+"""An agent looks at its hosts every second; one that has not for so long was frozen."""
+GHOST_SECONDS = 120.0
+"""How long a listing may still show a host that was destroyed."""
 
 
 @dataclass(slots=True)
@@ -52,6 +59,7 @@ class Record:
     was_verified: bool = False
     is_recovering: bool = False  # was verified, then unhealthy, and not yet verified again
     unclaimed_since: float | None = None
+    missing_since: float | None = None  # in no listing of the provider, since
     idle_since: float | None = None  # the balancer gives it no new requests, since
     judgement: Judgement = Judgement(HostPhase.LAUNCHING)  # noqa: RUF009  # frozen
 
@@ -71,6 +79,8 @@ class Fleet:
         self.records: dict[HostName, Record] = {}
         self.groups: dict[GroupName, GroupFact] = {}
         self.troubles: dict[GroupName, str] = {}
+        self._gone: dict[HostName, float] = {}  # destroyed lately, when
+        self._judged_at = float("inf")
         self._prober = prober
         self._notice = notice
 
@@ -116,8 +126,9 @@ class Fleet:
         return Known(frozenset(self.records), frozenset(settled))
 
     def adopt(self, hosts: Iterable[Host], known: "Known", verified: set[HostName], now: float) -> None:
-        """Takes over what the provider lists; the truth about which hosts exist and run."""
-        listed = {host.name: host for host in hosts}
+        """Takes over what the provider lists, late as that may be."""
+        self._gone = {name: at for name, at in self._gone.items() if now < at + GHOST_SECONDS}
+        listed = {host.name: host for host in hosts if host.name not in self._gone}
         for host in listed.values():
             record = self.records.get(host.name)
             if record is None and host.name not in known.names:
@@ -127,9 +138,19 @@ class Fleet:
                 self._use_up(host)
             if record is not None and not record.is_launching:
                 record.address, record.is_running, record.ended = host.address, host.is_running, host.ended
-        for name in known.settled - listed.keys():
+                record.missing_since = None
+        for name in sorted(known.settled - listed.keys()):
             if name in self.records:
-                self.records[name].is_running, self.records[name].ended = False, "its provider has lost it"
+                self._miss(self.records[name], now)
+
+    def _miss(self, record: Record, now: float) -> None:
+        """Whoever answers its probe is there, whatever a listing says."""
+        if record.missing_since is None:
+            record.missing_since = now
+        health = self._prober.record(record.name)
+        is_there = health is not None and health.is_healthy
+        if now >= record.missing_since + LOST_AFTER_SECONDS and not is_there:
+            record.is_running, record.ended = False, "its provider has lost it"
 
     def _use_up(self, host: Host) -> None:
         """A journal that was lost, or is older than the host, must not give its name to another one."""
@@ -138,8 +159,14 @@ class Fleet:
         if ordinal.isdecimal() and int(ordinal) >= fact.next_ordinal:
             self.groups[host.group] = replace(fact, next_ordinal=int(ordinal) + 1)
 
-    def destroyed(self, name: HostName) -> None:
+    def not_destroyed(self, name: HostName, why: str) -> None:
+        """Nobody knows what became of it: it may still end at any moment, and is never used again."""
+        record = self.records[name]
+        record.is_destroying, record.failure = False, f"it could not be destroyed: {why}"
+
+    def destroyed(self, name: HostName, now: float) -> None:
         record = self.records.pop(name)
+        self._gone[name] = now
         self._prober.forget(name)
         fact = self.fact(record.group)
         self.groups[record.group] = replace(fact, destroyed_total=fact.destroyed_total + 1)
@@ -154,8 +181,7 @@ class Fleet:
         """Whoever is not enabled any more finishes its requests from now on."""
         if not is_legible(balancer):
             return
-        servers = (server for backend in balancer.structure.backends for server in backend.servers)
-        enabled = {server.host for server in servers if server.is_enabled}
+        enabled = enabled_hosts(balancer)
         for record in self.records.values():
             if record.name in enabled:
                 record.idle_since = None
@@ -184,6 +210,7 @@ class Fleet:
 
     def judge(self, desired: Mapping[GroupName, DesiredGroup], now: float) -> tuple[HostFact, ...]:
         """Every host's phase at `now`. What newly failed or was newly verified is remembered and told."""
+        self._forgive(now)
         for record in self.records.values():
             group = desired.get(record.group)
             self._watch(record, group)
@@ -194,6 +221,16 @@ class Fleet:
             self._take(record, judge_host(self._signs(record), group, now), now)
         self._prove(desired)
         return tuple(_fact(record) for record in self.records.values())
+
+    def _forgive(self, now: float) -> None:
+        """An agent that stood still asked nobody: that time counts against no starting host."""
+        unseen_seconds = now - self._judged_at
+        self._judged_at = now
+        if unseen_seconds < UNSEEN_SECONDS:
+            return
+        for record in self.records.values():
+            if not record.was_verified and not record.is_launching:
+                record.launched_at += unseen_seconds
 
     def _watch(self, record: Record, group: DesiredGroup | None) -> None:
         is_probed = group is not None and record.is_running and record.address and not record.failure
@@ -216,6 +253,7 @@ class Fleet:
             health_reason=health.reason if health is not None else "",
             was_verified=record.was_verified,
             is_recovering=record.is_recovering,
+            is_idle=record.idle_since is not None,
         )
 
     def _take(self, record: Record, judgement: Judgement, now: float) -> None:

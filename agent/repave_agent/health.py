@@ -176,6 +176,10 @@ async def _probe_command(probe: Probe, execute: Execute) -> ProbeResult:
     return ProbeResult(False, f"{_asked(probe, '')} ended with exit code {code}, expected 0")
 
 
+Ask = Callable[[Probe, str, Execute], Awaitable[ProbeResult]]
+"""One probe of the host at an address: `probe`, or that of a simulated fleet."""
+
+
 # ------------------------------------------------------------------------------------------------ the record
 
 
@@ -256,9 +260,11 @@ class Prober:
         self,
         clock: Callable[[], float],
         execute: Callable[[HostName, tuple[str, ...], float], Awaitable[int]],
+        ask: Ask = probe,
     ) -> None:
         self._clock = clock
         self._execute = execute
+        self._ask_once = ask
         self._watched: dict[HostName, _Watched] = {}
         self._slots = asyncio.Semaphore(PROBES_IN_FLIGHT_MAX)
         self._callbacks: list[Callable[[HostName], None]] = []
@@ -319,7 +325,7 @@ class Prober:
 
         try:
             async with self._slots:
-                result = await probe(watched.probe, watched.address, execute)
+                result = await self._ask_once(watched.probe, watched.address, execute)
         except Exception as error:  # the root of this host's task: a bug here must not end the probing
             log.exception("probe.crashed", host=host)
             result = ProbeResult(False, f"the agent could not probe: {type(error).__name__}: {error}")

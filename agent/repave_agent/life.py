@@ -22,6 +22,7 @@ class Signs:
     health_reason: str = ""
     was_verified: bool = False
     is_recovering: bool = False  # was verified, then unhealthy, and not yet verified again
+    is_idle: bool = False  # the balancer gives it no new requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,9 @@ def judge_host(signs: Signs, group: DesiredGroup | None, now: float) -> Judgemen
     if not signs.is_running:
         return Judgement(HostPhase.FAILED, signs.ended)
     if signs.is_healthy is None and signs.was_verified and not signs.is_recovering:
-        # A restarted agent has not probed it yet; it stays what it was until a probe says otherwise.
-        return Judgement(HostPhase.VERIFIED)
+        # A restarted agent has not probed it yet. Whoever takes requests goes on with it until a probe says
+        # otherwise; whoever does not may have been taken out because it was ill, and is asked first.
+        return Judgement(HostPhase.HEALTHY if signs.is_idle else HostPhase.VERIFIED)
     if signs.is_healthy and signs.healthy_since is not None:
         return _healthy(signs, signs.healthy_since, group, now)
     if signs.was_verified:

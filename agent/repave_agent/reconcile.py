@@ -11,6 +11,7 @@ from repave_agent.observation import HostFact, Limits, Observation
 from repave_agent.ports import Route, Structure
 from repave_agent.traffic import (
     Held,
+    enabled,
     is_legible,
     is_routed,
     keepers,
@@ -135,7 +136,7 @@ def has_given_up(group: DesiredGroup, observation: Observation) -> bool:
     """A group that has not proved itself gets one spare try for every five hosts; a proven one is healed
     for ever (with growing pauses)."""
     fact = observation.group(group.name)
-    if fact.is_proven:
+    if fact.is_proven or group.is_proven:
         return False
     return bool(fact.refused) or fact.failures > group.count // 5
 
@@ -183,8 +184,10 @@ def _ends(group: DesiredGroup, state: DesiredState, observation: Observation) ->
     for host in observation.hosts_of(group.name, HostPhase.FAILED):
         if _is_out_of_traffic(host, observation):
             yield Destroy(host.name, host.group, "it failed")
+    needed = enabled(group, observation)
     for host in _replaced(group, observation):
-        if _is_out_of_traffic(host, observation) and _is_drained(host, group, observation):
+        is_free = host.name not in needed and _is_out_of_traffic(host, observation)
+        if is_free and _is_drained(host, group, observation):
             yield Destroy(host.name, host.group, "a fresh host has taken its place")
 
 

@@ -11,6 +11,8 @@ from repave_agent.observation import HostFact, Observation
 from repave_agent.ports import Backend, BalancerView, Frontend, Route, Server, Structure
 from repave_protos.values import DesiredGroup, DesiredState, GroupName, HostName, HostPhase
 
+PANIC_PERCENT = 50
+"""Below this share of verified hosts a group's unhealthy hosts take requests as well."""
 RUNNING = (HostPhase.STARTING, HostPhase.HEALTHY, HostPhase.VERIFIED, HostPhase.UNHEALTHY)
 
 
@@ -32,7 +34,7 @@ def wanted_routes(observation: Observation) -> tuple[tuple[Route, ...], tuple[He
     for state in observation.desired:
         present = observation.balancer.route(state.application)
         wanted = _route(state)
-        reason = _reason_to_hold(wanted, present, observation) if wanted is not None else ""
+        reason = _reason_to_hold(state, wanted, present, observation) if wanted is not None else ""
         if wanted is not None and not reason:
             routes.append(wanted)
         elif present is not None and state.frontend_port:
@@ -58,16 +60,21 @@ def _had_traffic(state: DesiredState, observation: Observation) -> bool:
     return any(observation.group(group.name).was_routed for group in state.groups)
 
 
-def _reason_to_hold(wanted: Route, present: Route | None, observation: Observation) -> str:
+def _reason_to_hold(
+    state: DesiredState, wanted: Route, present: Route | None, observation: Observation
+) -> str:
     """Whoever would get more than now must be up behind the balancer; "" when all are."""
     for name in (wanted.first, wanted.second):
         if name is None or wanted.weight_bp(name) <= (present.weight_bp(name) if present else 0):
             continue
-        backend = observation.balancer.backend(name)
+        backend, group = observation.balancer.backend(name), state.group(name)
+        needed = max(1, group.ready_count if group is not None else 1)
         if backend is None:
             return f"{name} is not behind the balancer yet"
-        if backend.servers_up == 0:
-            return f"no host of {name} is verified and up behind the balancer"
+        if backend.servers_up < needed:
+            if not backend.servers_up:
+                return f"no host of {name} is verified and up behind the balancer"
+            return f"only {backend.servers_up} of {needed} hosts of {name} are up behind the balancer"
     return ""
 
 
@@ -107,7 +114,7 @@ def _backends(state: DesiredState, observation: Observation) -> Iterator[Backend
 def _servers(group: DesiredGroup, present: Backend | None, observation: Observation) -> tuple[Server, ...]:
     """Present servers keep their place, the gone ones disabled; new ones join once no launch is under way."""
     running = {host.name: host for host in observation.hosts_of(group.name, *RUNNING)}
-    enabled = _enabled(group, observation)
+    takers = enabled(group, observation)
     known = {server.host for server in present.servers} if present else set()
     joining = [host for name, host in running.items() if name not in known]
     is_launching = bool(observation.hosts_of(group.name, HostPhase.LAUNCHING))
@@ -117,17 +124,20 @@ def _servers(group: DesiredGroup, present: Backend | None, observation: Observat
         return ()
     if present is None or may_join:
         members = sorted(running.values(), key=lambda host: (host.launched_at, host.name))
-        return tuple(Server(each.name, each.address, each.port, each.name in enabled) for each in members)
+        return tuple(Server(each.name, each.address, each.port, each.name in takers) for each in members)
     return tuple(
-        Server(server.host, server.address, server.port, server.host in enabled) for server in present.servers
+        Server(server.host, server.address, server.port, server.host in takers) for server in present.servers
     )
 
 
-def _enabled(group: DesiredGroup, observation: Observation) -> set[HostName]:
-    """Those who take requests. When nobody verified is left, all unhealthy ones: a bad check must not end
-    the service."""
+def enabled(group: DesiredGroup, observation: Observation) -> set[HostName]:
+    """Those who take requests. With fewer verified ones than half of the group, the unhealthy ones too: a bad
+    check must not end the service, nor leave it to the first fresh host. The balancer still asks each of them
+    for its own opinion."""
     places = keepers(group, observation)
-    return {host.name for host in places or observation.hosts_of(group.name, HostPhase.UNHEALTHY)}
+    if len(places) * 100 < group.count * PANIC_PERCENT or not places:
+        places = places + observation.hosts_of(group.name, HostPhase.UNHEALTHY)
+    return {host.name for host in places}
 
 
 def keepers(group: DesiredGroup, observation: Observation) -> list[HostFact]:
@@ -157,6 +167,12 @@ def is_legible(balancer: BalancerView) -> bool:
     """Whether the balancer's view can be relied on: it runs, and knows every group that it sends to."""
     names = {name for route in balancer.routes for name in (route.first, route.second) if name is not None}
     return balancer.is_running and all(balancer.structure.backend(name) is not None for name in names)
+
+
+def enabled_hosts(balancer: BalancerView) -> set[HostName]:
+    """Those that take requests as soon as a route leads to them."""
+    servers = (server for backend in balancer.structure.backends for server in backend.servers)
+    return {server.host for server in servers if server.is_enabled}
 
 
 def is_awaited(observation: Observation) -> bool:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from repave_agent.admission import Accept, Again, Refuse, admit
+from repave_agent.admission import Accept, Again, Outdated, Refuse, admit
 from repave_agent.fleet import Fleet, Record
 from repave_agent.health import Prober
 from repave_agent.journal import Entries, Journal, JournalError
@@ -29,7 +29,7 @@ from repave_agent.ports import (
 )
 from repave_agent.reconcile import Arrange, BeginDrain, Destroy, Launch, Plan, Steer, reconcile
 from repave_agent.summary import reports, with_troubles
-from repave_agent.traffic import is_awaited
+from repave_agent.traffic import enabled_hosts, is_awaited
 from repave_protos.values import (
     Answer,
     ApplicationName,
@@ -119,10 +119,14 @@ class Worker:
         self._fleet.groups = {
             name: replace(fact, retry_at=0.0, drain_since=None) for name, fact in entries.groups.items()
         }
-        hosts = await self._provider.list_hosts()
-        self._fleet.adopt(hosts, self._fleet.known(), set(entries.verified), self._clock())
-        self._listed_at = self._clock()
         await self._balancer.start()
+        await self._view_balancer()
+        # A journal that is older than the balancer's state must not take hosts out of traffic.
+        verified = {*entries.verified, *enabled_hosts(self._view)}
+        hosts = await self._provider.list_hosts()
+        self._fleet.adopt(hosts, self._fleet.known(), verified, self._clock())
+        self._fleet.note_enabled(self._view, self._clock())
+        self._listed_at = self._clock()
         self._provider.on_change(self._hosts_changed)
         self._balancer.on_change(self._balancer_changed)
         self._prober.on_change(lambda _host: self._wake.set())
@@ -152,6 +156,8 @@ class Worker:
         JournalError when it can't be: then it must be sent again."""
         known = self._desired.get(state.application)
         match admit(known, state):
+            case Outdated(why):
+                log.warning("desired.outdated", application=state.application, why=why)
             case Refuse(why):
                 log.error("desired.refused", application=state.application, epoch=str(state.epoch), why=why)
                 self._refusals[state.application] = why
@@ -331,16 +337,17 @@ class Worker:
                 case Arrange() | Steer():
                     balancing.append(action)
         self._note_routed(balancing)
-        if not self._remember():
+        if not self._remember(durable=bool(launches)):
             for spec in launches:
                 self._launch_failed(spec, self._journal_trouble, counts=False)
             launches, balancing = [], [action for action in balancing if isinstance(action, Arrange)]
         self._begin(launches, destroys, balancing)
 
-    def _remember(self) -> bool:
-        """Whether the journal holds what must outlive this agent; if not, what needs it is put off."""
+    def _remember(self, *, durable: bool) -> bool:
+        """Whether the journal holds what must outlive this agent; if not, what needs it is put off. Names of
+        hosts must outlive the machine too: none is ever used twice."""
         try:
-            self._save(durable=False)
+            self._save(durable=durable)
         except JournalError as error:
             if not self._journal_trouble:
                 log.error("journal.not_written", why=str(error))
@@ -363,7 +370,9 @@ class Worker:
             # One at a time. What failed lets the other one try: it may be what the first one lacks.
             action = balancing[self._balancer_failures % len(balancing)]
             self._is_steering = isinstance(action, Steer)
-            self._balancer_task = self._tasks.create_task(self._balance(action), name="balance")
+            self._balancer_task = self._tasks.create_task(
+                self._balance(action, self._desired), name="balance"
+            )
 
     def _note_routed(self, balancing: list[Arrange | Steer]) -> None:
         routes = [*self._view.routes]
@@ -377,6 +386,8 @@ class Worker:
     async def _launch(self, spec: HostSpec) -> None:
         try:
             package = await self._packages.fetch(spec.digest)
+            if not self._is_wanted(spec):
+                raise PackageAwaitedError("its group is not wanted any more")
             host = await self._provider.launch(spec, package)
         except PackageAwaitedError as error:
             self._launch_failed(spec, str(error), counts=False)
@@ -390,6 +401,12 @@ class Worker:
             self._fleet.launched(host, self._clock())
         self._wake.set()
 
+    def _is_wanted(self, spec: HostSpec) -> bool:
+        """Looked at again before the host is made: its package may have taken long to come."""
+        state = self._desired.get(spec.application)
+        group = state.group(spec.group) if state is not None else None
+        return group is not None and group.count > 0
+
     def _launch_failed(self, spec: HostSpec, why: str, *, counts: bool, is_final: bool = False) -> None:
         self._fleet.launch_failed(spec.name, why, self._clock(), counts=counts, is_final=is_final)
 
@@ -399,17 +416,20 @@ class Worker:
         except ProviderError as error:
             log.error("host.not_destroyed", host=action.host, why=str(error))
             await asyncio.sleep(BALANCER_RETRY_SECONDS)
-            self._fleet.records[action.host].is_destroying = False
+            self._fleet.not_destroyed(action.host, str(error))
         else:
-            self._fleet.destroyed(action.host)
+            self._fleet.destroyed(action.host, self._clock())
         self._wake.set()
 
-    async def _balance(self, action: Arrange | Steer) -> None:
+    async def _balance(
+        self, action: Arrange | Steer, desired: Mapping[ApplicationName, DesiredState]
+    ) -> None:
+        """`desired`: what it was planned for. What was accepted since may want something else."""
         try:
             match action:
-                case Arrange(structure):
+                case Arrange(structure) if self._desired is desired:
                     await self._balancer.arrange(structure)
-                case Steer(routes):
+                case Steer(routes) if self._desired is desired:
                     await self._balancer.route(routes)
         except BalancerError as error:
             if self._balancer_trouble != f"balancer: {error}":

@@ -25,9 +25,9 @@ from repave_controller.model import (
     Tenure,
     Weight,
 )
+from repave_controller.shares import weights_in
 from repave_controller.verdicts import Done, Failed, Waiting, judge, undone
 from repave_protos.values import (
-    FULL_WEIGHT_BP,
     DesiredGroup,
     DesiredState,
     Epoch,
@@ -278,27 +278,10 @@ def desired_state(application: Application, region: RegionName, epoch: Epoch) ->
     return DesiredState(application.name, epoch, port, groups)
 
 
-def weights_in(application: Application, region: RegionName) -> dict[int, int]:
-    """Basis points by group number in this region; empty before anybody serves there."""
-    rollout = application.running
-    if rollout is None or not rollout.has_reached(Weight) or rollout.phase is Phase.UNDOING:
-        wanted = {application.serving: FULL_WEIGHT_BP}
-    else:
-        reached = [each for each in rollout.steps[: rollout.cursor + 1] if isinstance(each, Weight)]
-        share_bp = reached[-1].weight_bp
-        wanted = {rollout.target: share_bp, rollout.origin: FULL_WEIGHT_BP - share_bp}
-    present = {}
-    for number, weight_bp in wanted.items():
-        group = application.group(number)
-        if group is not None and weight_bp > 0 and group.size(region) > 0:
-            present[int(group.number)] = weight_bp
-    # A region that has only one of the two groups gives it everything.
-    return {next(iter(present)): FULL_WEIGHT_BP} if len(present) == 1 else present
-
-
 def _desired_group(
     application: Application, group: ServerGroup, region: RegionName, weight_bp: int
 ) -> DesiredGroup:
+    is_proven = group.state in (GroupState.SERVING, GroupState.WARM)
     return DesiredGroup(
         name=group.name,
         digest=group.digest,
@@ -310,6 +293,9 @@ def _desired_group(
         min_healthy_seconds=group.min_healthy_seconds,
         start_deadline_seconds=group.start_deadline_seconds,
         drain_seconds=group.drain_seconds,
+        is_proven=is_proven,
+        # A way back is taken at once, with whoever is there; a way forward only with enough hosts.
+        ready_count=0 if is_proven else application.policy.needed(group.size(region)),
     )
 
 

@@ -240,6 +240,9 @@ class Sessions:
                 raise _StreamEnded("the agent said Hello twice")
 
     def _merge(self, stream: "_Stream", report: Report) -> None:
+        if report.sequence <= stream.reports_until:
+            return  # repeated, or overtaken by a newer one
+        stream.reports_until = report.sequence
         observations = self._views[stream.region].observations
         before = observations.applications if report.is_full else dict(observations.applications)
         is_same = observations.merge(report)
@@ -291,6 +294,7 @@ class _Stream:
     desired: dict[ApplicationName, DesiredState]  # the newest of each application
     queries: deque[Query] = field(default_factory=deque)  # bounded by questions
     questions: dict[int, asyncio.Future[Answer]] = field(default_factory=dict)
+    reports_until: int = 0  # the sequence of the newest report taken
     is_resync_due: bool = False
     is_resync_asked: bool = False
     farewell: str = ""

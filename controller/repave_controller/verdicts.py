@@ -19,6 +19,7 @@ from repave_controller.model import (
     Verify,
     Weight,
 )
+from repave_controller.shares import weights_in
 from repave_protos.values import FULL_WEIGHT_BP, GroupReport, RegionName
 
 UNREACHABLE_PATIENCE_SECONDS = 60.0
@@ -91,7 +92,7 @@ def _judge_regions(
             because.append(absent)
             progress.append(-1)
             continue
-        have, need, noun = _measure(application, rollout, size, report)
+        have, need, noun = _measure(application, rollout, region, size, report)
         progress.append(have)
         if have < need:
             trouble = f" ({report.trouble})" if report.trouble else ""
@@ -101,7 +102,7 @@ def _judge_regions(
 
 
 def _measure(
-    application: Application, rollout: Rollout, size: int, report: GroupReport
+    application: Application, rollout: Rollout, region: RegionName, size: int, report: GroupReport
 ) -> tuple[int, int, str]:
     """(what there is, what is needed, its name) of the present step in one region."""
     match rollout.step:
@@ -111,8 +112,9 @@ def _measure(
         case Verify():
             have = min(report.verified, report.balancer_up)
             return have, application.policy.needed(size), "hosts verified and up behind the balancer"
-        case Weight(weight_bp=weight_bp):
-            return int(report.weight_bp == weight_bp), 1, f"balancers acknowledge {weight_bp / 100:g} %"
+        case Weight():
+            share_bp = weights_in(application, region).get(rollout.target, 0)
+            return int(report.weight_bp == share_bp), 1, f"balancers acknowledge {share_bp / 100:g} %"
         case Soak():
             raise AssertionError("a soak is judged over time, not counted")
 

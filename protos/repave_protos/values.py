@@ -67,6 +67,8 @@ class DesiredGroup:
     min_healthy_seconds: float
     start_deadline_seconds: float
     drain_seconds: float
+    is_proven: bool = False  # it has served: its hosts are replaced for ever, however often they fail
+    ready_count: int = 0  # hosts that must be up before it gets more traffic than it has; 1 at least
 
 
 @dataclass(frozen=True, slots=True)

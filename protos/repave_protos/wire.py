@@ -342,6 +342,8 @@ def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
         min_healthy_seconds=group.min_healthy_seconds,
         start_deadline_seconds=group.start_deadline_seconds,
         drain_seconds=group.drain_seconds,
+        is_proven=group.is_proven,
+        ready_count=group.ready_count,
     )
 
 
@@ -364,7 +366,7 @@ def _desired(message: pb.DesiredState) -> DesiredState:
     return DesiredState(
         application=ApplicationName(bounds.name(message.application, "DesiredState.application")),
         epoch=_epoch(message, "DesiredState.epoch"),
-        frontend_port=bounds.between(1, message.frontend_port, 65_535, "DesiredState.frontend_port"),
+        frontend_port=bounds.between(0, message.frontend_port, 65_535, "DesiredState.frontend_port"),
         groups=tuple(map(_desired_group, message.groups)),
     )
 
@@ -386,6 +388,8 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
             message.start_deadline_seconds, "DesiredGroup.start_deadline_seconds"
         ),
         drain_seconds=bounds.seconds(message.drain_seconds, "DesiredGroup.drain_seconds"),
+        is_proven=message.is_proven,
+        ready_count=message.ready_count,
     )
 
 

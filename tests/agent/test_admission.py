@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repave_agent.admission import TERM_JUMP_MAX, Accept, Again, Refuse, admit
+from repave_agent.admission import TERM_JUMP_MAX, Accept, Again, Outdated, Refuse, admit
 from repave_agent.summary import reports, with_troubles
 from repave_agent.traffic import Held
 from repave_protos.values import FULL_WEIGHT_BP, ZERO_EPOCH, ApplicationName, DesiredState, Epoch, HostPhase
@@ -45,18 +45,21 @@ def test_one_epoch_acts_at_a_time(known: Epoch, proposed: Epoch) -> None:
     """Higher: accepted. Equal with the same content: confirmed. Anything else changes nothing."""
     before, after = replace(KNOWN, epoch=known), replace(KNOWN, epoch=proposed)
     answer = admit(before, after)
-    expected = Again if proposed == known else Accept if proposed > known else Refuse
+    expected = Again if proposed == known else Accept if proposed > known else Outdated
     assert isinstance(answer, expected)
     other = replace(after, groups=(replace(SERVING, count=9),))
-    assert isinstance(admit(before, other), Accept if proposed > known else Refuse)
+    clash = Refuse if proposed == known else Accept if proposed > known else Outdated
+    assert isinstance(admit(before, other), clash)
 
 
 def test_the_first_state_is_accepted() -> None:
     assert admit(None, KNOWN) == Accept()
 
 
-def test_an_older_epoch_is_refused_and_says_what_that_means() -> None:
-    why = refusal(replace(KNOWN, epoch=Epoch(1, 1, 4)))
+def test_an_older_epoch_changes_nothing_and_says_what_it_may_mean() -> None:
+    answer = admit(KNOWN, replace(KNOWN, epoch=Epoch(1, 1, 4)))
+    assert isinstance(answer, Outdated)
+    why = answer.why
     assert why.startswith("epoch 1.1.4 is older than 1.1.5, which this region has accepted")
     assert "the controller's store was lost, restored from a backup, or is another one" in why
 

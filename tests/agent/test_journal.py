@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from repave_agent.journal import Entries, Journal, JournalError
+from repave_agent.journal import Entries, FileDisk, Journal, JournalError
 from repave_agent.observation import GroupFact
 from repave_protos.values import HostName
 from tests.fakes.region_values import BLUE, GREEN, a_group, a_state
@@ -24,14 +24,14 @@ ENTRIES = Entries(
 
 
 def test_a_first_start_knows_nothing(tmp_path: Path) -> None:
-    assert Journal(tmp_path / "journal.json").load() == Entries()
+    assert Journal(FileDisk(tmp_path / "journal.json")).load() == Entries()
 
 
 @pytest.mark.parametrize("durable", [True, False])
 def test_what_was_saved_is_read_back_by_the_next_agent(tmp_path: Path, durable: bool) -> None:
     path = tmp_path / "journal.json"
-    Journal(path).save(ENTRIES, durable=durable)
-    assert Journal(path).load() == ENTRIES
+    Journal(FileDisk(path)).save(ENTRIES, durable=durable)
+    assert Journal(FileDisk(path)).load() == ENTRIES
     assert [each.name for each in tmp_path.iterdir()] == ["journal.json"]
 
 
@@ -63,10 +63,10 @@ def test_every_value_survives(
 
 def test_a_damaged_journal_stops_the_start_and_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "journal.json"
-    Journal(path).save(ENTRIES, durable=True)
+    Journal(FileDisk(path)).save(ENTRIES, durable=True)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(JournalError) as error:
-        Journal(path).load()
+        Journal(FileDisk(path)).load()
     assert f"{path} is damaged" in str(error.value)
     assert "restore it, or move it away when every host of this region may be given up" in str(error.value)
 
@@ -75,35 +75,35 @@ def test_a_journal_of_another_format_is_not_guessed_at(tmp_path: Path) -> None:
     path = tmp_path / "journal.json"
     path.write_text(json.dumps({"format": 2}))
     with pytest.raises(JournalError, match="has format 2; this repave reads 1"):
-        Journal(path).load()
+        Journal(FileDisk(path)).load()
 
 
 def test_a_journal_that_can_not_be_written_leaves_the_former_one(tmp_path: Path) -> None:
     path = tmp_path / "journal.json"
-    journal = Journal(path)
+    journal = Journal(FileDisk(path))
     journal.save(ENTRIES, durable=True)
     (tmp_path / "journal.new").mkdir()
     with pytest.raises(JournalError, match=f"{path} can't be written: Is a directory"):
         journal.save(Entries(), durable=False)
-    assert Journal(path).load() == ENTRIES
+    assert Journal(FileDisk(path)).load() == ENTRIES
     (tmp_path / "journal.new").rmdir()
     journal.save(Entries(), durable=False)
-    assert Journal(path).load() == Entries()
+    assert Journal(FileDisk(path)).load() == Entries()
 
 
 def test_an_agent_cut_off_while_it_saved_starts_with_the_former_entries(tmp_path: Path) -> None:
     path = tmp_path / "journal.json"
-    Journal(path).save(ENTRIES, durable=True)
+    Journal(FileDisk(path)).save(ENTRIES, durable=True)
     (tmp_path / "journal.new").write_text('{"form')
-    journal = Journal(path)
+    journal = Journal(FileDisk(path))
     assert journal.load() == ENTRIES
     journal.save(Entries(installation="ours"), durable=False)
-    assert Journal(path).load().installation == "ours"
+    assert Journal(FileDisk(path)).load().installation == "ours"
 
 
 def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
     path = tmp_path / "journal.json"
-    journal = Journal(path)
+    journal = Journal(FileDisk(path))
     journal.save(ENTRIES, durable=True)
     before = path.stat().st_ino
     journal.save(ENTRIES, durable=False)

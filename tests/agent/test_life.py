@@ -142,11 +142,54 @@ def test_a_host_that_fell_ill_is_not_trusted_again_for_one_good_answer() -> None
     assert life.at(108.0, True) is HostPhase.VERIFIED
 
 
-def test_a_host_that_its_provider_has_lost_fails() -> None:
+def test_a_listing_that_lags_fails_nobody_and_a_lost_host_fails_in_the_end() -> None:
     life = Life()
     life.fleet.adopt([], life.fleet.known(), set(), 101.0)
-    assert life.at(101.0) is HostPhase.FAILED
+    assert life.at(101.0) is HostPhase.STARTING
+    life.fleet.adopt([], life.fleet.known(), set(), 131.0)
+    assert life.at(131.0) is HostPhase.FAILED
     assert "its provider has lost it" in life.fleet.troubles[BLUE]
+
+
+def test_a_host_that_answers_its_probe_is_there_whatever_a_listing_says() -> None:
+    life = Life()
+    life.at(101.0, True, True)
+    for now in (104.0, 140.0, 200.0):
+        life.fleet.adopt([], life.fleet.known(), set(), now)
+        assert life.at(now) is HostPhase.VERIFIED
+
+
+def test_a_listing_may_show_a_destroyed_host_for_a_while() -> None:
+    life = Life()
+    host = Host(life.name, BLUE, SHOP, GROUP.digest, "127.9.0.1", 80, 0.0, is_running=True)
+    life.fleet.destroyed(life.name, 100.0)
+    life.fleet.adopt([host], life.fleet.known(), set(), 219.0)
+    assert life.fleet.records == {}
+    life.fleet.adopt([host], life.fleet.known(), set(), 221.0)
+    assert list(life.fleet.records) == [life.name]
+
+
+def test_a_host_whose_end_is_uncertain_is_never_used_again() -> None:
+    life = Life()
+    life.at(101.0, True, True)
+    life.fleet.records[life.name].is_destroying = True
+    life.fleet.not_destroyed(life.name, "no answer")
+    assert life.at(105.0) is HostPhase.FAILED
+    assert life.at(106.0) is HostPhase.FAILED
+    assert life.fleet.fact(BLUE).failures == 0
+
+
+def test_time_in_which_nobody_looked_counts_against_no_starting_host() -> None:
+    life = Life()
+    assert life.at(105.0) is HostPhase.STARTING
+    assert life.at(165.0) is HostPhase.STARTING  # the agent was frozen for a minute
+    assert life.at(168.0) is HostPhase.STARTING
+    assert life.at(175.5) is HostPhase.FAILED
+
+
+def test_a_restarted_agent_asks_an_idle_host_first_and_leaves_a_busy_one_in_traffic() -> None:
+    assert judge_host(Signs(100.0, was_verified=True), GROUP, 101.0).phase is HostPhase.VERIFIED
+    assert judge_host(Signs(100.0, was_verified=True, is_idle=True), GROUP, 101.0).phase is HostPhase.HEALTHY
 
 
 def test_many_hosts_that_end_at_once_are_one_setback() -> None:
@@ -201,7 +244,7 @@ def test_a_host_that_was_destroyed_while_the_provider_was_asked_is_not_adopted_a
     life = Life()
     known = life.fleet.known()
     host = Host(life.name, BLUE, SHOP, GROUP.digest, "127.9.0.1", 80, 0.0, is_running=True)
-    life.fleet.destroyed(life.name)
+    life.fleet.destroyed(life.name, 100.0)
     life.fleet.adopt([host], known, set(), 101.0)
     assert life.fleet.records == {}
 

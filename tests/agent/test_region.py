@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from repave_agent.admission import Accept, Again, Refuse
+from repave_agent.admission import Accept, Again, Outdated, Refuse
 from repave_controller.commands import request_abort, request_release, request_rollback
 from repave_controller.model import (
     Application,
@@ -143,7 +143,7 @@ class AnyInterleaving(RuleBasedStateMachine):
             state = self.controller.sent[number % len(self.controller.sent)]
             known = self.region.desired[state.application]
             answer = self.region.accept(state)
-            assert isinstance(answer, Again if state == known else Refuse | Accept)
+            assert isinstance(answer, Again if state == known else Outdated | Accept)
             assert self.region.desired[state.application].epoch >= known.epoch
 
     @rule(count=st.integers(1, 6))

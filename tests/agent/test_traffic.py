@@ -65,9 +65,10 @@ def test_hosts_take_requests_only_once_they_are_verified() -> None:
         a_host(2, HostPhase.HEALTHY),
         a_host(3, HostPhase.STARTING),
         a_host(4, HostPhase.UNHEALTHY),
+        a_host(5, HostPhase.VERIFIED),
     )
     structure = wanted_structure(seen(a_state(a_group(count=4)), hosts))
-    assert list(members(structure).values()) == [True, False, False, False]
+    assert list(members(structure).values()) == [True, False, False, False, True]
 
 
 def test_a_fresh_host_joins_in_place_of_the_one_that_is_gone() -> None:
@@ -104,6 +105,12 @@ def test_when_nobody_verified_is_left_all_the_unhealthy_go_on() -> None:
         "shop-v001-1": True,
         "shop-v001-2": False,
     }
+
+
+def test_a_bad_check_does_not_leave_the_service_to_the_first_fresh_host() -> None:
+    hosts = (*some_hosts(4, HostPhase.UNHEALTHY), a_host(5))
+    structure = wanted_structure(seen(a_state(replace(SERVING, count=4)), hosts, blue=PROVEN))
+    assert all(members(structure).values())
 
 
 def test_hosts_that_never_were_verified_do_not_serve_even_when_nobody_is_left() -> None:

@@ -23,7 +23,7 @@ from repave_controller.model import (
 from repave_controller.ports import DuplicateKey, Image, Receipt, Spec, Store, StoreError, Transaction
 from repave_controller.stores.sqlite import SqliteStore
 from repave_protos.values import ApplicationName, Digest
-from tests.fakes.store import MemoryStore, Shelf
+from repave_simulation.store import MemoryStore, Shelf
 
 Stores = Callable[[], Store]
 HELLO, OTHER = ApplicationName("hello"), ApplicationName("other")

@@ -155,12 +155,14 @@ class Observer:
 
     def __init__(self) -> None:
         self.observations = Observations()
+        self.reports_sent = 0
 
     def report(self, *applications: ApplicationReport, is_full: bool = False) -> Report:
         if is_full:
             self.observations.applications = {}
         self.observations.applications.update({each.application: each for each in applications})
-        return Report(1, is_full, applications, self.observations.digest())
+        self.reports_sent += 1
+        return Report(self.reports_sent, is_full, applications, self.observations.digest())
 
 
 # ------------------------------------------------------------------------------------------------ opening
@@ -357,7 +359,7 @@ async def test_a_slow_stream_gets_only_the_newest_desired_state_of_each_applicat
 async def test_a_desired_state_that_no_agent_would_take_is_held_back_and_costs_nothing_else() -> None:
     async with controlling() as controller:
         link = await controller.connect()
-        controller.sessions.publish(PARIS, replace(desired(1), frontend_port=0))
+        controller.sessions.publish(PARIS, replace(desired(1), frontend_port=65_536))
         controller.sessions.publish(PARIS, desired(1, CART))
         await settle()
         assert link.heard == [WELCOME, desired(1, CART)]

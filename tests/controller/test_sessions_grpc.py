@@ -95,12 +95,14 @@ class Observer:
 
     def __init__(self) -> None:
         self.observations = Observations()
+        self.reports_sent = 0
 
     def report(self, *applications: ApplicationReport, is_full: bool = False) -> Report:
         if is_full:
             self.observations.applications = {}
         self.observations.applications.update({each.application: each for each in applications})
-        return Report(1, is_full, applications, self.observations.digest())
+        self.reports_sent += 1
+        return Report(self.reports_sent, is_full, applications, self.observations.digest())
 
 
 @dataclass

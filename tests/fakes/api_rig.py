@@ -47,6 +47,7 @@ class ObedientAgent:
         self._observations = Observations()
         self._desired: dict[str, DesiredState] = {}
         self._is_held = False
+        self._reports_sent = 0
         self._say(
             Hello(self.region, PROTOCOL_VERSION, "0.1.0", "local", "haproxy", traffic_address="127.0.9.1")
         )
@@ -99,7 +100,8 @@ class ObedientAgent:
         self, *reports: ApplicationReport, is_full: bool = False, notices: tuple[Notice, ...] = ()
     ) -> None:
         told = tuple(self._observations.applications.values()) if is_full else reports
-        self._say(Report(1, is_full, told, self._observations.digest(), notices))
+        self._reports_sent += 1
+        self._say(Report(self._reports_sent, is_full, told, self._observations.digest(), notices))
 
     def _host(self, state: DesiredState) -> HostDetail:
         group = state.groups[-1]

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from repave_agent.admission import Accept, Again, Refuse, admit
+from repave_agent.admission import Accept, Again, Outdated, Refuse, admit
 from repave_agent.fleet import Fleet
 from repave_agent.health import PASSED, HealthRecord, Prober, ProbeResult
 from repave_agent.journal import Entries
@@ -143,7 +143,7 @@ class Region:
 
     # ------------------------------------------------------------------------------- what happens to it
 
-    def accept(self, state: DesiredState) -> Accept | Again | Refuse:
+    def accept(self, state: DesiredState) -> Accept | Again | Outdated | Refuse:
         answer = admit(self.desired.get(state.application), state)
         if isinstance(answer, Accept):
             self.desired[state.application] = state
@@ -214,7 +214,7 @@ class Region:
             name = min(self.destroying)
             self.destroying.discard(name)
             self._end(name)
-            self.fleet.destroyed(name)
+            self.fleet.destroyed(name, self.now)
 
     def finish_balancing(self, *, is_done: bool) -> None:
         if self.balancing is None:

@@ -33,7 +33,7 @@ from repave_protos.values import (
     Probe,
     RegionName,
 )
-from tests.fakes.store import MemoryStore, Shelf
+from repave_simulation.store import MemoryStore, Shelf
 
 PARIS, OSLO = RegionName("paris"), RegionName("oslo")
 SHOP, CART = ApplicationName("shop"), ApplicationName("cart")

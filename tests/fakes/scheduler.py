@@ -34,7 +34,7 @@ from repave_protos.values import (
     RegionName,
     Welcome,
 )
-from tests.fakes.store import MemoryStore
+from repave_simulation.store import MemoryStore
 
 START_SECONDS = 20.0
 _DIGEST = Digest("d" * 64)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from repave_agent.health import Prober
-from repave_agent.journal import Journal
+from repave_agent.journal import FileDisk, Journal
 from repave_agent.observation import Limits
 from repave_agent.ports import BalancerError, Host, ProviderError, Route, TransientError
 from repave_agent.worker import Worker
@@ -128,7 +128,7 @@ class WorkerRig:
             balancer=self.balancer,
             packages=self.packages,
             prober=self.prober,
-            journal=Journal(self.journal_path),
+            journal=Journal(FileDisk(self.journal_path)),
             upwards=self.told,
             clock=self.clock,
             limits=Limits(launches_in_flight=3, unclaimed_grace_seconds=0.2),

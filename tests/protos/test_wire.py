@@ -203,6 +203,11 @@ def _decode_or_refuse(message: bytes) -> None:
         pass
 
 
+def test_a_region_that_is_to_be_closed_hears_of_it() -> None:
+    closed = replace(DESIRED, frontend_port=0, groups=())
+    assert wire.decode_from_controller(wire.encode_from_controller(closed)) == closed
+
+
 def _with_group(**changes: object) -> DesiredState:
     return replace(DESIRED, groups=(replace(GROUP, **changes),))  # type: ignore[arg-type]  # one at a time
 
@@ -212,7 +217,6 @@ def _with_group(**changes: object) -> DesiredState:
     [
         ("DesiredState.application", replace(DESIRED, application=ApplicationName(""))),
         ("DesiredState.application", replace(DESIRED, application=ApplicationName("a" * 201))),
-        ("DesiredState.frontend_port", replace(DESIRED, frontend_port=0)),
         ("DesiredState.frontend_port", replace(DESIRED, frontend_port=65_536)),
         ("DesiredState.epoch", replace(DESIRED, epoch=Epoch(2**64 - 1, 0, 0))),
         ("DesiredState.groups", replace(DESIRED, groups=(GROUP,) * 10_001)),

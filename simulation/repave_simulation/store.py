@@ -38,6 +38,10 @@ class MemoryStore:
         return Loaded(Tenure(1, self.shelf.terms), "memory", applications, newest)
 
     async def commit(self, transaction: Transaction) -> tuple[Event, ...]:
+        return self.put(transaction)
+
+    def put(self, transaction: Transaction) -> tuple[Event, ...]:
+        """All of it or nothing, at once."""
         self._check()
         shelf, receipt, spec = self.shelf, transaction.receipt, transaction.spec
         if receipt is not None:

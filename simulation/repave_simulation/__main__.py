@@ -1,0 +1,97 @@
+"""Proves repave by seeds: `python -m repave_simulation --tier 1 --seeds 1000`; `--seed 42` replays one."""
+
+import argparse
+import sys
+import time
+
+from repave_simulation.run import Result, run
+from repave_simulation.scenario import STEPS, Scenario, draw
+from repave_simulation.seeds import Total, gaps, run_all, shrink
+
+LINES_TOLD = 50
+SEEDS_FOR_COVERAGE = 400
+"""With fewer seeds it says nothing that a fault has not met a step."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns 0 when every promise held, 1 when one was broken, 3 when a fault never met a step."""
+    parser = argparse.ArgumentParser(prog="python -m repave_simulation", description=__doc__)
+    parser.add_argument("--tier", type=int, choices=(1, 2), default=1, help="1: pure cores; 2: the real code")
+    parser.add_argument("--seeds", type=int, default=1000, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
+    parser.add_argument("--seed", type=int, help="replay this one, and tell its whole story")
+    parser.add_argument("--jobs", type=int, default=0, help="processes (default: one for each core)")
+    parser.add_argument("--until-broken", action="store_true", help="stop at the first broken promise")
+    parser.add_argument("--no-shrink", action="store_true", help="tell a broken run as it was")
+    parser.add_argument("--coverage", action="store_true", help="how often each fault met each step")
+    chosen = parser.parse_args(arguments)
+    if chosen.seed is not None:
+        return _replay(chosen.tier, chosen.seed)
+    return _run(chosen)
+
+
+def _replay(tier: int, seed: int) -> int:
+    result = run(tier, draw(seed))
+    print("\n".join(result.lines))
+    print(f"story {result.digest[:16]}; {result.happened} events in {result.seconds:.0f} virtual seconds")
+    if result.broken is None:
+        return 0
+    _tell(tier, result, is_shrunk=True)
+    return 1
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    began, total = time.monotonic(), Total()
+    seeds = range(chosen.first, chosen.first + chosen.seeds)
+    for total in run_all(chosen.tier, seeds, jobs=chosen.jobs, until_broken=chosen.until_broken):
+        if sys.stderr.isatty():
+            print(f"\r{total.seeds} seeds, {len(total.failed)} failed", end="", file=sys.stderr)
+    seconds = time.monotonic() - began
+    print(
+        f"tier {chosen.tier}: {total.seeds} seeds, {len(total.failed)} failed; {total.rollouts} rollouts, "
+        f"{total.seconds / 60:.0f} virtual minutes, {total.happened} events in {seconds:.1f} s"
+    )
+    for name, count in sorted(total.reached.items()):
+        print(f"  {count:7} times {name}")
+    missed = gaps(chosen.tier, total)
+    if chosen.coverage:
+        _print_coverage(total)
+    for seed in sorted(total.failed)[:1]:
+        _tell(chosen.tier, total.failed[seed], is_shrunk=not chosen.no_shrink)
+    if total.failed:
+        others = ", ".join(map(str, sorted(total.failed)[:20]))
+        print(f"failed seeds: {others}")
+        return 1
+    if missed and total.seeds >= SEEDS_FOR_COVERAGE:
+        print("\n".join(("Gaps:", *missed)))
+        return 3
+    return 0
+
+
+def _tell(tier: int, result: Result, *, is_shrunk: bool) -> None:
+    """What happened, as shortly as it can be told, and how to see it again."""
+    smallest = shrink(tier, result) if is_shrunk else result
+    print(f"\nseed {result.scenario.seed}: {result.broken}")
+    print("It needs no more than:")
+    for part in _parts(smallest.scenario):
+        print(f"  {part}")
+    print("The end of that story:")
+    print("\n".join(smallest.lines[-LINES_TOLD:]))
+    print(f"Replay: python -m repave_simulation --tier {tier} --seed {result.scenario.seed}\n")
+
+
+def _parts(scenario: Scenario) -> list[str]:
+    parts = [f"{command.at:8.1f} {command}" for command in scenario.commands]
+    parts += [f"{strike.at:8.1f} {strike}" for strike in scenario.strikes]
+    parts += [f"         {key}: {fate}" for key, fate in (scenario.fates or {}).items()]
+    return sorted(parts)
+
+
+def _print_coverage(total: Total) -> None:
+    print(f"{'fault':28}" + "".join(f"{step:>9}" for step in STEPS))
+    for fault in sorted({name for name, _ in total.met}):
+        print(f"{fault:28}" + "".join(f"{total.met[fault, step]:9}" for step in STEPS))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The people who give commands: they repeat them until they are answered, and remember the answer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from repave_controller.commands import Accepted
+from repave_controller.model import Phase, Refused
+from repave_simulation.scenario import Command
+from repave_simulation.world import World
+
+PATIENCE_SECONDS = 25.0
+PAUSE_SECONDS = 2.0
+
+Answer = Accepted | Refused | None
+"""None: no answer, so that nobody knows what became of the command."""
+Ask = Callable[[Command, Callable[[Answer], None]], None]
+
+
+@dataclass(slots=True)
+class People:
+    """All commands of a run. `ask` carries one to the controller."""
+
+    world: World
+    ask: Ask
+    told: dict[str, Accepted] = field(default_factory=dict)  # by application, kind and key
+    waiting: int = 0
+
+    def begin(self) -> None:
+        for command in self.world.scenario.commands:
+            self.world.when(command.step, command.at, lambda command=command: self._begin(command))  # type: ignore[misc]
+
+    def _begin(self, command: Command) -> None:
+        self.waiting += 1
+        self._attempt(command, 1)
+
+    def _attempt(self, command: Command, count: int) -> None:
+        if command.kind == "push":
+            self.world.stored.update(digest for digest in self.world.scenario.images)
+            self.waiting -= 1
+            return
+        self.world.tell("people", f"ask for {command}" + (f", for the {count}. time" if count > 1 else ""))
+        answered = [False]
+
+        def done(answer: Answer) -> None:
+            if answered[0]:
+                return
+            answered[0] = True
+            if answer is None:
+                self.world.later(PAUSE_SECONDS, lambda: self._attempt(command, count + 1))
+            else:
+                self.waiting -= 1
+                self._take(command, answer)
+
+        self.world.later(PATIENCE_SECONDS, lambda: done(None))
+        self.ask(command, done)
+
+    def _take(self, command: Command, answer: Accepted | Refused) -> None:
+        name = f"{command.application}/{command.kind}/{command.key}"
+        if isinstance(answer, Refused):
+            self.world.story.reached[f"refused: {answer.rule}"] += 1
+            self.world.tell("people", f"{command.key} is refused: {answer.rule}")
+            if name in self.told:
+                self.world.broken(6, f"{command} was accepted, and repeated it is refused: {answer.text}")
+            return
+        self.world.tell("people", f"{command.key} is accepted: {answer.group} rollout {answer.rollout}")
+        if command.wrong:
+            self.world.broken(10, f"{command} is accepted")
+        known = self.told.setdefault(name, answer)
+        if (known.group, known.rollout) != (answer.group, answer.rollout):
+            self.world.broken(6, f"{command} has two effects: {known.group} and {answer.group}")
+        self._check_saved(command, answer)
+
+    def _check_saved(self, command: Command, answer: Accepted) -> None:
+        ledger = self.world.ledger
+        if answer.is_queued:
+            return
+        if (answer.application, answer.rollout) not in ledger.rollouts:
+            self.world.broken(6, f"{command} is acknowledged, and rollout {answer.rollout} is not saved")
+
+    # --------------------------------------------------------------------------------------- in the end
+
+    def check_end(self) -> None:
+        """Every acknowledged release was begun exactly once; in a calm world the good ones succeeded."""
+        ledger = self.world.ledger
+        for name, answer in self.told.items():
+            application, kind, key = name.split("/")
+            begun = sum(
+                by == key and place[0] == application
+                for place, by in ledger.rollouts.items()
+            )  # fmt: skip
+            if kind == "release" and begun != 1:
+                self.world.broken(
+                    6, f"release {key} was acknowledged as {answer.group}, and begun {begun} times"
+                )
+            if begun > 1:
+                self.world.broken(6, f"{kind} {key} has begun {begun} rollouts")
+        if self.world.scenario.is_calm:
+            self._check_calm()
+
+    def _check_calm(self) -> None:
+        for (application, number), rollout in self.world.ledger.ended.items():
+            group = self.world.ledger.numbered(application, rollout.target)
+            is_good = group is not None and self.world.behaviour(group.digest).is_good
+            by_people = " by " in rollout.undo_reason
+            if is_good and rollout.phase is not Phase.SUCCEEDED and not by_people:
+                text = f"nothing goes wrong, and rollout {number} of {application} is {rollout.phase}"
+                self.world.broken(5, f"{text}: {rollout.undo_reason}")

@@ -1,0 +1,296 @@
+"""What one run is made of: a small fleet, what people ask of it, and everything that shall go wrong. Drawn
+from a seed, in swarms: each seed has its own mixture of faults, and some have none at all."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from repave_controller.model import Policy, ReleaseOrder, Scale, Soak, Step, Verify, Weight
+from repave_protos.values import ApplicationName, Digest, Probe, RegionName
+from repave_simulation.chance import Chance
+
+APPLICATIONS = (ApplicationName("shop"), ApplicationName("till"))
+REGIONS = (RegionName("paris"), RegionName("oslo"), RegionName("rome"))
+OURS = "ours"
+"""The tag of hosts that belong to the simulated installation and region."""
+UNFAIR_SECONDS_MAX = 400.0
+
+CommandKind = Literal["release", "queue", "rollback", "abort", "push", "wrong"]
+Trouble = Literal["fail", "slow", "ambiguous", "crash", "pause", "network"]
+
+RATES: dict[Trouble, tuple[float, ...]] = {
+    "fail": (0.02, 0.1, 0.3),
+    "slow": (0.02, 0.1, 0.3),
+    "ambiguous": (0.03, 0.15, 0.4),
+    "crash": (0.004, 0.015, 0.05),
+    "pause": (0.004, 0.015, 0.05),
+    "network": (0.01, 0.05, 0.2),
+}
+STEPS = ("scale", "verify", "weight", "soak", "undoing", "at rest")
+"""Where a release may be when something strikes; "at rest" is between two releases."""
+STRIKES = (
+    "host-dies",
+    "host-falls-ill",
+    "host-hangs",
+    "host-recovers",
+    "host-lies",
+    "rack-dies",
+    "everybody-looks-ill",
+    "balancer-dies",
+    "balancer-forgets",
+    "workers-disagree",
+    "region-cut",
+    "controller-killed",
+    "agent-killed",
+    "controller-frozen",
+    "agent-frozen",
+    "agent-loses-power",
+    "clock-set-back",
+    "store-full",
+    "journal-full",
+    "provider-down",
+    "listing-lags",
+    "old-message",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What hosts made from an image do: "serves", "never-healthy", "exits" or "falls-ill" (that long after
+    they began to serve)."""
+
+    kind: str = "serves"
+    boot_seconds: float = 1.0
+    after_seconds: float = 0.0
+
+    @property
+    def is_good(self) -> bool:
+        return self.kind == "serves"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a person asks at an instant, or `at` seconds after some release has come to `step`. `key` is its
+    idempotency key; two with one key are one."""
+
+    at: float
+    kind: CommandKind
+    application: ApplicationName
+    key: str
+    order: ReleaseOrder | None = None
+    wrong: str = ""  # what is wrong with it, when it is to be refused
+    step: str = ""
+
+    def __str__(self) -> str:
+        what = f" of image {int(self.order.digest, 16)}" if self.order else ""
+        more = "".join(f", {each}" for each in (self.wrong, self.step and f"in {self.step}") if each)
+        return f"{self.kind}{what} {self.application} ({self.key}{more})"
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One thing that goes wrong at an instant, or `at` seconds after some release has come to `step`; for
+    `seconds` where it lasts."""
+
+    number: int
+    at: float
+    kind: str
+    region: RegionName
+    seconds: float = 0.0
+    step: str = ""
+
+    def __str__(self) -> str:
+        when = f"{self.at:.1f} s into {self.step}" if self.step else f"at {self.at:.1f}"
+        return f"{self.kind} {self.region} {when} for {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Everything that decides a run. With `fates`, exactly these effects go wrong (by their key), else each
+    goes wrong by `rates`."""
+
+    seed: int
+    regions: tuple[RegionName, ...]
+    images: dict[Digest, Behaviour]
+    commands: tuple[Command, ...]
+    strikes: tuple[Strike, ...] = ()
+    rates: dict[Trouble, float] = field(default_factory=dict)
+    fates: dict[str, str] | None = None
+    unfair_seconds: float = UNFAIR_SECONDS_MAX
+    converge_seconds: float = 900.0
+
+    @property
+    def is_calm(self) -> bool:
+        return not (self.strikes or self.rates or self.fates)
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario of a seed."""
+    chance = Chance(f"{seed}/scenario")
+    regions = REGIONS[: chance.number(1, 3, "regions")]
+    applications = APPLICATIONS[: 1 + chance.happens(0.3, "applications")]
+    images = {_digest(number): _behaviour(chance, number) for number in range(1, 24)}
+    commands = _commands(chance, regions, applications, images)
+    end = max(each.at for each in commands) + chance.between(20.0, 90.0, "end")
+    if chance.happens(0.12, "calm"):
+        return Scenario(seed, regions, images, commands, unfair_seconds=end)
+    return Scenario(
+        seed, regions, images, commands, _strikes(chance, regions, end), _rates(chance), None, end
+    )
+
+
+def _digest(number: int) -> Digest:
+    return Digest(f"{number:064x}")
+
+
+def _behaviour(chance: Chance, number: int) -> Behaviour:
+    boot = chance.one_of((0.2, 1.0, 4.0), "boot", number)
+    if number == 1 or chance.happens(0.7, "good", number):
+        return Behaviour("serves", boot)
+    kind = chance.one_of(("never-healthy", "exits", "falls-ill"), "bad", number)
+    return Behaviour(kind, boot, chance.between(0.5, 15.0, "after", number))
+
+
+# --------------------------------------------------------------------------------------------- commands
+
+
+def _commands(
+    chance: Chance,
+    regions: tuple[RegionName, ...],
+    applications: tuple[ApplicationName, ...],
+    images: dict[Digest, Behaviour],
+) -> tuple[Command, ...]:
+    """The first release of each application, then people who do not wait for each other."""
+    commands, at, image = [], 1.0, 0
+    for application in applications:
+        image += 1
+        commands.append(_release(chance, "release", application, image, at, regions, is_first=True))
+        at += chance.one_of((0.0, 3.0, 30.0), "begin", application)
+    at += chance.one_of((2.0, 30.0), "settled")
+    for number in range(chance.number(3, 8, "commands")):
+        name = ("command", number)
+        application = chance.one_of(applications, *name, "application")
+        kinds: tuple[CommandKind, ...] = (
+            "release", "release", "release", "queue", "rollback", "rollback", "abort", "push", "wrong",
+        )  # fmt: skip
+        kind = chance.one_of(kinds, *name)
+        key = f"key-{number}"
+        if kind in ("release", "queue"):
+            image = min(image + 1, len(images))
+            is_first = commands_serve_nobody(commands, application)
+            command = _release(
+                chance, kind, application, image, at, regions, is_first=is_first, number=number
+            )
+        elif kind == "wrong":
+            command = _wrong(chance, application, at, regions, number)
+        else:
+            command = Command(at, kind, application, key)
+        if chance.happens(0.5, *name, "meets a step"):
+            delay = chance.one_of((0.0, 0.01, 0.5, 3.0), *name, "delay")
+            command = replace(command, at=delay, step=chance.one_of(STEPS, *name, "step"))
+        commands.append(command)
+        if chance.happens(0.15, *name, "repeated"):
+            commands.append(replace(command, at=command.at + chance.one_of((0.0, 0.5, 20.0), *name, "again")))
+        at += chance.one_of((0.0, 0.05, 0.5, 2.0, 6.0, 15.0, 40.0), *name, "pause")
+    return tuple(sorted(commands, key=lambda each: each.at))
+
+
+def commands_serve_nobody(commands: list[Command], application: ApplicationName) -> bool:
+    """Whether only the first release was asked for: a canary has nobody to share with yet."""
+    return sum(each.application == application for each in commands) < 2
+
+
+def _release(
+    chance: Chance,
+    kind: CommandKind,
+    application: ApplicationName,
+    image: int,
+    at: float,
+    regions: tuple[RegionName, ...],
+    *,
+    is_first: bool,
+    number: int = -1,
+) -> Command:
+    names = (application, image)
+    key = f"key-{number}" if number >= 0 else f"first-{application}"
+    size = chance.number(1, 4, *names, "size")
+    steps = _steps(chance, names, is_canary=not is_first and chance.happens(0.3, *names, "canary"))
+    order = ReleaseOrder(
+        version=str(image),
+        digest=_digest(image),
+        frontend_port=8000 + APPLICATIONS.index(application),
+        sizes=tuple((region, size) for region in sorted(regions)),
+        run=("./serve",),
+        environment=(),
+        probe=Probe(
+            "command",
+            8080,
+            command=("healthy",),
+            interval_seconds=chance.one_of((0.5, 2.0), *names, "interval"),
+            healthy_after=chance.number(1, 2, *names, "healthy"),
+            unhealthy_after=chance.number(1, 3, *names, "unhealthy"),
+        ),
+        min_healthy_seconds=chance.one_of((0.5, 3.0), *names, "min"),
+        start_deadline_seconds=chance.one_of((15.0, 30.0), *names, "start"),
+        drain_seconds=chance.one_of((2.0, 8.0), *names, "drain"),
+        steps=steps,
+        policy=Policy(
+            keep_seconds=chance.one_of((5.0, 20.0, 60.0), *names, "keep"),
+            keep_groups=chance.number(1, 2, *names, "groups"),
+            retain=chance.number(0, 1, *names, "retain"),
+        ),
+        by=key,
+        key=key,
+    )
+    return Command(at, kind, application, key, order)
+
+
+def _steps(chance: Chance, names: tuple[object, ...], *, is_canary: bool) -> tuple[Step, ...]:
+    deadline = chance.one_of((20.0, 60.0), *names, "deadline")
+    soak = Soak(chance.one_of((1.0, 10.0), *names, "soak"), deadline)
+    canary = (Weight(2_500, deadline), soak) if is_canary else ()
+    return (Scale(100, deadline), Verify(deadline), *canary, Weight(10_000, deadline), soak)
+
+
+def _wrong(
+    chance: Chance, application: ApplicationName, at: float, regions: tuple[RegionName, ...], number: int
+) -> Command:
+    """Asks for what can't be; it must be refused and change nothing."""
+    key = f"key-{number}"
+    whole = _release(chance, "release", application, 1, at, regions, is_first=True, number=number)
+    assert whole.order is not None
+    what = chance.one_of(("image", "region", "application"), "wrong", number)
+    if what == "image":
+        order = replace(whole.order, digest=_digest(999))
+    elif what == "region":
+        order = replace(whole.order, sizes=((RegionName("atlantis"), 2),))
+    else:
+        return Command(at, "rollback", ApplicationName("nobody"), key, wrong="no such application")
+    return Command(at, "release", application, key, order, wrong=f"no such {what}")
+
+
+# ----------------------------------------------------------------------------------------------- troubles
+
+
+def _rates(chance: Chance) -> dict[Trouble, float]:
+    return {
+        trouble: chance.one_of(rates, "rate", trouble)
+        for trouble, rates in RATES.items()
+        if chance.happens(0.35, "swarm", trouble)
+    }
+
+
+def _strikes(chance: Chance, regions: tuple[RegionName, ...], end: float) -> tuple[Strike, ...]:
+    strikes = []
+    for kind in STRIKES:
+        if not chance.happens(0.2, "swarm", kind):
+            continue
+        for number in range(chance.number(1, 4, "strikes", kind)):
+            name = (kind, number)
+            at = chance.between(1.0, end, *name, "at")
+            seconds = chance.one_of((0.2, 2.0, 8.0, 35.0, 90.0), *name, "seconds")
+            step = chance.one_of(STEPS, *name, "step") if chance.happens(0.6, *name, "meets") else ""
+            if step:
+                at = chance.one_of((0.0, 0.02, 0.5, 3.0), *name, "delay")
+            strikes.append(Strike(0, at, kind, chance.one_of(regions, *name, "region"), seconds, step))
+    strikes.sort(key=lambda each: each.at)
+    return tuple(replace(each, number=number) for number, each in enumerate(strikes))

@@ -1,0 +1,76 @@
+"""When things happen: instants in order, the work of processes that may die or freeze in between.
+
+`Heap` is the whole engine of the first tier. The second tier has an asyncio loop instead (`loop.py`).
+"""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Act = Callable[[], None]
+EVENTS_MAX = 300_000
+"""Of one run; more is somebody who runs in circles."""
+
+
+class InCircles(Exception):
+    """More has happened than ever should."""
+
+
+@dataclass(slots=True, eq=False)
+class Life:
+    """One process from its start to its end. What a dead one still had to do is never done; what a frozen
+    one has to do waits until it thaws."""
+
+    name: str
+    is_over: bool = False
+    is_frozen: bool = False
+    waiting: list[Act] = field(default_factory=list)
+
+
+class Timeline(Protocol):
+    """Where a world puts what shall happen."""
+
+    @property
+    def now(self) -> float: ...
+
+    def after(self, seconds: float, act: Act, life: Life | None = None) -> None:
+        """Calls `act` then; as the work of `life`, if one is given."""
+
+    def thaw(self, life: Life) -> None:
+        """Lets it do now what has waited."""
+
+
+class Heap:
+    """Instants and what happens at them; ties in the order in which they were put in."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.happened = 0
+        self._entries: list[tuple[float, int, Act, Life | None]] = []
+        self._count = 0
+
+    def after(self, seconds: float, act: Act, life: Life | None = None) -> None:
+        self._count += 1
+        heapq.heappush(self._entries, (self.now + max(0.0, seconds), self._count, act, life))
+
+    def thaw(self, life: Life) -> None:
+        life.is_frozen = False
+        waiting, life.waiting = life.waiting, []
+        for act in waiting:
+            self.after(0.0, act, life)
+
+    def run(self, until: float) -> None:
+        """Lets everything happen up to that instant. Raises InCircles."""
+        while self._entries and self._entries[0][0] <= until:
+            if self.happened > EVENTS_MAX:
+                raise InCircles
+            self.now, _, act, life = heapq.heappop(self._entries)
+            if life is not None and life.is_over:
+                continue
+            if life is not None and life.is_frozen:
+                life.waiting.append(act)
+                continue
+            self.happened += 1
+            act()
+        self.now = until

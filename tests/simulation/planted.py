@@ -1,0 +1,202 @@
+"""Bugs to be planted, each as a change of a few words, with the promises by which each may show itself.
+
+`old` must stand in the code exactly once; one that does not is to be planted anew.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`old` stands exactly once in the file."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """`promises`: those by which it may show itself; 0 is a crash or an alarm of the code's own."""
+
+    name: str
+    tier: int
+    promises: tuple[int, ...]
+    changes: tuple[Change, ...]
+
+
+def _bug(name: str, tier: int, promises: tuple[int, ...], *changes: str) -> Bug:
+    """`changes`: file, old, new, file, old, new, ..."""
+    threes = zip(changes[::3], changes[1::3], changes[2::3], strict=True)
+    return Bug(name, tier, promises, tuple(Change(*three) for three in threes))
+
+
+ADMISSION = "agent/repave_agent/admission.py"
+FLEET = "agent/repave_agent/fleet.py"
+JOURNAL = "agent/repave_agent/journal.py"
+LIFE = "agent/repave_agent/life.py"
+RECONCILE = "agent/repave_agent/reconcile.py"
+SESSION = "agent/repave_agent/session.py"
+SUMMARY = "agent/repave_agent/summary.py"
+TRAFFIC = "agent/repave_agent/traffic.py"
+WORKER = "agent/repave_agent/worker.py"
+COMMANDS = "controller/repave_controller/commands.py"
+ROLLOUT = "controller/repave_controller/rollout.py"
+SAFETY = "controller/repave_controller/safety.py"
+SCHEDULER = "controller/repave_controller/scheduler.py"
+SESSIONS = "controller/repave_controller/sessions.py"
+VERDICTS = "controller/repave_controller/verdicts.py"
+CORE_AGENT = "simulation/repave_simulation/core_agent.py"
+
+NO_SAFETY = (SAFETY, "    broken: list[Broken] = []\n", "    return []\n    broken: list[Broken] = []\n")
+
+BUGS = (
+    # ------------------------------------------------------------------------------- epochs and memory
+    _bug("an agent does not fence", 1, (7,), ADMISSION, "if proposed.epoch < known.epoch:", "if False:"),
+    _bug(
+        "an epoch does not grow with what it stands for", 1, (7,),
+        ROLLOUT, "state = replace(state, epoch=replace(state.epoch, rev=rev + 1))", "pass",
+    ),
+    _bug("an agent forgets its journal", 2, (1, 2, 3, 5, 7), JOURNAL, "content = self._disk.read()", "content = None"),
+    _bug(
+        "an agent acts on what it could not save", 2, (1, 2, 3, 5, 7),
+        WORKER, "            self._desired = before\n", "",
+    ),
+    _bug(
+        "publish before commit", 2, (7,),
+        SCHEDULER, "        events = await scheduler._store.commit(transaction)\n",
+        "        for region, state in decision.desired:\n"
+        "            scheduler._publish(region, state)\n"
+        "        events = await scheduler._store.commit(transaction)\n",
+    ),
+    _bug(
+        "acknowledge before commit", 2, (6,),
+        SCHEDULER,
+        "            await self._save(decision, observed, Transaction(events=events, receipt=receipt, spec=spec))\n",
+        "            whole = Transaction(events=events, receipt=receipt, spec=spec)\n"
+        "            saving = asyncio.create_task(self._save(decision, observed, whole))\n"
+        "            saving.add_done_callback(lambda task: task.exception())\n",
+    ),
+    _bug(
+        "a command repeated is a new one", 2, (6,),
+        SCHEDULER, "        receipt = await self._scheduler._store.receipt(key) if key else None\n",
+        "        receipt = None\n",
+    ),
+    _bug(
+        "a decision counts although it was not saved", 2, (0, 1, 2, 3, 4, 5, 6, 7),
+        SCHEDULER, "        events = await scheduler._store.commit(transaction)\n",
+        "        self.application = decision.application\n"
+        "        events = await scheduler._store.commit(transaction)\n",
+    ),
+    _bug(
+        "a lost wake-up", 2, (5,),
+        SCHEDULER, "            await self._sleep()\n\n    def _stop",
+        "            self._wake.clear()\n            await self._sleep()\n\n    def _stop",
+    ),
+    _bug(
+        "a region that returns is told nothing", 2, (5,),
+        SESSIONS, "_Stream(region, link, desired=waiting)", "_Stream(region, link, desired={})",
+    ),
+    _bug(
+        "an overtaken report counts", 2, (0, 1, 2, 4, 5),
+        SESSIONS, "if report.sequence <= stream.reports_until:", "if False:",
+        SESSIONS, "        if not is_same:\n            self._mend(stream, report)\n", "",
+    ),
+    _bug(
+        "after a gap the agent reports only what changes", 2, (5,),
+        SESSION, "            tasks.create_task(self._pace(stream))\n        stream.report_everything()",
+        "            tasks.create_task(self._pace(stream))\n            stream.sent = dict(self._observations.applications)",
+    ),
+    # ----------------------------------------------------------------------------------- the decisions
+    _bug(
+        "flip before healthy", 1, (2,),
+        VERDICTS, "            return have, application.policy.needed(size), ", "            return have, 0, ",
+    ),
+    _bug(
+        "flip before healthy, and nobody checks the promises", 1, (1, 2),
+        VERDICTS, "            return have, application.policy.needed(size), ", "            return have, 0, ",
+        *NO_SAFETY,
+        ROLLOUT, "ready_count=0 if is_proven else application.policy.needed(group.size(region))", "ready_count=0",
+    ),
+    _bug(
+        "only one region is waited for", 1, (2,),
+        VERDICTS, "    for region, size in target.sizes:\n        report, absent = current_report(application, target, region, observed)\n"
+        "        if absent is not None:\n            because.append(absent)\n            progress.append(-1)",
+        "    for region, size in target.sizes[:1]:\n        report, absent = current_report(application, target, region, observed)\n"
+        "        if absent is not None:\n            because.append(absent)\n            progress.append(-1)",
+    ),
+    _bug(
+        "the way back is given up during the release", 1, (4,),
+        ROLLOUT, "    if turn.application.running is not None:\n        return\n    policy", "    policy",
+    ),
+    _bug(
+        "old groups are not kept", 1, (4,),
+        ROLLOUT, "(index < policy.retain or turn.now < until)", "index < policy.retain",
+    ),
+    _bug(
+        "a group is forgotten while it has hosts", 1, (5,),
+        ROLLOUT, "    return report.present == 0 and report.weight_bp == 0 and report.balancer_up == 0", "    return True",
+    ),
+    _bug(
+        "a switch counts before the balancers say so", 1, (5,),
+        SUMMARY, "weight_bp=route.weight_bp(group.name) if route else 0", "weight_bp=group.weight_bp",
+    ),
+    _bug(
+        "a report on an older wish counts for the newest", 1, (1, 2, 4, 5),
+        VERDICTS, "view.report.epoch != desired.epoch", "False",
+    ),
+    _bug("a step has no deadline", 1, (5,), ROLLOUT, "    if turn.now >= deadline:\n        seconds", "    if False:\n        seconds"),
+    _bug(
+        "an undo waits for ever for a region that is away", 1, (5,),
+        VERDICTS, "            if now < patience:\n", "            if True:\n",
+    ),
+    _bug(
+        "what was never stored is released", 2, (10,),
+        SCHEDULER, "if self._images.path(order.digest) is None:", "if False:",
+    ),
+    _bug(
+        "an abort forgets the new group", 1, (5,),
+        COMMANDS, "    if target.state is GroupState.NEW:\n        application = application.with_group(replace(target, state=GroupState.RETIRING))\n", "",
+    ),
+    # --------------------------------------------------------------------------------------- the agent
+    _bug(
+        "hosts are destroyed while they take requests", 1, (1,),
+        RECONCILE, "    backend = observation.balancer.structure.backend(host.group)\n    if backend is not None:\n        return not",
+        "    backend = observation.balancer.structure.backend(host.group)\n    if backend is not None:\n        return True or not",
+    ),
+    _bug(
+        "requests are cut off instead of drained", 1, (1,),
+        TRAFFIC, "    return backend.in_flight == 0 or observation.now >= fact.drain_since + group.drain_seconds", "    return True",
+    ),
+    _bug(
+        "hosts take requests before they are verified", 1, (2,),
+        TRAFFIC, "    verified = observation.hosts_of(group.name, HostPhase.VERIFIED)\n    return sorted",
+        "    verified = observation.hosts_of(group.name, HostPhase.VERIFIED, HostPhase.HEALTHY, HostPhase.STARTING)\n    return sorted",
+    ),
+    _bug("traffic goes where nobody is up", 1, (1, 2), TRAFFIC, "        if backend.servers_up < needed:", "        if False:"),
+    _bug("a held route is dropped", 1, (1, 7), TRAFFIC, "        elif present is not None and state.frontend_port:", "        elif False:"),
+    _bug("a listing that lags is believed", 1, (1, 2, 4, 5), FLEET, "        if now >= record.missing_since + LOST_AFTER_SECONDS and not is_there:", "        if True:"),
+    _bug("a host that was destroyed is adopted again", 1, (4, 5), FLEET, "if host.name not in self._gone}", "}"),
+    _bug(
+        "a host whose end is uncertain is used again", 1, (1, 4),
+        FLEET, "        record.is_destroying, record.failure = False, f\"it could not be destroyed: {why}\"",
+        "        record.is_destroying = False",
+    ),
+    _bug(
+        "a name is used for a second host", 1, (5,),
+        CORE_AGENT, "self._save(durable=bool(launches))", "self._save(durable=False)",
+    ),
+    _bug(
+        "a restarted agent distrusts the hosts that serve", 1, (1,),
+        CORE_AGENT, "self._relist({*entries.verified, *enabled_hosts(self._view)})", "self._relist(set(entries.verified))",
+    ),
+    _bug(
+        "a restarted agent trusts the hosts that were taken out", 1, (1, 4),
+        LIFE, "HostPhase.HEALTHY if signs.is_idle else HostPhase.VERIFIED", "HostPhase.VERIFIED",
+    ),
+    _bug("a group that serves is given up", 1, (5,), RECONCILE, "    if fact.is_proven or group.is_proven:", "    if fact.is_proven:"),
+    _bug("what nobody wants is never collected", 1, (5,), RECONCILE, "    return now >= host.unclaimed_since + limits.unclaimed_grace_seconds", "    return False"),
+    _bug("a host is made from another image", 1, (8,), FLEET, "        digest=group.digest,\n        run=group.run,", "        digest=Digest(\"0\" * 64),\n        run=group.run,"),
+    _bug("more hosts are launched than are missing", 1, (5,), RECONCILE, "    missing = min(group.count - _held_places(group, observation), room)", "    missing = min(group.count + 1 - _held_places(group, observation), room)"),
+    _bug("a retired group stays", 1, (5,), RECONCILE, "            yield Destroy(host.name, host.group, \"its group is retired\")", "            continue"),
+)  # fmt: skip
