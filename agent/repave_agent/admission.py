@@ -38,7 +38,8 @@ def admit(known: DesiredState | None, proposed: DesiredState) -> Accept | Again 
     if proposed.epoch < known.epoch:
         return Refuse(
             f"epoch {proposed.epoch} is older than {known.epoch}, which this region has accepted: the "
-            "controller's store was lost, restored from a backup, or is another one"
+            "controller's store was lost, restored from a backup, or is another one; on the controller: "
+            "repave controller recover"
         )
     if proposed.epoch == known.epoch:
         return Refuse(f"two different desired states carry epoch {proposed.epoch}; frozen until a newer one")
@@ -47,3 +48,12 @@ def admit(known: DesiredState | None, proposed: DesiredState) -> Accept | Again 
     if known.is_serving and not proposed.is_serving and proposed.frontend_port:
         return Refuse("it would leave clients with nobody to serve them")
     return Accept()
+
+
+def foreign_remedy(installation: str) -> str:
+    """What to do when the controller is not that of `installation`, to which this region belongs."""
+    return (
+        "point the agent at its own controller. If that one's store is lost for good: start a controller "
+        f"with a new state directory and REPAVE_CONTROLLER_INSTALLATION={installation}, then "
+        "repave controller recover"
+    )

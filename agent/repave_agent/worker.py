@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from repave_agent.admission import Accept, Again, Refuse, admit
+from repave_agent.admission import Accept, Again, Refuse, admit, foreign_remedy
 from repave_agent.fleet import Fleet, Record
 from repave_agent.health import Prober
 from repave_agent.journal import Entries, Journal, JournalError
@@ -138,8 +138,7 @@ class Worker:
         log.error(
             "controller.foreign",
             text=f"this region belongs to installation {self._installation}, the controller is "
-            f"{welcome.installation}; point the agent at its own controller, or give it a new state "
-            "directory",
+            f"{welcome.installation}; {foreign_remedy(self._installation)}",
         )
         return False
 
@@ -176,7 +175,9 @@ class Worker:
         log.info("desired.accepted", application=state.application, epoch=str(state.epoch))
 
     async def on_query(self, query: Query) -> Answer:
-        """Host detail for people."""
+        """Host detail for people, or what was accepted for a controller that has lost it."""
+        if query.wants_accepted:
+            return Answer(query.query_id, accepted=tuple(filter(None, [self._desired.get(query.application)])))
         chosen = [
             record
             for record in self._fleet.records.values()
