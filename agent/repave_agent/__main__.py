@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from repave_agent.admission import foreign_remedy
+from repave_agent.admission import foreign
 from repave_agent.balancers.haproxy import HaproxyBalancer
 from repave_agent.health import Prober
 from repave_agent.images import ImageCache
@@ -108,8 +108,7 @@ class Agent:
 
     async def on_welcome(self, welcome: Welcome) -> None:
         if not self.worker.welcome(welcome):
-            remedy = foreign_remedy(self.worker.installation)
-            raise ConnectionError(f"this region belongs to another controller; {remedy}")
+            raise ConnectionError(foreign(self.worker.installation, welcome.installation))
         self.images.set_source(welcome.image_url)
 
     async def on_desired(self, desired: DesiredState) -> None:

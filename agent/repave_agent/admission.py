@@ -50,10 +50,10 @@ def admit(known: DesiredState | None, proposed: DesiredState) -> Accept | Again 
     return Accept()
 
 
-def foreign_remedy(installation: str) -> str:
-    """What to do when the controller is not that of `installation`, to which this region belongs."""
+def foreign(own: str, theirs: str) -> str:
+    """Why a controller of another installation than the region's `own` is not obeyed, and the way on."""
     return (
-        "point the agent at its own controller. If that one's store is lost for good: start a controller "
-        f"with a new state directory and REPAVE_CONTROLLER_INSTALLATION={installation}, then "
-        "repave controller recover"
+        f"this region belongs to installation {own}, the controller is {theirs}; point the agent at its own "
+        "controller. If that one's store is lost for good: start a controller with a new state directory and "
+        f"REPAVE_CONTROLLER_INSTALLATION={own}, then repave controller recover"
     )

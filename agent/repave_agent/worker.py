@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from repave_agent.admission import Accept, Again, Refuse, admit, foreign_remedy
+from repave_agent.admission import Accept, Again, Refuse, admit, foreign
 from repave_agent.fleet import Fleet, Record
 from repave_agent.health import Prober
 from repave_agent.journal import Entries, Journal, JournalError
@@ -135,11 +135,7 @@ class Worker:
             self._save(durable=True)
         if self._installation == welcome.installation:
             return True
-        log.error(
-            "controller.foreign",
-            text=f"this region belongs to installation {self._installation}, the controller is "
-            f"{welcome.installation}; {foreign_remedy(self._installation)}",
-        )
+        log.error("controller.foreign", text=foreign(self._installation, welcome.installation))
         return False
 
     @property
@@ -177,7 +173,8 @@ class Worker:
     async def on_query(self, query: Query) -> Answer:
         """Host detail for people, or what was accepted for a controller that has lost it."""
         if query.wants_accepted:
-            return Answer(query.query_id, accepted=tuple(filter(None, [self._desired.get(query.application)])))
+            known = self._desired.get(query.application)
+            return Answer(query.query_id, accepted=(known,) if known is not None else ())
         chosen = [
             record
             for record in self._fleet.records.values()
