@@ -83,6 +83,14 @@ class Gate:
             if view.ahead and self._concerns(region, application.name, application.regions)
         ]
 
+    def knowing(self, application: str) -> tuple[RegionName, ...]:
+        """The regions that are ahead in this application."""
+        return tuple(
+            region
+            for region, found in sorted(self.ahead.items())
+            if any(each.application == application for each in found)
+        )
+
     def check(self, application: ApplicationName, regions: Collection[RegionName]) -> None:
         """No region of a command is ahead: it would be decided by what is not so. Raises Refused."""
         for region in sorted(self.ahead):
@@ -94,4 +102,4 @@ class Gate:
     def _concerns(
         self, region: RegionName, application: ApplicationName, regions: Collection[RegionName]
     ) -> bool:
-        return region in regions or any(each.application == application for each in self.ahead[region])
+        return region in regions or region in self.knowing(application)

@@ -96,8 +96,7 @@ class Recovery:
 
     async def _candidate(self, name: ApplicationName, serving: str) -> Candidate:
         said, silent = await self._said(name)
-        ahead = self._scheduler.gate.ahead
-        knowing = [region for region in ahead if any(each.application == name for each in ahead[region])]
+        knowing = self._scheduler.gate.knowing(name)
         if not any(region in said for region in knowing):
             text = f"{name}: no region that is ahead in it answers: {'; '.join(silent) or ', '.join(knowing)}"
             return Candidate(name, said, refusal=f"{text}; start their agents, then try again")

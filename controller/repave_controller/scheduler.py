@@ -181,7 +181,7 @@ class Scheduler:
     def _owner(self, name: ApplicationName) -> "_Owner":
         owner = self._owners.get(name)
         if owner is None:
-            raise unknown_application(name, tuple(sorted(self.applications())))
+            raise unknown_application(name, tuple(sorted(self.applications())), self.gate.knowing(name))
         return owner
 
     def _owner_of_new(self, name: ApplicationName, cluster: str) -> "_Owner":

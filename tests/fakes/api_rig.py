@@ -77,6 +77,9 @@ class ObedientAgent:
         match wire.decode_from_controller(message):
             case DesiredState() as state:
                 self._obey(state)
+            case Query(query_id=query_id, wants_accepted=True, application=name):
+                known = self._desired.get(name)
+                self._say(Answer(query_id, accepted=(known,) if known is not None else ()))
             case Query(query_id=query_id):
                 hosts = [self._host(state) for state in self._desired.values() if state.groups]
                 self._say(Answer(query_id, tuple(hosts)))

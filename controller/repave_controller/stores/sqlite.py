@@ -31,6 +31,11 @@ IMAGES = "SELECT digest, size_bytes, files, name, pushed_at FROM images ORDER BY
 Waiting = tuple[Rows, asyncio.Future[int]]
 
 
+def new_name() -> str:
+    """For a store that is made."""
+    return secrets.token_hex(6)
+
+
 class SqliteStore:
     """Implements ports.Store. Only one at a time, over all processes, can have a path open."""
 
@@ -38,7 +43,7 @@ class SqliteStore:
         self,
         path: Path,
         *,
-        new_name: Callable[[], str] = lambda: secrets.token_hex(6),
+        new_name: Callable[[], str] = new_name,
         connect: Connect = connect,
         mounts: Path = MOUNTS,
     ) -> None:
