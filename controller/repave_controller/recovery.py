@@ -5,16 +5,32 @@ is anything sent: under epochs that are above all that the regions have ever acc
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from repave_controller.adoption import SHORT_DIGEST, Adoption, Said, adopt, event
 from repave_controller.commands import Outcome
 from repave_controller.model import Application, GroupState, Instant, Observed, Refused
 from repave_controller.ports import ImageStore
 from repave_controller.scheduler import Scheduler
-from repave_controller.sessions import RegionUnreachable, Sessions
-from repave_protos.values import ApplicationName, DesiredState, Digest, RegionName, fingerprint
+from repave_controller.sessions import RegionUnreachable
+from repave_protos.values import ApplicationName, DesiredState, Digest, Hello, RegionName, fingerprint
+
+
+class Agent(Protocol):
+    """A region as its agent introduced itself."""
+
+    hello: Hello
+
+
+class Agents(Protocol):
+    """Whom to ask: the sessions."""
+
+    def views(self) -> Mapping[RegionName, Agent]: ...
+
+    async def accepted(self, region: RegionName, application: ApplicationName, /) -> DesiredState | None:
+        """Raises RegionUnreachable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +64,10 @@ class Recovery:
     """One for a controller."""
 
     def __init__(
-        self, scheduler: Scheduler, sessions: Sessions, images: ImageStore, clock: Callable[[], float]
+        self, scheduler: Scheduler, agents: Agents, images: ImageStore, clock: Callable[[], float]
     ) -> None:
         self._scheduler = scheduler
-        self._sessions = sessions
+        self._agents = agents
         self._images = images
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -134,7 +150,7 @@ class Recovery:
         stored = self._scheduler.saved(name)
         regions = [
             region
-            for region, view in sorted(self._sessions.views().items())
+            for region, view in sorted(self._agents.views().items())
             if (stored is not None and region in stored.regions)
             or any(each.application == name for each in view.hello.applied)
         ]
@@ -148,7 +164,7 @@ class Recovery:
     async def _ask(self, region: RegionName, name: ApplicationName) -> DesiredState | str | None:
         """What it has accepted, or why it could not be asked."""
         try:
-            return await self._sessions.accepted(region, name)
+            return await self._agents.accepted(region, name)
         except RegionUnreachable as error:
             return str(error)
 
