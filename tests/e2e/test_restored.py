@@ -5,23 +5,25 @@ Real processes. The backup is taken as docs/backup.md says, by SQLite's backup A
 
 import json
 import shutil
-import sqlite3
+import subprocess
+import sys
 import urllib.request
 
 import pytest
 
+from tests.docs.markdown import blocks
 from tests.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 
 def back_up(stage: Stage) -> None:
-    source = sqlite3.connect(stage.directory / "controller" / "controller.db")
-    target = sqlite3.connect(stage.directory / "backup.db")
-    with source, target:
-        source.backup(target)
-    source.close()
-    target.close()
+    """With the very lines of the document."""
+    (block,) = [each for each in blocks() if each.document == "backup.md" and each.language == "python"]
+    lines = block.text.replace("/var/lib/repave", str(stage.directory / "controller"))
+    lines = lines.replace("/var/backups/repave.db", str(stage.directory / "backup.db"))
+    assert str(stage.directory / "backup.db") in lines
+    subprocess.run([sys.executable, "-c", lines], check=True, timeout=30)
 
 
 def restore(stage: Stage) -> None:

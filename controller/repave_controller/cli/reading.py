@@ -164,6 +164,8 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     serving = (
         f"{status['serving']} ({status['version']}) serves" if status["serving"] else "nobody serves yet"
     )
+    if any(region["ahead"] for region in status["region_items"]):
+        serving = f"by the store's older copy {serving}"
     lines = [f"{status['name']}: {serving}, port {status['port']}"]
     rollout = status["current_rollout"]
     if rollout:
@@ -171,7 +173,8 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     for region in status["region_items"]:
         state = "" if region["connected"] else "  AGENT AWAY"
         state += f"  AHEAD OF THE STORE; {RECOVER}" if region["ahead"] else ""
-        state += "" if region["current"] or not region["connected"] else "  (not yet up to date)"
+        is_late = region["connected"] and not region["current"] and not region["ahead"]
+        state += "  (not yet up to date)" if is_late else ""
         lines.append(f"  {region['name']}  {region['traffic_address']}{state}")
         lines += [f"    {group_line(group)}" for group in region["groups"]]
     lines += [f"  waits: {because_line(each)}" for each in status["because"]]
