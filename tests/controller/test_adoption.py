@@ -133,6 +133,8 @@ def test_the_first_decision_after_it_keeps_every_promise_and_changes_epochs_only
 def test_numbers_go_on_above_all_that_were_seen(said: dict[RegionName, DesiredState]) -> None:
     names = {group.name for state in said.values() for group in state.groups}
     assert format_group("shop", adopted(said).application.next_number) > max(names)
+    later = replace(an_older_copy(), next_number=GroupNumber(77))
+    assert adopted(said, later).application.next_number == 77, "and above those that are gone"
 
 
 # ------------------------------------------------------------------------------------------------- who serves

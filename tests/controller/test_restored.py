@@ -11,7 +11,7 @@ import pytest
 from repave_controller.model import Phase, Refused
 from repave_controller.recovery import Recovery
 from repave_controller.sessions import RegionUnreachable
-from repave_protos.values import ApplicationName, DesiredState, Epoch, GroupName, Hello, RegionName
+from repave_protos.values import ApplicationName, Applied, DesiredState, Epoch, GroupName, Hello, RegionName
 from tests.fakes.scheduled import CART, OSLO, PARIS, SHOP, Packages, World, scheduled
 from tests.fakes.store import Shelf
 from tests.fakes.virtual_time import in_virtual_time
@@ -163,6 +163,37 @@ async def test_a_release_asked_for_before_the_agents_return_waits_for_ever_and_s
 
 
 @in_virtual_time
+async def test_a_queued_release_does_not_begin_by_itself_where_its_number_may_be_taken() -> None:
+    async with restored() as world:
+        await world.release("c")
+        await world.release("d", queue=True)
+        world.arrive(PARIS, OSLO)
+        await world.scheduler.abort(SHOP, by="ann", reason="", key="")
+        assert await world.ended() is Phase.ABORTED, "a person can end it all the same"
+        await asyncio.sleep(3600)
+        assert world.application().rollouts_total == 2
+        assert len(world.application().queue) == 1
+        assert world.published == []
+
+
+@in_virtual_time
+async def test_a_region_that_is_ahead_in_one_application_is_sent_nothing_and_its_reports_do_not_count() -> (
+    None
+):
+    async with scheduled() as world:
+        await world.release("a")
+        await world.ended()
+        assert len(world.scheduler.desired_for(PARIS)) == 1
+        stranger = Applied(CART, Epoch(1, 1, 1), "0" * 16)
+        known = world.hello(PARIS)
+        world.scheduler.greet(replace(known, applied=(*known.applied, stranger)))
+        assert world.scheduler.desired_for(PARIS) == []
+        assert world.scheduler.observed(SHOP)[PARIS].report is None
+        assert world.scheduler.gate.seen(SHOP)[PARIS].report is not None, "people see it all the same"
+        assert world.scheduler.observed(SHOP)[OSLO].report is not None
+
+
+@in_virtual_time
 async def test_other_applications_and_regions_go_on() -> None:
     async with restored(OSLO) as world:
         del world.regions[PARIS].desired[SHOP]  # rebuilt since: it has accepted nothing
@@ -226,6 +257,20 @@ async def test_recover_adopts_what_runs_and_sends_it_back_unchanged_under_a_new_
         await world.release("c")
         assert await world.ended() is Phase.SUCCEEDED
         assert world.weights() == {"shop-v003": 10_000}
+
+
+@in_virtual_time
+async def test_the_new_life_outranks_every_life_that_a_region_has_seen() -> None:
+    """As after a recovery that is in no backup."""
+    async with restored() as world:
+        for region in world.regions.values():
+            state = region.desired[SHOP]
+            region.desired[SHOP] = replace(state, epoch=replace(state.epoch, incarnation=7))
+        world.arrive(PARIS, OSLO)
+        found = await recovery(world).adopt()
+        await asyncio.sleep(MOMENT)
+        assert found.incarnation == 8
+        assert {region.desired[SHOP].epoch.incarnation for region in world.regions.values()} == {8}
 
 
 @in_virtual_time

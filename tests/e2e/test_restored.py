@@ -48,7 +48,7 @@ def until_noticed(stage: Stage) -> None:
 
 
 def released(stage: Stage, version: str) -> None:
-    stage.release(version, size=1)
+    stage.release(version, size=1, warm="0s")
     assert stage.ended()["phase"] == "succeeded", stage.logs()
 
 
