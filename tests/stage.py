@@ -30,6 +30,7 @@ class Stage:
     directory: Path
     regions: tuple[str, ...] = ("paris", "oslo")
     agent_environment: dict[str, str] = field(default_factory=dict)
+    controller_environment: dict[str, str] = field(default_factory=dict)
     controller: subprocess.Popen[bytes] | None = None
     agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -57,6 +58,7 @@ class Stage:
             "REPAVE_CONTROLLER_HTTP__LISTEN": f"127.0.0.1:{self.http_port}",
             "REPAVE_CONTROLLER_GRPC__LISTEN": f"127.0.0.1:{self.grpc_port}",
             "REPAVE_CONTROLLER_STATE": str(self.directory / "controller"),
+            **self.controller_environment,
         }
         self.controller = self._spawn("controller", "repave_controller", environment)
         self.wait(self._answers, "the controller")

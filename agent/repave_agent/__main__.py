@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from repave_agent.admission import foreign
 from repave_agent.balancers.haproxy import HaproxyBalancer
 from repave_agent.health import Prober
 from repave_agent.images import ImageCache
@@ -110,7 +111,7 @@ class Agent:
         with _again_later():
             is_ours = self.worker.welcome(welcome)
         if not is_ours:
-            raise ConnectionError("this region belongs to another controller")
+            raise ConnectionError(foreign(self.worker.installation, welcome.installation))
         self.images.set_source(welcome.image_url)
 
     async def on_desired(self, desired: DesiredState) -> None:

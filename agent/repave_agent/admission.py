@@ -46,7 +46,8 @@ def admit(known: DesiredState | None, proposed: DesiredState) -> Accept | Again 
     if proposed.epoch < known.epoch:
         return Outdated(
             f"epoch {proposed.epoch} is older than {known.epoch}, which this region has accepted: the "
-            "controller's store was lost, restored from a backup, or is another one"
+            "controller's store was lost, restored from a backup, or is another one; on the controller: "
+            "repave controller recover"
         )
     if proposed.epoch == known.epoch:
         return Refuse(f"two different desired states carry epoch {proposed.epoch}; frozen until a newer one")
@@ -55,3 +56,12 @@ def admit(known: DesiredState | None, proposed: DesiredState) -> Accept | Again 
     if known.is_serving and not proposed.is_serving and proposed.frontend_port:
         return Refuse("it would leave clients with nobody to serve them")
     return Accept()
+
+
+def foreign(own: str, theirs: str) -> str:
+    """Why a controller of another installation than the region's `own` is not obeyed, and the way on."""
+    return (
+        f"this region belongs to installation {own}, the controller is {theirs}; point the agent at its own "
+        "controller. If that one's store is lost for good: start a controller with a new state directory and "
+        f"REPAVE_CONTROLLER_INSTALLATION={own}, then repave controller recover"
+    )

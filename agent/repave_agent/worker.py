@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from repave_agent.admission import Accept, Again, Outdated, Refuse, admit
+from repave_agent.admission import Accept, Again, Outdated, Refuse, admit, foreign
 from repave_agent.fleet import Fleet, Record
 from repave_agent.health import Prober
 from repave_agent.journal import Entries, Journal, JournalError
@@ -139,12 +139,7 @@ class Worker:
             self._save(durable=True)
         if self._installation == welcome.installation:
             return True
-        log.error(
-            "controller.foreign",
-            text=f"this region belongs to installation {self._installation}, the controller is "
-            f"{welcome.installation}; point the agent at its own controller, or give it a new state "
-            "directory",
-        )
+        log.error("controller.foreign", text=foreign(self._installation, welcome.installation))
         return False
 
     @property
@@ -182,7 +177,10 @@ class Worker:
         log.info("desired.accepted", application=state.application, epoch=str(state.epoch))
 
     async def on_query(self, query: Query) -> Answer:
-        """Host detail for people."""
+        """Host detail for people, or what was accepted for a controller that has lost it."""
+        if query.wants_accepted:
+            known = self._desired.get(query.application)
+            return Answer(query.query_id, accepted=(known,) if known is not None else ())
         chosen = [
             record
             for record in self._fleet.records.values()

@@ -22,7 +22,7 @@ from repave_controller.ports import StoreError
 from repave_controller.scheduler import Scheduler
 from repave_controller.sessions import Sessions, start_server, stop_server
 from repave_controller.settings import ControllerSettings
-from repave_controller.stores.sqlite import SqliteStore
+from repave_controller.stores.sqlite import SqliteStore, new_name
 from repave_protos import __version__
 from repave_protos.channel import join, loopback_only
 from repave_protos.logs import configure_logs
@@ -39,8 +39,15 @@ async def run(settings: ControllerSettings) -> None:
     """Serves until SIGTERM or SIGINT. Raises StoreError, ValueError (an address), OSError (a port taken)."""
     host, port = loopback_only(settings.http.listen, "http.listen")
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store = SqliteStore(settings.state / "controller.db")
+    named = (lambda: settings.installation) if settings.installation else new_name
+    store = SqliteStore(settings.state / "controller.db", new_name=named)
     loaded = await store.open()
+    if settings.installation not in ("", loaded.installation):
+        await store.close()
+        raise StoreError(
+            f"installation: the store in {settings.state} is called {loaded.installation}, not "
+            f"{settings.installation}; leave the setting out, or name a new state directory"
+        )
     clock = SteadyClock(loaded.last_event_at)
     images = ImageDirectory(settings.state / "images", clock)
     sessions = Sessions(
@@ -49,6 +56,7 @@ async def run(settings: ControllerSettings) -> None:
         on_change=lambda region, applications: scheduler.region_changed(region, applications),
         on_notices=lambda region, notices: scheduler.notices(region, notices),
         clock=clock,
+        greet=lambda hello: scheduler.greet(hello),
     )
     scheduler = Scheduler(store, images, loaded, clock, sessions.views, sessions.publish)
     app = make_app(scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock)

@@ -6,6 +6,7 @@ Nothing here waits or acts: the result is what `rollout.step` then carries out. 
 
 from dataclasses import dataclass, replace
 
+from repave_controller.ahead import RECOVER
 from repave_controller.model import (
     Application,
     Event,
@@ -227,9 +228,11 @@ def undo(application: Application, rollout: Rollout, reason: str, end: Phase, no
 # ------------------------------------------------------------------------------------------------- words
 
 
-def unknown_application(name: str, known: tuple[str, ...]) -> Refused:
-    """There is no such application; says which there are."""
+def unknown_application(name: str, known: tuple[str, ...], ahead: tuple[RegionName, ...] = ()) -> Refused:
+    """There is no such application; says which there are, and which regions know better."""
     there = f"there are: {', '.join(known)}" if known else "nothing has been released yet"
+    if ahead:
+        there = f"{', '.join(ahead)} runs it: this store was restored or lost; adopt it with: {RECOVER}"
     return Refused("unknown-application", f"no application is called {name}; {there}")
 
 

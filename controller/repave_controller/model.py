@@ -14,6 +14,7 @@ from repave_protos.values import (
     ApplicationReport,
     DesiredState,
     Digest,
+    Epoch,
     GroupName,
     GroupReport,
     Probe,
@@ -214,7 +215,8 @@ class Application:
     rollout: Rollout | None = None  # the running one, or the last one that ended
     rollouts_total: int = 0
     queue: tuple[ReleaseOrder, ...] = ()
-    desired: tuple[tuple[RegionName, DesiredState], ...] = ()  # as published last, with epochs
+    desired: tuple[tuple[RegionName, DesiredState], ...] = ()  # as decided last, with epochs
+    offered: tuple[tuple[RegionName, "Offer"], ...] = ()  # what each region may have heard of it
 
     def group(self, number: GroupNumber | None) -> ServerGroup | None:
         return next((group for group in self.groups if group.number == number), None)
@@ -237,6 +239,17 @@ class Application:
     def desired_in(self, region: RegionName) -> DesiredState | None:
         return next((state for name, state in self.desired if name == region), None)
 
+    def offered_to(self, region: RegionName) -> "Offer | None":
+        return next((offer for name, offer in self.offered if name == region), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The newest desired state that a region may have been sent; saved before it is sent."""
+
+    epoch: Epoch
+    fingerprint: str
+
 
 # ----------------------------------------------------------------------------------- what comes in and out
 
@@ -248,6 +261,7 @@ class RegionView:
     is_connected: bool
     report: ApplicationReport | None  # None: has not spoken of it yet
     since: Instant = Instant(0)  # connected, or unreachable, since
+    ahead: str = ""  # why it waits for repave controller recover; then it has no report that counts
 
     def group(self, name: GroupName) -> GroupReport:
         found = self.report.group(name) if self.report is not None else None

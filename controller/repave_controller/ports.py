@@ -72,6 +72,10 @@ class Store(Protocol):
 
     async def open(self) -> Loaded: ...
 
+    async def begin_incarnation(self, above: int) -> Tenure:
+        """Begins a new life, durably: its epochs are above all of this store and of incarnation `above`.
+        Raises StoreError."""
+
     async def commit(self, transaction: Transaction) -> tuple[Event, ...]:
         """Saves durably; returns the events with their sequence numbers. Raises StoreError when the disk
         does not take it; then nothing of it is saved."""

@@ -112,6 +112,10 @@ def _wait(turn: _Turn, rollout: Rollout, waiting: Waiting) -> None:
         best = tuple(map(max, waiting.progress, known)) if known else waiting.progress
         rollout = replace(rollout, progress=best, progressed_at=turn.now)
         turn.put(rollout)
+    if not waiting.has_deadline:  # what ends the wait is progress, and resets the deadline
+        turn.wakes += [waiting.wake_at] if waiting.wake_at is not None else []
+        turn.because.extend(waiting.because)
+        return
     deadline = Instant(rollout.progressed_at + rollout.step.deadline_seconds)
     if turn.now >= deadline:
         seconds = rollout.step.deadline_seconds
@@ -235,6 +239,8 @@ def _is_gone(turn: _Turn, group: ServerGroup, region: RegionName) -> bool:
 
 def _start_queued(turn: _Turn) -> None:
     if turn.application.running is not None or not turn.application.queue:
+        return
+    if any(view.ahead for view in turn.observed.values()):  # its group's number may be taken there
         return
     order, *rest = turn.application.queue
     turn.application = replace(turn.application, queue=tuple(rest))

@@ -8,11 +8,12 @@ import asyncio
 import dataclasses
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Protocol
 from weakref import WeakValueDictionary
 
 import structlog
 
+from repave_controller.ahead import is_offered, offer, offers
+from repave_controller.chronicle import Chronicle
 from repave_controller.commands import (
     Accepted,
     Outcome,
@@ -26,6 +27,7 @@ from repave_controller.commands import (
     to_text,
     unknown_application,
 )
+from repave_controller.gate import Gate, Region
 from repave_controller.model import (
     Application,
     Because,
@@ -35,7 +37,6 @@ from repave_controller.model import (
     Instant,
     Observed,
     Refused,
-    RegionView,
     ReleaseOrder,
 )
 from repave_controller.ports import ImageStore, Loaded, Receipt, Spec, Store, StoreError, Transaction
@@ -43,23 +44,17 @@ from repave_controller.preview import plan_id
 from repave_controller.pulse import Pulse
 from repave_controller.rollout import step
 from repave_controller.safety import check
-from repave_protos.values import ApplicationName, DesiredState, Notice, Observations, RegionName
+from repave_protos.values import ApplicationName, DesiredState, Hello, Notice, RegionName
 
 log = structlog.get_logger()
 
 DECISIONS_MAX = 64
 """Decisions that follow each other without anything new observed; more is a bug."""
 STORE_RETRY_SECONDS = 1.0
-NOTICES_WAITING_MAX = 10_000
-NOTICES_BATCH_MAX = 500
 
 
-class Region(Protocol):
-    """A region as the sessions know it."""
-
-    is_connected: bool
-    since: float
-    observations: Observations
+Change = Callable[[Application, Observed, Instant], Outcome]
+"""What a command makes of an application. Raises Refused."""
 
 
 class Scheduler:
@@ -83,16 +78,16 @@ class Scheduler:
         self._owners = {each.name: _Owner(self, each) for each in loaded.applications}
         self._unborn: WeakValueDictionary[ApplicationName, _Owner] = WeakValueDictionary()
         self._starts: asyncio.Queue[_Owner] = asyncio.Queue()
-        self._notices: asyncio.Queue[Event] = asyncio.Queue(NOTICES_WAITING_MAX)
         self._visible = Pulse()
-        self._events = Pulse()
+        self._chronicle = Chronicle(store, clock, self._visible)
+        self.gate = Gate(regions)
         for owner in self._owners.values():
             self._starts.put_nowait(owner)
 
     async def run(self) -> None:
         """Owns every application until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._write_notices(), name="notices")
+            tasks.create_task(self._chronicle.run(), name="notices")
             while True:
                 owner = await self._starts.get()
                 tasks.create_task(owner.run(), name=f"owner {owner.application.name}")
@@ -135,8 +130,9 @@ class Scheduler:
             raise Refused("unknown-image", text)
 
     def check_places(self, application: ApplicationName, order: ReleaseOrder) -> None:
-        """Its regions are known and its port is free there. Raises Refused."""
+        """Its regions are known, not ahead of the store, and its port is free there. Raises Refused."""
         check_regions(order.sizes, self._known_regions())
+        self._check_ahead(application, {region for region, _ in order.sizes})
         self._check_port(application, order)
 
     async def rollback(
@@ -145,6 +141,7 @@ class Scheduler:
         """Turns a running rollout round, or starts one back. Raises Refused, StoreError."""
 
         def command(known: Application, observed: Observed, now: Instant) -> Outcome:
+            self._check_ahead(application, set())
             return request_rollback(known, observed, by, reason, force, now)
 
         return await self._owner(application).command(command, "rollback", key, repr((reason, force)))
@@ -157,6 +154,25 @@ class Scheduler:
 
         return await self._owner(application).command(command, "abort", key, repr(reason))
 
+    def _check_ahead(self, application: ApplicationName, regions: set[RegionName]) -> None:
+        known = self.applications().get(application)
+        self.gate.check(application, regions | set(known.regions if known is not None else ()))
+
+    async def adopt(self, application: ApplicationName, cluster: str, change: Change) -> None:
+        """Takes what the regions run as decided; returns once it is saved. Raises Refused, StoreError."""
+        owner = self._owner_of_new(application, cluster)
+        await owner.adopt(change)
+        self._begin(owner)
+        self.gate.judge_again(self._saved())
+        for each in self._owners.values():  # for what could not be sent until now
+            each.wake()
+        self._visible.bump()
+
+    async def begin_incarnation(self, above: int) -> int:
+        """All epochs from now on are above incarnation `above`; returns the new one. Raises StoreError."""
+        self._tenure = await self._store.begin_incarnation(above)
+        return self._tenure.incarnation
+
     def _known_regions(self) -> tuple[RegionName, ...]:
         """Regions whose agent has spoken since this controller began, or that have hosts from before."""
         served = {region for each in self.applications().values() for region in each.regions}
@@ -165,7 +181,7 @@ class Scheduler:
     def _owner(self, name: ApplicationName) -> "_Owner":
         owner = self._owners.get(name)
         if owner is None:
-            raise unknown_application(name, tuple(sorted(self.applications())))
+            raise unknown_application(name, tuple(sorted(self.applications())), self.gate.knowing(name))
         return owner
 
     def _owner_of_new(self, name: ApplicationName, cluster: str) -> "_Owner":
@@ -202,24 +218,42 @@ class Scheduler:
             if owner.application.rollouts_total
         }
 
+    def saved(self, name: ApplicationName) -> Application | None:
+        """What is decided of it, also when it was never released."""
+        return self._saved().get(name)
+
     def observed(self, application: ApplicationName) -> Observed:
-        """What each region reported last of this application."""
-        return {
-            name: RegionView(
-                region.is_connected, region.observations.applications.get(application), Instant(region.since)
-            )
-            for name, region in self._regions().items()
-        }
+        """What each region reported last of this application, where it counts."""
+        return self.gate.observed(application)
 
     def because(self, application: ApplicationName) -> tuple[Because, ...]:
         """What the application waits for."""
         owner = self._owners.get(application)
-        return owner.because if owner is not None else ()
+        if owner is None:
+            return ()
+        ahead = self.gate.because(owner.application)
+        return (*ahead, *(each for each in owner.because if each not in ahead))
+
+    def greet(self, hello: Hello) -> None:
+        """Judges the region before anything is sent to it."""
+        for event in self.gate.greet(hello, self._saved()):
+            self.note(event)
 
     def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
-        """What was saved for this region; nothing that is not on disk goes out."""
-        states = (owner.application.desired_in(region) for owner in self._owners.values())
-        return [state for state in states if state is not None]
+        """What was offered to this region before. Owners that have something else for it look again."""
+        offered: list[DesiredState] = []
+        if region in self.gate.ahead:
+            return offered
+        for owner in self._owners.values():
+            state = owner.application.desired_in(region)
+            if state is not None and is_offered(owner.application, region):
+                offered.append(state)
+            elif state is not None:
+                owner.wake()
+        return offered
+
+    def _saved(self) -> dict[ApplicationName, Application]:
+        return {name: owner.application for name, owner in self._owners.items()}
 
     @property
     def version(self) -> int:
@@ -230,15 +264,9 @@ class Scheduler:
         """Waits until `version` is above `after`; returns it."""
         return await self._visible.wait(after)
 
-    async def follow(self, after: int, application: str = "") -> AsyncIterator[Event]:
+    def follow(self, after: int, application: str = "") -> AsyncIterator[Event]:
         """Stored events after that sequence number, then new ones as they are saved; never ends."""
-        while True:
-            seen = self._events.version
-            for event in await self._store.events(after=after, application=application):
-                after = event.sequence
-                yield event
-            if self._events.version == seen:
-                await self._events.wait(seen)
+        return self._chronicle.follow(after, application)
 
     # ---------------------------------------------------------------------------------- what happens
 
@@ -266,36 +294,7 @@ class Scheduler:
 
     def note(self, event: Event) -> None:
         """Adds an event that no decision caused."""
-        if self._notices.full():
-            log.warning("notice.dropped", kind=event.kind, text=event.text)
-            return
-        self._notices.put_nowait(dataclasses.replace(event, at=self._clock()))
-
-    async def _write_notices(self) -> None:
-        while True:
-            batch = [await self._notices.get()]
-            while len(batch) < NOTICES_BATCH_MAX and not self._notices.empty():
-                batch.append(self._notices.get_nowait())
-            try:
-                self._tell(await self._store.commit(Transaction(events=tuple(batch))))
-            except StoreError as error:
-                log.error("notices.lost", count=len(batch), error=str(error))
-
-    def _tell(self, events: Sequence[Event]) -> None:
-        """Events go to the log as they are on disk."""
-        for event in events:
-            log.info(
-                event.kind,
-                text=event.text,
-                application=event.application,
-                group=event.group,
-                region=event.region,
-                host=event.host,
-                sequence=event.sequence,
-            )
-        if events:
-            self._events.bump()
-        self._visible.bump()
+        self._chronicle.note(event)
 
 
 class _Owner:
@@ -349,7 +348,7 @@ class _Owner:
 
     async def command(
         self,
-        change: Callable[[Application, Observed, Instant], Outcome],
+        change: Change,
         kind: str,
         key: str,
         body: str,
@@ -374,6 +373,16 @@ class _Owner:
         self.wake()
         return accepted
 
+    async def adopt(self, change: Change) -> None:
+        """Decides on from what the regions run, whatever was decided here before."""
+        async with self._lock:
+            scheduler = self._scheduler
+            now, observed = scheduler._clock(), scheduler.observed(self.application.name)
+            adopted, events = change(self.application, observed, now)
+            decision = step(adopted, observed, now, scheduler._tenure)
+            await self._save(decision, observed, Transaction(events=events), former=adopted)
+        self.wake()
+
     async def _repeated(self, key: str, body_hash: str) -> Accepted | None:
         receipt = await self._scheduler._store.receipt(key) if key else None
         if receipt is None:
@@ -389,7 +398,8 @@ class _Owner:
         for _ in range(DECISIONS_MAX):
             observed = scheduler.observed(self.application.name)
             decision = step(self.application, observed, scheduler._clock(), scheduler._tenure)
-            has_news = decision.application != self.application or decision.events
+            offered = offer(decision.application, scheduler.gate.open_regions())
+            has_news = offered != self.application or decision.events
             if has_news:
                 await self._save(decision, observed, Transaction())
             if decision.because != self.because:
@@ -400,27 +410,31 @@ class _Owner:
                 return
         raise AssertionError(f"{self.application.name}: decisions follow each other without end")
 
-    async def _save(self, decision: Decision, observed: Observed, extra: Transaction) -> None:
-        """Checks the promises, saves, then publishes.
+    async def _save(
+        self, decision: Decision, observed: Observed, extra: Transaction, former: Application | None = None
+    ) -> None:
+        """Checks the promises, saves, then publishes. `former` is what was so before, if not what was saved.
 
         Raises Refused when a promise would be broken, StoreError; then nothing has happened.
         """
-        scheduler, former = self._scheduler, self.application
+        scheduler, former = self._scheduler, former or self.application
         broken = check(former, decision, observed)
         if broken:
             raise Refused("promise", "; ".join(f"promise {each.promise}: {each.text}" for each in broken))
+        application = offer(decision.application, scheduler.gate.open_regions())
         transaction = dataclasses.replace(
             extra,
-            application=decision.application,
+            application=application,
             events=(*extra.events, *decision.events),
             rollout=decision.application.rollout if decision.application.rollout != former.rollout else None,
             spec=extra.spec or _queued_spec(former, decision.application),
         )
         events = await scheduler._store.commit(transaction)
-        self.application = decision.application
-        for region, state in decision.desired:
-            scheduler._publish(region, state)
-        scheduler._tell(events)
+        self.application = application
+        for region, state in offers(former, application):  # the only way down, with desired_for
+            if region not in scheduler.gate.ahead:
+                scheduler._publish(region, state)
+        scheduler._chronicle.tell(events)
 
 
 def _queued_spec(before: Application, after: Application) -> Spec | None:

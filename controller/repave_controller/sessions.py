@@ -78,14 +78,18 @@ class Sessions:
         on_notices: Callable[[RegionName, list[Notice]], None],
         clock: Callable[[], float],
         hello_deadline_seconds: float = HELLO_DEADLINE_SECONDS,
+        greet: Callable[[Hello], None] = lambda hello: None,
     ) -> None:
-        """`on_change` names the applications to look at again: reported anew, connected or lost."""
+        """`on_change` names the applications to look at again: reported anew, connected or lost.
+
+        `greet` hears each Hello before `desired_for` is asked and before anything is sent."""
         self._welcome = welcome
         self._desired_for = desired_for
         self._on_change = on_change
         self._on_notices = on_notices
         self._clock = clock
         self._hello_deadline_seconds = hello_deadline_seconds
+        self._greet = greet
         self._views: dict[RegionName, RegionView] = {}
         self._streams: dict[RegionName, _Stream] = {}
         self._query_ids = itertools.count(1)
@@ -114,12 +118,23 @@ class Sessions:
         timeout_seconds: float = 5.0,
     ) -> tuple[HostDetail, ...]:
         """Asks the region's agent for its hosts. Raises RegionUnreachable, or ValueError: a bad argument."""
+        query = Query(next(self._query_ids), application, group, log_lines)
+        return (await self._ask(region, query, timeout_seconds)).hosts
+
+    async def accepted(
+        self, region: RegionName, application: ApplicationName, timeout_seconds: float = 5.0
+    ) -> DesiredState | None:
+        """Asks the region's agent which desired state it has accepted. Raises RegionUnreachable."""
+        query = Query(next(self._query_ids), application, wants_accepted=True)
+        answer = await self._ask(region, query, timeout_seconds)
+        return next((state for state in answer.accepted if state.application == application), None)
+
+    async def _ask(self, region: RegionName, query: Query, timeout_seconds: float) -> Answer:
         stream = self._streams.get(region)
         if stream is None:
             raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
         if len(stream.questions) >= QUERIES_IN_FLIGHT_MAX:
             raise RegionUnreachable(f"the agent of {region} has too many questions to answer; ask again soon")
-        query = Query(next(self._query_ids), application, group, log_lines)
         _checked(query)
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -129,7 +144,7 @@ class Sessions:
             raise RegionUnreachable(text) from error
         if answer.error:
             raise RegionUnreachable(f"the agent of {region} could not answer: {answer.error}")
-        return answer.hosts
+        return answer
 
     async def serve(self, link: Link) -> None:
         """One agent's stream, from its Hello to its end. Never raises but for cancellation."""
@@ -201,6 +216,7 @@ class Sessions:
         before, older = self._views.get(region), self._streams.get(region)
         if older is not None:
             older.finish(f"a newer agent has taken over {region}; is another one running?")
+        self._greet(hello)
         waiting = {desired.application: desired for desired in self._desired_for(region)}
         stream = self._streams[region] = _Stream(region, link, desired=waiting)
         self._views[region] = RegionView(region, True, self._clock(), hello)

@@ -21,9 +21,13 @@ class GrpcSettings(Settings):
 
 
 class ControllerSettings(Settings):
-    """`state` holds the store (controller.db) and the packages (images/)."""
+    """`state` holds the store (controller.db) and the packages (images/).
+
+    `installation` names a store that is made anew in place of one that was lost; its agents then obey it.
+    """
 
     state: Path = Field(Path("/var/lib/repave"), json_schema_extra=named_in_environment("STATE_DIRECTORY"))
+    installation: str = Field("", pattern=r"^[A-Za-z0-9_-]{0,64}$")
     http: HttpSettings = HttpSettings()
     grpc: GrpcSettings = GrpcSettings()
     log: LogFormat = "json"

@@ -6,6 +6,7 @@ Only a report made under the epoch that was published last counts: an older one 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from repave_controller.ahead import because_ahead
 from repave_controller.model import (
     Application,
     Because,
@@ -47,6 +48,7 @@ class Waiting:
     because: tuple[Because, ...]
     progress: tuple[int, ...] = ()
     wake_at: Instant | None = None
+    has_deadline: bool = True  # False: only a person can end this wait
 
     def __str__(self) -> str:
         return "; ".join(f"{each.region}: {each.what}" if each.region else each.what for each in self.because)
@@ -98,7 +100,9 @@ def _judge_regions(
             trouble = f" ({report.trouble})" if report.trouble else ""
             what = f"{rollout.step.kind}: {have} of {need} {noun}{trouble}"
             because.append(Because(what, region, since=rollout.entered_at, remedy=_remedy(application)))
-    return Waiting(tuple(because), tuple(progress)) if because else Done()
+    if not because:
+        return Done()
+    return Waiting(tuple(because), tuple(progress), has_deadline=not _waits_for_a_person(target, observed))
 
 
 def _measure(
@@ -138,7 +142,12 @@ def _judge_soak(
     if now >= until and not unheard:
         return Done()
     progress = (0 if now < until else 1, -unheard)
-    return Waiting(tuple(because), progress, wake_at=until if now < until else None)
+    wake_at = until if now < until else None
+    return Waiting(tuple(because), progress, wake_at, not _waits_for_a_person(target, observed))
+
+
+def _waits_for_a_person(target: ServerGroup, observed: Observed) -> bool:
+    return any(region in observed and observed[region].ahead for region, _ in target.sizes)
 
 
 def undone(application: Application, rollout: Rollout, observed: Observed, now: Instant) -> Verdict:
@@ -191,6 +200,8 @@ def current_report(
         since = view.since if view is not None else None
         remedy = f"start or reconnect the agent of {region}; repave abort {application.name} gives up"
         return GroupReport(group.name), Because("its agent is not connected", region, since, remedy=remedy)
+    if view.ahead:
+        return GroupReport(group.name), because_ahead(region, view.ahead, view.since)
     if view.report is None or desired is None or view.report.epoch != desired.epoch:
         return GroupReport(group.name), Because("it has not confirmed the newest desired state yet", region)
     return view.group(group.name), None

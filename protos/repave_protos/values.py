@@ -240,6 +240,7 @@ class Answer:
     query_id: int
     hosts: tuple[HostDetail, ...] = ()
     error: str = ""
+    accepted: tuple[DesiredState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,12 +266,17 @@ class Resync:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Asks for the hosts of an application or of one of its groups, and for the ends of their logs."""
+    """Asks for the hosts of an application or of one of its groups, and for the ends of their logs.
+
+    With `wants_accepted` for the desired state that the agent has accepted instead, for a controller whose
+    store has lost it.
+    """
 
     query_id: int
     application: ApplicationName
     group: str = ""
     log_lines: int = 0
+    wants_accepted: bool = False
 
 
 FromAgent = Hello | Report | Answer

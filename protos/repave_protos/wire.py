@@ -5,6 +5,7 @@ bound of bounds.py, or raises WireError, which names the field. Unknown fields a
 peer may say more. Reports are the hot path.
 """
 
+from dataclasses import asdict
 from typing import Final, Literal, TypeVar, assert_never
 
 from google.protobuf.message import DecodeError
@@ -91,9 +92,8 @@ def encode_from_controller(value: FromController) -> bytes:
     match value:
         case DesiredState():
             message = pb.FromController(desired=_desired_message(value))
-        case Query(query_id, application, group, log_lines):
-            query = pb.Query(query_id=query_id, application=application, group=group, log_lines=log_lines)
-            message = pb.FromController(query=query)
+        case Query():
+            message = pb.FromController(query=pb.Query(**asdict(value)))
         case Resync():
             message = pb.FromController(resync=pb.Resync())
         case Welcome(version, installation, url):
@@ -274,8 +274,9 @@ def _applied(message: pb.Applied) -> Applied:
 
 
 def _answer_message(answer: Answer) -> pb.Answer:
-    hosts = map(_host_message, answer.hosts)
-    return pb.Answer(query_id=answer.query_id, hosts=hosts, error=bounds.sendable(answer.error))
+    hosts, accepted = map(_host_message, answer.hosts), map(_desired_message, answer.accepted)
+    error = bounds.sendable(answer.error)
+    return pb.Answer(query_id=answer.query_id, hosts=hosts, error=error, accepted=accepted)
 
 
 def _host_message(host: HostDetail) -> pb.HostDetail:
@@ -296,10 +297,12 @@ def _host_message(host: HostDetail) -> pb.HostDetail:
 
 def _answer(message: pb.Answer) -> Answer:
     bounds.few(message.hosts, bounds.HOSTS_MAX, "Answer.hosts")
+    bounds.few(message.accepted, bounds.APPLICATIONS_MAX, "Answer.accepted")
     return Answer(
         query_id=bounds.between(0, message.query_id, bounds.NUMBER_MAX, "Answer.query_id"),
         hosts=tuple(map(_host, message.hosts)),
         error=bounds.text(message.error, "Answer.error"),
+        accepted=tuple(map(_desired, message.accepted)),
     )
 
 
@@ -422,6 +425,7 @@ def _query(message: pb.Query) -> Query:
         application=ApplicationName(bounds.name(message.application, "Query.application")),
         group=bounds.name_or_none(message.group, "Query.group"),
         log_lines=bounds.between(0, message.log_lines, bounds.LOG_LINES_MAX, "Query.log_lines"),
+        wants_accepted=message.wants_accepted,
     )
 
 

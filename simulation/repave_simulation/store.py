@@ -14,6 +14,7 @@ class Shelf:
     """What outlives a controller."""
 
     terms: int = 0
+    incarnation: int = 1
     applications: dict[ApplicationName, Application] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     rollouts: dict[tuple[ApplicationName, int], Rollout] = field(default_factory=dict)
@@ -35,7 +36,12 @@ class MemoryStore:
         self.shelf.terms += 1
         applications = tuple(self.shelf.applications[name] for name in sorted(self.shelf.applications))
         newest = max((event.at for event in self.shelf.events), default=Instant(0.0))
-        return Loaded(Tenure(1, self.shelf.terms), "memory", applications, newest)
+        return Loaded(Tenure(self.shelf.incarnation, self.shelf.terms), "memory", applications, newest)
+
+    async def begin_incarnation(self, above: int) -> Tenure:
+        self._check()
+        self.shelf.incarnation = max(self.shelf.incarnation, above) + 1
+        return Tenure(self.shelf.incarnation, self.shelf.terms)
 
     async def commit(self, transaction: Transaction) -> tuple[Event, ...]:
         return self.put(transaction)

@@ -76,6 +76,7 @@ class SimulatedController:
             on_change=lambda region, names: self.scheduler.region_changed(region, names),
             on_notices=lambda region, notices: self.scheduler.notices(region, notices),
             clock=clock,
+            greet=lambda hello: self.scheduler.greet(hello),
         )
         self.scheduler = Scheduler(
             store, _Images(world), loaded, clock, self.sessions.views, self.sessions.publish

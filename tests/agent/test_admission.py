@@ -62,6 +62,7 @@ def test_an_older_epoch_changes_nothing_and_says_what_it_may_mean() -> None:
     why = answer.why
     assert why.startswith("epoch 1.1.4 is older than 1.1.5, which this region has accepted")
     assert "the controller's store was lost, restored from a backup, or is another one" in why
+    assert why.endswith("repave controller recover")
 
 
 def test_two_states_under_one_epoch_freeze_the_region() -> None:

@@ -11,6 +11,8 @@ from repave_agent.journal import JournalError
 from repave_agent.ports import Host, OutOfCapacityError, RefusedError, Route, TransientError
 from repave_protos.values import (
     FULL_WEIGHT_BP,
+    Answer,
+    ApplicationName,
     DesiredState,
     Epoch,
     HostName,
@@ -390,6 +392,14 @@ async def test_a_question_is_answered_with_the_ends_of_logs(rig: WorkerRig) -> N
         ("shop-v001-2", "verified", ""),
     ]
     assert (await rig.worker.on_query(Query(8, SHOP, GREEN))).hosts == ()
+
+
+async def test_a_controller_that_has_lost_it_is_told_what_was_accepted(rig: WorkerRig) -> None:
+    await rig.desire(ALONE)
+    asked = await rig.worker.on_query(Query(9, SHOP, wants_accepted=True))
+    assert asked == Answer(9, accepted=(ALONE,))
+    other = await rig.worker.on_query(Query(10, ApplicationName("till"), wants_accepted=True))
+    assert other == Answer(10)
 
 
 async def test_hosts_that_nobody_names_are_destroyed(rig: WorkerRig) -> None:

@@ -101,6 +101,7 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
         agent.let_go()
     await until(lambda: real.scheduler.applications()["hello"].running is None)  # type: ignore[index]
     await post("applications/{application}/rollback", json={"by": "ann"})
+    await post("recovery", json={"dry_run": True})
     assert posts == {}, "a command that nobody has asked"
 
 

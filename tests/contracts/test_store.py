@@ -87,6 +87,21 @@ async def test_each_start_is_a_higher_term_of_the_same_store(stores: Stores) -> 
     assert seen[0].installation
 
 
+async def test_a_new_incarnation_is_above_all_that_were_seen_and_outlives_a_restart(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    assert await store.begin_incarnation(above=1) == Tenure(2, 1)
+    assert await store.begin_incarnation(above=7) == Tenure(8, 1)
+    assert await store.begin_incarnation(above=3) == Tenure(9, 1)
+    await store.commit(Transaction(application=an_application()))
+    await store.close()
+    with pytest.raises(StoreError):
+        await store.begin_incarnation(above=1)
+    again = stores()
+    assert (await again.open()).tenure == Tenure(9, 2)
+    await again.close()
+
+
 async def test_events_are_numbered_in_order_and_come_back_whole(stores: Stores) -> None:
     store = stores()
     await store.open()

@@ -93,6 +93,7 @@ def test_show_config_tells_where_each_setting_came_from(
     shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert shown == [
         "state = /somewhere # environment REPAVE_CONTROLLER_STATE",
+        "installation = # default",
         "http.listen = 127.0.0.1:7400 # default",
         f"grpc.listen = 127.0.0.1:9 # file {file}",
         "log = json # default",
@@ -150,3 +151,29 @@ async def events(state: Path) -> list[Event]:
     found = list(await store.events())
     await store.close()
     return found
+
+
+def test_a_store_made_in_place_of_a_lost_one_takes_its_name_and_no_other_store_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqliteStore(tmp_path / "controller.db")
+    installation = asyncio.run(opened(store))
+    code, told = refused(capsys, monkeypatch, settings(tmp_path, INSTALLATION="lost-one"))
+    assert code == 1
+    assert f"is called {installation}, not lost-one; leave the setting out" in told
+    code, told = refused(capsys, monkeypatch, settings(tmp_path, INSTALLATION="../x"))
+    assert code == 2
+    fresh = tmp_path / "fresh"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        named = settings(fresh, INSTALLATION="lost-one", HTTP__LISTEN=address)
+        code, _ = refused(capsys, monkeypatch, named)
+        assert code == 1, "it stops at the port, after the store was made"
+    assert asyncio.run(opened(SqliteStore(fresh / "controller.db"))) == "lost-one"
+
+
+async def opened(store: SqliteStore) -> str:
+    """The name of the store."""
+    loaded = await store.open()
+    await store.close()
+    return loaded.installation

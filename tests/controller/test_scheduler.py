@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from repave_controller import scheduler as module
+from repave_controller.chronicle import NOTICES_WAITING_MAX
 from repave_controller.model import (
     Application,
     Decision,
@@ -17,7 +18,7 @@ from repave_controller.model import (
 )
 from repave_controller.ports import StoreError
 from repave_controller.preview import plan_id, unborn
-from repave_controller.scheduler import NOTICES_WAITING_MAX, STORE_RETRY_SECONDS
+from repave_controller.scheduler import STORE_RETRY_SECONDS
 from repave_protos.values import Epoch, Notice, RegionName
 from tests.fakes.scheduled import (
     BEGAN,

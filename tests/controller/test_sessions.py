@@ -387,6 +387,46 @@ async def test_a_question_brings_the_hosts() -> None:
         assert await asking == (HOST,)
 
 
+async def test_an_agent_can_be_asked_what_it_has_accepted() -> None:
+    async with controlling() as controller:
+        link = await controller.connect()
+        asking = asyncio.create_task(controller.sessions.accepted(PARIS, SHOP))
+        await settle()
+        (question,) = link.heard[1:]
+        assert isinstance(question, Query)
+        assert question == Query(question.query_id, SHOP, wants_accepted=True)
+        link.say(Answer(question.query_id, accepted=(desired(7),)))
+        assert await asking == desired(7)
+        asking = asyncio.create_task(controller.sessions.accepted(PARIS, CART))
+        await settle()
+        link.say(Answer(question.query_id + 1, accepted=(desired(7),)))
+        assert await asking is None, "an older agent answers with something else"
+
+
+async def test_hello_is_judged_before_it_is_asked_what_to_send() -> None:
+    asked: list[str] = []
+
+    def desired_for(_: RegionName) -> list[DesiredState]:
+        asked.append("desired")
+        return []
+
+    sessions = Sessions(
+        WELCOME,
+        desired_for,
+        lambda *_: asked.append("changed"),
+        lambda *_: None,
+        lambda: 0.0,
+        greet=lambda hello: asked.append(f"greet {hello.region}"),
+    )
+    link = MemoryLink()
+    link.say(HELLO)
+    serving = asyncio.create_task(sessions.serve(link))
+    await until(lambda: link.heard == [WELCOME])
+    assert asked == ["greet paris", "desired", "changed"]
+    link.hang_up()
+    await serving
+
+
 async def test_a_question_that_cannot_be_answered_says_why() -> None:
     async with controlling() as controller:
         with pytest.raises(RegionUnreachable, match="paris is not connected"):

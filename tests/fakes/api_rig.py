@@ -78,6 +78,9 @@ class ObedientAgent:
         match wire.decode_from_controller(message):
             case DesiredState() as state:
                 self._obey(state)
+            case Query(query_id=query_id, wants_accepted=True, application=name):
+                known = self._desired.get(name)
+                self._say(Answer(query_id, accepted=(known,) if known is not None else ()))
             case Query(query_id=query_id):
                 hosts = [self._host(state) for state in self._desired.values() if state.groups]
                 self._say(Answer(query_id, tuple(hosts)))
@@ -142,6 +145,7 @@ async def real_controller(
         on_change=lambda region, applications: scheduler.region_changed(region, applications),
         on_notices=lambda region, notices: scheduler.notices(region, notices),
         clock=clock,
+        greet=lambda hello: scheduler.greet(hello),
     )
     scheduler = Scheduler(store, images, loaded, clock, sessions.views, sessions.publish)
     app = make_app(scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock)

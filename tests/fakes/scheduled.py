@@ -23,15 +23,20 @@ from repave_controller.model import (
 )
 from repave_controller.ports import Transaction
 from repave_controller.scheduler import Scheduler
+from repave_protos import __version__
 from repave_protos.values import (
+    PROTOCOL_VERSION,
     ApplicationName,
     ApplicationReport,
+    Applied,
     DesiredState,
     Digest,
     GroupReport,
+    Hello,
     Observations,
     Probe,
     RegionName,
+    fingerprint,
 )
 from repave_simulation.store import MemoryStore, Shelf
 
@@ -130,6 +135,27 @@ class World:
         self.regions[region].obey(application)
         self.scheduler.region_changed(region, {application})
 
+    def leave(self, *regions: RegionName) -> None:
+        for region in regions:
+            self.regions[region].is_connected = False
+            self.scheduler.region_changed(region, set())
+
+    def arrive(self, *regions: RegionName) -> None:
+        """As agents do that return: they say Hello with what they have accepted, hear what is new, report."""
+        for region in regions:
+            self.regions[region].since = self.clock()
+            self.scheduler.greet(self.hello(region))
+            states = self.scheduler.desired_for(region)
+            self.regions[region].is_connected = True
+            for state in states:
+                self._publish(region, state)
+            self.scheduler.region_changed(region, set())
+
+    def hello(self, region: RegionName) -> Hello:
+        known = self.regions[region].desired.values()
+        applied = tuple(Applied(each.application, each.epoch, fingerprint(each)) for each in known)
+        return Hello(region, PROTOCOL_VERSION, __version__, "local", "haproxy", applied=applied)
+
     def connect(self, region: RegionName) -> None:
         """As an agent does that returns: hears everything that shall be, and reports."""
         for state in self.scheduler.desired_for(region):
@@ -169,9 +195,15 @@ class World:
 
 
 @asynccontextmanager
-async def scheduled(shelf: Shelf | None = None) -> AsyncIterator[World]:
-    """A world whose scheduler runs, and must still run at the end."""
+async def scheduled(
+    shelf: Shelf | None = None, away: dict[RegionName, FakeRegion] | None = None
+) -> AsyncIterator[World]:
+    """A world whose scheduler runs, and must still run at the end; `away`: the regions of an earlier one."""
     world = World(shelf)
+    if away is not None:
+        world.regions = away
+        for region in away.values():
+            region.is_connected = False
     await world.open()
     work = asyncio.create_task(world.scheduler.run())
     try:

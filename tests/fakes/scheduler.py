@@ -18,10 +18,12 @@ from repave_controller.images import ImageDirectory
 from repave_controller.model import Instant
 from repave_controller.scheduler import Scheduler
 from repave_controller.sessions import RegionUnreachable, RegionView, Sessions
+from repave_protos import __version__
 from repave_protos.values import (
     PROTOCOL_VERSION,
     ApplicationName,
     ApplicationReport,
+    Applied,
     DesiredGroup,
     DesiredState,
     Digest,
@@ -33,10 +35,12 @@ from repave_protos.values import (
     HostPhase,
     RegionName,
     Welcome,
+    fingerprint,
 )
-from repave_simulation.store import MemoryStore
+from repave_simulation.store import MemoryStore, Shelf
 
 START_SECONDS = 20.0
+Desired = dict[RegionName, dict[ApplicationName, DesiredState]]
 _DIGEST = Digest("d" * 64)
 Result = TypeVar("Result")
 
@@ -48,19 +52,39 @@ class ObedientSessions(Sessions):
     `let_go` makes them catch up.
     """
 
-    def __init__(self, clock: SteadyClock, regions: tuple[str, ...]) -> None:
+    def __init__(self, clock: SteadyClock, regions: tuple[str, ...], desired: Desired) -> None:
         super().__init__(
             Welcome("0", "fake", ""), lambda _: (), lambda region, names: None, lambda *_: None, clock
         )
         self.scheduler: Scheduler | None = None
+        self.desired = desired
         self.sick: set[str] = set()
         self.broken: set[str] = set()
         self.is_held = False
         self.waiting: list[tuple[RegionName, DesiredState]] = []
         self.known = {
-            RegionName(name): RegionView(RegionName(name), True, clock(), _hello(name, number))
+            RegionName(name): RegionView(RegionName(name), True, clock(), self._hello(name, number))
             for number, name in enumerate(regions, start=1)
         }
+
+    def _hello(self, region: str, number: int) -> Hello:
+        known = self.desired.get(RegionName(region), {}).values()
+        return Hello(
+            RegionName(region),
+            PROTOCOL_VERSION,
+            __version__,
+            "local",
+            "haproxy",
+            applied=tuple(Applied(each.application, each.epoch, fingerprint(each)) for each in known),
+            traffic_address=f"127.0.{number}.1",
+        )
+
+    async def accepted(
+        self, region: RegionName, application: ApplicationName, timeout_seconds: float = 5.0
+    ) -> DesiredState | None:
+        if not self.known[region].is_connected:
+            raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
+        return self.desired.get(region, {}).get(application)
 
     def views(self) -> Mapping[RegionName, RegionView]:
         return self.known
@@ -84,6 +108,7 @@ class ObedientSessions(Sessions):
         self._tell(RegionName(region), set())
 
     def _obey(self, region: RegionName, desired: DesiredState) -> None:
+        self.desired.setdefault(region, {})[desired.application] = desired
         groups = tuple(self._report(group) for group in desired.groups)
         report = ApplicationReport(desired.application, desired.epoch, groups)
         self.known[region].observations.applications[desired.application] = report
@@ -131,12 +156,6 @@ class ObedientSessions(Sessions):
         )
 
 
-def _hello(region: str, number: int) -> Hello:
-    return Hello(
-        RegionName(region), PROTOCOL_VERSION, "0.1.0", "local", "haproxy", traffic_address=f"127.0.{number}.1"
-    )
-
-
 def _host(group: GroupName, number: int, application: ApplicationName, log_lines: int) -> HostDetail:
     return HostDetail(
         host=HostName(f"{group}-{number}"),
@@ -159,6 +178,7 @@ class ServedController:
     directory: Path
     regions: tuple[str, ...] = ("paris", "oslo")
     store: MemoryStore = field(default_factory=MemoryStore)
+    desired: Desired = field(default_factory=dict)  # what the regions have accepted
     port: int = 0
     url: str = ""
 
@@ -193,7 +213,7 @@ class ServedController:
         loaded = await self.store.open()
         clock = SteadyClock(Instant(0.0))
         images = ImageDirectory(self.directory / "images", clock)
-        self.sessions = ObedientSessions(clock, self.regions)
+        self.sessions = ObedientSessions(clock, self.regions, self.desired)
         self.scheduler = Scheduler(
             self.store, images, loaded, clock, self.sessions.views, self.sessions.publish
         )
@@ -207,7 +227,8 @@ class ServedController:
         await site.start()
         self.port = runner.addresses[0][1]
         self.url = f"http://127.0.0.1:{self.port}"
-        for region in self.sessions.known:
+        for region, view in self.sessions.known.items():
+            self.scheduler.greet(view.hello)
             for desired in self.scheduler.desired_for(region):
                 self.sessions.publish(region, desired)
         work = asyncio.ensure_future(self.scheduler.run())
@@ -223,11 +244,14 @@ def served(
     directory: Path,
     regions: tuple[str, ...] = ("paris", "oslo"),
     former: ServedController | None = None,
+    backup: Shelf | None = None,
 ) -> Iterator[ServedController]:
-    """A controller that serves until the block is left; with `former`, that one restarted after its end."""
+    """A controller that serves until the block is left; with `former`, that one restarted after its end, with
+    its store or the `backup` of it."""
     controller = ServedController(directory, regions)
     if former is not None:
-        controller.store, controller.port = MemoryStore(former.store.shelf), former.port
+        controller.store, controller.port = MemoryStore(backup or former.store.shelf), former.port
+        controller.desired = former.desired
     ready = threading.Event()
     thread = threading.Thread(target=lambda: asyncio.run(controller.serve(ready)), name="controller")
     thread.start()

@@ -86,7 +86,6 @@ hosts = st.builds(
     trouble=texts,
     log_tail=texts,
 )
-answers = st.builds(Answer, numbers, tuples(hosts), texts)
 probes = st.builds(
     Probe,
     kind=st.sampled_from(["http", "tcp", "command"]),
@@ -113,7 +112,10 @@ desired_groups = st.builds(
     drain_seconds=seconds,
 )
 desired_states = st.builds(DesiredState, applications, epochs, ports, tuples(desired_groups))
-queries = st.builds(Query, numbers, applications, groups | st.just(""), st.integers(0, bounds.LOG_LINES_MAX))
+answers = st.builds(Answer, numbers, tuples(hosts), texts, tuples(desired_states))
+queries = st.builds(
+    Query, numbers, applications, groups | st.just(""), st.integers(0, bounds.LOG_LINES_MAX), st.booleans()
+)
 welcomes = st.builds(Welcome, texts, names, texts)
 rejections = st.builds(Rejection, texts)
 

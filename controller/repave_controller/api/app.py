@@ -16,11 +16,13 @@ from repave_controller.api.openapi import Route, document
 from repave_controller.api.problems import Problem, as_problems, no_strangers
 from repave_controller.api.streams import Streams
 from repave_controller.clock import SteadyClock
+from repave_controller.commands import unknown_application
 from repave_controller.images import ImageDirectory
 from repave_controller.model import Application, Refused, ReleaseOrder
 from repave_controller.plan import compile_order
 from repave_controller.ports import Store
 from repave_controller.preview import preview, unborn
+from repave_controller.recovery import Recovery
 from repave_controller.scheduler import Scheduler
 from repave_controller.sessions import RegionUnreachable, Sessions
 from repave_controller.specfile import load
@@ -79,6 +81,7 @@ class Api:
         self._images = images
         self._sessions = sessions
         self._clock = clock
+        self._recovery = Recovery(scheduler, sessions, images, clock)
         self.streams = Streams(scheduler)
 
     def routes(self) -> tuple[Route, ...]:
@@ -106,6 +109,7 @@ class Api:
             Route("GET", "images/{digest}", self.image, None),
             Route("HEAD", "images/{digest}", self.image, None),
             Route("GET", "doctor", self.doctor, models.DoctorAnswer),
+            Route("POST", "recovery", self.recover, models.RecoveryAnswer, models.RecoveryRequest),
         )
 
     # ------------------------------------------------------------------------------------------ reading
@@ -113,7 +117,7 @@ class Api:
     async def applications(self, _: web.Request) -> web.Response:
         known = self._scheduler.applications()
         return _items(
-            views.application_item(known[name], self._scheduler.observed(name)) for name in sorted(known)
+            views.application_item(known[name], self._scheduler.gate.seen(name)) for name in sorted(known)
         )
 
     async def application(self, request: web.Request) -> web.Response:
@@ -122,7 +126,7 @@ class Api:
     def _status(self, name: ApplicationName) -> models.ApplicationStatus:
         return views.application_status(
             self._scheduler.applications()[name],
-            self._scheduler.observed(name),
+            self._scheduler.gate.seen(name),
             self._scheduler.because(name),
             self._sessions.views(),
         )
@@ -140,7 +144,7 @@ class Api:
     async def groups(self, request: web.Request) -> web.Response:
         known = self._scheduler.applications()
         return _items(
-            views.group_item(group, known[name], self._scheduler.observed(name))
+            views.group_item(group, known[name], self._scheduler.gate.seen(name))
             for name in self._asked_for(request)
             for group in known[name].groups
         )
@@ -177,7 +181,8 @@ class Api:
 
     async def regions(self, _: web.Request) -> web.Response:
         known = self._sessions.views()
-        return _items(views.region_item(known[RegionName(name)]) for name in sorted(known))
+        ahead = self._scheduler.gate.ahead
+        return _items(views.region_item(known[name], ahead.get(name, ())) for name in sorted(known))
 
     async def events(self, request: web.Request) -> web.Response:
         events = await self._store.events(
@@ -202,8 +207,7 @@ class Api:
         name = ApplicationName(request.match_info["application"])
         known = self._scheduler.applications()
         if name not in known:
-            there = f"there are: {', '.join(sorted(known))}" if known else "nothing has been released yet"
-            raise Refused("unknown-application", f"no application is called {name}; {there}")
+            raise unknown_application(name, tuple(sorted(known)), self._scheduler.gate.knowing(name))
         return name
 
     def _asked_for(self, request: web.Request) -> list[ApplicationName]:
@@ -262,6 +266,13 @@ class Api:
         )
         return _answer(views.accepted(accepted), status=202)
 
+    async def recover(self, request: web.Request) -> web.Response:
+        asked = await _body(request, models.RecoveryRequest)
+        if asked.dry_run:
+            return _answer(views.recovery_answer(await self._recovery.look(asked.application, asked.serving)))
+        found = await self._recovery.adopt(asked.application, asked.serving, asked.by, asked.id)
+        return _answer(views.recovery_answer(found))
+
     # ------------------------------------------------------------------------------------------- images
 
     async def push_image(self, request: web.Request) -> web.Response:
@@ -286,7 +297,8 @@ class Api:
     # ------------------------------------------------------------------------------------------- doctor
 
     async def doctor(self, _: web.Request) -> web.Response:
-        found = await examine(self._store, self._clock, self._sessions.views())
+        regions, ahead = self._sessions.views(), self._scheduler.gate.ahead
+        found = await examine(self._store, self._clock, regions, ahead)
         return _answer(
             models.DoctorAnswer(version=__version__, now=views.time_of(self._clock()), items=found)
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from repave_controller.ahead import RECOVER, Ahead, describe
 from repave_controller.api.models import CheckItem
 from repave_controller.clock import SteadyClock
 from repave_controller.ports import Store, StoreError
@@ -11,13 +12,16 @@ from repave_protos.values import RegionName
 
 
 async def examine(
-    store: Store, clock: SteadyClock, regions: Mapping[RegionName, RegionView]
+    store: Store,
+    clock: SteadyClock,
+    regions: Mapping[RegionName, RegionView],
+    ahead: Mapping[RegionName, tuple[Ahead, ...]],
 ) -> list[CheckItem]:
     """The store, the clock, then every region that ever connected to this controller process."""
     found = [await _store(store), _clock(clock)]
     if not regions:
         found.append(_check("regions", "warn", "no agent has connected yet", "start repave-agent somewhere"))
-    return [*found, *(_region(regions[name]) for name in sorted(regions))]
+    return [*found, *(_region(regions[name], ahead.get(name, ())) for name in sorted(regions))]
 
 
 async def _store(store: Store) -> CheckItem:
@@ -34,8 +38,11 @@ def _clock(clock: SteadyClock) -> CheckItem:
     return _check("clock", "ok", "has not been set back")
 
 
-def _region(region: RegionView) -> CheckItem:
+def _region(region: RegionView, ahead: tuple[Ahead, ...]) -> CheckItem:
     name, hello = f"region {region.region}", region.hello
+    if ahead:
+        text = f"{describe(ahead)}; nothing is sent there: the store was restored from a backup, or lost"
+        return _check(name, "fail", text, RECOVER)
     if not region.is_connected:
         return _check(name, "fail", "its agent is not connected", f"start repave-agent in {region.region}")
     text = f"agent {hello.agent_version}, {hello.provider}, {hello.balancer}"

@@ -67,6 +67,16 @@ class RollbackRequest(AbortRequest):
     force: bool = Field(False, description="Even to a group that is not healthy everywhere.")
 
 
+class RecoveryRequest(Body):
+    """Adopt what regions run that are ahead of a store which was restored or lost."""
+
+    application: str = Field("", max_length=200, description="Only this one; empty: all.")
+    serving: str = Field("", max_length=200, description="Who serves where regions disagree: a group.")
+    dry_run: bool = Field(False, description="Only say what would be adopted.")
+    id: str = Field("", max_length=40, description="Refuse unless the regions still run what has this id.")
+    by: str = Field("", max_length=100)
+
+
 # ------------------------------------------------------------------------------------------------- given
 
 
@@ -145,6 +155,7 @@ class ApplicationRegionItem(BaseModel):
 
     name: str
     connected: bool
+    ahead: str = Field(description="Why it waits for repave controller recover; empty when it does not.")
     since: datetime | None
     current: bool = Field(description="It has confirmed the newest desired state.")
     traffic_address: str
@@ -226,6 +237,7 @@ class RegionItem(BaseModel):
 
     name: str
     connected: bool
+    ahead: str = Field(description="Why it waits for repave controller recover; empty when it does not.")
     since: datetime
     provider: str
     balancer: str
@@ -273,6 +285,39 @@ class DoctorAnswer(Items[CheckItem]):
 
     version: str
     now: datetime
+
+
+class RecoveryLine(BaseModel):
+    """One group in one region, as its agent has accepted it."""
+
+    application: str
+    region: str
+    group: str
+    state: str = Field(description="What it becomes: serving, warm or retiring.")
+    hosts: int
+    weight_bp: int
+    version: str
+    digest: str
+    is_stored: bool = Field(description="Its package is in this store; fresh hosts need it.")
+
+
+class RecoveryItem(BaseModel):
+    """One application that regions know better than the store."""
+
+    application: str
+    serving: str
+    adopted: bool
+    refused: str = Field(description="Why it can't be adopted, and what to do; empty when it can.")
+    notes: list[str] = Field(description="What is assumed, and what to do afterwards.")
+    lines: list[RecoveryLine]
+
+
+class RecoveryAnswer(Items[RecoveryItem]):
+    """What was adopted, or would be; no items when no region is ahead."""
+
+    id: str
+    incarnation: int | None = Field(description="The new life of the store, if anything was adopted.")
+    waiting: dict[str, str] = Field(description="Regions that are ahead still, and why.")
 
 
 class PlanLine(BaseModel):

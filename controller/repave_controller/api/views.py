@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from repave_controller.ahead import RECOVER, Ahead
+from repave_controller.ahead import describe as ahead_text
 from repave_controller.api import models
 from repave_controller.commands import Accepted
 from repave_controller.model import (
@@ -20,8 +22,9 @@ from repave_controller.model import (
 from repave_controller.naming import format_group
 from repave_controller.ports import Image
 from repave_controller.preview import Preview, describe
+from repave_controller.recovery import Candidate, Findings
 from repave_controller.sessions import RegionView
-from repave_protos.values import GroupReport, HostDetail, RegionName
+from repave_protos.values import DesiredGroup, GroupReport, HostDetail, RegionName
 
 
 def time_of(instant: float) -> datetime:
@@ -102,6 +105,7 @@ def _region_of(
     return models.ApplicationRegionItem(
         name=name,
         connected=view is not None and view.is_connected,
+        ahead=view.ahead if view is not None else "",
         since=time_of(view.since) if view is not None else None,
         current=is_current,
         traffic_address=f"{region.hello.traffic_address}:{application.frontend_port}" if region else "",
@@ -169,6 +173,8 @@ def why(application: Application, because: tuple[Because, ...]) -> models.WhyAns
         text = f"held: {rollout.undo_reason}; release a better version, or repave rollback {application.name}"
     else:
         text = f"nothing is being rolled out; {serving.name if serving else 'nobody'} serves"
+    if any(each.remedy.startswith(RECOVER) for each in because):
+        text = f"regions are ahead of this store, so it cannot say; its own older copy is: {text}"
     return models.WhyAnswer(
         application=application.name, text=text, because=[because_item(each) for each in because]
     )
@@ -243,11 +249,12 @@ def host_item(host: HostDetail, region: str) -> models.HostItem:
     )
 
 
-def region_item(region: RegionView) -> models.RegionItem:
+def region_item(region: RegionView, ahead: tuple[Ahead, ...]) -> models.RegionItem:
     reports = region.observations.applications.values()
     return models.RegionItem(
         name=region.region,
         connected=region.is_connected,
+        ahead=ahead_text(ahead),
         since=time_of(region.since),
         provider=region.hello.provider,
         balancer=region.hello.balancer,
@@ -279,6 +286,48 @@ def image_item(image: Image) -> models.ImageItem:
         size_bytes=image.size_bytes,
         files=image.files,
         pushed_at=time_of(image.pushed_at),
+    )
+
+
+def recovery_answer(findings: Findings) -> models.RecoveryAnswer:
+    return models.RecoveryAnswer(
+        id=findings.id,
+        incarnation=findings.incarnation,
+        waiting={str(region): why for region, why in findings.waiting.items()},
+        items=[_recovery_item(each) for each in findings.candidates],
+    )
+
+
+def _recovery_item(candidate: Candidate) -> models.RecoveryItem:
+    application = candidate.application
+    server = application.group(application.serving) if application is not None else None
+    return models.RecoveryItem(
+        application=candidate.name,
+        serving=server.name if server is not None else "",
+        adopted=candidate.is_adopted,
+        refused=candidate.refusal,
+        notes=list(candidate.notes),
+        lines=[
+            _recovery_line(candidate, region, group)
+            for region, state in sorted(candidate.said.items())
+            for group in state.groups
+        ],
+    )
+
+
+def _recovery_line(candidate: Candidate, region: str, group: DesiredGroup) -> models.RecoveryLine:
+    groups = candidate.application.groups if candidate.application is not None else ()
+    adopted = next((each for each in groups if each.name == group.name), None)
+    return models.RecoveryLine(
+        application=candidate.name,
+        region=region,
+        group=group.name,
+        state=str(adopted.state) if adopted is not None else "",
+        hosts=group.count,
+        weight_bp=group.weight_bp,
+        version=adopted.version if adopted is not None else "",
+        digest=group.digest,
+        is_stored=group.digest not in candidate.lacking,
     )
 
 

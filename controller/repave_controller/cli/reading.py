@@ -22,6 +22,7 @@ from repave_controller.cli.terminal import (
     seconds,
 )
 
+RECOVER = "adopt what it runs with: repave controller recover"
 ENDS = {"succeeded": DONE, "rolled-back": ROLLED_BACK, "aborted": ROLLED_BACK, "held": HELD}
 APPS = (
     column("NAME"),
@@ -56,7 +57,7 @@ HOSTS = (
 )
 REGIONS = (
     column("NAME"),
-    Column("AGENT", lambda item: "connected" if item["connected"] else "AWAY"),
+    Column("AGENT", lambda item: _agent(item)),
     Column("SINCE", lambda item: ago(item["since"])),
     column("PROVIDER"),
     column("BALANCER"),
@@ -163,13 +164,17 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     serving = (
         f"{status['serving']} ({status['version']}) serves" if status["serving"] else "nobody serves yet"
     )
+    if any(region["ahead"] for region in status["region_items"]):
+        serving = f"by the store's older copy {serving}"
     lines = [f"{status['name']}: {serving}, port {status['port']}"]
     rollout = status["current_rollout"]
     if rollout:
         lines.append(rollout_line(rollout))
     for region in status["region_items"]:
         state = "" if region["connected"] else "  AGENT AWAY"
-        state += "" if region["current"] or not region["connected"] else "  (not yet up to date)"
+        state += f"  AHEAD OF THE STORE; {RECOVER}" if region["ahead"] else ""
+        is_late = region["connected"] and not region["current"] and not region["ahead"]
+        state += "  (not yet up to date)" if is_late else ""
         lines.append(f"  {region['name']}  {region['traffic_address']}{state}")
         lines += [f"    {group_line(group)}" for group in region["groups"]]
     lines += [f"  waits: {because_line(each)}" for each in status["because"]]
@@ -256,8 +261,17 @@ def run_hosts(terminal: Terminal) -> int:
 
 
 def run_regions(terminal: Terminal) -> int:
-    show(terminal, terminal.client.get("regions"), REGIONS, "no agent has connected yet")
+    answer = terminal.client.get("regions")
+    show(terminal, answer, REGIONS, "no agent has connected yet")
+    for item in answer["items"] if terminal.is_for_people else []:
+        if item["ahead"]:
+            terminal.say(f"{item['name']} is ahead of the store: {item['ahead']}; {RECOVER}")
     return DONE
+
+
+def _agent(region: dict[str, Any]) -> str:
+    state = "connected" if region["connected"] else "AWAY"
+    return f"{state}, AHEAD" if region["ahead"] else state
 
 
 def run_events(terminal: Terminal) -> int:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from repave_controller.model import Event, Instant, Rollout
+from repave_controller.model import Event, Instant, Rollout, Tenure
 from repave_controller.ports import Image, Loaded, Receipt, StoreError, Transaction
 from repave_controller.stores.codec import decode_rollout
 from repave_controller.stores.sqlite_file import MOUNTS, Connect, Lock, connect, explain, lock, open_reader
@@ -31,6 +31,11 @@ IMAGES = "SELECT digest, size_bytes, files, name, pushed_at FROM images ORDER BY
 Waiting = tuple[Rows, asyncio.Future[int]]
 
 
+def new_name() -> str:
+    """For a store that is made."""
+    return secrets.token_hex(6)
+
+
 class SqliteStore:
     """Implements ports.Store. Only one at a time, over all processes, can have a path open."""
 
@@ -38,7 +43,7 @@ class SqliteStore:
         self,
         path: Path,
         *,
-        new_name: Callable[[], str] = lambda: secrets.token_hex(6),
+        new_name: Callable[[], str] = new_name,
         connect: Connect = connect,
         mounts: Path = MOUNTS,
     ) -> None:
@@ -70,6 +75,12 @@ class SqliteStore:
             await self.close()
             raise
         return loaded
+
+    async def begin_incarnation(self, above: int) -> Tenure:
+        if self._writer is None:
+            raise StoreError(f"{self._path}: the store is closed.")
+        begin = self._writer.begin_incarnation
+        return await asyncio.get_running_loop().run_in_executor(self._write_thread, begin, above)
 
     async def commit(self, transaction: Transaction) -> tuple[Event, ...]:
         sequence = await self._write(rows_of(transaction))

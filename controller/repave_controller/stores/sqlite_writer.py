@@ -97,6 +97,21 @@ class SqliteWriter:
         except sqlite3.Error as error:
             raise explain(error, self._path) from error
 
+    def begin_incarnation(self, above: int) -> Tenure:
+        """Durably; see ports.Store. Raises StoreError."""
+        if self._broken:
+            raise StoreError(self._broken)
+        run = self._connection.execute
+        try:
+            run(BEGIN)
+            run("UPDATE store SET incarnation = max(incarnation, ?) + 1", (above,))
+            incarnation, term = run("SELECT incarnation, term FROM store").fetchone()
+            run("COMMIT")
+        except sqlite3.Error as error:
+            self._undo()
+            raise StoreError(self._failure(error)) from error
+        return Tenure(incarnation, term)
+
     def write(self, batch: Sequence[Rows]) -> list[Outcome]:
         """Saves each of the batch or tells why not; returns when what was saved is on disk."""
         if self._broken:
