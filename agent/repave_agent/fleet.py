@@ -10,7 +10,8 @@ import structlog
 
 from repave_agent.health import HealthRecord, Prober
 from repave_agent.life import Judgement, Signs, judge_host
-from repave_agent.observation import GroupFact, HostFact
+from repave_agent.observation import Claims, GroupFact, HostFact, Sighting
+from repave_agent.orphans import MINUTE_SECONDS, sighted
 from repave_agent.ports import BalancerView, Host, HostSpec
 from repave_agent.reconcile import Launch
 from repave_agent.traffic import is_legible
@@ -31,6 +32,7 @@ RETRY_BASE_SECONDS = 0.5
 RETRY_CAP_SECONDS = 60.0
 AWAIT_CAP_SECONDS = 5.0
 """While nothing speaks against the hosts: a package that is still to come, a provider without room."""
+NOTHING_KNOWN = Claims()
 
 
 @dataclass(slots=True)
@@ -42,7 +44,8 @@ class Record:
     application: ApplicationName
     digest: Digest
     port: int
-    launched_at: float
+    launched_at: float  # or adopted
+    made_at: float  # also of one that an earlier life of the agent made
     address: str = ""
     is_launching: bool = False
     is_destroying: bool = False
@@ -51,7 +54,9 @@ class Record:
     failure: str = ""
     was_verified: bool = False
     is_recovering: bool = False  # was verified, then unhealthy, and not yet verified again
-    unclaimed_since: float | None = None
+    listed_at: float | None = None  # when the newest listing that shows it was begun
+    sighting: Sighting | None = None
+    is_told_orphan: bool = False
     idle_since: float | None = None  # the balancer gives it no new requests, since
     judgement: Judgement = Judgement(HostPhase.LAUNCHING)  # noqa: RUF009  # frozen
 
@@ -62,6 +67,7 @@ class Known:
 
     names: frozenset[HostName]
     settled: frozenset[HostName]
+    asked_at: float | None = None  # None: such a listing proves no orphan
 
 
 class Fleet:
@@ -71,6 +77,7 @@ class Fleet:
         self.records: dict[HostName, Record] = {}
         self.groups: dict[GroupName, GroupFact] = {}
         self.troubles: dict[GroupName, str] = {}
+        self.orphans_ended: tuple[float, ...] = ()  # when, within the last minute
         self._prober = prober
         self._notice = notice
 
@@ -84,7 +91,7 @@ class Fleet:
         specs = [_spec(launch, ordinal) for ordinal in range(fact.next_ordinal, end)]
         for spec in specs:
             self.records[spec.name] = Record(
-                spec.name, spec.group, spec.application, spec.digest, spec.port, now, is_launching=True
+                spec.name, spec.group, spec.application, spec.digest, spec.port, now, now, is_launching=True
             )
         return specs
 
@@ -106,14 +113,14 @@ class Fleet:
         self.tell("host.not_launched", f"{name} could not be made: {why}", record)
         self.troubles[record.group] = why
 
-    def known(self) -> "Known":
+    def known(self, now: float | None = None) -> "Known":
         """To be taken before the provider is asked: what changes meanwhile is not in its answer."""
         settled = {
             record.name
             for record in self.records.values()
             if not (record.is_launching or record.is_destroying)
         }
-        return Known(frozenset(self.records), frozenset(settled))
+        return Known(frozenset(self.records), frozenset(settled), now)
 
     def adopt(self, hosts: Iterable[Host], known: "Known", verified: set[HostName], now: float) -> None:
         """Takes over what the provider lists; the truth about which hosts exist and run."""
@@ -121,12 +128,14 @@ class Fleet:
         for host in listed.values():
             record = self.records.get(host.name)
             if record is None and host.name not in known.names:
-                record = Record(host.name, host.group, host.application, host.digest, host.port, now)
+                made_at = now - host.age_seconds
+                record = Record(host.name, host.group, host.application, host.digest, host.port, now, made_at)
                 record.was_verified = host.name in verified
                 self.records[host.name] = record
                 self._use_up(host)
             if record is not None and not record.is_launching:
                 record.address, record.is_running, record.ended = host.address, host.is_running, host.ended
+                record.listed_at = known.asked_at
         for name in known.settled - listed.keys():
             if name in self.records:
                 self.records[name].is_running, self.records[name].ended = False, "its provider has lost it"
@@ -137,6 +146,23 @@ class Fleet:
         fact = self.fact(host.group)
         if ordinal.isdecimal() and int(ordinal) >= fact.next_ordinal:
             self.groups[host.group] = replace(fact, next_ordinal=int(ordinal) + 1)
+
+    def destroying(self, name: HostName, now: float) -> None:
+        """The host begins to end."""
+        record = self.records[name]
+        record.is_destroying = True
+        if record.sighting is not None:
+            self.orphans_ended = (
+                *(at for at in self.orphans_ended if at > now - MINUTE_SECONDS),
+                now,
+            )
+
+    def note_orphans(self, names: Iterable[HostName]) -> None:
+        """It is proven that nobody wants them: told once for each."""
+        for record in (self.records[name] for name in names):
+            if record.sighting is not None and not record.is_told_orphan:
+                record.is_told_orphan = True
+                self.tell("host.orphaned", f"{record.name} is an orphan: {record.sighting.why}", record)
 
     def destroyed(self, name: HostName) -> None:
         record = self.records.pop(name)
@@ -182,15 +208,17 @@ class Fleet:
     def fact(self, group: GroupName) -> GroupFact:
         return self.groups.get(group, GroupFact())
 
-    def judge(self, desired: Mapping[GroupName, DesiredGroup], now: float) -> tuple[HostFact, ...]:
-        """Every host's phase at `now`. What newly failed or was newly verified is remembered and told."""
+    def judge(
+        self, desired: Mapping[GroupName, DesiredGroup], now: float, claims: Claims = NOTHING_KNOWN
+    ) -> tuple[HostFact, ...]:
+        """Every host's phase at `now`, and whether nobody wants it by `claims`. What newly failed or was
+        newly verified is remembered and told."""
         for record in self.records.values():
             group = desired.get(record.group)
             self._watch(record, group)
-            if group is not None:
-                record.unclaimed_since = None
-            elif record.unclaimed_since is None:
-                record.unclaimed_since = now
+            why = claims.why_unwanted(record.application, record.group)
+            record.sighting = sighted(record.sighting, why, record.listed_at, now)
+            record.is_told_orphan = record.is_told_orphan and record.sighting is not None
             self._take(record, judge_host(self._signs(record), group, now), now)
         self._prove(desired)
         return tuple(_fact(record) for record in self.records.values())
@@ -269,7 +297,7 @@ def _fact(record: Record) -> HostFact:
         address=record.address,
         port=record.port,
         launched_at=record.launched_at,
-        unclaimed_since=record.unclaimed_since,
+        sighting=record.sighting,
         idle_since=record.idle_since,
         due_at=record.judgement.due_at,
     )

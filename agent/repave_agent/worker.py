@@ -12,10 +12,12 @@ from typing import Protocol
 import structlog
 
 from repave_agent.admission import Accept, Again, Refuse, admit
-from repave_agent.fleet import Fleet, Record
+from repave_agent.answers import Answers
+from repave_agent.fleet import Fleet
 from repave_agent.health import Prober
 from repave_agent.journal import Entries, Journal, JournalError
-from repave_agent.observation import EMPTY_VIEW, Limits, Observation
+from repave_agent.observation import EMPTY_VIEW, Limits, Observation, claims_of
+from repave_agent.orphans import is_orphan
 from repave_agent.ports import (
     Balancer,
     BalancerError,
@@ -36,7 +38,6 @@ from repave_protos.values import (
     ApplicationReport,
     Applied,
     DesiredState,
-    HostDetail,
     Notice,
     Query,
     Welcome,
@@ -52,7 +53,7 @@ HURRY_SECONDS = 0.05
 BREATH_SECONDS = 0.01
 """Between two looks unless it is urgent: what happens to many hosts at once is looked at once."""
 RELIST_SECONDS = 5.0
-LOG_TAILS_MAX = 50
+RELIST_SOONEST_SECONDS = 1.0
 BALANCER_RETRY_SECONDS = 1.0
 
 
@@ -90,9 +91,13 @@ class Worker:
         self._installation = ""
         self._desired: dict[ApplicationName, DesiredState] = {}
         self._refusals: dict[ApplicationName, str] = {}
+        self._named: frozenset[ApplicationName] | None = None  # by the controller, in this life of the agent
+        self._seen = Observation(now=clock(), desired=(), hosts=(), groups={})
+        self._answers = Answers(self._fleet, prober, provider, lambda: self._seen, clock, limits)
         self._view = EMPTY_VIEW
         self._restarts_told = 0
         self._viewed_at = self._listed_at = float("-inf")
+        self._list_again_at = float("inf")  # to prove an orphan
         self._hurries = False
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -119,8 +124,9 @@ class Worker:
         self._fleet.groups = {
             name: replace(fact, retry_at=0.0, drain_since=None) for name, fact in entries.groups.items()
         }
+        known = self._fleet.known()
         hosts = await self._provider.list_hosts()
-        self._fleet.adopt(hosts, self._fleet.known(), set(entries.verified), self._clock())
+        self._fleet.adopt(hosts, known, set(entries.verified), self._clock())
         self._listed_at = self._clock()
         await self._balancer.start()
         self._provider.on_change(self._hosts_changed)
@@ -134,6 +140,7 @@ class Worker:
             self._installation = welcome.installation
             self._save(durable=True)
         if self._installation == welcome.installation:
+            self._heard_of(welcome)
             return True
         log.error(
             "controller.foreign",
@@ -143,6 +150,11 @@ class Worker:
         )
         return False
 
+    def _heard_of(self, welcome: Welcome) -> None:
+        """What it names may be wanted, though its desired state has not come yet; the rest is not."""
+        self._named = None if welcome.applications is None else frozenset(welcome.applications)
+        self._hosts_changed()  # a provider that did not know the installation lists more from now on
+
     @property
     def installation(self) -> str:
         return self._installation
@@ -150,6 +162,8 @@ class Worker:
     async def on_desired(self, state: DesiredState) -> None:
         """Accepts or refuses; an accepted state is on disk before anything follows from it. Raises
         JournalError when it can't be: then it must be sent again."""
+        if self._named is not None:
+            self._named |= {state.application}
         known = self._desired.get(state.application)
         match admit(known, state):
             case Refuse(why):
@@ -176,42 +190,8 @@ class Worker:
         log.info("desired.accepted", application=state.application, epoch=str(state.epoch))
 
     async def on_query(self, query: Query) -> Answer:
-        """Host detail for people."""
-        chosen = [
-            record
-            for record in self._fleet.records.values()
-            if record.application == query.application and query.group in ("", record.group)
-        ]
-        chosen.sort(key=lambda record: record.name)
-        tails = await asyncio.gather(*(self._tail(record, query) for record in chosen[:LOG_TAILS_MAX]))
-        tails += [""] * (len(chosen) - len(tails))
-        return Answer(query.query_id, tuple(map(self._detail, chosen, tails)))
-
-    async def _tail(self, record: Record, query: Query) -> str:
-        if not query.log_lines or record.is_launching:
-            return ""
-        try:
-            return await self._provider.log_tail(record.name, query.log_lines)
-        except ProviderError as error:
-            return f"(no log: {error})"
-
-    def _detail(self, record: Record, tail: str) -> HostDetail:
-        now = self._clock()
-        health = self._prober.record(record.name)
-        since = health.healthy_since if health is not None else None
-        return HostDetail(
-            host=record.name,
-            group=record.group,
-            application=record.application,
-            phase=record.judgement.phase,
-            address=record.address,
-            port=record.port,
-            digest=record.digest,
-            age_seconds=now - record.launched_at,
-            healthy_seconds=now - since if since is not None else 0.0,
-            trouble=record.judgement.trouble,
-            log_tail=tail,
-        )
+        """What the controller asks of single hosts."""
+        return await self._answers.answer(query)
 
     def applied(self) -> tuple[Applied, ...]:
         """What Hello tells of each application."""
@@ -246,8 +226,9 @@ class Worker:
         observation = self._observation()
         plan = reconcile(observation, self._limits)
         self._perform(plan)
+        self._list_again_at = plan.list_at if plan.list_at is not None else float("inf")
         # What was just begun (launches, destroys) is part of what is reported.
-        observation = self._observation()
+        self._seen = observation = self._observation()
         outside = (self._balancer_trouble, self._provider_trouble, self._journal_trouble)
         troubles = with_troubles(observation, plan.held, self._fleet.troubles, outside)
         if not self._is_steering:
@@ -258,7 +239,8 @@ class Worker:
 
     async def _look(self) -> None:
         now = self._clock()
-        if now - self._listed_at >= RELIST_SECONDS:
+        is_asked_again = now >= self._list_again_at and now - self._listed_at >= RELIST_SOONEST_SECONDS
+        if is_asked_again or now - self._listed_at >= RELIST_SECONDS:
             self._listed_at = now
             await self._relist()
         pause = HURRY_SECONDS if self._hurries else LOOK_SECONDS
@@ -272,7 +254,7 @@ class Worker:
 
     async def _relist(self) -> None:
         """What the provider can't say now it may say at the next look; until then its hosts stay as known."""
-        known = self._fleet.known()
+        known = self._fleet.known(self._clock())
         try:
             hosts = await self._provider.list_hosts()
         except ProviderError as error:
@@ -294,14 +276,18 @@ class Worker:
     def _observation(self) -> Observation:
         now = self._clock()
         desired = {group.name: group for state in self._desired.values() for group in state.groups}
-        facts = self._fleet.judge(desired, now)
+        states = tuple(self._desired.values())
+        facts = self._fleet.judge(desired, now, claims_of(states, self._named))
+        self._fleet.note_orphans(host.name for host in facts if is_orphan(host, self._limits))
         return Observation(
             now=now,
-            desired=tuple(self._desired.values()),
+            desired=states,
             hosts=facts,
             groups=dict(self._fleet.groups),
             balancer=self._view,
             is_balancer_busy=self._is_balancing,
+            named=self._named,
+            orphans_ended=self._fleet.orphans_ended,
         )
 
     def _hosts_changed(self) -> None:
@@ -324,7 +310,7 @@ class Worker:
                 case Launch():
                     launches += self._fleet.launching(action, self._clock())
                 case Destroy():
-                    self._fleet.records[action.host].is_destroying = True
+                    self._fleet.destroying(action.host, self._clock())
                     destroys.append(action)
                 case BeginDrain(group):
                     self._fleet.begin_drain(group, self._clock())

@@ -188,6 +188,8 @@ class HostDetail:
     healthy_seconds: float
     trouble: str = ""
     log_tail: str = ""
+    orphan: str = ""  # where nobody asks for it: what becomes of it, in words
+    unclaimed_seconds: float = 0.0  # for how long it is known that nobody asks for it
 
 
 # ---------------------------------------------------------------------------------------------- messages
@@ -242,11 +244,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The controller's answer to Hello. The agent fetches packages below `image_url`."""
+    """The controller's answer to Hello. The agent fetches packages below `image_url`.
+
+    `applications` are all that the region has; None where the controller can't say.
+    """
 
     controller_version: str
     installation: str  # names this controller's store; tags of hosts carry it
     image_url: str
+    applications: tuple[ApplicationName, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,12 +269,16 @@ class Resync:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Asks for the hosts of an application or of one of its groups, and for the ends of their logs."""
+    """Asks for the hosts of an application or of one of its groups, and for the ends of their logs.
+
+    With `wants_orphans` for the hosts that nobody is known to want instead, of all applications.
+    """
 
     query_id: int
     application: ApplicationName
     group: str = ""
     log_lines: int = 0
+    wants_orphans: bool = False
 
 
 FromAgent = Hello | Report | Answer

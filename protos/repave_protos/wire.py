@@ -5,6 +5,7 @@ bound of bounds.py, or raises WireError, which names the field. Unknown fields a
 peer may say more. Reports are the hot path.
 """
 
+from dataclasses import asdict
 from typing import Final, Literal, TypeVar, assert_never
 
 from google.protobuf.message import DecodeError
@@ -91,14 +92,12 @@ def encode_from_controller(value: FromController) -> bytes:
     match value:
         case DesiredState():
             message = pb.FromController(desired=_desired_message(value))
-        case Query(query_id, application, group, log_lines):
-            query = pb.Query(query_id=query_id, application=application, group=group, log_lines=log_lines)
-            message = pb.FromController(query=query)
+        case Query():
+            message = pb.FromController(query=pb.Query(**asdict(value)))
         case Resync():
             message = pb.FromController(resync=pb.Resync())
-        case Welcome(version, installation, url):
-            welcome = pb.Welcome(controller_version=version, installation=installation, image_url=url)
-            message = pb.FromController(welcome=welcome)
+        case Welcome():
+            message = pb.FromController(welcome=_welcome_message(value))
         case Rejection(reason):
             message = pb.FromController(rejection=pb.Rejection(reason=bounds.sendable(reason)))
         case _:
@@ -291,6 +290,8 @@ def _host_message(host: HostDetail) -> pb.HostDetail:
         healthy_seconds=host.healthy_seconds,
         trouble=bounds.sendable(host.trouble),
         log_tail=bounds.sendable(host.log_tail),
+        orphan=bounds.sendable(host.orphan),
+        unclaimed_seconds=host.unclaimed_seconds,
     )
 
 
@@ -318,6 +319,8 @@ def _host(message: pb.HostDetail) -> HostDetail:
         healthy_seconds=bounds.seconds(message.healthy_seconds, "HostDetail.healthy_seconds"),
         trouble=bounds.text(message.trouble, "HostDetail.trouble"),
         log_tail=bounds.text(message.log_tail, "HostDetail.log_tail"),
+        orphan=bounds.text(message.orphan, "HostDetail.orphan"),
+        unclaimed_seconds=bounds.seconds(message.unclaimed_seconds, "HostDetail.unclaimed_seconds"),
     )
 
 
@@ -413,19 +416,36 @@ def _probe(message: pb.Probe) -> Probe:
 
 
 def _query(message: pb.Query) -> Query:
+    name = bounds.name_or_none if message.wants_orphans else bounds.name
     return Query(
         query_id=bounds.between(0, message.query_id, bounds.NUMBER_MAX, "Query.query_id"),
-        application=ApplicationName(bounds.name(message.application, "Query.application")),
+        application=ApplicationName(name(message.application, "Query.application")),
         group=bounds.name_or_none(message.group, "Query.group"),
         log_lines=bounds.between(0, message.log_lines, bounds.LOG_LINES_MAX, "Query.log_lines"),
+        wants_orphans=message.wants_orphans,
+    )
+
+
+def _welcome_message(welcome: Welcome) -> pb.Welcome:
+    named = welcome.applications
+    return pb.Welcome(
+        controller_version=welcome.controller_version,
+        installation=welcome.installation,
+        image_url=welcome.image_url,
+        applications=None if named is None else pb.Applications(names=named),
     )
 
 
 def _welcome(message: pb.Welcome) -> Welcome:
+    bounds.few(message.applications.names, bounds.APPLICATIONS_MAX, "Welcome.applications")
+    named = tuple(
+        ApplicationName(bounds.name(each, "Welcome.applications")) for each in message.applications.names
+    )
     return Welcome(
         controller_version=bounds.text(message.controller_version, "Welcome.controller_version"),
         installation=bounds.name(message.installation, "Welcome.installation"),
         image_url=bounds.text(message.image_url, "Welcome.image_url"),
+        applications=named if message.HasField("applications") else None,
     )
 
 

@@ -85,6 +85,8 @@ hosts = st.builds(
     healthy_seconds=seconds,
     trouble=texts,
     log_tail=texts,
+    orphan=texts,
+    unclaimed_seconds=seconds,
 )
 answers = st.builds(Answer, numbers, tuples(hosts), texts)
 probes = st.builds(
@@ -113,8 +115,15 @@ desired_groups = st.builds(
     drain_seconds=seconds,
 )
 desired_states = st.builds(DesiredState, applications, epochs, ports, tuples(desired_groups))
-queries = st.builds(Query, numbers, applications, groups | st.just(""), st.integers(0, bounds.LOG_LINES_MAX))
-welcomes = st.builds(Welcome, texts, names, texts)
+queries = st.builds(
+    Query,
+    numbers,
+    applications,
+    groups | st.just(""),
+    st.integers(0, bounds.LOG_LINES_MAX),
+    wants_orphans=st.booleans(),
+)
+welcomes = st.builds(Welcome, texts, names, texts, st.none() | tuples(applications))
 rejections = st.builds(Rejection, texts)
 
 PROBE = Probe(kind="http", port=8080)
