@@ -177,14 +177,15 @@ class Fleet:
             self.groups[name] = replace(self.fact(name), was_routed=True)
 
     def note_enabled(self, balancer: BalancerView, now: float) -> None:
-        """Whoever is not enabled any more finishes its requests from now on."""
+        """Whoever is not enabled any more finishes its requests from now on. Whoever is was verified, also
+        if the journal that said so was lost."""
         if not is_legible(balancer):
             return
         servers = (server for backend in balancer.structure.backends for server in backend.servers)
         enabled = {server.host for server in servers if server.is_enabled}
         for record in self.records.values():
             if record.name in enabled:
-                record.idle_since = None
+                record.idle_since, record.was_verified = None, True
             elif record.idle_since is None:
                 record.idle_since = now
 
@@ -216,6 +217,8 @@ class Fleet:
         for record in self.records.values():
             group = desired.get(record.group)
             self._watch(record, group)
+            if group is None:
+                record.launched_at = now  # it is not probed: its time to start has not begun
             why = claims.why_unwanted(record.application, record.group)
             record.sighting = sighted(record.sighting, why, record.listed_at, now)
             record.is_told_orphan = record.is_told_orphan and record.sighting is not None

@@ -263,6 +263,7 @@ class Worker:
             return
         self._provider_trouble = ""
         self._fleet.adopt(hosts, known, set(), self._clock())
+        self._fleet.note_enabled(self._view, self._clock())  # who serves was verified, also if we forgot it
 
     async def _view_balancer(self) -> None:
         self._view = await self._balancer.observe()

@@ -49,6 +49,7 @@ async def run(settings: ControllerSettings) -> None:
         on_change=lambda region, applications: scheduler.region_changed(region, applications),
         on_notices=lambda region, notices: scheduler.notices(region, notices),
         clock=clock,
+        applications_in=lambda region: scheduler.applications_in(region),
     )
     scheduler = Scheduler(store, images, loaded, clock, sessions.views, sessions.publish)
     app = make_app(scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock)

@@ -221,6 +221,15 @@ class Scheduler:
         states = (owner.application.desired_in(region) for owner in self._owners.values())
         return [state for state in states if state is not None]
 
+    def applications_in(self, region: RegionName) -> tuple[ApplicationName, ...] | None:
+        """Those that have, or are about to have, hosts in this region; None where the store may not know."""
+        found = (
+            name
+            for name, owner in self._owners.items()
+            if owner.application.desired_in(region) is not None or region in owner.application.regions
+        )
+        return tuple(sorted(found))
+
     @property
     def version(self) -> int:
         """Grows with every change of anything visible."""

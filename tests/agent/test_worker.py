@@ -390,9 +390,3 @@ async def test_a_question_is_answered_with_the_ends_of_logs(rig: WorkerRig) -> N
         ("shop-v001-2", "verified", ""),
     ]
     assert (await rig.worker.on_query(Query(8, SHOP, GREEN))).hosts == ()
-
-
-async def test_hosts_that_nobody_names_are_destroyed(rig: WorkerRig) -> None:
-    await bring(rig, ALONE, SERVES, BESIDE, FLIPPED)
-    await bring(rig, replace(FORGOTTEN, epoch=Epoch(1, 1, 9)))
-    assert rig.machine.structure.backend(BLUE) is None

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from repave_controller.cli import context, dev, doctor, images, reading, releasing, specs
+from repave_controller.cli import context, dev, doctor, images, orphans, reading, releasing, specs
 from repave_controller.cli.terminal import DETACHED, FORMATS, USAGE, CliError, Terminal
 
 SAME_AS = {
@@ -27,6 +27,8 @@ SAME_AS = {
     "explain": "why",
     "lint": "validate",
     "push": "image push",
+    "gc": "orphans",
+    "leaks": "orphans",
 }
 
 
@@ -59,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="Start with: repave dev (in one terminal), repave init and repave release (in another).",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (dev, specs, releasing, reading, images, doctor, context):
+    for module in (dev, specs, releasing, reading, orphans, images, doctor, context):
         module.register(commands)
     _add_common(parser, default=None)
     for command in _all_parsers(commands):
