@@ -367,7 +367,8 @@ def _desired(message: pb.DesiredState) -> DesiredState:
     return DesiredState(
         application=ApplicationName(bounds.name(message.application, "DesiredState.application")),
         epoch=_epoch(message, "DesiredState.epoch"),
-        frontend_port=bounds.between(1, message.frontend_port, 65_535, "DesiredState.frontend_port"),
+        # 0 where the region has no way in: not yet, or not any more.
+        frontend_port=bounds.between(0, message.frontend_port, 65_535, "DesiredState.frontend_port"),
         groups=tuple(map(_desired_group, message.groups)),
     )
 

@@ -357,7 +357,7 @@ async def test_a_slow_stream_gets_only_the_newest_desired_state_of_each_applicat
 async def test_a_desired_state_that_no_agent_would_take_is_held_back_and_costs_nothing_else() -> None:
     async with controlling() as controller:
         link = await controller.connect()
-        controller.sessions.publish(PARIS, replace(desired(1), frontend_port=0))
+        controller.sessions.publish(PARIS, replace(desired(1), frontend_port=65_536))
         controller.sessions.publish(PARIS, desired(1, CART))
         await settle()
         assert link.heard == [WELCOME, desired(1, CART)]
