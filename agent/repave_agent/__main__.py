@@ -82,7 +82,10 @@ class Agent:
             journal=Journal(FileDisk(state / "journal.json")),
             upwards=self,
             clock=time.monotonic,
-            limits=Limits(launches_in_flight=settings.limits.launches_in_flight),
+            limits=Limits(
+                launches_in_flight=settings.limits.launches_in_flight,
+                unclaimed_grace_seconds=settings.limits.orphan_grace_seconds,
+            ),
         )
         self.session = Session(
             dial=lambda: channel.dial(settings.controller, "controller"),

@@ -10,7 +10,8 @@ import structlog
 
 from repave_agent.health import HealthRecord, Prober
 from repave_agent.life import Judgement, Signs, judge_host
-from repave_agent.observation import GroupFact, HostFact
+from repave_agent.observation import Claims, GroupFact, HostFact, Sighting
+from repave_agent.orphans import MINUTE_SECONDS, sighted
 from repave_agent.ports import BalancerView, Host, HostSpec
 from repave_agent.reconcile import Launch
 from repave_agent.traffic import enabled_hosts, is_legible
@@ -38,6 +39,7 @@ UNSEEN_SECONDS = 8.0
 """An agent looks at its hosts every second; one that has not for so long was frozen."""
 GHOST_SECONDS = 120.0
 """How long a listing may still show a host that was destroyed."""
+NOTHING_KNOWN = Claims()
 
 
 @dataclass(slots=True)
@@ -49,7 +51,8 @@ class Record:
     application: ApplicationName
     digest: Digest
     port: int
-    launched_at: float
+    launched_at: float  # or adopted
+    made_at: float  # also of one that an earlier life of the agent made
     address: str = ""
     is_launching: bool = False
     is_destroying: bool = False
@@ -58,8 +61,10 @@ class Record:
     failure: str = ""
     was_verified: bool = False
     is_recovering: bool = False  # was verified, then unhealthy, and not yet verified again
-    unclaimed_since: float | None = None
     missing_since: float | None = None  # in no listing of the provider, since
+    listed_at: float | None = None  # when the newest listing that shows it was begun
+    sighting: Sighting | None = None
+    is_told_orphan: bool = False
     idle_since: float | None = None  # the balancer gives it no new requests, since
     judgement: Judgement = Judgement(HostPhase.LAUNCHING)  # noqa: RUF009  # frozen
 
@@ -70,6 +75,7 @@ class Known:
 
     names: frozenset[HostName]
     settled: frozenset[HostName]
+    asked_at: float | None = None  # None: such a listing proves no orphan
 
 
 class Fleet:
@@ -81,6 +87,7 @@ class Fleet:
         self.troubles: dict[GroupName, str] = {}
         self._gone: dict[HostName, float] = {}  # destroyed lately, when
         self._judged_at = float("inf")
+        self.orphans_ended: tuple[float, ...] = ()  # when, within the last minute
         self._prober = prober
         self._notice = notice
 
@@ -94,7 +101,7 @@ class Fleet:
         specs = [_spec(launch, ordinal) for ordinal in range(fact.next_ordinal, end)]
         for spec in specs:
             self.records[spec.name] = Record(
-                spec.name, spec.group, spec.application, spec.digest, spec.port, now, is_launching=True
+                spec.name, spec.group, spec.application, spec.digest, spec.port, now, now, is_launching=True
             )
         return specs
 
@@ -116,14 +123,14 @@ class Fleet:
         self.tell("host.not_launched", f"{name} could not be made: {why}", record)
         self.troubles[record.group] = why
 
-    def known(self) -> "Known":
+    def known(self, now: float | None = None) -> "Known":
         """To be taken before the provider is asked: what changes meanwhile is not in its answer."""
         settled = {
             record.name
             for record in self.records.values()
             if not (record.is_launching or record.is_destroying)
         }
-        return Known(frozenset(self.records), frozenset(settled))
+        return Known(frozenset(self.records), frozenset(settled), now)
 
     def adopt(self, hosts: Iterable[Host], known: "Known", verified: set[HostName], now: float) -> None:
         """Takes over what the provider lists, late as that may be."""
@@ -132,13 +139,14 @@ class Fleet:
         for host in listed.values():
             record = self.records.get(host.name)
             if record is None and host.name not in known.names:
-                record = Record(host.name, host.group, host.application, host.digest, host.port, now)
+                made_at = now - host.age_seconds
+                record = Record(host.name, host.group, host.application, host.digest, host.port, now, made_at)
                 record.was_verified = host.name in verified
                 self.records[host.name] = record
                 self._use_up(host)
             if record is not None and not record.is_launching:
                 record.address, record.is_running, record.ended = host.address, host.is_running, host.ended
-                record.missing_since = None
+                record.missing_since, record.listed_at = None, known.asked_at
         for name in sorted(known.settled - listed.keys()):
             if name in self.records:
                 self._miss(self.records[name], now)
@@ -159,6 +167,23 @@ class Fleet:
         if ordinal.isdecimal() and int(ordinal) >= fact.next_ordinal:
             self.groups[host.group] = replace(fact, next_ordinal=int(ordinal) + 1)
 
+    def destroying(self, name: HostName, now: float) -> None:
+        """The host begins to end."""
+        record = self.records[name]
+        record.is_destroying = True
+        if record.sighting is not None:
+            self.orphans_ended = (
+                *(at for at in self.orphans_ended if at > now - MINUTE_SECONDS),
+                now,
+            )
+
+    def note_orphans(self, names: Iterable[HostName]) -> None:
+        """It is proven that nobody wants them: told once for each."""
+        for record in (self.records[name] for name in names):
+            if record.sighting is not None and not record.is_told_orphan:
+                record.is_told_orphan = True
+                self.tell("host.orphaned", f"{record.name} is an orphan: {record.sighting.why}", record)
+
     def not_destroyed(self, name: HostName, why: str) -> None:
         """Nobody knows what became of it: it may still end at any moment, and is never used again."""
         record = self.records[name]
@@ -178,13 +203,14 @@ class Fleet:
             self.groups[name] = replace(self.fact(name), was_routed=True)
 
     def note_enabled(self, balancer: BalancerView, now: float) -> None:
-        """Whoever is not enabled any more finishes its requests from now on."""
+        """Whoever is not enabled any more finishes its requests from now on. Whoever is was verified, also
+        if the journal that said so was lost."""
         if not is_legible(balancer):
             return
         enabled = enabled_hosts(balancer)
         for record in self.records.values():
             if record.name in enabled:
-                record.idle_since = None
+                record.idle_since, record.was_verified = None, True
             elif record.idle_since is None:
                 record.idle_since = now
 
@@ -208,16 +234,20 @@ class Fleet:
     def fact(self, group: GroupName) -> GroupFact:
         return self.groups.get(group, GroupFact())
 
-    def judge(self, desired: Mapping[GroupName, DesiredGroup], now: float) -> tuple[HostFact, ...]:
-        """Every host's phase at `now`. What newly failed or was newly verified is remembered and told."""
+    def judge(
+        self, desired: Mapping[GroupName, DesiredGroup], now: float, claims: Claims = NOTHING_KNOWN
+    ) -> tuple[HostFact, ...]:
+        """Every host's phase at `now`, and whether nobody wants it by `claims`. What newly failed or was
+        newly verified is remembered and told."""
         self._forgive(now)
         for record in self.records.values():
             group = desired.get(record.group)
             self._watch(record, group)
-            if group is not None:
-                record.unclaimed_since = None
-            elif record.unclaimed_since is None:
-                record.unclaimed_since = now
+            if group is None:
+                record.launched_at = now  # it is not probed: its time to start has not begun
+            why = claims.why_unwanted(record.application, record.group)
+            record.sighting = sighted(record.sighting, why, record.listed_at, now)
+            record.is_told_orphan = record.is_told_orphan and record.sighting is not None
             self._take(record, judge_host(self._signs(record), group, now), now)
         self._prove(desired)
         return tuple(_fact(record) for record in self.records.values())
@@ -307,7 +337,7 @@ def _fact(record: Record) -> HostFact:
         address=record.address,
         port=record.port,
         launched_at=record.launched_at,
-        unclaimed_since=record.unclaimed_since,
+        sighting=record.sighting,
         idle_since=record.idle_since,
         due_at=record.judgement.due_at,
     )

@@ -3,13 +3,24 @@
 Times are seconds of the agent's own monotonic clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from repave_agent.ports import BalancerView, Structure
 from repave_protos.values import ApplicationName, DesiredState, GroupName, HostName, HostPhase
 
 EMPTY_VIEW = BalancerView(is_running=False, structure=Structure(), routes=(), backends=(), old_workers=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A host that nobody wants, as the provider's fresh listings showed it. A listing counts from when it was
+    begun, and only if nobody wanted the host by then."""
+
+    since: float  # known that nobody wants it, since
+    why: str  # how that is known
+    first_at: float | None = None
+    last_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +34,7 @@ class HostFact:
     address: str
     port: int
     launched_at: float
-    unclaimed_since: float | None = None  # no desired state names its group, since
+    sighting: Sighting | None = None  # only while nobody wants it
     idle_since: float | None = None  # the balancer gives it no new requests, since
     due_at: float | None = None  # when its phase changes by the passing of time alone
 
@@ -45,6 +56,35 @@ class GroupFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Claims:
+    """Who is known to want hosts here. What an agent has forgotten, or was not told yet, counts for nothing
+    against a host: only what it knows does."""
+
+    groups: frozenset[GroupName] = frozenset()  # that accepted desired states name
+    accepted: frozenset[ApplicationName] = frozenset()  # the applications of those states
+    named: frozenset[ApplicationName] | None = None  # all of the region; None: the controller has not said
+
+    def is_forgotten(self, application: ApplicationName) -> bool:
+        """Whether the controller is known to have no such application in this region."""
+        return application not in self.accepted and self.named is not None and application not in self.named
+
+    def why_unwanted(self, application: ApplicationName, group: GroupName) -> str:
+        """How it is known that nobody wants the group's hosts; "" when somebody does, or may."""
+        if application in self.accepted and group not in self.groups:
+            return f"the desired state of {application} does not name {group}"
+        if self.is_forgotten(application) and group not in self.groups:
+            return f"the controller has no application {application} in this region"
+        return ""
+
+
+def claims_of(desired: Iterable[DesiredState], named: frozenset[ApplicationName] | None) -> Claims:
+    """Of the accepted desired states, and the applications that the controller has named."""
+    states = tuple(desired)
+    groups = frozenset(group.name for state in states for group in state.groups)
+    return Claims(groups, frozenset(state.application for state in states), named)
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """The region at the moment `now`: what is wanted, what there is, what the balancer says of itself."""
 
@@ -54,6 +94,9 @@ class Observation:
     groups: Mapping[GroupName, GroupFact]
     balancer: BalancerView = EMPTY_VIEW
     is_balancer_busy: bool = False  # it is being changed: what `balancer` says may be over already
+    named: frozenset[ApplicationName] | None = None  # see Claims
+    orphans_ended: tuple[float, ...] = ()  # when, within the last minute
+    claims: Claims = field(init=False)
     by_group: Mapping[GroupName, tuple[HostFact, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,6 +104,7 @@ class Observation:
         for host in self.hosts:
             grouped.setdefault(host.group, []).append(host)
         object.__setattr__(self, "by_group", {name: tuple(hosts) for name, hosts in grouped.items()})
+        object.__setattr__(self, "claims", claims_of(self.desired, self.named))
 
     def hosts_of(self, group: GroupName, *phases: HostPhase) -> list[HostFact]:
         """The group's hosts, only those in `phases` if any are named."""
@@ -76,4 +120,5 @@ class Limits:
 
     launches_in_flight: int = 20
     destroys_in_flight: int = 20
-    unclaimed_grace_seconds: float = 10.0
+    unclaimed_grace_seconds: float = 10.0  # between the two listings that must show an orphan
+    orphans_per_minute: int = 30  # a mistake about who is wanted must not cost a fleet at once

@@ -3,7 +3,7 @@ port passes the same suite in tests/contracts/.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -64,6 +64,7 @@ class Host:
     launched_at: float  # seconds of the wall clock, for people; decisions use the worker's own clock
     is_running: bool
     ended: str = ""  # how it ended, with the end of its log, when it is not running
+    age_seconds: float = field(default=0.0, compare=False)  # by the provider's own clock, when it was listed
 
 
 class Provider(Protocol):

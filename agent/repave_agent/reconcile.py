@@ -7,6 +7,7 @@ twice does no harm. What the balancer shall look like is chosen in `traffic.py`.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from repave_agent import orphans
 from repave_agent.observation import HostFact, Limits, Observation
 from repave_agent.ports import Route, Structure
 from repave_agent.traffic import (
@@ -68,11 +69,13 @@ Action = Launch | Destroy | Arrange | Steer | BeginDrain
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now, what is held back and why, and when to look again at the latest."""
+    """What to do now, what is held back and why, when to look again at the latest, and when the provider must
+    be asked for its hosts anew."""
 
     actions: tuple[Action, ...]
     held: tuple[Held, ...]
     wake_at: float | None
+    list_at: float | None = None
 
 
 def reconcile(observation: Observation, limits: Limits) -> Plan:
@@ -91,7 +94,8 @@ def reconcile(observation: Observation, limits: Limits) -> Plan:
         actions += _drains(observation)
         actions += _destroys(observation, limits)
         actions += _balances(routes, held, observation)
-    return Plan(tuple(actions), held, _wake_at(observation, limits))
+    list_at = orphans.list_at(observation, limits)
+    return Plan(tuple(actions), held, _wake_at(observation, limits), list_at)
 
 
 def _balances(
@@ -156,25 +160,13 @@ def _drains(observation: Observation) -> Iterator[BeginDrain]:
 def _destroys(observation: Observation, limits: Limits) -> list[Destroy]:
     room = limits.destroys_in_flight - sum(host.phase is HostPhase.DESTROYING for host in observation.hosts)
     wanted: list[Destroy] = []
-    known = {}
     for state in observation.desired:
         for group in state.groups:
-            known[group.name] = group
             wanted += _ends(group, state, observation)
     wanted += [
-        Destroy(host.name, host.group, "no desired state names its group")
-        for host in observation.hosts
-        if host.group not in known
-        and _is_unclaimed(host, observation.now, limits)
-        and _is_out_of_traffic(host, observation)
+        Destroy(host.name, host.group, "nobody wants it") for host in orphans.to_end(observation, limits)
     ]
     return wanted[: max(0, room)]
-
-
-def _is_unclaimed(host: HostFact, now: float, limits: Limits) -> bool:
-    if host.phase in (HostPhase.DESTROYING, HostPhase.LAUNCHING) or host.unclaimed_since is None:
-        return False
-    return now >= host.unclaimed_since + limits.unclaimed_grace_seconds
 
 
 def _ends(group: DesiredGroup, state: DesiredState, observation: Observation) -> Iterator[Destroy]:
@@ -238,11 +230,8 @@ def _is_out_of_traffic(host: HostFact, observation: Observation) -> bool:
 
 def _wake_at(observation: Observation, limits: Limits) -> float | None:
     instants = [host.due_at for host in observation.hosts if host.due_at is not None]
-    instants += [
-        host.unclaimed_since + limits.unclaimed_grace_seconds
-        for host in observation.hosts
-        if host.unclaimed_since is not None
-    ]
+    orphans_at = (orphans.list_at(observation, limits), orphans.room_at(observation, limits))
+    instants += [instant for instant in orphans_at if instant is not None]
     for state in observation.desired:
         for group in state.groups:
             fact = observation.group(group.name)

@@ -37,6 +37,7 @@ class LimitSettings(Settings):
     """Bounds of what the agent does at once."""
 
     launches_in_flight: Annotated[int, Field(ge=1, le=1000)] = 20
+    orphan_grace_seconds: Annotated[float, Field(ge=1, le=86_400)] = 10.0
 
 
 class AgentSettings(Settings):

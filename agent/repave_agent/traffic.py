@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 from repave_agent.observation import HostFact, Observation
 from repave_agent.ports import Backend, BalancerView, Frontend, Route, Server, Structure
-from repave_protos.values import DesiredGroup, DesiredState, GroupName, HostName, HostPhase
+from repave_protos.values import (
+    ApplicationName,
+    DesiredGroup,
+    DesiredState,
+    GroupName,
+    HostName,
+    HostPhase,
+)
 
 PANIC_PERCENT = 50
 """Below this share of verified hosts a group's unhealthy hosts take requests as well."""
@@ -41,7 +48,13 @@ def wanted_routes(observation: Observation) -> tuple[tuple[Route, ...], tuple[He
             routes.append(present)
         if reason:
             held.append(Held(state, reason, is_blind=present is None and _had_traffic(state, observation)))
+    # Nobody has said that these should end: an agent that lost its journal knows nothing against them.
+    routes += [each for each in observation.balancer.routes if _is_unspoken_of(each.application, observation)]
     return tuple(routes), tuple(held)
+
+
+def _is_unspoken_of(application: ApplicationName, observation: Observation) -> bool:
+    return application not in observation.claims.accepted
 
 
 def _route(state: DesiredState) -> Route | None:
@@ -93,12 +106,33 @@ def wanted_structure(observation: Observation) -> Structure:
             frontends.append(Frontend(state.application, state.frontend_port))
         elif known and observation.balancer.route(state.application) is not None:
             frontends.append(known)  # closed once no route needs it any more
+    frontends += [known for known in present.values() if _stays_open(known.application, observation)]
     named = {backend.group for backend in backends}
     # Routes first: a backend that has traffic stays even when nobody desires its group any more.
     for backend in observation.balancer.structure.backends:
-        if backend.group not in named and has_traffic(backend.group, observation):
+        if backend.group not in named and _stays_behind(backend.group, observation):
             backends.append(backend)
     return Structure(tuple(frontends), tuple(backends))
+
+
+def _stays_open(application: ApplicationName, observation: Observation) -> bool:
+    """The door of an application without an accepted state: open until it is known that nobody needs it."""
+    if not _is_unspoken_of(application, observation):
+        return False
+    is_routed = observation.balancer.route(application) is not None
+    return is_routed or not observation.claims.is_forgotten(application)
+
+
+def _stays_behind(group: GroupName, observation: Observation) -> bool:
+    """A backend that no desired state asks for: it has traffic, or its group may yet be wanted."""
+    if has_traffic(group, observation):
+        return True
+    claims, hosts = observation.claims, observation.hosts_of(group)
+    if group in claims.groups:
+        return False
+    if not hosts:  # whose it was is not known
+        return claims.named is None and not claims.accepted
+    return any(not claims.why_unwanted(host.application, group) for host in hosts)
 
 
 def _backends(state: DesiredState, observation: Observation) -> Iterator[Backend]:

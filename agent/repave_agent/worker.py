@@ -12,10 +12,12 @@ from typing import Protocol
 import structlog
 
 from repave_agent.admission import Accept, Again, Outdated, Refuse, admit, foreign
-from repave_agent.fleet import Fleet, Record
+from repave_agent.answers import Answers
+from repave_agent.fleet import Fleet
 from repave_agent.health import Prober
 from repave_agent.journal import Entries, Journal, JournalError
-from repave_agent.observation import EMPTY_VIEW, Limits, Observation
+from repave_agent.observation import EMPTY_VIEW, Limits, Observation, claims_of
+from repave_agent.orphans import is_orphan
 from repave_agent.ports import (
     Balancer,
     BalancerError,
@@ -29,14 +31,13 @@ from repave_agent.ports import (
 )
 from repave_agent.reconcile import Arrange, BeginDrain, Destroy, Launch, Plan, Steer, reconcile
 from repave_agent.summary import reports, with_troubles
-from repave_agent.traffic import enabled_hosts, is_awaited
+from repave_agent.traffic import is_awaited
 from repave_protos.values import (
     Answer,
     ApplicationName,
     ApplicationReport,
     Applied,
     DesiredState,
-    HostDetail,
     Notice,
     Query,
     Welcome,
@@ -52,7 +53,7 @@ HURRY_SECONDS = 0.05
 BREATH_SECONDS = 0.01
 """Between two looks unless it is urgent: what happens to many hosts at once is looked at once."""
 RELIST_SECONDS = 5.0
-LOG_TAILS_MAX = 50
+RELIST_SOONEST_SECONDS = 1.0
 BALANCER_RETRY_SECONDS = 1.0
 
 
@@ -90,9 +91,13 @@ class Worker:
         self._installation = ""
         self._desired: dict[ApplicationName, DesiredState] = {}
         self._refusals: dict[ApplicationName, str] = {}
+        self._named: frozenset[ApplicationName] | None = None  # by the controller, in this life of the agent
+        self._seen = Observation(now=clock(), desired=(), hosts=(), groups={})
+        self._answers = Answers(self._fleet, prober, provider, lambda: self._seen, clock, limits)
         self._view = EMPTY_VIEW
         self._restarts_told = 0
         self._viewed_at = self._listed_at = float("-inf")
+        self._list_again_at = float("inf")  # to prove an orphan
         self._hurries = False
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -121,10 +126,10 @@ class Worker:
         }
         await self._balancer.start()
         await self._view_balancer()
-        # A journal that is older than the balancer's state must not take hosts out of traffic.
-        verified = {*entries.verified, *enabled_hosts(self._view)}
+        known = self._fleet.known()
         hosts = await self._provider.list_hosts()
-        self._fleet.adopt(hosts, self._fleet.known(), verified, self._clock())
+        self._fleet.adopt(hosts, known, set(entries.verified), self._clock())
+        # A journal that is older than the balancer's state must not take hosts out of traffic.
         self._fleet.note_enabled(self._view, self._clock())
         self._listed_at = self._clock()
         self._provider.on_change(self._hosts_changed)
@@ -138,9 +143,15 @@ class Worker:
             self._installation = welcome.installation
             self._save(durable=True)
         if self._installation == welcome.installation:
+            self._heard_of(welcome)
             return True
         log.error("controller.foreign", text=foreign(self._installation, welcome.installation))
         return False
+
+    def _heard_of(self, welcome: Welcome) -> None:
+        """What it names may be wanted, though its desired state has not come yet; the rest is not."""
+        self._named = None if welcome.applications is None else frozenset(welcome.applications)
+        self._hosts_changed()  # a provider that did not know the installation lists more from now on
 
     @property
     def installation(self) -> str:
@@ -149,6 +160,8 @@ class Worker:
     async def on_desired(self, state: DesiredState) -> None:
         """Accepts or refuses; an accepted state is on disk before anything follows from it. Raises
         JournalError when it can't be: then it must be sent again."""
+        if self._named is not None:
+            self._named |= {state.application}
         known = self._desired.get(state.application)
         match admit(known, state):
             case Outdated(why):
@@ -177,45 +190,11 @@ class Worker:
         log.info("desired.accepted", application=state.application, epoch=str(state.epoch))
 
     async def on_query(self, query: Query) -> Answer:
-        """Host detail for people, or what was accepted for a controller that has lost it."""
+        """What the controller asks of single hosts, or what was accepted if its store has lost it."""
         if query.wants_accepted:
             known = self._desired.get(query.application)
             return Answer(query.query_id, accepted=(known,) if known is not None else ())
-        chosen = [
-            record
-            for record in self._fleet.records.values()
-            if record.application == query.application and query.group in ("", record.group)
-        ]
-        chosen.sort(key=lambda record: record.name)
-        tails = await asyncio.gather(*(self._tail(record, query) for record in chosen[:LOG_TAILS_MAX]))
-        tails += [""] * (len(chosen) - len(tails))
-        return Answer(query.query_id, tuple(map(self._detail, chosen, tails)))
-
-    async def _tail(self, record: Record, query: Query) -> str:
-        if not query.log_lines or record.is_launching:
-            return ""
-        try:
-            return await self._provider.log_tail(record.name, query.log_lines)
-        except ProviderError as error:
-            return f"(no log: {error})"
-
-    def _detail(self, record: Record, tail: str) -> HostDetail:
-        now = self._clock()
-        health = self._prober.record(record.name)
-        since = health.healthy_since if health is not None else None
-        return HostDetail(
-            host=record.name,
-            group=record.group,
-            application=record.application,
-            phase=record.judgement.phase,
-            address=record.address,
-            port=record.port,
-            digest=record.digest,
-            age_seconds=now - record.launched_at,
-            healthy_seconds=now - since if since is not None else 0.0,
-            trouble=record.judgement.trouble,
-            log_tail=tail,
-        )
+        return await self._answers.answer(query)
 
     def applied(self) -> tuple[Applied, ...]:
         """What Hello tells of each application."""
@@ -250,8 +229,9 @@ class Worker:
         observation = self._observation()
         plan = reconcile(observation, self._limits)
         self._perform(plan)
+        self._list_again_at = plan.list_at if plan.list_at is not None else float("inf")
         # What was just begun (launches, destroys) is part of what is reported.
-        observation = self._observation()
+        self._seen = observation = self._observation()
         outside = (self._balancer_trouble, self._provider_trouble, self._journal_trouble)
         troubles = with_troubles(observation, plan.held, self._fleet.troubles, outside)
         if not self._is_steering:
@@ -262,7 +242,8 @@ class Worker:
 
     async def _look(self) -> None:
         now = self._clock()
-        if now - self._listed_at >= RELIST_SECONDS:
+        is_asked_again = now >= self._list_again_at and now - self._listed_at >= RELIST_SOONEST_SECONDS
+        if is_asked_again or now - self._listed_at >= RELIST_SECONDS:
             self._listed_at = now
             await self._relist()
         pause = HURRY_SECONDS if self._hurries else LOOK_SECONDS
@@ -276,7 +257,7 @@ class Worker:
 
     async def _relist(self) -> None:
         """What the provider can't say now it may say at the next look; until then its hosts stay as known."""
-        known = self._fleet.known()
+        known = self._fleet.known(self._clock())
         try:
             hosts = await self._provider.list_hosts()
         except ProviderError as error:
@@ -285,6 +266,7 @@ class Worker:
             return
         self._provider_trouble = ""
         self._fleet.adopt(hosts, known, set(), self._clock())
+        self._fleet.note_enabled(self._view, self._clock())  # who serves was verified, also if we forgot it
 
     async def _view_balancer(self) -> None:
         self._view = await self._balancer.observe()
@@ -298,14 +280,18 @@ class Worker:
     def _observation(self) -> Observation:
         now = self._clock()
         desired = {group.name: group for state in self._desired.values() for group in state.groups}
-        facts = self._fleet.judge(desired, now)
+        states = tuple(self._desired.values())
+        facts = self._fleet.judge(desired, now, claims_of(states, self._named))
+        self._fleet.note_orphans(host.name for host in facts if is_orphan(host, self._limits))
         return Observation(
             now=now,
-            desired=tuple(self._desired.values()),
+            desired=states,
             hosts=facts,
             groups=dict(self._fleet.groups),
             balancer=self._view,
             is_balancer_busy=self._is_balancing,
+            named=self._named,
+            orphans_ended=self._fleet.orphans_ended,
         )
 
     def _hosts_changed(self) -> None:
@@ -328,7 +314,7 @@ class Worker:
                 case Launch():
                     launches += self._fleet.launching(action, self._clock())
                 case Destroy():
-                    self._fleet.records[action.host].is_destroying = True
+                    self._fleet.destroying(action.host, self._clock())
                     destroys.append(action)
                 case BeginDrain(group):
                     self._fleet.begin_drain(group, self._clock())

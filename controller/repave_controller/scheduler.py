@@ -255,6 +255,17 @@ class Scheduler:
     def _saved(self) -> dict[ApplicationName, Application]:
         return {name: owner.application for name, owner in self._owners.items()}
 
+    def applications_in(self, region: RegionName) -> tuple[ApplicationName, ...] | None:
+        """Those that have, or are about to have, hosts in this region; None where the store may not know."""
+        if region in self.gate.ahead:
+            return None
+        found = (
+            name
+            for name, owner in self._owners.items()
+            if owner.application.desired_in(region) is not None or region in owner.application.regions
+        )
+        return tuple(sorted(found))
+
     @property
     def version(self) -> int:
         """Grows with every change of anything visible."""

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import grpc.aio
 import structlog
@@ -79,10 +79,13 @@ class Sessions:
         clock: Callable[[], float],
         hello_deadline_seconds: float = HELLO_DEADLINE_SECONDS,
         greet: Callable[[Hello], None] = lambda hello: None,
+        applications_in: Callable[[RegionName], tuple[ApplicationName, ...] | None] = lambda region: None,
     ) -> None:
         """`on_change` names the applications to look at again: reported anew, connected or lost.
 
-        `greet` hears each Hello before `desired_for` is asked and before anything is sent."""
+        `greet` hears each Hello before `desired_for` is asked and before anything is sent. `applications_in`
+        names all that a region has, for its Welcome; None where that is not known: hosts of an application
+        that is not named may be ended."""
         self._welcome = welcome
         self._desired_for = desired_for
         self._on_change = on_change
@@ -90,6 +93,7 @@ class Sessions:
         self._clock = clock
         self._hello_deadline_seconds = hello_deadline_seconds
         self._greet = greet
+        self._applications_in = applications_in
         self._views: dict[RegionName, RegionView] = {}
         self._streams: dict[RegionName, _Stream] = {}
         self._query_ids = itertools.count(1)
@@ -128,6 +132,11 @@ class Sessions:
         query = Query(next(self._query_ids), application, wants_accepted=True)
         answer = await self._ask(region, query, timeout_seconds)
         return next((state for state in answer.accepted if state.application == application), None)
+
+    async def orphans(self, region: RegionName, timeout_seconds: float = 5.0) -> tuple[HostDetail, ...]:
+        """Asks the region's agent for the hosts that nobody is known to want. Raises RegionUnreachable."""
+        query = Query(next(self._query_ids), ApplicationName(""), wants_orphans=True)
+        return (await self._ask(region, query, timeout_seconds)).hosts
 
     async def _ask(self, region: RegionName, query: Query, timeout_seconds: float) -> Answer:
         stream = self._streams.get(region)
@@ -290,7 +299,7 @@ class Sessions:
 
     async def _write(self, stream: "_Stream") -> None:
         """The only one that writes to the link: two at a time would end a gRPC stream."""
-        await stream.send(self._welcome)
+        await stream.send(self._welcome_to(stream.region))
         while not stream.farewell:
             while (message := stream.next_message()) is not None:
                 await stream.send(message)
@@ -299,6 +308,13 @@ class Sessions:
         if not self._is_closed:
             await stream.send(Rejection(stream.farewell))
         raise _StreamEnded(stream.farewell)
+
+    def _welcome_to(self, region: RegionName) -> Welcome:
+        """Made when it is sent: whatever begins later is told by its desired state, which follows."""
+        named = self._applications_in(region)
+        if named is not None and len(named) > APPLICATIONS_PER_REGION_MAX:
+            named = None
+        return replace(self._welcome, applications=named)
 
 
 @dataclass(slots=True)

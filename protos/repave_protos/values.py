@@ -190,6 +190,8 @@ class HostDetail:
     healthy_seconds: float
     trouble: str = ""
     log_tail: str = ""
+    orphan: str = ""  # where nobody asks for it: what becomes of it, in words
+    unclaimed_seconds: float = 0.0  # for how long it is known that nobody asks for it
 
 
 # ---------------------------------------------------------------------------------------------- messages
@@ -245,11 +247,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The controller's answer to Hello. The agent fetches packages below `image_url`."""
+    """The controller's answer to Hello. The agent fetches packages below `image_url`.
+
+    `applications` are all that the region has; None where the controller can't say.
+    """
 
     controller_version: str
     installation: str  # names this controller's store; tags of hosts carry it
     image_url: str
+    applications: tuple[ApplicationName, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +276,7 @@ class Query:
 
     With `wants_accepted` for the desired state that the agent has accepted instead, for a controller whose
     store has lost it.
+    With `wants_orphans` for the hosts that nobody is known to want instead, of all applications.
     """
 
     query_id: int
@@ -277,6 +284,7 @@ class Query:
     group: str = ""
     log_lines: int = 0
     wants_accepted: bool = False
+    wants_orphans: bool = False
 
 
 FromAgent = Hello | Report | Answer

@@ -1,12 +1,12 @@
 """Turns values into the bytes that travel between agent and controller, and back.
 
-The only module that touches generated code. Decoding trusts nobody: what arrives becomes a value within every
-bound of bounds.py, or raises WireError, which names the field. Unknown fields are skipped, so that a newer
-peer may say more. Reports are the hot path.
+The only module that touches generated code, with its part wire_desired.py. Decoding trusts nobody: what
+arrives becomes a value within every bound of bounds.py, or raises WireError, which names the field. Unknown
+fields are skipped, so that a newer peer may say more. Reports are the hot path.
 """
 
 from dataclasses import asdict
-from typing import Final, Literal, TypeVar, assert_never
+from typing import Final, TypeVar, assert_never
 
 from google.protobuf.message import DecodeError
 
@@ -19,10 +19,8 @@ from repave_protos.values import (
     ApplicationName,
     ApplicationReport,
     Applied,
-    DesiredGroup,
     DesiredState,
     Digest,
-    Epoch,
     FromAgent,
     FromController,
     GroupName,
@@ -32,7 +30,6 @@ from repave_protos.values import (
     HostName,
     HostPhase,
     Notice,
-    Probe,
     Query,
     RegionName,
     Rejection,
@@ -40,19 +37,13 @@ from repave_protos.values import (
     Resync,
     Welcome,
 )
+from repave_protos.wire_desired import desired, desired_message, epoch, epoch_message
 
 _service = pb.DESCRIPTOR.services_by_name["Fleet"]
 SERVICE_NAME: Final[str] = _service.full_name
 METHOD_NAME: Final[str] = _service.methods_by_name["Connect"].name
 METHOD_PATH: Final[str] = f"/{SERVICE_NAME}/{METHOD_NAME}"
 
-ProbeKind = Literal["http", "tcp", "command"]
-_PROBE_KINDS: Final[dict[int, ProbeKind]] = {
-    pb.Probe.KIND_HTTP: "http",
-    pb.Probe.KIND_TCP: "tcp",
-    pb.Probe.KIND_COMMAND: "command",
-}
-_KINDS_OF_PROBE = {kind: pb.Probe.Kind.Value(f"KIND_{kind.upper()}") for kind in _PROBE_KINDS.values()}
 _NUMBERS_OF_PHASE = {phase: pb.HostPhase.Value(f"HOST_PHASE_{phase.name}") for phase in HostPhase}
 _PHASES: Final[dict[int, HostPhase]] = {number: phase for phase, number in _NUMBERS_OF_PHASE.items()}
 
@@ -91,14 +82,13 @@ def encode_from_controller(value: FromController) -> bytes:
     """One message downwards; the same value gives the same bytes. ValueError: a number out of range."""
     match value:
         case DesiredState():
-            message = pb.FromController(desired=_desired_message(value))
+            message = pb.FromController(desired=desired_message(value))
         case Query():
             message = pb.FromController(query=pb.Query(**asdict(value)))
         case Resync():
             message = pb.FromController(resync=pb.Resync())
-        case Welcome(version, installation, url):
-            welcome = pb.Welcome(controller_version=version, installation=installation, image_url=url)
-            message = pb.FromController(welcome=welcome)
+        case Welcome():
+            message = pb.FromController(welcome=_welcome_message(value))
         case Rejection(reason):
             message = pb.FromController(rejection=pb.Rejection(reason=bounds.sendable(reason)))
         case _:
@@ -111,7 +101,7 @@ def decode_from_controller(message: bytes) -> FromController:
     parsed = _parsed(pb.FromController, message)
     match parsed.WhichOneof("message"):
         case "desired":
-            return _desired(parsed.desired)
+            return desired(parsed.desired)
         case "query":
             return _query(parsed.query)
         case "resync":
@@ -144,7 +134,7 @@ def _report_message(report: Report) -> pb.Report:
 def _application_message(report: ApplicationReport) -> pb.ApplicationReport:
     return pb.ApplicationReport(
         application=report.application,
-        epoch=_epoch_message(report.epoch),
+        epoch=epoch_message(report.epoch),
         groups=map(_group_message, report.groups),
         refusal=report.refusal,
     )
@@ -196,7 +186,7 @@ def _application(message: pb.ApplicationReport) -> ApplicationReport:
     bounds.few(message.groups, bounds.GROUPS_MAX, "ApplicationReport.groups")
     return ApplicationReport(
         ApplicationName(bounds.name(message.application, "ApplicationReport.application")),
-        _epoch(message, "ApplicationReport.epoch"),
+        epoch(message, "ApplicationReport.epoch"),
         tuple(map(_group, message.groups)),
         bounds.text(message.refusal, "ApplicationReport.refusal"),
     )
@@ -242,7 +232,7 @@ def _hello_message(hello: Hello) -> pb.Hello:
         capabilities=hello.capabilities,
         applied=[
             pb.Applied(
-                application=each.application, epoch=_epoch_message(each.epoch), fingerprint=each.fingerprint
+                application=each.application, epoch=epoch_message(each.epoch), fingerprint=each.fingerprint
             )
             for each in hello.applied
         ],
@@ -268,13 +258,13 @@ def _hello(message: pb.Hello) -> Hello:
 def _applied(message: pb.Applied) -> Applied:
     return Applied(
         ApplicationName(bounds.name(message.application, "Applied.application")),
-        _epoch(message, "Applied.epoch"),
+        epoch(message, "Applied.epoch"),
         bounds.fingerprint(message.fingerprint, "Applied.fingerprint"),
     )
 
 
 def _answer_message(answer: Answer) -> pb.Answer:
-    hosts, accepted = map(_host_message, answer.hosts), map(_desired_message, answer.accepted)
+    hosts, accepted = map(_host_message, answer.hosts), map(desired_message, answer.accepted)
     error = bounds.sendable(answer.error)
     return pb.Answer(query_id=answer.query_id, hosts=hosts, error=error, accepted=accepted)
 
@@ -292,6 +282,8 @@ def _host_message(host: HostDetail) -> pb.HostDetail:
         healthy_seconds=host.healthy_seconds,
         trouble=bounds.sendable(host.trouble),
         log_tail=bounds.sendable(host.log_tail),
+        orphan=bounds.sendable(host.orphan),
+        unclaimed_seconds=host.unclaimed_seconds,
     )
 
 
@@ -302,7 +294,7 @@ def _answer(message: pb.Answer) -> Answer:
         query_id=bounds.between(0, message.query_id, bounds.NUMBER_MAX, "Answer.query_id"),
         hosts=tuple(map(_host, message.hosts)),
         error=bounds.text(message.error, "Answer.error"),
-        accepted=tuple(map(_desired, message.accepted)),
+        accepted=tuple(map(desired, message.accepted)),
     )
 
 
@@ -321,132 +313,41 @@ def _host(message: pb.HostDetail) -> HostDetail:
         healthy_seconds=bounds.seconds(message.healthy_seconds, "HostDetail.healthy_seconds"),
         trouble=bounds.text(message.trouble, "HostDetail.trouble"),
         log_tail=bounds.text(message.log_tail, "HostDetail.log_tail"),
-    )
-
-
-def _desired_message(desired: DesiredState) -> pb.DesiredState:
-    return pb.DesiredState(
-        application=desired.application,
-        epoch=_epoch_message(desired.epoch),
-        frontend_port=desired.frontend_port,
-        groups=map(_desired_group_message, desired.groups),
-    )
-
-
-def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
-    return pb.DesiredGroup(
-        name=group.name,
-        digest=group.digest,
-        count=group.count,
-        weight_bp=group.weight_bp,
-        run=group.run,
-        environment=[pb.Variable(name=name, value=value) for name, value in group.environment],
-        probe=_probe_message(group.probe),
-        min_healthy_seconds=group.min_healthy_seconds,
-        start_deadline_seconds=group.start_deadline_seconds,
-        drain_seconds=group.drain_seconds,
-        is_proven=group.is_proven,
-        ready_count=group.ready_count,
-    )
-
-
-def _probe_message(probe: Probe) -> pb.Probe:
-    return pb.Probe(
-        kind=_KINDS_OF_PROBE[probe.kind],
-        port=probe.port,
-        path=probe.path,
-        expect_status=probe.expect_status,
-        command=probe.command,
-        interval_seconds=probe.interval_seconds,
-        timeout_seconds=probe.timeout_seconds,
-        healthy_after=probe.healthy_after,
-        unhealthy_after=probe.unhealthy_after,
-    )
-
-
-def _desired(message: pb.DesiredState) -> DesiredState:
-    bounds.few(message.groups, bounds.GROUPS_MAX, "DesiredState.groups")
-    return DesiredState(
-        application=ApplicationName(bounds.name(message.application, "DesiredState.application")),
-        epoch=_epoch(message, "DesiredState.epoch"),
-        frontend_port=bounds.between(0, message.frontend_port, 65_535, "DesiredState.frontend_port"),
-        groups=tuple(map(_desired_group, message.groups)),
-    )
-
-
-def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
-    bounds.few(message.environment, bounds.WORDS_MAX, "DesiredGroup.environment")
-    if not message.HasField("probe"):
-        raise WireError("DesiredGroup.probe: is missing")
-    return DesiredGroup(
-        name=GroupName(bounds.name(message.name, "DesiredGroup.name")),
-        digest=Digest(bounds.sha256(message.digest, "DesiredGroup.digest")),
-        count=bounds.between(0, message.count, bounds.HOSTS_MAX, "DesiredGroup.count"),
-        weight_bp=bounds.between(0, message.weight_bp, FULL_WEIGHT_BP, "DesiredGroup.weight_bp"),
-        run=bounds.words(message.run, "DesiredGroup.run"),
-        environment=tuple(map(_variable, message.environment)),
-        probe=_probe(message.probe),
-        min_healthy_seconds=bounds.seconds(message.min_healthy_seconds, "DesiredGroup.min_healthy_seconds"),
-        start_deadline_seconds=bounds.seconds(
-            message.start_deadline_seconds, "DesiredGroup.start_deadline_seconds"
-        ),
-        drain_seconds=bounds.seconds(message.drain_seconds, "DesiredGroup.drain_seconds"),
-        is_proven=message.is_proven,
-        ready_count=message.ready_count,
-    )
-
-
-def _variable(message: pb.Variable) -> tuple[str, str]:
-    return bounds.name(message.name, "Variable.name"), bounds.text(message.value, "Variable.value")
-
-
-def _probe(message: pb.Probe) -> Probe:
-    kind = _PROBE_KINDS.get(message.kind)
-    if kind is None:
-        raise WireError(f"Probe.kind: {message.kind} is no kind that this version knows")
-    if kind == "http":
-        bounds.between(100, message.expect_status, 599, "Probe.expect_status")
-    return Probe(
-        kind=kind,
-        port=bounds.between(1, message.port, 65_535, "Probe.port"),
-        path=bounds.text(message.path, "Probe.path"),
-        expect_status=message.expect_status,
-        command=bounds.words(message.command, "Probe.command"),
-        interval_seconds=bounds.some_seconds(message.interval_seconds, "Probe.interval_seconds"),
-        timeout_seconds=bounds.some_seconds(message.timeout_seconds, "Probe.timeout_seconds"),
-        healthy_after=bounds.between(1, message.healthy_after, bounds.TIMES_MAX, "Probe.healthy_after"),
-        unhealthy_after=bounds.between(1, message.unhealthy_after, bounds.TIMES_MAX, "Probe.unhealthy_after"),
+        orphan=bounds.text(message.orphan, "HostDetail.orphan"),
+        unclaimed_seconds=bounds.seconds(message.unclaimed_seconds, "HostDetail.unclaimed_seconds"),
     )
 
 
 def _query(message: pb.Query) -> Query:
+    name = bounds.name_or_none if message.wants_orphans else bounds.name
     return Query(
         query_id=bounds.between(0, message.query_id, bounds.NUMBER_MAX, "Query.query_id"),
-        application=ApplicationName(bounds.name(message.application, "Query.application")),
+        application=ApplicationName(name(message.application, "Query.application")),
         group=bounds.name_or_none(message.group, "Query.group"),
         log_lines=bounds.between(0, message.log_lines, bounds.LOG_LINES_MAX, "Query.log_lines"),
         wants_accepted=message.wants_accepted,
+        wants_orphans=message.wants_orphans,
+    )
+
+
+def _welcome_message(welcome: Welcome) -> pb.Welcome:
+    named = welcome.applications
+    return pb.Welcome(
+        controller_version=welcome.controller_version,
+        installation=welcome.installation,
+        image_url=welcome.image_url,
+        applications=None if named is None else pb.Applications(names=named),
     )
 
 
 def _welcome(message: pb.Welcome) -> Welcome:
+    bounds.few(message.applications.names, bounds.APPLICATIONS_MAX, "Welcome.applications")
+    named = tuple(
+        ApplicationName(bounds.name(each, "Welcome.applications")) for each in message.applications.names
+    )
     return Welcome(
         controller_version=bounds.text(message.controller_version, "Welcome.controller_version"),
         installation=bounds.name(message.installation, "Welcome.installation"),
         image_url=bounds.text(message.image_url, "Welcome.image_url"),
-    )
-
-
-def _epoch_message(epoch: Epoch) -> pb.Epoch:
-    return pb.Epoch(incarnation=epoch.incarnation, term=epoch.term, rev=epoch.rev)
-
-
-def _epoch(message: pb.ApplicationReport | pb.Applied | pb.DesiredState, field: str) -> Epoch:
-    if not message.HasField("epoch"):
-        raise WireError(f"{field}: is missing")
-    epoch = message.epoch
-    return Epoch(
-        bounds.between(0, epoch.incarnation, bounds.NUMBER_MAX, field),
-        bounds.between(0, epoch.term, bounds.NUMBER_MAX, field),
-        bounds.between(0, epoch.rev, bounds.NUMBER_MAX, field),
+        applications=named if message.HasField("applications") else None,
     )

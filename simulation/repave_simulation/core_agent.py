@@ -13,7 +13,8 @@ from repave_agent.admission import Accept, Again, Outdated, Refuse, admit
 from repave_agent.fleet import Fleet
 from repave_agent.health import PASSED, HealthRecord, Prober, ProbeResult
 from repave_agent.journal import Entries
-from repave_agent.observation import Limits, Observation
+from repave_agent.observation import Limits, Observation, claims_of
+from repave_agent.orphans import is_orphan
 from repave_agent.ports import (
     BalancerError,
     Host,
@@ -24,7 +25,6 @@ from repave_agent.ports import (
 )
 from repave_agent.reconcile import Arrange, BeginDrain, Destroy, Launch, Plan, Steer, reconcile
 from repave_agent.summary import reports, with_troubles
-from repave_agent.traffic import enabled_hosts
 from repave_protos.values import (
     ApplicationName,
     ApplicationReport,
@@ -106,6 +106,8 @@ class CoreAgent:
         self._refusals: dict[ApplicationName, str] = {}
         self._reports: dict[ApplicationName, ApplicationReport] = {}
         self._saved = place.journal
+        self._named: frozenset[ApplicationName] | None = None
+        self._list_again_at = float("inf")
         self._is_woken = self._is_balancing = self._is_steering = False
         self._balancer_failures, self._retry_at, self._wake_at = 0, 0.0, float("inf")
         self._view = place.view()
@@ -120,7 +122,7 @@ class CoreAgent:
         self.fleet.groups = {
             name: replace(fact, retry_at=0.0, drain_since=None) for name, fact in entries.groups.items()
         }
-        self._relist({*entries.verified, *enabled_hosts(self._view)})
+        self._relist(set(entries.verified))
         self.fleet.note_enabled(self._view, self.world.now)
 
     def _hint(self) -> None:
@@ -130,7 +132,14 @@ class CoreAgent:
 
     # ----------------------------------------------------------------------------------- from above
 
+    def welcomed(self, named: frozenset[ApplicationName]) -> None:
+        """A controller has said which applications the region has."""
+        self._named = named
+        self._hint()
+
     def hear(self, state: DesiredState) -> None:
+        if self._named is not None:
+            self._named |= {state.application}
         match admit(self.desired.get(state.application), state):
             case Outdated():
                 self.world.story.reached["an agent was told an older epoch"] += 1
@@ -161,12 +170,13 @@ class CoreAgent:
     def _converge(self) -> None:
         self._is_woken = False
         now = self.world.now
-        if now - self._listed_at >= RELIST_SECONDS:
+        if now - self._listed_at >= RELIST_SECONDS or now >= self._list_again_at:
             self._relist(set())
         if not self._is_balancing:
             self._view_balancer()
         observation = self._observation()
         plan = reconcile(observation, LIMITS)
+        self._list_again_at = plan.list_at if plan.list_at is not None else float("inf")
         self._perform(plan)
         if self.life.is_over:
             return
@@ -192,7 +202,7 @@ class CoreAgent:
             self.world.act_now(self.life, "list", self.place.region, partial(self._adopt, verified))
 
     def _adopt(self, verified: set[HostName]) -> None:
-        self.fleet.adopt(self.place.listing(), self.fleet.known(), verified, self.world.now)
+        self.fleet.adopt(self.place.listing(), self.fleet.known(self.world.now), verified, self.world.now)
 
     def _view_balancer(self) -> None:
         self._view = self.place.view()
@@ -202,10 +212,14 @@ class CoreAgent:
         groups: dict[GroupName, DesiredGroup] = {
             group.name: group for state in self.desired.values() for group in state.groups
         }
-        facts = self.fleet.judge(groups, self.world.now)
+        states = tuple(self.desired.values())
+        facts = self.fleet.judge(groups, self.world.now, claims_of(states, self._named))
+        self.fleet.note_orphans(host.name for host in facts if is_orphan(host, LIMITS))
         return Observation(
             now=self.world.now,
-            desired=tuple(self.desired.values()),
+            desired=states,
+            named=self._named,
+            orphans_ended=self.fleet.orphans_ended,
             hosts=facts,
             groups=dict(self.fleet.groups),
             balancer=self._view,
@@ -232,7 +246,7 @@ class CoreAgent:
                 case Launch():
                     launches += self.fleet.launching(action, self.world.now)
                 case Destroy():
-                    self.fleet.records[action.host].is_destroying = True
+                    self.fleet.destroying(action.host, self.world.now)
                     destroys.append(action)
                 case BeginDrain(group):
                     self.fleet.begin_drain(group, self.world.now)

@@ -69,7 +69,8 @@ class CoreController:
 
     # -------------------------------------------------------------------------------------- regions
 
-    def connected(self, region: RegionName) -> None:
+    def connected(self, region: RegionName) -> tuple[ApplicationName, ...]:
+        """Returns the applications that the region has."""
         self._connected.add(region)
         self.reports[region], self._since[region] = {}, self._clock()
         for owner in self._owners.values():
@@ -77,6 +78,11 @@ class CoreController:
             if state is not None:
                 self._send(region, state)
         self._look_all()
+        return tuple(
+            name
+            for name, owner in self._owners.items()
+            if owner.application.desired_in(region) is not None or region in owner.application.regions
+        )
 
     def lost(self, region: RegionName) -> None:
         if region in self._connected:

@@ -91,9 +91,14 @@ class TierOne:
     def _opened(self, stream: _Stream) -> None:
         if not stream.is_open:
             return
-        self.controller.connected(stream.region)
+        named = frozenset(self.controller.connected(stream.region))
         agent = self.agents[stream.region]
-        self.heap.after(LATENCY_SECONDS, agent.report_everything, self.world.lives[stream.region])
+
+        def welcomed() -> None:
+            agent.welcomed(named)
+            agent.report_everything()
+
+        self.heap.after(LATENCY_SECONDS, welcomed, self.world.lives[stream.region])
 
     def cut(self, region: RegionName) -> None:
         stream = self._streams.pop(region, None)

@@ -77,6 +77,7 @@ class SimulatedController:
             on_notices=lambda region, notices: self.scheduler.notices(region, notices),
             clock=clock,
             greet=lambda hello: self.scheduler.greet(hello),
+            applications_in=lambda region: self.scheduler.applications_in(region),
         )
         self.scheduler = Scheduler(
             store, _Images(world), loaded, clock, self.sessions.views, self.sessions.publish

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from repave_agent.observation import GroupFact, HostFact, Limits, Observation
+from repave_agent.observation import GroupFact, HostFact, Limits, Observation, Sighting
 from repave_agent.ports import Route
 from repave_agent.reconcile import Action, Arrange, BeginDrain, Destroy, Launch, Steer, reconcile
 from repave_protos.values import FULL_WEIGHT_BP, HostName, HostPhase
@@ -244,14 +244,16 @@ def test_a_host_that_is_still_being_made_is_destroyed_once_it_is_there() -> None
 
 
 def stray(**changes: object) -> HostFact:
-    host = replace(a_host(1), unclaimed_since=100.0)
+    host = replace(a_host(1), sighting=Sighting(99.0, "nobody names it", 100.0, 110.0))
     return replace(host, **changes)  # type: ignore[arg-type]  # keyword arguments of the dataclass
 
 
-def test_a_host_whose_group_nobody_names_is_destroyed_after_a_grace() -> None:
+def test_a_host_whose_group_nobody_names_is_destroyed_once_two_listings_have_shown_it() -> None:
     state = a_state(a_group(GREEN, count=0))
-    assert destroyed(seen(state, [stray()], now=109.9)) == []
-    assert reconcile(seen(state, [stray()], now=109.9), LIMITS).wake_at == 110.0
+    once = stray(sighting=Sighting(99.0, "nobody names it", 100.0, 100.0))
+    assert destroyed(seen(state, [once], now=1e3)) == []
+    waiting = reconcile(seen(state, [once], now=105.0), LIMITS)
+    assert (waiting.list_at, waiting.wake_at) == (110.0, 110.0)
     assert destroyed(seen(state, [stray()], now=110.0)) == ["shop-v001-1"]
 
 

@@ -400,9 +400,3 @@ async def test_a_controller_that_has_lost_it_is_told_what_was_accepted(rig: Work
     assert asked == Answer(9, accepted=(ALONE,))
     other = await rig.worker.on_query(Query(10, ApplicationName("till"), wants_accepted=True))
     assert other == Answer(10)
-
-
-async def test_hosts_that_nobody_names_are_destroyed(rig: WorkerRig) -> None:
-    await bring(rig, ALONE, SERVES, BESIDE, FLIPPED)
-    await bring(rig, replace(FORGOTTEN, epoch=Epoch(1, 1, 9)))
-    assert rig.machine.structure.backend(BLUE) is None

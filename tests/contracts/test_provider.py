@@ -24,7 +24,8 @@ RUN_FOR_LONG = ("sleep", "600")
 
 @dataclass
 class World:
-    """One implementation: `provider` works, `another` makes one more over the same hosts."""
+    """One implementation: `provider` works, `another` makes one more over the same hosts, for an installation
+    in this region or, as "installation/region", in another one."""
 
     provider: Provider
     package: Path
@@ -61,9 +62,9 @@ def package(tmp_path: Path) -> Path:
 def fake_world(package: Path) -> World:
     cloud = FakeCloud()
     return World(
-        FakeProvider(cloud, "ours"),
+        FakeProvider(cloud, "ours/here"),
         package,
-        lambda owner: FakeProvider(cloud, owner),
+        lambda owner: FakeProvider(cloud, owner if "/" in owner else f"{owner}/here"),
         lambda: not cloud.hosts,
     )
 
@@ -71,7 +72,8 @@ def fake_world(package: Path) -> World:
 def local_world(package: Path, root: Path, isolation: str) -> World:
     def make(owner: str) -> LocalProvider:
         chosen: Isolation = "bwrap" if isolation == "bwrap" else "none"
-        return LocalProvider(root, RegionName("here"), lambda: owner, isolation=chosen)
+        installation, _, region = owner.partition("/")
+        return LocalProvider(root, RegionName(region or "here"), lambda: installation, isolation=chosen)
 
     return World(make("ours"), package, make, lambda: not list((root / "hosts").iterdir()))
 
@@ -162,13 +164,30 @@ async def test_an_ended_host_can_be_destroyed(world: World) -> None:
     assert world.is_clean()
 
 
-async def test_hosts_of_another_owner_are_neither_listed_nor_destroyed(world: World) -> None:
-    stranger = world.another("theirs")
+@pytest.mark.parametrize("owner", ["theirs", "ours/another-region"])
+async def test_hosts_of_another_owner_are_neither_listed_nor_destroyed(world: World, owner: str) -> None:
+    stranger = world.another(owner)
     theirs = await stranger.launch(world.spec(7), world.package)
     await world.launch(1)
     assert theirs.name not in await world.listed()
     await world.provider.destroy(theirs.name)
     assert (await world.listed(stranger))[theirs.name].is_running
+
+
+async def test_a_host_s_age_goes_on_when_another_provider_takes_over(world: World) -> None:
+    await world.launch()
+    (before,) = await world.provider.list_hosts()
+    await world.provider.close()
+    (after,) = await world.another("ours").list_hosts()
+    assert 0.0 <= before.age_seconds <= after.age_seconds < 60.0
+
+
+async def test_whoever_does_not_know_its_installation_lists_and_destroys_nothing(world: World) -> None:
+    host = await world.launch()
+    unknown = world.another("")
+    assert await unknown.list_hosts() == []
+    await unknown.destroy(host.name)
+    assert (await world.listed())[host.name].is_running
 
 
 async def test_hosts_outlive_their_provider_and_are_adopted_by_the_next_one(world: World) -> None:

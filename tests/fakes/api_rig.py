@@ -146,6 +146,7 @@ async def real_controller(
         on_notices=lambda region, notices: scheduler.notices(region, notices),
         clock=clock,
         greet=lambda hello: scheduler.greet(hello),
+        applications_in=lambda region: scheduler.applications_in(region),
     )
     scheduler = Scheduler(store, images, loaded, clock, sessions.views, sessions.publish)
     app = make_app(scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock)

@@ -15,7 +15,7 @@ from repave_agent.admission import Accept, Again, Outdated, Refuse, admit
 from repave_agent.fleet import Fleet
 from repave_agent.health import PASSED, HealthRecord, Prober, ProbeResult
 from repave_agent.journal import Entries
-from repave_agent.observation import Limits, Observation
+from repave_agent.observation import Limits, Observation, claims_of
 from repave_agent.ports import BackendView, BalancerView, Host, HostSpec, Route, Structure
 from repave_agent.reconcile import Arrange, BeginDrain, Destroy, Launch, Plan, Steer, reconcile
 from repave_agent.summary import reports, with_troubles
@@ -139,7 +139,7 @@ class Region:
 
     def _relist(self, verified: set[HostName]) -> None:
         hosts = [machine.host for machine in self.machines.values()]
-        self.fleet.adopt(hosts, self.fleet.known(), verified, self.now)
+        self.fleet.adopt(hosts, self.fleet.known(self.now), verified, self.now)
 
     # ------------------------------------------------------------------------------- what happens to it
 
@@ -237,13 +237,15 @@ class Region:
 
     def _observation(self) -> Observation:
         groups = {group.name: group for state in self.desired.values() for group in state.groups}
+        states = tuple(self.desired.values())
         return Observation(
             now=self.now,
-            desired=tuple(self.desired.values()),
-            hosts=self.fleet.judge(groups, self.now),
+            desired=states,
+            hosts=self.fleet.judge(groups, self.now, claims_of(states, None)),
             groups=dict(self.fleet.groups),
             balancer=self.view,
             is_balancer_busy=self.balancing is not None,
+            orphans_ended=self.fleet.orphans_ended,
         )
 
     def converge(self) -> Plan:
@@ -256,7 +258,7 @@ class Region:
                     self._launch(action)
                 case Destroy():
                     self._check_begin_destroy(action.host)
-                    self.fleet.records[action.host].is_destroying = True
+                    self.fleet.destroying(action.host, self.now)
                     self.destroying.add(action.host)
                 case BeginDrain(group):
                     self.fleet.begin_drain(group, self.now)

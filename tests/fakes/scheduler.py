@@ -60,6 +60,7 @@ class ObedientSessions(Sessions):
         self.desired = desired
         self.sick: set[str] = set()
         self.broken: set[str] = set()
+        self.unwanted: dict[str, list[HostDetail]] = {}  # what a region says of its orphans
         self.is_held = False
         self.waiting: list[tuple[RegionName, DesiredState]] = []
         self.known = {
@@ -154,6 +155,12 @@ class ObedientSessions(Sessions):
             if group in ("", each.group)
             for number in range(1, each.verified + 1)
         )
+
+    async def orphans(self, region: RegionName, timeout_seconds: float = 5.0) -> tuple[HostDetail, ...]:
+        view = self.known.get(region)
+        if view is None or not view.is_connected:
+            raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
+        return tuple(self.unwanted.get(region, ()))
 
 
 def _host(group: GroupName, number: int, application: ApplicationName, log_lines: int) -> HostDetail:

@@ -85,6 +85,8 @@ hosts = st.builds(
     healthy_seconds=seconds,
     trouble=texts,
     log_tail=texts,
+    orphan=texts,
+    unclaimed_seconds=seconds,
 )
 probes = st.builds(
     Probe,
@@ -111,12 +113,24 @@ desired_groups = st.builds(
     start_deadline_seconds=seconds,
     drain_seconds=seconds,
 )
-desired_states = st.builds(DesiredState, applications, epochs, ports, tuples(desired_groups))
+desired_states = st.builds(
+    DesiredState,
+    applications,
+    epochs,
+    ports | st.just(0),  # 0: a region without a way in
+    tuples(desired_groups),
+)
 answers = st.builds(Answer, numbers, tuples(hosts), texts, tuples(desired_states))
 queries = st.builds(
-    Query, numbers, applications, groups | st.just(""), st.integers(0, bounds.LOG_LINES_MAX), st.booleans()
+    Query,
+    numbers,
+    applications,
+    groups | st.just(""),
+    st.integers(0, bounds.LOG_LINES_MAX),
+    wants_accepted=st.booleans(),
+    wants_orphans=st.booleans(),
 )
-welcomes = st.builds(Welcome, texts, names, texts)
+welcomes = st.builds(Welcome, texts, names, texts, st.none() | tuples(applications))
 rejections = st.builds(Rejection, texts)
 
 PROBE = Probe(kind="http", port=8080)

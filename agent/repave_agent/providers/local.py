@@ -29,7 +29,7 @@ from repave_agent.ports import (
 from repave_agent.providers import local_command, local_host, processes
 from repave_agent.providers.local_addresses import AddressRange
 from repave_agent.providers.local_command import Isolation, Sandbox
-from repave_agent.providers.local_host import Folder, Record, Tags
+from repave_agent.providers.local_host import UNFINISHED, Folder, Record, Tags
 from repave_agent.providers.processes import Session, Watch
 from repave_protos.package import PackageFormatError
 from repave_protos.values import HostName, RegionName
@@ -58,7 +58,8 @@ class _Kept:
     ended: str = ""
     is_leaving: bool = False
 
-    def host(self) -> Host:
+    def host(self, now: float) -> Host:
+        """As it is listed at `now`, by the wall clock."""
         spec = self.record.spec
         return Host(
             name=spec.name,
@@ -70,6 +71,7 @@ class _Kept:
             launched_at=self.record.launched_at,
             is_running=not self.ended,
             ended=self.ended,
+            age_seconds=max(0.0, now - self.record.launched_at),
         )
 
     def reap(self) -> int | None:
@@ -179,7 +181,7 @@ class LocalProvider:
         await self._adopt(spec.name)
         kept = self._kept.get(spec.name)
         if kept is not None and kept.session is not None:
-            return kept.host()
+            return kept.host(self._wall_clock())
         if kept is not None:  # half-made by an agent that was killed: nobody has seen it work
             await self._destroy(kept)
         tags = self._tags()
@@ -189,7 +191,7 @@ class LocalProvider:
             kept = await asyncio.to_thread(self._make, tags, spec, package)
         self._keep(kept)
         log.info("host.launched", group=spec.group, host=spec.name, address=kept.record.address)
-        return kept.host()
+        return kept.host(self._wall_clock())
 
     def _make(self, tags: Tags, spec: HostSpec, package: Path) -> _Kept:
         """Blocks; all or nothing."""
@@ -212,12 +214,27 @@ class LocalProvider:
     # -------------------------------------------------------------------------------------------- list
 
     async def list_hosts(self) -> list[Host]:
+        await self._sweep()
         await self._adopt()
-        tags = self._tags()
+        tags, now = self._tags(), self._wall_clock()
         for name, kept in tuple(self._kept.items()):
             if kept.ended and not kept.is_leaving and not kept.folder.path.exists():
                 self._let_go(name)  # somebody else removed it
-        return [kept.host() for kept in self._kept.values() if kept.record.tags == tags]
+        return [kept.host(now) for kept in self._kept.values() if kept.record.tags == tags]
+
+    async def _sweep(self) -> None:
+        """Removes what an agent that was killed has left unfinished. Joined by name with launches and
+        destructions, so that none of these works in the folder meanwhile."""
+        tags = self._tags()
+        for name in (name for name in self._folder_names() if name.startswith(UNFINISHED)):
+            host = HostName(name.removeprefix(UNFINISHED))
+            if tags.installation and host not in self._launches.tasks | self._destructions.tasks:
+                await self._destructions.join(host, functools.partial(self._sweep_one, host, tags))
+
+    async def _sweep_one(self, host: HostName, tags: Tags) -> None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if await asyncio.to_thread(Folder(self._hosts_folder / host).sweep, tags):
+                log.info("host.swept", host=host, text="left unfinished by an agent that was killed")
 
     async def _adopt(self, only: HostName | None = None) -> None:
         """Takes in the hosts, or the one, that another life of this agent made."""

@@ -24,6 +24,8 @@ from repave_protos.package import remove, unpack
 from repave_protos.values import ApplicationName, Digest, GroupName, HostName, RegionName
 
 FORMAT_VERSION = 1
+UNFINISHED = ".new-"
+"""Before the name of a host whose folder is not whole: it is being made, or nothing but its tags is left."""
 LOG_BYTES_MAX = 8 * 1024**2
 """A longer log is cut: the newest LOG_BYTES_KEPT go to output.log.1, the rest is lost."""
 LOG_BYTES_KEPT = 256 * 1024
@@ -58,6 +60,10 @@ class Folder:
     path: Path
 
     @property
+    def unfinished(self) -> Path:
+        return self.path.with_name(UNFINISHED + self.path.name)
+
+    @property
     def application(self) -> Path:
         return self.path / "app"
 
@@ -72,7 +78,7 @@ class Folder:
     def create(self, record: Record) -> None:
         """Makes the folder with its tags in it, in one step."""
         raw = {"version": FORMAT_VERSION, **asdict(record)}
-        new = self.path.with_name(f".new-{self.path.name}")
+        new = self.unfinished
         shutil.rmtree(new, ignore_errors=True)  # of an agent that was killed right here
         new.mkdir(mode=0o700)
         _write(new / "host.json", raw)
@@ -99,11 +105,28 @@ class Folder:
         return Session(Identity(**raw["leader"]), Identity(**raw["inner"]) if raw["inner"] else None)
 
     def remove(self) -> None:
-        """Removes all, the tags last: what is left of an interrupted removal still has its owner."""
+        """Removes all, the tags last: what is left of an interrupted removal still has its owner, and when
+        they go it has the name of something unfinished."""
         remove(self.application)
-        for name in ("output.log", "output.log.1", "process.json", "process.json.part", "host.json"):
-            (self.path / name).unlink(missing_ok=True)
-        remove(self.path)
+        for path in list(self.path.iterdir()) if self.path.exists() else []:
+            if path.name != "host.json":
+                remove(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+        shutil.rmtree(self.unfinished, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            self.path.rename(self.unfinished)
+        remove(self.unfinished)
+
+    def sweep(self, tags: Tags) -> bool:
+        """Removes what an agent that was killed has left unfinished under this name; whether it did.
+
+        It holds nothing, or half-written tags, or tags that are ours: anything else is a stranger's.
+        """
+        names = {path.name for path in self.unfinished.iterdir()}
+        raw = _read(self.unfinished / "host.json")
+        if names - {"host.json"} or (raw is not None and not _is_tagged(raw, tags)):
+            return False
+        remove(self.unfinished)
+        return True
 
     def log_tail(self, lines: int) -> str:
         """The last lines, of at most LOG_TAIL_BYTES_MAX in all."""
@@ -181,6 +204,10 @@ def _start_plain(
             f"run: {argv[0]} cannot be started ({error.strerror}). Does the program that its first line (#!) "
             "names exist?"
         ) from error
+
+
+def _is_tagged(raw: dict[str, Any], tags: Tags) -> bool:
+    return raw.get("version") == FORMAT_VERSION and raw.get("tags") == asdict(tags)
 
 
 def _record(raw: dict[str, Any]) -> Record:

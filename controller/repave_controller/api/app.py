@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from repave_controller.api import models, views
 from repave_controller.api.examination import examine
 from repave_controller.api.openapi import Route, document
+from repave_controller.api.orphans import orphans_check, orphans_of
 from repave_controller.api.problems import Problem, as_problems, no_strangers
 from repave_controller.api.streams import Streams
 from repave_controller.clock import SteadyClock
@@ -101,6 +102,7 @@ class Api:
             Route("POST", "plan", self.plan, models.PlanAnswer, models.ForetellRequest),
             Route("GET", "groups", self.groups, models.Items[models.GroupItem]),
             Route("GET", "hosts", self.hosts, models.HostsAnswer),
+            Route("GET", "orphans", self.orphans, models.OrphansAnswer),
             Route("GET", "regions", self.regions, models.Items[models.RegionItem]),
             Route("GET", "events", self.events, models.Items[models.EventItem]),
             Route("GET", "events/stream", self.events_stream, models.EventItem),
@@ -178,6 +180,12 @@ class Api:
         except ValueError as error:
             raise Problem(400, "bad-request", str(error)) from error
         return items, []
+
+    async def orphans(self, request: web.Request) -> web.Response:
+        only = request.query.get("region", "")
+        return _answer(
+            await orphans_of(self._sessions, [RegionName(only)] if only else self._sessions.views())
+        )
 
     async def regions(self, _: web.Request) -> web.Response:
         known = self._sessions.views()
@@ -299,6 +307,7 @@ class Api:
     async def doctor(self, _: web.Request) -> web.Response:
         regions, ahead = self._sessions.views(), self._scheduler.gate.ahead
         found = await examine(self._store, self._clock, regions, ahead)
+        found.append(orphans_check(await orphans_of(self._sessions, regions)))
         return _answer(
             models.DoctorAnswer(version=__version__, now=views.time_of(self._clock()), items=found)
         )

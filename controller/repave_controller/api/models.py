@@ -232,6 +232,28 @@ class HostsAnswer(Items[HostItem]):
     unreachable: dict[str, str] = Field(description="Region to reason.")
 
 
+class OrphanItem(BaseModel):
+    """One host that nobody is known to want."""
+
+    name: str
+    region: str
+    group: str
+    application: str
+    phase: str
+    age_seconds: float
+    unclaimed_seconds: float = Field(
+        description="For how long it is known that nobody wants it; 0: it is not."
+    )
+    state: str = Field(description="What becomes of it, in words.")
+
+
+class OrphansAnswer(Items[OrphanItem]):
+    """Orphans, and the regions that could not be asked."""
+
+    asked: list[str] = Field(description="The regions that have answered.")
+    unreachable: dict[str, str] = Field(description="Region to reason.")
+
+
 class RegionItem(BaseModel):
     """A region and its agent."""
 

@@ -249,6 +249,19 @@ def host_item(host: HostDetail, region: str) -> models.HostItem:
     )
 
 
+def orphan_item(host: HostDetail, region: str) -> models.OrphanItem:
+    return models.OrphanItem(
+        name=host.host,
+        region=region,
+        group=host.group,
+        application=host.application,
+        phase=str(host.phase),
+        age_seconds=round(host.age_seconds, 1),
+        unclaimed_seconds=round(host.unclaimed_seconds, 1),
+        state=host.orphan,
+    )
+
+
 def region_item(region: RegionView, ahead: tuple[Ahead, ...]) -> models.RegionItem:
     reports = region.observations.applications.values()
     return models.RegionItem(

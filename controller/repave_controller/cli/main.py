@@ -8,7 +8,17 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from repave_controller.cli import context, dev, doctor, images, reading, recovering, releasing, specs
+from repave_controller.cli import (
+    context,
+    dev,
+    doctor,
+    images,
+    orphans,
+    reading,
+    recovering,
+    releasing,
+    specs,
+)
 from repave_controller.cli.terminal import DETACHED, FORMATS, USAGE, CliError, Terminal
 
 SAME_AS = {
@@ -29,6 +39,8 @@ SAME_AS = {
     "push": "image push",
     "recover": "controller recover",
     "restore": "controller recover",
+    "gc": "orphans",
+    "leaks": "orphans",
 }
 
 
@@ -61,7 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="Start with: repave dev (in one terminal), repave init and repave release (in another).",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (dev, specs, releasing, reading, images, doctor, recovering, context):
+    for module in (dev, specs, releasing, reading, orphans, images, doctor, recovering, context):
         module.register(commands)
     _add_common(parser, default=None)
     for command in _all_parsers(commands):
