@@ -287,7 +287,7 @@ def desired_state(application: Application, region: RegionName, epoch: Epoch) ->
 def _desired_group(
     application: Application, group: ServerGroup, region: RegionName, weight_bp: int
 ) -> DesiredGroup:
-    is_proven = group.state in (GroupState.SERVING, GroupState.WARM)
+    is_proven = group.state is not GroupState.NEW
     return DesiredGroup(
         name=group.name,
         digest=group.digest,

@@ -10,7 +10,7 @@ from repave_agent.life import Judgement, Signs, judge_host
 from repave_agent.ports import Host
 from repave_agent.reconcile import Launch
 from repave_protos.values import HostName, HostPhase
-from tests.fakes.region import fleet_by_hand
+from tests.fakes.fleet import fleet_by_hand
 from tests.fakes.region_values import BLUE, PROBE, SHOP, a_group, a_state
 
 GROUP = a_group(min_healthy_seconds=2.0, start_deadline_seconds=10.0)

@@ -50,6 +50,7 @@ def a_group(number: int = 1, count: int = 2, weight_bp: int = 0, digest: str = "
         min_healthy_seconds=1.0,
         start_deadline_seconds=30.0,
         drain_seconds=10.0,
+        is_proven=True,  # what is adopted has served, or may again
     )
 
 
