@@ -31,6 +31,8 @@ class Stage:
     regions: tuple[str, ...] = ("paris", "oslo")
     agent_environment: dict[str, str] = field(default_factory=dict)
     controller_environment: dict[str, str] = field(default_factory=dict)
+    wrapped: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Region to a command in front of its agent's, such as nsenter with its options."""
     controller: subprocess.Popen[bytes] | None = None
     agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -64,28 +66,32 @@ class Stage:
         self.wait(self._answers, "the controller")
 
     def start_agent(self, region: str) -> None:
-        self.agents[region] = self._spawn(region, "repave_agent", self.agent_settings(region))
+        settings = self.agent_settings(region)
+        self.agents[region] = self._spawn(region, "repave_agent", settings, self.wrapped.get(region, ()))
 
     def agent_settings(self, region: str) -> dict[str, str]:
         return {
             "REPAVE_AGENT_REGION": region,
             "REPAVE_AGENT_CONTROLLER": f"127.0.0.1:{self.grpc_port}",
             "REPAVE_AGENT_STATE": str(self.directory / region),
-            "REPAVE_AGENT_LOCAL__ADDRESSES": f"127.{self._octet(region)}.0.0/16",
+            "REPAVE_AGENT_LOCAL__ADDRESSES": f"127.{self.octet(region)}.0.0/16",
             "REPAVE_AGENT_HAPROXY__TRAFFIC_ADDRESS": self.traffic_address(region),
             **self.agent_environment,
         }
 
-    def _octet(self, region: str) -> int:
+    def octet(self, region: str) -> int:
+        """No other stage on this machine has it."""
         return self._octets[region][0]
 
     def traffic_address(self, region: str) -> str:
-        return f"127.0.{self._octet(region)}.1"
+        return f"127.0.{self.octet(region)}.1"
 
-    def _spawn(self, name: str, module: str, settings: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, name: str, module: str, settings: dict[str, str], wrapper: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
         with (self.directory / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", module],
+                [*wrapper, sys.executable, "-m", module],
                 env={**_clean_environment(), **settings},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -109,9 +115,10 @@ class Stage:
         return max(map(int, children))
 
     def stop(self) -> None:
-        """Ends controller and agents, then every host and balancer they made."""
+        """Ends controller and agents, frozen ones too, then every host and balancer they made."""
         for process in filter(None, [self.controller, *self.agents.values()]):
             process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGCONT)
         for process in filter(None, [self.controller, *self.agents.values()]):
             try:
                 process.wait(20)
@@ -120,19 +127,20 @@ class Stage:
                 process.wait()
         for region in self.agents:
             environment = {**_clean_environment(), **self.agent_settings(region)}
-            command = [sys.executable, "-m", "repave_agent", "clean"]
+            command = [*self.wrapped.get(region, ()), sys.executable, "-m", "repave_agent", "clean"]
             subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
         for _, reservation in self._octets.values():
             reservation.close()
 
     # -------------------------------------------------------------------------------------- commands
 
-    def release(self, version: str, **options: Any) -> dict[str, Any]:
+    def release(self, version: str, *, application: Any = "hello", **options: Any) -> dict[str, Any]:
         """Writes, packs, pushes and releases the example application; returns what was accepted."""
-        spec = write_application(self.directory, version, regions=self.regions, **options)
+        wanted = {"regions": self.regions, "application": application, **options}
+        spec = write_application(self.directory, version, **wanted)
         digest = self.push(self.directory / version)
         body = {"spec": spec.read_text(), "digest": digest, "version": version, "by": "test"}
-        accepted: dict[str, Any] = self.call("POST", "applications/hello/releases", body)
+        accepted: dict[str, Any] = self.call("POST", f"applications/{application}/releases", body)
         return accepted
 
     def push(self, package: Path) -> str:
@@ -149,13 +157,17 @@ class Stage:
         accepted: dict[str, Any] = self.call("POST", "applications/hello/rollback", {"by": "test"})
         return accepted
 
-    def ended(self, seconds: float = 60) -> dict[str, Any]:
+    def ended(self, seconds: float = 60, application: str = "hello") -> dict[str, Any]:
         """Waits for the end of the present rollout; returns it."""
-        self.wait(lambda: self.rollout()["phase"] not in ("running", "undoing"), "the end", seconds)
-        return self.rollout()
 
-    def rollout(self) -> dict[str, Any]:
-        current: dict[str, Any] = self.get("applications/hello")["current_rollout"]
+        def is_over() -> bool:
+            return self.rollout(application)["phase"] not in ("running", "undoing")
+
+        self.wait(is_over, f"the end of {application}'s rollout", seconds)
+        return self.rollout(application)
+
+    def rollout(self, application: str = "hello") -> dict[str, Any]:
+        current: dict[str, Any] = self.get(f"applications/{application}")["current_rollout"]
         return current
 
     # ------------------------------------------------------------------------------------- questions
@@ -215,13 +227,13 @@ class Stage:
             for region in self.regions
         }
 
-    def weights(self) -> dict[str, dict[str, int]]:
+    def weights(self, application: str = "hello") -> dict[str, dict[str, int]]:
         """Region to group to basis points, as the balancers acknowledge them; groups without any left out."""
         return {
             region["name"]: {
                 each["name"]: each["weight_bp"] for each in region["groups"] if each["weight_bp"]
             }
-            for region in self.get("applications/hello")["region_items"]
+            for region in self.get(f"applications/{application}")["region_items"]
         }
 
     def wait(self, condition: Callable[[], object], what: str, seconds: float = READY_SECONDS) -> None:
@@ -243,7 +255,13 @@ class Stage:
 @contextmanager
 def staged(directory: Path, **options: Any) -> Iterator[Stage]:
     """A started stage that leaves nothing running."""
-    stage = Stage(directory, **options)
+    with kept(Stage(directory, **options)) as stage:
+        yield stage
+
+
+@contextmanager
+def kept(stage: Stage) -> Iterator[Stage]:
+    """Starts the stage; nothing of it runs on when the block is left."""
     try:
         yield stage.start()
     finally:
@@ -282,7 +300,7 @@ def _free_ports(count: int) -> list[int]:
 EXAMPLE = Path(__file__).parents[1] / "deploy" / "examples" / "hello"
 SPEC = """\
 repave: 1
-app: hello
+app: {application}
 artifact: {{uri: ./{version}}}
 host:
   image: local
@@ -293,7 +311,7 @@ health:
   interval: {interval}
   min_healthy_time: {min_healthy}
   launch_deadline: {launch_deadline}
-traffic: {{balancer: haproxy, frontend: hello, port: 8000, drain: {drain}}}
+traffic: {{balancer: haproxy, frontend: {application}, port: {port}, drain: {drain}}}
 regions:
 {regions}
 strategy:
@@ -317,6 +335,8 @@ def write_application(
     keep: str = "1h",
     interval: str = "1s",
     app_port: int = 8080,
+    application: str = "hello",
+    port: int = 8000,
 ) -> Path:
     """The example application as `version`, and a spec for it beside; returns the spec's path."""
     package = directory / version
@@ -326,6 +346,8 @@ def write_application(
     spec = directory / f"{version}.yaml"
     spec.write_text(
         SPEC.format(
+            application=application,
+            port=port,
             version=version,
             python=os.path.realpath(sys.executable),
             environment=", ".join(f'{name}: "{value}"' for name, value in (environment or {}).items()),

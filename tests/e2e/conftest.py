@@ -11,13 +11,18 @@ from tests.stage import Stage, staged
 
 
 @pytest.fixture
-def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+def directory() -> Iterator[Path]:
+    """For a stage that the test sets up itself."""
     if shutil.which("haproxy") is None and not Path("/usr/sbin/haproxy").exists():
         pytest.skip("haproxy is not installed: apt install haproxy")
-    options = getattr(request, "param", {})
     directory = Path(tempfile.mkdtemp(prefix="rp"))
     try:
-        with staged(directory, **options) as started:
-            yield started
+        yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest, directory: Path) -> Iterator[Stage]:
+    with staged(directory, **getattr(request, "param", {})) as started:
+        yield started

@@ -1,11 +1,11 @@
 """kill -9 of the controller and of an agent at every step of a release: it ends as it would have, and no host
 is lost, doubled or left behind."""
 
-import threading
 from collections.abc import Callable
 
 import pytest
 
+from tests.faults import Moment
 from tests.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -45,28 +45,13 @@ def test_a_release_survives_a_kill_at_every_step(stage: Stage, kill: Callable[[S
     assert stage.ended()["phase"] == "succeeded"
     for number, (kind, word) in enumerate(MOMENTS, start=2):
         when = f"{kind} {word}".strip()
-        seen = stage.get("events?newest=1&limit=1")["items"][-1]["sequence"]
-        moment = awaited(stage, seen, kind, word)
+        moment = Moment(stage, kind, word)
         # What is kept of the old group ends at once, so that its retirement is a step like the others.
         stage.release(f"v{number}", keep="0s", warm="0s", drain="1s")
-        moment.join(60)
-        assert not moment.is_alive(), f"{when} never came\n{stage.logs()}"
+        moment.wait()
         kill(stage)
         assert stage.ended()["phase"] == "succeeded", (when, stage.rollout()["outcome"])
         check_converged(stage, number, when)
-
-
-def awaited(stage: Stage, after: int, kind: str, word: str) -> threading.Thread:
-    """Ends as soon as the event is told."""
-
-    def watch() -> None:
-        for event in stage.events(after):
-            if event["kind"] == kind and word in event["text"]:
-                return
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    return thread
 
 
 def check_converged(stage: Stage, number: int, when: str) -> None:

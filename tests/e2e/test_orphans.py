@@ -12,8 +12,8 @@ import pytest
 from repave_agent.ports import HostSpec
 from repave_agent.providers import processes
 from repave_agent.providers.local import LocalProvider
-from repave_agent.providers.local_host import Folder
 from repave_protos.values import ApplicationName, Digest, GroupName, HostName, RegionName
+from tests.faults import leader_of
 from tests.stage import Stage
 
 GRACE = {"REPAVE_AGENT_LIMITS__ORPHAN_GRACE_SECONDS": "4"}
@@ -53,12 +53,6 @@ def local_provider(stage: Stage, installation: str, region: str) -> LocalProvide
     )
 
 
-def leader_of(stage: Stage, name: HostName) -> processes.Identity:
-    session = Folder(stage.directory / "paris" / "hosts" / name).session()
-    assert session is not None
-    return session.leader
-
-
 def version(stage: Stage) -> str:
     with urllib.request.urlopen(f"http://{stage.traffic_address('paris')}:8000/", timeout=5) as answer:
         assert answer.status == 200
@@ -89,7 +83,7 @@ def test_orphans_are_shown_and_ended_and_nobody_else_is(stage: Stage) -> None:
     for name in (DROPPED, GHOST):
         make_host(stage, name, installation)
     make_host(stage, STRANGER, installation, "rome")
-    leaders = {name: leader_of(stage, name) for name in (DROPPED, GHOST, STRANGER)}
+    leaders = {name: leader_of(stage, "paris", name) for name in (DROPPED, GHOST, STRANGER)}
 
     stage.kill_controller()
     log = stage.directory / "paris.log"
