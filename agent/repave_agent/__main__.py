@@ -10,8 +10,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -23,6 +22,7 @@ from repave_agent.images import ImageCache
 from repave_agent.journal import FileDisk, Journal, JournalError
 from repave_agent.observation import Limits
 from repave_agent.ports import BalancerError, ProviderError
+from repave_agent.postponed import Postponed
 from repave_agent.providers.local import LocalProvider
 from repave_agent.session import Session
 from repave_agent.settings import AgentSettings
@@ -87,6 +87,7 @@ class Agent:
                 unclaimed_grace_seconds=settings.limits.orphan_grace_seconds,
             ),
         )
+        self.postponed = Postponed(self.worker.on_desired, asyncio.sleep)
         self.session = Session(
             dial=lambda: channel.dial(settings.controller, "controller"),
             hello=self._hello,
@@ -111,15 +112,16 @@ class Agent:
     # What the session brings down, and what the worker sends up.
 
     async def on_welcome(self, welcome: Welcome) -> None:
-        with _again_later():
+        try:
             is_ours = self.worker.welcome(welcome)
+        except JournalError as error:  # it comes again with the next stream
+            raise ConnectionError(str(error)) from error
         if not is_ours:
             raise ConnectionError(foreign(self.worker.installation, welcome.installation))
         self.images.set_source(welcome.image_url)
 
     async def on_desired(self, desired: DesiredState) -> None:
-        with _again_later():
-            await self.worker.on_desired(desired)
+        await self.postponed.on_desired(desired)
 
     async def on_query(self, query: Query) -> Answer:
         return await self.worker.on_query(query)
@@ -136,7 +138,7 @@ class Agent:
         await self.worker.start()
         log.info("agent.started", region=self.settings.region, isolation=isolation, version=__version__)
         loop = asyncio.get_running_loop()
-        work = asyncio.gather(self.worker.run(), self.session.run())
+        work = asyncio.gather(self.worker.run(), self.session.run(), self.postponed.run())
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, work.cancel)
         try:
@@ -157,15 +159,6 @@ class Agent:
         await self.provider.close()
         await self.balancer.end()
         print(f"{self.settings.region}: {len(hosts)} hosts and the balancer are gone")  # noqa: T201
-
-
-@contextmanager
-def _again_later() -> Iterator[None]:
-    """What can't be written down now comes again with the next stream."""
-    try:
-        yield
-    except JournalError as error:
-        raise ConnectionError(str(error)) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@ One JSON file, replaced whole by rename. A file that can't be read stops the sta
 the last epoch could undo what a newer one asked for.
 """
 
+import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,5 +103,6 @@ class Journal:
         try:
             self._disk.replace(content, durable=durable)
         except OSError as error:
-            raise JournalError(f"{self._disk.name} can't be written: {error.strerror}") from error
+            fix = "; free some space" if error.errno == errno.ENOSPC else ""
+            raise JournalError(f"{self._disk.name} can't be written: {error.strerror}{fix}") from error
         self._saved = content
