@@ -26,7 +26,7 @@ from repave_controller.model import (
     Weight,
 )
 from repave_controller.shares import weights_in
-from repave_controller.verdicts import Done, Failed, Waiting, judge, undone
+from repave_controller.verdicts import Done, Failed, Waiting, judge, told_later, undone
 from repave_protos.values import (
     DesiredGroup,
     DesiredState,
@@ -218,10 +218,23 @@ def _forget_gone_groups(turn: _Turn) -> None:
     for group in turn.application.groups:
         if group.state is not GroupState.RETIRING or (running and group.number == running.target):
             continue
-        if all(_is_gone(turn, group, region) for region, _ in group.sizes):
+        left = [region for region, _ in group.sizes if not _is_gone(turn, group, region)]
+        if left:
+            _say_who_is_away(turn, group, left)
+        else:
             rest = tuple(other for other in turn.application.groups if other.number != group.number)
             turn.application = replace(turn.application, groups=rest)
             turn.tell("group.destroyed", f"{group.name} is destroyed in every region", group)
+
+
+def _say_who_is_away(turn: _Turn, group: ServerGroup, regions: list[RegionName]) -> None:
+    """Nobody waits for these regions any longer, but something may be left of the group there."""
+    for region in regions if turn.application.running is None else ():
+        view = turn.observed.get(region)
+        if view is None or not view.is_connected:
+            what = f"its agent is not connected; hosts of {group.name} may be left there"
+            since = view.since if view is not None else None
+            turn.because.append(Because(what, region, since, remedy=told_later(region)))
 
 
 def _is_gone(turn: _Turn, group: ServerGroup, region: RegionName) -> bool:

@@ -4,7 +4,7 @@ Only a report made under the epoch that was published last counts: an older one 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from repave_controller.ahead import because_ahead
 from repave_controller.model import (
@@ -158,22 +158,41 @@ def undone(application: Application, rollout: Rollout, observed: Observed, now: 
     deadline = Instant(rollout.entered_at + UNDO_DEADLINE_SECONDS + target.drain_seconds)
     because, wakes = [], []
     for region, _ in target.sizes:
-        _, absent = current_report(application, target, region, observed)
-        if absent is not None:
-            if now < patience:
-                because.append(absent)
-                wakes.append(patience)
-            continue
-        what = _not_undone(application, rollout, target, region, observed)
-        if what:
-            because.append(Because(what, region, since=rollout.entered_at, until=deadline))
-            wakes.append(deadline)
+        left = _left_to_undo(application, rollout, target, region, observed)
+        until = patience if _is_away(region, observed) else deadline
+        # One that listens is waited for to the end: nobody may say that it has gone back when it has not.
+        if left is not None and (now < patience or until == deadline):
+            because.append(replace(left, since=left.since or rollout.entered_at, until=until))
+            wakes.append(until)
     if not because:
         return Done()
     waiting = Waiting(tuple(because), wake_at=min(wakes))
     if now >= deadline:
         return Failed(f"going back is not done after {deadline - rollout.entered_at:g} s: {waiting}")
     return waiting
+
+
+def _is_away(region: RegionName, observed: Observed) -> bool:
+    """Nothing can be sent there now."""
+    view = observed.get(region)
+    return view is None or not view.is_connected or bool(view.ahead)
+
+
+def told_later(region: RegionName) -> str:
+    """The way on where a region is away that nobody waits for any longer."""
+    return f"it is told when it returns: start or reconnect the agent of {region}"
+
+
+def _left_to_undo(
+    application: Application, rollout: Rollout, target: ServerGroup, region: RegionName, observed: Observed
+) -> Because | None:
+    _, absent = current_report(application, target, region, observed)
+    if absent is None:
+        what = _not_undone(application, rollout, target, region, observed)
+        return Because(what, region) if what else None
+    view = observed.get(region)
+    is_cut_off = view is None or not view.is_connected
+    return replace(absent, remedy=told_later(region)) if is_cut_off else absent
 
 
 def _not_undone(
@@ -203,7 +222,9 @@ def current_report(
     if view.ahead:
         return GroupReport(group.name), because_ahead(region, view.ahead, view.since)
     if view.report is None or desired is None or view.report.epoch != desired.epoch:
-        return GroupReport(group.name), Because("it has not confirmed the newest desired state yet", region)
+        refusal = f" ({view.report.refusal})" if view.report is not None and view.report.refusal else ""
+        what = f"it has not confirmed the newest desired state yet{refusal}"
+        return GroupReport(group.name), Because(what, region)
     return view.group(group.name), None
 
 
