@@ -62,6 +62,16 @@ def step(application: Application, observed: Observed, now: Instant, tenure: Ten
     )
 
 
+def overslept(application: Application, now: Instant) -> Application:
+    """The application after a time in which no controller looked at it: its deadlines begin again, since what
+    the regions have done meanwhile has yet to be heard."""
+    rollout = application.running
+    if rollout is None:
+        return application
+    entered_at = now if rollout.phase is Phase.UNDOING else rollout.entered_at
+    return replace(application, rollout=replace(rollout, entered_at=entered_at, progressed_at=now))
+
+
 @dataclass(slots=True)
 class _Turn:
     """The work of one call: the application as it becomes, and what is said about it."""

@@ -42,8 +42,9 @@ from repave_controller.model import (
 from repave_controller.ports import ImageStore, Loaded, Receipt, Spec, Store, StoreError, Transaction
 from repave_controller.preview import plan_id
 from repave_controller.pulse import Pulse
-from repave_controller.rollout import step
+from repave_controller.rollout import overslept, step
 from repave_controller.safety import check
+from repave_controller.standstill import Standstill
 from repave_protos.values import ApplicationName, DesiredState, Hello, Notice, RegionName
 
 log = structlog.get_logger()
@@ -80,6 +81,7 @@ class Scheduler:
         self._starts: asyncio.Queue[_Owner] = asyncio.Queue()
         self._visible = Pulse()
         self._chronicle = Chronicle(store, clock, self._visible)
+        self._standstill = Standstill()
         self.gate = Gate(regions)
         for owner in self._owners.values():
             self._starts.put_nowait(owner)
@@ -88,6 +90,7 @@ class Scheduler:
         """Owns every application until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._chronicle.run(), name="notices")
+            tasks.create_task(self._standstill.run(), name="standstill")
             while True:
                 owner = await self._starts.get()
                 tasks.create_task(owner.run(), name=f"owner {owner.application.name}")
@@ -318,6 +321,7 @@ class _Owner:
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._wake_at: Instant | None = None
+        self._standstills = -1  # those it knows of; what was loaded from the store comes after one
 
     def wake(self) -> None:
         self._wake.set()
@@ -373,6 +377,7 @@ class _Owner:
             if repeated is not None:
                 return repeated
             scheduler = self._scheduler
+            self._catch_up()
             now, observed = scheduler._clock(), scheduler.observed(self.application.name)
             changed, events = change(self.application, observed, now)
             accepted = answer(self.application, changed)
@@ -404,8 +409,16 @@ class _Owner:
             )
         return dataclasses.replace(from_text(receipt.response), is_joined=True)
 
+    def _catch_up(self) -> None:
+        """Nothing fails because this controller was away or stood still."""
+        standstills = self._scheduler._standstill.look()
+        if standstills != self._standstills:
+            self._standstills = standstills
+            self.application = overslept(self.application, self._scheduler._clock())
+
     async def _decide(self) -> None:
         scheduler = self._scheduler
+        self._catch_up()
         for _ in range(DECISIONS_MAX):
             observed = scheduler.observed(self.application.name)
             decision = step(self.application, observed, scheduler._clock(), scheduler._tenure)

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from repave_controller.commands import request_abort, request_release, request_rollback
 from repave_controller.model import (
     Application,
+    Because,
     GroupNumber,
     GroupState,
     Instant,
@@ -29,7 +30,7 @@ from repave_controller.model import (
     Verify,
     Weight,
 )
-from repave_controller.rollout import step
+from repave_controller.rollout import overslept, step
 from repave_controller.safety import check
 from repave_protos.values import (
     ApplicationName,
@@ -101,6 +102,7 @@ class World:
         self.now = Instant(1000.0)
         self.tenure = Tenure(1, 1)
         self.kinds: list[str] = []
+        self.because: tuple[Because, ...] = ()
 
     @property
     def observed(self) -> Observed:
@@ -113,7 +115,7 @@ class World:
         """One decision; every promise is checked on it, then it is published to connected regions."""
         decision = step(self.application, self.observed, self.now, self.tenure)
         assert check(self.application, decision, self.observed) == []
-        self.application = decision.application
+        self.application, self.because = decision.application, decision.because
         self.kinds += [event.kind for event in decision.events]
         for name, state in self.application.desired:
             if self.regions[name].is_connected:
@@ -294,13 +296,66 @@ def test_a_region_that_is_away_during_an_undo_is_told_when_it_returns() -> None:
     )
     world.settle()
     assert world.is_in(Phase.UNDOING)
+    (waited,) = world.because
+    assert (waited.region, waited.until) == (OSLO, world.now + 60)
+    assert "it is told when it returns" in waited.remedy
     world.now = Instant(world.now + 61)
     world.settle()
     assert world.is_in(Phase.ROLLED_BACK)
     assert [group.state for group in world.application.groups] == [GroupState.SERVING, GroupState.RETIRING]
+    (left,) = world.because
+    assert (left.region, left.what) == (
+        OSLO,
+        "its agent is not connected; hosts of hello-v002 may be left there",
+    )
     world.regions[OSLO].is_connected = True
     world.settle()
     assert [group.name for group in world.application.groups] == ["hello-v001"]
+    assert world.because == ()
+
+
+def test_a_region_that_listens_but_can_not_follow_is_never_said_to_have_gone_back() -> None:
+    world = released("a")
+    world.release("b")
+    world.settle()
+    stale = world.regions[OSLO].reported
+    assert stale is not None
+    world.application, _ = request_rollback(
+        world.application, world.observed, "ann", "", force=False, now=world.now
+    )
+    world.decide()
+    world.regions[PARIS].work()
+    world.regions[OSLO].reported = replace(stale, refusal="the disk is full")
+    world.now = Instant(world.now + 299)
+    world.decide()
+    assert world.is_in(Phase.UNDOING)
+    (waited,) = world.because
+    assert waited.region == OSLO
+    assert "not confirmed the newest desired state yet (the disk is full)" in waited.what
+    world.now = Instant(world.now + 12)
+    world.decide()
+    assert world.is_in(Phase.HELD)
+
+
+def test_time_in_which_no_controller_looked_counts_for_no_deadline() -> None:
+    world = released("a")
+    world.release("b")
+    world.regions[OSLO].is_connected = False
+    world.settle()
+    world.now = Instant(world.now + 3600)
+    world.application = overslept(world.application, world.now)
+    world.settle()
+    assert world.is_in(Phase.RUNNING)
+    world.application, _ = request_abort(world.application, "ann", "", world.now)
+    world.settle()
+    world.now = Instant(world.now + 3600)
+    world.application = overslept(world.application, world.now)
+    world.settle()
+    assert world.is_in(Phase.UNDOING)
+    world.now = Instant(world.now + 61)
+    world.settle()
+    assert world.is_in(Phase.ABORTED)
+    assert overslept(world.application, world.now) == world.application
 
 
 def test_an_old_report_never_completes_a_step() -> None:
