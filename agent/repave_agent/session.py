@@ -39,6 +39,10 @@ TROUBLE_LENGTH_MAX = 2_000
 WELCOME_DEADLINE_SECONDS = 10.0
 STEADY_SECONDS = 5.0  # a stream that lived so long was no failed attempt
 RECONNECT_CAP_SECONDS = 5.0
+WATCH_SECONDS = 1.0
+STANDSTILL_SECONDS = 5.0
+"""An agent that stood still for so long (SIGSTOP, a machine that swaps) asks anew: what was sent to it meanwhile
+may have been taken back since, and acting on it would move traffic for a moment."""
 
 log = structlog.get_logger()
 
@@ -134,13 +138,14 @@ class Session:
 
     async def _connect(self) -> None:
         link = await self._dial()
-        self._stream = stream = _Stream(link)
+        self._stream = stream = _Stream(link, awake_at=self._clock())
         try:
             await link.send(wire.encode_from_agent(self._hello()))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(stream, tasks))
                 tasks.create_task(self._write(stream))
                 tasks.create_task(self._expect_welcome(stream))
+                tasks.create_task(self._watch(stream))
         finally:
             self._stream = None
             await link.close()
@@ -153,6 +158,7 @@ class Session:
         raise ConnectionError("the controller closed the stream")
 
     async def _take(self, stream: "_Stream", message: FromController, tasks: asyncio.TaskGroup) -> None:
+        self._check_awake(stream)
         match message:
             case Welcome():
                 await self._welcome(stream, message, tasks)
@@ -196,6 +202,20 @@ class Session:
         await self._sleep(WELCOME_DEADLINE_SECONDS)
         if not stream.is_welcome:
             raise ConnectionError(f"no Welcome within {WELCOME_DEADLINE_SECONDS:.0f} s of Hello")
+
+    async def _watch(self, stream: "_Stream") -> None:
+        while True:
+            await self._sleep(WATCH_SECONDS)
+            self._check_awake(stream)
+            stream.awake_at = self._clock()
+
+    def _check_awake(self, stream: "_Stream") -> None:
+        still_seconds = self._clock() - stream.awake_at
+        if still_seconds > STANDSTILL_SECONDS:
+            raise ConnectionError(
+                f"this agent stood still for {still_seconds:.0f} s; it asks anew what shall be, for what it was "
+                "sent meanwhile may hold no longer"
+            )
 
     # ------------------------------------------------------------------------------------------------ up
 
@@ -241,6 +261,7 @@ class _Stream:
     """One connection, and what waits to be written to it."""
 
     link: Link
+    awake_at: float  # when this process was last seen to run
     is_welcome: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # the worker saw something new
     wake: asyncio.Event = field(default_factory=asyncio.Event)  # the writer has something to do

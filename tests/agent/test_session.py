@@ -9,7 +9,14 @@ import structlog
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from repave_agent.session import NOTICES_MAX, QUERIES_IN_FLIGHT_MAX, TROUBLE_LENGTH_MAX, Session
+from repave_agent.session import (
+    NOTICES_MAX,
+    QUERIES_IN_FLIGHT_MAX,
+    STANDSTILL_SECONDS,
+    TROUBLE_LENGTH_MAX,
+    WATCH_SECONDS,
+    Session,
+)
 from repave_protos.values import (
     ZERO_EPOCH,
     Answer,
@@ -396,6 +403,26 @@ async def test_a_failing_handler_costs_the_stream_and_not_the_agent() -> None:
         assert region.links[0].is_closed
         await region.time.advance(0.1)
         assert len(region.links) == 2
+
+
+@pytest.mark.parametrize("is_watch_first", [False, True])
+async def test_what_was_sent_to_an_agent_that_stood_still_is_not_acted_on(is_watch_first: bool) -> None:
+    with capture_logs() as logs:
+        async with running(Region()) as region:
+            await region.welcome()
+            await region.time.advance(100.0)
+            region.time.stand_still(STANDSTILL_SECONDS + WATCH_SECONDS)
+            if is_watch_first:
+                await region.time.advance(0.0)
+            region.link.say(DesiredState(SHOP, ZERO_EPOCH, 8000, ()))
+            await settle()
+            assert region.links[0].is_closed
+            await region.time.advance(0.1)
+            await region.welcome()
+            region.link.say(DesiredState(SHOP, Epoch(1, 1, 2), 8000, ()))
+            await settle()
+            assert [state.epoch for state in region.handler.desired] == [Epoch(1, 1, 2)]
+    assert "stood still for 6 s" in next(entry["reason"] for entry in logs if "reason" in entry)
 
 
 async def test_a_cancelled_session_closes_its_stream() -> None:

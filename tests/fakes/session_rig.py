@@ -52,13 +52,17 @@ class FakeTime:
     def pending_seconds(self) -> list[float]:
         return sorted(round(at - self.now, 6) for at, _ in self._sleepers)
 
+    def stand_still(self, seconds: float) -> None:
+        """Time passes for everybody but this process."""
+        self.now += seconds
+
     async def advance(self, seconds: float) -> None:
         """Wakes every sleeper whose time comes, in order."""
         end = self.now + seconds
         await settle()
         while due := [entry for entry in self._sleepers if entry[0] <= end]:
             at, event = min(due, key=lambda entry: entry[0])
-            self.now = at
+            self.now = max(self.now, at)
             event.set()
             await settle()
         self.now = end
