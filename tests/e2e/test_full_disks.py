@@ -1,0 +1,94 @@
+"""Disks that are full to the last byte in the middle of a release: nothing is half done, the user is told
+why, and with space it goes on. Real file systems of their own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients import asking
+from tests.faults import Moment, is_connected, small_disk
+from tests.stage import Stage, staged
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+SIZE = "16m"
+PLACES = (("paris", 8000), ("oslo", 8000))
+
+
+def test_a_controller_whose_disk_is_full_refuses_commands_and_its_release_waits_for_space(
+    directory: Path,
+) -> None:
+    with small_disk(directory / "controller", SIZE) as disk, staged(directory) as stage:
+        released(stage, "v1")
+        with asking(stage, PLACES) as results:
+            moment = Moment(stage, "step.entered", "verify")
+            stage.release("v2", min_healthy="2s", warm="0s")
+            moment.wait()
+            disk.fill()
+            before = history(stage)
+            queued = ("release", "--file", str(stage.directory / "v1.yaml"), "--queue", "--detach")
+            for command in (("abort", "hello", "--detach"), ("rollback", "hello", "--detach"), queued):
+                refused = stage.repave(*command)
+                assert refused.returncode == 1, refused
+                assert "the disk is full; nothing of this was saved. Free some space." in refused.stderr
+            stage.wait(lambda: "the store does not take decisions" in why(stage), "the reason")
+            assert "controller.db: the disk is full" in why(stage)
+            assert history(stage) == before
+            assert [each["queued"] for each in stage.get("applications")["items"]] == [0]
+            disk.make_room()
+            assert stage.ended()["phase"] == "succeeded", stage.rollout()
+        assert history(stage) == [("release", "v2", "succeeded"), ("release", "v1", "succeeded")]
+        for region, _ in PLACES:
+            result = results[region, 8000]
+            assert result.failures == (), result.summary()
+            assert result.answered_by("v1") > 0
+            assert result.answered_by("v2") > 0
+
+
+def test_an_agent_whose_disk_is_full_accepts_nothing_says_so_and_goes_on_with_space(directory: Path) -> None:
+    with small_disk(directory / "paris", SIZE) as disk, staged(directory) as stage:
+        released(stage, "v1")
+        accepted, hosts = journal(stage)["desired"], stage.hosts()["paris"]
+        with asking(stage, PLACES) as results:
+            disk.fill()
+            stage.release("v2", warm="0s")
+            reason = "paris/journal.json can't be written: No space left on device; free some space"
+            waits = f"paris: it has not confirmed the newest desired state yet ({stage.directory}/{reason})"
+            stage.wait(lambda: f"waits for {waits}" in why(stage), "the reason")
+            assert (
+                f"the release of hello-v002 is going back: paris refuses: {stage.directory}/{reason}"
+                in why(stage)
+            )
+            assert is_connected(stage, "paris"), "its agent is there and says what it lacks"
+            assert journal(stage)["desired"] == accepted
+            assert stage.hosts()["paris"] == hosts
+            disk.make_room()
+            assert stage.ended()["phase"] == "rolled-back"
+            assert journal(stage)["desired"] != accepted
+            released(stage, "v3")
+        for region, _ in PLACES:
+            result = results[region, 8000]
+            assert result.failures == (), result.summary()
+            assert result.answered_by("v1") > 0
+            assert result.answered_by("v2") == 0
+            assert result.answered_by("v3") > 0
+
+
+def released(stage: Stage, version: str) -> None:
+    stage.release(version, warm="0s")
+    assert stage.ended()["phase"] == "succeeded", stage.rollout()
+
+
+def why(stage: Stage) -> str:
+    return stage.repave("why", "hello").stdout
+
+
+def history(stage: Stage) -> list[tuple[str, str, str]]:
+    items = stage.get("applications/hello/history")["items"]
+    return [(each["kind"], each["version"], each["phase"]) for each in items]
+
+
+def journal(stage: Stage) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((stage.directory / "paris" / "journal.json").read_text())
+    return content
