@@ -104,6 +104,7 @@ class Place:
         self.watched_since = 0.0  # since when an agent has been looking without a break
         self.cut_until = self.provider_down_until = self.journal_full_until = 0.0
         self.lag_seconds = 0.0
+        self.changes = 0  # of hosts and balancer, by whomever
         self.on_health: Callable[[HostName], None] = lambda _: None
         self.on_host_end: Callable[[], None] = lambda: None
         self.on_balancer: Callable[[], None] = lambda: None
@@ -128,6 +129,7 @@ class Place:
         promises.check_make(self, spec)
         behaviour = self.world.behaviour(spec.digest)
         self.names_used[spec.name] = spec
+        self.changes += 1
         address = f"10.{len(self.names_used) // 200}.0.{len(self.names_used) % 200 + 1}"
         host = Host(
             spec.name, spec.group, spec.application, spec.digest, address, spec.port, self.world.now, True
@@ -164,6 +166,7 @@ class Place:
     def health_changed(self, machine: Machine) -> None:
         """Keeps the truth about how long it was well; tells who asks it, and in time the balancer."""
         now, is_well = self.world.now, machine.is_well
+        self.changes += 1
         if is_well and machine.well_since is None:
             is_blip = now < machine.ill_since + BLIP_SECONDS  # too short for any probe to be sure of it
             machine.well_since = machine.stretch_began = machine.stretch_began if is_blip else now
@@ -201,6 +204,7 @@ class Place:
         if machine.owner != OURS:
             return
         del self.machines[name]
+        self.changes += 1
         self._gone[name] = (self.world.now, machine.host)
         self.tell(f"{name} is gone")
 
@@ -270,6 +274,7 @@ class Place:
     def balancer_dies(self, *, forgets: bool) -> None:
         balancer = self.balancer
         balancer.is_running = False
+        self.changes += 1
         balancer.busy_until.clear()
         if forgets:
             balancer.structure, balancer.routes, balancer.has_forgotten = Structure(), (), True

@@ -246,7 +246,7 @@ class TierTwo:
         except StoreError:
             done(None)
         else:
-            fate, _ = self.world.fate("answer", command.key)
+            fate, _ = self.world.fate("answer", command.key, CONTROLLER)
             if fate == "crash-before":
                 self.world.kill(life.name)
             if not life.is_over:
