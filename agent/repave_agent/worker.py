@@ -126,8 +126,10 @@ class Worker:
         self._fleet.groups = {
             name: replace(fact, retry_at=0.0, drain_since=None) for name, fact in entries.groups.items()
         }
+        self._fleet.condemned = set(entries.condemned)
         await self._balancer.start()
         await self._view_balancer()
+        self._fleet.suspect_routed(self._view)
         known = self._fleet.known()
         hosts = await self._provider.list_hosts()
         self._fleet.adopt(hosts, known, set(entries.verified), self._clock())
@@ -442,6 +444,7 @@ class Worker:
             installation=self._installation,
             desired=tuple(self._desired.values()),
             verified=tuple(verified),
+            condemned=tuple(sorted(self._fleet.condemned)),
             groups=dict(self._fleet.groups),
         )
         self._journal.save(entries, durable=durable)

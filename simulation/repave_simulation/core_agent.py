@@ -125,6 +125,8 @@ class CoreAgent:
         self.fleet.groups = {
             name: replace(fact, retry_at=0.0, drain_since=None) for name, fact in entries.groups.items()
         }
+        self.fleet.condemned = set(entries.condemned)
+        self.fleet.suspect_routed(self._view)
         self._relist(set(entries.verified))
         self.fleet.note_enabled(self._view, self.world.now)
 
@@ -211,8 +213,11 @@ class CoreAgent:
             self.world.act_now(self.life, "list", self.place.region, partial(self._adopt, verified))
 
     def _adopt(self, verified: set[HostName]) -> None:
-        self._listed = -1 if self.place.lag_seconds else self.place.changes
         self.fleet.adopt(self.place.listing(), self.fleet.known(self.world.now), verified, self.world.now)
+        is_sure = not self.place.lag_seconds and not any(
+            record.missing_since is not None for record in self.fleet.records.values()
+        )
+        self._listed = self.place.changes if is_sure else -1
 
     def _view_balancer(self) -> None:
         self._view = self.place.view()
@@ -343,7 +348,10 @@ class CoreAgent:
     def _save(self, *, durable: bool) -> bool:
         verified = sorted(record.name for record in self.fleet.records.values() if record.was_verified)
         entries = Entries(
-            desired=tuple(self.desired.values()), verified=tuple(verified), groups=dict(self.fleet.groups)
+            desired=tuple(self.desired.values()),
+            verified=tuple(verified),
+            condemned=tuple(sorted(self.fleet.condemned)),
+            groups=dict(self.fleet.groups),
         )
         if entries == self._saved and not durable:
             return True

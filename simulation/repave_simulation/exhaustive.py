@@ -1,7 +1,10 @@
 """Every single fault at every single effect of two releases and a rollback: none is left to chance."""
 
+import multiprocessing
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from repave_controller.model import Policy, ReleaseOrder, Scale, Soak, Verify, Weight
 from repave_protos.values import ApplicationName, Digest, Probe, RegionName
@@ -78,6 +81,8 @@ def try_fault(tier: int, fault: SingleFault) -> Result:
     return run(tier, replace(plain_scenario(), fates={fault.effect: fault.fate}))
 
 
-def try_all(tier: int) -> Iterator[tuple[SingleFault, Result]]:
-    for fault in single_faults(tier):
-        yield fault, try_fault(tier, fault)
+def try_all(tier: int, *, jobs: int = 0) -> Iterator[tuple[SingleFault, Result]]:
+    """On all cores; in order."""
+    faults = single_faults(tier)
+    with multiprocessing.get_context("fork").Pool(jobs or len(os.sched_getaffinity(0))) as pool:
+        yield from zip(faults, pool.imap(partial(try_fault, tier), faults, chunksize=10), strict=True)

@@ -343,6 +343,9 @@ class World:
             case "agent-loses-power":
                 self.kill(strike.region, down_seconds=strike.seconds)
                 place.lose_power()
+            case "agent-loses-journal":
+                self.kill(strike.region, down_seconds=strike.seconds)
+                place.lose_journal()
             case "clock-set-back":
                 self.clock_set_back_seconds += strike.seconds * 10
                 self.kill(CONTROLLER, down_seconds=1.0)
