@@ -57,7 +57,7 @@ BUGS = (
         "an epoch does not grow with what it stands for", 1, (7,),
         ROLLOUT, "state = replace(state, epoch=replace(state.epoch, rev=rev + 1))", "pass",
     ),
-    _bug("an agent forgets its journal", 2, (1, 2, 3, 5, 7), JOURNAL, "content = self._disk.read()", "content = None"),
+    _bug("an agent forgets its journal", 2, (1, 2, 3, 4, 5, 7), JOURNAL, "content = self._disk.read()", "content = None"),
     _bug(
         "publish before commit", 2, (7,),
         SCHEDULER, "        events = await scheduler._store.commit(transaction)\n",
