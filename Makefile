@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: help demo test check bench format set-up tools clean
+.PHONY: help demo test check simulate simulate-bugs bench format set-up tools clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,15 @@ check: set-up  ## Lint, format, types, import contracts
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
+
+SEEDS ?= 1000
+simulate: set-up  ## SEEDS=N seeds of faults in both tiers, then every single fault: the proof of the promises
+	@$(VENV)/bin/python -m repave_simulation --tier 1 --seeds $(SEEDS) --coverage
+	@$(VENV)/bin/python -m repave_simulation --tier 2 --seeds $(shell expr $(SEEDS) / 4 + 1) --coverage
+	@$(VENV)/bin/python -m repave_simulation --tier 1 --exhaustive
+
+simulate-bugs: set-up  ## Plant some forty bugs, and see that the simulation finds each in fewer than 100 seeds
+	@$(VENV)/bin/python -m tests.simulation.bugs
 
 bench: set-up tools  ## What it costs and how fast it is, beside a floor script that does the same work
 	@$(VENV)/bin/python -m tests.benchmarks

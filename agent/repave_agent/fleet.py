@@ -85,6 +85,7 @@ class Fleet:
         self.records: dict[HostName, Record] = {}
         self.groups: dict[GroupName, GroupFact] = {}
         self.troubles: dict[GroupName, str] = {}
+        self.condemned: set[HostName] = set()  # their end was begun, by this agent or one before it
         self._gone: dict[HostName, float] = {}  # destroyed lately, when
         self._judged_at = float("inf")
         self.orphans_ended: tuple[float, ...] = ()  # when, within the last minute
@@ -142,6 +143,7 @@ class Fleet:
                 made_at = now - host.age_seconds
                 record = Record(host.name, host.group, host.application, host.digest, host.port, now, made_at)
                 record.was_verified = host.name in verified
+                record.failure = "its end had begun" if host.name in self.condemned else ""
                 self.records[host.name] = record
                 self._use_up(host)
             if record is not None and not record.is_launching:
@@ -171,6 +173,7 @@ class Fleet:
         """The host begins to end."""
         record = self.records[name]
         record.is_destroying = True
+        self.condemned.add(name)
         if record.sighting is not None:
             self.orphans_ended = (
                 *(at for at in self.orphans_ended if at > now - MINUTE_SECONDS),
@@ -192,6 +195,7 @@ class Fleet:
     def destroyed(self, name: HostName, now: float) -> None:
         record = self.records.pop(name)
         self._gone[name] = now
+        self.condemned.discard(name)
         self._prober.forget(name)
         fact = self.fact(record.group)
         self.groups[record.group] = replace(fact, destroyed_total=fact.destroyed_total + 1)
@@ -200,7 +204,7 @@ class Fleet:
     def note_routed(self, groups: Iterable[GroupName]) -> None:
         """They have traffic, or are about to: they must be drained when they go."""
         for name in groups:
-            self.groups[name] = replace(self.fact(name), was_routed=True)
+            self.groups[name] = replace(self.fact(name), was_routed=True, drain_since=None)
 
     def note_enabled(self, balancer: BalancerView, now: float) -> None:
         """Whoever is not enabled any more finishes its requests from now on. Whoever is was verified, also
@@ -213,6 +217,10 @@ class Fleet:
                 record.idle_since, record.was_verified = None, True
             elif record.idle_since is None:
                 record.idle_since = now
+
+    def suspect_routed(self, balancer: BalancerView) -> None:
+        """Who has requests has had traffic, also when no journal says so any more."""
+        self.note_routed(backend.group for backend in balancer.backends if backend.in_flight)
 
     def begin_drain(self, group: GroupName, now: float) -> None:
         self.groups[group] = replace(self.fact(group), drain_since=now)

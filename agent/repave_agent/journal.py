@@ -30,6 +30,7 @@ class Entries:
     installation: str = ""  # of the controller whose region this is; "" before the first Welcome
     desired: tuple[DesiredState, ...] = ()
     verified: tuple[HostName, ...] = ()
+    condemned: tuple[HostName, ...] = ()  # whose end was begun
     groups: dict[GroupName, GroupFact] = field(default_factory=dict)
 
 

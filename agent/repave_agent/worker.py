@@ -13,6 +13,7 @@ import structlog
 
 from repave_agent.admission import Accept, Again, Outdated, Refuse, admit, foreign
 from repave_agent.answers import Answers
+from repave_agent.deadlines import PunctualBalancer, PunctualProvider, happens
 from repave_agent.fleet import Fleet
 from repave_agent.health import Prober
 from repave_agent.journal import Entries, Journal, JournalError
@@ -79,8 +80,8 @@ class Worker:
         clock: Callable[[], float],
         limits: Limits,
     ) -> None:
-        self._provider = provider
-        self._balancer = balancer
+        self._provider = provider = PunctualProvider(provider)
+        self._balancer = PunctualBalancer(balancer)
         self._packages = packages
         self._prober = prober
         self._journal = journal
@@ -103,6 +104,7 @@ class Worker:
         self._urgent = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._balancer_task: asyncio.Task[None] | None = None
+        self._listing: asyncio.Task[None] | None = None
         self._is_steering = False
         self._balancer_retry_at = 0.0
         self._balancer_failures = 0  # in a row
@@ -124,8 +126,10 @@ class Worker:
         self._fleet.groups = {
             name: replace(fact, retry_at=0.0, drain_since=None) for name, fact in entries.groups.items()
         }
+        self._fleet.condemned = set(entries.condemned)
         await self._balancer.start()
         await self._view_balancer()
+        self._fleet.suspect_routed(self._view)
         known = self._fleet.known()
         hosts = await self._provider.list_hosts()
         self._fleet.adopt(hosts, known, set(entries.verified), self._clock())
@@ -217,8 +221,8 @@ class Worker:
         pause = HURRY_SECONDS if self._hurries else LOOK_SECONDS
         if wake_at is not None:
             pause = min(pause, max(0.0, wake_at - self._clock()))
-        await _happens(self._urgent, min(pause, BREATH_SECONDS))
-        await _happens(self._wake, pause - BREATH_SECONDS)
+        await happens(self._urgent, min(pause, BREATH_SECONDS))
+        await happens(self._wake, pause - BREATH_SECONDS)
 
     def _wake_at_once(self) -> None:
         self._wake.set()
@@ -243,9 +247,11 @@ class Worker:
     async def _look(self) -> None:
         now = self._clock()
         is_asked_again = now >= self._list_again_at and now - self._listed_at >= RELIST_SOONEST_SECONDS
-        if is_asked_again or now - self._listed_at >= RELIST_SECONDS:
+        is_due = is_asked_again or now - self._listed_at >= RELIST_SECONDS
+        if is_due and (self._listing is None or self._listing.done()):
             self._listed_at = now
-            await self._relist()
+            assert self._tasks is not None
+            self._listing = self._tasks.create_task(self._relist(), name="list")
         pause = HURRY_SECONDS if self._hurries else LOOK_SECONDS
         if not self._is_balancing and now - self._viewed_at >= pause:
             await self._view_balancer()
@@ -256,20 +262,26 @@ class Worker:
                 )
 
     async def _relist(self) -> None:
-        """What the provider can't say now it may say at the next look; until then its hosts stay as known."""
+        """Beside everything else: a slow provider must not hold up traffic. What it can't say now it may say
+        at the next look; until then its hosts stay as known."""
         known = self._fleet.known(self._clock())
         try:
             hosts = await self._provider.list_hosts()
         except ProviderError as error:
             log.error("hosts.not_listed", why=str(error))
             self._provider_trouble = f"hosts can't be listed: {error}"
-            return
-        self._provider_trouble = ""
-        self._fleet.adopt(hosts, known, set(), self._clock())
-        self._fleet.note_enabled(self._view, self._clock())  # who serves was verified, also if we forgot it
+        else:
+            self._provider_trouble = ""
+            self._fleet.adopt(hosts, known, set(), self._clock())
+            self._fleet.note_enabled(self._view, self._clock())  # who serves was verified, forgotten or not
+        self._wake.set()
 
     async def _view_balancer(self) -> None:
-        self._view = await self._balancer.observe()
+        try:
+            self._view = await self._balancer.observe()
+        except BalancerError as error:
+            log.error("balancer.not_seen", why=str(error))
+            self._view = EMPTY_VIEW
         self._viewed_at = self._clock()
         self._fleet.note_enabled(self._view, self._viewed_at)
 
@@ -373,14 +385,10 @@ class Worker:
             if not self._is_wanted(spec):
                 raise PackageAwaitedError("its group is not wanted any more")
             host = await self._provider.launch(spec, package)
-        except PackageAwaitedError as error:
-            self._launch_failed(spec, str(error), counts=False)
-        except PackageError as error:
-            self._launch_failed(spec, str(error), counts=True)
-        except RefusedError as error:
-            self._launch_failed(spec, str(error), counts=True, is_final=True)
-        except ProviderError as error:
-            self._launch_failed(spec, str(error), counts=False)
+        except (PackageError, ProviderError) as error:
+            is_final = isinstance(error, RefusedError)
+            is_bad = isinstance(error, PackageError) and not isinstance(error, PackageAwaitedError)
+            self._launch_failed(spec, str(error), counts=is_final or is_bad, is_final=is_final)
         else:
             self._fleet.launched(host, self._clock())
         self._wake.set()
@@ -436,17 +444,7 @@ class Worker:
             installation=self._installation,
             desired=tuple(self._desired.values()),
             verified=tuple(verified),
+            condemned=tuple(sorted(self._fleet.condemned)),
             groups=dict(self._fleet.groups),
         )
         self._journal.save(entries, durable=durable)
-
-
-async def _happens(event: asyncio.Event, within_seconds: float) -> None:
-    """Waits for the event, not longer than that."""
-    if within_seconds <= 0:
-        return
-    try:
-        async with asyncio.timeout(within_seconds):
-            await event.wait()
-    except TimeoutError:
-        pass

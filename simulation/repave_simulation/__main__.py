@@ -4,12 +4,13 @@ import argparse
 import sys
 import time
 
+from repave_simulation.exhaustive import try_all
 from repave_simulation.run import Result, run
 from repave_simulation.scenario import STEPS, Scenario, draw
 from repave_simulation.seeds import Total, gaps, run_all, shrink
 
 LINES_TOLD = 50
-SEEDS_FOR_COVERAGE = 400
+SEEDS_FOR_COVERAGE = 1000
 """With fewer seeds it says nothing that a fault has not met a step."""
 
 
@@ -22,12 +23,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="replay this one, and tell its whole story")
     parser.add_argument("--jobs", type=int, default=0, help="processes (default: one for each core)")
     parser.add_argument("--until-broken", action="store_true", help="stop at the first broken promise")
+    parser.add_argument("--exhaustive", action="store_true", help="each fault at each effect, no seeds")
     parser.add_argument("--no-shrink", action="store_true", help="tell a broken run as it was")
     parser.add_argument("--coverage", action="store_true", help="how often each fault met each step")
     chosen = parser.parse_args(arguments)
     if chosen.seed is not None:
         return _replay(chosen.tier, chosen.seed)
-    return _run(chosen)
+    return _try_all(chosen.tier, chosen.jobs) if chosen.exhaustive else _run(chosen)
 
 
 def _replay(tier: int, seed: int) -> int:
@@ -38,6 +40,17 @@ def _replay(tier: int, seed: int) -> int:
         return 0
     _tell(tier, result, is_shrunk=True)
     return 1
+
+
+def _try_all(tier: int, jobs: int) -> int:
+    began, count, broken = time.monotonic(), 0, 0
+    for fault, result in try_all(tier, jobs=jobs):
+        count += 1
+        if result.broken is not None:
+            broken += 1
+            print(f"{fault}: {result.broken}")
+    print(f"tier {tier}: {count} single faults, {broken} broke a promise; {time.monotonic() - began:.1f} s")
+    return 1 if broken else 0
 
 
 def _run(chosen: argparse.Namespace) -> int:

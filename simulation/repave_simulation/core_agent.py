@@ -42,6 +42,8 @@ LIMITS = Limits(launches_in_flight=4, destroys_in_flight=4, unclaimed_grace_seco
 BREATH_SECONDS = 0.01
 RELIST_SECONDS = 5.0
 RETRY_SECONDS = 1.0
+AGAIN_SECONDS = 0.5
+"""After a look that led to something."""
 
 Made = TypeVar("Made")
 Up = Callable[[dict[ApplicationName, ApplicationReport]], None]
@@ -111,7 +113,8 @@ class CoreAgent:
         self._is_woken = self._is_balancing = self._is_steering = False
         self._balancer_failures, self._retry_at, self._wake_at = 0, 0.0, float("inf")
         self._view = place.view()
-        self._listed_at, self._seen = float("-inf"), -1
+        self._listed_at, self._due_at = float("-inf"), float("inf")
+        self._seen = self._listed = -1  # changes of the place that a look, and a listing, has shown
         self._recall(place.journal)
         place.on_health = self._prober.ask_soon
         place.on_host_end = place.on_balancer = self._hint
@@ -122,6 +125,8 @@ class CoreAgent:
         self.fleet.groups = {
             name: replace(fact, retry_at=0.0, drain_since=None) for name, fact in entries.groups.items()
         }
+        self.fleet.condemned = set(entries.condemned)
+        self.fleet.suspect_routed(self._view)
         self._relist(set(entries.verified))
         self.fleet.note_enabled(self._view, self.world.now)
 
@@ -169,7 +174,7 @@ class CoreAgent:
 
     def _converge(self) -> None:
         self._is_woken = False
-        now = self.world.now
+        now, self._seen = self.world.now, self.place.changes
         if now - self._listed_at >= RELIST_SECONDS or now >= self._list_again_at:
             self._relist(set())
         if not self._is_balancing:
@@ -184,17 +189,23 @@ class CoreAgent:
         if not self._is_steering:
             troubles = with_troubles(observation, plan.held, self.fleet.troubles, ())
             self._report(reports(observation, troubles, self._refusals))
-        self._sleep(plan.wake_at)
+        self._sleep(now + AGAIN_SECONDS if plan.actions else plan.wake_at)
 
     def _sleep(self, wake_at: float | None) -> None:
-        next_at = min(wake_at or float("inf"), self.world.now + RELIST_SECONDS)
+        self._due_at = min(wake_at or float("inf"), self._list_again_at)
+        next_at = min(self._due_at, self.world.now + RELIST_SECONDS)
         if next_at < self._wake_at or self._wake_at <= self.world.now:
             self._wake_at = next_at
             self.world.timeline.after(next_at - self.world.now, self._slept, self.life)
 
     def _slept(self) -> None:
+        """Looks where there may be something new to see; the look of an idle region would cost as much."""
         self._wake_at = float("inf")
-        self.wake()
+        is_new = self.place.changes not in (self._seen, self._listed) or self._seen != self._listed
+        if is_new or self.world.now >= self._due_at:
+            self.wake()
+        else:
+            self._sleep(self._due_at)
 
     def _relist(self, verified: set[HostName]) -> None:
         self._listed_at = self.world.now
@@ -203,6 +214,10 @@ class CoreAgent:
 
     def _adopt(self, verified: set[HostName]) -> None:
         self.fleet.adopt(self.place.listing(), self.fleet.known(self.world.now), verified, self.world.now)
+        is_sure = not self.place.lag_seconds and not any(
+            record.missing_since is not None for record in self.fleet.records.values()
+        )
+        self._listed = self.place.changes if is_sure else -1
 
     def _view_balancer(self) -> None:
         self._view = self.place.view()
@@ -333,7 +348,10 @@ class CoreAgent:
     def _save(self, *, durable: bool) -> bool:
         verified = sorted(record.name for record in self.fleet.records.values() if record.was_verified)
         entries = Entries(
-            desired=tuple(self.desired.values()), verified=tuple(verified), groups=dict(self.fleet.groups)
+            desired=tuple(self.desired.values()),
+            verified=tuple(verified),
+            condemned=tuple(sorted(self.fleet.condemned)),
+            groups=dict(self.fleet.groups),
         )
         if entries == self._saved and not durable:
             return True

@@ -149,7 +149,7 @@ class CoreController:
 
         def saved(is_saved: bool) -> None:
             if is_saved:
-                reply = self.world.fate("answer", command.key)[0]
+                reply = self.world.fate("answer", command.key, CONTROLLER)[0]
                 done(accepted if not reply else None)
             else:
                 done(None)

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from repave_controller.commands import Accepted
-from repave_controller.model import Application, GroupNumber, GroupState, Phase, Rollout, ServerGroup
+from repave_controller.model import Application, GroupNumber, GroupState, Phase, Rollout, ServerGroup, Weight
+from repave_controller.shares import weights_in
 from repave_protos.values import FULL_WEIGHT_BP, ApplicationName, DesiredState, Epoch, GroupName, RegionName
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Ledger:
             self._take(region, state, before.desired_in(region) if before else None)
         if before is not None:
             self._check_kept(before, application)
+            self._check_moved(before, application)
         for group in application.groups:
             self.groups[group.name] = group
         rollout = application.rollout
@@ -75,25 +77,44 @@ class Ledger:
             if group.state is GroupState.RETIRING and self.last_at < until - KEEP_SLACK_SECONDS:
                 self.world.broken(4, f"{group.name} is given up {until - self.last_at:.1f} s too early")
 
-    def _check_end(self, application: Application, rollout: Rollout) -> None:
-        """What is called a success is one: the traffic of every region is where it was said to be."""
-        if rollout.phase is not Phase.SUCCEEDED:
+    def _check_moved(self, before: Application, after: Application) -> None:
+        """A switch that is called done is done: each balancer has the share that the step asked for."""
+        rollout, now = before.running, after.running
+        if rollout is None or now is None or now.cursor <= rollout.cursor or now.number != rollout.number:
             return
-        target = application.group(rollout.target)
-        for region, _ in target.sizes if target is not None else ():
-            place = self.world.places[region]
-            weight_bp = place.balancer.weight_bp(target.name) if target is not None else 0
-            if weight_bp != FULL_WEIGHT_BP and not place.balancer.has_forgotten:
-                text = f"rollout {rollout.number} is called a success, and its group has {weight_bp} bp"
+        target = before.group(rollout.target)
+        if not isinstance(rollout.step, Weight) or target is None:
+            return
+        for region, _ in target.sizes:
+            balancer = self.world.places[region].balancer
+            asked_bp = weights_in(before, region).get(target.number, 0)
+            if balancer.weight_bp(target.name) != asked_bp and not balancer.has_forgotten:
+                text = f"{target.name} is called to have {asked_bp} bp and has"
+                self.world.broken(5, f"{region}: {text} {balancer.weight_bp(target.name)}")
+
+    def _check_end(self, application: Application, rollout: Rollout) -> None:
+        """What is said to have ended has: traffic is where it was said to be. Where something goes wrong a
+        rollout that goes back may end without a region that is away."""
+        target = self.numbered(application, rollout.target)
+        if target is None or rollout.phase is Phase.HELD:
+            return
+        is_there = rollout.phase is Phase.SUCCEEDED
+        if not is_there and not self.world.scenario.is_calm:
+            return
+        for region, _ in target.sizes:
+            balancer = self.world.places[region].balancer
+            weight_bp = balancer.weight_bp(target.name)
+            if weight_bp != (FULL_WEIGHT_BP if is_there else 0) and not balancer.has_forgotten:
+                text = f"rollout {rollout.number} is called {rollout.phase}, and its group has {weight_bp} bp"
                 self.world.broken(5, f"{region}: {text}")
 
     def group(self, name: GroupName) -> ServerGroup | None:
         """As decided last; a forgotten one as it was."""
         return self.groups.get(name)
 
-    def numbered(self, application: ApplicationName, number: GroupNumber) -> ServerGroup | None:
+    def numbered(self, application: Application, number: GroupNumber) -> ServerGroup | None:
         """A group by its number, whether it still is or was once."""
-        name = self.applications[application].cluster
+        name = application.cluster
         return next(
             (
                 each

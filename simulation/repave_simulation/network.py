@@ -93,11 +93,11 @@ class Network:
         """One message on its way to the other end."""
         world, region = self._world, stream.region
         kind = KINDS.get((goes_down, message[0])) if message else None
-        fate, key = world.fate(kind, region) if kind else ("", "")
+        sender = CONTROLLER if goes_down else region
+        fate, key = world.fate(kind, region, sender) if kind else ("", "")
         if kind == "desired":
             self._sent.setdefault(region, []).append(message)
             del self._sent[region][:-SENT_KEPT]
-        sender = CONTROLLER if goes_down else region
         if fate == "crash-before":
             world.kill(sender)
             return

@@ -46,7 +46,7 @@ class Machine:
     made_at: float
     is_booted: bool = False
     ill: str = ""
-    is_condemned: bool = False  # somebody has begun to destroy it
+    condemned_at: float | None = None  # when somebody began to destroy it
     lies: bool = False  # answers its probe, but not the balancer
     well_since: float | None = None
     ill_since: float = float("-inf")  # when it stopped being well
@@ -99,11 +99,13 @@ class Place:
         self.journal_on_disk = Entries()  # what would survive a loss of power
         self.accepted: dict[ApplicationName, DesiredState] = {}
         self.superseded: list[tuple[float, DesiredState]] = []  # and when
-        self.names_used: dict[HostName, HostSpec] = {}
+        self.names_used: dict[HostName, float] = {}  # and when last
         self.proven: dict[GroupName, set[HostName]] = {}
         self.watched_since = 0.0  # since when an agent has been looking without a break
         self.cut_until = self.provider_down_until = self.journal_full_until = 0.0
         self.lag_seconds = 0.0
+        self.forgot_at = float("-inf")  # when its agent lost what it had written down
+        self.changes = 0  # of hosts and balancer, by whomever
         self.on_health: Callable[[HostName], None] = lambda _: None
         self.on_host_end: Callable[[], None] = lambda: None
         self.on_balancer: Callable[[], None] = lambda: None
@@ -127,7 +129,8 @@ class Place:
             return known.host
         promises.check_make(self, spec)
         behaviour = self.world.behaviour(spec.digest)
-        self.names_used[spec.name] = spec
+        self.names_used[spec.name] = self.world.now
+        self.changes += 1
         address = f"10.{len(self.names_used) // 200}.0.{len(self.names_used) % 200 + 1}"
         host = Host(
             spec.name, spec.group, spec.application, spec.digest, address, spec.port, self.world.now, True
@@ -164,6 +167,7 @@ class Place:
     def health_changed(self, machine: Machine) -> None:
         """Keeps the truth about how long it was well; tells who asks it, and in time the balancer."""
         now, is_well = self.world.now, machine.is_well
+        self.changes += 1
         if is_well and machine.well_since is None:
             is_blip = now < machine.ill_since + BLIP_SECONDS  # too short for any probe to be sure of it
             machine.well_since = machine.stretch_began = machine.stretch_began if is_blip else now
@@ -188,8 +192,8 @@ class Place:
     def condemn(self, name: HostName) -> None:
         """An agent is about to destroy it, perhaps not for the first time."""
         machine = self.machines.get(name)
-        if machine is not None and not machine.is_condemned:
-            machine.is_condemned = True
+        if machine is not None and machine.condemned_at is None:
+            machine.condemned_at = self.world.now
             promises.check_condemned(self, machine)
 
     def end(self, name: HostName) -> None:
@@ -201,7 +205,10 @@ class Place:
         if machine.owner != OURS:
             return
         del self.machines[name]
+        self.changes += 1
         self._gone[name] = (self.world.now, machine.host)
+        self.on_health(name)
+        self.check_servers_soon()
         self.tell(f"{name} is gone")
 
     def listing(self) -> list[Host]:
@@ -270,6 +277,7 @@ class Place:
     def balancer_dies(self, *, forgets: bool) -> None:
         balancer = self.balancer
         balancer.is_running = False
+        self.changes += 1
         balancer.busy_until.clear()
         if forgets:
             balancer.structure, balancer.routes, balancer.has_forgotten = Structure(), (), True
@@ -306,8 +314,15 @@ class Place:
 
     def lose_power(self) -> None:
         """The agent's machine restarts: what was not synced is gone."""
+        self.forgot_at = self.world.now
+        self.superseded += [(self.world.now, state) for state in self.accepted.values()]
         self.journal = self.journal_on_disk
         self.accepted = {state.application: state for state in self.journal.desired}
+
+    def lose_journal(self) -> None:
+        """Somebody removes it, or the disk is another one."""
+        self.journal_on_disk = Entries()
+        self.lose_power()
 
     def ours(self) -> Iterable[Machine]:
         return (machine for machine in self.machines.values() if machine.owner == OURS)

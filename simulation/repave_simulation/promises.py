@@ -181,7 +181,9 @@ def check_end(place: "Place", machine: "Machine") -> None:
         _broken(place, 5, f"{host.name} belongs to {machine.owner!r} and is destroyed")
         return
     balancer = place.balancer
-    if host.is_running and balancer.weight_bp(host.group) and host.name in balancer.enabled(host.group):
+    is_forgotten = machine.condemned_at is not None and machine.condemned_at < place.forgot_at
+    takes = balancer.weight_bp(host.group) and host.name in balancer.enabled(host.group)
+    if host.is_running and takes and not is_forgotten:
         _broken(place, 1, f"{host.name} is destroyed while it takes requests")
 
 
@@ -191,7 +193,7 @@ def check_condemned(place: "Place", machine: "Machine") -> None:
     if group is None or not is_known_well(place, machine) or not place.world.ledger.is_proven(group):
         return
     good = sum(
-        (each.is_well or is_unnoticed(place, each)) and not each.is_condemned
+        (each.is_well or is_unnoticed(place, each)) and each.condemned_at is None
         for each in place.ours()
         if each.host.group == group.name
     )
@@ -218,7 +220,7 @@ def check_make(place: "Place", spec: HostSpec) -> None:
         _broken(place, 5, f"{spec.name} is made and nobody ever decided {spec.group}")
     elif spec.digest != group.digest:
         _broken(place, 8, f"{spec.name} is made from another image than {spec.group}")
-    if used is not None:
+    if used is not None and used > place.forgot_at:
         _broken(place, 5, f"the name {spec.name} is used for a second host")
 
 

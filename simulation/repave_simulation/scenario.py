@@ -44,6 +44,7 @@ STRIKES = (
     "controller-frozen",
     "agent-frozen",
     "agent-loses-power",
+    "agent-loses-journal",
     "clock-set-back",
     "store-full",
     "journal-full",

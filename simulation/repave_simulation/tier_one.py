@@ -143,7 +143,7 @@ class TierOne:
         stream, world = self._streams.get(region), self.world
         if stream is None:
             return
-        fate, key = world.fate(kind, f"{region}/{subject}")
+        fate, key = world.fate(kind, f"{region}/{subject}", sender)
         if fate == "crash-before":
             world.kill(sender)
             return

@@ -5,8 +5,7 @@ runs again, whatever it was waiting for.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from repave_agent.health import Prober
 from repave_agent.journal import Journal, JournalError
 from repave_agent.observation import Limits
 from repave_agent.ports import BalancerError, ProviderError
+from repave_agent.postponed import Postponed
 from repave_agent.session import Session
 from repave_agent.worker import Worker
 from repave_controller.clock import SteadyClock
@@ -113,6 +113,7 @@ class SimulatedAgent:
             limits=LIMITS,
         )
         draws = iter(range(1, 1_000_000_000))
+        self.postponed = Postponed(self.worker.on_desired, asyncio.sleep)
         self.session = Session(
             dial=lambda: network.dial(region, life),
             hello=self._hello,
@@ -128,14 +129,15 @@ class SimulatedAgent:
         )
 
     async def on_welcome(self, welcome: Welcome) -> None:
-        with _again_later():
+        try:
             is_ours = self.worker.welcome(welcome)
+        except JournalError as error:
+            raise ConnectionError(str(error)) from error
         if not is_ours:
             raise ConnectionError("this region belongs to another controller")
 
     async def on_desired(self, desired: DesiredState) -> None:
-        with _again_later():
-            await self.worker.on_desired(desired)
+        await self.postponed.on_desired(desired)
 
     async def on_query(self, query: Query) -> Answer:
         return await self.worker.on_query(query)
@@ -154,15 +156,7 @@ class SimulatedAgent:
             self._world.tell(self._region, f"can't start: {error}")
             self._world.kill(self._region, down_seconds=RESTART_SECONDS)
             return
-        await asyncio.gather(self.worker.run(), self.session.run())
-
-
-@contextmanager
-def _again_later() -> Iterator[None]:
-    try:
-        yield
-    except JournalError as error:
-        raise ConnectionError(str(error)) from error
+        await asyncio.gather(self.worker.run(), self.session.run(), self.postponed.run())
 
 
 class TierTwo:
@@ -246,7 +240,7 @@ class TierTwo:
         except StoreError:
             done(None)
         else:
-            fate, _ = self.world.fate("answer", command.key)
+            fate, _ = self.world.fate("answer", command.key, CONTROLLER)
             if fate == "crash-before":
                 self.world.kill(life.name)
             if not life.is_over:

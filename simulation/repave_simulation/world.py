@@ -30,6 +30,8 @@ REFUSALS = (ProviderError, BalancerError, PackageError, StoreError)
 """What the world may answer instead of doing it; anything else is a mistake, and ends the run."""
 Made = TypeVar("Made")
 
+OTHERS_CRASH = "others-crash"
+"""All processes but the one that acts die at that moment; not drawn by rates, see exhaustive.py."""
 _PROCESS: tuple[tuple[Trouble, str], ...] = (
     ("crash", "crash-before"),
     ("crash", "crash-after"),
@@ -224,7 +226,7 @@ class World:
         """
         if life.is_over:
             return
-        fate, key = self.fate(kind, f"{region}/{subject}" if region else subject)
+        fate, key = self.fate(kind, f"{region}/{subject}" if region else subject, life.name)
         if fate == "crash-before":
             self.kill(life.name)
             return
@@ -276,7 +278,7 @@ class World:
         """As `act`, for what a process does without waiting; False when it could not be done."""
         if life.is_over:
             return True  # a dead process hears no answer
-        fate, key = self.fate(kind, subject)
+        fate, key = self.fate(kind, subject, life.name)
         if fate == "crash-before":
             self.kill(life.name)
             return True
@@ -289,7 +291,7 @@ class World:
             self.freeze(life.name, self.chance.between(*FREEZE_SECONDS, "freeze", key))
         return True
 
-    def fate(self, kind: str, subject: str) -> tuple[str, str]:
+    def fate(self, kind: str, subject: str, who: str) -> tuple[str, str]:
         """How this effect goes ("" is well), and its key: the same in every run of the seed."""
         key = f"{kind} {subject} #{self._next(kind, subject)}"
         self.effects.append(key)
@@ -298,6 +300,11 @@ class World:
             self.fates[key] = fate
             self.met(f"{kind} {fate}")
             self.tell("?", f"{key}: {fate}")
+        if fate == OTHERS_CRASH:
+            for name in (CONTROLLER, *self.places):
+                if name != who and name in self.lives:
+                    self.kill(name)
+            return "", key
         return fate, key
 
     def _fate(self, kind: str, key: str) -> str:
@@ -336,6 +343,9 @@ class World:
             case "agent-loses-power":
                 self.kill(strike.region, down_seconds=strike.seconds)
                 place.lose_power()
+            case "agent-loses-journal":
+                self.kill(strike.region, down_seconds=strike.seconds)
+                place.lose_journal()
             case "clock-set-back":
                 self.clock_set_back_seconds += strike.seconds * 10
                 self.kill(CONTROLLER, down_seconds=1.0)

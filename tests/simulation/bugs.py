@@ -76,12 +76,12 @@ def hunt(bug: Bug, seeds: int = SEEDS) -> Found:
             text=True,
             check=False,
         )
-    if done.returncode not in (0, 1):
+    match = FOUND.search(done.stdout)
+    if match is None and done.returncode == 0:
+        return Found(bug, None, 0, "")
+    if match is None:
         last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
         return Found(bug, 0, 0, f"it crashed: {last}")
-    match = FOUND.search(done.stdout)
-    if match is None:
-        return Found(bug, None, 0, "")
     return Found(bug, int(match[1]), int(match[2]), match[3])
 
 

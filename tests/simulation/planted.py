@@ -57,11 +57,7 @@ BUGS = (
         "an epoch does not grow with what it stands for", 1, (7,),
         ROLLOUT, "state = replace(state, epoch=replace(state.epoch, rev=rev + 1))", "pass",
     ),
-    _bug("an agent forgets its journal", 2, (1, 2, 3, 5, 7), JOURNAL, "content = self._disk.read()", "content = None"),
-    _bug(
-        "an agent acts on what it could not save", 2, (1, 2, 3, 5, 7),
-        WORKER, "            self._desired = before\n", "",
-    ),
+    _bug("an agent forgets its journal", 2, (1, 2, 3, 4, 5, 7), JOURNAL, "content = self._disk.read()", "content = None"),
     _bug(
         "publish before commit", 2, (7,),
         SCHEDULER, "        events = await scheduler._store.commit(transaction)\n",
@@ -89,23 +85,8 @@ BUGS = (
         "        events = await scheduler._store.commit(transaction)\n",
     ),
     _bug(
-        "a lost wake-up", 2, (5,),
-        SCHEDULER, "            await self._sleep()\n\n    def _stop",
-        "            self._wake.clear()\n            await self._sleep()\n\n    def _stop",
-    ),
-    _bug(
         "a region that returns is told nothing", 2, (5,),
         SESSIONS, "_Stream(region, link, desired=waiting)", "_Stream(region, link, desired={})",
-    ),
-    _bug(
-        "an overtaken report counts", 2, (0, 1, 2, 4, 5),
-        SESSIONS, "if report.sequence <= stream.reports_until:", "if False:",
-        SESSIONS, "        if not is_same:\n            self._mend(stream, report)\n", "",
-    ),
-    _bug(
-        "after a gap the agent reports only what changes", 2, (5,),
-        SESSION, "            tasks.create_task(self._pace(stream))\n        stream.report_everything()",
-        "            tasks.create_task(self._pace(stream))\n            stream.sent = dict(self._observations.applications)",
     ),
     # ----------------------------------------------------------------------------------- the decisions
     _bug(
@@ -126,10 +107,6 @@ BUGS = (
         "        if absent is not None:\n            because.append(absent)\n            progress.append(-1)",
     ),
     _bug(
-        "the way back is given up during the release", 1, (4,),
-        ROLLOUT, "    if turn.application.running is not None:\n        return\n    policy", "    policy",
-    ),
-    _bug(
         "old groups are not kept", 1, (4,),
         ROLLOUT, "(index < policy.retain or turn.now < until)", "index < policy.retain",
     ),
@@ -140,10 +117,6 @@ BUGS = (
     _bug(
         "a switch counts before the balancers say so", 1, (5,),
         SUMMARY, "weight_bp=route.weight_bp(group.name) if route else 0", "weight_bp=group.weight_bp",
-    ),
-    _bug(
-        "a report on an older wish counts for the newest", 1, (1, 2, 4, 5),
-        VERDICTS, "view.report.epoch != desired.epoch", "False",
     ),
     _bug("a step has no deadline", 1, (5,), ROLLOUT, "    if turn.now >= deadline:\n        seconds", "    if False:\n        seconds"),
     _bug(
@@ -173,30 +146,46 @@ BUGS = (
         TRAFFIC, "    verified = observation.hosts_of(group.name, HostPhase.VERIFIED)\n    return sorted",
         "    verified = observation.hosts_of(group.name, HostPhase.VERIFIED, HostPhase.HEALTHY, HostPhase.STARTING)\n    return sorted",
     ),
-    _bug("traffic goes where nobody is up", 1, (1, 2), TRAFFIC, "        if backend.servers_up < needed:", "        if False:"),
     _bug("a held route is dropped", 1, (1, 7), TRAFFIC, "        elif present is not None and state.frontend_port:", "        elif False:"),
     _bug("a listing that lags is believed", 1, (1, 2, 4, 5), FLEET, "        if now >= record.missing_since + LOST_AFTER_SECONDS and not is_there:", "        if True:"),
-    _bug("a host that was destroyed is adopted again", 1, (4, 5), FLEET, "if host.name not in self._gone}", "}"),
     _bug(
-        "a host whose end is uncertain is used again", 1, (1, 4),
-        FLEET, "        record.is_destroying, record.failure = False, f\"it could not be destroyed: {why}\"",
-        "        record.is_destroying = False",
+        "what nobody wants is never collected", 1, (5,),
+        "agent/repave_agent/orphans.py", "    return seen.last_at >= seen.first_at + limits.unclaimed_grace_seconds", "    return False",
     ),
-    _bug(
-        "a name is used for a second host", 1, (5,),
-        CORE_AGENT, "self._save(durable=bool(launches))", "self._save(durable=False)",
-    ),
-    _bug(
-        "a restarted agent distrusts the hosts that serve", 1, (1,),
-        CORE_AGENT, "self._relist({*entries.verified, *enabled_hosts(self._view)})", "self._relist(set(entries.verified))",
-    ),
-    _bug(
-        "a restarted agent trusts the hosts that were taken out", 1, (1, 4),
-        LIFE, "HostPhase.HEALTHY if signs.is_idle else HostPhase.VERIFIED", "HostPhase.VERIFIED",
-    ),
-    _bug("a group that serves is given up", 1, (5,), RECONCILE, "    if fact.is_proven or group.is_proven:", "    if fact.is_proven:"),
-    _bug("what nobody wants is never collected", 1, (5,), RECONCILE, "    return now >= host.unclaimed_since + limits.unclaimed_grace_seconds", "    return False"),
     _bug("a host is made from another image", 1, (8,), FLEET, "        digest=group.digest,\n        run=group.run,", "        digest=Digest(\"0\" * 64),\n        run=group.run,"),
     _bug("more hosts are launched than are missing", 1, (5,), RECONCILE, "    missing = min(group.count - _held_places(group, observation), room)", "    missing = min(group.count + 1 - _held_places(group, observation), room)"),
-    _bug("a retired group stays", 1, (5,), RECONCILE, "            yield Destroy(host.name, host.group, \"its group is retired\")", "            continue"),
+    _bug(
+        "a retired group stays", 1, (5,),
+        RECONCILE, "        if host.phase not in (HostPhase.DESTROYING, HostPhase.LAUNCHING):\n            yield", "        if False:\n            yield",
+    ),
+    _bug(
+        "host names are not remembered", 1, (0, 5),
+        FLEET, "self.groups[group.name] = replace(fact, next_ordinal=end)",
+        "self.groups[group.name] = replace(fact, next_ordinal=1)",
+    ),
+    _bug(
+        "the old hosts go as soon as the new ones have the traffic", 1, (1, 4, 7),
+        ROLLOUT, "    if group.state is GroupState.RETIRING:\n        return 0\n",
+        "    known = application.running\n"
+        "    if group.state is GroupState.RETIRING:\n        return 0\n"
+        "    if known is not None and group.number == known.origin and known.has_reached(Weight):\n        return 0\n",
+    ),
+    _bug(
+        "an undo is called done at once", 1, (1, 3, 4, 5),
+        ROLLOUT, "    match undone(turn.application, rollout, turn.observed, turn.now):\n        case Done():",
+        "    match undone(turn.application, rollout, turn.observed, turn.now):\n        case Done() | Waiting():",
+    ),
+    _bug(
+        "a failed release keeps its share", 1, (3, 4, 5, 7),
+        "controller/repave_controller/shares.py", "or rollout.phase is Phase.UNDOING:", "or False:",
+    ),
+    _bug(
+        "an agent that lost its stream does not dial again", 2, (5,),
+        SESSION, "            await self._sleep(delay_seconds)", "            await asyncio.Event().wait()",
+    ),
+    _bug(
+        "the shares of a canary are swapped", 1, (3,),
+        TRAFFIC, "return Route(state.application, first.name, second.name, second.weight_bp)",
+        "return Route(state.application, first.name, second.name, first.weight_bp)",
+    ),
 )  # fmt: skip
