@@ -41,8 +41,8 @@ STEADY_SECONDS = 5.0  # a stream that lived so long was no failed attempt
 RECONNECT_CAP_SECONDS = 5.0
 WATCH_SECONDS = 1.0
 STANDSTILL_SECONDS = 5.0
-"""An agent that stood still for so long (SIGSTOP, a machine that swaps) asks anew: what was sent to it meanwhile
-may have been taken back since, and acting on it would move traffic for a moment."""
+"""An agent that stood still for so long (SIGSTOP, a machine that swaps) asks anew: what was sent to it
+meanwhile may have been taken back since, and acting on it would move traffic for a moment."""
 
 log = structlog.get_logger()
 
@@ -213,8 +213,8 @@ class Session:
         still_seconds = self._clock() - stream.awake_at
         if still_seconds > STANDSTILL_SECONDS:
             raise ConnectionError(
-                f"this agent stood still for {still_seconds:.0f} s; it asks anew what shall be, for what it was "
-                "sent meanwhile may hold no longer"
+                f"this agent stood still for {still_seconds:.0f} s; it asks anew what shall be, for what it "
+                "was sent meanwhile may hold no longer"
             )
 
     # ------------------------------------------------------------------------------------------------ up
