@@ -1,7 +1,7 @@
 """How the traffic and the hosts of each region went over time, taken from the truth at each change of it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from repave_protos.values import Digest, RegionName
 from repave_simulation.place import Place
@@ -17,6 +17,8 @@ class Sample:
     answering: int  # hosts that requests reach, and that answer them
     old: int  # hosts in all, whatever their health
     new: int
+    old_well: int
+    new_well: int
     share_bp: int
     routed_bp: int  # of all groups: 0 while nobody serves
 
@@ -46,7 +48,7 @@ class Samples:
         sample, known = self._look(changed), self.of[changed.region]
         if known and known[-1].at == sample.at:
             known.pop()
-        if not known or _facts(known[-1]) != _facts(sample):
+        if not known or replace(known[-1], at=sample.at) != sample:
             known.append(sample)
 
     def _look(self, place: Place) -> Sample:
@@ -61,28 +63,34 @@ class Samples:
             share_bp += weight_bp if group.digest == self._new else 0
             machines = (place.machines.get(each.host) for each in backend.servers if each.is_enabled)
             answering += sum(each is not None and each.is_well and not each.lies for each in machines)
-        made = [each.host.digest == self._new for each in place.ours()]
+        ours = list(place.ours())
+        new = [each for each in ours if each.host.digest == self._new]
+        well, new_well = sum(each.is_well for each in ours), sum(each.is_well for each in new)
         if not balancer.is_running:
             answering = 0
         return Sample(
-            self._world.now, place.region, answering, len(made) - sum(made), sum(made), share_bp, routed_bp
+            at=self._world.now,
+            region=place.region,
+            answering=answering,
+            old=len(ours) - len(new),
+            new=len(new),
+            old_well=well - new_well,
+            new_well=new_well,
+            share_bp=share_bp,
+            routed_bp=routed_bp,
         )
 
     def spans(self, begins: float, until: float) -> tuple[Span, ...]:
         """The steps from `begins` on; the last one is cut off at `until`."""
         entered = [(at, step) for at, step in self.steps if begins <= at < until]
-        ends = [at for at, _ in entered[1:]] + [until]
+        ends = [*(at for at, _ in entered[1:]), until][: len(entered)]
         return tuple(Span(step, at, end) for (at, step), end in zip(entered, ends, strict=True))
-
-
-def _facts(sample: Sample) -> tuple[int, ...]:
-    return sample.answering, sample.old, sample.new, sample.share_bp, sample.routed_bp
 
 
 def within(samples: Iterable[Sample], begins: float, until: float) -> list[tuple[Sample, float]]:
     """The samples that held some time between the two instants, each with how long, in seconds."""
     known = list(samples)
-    ends = [each.at for each in known[1:]] + [until]
+    ends = [*(each.at for each in known[1:]), until][: len(known)]
     found = []
     for sample, end in zip(known, ends, strict=True):
         seconds = min(end, until) - max(sample.at, begins)

@@ -122,6 +122,7 @@ class Scenario:
     unfair_seconds: float = UNFAIR_SECONDS_MAX
     converge_seconds: float = 900.0
     blind_seconds: float = BLIND_SECONDS
+    rates_from: float = 0.0  # an instant: before it nothing goes wrong by rates
     is_doubtful: bool = False  # releases may fail though nothing goes wrong: the settings may be bad
 
     @property

@@ -1,6 +1,6 @@
 """The stage of a rehearsal: a user's own spec as a scenario. An older release serves, the user's one begins.
 
-The release is compiled by the very code that compiles it in production; only who answers its probe is simulated.
+The release is compiled by the code that compiles it in production; only who answers its probe is simulated.
 """
 
 from dataclasses import dataclass, replace
@@ -53,8 +53,10 @@ class Stage:
 
 def order_of(stage: Stage) -> ReleaseOrder:
     """The user's release, as `repave release` would order it."""
-    order = compile_order(stage.spec, NEW, "new", by="new", key="new")
-    return replace(order, sizes=stage.sizes)
+    wanted = stage.spec.artifact.sha256
+    digest = NEW if wanted in (None, "required") else Digest(wanted)
+    order = compile_order(stage.spec, digest, "new", by="new", key="new")
+    return replace(order, digest=NEW, sizes=stage.sizes)
 
 
 def patience_of(order: ReleaseOrder) -> float:
@@ -72,6 +74,7 @@ def scenario_of(
     strikes: tuple[Strike, ...] = (),
     commands: tuple[Command, ...] = (),
     rates: dict[Trouble, float] | None = None,
+    rates_from: float = 0.0,
 ) -> Scenario:
     """The user's release in a world in which these things happen; it heals `seconds` after the beginning."""
     application, order = stage.spec.application, order_of(stage)
@@ -96,6 +99,7 @@ def scenario_of(
         unfair_seconds=seconds,
         converge_seconds=900.0 + patience_of(order),
         blind_seconds=BLIND_SECONDS + order.probe.interval_seconds * order.probe.unhealthy_after,
+        rates_from=rates_from,
         is_doubtful=True,
     )
 

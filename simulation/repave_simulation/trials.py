@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from repave_controller.model import Rollout
 from repave_protos.values import FULL_WEIGHT_BP, RegionName
@@ -31,7 +31,7 @@ class Trial:
     fault: str = ""
     step: str = ""
     group: str = ""
-    region: RegionName = RegionName("")
+    region: RegionName | None = None
     at: float = 0.0
     rollback_at: float | None = None
     swarm: int | None = None  # a seed: a random mixture of faults
@@ -96,7 +96,7 @@ def scenario_for(stage: Stage, trial: Trial) -> Scenario:
     if trial.fault in IMAGES:
         return scenario_of(stage, trial.seconds, image=IMAGES[trial.fault], commands=commands)
     strikes: tuple[Strike, ...] = ()
-    if trial.fault:
+    if trial.fault and trial.region is not None:
         digest = {"old": OLD, "new": NEW}.get(trial.group)
         strikes = (
             Strike(0, trial.at, trial.fault, trial.region, stage.outage_seconds, digest=digest),
@@ -105,7 +105,7 @@ def scenario_for(stage: Stage, trial: Trial) -> Scenario:
 
 
 def _swarm(stage: Stage, trial: Trial) -> Scenario:
-    """A few faults at random moments of the release, and effects that fail, are slow, or lose their answer."""
+    """A few faults at random moments of the release, and effects that fail, are slow or not answered."""
     chance = Chance(f"{trial.swarm}/rehearsal")
     kinds = [name for name in trial.fault.split(",") if name and not Fault(name).is_of_image]
     strikes = [
@@ -124,7 +124,14 @@ def _swarm(stage: Stage, trial: Trial) -> Scenario:
         if chance.happens(0.35, "swarm", trouble)
     }
     strikes.sort(key=lambda each: each.at)
-    return scenario_of(stage, trial.seconds, seed=trial.swarm or 0, strikes=tuple(strikes), rates=rates)
+    return scenario_of(
+        stage,
+        trial.seconds,
+        seed=trial.swarm or 0,
+        strikes=tuple(strikes),
+        rates=rates,
+        rates_from=trial.at,
+    )
 
 
 # -------------------------------------------------------------------------------------------- measuring
@@ -201,16 +208,11 @@ def _capacity(stage: Stage, region: RegionName, samples: Samples, begins: float,
 
 
 def _shifted(samples: Samples, begins: float, until: float) -> tuple[Sample, ...]:
-    found = []
-    for region, known in samples.of.items():
-        for each, _ in within(known, begins, until):
-            at = max(each.at, begins) - begins
-            found.append(
-                Sample(
-                    at, region, each.answering, each.old, each.new, each.share_bp, each.routed_bp
-                )  # fmt: skip
-            )
-    return tuple(found)
+    return tuple(
+        replace(each, at=max(each.at, begins) - begins)
+        for known in samples.of.values()
+        for each, _ in within(known, begins, until)
+    )
 
 
 def _rollback(world: World, samples: Samples, asked_at: float) -> Rollback:

@@ -94,7 +94,9 @@ class World:
         self.clock_set_back_seconds = 0.0
         self.places = {region: Place(self, region) for region in scenario.regions}
         self.tier: Tier | None = None
-        self.watch: Callable[[Place | str], None] = lambda _: None  # told of each changed place, each new step
+        self.watch: Callable[[Place | str], None] = lambda _: (
+            None
+        )  # told of each changed place, each new step
         self._times: Counter[tuple[str, str]] = Counter()
         self._is_starting: set[str] = set()
         self._awaiting: dict[str, deque[tuple[float, Callable[[], None]]]] = {}
@@ -313,7 +315,7 @@ class World:
         if self.scenario.fates is not None:
             return self.scenario.fates.get(key, "")
         rates = self.scenario.rates
-        if not rates:
+        if not rates or self.now < self.scenario.rates_from:
             return ""
         for trouble, fate in FATES[kind]:
             if self.chance.happens(rates.get(trouble, 0.0), "fate", fate, key):
