@@ -93,24 +93,28 @@ class Ledger:
                 self.world.broken(5, f"{region}: {text} {balancer.weight_bp(target.name)}")
 
     def _check_end(self, application: Application, rollout: Rollout) -> None:
-        """What is called a success is one: the traffic of every region is where it was said to be."""
-        if rollout.phase is not Phase.SUCCEEDED:
+        """What is said to have ended has: traffic is where it was said to be. Where something goes wrong a
+        rollout that goes back may end without a region that is away."""
+        target = self.numbered(application, rollout.target)
+        if target is None or rollout.phase is Phase.HELD:
             return
-        target = application.group(rollout.target)
-        for region, _ in target.sizes if target is not None else ():
-            place = self.world.places[region]
-            weight_bp = place.balancer.weight_bp(target.name) if target is not None else 0
-            if weight_bp != FULL_WEIGHT_BP and not place.balancer.has_forgotten:
-                text = f"rollout {rollout.number} is called a success, and its group has {weight_bp} bp"
+        is_there = rollout.phase is Phase.SUCCEEDED
+        if not is_there and not self.world.scenario.is_calm:
+            return
+        for region, _ in target.sizes:
+            balancer = self.world.places[region].balancer
+            weight_bp = balancer.weight_bp(target.name)
+            if weight_bp != (FULL_WEIGHT_BP if is_there else 0) and not balancer.has_forgotten:
+                text = f"rollout {rollout.number} is called {rollout.phase}, and its group has {weight_bp} bp"
                 self.world.broken(5, f"{region}: {text}")
 
     def group(self, name: GroupName) -> ServerGroup | None:
         """As decided last; a forgotten one as it was."""
         return self.groups.get(name)
 
-    def numbered(self, application: ApplicationName, number: GroupNumber) -> ServerGroup | None:
+    def numbered(self, application: Application, number: GroupNumber) -> ServerGroup | None:
         """A group by its number, whether it still is or was once."""
-        name = self.applications[application].cluster
+        name = application.cluster
         return next(
             (
                 each

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, NoReturn
 
-from repave_simulation.timeline import EVENTS_MAX, Act, InCircles, Life
+from repave_simulation.timeline import Act, Life, Pace
 
 LIFE: contextvars.ContextVar[Life | None] = contextvars.ContextVar("life", default=None)
 REAL = frozenset(
@@ -63,6 +63,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.happened = 0
         self.is_stopped: Callable[[], bool] = lambda: False
         self.failures: list[str] = []
+        self._pace = Pace()
         self._now = 0.0
         self._chance = Random(f"{seed}/order")
         self._numbers = itertools.count(1)
@@ -126,8 +127,6 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         events._set_running_loop(self)
         try:
             while not self.is_stopped() and (self._ready or self._next_at() <= until):
-                if self.happened > EVENTS_MAX:
-                    raise InCircles
                 self._run_once()
             if not self.is_stopped():
                 self._now = max(self._now, until)
@@ -186,6 +185,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             life.waiting.append(handle)
             return
         self.happened += 1
+        self._pace.step(self._now)
         handle._run()
 
 

@@ -99,7 +99,7 @@ class People:
 
     def _check_calm(self) -> None:
         for (application, number), rollout in self.world.ledger.ended.items():
-            group = self.world.ledger.numbered(application, rollout.target)
+            group = self.world.ledger.numbered(self.world.ledger.applications[application], rollout.target)
             is_good = group is not None and self.world.behaviour(group.digest).is_good
             by_people = " by " in rollout.undo_reason
             if is_good and rollout.phase is not Phase.SUCCEEDED and not by_people:

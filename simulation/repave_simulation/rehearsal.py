@@ -1,5 +1,5 @@
-"""A rehearsal of a user's release: the calm run, going back at each step, each fault at each step, swarms of them,
-and which settings would help. `rehearse_release` makes it; `repave simulate` shows it."""
+"""A rehearsal of a user's release: the calm run, going back at each step, each fault at each step, swarms of
+faults, and which settings would help. `rehearse_release` makes it; `repave simulate` shows it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

@@ -9,12 +9,27 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 Act = Callable[[], None]
-EVENTS_MAX = 300_000
-"""Of one run; more is somebody who runs in circles."""
+EVENTS_IN_A_SECOND_MAX = 50_000
+"""More in one virtual second is somebody who runs in circles."""
 
 
 class InCircles(Exception):
-    """More has happened than ever should."""
+    """More has happened in a second than ever should."""
+
+
+class Pace:
+    """Counts what happens in each virtual second."""
+
+    def __init__(self) -> None:
+        self._second = self._count = 0
+
+    def step(self, now: float) -> None:
+        """One more thing happens. Raises InCircles."""
+        if int(now) != self._second:
+            self._second, self._count = int(now), 0
+        self._count += 1
+        if self._count > EVENTS_IN_A_SECOND_MAX:
+            raise InCircles
 
 
 @dataclass(slots=True, eq=False)
@@ -47,6 +62,7 @@ class Heap:
     def __init__(self) -> None:
         self.now = 0.0
         self.happened = 0
+        self._pace = Pace()
         self._entries: list[tuple[float, int, Act, Life | None]] = []
         self._count = 0
 
@@ -63,8 +79,6 @@ class Heap:
     def run(self, until: float) -> None:
         """Lets everything happen up to that instant. Raises InCircles."""
         while self._entries and self._entries[0][0] <= until:
-            if self.happened > EVENTS_MAX:
-                raise InCircles
             self.now, _, act, life = heapq.heappop(self._entries)
             if life is not None and life.is_over:
                 continue
@@ -72,5 +86,6 @@ class Heap:
                 life.waiting.append(act)
                 continue
             self.happened += 1
+            self._pace.step(self.now)
             act()
         self.now = until

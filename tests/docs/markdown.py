@@ -10,7 +10,12 @@ DOCUMENTS = (
     *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 )
-PACKAGES = ("controller/repave_controller", "agent/repave_agent", "protos/repave_protos")
+PACKAGES = (
+    "controller/repave_controller",
+    "agent/repave_agent",
+    "protos/repave_protos",
+    "simulation/repave_simulation",
+)
 RUN = re.compile(r"<!-- run in: (?P<where>[a-z]+) -->")
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 CODE = re.compile(r"`([^`]+)`")

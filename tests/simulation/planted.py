@@ -57,7 +57,7 @@ BUGS = (
         "an epoch does not grow with what it stands for", 1, (7,),
         ROLLOUT, "state = replace(state, epoch=replace(state.epoch, rev=rev + 1))", "pass",
     ),
-    _bug("an agent forgets its journal", 2, (1, 2, 3, 5, 7), JOURNAL, "content = self._disk.read()", "content = None"),
+    _bug("an agent forgets its journal", 2, (1, 2, 3, 4, 5, 7), JOURNAL, "content = self._disk.read()", "content = None"),
     _bug(
         "publish before commit", 2, (7,),
         SCHEDULER, "        events = await scheduler._store.commit(transaction)\n",
@@ -184,8 +184,8 @@ BUGS = (
         SESSION, "            await self._sleep(delay_seconds)", "            await asyncio.Event().wait()",
     ),
     _bug(
-        "what nobody is known to want is ended at the first sight", 1, (1, 4, 5),
-        "agent/repave_agent/orphans.py", "    return seen.last_at >= seen.first_at + limits.unclaimed_grace_seconds", "    return True",
-        "agent/repave_agent/observation.py", "        if self.is_forgotten(application) and group not in self.groups:", "        if group not in self.groups:",
+        "the shares of a canary are swapped", 1, (3,),
+        TRAFFIC, "return Route(state.application, first.name, second.name, second.weight_bp)",
+        "return Route(state.application, first.name, second.name, first.weight_bp)",
     ),
 )  # fmt: skip

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from repave_simulation.loop import NotInSimulation, SimulatedLoop
-from repave_simulation.timeline import EVENTS_MAX, InCircles, Life
+from repave_simulation.timeline import EVENTS_IN_A_SECOND_MAX, InCircles, Life
 
 
 def test_hours_pass_in_no_time_and_in_order() -> None:
@@ -137,7 +137,7 @@ def test_who_runs_in_circles_is_stopped() -> None:
     again()
     with pytest.raises(InCircles):
         loop.run(until=1.0)
-    assert loop.happened > EVENTS_MAX
+    assert loop.happened > EVENTS_IN_A_SECOND_MAX
     loop.end()
 
 

