@@ -204,7 +204,7 @@ class Fleet:
     def note_routed(self, groups: Iterable[GroupName]) -> None:
         """They have traffic, or are about to: they must be drained when they go."""
         for name in groups:
-            self.groups[name] = replace(self.fact(name), was_routed=True)
+            self.groups[name] = replace(self.fact(name), was_routed=True, drain_since=None)
 
     def note_enabled(self, balancer: BalancerView, now: float) -> None:
         """Whoever is not enabled any more finishes its requests from now on. Whoever is was verified, also

@@ -258,6 +258,14 @@ def test_a_group_that_is_wanted_again_begins_a_new_drain_when_it_goes() -> None:
     assert life.fleet.fact(BLUE).drain_since is None
 
 
+def test_a_group_that_gets_traffic_after_all_begins_its_drain_anew() -> None:
+    """A switch that was given up may still be carried out late."""
+    life = Life()
+    life.fleet.begin_drain(BLUE, 100.0)
+    life.fleet.note_routed([BLUE])
+    assert life.fleet.fact(BLUE).drain_since is None
+
+
 def test_a_host_that_is_being_destroyed_is_not_probed_any_more() -> None:
     life = Life()
     assert life.prober.record(life.name) is not None

@@ -121,12 +121,12 @@ async def test_a_killed_host_is_replaced_by_a_fresh_one(stage: Stage) -> None:
     await asyncio.to_thread(
         stage.wait,
         lambda: (
-            before[0] not in stage.hosts()["paris"]
+            stage.hosts()["paris"] == ["hello-v001-2", "hello-v001-3"]
             and stage.get("applications/hello")["region_items"][1]["groups"][0]["verified"] == 2
         ),
         "a fresh host",
     )
-    assert stage.hosts()["paris"] == ["hello-v001-2", "hello-v001-3"]
+    assert before[0] not in stage.hosts()["paris"]
     assert stage.hosts()["oslo"] == before
 
 
