@@ -199,10 +199,14 @@ class CoreAgent:
             self.world.timeline.after(next_at - self.world.now, self._slept, self.life)
 
     def _slept(self) -> None:
-        """Looks where there may be something new to see; the look of an idle region would cost as much."""
+        """Looks where there may be something new to see; the look of an idle region would cost as much.
+
+        While hosts start it looks as often as a worker: an agent that does not look forgives them the time.
+        """
         self._wake_at = float("inf")
         is_new = self.place.changes not in (self._seen, self._listed) or self._seen != self._listed
-        if is_new or self.world.now >= self._due_at:
+        is_starting = any(not record.was_verified for record in self.fleet.records.values())
+        if is_new or is_starting or self.world.now >= self._due_at:
             self.wake()
         else:
             self._sleep(self._due_at)

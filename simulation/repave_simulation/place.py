@@ -139,6 +139,7 @@ class Place:
         boot = behaviour.boot_seconds * self.world.chance.between(0.8, 1.5, "boot", self.region, spec.name)
         self.world.later(boot, lambda: self._booted(machine))
         self.tell(f"{spec.name} is made")
+        self.world.watch(self)
         return host
 
     def _booted(self, machine: Machine) -> None:
@@ -249,6 +250,7 @@ class Place:
             balancer.left_at[group] = self.world.now
             request = self.world.chance.between(0.0, REQUEST_SECONDS_MAX, "request", self.region, group)
             balancer.busy_until[group] = self.world.now + request
+        self.world.watch(self)
         self.tell("routed: " + (", ".join(map(_split, routes)) or "nobody"))
 
     def view(self) -> BalancerView:
@@ -281,9 +283,11 @@ class Place:
         balancer.busy_until.clear()
         if forgets:
             balancer.structure, balancer.routes, balancer.has_forgotten = Structure(), (), True
+        self.world.watch(self)
         self.on_balancer()
 
     def check_servers_soon(self) -> None:
+        self.world.watch(self)
         self.world.later(BALANCER_CHECK_SECONDS, self._check_servers)
 
     def _check_servers(self) -> None:

@@ -1,7 +1,7 @@
 """The promises, checked on the truth at the moment of each effect. The numbers are those of ARCHITECTURE.md.
 
 Checks know more than any agent can: what a host is, what was committed. Where an agent could not know yet
-(a host that fell ill a moment ago) they forgive for `BLIND_SECONDS`.
+(a host that fell ill a moment ago) they forgive for the scenario's `blind_seconds`.
 """
 
 from typing import TYPE_CHECKING
@@ -13,9 +13,6 @@ from repave_simulation.scenario import OURS
 
 if TYPE_CHECKING:
     from repave_simulation.place import Machine, Place
-
-BLIND_SECONDS = 15.0
-"""Longer than any probe needs to find a host ill, by its thresholds, and the agent to look at it."""
 
 
 # ------------------------------------------------------------------------------------- 1: capacity
@@ -69,13 +66,15 @@ def is_known_well(place: "Place", machine: "Machine") -> bool:
     """Whether the agent has had the time to notice that the host is well again."""
     if machine.well_since is None:
         return False
-    return place.world.now >= max(machine.well_since, machine.ill_since, place.watched_since) + BLIND_SECONDS
+    since = max(machine.well_since, machine.ill_since, place.watched_since)
+    return place.world.now >= since + place.world.scenario.blind_seconds
 
 
 def is_unnoticed(place: "Place", machine: "Machine") -> bool:
     """Whether the agent has had too little time to notice that the host is not well any more."""
     noticed_from = max(machine.ill_since, place.watched_since)
-    return machine.ill_since > float("-inf") and place.world.now < noticed_from + BLIND_SECONDS
+    noticed_by = noticed_from + place.world.scenario.blind_seconds
+    return machine.ill_since > float("-inf") and place.world.now < noticed_by
 
 
 def _names(route: Route) -> list[GroupName]:
@@ -197,7 +196,7 @@ def check_condemned(place: "Place", machine: "Machine") -> None:
         for each in place.ours()
         if each.host.group == group.name
     )
-    if good < group.size(place.region) and machine.longest_well(now) > BLIND_SECONDS:
+    if good < group.size(place.region) and machine.longest_well(now) > place.world.scenario.blind_seconds:
         _broken(place, 4, f"{machine.host.name} is well and wanted, and is destroyed: {good} are left")
 
 

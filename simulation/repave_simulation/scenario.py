@@ -13,6 +13,8 @@ REGIONS = (RegionName("paris"), RegionName("oslo"), RegionName("rome"))
 OURS = "ours"
 """The tag of hosts that belong to the simulated installation and region."""
 UNFAIR_SECONDS_MAX = 400.0
+BLIND_SECONDS = 15.0
+"""Longer than any probe needs to find a host ill, by its thresholds, and the agent to look at it."""
 
 CommandKind = Literal["release", "queue", "rollback", "abort", "push", "wrong"]
 Trouble = Literal["fail", "slow", "ambiguous", "crash", "pause", "network"]
@@ -98,6 +100,7 @@ class Strike:
     region: RegionName
     seconds: float = 0.0
     step: str = ""
+    digest: Digest | None = None  # strikes only hosts made from it
 
     def __str__(self) -> str:
         when = f"{self.at:.1f} s into {self.step}" if self.step else f"at {self.at:.1f}"
@@ -118,10 +121,13 @@ class Scenario:
     fates: dict[str, str] | None = None
     unfair_seconds: float = UNFAIR_SECONDS_MAX
     converge_seconds: float = 900.0
+    blind_seconds: float = BLIND_SECONDS
+    rates_from: float = 0.0  # an instant: before it nothing goes wrong by rates
+    is_doubtful: bool = False  # releases may fail though nothing goes wrong: the settings may be bad
 
     @property
     def is_calm(self) -> bool:
-        return not (self.strikes or self.rates or self.fates)
+        return not (self.strikes or self.rates or self.fates or self.is_doubtful)
 
 
 def draw(seed: int) -> Scenario:

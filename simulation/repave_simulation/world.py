@@ -94,6 +94,9 @@ class World:
         self.clock_set_back_seconds = 0.0
         self.places = {region: Place(self, region) for region in scenario.regions}
         self.tier: Tier | None = None
+        self.watch: Callable[[Place | str], None] = lambda _: (
+            None
+        )  # told of each changed place, each new step
         self._times: Counter[tuple[str, str]] = Counter()
         self._is_starting: set[str] = set()
         self._awaiting: dict[str, deque[tuple[float, Callable[[], None]]]] = {}
@@ -144,6 +147,7 @@ class World:
 
     def entered(self, step: str) -> None:
         """Some release has come to that step."""
+        self.watch(step)
         awaiting = self._awaiting.get(step)
         if awaiting and not self.is_fair:
             self.later(*awaiting.popleft())
@@ -311,7 +315,7 @@ class World:
         if self.scenario.fates is not None:
             return self.scenario.fates.get(key, "")
         rates = self.scenario.rates
-        if not rates:
+        if not rates or self.now < self.scenario.rates_from:
             return ""
         for trouble, fate in FATES[kind]:
             if self.chance.happens(rates.get(trouble, 0.0), "fate", fate, key):
@@ -372,7 +376,8 @@ class World:
                 self._strike_hosts(strike, place)
 
     def _strike_hosts(self, strike: Strike, place: Place) -> None:
-        machines = sorted(place.ours(), key=lambda each: each.host.name)
+        chosen = (each for each in place.ours() if strike.digest in (None, each.host.digest))
+        machines = sorted(chosen, key=lambda each: each.host.name)
         if not machines:
             return
         one = machines[self.chance.number(0, len(machines) - 1, "struck", strike.number)]

@@ -17,6 +17,7 @@ from repave_controller.cli import (
     reading,
     recovering,
     releasing,
+    simulating,
     specs,
 )
 from repave_controller.cli.terminal import DETACHED, FORMATS, USAGE, CliError, Terminal
@@ -73,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="Start with: repave dev (in one terminal), repave init and repave release (in another).",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (dev, specs, releasing, reading, orphans, images, doctor, recovering, context):
+    for module in (dev, specs, simulating, releasing, reading, orphans, images, doctor, recovering, context):
         module.register(commands)
     _add_common(parser, default=None)
     for command in _all_parsers(commands):
