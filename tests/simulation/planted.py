@@ -121,7 +121,7 @@ BUGS = (
     _bug("a step has no deadline", 1, (5,), ROLLOUT, "    if turn.now >= deadline:\n        seconds", "    if False:\n        seconds"),
     _bug(
         "an undo waits for ever for a region that is away", 1, (5,),
-        VERDICTS, "            if now < patience:\n", "            if True:\n",
+        VERDICTS, "        if left is not None and (now < patience or until == deadline):", "        if left is not None:",
     ),
     _bug(
         "what was never stored is released", 2, (10,),

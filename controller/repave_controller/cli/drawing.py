@@ -241,8 +241,8 @@ def _broken(document: dict[str, Any]) -> list[str]:
         return []
     lines = [
         "",
-        "A PROMISE OF REPAVE BROKE. That is a mistake of repave, not of your spec: please report it, with the",
-        "spec and what repave simulate -o json prints with the same options. That breaks it again.",
+        "A PROMISE OF REPAVE BROKE. That is a mistake of repave, not of your spec: please report it, with",
+        "the spec and what repave simulate -o json prints with the same options. That breaks it again.",
     ]
     return [*lines, *(f"  {each}" for each in document["broken_promises"][:REASONS_MAX])]
 
