@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 
 from repave_controller.ahead import RECOVER, offer_of
 from repave_controller.model import (
+    FULL_PERCENT,
     Application,
     Event,
     GroupNumber,
     GroupState,
     Instant,
     Offer,
+    Part,
     Phase,
     Policy,
     Refused,
@@ -69,7 +71,6 @@ def adopt(
         frontend_port=_port(name, stored, said),
         policy=_keeping(stored.policy, groups),
         groups=groups,
-        serving=next((group.number for group in groups if group.name == server), None),
         rollout=rollout,
         rollouts_total=max(stored.rollouts_total, rollout.number),
         queue=(),
@@ -158,22 +159,35 @@ def _groups(
         found = {region: each for region, state in everywhere.items() if (each := state.group(name))}
         known = next((group for group in stored.groups if group.name == name), None)
         made = _group(name, found, known, now)
-        made = replace(made, state=_state(found.values(), name == server))
+        state = _state(found.values(), name == server)
+        is_unproven = known is None and made.number > number_of_server
+        left = Instant(now - LESS_TRUSTED_SECONDS if is_unproven else now)
+        parts = [_part(region, each, known, state, left) for region, each in found.items()]
         if name == server:
-            has = tuple((region, size) for region, size in made.sizes if found[region].count)
-            made = _with_away(replace(made, sizes=has), stored, away)
-        elif made.state is GroupState.WARM:
-            is_unproven = known is None and made.number > number_of_server
-            left = now - LESS_TRUSTED_SECONDS if is_unproven else now
-            made = replace(made, left_traffic_at=Instant(left))
-        groups.append(made)
+            parts = [part for part in parts if found[part.region].count]
+            parts += _parts_away(stored, away, {part.region for part in parts})
+        groups.append(replace(made, parts=tuple(sorted(parts, key=lambda each: each.region))))
     return tuple(sorted(groups, key=lambda each: each.number))
+
+
+def _part(
+    region: RegionName, found: DesiredGroup, known: ServerGroup | None, state: GroupState, left: Instant
+) -> Part:
+    if state is GroupState.SERVING:
+        return Part(region, found.count, state, FULL_PERCENT, FULL_WEIGHT_BP)
+    size = max(found.count, _former_size(known, region)) if found.count else _former_size(known, region)
+    left_at = left if state is GroupState.WARM else None
+    percent = 100 * found.count / size if state is GroupState.WARM else 0.0
+    return Part(region, size, state, percent, left_traffic_at=left_at)
 
 
 def _group(
     name: GroupName, found: Mapping[RegionName, DesiredGroup], known: ServerGroup | None, now: Instant
 ) -> ServerGroup:
-    recipes = {region: replace(each, count=0, weight_bp=0) for region, each in found.items()}
+    recipes = {
+        region: replace(each, count=0, weight_bp=0, is_proven=False, ready_count=0)
+        for region, each in found.items()
+    }
     recipe = next(iter(recipes.values()))
     others = [region for region, each in recipes.items() if each != recipe]
     if others:
@@ -188,14 +202,13 @@ def _group(
         number=_number(name),
         version=known.version if known is not None and is_known else recipe.digest[:SHORT_DIGEST],
         digest=recipe.digest,
-        sizes=tuple((region, each.count or _former_size(known, region)) for region, each in found.items()),
+        parts=(),
         run=recipe.run,
         environment=recipe.environment,
         probe=recipe.probe,
         min_healthy_seconds=recipe.min_healthy_seconds,
         start_deadline_seconds=recipe.start_deadline_seconds,
         drain_seconds=recipe.drain_seconds,
-        state=GroupState.WARM,
         created_at=known.created_at if known is not None and is_known else now,
     )
 
@@ -211,15 +224,15 @@ def _state(found: Iterable[DesiredGroup], is_server: bool) -> GroupState:
     return GroupState.RETIRING if any(each.count == 0 for each in found) else GroupState.WARM
 
 
-def _with_away(server: ServerGroup, stored: Application, away: Said) -> ServerGroup:
+def _parts_away(stored: Application, away: Said, has: set[RegionName]) -> list[Part]:
     """In a region that does not answer the server is taken to be as large as who served there before."""
-    before = stored.group(stored.serving)
-    sizes = dict(server.sizes)
+    parts = []
     for region in away:
+        before = stored.serving_in(region)
         size = before.size(region) if before is not None else 0
-        if size:
-            sizes.setdefault(region, size)
-    return replace(server, sizes=tuple(sorted(sizes.items())))
+        if size and region not in has:
+            parts.append(Part(region, size, GroupState.SERVING, FULL_PERCENT, FULL_WEIGHT_BP))
+    return parts
 
 
 def _number(name: GroupName) -> GroupNumber:
@@ -279,13 +292,9 @@ def _first_rollout(groups: tuple[ServerGroup, ...], server: GroupName | None, no
         number=1,
         kind=RolloutKind.RELEASE,
         target=target.number if target is not None else GroupNumber(1),
-        origin=None,
         steps=(),
+        tracks=(),
         phase=Phase.SUCCEEDED if server else Phase.HELD,
-        cursor=0,
-        entered_at=now,
-        progressed_at=now,
-        progress=(),
         started_at=now,
         started_by="",
         version=target.version if target is not None else "",

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 
 from repave_controller.ahead import RECOVER
 from repave_controller.model import (
+    FULL_PERCENT,
     Application,
     Event,
     GroupNumber,
     GroupState,
     Instant,
     Observed,
+    Part,
     Phase,
     Refused,
     ReleaseOrder,
@@ -21,13 +23,18 @@ from repave_controller.model import (
     RolloutKind,
     ServerGroup,
     Step,
+    Track,
+    TrackPhase,
+    Wave,
     Weight,
 )
 from repave_controller.naming import format_group
-from repave_protos.values import FULL_WEIGHT_BP, ApplicationName, GroupName, RegionName
+from repave_controller.strategies.presets import first_steps, rollback_steps
+from repave_controller.undoing import turned_round
+from repave_controller.words import listed
+from repave_protos.values import ApplicationName, GroupName, RegionName
 
 QUEUE_MAX = 10
-ROLLBACK_DEADLINE_SECONDS = 60.0
 
 Outcome = tuple[Application, tuple[Event, ...]]
 
@@ -77,14 +84,13 @@ def start_release(application: Application, order: ReleaseOrder, now: Instant) -
         number=number,
         version=order.version,
         digest=order.digest,
-        sizes=order.sizes,
+        parts=new_parts(order.sizes),
         run=order.run,
         environment=order.environment,
         probe=order.probe,
         min_healthy_seconds=order.min_healthy_seconds,
         start_deadline_seconds=order.start_deadline_seconds,
         drain_seconds=order.drain_seconds,
-        state=GroupState.NEW,
         created_at=now,
     )
     started = replace(
@@ -93,23 +99,30 @@ def start_release(application: Application, order: ReleaseOrder, now: Instant) -
         frontend_port=order.frontend_port,
         policy=order.policy,
     )
-    started = _begin(started, RolloutKind.RELEASE, group, order.steps, order.by, order.reason, now)
-    where = ", ".join(region for region, _ in order.sizes)
+    steps = order.steps if application.serving is not None else first_steps(order.steps)
+    started = _begin(started, RolloutKind.RELEASE, group, steps, order.waves, order.by, order.reason, now)
+    where = listed([region for region, _ in order.sizes])
     text = f"{group.name} ({order.version}) is released to {where}"
     return started, (_event(started, "release.started", text, now, order.by, group),)
 
 
+def new_parts(sizes: tuple[tuple[RegionName, int], ...]) -> tuple[Part, ...]:
+    """The parts of a group that nobody has asked any region for yet."""
+    return tuple(Part(region, size, GroupState.NEW) for region, size in sorted(sizes))
+
+
 def _check_order(application: Application, order: ReleaseOrder) -> None:
-    serving = application.group(application.serving)
-    if serving is None:
-        return
-    dropped = sorted({region for region, _ in serving.sizes} - {region for region, _ in order.sizes})
+    named = {region for region, _ in order.sizes}
+    served = {region: group for region in application.regions if (group := application.serving_in(region))}
+    dropped = sorted(served.keys() - named)
     if dropped:
         raise Refused(
             "region-dropped",
-            f"{serving.name} serves in {', '.join(dropped)}, which this spec does not name: a release does "
-            "not take an application out of a region; put the region back under regions",
+            f"{served[dropped[0]].name} serves in {', '.join(dropped)}, which this spec does not name: a "
+            "release does not take an application out of a region; put the region back under regions",
         )
+    if not served:
+        return
     if application.frontend_port != order.frontend_port:
         raise Refused(
             "frontend-port-changed",
@@ -123,28 +136,54 @@ def _begin(
     kind: RolloutKind,
     target: ServerGroup,
     steps: tuple[Step, ...],
+    waves: tuple[Wave, ...],
     by: str,
     reason: str,
     now: Instant,
 ) -> Application:
     number = application.rollouts_total + 1
+    waves = waves or (Wave(tuple(region for region, _ in target.sizes)),)
     rollout = Rollout(
         number=number,
         kind=kind,
         target=target.number,
-        origin=application.serving,
         steps=steps,
+        waves=waves,
+        tracks=tuple(
+            _track(application, region, index, target)
+            for index, wave in enumerate(waves)
+            for region in wave.regions
+        ),
         phase=Phase.RUNNING,
-        cursor=0,
-        entered_at=now,
-        progressed_at=now,
-        progress=(),
         started_at=now,
         started_by=by,
         version=target.version,
         reason=reason,
     )
-    return replace(application, rollout=rollout, rollouts_total=number)
+    return replace(application, rollout=rollout, rollouts_total=number, missed=())
+
+
+def _track(application: Application, region: RegionName, wave: int, target: ServerGroup) -> Track:
+    serving = application.serving_in(region)
+    origin = serving.number if serving is not None and serving.number != target.number else None
+    return Track(region, wave, origin)
+
+
+def catch_up(application: Application, sizes: tuple[tuple[RegionName, int], ...], now: Instant) -> Outcome:
+    """Regions that a release had to leave out get what the others have: the same steps, these regions."""
+    last = application.rollout
+    target = application.group(last.target) if last is not None else None
+    missed = tuple(pair for pair in application.missed if pair not in sizes)
+    if last is None or target is None or target.state is not GroupState.SERVING:
+        return replace(application, missed=()), ()
+    regions = tuple(region for region, _ in sizes)
+    for part in new_parts(sizes):
+        target = target.with_part(part)
+    application = application.with_group(target)
+    waves = (Wave(regions, is_lockstep=False),)
+    begun = _begin(application, RolloutKind.RELEASE, target, last.steps, waves, "repave", "catches up", now)
+    text = f"{target.name} ({target.version}) is released to {listed(list(regions))}, which had been away"
+    return replace(begun, missed=missed), (_event(begun, "release.started", text, now, "repave", target),)
 
 
 # ---------------------------------------------------------------------------------------- abort, rollback
@@ -162,39 +201,97 @@ def request_abort(application: Application, by: str, reason: str, now: Instant) 
 
 
 def request_rollback(
-    application: Application, observed: Observed, by: str, reason: str, force: bool, now: Instant
+    application: Application,
+    observed: Observed,
+    by: str,
+    reason: str,
+    force: bool,
+    now: Instant,
+    to: str = "",
+    regions: tuple[RegionName, ...] = (),
 ) -> Outcome:
-    """One switch back: the running rollout is turned round, or the newest warm group gets the traffic."""
+    """One switch back: the running rollout is turned round, or an older group gets the traffic: the newest
+    warm one, or `to`; in all its regions, or in `regions`. One that is gone is built again from its image."""
     if application.running is not None:
+        if to or regions:
+            raise _busy(application, "rollback --to and --region wait for it to end")
         text = f"rolled back by {_who(by, reason)}"
         return _turn_round(application, application.running, text, Phase.ROLLED_BACK, by, now)
-    warm = [group for group in application.groups if group.state is GroupState.WARM]
-    if not warm:
-        raise Refused(
-            "nothing-to-roll-back-to",
-            f"no older group of {application.name} is kept; release the older version again",
-        )
-    target = max(warm, key=lambda group: (group.left_traffic_at or 0.0, group.number))
+    target = _rollback_target(application, to, regions)
+    if target not in application.groups:
+        return _rebuild(application, target, by, reason, now)
+    where = tuple(part for part in target.parts if part.state is GroupState.WARM)
+    where = tuple(part for part in where if not regions or part.region in regions)
     if not force:
-        _check_health(application, target, observed)
-    steps = (Weight(FULL_WEIGHT_BP, ROLLBACK_DEADLINE_SECONDS),)
-    begun = _begin(application, RolloutKind.ROLLBACK, target, steps, by, reason, now)
-    text = f"all traffic goes back to {target.name}, asked by {_who(by, reason)}"
+        _check_health(application, target, where, observed)
+    is_whole = all(part.percent >= FULL_PERCENT for part in where)
+    steps = rollback_steps(target)[-1:] if is_whole else rollback_steps(target)
+    waves = (Wave(tuple(part.region for part in where), is_lockstep=False),)
+    begun = _begin(application, RolloutKind.ROLLBACK, target, steps, waves, by, reason, now)
+    place = f" in {listed(list(regions))}" if regions else ""
+    text = f"all traffic{place} goes back to {target.name}, asked by {_who(by, reason)}"
     return begun, (_event(begun, "rollback.started", text, now, by, target),)
 
 
-def _check_health(application: Application, target: ServerGroup, observed: Observed) -> None:
-    for region, size in target.sizes:
-        view = observed.get(region)
+def _rollback_target(application: Application, to: str, regions: tuple[RegionName, ...]) -> ServerGroup:
+    """A warm group, or one of the past; by name, or the newest that lost its traffic."""
+    warm = [
+        group
+        for group in application.groups
+        if any(
+            part.state is GroupState.WARM and (not regions or part.region in regions) for part in group.parts
+        )
+    ]
+    warm.sort(key=lambda group: (group.left_traffic_at or 0.0, group.number), reverse=True)
+    names = {group.name for group in application.groups if group.state is not GroupState.RETIRING}
+    past = [group for group in application.past if group.name not in names]
+    found = [group for group in (*warm, *past) if to in ("", group.name, group.version)]
+    if found:
+        return found[0]
+    there = ", ".join(f"{group.name} ({group.version})" for group in (*warm, *past))
+    if to and there:
+        text = f"no older group of {application.name} is called {to}; there are: {there}"
+    else:
+        text = f"no older group of {application.name} is kept; release the older version again"
+    raise Refused("nothing-to-roll-back-to", text)
+
+
+def _rebuild(application: Application, past: ServerGroup, by: str, reason: str, now: Instant) -> Outcome:
+    """The hosts of `past` are gone: a fresh group of the same image and configuration, without canary."""
+    sizes = {region: size for region in application.regions if (size := _size_in(application, region))}
+    number = application.next_number
+    group = replace(
+        past,
+        name=format_group(application.cluster, number),
+        number=number,
+        parts=new_parts(tuple(sizes.items())),
+        created_at=now,
+    )
+    begun = replace(application.with_group(group), next_number=GroupNumber(number + 1))
+    begun = _begin(begun, RolloutKind.RELEASE, group, rollback_steps(past), (), by, reason, now)
+    text = f"{past.name} ({past.version}) is built again as {group.name}, asked by {_who(by, reason)}"
+    return begun, (_event(begun, "release.started", text, now, by, group),)
+
+
+def _size_in(application: Application, region: RegionName) -> int:
+    serving = application.serving_in(region)
+    return serving.size(region) if serving is not None else 0
+
+
+def _check_health(
+    application: Application, target: ServerGroup, parts: tuple[Part, ...], observed: Observed
+) -> None:
+    for part in parts:
+        view = observed.get(part.region)
         if view is None or not view.is_connected or view.report is None:
             continue  # what can't be seen can't be judged; the region follows when it returns
         report = view.group(target.name)
-        have, floor = min(report.verified, report.balancer_up), application.policy.floor(size)
+        have, floor = min(report.verified, report.balancer_up), application.policy.floor(part.count)
         if have < floor:
             raise Refused(
                 "unhealthy-target",
-                f"{target.name} has {have} healthy hosts of {size} in {region}, the floor is {floor}; "
-                f"--force goes back to it all the same",
+                f"{target.name} has {have} healthy hosts of {part.count} in {part.region}, the floor is "
+                f"{floor}; --force goes back to it all the same",
             )
 
 
@@ -215,13 +312,17 @@ def _turn_round(
 
 
 def undo(application: Application, rollout: Rollout, reason: str, end: Phase, now: Instant) -> Application:
-    """Turns a running rollout round: traffic to the origin at once, a new target is retired behind it."""
-    target = _target(application, rollout)
-    if target.state is GroupState.NEW:
-        application = application.with_group(replace(target, state=GroupState.RETIRING))
-    undoing = replace(
-        rollout, phase=Phase.UNDOING, undo_reason=reason, undo_end=end, entered_at=now, progressed_at=now
-    )
+    """Turns a running rollout round, also where it had finished: traffic to the origin, at once where that
+    runs in full; a new target is retired behind it. A region where nobody served before stays as it is when
+    nobody served anywhere."""
+    for track in rollout.tracks:
+        if not track.has_begun or track.phase in (TrackPhase.UNDOING, TrackPhase.UNDONE):
+            continue
+        if rollout.origin is None and rollout.has_reached(Weight, track):
+            continue
+        application, changed = turned_round(application, rollout, track, reason, now)
+        rollout = rollout.with_track(changed)
+    undoing = replace(rollout, phase=Phase.UNDOING, undo_reason=reason, undo_end=end, pause=None)
     return replace(application, rollout=undoing)
 
 
@@ -255,6 +356,15 @@ def check_regions(sizes: tuple[tuple[RegionName, int], ...], known: tuple[Region
         )
 
 
+def _busy(application: Application, text: str) -> Refused:
+    running = application.running
+    assert running is not None
+    name = _target(application, running).name
+    return Refused(
+        "rollout-running", f"{name} is being rolled out; {text}, or repave abort {application.name}"
+    )
+
+
 def _back(application: Application) -> str:
     return f"to go back to the group before, repave rollback {application.name}"
 
@@ -276,6 +386,16 @@ def _event(
     return Event(kind, text, application=application.name, group=name, by=by, at=now)
 
 
+def event_of(
+    application: Application, kind: str, text: str, now: Instant, by: str, reason: str, region: str = ""
+) -> Event:
+    """What a person did to the running rollout, with the reason given."""
+    rollout = application.running
+    name = format_group(application.cluster, rollout.target) if rollout is not None else ""
+    text = f"{text}: {reason}" if reason and reason not in text else text
+    return Event(kind, text, application=application.name, group=name, region=region, by=by, at=now)
+
+
 # ------------------------------------------------------------------------------------------------ answers
 
 
@@ -285,7 +405,8 @@ def answer(before: Application, after: Application) -> Accepted:
         return Accepted(after.name, GroupName(""), 0, str(RolloutKind.RELEASE), is_queued=True)
     rollout = after.rollout
     assert rollout is not None, "an accepted command leaves a rollout or a queued one"
-    return Accepted(after.name, _target(after, rollout).name, rollout.number, str(rollout.kind))
+    name = format_group(after.cluster, rollout.target)
+    return Accepted(after.name, name, rollout.number, str(rollout.kind))
 
 
 def to_text(accepted: Accepted) -> str:

@@ -24,17 +24,46 @@ from repave_protos.values import (
 Instant = NewType("Instant", float)
 GroupNumber = NewType("GroupNumber", int)
 
+FULL_PERCENT = 100.0
+PAST_MAX = 10
+"""Groups that are gone and can be built again."""
+
 
 # ------------------------------------------------------------------------------------------ server groups
 
 
 class GroupState(StrEnum):
-    """What a server group is for now; the same in all regions."""
+    """What a server group is for in one region now."""
 
     NEW = "new"  # being brought up by the running rollout, has not proved itself
     SERVING = "serving"  # proven, takes the traffic (or is about to get it back)
     WARM = "warm"  # proven, kept for a rollback
     RETIRING = "retiring"  # being drained and destroyed
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A server group in one region: how many of its `size` hosts are wanted, and its share of the traffic.
+
+    The one place where these numbers are; what is published follows from them alone.
+    """
+
+    region: RegionName
+    size: int
+    state: GroupState
+    percent: float = 0.0  # of `size`, wanted now
+    weight_bp: int = 0
+    left_traffic_at: Instant | None = None
+
+    @property
+    def count(self) -> int:
+        """Hosts wanted now; rounded up."""
+        return 0 if self.state is GroupState.RETIRING else hosts_of(self.size, self.percent)
+
+
+def hosts_of(size: int, percent: float) -> int:
+    """`percent` of `size` hosts, rounded up: 5 % of 8 hosts are 1."""
+    return -int(-(size * percent / 100 - 1e-9) // 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +74,48 @@ class ServerGroup:
     number: GroupNumber
     version: str
     digest: Digest
-    sizes: tuple[tuple[RegionName, int], ...]
+    parts: tuple[Part, ...]  # by region, sorted
     run: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     probe: Probe
     min_healthy_seconds: float
     start_deadline_seconds: float
     drain_seconds: float
-    state: GroupState
     created_at: Instant
-    left_traffic_at: Instant | None = None
+    attempt: int = 0  # grows when a person tries a group again that had given up
+
+    def part(self, region: RegionName) -> Part | None:
+        return next((part for part in self.parts if part.region == region), None)
+
+    def with_part(self, part: Part) -> "ServerGroup":
+        """Replaces the part of that region, or adds it."""
+        others = tuple(other for other in self.parts if other.region != part.region)
+        return replace(self, parts=tuple(sorted((*others, part), key=lambda each: each.region)))
+
+    def without(self, region: RegionName) -> "ServerGroup":
+        return replace(self, parts=tuple(part for part in self.parts if part.region != region))
 
     def size(self, region: RegionName) -> int:
-        return next((size for name, size in self.sizes if name == region), 0)
+        part = self.part(region)
+        return part.size if part is not None else 0
+
+    @property
+    def sizes(self) -> tuple[tuple[RegionName, int], ...]:
+        return tuple((part.region, part.size) for part in self.parts)
+
+    @property
+    def state(self) -> GroupState:
+        """What it is for at most, over all regions."""
+        states = {part.state for part in self.parts}
+        return next((state for state in STATES_BY_RANK if state in states), GroupState.RETIRING)
+
+    @property
+    def left_traffic_at(self) -> Instant | None:
+        """When the last region took the traffic from it."""
+        return max((part.left_traffic_at for part in self.parts if part.left_traffic_at), default=None)
+
+
+STATES_BY_RANK = (GroupState.SERVING, GroupState.NEW, GroupState.WARM, GroupState.RETIRING)
 
 
 # ------------------------------------------------------------------------------------------------- steps
@@ -65,16 +123,17 @@ class ServerGroup:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Have `percent` of the target group's hosts running in each region."""
+    """Have `percent` of the target group's hosts running; where `count` is more than 0, so many instead."""
 
-    percent: int
+    percent: float
     deadline_seconds: float
+    count: int = 0
     kind: Literal["scale"] = "scale"
 
 
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """Wait until enough hosts of the target group are verified and up behind the balancer."""
+    """Wait until enough of these hosts are verified and up behind the balancer."""
 
     deadline_seconds: float
     kind: Literal["verify"] = "verify"
@@ -98,7 +157,33 @@ class Soak:
     kind: Literal["soak"] = "soak"
 
 
-Step = Scale | Verify | Weight | Soak
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """Wait for somebody with `role` (any if empty), for `expires_seconds` at most; 0: for ever."""
+
+    role: str
+    expires_seconds: float = 0.0
+    kind: Literal["approve"] = "approve"
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Leave everything as it is for `seconds`: the way back stays open, nothing is judged."""
+
+    seconds: float
+    kind: Literal["keep"] = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Let hosts of the origin go until `percent` of them are left; done when they are gone."""
+
+    percent: float
+    deadline_seconds: float
+    kind: Literal["retire"] = "retire"
+
+
+Step = Scale | Verify | Weight | Soak | Approve | Keep | Retire
 
 
 # ---------------------------------------------------------------------------------------------- rollouts
@@ -125,35 +210,134 @@ class RolloutKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Wave:
+    """Regions that go together. `parallel` 0: all at once. In lock-step no region begins a step before all
+    others of the wave have done the one before."""
+
+    regions: tuple[RegionName, ...]
+    parallel: int = 0
+    bake_seconds: float = 0.0  # from the end of its last region to the start of the next wave
+    approve: str | None = None  # role that must say yes before the wave; "": anybody
+    is_lockstep: bool = True
+
+
+class TrackPhase(StrEnum):
+    """How far one region is."""
+
+    WAITING = "waiting"  # its wave, or its turn in it, has not come
+    RUNNING = "running"
+    DONE = "done"
+    UNDOING = "undoing"
+    UNDONE = "undone"  # as before the rollout again
+    SKIPPED = "skipped"  # left out; caught up later where nobody decided otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The way of one region through the steps."""
+
+    region: RegionName
+    wave: int
+    origin: GroupNumber | None
+    phase: TrackPhase = TrackPhase.WAITING
+    cursor: int = 0
+    entered_at: Instant = Instant(0)  # of the present step or phase
+    progressed_at: Instant = Instant(0)  # a step's deadline counts from here
+    progress: int | None = None  # what `progressed_at` watches; growth is progress
+    scaled_at: Instant | None = None  # when its newest hosts were asked for
+    reason: str = ""  # why it was undone or skipped
+
+    @property
+    def has_begun(self) -> bool:
+        return self.phase not in (TrackPhase.WAITING, TrackPhase.SKIPPED)
+
+    @property
+    def is_settled(self) -> bool:
+        return self.phase in (TrackPhase.DONE, TrackPhase.UNDONE, TrackPhase.SKIPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A person let something go on: a gate was approved, a wait skipped, a guard overridden."""
+
+    gate: str  # "step 1.3" (wave and step), "wave 2", "bake 1", "guard freeze", "*" for all
+    kind: Literal["approved", "skipped", "overridden"]
+    at: Instant
+    by: str = ""
+    role: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing of a rollout moves. `is_hold`: repave paused it by itself, since going on would be wrong."""
+
+    at: Instant
+    by: str = ""
+    reason: str = ""
+    is_hold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Rollout:
-    """One release or rollback over all regions of its target. The regions move in lock-step: `cursor` is the
-    step that all are in, and the next one starts when all have completed it."""
+    """One release or rollback: each region goes through the same steps on its own track, in waves."""
 
     number: int  # counts the application's rollouts, from 1
     kind: RolloutKind
     target: GroupNumber
-    origin: GroupNumber | None
     steps: tuple[Step, ...]
+    tracks: tuple[Track, ...]
     phase: Phase
-    cursor: int
-    entered_at: Instant  # of the present step, or of UNDOING
-    progressed_at: Instant  # a step's deadline counts from here
-    progress: tuple[int, ...]  # what `progressed_at` watches; growth of any entry is progress
     started_at: Instant
     started_by: str
+    waves: tuple[Wave, ...] = ()
+    passes: tuple[Pass, ...] = ()
+    pause: Pause | None = None
+    is_stopped: bool = False  # no further region begins; those that have begun come to their end
     version: str = ""  # of the target, still known when the group is gone
     reason: str = ""  # why a person started it
     undo_reason: str = ""  # why it goes back or was held
     undo_end: Phase = Phase.ROLLED_BACK  # what UNDOING ends in
     ended_at: Instant | None = None
 
-    @property
-    def step(self) -> Step:
-        return self.steps[self.cursor]
+    def track(self, region: RegionName) -> Track | None:
+        return next((track for track in self.tracks if track.region == region), None)
 
-    def has_reached(self, kind: type[Step]) -> bool:
-        """Whether the rollout is in or past its first step of this kind."""
-        return any(isinstance(step, kind) for step in self.steps[: self.cursor + 1])
+    def with_track(self, track: Track) -> "Rollout":
+        """Replaces the track of that region."""
+        tracks = tuple(track if each.region == track.region else each for each in self.tracks)
+        return replace(self, tracks=tracks)
+
+    def step(self, track: Track) -> Step:
+        return self.steps[track.cursor]
+
+    @property
+    def origin(self) -> GroupNumber | None:
+        """The group that served before; the newest of several where regions differed."""
+        origins = [track.origin for track in self.tracks if track.origin is not None]
+        return max(origins, default=None)
+
+    @property
+    def cursor(self) -> int:
+        """The step that the slowest region is in."""
+        moving = [track.cursor for track in self.tracks if track.phase is TrackPhase.RUNNING]
+        if moving:
+            return min(moving)
+        is_done = any(track.phase is TrackPhase.DONE for track in self.tracks)
+        return max(0, len(self.steps) - 1) if is_done else 0
+
+    def has_reached(self, kind: type[Step], track: Track | None = None) -> bool:
+        """Whether the track, or any track, is in or past its first step of this kind."""
+        tracks = self.tracks if track is None else (track,)
+        return any(
+            isinstance(step, kind)
+            for each in tracks
+            if each.has_begun
+            for step in self.steps[: each.cursor + 1]
+        )
+
+    def may_pass(self, gate: str) -> bool:
+        return any(each.gate in (gate, "*") for each in self.passes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +356,10 @@ class ReleaseOrder:
     drain_seconds: float
     steps: tuple[Step, ...]
     policy: "Policy"
+    waves: tuple[Wave, ...] = ()  # empty: all regions in one
+    strategy: str = "blue-green"
+    prices: tuple[tuple[RegionName, float], ...] = ()  # of a host for an hour, where known
+    currency: str = ""
     by: str = ""
     reason: str = ""
     key: str = ""  # idempotency key: the same key joins the release that it started
@@ -189,8 +377,14 @@ class Policy:
     keep_seconds: float = 86_400.0
     keep_groups: int = 1
     retain: int = 0
+    keep_percent: float = 100.0  # of their hosts that kept groups have
     ready_percent: float = 100.0
     min_capacity_percent: float = 100.0
+    min_hosts: int = 0  # that can serve in a region, whatever the percentage says
+    goes_back_on: tuple[str, ...] = ("health", "deadline")  # other failures hold in place
+    scope: Literal["region", "wave", "release"] = "release"
+    failures_max: int = 0  # regions that may fail by themselves before `scope` counts
+    unreachable: Literal["wait", "skip", "fail"] = "fail"
 
     def needed(self, size: int) -> int:
         """How many of `size` hosts make a group ready: rounded half up, at least 1 of a non-empty group."""
@@ -198,7 +392,7 @@ class Policy:
 
     def floor(self, size: int) -> int:
         """How many of `size` hosts must be able to serve, rounded up."""
-        return -int(-size * self.min_capacity_percent // 100)
+        return max(hosts_of(size, self.min_capacity_percent), min(size, self.min_hosts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +405,16 @@ class Application:
     frontend_port: int = 0
     policy: Policy = Policy()
     groups: tuple[ServerGroup, ...] = ()  # not yet gone, oldest first
-    serving: GroupNumber | None = None  # the proven group that has, or goes back to having, the traffic
     rollout: Rollout | None = None  # the running one, or the last one that ended
     rollouts_total: int = 0
     queue: tuple[ReleaseOrder, ...] = ()
     desired: tuple[tuple[RegionName, DesiredState], ...] = ()  # as decided last, with epochs
     offered: tuple[tuple[RegionName, "Offer"], ...] = ()  # what each region may have heard of it
+    missed: tuple[
+        tuple[RegionName, int], ...
+    ] = ()  # regions, and sizes, that the serving group has yet to reach
+    launch_seconds: float = 0.0  # from a launch to verified hosts, of late; 0: not known
+    past: tuple[ServerGroup, ...] = ()  # proven groups that are gone, newest first, to be built again
 
     def group(self, number: GroupNumber | None) -> ServerGroup | None:
         return next((group for group in self.groups if group.number == number), None)
@@ -225,6 +423,23 @@ class Application:
         """Replaces the group of that number, or adds it."""
         others = tuple(other for other in self.groups if other.number != group.number)
         return replace(self, groups=tuple(sorted((*others, group), key=lambda each: each.number)))
+
+    def serving_in(self, region: RegionName) -> ServerGroup | None:
+        """The proven group that has, or goes back to having, the traffic of this region."""
+        return next(
+            (
+                group
+                for group in self.groups
+                if (part := group.part(region)) is not None and part.state is GroupState.SERVING
+            ),
+            None,
+        )
+
+    @property
+    def serving(self) -> GroupNumber | None:
+        """The newest group that serves in any region."""
+        serving = [group.number for group in self.groups if group.state is GroupState.SERVING]
+        return max(serving, default=None)
 
     @property
     def regions(self) -> tuple[RegionName, ...]:

@@ -22,17 +22,19 @@ from repave_controller.sections import (
     Region,
     Rollback,
     Section,
-    Strategy,
     Tcp,
     Traffic,
     contradiction,
     name_of,
 )
-from repave_controller.strategies import blue_green
+from repave_controller.strategies.checks import peak_percent
+from repave_controller.strategies.presets import Pace
+from repave_controller.strategy_sections import Strategy, WaveSection, check_strategy, compile_waves
 from repave_protos.values import ApplicationName, Digest, Probe, RegionName
 
 FORMAT = 1
 REGIONS_MAX = 500
+WAVES_MAX = 100
 
 
 class PlanError(ValueError):
@@ -42,6 +44,13 @@ class PlanError(ValueError):
         super().__init__(f"{field}: {text}")
         self.field = field
         self.text = text
+
+
+class Cost(Section):
+    """What hosts cost."""
+
+    per_host_hour: float = Field(ge=0, strict=False, description="Of one host, for one hour.")
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = Field("EUR", description="EUR, USD, ...")
 
 
 class Spec(Section):
@@ -61,6 +70,10 @@ class Spec(Section):
         description="Where it runs."
     )
     strategy: Strategy = Field(description="How a release goes from the old group to the new one.")
+    waves: Annotated[tuple[WaveSection, ...], Field(strict=False, max_length=WAVES_MAX)] = Field(
+        (), description="The order of the regions; all together, in lock-step, if left out."
+    )
+    cost: Cost | None = Field(None, description="What hosts cost, for the plan.")
     rollback: Rollback = Field(
         default_factory=lambda: Rollback.model_validate({}), description="When and how a release goes back."
     )
@@ -77,6 +90,11 @@ class Spec(Section):
     def application(self) -> ApplicationName:
         """What is released, watched and rolled back by this name: each stack is one of its own."""
         return ApplicationName(self.cluster)
+
+    @property
+    def pace(self) -> Pace:
+        """How long hosts may take."""
+        return Pace(self.health.launch_deadline, self.health.min_healthy_time, self.traffic.drain)
 
     @property
     def min_capacity_percent(self) -> float:
@@ -105,7 +123,20 @@ class Spec(Section):
                 ("health", "ready_percent"),
                 ("guards", "min_capacity"),
             )
+        check_strategy(self.strategy, self.pace, self.min_capacity_percent)
+        compile_waves(self.waves, self.regions)
+        self._check_surge()
         return self
+
+    def _check_surge(self) -> None:
+        surge, allowed = peak_percent(self.strategy.compile(self.pace)) - 100, self.guards.max_surge
+        if allowed is not None and surge > allowed + 1e-6:
+            raise contradiction(
+                f"{self.strategy.name} takes {surge:g}% more hosts, max_surge allows {allowed:g}%; rolling "
+                "takes as many as its first step, and with first: old none",
+                ("strategy",),
+                ("guards", "max_surge"),
+            )
 
 
 # ----------------------------------------------------------------------------------------------- compile
@@ -133,20 +164,38 @@ def compile_order(
         min_healthy_seconds=health.min_healthy_time,
         start_deadline_seconds=health.launch_deadline,
         drain_seconds=spec.traffic.drain,
-        steps=blue_green.steps(
-            health.launch_deadline, health.min_healthy_time, spec.strategy.blue_green.warm
-        ),
+        steps=spec.strategy.compile(spec.pace),
+        waves=compile_waves(spec.waves, spec.regions),
+        strategy=spec.strategy.name,
+        prices=_prices(spec),
+        currency=spec.cost.currency if spec.cost is not None else "",
         policy=Policy(
             keep_seconds=spec.rollback.keep.seconds,
             keep_groups=spec.rollback.keep.groups,
             retain=spec.rollback.keep.retain,
+            keep_percent=spec.rollback.keep.size,
             ready_percent=health.ready_percent,
             min_capacity_percent=spec.min_capacity_percent,
+            min_hosts=spec.guards.min_hosts,
+            goes_back_on=tuple(spec.rollback.on),
+            scope=spec.rollback.scope,
+            failures_max=spec.rollback.failures,
+            unreachable=spec.guards.unreachable_region,
         ),
         by=by,
         reason=reason,
         key=key,
     )
+
+
+def _prices(spec: Spec) -> tuple[tuple[RegionName, float], ...]:
+    """What a host costs an hour, where it is known."""
+    general = spec.cost.per_host_hour if spec.cost is not None else None
+    priced = (
+        (region.name, general if region.cost_per_hour is None else region.cost_per_hour)
+        for region in spec.regions
+    )
+    return tuple((RegionName(name), price) for name, price in priced if price is not None)
 
 
 def artifact_path(spec: Spec, version: str) -> str:

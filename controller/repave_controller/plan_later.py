@@ -12,13 +12,11 @@ from repave_controller.plan import Spec
 
 Path = Sequence[str | int]
 
-BLUE_GREEN_ONLY = "knows blue_green only"
 LATER = {
     "windows": "releases at any time",
     "freezes": "releases at any time",
     "notify": "notifies nobody",
     "analysis": "judges a release by health only",
-    "waves": "releases to all regions at once",
     "artifact.unpack": "unpacks into a folder of the host's own",
     "host.flavor": "has one kind of host only",
     "host.boot": "runs nothing but host.run on a host",
@@ -28,18 +26,12 @@ LATER = {
     "traffic.cookie": "splits traffic by request only",
     "regions.zones": "knows no zones",
     "regions.options": "knows the provider local only, which has no options",
-    "strategy.canary": BLUE_GREEN_ONLY,
-    "strategy.phased": BLUE_GREEN_ONLY,
-    "strategy.rolling": BLUE_GREEN_ONLY,
-    "strategy.highlander": BLUE_GREEN_ONLY,
-    "strategy.steps": BLUE_GREEN_ONLY,
+    "strategy.canary.steps.analyse": "judges a release by health only",
+    "strategy.canary.baseline": "judges a release by health only",
+    "strategy.canary.lockstep": "has lockstep under waves",
     "strategy.blue_green.analyse": "judges a release by health only",
-    "strategy.blue_green.approve": "waits for nobody's approval",
-    "rollback.keep.size": "keeps old groups at their full size",
-    "guards.max_surge": "runs both groups in full during a release",
     "guards.hosts_in_flight": "leaves the number of launches at once to each agent's limits",
-    "guards.regions_in_flight": "releases to all regions at once",
-    "guards.unreachable_region": "waits for a region that is away, up to the step's deadline",
+    "guards.regions_in_flight": "has waves.parallel for that, and limits.regions_in_flight of the controller",
 }
 
 

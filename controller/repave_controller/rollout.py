@@ -2,56 +2,62 @@
 
 `step` takes what was decided so far, what the regions observe and the time, and returns what shall be saved
 and published. It is level-triggered: called at any moment, as often as one likes, it moves only when what it
-sees allows. Commands of people enter through `commands.py`; how a step is judged is in `verdicts.py`.
+sees allows. Each region goes its own way through the steps; `waves.py` says when it may. Commands of people
+enter through `commands.py` and `steering.py`; how a step is judged is in `verdicts.py`, what it makes of a
+region in `parts.py`, the way back in `undoing.py`.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from repave_controller.commands import start_release, undo
+from repave_controller import ending, waves
+from repave_controller.commands import undo
+from repave_controller.guards import ALONE, Surroundings, refusing
 from repave_controller.model import (
     Application,
     Because,
     Decision,
-    Event,
-    GroupState,
     Instant,
     Observed,
+    Pause,
     Phase,
-    Refused,
     Rollout,
     RolloutKind,
     Scale,
-    ServerGroup,
     Tenure,
+    Track,
+    TrackPhase,
+    Verify,
     Weight,
 )
-from repave_controller.shares import weights_in
-from repave_controller.verdicts import Done, Failed, Waiting, judge, told_later, undone
-from repave_protos.values import (
-    DesiredGroup,
-    DesiredState,
-    Epoch,
-    RegionName,
-)
-
-MOVES_MAX = 32
-"""Steps that one call may complete; more than the longest list of steps there is."""
+from repave_controller.parts import entered, gone_back
+from repave_controller.publishing import publish
+from repave_controller.turn import Turn
+from repave_controller.undoing import may_return, turned_round, undone
+from repave_controller.verdicts import Done, Failed, Waiting, illness_of, judge
+from repave_protos.values import RegionName
 
 
-def step(application: Application, observed: Observed, now: Instant, tenure: Tenure) -> Decision:
-    """Moves `application` on as far as `observed` allows."""
-    turn = _Turn(application, observed, now)
-    for _ in range(MOVES_MAX):
+def step(
+    application: Application,
+    observed: Observed,
+    now: Instant,
+    tenure: Tenure,
+    around: Surroundings = ALONE,
+) -> Decision:
+    """Moves `application` on as far as `observed` and what is `around` it allow."""
+    turn = Turn(application, observed, now, around)
+    for _ in range(_moves_max(application)):
         before = turn.application
-        turn.because.clear()
+        turn.begin_again()
         _advance(turn)
         if turn.application == before:
             break
-    _retire_old_groups(turn)
-    _forget_gone_groups(turn)
+    turn.tell_of_steps()
+    ending.retire_old_groups(turn)
+    ending.forget_gone_groups(turn)
     if turn.application.rollout == application.rollout:  # an end is saved before the next one begins
-        _start_queued(turn)
-    published = _publish(turn.application, tenure)
+        ending.start_next(turn)
+    published = publish(turn.application, tenure)
     changed = tuple(pair for pair in published if pair not in application.desired)
     return Decision(
         application=replace(turn.application, desired=published),
@@ -62,284 +68,263 @@ def step(application: Application, observed: Observed, now: Instant, tenure: Ten
     )
 
 
+def _moves_max(application: Application) -> int:
+    """More passes than one call can need: every wave through every step, and the end."""
+    rollout = application.running
+    return (len(rollout.steps) + 2) * (len(rollout.waves) + 2) + 8 if rollout is not None else 1
+
+
 def overslept(application: Application, now: Instant) -> Application:
     """The application after a time in which no controller looked at it: its deadlines begin again, since what
     the regions have done meanwhile has yet to be heard."""
     rollout = application.running
     if rollout is None:
         return application
-    entered_at = now if rollout.phase is Phase.UNDOING else rollout.entered_at
-    return replace(application, rollout=replace(rollout, entered_at=entered_at, progressed_at=now))
-
-
-@dataclass(slots=True)
-class _Turn:
-    """The work of one call: the application as it becomes, and what is said about it."""
-
-    application: Application
-    observed: Observed
-    now: Instant
-    events: list[Event] = field(default_factory=list)
-    because: list[Because] = field(default_factory=list)
-    wakes: list[Instant] = field(default_factory=list)
-
-    def tell(self, kind: str, text: str, group: ServerGroup | None = None, by: str = "") -> None:
-        name = group.name if group else ""
-        self.events.append(
-            Event(kind, text, application=self.application.name, group=name, by=by, at=self.now)
+    tracks = tuple(
+        replace(
+            track,
+            entered_at=now if track.phase is TrackPhase.UNDOING else track.entered_at,
+            progressed_at=now,
         )
-
-    def put(self, rollout: Rollout) -> None:
-        self.application = replace(self.application, rollout=rollout)
+        if track.phase in waves.MOVING
+        else track
+        for track in rollout.tracks
+    )
+    return replace(application, rollout=replace(rollout, tracks=tracks))
 
 
 # ----------------------------------------------------------------------------------------- the rollout
 
 
-def _advance(turn: _Turn) -> None:
+def _advance(turn: Turn) -> None:
     rollout = turn.application.running
     if rollout is None:
         return
-    if rollout.phase is Phase.UNDOING:
-        _undo(turn, rollout)
+    if rollout.pause is not None:
+        turn.because.append(_because_paused(turn.application, rollout.pause))
         return
-    verdict = judge(turn.application, rollout, turn.observed, turn.now)
-    match verdict:
+    _begin_tracks(turn)
+    for track in rollout.tracks:
+        now = turn.rollout
+        if now is None or now.phase.is_over or now.pause is not None:
+            return
+        current = now.track(track.region)
+        match current.phase if current is not None else None:
+            case TrackPhase.RUNNING:
+                _run(turn, now, track.region)
+            case TrackPhase.UNDOING:
+                _undo(turn, now, track.region)
+            case TrackPhase.DONE if now.phase is Phase.RUNNING:
+                _watch_finished(turn, now, track.region)
+            case _:
+                pass
+    ending.conclude(turn)
+
+
+def _because_paused(application: Application, pause: Pause) -> Because:
+    who = "repave" if pause.is_hold else pause.by or "somebody"
+    what = f"held: {pause.reason}" if pause.is_hold else f"paused by {who}"
+    if pause.reason and not pause.is_hold:
+        what += f": {pause.reason}"
+    name = application.name
+    remedy = f"repave resume {name} goes on, repave rollback {name} goes back"
+    if pause.is_hold:
+        remedy = f"repave retry {name} tries again, repave rollback {name} goes back"
+    return Because(what, since=pause.at, remedy=remedy)
+
+
+def _begin_tracks(turn: Turn) -> None:
+    rollout = turn.rollout
+    wave = waves.next_wave(rollout) if rollout is not None else None
+    if rollout is None or wave is None or rollout.phase is not Phase.RUNNING or rollout.is_stopped:
+        return
+    waiting = waves.before_wave(turn.application, rollout, wave, turn.now)
+    if waiting is not None:
+        turn.wait(waiting)
+        return
+    for track in waves.tracks_of(rollout, wave):
+        if track.phase is TrackPhase.WAITING:
+            _begin(turn, track)
+
+
+def _begin(turn: Turn, track: Track) -> None:
+    rollout = turn.rollout
+    if rollout is None or not waves.has_room(rollout, track):
+        return
+    skipped, waiting = waves.when_away(turn.application, track, turn.observed, turn.now)
+    if skipped is not None:
+        turn.put_track(skipped)
+        turn.tell("region.skipped", f"{turn.target_name} skips {track.region}: {skipped.reason}")
+    elif waiting is not None:
+        turn.wait(waiting)
+    elif not _is_guarded(turn, rollout, track, 0):
+        _enter(turn, track, 0)
+
+
+def _enter(turn: Turn, track: Track, cursor: int) -> None:
+    rollout = turn.rollout
+    assert rollout is not None, "a step of a rollout is entered"
+    turn.note_step(track, cursor)
+    track = replace(
+        track,
+        phase=TrackPhase.RUNNING,
+        cursor=cursor,
+        entered_at=turn.now,
+        progressed_at=turn.now,
+        progress=None,
+        scaled_at=turn.now if isinstance(rollout.steps[cursor], Scale) else track.scaled_at,
+    )
+    turn.application = entered(turn.application, rollout, track, rollout.steps[cursor])
+    turn.put_track(track)
+
+
+def _run(turn: Turn, rollout: Rollout, region: RegionName) -> None:
+    track = rollout.track(region)
+    assert track is not None
+    match judge(turn.application, rollout, track, turn.observed, turn.now):
         case Done():
-            _complete_step(turn, rollout)
-        case Failed(reason):
-            _fail(turn, rollout, reason)
-        case Waiting():
-            _wait(turn, rollout, verdict)
+            _complete(turn, rollout, track)
+        case Failed() as failed:
+            _fail(turn, rollout, track, failed)
+        case Waiting() as waiting:
+            _wait(turn, rollout, track, waiting)
 
 
-def _wait(turn: _Turn, rollout: Rollout, waiting: Waiting) -> None:
+def _wait(turn: Turn, rollout: Rollout, track: Track, waiting: Waiting) -> None:
     """Progress resets the step's deadline; without any the step fails when it is over."""
-    known = rollout.progress
-    if len(known) != len(waiting.progress) or any(
-        new > old for new, old in zip(waiting.progress, known, strict=True)
-    ):
-        best = tuple(map(max, waiting.progress, known)) if known else waiting.progress
-        rollout = replace(rollout, progress=best, progressed_at=turn.now)
-        turn.put(rollout)
-    if not waiting.has_deadline:  # what ends the wait is progress, and resets the deadline
-        turn.wakes += [waiting.wake_at] if waiting.wake_at is not None else []
-        turn.because.extend(waiting.because)
+    if track.progress is None or waiting.progress > track.progress:
+        track = replace(track, progress=waiting.progress, progressed_at=turn.now)
+        turn.put_track(track)
+    step = rollout.step(track)
+    seconds = getattr(step, "deadline_seconds", 0.0)
+    if not waiting.has_deadline or not seconds:
+        turn.wait(waiting)
         return
-    deadline = Instant(rollout.progressed_at + rollout.step.deadline_seconds)
+    deadline = Instant(track.progressed_at + seconds)
     if turn.now >= deadline:
-        seconds = rollout.step.deadline_seconds
-        _fail(turn, rollout, f"{rollout.step.kind}: no progress for {seconds:g} s; {waiting}")
+        reason = f"{step.kind}: no progress for {seconds:g} s; {waiting}"
+        _fail(turn, rollout, track, Failed(reason, "deadline"))
         return
     turn.wakes.append(min(deadline, waiting.wake_at or deadline))
-    turn.because.extend(waiting.because)
+    turn.because.append(replace(waiting.because, until=deadline))
 
 
-def _complete_step(turn: _Turn, rollout: Rollout) -> None:
-    target = _required(turn.application, rollout.target)
-    if isinstance(rollout.step, Weight):
-        share = f"{rollout.step.weight_bp / 100:g} %"
-        turn.tell("traffic.moved", f"{target.name} takes {share} of the traffic in every region", target)
-    if rollout.cursor + 1 == len(rollout.steps):
-        _succeed(turn, rollout)
+def _complete(turn: Turn, rollout: Rollout, track: Track) -> None:
+    following = track.cursor + 1
+    if following < len(rollout.steps):
+        others = waves.behind(rollout, track)
+        if others:
+            names = ", ".join(each.region for each in others)
+            turn.because.append(Because(f"lock-step: waits for {names}", track.region, track.entered_at))
+        elif not _is_guarded(turn, rollout, track, following):
+            _learn(turn, rollout, track)
+            _enter(turn, track, following)
         return
-    following = rollout.steps[rollout.cursor + 1]
-    turn.put(
-        replace(rollout, cursor=rollout.cursor + 1, entered_at=turn.now, progressed_at=turn.now, progress=())
-    )
-    turn.tell("step.entered", f"{target.name}: {following.kind}", target)
+    turn.note_step(track, following)
+    turn.put_track(replace(track, phase=TrackPhase.DONE, entered_at=turn.now))
+    if len(rollout.waves) > 1 or not rollout.waves[track.wave].is_lockstep:
+        turn.tell("region.done", f"{turn.target_name}: {track.region} is done", region=track.region)
 
 
-def _succeed(turn: _Turn, rollout: Rollout) -> None:
-    turn.application = _with_serving(turn.application, rollout, turn.now)
-    target = _required(turn.application, rollout.target)
-    _end(turn, rollout, Phase.SUCCEEDED, f"{rollout.kind} of {target.name} succeeded", "succeeded")
+def _learn(turn: Turn, rollout: Rollout, track: Track) -> None:
+    """How long fresh hosts take to be proven here, for the next plan."""
+    if isinstance(rollout.step(track), Verify) and track.scaled_at is not None:
+        took, known = turn.now - track.scaled_at, turn.application.launch_seconds
+        seconds = (took + known) / 2 if known else took
+        turn.application = replace(turn.application, launch_seconds=round(seconds, 3))
 
 
-def _with_serving(application: Application, rollout: Rollout, now: Instant) -> Application:
-    """The target serves from now on; the origin is kept warm."""
-    target = _required(application, rollout.target)
-    origin = application.group(rollout.origin)
-    if origin is not None:
-        application = application.with_group(replace(origin, state=GroupState.WARM, left_traffic_at=now))
-    serving = replace(target, state=GroupState.SERVING, left_traffic_at=None)
-    return replace(application.with_group(serving), serving=target.number)
+def _is_guarded(turn: Turn, rollout: Rollout, track: Track, cursor: int) -> bool:
+    """Whether a rule stands against the next step; it is waited for, or fails where time can't mend it."""
+    step = rollout.steps[cursor]
+    guard = refusing(turn.application, rollout, track, step, turn.observed, turn.now, turn.around)
+    if guard is None:
+        return False
+    seconds = getattr(step, "deadline_seconds", 0.0)
+    deadline = Instant(track.progressed_at + seconds)
+    if guard.rule == "capacity" and track.has_begun:
+        if turn.now >= deadline:
+            _fail(turn, rollout, track, Failed(f"{track.region}: {guard.text} for {seconds:g} s"))
+            return True
+        turn.wakes.append(deadline)
+    turn.wakes += [guard.until] if guard.until is not None else []
+    turn.because.append(guard.because(track.region))
+    return True
 
 
-def _fail(turn: _Turn, rollout: Rollout, reason: str) -> None:
-    """A release goes back to its origin. Where there is none, and in a rollback, which a person asked for to
-    get away from the origin, traffic stays where it was sent: held for a person."""
-    target = _required(turn.application, rollout.target)
-    has_left = rollout.origin is None and rollout.has_reached(Weight)
-    if has_left or rollout.kind is RolloutKind.ROLLBACK:
-        turn.application = _with_serving(turn.application, rollout, turn.now)
-        held = replace(rollout, undo_reason=reason)
-        _end(turn, held, Phase.HELD, f"{target.name} holds: {reason}", "held")
+def _watch_finished(turn: Turn, rollout: Rollout, region: RegionName) -> None:
+    """A finished region whose new group falls ill fails the release as long as it runs."""
+    target, track = turn.application.group(rollout.target), rollout.track(region)
+    part = target.part(region) if target is not None else None
+    if target is None or part is None or track is None or rollout.kind is RolloutKind.ROLLBACK:
         return
-    turn.application = undo(turn.application, rollout, reason, Phase.ROLLED_BACK, turn.now)
-    where = "goes back to the old group" if rollout.has_reached(Weight) else "was not touched"
-    turn.tell(f"{rollout.kind}.failed", f"{target.name} failed: {reason}; traffic {where}", target)
+    illness = illness_of(turn.application, target, part, turn.observed)
+    if illness is not None:
+        _fail(turn, rollout, track, replace(illness, reason=f"{illness.reason} after the region was done"))
 
 
-def _undo(turn: _Turn, rollout: Rollout) -> None:
-    target = _required(turn.application, rollout.target)
-    match undone(turn.application, rollout, turn.observed, turn.now):
-        case Done():
-            end = rollout.undo_end
-            _end(turn, rollout, end, f"{target.name} {end}: {rollout.undo_reason}", str(end))
-        case Failed(reason):
-            held = replace(rollout, undo_reason=f"{rollout.undo_reason}; {reason}")
-            _end(turn, held, Phase.HELD, f"{target.name} holds: {held.undo_reason}", "held")
-        case Waiting() as waiting:
-            turn.because.extend(waiting.because)
-            if waiting.wake_at is not None:
-                turn.wakes.append(waiting.wake_at)
+# --------------------------------------------------------------------------------------------- failure
 
 
-def _end(turn: _Turn, rollout: Rollout, phase: Phase, text: str, kind: str) -> None:
-    target = _required(turn.application, rollout.target)
-    turn.put(replace(rollout, phase=phase, ended_at=turn.now))
-    turn.tell(f"{rollout.kind}.{kind}", text, target)
-
-
-# ------------------------------------------------------------------------------------ groups and queue
-
-
-def _retire_old_groups(turn: _Turn) -> None:
-    """Old groups go when the policy lets them; never while a rollout may still want them back."""
-    if turn.application.running is not None:
-        return
+def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
+    """A rollback, and a first release that has traffic, stay where they are, for a person: there is nobody
+    to go back to. A release goes back, as far as its policy says."""
     policy = turn.application.policy
-    warm = [group for group in turn.application.groups if group.state is GroupState.WARM]
-    warm.sort(key=lambda group: (group.left_traffic_at or 0.0, group.number), reverse=True)
-    for index, group in enumerate(warm):
-        until = Instant((group.left_traffic_at or 0.0) + policy.keep_seconds)
-        if index < policy.keep_groups and (index < policy.retain or turn.now < until):
-            if index >= policy.retain:
-                turn.wakes.append(until)
-            continue
-        turn.application = turn.application.with_group(replace(group, state=GroupState.RETIRING))
-        turn.tell("group.retiring", f"{group.name} has been kept long enough: drained and destroyed", group)
-
-
-def _forget_gone_groups(turn: _Turn) -> None:
-    """A retiring group is forgotten when every region it had has nothing left of it."""
-    running = turn.application.running
-    for group in turn.application.groups:
-        if group.state is not GroupState.RETIRING or (running and group.number == running.target):
-            continue
-        left = [region for region, _ in group.sizes if not _is_gone(turn, group, region)]
-        if left:
-            _say_who_is_away(turn, group, left)
-        else:
-            rest = tuple(other for other in turn.application.groups if other.number != group.number)
-            turn.application = replace(turn.application, groups=rest)
-            turn.tell("group.destroyed", f"{group.name} is destroyed in every region", group)
-
-
-def _say_who_is_away(turn: _Turn, group: ServerGroup, regions: list[RegionName]) -> None:
-    """Nobody waits for these regions any longer, but something may be left of the group there."""
-    for region in regions if turn.application.running is None else ():
-        view = turn.observed.get(region)
-        if view is None or not view.is_connected:
-            what = f"its agent is not connected; hosts of {group.name} may be left there"
-            since = view.since if view is not None else None
-            turn.because.append(Because(what, region, since, remedy=told_later(region)))
-
-
-def _is_gone(turn: _Turn, group: ServerGroup, region: RegionName) -> bool:
-    """Only a report made under a desired state that asked for the end of the group counts."""
-    desired = turn.application.desired_in(region)
-    asked = desired.group(group.name) if desired else None
-    if desired is None or asked is None or asked.count > 0:
-        return False
-    view = turn.observed.get(region)
-    if view is None or view.report is None or view.report.epoch < desired.epoch:
-        return False
-    report = view.group(group.name)
-    return report.present == 0 and report.weight_bp == 0 and report.balancer_up == 0
-
-
-def _start_queued(turn: _Turn) -> None:
-    if turn.application.running is not None or not turn.application.queue:
-        return
-    if any(view.ahead for view in turn.observed.values()):  # its group's number may be taken there
-        return
-    order, *rest = turn.application.queue
-    turn.application = replace(turn.application, queue=tuple(rest))
-    try:
-        turn.application, events = start_release(turn.application, order, turn.now)
-    except Refused as refused:
-        text = f"the queued release of {order.version} is refused: {refused.text}"
-        turn.tell("release.refused", text, by=order.by)
+    has_left = rollout.has_reached(Weight, track)
+    if has_left and (rollout.origin is None or rollout.kind is RolloutKind.ROLLBACK):
+        ending.hold(turn, track, failed.reason)
+    elif failed.cause not in policy.goes_back_on:
+        pause = Pause(turn.now, reason=failed.reason, is_hold=True)
+        turn.put(replace(rollout, pause=pause))
+        turn.tell(f"{rollout.kind}.held", f"{turn.target_name} holds: {failed.reason}")
+    elif _failures(rollout) < policy.failures_max:
+        _turn_round(turn, track, failed.reason)
+        turn.tell(
+            "region.failed",
+            f"{turn.target_name} failed: {failed.reason}; the other regions go on",
+            region=track.region,
+        )
+    elif policy.scope == "release":
+        ending.tell_failure(turn, rollout, failed.reason)
+        turn.application = undo(turn.application, rollout, failed.reason, Phase.ROLLED_BACK, turn.now)
     else:
-        turn.events.extend(events)
+        _stop(turn, rollout, track, failed.reason)
 
 
-# ------------------------------------------------------------------------------------- what is published
+def _failures(rollout: Rollout) -> int:
+    gone = (TrackPhase.UNDOING, TrackPhase.UNDONE)
+    return sum(track.phase in gone for track in rollout.tracks)
 
 
-def _publish(application: Application, tenure: Tenure) -> tuple[tuple[RegionName, DesiredState], ...]:
-    """The desired state of every region; a new epoch only where the content or the tenure changed."""
-    known = dict(application.desired)
-    published = []
-    for region in sorted({*application.regions, *known}):
-        before = known.get(region)
-        rev = before.epoch.rev if before else 0
-        state = desired_state(application, region, Epoch(tenure.incarnation, tenure.term, rev))
-        if state != before:
-            state = replace(state, epoch=replace(state.epoch, rev=rev + 1))
-        published.append((region, state))
-    return tuple(published)
+def _stop(turn: Turn, rollout: Rollout, track: Track, reason: str) -> None:
+    """The region, or its wave, goes back; others that have begun come to their end, none begins."""
+    is_wave = turn.application.policy.scope == "wave"
+    turn.put(replace(rollout, is_stopped=True, undo_reason=reason))
+    for each in waves.tracks_of(rollout, track.wave) if is_wave else (track,):
+        if each.has_begun and each.phase not in (TrackPhase.UNDOING, TrackPhase.UNDONE):
+            _turn_round(turn, each, reason)
+    where = f"wave {track.wave + 1}" if is_wave else track.region
+    text = f"{turn.target_name} failed: {reason}; {where} goes back, no other region begins"
+    turn.tell("region.failed", text, region=track.region)
 
 
-def desired_state(application: Application, region: RegionName, epoch: Epoch) -> DesiredState:
-    """What `region` shall be. A region where nobody serves any more has no frontend: port 0 closes it."""
-    weights = weights_in(application, region)
-    groups = tuple(
-        _desired_group(application, group, region, weights.get(group.number, 0))
-        for group in application.groups
-        if group.size(region) > 0
-    )
-    serving = application.group(application.serving)
-    is_closed = serving is not None and serving.size(region) == 0 and not weights
-    port = 0 if is_closed or not groups else application.frontend_port
-    return DesiredState(application.name, epoch, port, groups)
+def _turn_round(turn: Turn, track: Track, reason: str) -> None:
+    rollout = turn.rollout
+    assert rollout is not None
+    turn.application, changed = turned_round(turn.application, rollout, track, reason, turn.now)
+    turn.put_track(changed)
 
 
-def _desired_group(
-    application: Application, group: ServerGroup, region: RegionName, weight_bp: int
-) -> DesiredGroup:
-    is_proven = group.state is not GroupState.NEW
-    return DesiredGroup(
-        name=group.name,
-        digest=group.digest,
-        count=_count(application, group, region),
-        weight_bp=weight_bp,
-        run=group.run,
-        environment=group.environment,
-        probe=group.probe,
-        min_healthy_seconds=group.min_healthy_seconds,
-        start_deadline_seconds=group.start_deadline_seconds,
-        drain_seconds=group.drain_seconds,
-        is_proven=is_proven,
-        # A way back is taken at once, with whoever is there; a way forward only with enough hosts.
-        ready_count=0 if is_proven else application.policy.needed(group.size(region)),
-    )
-
-
-def _count(application: Application, group: ServerGroup, region: RegionName) -> int:
-    if group.state is GroupState.RETIRING:
-        return 0
-    rollout = application.running
-    if rollout is None or group.state is not GroupState.NEW:
-        return group.size(region)
-    reached = [each for each in rollout.steps[: rollout.cursor + 1] if isinstance(each, Scale)]
-    percent = reached[-1].percent if reached else 0
-    return -(-group.size(region) * percent // 100)
-
-
-def _required(application: Application, number: int) -> ServerGroup:
-    found = next((group for group in application.groups if group.number == number), None)
-    assert found is not None, f"{application.name}: the running rollout's group {number} is unknown"
-    return found
+def _undo(turn: Turn, rollout: Rollout, region: RegionName) -> None:
+    track = rollout.track(region)
+    assert track is not None
+    if may_return(turn.application, rollout, track, turn.observed, turn.now):
+        turn.application = gone_back(turn.application, rollout, track)
+        return  # what is observed speaks of the wish before
+    match undone(turn.application, rollout, track, turn.observed, turn.now):
+        case Done():
+            turn.put_track(replace(track, phase=TrackPhase.UNDONE, entered_at=turn.now))
+        case Failed(reason):
+            ending.hold(turn, track, f"{rollout.undo_reason or track.reason}; {reason}")
+        case Waiting() as waiting:
+            turn.wait(waiting)

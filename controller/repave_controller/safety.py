@@ -7,7 +7,19 @@ numbers are those of the promises in ARCHITECTURE.md.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from repave_controller.model import Application, Decision, GroupState, Observed, ServerGroup
+from repave_controller.model import (
+    FULL_PERCENT,
+    Application,
+    Decision,
+    GroupState,
+    Observed,
+    Retire,
+    Rollout,
+    ServerGroup,
+    Track,
+    TrackPhase,
+    hosts_of,
+)
 from repave_protos.values import DesiredState, GroupName, RegionName, contradictions
 
 
@@ -46,8 +58,7 @@ def _check_state(
         return
     if state.epoch <= former.epoch:
         yield Broken(7, f"{region}: epoch {state.epoch} does not follow {former.epoch}")
-    serving = application.group(application.serving)
-    is_left = serving is None or serving.size(region) == 0
+    is_left = application.serving_in(region) is None
     if former.is_serving and not state.is_serving and (state.frontend_port or not is_left):
         yield Broken(7, f"{region}: nobody would serve")
 
@@ -64,13 +75,18 @@ def _named(application: Application, name: GroupName) -> ServerGroup | None:
 
 
 def _check_capacity(application: Application, region: RegionName, state: DesiredState) -> Iterator[Broken]:
-    """Promise 1: whoever has traffic is wanted at its full size."""
+    """Promise 1: whoever has traffic is wanted with the hosts that its share needs, down to the floor."""
     for desired in state.groups:
         group = _named(application, desired.name)
-        if group is not None and desired.weight_bp > 0 and desired.count < group.size(region):
-            yield Broken(
-                1, f"{region}: {group.name} serves with {desired.count} of {group.size(region)} hosts"
+        part = group.part(region) if group is not None else None
+        if group is None or part is None or desired.weight_bp == 0:
+            continue
+        share = hosts_of(part.size, desired.weight_bp / 100)
+        if desired.count < min(share, application.policy.floor(share)):
+            text = (
+                f"{group.name} serves {desired.weight_bp / 100:g} % with {desired.count} of {part.size} hosts"
             )
+            yield Broken(1, f"{region}: {text}")
 
 
 def _check_weights(
@@ -88,45 +104,55 @@ def _check_weights(
         group = _named(application, desired.name)
         if group is None:
             continue
-        if group.state is GroupState.RETIRING:
+        part = group.part(region)
+        state_of = part.state if part is not None else GroupState.RETIRING
+        if state_of is GroupState.RETIRING:
             yield Broken(3, f"{region}: {group.name} is retired and would get traffic")
-        elif group.state is GroupState.NEW and not _is_verified(application, group, region, observed):
+        elif state_of is GroupState.NEW and not _is_verified(application, group, region, observed):
             yield Broken(2, f"{region}: {group.name} is not verified and would get traffic")
 
 
 def _is_verified(
     application: Application, group: ServerGroup, region: RegionName, observed: Observed
 ) -> bool:
-    view = observed.get(region)
-    if view is None or view.report is None:
+    view, part = observed.get(region), group.part(region)
+    if view is None or view.report is None or part is None:
         return False
-    return view.group(group.name).verified >= application.policy.needed(group.size(region))
+    return view.group(group.name).verified >= application.policy.needed(part.count)
 
 
 def _check_way_back(application: Application) -> Iterator[Broken]:
-    """Promise 4: until a rollout has ended its origin runs in full, ready for the switch back."""
+    """Promise 4: until a rollout has ended its origin runs, ready for the switch back: in full, or with what
+    the steps that the user chose have left of it."""
     rollout = application.running
-    if rollout is None or rollout.origin is None:
-        return
-    origin = application.group(rollout.origin)
-    if origin is None or origin.state is GroupState.RETIRING:
-        yield Broken(4, f"the group that rollout {rollout.number} would go back to is given up")
-        return
-    for region, size in origin.sizes:
-        state = application.desired_in(region)
+    for track in rollout.tracks if rollout is not None else ():
+        if rollout is None or track.origin is None or track.phase is TrackPhase.UNDONE:
+            continue
+        origin = application.group(track.origin)
+        part = origin.part(track.region) if origin is not None else None
+        if origin is None or part is None or part.state is GroupState.RETIRING:
+            yield Broken(4, f"{track.region}: the group that it would go back to is given up")
+            continue
+        state = application.desired_in(track.region)
         wanted = state.group(origin.name) if state is not None else None
-        have = wanted.count if wanted is not None else 0
-        if have < size:
-            yield Broken(4, f"{region}: the way back, {origin.name}, would keep {have} of {size} hosts")
+        have, need = wanted.count if wanted is not None else 0, hosts_of(part.size, _left(rollout, track))
+        if have < need:
+            text = f"the way back, {origin.name}, would keep {have} of {need} hosts"
+            yield Broken(4, f"{track.region}: {text}")
+
+
+def _left(rollout: Rollout, track: Track) -> float:
+    """Percent of the origin's hosts that the steps so far have left."""
+    reached = rollout.steps[: track.cursor + 1] if track.has_begun else ()
+    return min((step.percent for step in reached if isinstance(step, Retire)), default=FULL_PERCENT)
 
 
 def _check_owners(before: Application, after: Application, observed: Observed) -> Iterator[Broken]:
-    """Promise 5: no group is forgotten while a region still reports hosts of it."""
-    kept = {group.number for group in after.groups}
+    """Promise 5: no group is forgotten in a region that still reports hosts of it."""
     for group in before.groups:
-        if group.number in kept:
-            continue
-        for region, _ in group.sizes:
-            view = observed.get(region)
-            if view is not None and view.group(group.name).present > 0:
-                yield Broken(5, f"{region}: {group.name} still has hosts and would be forgotten")
+        known = after.group(group.number)
+        for part in group.parts:
+            view = observed.get(part.region)
+            is_kept = known is not None and known.part(part.region) is not None
+            if not is_kept and view is not None and view.group(group.name).present > 0:
+                yield Broken(5, f"{part.region}: {group.name} still has hosts and would be forgotten")

@@ -29,6 +29,7 @@ TEXT_LENGTH_MAX = 8192
 PATH_LENGTH_MAX = 1024
 KEEP_GROUPS_MAX = 10
 TIMES_MAX = 100
+LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$"
 SET_BY_REPAVE = ("HOST", "PORT")
 
 
@@ -44,6 +45,9 @@ def as_written(default: str) -> Any:
 def contradiction(text: str, *fields: tuple[str | int, ...]) -> PydanticCustomError:
     """An error of fields, by their paths in the section; it is shown at the one that is last in the file."""
     return PydanticCustomError("contradiction", "{text}", {"text": text, "fields": fields})
+
+
+Label = Annotated[str, Field(pattern=LABEL_PATTERN)]
 
 
 def name_of(kind: str) -> AfterValidator:
@@ -255,6 +259,10 @@ class Region(Section):
     name: Annotated[str, AfterValidator(_check_region)] = Field(description="As its agent is set up.")
     provider: str = Field("local", description="`local`: hosts are processes of the agent's machine.")
     size: Annotated[int, Field(ge=1, le=SIZE_MAX)] = Field(description="How many hosts.")
+    labels: dict[Label, Label] = Field({}, description="Any marks, for waves to choose by: {tier: edge}.")
+    cost_per_hour: float | None = Field(
+        None, ge=0, strict=False, description="What a host costs an hour here."
+    )
 
     @field_validator("provider")
     @classmethod
@@ -262,21 +270,6 @@ class Region(Section):
         if provider != "local":
             raise later("knows the provider local only")
         return provider
-
-
-class BlueGreen(Section):
-    """The whole new group beside the old one, then all traffic at once."""
-
-    warm: Duration = Field(
-        as_written("5m"),
-        description="How long the new group is watched after the flip; if it falls ill, traffic goes back.",
-    )
-
-
-class Strategy(Section):
-    """How a release goes from the old group to the new one."""
-
-    blue_green: BlueGreen = Field(description="All traffic at once, back at once.")
 
 
 class Keep(Section):
@@ -289,6 +282,10 @@ class Keep(Section):
     retain: Annotated[int, Field(ge=0, le=KEEP_GROUPS_MAX)] = Field(
         0, description="How many of them stay after that too."
     )
+    size: SomeShare = Field(
+        as_written("100%"),
+        description="Share of their hosts that stay; with less, a rollback launches the rest.",
+    )
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -298,12 +295,18 @@ class Keep(Section):
 
 
 class Rollback(Section):
-    """When a release goes back by itself, and what is kept to go back to."""
+    """When a release goes back by itself, how far, and what is kept to go back to."""
 
     on: Annotated[tuple[Literal["health", "analysis", "deadline"], ...], Field(strict=False)] = Field(
-        ("health", "deadline"), description="What makes a release go back: [health, deadline]."
+        ("health", "deadline"), description="What makes a release go back; anything else holds it in place."
     )
-    scope: str = Field("release", description="`release`: every region, also those that had finished.")
+    scope: Literal["region", "wave", "release"] = Field(
+        "release",
+        description="How far: the region that failed, its wave, or every region, also finished ones.",
+    )
+    failures: Annotated[int, Field(ge=0, le=500)] = Field(
+        0, description="So many regions may fail, and go back, while the others go on."
+    )
     keep: Keep = Field(
         default_factory=lambda: Keep.model_validate({}),
         description="How long old groups stay, ready for a rollback.",
@@ -312,16 +315,9 @@ class Rollback(Section):
     @field_validator("on")
     @classmethod
     def _is_known_cause(cls, on: tuple[str, ...]) -> tuple[str, ...]:
-        if set(on) != {"health", "deadline"}:
-            raise later("always goes back on health and deadline, and on nothing else: [health, deadline]")
+        if "analysis" in on:
+            raise later("judges a release by health and deadlines: any of [health, deadline], or []")
         return on
-
-    @field_validator("scope")
-    @classmethod
-    def _is_known_scope(cls, scope: str) -> str:
-        if scope != "release":
-            raise later("knows the scope release only")
-        return scope
 
 
 class Guards(Section):
@@ -330,4 +326,15 @@ class Guards(Section):
     min_capacity: Share | None = Field(
         None,
         description="Share of a region's hosts that must be able to serve; health.ready_percent if left out.",
+    )
+    min_hosts: Annotated[int, Field(ge=0, le=SIZE_MAX)] = Field(
+        0, description="So many hosts of a region must be able to serve, whatever min_capacity says."
+    )
+    max_surge: Share | None = Field(
+        None, description="At most so many more hosts than a region's size during a release."
+    )
+    unreachable_region: Literal["wait", "skip", "fail"] = Field(
+        "fail",
+        description="A region that is away when its turn comes: wait for it; skip it, and catch up when it "
+        "returns; or begin, and fail at the step's deadline.",
     )

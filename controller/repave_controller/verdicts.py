@@ -1,37 +1,37 @@
-"""Judges whether a step is done, must still wait, or has failed, from what the regions observe. Pure.
+"""Judges whether a region has done its step, must still wait, or has failed, from what it observes. Pure.
 
 Only a report made under the epoch that was published last counts: an older one speaks of another wish.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from repave_controller.ahead import because_ahead
 from repave_controller.model import (
     Application,
+    Approve,
     Because,
-    GroupState,
     Instant,
+    Keep,
     Observed,
+    Part,
+    Retire,
     Rollout,
     Scale,
     ServerGroup,
     Soak,
+    Track,
     Verify,
     Weight,
 )
-from repave_controller.shares import weights_in
-from repave_protos.values import FULL_WEIGHT_BP, GroupReport, RegionName
+from repave_protos.values import GroupReport, RegionName
 
-UNREACHABLE_PATIENCE_SECONDS = 60.0
-"""How long an undo waits for a region that is away; it is told when it returns."""
-UNDO_DEADLINE_SECONDS = 300.0
-"""How long an undo waits, beyond the drain, for regions that are there but do not get it done."""
+Cause = Literal["health", "deadline"]
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The step is complete in every region."""
+    """The region has done the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,175 +39,165 @@ class Failed:
     """The step cannot be completed; `reason` is for people."""
 
     reason: str
+    cause: Cause = "health"
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Not yet. `progress` grows with every bit of progress, in any entry."""
+    """Not yet. Growth of `progress` is progress, and resets the step's deadline."""
 
-    because: tuple[Because, ...]
-    progress: tuple[int, ...] = ()
+    because: Because
+    progress: int = 0
     wake_at: Instant | None = None
-    has_deadline: bool = True  # False: only a person can end this wait
+    has_deadline: bool = True  # False: only a person, or time, can end this wait
 
     def __str__(self) -> str:
-        return "; ".join(f"{each.region}: {each.what}" if each.region else each.what for each in self.because)
+        return f"{self.because.region}: {self.because.what}"
 
 
 Verdict = Done | Failed | Waiting
 
 
-def judge(application: Application, rollout: Rollout, observed: Observed, now: Instant) -> Verdict:
-    """The verdict on the rollout's present step over all regions of its target."""
+def gate_of(rollout: Rollout, track: Track) -> str:
+    """What a person passes who lets the regions of this wave go on past this step."""
+    return f"step {track.wave + 1}.{track.cursor + 1}"
+
+
+def judge(
+    application: Application, rollout: Rollout, track: Track, observed: Observed, now: Instant
+) -> Verdict:
+    """The verdict on the track's present step."""
     target = application.group(rollout.target)
-    assert target is not None, "a running rollout has a target"
-    failure = next(_failures(target, observed), None)
+    part = target.part(track.region) if target is not None else None
+    assert target is not None, "a running track has a target"
+    assert part is not None, "a running track has a target"
+    failure = failure_of(target, track.region, observed)
     if failure is not None:
         return failure
-    match rollout.step:
-        case Soak():
-            return _judge_soak(application, rollout, target, observed, now)
-        case Scale() | Verify() | Weight():
-            return _judge_regions(application, rollout, target, observed)
+    match rollout.step(track):
+        case Soak() | Keep() | Approve() as step:
+            return _judge_wait(application, rollout, track, step, target, part, observed, now)
+        case Retire():
+            return _judge_retire(application, track, observed)
+        case Scale() | Verify() | Weight() as step:
+            return _judge_count(application, track, step, target, part, observed)
 
 
-def _failures(target: ServerGroup, observed: Observed) -> Iterator[Failed]:
+def failure_of(target: ServerGroup, region: RegionName, observed: Observed) -> Failed | None:
     """What no waiting can mend, in whichever step it shows."""
-    for region, _ in target.sizes:
-        view = observed.get(region)
-        if view is None or view.report is None:
-            continue
-        if view.report.refusal:
-            yield Failed(f"{region} refuses: {view.report.refusal}")
-        report = view.group(target.name)
-        if report.has_given_up:
-            yield Failed(f"{region}: {report.trouble or 'its hosts fail'}")
+    view = observed.get(region)
+    if view is None or view.report is None:
+        return None
+    if view.report.refusal:
+        return Failed(f"{region} refuses: {view.report.refusal}")
+    report = view.group(target.name)
+    return Failed(f"{region}: {report.trouble or 'its hosts fail'}") if report.has_given_up else None
 
 
-def _judge_regions(
-    application: Application, rollout: Rollout, target: ServerGroup, observed: Observed
+def illness_of(
+    application: Application, target: ServerGroup, part: Part, observed: Observed
+) -> Failed | None:
+    """Fewer of its hosts are healthy than make it ready, by a report that counts."""
+    report, absent = current_report(application, target, part.region, observed)
+    if absent is not None or report.verified >= application.policy.needed(part.count):
+        return None
+    detail = f" ({report.trouble})" if report.trouble else ""
+    return Failed(f"{part.region}: {report.verified} of {part.count} hosts are healthy{detail}")
+
+
+def _judge_count(
+    application: Application,
+    track: Track,
+    step: Scale | Verify | Weight,
+    target: ServerGroup,
+    part: Part,
+    observed: Observed,
 ) -> Verdict:
-    because, progress = [], []
-    for region, size in target.sizes:
-        report, absent = current_report(application, target, region, observed)
-        if absent is not None:
-            because.append(absent)
-            progress.append(-1)
-            continue
-        have, need, noun = _measure(application, rollout, region, size, report)
-        progress.append(have)
-        if have < need:
-            trouble = f" ({report.trouble})" if report.trouble else ""
-            what = f"{rollout.step.kind}: {have} of {need} {noun}{trouble}"
-            because.append(Because(what, region, since=rollout.entered_at, remedy=_remedy(application)))
-    if not because:
+    report, absent = current_report(application, target, part.region, observed)
+    if absent is not None:
+        return Waiting(absent, -1, has_deadline=not _waits_for_a_person(part.region, observed))
+    have, need, noun = _measure(application, step, part, report)
+    if have >= need:
         return Done()
-    return Waiting(tuple(because), tuple(progress), has_deadline=not _waits_for_a_person(target, observed))
+    trouble = f" ({report.trouble})" if report.trouble else ""
+    what = f"{step.kind}: {have} of {need} {noun}{trouble}"
+    return Waiting(
+        Because(what, part.region, since=track.entered_at, remedy=_remedy(application)), progress=have
+    )
 
 
 def _measure(
-    application: Application, rollout: Rollout, region: RegionName, size: int, report: GroupReport
+    application: Application, step: Scale | Verify | Weight, part: Part, report: GroupReport
 ) -> tuple[int, int, str]:
-    """(what there is, what is needed, its name) of the present step in one region."""
-    match rollout.step:
-        case Scale(percent=percent):
-            running = report.starting + report.healthy + report.verified
-            return running, -(-size * percent // 100), "hosts run"
+    """(what there is, what is needed, its name) of the step in one region."""
+    match step:
+        case Scale():
+            return report.starting + report.healthy + report.verified, part.count, "hosts run"
         case Verify():
             have = min(report.verified, report.balancer_up)
-            return have, application.policy.needed(size), "hosts verified and up behind the balancer"
+            return have, application.policy.needed(part.count), "hosts verified and up behind the balancer"
         case Weight():
-            share_bp = weights_in(application, region).get(rollout.target, 0)
-            return int(report.weight_bp == share_bp), 1, f"balancers acknowledge {share_bp / 100:g} %"
-        case Soak():
-            raise AssertionError("a soak is judged over time, not counted")
+            share = f"{part.weight_bp / 100:g} %"
+            return int(report.weight_bp == part.weight_bp), 1, f"balancers acknowledge {share}"
 
 
-def _judge_soak(
-    application: Application, rollout: Rollout, target: ServerGroup, observed: Observed, now: Instant
+def _judge_retire(application: Application, track: Track, observed: Observed) -> Verdict:
+    origin = application.group(track.origin)
+    part = origin.part(track.region) if origin is not None else None
+    if origin is None or part is None:
+        return Done()
+    report, absent = current_report(application, origin, track.region, observed)
+    if absent is not None:
+        return Waiting(absent, -10_000, has_deadline=not _waits_for_a_person(track.region, observed))
+    if report.present <= part.count:
+        return Done()
+    what = f"retire: {report.present} hosts of {origin.name} are left, {part.count} shall be"
+    return Waiting(Because(what, track.region, since=track.entered_at), progress=-report.present)
+
+
+def _judge_wait(
+    application: Application,
+    rollout: Rollout,
+    track: Track,
+    step: Soak | Keep | Approve,
+    target: ServerGroup,
+    part: Part,
+    observed: Observed,
+    now: Instant,
 ) -> Verdict:
-    """Counted from the completion of the step before; every region's health is looked at again and again."""
-    assert isinstance(rollout.step, Soak)
-    until = Instant(rollout.entered_at + rollout.step.seconds)
-    because = [Because(f"soak: {target.name} proves itself", since=rollout.entered_at, until=until)]
-    unheard = 0
-    for region, size in target.sizes:
-        report, absent = current_report(application, target, region, observed)
-        if absent is not None:
-            because.append(absent)
-            unheard += 1
-        elif report.verified < application.policy.needed(size):
-            detail = f" ({report.trouble})" if report.trouble else ""
-            return Failed(f"{region}: {report.verified} of {size} hosts are healthy in the soak{detail}")
-    if now >= until and not unheard:
+    """Counted from the completion of the step before; while it lasts health is looked at again and again."""
+    if not isinstance(step, Keep) and (illness := illness_of(application, target, part, observed)):
+        return replace(illness, reason=f"{illness.reason} in the {step.kind}")
+    if rollout.may_pass(gate_of(rollout, track)):
         return Done()
-    progress = (0 if now < until else 1, -unheard)
-    wake_at = until if now < until else None
-    return Waiting(tuple(because), progress, wake_at, not _waits_for_a_person(target, observed))
+    if isinstance(step, Approve):
+        return _judge_approval(application, track, step, now)
+    until = Instant(track.entered_at + step.seconds)
+    _, absent = current_report(application, target, track.region, observed)
+    if now < until:
+        what = f"{step.kind}: {target.name} " + ("proves itself" if isinstance(step, Soak) else "is kept")
+        what += f"; {absent.what}" if absent is not None else ""
+        skip = f"repave promote {application.name} --skip ends it"
+        because = Because(what, track.region, track.entered_at, until, skip)
+        return Waiting(because, 0, until, has_deadline=False)
+    if absent is not None and isinstance(step, Soak):
+        return Waiting(absent, 1, has_deadline=not _waits_for_a_person(track.region, observed))
+    return Done()
 
 
-def _waits_for_a_person(target: ServerGroup, observed: Observed) -> bool:
-    return any(region in observed and observed[region].ahead for region, _ in target.sizes)
+def _judge_approval(application: Application, track: Track, step: Approve, now: Instant) -> Verdict:
+    until = Instant(track.entered_at + step.expires_seconds) if step.expires_seconds else None
+    who = f"somebody with the role {step.role}" if step.role else "somebody"
+    if until is not None and now >= until:
+        return Failed(f"{track.region}: nobody approved within {step.expires_seconds:g} s", "deadline")
+    role = f" --role {step.role}" if step.role else ""
+    remedy = f"repave promote {application.name}{role}"
+    because = Because(f"approve: {who} must say yes", track.region, track.entered_at, until, remedy)
+    return Waiting(because, wake_at=until, has_deadline=False)
 
 
-def undone(application: Application, rollout: Rollout, observed: Observed, now: Instant) -> Verdict:
-    """Whether traffic is back with the origin and nothing is left of a new target, where regions answer."""
-    target = application.group(rollout.target)
-    assert target is not None, "a rollout being undone has a target"
-    patience = Instant(rollout.entered_at + UNREACHABLE_PATIENCE_SECONDS)
-    deadline = Instant(rollout.entered_at + UNDO_DEADLINE_SECONDS + target.drain_seconds)
-    because, wakes = [], []
-    for region, _ in target.sizes:
-        left = _left_to_undo(application, rollout, target, region, observed)
-        until = patience if _is_away(region, observed) else deadline
-        # One that listens is waited for to the end: nobody may say that it has gone back when it has not.
-        if left is not None and (now < patience or until == deadline):
-            because.append(replace(left, since=left.since or rollout.entered_at, until=until))
-            wakes.append(until)
-    if not because:
-        return Done()
-    waiting = Waiting(tuple(because), wake_at=min(wakes))
-    if now >= deadline:
-        return Failed(f"going back is not done after {deadline - rollout.entered_at:g} s: {waiting}")
-    return waiting
-
-
-def _is_away(region: RegionName, observed: Observed) -> bool:
-    """Nothing can be sent there now."""
-    view = observed.get(region)
-    return view is None or not view.is_connected or bool(view.ahead)
-
-
-def told_later(region: RegionName) -> str:
-    """The way on where a region is away that nobody waits for any longer."""
-    return f"it is told when it returns: start or reconnect the agent of {region}"
-
-
-def _left_to_undo(
-    application: Application, rollout: Rollout, target: ServerGroup, region: RegionName, observed: Observed
-) -> Because | None:
-    _, absent = current_report(application, target, region, observed)
-    if absent is None:
-        what = _not_undone(application, rollout, target, region, observed)
-        return Because(what, region) if what else None
-    view = observed.get(region)
-    is_cut_off = view is None or not view.is_connected
-    return replace(absent, remedy=told_later(region)) if is_cut_off else absent
-
-
-def _not_undone(
-    application: Application, rollout: Rollout, target: ServerGroup, region: RegionName, observed: Observed
-) -> str:
-    view, desired = observed[region], application.desired_in(region)
-    report, origin = view.group(target.name), application.group(rollout.origin)
-    if report.weight_bp > 0:
-        return f"the balancer still sends traffic to {target.name}"
-    if origin is not None and origin.size(region) > 0 and view.group(origin.name).weight_bp != FULL_WEIGHT_BP:
-        return f"the balancer has not yet given all traffic back to {origin.name}"
-    asked = desired.group(target.name) if desired is not None else None
-    if target.state is GroupState.RETIRING and (report.present > 0 or (asked and asked.count > 0)):
-        return f"{target.name}: {report.present} hosts are being drained and destroyed"
-    return ""
+def _waits_for_a_person(region: RegionName, observed: Observed) -> bool:
+    return region in observed and bool(observed[region].ahead)
 
 
 def current_report(

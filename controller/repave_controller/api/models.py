@@ -109,6 +109,38 @@ class StepItem(BaseModel):
     state: str = Field(description="done, running, waiting or skipped.")
 
 
+class TrackItem(BaseModel):
+    """How far one region is."""
+
+    region: str
+    phase: str = Field(description="waiting, running, done, undoing, undone or skipped.")
+    step: int = Field(description="From 0.")
+    kind: str = Field(description="Of the step it is in; empty when it is in none.")
+    since: datetime | None
+    reason: str = Field(description="Why it was undone or skipped.")
+
+
+class WaveItem(BaseModel):
+    """Regions that go together."""
+
+    regions: list[TrackItem]
+    bake_seconds: float
+    approve: str | None = Field(description="Role that must say yes before the wave.")
+    parallel: int = Field(description="How many at once; 0: all.")
+    lockstep: bool
+
+
+class PassItem(BaseModel):
+    """What a person let go on."""
+
+    gate: str
+    kind: str = Field(description="approved, skipped or overridden.")
+    at: datetime
+    by: str
+    role: str
+    reason: str
+
+
 class RolloutItem(BaseModel):
     """One release or rollback."""
 
@@ -117,9 +149,12 @@ class RolloutItem(BaseModel):
     group: str
     version: str
     origin: str
-    phase: str = Field(description="running, undoing, succeeded, rolled-back, aborted or held.")
+    phase: str = Field(description="running, paused, undoing, succeeded, rolled-back, aborted or held.")
     steps: list[StepItem]
-    step: int
+    step: int = Field(description="The step that the slowest region is in, from 0.")
+    waves: list[WaveItem]
+    passes: list[PassItem]
+    paused_by: str
     started_at: datetime
     started_by: str
     reason: str
@@ -349,15 +384,47 @@ class PlanLine(BaseModel):
     text: str
 
 
+class PlanMoment(BaseModel):
+    """A region once a step is entered."""
+
+    new_hosts: int
+    old_hosts: int
+    weight_bp: int
+    seconds: float
+
+
+class PlanWave(BaseModel):
+    """Regions that go together."""
+
+    regions: list[str]
+    bake_seconds: float
+    approve: str | None
+    parallel: int
+    lockstep: bool
+
+
+class GuardItem(BaseModel):
+    """A rule, and what it says now."""
+
+    rule: str
+    refuses: bool
+    text: str
+    remedy: str
+
+
 class PlanRegion(BaseModel):
     """What it would take in one region."""
 
     name: str
+    wave: int
     creates: int
     keeps_warm: int
     destroys: int
     peak: int
     floor: int
+    extra_host_hours: float
+    cost: float | None
+    moments: list[PlanMoment] = Field(description="One a step.")
 
 
 class PlanAnswer(BaseModel):
@@ -370,6 +437,7 @@ class PlanAnswer(BaseModel):
     origin: str
     strategy: str
     steps: list[PlanLine]
+    waves: list[PlanWave]
     regions: list[PlanRegion]
     keeps: list[str]
     destroys: list[str]
@@ -377,4 +445,9 @@ class PlanAnswer(BaseModel):
     destroys_hosts: int
     peak_hosts: int
     at_least_seconds: float
+    extra_host_hours: float
+    cost: float | None
+    currency: str
+    changes: list[str] = Field(description="In what it differs from the group that serves.")
+    guards: list[GuardItem]
     problems: list[str] = Field(description="Why it would be refused now; empty when it would not.")

@@ -18,10 +18,12 @@ from repave_controller.model import (
     Phase,
     Rollout,
     ServerGroup,
+    Track,
+    TrackPhase,
 )
 from repave_controller.naming import format_group
 from repave_controller.ports import Image
-from repave_controller.preview import Preview, describe
+from repave_controller.preview import Preview, RegionPreview, describe
 from repave_controller.recovery import Candidate, Findings
 from repave_controller.sessions import RegionView
 from repave_protos.values import DesiredGroup, GroupReport, HostDetail, RegionName
@@ -82,7 +84,7 @@ def _item(application: Application, observed: Observed) -> dict[str, Any]:
         "name": application.name,
         "serving": serving.name if serving else "",
         "version": serving.version if serving else "",
-        "phase": str(application.rollout.phase) if application.rollout else "",
+        "phase": phase_of(application.rollout) if application.rollout else "",
         "rollout": target.name if target else "",
         "hosts": sum(size for _, size in serving.sizes) if serving else 0,
         "verified": verified,
@@ -161,18 +163,7 @@ def because_item(because: Because) -> models.BecauseItem:
 
 
 def why(application: Application, because: tuple[Because, ...]) -> models.WhyAnswer:
-    rollout, running = application.rollout, application.running
-    serving = application.group(application.serving)
-    if running is not None:
-        name = format_group(application.cluster, running.target)
-        doing = "is going back" if running.phase is Phase.UNDOING else f"is in step {running.step.kind}"
-        text = f"the {running.kind} of {name} {doing}"
-        if running.undo_reason:
-            text += f": {running.undo_reason}"
-    elif rollout is not None and rollout.phase is Phase.HELD:
-        text = f"held: {rollout.undo_reason}; release a better version, or repave rollback {application.name}"
-    else:
-        text = f"nothing is being rolled out; {serving.name if serving else 'nobody'} serves"
+    text = _why_text(application)
     if any(each.remedy.startswith(RECOVER) for each in because):
         text = f"regions are ahead of this store, so it cannot say; its own older copy is: {text}"
     return models.WhyAnswer(
@@ -180,24 +171,90 @@ def why(application: Application, because: tuple[Because, ...]) -> models.WhyAns
     )
 
 
+def _why_text(application: Application) -> str:
+    rollout, running = application.rollout, application.running
+    serving = application.group(application.serving)
+    if running is not None:
+        name = format_group(application.cluster, running.target)
+        doing = "is going back" if running.phase is Phase.UNDOING else f"is {_doing(running)}"
+        text = f"the {running.kind} of {name} {doing}"
+        return f"{text}: {running.undo_reason}" if running.undo_reason else text
+    if rollout is not None and rollout.phase is Phase.HELD:
+        back = f"repave rollback {application.name}"
+        return f"held: {rollout.undo_reason}; release a better version, or {back}"
+    return f"nothing is being rolled out; {serving.name if serving else 'nobody'} serves"
+
+
+def _doing(running: Rollout) -> str:
+    if running.pause is not None:
+        return "held" if running.pause.is_hold else "paused"
+    moving = {track.wave for track in running.tracks if track.phase is TrackPhase.RUNNING}
+    wave = f" of wave {min(moving) + 1}" if moving and len(running.waves) > 1 else ""
+    if not moving:
+        return "between two waves" if len(running.waves) > 1 else "about to end"
+    return f"in step {running.steps[running.cursor].kind}{wave}"
+
+
 def rollout_item(rollout: Rollout, cluster: str) -> models.RolloutItem:
+    pause = rollout.pause
     return models.RolloutItem(
         number=rollout.number,
         kind=str(rollout.kind),
         group=format_group(cluster, rollout.target),
         version=rollout.version,
         origin=format_group(cluster, rollout.origin) if rollout.origin is not None else "",
-        phase=str(rollout.phase),
+        phase=phase_of(rollout),
         steps=[
             models.StepItem(kind=step.kind, text=describe(step), state=_step_state(index, rollout))
             for index, step in enumerate(rollout.steps)
         ],
         step=rollout.cursor,
+        waves=[
+            models.WaveItem(
+                regions=[_track_item(track, rollout) for track in rollout.tracks if track.wave == index],
+                bake_seconds=wave.bake_seconds,
+                approve=wave.approve,
+                parallel=wave.parallel,
+                lockstep=wave.is_lockstep,
+            )
+            for index, wave in enumerate(rollout.waves)
+        ],
+        passes=[
+            models.PassItem(
+                gate=each.gate,
+                kind=each.kind,
+                at=time_of(each.at),
+                by=each.by,
+                role=each.role,
+                reason=each.reason,
+            )
+            for each in rollout.passes
+        ],
+        paused_by=("repave" if pause.is_hold else pause.by or "somebody") if pause is not None else "",
         started_at=time_of(rollout.started_at),
         started_by=rollout.started_by,
         reason=rollout.reason,
         ended_at=_time_or_none(rollout.ended_at),
-        outcome=rollout.undo_reason,
+        outcome=rollout.undo_reason or (pause.reason if pause is not None else ""),
+    )
+
+
+def phase_of(rollout: Rollout) -> str:
+    """Its phase, or that it is paused or held in place."""
+    if rollout.phase is Phase.RUNNING and rollout.pause is not None:
+        return "held" if rollout.pause.is_hold else "paused"
+    return str(rollout.phase)
+
+
+def _track_item(track: Track, rollout: Rollout) -> models.TrackItem:
+    step = rollout.steps[track.cursor].kind if track.phase is TrackPhase.RUNNING else ""
+    return models.TrackItem(
+        region=track.region,
+        phase=str(track.phase),
+        step=track.cursor,
+        kind=str(step),
+        since=time_of(track.entered_at) if track.has_begun else None,
+        reason=track.reason,
     )
 
 
@@ -351,24 +408,55 @@ def plan_answer(plan: Preview, version: str) -> models.PlanAnswer:
         group=plan.group,
         version=version,
         origin=plan.origin or "",
-        strategy="blue-green",
+        strategy=plan.strategy,
         steps=[models.PlanLine(kind=step.kind, text=describe(step)) for step in plan.steps],
-        regions=[
-            models.PlanRegion(
-                name=region.name,
-                creates=region.creates,
-                keeps_warm=region.keeps_warm,
-                destroys=region.destroys,
-                peak=region.peak,
-                floor=region.floor,
+        waves=[
+            models.PlanWave(
+                regions=list(wave.regions),
+                bake_seconds=wave.bake_seconds,
+                approve=wave.approve,
+                parallel=wave.parallel,
+                lockstep=wave.is_lockstep,
             )
-            for region in plan.regions
+            for wave in plan.waves
         ],
+        regions=[_plan_region(region) for region in plan.regions],
         keeps=list(plan.keeps),
         destroys=list(plan.destroys),
         creates_hosts=sum(region.creates for region in plan.regions),
         destroys_hosts=sum(region.destroys for region in plan.regions),
         peak_hosts=sum(region.peak for region in plan.regions),
         at_least_seconds=plan.at_least_seconds,
+        extra_host_hours=round(plan.extra_host_hours, 2),
+        cost=None if plan.cost is None else round(plan.cost, 2),
+        currency=plan.currency,
+        changes=list(plan.changes),
+        guards=[
+            models.GuardItem(rule=each.rule, refuses=each.refuses, text=each.text, remedy=each.remedy)
+            for each in plan.guards
+        ],
         problems=list(plan.problems),
+    )
+
+
+def _plan_region(region: RegionPreview) -> models.PlanRegion:
+    return models.PlanRegion(
+        name=region.name,
+        wave=region.wave + 1,
+        creates=region.creates,
+        keeps_warm=region.keeps_warm,
+        destroys=region.destroys,
+        peak=region.peak,
+        floor=region.floor,
+        extra_host_hours=round(region.extra_host_hours, 2),
+        cost=None if region.cost is None else round(region.cost, 2),
+        moments=[
+            models.PlanMoment(
+                new_hosts=each.new_hosts,
+                old_hosts=each.old_hosts,
+                weight_bp=each.weight_bp,
+                seconds=each.seconds,
+            )
+            for each in region.moments
+        ],
     )

@@ -1,0 +1,151 @@
+"""Says which rules stand against the next move of a region, with the numbers and the way on. Pure.
+
+The same rules speak of the whole plan beforehand, and of what is so at the moment of each step.
+"""
+
+from dataclasses import dataclass
+
+from repave_controller.model import (
+    Application,
+    Because,
+    Instant,
+    Observed,
+    ReleaseOrder,
+    Retire,
+    Rollout,
+    RolloutKind,
+    Step,
+    Track,
+    Weight,
+    hosts_of,
+)
+from repave_controller.verdicts import current_report
+from repave_protos.values import GroupReport, RegionName
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The answer of one rule: `refuses` or not, in words with its numbers."""
+
+    rule: str
+    refuses: bool
+    text: str
+    remedy: str = ""
+    until: Instant | None = None  # when it may say otherwise by itself
+
+    def because(self, region: str = "") -> Because:
+        return Because(f"guard {self.rule}: {self.text}", region, until=self.until, remedy=self.remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is so beyond one application: nothing stands against it by default."""
+
+
+ALONE = Surroundings()
+
+
+def refusing(
+    application: Application,
+    rollout: Rollout,
+    track: Track,
+    step: Step,
+    observed: Observed,
+    now: Instant,
+    around: Surroundings,
+) -> Guard | None:
+    """The first rule against entering `step` that nobody has overridden; None when it may be entered."""
+    answers = _answers(application, rollout, track, step, observed)
+    return next((each for each in answers if each.refuses and not is_overridden(rollout, each.rule)), None)
+
+
+def is_overridden(rollout: Rollout, rule: str) -> bool:
+    return any(each.gate == f"guard {rule}" for each in rollout.passes)
+
+
+def _answers(
+    application: Application, rollout: Rollout, track: Track, step: Step, observed: Observed
+) -> list[Guard]:
+    match step:
+        case Weight() if rollout.kind is RolloutKind.RELEASE:
+            return [_readiness(application, rollout, track, observed)]
+        case Retire():
+            return [_capacity(application, rollout, track, step, observed)]
+        case _:
+            return []
+
+
+def _readiness(application: Application, rollout: Rollout, track: Track, observed: Observed) -> Guard:
+    """Whoever gets more traffic is ready for it at that moment, not only when it was verified."""
+    target = application.group(rollout.target)
+    part = target.part(track.region) if target is not None else None
+    assert target is not None, "a running track has a target"
+    assert part is not None, "a running track has a target"
+    report, absent = current_report(application, target, track.region, observed)
+    if absent is not None:
+        return Guard("capacity", True, f"{absent.what}, so its hosts can't be counted", absent.remedy)
+    up, needed = min(report.verified, report.balancer_up), application.policy.needed(part.count)
+    text = f"{up} of {part.count} hosts of {target.name} can serve, {needed} must"
+    return Guard("capacity", up < needed, text, f"repave hosts {application.name} shows each host")
+
+
+def _capacity(
+    application: Application, rollout: Rollout, track: Track, step: Retire, observed: Observed
+) -> Guard:
+    """What is left once hosts of the origin have gone is not below the floor."""
+    origin, target = application.group(track.origin), application.group(rollout.target)
+    old = origin.part(track.region) if origin is not None else None
+    if origin is None or old is None or target is None:
+        return Guard("capacity", False, "nobody served here before")
+    view = observed.get(track.region)
+    left = 0
+    if old.weight_bp > 0:
+        report = view.group(origin.name) if view is not None else GroupReport(origin.name)
+        left = min(report.verified, report.balancer_up, hosts_of(old.size, step.percent))
+    report, absent = current_report(application, target, track.region, observed)
+    if absent is not None:
+        return Guard("capacity", True, f"{absent.what}, so its hosts can't be counted", absent.remedy)
+    part = target.part(track.region)
+    if part is not None and part.weight_bp > 0:
+        left += min(report.verified, report.balancer_up)
+    floor = application.policy.floor(old.size)
+    text = f"{left} hosts could serve once hosts of {origin.name} have gone, the floor is {floor}"
+    return Guard("capacity", left < floor, text, f"repave hosts {application.name} shows each host")
+
+
+def traffic(application: Application, region: RegionName, observed: Observed) -> Guard:
+    """An old group goes only while another one serves there with enough healthy hosts."""
+    serving = application.serving_in(region)
+    if serving is None:
+        return Guard("traffic", False, "nobody serves there")
+    report, absent = current_report(application, serving, region, observed)
+    floor = application.policy.floor(serving.size(region))
+    up = min(report.verified, report.balancer_up)
+    if absent is not None:
+        return Guard("traffic", True, f"{serving.name} serves there, and {absent.what}", absent.remedy)
+    text = f"{serving.name} serves with {up} healthy hosts, the floor is {floor}"
+    return Guard("traffic", up < floor, text, f"repave hosts {application.name} shows each host")
+
+
+def foreseen(
+    application: Application,
+    order: ReleaseOrder,
+    observed: Observed,
+    now: Instant,
+    around: Surroundings,
+) -> tuple[Guard, ...]:
+    """The rules that a release would meet, with their answers of now."""
+    answers = []
+    for region, size in order.sizes:
+        serving = application.serving_in(region)
+        if serving is None:
+            continue
+        report, absent = current_report(application, serving, region, observed)
+        floor = order.policy.floor(serving.size(region))
+        if absent is not None:
+            answers.append(Guard("region", True, f"{region}: {absent.what}", absent.remedy))
+            continue
+        up = min(report.verified, report.balancer_up)
+        text = f"{region}: {up} hosts of {serving.name} can serve, the floor is {floor} of {size}"
+        answers.append(Guard("capacity", up < floor, text))
+    return tuple(answers)
