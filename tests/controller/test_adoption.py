@@ -19,7 +19,8 @@ from repave_controller.model import (
     Tenure,
 )
 from repave_controller.naming import format_group
-from repave_controller.rollout import desired_state, step
+from repave_controller.publishing import desired_state
+from repave_controller.rollout import step
 from repave_controller.safety import check
 from repave_protos.values import (
     FULL_WEIGHT_BP,
