@@ -100,7 +100,8 @@ def start_release(application: Application, order: ReleaseOrder, now: Instant) -
         policy=order.policy,
     )
     steps = order.steps if application.serving is not None else first_steps(order.steps)
-    started = _begin(started, RolloutKind.RELEASE, group, steps, order.waves, order.by, order.reason, now)
+    waves = order.waves or (Wave(tuple(region for region, _ in order.sizes)),)
+    started = _begin(started, RolloutKind.RELEASE, group, steps, waves, order.by, order.reason, now)
     where = listed([region for region, _ in order.sizes])
     text = f"{group.name} ({order.version}) is released to {where}"
     return started, (_event(started, "release.started", text, now, order.by, group),)

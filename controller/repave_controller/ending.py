@@ -118,6 +118,7 @@ def _take_over(turn: Turn, rollout: Rollout, track: Track) -> None:
 
 
 def _tell_end(turn: Turn, rollout: Rollout) -> None:
+    turn.tell_of_steps()
     name = turn.target_name
     match rollout.phase:
         case Phase.SUCCEEDED:

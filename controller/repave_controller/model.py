@@ -381,7 +381,7 @@ class Policy:
     ready_percent: float = 100.0
     min_capacity_percent: float = 100.0
     min_hosts: int = 0  # that can serve in a region, whatever the percentage says
-    goes_back_on: tuple[str, ...] = ("health", "deadline")  # other failures hold in place
+    goes_back_on: tuple[str, ...] = ("deadline", "health")  # other failures hold in place
     scope: Literal["region", "wave", "release"] = "release"
     failures_max: int = 0  # regions that may fail by themselves before `scope` counts
     unreachable: Literal["wait", "skip", "fail"] = "fail"

@@ -177,7 +177,7 @@ def compile_order(
             ready_percent=health.ready_percent,
             min_capacity_percent=spec.min_capacity_percent,
             min_hosts=spec.guards.min_hosts,
-            goes_back_on=tuple(spec.rollback.on),
+            goes_back_on=tuple(sorted(set(spec.rollback.on))),
             scope=spec.rollback.scope,
             failures_max=spec.rollback.failures,
             unreachable=spec.guards.unreachable_region,

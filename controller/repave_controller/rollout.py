@@ -212,11 +212,9 @@ def _wait(turn: Turn, rollout: Rollout, track: Track, waiting: Waiting) -> None:
 def _complete(turn: Turn, rollout: Rollout, track: Track) -> None:
     following = track.cursor + 1
     if following < len(rollout.steps):
-        others = waves.behind(rollout, track)
-        if others:
-            names = ", ".join(each.region for each in others)
-            turn.because.append(Because(f"lock-step: waits for {names}", track.region, track.entered_at))
-        elif not _is_guarded(turn, rollout, track, following):
+        if waves.behind(rollout, track):
+            return  # in lock-step: what the others wait for is told
+        if not _is_guarded(turn, rollout, track, following):
             _learn(turn, rollout, track)
             _enter(turn, track, following)
         return

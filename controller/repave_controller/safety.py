@@ -20,7 +20,7 @@ from repave_controller.model import (
     TrackPhase,
     hosts_of,
 )
-from repave_protos.values import DesiredState, GroupName, RegionName, contradictions
+from repave_protos.values import FULL_WEIGHT_BP, DesiredState, GroupName, RegionName, contradictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _check_capacity(application: Application, region: RegionName, state: Desired
         part = group.part(region) if group is not None else None
         if group is None or part is None or desired.weight_bp == 0:
             continue
-        share = hosts_of(part.size, desired.weight_bp / 100)
+        share = hosts_of(part.size, min(desired.weight_bp, FULL_WEIGHT_BP) / 100)
         if desired.count < min(share, application.policy.floor(share)):
             text = (
                 f"{group.name} serves {desired.weight_bp / 100:g} % with {desired.count} of {part.size} hosts"

@@ -163,6 +163,9 @@ class Strategy(Section):
     @model_validator(mode="after")
     def _is_one(self) -> Self:
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        empty = sorted(self.model_fields_set - set(given))
+        if empty:
+            raise contradiction("must be a mapping of options; write {} for the defaults", (empty[0],))
         if not given:
             raise wrong(f"say how a release goes: one of {', '.join(type(self).model_fields)}")
         if len(given) > 1:

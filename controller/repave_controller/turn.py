@@ -89,3 +89,4 @@ class Turn:
             if entered < len(rollout.steps):
                 kind = rollout.steps[entered].kind
                 self.tell("step.entered", f"{self.target_name}: {kind} in {where}", region=region)
+        self._steps.clear()

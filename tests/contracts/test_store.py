@@ -12,17 +12,22 @@ from repave_controller.model import (
     Event,
     GroupNumber,
     Instant,
+    Pass,
+    Pause,
     Phase,
     Rollout,
     RolloutKind,
     Scale,
     Soak,
     Tenure,
+    Track,
+    TrackPhase,
+    Wave,
     Weight,
 )
 from repave_controller.ports import DuplicateKey, Image, Receipt, Spec, Store, StoreError, Transaction
 from repave_controller.stores.sqlite import SqliteStore
-from repave_protos.values import ApplicationName, Digest
+from repave_protos.values import ApplicationName, Digest, RegionName
 from repave_simulation.store import MemoryStore, Shelf
 
 Stores = Callable[[], Store]
@@ -47,13 +52,15 @@ def a_rollout(number: int = 1, phase: Phase = Phase.RUNNING) -> Rollout:
         number=number,
         kind=RolloutKind.RELEASE,
         target=GroupNumber(number),
-        origin=None,
         steps=(Scale(100, 60.0), Weight(10_000, 60.0), Soak(1.5, 60.0)),
+        tracks=(
+            Track(RegionName("oslo"), 0, None, TrackPhase.RUNNING, 1, Instant(1.0), Instant(1.5), -1),
+            Track(RegionName("paris"), 1, GroupNumber(1)),
+        ),
+        waves=(Wave((RegionName("oslo"),), approve=""), Wave((RegionName("paris"),), is_lockstep=False)),
+        passes=(Pass("wave 2", "approved", Instant(1.0), "ann"),),
+        pause=Pause(Instant(2.0), is_hold=True),
         phase=phase,
-        cursor=0,
-        entered_at=Instant(1.0),
-        progressed_at=Instant(1.0),
-        progress=(0, -1),
         started_at=Instant(1.0),
         started_by="ann",
     )

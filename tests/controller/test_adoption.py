@@ -99,8 +99,11 @@ def an_older_copy() -> Application:
     (group,) = decision.application.groups
     assert decision.application.rollout is not None
     ended = replace(decision.application.rollout, phase=Phase.SUCCEEDED, ended_at=Instant(2.0))
-    known = replace(decision.application, rollout=ended, serving=group.number)
-    known = known.with_group(replace(group, state=GroupState.SERVING))
+    known = replace(decision.application, rollout=ended)
+    for part in group.parts:
+        serves = replace(part, state=GroupState.SERVING, percent=100.0, weight_bp=10_000)
+        group = group.with_part(serves)
+    known = known.with_group(group)
     return step(known, {}, Instant(2.0), Tenure(1, 2)).application
 
 

@@ -15,6 +15,7 @@ from repave_controller.model import (
     Instant,
     Phase,
     Refused,
+    TrackPhase,
 )
 from repave_controller.ports import StoreError
 from repave_controller.preview import plan_id, unborn
@@ -228,9 +229,12 @@ async def test_a_mistake_of_ours_with_one_application_stops_that_one_only_and_sa
     async with scheduled() as world:
         await world.release()
         await world.ended()
-    damaged = replace(world.application(), name=CART, groups=(), serving=None, frontend_port=8001)
+    damaged = replace(world.application(), name=CART, groups=(), frontend_port=8001)
     assert damaged.rollout is not None
-    damaged = replace(damaged, rollout=replace(damaged.rollout, phase=Phase.RUNNING), desired=())
+    running = replace(damaged.rollout.tracks[0], phase=TrackPhase.RUNNING)
+    damaged = replace(
+        damaged, rollout=replace(damaged.rollout, phase=Phase.RUNNING, tracks=(running,)), desired=()
+    )
     world.store.shelf.applications[CART] = damaged
     async with scheduled(world.store.shelf) as later:
         await asyncio.sleep(5)

@@ -60,8 +60,10 @@ BAD = {
     ),
     "an option of a later version": (
         "  blue_green: {}",
-        "  blue_green: {}\n  canary: {}",
-        ["16:11: strategy.canary: this version of repave knows blue_green only; leave it out"],
+        "  canary: {baseline: true, steps: [{traffic: 5%}]}",
+        [
+            "15:22: strategy.canary.baseline: this version of repave judges a release by health only; leave it out"
+        ],
     ),
     "windows": (
         "app: hello",
@@ -100,21 +102,21 @@ BAD = {
         "app: hello",
         "app: hello\nrollback: {on: [analysis]}",
         [
-            "3:16: rollback.on: this version of repave always goes back on health and deadline, and on "
-            "nothing else: [health, deadline]"
+            "3:16: rollback.on: this version of repave judges a release by health and deadlines: any of "
+            "[health, deadline], or []"
         ],
     ),
     "another scope": (
         "app: hello",
-        "app: hello\nrollback: {scope: region}",
-        ["3:19: rollback.scope: this version of repave knows the scope release only"],
+        "app: hello\nrollback: {scope: planet}",
+        ["3:19: rollback.scope: must be 'region', 'wave' or 'release'"],
     ),
     "a surge": (
         "app: hello",
         "app: hello\nguards: {max_surge: 10%}",
         [
-            "3:21: guards.max_surge: this version of repave runs both groups in full during a release; "
-            "leave it out"
+            "16:3: strategy: blue-green takes 100% more hosts, max_surge allows 10%; rolling takes "
+            "as many as its first step, and with first: old none"
         ],
     ),
     "another format": (
@@ -196,7 +198,7 @@ BAD = {
     "a section with nothing in it": (
         "  blue_green: {}",
         "  blue_green:",
-        ["15:3: strategy.blue_green: must be a mapping of options; write {} for the defaults"],
+        ["15:3: strategy: must be a mapping of options; write {} for the defaults"],
     ),
     "two ways to ask": (
         "{port: 8080}",
