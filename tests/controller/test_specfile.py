@@ -198,7 +198,7 @@ BAD = {
     "a section with nothing in it": (
         "  blue_green: {}",
         "  blue_green:",
-        ["15:3: strategy: must be a mapping of options; write {} for the defaults"],
+        ["15:3: strategy.blue_green: must be a mapping of options; write {} for the defaults"],
     ),
     "two ways to ask": (
         "{port: 8080}",
