@@ -248,6 +248,7 @@ class Fleet:
         """Every host's phase at `now`, and whether nobody wants it by `claims`. What newly failed or was
         newly verified is remembered and told."""
         self._forgive(now)
+        self._try_again(desired)
         for record in self.records.values():
             group = desired.get(record.group)
             self._watch(record, group)
@@ -269,6 +270,15 @@ class Fleet:
         for record in self.records.values():
             if not record.was_verified and not record.is_launching:
                 record.launched_at += unseen_seconds
+
+    def _try_again(self, desired: Mapping[GroupName, DesiredGroup]) -> None:
+        """A person has asked for another attempt: what failed in the one before counts no longer."""
+        for name, group in desired.items():
+            fact = self.fact(name)
+            if group.attempt > fact.attempt:
+                fresh = replace(fact, attempt=group.attempt, failures=0, setbacks=0, refused="", retry_at=0.0)
+                self.groups[name] = fresh
+                self.troubles.pop(name, None)
 
     def _watch(self, record: Record, group: DesiredGroup | None) -> None:
         is_probed = group is not None and record.is_running and record.address and not record.failure

@@ -45,7 +45,8 @@ class GroupFact:
 
     is_proven: bool = False  # all its hosts were verified at once, at least once
     was_routed: bool = False  # has had traffic, so that it must be drained
-    failures: int = 0  # hosts that failed; back to 0 when all are verified
+    failures: int = 0  # hosts that failed; back to 0 when all are verified, and with a new attempt
+    attempt: int = 0  # the one that the failures are of
     setbacks: int = 0  # pauses before launches, in a row; several hosts that fail at once make one
     next_ordinal: int = 1  # of the next host's name; never used twice
     launched_total: int = 0

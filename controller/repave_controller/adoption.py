@@ -185,7 +185,7 @@ def _group(
     name: GroupName, found: Mapping[RegionName, DesiredGroup], known: ServerGroup | None, now: Instant
 ) -> ServerGroup:
     recipes = {
-        region: replace(each, count=0, weight_bp=0, is_proven=False, ready_count=0)
+        region: replace(each, count=0, weight_bp=0, is_proven=False, ready_count=0, attempt=0)
         for region, each in found.items()
     }
     recipe = next(iter(recipes.values()))

@@ -39,7 +39,8 @@ def conclude(turn: Turn) -> None:
     if rollout.phase is Phase.UNDOING:
         _end(turn, Phase.HELD if done else rollout.undo_end, rollout.undo_reason)
     elif rollout.is_stopped:
-        _end(turn, Phase.HELD if done else Phase.ROLLED_BACK, rollout.undo_reason)
+        where = f"; it serves in {listed([track.region for track in done])} only" if done else ""
+        _end(turn, Phase.HELD if done else Phase.ROLLED_BACK, f"{rollout.undo_reason}{where}")
     elif all(track.is_settled for track in rollout.tracks):
         baking = waves.in_bake(turn.application, rollout, len(rollout.waves) - 1, turn.now)
         if baking is not None:

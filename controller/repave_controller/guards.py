@@ -84,8 +84,8 @@ def _readiness(application: Application, rollout: Rollout, track: Track, observe
     report, absent = current_report(application, target, track.region, observed)
     if absent is not None:
         return Guard("capacity", True, f"{absent.what}, so its hosts can't be counted", absent.remedy)
-    up, needed = min(report.verified, report.balancer_up), application.policy.needed(part.count)
-    text = f"{up} of {part.count} hosts of {target.name} can serve, {needed} must"
+    up, needed = min(report.verified, report.balancer_up), application.policy.needed(part.judged)
+    text = f"{up} of {part.judged} hosts of {target.name} can serve, {needed} must"
     return Guard("capacity", up < needed, text, f"repave hosts {application.name} shows each host")
 
 

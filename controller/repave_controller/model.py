@@ -54,11 +54,17 @@ class Part:
     percent: float = 0.0  # of `size`, wanted now
     weight_bp: int = 0
     left_traffic_at: Instant | None = None
+    proven: int = 0  # hosts that a rollout has waited for; a size that grew since asks for more
 
     @property
     def count(self) -> int:
         """Hosts wanted now; rounded up."""
         return 0 if self.state is GroupState.RETIRING else hosts_of(self.size, self.percent)
+
+    @property
+    def judged(self) -> int:
+        """Hosts by which its health is judged: those that have had their time to come up."""
+        return min(self.count, self.proven) if self.proven else self.count
 
 
 def hosts_of(size: int, percent: float) -> int:

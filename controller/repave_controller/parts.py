@@ -6,6 +6,7 @@ The plan is told and the release is carried out by these same functions.
 from dataclasses import replace
 
 from repave_controller.model import (
+    FULL_PERCENT,
     Application,
     GroupState,
     Instant,
@@ -16,6 +17,7 @@ from repave_controller.model import (
     ServerGroup,
     Step,
     Track,
+    Verify,
     Weight,
 )
 from repave_protos.values import FULL_WEIGHT_BP, RegionName
@@ -30,8 +32,10 @@ def entered(application: Application, rollout: Rollout, track: Track, step: Step
         return application
     match step:
         case Scale(percent=percent, count=count):
-            share = min(100.0, 100 * count / max(1, part.size)) if count else percent
+            share = min(FULL_PERCENT, 100 * count / max(1, part.size)) if count else percent
             return _put(application, target, replace(part, percent=max(share, part.percent)))
+        case Verify():  # by then all that are wanted now have had their time
+            return _put(application, target, replace(part, proven=part.count))
         case Weight(weight_bp=weight_bp):
             return _split(application, target, part, origin, old, weight_bp)
         case Retire(percent=percent) if origin is not None and old is not None:
@@ -62,7 +66,7 @@ def with_way_back(application: Application, track: Track) -> Application:
     old = origin.part(track.region) if origin is not None else None
     if origin is None or old is None:
         return application
-    return _put(application, origin, replace(old, percent=100.0))
+    return _put(application, origin, replace(old, percent=FULL_PERCENT))
 
 
 def gone_back(application: Application, rollout: Rollout, track: Track) -> Application:
@@ -72,7 +76,7 @@ def gone_back(application: Application, rollout: Rollout, track: Track) -> Appli
         state = GroupState.RETIRING if part.state is GroupState.NEW else part.state
         application = _put(application, target, replace(part, weight_bp=0, state=state))
     if origin is not None and (old := origin.part(track.region)) is not None:
-        application = _put(application, origin, replace(old, weight_bp=FULL_WEIGHT_BP, percent=100.0))
+        application = _put(application, origin, replace(old, weight_bp=FULL_WEIGHT_BP, percent=FULL_PERCENT))
     return application
 
 
@@ -86,7 +90,11 @@ def taken_over(application: Application, rollout: Rollout, track: Track, now: In
         application = _put(application, origin, left)
     if target is not None and (part := target.part(track.region)) is not None:
         serves = replace(
-            part, state=GroupState.SERVING, weight_bp=FULL_WEIGHT_BP, percent=100.0, left_traffic_at=None
+            part,
+            state=GroupState.SERVING,
+            weight_bp=FULL_WEIGHT_BP,
+            percent=FULL_PERCENT,
+            left_traffic_at=None,
         )
         application = _put(application, target, serves)
     return application

@@ -54,5 +54,6 @@ def _desired_group(application: Application, group: ServerGroup, part: Part) -> 
         drain_seconds=group.drain_seconds,
         is_proven=is_proven,
         # A way back is taken at once, with whoever is there; a way forward only with enough hosts.
-        ready_count=0 if is_proven else application.policy.needed(part.count),
+        ready_count=0 if is_proven else application.policy.needed(part.judged),
+        attempt=group.attempt,
     )

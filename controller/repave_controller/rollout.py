@@ -220,8 +220,12 @@ def _complete(turn: Turn, rollout: Rollout, track: Track) -> None:
         return
     turn.note_step(track, following)
     turn.put_track(replace(track, phase=TrackPhase.DONE, entered_at=turn.now))
-    if len(rollout.waves) > 1 or not rollout.waves[track.wave].is_lockstep:
+    if rollout.kind is RolloutKind.RELEASE and len(rollout.tracks) > 1 and not _is_together(rollout):
         turn.tell("region.done", f"{turn.target_name}: {track.region} is done", region=track.region)
+
+
+def _is_together(rollout: Rollout) -> bool:
+    return len(rollout.waves) == 1 and rollout.waves[0].is_lockstep
 
 
 def _learn(turn: Turn, rollout: Rollout, track: Track) -> None:
@@ -268,6 +272,7 @@ def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
     """A rollback, and a first release that has traffic, stay where they are, for a person: there is nobody
     to go back to. A release goes back, as far as its policy says."""
     policy = turn.application.policy
+    turn.tell_of_steps()
     has_left = rollout.has_reached(Weight, track)
     if has_left and (rollout.origin is None or rollout.kind is RolloutKind.ROLLBACK):
         ending.hold(turn, track, failed.reason)

@@ -118,7 +118,7 @@ def _is_verified(
     view, part = observed.get(region), group.part(region)
     if view is None or view.report is None or part is None:
         return False
-    return view.group(group.name).verified >= application.policy.needed(part.count)
+    return view.group(group.name).verified >= application.policy.needed(part.judged)
 
 
 def _check_way_back(application: Application) -> Iterator[Broken]:

@@ -117,12 +117,14 @@ def request_promote(
         raise Refused("paused", f"it is paused; repave resume {application.name} lets it go on")
     gates = [*_gates(application, rollout, now), *(_waits(application, rollout, now) if skips else ())]
     if is_full:
-        gates = [("*", "")]
+        gates = [("*", role) for role in _roles_to_come(rollout)]
     if not gates:
         raise Refused("no-gate", _no_gate(application, rollout, now))
     _check_role(gates, role)
     kind: Literal["approved", "skipped"] = "skipped" if skips or is_full else "approved"
-    passes = tuple(Pass(gate, kind, now, by, role, reason) for gate, _ in gates)
+    passes = tuple(
+        Pass(gate, kind, now, by, role, reason) for gate in dict.fromkeys(name for name, _ in gates)
+    )
     promoted = replace(application, rollout=_with_passes(rollout, passes))
     what = "all gates and waits" if is_full else ", ".join(gate for gate, _ in gates)
     text = f"{what} {kind} by {by or 'somebody'}" + (f" as {role}" if role else "")
@@ -143,6 +145,12 @@ def _gates(application: Application, rollout: Rollout, now: Instant) -> list[tup
         if all(track.is_settled for track in earlier) and baked:
             found.append((waves.gate_of_wave(wave), rollout.waves[wave].approve or ""))
     return _new(rollout, found)
+
+
+def _roles_to_come(rollout: Rollout) -> list[str]:
+    """The roles of all approvals that the rollout may yet wait for; at least nobody's."""
+    steps = {step.role for step in rollout.steps if isinstance(step, Approve)}
+    return sorted({"", *steps, *(wave.approve for wave in rollout.waves if wave.approve)})
 
 
 def _waits(application: Application, rollout: Rollout, now: Instant) -> list[tuple[str, str]]:

@@ -99,10 +99,10 @@ def illness_of(
 ) -> Failed | None:
     """Fewer of its hosts are healthy than make it ready, by a report that counts."""
     report, absent = current_report(application, target, part.region, observed)
-    if absent is not None or report.verified >= application.policy.needed(part.count):
+    if absent is not None or report.verified >= application.policy.needed(part.judged):
         return None
     detail = f" ({report.trouble})" if report.trouble else ""
-    return Failed(f"{part.region}: {report.verified} of {part.count} hosts are healthy{detail}")
+    return Failed(f"{part.region}: {report.verified} of {part.judged} hosts are healthy{detail}")
 
 
 def _judge_count(

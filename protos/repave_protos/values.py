@@ -69,6 +69,7 @@ class DesiredGroup:
     drain_seconds: float
     is_proven: bool = False  # it has served: its hosts are replaced for ever, however often they fail
     ready_count: int = 0  # hosts that must be up before it gets more traffic than it has; 1 at least
+    attempt: int = 0  # grows when a person tries again: the failures of the attempt before are forgotten
 
 
 @dataclass(frozen=True, slots=True)

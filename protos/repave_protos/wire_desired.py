@@ -48,6 +48,7 @@ def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
         drain_seconds=group.drain_seconds,
         is_proven=group.is_proven,
         ready_count=group.ready_count,
+        attempt=group.attempt,
     )
 
 
@@ -95,6 +96,7 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
         drain_seconds=bounds.seconds(message.drain_seconds, "DesiredGroup.drain_seconds"),
         is_proven=message.is_proven,
         ready_count=message.ready_count,
+        attempt=message.attempt,
     )
 
 

@@ -62,7 +62,8 @@ BAD = {
         "  blue_green: {}",
         "  canary: {baseline: true, steps: [{traffic: 5%}]}",
         [
-            "15:22: strategy.canary.baseline: this version of repave judges a release by health only; leave it out"
+            "15:22: strategy.canary.baseline: this version of repave judges a release by health only; "
+            "leave it out"
         ],
     ),
     "windows": (
