@@ -272,13 +272,16 @@ class Fleet:
                 record.launched_at += unseen_seconds
 
     def _try_again(self, desired: Mapping[GroupName, DesiredGroup]) -> None:
-        """A person has asked for another attempt: what failed in the one before counts no longer."""
+        """A person has asked for another attempt: what failed in the one before counts no longer. A group
+        that grows has to prove itself anew."""
         for name, group in desired.items():
             fact = self.fact(name)
             if group.attempt > fact.attempt:
                 fresh = replace(fact, attempt=group.attempt, failures=0, setbacks=0, refused="", retry_at=0.0)
                 self.groups[name] = fresh
                 self.troubles.pop(name, None)
+            elif fact.is_proven and not group.is_proven and group.count > fact.proven_count:
+                self.groups[name] = replace(fact, is_proven=False)
 
     def _watch(self, record: Record, group: DesiredGroup | None) -> None:
         is_probed = group is not None and record.is_running and record.address and not record.failure
@@ -338,7 +341,8 @@ class Fleet:
             fact = self.fact(name)
             if group.count > 0 and verified >= group.count:
                 self.troubles.pop(name, None)
-                self.groups[name] = replace(fact, is_proven=True, failures=0, setbacks=0, refused="")
+                proven = replace(fact, is_proven=True, proven_count=group.count)
+                self.groups[name] = replace(proven, failures=0, setbacks=0, refused="")
 
     def tell(self, kind: str, text: str, record: Record) -> None:
         """For people: to the agent's log, and up to the controller's events."""

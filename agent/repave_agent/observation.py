@@ -44,6 +44,7 @@ class GroupFact:
     """What must be remembered about a group beyond its hosts; kept in the journal."""
 
     is_proven: bool = False  # all its hosts were verified at once, at least once
+    proven_count: int = 0  # how many these were: one good canary says nothing of a hundred hosts
     was_routed: bool = False  # has had traffic, so that it must be drained
     failures: int = 0  # hosts that failed; back to 0 when all are verified, and with a new attempt
     attempt: int = 0  # the one that the failures are of

@@ -140,7 +140,7 @@ def has_given_up(group: DesiredGroup, observation: Observation) -> bool:
     """A group that has not proved itself gets one spare try for every five hosts; a proven one is healed
     for ever (with growing pauses)."""
     fact = observation.group(group.name)
-    if group.is_proven:
+    if fact.is_proven or group.is_proven:
         return False
     return bool(fact.refused) or fact.failures > group.count // 5
 
