@@ -92,6 +92,12 @@ class Rolling(Section):
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
         _growing(self.steps)
+        if self.first == "old" and self.steps[0].traffic == FULL_PERCENT:
+            raise contradiction(
+                "all old hosts would go before a new one is there: begin with a smaller share",
+                ("steps", 0, "traffic"),
+                ("first",),
+            )
         return self
 
 
@@ -201,8 +207,10 @@ def check_strategy(strategy: Strategy, pace: Pace, min_capacity_percent: float) 
     """Raises where the steps, one after another, would break a promise."""
     text = objection(strategy.compile(pace), min_capacity_percent)
     if text:
-        name = strategy.name.replace("-", "_")
-        raise contradiction(text, ("strategy", name), ("guards", "min_capacity"))
+        fields = [("strategy", strategy.name.replace("-", "_"))]
+        if "guards.min_capacity" in text:
+            fields.append(("guards", "min_capacity"))
+        raise contradiction(text, *fields)
 
 
 # ------------------------------------------------------------------------------------------------ waves

@@ -220,6 +220,23 @@ def test_pauses_grow_with_setbacks_and_end_when_all_are_verified() -> None:
     assert (life.fleet.fact(BLUE).failures, life.fleet.fact(BLUE).setbacks) == (0, 0)
 
 
+def test_another_attempt_forgets_what_failed_and_a_group_that_grows_proves_itself_anew() -> None:
+    life = Life()
+    (spec,) = life.fleet.launching(Launch(life.group, a_state(life.group), 1), 100.0)
+    life.fleet.launch_failed(spec.name, "corrupt", 100.0, counts=True, is_final=True)
+    life.fleet.judge({BLUE: life.group}, 101.0)
+    assert life.fleet.fact(BLUE).refused == "corrupt"
+    life.fleet.judge({BLUE: replace(life.group, attempt=1)}, 102.0)
+    fact = life.fleet.fact(BLUE)
+    assert (fact.refused, fact.failures, fact.retry_at, fact.attempt) == ("", 0, 0.0, 1)
+
+    life.fleet.groups[BLUE] = replace(fact, is_proven=True, proven_count=1)
+    life.fleet.judge({BLUE: replace(life.group, attempt=1, count=8, is_proven=True)}, 103.0)
+    assert life.fleet.fact(BLUE).is_proven
+    life.fleet.judge({BLUE: replace(life.group, attempt=1, count=8)}, 104.0)
+    assert not life.fleet.fact(BLUE).is_proven
+
+
 # ------------------------------------------------------------------------------------------------ adoption
 
 
