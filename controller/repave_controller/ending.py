@@ -66,7 +66,7 @@ def hold(turn: Turn, track: Track, reason: str) -> None:
     assert rollout is not None, "a running rollout is held"
     for each in rollout.tracks:
         if each.phase is TrackPhase.RUNNING and _stays(turn.application, rollout, each):
-            turn.put_track(replace(each, phase=TrackPhase.DONE, entered_at=turn.now))
+            turn.put_track(replace(each, phase=TrackPhase.HELD, entered_at=turn.now))
         elif each.phase in waves.MOVING:
             turn.application = gone_back(turn.application, rollout, each)
             turn.put_track(replace(each, phase=TrackPhase.UNDONE, entered_at=turn.now))
@@ -90,7 +90,7 @@ def _end(turn: Turn, phase: Phase, reason: str) -> None:
     ended = replace(rollout, phase=phase, undo_reason=reason, ended_at=turn.now)
     turn.application = replace(turn.application, missed=_missed(turn.application, rollout, phase))
     for track in rollout.tracks:
-        if track.phase is TrackPhase.DONE:
+        if track.phase in (TrackPhase.DONE, TrackPhase.HELD):
             _take_over(turn, rollout, track)
         elif track.phase in (TrackPhase.WAITING, TrackPhase.SKIPPED):
             turn.application = never_begun(turn.application, rollout, track)

@@ -236,6 +236,7 @@ class TrackPhase(StrEnum):
     UNDOING = "undoing"
     UNDONE = "undone"  # as before the rollout again
     SKIPPED = "skipped"  # left out; caught up later where nobody decided otherwise
+    HELD = "held"  # not done, and stays where it was sent, for there is nobody to go back to
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ enter through `commands.py` and `steering.py`; how a step is judged is in `verdi
 region in `parts.py`, the way back in `undoing.py`.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from repave_controller import ending, waves
@@ -33,7 +34,7 @@ from repave_controller.parts import entered, gone_back
 from repave_controller.publishing import publish
 from repave_controller.turn import Turn
 from repave_controller.undoing import may_return, turned_round, undone
-from repave_controller.verdicts import Done, Failed, Waiting, illness_of, judge
+from repave_controller.verdicts import Done, Failed, Verdict, Waiting, illness_of, judge
 from repave_protos.values import RegionName
 
 
@@ -104,21 +105,33 @@ def _advance(turn: Turn) -> None:
         turn.because.append(_because_paused(turn.application, rollout.pause))
         return
     _begin_tracks(turn)
-    for track in rollout.tracks:
+    verdicts = _verdicts(turn)
+    done = {region for region, verdict in verdicts.items() if isinstance(verdict, Done)}
+    for region in [track.region for track in rollout.tracks]:
         now = turn.rollout
-        if now is None or now.phase.is_over or now.pause is not None:
+        track = now.track(region) if now is not None else None
+        if now is None or track is None or now.pause is not None:
             return
-        current = now.track(track.region)
-        match current.phase if current is not None else None:
-            case TrackPhase.RUNNING:
-                _run(turn, now, track.region)
+        match track.phase:
+            case TrackPhase.RUNNING if region in verdicts:
+                _run(turn, now, track, verdicts[region], done)
             case TrackPhase.UNDOING:
-                _undo(turn, now, track.region)
+                _undo(turn, now, track)
             case TrackPhase.DONE if now.phase is Phase.RUNNING:
-                _watch_finished(turn, now, track.region)
+                _watch_finished(turn, now, track)
             case _:
                 pass
     ending.conclude(turn)
+
+
+def _verdicts(turn: Turn) -> dict[RegionName, Verdict]:
+    """On the step that each region is in; who has begun only now is judged in the next pass."""
+    rollout = turn.rollout
+    return {
+        track.region: judge(turn.application, rollout, track, turn.observed, turn.now)
+        for track in (rollout.tracks if rollout is not None else ())
+        if rollout is not None and track.phase is TrackPhase.RUNNING
+    }
 
 
 def _because_paused(application: Application, pause: Pause) -> Because:
@@ -178,16 +191,16 @@ def _enter(turn: Turn, track: Track, cursor: int) -> None:
     turn.put_track(track)
 
 
-def _run(turn: Turn, rollout: Rollout, region: RegionName) -> None:
-    track = rollout.track(region)
-    assert track is not None
-    match judge(turn.application, rollout, track, turn.observed, turn.now):
-        case Done():
+def _run(turn: Turn, rollout: Rollout, track: Track, verdict: Verdict, done: Collection[RegionName]) -> None:
+    match verdict:
+        case Done() if not waves.is_ahead(rollout, track, done):
             _complete(turn, rollout, track)
-        case Failed() as failed:
-            _fail(turn, rollout, track, failed)
-        case Waiting() as waiting:
-            _wait(turn, rollout, track, waiting)
+        case Failed():
+            _fail(turn, rollout, track, verdict)
+        case Waiting():
+            _wait(turn, rollout, track, verdict)
+        case Done():
+            pass  # in lock-step: what the others wait for is told
 
 
 def _wait(turn: Turn, rollout: Rollout, track: Track, waiting: Waiting) -> None:
@@ -212,8 +225,6 @@ def _wait(turn: Turn, rollout: Rollout, track: Track, waiting: Waiting) -> None:
 def _complete(turn: Turn, rollout: Rollout, track: Track) -> None:
     following = track.cursor + 1
     if following < len(rollout.steps):
-        if waves.behind(rollout, track):
-            return  # in lock-step: what the others wait for is told
         if not _is_guarded(turn, rollout, track, following):
             _learn(turn, rollout, track)
             _enter(turn, track, following)
@@ -254,11 +265,11 @@ def _is_guarded(turn: Turn, rollout: Rollout, track: Track, cursor: int) -> bool
     return True
 
 
-def _watch_finished(turn: Turn, rollout: Rollout, region: RegionName) -> None:
+def _watch_finished(turn: Turn, rollout: Rollout, track: Track) -> None:
     """A finished region whose new group falls ill fails the release as long as it runs."""
-    target, track = turn.application.group(rollout.target), rollout.track(region)
-    part = target.part(region) if target is not None else None
-    if target is None or part is None or track is None or rollout.kind is RolloutKind.ROLLBACK:
+    target = turn.application.group(rollout.target)
+    part = target.part(track.region) if target is not None else None
+    if target is None or part is None or rollout.kind is RolloutKind.ROLLBACK:
         return
     illness = illness_of(turn.application, target, part, turn.observed)
     if illness is not None:
@@ -318,9 +329,7 @@ def _turn_round(turn: Turn, track: Track, reason: str) -> None:
     turn.put_track(changed)
 
 
-def _undo(turn: Turn, rollout: Rollout, region: RegionName) -> None:
-    track = rollout.track(region)
-    assert track is not None
+def _undo(turn: Turn, rollout: Rollout, track: Track) -> None:
     if may_return(turn.application, rollout, track, turn.observed, turn.now):
         turn.application = gone_back(turn.application, rollout, track)
         return  # what is observed speaks of the wish before

@@ -1,5 +1,6 @@
 """Says which regions of a rollout may begin or go on now: waves, bake times, lock-step, limits. Pure."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from repave_controller.model import (
@@ -12,6 +13,7 @@ from repave_controller.model import (
     TrackPhase,
 )
 from repave_controller.verdicts import Waiting
+from repave_protos.values import RegionName
 
 UNREACHABLE_PATIENCE_SECONDS = 60.0
 """How long a region that shall be skipped while it is away is waited for."""
@@ -79,16 +81,19 @@ def has_room(rollout: Rollout, track: Track) -> bool:
     return not limit or moving < limit
 
 
-def behind(rollout: Rollout, track: Track) -> list[Track]:
-    """In lock-step: the regions of the wave that have yet to come as far as this one is."""
+def is_ahead(rollout: Rollout, track: Track, done: Collection[RegionName]) -> bool:
+    """In lock-step: whether a region that has done its step must wait for others of its wave. `done` are
+    those that have done the step they are in."""
     if not rollout.waves[track.wave].is_lockstep:
-        return []
-    return [
-        each
+        return False
+    return any(
+        each.phase is TrackPhase.WAITING
+        or (
+            each.phase is TrackPhase.RUNNING
+            and (each.cursor < track.cursor or (each.cursor == track.cursor and each.region not in done))
+        )
         for each in tracks_of(rollout, track.wave)
-        if each.phase is TrackPhase.WAITING
-        or (each.phase is TrackPhase.RUNNING and each.cursor < track.cursor)
-    ]
+    )
 
 
 def when_away(

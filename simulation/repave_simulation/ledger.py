@@ -4,8 +4,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from repave_controller.commands import Accepted
-from repave_controller.model import Application, GroupNumber, GroupState, Phase, Rollout, ServerGroup, Weight
-from repave_controller.shares import weights_in
+from repave_controller.model import (
+    Application,
+    GroupNumber,
+    GroupState,
+    Part,
+    Phase,
+    Rollout,
+    ServerGroup,
+    TrackPhase,
+    Weight,
+)
 from repave_protos.values import FULL_WEIGHT_BP, ApplicationName, DesiredState, Epoch, GroupName, RegionName
 
 if TYPE_CHECKING:
@@ -69,28 +78,42 @@ class Ledger:
 
     def _check_kept(self, before: Application, after: Application) -> None:
         """An old group stays for as long as the user has asked, unless newer ones have its place."""
-        known = {group.number for group in before.groups if group.state is GroupState.WARM}
-        warm = [each for each in after.groups if each.state is GroupState.WARM or each.number in known]
-        warm.sort(key=lambda group: (group.left_traffic_at or 0.0, group.number), reverse=True)
-        for group in warm[: after.policy.keep_groups]:
-            until = (group.left_traffic_at or 0.0) + after.policy.keep_seconds
-            if group.state is GroupState.RETIRING and self.last_at < until - KEEP_SLACK_SECONDS:
-                self.world.broken(4, f"{group.name} is given up {until - self.last_at:.1f} s too early")
+        for region in before.regions:
+            known = {group.number for group, part in _parts(before, region) if part.state is GroupState.WARM}
+            warm = [
+                (group, part)
+                for group, part in _parts(after, region)
+                if part.state is GroupState.WARM or group.number in known
+            ]
+            warm.sort(key=lambda each: (each[1].left_traffic_at or 0.0, each[0].number), reverse=True)
+            for group, part in warm[: after.policy.keep_groups]:
+                until = (part.left_traffic_at or 0.0) + after.policy.keep_seconds
+                if part.state is GroupState.RETIRING and self.last_at < until - KEEP_SLACK_SECONDS:
+                    text = f"{group.name} is given up {until - self.last_at:.1f} s too early"
+                    self.world.broken(4, f"{region}: {text}")
 
     def _check_moved(self, before: Application, after: Application) -> None:
         """A switch that is called done is done: each balancer has the share that the step asked for."""
-        rollout, now = before.running, after.running
-        if rollout is None or now is None or now.cursor <= rollout.cursor or now.number != rollout.number:
+        rollout, now = before.running, after.rollout
+        target = before.group(rollout.target) if rollout is not None else None
+        if rollout is None or now is None or target is None or now.number != rollout.number:
             return
-        target = before.group(rollout.target)
-        if not isinstance(rollout.step, Weight) or target is None:
-            return
-        for region, _ in target.sizes:
-            balancer = self.world.places[region].balancer
-            asked_bp = weights_in(before, region).get(target.number, 0)
-            if balancer.weight_bp(target.name) != asked_bp and not balancer.has_forgotten:
-                text = f"{target.name} is called to have {asked_bp} bp and has"
-                self.world.broken(5, f"{region}: {text} {balancer.weight_bp(target.name)}")
+        for track in rollout.tracks:
+            later = now.track(track.region)
+            if later is None or track.phase is not TrackPhase.RUNNING:
+                continue
+            is_done = later.phase is TrackPhase.DONE or (
+                later.phase is TrackPhase.RUNNING and later.cursor > track.cursor
+            )
+            part = target.part(track.region)
+            if is_done and part is not None and isinstance(rollout.step(track), Weight):
+                self._check_share(track.region, target, part.weight_bp)
+
+    def _check_share(self, region: RegionName, target: ServerGroup, asked_bp: int) -> None:
+        balancer = self.world.places[region].balancer
+        if balancer.weight_bp(target.name) != asked_bp and not balancer.has_forgotten:
+            text = f"{target.name} is called to have {asked_bp} bp and has"
+            self.world.broken(5, f"{region}: {text} {balancer.weight_bp(target.name)}")
 
     def _check_end(self, application: Application, rollout: Rollout) -> None:
         """What is said to have ended has: traffic is where it was said to be. Where something goes wrong a
@@ -98,15 +121,15 @@ class Ledger:
         target = self.numbered(application, rollout.target)
         if target is None or rollout.phase is Phase.HELD:
             return
-        is_there = rollout.phase is Phase.SUCCEEDED
-        if not is_there and not self.world.scenario.is_calm:
-            return
-        for region, _ in target.sizes:
-            balancer = self.world.places[region].balancer
+        for track in rollout.tracks:
+            is_there = track.phase is TrackPhase.DONE
+            if not is_there and not self.world.scenario.is_calm:
+                continue
+            balancer = self.world.places[track.region].balancer
             weight_bp = balancer.weight_bp(target.name)
             if weight_bp != (FULL_WEIGHT_BP if is_there else 0) and not balancer.has_forgotten:
                 text = f"rollout {rollout.number} is called {rollout.phase}, and its group has {weight_bp} bp"
-                self.world.broken(5, f"{region}: {text}")
+                self.world.broken(5, f"{track.region}: {text}")
 
     def group(self, name: GroupName) -> ServerGroup | None:
         """As decided last; a forgotten one as it was."""
@@ -124,20 +147,26 @@ class Ledger:
             None,
         )
 
-    def is_proven(self, group: ServerGroup) -> bool:
-        """Whether it serves, or is kept for a rollback."""
+    def kept(self, group: ServerGroup, region: RegionName) -> int:
+        """How many hosts of it are wanted there by now, if it serves or is kept for a rollback; else 0."""
         for application in self.applications.values():
             known = application.group(group.number)
-            if known is not None and known.name == group.name:
-                return known.state in (GroupState.SERVING, GroupState.WARM)
-        return False
+            part = known.part(region) if known is not None and known.name == group.name else None
+            if part is not None:
+                return part.count if part.state in (GroupState.SERVING, GroupState.WARM) else 0
+        return 0
 
     def step_of(self, application: Application) -> str:
         rollout = application.running
         if rollout is None:
             return "at rest" if application.serving else "before"
-        return rollout.step.kind if rollout.phase == "running" else "undoing"
+        return rollout.steps[rollout.cursor].kind if rollout.phase == "running" else "undoing"
 
     def steps(self) -> list[str]:
         """The step in which each application is, for the coverage of faults."""
         return [self.step_of(each) for each in self.applications.values()] or ["before"]
+
+
+def _parts(application: Application, region: RegionName) -> list[tuple[ServerGroup, Part]]:
+    found = ((group, group.part(region)) for group in application.groups)
+    return [(group, part) for group, part in found if part is not None]

@@ -30,12 +30,13 @@ def check_capacities(place: "Place", before: dict[ApplicationName, int], what: s
         route = place.balancer.route(application)
         if decided is None or route is None:
             continue
-        sizes = [
-            group.size(place.region)
+        parts = [
+            part
             for name in _names(route)
             if (group := place.world.ledger.group(name)) is not None
+            and (part := group.part(place.region)) is not None
         ]
-        floor = min((decided.policy.floor(size) for size in sizes), default=0)
+        floor = min((decided.policy.floor(part.size) for part in parts), default=0)
         has = _capacity(place, route, is_lenient=True)
         if has < min(floor, had) and not (what == "routed" and _goes_back(decided)):
             text = f"{what}: {has} hosts of {application} answer, {had} did before, the floor is {floor}"
@@ -158,10 +159,9 @@ def _check_gain(place: "Place", name: GroupName) -> None:
         _broken(place, 2, f"{name} gets traffic and nobody ever decided it")
         return
     decided = world.ledger.applications[_application_of(place, name)]
-    for region, size in group.sizes:
-        ever = len(world.places[region].proven.get(name, ()))
-        if ever < decided.policy.needed(size):
-            _broken(place, 2, f"{name} gets traffic; in {region} {ever} of {size} hosts were ever verified")
+    part, ever = group.part(place.region), len(place.proven.get(name, ()))
+    if part is not None and ever < decided.policy.needed(part.judged):
+        _broken(place, 2, f"{name} gets traffic; {ever} of {part.judged} hosts were ever verified")
 
 
 def _application_of(place: "Place", group: GroupName) -> ApplicationName:
@@ -189,14 +189,15 @@ def check_end(place: "Place", machine: "Machine") -> None:
 def check_condemned(place: "Place", machine: "Machine") -> None:
     """Nobody begins to destroy a host that is well and that its group, which serves or is kept, needs."""
     group, now = place.world.ledger.group(machine.host.group), place.world.now
-    if group is None or not is_known_well(place, machine) or not place.world.ledger.is_proven(group):
+    wanted = place.world.ledger.kept(group, place.region) if group is not None else 0
+    if group is None or not wanted or not is_known_well(place, machine):
         return
     good = sum(
         (each.is_well or is_unnoticed(place, each)) and each.condemned_at is None
         for each in place.ours()
         if each.host.group == group.name
     )
-    if good < group.size(place.region) and machine.longest_well(now) > place.world.scenario.blind_seconds:
+    if good < wanted and machine.longest_well(now) > place.world.scenario.blind_seconds:
         _broken(place, 4, f"{machine.host.name} is well and wanted, and is destroyed: {good} are left")
 
 

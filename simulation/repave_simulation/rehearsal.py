@@ -9,7 +9,7 @@ import structlog
 
 from repave_simulation.advice import Advice, Adviser
 from repave_simulation.faults import Fault
-from repave_simulation.staging import AFTER_SECONDS, SLACK_SECONDS, Stage, order_of, patience_of
+from repave_simulation.staging import AFTER_SECONDS, SLACK_SECONDS, Stage, deadline_of, order_of, patience_of
 from repave_simulation.trials import Outcome, Rollback, Trial, rehearse, rehearse_all
 
 AFTER = "after"
@@ -235,7 +235,7 @@ class _Rehearsing:
 
     def _trials(self, calm: Outcome) -> Iterator[Trial]:
         stage, order = self._stage, order_of(self._stage)
-        longest = max(step.deadline_seconds for step in order.steps)
+        longest = max(map(deadline_of, order.steps))
         end = calm.asked_at + calm.seconds + AFTER_SECONDS
         for name in self._faults:
             fault = Fault(name)

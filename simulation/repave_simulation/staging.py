@@ -5,7 +5,7 @@ The release is compiled by the code that compiles it in production; only who ans
 
 from dataclasses import dataclass, replace
 
-from repave_controller.model import ReleaseOrder, Scale, Soak, Verify, Weight
+from repave_controller.model import ReleaseOrder, Scale, Soak, Step, Verify, Weight
 from repave_controller.plan import Spec, compile_order
 from repave_protos.values import FULL_WEIGHT_BP, Digest, RegionName
 from repave_simulation.scenario import BLIND_SECONDS, Behaviour, Command, Scenario, Strike, Trouble
@@ -62,7 +62,14 @@ def order_of(stage: Stage) -> ReleaseOrder:
 def patience_of(order: ReleaseOrder) -> float:
     """Longer than the release can take when it makes no progress anywhere; seconds."""
     soaks = sum(step.seconds for step in order.steps if isinstance(step, Soak))
-    return sum(step.deadline_seconds for step in order.steps) + soaks + SLACK_SECONDS
+    bakes = sum(wave.bake_seconds for wave in order.waves)
+    once = sum(deadline_of(step) for step in order.steps) + soaks
+    return once * max(1, len(order.waves)) + bakes + SLACK_SECONDS
+
+
+def deadline_of(step: Step) -> float:
+    """How long it may make no progress; steps that wait for people or for time alone have none."""
+    return float(getattr(step, "deadline_seconds", 0.0))
 
 
 def scenario_of(

@@ -41,7 +41,12 @@ SUMMARY = "agent/repave_agent/summary.py"
 TRAFFIC = "agent/repave_agent/traffic.py"
 WORKER = "agent/repave_agent/worker.py"
 COMMANDS = "controller/repave_controller/commands.py"
+ENDING = "controller/repave_controller/ending.py"
+PARTS = "controller/repave_controller/parts.py"
+PUBLISHING = "controller/repave_controller/publishing.py"
 ROLLOUT = "controller/repave_controller/rollout.py"
+UNDOING = "controller/repave_controller/undoing.py"
+WAVES = "controller/repave_controller/waves.py"
 SAFETY = "controller/repave_controller/safety.py"
 SCHEDULER = "controller/repave_controller/scheduler.py"
 SESSIONS = "controller/repave_controller/sessions.py"
@@ -55,7 +60,7 @@ BUGS = (
     _bug("an agent does not fence", 1, (7,), ADMISSION, "if proposed.epoch < known.epoch:", "if False:"),
     _bug(
         "an epoch does not grow with what it stands for", 1, (7,),
-        ROLLOUT, "state = replace(state, epoch=replace(state.epoch, rev=rev + 1))", "pass",
+        PUBLISHING, "state = replace(state, epoch=replace(state.epoch, rev=rev + 1))", "pass",
     ),
     _bug("an agent forgets its journal", 2, (1, 2, 3, 4, 5, 7), JOURNAL, "content = self._disk.read()", "content = None"),
     _bug(
@@ -91,37 +96,35 @@ BUGS = (
     # ----------------------------------------------------------------------------------- the decisions
     _bug(
         "flip before healthy", 1, (2,),
-        VERDICTS, "            return have, application.policy.needed(size), ", "            return have, 0, ",
+        VERDICTS, "            return have, application.policy.needed(part.count), ", "            return have, 0, ",
     ),
     _bug(
         "flip before healthy, and nobody checks the promises", 1, (1, 2),
-        VERDICTS, "            return have, application.policy.needed(size), ", "            return have, 0, ",
+        VERDICTS, "            return have, application.policy.needed(part.count), ", "            return have, 0, ",
         *NO_SAFETY,
-        ROLLOUT, "ready_count=0 if is_proven else application.policy.needed(group.size(region))", "ready_count=0",
+        PUBLISHING, "ready_count=0 if is_proven else application.policy.needed(part.judged)", "ready_count=0",
+        "controller/repave_controller/guards.py", "    return Guard(\"capacity\", up < needed, text,", "    return Guard(\"capacity\", False, text,",
     ),
     _bug(
-        "only one region is waited for", 1, (2,),
-        VERDICTS, "    for region, size in target.sizes:\n        report, absent = current_report(application, target, region, observed)\n"
-        "        if absent is not None:\n            because.append(absent)\n            progress.append(-1)",
-        "    for region, size in target.sizes[:1]:\n        report, absent = current_report(application, target, region, observed)\n"
-        "        if absent is not None:\n            because.append(absent)\n            progress.append(-1)",
+        "no region of a lock-step wave waits for the others", 1, (5,),
+        WAVES, "    if not rollout.waves[track.wave].is_lockstep:\n        return False", "    if True:\n        return False",
     ),
     _bug(
         "old groups are not kept", 1, (4,),
-        ROLLOUT, "(index < policy.retain or turn.now < until)", "index < policy.retain",
+        ENDING, "(index < policy.retain or turn.now < until)", "index < policy.retain",
     ),
     _bug(
         "a group is forgotten while it has hosts", 1, (5,),
-        ROLLOUT, "    return report.present == 0 and report.weight_bp == 0 and report.balancer_up == 0", "    return True",
+        ENDING, "    return report.present == 0 and report.weight_bp == 0 and report.balancer_up == 0", "    return True",
     ),
     _bug(
         "a switch counts before the balancers say so", 1, (5,),
         SUMMARY, "weight_bp=route.weight_bp(group.name) if route else 0", "weight_bp=group.weight_bp",
     ),
-    _bug("a step has no deadline", 1, (5,), ROLLOUT, "    if turn.now >= deadline:\n        seconds", "    if False:\n        seconds"),
+    _bug("a step has no deadline", 1, (5,), ROLLOUT, "    if turn.now >= deadline:\n        reason", "    if False:\n        reason"),
     _bug(
         "an undo waits for ever for a region that is away", 1, (5,),
-        VERDICTS, "        if left is not None and (now < patience or until == deadline):", "        if left is not None:",
+        UNDOING, "    until = patience if is_away(region, observed) else deadline\n", "    until = Instant(1e12)\n",
     ),
     _bug(
         "what was never stored is released", 2, (10,),
@@ -129,7 +132,7 @@ BUGS = (
     ),
     _bug(
         "an abort forgets the new group", 1, (5,),
-        COMMANDS, "    if target.state is GroupState.NEW:\n        application = application.with_group(replace(target, state=GroupState.RETIRING))\n", "",
+        PARTS, "        state = GroupState.RETIRING if part.state is GroupState.NEW else part.state\n", "        state = part.state\n",
     ),
     # --------------------------------------------------------------------------------------- the agent
     _bug(
@@ -165,19 +168,16 @@ BUGS = (
     ),
     _bug(
         "the old hosts go as soon as the new ones have the traffic", 1, (1, 4, 7),
-        ROLLOUT, "    if group.state is GroupState.RETIRING:\n        return 0\n",
-        "    known = application.running\n"
-        "    if group.state is GroupState.RETIRING:\n        return 0\n"
-        "    if known is not None and group.number == known.origin and known.has_reached(Weight):\n        return 0\n",
+        PARTS, "replace(old, weight_bp=FULL_WEIGHT_BP - weight_bp)", "replace(old, weight_bp=FULL_WEIGHT_BP - weight_bp, percent=0.0 if weight_bp == FULL_WEIGHT_BP else old.percent)",
     ),
     _bug(
         "an undo is called done at once", 1, (1, 3, 4, 5),
-        ROLLOUT, "    match undone(turn.application, rollout, turn.observed, turn.now):\n        case Done():",
-        "    match undone(turn.application, rollout, turn.observed, turn.now):\n        case Done() | Waiting():",
+        ROLLOUT, "    match undone(turn.application, rollout, track, turn.observed, turn.now):\n        case Done():",
+        "    match undone(turn.application, rollout, track, turn.observed, turn.now):\n        case Done() | Waiting():",
     ),
     _bug(
         "a failed release keeps its share", 1, (3, 4, 5, 7),
-        "controller/repave_controller/shares.py", "or rollout.phase is Phase.UNDOING:", "or False:",
+        PARTS, "application = _put(application, target, replace(part, weight_bp=0, state=state))", "application = _put(application, target, replace(part, state=state))",
     ),
     _bug(
         "an agent that lost its stream does not dial again", 2, (5,),

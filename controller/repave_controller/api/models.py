@@ -113,7 +113,7 @@ class TrackItem(BaseModel):
     """How far one region is."""
 
     region: str
-    phase: str = Field(description="waiting, running, done, undoing, undone or skipped.")
+    phase: str = Field(description="waiting, running, done, undoing, undone, skipped or held.")
     step: int = Field(description="From 0.")
     kind: str = Field(description="Of the step it is in; empty when it is in none.")
     since: datetime | None
