@@ -114,11 +114,11 @@ def test_a_host_lost_in_the_soak_is_survived_with_a_lower_share_and_that_is_advi
     assert "host-dies (new) at soak" in advice["health.ready_percent"].helps
 
 
-def test_nothing_kept_means_no_way_back_and_that_is_told() -> None:
-    rehearsal = rehearsed(stage(SPEC + "rollback: {keep: {for: 0s}}\n"))
-    after = rehearsal.backs[-1]
-    assert (after.step, after.rollback.is_refused, after.is_fine) == ("after", True, False)
-    assert "rollback.keep.for" in {each.field for each in rehearsal.advice}
+def test_what_is_not_kept_is_built_again_which_takes_as_long_as_a_launch() -> None:
+    kept = rehearsed(stage()).backs[-1].rollback
+    built = rehearsed(stage(SPEC + "rollback: {keep: {for: 0s}}\n")).backs[-1].rollback
+    assert not built.is_refused
+    assert (kept.traffic_seconds or 0) < 2 < (built.traffic_seconds or 0)
 
 
 def test_a_first_release_has_no_way_back_and_no_capacity_to_lose() -> None:
