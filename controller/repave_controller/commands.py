@@ -91,6 +91,7 @@ def start_release(application: Application, order: ReleaseOrder, now: Instant) -
         application.with_group(group),
         next_number=GroupNumber(number + 1),
         frontend_port=order.frontend_port,
+        split=order.split,
         policy=order.policy,
     )
     started = _begin(started, RolloutKind.RELEASE, group, order.steps, order.by, order.reason, now)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal, NewType
 
 from repave_protos.values import (
+    BY_REQUEST,
     ApplicationName,
     ApplicationReport,
     DesiredState,
@@ -19,6 +20,7 @@ from repave_protos.values import (
     GroupReport,
     Probe,
     RegionName,
+    Split,
 )
 
 Instant = NewType("Instant", float)
@@ -176,6 +178,7 @@ class ReleaseOrder:
     reason: str = ""
     key: str = ""  # idempotency key: the same key joins the release that it started
     spec_text: str = ""  # as the user wrote it; kept with the release
+    split: Split = BY_REQUEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +212,7 @@ class Application:
     cluster: str  # app[-stack]: server groups are named after it
     next_number: GroupNumber
     frontend_port: int = 0
+    split: Split = BY_REQUEST
     policy: Policy = Policy()
     groups: tuple[ServerGroup, ...] = ()  # not yet gone, oldest first
     serving: GroupNumber | None = None  # the proven group that has, or goes back to having, the traffic

@@ -29,7 +29,7 @@ from repave_controller.sections import (
     name_of,
 )
 from repave_controller.strategies import blue_green
-from repave_protos.values import ApplicationName, Digest, Probe, RegionName
+from repave_protos.values import ApplicationName, Digest, Probe, RegionName, Split
 
 FORMAT = 1
 REGIONS_MAX = 500
@@ -146,6 +146,7 @@ def compile_order(
         by=by,
         reason=reason,
         key=key,
+        split=_split(spec.traffic),
     )
 
 
@@ -178,6 +179,17 @@ def _probe(spec: Spec, version: str) -> Probe:
             return replace(base, kind="command", command=command)
         case Tcp():
             return base
+
+
+def _split(traffic: Traffic) -> Split:
+    testers = traffic.testers
+    return Split(
+        by=traffic.split,
+        name=traffic.cookie or traffic.header or "",
+        tester_by=testers.by if testers else "",
+        tester_name=testers.name if testers else "",
+        tester_value=testers.value if testers else "",
+    )
 
 
 # ------------------------------------------------------------------------------------------------ schema

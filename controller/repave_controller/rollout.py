@@ -23,6 +23,7 @@ from repave_controller.model import (
     Scale,
     ServerGroup,
     Tenure,
+    Verify,
     Weight,
 )
 from repave_controller.shares import weights_in
@@ -304,17 +305,18 @@ def desired_state(application: Application, region: RegionName, epoch: Epoch) ->
     serving = application.group(application.serving)
     is_closed = serving is not None and serving.size(region) == 0 and not weights
     port = 0 if is_closed or not groups else application.frontend_port
-    return DesiredState(application.name, epoch, port, groups)
+    return DesiredState(application.name, epoch, port, groups, application.split)
 
 
 def _desired_group(
     application: Application, group: ServerGroup, region: RegionName, weight_bp: int
 ) -> DesiredGroup:
     is_proven = group.state is not GroupState.NEW
+    count = _count(application, group, region)
     return DesiredGroup(
         name=group.name,
         digest=group.digest,
-        count=_count(application, group, region),
+        count=count,
         weight_bp=weight_bp,
         run=group.run,
         environment=group.environment,
@@ -325,7 +327,16 @@ def _desired_group(
         is_proven=is_proven,
         # A way back is taken at once, with whoever is there; a way forward only with enough hosts.
         ready_count=0 if is_proven else application.policy.needed(group.size(region)),
+        takes_testers=count > 0 and _takes_testers(application, group),
     )
+
+
+def _takes_testers(application: Application, group: ServerGroup) -> bool:
+    """Testers see a group that is being released from the moment when it is verified, at any weight."""
+    rollout = application.running
+    if not application.split.tester_by or rollout is None or group.state is not GroupState.NEW:
+        return False
+    return any(isinstance(step, Verify) for step in rollout.steps[: rollout.cursor])
 
 
 def _count(application: Application, group: ServerGroup, region: RegionName) -> int:

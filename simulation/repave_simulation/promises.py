@@ -132,6 +132,8 @@ def check_routes(place: "Place", routes: tuple[Route, ...], asked_at: float) -> 
         for name in _names(route):
             if route.weight_bp(name) > (known.weight_bp(name) if known else 0):
                 _check_gain(place, name)
+        if route.testers is not None and (known is None or route.testers != known.testers):
+            _check_gain(place, route.testers)
 
 
 def _check_wanted(place: "Place", route: Route, asked_at: float) -> None:
@@ -145,7 +147,17 @@ def _check_wanted(place: "Place", route: Route, asked_at: float) -> None:
     for state in (*states, newest):
         weights = {group.name: group.weight_bp for group in state.groups} if state else {}
         if all(route.weight_bp(name) == weights.get(name, 0) for name in _names(route)):
-            return
+            break
+    else:
+        _say_unwanted(place, route, newest)
+    takers = {
+        group.name for state in (*states, newest) if state for group in state.groups if group.takes_testers
+    }
+    if route.testers is not None and route.testers not in takers:
+        _broken(place, 3, f"testers are sent to {route.testers}, and no accepted state says so")
+
+
+def _say_unwanted(place: "Place", route: Route, newest: DesiredState | None) -> None:
     split = ", ".join(f"{name} {route.weight_bp(name)} bp" for name in _names(route))
     said = f"{newest.epoch}, which says otherwise" if newest else "nothing"
     _broken(place, 3, f"routed to {split}; accepted last is {said}")
@@ -181,7 +193,7 @@ def check_end(place: "Place", machine: "Machine") -> None:
         return
     balancer = place.balancer
     is_forgotten = machine.condemned_at is not None and machine.condemned_at < place.forgot_at
-    takes = balancer.weight_bp(host.group) and host.name in balancer.enabled(host.group)
+    takes = balancer.reaches(host.group) and host.name in balancer.enabled(host.group)
     if host.is_running and takes and not is_forgotten:
         _broken(place, 1, f"{host.name} is destroyed while it takes requests")
 

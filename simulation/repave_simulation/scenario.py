@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from repave_controller.model import Policy, ReleaseOrder, Scale, Soak, Step, Verify, Weight
-from repave_protos.values import ApplicationName, Digest, Probe, RegionName
+from repave_protos.values import ApplicationName, Digest, Probe, RegionName, Split
 from repave_simulation.chance import Chance
 
 APPLICATIONS = (ApplicationName("shop"), ApplicationName("till"))
 REGIONS = (RegionName("paris"), RegionName("oslo"), RegionName("rome"))
 OURS = "ours"
 """The tag of hosts that belong to the simulated installation and region."""
+TESTERS = Split(tester_by="header", tester_name="x-tester", tester_value="yes")
 UNFAIR_SECONDS_MAX = 400.0
 BLIND_SECONDS = 15.0
 """Longer than any probe needs to find a host ill, by its thresholds, and the agent to look at it."""
@@ -240,6 +241,7 @@ def _release(
         start_deadline_seconds=chance.one_of((15.0, 30.0), *names, "start"),
         drain_seconds=chance.one_of((2.0, 8.0), *names, "drain"),
         steps=steps,
+        split=TESTERS,
         policy=Policy(
             keep_seconds=chance.one_of((5.0, 20.0, 60.0), *names, "keep"),
             keep_groups=chance.number(1, 2, *names, "groups"),

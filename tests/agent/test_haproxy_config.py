@@ -175,7 +175,7 @@ def test_routes_are_read_back_from_the_map() -> None:
     assert routes_of(map_of(waiting)) == waiting
 
 
-@pytest.mark.parametrize("stray", ["x", "x|y", "x|y|z", "x|y|1|2", "|"])
+@pytest.mark.parametrize("stray", ["x", "x|y", "x|y|z", "x|y|1|", "x|y|1|2|3", "|"])
 def test_an_entry_that_no_route_could_have_written_is_no_route(stray: str) -> None:
     assert routes_of({"shop": stray}) == ()
 

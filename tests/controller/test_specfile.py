@@ -51,7 +51,10 @@ BAD = {
     "an option that nothing is like": (
         "  port: 8000",
         "  port: 8000\n  zzz: 1",
-        ["12:8: traffic.zzz: unknown option; there are: balancer, frontend, port, split, drain"],
+        [
+            "12:8: traffic.zzz: unknown option; there are: balancer, frontend, port, split, cookie, "
+            "header, testers, drain"
+        ],
     ),
     "a misspelt option of a later version": (
         "  run: ./serve",
