@@ -334,9 +334,10 @@ def _desired_group(
 def _takes_testers(application: Application, group: ServerGroup) -> bool:
     """Testers see a group that is being released from the moment when it is verified, at any weight."""
     rollout = application.running
-    if not application.split.tester_by or rollout is None or group.state is not GroupState.NEW:
+    if rollout is None or group.number != rollout.target or group.state is not GroupState.NEW:
         return False
-    return any(isinstance(step, Verify) for step in rollout.steps[: rollout.cursor])
+    is_verified = any(isinstance(step, Verify) for step in rollout.steps[: rollout.cursor])
+    return is_verified and application.split.tester_by != ""
 
 
 def _count(application: Application, group: ServerGroup, region: RegionName) -> int:

@@ -257,7 +257,8 @@ def _steps(chance: Chance, names: tuple[object, ...], *, is_canary: bool) -> tup
     deadline = chance.one_of((20.0, 60.0), *names, "deadline")
     soak = Soak(chance.one_of((1.0, 10.0), *names, "soak"), deadline)
     canary = (Weight(2_500, deadline), soak) if is_canary else ()
-    return (Scale(100, deadline), Verify(deadline), *canary, Weight(10_000, deadline), soak)
+    testers = (soak,) if chance.happens(0.2, *names, "testers first") else ()
+    return (Scale(100, deadline), Verify(deadline), *testers, *canary, Weight(10_000, deadline), soak)
 
 
 def _wrong(

@@ -86,11 +86,6 @@ BAD = {
         "image: debian-12",
         ["6:10: host.image: this version of repave makes hosts of the image local only"],
     ),
-    "cookies": (
-        "port: 8000",
-        "port: 8000\n  split: cookie",
-        ["12:10: traffic.split: this version of repave splits traffic by request only"],
-    ),
     "a package far away": (
         "./app",
         "https://example.com/{version}.tar.gz",

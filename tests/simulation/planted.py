@@ -188,4 +188,13 @@ BUGS = (
         TRAFFIC, "return Route(state.application, first.name, second.name, second.weight_bp)",
         "return Route(state.application, first.name, second.name, first.weight_bp)",
     ),
+    _bug(
+        "testers reach a group before it is verified", 1, (2,),
+        ROLLOUT, "    return is_verified and application.split.tester_by", "    return application.split.tester_by",
+    ),
+    _bug(
+        "testers stay with a group that takes none any more", 1, (1, 3, 5),
+        TRAFFIC, "    return None, \"\"\n\n\ndef _had_traffic",
+        "    return (present.testers if present is not None else None), \"\"\n\n\ndef _had_traffic",
+    ),
 )  # fmt: skip
