@@ -67,6 +67,7 @@ class PunctualBalancer:
     def __init__(self, balancer: Balancer) -> None:
         self._balancer = balancer
         self.name, self.traffic_address = balancer.name, balancer.traffic_address
+        self.traffic_precision_bp = balancer.traffic_precision_bp
 
     async def start(self) -> None:
         async with _within(ARRANGE_SECONDS, "start of the balancer", BalancerError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from repave_protos.values import ApplicationName, Digest, GroupName, HostName, Probe
+from repave_protos.values import BY_REQUEST, ApplicationName, Digest, GroupName, HostName, Probe, Split
 
 
 class ProviderError(Exception):
@@ -119,10 +119,11 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Frontend:
-    """Where clients of one application come in."""
+    """Where clients of one application come in, and how their requests are told apart."""
 
     application: ApplicationName
     port: int
+    split: Split = BY_REQUEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +136,32 @@ class Structure:
     def backend(self, group: GroupName) -> Backend | None:
         return next((backend for backend in self.backends if backend.group == group), None)
 
+    def frontend(self, application: ApplicationName) -> Frontend | None:
+        return next((each for each in self.frontends if each.application == application), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The split of one application: `second` gets `second_bp` of 10,000 requests, `first` the rest."""
+    """The split of one application: `second` gets `second_bp` of 10,000 requests, `first` the rest.
+
+    Requests with the testers' mark go to `testers`, whatever the weights; without it they are as others.
+    """
 
     application: ApplicationName
     first: GroupName
     second: GroupName | None = None
     second_bp: int = 0
+    testers: GroupName | None = None
+
+    @property
+    def groups(self) -> tuple[GroupName, ...]:
+        """Every group that it names, once."""
+        named = (self.first, self.second, self.testers)
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
+    def reaches(self, group: GroupName) -> bool:
+        """Whether any request is sent to the group."""
+        return self.weight_bp(group) > 0 or group == self.testers
 
     def weight_bp(self, group: GroupName) -> int:
         if group == self.second:
@@ -183,6 +201,7 @@ class Balancer(Protocol):
 
     name: str
     traffic_address: str  # where clients reach the frontends
+    traffic_precision_bp: int  # of how many basis points every share it can give is a multiple
 
     async def start(self) -> None:
         """Adopts a running balancer of this region or starts one. Raises BalancerError (not installed)."""
@@ -193,7 +212,8 @@ class Balancer(Protocol):
 
     async def route(self, routes: tuple[Route, ...]) -> None:
         """Makes the traffic split be exactly `routes`, on disk first, then in every worker; returns when all
-        have acknowledged. Raises BalancerError when a route names a backend that is not arranged."""
+        have acknowledged. Raises BalancerError when a route names a backend that is not arranged, or testers
+        where the frontend does not say who is one."""
 
     async def observe(self) -> BalancerView:
         """Asks the balancer. Starts it again, with what was arranged and routed last, when it is dead."""

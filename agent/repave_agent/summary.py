@@ -45,9 +45,8 @@ def with_troubles(
         held, outside = (), (BALANCER_DEAD, *outside)
     said = {group.name: list(outside) for state in observation.desired for group in state.groups}
     for each in held:
-        for group in each.state.groups:
-            if group.weight_bp > 0:
-                said[group.name].insert(0, each.why)
+        for group in each.groups:
+            said[group].insert(0, each.why)
     for name, texts in said.items():
         if name in troubles:
             texts.append(troubles[name])

@@ -5,7 +5,7 @@ up; and a host that has traffic is never taken away, only a whole group that no 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from repave_agent.observation import HostFact, Observation
 from repave_agent.ports import Backend, BalancerView, Frontend, Route, Server, Structure
@@ -25,10 +25,11 @@ RUNNING = (HostPhase.STARTING, HostPhase.HEALTHY, HostPhase.VERIFIED, HostPhase.
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A route that is not given because it would send requests where nobody answers."""
+    """A route that is not given because it would send requests where nobody answers. `groups` share it."""
 
     state: DesiredState
     why: str
+    groups: tuple[GroupName, ...]
     is_blind: bool = False  # nor is its present route known: any change of routes would lose it
 
 
@@ -42,12 +43,17 @@ def wanted_routes(observation: Observation) -> tuple[tuple[Route, ...], tuple[He
         present = observation.balancer.route(state.application)
         wanted = _route(state)
         reason = _reason_to_hold(state, wanted, present, observation) if wanted is not None else ""
+        given = present if state.frontend_port else None
         if wanted is not None and not reason:
-            routes.append(wanted)
-        elif present is not None and state.frontend_port:
-            routes.append(present)
+            given = wanted
         if reason:
-            held.append(Held(state, reason, is_blind=present is None and _had_traffic(state, observation)))
+            shared = tuple(group.name for group in state.groups if group.weight_bp > 0)
+            is_blind = present is None and _had_traffic(state, observation)
+            held.append(Held(state, reason, shared, is_blind))
+        if given is not None:
+            testers, reason = _testers(state, present, observation)
+            routes.append(replace(given, testers=testers))
+            held += [Held(state, f"testers wait: {reason}", _takers(state))] if reason else []
     # Nobody has said that these should end: an agent that lost its journal knows nothing against them.
     routes += [each for each in observation.balancer.routes if _is_unspoken_of(each.application, observation)]
     return tuple(routes), tuple(held)
@@ -69,6 +75,26 @@ def _route(state: DesiredState) -> Route | None:
             return Route(state.application, first.name, second.name, second.weight_bp)
 
 
+def _takers(state: DesiredState) -> tuple[GroupName, ...]:
+    return tuple(group.name for group in state.groups if group.takes_testers)
+
+
+def _testers(
+    state: DesiredState, present: Route | None, observation: Observation
+) -> tuple[GroupName | None, str]:
+    """The group that testers reach, and why it is not yet the wanted one. One that they reach already stays
+    when its hosts go down: an error says more to them than the answer of another group."""
+    for name in _takers(state):
+        frontend = observation.balancer.structure.frontend(state.application)
+        if frontend is None or frontend.split != state.split:
+            return None, "the balancer does not know their mark yet"
+        if present is not None and present.testers == name:
+            return name, ""
+        reason = _reason_nobody_answers(name, 1, observation)
+        return (None if reason else name), reason
+    return None, ""
+
+
 def _had_traffic(state: DesiredState, observation: Observation) -> bool:
     return any(observation.group(group.name).was_routed for group in state.groups)
 
@@ -80,15 +106,23 @@ def _reason_to_hold(
     for name in (wanted.first, wanted.second):
         if name is None or wanted.weight_bp(name) <= (present.weight_bp(name) if present else 0):
             continue
-        backend, group = observation.balancer.backend(name), state.group(name)
-        needed = max(1, group.ready_count if group is not None else 1)
-        if backend is None:
-            return f"{name} is not behind the balancer yet"
-        if backend.servers_up < needed:
-            if not backend.servers_up:
-                return f"no host of {name} is verified and up behind the balancer"
-            return f"only {backend.servers_up} of {needed} hosts of {name} are up behind the balancer"
+        group = state.group(name)
+        reason = _reason_nobody_answers(name, group.ready_count if group is not None else 1, observation)
+        if reason:
+            return reason
     return ""
+
+
+def _reason_nobody_answers(name: GroupName, ready_count: int, observation: Observation) -> str:
+    """Why the group can't take requests; "" when `ready_count` of its hosts, and one at least, are up."""
+    backend, needed = observation.balancer.backend(name), max(1, ready_count)
+    if backend is None:
+        return f"{name} is not behind the balancer yet"
+    if backend.servers_up >= needed:
+        return ""
+    if not backend.servers_up:
+        return f"no host of {name} is verified and up behind the balancer"
+    return f"only {backend.servers_up} of {needed} hosts of {name} are up behind the balancer"
 
 
 # ------------------------------------------------------------------------------------------- structure
@@ -103,7 +137,7 @@ def wanted_structure(observation: Observation) -> Structure:
         backends += behind
         known = present.get(state.application)
         if state.frontend_port and (behind or known):
-            frontends.append(Frontend(state.application, state.frontend_port))
+            frontends.append(Frontend(state.application, state.frontend_port, state.split))
         elif known and observation.balancer.route(state.application) is not None:
             frontends.append(known)  # closed once no route needs it any more
     frontends += [known for known in present.values() if _stays_open(known.application, observation)]
@@ -189,17 +223,17 @@ def is_routed(group: DesiredGroup, state: DesiredState, observation: Observation
     if present is None:
         # Workers that do not agree, or no route at all: only a group that never had traffic is surely free.
         return observation.group(group.name).was_routed and state.frontend_port != 0
-    return present.weight_bp(group.name) > 0 or group.weight_bp > 0
+    return present.reaches(group.name) or group.weight_bp > 0 or group.takes_testers
 
 
 def has_traffic(group: GroupName, observation: Observation) -> bool:
     """Whether the balancer is known to send requests to the group, whoever's it is."""
-    return any(route.weight_bp(group) > 0 for route in observation.balancer.routes)
+    return any(route.reaches(group) for route in observation.balancer.routes)
 
 
 def is_legible(balancer: BalancerView) -> bool:
     """Whether the balancer's view can be relied on: it runs, and knows every group that it sends to."""
-    names = {name for route in balancer.routes for name in (route.first, route.second) if name is not None}
+    names = {name for route in balancer.routes for name in route.groups}
     return balancer.is_running and all(balancer.structure.backend(name) is not None for name in names)
 
 

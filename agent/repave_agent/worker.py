@@ -375,9 +375,7 @@ class Worker:
         for action in balancing:
             if isinstance(action, Steer):
                 routes += action.routes
-        self._fleet.note_routed(
-            {name for route in routes for name in (route.first, route.second) if name is not None}
-        )
+        self._fleet.note_routed({name for route in routes for name in route.groups})
 
     async def _launch(self, spec: HostSpec) -> None:
         try:

@@ -69,6 +69,7 @@ def adopt(
         cluster=stored.cluster or _cluster(name, groups),
         next_number=_next_number(stored, groups),
         frontend_port=_port(name, stored, said),
+        split=next((state.split for _, state in sorted(said.items()) if state.is_serving), stored.split),
         policy=_keeping(stored.policy, groups),
         groups=groups,
         rollout=rollout,

@@ -97,6 +97,7 @@ def start_release(application: Application, order: ReleaseOrder, now: Instant) -
         application.with_group(group),
         next_number=GroupNumber(number + 1),
         frontend_port=order.frontend_port,
+        split=order.split,
         policy=order.policy,
     )
     steps = order.steps if application.serving is not None else first_steps(order.steps)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal, NewType
 
 from repave_protos.values import (
+    BY_REQUEST,
     ApplicationName,
     ApplicationReport,
     DesiredState,
@@ -19,6 +20,7 @@ from repave_protos.values import (
     GroupReport,
     Probe,
     RegionName,
+    Split,
 )
 
 Instant = NewType("Instant", float)
@@ -371,6 +373,7 @@ class ReleaseOrder:
     reason: str = ""
     key: str = ""  # idempotency key: the same key joins the release that it started
     spec_text: str = ""  # as the user wrote it; kept with the release
+    split: Split = BY_REQUEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,6 +413,7 @@ class Application:
     cluster: str  # app[-stack]: server groups are named after it
     next_number: GroupNumber
     frontend_port: int = 0
+    split: Split = BY_REQUEST
     policy: Policy = Policy()
     groups: tuple[ServerGroup, ...] = ()  # not yet gone, oldest first
     rollout: Rollout | None = None  # the running one, or the last one that ended

@@ -30,7 +30,7 @@ from repave_controller.sections import (
 from repave_controller.strategies.checks import peak_percent
 from repave_controller.strategies.presets import Pace
 from repave_controller.strategy_sections import Strategy, WaveSection, check_strategy, compile_waves
-from repave_protos.values import ApplicationName, Digest, Probe, RegionName
+from repave_protos.values import ApplicationName, Digest, Probe, RegionName, Split
 
 FORMAT = 1
 REGIONS_MAX = 500
@@ -185,6 +185,7 @@ def compile_order(
         by=by,
         reason=reason,
         key=key,
+        split=_split(spec.traffic),
     )
 
 
@@ -227,6 +228,17 @@ def _probe(spec: Spec, version: str) -> Probe:
             return replace(base, kind="command", command=command)
         case Tcp():
             return base
+
+
+def _split(traffic: Traffic) -> Split:
+    testers = traffic.testers
+    return Split(
+        by=traffic.split,
+        name=traffic.cookie or traffic.header or "",
+        tester_by=testers.by if testers else "",
+        tester_name=testers.name if testers else "",
+        tester_value=testers.value if testers else "",
+    )
 
 
 # ------------------------------------------------------------------------------------------------ schema

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from repave_controller.model import Application, GroupState, Part, ServerGroup, Tenure
+from repave_controller.model import Application, GroupState, Part, ServerGroup, Tenure, Verify
 from repave_protos.values import DesiredGroup, DesiredState, Epoch, RegionName
 
 
@@ -31,7 +31,7 @@ def desired_state(application: Application, region: RegionName, epoch: Epoch) ->
     )
     is_open = any(group.weight_bp > 0 for group in groups) or application.serving is None
     port = application.frontend_port if is_open and groups else 0
-    return DesiredState(application.name, epoch, port, groups)
+    return DesiredState(application.name, epoch, port, groups, application.split)
 
 
 def is_told(part: Part) -> bool:
@@ -56,4 +56,15 @@ def _desired_group(application: Application, group: ServerGroup, part: Part) -> 
         # A way back is taken at once, with whoever is there; a way forward only with enough hosts.
         ready_count=0 if is_proven else application.policy.needed(part.judged),
         attempt=group.attempt,
+        takes_testers=part.count > 0 and _takes_testers(application, group, part),
     )
+
+
+def _takes_testers(application: Application, group: ServerGroup, part: Part) -> bool:
+    """Testers see a group that is being released from the moment when it is verified, at any weight."""
+    rollout = application.running
+    track = rollout.track(part.region) if rollout is not None else None
+    if rollout is None or track is None or group.number != rollout.target or part.state is not GroupState.NEW:
+        return False
+    is_verified = any(isinstance(step, Verify) for step in rollout.steps[: track.cursor])
+    return is_verified and application.split.tester_by != ""

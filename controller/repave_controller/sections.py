@@ -22,6 +22,7 @@ from repave_controller.quantities import (
     later,
     wrong,
 )
+from repave_protos.values import MARK_NAME, MARK_VALUE
 
 SIZE_MAX = 1000
 ENVIRONMENT_MAX = 256
@@ -79,9 +80,23 @@ def _check_value(text: str) -> str:
     return check_places(text)
 
 
+def _check_mark_name(text: str) -> str:
+    if MARK_NAME.fullmatch(text) is None:
+        raise wrong("must be 1 to 64 letters, digits, _ . or -")
+    return text
+
+
+def _check_mark_value(text: str) -> str:
+    if MARK_VALUE.fullmatch(text) is None:
+        raise wrong("must be 1 to 200 letters, digits or _ . : / = + @ ~ -; anything else could be misread")
+    return text
+
+
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Times = Annotated[int, Field(ge=1, le=TIMES_MAX)]
 Line = Annotated[str, Field(max_length=200), AfterValidator(_check_line)]
+MarkName = Annotated[str, AfterValidator(_check_mark_name)]
+MarkValue = Annotated[str, AfterValidator(_check_mark_value)]
 
 
 class Artifact(Section):
@@ -227,6 +242,36 @@ class Health(Section):
         return self
 
 
+class Testers(Section):
+    """Requests that see the new group before anybody else does. Exactly one of header, cookie."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [kind]} for kind in ("header", "cookie")]}
+    )
+
+    header: MarkName | None = Field(None, description="The header by which testers are known.")
+    cookie: MarkName | None = Field(None, description="The cookie by which testers are known.")
+    value: MarkValue = Field(description="What they send in it, exactly.")
+
+    @property
+    def by(self) -> Literal["cookie", "header"]:
+        return "header" if self.header is not None else "cookie"
+
+    @property
+    def name(self) -> str:
+        return self.header or self.cookie or ""
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.header is None and self.cookie is None:
+            raise wrong("say how testers are known: header: NAME or cookie: NAME")
+        if self.header is not None and self.cookie is not None:
+            raise contradiction(
+                "testers are known in one way only; leave out header or cookie", ("header",), ("cookie",)
+            )
+        return self
+
+
 class Traffic(Section):
     """How clients reach the application."""
 
@@ -235,7 +280,16 @@ class Traffic(Section):
         None, description="What the way in is called; the application's name if left out."
     )
     port: Port = Field(description="Where clients connect, in every region.")
-    split: str = Field("request", description="`request`: each request by itself.")
+    split: Literal["request", "cookie", "header"] = Field(
+        "request",
+        description="What is given to a side. `request`: each request, by chance. `cookie` or `header`: each "
+        "user, by the value of that cookie or header, and stays there.",
+    )
+    cookie: MarkName | None = Field(None, description="With split cookie: the one that names the user.")
+    header: MarkName | None = Field(None, description="With split header: the one that names the user.")
+    testers: Testers | None = Field(
+        None, description="Who sees the new group at weight 0, as soon as it is verified."
+    )
     drain: Duration = Field(as_written("30s"), description="How long requests in flight may take to finish.")
 
     @field_validator("balancer")
@@ -245,12 +299,21 @@ class Traffic(Section):
             raise later("knows the balancer haproxy only")
         return balancer
 
-    @field_validator("split")
-    @classmethod
-    def _is_known_split(cls, split: str) -> str:
-        if split != "request":
-            raise later("splits traffic by request only")
-        return split
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        names = {"cookie": self.cookie, "header": self.header}
+        for kind, name in names.items():
+            if self.split == kind and name is None:
+                raise contradiction(
+                    f"say which: add {kind}: NAME, the {kind} that names the user", ("split",)
+                )
+            if self.split != kind and name is not None:
+                raise contradiction(
+                    f"names a user only with split: {kind}; this spec splits by {self.split}",
+                    ("split",),
+                    (kind,),
+                )
+        return self
 
 
 class Region(Section):

@@ -7,6 +7,8 @@ text unless they fail, for reports are the hot path. Knows no message: wire.py c
 import re
 from collections.abc import Collection, Sized
 
+from repave_protos.values import MARK_NAME, MARK_VALUE
+
 APPLICATIONS_MAX = 10_000  # in one message
 GROUPS_MAX = 10_000  # of one application
 HOSTS_MAX = 100_000  # of one group, and in one answer
@@ -48,6 +50,20 @@ def name(value: str, field: str) -> str:
 def name_or_none(value: str, field: str) -> str:
     """A name, or "" where none is meant."""
     return name(value, field) if value else value
+
+
+def mark_name(value: str, field: str) -> str:
+    """The name of a cookie or header, or "" where none is meant."""
+    if value and MARK_NAME.fullmatch(value) is None:
+        raise WireError(f"{field}: {value[:40]!r} names no cookie or header: letters, digits, _ . and - only")
+    return value
+
+
+def mark_value(value: str, field: str) -> str:
+    """What a cookie or header must be, or "" where none is meant."""
+    if value and MARK_VALUE.fullmatch(value) is None:
+        raise WireError(f"{field}: {value[:40]!r} has more than letters, digits and _ . : / = + @ ~ -")
+    return value
 
 
 def text(value: str, field: str) -> str:

@@ -5,6 +5,7 @@ Times are seconds; durations end in `_seconds`, weights in `_bp` (basis points, 
 """
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NewType
@@ -18,6 +19,12 @@ Digest = NewType("Digest", str)
 
 FULL_WEIGHT_BP = 10_000
 PROTOCOL_VERSION = 1
+
+# What names a cookie or a header, and what testers put into it: nothing that means anything to a balancer.
+MARK_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+MARK_VALUE = re.compile(r"[A-Za-z0-9_.:/=+@~-]{1,200}")
+_NAMES = "1 to 64 letters, digits, _ . or -"
+_VALUES = "1 to 200 letters, digits or _ . : / = + @ ~ -"
 
 
 # ---------------------------------------------------------------------------------------------- desired
@@ -70,6 +77,42 @@ class DesiredGroup:
     is_proven: bool = False  # it has served: its hosts are replaced for ever, however often they fail
     ready_count: int = 0  # hosts that must be up before it gets more traffic than it has; 1 at least
     attempt: int = 0  # grows when a person tries again: the failures of the attempt before are forgotten
+    takes_testers: bool = False  # requests with the testers' mark go to it, whatever its weight
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How requests are given to the two groups that share the traffic, and by what testers are known.
+
+    By request: each by chance. By cookie or header: by a hash of its value, so that whoever sends the same
+    value stays on one side; as the share of the newer group grows, people only come to it.
+    """
+
+    by: Literal["request", "cookie", "header"] = "request"
+    name: str = ""  # of the cookie or header
+    tester_by: Literal["", "cookie", "header"] = ""
+    tester_name: str = ""
+    tester_value: str = ""  # whoever sends exactly this is a tester
+
+
+BY_REQUEST = Split()
+"""By chance, and there are no testers."""
+
+
+def split_contradictions(split: Split) -> list[str]:
+    """Why `split` cannot be meant by anybody; empty when it makes sense."""
+    wrong = []
+    if split.by == "request" and split.name:
+        wrong.append(f"a split by request needs no name, and has {split.name!r}")
+    if split.by != "request" and MARK_NAME.fullmatch(split.name) is None:
+        wrong.append(f"{split.name!r} can't name a {split.by}: {_NAMES}")
+    if not split.tester_by and (split.tester_name or split.tester_value):
+        wrong.append("testers are named without a cookie or a header")
+    if split.tester_by and MARK_NAME.fullmatch(split.tester_name) is None:
+        wrong.append(f"{split.tester_name!r} can't name the testers' {split.tester_by}: {_NAMES}")
+    if split.tester_by and MARK_VALUE.fullmatch(split.tester_value) is None:
+        wrong.append(f"{split.tester_value!r} can't be what testers send: {_VALUES}")
+    return wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +123,7 @@ class DesiredState:
     epoch: Epoch
     frontend_port: int
     groups: tuple[DesiredGroup, ...]
+    split: Split = BY_REQUEST
 
     @property
     def is_serving(self) -> bool:
@@ -107,7 +151,13 @@ def contradictions(state: DesiredState) -> list[str]:
         for group in state.groups
         if group.weight_bp > 0 and group.count == 0
     ]
-    return wrong
+    takers = [group for group in state.groups if group.takes_testers]
+    if len(takers) > 1:
+        wrong.append("more than one server group takes the testers")
+    if takers and not state.split.tester_by:
+        wrong.append(f"{takers[0].name} shall take testers, and nothing says who is one")
+    wrong += [f"{group.name} shall take testers with no hosts" for group in takers if group.count == 0]
+    return wrong + split_contradictions(state.split)
 
 
 # ---------------------------------------------------------------------------------------------- observed

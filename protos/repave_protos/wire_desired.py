@@ -14,6 +14,7 @@ from repave_protos.values import (
     Epoch,
     GroupName,
     Probe,
+    Split,
 )
 
 ProbeKind = Literal["http", "tcp", "command"]
@@ -23,6 +24,13 @@ _PROBE_KINDS: Final[dict[int, ProbeKind]] = {
     pb.Probe.KIND_COMMAND: "command",
 }
 _KINDS_OF_PROBE = {kind: pb.Probe.Kind.Value(f"KIND_{kind.upper()}") for kind in _PROBE_KINDS.values()}
+Mark = Literal["", "cookie", "header"]
+_MARKS: Final[dict[int, Mark]] = {
+    pb.Split.MARK_NONE: "",
+    pb.Split.MARK_COOKIE: "cookie",
+    pb.Split.MARK_HEADER: "header",
+}
+_NUMBERS_OF_MARKS = {mark: pb.Split.Mark.Value(f"MARK_{mark.upper() or 'NONE'}") for mark in _MARKS.values()}
 
 
 def desired_message(state: DesiredState) -> pb.DesiredState:
@@ -31,6 +39,17 @@ def desired_message(state: DesiredState) -> pb.DesiredState:
         epoch=epoch_message(state.epoch),
         frontend_port=state.frontend_port,
         groups=map(_desired_group_message, state.groups),
+        split=_split_message(state.split),
+    )
+
+
+def _split_message(split: Split) -> pb.Split:
+    return pb.Split(
+        by=_NUMBERS_OF_MARKS["" if split.by == "request" else split.by],
+        name=split.name,
+        tester_by=_NUMBERS_OF_MARKS[split.tester_by],
+        tester_name=split.tester_name,
+        tester_value=split.tester_value,
     )
 
 
@@ -49,6 +68,7 @@ def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
         is_proven=group.is_proven,
         ready_count=group.ready_count,
         attempt=group.attempt,
+        takes_testers=group.takes_testers,
     )
 
 
@@ -74,7 +94,26 @@ def desired(message: pb.DesiredState) -> DesiredState:
         # 0 where the region has no way in: not yet, or not any more.
         frontend_port=bounds.between(0, message.frontend_port, 65_535, "DesiredState.frontend_port"),
         groups=tuple(map(_desired_group, message.groups)),
+        split=_split(message.split),
     )
+
+
+def _split(message: pb.Split) -> Split:
+    """An absent one is that of an older controller: by request, no testers."""
+    return Split(
+        by=_mark(message.by, "Split.by") or "request",
+        name=bounds.mark_name(message.name, "Split.name"),
+        tester_by=_mark(message.tester_by, "Split.tester_by"),
+        tester_name=bounds.mark_name(message.tester_name, "Split.tester_name"),
+        tester_value=bounds.mark_value(message.tester_value, "Split.tester_value"),
+    )
+
+
+def _mark(number: int, field: str) -> Mark:
+    mark = _MARKS.get(number)
+    if mark is None:
+        raise WireError(f"{field}: {number} is nothing that this version knows requests by")
+    return mark
 
 
 def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
@@ -97,6 +136,7 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
         is_proven=message.is_proven,
         ready_count=message.ready_count,
         attempt=message.attempt,
+        takes_testers=message.takes_testers,
     )
 
 

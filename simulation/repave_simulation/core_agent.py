@@ -287,9 +287,7 @@ class CoreAgent:
         routes = [*self._view.routes]
         for change in changes:
             routes += change.routes if isinstance(change, Steer) else ()
-        self.fleet.note_routed(
-            {name for route in routes for name in (route.first, route.second) if name is not None}
-        )
+        self.fleet.note_routed({name for route in routes for name in route.groups})
 
     def _launch(self, spec: HostSpec) -> None:
         def done(result: Host | Exception) -> None:

@@ -82,6 +82,9 @@ class Balancer:
     def weight_bp(self, group: GroupName) -> int:
         return sum(route.weight_bp(group) for route in self.routes)
 
+    def reaches(self, group: GroupName) -> bool:
+        return any(route.reaches(group) for route in self.routes)
+
     def enabled(self, group: GroupName) -> list[HostName]:
         backend = self.structure.backend(group)
         return [server.host for server in backend.servers if server.is_enabled] if backend else []
@@ -339,15 +342,13 @@ class Place:
 
 
 def _refuse_unknown(route: Route, structure: Structure) -> None:
-    for group in (route.first, route.second):
-        if group is not None and structure.backend(group) is None:
+    for group in route.groups:
+        if structure.backend(group) is None:
             raise BalancerError(f"{route.application} is routed to {group}, which is not arranged")
 
 
 def _routed(routes: tuple[Route, ...]) -> set[GroupName]:
-    return {
-        name for route in routes for name in (route.first, route.second) if name and route.weight_bp(name)
-    }
+    return {name for route in routes for name in route.groups if route.reaches(name)}
 
 
 def _told(structure: Structure) -> str:
@@ -362,6 +363,8 @@ def _told(structure: Structure) -> str:
 
 
 def _split(route: Route) -> str:
+    testers = f", testers to {route.testers}" if route.testers else ""
     if route.second is None:
-        return f"{route.first} 100 %"
-    return f"{route.first} {100 - route.second_bp / 100:g} %, {route.second} {route.second_bp / 100:g} %"
+        return f"{route.first} 100 %{testers}"
+    share = route.second_bp / 100
+    return f"{route.first} {100 - share:g} %, {route.second} {share:g} %{testers}"

@@ -129,27 +129,45 @@ def check_routes(place: "Place", routes: tuple[Route, ...], asked_at: float) -> 
         known = before.get(application)
         if route == known:
             continue
-        _check_wanted(place, route, asked_at)
+        states = _accepted_since(place, application, asked_at)
+        if known is None or _weights(route) != _weights(known):
+            _check_wanted(place, route, states)
         for name in _names(route):
             if route.weight_bp(name) > (known.weight_bp(name) if known else 0):
                 _check_gain(place, name)
+        if route.testers is not None and (known is None or route.testers != known.testers):
+            _check_testers(place, route.testers, states)
 
 
-def _check_wanted(place: "Place", route: Route, asked_at: float) -> None:
-    """As some state says that was the newest accepted one when the agent asked, or has been since."""
-    newest = place.accepted.get(route.application)
-    states = [
-        state
-        for at, state in place.superseded
-        if at >= asked_at and state.application == route.application
-    ]  # fmt: skip
-    for state in (*states, newest):
+def _accepted_since(
+    place: "Place", application: ApplicationName, asked_at: float
+) -> list[DesiredState | None]:
+    """What was the newest accepted state when the agent asked, or has been since; the newest one last."""
+    superseded = (
+        state for at, state in place.superseded if at >= asked_at and state.application == application
+    )
+    return [*superseded, place.accepted.get(application)]
+
+
+def _weights(route: Route) -> dict[GroupName, int]:
+    return {name: route.weight_bp(name) for name in _names(route)}
+
+
+def _check_wanted(place: "Place", route: Route, states: list[DesiredState | None]) -> None:
+    for state in states:
         weights = {group.name: group.weight_bp for group in state.groups} if state else {}
-        if all(route.weight_bp(name) == weights.get(name, 0) for name in _names(route)):
+        if all(weight_bp == weights.get(name, 0) for name, weight_bp in _weights(route).items()):
             return
-    split = ", ".join(f"{name} {route.weight_bp(name)} bp" for name in _names(route))
-    said = f"{newest.epoch}, which says otherwise" if newest else "nothing"
+    split = ", ".join(f"{name} {weight_bp} bp" for name, weight_bp in _weights(route).items())
+    said = f"{states[-1].epoch}, which says otherwise" if states[-1] else "nothing"
     _broken(place, 3, f"routed to {split}; accepted last is {said}")
+
+
+def _check_testers(place: "Place", name: GroupName, states: list[DesiredState | None]) -> None:
+    wanted = (state.group(name) for state in states if state is not None)
+    if not any(group is not None and group.takes_testers for group in wanted):
+        _broken(place, 3, f"testers are sent to {name}, and no accepted state says so")
+    _check_gain(place, name)
 
 
 def _check_gain(place: "Place", name: GroupName) -> None:
@@ -181,7 +199,7 @@ def check_end(place: "Place", machine: "Machine") -> None:
         return
     balancer = place.balancer
     is_forgotten = machine.condemned_at is not None and machine.condemned_at < place.forgot_at
-    takes = balancer.weight_bp(host.group) and host.name in balancer.enabled(host.group)
+    takes = balancer.reaches(host.group) and host.name in balancer.enabled(host.group)
     if host.is_running and takes and not is_forgotten:
         _broken(place, 1, f"{host.name} is destroyed while it takes requests")
 

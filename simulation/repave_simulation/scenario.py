@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from repave_controller.model import Policy, ReleaseOrder, Scale, Soak, Step, Verify, Weight
-from repave_protos.values import ApplicationName, Digest, Probe, RegionName
+from repave_protos.values import BY_REQUEST, ApplicationName, Digest, Probe, RegionName, Split
 from repave_simulation.chance import Chance
 
 APPLICATIONS = (ApplicationName("shop"), ApplicationName("till"))
 REGIONS = (RegionName("paris"), RegionName("oslo"), RegionName("rome"))
 OURS = "ours"
 """The tag of hosts that belong to the simulated installation and region."""
+TESTERS = Split(tester_by="header", tester_name="x-tester", tester_value="yes")
 UNFAIR_SECONDS_MAX = 400.0
 BLIND_SECONDS = 15.0
 """Longer than any probe needs to find a host ill, by its thresholds, and the agent to look at it."""
@@ -220,7 +221,9 @@ def _release(
     names = (application, image)
     key = f"key-{number}" if number >= 0 else f"first-{application}"
     size = chance.number(1, 4, *names, "size")
-    steps = _steps(chance, names, is_canary=not is_first and chance.happens(0.3, *names, "canary"))
+    is_canary = not is_first and chance.happens(0.3, *names, "canary")
+    is_tested = chance.happens(0.4, "testing")  # one answer for a whole seed
+    steps = _steps(chance, names, is_canary=is_canary, is_tested=is_tested)
     order = ReleaseOrder(
         version=str(image),
         digest=_digest(image),
@@ -240,6 +243,7 @@ def _release(
         start_deadline_seconds=chance.one_of((15.0, 30.0), *names, "start"),
         drain_seconds=chance.one_of((2.0, 8.0), *names, "drain"),
         steps=steps,
+        split=TESTERS if is_tested else BY_REQUEST,
         policy=Policy(
             keep_seconds=chance.one_of((5.0, 20.0, 60.0), *names, "keep"),
             keep_groups=chance.number(1, 2, *names, "groups"),
@@ -251,11 +255,14 @@ def _release(
     return Command(at, kind, application, key, order)
 
 
-def _steps(chance: Chance, names: tuple[object, ...], *, is_canary: bool) -> tuple[Step, ...]:
+def _steps(
+    chance: Chance, names: tuple[object, ...], *, is_canary: bool, is_tested: bool
+) -> tuple[Step, ...]:
     deadline = chance.one_of((20.0, 60.0), *names, "deadline")
     soak = Soak(chance.one_of((1.0, 10.0), *names, "soak"), deadline)
     canary = (Weight(2_500, deadline), soak) if is_canary else ()
-    return (Scale(100, deadline), Verify(deadline), *canary, Weight(10_000, deadline), soak)
+    testers = (soak,) if is_tested and chance.happens(0.5, *names, "testers first") else ()
+    return (Scale(100, deadline), Verify(deadline), *testers, *canary, Weight(10_000, deadline), soak)
 
 
 def _wrong(

@@ -465,6 +465,8 @@ def _difference(place: Place) -> str:
             weight_bp = route.weight_bp(group.name) if route else 0
             if weight_bp != group.weight_bp and (behaviour.is_good or not group.weight_bp):
                 return f"{group.name} has {weight_bp} bp of {group.weight_bp}"
+            if route is not None and route.testers == group.name and not group.takes_testers:
+                return f"testers are still sent to {group.name}"
     if hosts:
         return f"nobody wants {', '.join(sorted(hosts))}"
     wanted = {group.name for state in place.accepted.values() for group in state.groups}

@@ -135,7 +135,7 @@ def test_a_report_counts_hosts_by_phase_and_reads_the_weight_from_the_balancer()
 
 def test_a_trouble_of_the_balancer_is_told_of_every_group_with_the_group_s_own() -> None:
     state = a_state(SERVING, a_group(GREEN))
-    held = Held(state, "not behind the balancer yet")
+    held = Held(state, "not behind the balancer yet", (BLUE,))
     told = with_troubles(seen(state), (held,), {GREEN: "corrupt"}, ("balancer: port taken", ""))
     assert told == {
         BLUE: "not behind the balancer yet; balancer: port taken",

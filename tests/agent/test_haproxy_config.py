@@ -19,7 +19,7 @@ from repave_agent.balancers.haproxy_config import (
 from repave_agent.balancers.haproxy_refusals import check_routes, check_structure
 from repave_agent.balancers.haproxy_socket import parse_worker, parse_workers
 from repave_agent.ports import Backend, BalancerError, Frontend, Route, Server, Structure
-from repave_protos.values import ApplicationName, GroupName, HostName, Probe
+from repave_protos.values import BY_REQUEST, ApplicationName, GroupName, HostName, Probe, Split
 
 CONDITIONS = Conditions("/state/routes.map", "127.0.0.1", redispatch=True, threads=2, connections_max=1000)
 SHOP, BLUE, GREEN = ApplicationName("shop"), GroupName("shop-v001"), GroupName("shop-v002")
@@ -41,10 +41,18 @@ servers = some.builds(
 backends = some.builds(
     Backend, names, some.lists(servers, max_size=3, unique_by=lambda each: each.host).map(tuple), probes
 )
+splits = some.sampled_from(
+    [
+        BY_REQUEST,
+        Split("cookie", "uid"),
+        Split("header", "X-User", "cookie", "tester", "yes"),
+        Split("request", "", "header", "X-Tester", "a/b=c"),
+    ]
+)
 structures = some.builds(
     Structure,
     some.lists(
-        some.builds(Frontend, names, some.integers(1, 65535)),
+        some.builds(Frontend, names, some.integers(1, 65535), splits),
         max_size=2,
         unique_by=(lambda each: each.application, lambda each: each.port),
     ).map(tuple),
@@ -60,16 +68,25 @@ def structure(
     port: int = 8000,
     probe: Probe | None = None,
     is_enabled: bool = True,
+    split: Split = BY_REQUEST,
 ) -> Structure:
     server = Server(HostName(host), address, 9000, is_enabled)
     backend = Backend(GroupName(group), (server,), probe or Probe("http", 9000, "/health"))
-    return Structure((Frontend(ApplicationName(application), port),), (backend,))
+    return Structure((Frontend(ApplicationName(application), port, split),), (backend,))
 
 
 @given(structures)
 def test_a_structure_is_read_back_from_its_configuration(wanted: Structure) -> None:
     check_structure(wanted)
     assert structure_of(render(wanted, CONDITIONS)) == wanted
+
+
+def test_a_configuration_from_before_there_were_splits_is_understood() -> None:
+    older = render(structure(), CONDITIONS)
+    mark = ', "split": '
+    start = older.index(mark)
+    older = older[:start] + older[older.index("}", start) + 1 :]
+    assert structure_of(older) == structure()
 
 
 @pytest.mark.parametrize(
@@ -96,8 +113,10 @@ def test_the_fingerprint_changes_with_what_needs_a_reload_and_with_nothing_else(
         structure(port=8001),
         structure(host="shop-v001-2"),
         structure(probe=Probe("tcp", 9000)),
+        structure(split=Split("cookie", "uid")),
+        structure(split=Split("request", "", "header", "X-Tester", "yes")),
     ]
-    assert len({base, *(fingerprint(other, CONDITIONS) for other in others)}) == 5
+    assert len({base, *(fingerprint(other, CONDITIONS) for other in others)}) == 7
     assert fingerprint(structure(), dataclasses.replace(CONDITIONS, redispatch=False)) != base
 
 
@@ -136,6 +155,11 @@ def test_only_requests_without_effect_are_tried_again_once_sent() -> None:
         structure(address="127.0.0.1 backup"),
         structure(port=0),
         structure(port=65536),
+        structure(split=Split("cookie", "uid) deny if TRUE")),
+        structure(split=Split("header", "a\nb")),
+        structure(split=Split("header", "")),
+        structure(split=Split("request", "", "header", "X-Tester", "yes' or TRUE")),
+        structure(split=Split("request", "", "header", "X-Tester", "yes no")),
         structure(probe=Probe("http", 1, "/a b")),
         structure(probe=Probe("http", 1, "health")),
         structure(probe=Probe("http", 1, '/"\n')),
@@ -161,6 +185,8 @@ def test_what_could_be_read_as_syntax_is_refused(wrong: Structure) -> None:
         Route(SHOP, BLUE, None, 5),
         Route(SHOP, BLUE, None, -1),
         Route(ApplicationName("shop x"), BLUE),
+        Route(SHOP, BLUE, testers=BLUE),
+        Route(SHOP, BLUE, testers=GREEN),
     ],
 )
 def test_a_route_that_makes_no_sense_is_refused(wrong: Route) -> None:
@@ -171,11 +197,13 @@ def test_a_route_that_makes_no_sense_is_refused(wrong: Route) -> None:
 def test_routes_are_read_back_from_the_map() -> None:
     routes = (Route(ApplicationName("blog"), BLUE), Route(SHOP, BLUE, GREEN, 500))
     assert routes_of(entries_of(render_routes(routes))) == routes
-    waiting = (Route(SHOP, BLUE, GREEN, 0),)
-    assert routes_of(map_of(waiting)) == waiting
+    for waiting in (Route(SHOP, BLUE, GREEN, 0), Route(SHOP, BLUE, testers=GREEN)):
+        assert routes_of(map_of((waiting,))) == (waiting,)
+    tested = (Route(SHOP, BLUE, GREEN, 500, GREEN),)
+    assert routes_of(entries_of(render_routes(tested))) == tested
 
 
-@pytest.mark.parametrize("stray", ["x", "x|y", "x|y|z", "x|y|1|2", "|"])
+@pytest.mark.parametrize("stray", ["x", "x|y", "x|y|z", "x|y|1|", "x|y|1|2|3", "|"])
 def test_an_entry_that_no_route_could_have_written_is_no_route(stray: str) -> None:
     assert routes_of({"shop": stray}) == ()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from tests.benchmarks import inside, load, release
+from tests.benchmarks import inside, load, release, split
 from tests.benchmarks.table import Line
 
 
@@ -25,6 +25,7 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "store": inside.transitions,
         "reports": lambda _: inside.reports(),
         "switch": lambda place: load.switches(place, 5 if is_quick else 30),
+        "split": lambda place: split.run(place, 4_000 if is_quick else 40_000),
         "release20": lambda place: release.run(place, 20, 1 if is_quick else 7),
         "load": lambda place: load.run(place, 2 if is_quick else 10, 300 if is_quick else 1000),
     }

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from repave_agent.ports import Backend, Balancer, BalancerError, Frontend, Route, Structure
-from repave_protos.values import ApplicationName, GroupName
+from repave_protos.values import ApplicationName, GroupName, Split
 from tests.fakes.balancer import FakeBalancer, FakeMachine
 from tests.fakes.haproxy_rig import HaproxyRig, backend, free_port, frontend, get, haproxy_rig, needs_haproxy
+from tests.fakes.many_requests import ask_all
 from tests.fakes.waiting import until_async
 
 SHOP = ApplicationName("shop")
@@ -35,6 +36,12 @@ class FakeRig:
     async def end_requests(self) -> None:
         self.machine.in_flight.clear()
 
+    async def sides(self, frontend: Frontend, headers: list[str]) -> list[str]:
+        """Which group answers each request with such a header line."""
+        pairs = (header.partition(": ") for header in headers)
+        asked = (self.machine.served_by(frontend.application, {name: value}) for name, _, value in pairs)
+        return [group or "" for group in asked]
+
 
 class RealRig:
     """The world around HAProxy: one application process per group."""
@@ -56,6 +63,9 @@ class RealRig:
         for web in self._rig.webs:
             web.release()
         assert all(await asyncio.gather(*self._requests)), "a request in flight was lost"
+
+    async def sides(self, frontend: Frontend, headers: list[str]) -> list[str]:
+        return await ask_all(frontend.port, headers)
 
 
 @pytest.fixture(params=["fake", pytest.param("haproxy", marks=needs_haproxy)])
@@ -129,6 +139,59 @@ async def test_a_backend_that_takes_traffic_cannot_be_removed(rig: FakeRig | Rea
     with pytest.raises(BalancerError, match=BLUE):
         await balancer.arrange(Structure((shop,), ()))
     assert (await balancer.observe()).structure == wanted
+
+
+async def test_it_says_how_exactly_it_splits(rig: FakeRig | RealRig) -> None:
+    assert rig.balancer().traffic_precision_bp == 1
+
+
+@pytest.mark.parametrize("split", [Split("cookie", "uid"), Split("header", "uid")], ids=lambda each: each.by)
+async def test_users_stay_on_their_side_while_a_share_grows(
+    rig: FakeRig | RealRig, shop: Frontend, split: Split
+) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    shop = replace(shop, split=split)
+    await balancer.arrange(Structure((shop,), (await rig.backend(BLUE), await rig.backend(GREEN))))
+    users = [f"Cookie: uid={user}" if split.by == "cookie" else f"uid: {user}" for user in range(100)]
+    before: list[str] = [BLUE] * 100
+    for share_bp, sides in [(0, {BLUE}), (2_500, {BLUE, GREEN}), (7_500, {BLUE, GREEN}), (10_000, {GREEN})]:
+        await balancer.route((Route(SHOP, BLUE, GREEN, share_bp),))
+        after = await rig.sides(shop, users)
+        assert all(new in (old, GREEN) for old, new in zip(before, after, strict=True))
+        assert set(after) == sides
+        before = after
+
+
+async def test_testers_reach_their_group_whatever_the_weights(rig: FakeRig | RealRig, shop: Frontend) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    shop = replace(shop, split=Split("request", "", "header", "X-Tester", "yes"))
+    wanted = Structure((shop,), (await rig.backend(BLUE), await rig.backend(GREEN)))
+    await balancer.arrange(wanted)
+    route = Route(SHOP, BLUE, testers=GREEN)
+    await balancer.route((route,))
+    view = await balancer.observe()
+    assert (view.structure, view.routes) == (wanted, (route,))
+    assert await rig.sides(shop, ["X-Tester: yes", "X-Tester: no", ""] * 5) == [GREEN, BLUE, BLUE] * 5
+    with pytest.raises(BalancerError, match=GREEN):
+        await balancer.arrange(Structure((shop,), wanted.backends[:1]))
+    await balancer.route((TO_BLUE,))
+    assert set(await rig.sides(shop, ["X-Tester: yes"] * 5)) == {BLUE}
+
+
+async def test_testers_need_a_group_that_is_arranged_and_a_mark(
+    rig: FakeRig | RealRig, shop: Frontend
+) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    await balancer.arrange(Structure((shop,), (await rig.backend(BLUE),)))
+    await balancer.route((TO_BLUE,))
+    with pytest.raises(BalancerError, match=GREEN):
+        await balancer.route((Route(SHOP, BLUE, testers=GREEN),))
+    with pytest.raises(BalancerError, match="nothing says who is a tester"):
+        await balancer.route((Route(SHOP, BLUE, testers=BLUE),))
+    assert (await balancer.observe()).routes == (TO_BLUE,)
 
 
 async def test_routes_and_structures_are_whole_states(rig: FakeRig | RealRig, shop: Frontend) -> None:

@@ -14,7 +14,7 @@ from repave_controller.plan import PlanError, Spec, artifact_path, compile_order
 from repave_controller.plan_later import LATER, later_option, options
 from repave_controller.quantities import read_command, read_duration, read_share
 from repave_controller.specfile import load
-from repave_protos.values import Digest, Probe
+from repave_protos.values import Digest, Probe, Split
 from tests.fakes.specs import DIGEST, EVERY_OPTION, SMALLEST
 
 
@@ -65,6 +65,7 @@ def test_every_option_reaches_the_release() -> None:
     )
     assert order.sizes == (("eu-north", 4), ("eu-west", 1000))
     assert (order.min_healthy_seconds, order.start_deadline_seconds, order.drain_seconds) == (60, 600, 45)
+    assert order.split == Split("cookie", "uid", "header", "X-Tester", "let-me-in")
     assert order.steps[-1] == Soak(7200.0, 7230.0)
     assert order.policy == Policy(
         keep_seconds=604_800.0, keep_groups=3, retain=2, ready_percent=99.5, min_capacity_percent=90.0

@@ -51,7 +51,10 @@ BAD = {
     "an option that nothing is like": (
         "  port: 8000",
         "  port: 8000\n  zzz: 1",
-        ["12:8: traffic.zzz: unknown option; there are: balancer, frontend, port, split, drain"],
+        [
+            "12:8: traffic.zzz: unknown option; there are: balancer, frontend, port, split, cookie, "
+            "header, testers, drain"
+        ],
     ),
     "a misspelt option of a later version": (
         "  run: ./serve",
@@ -85,11 +88,6 @@ BAD = {
         "image: local",
         "image: debian-12",
         ["6:10: host.image: this version of repave makes hosts of the image local only"],
-    ),
-    "cookies": (
-        "port: 8000",
-        "port: 8000\n  split: cookie",
-        ["12:10: traffic.split: this version of repave splits traffic by request only"],
     ),
     "a package far away": (
         "./app",

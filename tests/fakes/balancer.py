@@ -2,12 +2,14 @@
 outlives the agent; tests kill it, edit it, and give it requests.
 """
 
+import random
+import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from repave_agent.ports import BackendView, BalancerError, BalancerView, Route, Structure
-from repave_protos.values import GroupName, HostName
+from repave_protos.values import ApplicationName, GroupName, HostName, Split
 
 
 @dataclass
@@ -22,6 +24,20 @@ class FakeMachine:
     is_running: bool = False
     callbacks: list[Callable[[], None]] = field(default_factory=list)
 
+    def served_by(self, application: ApplicationName, headers: Mapping[str, str]) -> GroupName | None:
+        """Who answers a request of the application; None while nobody does."""
+        route = next((each for each in self.routes if each.application == application), None)
+        frontend = self.structure.frontend(application)
+        if route is None or frontend is None:
+            return None
+        split = frontend.split
+        is_tester = bool(split.tester_by) and (
+            _mark(split.tester_by, split.tester_name, headers) == split.tester_value
+        )
+        if is_tester and route.testers is not None:
+            return route.testers
+        return route.second if _roll(split, headers, route.second) < route.second_bp else route.first
+
     def die(self) -> None:
         self.is_running = False
         self.in_flight.clear()
@@ -33,6 +49,7 @@ class FakeBalancer:
     """Implements ports.Balancer."""
 
     name = "fake"
+    traffic_precision_bp = 1
 
     def __init__(self, machine: FakeMachine | None = None, traffic_address: str = "127.0.0.1") -> None:
         self.machine = machine or FakeMachine()
@@ -53,6 +70,7 @@ class FakeBalancer:
         self._refuse_in_trouble()
         for route in routes:
             _refuse_unknown(route, self.machine.structure)
+            _refuse_unknown_testers(route, self.machine.structure)
         self.machine.routes = routes
 
     async def observe(self) -> BalancerView:
@@ -87,6 +105,24 @@ class FakeBalancer:
 
 
 def _refuse_unknown(route: Route, structure: Structure) -> None:
-    for group in (route.first, route.second):
-        if group is not None and structure.backend(group) is None:
+    for group in route.groups:
+        if structure.backend(group) is None:
             raise BalancerError(f"{route.application} is routed to {group}, which is not arranged")
+
+
+def _refuse_unknown_testers(route: Route, structure: Structure) -> None:
+    frontend = structure.frontend(route.application)
+    if route.testers is not None and (frontend is None or not frontend.split.tester_by):
+        raise BalancerError(f"{route.application}: nothing says who is a tester for {route.testers}")
+
+
+def _roll(split: Split, headers: Mapping[str, str], second: GroupName | None) -> int:
+    mark = _mark(split.by, split.name, headers)
+    return zlib.crc32(f"{mark}|{second}".encode()) % 10_000 if mark else random.randrange(10_000)
+
+
+def _mark(by: str, name: str, headers: Mapping[str, str]) -> str:
+    if by == "header":
+        return headers.get(name, "")
+    pairs = (pair.strip().partition("=") for pair in headers.get("Cookie", "").split(";"))
+    return next((value for found, _, value in pairs if by == "cookie" and found == name), "")

@@ -40,7 +40,9 @@ traffic:
   balancer: haproxy
   frontend: web-front
   port: 443
-  split: request
+  split: cookie
+  cookie: uid
+  testers: {{header: X-Tester, value: let-me-in}}
   drain: 45s
 regions:
   - {{name: eu-north, provider: local, size: 4}}

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from repave_protos import bounds, wire
 from repave_protos import fleet_pb2 as pb
 from repave_protos.values import (
+    BY_REQUEST,
+    MARK_NAME,
+    MARK_VALUE,
     Answer,
     ApplicationName,
     ApplicationReport,
@@ -34,6 +37,7 @@ from repave_protos.values import (
     Rejection,
     Report,
     Resync,
+    Split,
     Welcome,
 )
 
@@ -112,6 +116,18 @@ desired_groups = st.builds(
     min_healthy_seconds=seconds,
     start_deadline_seconds=seconds,
     drain_seconds=seconds,
+    is_proven=st.booleans(),
+    ready_count=counts,
+    takes_testers=st.booleans(),
+)
+mark_names = st.just("") | st.from_regex(MARK_NAME, fullmatch=True)
+splits = st.builds(
+    Split,
+    by=st.sampled_from(["request", "cookie", "header"]),
+    name=mark_names,
+    tester_by=st.sampled_from(["", "cookie", "header"]),
+    tester_name=mark_names,
+    tester_value=st.just("") | st.from_regex(MARK_VALUE, fullmatch=True),
 )
 desired_states = st.builds(
     DesiredState,
@@ -119,6 +135,7 @@ desired_states = st.builds(
     epochs,
     ports | st.just(0),  # 0: a region without a way in
     tuples(desired_groups),
+    splits,
 )
 answers = st.builds(Answer, numbers, tuples(hosts), texts, tuples(desired_states))
 queries = st.builds(
@@ -251,6 +268,12 @@ def _with_group(**changes: object) -> DesiredState:
         ("DesiredGroup.run", _with_group(run=("x",) * 1_001)),
         ("DesiredGroup.environment", _with_group(environment=(("A", "x"),) * 1_001)),
         ("Variable.name", _with_group(environment=(("", "x"),))),
+        ("Split.name", replace(DESIRED, split=Split("cookie", "two words"))),
+        ("Split.name", replace(DESIRED, split=Split("cookie", "end\n"))),
+        ("Split.name", replace(DESIRED, split=Split("header", "x" * 65))),
+        ("Split.tester_name", replace(DESIRED, split=Split("request", "", "header", "a:b", "x"))),
+        ("Split.tester_value", replace(DESIRED, split=Split("request", "", "header", "a", "x'y"))),
+        ("Split.tester_value", replace(DESIRED, split=Split("request", "", "header", "a", "x" * 201))),
         ("Probe.port", _with_group(probe=replace(PROBE, port=0))),
         ("Probe.expect_status", _with_group(probe=replace(PROBE, expect_status=42))),
         ("Probe.interval_seconds", _with_group(probe=replace(PROBE, interval_seconds=0.0))),
@@ -317,15 +340,26 @@ def test_an_agents_message_with_something_missing_or_unknown_is_refused(
 def test_a_controllers_message_with_something_missing_or_unknown_is_refused() -> None:
     desired = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
     desired.desired.groups[0].probe.kind = 99  # type: ignore[assignment]  # a newer one
+    strange_split = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
+    strange_split.desired.split.by = 99  # type: ignore[assignment]  # a newer one
     without_probe = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
     without_probe.desired.groups[0].ClearField("probe")
     for field, message in [
         ("FromController.message", pb.FromController()),
         ("Probe.kind", desired),
+        ("Split.by", strange_split),
         ("DesiredGroup.probe", without_probe),
     ]:
         with pytest.raises(wire.WireError, match=f"^{field}: "):
             wire.decode_from_controller(message.SerializeToString())
+
+
+def test_an_older_controller_that_says_nothing_of_a_split_means_the_one_there_was() -> None:
+    silent = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
+    silent.desired.ClearField("split")
+    received = wire.decode_from_controller(silent.SerializeToString())
+    assert isinstance(received, DesiredState)
+    assert received.split == BY_REQUEST
 
 
 def test_texts_of_hosts_are_cut_and_cleaned_rather_than_refused() -> None:

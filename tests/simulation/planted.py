@@ -149,7 +149,7 @@ BUGS = (
         TRAFFIC, "    verified = observation.hosts_of(group.name, HostPhase.VERIFIED)\n    return sorted",
         "    verified = observation.hosts_of(group.name, HostPhase.VERIFIED, HostPhase.HEALTHY, HostPhase.STARTING)\n    return sorted",
     ),
-    _bug("a held route is dropped", 1, (1, 7), TRAFFIC, "        elif present is not None and state.frontend_port:", "        elif False:"),
+    _bug("a held route is dropped", 1, (1, 7), TRAFFIC, "        given = present if state.frontend_port else None", "        given = None"),
     _bug("a listing that lags is believed", 1, (1, 2, 4, 5), FLEET, "        if now >= record.missing_since + LOST_AFTER_SECONDS and not is_there:", "        if True:"),
     _bug(
         "what nobody wants is never collected", 1, (5,),
@@ -187,5 +187,14 @@ BUGS = (
         "the shares of a canary are swapped", 1, (3,),
         TRAFFIC, "return Route(state.application, first.name, second.name, second.weight_bp)",
         "return Route(state.application, first.name, second.name, first.weight_bp)",
+    ),
+    _bug(
+        "testers reach a group before it is verified", 1, (2,),
+        ROLLOUT, "    return is_verified and application.split.tester_by", "    return application.split.tester_by",
+    ),
+    _bug(
+        "testers stay with a group that takes none any more", 1, (1, 3, 5),
+        TRAFFIC, "    return None, \"\"\n\n\ndef _had_traffic",
+        "    return (present.testers if present is not None else None), \"\"\n\n\ndef _had_traffic",
     ),
 )  # fmt: skip

@@ -28,6 +28,7 @@ class HaproxyBalancer:
     """
 
     name = "haproxy"
+    traffic_precision_bp = 1
 
     def __init__(
         self,

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from repave_agent.balancers.haproxy_split import split_rules, tester_rules
 from repave_agent.ports import Backend, Frontend, Route, Server, Structure
-from repave_protos.values import FULL_WEIGHT_BP, ApplicationName, GroupName, Probe
+from repave_protos.values import ApplicationName, GroupName, Probe, Split
 
 CHECK_INTERVAL_SECONDS_MAX = 1.0  # a dead host leaves by itself even when the agent is away
 CHECK_AGAIN_MILLISECONDS = 250  # while a server is down or in doubt
@@ -65,8 +66,12 @@ def structure_of(configuration: str) -> Structure | None:
 
 
 def _structure_from(plain: Any) -> Structure:
-    frontends = tuple(Frontend(**frontend) for frontend in plain["frontends"])
+    frontends = tuple(_frontend_from(frontend) for frontend in plain["frontends"])
     return Structure(frontends, tuple(_backend_from(backend) for backend in plain["backends"]))
+
+
+def _frontend_from(plain: Any) -> Frontend:
+    return Frontend(**plain | {"split": Split(**plain.get("split", {}))})
 
 
 def _backend_from(plain: Any) -> Backend:
@@ -134,20 +139,21 @@ backend {NO_ROUTE}
 
 def _frontend(frontend: Frontend, conditions: Conditions) -> str:
     """One lookup, one roll of 10,000: `second` is asked when the roll is below its basis points."""
-    careful = "http-request disable-l7-retry unless { method GET HEAD OPTIONS }\n  "
-    return f"""\
-frontend {frontend.application}
-  bind {_endpoint(conditions.traffic_address, frontend.port)}
-  {careful if conditions.redispatch else ""}\
-http-request set-var(txn.route) str({frontend.application}),map({conditions.map_path})
-  http-request set-var(txn.roll) rand({FULL_WEIGHT_BP})
-  http-request set-var(txn.first) var(txn.route),field(1,|)
-  http-request set-var(txn.second) var(txn.route),field(2,|)
-  http-request set-var(txn.margin) var(txn.route),field(3,|),sub(txn.roll)
-  use_backend %[var(txn.second)] if {{ var(txn.margin) -m int gt 0 }}
-  use_backend %[var(txn.first)] if {{ var(txn.route) -m found }}
-  default_backend {NO_ROUTE}
-"""
+    lines = [f"bind {_endpoint(conditions.traffic_address, frontend.port)}"]
+    if conditions.redispatch:
+        lines.append("http-request disable-l7-retry unless { method GET HEAD OPTIONS }")
+    lines += [
+        f"http-request set-var(txn.route) str({frontend.application}),map({conditions.map_path})",
+        "http-request set-var(txn.first) var(txn.route),field(1,|)",
+        "http-request set-var(txn.second) var(txn.route),field(2,|)",
+        *split_rules(frontend.split),
+        "http-request set-var(txn.margin) var(txn.route),field(3,|),sub(txn.roll)",
+        *tester_rules(frontend.split),
+        "use_backend %[var(txn.second)] if { var(txn.margin) -m int gt 0 }",
+        "use_backend %[var(txn.first)] if { var(txn.route) -m found }",
+        f"default_backend {NO_ROUTE}",
+    ]
+    return "\n  ".join((f"frontend {frontend.application}", *lines)) + "\n"
 
 
 def _newer(frontend: Frontend, conditions: Conditions) -> str:
@@ -199,11 +205,13 @@ def render_routes(routes: Iterable[Route]) -> str:
 
 
 def map_of(routes: Iterable[Route]) -> dict[str, str]:
-    """What the map holds: application -> `first|second|basis points of second`."""
-    return {
-        route.application: f"{route.first}|{route.second or route.first}|{route.second_bp}"
-        for route in routes
-    }
+    """What the map holds: application -> `first|second|basis points of second`, then `|testers` if any."""
+    return {route.application: _entry(route) for route in routes}
+
+
+def _entry(route: Route) -> str:
+    share = f"{route.first}|{route.second or route.first}|{route.second_bp}"
+    return share if route.testers is None else f"{share}|{route.testers}"
 
 
 def routes_of(entries: dict[str, str]) -> tuple[Route, ...]:
@@ -211,10 +219,11 @@ def routes_of(entries: dict[str, str]) -> tuple[Route, ...]:
     routes = []
     for application, value in entries.items():
         first, *rest = value.split("|")
-        if len(rest) != 2 or not rest[1].isdecimal():
+        if len(rest) not in (2, 3) or not rest[1].isdecimal() or not rest[-1]:
             continue
         second = GroupName(rest[0]) if rest[0] != first else None
-        routes.append(Route(ApplicationName(application), GroupName(first), second, int(rest[1])))
+        testers = GroupName(rest[2]) if len(rest) == 3 else None
+        routes.append(Route(ApplicationName(application), GroupName(first), second, int(rest[1]), testers))
     return tuple(routes)
 
 

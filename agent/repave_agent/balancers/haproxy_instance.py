@@ -111,8 +111,8 @@ class HaproxyInstance:
 
     def _refuse_loss_of_routed(self, structure: Structure) -> None:
         for route in self._routes:
-            for group in (route.first, route.second):
-                if group is not None and structure.backend(group) is None:
+            for group in route.groups:
+                if structure.backend(group) is None:
                     raise BalancerError(
                         f"{group} cannot be removed while {route.application} is routed to it:"
                         " route it elsewhere first"

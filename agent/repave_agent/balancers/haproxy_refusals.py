@@ -4,7 +4,7 @@ import ipaddress
 import re
 
 from repave_agent.ports import BalancerError, Route, Server, Structure
-from repave_protos.values import FULL_WEIGHT_BP, Probe
+from repave_protos.values import FULL_WEIGHT_BP, Probe, split_contradictions
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,127}")
 _PATH = re.compile(r"/[A-Za-z0-9/_.~%?&=+:@,;!*-]*")
@@ -18,6 +18,8 @@ def check_structure(structure: Structure) -> None:
     for frontend in structure.frontends:
         check_name("application", frontend.application)
         _check_port(frontend.application, frontend.port)
+        if wrong := split_contradictions(frontend.split):
+            raise BalancerError(f"{frontend.application}: {'; '.join(wrong)}")
     for backend in structure.backends:
         check_name("server group", backend.group)
         _check_unique(f"host of {backend.group}", [server.host for server in backend.servers])
@@ -38,8 +40,14 @@ def check_routes(routes: tuple[Route, ...], structure: Structure) -> None:
             )
         if route.second == route.first:
             raise BalancerError(f"{route.application}: {route.first} is both sides of the split")
-        for group in (route.first, route.second):
-            if group is not None and structure.backend(group) is None:
+        frontend = structure.frontend(route.application)
+        if route.testers is not None and (frontend is None or not frontend.split.tester_by):
+            raise BalancerError(
+                f"{route.application}: nothing says who is a tester for {route.testers}: arrange the frontend"
+                " with a testers' mark first"
+            )
+        for group in route.groups:
+            if structure.backend(group) is None:
                 raise BalancerError(
                     f"{route.application} cannot be routed to {group}: the balancer has no such backend;"
                     " arrange it first"

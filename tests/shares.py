@@ -1,0 +1,53 @@
+"""Counts which share of real requests reaches the newer of two groups, and by how much it is off."""
+
+import math
+
+from repave_agent.balancers.haproxy import HaproxyBalancer
+from repave_agent.ports import Frontend, Route, Structure
+from repave_protos.values import FULL_WEIGHT_BP, ApplicationName, GroupName, Split
+from tests.fakes.haproxy_rig import HaproxyRig, backend, free_port
+from tests.fakes.many_requests import ask_all
+
+SHARES_BP = (1, 50, 500, 2_500, 5_000, 10_000)
+SHOP = ApplicationName("shop")
+BLUE, GREEN = GroupName("shop-v001"), GroupName("shop-v002")
+
+
+class Shop:
+    """One application on a real HAProxy; blue and green answer with their names, blue has the traffic."""
+
+    def __init__(self, rig: HaproxyRig, split: Split) -> None:
+        self.rig = rig
+        self.split = split
+        self.port = free_port()
+        self.structure = Structure()
+        self.balancer: HaproxyBalancer = rig.balancer()
+
+    async def open(self) -> "Shop":
+        await self.balancer.start()
+        blue, green = await self.rig.web("blue"), await self.rig.web("green")
+        await self.arrange(Structure((), (backend(BLUE, blue.port), backend(GREEN, green.port))))
+        await self.give(0)
+        return self
+
+    async def arrange(self, structure: Structure) -> None:
+        """Its own way in is added."""
+        self.structure = Structure((Frontend(SHOP, self.port, self.split),), structure.backends)
+        await self.balancer.arrange(self.structure)
+
+    async def give(self, share_bp: int, testers: GroupName | None = None, second: GroupName = GREEN) -> None:
+        await self.balancer.route((Route(SHOP, BLUE, second, share_bp, testers),))
+
+    async def sides(self, headers: list[str]) -> list[str]:
+        """Who answers each of these requests, "blue" or "green"."""
+        return await ask_all(self.port, headers)
+
+
+def sigmas_off(got: int, asked: int, share_bp: int) -> float:
+    """By how many standard deviations of a fair draw `got` of `asked` is off; inf where none may be."""
+    share = share_bp / FULL_WEIGHT_BP
+    off = abs(got - asked * share)
+    deviation = math.sqrt(asked * share * (1 - share))
+    if deviation == 0.0:
+        return math.inf if off else 0.0
+    return off / deviation
