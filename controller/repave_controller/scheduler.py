@@ -6,27 +6,24 @@ check the promises, save, then publish. What is not saved is never published and
 
 import asyncio
 import dataclasses
-import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from weakref import WeakValueDictionary
 
 import structlog
 
 from repave_controller.ahead import is_offered, offer, offers
+from repave_controller.asked import Asked, Rollback, carried_out
 from repave_controller.chronicle import Chronicle
 from repave_controller.commands import (
     Accepted,
     Outcome,
     answer,
-    changed_plan,
+    check_port,
     check_regions,
-    from_text,
-    request_abort,
     request_release,
-    request_rollback,
-    to_text,
     unknown_application,
 )
+from repave_controller.foretold import ForetoldPlans
 from repave_controller.gate import Gate, Region
 from repave_controller.model import (
     Application,
@@ -39,9 +36,9 @@ from repave_controller.model import (
     Refused,
     ReleaseOrder,
 )
-from repave_controller.ports import ImageStore, Loaded, Receipt, Spec, Store, StoreError, Transaction
-from repave_controller.preview import plan_id
+from repave_controller.ports import ImageStore, Loaded, Spec, Store, StoreError, Transaction
 from repave_controller.pulse import Pulse
+from repave_controller.receipts import Request, repeated, spec_of_queued
 from repave_controller.rollout import overslept, step
 from repave_controller.safety import check
 from repave_controller.standstill import Standstill
@@ -83,6 +80,7 @@ class Scheduler:
         self._chronicle = Chronicle(store, clock, self._visible)
         self._standstill = Standstill()
         self.gate = Gate(regions)
+        self.foretold = ForetoldPlans()
         for owner in self._owners.values():
             self._starts.put_nowait(owner)
 
@@ -114,8 +112,8 @@ class Scheduler:
         order = dataclasses.replace(order, spec_text=spec_text)
 
         def command(known: Application, _: Observed, now: Instant) -> Outcome:
-            if plan and plan.upper() != plan_id(known, order):
-                raise changed_plan(plan)
+            if plan:
+                self.foretold.check(plan, known, order)
             self.check_image(order)
             self.check_places(application, order)
             return request_release(known, order, queue, now)
@@ -136,26 +134,21 @@ class Scheduler:
         """Its regions are known, not ahead of the store, and its port is free there. Raises Refused."""
         check_regions(order.sizes, self._known_regions())
         self._check_ahead(application, {region for region, _ in order.sizes})
-        self._check_port(application, order)
+        check_port(application, order, self.applications())
 
-    async def rollback(
-        self, application: ApplicationName, *, by: str, reason: str, force: bool, key: str
+    async def steer(
+        self, application: ApplicationName, asked: Asked, *, by: str, reason: str = "", key: str = ""
     ) -> Accepted:
-        """Turns a running rollout round, or starts one back. Raises Refused, StoreError."""
+        """Carries out what a person asks of an application; returns once it is saved. Raises Refused,
+        StoreError."""
 
         def command(known: Application, observed: Observed, now: Instant) -> Outcome:
-            self._check_ahead(application, set())
-            return request_rollback(known, observed, by, reason, force, now)
+            if isinstance(asked, Rollback):
+                self._check_ahead(application, set())
+            return carried_out(asked, known, observed, by, reason, now)
 
-        return await self._owner(application).command(command, "rollback", key, repr((reason, force)))
-
-    async def abort(self, application: ApplicationName, *, by: str, reason: str, key: str) -> Accepted:
-        """Ends the running rollout. Raises Refused, StoreError."""
-
-        def command(known: Application, _: Observed, now: Instant) -> Outcome:
-            return request_abort(known, by, reason, now)
-
-        return await self._owner(application).command(command, "abort", key, repr(reason))
+        kind = type(asked).__name__.lower()
+        return await self._owner(application).command(command, kind, key, repr((asked, reason)))
 
     def _check_ahead(self, application: ApplicationName, regions: set[RegionName]) -> None:
         known = self.applications().get(application)
@@ -199,17 +192,6 @@ class Scheduler:
         if name not in self._owners:
             self._owners[name] = owner
             self._starts.put_nowait(owner)
-
-    def _check_port(self, name: ApplicationName, order: ReleaseOrder) -> None:
-        wanted = {region for region, _ in order.sizes}
-        for other in self.applications().values():
-            shared = sorted(wanted & set(other.regions))
-            if other.name != name and other.frontend_port == order.frontend_port and shared:
-                raise Refused(
-                    "port-taken",
-                    f"traffic.port: {order.frontend_port} is taken by {other.name} in {', '.join(shared)}; "
-                    "choose another port",
-                )
 
     # ---------------------------------------------------------------------------------- what is known
 
@@ -294,17 +276,7 @@ class Scheduler:
 
     def notices(self, region: RegionName, notices: Sequence[Notice]) -> None:
         """Takes what a region tells for the event log; beyond the bound the newest are dropped."""
-        for notice in notices:
-            self.note(
-                Event(
-                    notice.kind,
-                    notice.text,
-                    application=notice.application,
-                    region=region,
-                    group=notice.group,
-                    host=notice.host,
-                )
-            )
+        self._chronicle.note_notices(region, notices)
 
     def note(self, event: Event) -> None:
         """Adds an event that no decision caused."""
@@ -371,17 +343,15 @@ class _Owner:
     ) -> Accepted:
         """Decides on a person's command; returns once it is saved. The same key again: the same answer."""
         async with self._lock:
-            receipt_key = f"{self.application.name}/{kind}/{key}" if key else ""
-            body_hash = hashlib.sha256(body.encode()).hexdigest()
-            repeated = await self._repeated(receipt_key, body_hash)
-            if repeated is not None:
-                return repeated
-            scheduler = self._scheduler
+            scheduler, request = self._scheduler, Request.of(self.application, kind, key, body)
+            answered = await repeated(scheduler._store, request)
+            if answered is not None:
+                return answered
             self._catch_up()
             now, observed = scheduler._clock(), scheduler.observed(self.application.name)
             changed, events = change(self.application, observed, now)
             accepted = answer(self.application, changed)
-            receipt = Receipt(receipt_key, body_hash, to_text(accepted)) if receipt_key else None
+            receipt = request.receipt(accepted)
             is_begun = spec_text and not accepted.is_queued
             spec = Spec(changed.name, accepted.group, spec_text) if is_begun else None
             decision = step(changed, observed, now, scheduler._tenure)
@@ -398,16 +368,6 @@ class _Owner:
             decision = step(adopted, observed, now, scheduler._tenure)
             await self._save(decision, observed, Transaction(events=events), former=adopted)
         self.wake()
-
-    async def _repeated(self, key: str, body_hash: str) -> Accepted | None:
-        receipt = await self._scheduler._store.receipt(key) if key else None
-        if receipt is None:
-            return None
-        if receipt.body_hash != body_hash:
-            raise Refused(
-                "key-reused", "this idempotency key was used for a different request; use a new key"
-            )
-        return dataclasses.replace(from_text(receipt.response), is_joined=True)
 
     def _catch_up(self) -> None:
         """Nothing fails because this controller was away or stood still."""
@@ -451,7 +411,7 @@ class _Owner:
             application=application,
             events=(*extra.events, *decision.events),
             rollout=decision.application.rollout if decision.application.rollout != former.rollout else None,
-            spec=extra.spec or _queued_spec(former, decision.application),
+            spec=extra.spec or spec_of_queued(former, decision.application),
         )
         events = await scheduler._store.commit(transaction)
         self.application = application
@@ -459,12 +419,3 @@ class _Owner:
             if region not in scheduler.gate.ahead:
                 scheduler._publish(region, state)
         scheduler._chronicle.tell(events)
-
-
-def _queued_spec(before: Application, after: Application) -> Spec | None:
-    """The spec of a queued release, saved with its group once it begins."""
-    has_begun = after.rollout is not None and after.rollouts_total > before.rollouts_total
-    if not has_begun or after.rollout is None or len(after.queue) == len(before.queue):
-        return None
-    target = after.group(after.rollout.target)
-    return Spec(after.name, target.name, before.queue[0].spec_text) if target else None

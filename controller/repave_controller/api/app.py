@@ -14,7 +14,9 @@ from repave_controller.api import models, views
 from repave_controller.api.examination import examine
 from repave_controller.api.openapi import Route, document
 from repave_controller.api.orphans import orphans_check, orphans_of
-from repave_controller.api.problems import Problem, as_problems, no_strangers
+from repave_controller.api.planning import PlanAnswer, plan_answer
+from repave_controller.api.problems import Handler, Problem, as_problems, no_strangers
+from repave_controller.api.steering import BODIES, SteeringRequest
 from repave_controller.api.streams import Streams
 from repave_controller.clock import SteadyClock
 from repave_controller.commands import unknown_application
@@ -97,9 +99,11 @@ class Api:
             Route("GET", f"{one}/hosts", self.hosts, models.HostsAnswer),
             Route("GET", f"{one}/stream", self.stream, models.ApplicationStatus),
             Route("POST", f"{one}/releases", self.release, models.AcceptedAnswer, models.ReleaseRequest),
-            Route("POST", f"{one}/rollback", self.rollback, models.AcceptedAnswer, models.RollbackRequest),
-            Route("POST", f"{one}/abort", self.abort, models.AcceptedAnswer, models.AbortRequest),
-            Route("POST", "plan", self.plan, models.PlanAnswer, models.ForetellRequest),
+            *(
+                Route("POST", f"{one}/{name}", self._steering(body), models.AcceptedAnswer, body)
+                for name, body in BODIES.items()
+            ),
+            Route("POST", "plan", self.plan, PlanAnswer, models.ForetellRequest),
             Route("GET", "groups", self.groups, models.Items[models.GroupItem]),
             Route("GET", "hosts", self.hosts, models.HostsAnswer),
             Route("GET", "orphans", self.orphans, models.OrphansAnswer),
@@ -131,6 +135,7 @@ class Api:
             self._scheduler.gate.seen(name),
             self._scheduler.because(name),
             self._sessions.views(),
+            self._clock(),
         )
 
     async def why(self, request: web.Request) -> web.Response:
@@ -229,14 +234,16 @@ class Api:
     async def plan(self, request: web.Request) -> web.Response:
         asked = await _body(request, models.ForetellRequest)
         application, order = await self._order(asked)
-        foretold = preview(application, order)
+        observed = self._scheduler.observed(application.name)
+        foretold = preview(application, order, observed, self._clock())
+        self._scheduler.foretold.remember(application, order)
         try:
             self._scheduler.check_places(application.name, order)
             if not asked.will_push:
                 self._scheduler.check_image(order)
         except Refused as refused:
             foretold = replace(foretold, problems=(*foretold.problems, refused.text))
-        return _answer(views.plan_answer(foretold, order.version))
+        return _answer(plan_answer(foretold, order.version))
 
     async def release(self, request: web.Request) -> web.Response:
         asked = await _body(request, models.ReleaseRequest)
@@ -260,19 +267,17 @@ class Api:
         known = self._scheduler.applications().get(spec.application)
         return known or unborn(spec.application, spec.cluster), order
 
-    async def rollback(self, request: web.Request) -> web.Response:
-        asked = await _body(request, models.RollbackRequest)
-        accepted = await self._scheduler.rollback(
-            self._name(request), by=asked.by, reason=asked.reason, force=asked.force, key=_key(request)
-        )
-        return _answer(views.accepted(accepted), status=202)
+    def _steering(self, body: type[SteeringRequest]) -> Handler:
+        """The handler of one of the commands of steering.py."""
 
-    async def abort(self, request: web.Request) -> web.Response:
-        asked = await _body(request, models.AbortRequest)
-        accepted = await self._scheduler.abort(
-            self._name(request), by=asked.by, reason=asked.reason, key=_key(request)
-        )
-        return _answer(views.accepted(accepted), status=202)
+        async def steer(request: web.Request) -> web.Response:
+            asked = await _body(request, body)
+            accepted = await self._scheduler.steer(
+                self._name(request), asked.wanted(), by=asked.by, reason=asked.reason, key=_key(request)
+            )
+            return _answer(views.accepted(accepted), status=202)
+
+        return steer
 
     async def recover(self, request: web.Request) -> web.Response:
         asked = await _body(request, models.RecoveryRequest)
