@@ -14,11 +14,13 @@ from repave_controller.cli import (
     doctor,
     images,
     orphans,
+    planning,
     reading,
     recovering,
     releasing,
     simulating,
     specs,
+    steering,
 )
 from repave_controller.cli.terminal import DETACHED, FORMATS, USAGE, CliError, Terminal
 
@@ -29,6 +31,14 @@ SAME_AS = {
     "undo": "rollback",
     "revert": "rollback",
     "cancel": "abort",
+    "continue": "resume",
+    "unpause": "resume",
+    "approve": "promote",
+    "skip": "promote --skip",
+    "override": "promote --override",
+    "back": "step-back",
+    "size": "scale",
+    "resize": "scale",
     "stop": "abort",
     "logs": "hosts --logs 50",
     "log": "events",
@@ -74,7 +84,20 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="Start with: repave dev (in one terminal), repave init and repave release (in another).",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (dev, specs, simulating, releasing, reading, orphans, images, doctor, recovering, context):
+    for module in (
+        dev,
+        specs,
+        planning,
+        simulating,
+        releasing,
+        steering,
+        reading,
+        orphans,
+        images,
+        doctor,
+        recovering,
+        context,
+    ):
         module.register(commands)
     _add_common(parser, default=None)
     for command in _all_parsers(commands):
