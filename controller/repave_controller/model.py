@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, NewType
 
+from repave_controller.instants import Instant as Instant
+from repave_controller.windows import Freeze, Window
 from repave_protos.values import (
     ApplicationName,
     ApplicationReport,
@@ -21,7 +23,6 @@ from repave_protos.values import (
     RegionName,
 )
 
-Instant = NewType("Instant", float)
 GroupNumber = NewType("GroupNumber", int)
 
 
@@ -191,6 +192,8 @@ class Policy:
     retain: int = 0
     ready_percent: float = 100.0
     min_capacity_percent: float = 100.0
+    windows: tuple[Window, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
 
     def needed(self, size: int) -> int:
         """How many of `size` hosts make a group ready: rounded half up, at least 1 of a non-empty group."""

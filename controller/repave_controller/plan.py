@@ -29,6 +29,7 @@ from repave_controller.sections import (
     name_of,
 )
 from repave_controller.strategies import blue_green
+from repave_controller.times import FREEZES_MAX, WINDOWS_MAX, FreezeSection, WindowSection
 from repave_protos.values import ApplicationName, Digest, Probe, RegionName
 
 FORMAT = 1
@@ -66,6 +67,12 @@ class Spec(Section):
     )
     guards: Guards = Field(
         default_factory=lambda: Guards.model_validate({}), description="Rules that may stop a step."
+    )
+    windows: Annotated[tuple[WindowSection, ...], Field(strict=False, max_length=WINDOWS_MAX)] = Field(
+        (), description="When releases may move: in any of these times; always if left out."
+    )
+    freezes: Annotated[tuple[FreezeSection, ...], Field(strict=False, max_length=FREEZES_MAX)] = Field(
+        (), description="When nothing is released, whatever the windows say."
     )
 
     @property
@@ -142,6 +149,8 @@ def compile_order(
             retain=spec.rollback.keep.retain,
             ready_percent=health.ready_percent,
             min_capacity_percent=spec.min_capacity_percent,
+            windows=tuple(each.window for each in spec.windows),
+            freezes=tuple(each.freeze for each in spec.freezes),
         ),
         by=by,
         reason=reason,

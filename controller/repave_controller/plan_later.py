@@ -14,8 +14,6 @@ Path = Sequence[str | int]
 
 BLUE_GREEN_ONLY = "knows blue_green only"
 LATER = {
-    "windows": "releases at any time",
-    "freezes": "releases at any time",
     "notify": "notifies nobody",
     "analysis": "judges a release by health only",
     "waves": "releases to all regions at once",

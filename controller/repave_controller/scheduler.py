@@ -28,6 +28,7 @@ from repave_controller.commands import (
     unknown_application,
 )
 from repave_controller.gate import Gate, Region
+from repave_controller.line import Command, Line
 from repave_controller.model import (
     Application,
     Because,
@@ -74,6 +75,8 @@ class Scheduler:
         self._images = images
         self._tenure = loaded.tenure
         self._clock = clock
+        self._line = loaded.line
+        self._line_lock = asyncio.Lock()
         self._regions = regions
         self._publish = publish
         self._owners = {each.name: _Owner(self, each) for each in loaded.applications}
@@ -157,6 +160,19 @@ class Scheduler:
 
         return await self._owner(application).command(command, "abort", key, repr(reason))
 
+    async def change_line(self, command: Command) -> Line:
+        """Stops the line, lets it go, adds or lifts a freeze; returns the line once it is saved, and all
+        applications look again. Raises Refused, StoreError."""
+        async with self._line_lock:
+            line, events = command(self._line, self._clock())
+            if line != self._line:
+                saved = await self._store.commit(Transaction(line=line, events=events))
+                self._line = line
+                self._chronicle.tell(saved)
+        for owner in self._owners.values():
+            owner.wake()
+        return line
+
     def _check_ahead(self, application: ApplicationName, regions: set[RegionName]) -> None:
         known = self.applications().get(application)
         self.gate.check(application, regions | set(known.regions if known is not None else ()))
@@ -220,6 +236,11 @@ class Scheduler:
             for name, owner in self._owners.items()
             if owner.application.rollouts_total
         }
+
+    @property
+    def line(self) -> Line:
+        """What is decided for the whole installation."""
+        return self._line
 
     def saved(self, name: ApplicationName) -> Application | None:
         """What is decided of it, also when it was never released."""

@@ -63,10 +63,96 @@ BAD = {
         "  blue_green: {}\n  canary: {}",
         ["16:11: strategy.canary: this version of repave knows blue_green only; leave it out"],
     ),
-    "windows": (
+    "a zone that is none": (
         "app: hello",
-        "app: hello\nwindows: [{from: 2026-01-01}]",
-        ["3:10: windows: this version of repave releases at any time; leave it out"],
+        'app: hello\nwindows: [{from: "09:00", to: "16:00", zone: europe/berlin}]',
+        ["3:46: windows.0.zone: 'europe/berlin' is no time zone; did you mean Europe/Berlin?"],
+    ),
+    "a zone by its city": (
+        "app: hello",
+        "app: hello\nfreezes: [{from: 2026-01-01, to: 2026-01-02, zone: Tokyo}]",
+        ["3:52: freezes.0.zone: 'Tokyo' is no time zone; did you mean Asia/Tokyo?"],
+    ),
+    "a zone of this machine": (
+        "app: hello",
+        "app: hello\nfreezes: [{from: 2026-01-01, to: 2026-01-02, zone: localtime}]",
+        ["3:52: freezes.0.zone: 'localtime' is no time zone; write one such as Europe/Berlin or UTC"],
+    ),
+    "a zone that leads out of their folder": (
+        "app: hello",
+        "app: hello\nfreezes: [{from: 2026-01-01, to: 2026-01-02, zone: ../../etc/passwd}]",
+        [
+            "3:52: freezes.0.zone: '../../etc/passwd' is no time zone; write one such as Europe/Berlin or UTC",
+        ],
+    ),
+    "a time that is none": (
+        "app: hello",
+        'app: hello\nwindows: [{from: 9, to: "24:30"}]',
+        [
+            '3:18: windows.0.from: write a time of the day such as "09:00", up to "24:00"',
+            '3:25: windows.0.to: write a time of the day such as "09:00", up to "24:00"',
+        ],
+    ),
+    "days that are none": (
+        "app: hello",
+        'app: hello\nwindows: [{days: [monday], from: "09:00", to: "16:00"}]',
+        [
+            "3:18: windows.0.days: days are mon, tue, wed, thu, fri, sat, sun, or some in a row such as "
+            "mon-fri"
+        ],
+    ),
+    "a window of no length": (
+        "app: hello",
+        'app: hello\nwindows: [{from: "09:00", to: "09:00"}]',
+        [
+            '3:31: windows.0.to: from and to are the same; the whole day is from: "00:00" to: "24:00"',
+        ],
+    ),
+    "half a window": (
+        "app: hello",
+        'app: hello\nwindows: [{days: [mon], from: "09:00"}]',
+        ['3:11: windows.0: write from: "09:00" and to: "16:00", or cron: "0 9 * * mon-fri" and for: 7h'],
+    ),
+    "a window by cron and by days": (
+        "app: hello",
+        'app: hello\nwindows: [{cron: 0 9 * * mon, for: 1h, from: "09:00"}]',
+        ["3:47: windows.0.from: a window is by cron or by days, not both; leave out cron or from"],
+    ),
+    "a cron without an end": (
+        "app: hello",
+        "app: hello\nwindows: [{cron: 0 9 * * mon}]",
+        ["3:18: windows.0.cron: cron says when a window opens; add for: 7h, how long it stays so"],
+    ),
+    "a cron that cron would not take": (
+        "app: hello",
+        "app: hello\nwindows: [{cron: 0 25 * * mon, for: 1h}]",
+        [
+            "3:18: windows.0.cron: bad hour; write minute, hour, day of month, month, day of week, such as "
+            '"0 9 * * mon-fri"'
+        ],
+    ),
+    "a cron of a day that never comes": (
+        "app: hello",
+        "app: hello\nwindows: [{cron: 0 9 30 2 *, for: 1h}]",
+        [
+            "3:18: windows.0.cron: bad day-of-month; write minute, hour, day of month, month, day of week, "
+            'such as "0 9 * * mon-fri"'
+        ],
+    ),
+    "a freeze that ends before it begins": (
+        "app: hello",
+        "app: hello\nfreezes: [{from: 2026-12-20, to: 2026-01-03}]",
+        ["3:34: freezes.0.to: to is before from: a freeze ends after it begins"],
+    ),
+    "a day that is none": (
+        "app: hello",
+        "app: hello\nfreezes: [{from: 2026-02-29, to: 2026-03-01}]",
+        ["3:18: freezes.0.from: there is no such day or time: day is out of range for month"],
+    ),
+    "a freeze without an end": (
+        "app: hello",
+        "app: hello\nfreezes: [{from: 2026-02-28}]",
+        ["3:11: freezes.0.to: is missing; add it"],
     ),
     "zones": (
         "size: 3",

@@ -9,6 +9,7 @@ from typing import Any
 
 from repave_controller.cli import output
 from repave_controller.cli.client import quoted
+from repave_controller.cli.line import tell_stopped
 from repave_controller.cli.output import Column, ago, column, percent, show, show_whole
 from repave_controller.cli.streaming import lasting
 from repave_controller.cli.terminal import (
@@ -118,6 +119,7 @@ def register(commands: Any) -> None:
 
 def run_status(terminal: Terminal) -> int:
     arguments = terminal.arguments
+    tell_stopped(terminal)
     if not arguments.app:
         return run_apps(terminal)
     if arguments.wait:
