@@ -21,12 +21,18 @@ def wall_clock(at: float, zone: str) -> datetime:
     return datetime.fromtimestamp(at, ZoneInfo(zone)).replace(tzinfo=None, fold=0)
 
 
-def instant_of(shown: datetime, zone: str, *, is_second: bool = False) -> Instant:
-    """When clocks show that: the first time, or the second one of a doubled hour.
+def reached(shown: datetime, zone: str) -> Instant:
+    """The first instant at which clocks show that or, where they skip it, have just skipped it: 02:30, where
+    02:00 is followed by 03:00, is reached when they show 03:00."""
+    at = instant_of(shown, zone)
+    if wall_clock(at, zone) == shown:
+        return at
+    return _shift_between(math.floor(instant_of(shown, zone, is_second=True)), math.ceil(at), zone)
 
-    A time that does not exist is counted on from before the gap: 02:30, where 02:00 is followed by 03:00, is
-    the instant at which clocks show 03:30.
-    """
+
+def instant_of(shown: datetime, zone: str, *, is_second: bool = False) -> Instant:
+    """When clocks show that: the first time, or the second one of a doubled hour. Where they skip it, the
+    first is after the gap and the second before it."""
     return Instant(shown.replace(tzinfo=ZoneInfo(zone), fold=int(is_second)).timestamp())
 
 

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from repave_controller.instants import Instant, instant_of
+from repave_controller.instants import Instant, instant_of, reached
 from repave_controller.quantities import SomeDuration, Unquoted, wrong
 from repave_controller.sections import Line, Section, contradiction
 from repave_controller.windows import DAY_MINUTES, DAYS, Day, Freeze, Window
@@ -26,7 +26,7 @@ CLOCK_PATTERN = r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00"
 MOMENT_PATTERN = (
     r"2[0-9]{3}-[01][0-9]-[0-3][0-9]([T ][0-2][0-9]:[0-5][0-9](:[0-5][0-9])?(Z|[+-][0-2][0-9]:[0-5][0-9])?)?"
 )
-MACHINE_ZONES = ("localtime", "posixrules", "Factory")
+MACHINE_ZONES = ("localtime", "posix", "right/", "Factory")  # differ from machine to machine
 
 DATE_LENGTH = len("2026-12-20")
 
@@ -80,7 +80,7 @@ def read_moment(written: object) -> str:
 def check_zone(name: str) -> str:
     """`name`, when it is an IANA zone."""
     try:
-        if name in MACHINE_ZONES:
+        if name.startswith(MACHINE_ZONES):
             raise ValueError(name)
         ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
@@ -92,7 +92,7 @@ def check_zone(name: str) -> str:
 
 def _similar_zone(name: str) -> str:
     """By the whole name, or by its city alone; whatever the case."""
-    known = sorted(available_timezones())
+    known = sorted(each for each in available_timezones() if not each.startswith(MACHINE_ZONES))
     by_name = {each.lower(): each for each in known}
     by_city = {each.rpartition("/")[2].lower(): each for each in known}
     wanted = name[:60].lower().replace(" ", "_")
@@ -225,7 +225,7 @@ class FreezeSection(Section):
 
 def _begin(written: str, zone: str) -> Instant:
     moment = datetime.fromisoformat(written)
-    return Instant(moment.timestamp()) if moment.tzinfo else instant_of(moment, zone)
+    return Instant(moment.timestamp()) if moment.tzinfo else reached(moment, zone)
 
 
 def _end(written: str, zone: str) -> Instant:
@@ -233,5 +233,5 @@ def _end(written: str, zone: str) -> Instant:
     if moment.tzinfo:
         return Instant(moment.timestamp())
     if len(written) == DATE_LENGTH:
-        return instant_of(moment + timedelta(days=1), zone)
-    return instant_of(moment, zone, is_second=True)
+        return reached(moment + timedelta(days=1), zone)
+    return max(reached(moment, zone), instant_of(moment, zone, is_second=True))

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
-from repave_controller.instants import DAY_SECONDS, Instant, instant_of, shifts, show, wall_clock
+from repave_controller.instants import DAY_SECONDS, Instant, instant_of, reached, shifts, show, wall_clock
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -123,15 +122,14 @@ def _next_opening(windows: Sequence[Window], after: float) -> Instant | None:
 
 
 def _next_firing(window: Window, after: float) -> Instant | None:
-    """When cron would run next, strictly after that. In an hour that is there twice it runs once, in one that
-    is skipped at its end; what runs every hour or minute goes by the time that passes."""
-    start = datetime.fromtimestamp(math.floor(after), ZoneInfo(window.zone))
-    for fired in CronSim(window.cron, start):
-        at = fired.timestamp()
+    """When cron would run next, strictly after that: once in an hour that is there twice, and for what is
+    skipped when it has been skipped. cronsim counts without zones: it can't differ from our clocks."""
+    for shown in CronSim(window.cron, wall_clock(math.floor(after), window.zone)):
+        at = reached(shown, window.zone)
         if at > after + CRON_SECONDS_SEARCHED:
             return None
-        if at > after:  # within the second of two equal hours cronsim begins again with the first
-            return Instant(at)
+        if at > after:  # clocks that show an hour for the second time have run there already
+            return at
     return None
 
 
