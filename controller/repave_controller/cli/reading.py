@@ -119,16 +119,19 @@ def register(commands: Any) -> None:
 
 def run_status(terminal: Terminal) -> int:
     arguments = terminal.arguments
-    tell_stopped(terminal)
     if not arguments.app:
+        tell_stopped(terminal)
         return run_apps(terminal)
     if arguments.wait:
         return _wait(terminal, f"applications/{quoted(arguments.app)}", arguments.timeout)
     if arguments.watch:
+        tell_stopped(terminal)
         for status in lasting(terminal, f"applications/{quoted(arguments.app)}/stream"):
             _show_change(terminal, status)
         return DONE
-    _show_status(terminal, terminal.client.get(f"applications/{quoted(arguments.app)}"))
+    status = terminal.client.get(f"applications/{quoted(arguments.app)}")
+    tell_stopped(terminal)
+    _show_status(terminal, status)
     return DONE
 
 
