@@ -208,7 +208,7 @@ class FreezeSection(Section):
         alias="to", description="Its last day, which belongs to it; or the date and time at which it ends."
     )
     zone: Zone = Field("UTC", description="IANA zone of these times, such as Europe/Berlin.")
-    reason: Line = Field("", description="Why, for who meets it.")
+    reason: Line | None = Field(None, description="Why, for who meets it.")
 
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> Self:
@@ -220,7 +220,9 @@ class FreezeSection(Section):
     def freeze(self) -> Freeze:
         """From the first second of `from` to the last of `to`: a `to` that is a date is within, a doubled
         hour is within both times."""
-        return Freeze(_begin(self.begins, self.zone), _end(self.ends, self.zone), self.zone, self.reason)
+        return Freeze(
+            _begin(self.begins, self.zone), _end(self.ends, self.zone), self.zone, self.reason or ""
+        )
 
 
 def _begin(written: str, zone: str) -> Instant:
