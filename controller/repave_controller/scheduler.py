@@ -8,6 +8,7 @@ import asyncio
 import dataclasses
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from weakref import WeakValueDictionary
 
 import structlog
@@ -28,6 +29,9 @@ from repave_controller.commands import (
     unknown_application,
 )
 from repave_controller.gate import Gate, Region
+from repave_controller.guards import Surroundings
+from repave_controller.limits import Limits, load_of
+from repave_controller.line import Command, Line
 from repave_controller.model import (
     Application,
     Because,
@@ -69,11 +73,16 @@ class Scheduler:
         clock: Callable[[], Instant],
         regions: Callable[[], Mapping[RegionName, Region]],
         publish: Callable[[RegionName, DesiredState], None],
+        limits: Limits = Limits(),  # noqa: B008  # frozen
     ) -> None:
         self._store = store
         self._images = images
         self._tenure = loaded.tenure
         self._clock = clock
+        self._line = loaded.line
+        self._line_lock = asyncio.Lock()
+        self._limits = limits
+        self._turnstile = asyncio.Lock()  # who begins is saved before the next one counts what is under way
         self._regions = regions
         self._publish = publish
         self._owners = {each.name: _Owner(self, each) for each in loaded.applications}
@@ -157,6 +166,42 @@ class Scheduler:
 
         return await self._owner(application).command(command, "abort", key, repr(reason))
 
+    async def change_line(self, command: Command) -> Line:
+        """Stops the line, lets it go, adds or lifts a freeze; returns the line once it is saved, and all
+        applications look again. Raises Refused, StoreError."""
+        async with self._line_lock:
+            line, events = command(self._line, self._clock())
+            if line != self._line:
+                saved = await self._store.commit(Transaction(line=line, events=events))
+                self._line = line
+                self._chronicle.tell(saved)
+        for owner in self._owners.values():
+            owner.wake()
+        return line
+
+    def around(self, application: Application) -> Surroundings:
+        """What is so beyond the application. What others have under way counts only while regions of it have
+        yet to begin."""
+        if not _may_begin(application):
+            return Surroundings(self._line, self._limits)
+        return self.around_new(application.name)
+
+    def around_new(self, name: ApplicationName) -> Surroundings:
+        """The same for a release of it that has yet to begin."""
+        others = (each for other, each in self._saved().items() if other != name)
+        return Surroundings(self._line, self._limits, load_of(others))
+
+    def turnstile(self, application: Application) -> AbstractAsyncContextManager[object]:
+        """To be held from the decision to its end on the disk."""
+        return self._turnstile if _may_begin(application) else nullcontext()
+
+    def _make_room(self, former: Application, after: Application) -> None:
+        """Something has ended: those that wait for a limit look again."""
+        if former.running != after.running and self._limits != Limits():
+            for owner in self._owners.values():
+                if _may_begin(owner.application):
+                    owner.wake()
+
     def _check_ahead(self, application: ApplicationName, regions: set[RegionName]) -> None:
         known = self.applications().get(application)
         self.gate.check(application, regions | set(known.regions if known is not None else ()))
@@ -220,6 +265,11 @@ class Scheduler:
             for name, owner in self._owners.items()
             if owner.application.rollouts_total
         }
+
+    @property
+    def line(self) -> Line:
+        """What is decided for the whole installation."""
+        return self._line
 
     def saved(self, name: ApplicationName) -> Application | None:
         """What is decided of it, also when it was never released."""
@@ -384,8 +434,9 @@ class _Owner:
             receipt = Receipt(receipt_key, body_hash, to_text(accepted)) if receipt_key else None
             is_begun = spec_text and not accepted.is_queued
             spec = Spec(changed.name, accepted.group, spec_text) if is_begun else None
-            decision = step(changed, observed, now, scheduler._tenure)
-            await self._save(decision, observed, Transaction(events=events, receipt=receipt, spec=spec))
+            async with scheduler.turnstile(changed):
+                decision = step(changed, observed, now, scheduler._tenure, scheduler.around(changed))
+                await self._save(decision, observed, Transaction(events=events, receipt=receipt, spec=spec))
         self.wake()
         return accepted
 
@@ -420,12 +471,8 @@ class _Owner:
         scheduler = self._scheduler
         self._catch_up()
         for _ in range(DECISIONS_MAX):
-            observed = scheduler.observed(self.application.name)
-            decision = step(self.application, observed, scheduler._clock(), scheduler._tenure)
-            offered = offer(decision.application, scheduler.gate.open_regions())
-            has_news = offered != self.application or decision.events
-            if has_news:
-                await self._save(decision, observed, Transaction())
+            async with scheduler.turnstile(self.application):
+                decision, has_news = await self._decide_once()
             if decision.because != self.because:
                 self.because = decision.because
                 scheduler._visible.bump()
@@ -433,6 +480,17 @@ class _Owner:
             if not has_news:
                 return
         raise AssertionError(f"{self.application.name}: decisions follow each other without end")
+
+    async def _decide_once(self) -> tuple[Decision, bool]:
+        """The decision, and whether there was something to save."""
+        scheduler, application = self._scheduler, self.application
+        observed, now = scheduler.observed(application.name), scheduler._clock()
+        decision = step(application, observed, now, scheduler._tenure, scheduler.around(application))
+        offered = offer(decision.application, scheduler.gate.open_regions())
+        has_news = offered != application or bool(decision.events)
+        if has_news:
+            await self._save(decision, observed, Transaction())
+        return decision, has_news
 
     async def _save(
         self, decision: Decision, observed: Observed, extra: Transaction, former: Application | None = None
@@ -455,10 +513,17 @@ class _Owner:
         )
         events = await scheduler._store.commit(transaction)
         self.application = application
+        scheduler._make_room(former, application)
         for region, state in offers(former, application):  # the only way down, with desired_for
             if region not in scheduler.gate.ahead:
                 scheduler._publish(region, state)
         scheduler._chronicle.tell(events)
+
+
+def _may_begin(application: Application) -> bool:
+    """Whether regions of its rollout have yet to begin."""
+    rollout = application.running
+    return rollout is not None and any(not track.has_begun for track in rollout.tracks)
 
 
 def _queued_spec(before: Application, after: Application) -> Spec | None:

@@ -13,6 +13,7 @@ from repave_controller.cli import (
     dev,
     doctor,
     images,
+    line,
     orphans,
     reading,
     recovering,
@@ -29,7 +30,7 @@ SAME_AS = {
     "undo": "rollback",
     "revert": "rollback",
     "cancel": "abort",
-    "stop": "abort",
+    "freezes": "freeze list",
     "logs": "hosts --logs 50",
     "log": "events",
     "get": "status",
@@ -74,7 +75,19 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="Start with: repave dev (in one terminal), repave init and repave release (in another).",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (dev, specs, simulating, releasing, reading, orphans, images, doctor, recovering, context):
+    for module in (
+        dev,
+        specs,
+        simulating,
+        releasing,
+        reading,
+        line,
+        orphans,
+        images,
+        doctor,
+        recovering,
+        context,
+    ):
         module.register(commands)
     _add_common(parser, default=None)
     for command in _all_parsers(commands):
