@@ -95,7 +95,7 @@ BUGS = (
     ),
     # ----------------------------------------------------------------------------------- the decisions
     _bug(
-        "flip before healthy", 1, (2,),
+        "flip before healthy", 1, (2, 5),
         VERDICTS, "            return have, application.policy.needed(part.count), ", "            return have, 0, ",
     ),
     _bug(
@@ -106,7 +106,7 @@ BUGS = (
         "controller/repave_controller/guards.py", "    return Guard(\"capacity\", up < needed, text,", "    return Guard(\"capacity\", False, text,",
     ),
     _bug(
-        "no region of a lock-step wave waits for the others", 1, (5,),
+        "no region of a lock-step wave waits for the others", 1, (2,),
         WAVES, "    if not rollout.waves[track.wave].is_lockstep:\n        return False", "    if True:\n        return False",
     ),
     _bug(
@@ -123,8 +123,8 @@ BUGS = (
     ),
     _bug("a step has no deadline", 1, (5,), ROLLOUT, "    if turn.now >= deadline:\n        reason", "    if False:\n        reason"),
     _bug(
-        "an undo waits for ever for a region that is away", 1, (5,),
-        UNDOING, "    until = patience if is_away(region, observed) else deadline\n", "    until = Instant(1e12)\n",
+        "an undo looks again and again at a region that is away", 1, (0, 5),
+        UNDOING, "    if until == patience:\n        return Done()\n", "    if until == patience:\n        return Waiting(because, wake_at=until)\n",
     ),
     _bug(
         "what was never stored is released", 2, (10,),
