@@ -17,6 +17,7 @@ from repave_agent.traffic import (
     is_routed,
     keepers,
     may_detach,
+    needs_drain,
     wanted_routes,
     wanted_structure,
 )
@@ -152,7 +153,7 @@ def _drains(observation: Observation) -> Iterator[BeginDrain]:
     for state in observation.desired:
         for group in state.groups:
             fact = observation.group(group.name)
-            is_leaving = group.count == 0 and fact.was_routed and fact.drain_since is None
+            is_leaving = group.count == 0 and fact.drain_since is None and needs_drain(group, observation)
             if is_leaving and not is_routed(group, state, observation):
                 yield BeginDrain(group.name)
 

@@ -261,10 +261,15 @@ def may_detach(group: DesiredGroup, state: DesiredState, observation: Observatio
     """Whether a retiring group has been drained: nothing in flight, or its time to drain is over."""
     if is_routed(group, state, observation):
         return False
-    fact = observation.group(group.name)
-    backend = observation.balancer.backend(group.name)
-    if backend is None or not fact.was_routed:
+    backend, fact = observation.balancer.backend(group.name), observation.group(group.name)
+    if backend is None or not needs_drain(group, observation):
         return True
     if fact.drain_since is None:
         return False
     return backend.in_flight == 0 or observation.now >= fact.drain_since + group.drain_seconds
+
+
+def needs_drain(group: DesiredGroup, observation: Observation) -> bool:
+    """It has had traffic, as far as the agent remembers, or still has: a journal may be lost."""
+    backend = observation.balancer.backend(group.name)
+    return observation.group(group.name).was_routed or (backend is not None and backend.in_flight > 0)

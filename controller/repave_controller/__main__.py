@@ -59,7 +59,8 @@ async def run(settings: ControllerSettings) -> None:
         greet=lambda hello: scheduler.greet(hello),
         applications_in=lambda region: scheduler.applications_in(region),
     )
-    scheduler = Scheduler(store, images, loaded, clock, sessions.views, sessions.publish)
+    limits = settings.limits.in_force
+    scheduler = Scheduler(store, images, loaded, clock, sessions.views, sessions.publish, limits)
     app = make_app(scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()

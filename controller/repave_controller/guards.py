@@ -3,19 +3,24 @@
 The same rules speak of the whole plan beforehand, and of what is so at the moment of each step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from repave_controller.limits import Limits, Load, refusals, wants_of
+from repave_controller.line import Line, held
 from repave_controller.model import (
     Application,
     Because,
     Instant,
     Observed,
+    Policy,
     ReleaseOrder,
     Retire,
     Rollout,
     RolloutKind,
+    Scale,
     Step,
     Track,
+    TrackPhase,
     Weight,
     hosts_of,
 )
@@ -39,10 +44,17 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What is so beyond one application: nothing stands against it by default."""
+    """What is so beyond one application: the line, the limits over all of them, what the others have under
+    way. By default nothing stands against it."""
+
+    line: Line = Line()  # noqa: RUF009  # frozen
+    limits: Limits = Limits()  # noqa: RUF009  # frozen
+    others: Load = Load()  # noqa: RUF009  # frozen
 
 
 ALONE = Surroundings()
+MOVES = (Scale, Weight, Retire)
+"""Steps that change something; the others only watch or wait."""
 
 
 def refusing(
@@ -55,12 +67,45 @@ def refusing(
     around: Surroundings,
 ) -> Guard | None:
     """The first rule against entering `step` that nobody has overridden; None when it may be entered."""
-    answers = _answers(application, rollout, track, step, observed)
+    answers = [
+        *_beyond(application, rollout, track, step, now, around),
+        *_answers(application, rollout, track, step, observed),
+    ]
     return next((each for each in answers if each.refuses and not is_overridden(rollout, each.rule)), None)
 
 
 def is_overridden(rollout: Rollout, rule: str) -> bool:
     return any(each.gate == f"guard {rule}" for each in rollout.passes)
+
+
+def _beyond(
+    application: Application, rollout: Rollout, track: Track, step: Step, now: Instant, around: Surroundings
+) -> list[Guard]:
+    """The line, windows and freezes for each move of a release; limits where a region begins. A way back is
+    always open."""
+    if rollout.kind is RolloutKind.ROLLBACK or not isinstance(step, MOVES):
+        return []
+    answers = _times(application, around, application.policy, now)
+    if not track.has_begun:
+        begun = rollout.with_track(replace(track, phase=TrackPhase.RUNNING))
+        is_first = not any(each.has_begun for each in rollout.tracks)
+        answers += _limits(replace(application, rollout=begun), around, is_first)
+    return answers
+
+
+def _times(application: Application, around: Surroundings, policy: Policy, now: Instant) -> list[Guard]:
+    closed = held(around.line, application.name, policy.windows, policy.freezes, now)
+    if closed is None:
+        return []
+    remedy = closed.remedy or f"repave promote {application.name} --override {closed.rule} --reason TEXT"
+    return [Guard(closed.rule, True, closed.text, remedy, closed.opens_at)]
+
+
+def _limits(wanted: Application, around: Surroundings, is_first: bool) -> list[Guard]:
+    """`wanted`: the application as it would be."""
+    limits = around.limits if is_first else replace(around.limits, releases=0)
+    found = refusals(limits, around.others, wants_of(wanted))
+    return [Guard(each.rule, True, each.text, each.remedy) for each in found]
 
 
 def _answers(
@@ -129,13 +174,17 @@ def traffic(application: Application, region: RegionName, observed: Observed) ->
 
 def foreseen(
     application: Application,
+    planned: Application,
     order: ReleaseOrder,
     observed: Observed,
     now: Instant,
     around: Surroundings,
 ) -> tuple[Guard, ...]:
-    """The rules that a release would meet, with their answers of now."""
-    answers = []
+    """The rules that a release would meet, with their answers of now; `planned`: the application with it."""
+    answers = [
+        *(_times(application, around, order.policy, now) or [Guard("times", False, "it may begin now")]),
+        *_limits(planned, around, is_first=True),
+    ]
     for region, size in order.sizes:
         serving = application.serving_in(region)
         if serving is None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, NewType
 
+from repave_controller.instants import Instant as Instant
+from repave_controller.windows import Freeze, Window
 from repave_protos.values import (
     BY_REQUEST,
     ApplicationName,
@@ -23,7 +25,6 @@ from repave_protos.values import (
     Split,
 )
 
-Instant = NewType("Instant", float)
 GroupNumber = NewType("GroupNumber", int)
 
 FULL_PERCENT = 100.0
@@ -395,6 +396,8 @@ class Policy:
     scope: Literal["region", "wave", "release"] = "release"
     failures_max: int = 0  # regions that may fail by themselves before `scope` counts
     unreachable: Literal["wait", "skip", "fail"] = "fail"
+    windows: tuple[Window, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
 
     def needed(self, size: int) -> int:
         """How many of `size` hosts make a group ready: rounded half up, at least 1 of a non-empty group."""

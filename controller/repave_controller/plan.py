@@ -30,6 +30,7 @@ from repave_controller.sections import (
 from repave_controller.strategies.checks import peak_percent
 from repave_controller.strategies.presets import Pace
 from repave_controller.strategy_sections import Strategy, WaveSection, check_strategy, compile_waves
+from repave_controller.times import FREEZES_MAX, WINDOWS_MAX, FreezeSection, WindowSection
 from repave_protos.values import ApplicationName, Digest, Probe, RegionName, Split
 
 FORMAT = 1
@@ -79,6 +80,12 @@ class Spec(Section):
     )
     guards: Guards = Field(
         default_factory=lambda: Guards.model_validate({}), description="Rules that may stop a step."
+    )
+    windows: Annotated[tuple[WindowSection, ...], Field(strict=False, max_length=WINDOWS_MAX)] = Field(
+        (), description="When releases may move: in any of these times; always if left out."
+    )
+    freezes: Annotated[tuple[FreezeSection, ...], Field(strict=False, max_length=FREEZES_MAX)] = Field(
+        (), description="When nothing is released, whatever the windows say."
     )
 
     @property
@@ -181,6 +188,8 @@ def compile_order(
             scope=spec.rollback.scope,
             failures_max=spec.rollback.failures,
             unreachable=spec.guards.unreachable_region,
+            windows=tuple(each.window for each in spec.windows),
+            freezes=tuple(each.freeze for each in spec.freezes),
         ),
         by=by,
         reason=reason,

@@ -13,8 +13,6 @@ from repave_controller.plan import Spec
 Path = Sequence[str | int]
 
 LATER = {
-    "windows": "releases at any time",
-    "freezes": "releases at any time",
     "notify": "notifies nobody",
     "analysis": "judges a release by health only",
     "artifact.unpack": "unpacks into a folder of the host's own",

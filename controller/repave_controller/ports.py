@@ -1,10 +1,11 @@
 """What the controller needs of the world: a store that keeps its decisions, and packages."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from repave_controller.line import Line
 from repave_controller.model import Application, Event, Instant, Rollout, Tenure
 from repave_protos.values import ApplicationName, Digest
 
@@ -44,6 +45,7 @@ class Transaction:
     rollout: Rollout | None = None  # upserted into the history by (application, number)
     spec: Spec | None = None
     receipt: Receipt | None = None
+    line: Line | None = None  # of the whole installation
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Loaded:
     installation: str  # random name of this store
     applications: tuple[Application, ...]
     last_event_at: Instant
+    line: Line = field(default_factory=Line)
 
 
 class Store(Protocol):

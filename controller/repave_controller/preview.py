@@ -22,6 +22,7 @@ from repave_controller.model import (
     Soak,
     Step,
     Track,
+    TrackPhase,
     Verify,
     Wave,
     Weight,
@@ -91,7 +92,9 @@ def preview(
     around: Surroundings = ALONE,
 ) -> Preview:
     """What releasing `order` now would do, when nothing fails."""
-    rollout = planned(application, order, now)
+    started = planned(application, order, now)
+    rollout = started.rollout
+    assert rollout is not None, "a started release has a rollout"
     origin = application.group(application.serving)
     keeps, destroys = _old_groups(application, order)
     regions = _regions(application, order, rollout, keeps, destroys)
@@ -112,21 +115,28 @@ def preview(
         cost=sum(costs) if costs else None,
         currency=order.currency,
         changes=_changes(application, order, origin),
-        guards=foreseen(application, order, observed or {}, now, around),
+        guards=foreseen(application, _all_begun(started), order, observed or {}, now, around),
         problems=_problems(application, order),
     )
 
 
-def planned(application: Application, order: ReleaseOrder, now: Instant) -> Rollout:
-    """The rollout that would be started, were nothing else running: this is what then runs."""
+def planned(application: Application, order: ReleaseOrder, now: Instant) -> Application:
+    """The application with the rollout that would be started, were nothing else running: this then runs."""
     alone = replace(application, rollout=None)
     try:
         started, _ = start_release(alone, order, now)
     except Refused:  # told as a problem; the steps are shown all the same
         fresh = replace(alone, groups=(), frontend_port=0)
         started, _ = start_release(fresh, order, now)
-    assert started.rollout is not None, "a started release has a rollout"
-    return started.rollout
+    return started
+
+
+def _all_begun(started: Application) -> Application:
+    """At the moment when most is under way at once."""
+    rollout = started.rollout
+    assert rollout is not None, "a started release has a rollout"
+    tracks = tuple(replace(track, phase=TrackPhase.RUNNING) for track in rollout.tracks)
+    return replace(started, rollout=replace(rollout, tracks=tracks))
 
 
 # -------------------------------------------------------------------------------------------- the digest

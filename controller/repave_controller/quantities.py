@@ -6,6 +6,7 @@ whose text says what would do. Durations become seconds, shares percent.
 
 import re
 import shlex
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -25,6 +26,13 @@ _SHARE = re.compile(SHARE_PATTERN)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _PLACE = re.compile(r"\{(version|app|group|region)\}")
 KNOWN_ON_THE_HOST = {"group": "$REPAVE_GROUP", "region": "$REPAVE_REGION"}
+
+
+@dataclass(frozen=True, slots=True)
+class Unquoted:
+    """A date, a fraction, infinity: what YAML reads as neither text nor a whole number, as it was written."""
+
+    text: str
 
 
 def wrong(text: str) -> PydanticCustomError:

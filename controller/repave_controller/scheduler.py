@@ -1,23 +1,23 @@
-"""Carries facts to `rollout.step` and its decisions to the store and the regions; decides nothing itself.
+"""Carries facts to the owners of the applications, and what people ask for; decides nothing itself.
 
-Each application has an owner that decides under its own lock: whatever changes, read what is observed, step,
-check the promises, save, then publish. What is not saved is never published and never acknowledged.
+Each application has an owner (`owner.py`) that decides under its own lock. Here is what they share, and what
+is so for the whole installation.
 """
 
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from weakref import WeakValueDictionary
 
 import structlog
 
-from repave_controller.ahead import is_offered, offer, offers
+from repave_controller.ahead import is_offered
 from repave_controller.asked import Asked, Rollback, carried_out
 from repave_controller.chronicle import Chronicle
 from repave_controller.commands import (
     Accepted,
     Outcome,
-    answer,
     check_port,
     check_regions,
     request_release,
@@ -25,10 +25,12 @@ from repave_controller.commands import (
 )
 from repave_controller.foretold import ForetoldPlans
 from repave_controller.gate import Gate, Region
+from repave_controller.guards import Surroundings
+from repave_controller.limits import Limits, load_of
+from repave_controller.line import Command, Line
 from repave_controller.model import (
     Application,
     Because,
-    Decision,
     Event,
     GroupNumber,
     Instant,
@@ -36,23 +38,13 @@ from repave_controller.model import (
     Refused,
     ReleaseOrder,
 )
-from repave_controller.ports import ImageStore, Loaded, Spec, Store, StoreError, Transaction
+from repave_controller.owner import Change, Owner
+from repave_controller.ports import ImageStore, Loaded, Store, Transaction
 from repave_controller.pulse import Pulse
-from repave_controller.receipts import Request, repeated, spec_of_queued
-from repave_controller.rollout import overslept, step
-from repave_controller.safety import check
 from repave_controller.standstill import Standstill
 from repave_protos.values import ApplicationName, DesiredState, Hello, Notice, RegionName
 
 log = structlog.get_logger()
-
-DECISIONS_MAX = 64
-"""Decisions that follow each other without anything new observed; more is a bug."""
-STORE_RETRY_SECONDS = 1.0
-
-
-Change = Callable[[Application, Observed, Instant], Outcome]
-"""What a command makes of an application. Raises Refused."""
 
 
 class Scheduler:
@@ -66,19 +58,24 @@ class Scheduler:
         clock: Callable[[], Instant],
         regions: Callable[[], Mapping[RegionName, Region]],
         publish: Callable[[RegionName, DesiredState], None],
+        limits: Limits = Limits(),  # noqa: B008  # frozen
     ) -> None:
-        self._store = store
+        self.store = store
         self._images = images
-        self._tenure = loaded.tenure
-        self._clock = clock
+        self.tenure = loaded.tenure
+        self.clock = clock
+        self._line = loaded.line
+        self._line_lock = asyncio.Lock()
+        self._limits = limits
+        self._turnstile = asyncio.Lock()  # who begins is saved before the next one counts what is under way
         self._regions = regions
-        self._publish = publish
-        self._owners = {each.name: _Owner(self, each) for each in loaded.applications}
-        self._unborn: WeakValueDictionary[ApplicationName, _Owner] = WeakValueDictionary()
-        self._starts: asyncio.Queue[_Owner] = asyncio.Queue()
-        self._visible = Pulse()
-        self._chronicle = Chronicle(store, clock, self._visible)
-        self._standstill = Standstill()
+        self.publish = publish
+        self._owners = {each.name: Owner(self, each) for each in loaded.applications}
+        self._unborn: WeakValueDictionary[ApplicationName, Owner] = WeakValueDictionary()
+        self._starts: asyncio.Queue[Owner] = asyncio.Queue()
+        self.visible = Pulse()
+        self.chronicle = Chronicle(store, clock, self.visible)
+        self.standstill = Standstill()
         self.gate = Gate(regions)
         self.foretold = ForetoldPlans()
         for owner in self._owners.values():
@@ -87,8 +84,8 @@ class Scheduler:
     async def run(self) -> None:
         """Owns every application until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._chronicle.run(), name="notices")
-            tasks.create_task(self._standstill.run(), name="standstill")
+            tasks.create_task(self.chronicle.run(), name="notices")
+            tasks.create_task(self.standstill.run(), name="standstill")
             while True:
                 owner = await self._starts.get()
                 tasks.create_task(owner.run(), name=f"owner {owner.application.name}")
@@ -150,6 +147,42 @@ class Scheduler:
         kind = type(asked).__name__.lower()
         return await self._owner(application).command(command, kind, key, repr((asked, reason)))
 
+    async def change_line(self, command: Command) -> Line:
+        """Stops the line, lets it go, adds or lifts a freeze; returns the line once it is saved, and all
+        applications look again. Raises Refused, StoreError."""
+        async with self._line_lock:
+            line, events = command(self._line, self.clock())
+            if line != self._line:
+                saved = await self.store.commit(Transaction(line=line, events=events))
+                self._line = line
+                self.chronicle.tell(saved)
+        for owner in self._owners.values():
+            owner.wake()
+        return line
+
+    def around(self, application: Application) -> Surroundings:
+        """What is so beyond the application. What others have under way counts only while regions of it have
+        yet to begin."""
+        if not _may_begin(application):
+            return Surroundings(self._line, self._limits)
+        return self.around_new(application.name)
+
+    def around_new(self, name: ApplicationName) -> Surroundings:
+        """The same for a release of it that has yet to begin."""
+        others = (each for other, each in self._saved().items() if other != name)
+        return Surroundings(self._line, self._limits, load_of(others))
+
+    def turnstile(self, application: Application) -> AbstractAsyncContextManager[object]:
+        """To be held from the decision to its end on the disk."""
+        return self._turnstile if _may_begin(application) else nullcontext()
+
+    def make_room(self, former: Application, after: Application) -> None:
+        """Something has ended: those that wait for a limit look again."""
+        if former.running != after.running and self._limits != Limits():
+            for owner in self._owners.values():
+                if _may_begin(owner.application):
+                    owner.wake()
+
     def _check_ahead(self, application: ApplicationName, regions: set[RegionName]) -> None:
         known = self.applications().get(application)
         self.gate.check(application, regions | set(known.regions if known is not None else ()))
@@ -162,32 +195,32 @@ class Scheduler:
         self.gate.judge_again(self._saved())
         for each in self._owners.values():  # for what could not be sent until now
             each.wake()
-        self._visible.bump()
+        self.visible.bump()
 
     async def begin_incarnation(self, above: int) -> int:
         """All epochs from now on are above incarnation `above`; returns the new one. Raises StoreError."""
-        self._tenure = await self._store.begin_incarnation(above)
-        return self._tenure.incarnation
+        self.tenure = await self.store.begin_incarnation(above)
+        return self.tenure.incarnation
 
     def _known_regions(self) -> tuple[RegionName, ...]:
         """Regions whose agent has spoken since this controller began, or that have hosts from before."""
         served = {region for each in self.applications().values() for region in each.regions}
         return tuple(sorted({*self._regions(), *served}))
 
-    def _owner(self, name: ApplicationName) -> "_Owner":
+    def _owner(self, name: ApplicationName) -> Owner:
         owner = self._owners.get(name)
         if owner is None:
             raise unknown_application(name, tuple(sorted(self.applications())), self.gate.knowing(name))
         return owner
 
-    def _owner_of_new(self, name: ApplicationName, cluster: str) -> "_Owner":
+    def _owner_of_new(self, name: ApplicationName, cluster: str) -> Owner:
         """The application's owner; an application begins to exist with the first release that is saved."""
         owner = self._owners.get(name) or self._unborn.get(name)
         if owner is None:
-            owner = self._unborn[name] = _Owner(self, Application(name, cluster, GroupNumber(1)))
+            owner = self._unborn[name] = Owner(self, Application(name, cluster, GroupNumber(1)))
         return owner
 
-    def _begin(self, owner: "_Owner") -> None:
+    def _begin(self, owner: Owner) -> None:
         name = owner.application.name
         if name not in self._owners:
             self._owners[name] = owner
@@ -202,6 +235,11 @@ class Scheduler:
             for name, owner in self._owners.items()
             if owner.application.rollouts_total
         }
+
+    @property
+    def line(self) -> Line:
+        """What is decided for the whole installation."""
+        return self._line
 
     def saved(self, name: ApplicationName) -> Application | None:
         """What is decided of it, also when it was never released."""
@@ -254,15 +292,15 @@ class Scheduler:
     @property
     def version(self) -> int:
         """Grows with every change of anything visible."""
-        return self._visible.version
+        return self.visible.version
 
     async def changed(self, after: int) -> int:
         """Waits until `version` is above `after`; returns it."""
-        return await self._visible.wait(after)
+        return await self.visible.wait(after)
 
     def follow(self, after: int, application: str = "") -> AsyncIterator[Event]:
         """Stored events after that sequence number, then new ones as they are saved; never ends."""
-        return self._chronicle.follow(after, application)
+        return self.chronicle.follow(after, application)
 
     # ---------------------------------------------------------------------------------- what happens
 
@@ -272,150 +310,18 @@ class Scheduler:
         for name in concerned:
             if name in self._owners:
                 self._owners[name].wake()
-        self._visible.bump()
+        self.visible.bump()
 
     def notices(self, region: RegionName, notices: Sequence[Notice]) -> None:
         """Takes what a region tells for the event log; beyond the bound the newest are dropped."""
-        self._chronicle.note_notices(region, notices)
+        self.chronicle.note_notices(region, notices)
 
     def note(self, event: Event) -> None:
         """Adds an event that no decision caused."""
-        self._chronicle.note(event)
+        self.chronicle.note(event)
 
 
-class _Owner:
-    """Decides for one application, one decision at a time."""
-
-    def __init__(self, scheduler: Scheduler, application: Application) -> None:
-        self.application = application
-        self.because: tuple[Because, ...] = ()
-        self._scheduler = scheduler
-        self._lock = asyncio.Lock()
-        self._wake = asyncio.Event()
-        self._wake_at: Instant | None = None
-        self._standstills = -1  # those it knows of; what was loaded from the store comes after one
-
-    def wake(self) -> None:
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Looks again whenever something changed or an instant has come."""
-        while True:
-            self._wake.clear()
-            try:
-                async with self._lock:
-                    await self._decide()
-            except StoreError as error:
-                self._stop(f"the store does not take decisions: {error}", "decision.not_saved")
-                self._wake_at = Instant(self._scheduler._clock() + STORE_RETRY_SECONDS)
-            except Refused as broken:
-                self._stop(f"stopped: {broken.text}", "promise.broken")
-            except Exception:  # the root of an owner: a mistake with one application must not end the others
-                log.exception("decision.failed", application=self.application.name)
-                self._stop("stopped by a mistake of repave's own; the controller's log says which", "bug")
-            await self._sleep()
-
-    def _stop(self, text: str, kind: str) -> None:
-        """Nothing is decided until something new is seen; told once, not at each look."""
-        self._wake_at = None
-        because = (Because(text),)
-        if because != self.because:
-            self.because = because
-            log.error(kind, application=self.application.name, text=text)
-            self._scheduler.note(Event(kind, text, application=self.application.name))
-            self._scheduler._visible.bump()
-
-    async def _sleep(self) -> None:
-        seconds = None if self._wake_at is None else max(0.0, self._wake_at - self._scheduler._clock())
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
-
-    async def command(
-        self,
-        change: Change,
-        kind: str,
-        key: str,
-        body: str,
-        spec_text: str = "",
-    ) -> Accepted:
-        """Decides on a person's command; returns once it is saved. The same key again: the same answer."""
-        async with self._lock:
-            scheduler, request = self._scheduler, Request.of(self.application, kind, key, body)
-            answered = await repeated(scheduler._store, request)
-            if answered is not None:
-                return answered
-            self._catch_up()
-            now, observed = scheduler._clock(), scheduler.observed(self.application.name)
-            changed, events = change(self.application, observed, now)
-            accepted = answer(self.application, changed)
-            receipt = request.receipt(accepted)
-            is_begun = spec_text and not accepted.is_queued
-            spec = Spec(changed.name, accepted.group, spec_text) if is_begun else None
-            decision = step(changed, observed, now, scheduler._tenure)
-            await self._save(decision, observed, Transaction(events=events, receipt=receipt, spec=spec))
-        self.wake()
-        return accepted
-
-    async def adopt(self, change: Change) -> None:
-        """Decides on from what the regions run, whatever was decided here before."""
-        async with self._lock:
-            scheduler = self._scheduler
-            now, observed = scheduler._clock(), scheduler.observed(self.application.name)
-            adopted, events = change(self.application, observed, now)
-            decision = step(adopted, observed, now, scheduler._tenure)
-            await self._save(decision, observed, Transaction(events=events), former=adopted)
-        self.wake()
-
-    def _catch_up(self) -> None:
-        """Nothing fails because this controller was away or stood still."""
-        standstills = self._scheduler._standstill.look()
-        if standstills != self._standstills:
-            self._standstills = standstills
-            self.application = overslept(self.application, self._scheduler._clock())
-
-    async def _decide(self) -> None:
-        scheduler = self._scheduler
-        self._catch_up()
-        for _ in range(DECISIONS_MAX):
-            observed = scheduler.observed(self.application.name)
-            decision = step(self.application, observed, scheduler._clock(), scheduler._tenure)
-            offered = offer(decision.application, scheduler.gate.open_regions())
-            has_news = offered != self.application or decision.events
-            if has_news:
-                await self._save(decision, observed, Transaction())
-            if decision.because != self.because:
-                self.because = decision.because
-                scheduler._visible.bump()
-            self._wake_at = decision.wake_at
-            if not has_news:
-                return
-        raise AssertionError(f"{self.application.name}: decisions follow each other without end")
-
-    async def _save(
-        self, decision: Decision, observed: Observed, extra: Transaction, former: Application | None = None
-    ) -> None:
-        """Checks the promises, saves, then publishes. `former` is what was so before, if not what was saved.
-
-        Raises Refused when a promise would be broken, StoreError; then nothing has happened.
-        """
-        scheduler, former = self._scheduler, former or self.application
-        broken = check(former, decision, observed)
-        if broken:
-            raise Refused("promise", "; ".join(f"promise {each.promise}: {each.text}" for each in broken))
-        application = offer(decision.application, scheduler.gate.open_regions())
-        transaction = dataclasses.replace(
-            extra,
-            application=application,
-            events=(*extra.events, *decision.events),
-            rollout=decision.application.rollout if decision.application.rollout != former.rollout else None,
-            spec=extra.spec or spec_of_queued(former, decision.application),
-        )
-        events = await scheduler._store.commit(transaction)
-        self.application = application
-        for region, state in offers(former, application):  # the only way down, with desired_for
-            if region not in scheduler.gate.ahead:
-                scheduler._publish(region, state)
-        scheduler._chronicle.tell(events)
+def _may_begin(application: Application) -> bool:
+    """Whether regions of its rollout have yet to begin."""
+    rollout = application.running
+    return rollout is not None and any(not track.has_begun for track in rollout.tracks)

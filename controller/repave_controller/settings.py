@@ -1,9 +1,11 @@
 """The settings of a controller: /etc/repave/controller.toml, REPAVE_CONTROLLER_* and their defaults."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
+from repave_controller.limits import Limits
 from repave_protos.logs import LogFormat
 from repave_protos.overlay import Address, Settings, named_in_environment
 
@@ -20,6 +22,22 @@ class GrpcSettings(Settings):
     listen: Address = "127.0.0.1:7443"
 
 
+Limit = Annotated[int, Field(ge=0)]
+
+
+class LimitSettings(Settings):
+    """What all applications together may have under way; 0: no limit."""
+
+    releases: Limit = 100
+    regions_in_flight: Limit = 0
+    hosts_in_flight_percent: Annotated[float, Field(ge=0, le=100)] = 0.0
+    extra_hosts: Limit = 0
+
+    @property
+    def in_force(self) -> Limits:
+        return Limits(self.releases, self.regions_in_flight, self.hosts_in_flight_percent, self.extra_hosts)
+
+
 class ControllerSettings(Settings):
     """`state` holds the store (controller.db) and the packages (images/).
 
@@ -30,4 +48,5 @@ class ControllerSettings(Settings):
     installation: str = Field("", pattern=r"^[A-Za-z0-9_-]{0,64}$")
     http: HttpSettings = HttpSettings()
     grpc: GrpcSettings = GrpcSettings()
+    limits: LimitSettings = LimitSettings()
     log: LogFormat = "json"

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from repave_controller import yaml_tree
 from repave_controller.plan import Spec
 from repave_controller.plan_later import LATER, later_option, options
+from repave_controller.quantities import Unquoted
 from repave_controller.yaml_tree import Flaw, Place, UnreadableError, Written, merge, read
 
 SPEC_NAME = "repave.yaml"
@@ -127,6 +128,7 @@ def _dump(root: Written) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # declared as None there
+    yaml.representer.add_representer(Unquoted, lambda made, written: made.represent_str(written.text))
     sink = io.StringIO()
     yaml.dump(root.plain(), sink)
     return sink.getvalue()

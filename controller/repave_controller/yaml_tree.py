@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from repave_controller.quantities import Unquoted
+
 if TYPE_CHECKING:  # ruamel.yaml costs 140 ms: only those who read YAML import it
     from ruamel.yaml.error import MarkedYAMLError, StringMark
     from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -23,10 +25,6 @@ TAGS = "tag:yaml.org,2002:"
 
 Path = tuple[str | int, ...]
 Scalar = str | int | bool | None
-
-
-class Unquoted:
-    """A date, a fraction, infinity: something that YAML reads as neither text nor a whole number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +252,7 @@ class _Reader:
             case "int":
                 return self._integer(text, place, path)
             case "float" | "timestamp" | "merge" | "value":
-                return Unquoted()
+                return Unquoted(text)
         self._refuse_tag(node, place, path)
         return None
 

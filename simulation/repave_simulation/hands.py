@@ -234,7 +234,8 @@ class SimulatedStore(MemoryStore, Hands):
         self.shelf.terms += 1
         applications = tuple(self.shelf.applications[name] for name in sorted(self.shelf.applications))
         newest = max((event.at for event in self.shelf.events), default=Instant(0.0))
-        return Loaded(Tenure(self.shelf.incarnation, self.shelf.terms), "simulated", applications, newest)
+        tenure = Tenure(self.shelf.incarnation, self.shelf.terms)
+        return Loaded(tenure, "simulated", applications, newest, self.shelf.line)
 
     async def commit(self, transaction: Transaction) -> tuple[Event, ...]:
         name = transaction.application.name if transaction.application else "notices"

@@ -7,8 +7,8 @@ Checks know more than any agent can: what a host is, what was committed. Where a
 from typing import TYPE_CHECKING
 
 from repave_agent.ports import HostSpec, Route, Structure
-from repave_controller.model import Application, Phase, RolloutKind
-from repave_protos.values import ApplicationName, DesiredState, GroupName
+from repave_controller.model import Application, Phase, RolloutKind, ServerGroup, TrackPhase
+from repave_protos.values import ApplicationName, DesiredState, GroupName, RegionName
 from repave_simulation.scenario import OURS
 
 if TYPE_CHECKING:
@@ -177,9 +177,22 @@ def _check_gain(place: "Place", name: GroupName) -> None:
         _broken(place, 2, f"{name} gets traffic and nobody ever decided it")
         return
     decided = world.ledger.applications[_application_of(place, name)]
-    part, ever = group.part(place.region), len(place.proven.get(name, ()))
-    if part is not None and ever < decided.policy.needed(part.judged):
-        _broken(place, 2, f"{name} gets traffic; {ever} of {part.judged} hosts were ever verified")
+    for region in _together(decided, group, place.region):
+        part, ever = group.part(region), len(world.places[region].proven.get(name, ()))
+        if part is not None and ever < decided.policy.needed(part.judged):
+            text = f"{name} gets traffic; in {region} {ever} of {part.judged} hosts were ever verified"
+            _broken(place, 2, text)
+
+
+def _together(decided: Application, group: ServerGroup, region: RegionName) -> set[RegionName]:
+    """The region, and those that go with it in lock-step and were asked for hosts."""
+    rollout = decided.running
+    track = rollout.track(region) if rollout is not None and rollout.target == group.number else None
+    if rollout is None or track is None or not rollout.waves[track.wave].is_lockstep:
+        return {region}
+    moving = (TrackPhase.WAITING, TrackPhase.RUNNING)
+    wave = [each for each in rollout.tracks if each.wave == track.wave]
+    return {region, *(each.region for each in wave if each.phase in moving)}
 
 
 def _application_of(place: "Place", group: GroupName) -> ApplicationName:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from repave_controller.line import Line
 from repave_controller.model import Application, Event, Instant, Rollout, Tenure
 from repave_controller.ports import DuplicateKey, Image, Loaded, Receipt, StoreError, Transaction
 from repave_protos.values import ApplicationName, Digest
@@ -21,6 +22,7 @@ class Shelf:
     specs: dict[tuple[ApplicationName, str], str] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
     images: dict[Digest, Image] = field(default_factory=dict)
+    line: Line = field(default_factory=Line)
 
 
 class MemoryStore:
@@ -36,7 +38,8 @@ class MemoryStore:
         self.shelf.terms += 1
         applications = tuple(self.shelf.applications[name] for name in sorted(self.shelf.applications))
         newest = max((event.at for event in self.shelf.events), default=Instant(0.0))
-        return Loaded(Tenure(self.shelf.incarnation, self.shelf.terms), "memory", applications, newest)
+        tenure = Tenure(self.shelf.incarnation, self.shelf.terms)
+        return Loaded(tenure, "memory", applications, newest, self.shelf.line)
 
     async def begin_incarnation(self, above: int) -> Tenure:
         self._check()
@@ -60,6 +63,7 @@ class MemoryStore:
                 shelf.rollouts[transaction.application.name, transaction.rollout.number] = transaction.rollout
         if spec is not None:
             shelf.specs[spec.application, spec.group] = spec.text
+        shelf.line = transaction.line if transaction.line is not None else shelf.line
         first = len(shelf.events) + 1
         events = (dataclasses.replace(event, sequence=n) for n, event in enumerate(transaction.events, first))
         shelf.events += events

@@ -249,8 +249,10 @@ def test_a_group_that_had_traffic_is_not_detached_while_no_route_is_known() -> N
     assert not detachable(now=1e9, drain_since=100.0, in_flight=0, to=None)
 
 
-def test_a_group_that_never_had_traffic_needs_no_drain() -> None:
-    assert detachable(was_routed=False)
+def test_a_group_that_never_had_traffic_needs_no_drain_unless_requests_still_run() -> None:
+    assert detachable(was_routed=False, in_flight=0)
+    assert not detachable(was_routed=False, in_flight=3)  # the journal that knew better was lost
+    assert detachable(now=1e9, drain_since=100.0, was_routed=False, in_flight=3)
 
 
 # ------------------------------------------------------------------------------------------------ the view

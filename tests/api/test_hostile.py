@@ -201,7 +201,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = st.sampled_from(["spec", "digest", "version", "reason", "by", "queue", "plan", "force", "filename"])
+FIELDS = st.sampled_from(
+    ["spec", "digest", "version", "reason", "by", "queue", "plan", "force", "filename", "from", "to", "zone"]
+)
 LINES = st.lists(st.sampled_from(SPEC.splitlines()) | st.text(max_size=30), max_size=12).map("\n".join)
 SPECS = st.just(SPEC) | LINES | st.text(max_size=200)
 BODIES = (
@@ -213,7 +215,15 @@ BODIES = (
     | st.dictionaries(FIELDS, VALUES, max_size=4).map(lambda value: json.dumps(value).encode())
 )
 PATHS = st.sampled_from(
-    ["plan", "images", "applications/hello/releases", "applications/hello/abort", "applications/x/rollback"]
+    [
+        "plan",
+        "images",
+        "line/stop",
+        "freezes",
+        "applications/hello/releases",
+        "applications/hello/abort",
+        "applications/x/rollback",
+    ]
 )
 
 

@@ -91,7 +91,7 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
             posts.pop(path)
 
     async def post(path: str, **sent: Any) -> None:
-        async with real.client.post(path.replace("{application}", "hello"), **sent) as answer:
+        async with real.client.post(path.format(application="hello", freeze="F1"), **sent) as answer:
             told = await answer.json()
             assert answer.status in (200, 201, 202), told
             model = posts.pop(path).answer
@@ -116,6 +116,10 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     await until(lambda: real.scheduler.applications()["hello"].running is None)  # type: ignore[index]
     await post("applications/{application}/rollback", json={"by": "ann"})
     await post("recovery", json={"dry_run": True})
+    await post("freezes", json={"from": "2999-12-20", "to": "2999-12-31", "applications": ["web-*"]})
+    await post("line/stop", json={"by": "ann", "reason": "prices are wrong"})
+    await post("freezes/{freeze}/lift", json={"by": "ann"})
+    await post("line/go", json={"by": "ann"})
     assert posts == {}, "a command that nobody has asked"
 
 

@@ -8,12 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from repave_controller.line import Line
 from repave_controller.model import Application, Rollout
 from repave_controller.ports import StoreError
 from repave_controller.stores.codec import (
     decode_application,
+    decode_line,
     decode_rollout,
     encode_application,
+    encode_line,
     encode_rollout,
 )
 
@@ -45,6 +48,12 @@ def test_a_rollout_comes_back_the_same_with_each_step_of_its_own_kind(rollout: R
     back = decode_rollout(encode_rollout(rollout))
     assert back == rollout
     assert [type(step) for step in back.steps] == [type(step) for step in rollout.steps]
+
+
+@few
+@given(st.from_type(Line).map(finite))
+def test_a_line_comes_back_the_same(line: Line) -> None:
+    assert decode_line(encode_line(line)) == line
 
 
 def test_what_is_no_application_is_refused_with_the_field_that_is_wrong() -> None:

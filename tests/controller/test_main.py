@@ -96,6 +96,10 @@ def test_show_config_tells_where_each_setting_came_from(
         "installation = # default",
         "http.listen = 127.0.0.1:7400 # default",
         f"grpc.listen = 127.0.0.1:9 # file {file}",
+        "limits.releases = 100 # default",
+        "limits.regions_in_flight = 0 # default",
+        "limits.hosts_in_flight_percent = 0.0 # default",
+        "limits.extra_hosts = 0 # default",
         "log = json # default",
     ]
 

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from repave_controller.model import Policy, Scale, Soak, Verify, Weight
+from repave_controller.model import Instant, Policy, Scale, Soak, Verify, Weight
 from repave_controller.plan import PlanError, Spec, artifact_path, compile_order, schema
 from repave_controller.plan_later import LATER, later_option, options
 from repave_controller.quantities import read_command, read_duration, read_share
 from repave_controller.specfile import load
+from repave_controller.windows import Freeze, Window
 from repave_protos.values import Digest, Probe, Split
 from tests.fakes.specs import DIGEST, EVERY_OPTION, SMALLEST
 
@@ -68,7 +69,16 @@ def test_every_option_reaches_the_release() -> None:
     assert order.split == Split("cookie", "uid", "header", "X-Tester", "let-me-in")
     assert order.steps[-1] == Soak(7200.0, 7230.0)
     assert order.policy == Policy(
-        keep_seconds=604_800.0, keep_groups=3, retain=2, ready_percent=99.5, min_capacity_percent=90.0
+        keep_seconds=604_800.0,
+        keep_groups=3,
+        retain=2,
+        ready_percent=99.5,
+        min_capacity_percent=90.0,
+        windows=(
+            Window(("mon", "tue", "wed", "thu", "sat"), 1320, 240, "Europe/Berlin"),
+            Window((), 0, 0, "UTC", "0 9 * * mon-fri", 25_200.0),
+        ),
+        freezes=(Freeze(Instant(1_797_721_200.0), Instant(1_798_974_000.0), "Europe/Berlin", "holidays"),),
     )
     assert artifact_path(made, "1.42.0") == "./build/web-1.42.0.tar.gz"
 

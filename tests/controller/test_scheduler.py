@@ -18,9 +18,9 @@ from repave_controller.model import (
     Refused,
     TrackPhase,
 )
+from repave_controller.owner import STORE_RETRY_SECONDS
 from repave_controller.ports import StoreError
 from repave_controller.preview import plan_id, unborn
-from repave_controller.scheduler import STORE_RETRY_SECONDS
 from repave_protos.values import Epoch, Notice, RegionName
 from tests.fakes.scheduled import (
     BEGAN,

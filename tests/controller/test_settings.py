@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from repave_agent.settings import AgentSettings
+from repave_controller.limits import Limits
 from repave_controller.settings import ControllerSettings
 from repave_protos.overlay import SettingsError, load_settings
 
@@ -18,6 +19,19 @@ def test_a_controller_needs_no_settings_and_listens_on_loopback() -> None:
     settings, _ = load_settings(ControllerSettings, None, {}, "REPAVE_CONTROLLER_")
     assert (settings.http.listen, settings.grpc.listen) == ("127.0.0.1:7400", "127.0.0.1:7443")
     assert settings.state == Path("/var/lib/repave")
+
+
+def test_limits_over_all_applications_can_be_set_and_only_rollouts_are_bounded_at_first() -> None:
+    def limits(**environment: str) -> Limits:
+        named = {f"REPAVE_CONTROLLER_LIMITS__{name}": value for name, value in environment.items()}
+        return load_settings(ControllerSettings, None, named, "REPAVE_CONTROLLER_")[0].limits.in_force
+
+    assert limits() == Limits(releases=100)
+    assert limits(RELEASES="0", HOSTS_IN_FLIGHT_PERCENT="12.5") == Limits(0, 0, 12.5, 0)
+    assert limits(REGIONS_IN_FLIGHT="3", EXTRA_HOSTS="50") == Limits(100, 3, 0.0, 50)
+    for name, value in (("RELEASES", "-1"), ("HOSTS_IN_FLIGHT_PERCENT", "101"), ("EXTRA_HOSTS", "few")):
+        with pytest.raises(SettingsError, match=f"limits.{name.lower()}"):
+            limits(**{name: value})
 
 
 def test_an_agent_needs_its_region_only() -> None:

@@ -69,11 +69,6 @@ BAD = {
             "leave it out"
         ],
     ),
-    "windows": (
-        "app: hello",
-        "app: hello\nwindows: [{from: 2026-01-01}]",
-        ["3:10: windows: this version of repave releases at any time; leave it out"],
-    ),
     "zones": (
         "size: 3",
         "size: 3, zones: [a]",

@@ -1,31 +1,15 @@
 """How a spec says what is given to a side and who tests, and from when on testers see a release."""
 
-from dataclasses import replace
-
 import pytest
 
-from repave_controller.commands import request_abort, request_release
-from repave_controller.model import (
-    Application,
-    GroupNumber,
-    GroupState,
-    Instant,
-    Phase,
-    ReleaseOrder,
-    Rollout,
-    Scale,
-    Soak,
-    Verify,
-    Weight,
-)
+from repave_controller.commands import request_abort
+from repave_controller.model import Instant, Scale, Soak, Verify, Weight
 from repave_controller.plan import compile_order
-from repave_controller.rollout import desired_state
 from repave_controller.specfile import SpecError, load
-from repave_protos.values import BY_REQUEST, DesiredState, Digest, Epoch, RegionName, Split, contradictions
-from tests.fakes.scheduled import PARIS, SHOP, an_order
+from repave_protos.values import BY_REQUEST, Split, contradictions
+from tests.controller.test_rollout import PARIS, World
 from tests.fakes.specs import DIGEST, SMALLEST
 
-NOW = Instant(100.0)
 MARKED = Split("cookie", "uid", "header", "X-Tester", "yes")
 STEPS = (Scale(100, 60.0), Verify(60.0), Weight(500, 60.0), Soak(5.0, 60.0), Weight(10_000, 60.0))
 
@@ -98,57 +82,50 @@ def test_a_split_that_nobody_can_mean_is_refused_at_its_place(more: str, problem
 # --------------------------------------------------------------------------------------- when testers see it
 
 
-def application(split: Split = MARKED) -> Application:
-    """hello-v001 serves, the release of hello-v002 is at its first step."""
-    order: ReleaseOrder = replace(an_order("a"), split=split, steps=STEPS)
-    first, _ = request_release(Application(SHOP, "shop", GroupNumber(1)), order, queue=False, now=NOW)
-    done = replace(
-        first,
-        serving=GroupNumber(1),
-        groups=tuple(replace(group, state=GroupState.SERVING) for group in first.groups),
-        rollout=replace(running(first), phase=Phase.SUCCEEDED),
-    )
-    return request_release(done, replace(order, digest=Digest("b" * 64)), queue=False, now=NOW)[0]
+def releasing(split: Split = MARKED) -> World:
+    """hello-v001 serves, the release of hello-v002 has begun."""
+    world = World()
+    world.release("a", split=split, steps=STEPS)
+    world.finish()
+    world.release("b", split=split, steps=STEPS)
+    return world
 
 
-def running(of: Application) -> Rollout:
-    assert of.rollout is not None
-    return of.rollout
-
-
-def at(step: int, of: Application) -> Application:
-    return replace(of, rollout=replace(running(of), cursor=step))
-
-
-def desired(of: Application, region: RegionName = PARIS) -> DesiredState:
-    state = desired_state(of, region, Epoch(1, 1, 1))
+def who_tests(world: World) -> list[str]:
+    state = world.application.desired_in(PARIS)
+    assert state is not None
     assert contradictions(state) == []
-    return state
+    return [group.name for group in state.groups if group.takes_testers]
 
 
-def who_tests(of: Application) -> list[str]:
-    return [group.name for group in desired(of).groups if group.takes_testers]
+def at_step(world: World) -> str:
+    rollout = world.application.running
+    return rollout.steps[rollout.cursor].kind if rollout is not None else "over"
 
 
 def test_testers_see_the_new_group_from_the_end_of_its_verification_to_that_of_the_release() -> None:
-    seen = {type(step).__name__: who_tests(at(index, application())) for index, step in enumerate(STEPS)}
-    assert seen["Scale"] == seen["Verify"] == []
-    assert seen["Weight"] == seen["Soak"] == ["shop-v002"]
-    first_weight = desired(at(2, application()))
-    assert [group.weight_bp for group in first_weight.groups] == [9_500, 500]
+    world, seen = releasing(), []
+    while at_step(world) != "over":
+        seen.append((at_step(world), who_tests(world)))
+        for region in world.regions.values():
+            region.work()
+        world.now = Instant(world.now + 2)
+        world.decide()
+    assert {kind for kind, testers in seen if testers} == {"weight", "soak"}
+    assert {kind for kind, testers in seen if not testers} == {"scale"}  # verified in the same look
+    assert who_tests(world) == []
 
 
 def test_without_testers_in_the_spec_no_group_takes_any() -> None:
-    assert who_tests(at(3, application(BY_REQUEST))) == []
+    world = releasing(BY_REQUEST)
+    world.settle()
+    assert (at_step(world), who_tests(world)) == ("soak", [])
 
 
-def test_a_release_that_goes_back_loses_its_who_tests_once() -> None:
-    back, _ = request_abort(at(3, application()), "ann", "", NOW)
-    assert running(back).phase is Phase.UNDOING
-    assert who_tests(back) == []
-
-
-def test_a_region_is_told_the_split_of_the_newest_release() -> None:
-    of = application(Split("header", "X-User"))
-    assert desired(of).split == Split("header", "X-User")
-    assert desired(replace(of, split=BY_REQUEST)).split == BY_REQUEST
+def test_a_release_that_goes_back_loses_its_testers_at_once() -> None:
+    world = releasing()
+    world.settle()
+    assert who_tests(world) == ["hello-v002"]
+    world.application, _ = request_abort(world.application, "ann", "", world.now)
+    world.decide()
+    assert who_tests(world) == []

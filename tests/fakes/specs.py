@@ -55,4 +55,9 @@ rollback:
   keep: {{groups: 3, for: 7d, retain: 2}}
 guards:
   min_capacity: 90%
+windows:
+  - {{days: [mon-thu, sat], from: "22:00", to: "04:00", zone: Europe/Berlin}}
+  - {{cron: 0 9 * * mon-fri, for: 7h}}
+freezes:
+  - {{from: 2026-12-20, to: 2027-01-03T12:00, zone: Europe/Berlin, reason: holidays}}
 """

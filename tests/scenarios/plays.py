@@ -7,7 +7,10 @@ import textwrap
 from collections.abc import Callable
 
 from repave_controller.commands import request_abort, request_rollback
-from repave_controller.model import Approve, Phase
+from repave_controller.guards import Surroundings
+from repave_controller.limits import Limits, Load
+from repave_controller.line import Line, Stop
+from repave_controller.model import Approve, Instant, Phase
 from repave_controller.steering import (
     request_abort_region,
     request_override,
@@ -18,10 +21,11 @@ from repave_controller.steering import (
     request_size,
     request_step_back,
 )
-from repave_protos.values import GroupName, RegionName
+from repave_protos.values import ApplicationName, GroupName, RegionName
 from tests.scenarios.specs import spec
 from tests.scenarios.world import World
 
+HOUR = 3600
 PARIS, OSLO, ROME, LIMA = (RegionName(name) for name in ("paris", "oslo", "rome", "lima"))
 NEW = GroupName("shop-v002")
 
@@ -42,9 +46,10 @@ def play(made: Play) -> Play:
     return made
 
 
-def serving(title: str, text: str) -> World:
+def serving(title: str, text: str, now: int = 0) -> World:
     """A world in which the first release serves; the transcript begins after it."""
     world = World(text, title)
+    world.now = now
     world.release("1.1")
     roles = {step.role for step in world.rollout.steps if isinstance(step, Approve)}
     if roles:
@@ -376,18 +381,46 @@ def sizes_change_while_a_release_runs(title: str) -> World:
 
 
 @play
-def a_guard_says_what_is_missing(title: str) -> World:
-    """A share is not given while the hosts for it can't serve; the guard says the numbers, and can be
-    overridden with a reason."""
-    world = serving(title, spec("{canary: {steps: [{traffic: 50%, approve: sre}]}}", "paris:4"))
+def windows_stop_and_overrides(title: str) -> World:
+    """Nothing begins or goes on outside a window or while the line is stopped (ask 5); the guard says until
+    when; it can be overridden with a reason; a rollback is always possible."""
+    extra = "windows:\n  - {from: '09:00', to: '10:00', zone: UTC}\n"
+    world = serving(title, spec("{canary: {steps: [{traffic: 25%, hold: 50m}]}}", "paris:4", extra), 9 * HOUR)
+    world.run(10 * HOUR - 900 - world.now)
     world.release("1.2")
-    world.until(lambda each: "approve" in str(each.rollout.steps[each.rollout.cursor].kind))
-    world.ask("ann: repave resume", lambda app, now: request_resume(app, "ann", "", now))
+    world.until(lambda each: each.weights("paris").get("shop-v002") == 2500)
+    world.run(HOUR)
+    world.why()
     world.ask(
-        "ann: repave promote --override capacity",
-        lambda app, now: request_override(app, "capacity", "ann", "sre", "", now),
+        "ann: repave promote --override window",
+        lambda app, now: request_override(app, "window", "ann", "sre", "", now),
     )
-    world.ask("ann: repave promote --role sre", lambda app, now: request_promote(app, "ann", "sre", "", now))
+    world.ask(
+        "ann: repave promote --override window --reason ...",
+        lambda app, now: request_override(app, "window", "ann", "sre", "a security fix", now),
+    )
+    world.run(1)
+    world.happens("bob: repave stop --reason 'the network is ill'")
+    world.around = Surroundings(Line(Stop("bob", "the network is ill", Instant(world.now))))
+    world.run(60)
+    world.why()
+    world.ask("ann: repave rollback", rollback(world))
+    assert world.until_over() is Phase.ROLLED_BACK
+    return world
+
+
+@play
+def limits_over_all_applications(title: str) -> World:
+    """No more regions of all applications together are in flight than the controller allows (ask 23)."""
+    world = serving(title, spec("{blue_green: {warm: 10s}}", "paris:4, oslo:4"))
+    world.happens("another application is being released to rome; two regions may be in flight")
+    others = Load((ApplicationName("cart"),), frozenset({ROME}), hosts_in_flight=4, hosts=8, extra_hosts=4)
+    world.around = Surroundings(limits=Limits(regions_in_flight=2), others=others)
+    world.release("1.2")
+    world.run(5)
+    world.why()
+    world.happens("the release of the other application ends")
+    world.around = Surroundings(limits=Limits(regions_in_flight=2))
     assert world.until_over() is Phase.SUCCEEDED
     return world
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from repave_controller.commands import Outcome, request_release
+from repave_controller.guards import ALONE
 from repave_controller.model import (
     Application,
     GroupNumber,
@@ -114,6 +115,7 @@ class World:
         self.regions = {RegionName(each.name): Region() for each in self.spec.regions}
         self.now = 0
         self.lines = [title, ""]
+        self.around = ALONE
         self._pictures: dict[RegionName, str] = {}
         self._because = ""
 
@@ -131,7 +133,8 @@ class World:
 
     def decide(self) -> None:
         """One decision with all promises checked; what it says is told."""
-        decision = step(self.application, self.observed, Instant(self.now), Tenure(1, 1))
+        now = Instant(self.now)
+        decision = step(self.application, self.observed, now, Tenure(1, 1), self.around)
         assert check(self.application, decision, self.observed) == [], self.transcript()
         self.application = decision.application
         for event in decision.events:
@@ -211,7 +214,7 @@ class World:
 
     def why(self) -> None:
         """What `repave why` says now."""
-        decision = step(self.application, self.observed, Instant(self.now), Tenure(1, 1))
+        decision = step(self.application, self.observed, Instant(self.now), Tenure(1, 1), self.around)
         self.tell("ann: repave why")
         for each in decision.because:
             where = f"{each.region}: " if each.region else ""

@@ -49,6 +49,8 @@ UNDOING = "controller/repave_controller/undoing.py"
 WAVES = "controller/repave_controller/waves.py"
 SAFETY = "controller/repave_controller/safety.py"
 SCHEDULER = "controller/repave_controller/scheduler.py"
+OWNER = "controller/repave_controller/owner.py"
+RECEIPTS = "controller/repave_controller/receipts.py"
 SESSIONS = "controller/repave_controller/sessions.py"
 VERDICTS = "controller/repave_controller/verdicts.py"
 CORE_AGENT = "simulation/repave_simulation/core_agent.py"
@@ -65,14 +67,14 @@ BUGS = (
     _bug("an agent forgets its journal", 2, (1, 2, 3, 4, 5, 7), JOURNAL, "content = self._disk.read()", "content = None"),
     _bug(
         "publish before commit", 2, (7,),
-        SCHEDULER, "        events = await scheduler._store.commit(transaction)\n",
+        OWNER, "        events = await office.store.commit(transaction)\n",
         "        for region, state in decision.desired:\n"
-        "            scheduler._publish(region, state)\n"
-        "        events = await scheduler._store.commit(transaction)\n",
+        "            office.publish(region, state)\n"
+        "        events = await office.store.commit(transaction)\n",
     ),
     _bug(
         "acknowledge before commit", 2, (6,),
-        SCHEDULER,
+        OWNER,
         "            await self._save(decision, observed, Transaction(events=events, receipt=receipt, spec=spec))\n",
         "            whole = Transaction(events=events, receipt=receipt, spec=spec)\n"
         "            saving = asyncio.create_task(self._save(decision, observed, whole))\n"
@@ -80,14 +82,14 @@ BUGS = (
     ),
     _bug(
         "a command repeated is a new one", 2, (6,),
-        SCHEDULER, "        receipt = await self._scheduler._store.receipt(key) if key else None\n",
-        "        receipt = None\n",
+        RECEIPTS, "    receipt = await store.receipt(request.key) if request.key else None\n",
+        "    receipt = None\n",
     ),
     _bug(
         "a decision counts although it was not saved", 2, (0, 1, 2, 3, 4, 5, 6, 7),
-        SCHEDULER, "        events = await scheduler._store.commit(transaction)\n",
+        OWNER, "        events = await office.store.commit(transaction)\n",
         "        self.application = decision.application\n"
-        "        events = await scheduler._store.commit(transaction)\n",
+        "        events = await office.store.commit(transaction)\n",
     ),
     _bug(
         "a region that returns is told nothing", 2, (5,),
@@ -95,7 +97,7 @@ BUGS = (
     ),
     # ----------------------------------------------------------------------------------- the decisions
     _bug(
-        "flip before healthy", 1, (2,),
+        "flip before healthy", 1, (2, 5),
         VERDICTS, "            return have, application.policy.needed(part.count), ", "            return have, 0, ",
     ),
     _bug(
@@ -106,7 +108,7 @@ BUGS = (
         "controller/repave_controller/guards.py", "    return Guard(\"capacity\", up < needed, text,", "    return Guard(\"capacity\", False, text,",
     ),
     _bug(
-        "no region of a lock-step wave waits for the others", 1, (5,),
+        "no region of a lock-step wave waits for the others", 1, (2,),
         WAVES, "    if not rollout.waves[track.wave].is_lockstep:\n        return False", "    if True:\n        return False",
     ),
     _bug(
@@ -123,8 +125,8 @@ BUGS = (
     ),
     _bug("a step has no deadline", 1, (5,), ROLLOUT, "    if turn.now >= deadline:\n        reason", "    if False:\n        reason"),
     _bug(
-        "an undo waits for ever for a region that is away", 1, (5,),
-        UNDOING, "    until = patience if is_away(region, observed) else deadline\n", "    until = Instant(1e12)\n",
+        "an undo looks again and again at a region that is away", 1, (0, 5),
+        UNDOING, "    if until == patience:\n        return Done()\n", "    if until == patience:\n        return Waiting(because, wake_at=until)\n",
     ),
     _bug(
         "what was never stored is released", 2, (10,),
@@ -190,7 +192,7 @@ BUGS = (
     ),
     _bug(
         "testers reach a group before it is verified", 1, (2,),
-        ROLLOUT, "    return is_verified and application.split.tester_by", "    return application.split.tester_by",
+        PUBLISHING, "    return is_verified and application.split.tester_by", "    return application.split.tester_by",
     ),
     _bug(
         "testers stay with a group that takes none any more", 1, (1, 3, 5),

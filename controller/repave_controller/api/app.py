@@ -12,6 +12,18 @@ from pydantic import BaseModel, ValidationError
 
 from repave_controller.api import models, views
 from repave_controller.api.examination import examine
+from repave_controller.api.line import (
+    FreezeItem,
+    FreezeRequest,
+    LineAnswer,
+    LineRequest,
+    added_answer,
+    adding,
+    going,
+    lifting,
+    line_answer,
+    stopping,
+)
 from repave_controller.api.openapi import Route, document
 from repave_controller.api.orphans import orphans_check, orphans_of
 from repave_controller.api.planning import PlanAnswer, plan_answer
@@ -21,6 +33,7 @@ from repave_controller.api.streams import Streams
 from repave_controller.clock import SteadyClock
 from repave_controller.commands import unknown_application
 from repave_controller.images import ImageDirectory
+from repave_controller.line import Command
 from repave_controller.model import Application, Refused, ReleaseOrder
 from repave_controller.plan import compile_order
 from repave_controller.ports import Store
@@ -106,6 +119,11 @@ class Api:
             Route("POST", "plan", self.plan, PlanAnswer, models.ForetellRequest),
             Route("GET", "groups", self.groups, models.Items[models.GroupItem]),
             Route("GET", "hosts", self.hosts, models.HostsAnswer),
+            Route("GET", "line", self.line, LineAnswer),
+            Route("POST", "line/stop", self.stop, LineAnswer, LineRequest),
+            Route("POST", "line/go", self.go, LineAnswer, LineRequest),
+            Route("POST", "freezes", self.add_freeze, FreezeItem, FreezeRequest),
+            Route("POST", "freezes/{freeze}/lift", self.lift_freeze, LineAnswer, LineRequest),
             Route("GET", "orphans", self.orphans, models.OrphansAnswer),
             Route("GET", "regions", self.regions, models.Items[models.RegionItem]),
             Route("GET", "events", self.events, models.Items[models.EventItem]),
@@ -234,8 +252,13 @@ class Api:
     async def plan(self, request: web.Request) -> web.Response:
         asked = await _body(request, models.ForetellRequest)
         application, order = await self._order(asked)
-        observed = self._scheduler.observed(application.name)
-        foretold = preview(application, order, observed, self._clock())
+        foretold = preview(
+            application,
+            order,
+            self._scheduler.observed(application.name),
+            self._clock(),
+            self._scheduler.around_new(application.name),
+        )
         self._scheduler.foretold.remember(application, order)
         try:
             self._scheduler.check_places(application.name, order)
@@ -285,6 +308,29 @@ class Api:
             return _answer(views.recovery_answer(await self._recovery.look(asked.application, asked.serving)))
         found = await self._recovery.adopt(asked.application, asked.serving, asked.by, asked.id)
         return _answer(views.recovery_answer(found))
+
+    # --------------------------------------------------------------------------------------------- line
+
+    async def line(self, _: web.Request) -> web.Response:
+        return _answer(line_answer(self._scheduler.line, self._clock()))
+
+    async def stop(self, request: web.Request) -> web.Response:
+        return await self._change_line(stopping(await _body(request, LineRequest)))
+
+    async def go(self, request: web.Request) -> web.Response:
+        return await self._change_line(going(await _body(request, LineRequest)))
+
+    async def add_freeze(self, request: web.Request) -> web.Response:
+        asked = await _body(request, FreezeRequest)
+        line = await self._scheduler.change_line(adding(asked))
+        return _answer(added_answer(line, asked, self._clock()), status=201)
+
+    async def lift_freeze(self, request: web.Request) -> web.Response:
+        asked = await _body(request, LineRequest)
+        return await self._change_line(lifting(request.match_info["freeze"], asked))
+
+    async def _change_line(self, command: Command) -> web.Response:
+        return _answer(line_answer(await self._scheduler.change_line(command), self._clock()))
 
     # ------------------------------------------------------------------------------------------- images
 

@@ -17,6 +17,8 @@ log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+UNKNOWN = ("unknown-application", "unknown-freeze")
+
 
 class Problem(Exception):
     """An answer that says no. `rule` is for programs, `detail` for people."""
@@ -52,7 +54,7 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
     except Problem as problem:
         return problem.response()
     except Refused as refused:
-        status = 404 if refused.rule == "unknown-application" else 409
+        status = 404 if refused.rule in UNKNOWN else 409
         return Problem(status, refused.rule, refused.text).response()
     except SpecError as error:
         return _of_spec(error).response()

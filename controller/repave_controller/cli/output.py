@@ -32,7 +32,9 @@ def show(terminal: Terminal, answer: dict[str, Any], columns: Sequence[Column], 
                 terminal.out(json.dumps(item))
         case "name":
             for item in items:
-                terminal.out(str(item.get("name") or item.get("group") or item.get("digest")))
+                terminal.out(
+                    str(item.get("name") or item.get("group") or item.get("id") or item.get("digest"))
+                )
         case "table" | "wide":
             chosen = [each for each in columns if terminal.format == "wide" or not each.is_wide]
             if items:

@@ -9,6 +9,7 @@ from typing import Any
 
 from repave_controller.cli import output
 from repave_controller.cli.client import quoted
+from repave_controller.cli.line import tell_stopped
 from repave_controller.cli.output import Column, ago, column, percent, show, show_whole
 from repave_controller.cli.progress import RECOVER, awaited, person_awaited, status_lines
 from repave_controller.cli.streaming import lasting
@@ -126,14 +127,18 @@ def register(commands: Any) -> None:
 def run_status(terminal: Terminal) -> int:
     arguments = terminal.arguments
     if not arguments.app:
+        tell_stopped(terminal)
         return run_apps(terminal)
     if arguments.wait:
         return _wait(terminal, f"applications/{quoted(arguments.app)}", arguments.timeout)
     if arguments.watch:
+        tell_stopped(terminal)
         for status in lasting(terminal, f"applications/{quoted(arguments.app)}/stream"):
             _show_change(terminal, status)
         return DONE
-    _show_status(terminal, terminal.client.get(f"applications/{quoted(arguments.app)}"))
+    status = terminal.client.get(f"applications/{quoted(arguments.app)}")
+    tell_stopped(terminal)
+    _show_status(terminal, status)
     return DONE
 
 

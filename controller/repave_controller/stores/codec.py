@@ -1,4 +1,4 @@
-"""Applications and rollouts as JSON text, for stores. The dataclasses of model.py are the schema.
+"""Applications, rollouts and the line as JSON text, for stores. The dataclasses are the schema.
 
 A field that is new in a later version needs a default there; then older text is read as well.
 """
@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from repave_controller.line import Line
 from repave_controller.model import Application, Rollout
 from repave_controller.ports import StoreError
 
@@ -15,6 +16,7 @@ Value = TypeVar("Value")
 
 _APPLICATION = TypeAdapter(Application)
 _ROLLOUT = TypeAdapter(Rollout)
+_LINE = TypeAdapter(Line)
 
 
 def encode_application(application: Application) -> str:
@@ -33,6 +35,15 @@ def encode_rollout(rollout: Rollout) -> str:
 def decode_rollout(text: str) -> Rollout:
     """Raises StoreError if `text` is not what encode_rollout wrote."""
     return _decode(_ROLLOUT.validate_json, text, "a rollout")
+
+
+def encode_line(line: Line) -> str:
+    return _LINE.dump_json(line).decode()
+
+
+def decode_line(text: str) -> Line:
+    """Raises StoreError if `text` is not what encode_line wrote."""
+    return _decode(_LINE.validate_json, text, "a line")
 
 
 def _decode(validate: Callable[[str], Value], text: str, what: str) -> Value:

@@ -56,6 +56,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             pushed_at REAL NOT NULL
         ) STRICT""",
     ),
+    (
+        """CREATE TABLE line (
+            one INTEGER PRIMARY KEY CHECK (one = 1),
+            state TEXT NOT NULL
+        ) STRICT""",
+    ),
 )
 
 
