@@ -7,8 +7,14 @@ from repave_controller.model import Application, Refused, ReleaseOrder
 from repave_controller.preview import plan_id, plan_parts
 
 PLANS_REMEMBERED_MAX = 100
-READABLE_LENGTH_MAX = 40
-"""What is longer is a digest: that it differs says enough."""
+READABLE = (
+    "the version",
+    "who serves",
+    "the number of the next group",
+    "what is being rolled out",
+    "the queue",
+)
+"""Parts that are told with their values; the others are digests."""
 
 
 class ForetoldPlans:
@@ -43,5 +49,4 @@ def _changes(was: dict[str, str], now: dict[str, str]) -> str:
 
 
 def _change(label: str, was: str, now: str) -> str:
-    is_readable = max(len(was), len(now)) <= READABLE_LENGTH_MAX
-    return f"{label} ({was} -> {now})" if is_readable else label
+    return f"{label} ({was} -> {now})" if label in READABLE else label

@@ -26,7 +26,7 @@ def outlook(application: Application, because: Because) -> str:
     if rollout is None or rollout.pause is not None:
         return ""
     if not because.region:
-        return _after_wave(rollout) if because.what.startswith("bake") else ""
+        return _after_wave(rollout, because) if because.what.startswith(("bake", "approve")) else ""
     track = next((each for each in rollout.tracks if each.region == because.region), None)
     match track:
         case Track(phase=TrackPhase.RUNNING):
@@ -39,13 +39,14 @@ def outlook(application: Application, because: Because) -> str:
             return ""
 
 
-def _after_wave(rollout: Rollout) -> str:
-    """After the bake of the last wave that was given something to do."""
+def _after_wave(rollout: Rollout, because: Because) -> str:
+    """After the bake of the wave before, or the approval of the next one."""
     waiting = [track.wave for track in rollout.tracks if track.phase is TrackPhase.WAITING]
     if not waiting:
         return "then the rollout has succeeded"
     wave = rollout.waves[min(waiting)]
-    gate = "" if wave.approve is None else f", once {wave.approve or 'somebody'} has said yes"
+    is_gated = wave.approve is not None and because.what.startswith("bake")
+    gate = f", once {wave.approve or 'somebody'} has said yes" if is_gated else ""
     return f"then wave {min(waiting) + 1}{gate}: {listed(wave.regions)}"
 
 

@@ -85,6 +85,9 @@ def test_foretelling_changes_nothing_and_gives_the_same_again() -> None:
         {"drain_seconds": 11.0},
         {"steps": (Scale(100, 60.0), Verify(60.0), Weight(10_000, 60.0), Soak(0.0, 60.0))},
         {"policy": Policy(keep_seconds=1.0)},
+        {"waves": (Wave((PARIS,)), Wave((OSLO,)))},
+        {"split": Split("cookie", "uid")},
+        {"prices": ((PARIS, 0.2),)},
     ],
     ids=lambda changes: next(iter(changes)),
 )

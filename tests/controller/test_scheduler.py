@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from repave_controller import scheduler as module
+from repave_controller import owner as module
 from repave_controller.asked import Abort, Rollback
 from repave_controller.chronicle import NOTICES_WAITING_MAX
 from repave_controller.model import (

@@ -127,7 +127,7 @@ def _steps(plan: dict[str, Any]) -> list[str]:
         seconds = max(region["moments"][number]["seconds"] for region in plan["regions"])
         cells = [_cell(regions, number) for _, regions in columns]
         text = step["text"].removeprefix(f"{step['kind']}: ")
-        time = span(seconds) if seconds else ""
+        time = span(seconds) if seconds >= 1 else ""
         rows.append([str(number + 1), step["kind"], f"{share / 100:g} %", *cells, time, text])
     return [f"  {line}" for line in _aligned(rows)]
 
@@ -221,8 +221,16 @@ def _sum(plan: dict[str, Any]) -> str:
     """The last line, which people read."""
     peak = f"Creates {plan['creates_hosts']} hosts, at most {plan['peak_hosts']} at once"
     extra = f", {plan['extra_host_hours']:.4g} extra host-hours" if plan["extra_host_hours"] else ""
-    cost = f", {plan['cost']:.2f} {plan['currency']}" if plan["cost"] is not None else ""
+    cost = f", {_cost(plan)}" if plan["cost"] is not None else ""
     keeps = f" Keeps {', '.join(plan['keeps'])} warm: going back is one switch." if plan["keeps"] else ""
     time = f" Takes at least {span(plan['at_least_seconds'])}."
     gone = f" ({', '.join(plan['destroys'])})" if plan["destroys"] else ""
     return f"{peak}{extra}{cost}.{keeps}{time} Destroys {plan['destroys_hosts']} hosts{gone}."
+
+
+def _cost(plan: dict[str, Any]) -> str:
+    """Of the extra hosts, as far as their regions have a price."""
+    priced = sum(region["cost"] is not None for region in plan["regions"])
+    there = len(plan["regions"])
+    rest = "" if priced == there else f" (a price is known in {priced} of {there} regions)"
+    return f"{plan['cost']:.2f} {plan['currency']}".rstrip() + rest

@@ -14,6 +14,7 @@ STEPS_SHOWN_MAX = 6
 RECOVER = "adopt what it runs with: repave controller recover"
 LABELS = {"waiting": "waits", "undoing": "going back", "undone": "as before", "skipped": "left out"}
 TROUBLED = ("undoing", "held", "skipped")
+LATER_WAVE = "waits for the waves before it"
 QUIET = ("waiting", "done", "undone", "skipped")
 
 
@@ -172,8 +173,7 @@ def rollout_line(rollout: dict[str, Any]) -> str:
     if rollout["phase"] == "paused":
         text += f" by {rollout['paused_by']}"
     text += f", {_present_wave(rollout)}" if _has_waves(rollout) else ""
-    text += f"  {_steps(rollout)}"
-    return f"{text}  {rollout['outcome']}" if rollout["outcome"] else text
+    return "  ".join(part for part in (text, _steps(rollout), rollout["outcome"]) if part)
 
 
 def _present_wave(rollout: dict[str, Any]) -> str:
@@ -229,11 +229,14 @@ class Awaited:
 
 
 def awaited(items: Iterable[dict[str, Any]]) -> list[Awaited]:
-    """Said once where several regions wait for the same."""
+    """Said once where several regions wait for the same, persons first. That a wave waits for the ones before
+    it is told by the tree, and left out where there is anything else."""
     same: dict[str, list[dict[str, Any]]] = {}
     for because in items:
         same.setdefault(because["what"], []).append(because)
-    return [_awaited(what, alike) for what, alike in same.items()]
+    others = {what: alike for what, alike in same.items() if not what.endswith(LATER_WAVE)}
+    found = [_awaited(what, alike) for what, alike in (others or same).items()]
+    return sorted(found, key=lambda each: not each.is_for_people)
 
 
 def _awaited(what: str, alike: list[dict[str, Any]]) -> Awaited:
