@@ -269,7 +269,7 @@ def _regions(
             order,
             (keeps, destroys),
             moments[track.region],
-            ends[-1] - ends[track.wave],
+            ends[-1] - ends[track.wave] + rollout.waves[track.wave].bake_seconds,
             prices.get(track.region),
         )
         for track in rollout.tracks

@@ -135,17 +135,19 @@ def test_sizes_change_while_a_release_runs(canary: Asked) -> None:
     assert canary.post(f"{APP}/sizes", {"sizes": {"paris": 4, "oslo": 5}}).status == 202
     seen(
         canary,
-        lambda each: {
-            (region["name"], group["name"]): group["size"]
-            for region in each["region_items"]
-            for group in region["groups"]
-        }
-        == {
-            ("paris", "hello-v001"): 4,
-            ("paris", "hello-v002"): 4,
-            ("oslo", "hello-v001"): 5,
-            ("oslo", "hello-v002"): 5,
-        },
+        lambda each: (
+            {
+                (region["name"], group["name"]): group["size"]
+                for region in each["region_items"]
+                for group in region["groups"]
+            }
+            == {
+                ("paris", "hello-v001"): 4,
+                ("paris", "hello-v002"): 4,
+                ("oslo", "hello-v001"): 5,
+                ("oslo", "hello-v002"): 5,
+            }
+        ),
     )
     assert canary.post(f"{APP}/sizes", {"sizes": {"rome": 5}}).json["rule"] == "unknown-region"
 

@@ -91,7 +91,7 @@ def run_scale(terminal: Terminal) -> int:
     accepted = ask(terminal, app, "sizes", sizes=sizes)
     listed = ", ".join(f"{region} {size}" for region, size in sizes.items())
     return _told(
-        terminal, accepted, f"{app} has so many hosts from now on: {listed}; see: repave status {app}"
+        terminal, accepted, f"hosts of {app} from now on: {listed}; see them with: repave status {app}"
     )
 
 
