@@ -127,7 +127,8 @@ class CoreAgent:
         }
         self.fleet.condemned = set(entries.condemned)
         self.fleet.suspect_routed(self._view)
-        self._relist(set(entries.verified))
+        if not self._relist(set(entries.verified)):
+            self.world.kill(self.life.name)  # as the process ends that can't say what there is
         self.fleet.note_enabled(self._view, self.world.now)
 
     def _hint(self) -> None:
@@ -211,10 +212,11 @@ class CoreAgent:
         else:
             self._sleep(self._due_at)
 
-    def _relist(self, verified: set[HostName]) -> None:
+    def _relist(self, verified: set[HostName]) -> bool:
         self._listed_at = self.world.now
-        if self.place.provider_down_until <= self.world.now:
-            self.world.act_now(self.life, "list", self.place.region, partial(self._adopt, verified))
+        if self.place.provider_down_until > self.world.now:
+            return False
+        return self.world.act_now(self.life, "list", self.place.region, partial(self._adopt, verified))
 
     def _adopt(self, verified: set[HostName]) -> None:
         self.fleet.adopt(self.place.listing(), self.fleet.known(self.world.now), verified, self.world.now)
