@@ -220,7 +220,8 @@ def _with_way(guard: dict[str, Any]) -> str:
 def _sum(plan: dict[str, Any]) -> str:
     """The last line, which people read."""
     peak = f"Creates {plan['creates_hosts']} hosts, at most {plan['peak_hosts']} at once"
-    extra = f", {plan['extra_host_hours']:.4g} extra host-hours" if plan["extra_host_hours"] else ""
+    is_more = plan["origin"] and plan["extra_host_hours"]  # a first release has nothing to compare with
+    extra = f", {plan['extra_host_hours']:.4g} extra host-hours" if is_more else ""
     cost = f", {_cost(plan)}" if plan["cost"] is not None else ""
     keeps = f" Keeps {', '.join(plan['keeps'])} warm: going back is one switch." if plan["keeps"] else ""
     time = f" Takes at least {span(plan['at_least_seconds'])}."
