@@ -22,6 +22,7 @@ DEADLINE_SECONDS = 20.0
 def seen(api: Asked, is_so: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     """The first snapshot of which it is so."""
     deadline = time.monotonic() + DEADLINE_SECONDS
+    status: dict[str, Any]
     with api.stream(f"{APP}/stream") as snapshots:
         for _, status in snapshots:
             if is_so(status):
