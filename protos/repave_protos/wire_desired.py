@@ -11,8 +11,10 @@ from repave_protos.values import (
     DesiredGroup,
     DesiredState,
     Digest,
+    Drift,
     Epoch,
     GroupName,
+    HostName,
     Probe,
 )
 
@@ -23,6 +25,13 @@ _PROBE_KINDS: Final[dict[int, ProbeKind]] = {
     pb.Probe.KIND_COMMAND: "command",
 }
 _KINDS_OF_PROBE = {kind: pb.Probe.Kind.Value(f"KIND_{kind.upper()}") for kind in _PROBE_KINDS.values()}
+_DRIFTS: Final[dict[int, Drift]] = {
+    pb.DRIFT_UNSPECIFIED: "ignore",  # of a controller that does not know it
+    pb.DRIFT_IGNORE: "ignore",
+    pb.DRIFT_REPORT: "report",
+    pb.DRIFT_TAINT: "taint",
+}
+_NUMBERS_OF_DRIFT = {drift: pb.Drift.Value(f"DRIFT_{drift.upper()}") for drift in _DRIFTS.values()}
 
 
 def desired_message(state: DesiredState) -> pb.DesiredState:
@@ -48,6 +57,10 @@ def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
         drain_seconds=group.drain_seconds,
         is_proven=group.is_proven,
         ready_count=group.ready_count,
+        max_age_seconds=group.max_age_seconds,
+        drift=_NUMBERS_OF_DRIFT[group.drift],
+        generation=group.generation,
+        replace=group.replace,
     )
 
 
@@ -80,6 +93,10 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
     bounds.few(message.environment, bounds.WORDS_MAX, "DesiredGroup.environment")
     if not message.HasField("probe"):
         raise WireError("DesiredGroup.probe: is missing")
+    drift = _DRIFTS.get(message.drift)
+    if drift is None:
+        raise WireError(f"DesiredGroup.drift: {message.drift} is nothing that this version knows")
+    bounds.few(message.replace, bounds.WORN_MAX, "DesiredGroup.replace")
     return DesiredGroup(
         name=GroupName(bounds.name(message.name, "DesiredGroup.name")),
         digest=Digest(bounds.sha256(message.digest, "DesiredGroup.digest")),
@@ -95,6 +112,10 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
         drain_seconds=bounds.seconds(message.drain_seconds, "DesiredGroup.drain_seconds"),
         is_proven=message.is_proven,
         ready_count=message.ready_count,
+        max_age_seconds=bounds.seconds(message.max_age_seconds, "DesiredGroup.max_age_seconds"),
+        drift=drift,
+        generation=message.generation,
+        replace=tuple(HostName(bounds.name(each, "DesiredGroup.replace")) for each in message.replace),
     )
 
 

@@ -35,6 +35,7 @@ from repave_protos.values import (
     Report,
     Resync,
     Welcome,
+    Worn,
 )
 
 names = st.from_regex(r"[a-z][a-zé0-9._-]{0,20}", fullmatch=True)
@@ -60,8 +61,22 @@ def tuples(of: st.SearchStrategy[T]) -> st.SearchStrategy[tuple[T, ...]]:
 
 
 epochs = st.builds(Epoch, numbers, numbers, numbers)
+instants = st.floats(0, bounds.INSTANT_MAX)
+worn = st.builds(Worn, names.map(HostName), st.sampled_from(["age", "drift", "renewal", "asked"]), texts)
 group_reports = st.builds(
-    GroupReport, groups, *[counts] * 8, weights, *[counts] * 3, has_given_up=st.booleans(), trouble=texts
+    GroupReport,
+    groups,
+    *[counts] * 8,
+    weights,
+    *[counts] * 3,
+    has_given_up=st.booleans(),
+    trouble=texts,
+    worn=tuples(worn),
+    aged=counts,
+    drifted=counts,
+    outdated=counts,
+    oldest_at=instants,
+    due_at=instants,
 )
 application_reports = st.builds(ApplicationReport, applications, epochs, tuples(group_reports), texts)
 notices = st.builds(Notice, names, texts, names | st.just(""), names | st.just(""), names | st.just(""))
@@ -87,6 +102,7 @@ hosts = st.builds(
     log_tail=texts,
     orphan=texts,
     unclaimed_seconds=seconds,
+    worn=texts,
 )
 probes = st.builds(
     Probe,
@@ -112,6 +128,10 @@ desired_groups = st.builds(
     min_healthy_seconds=seconds,
     start_deadline_seconds=seconds,
     drain_seconds=seconds,
+    max_age_seconds=seconds,
+    drift=st.sampled_from(["ignore", "report", "taint"]),
+    generation=counts,
+    replace=tuples(names.map(HostName)),
 )
 desired_states = st.builds(
     DesiredState,
@@ -155,6 +175,9 @@ HOST = HostDetail(
     1,
     1,
 )
+
+
+WORN = Worn(HostName("h"), "age")
 
 
 def _report_with(group: GroupReport) -> Report:
@@ -248,6 +271,9 @@ def _with_group(**changes: object) -> DesiredState:
         ("DesiredGroup.min_healthy_seconds", _with_group(min_healthy_seconds=math.nan)),
         ("DesiredGroup.start_deadline_seconds", _with_group(start_deadline_seconds=math.inf)),
         ("DesiredGroup.drain_seconds", _with_group(drain_seconds=-1.0)),
+        ("DesiredGroup.max_age_seconds", _with_group(max_age_seconds=-1.0)),
+        ("DesiredGroup.replace", _with_group(replace=("h",) * 101)),
+        ("DesiredGroup.replace", _with_group(replace=("a host",))),
         ("DesiredGroup.run", _with_group(run=("x",) * 1_001)),
         ("DesiredGroup.environment", _with_group(environment=(("A", "x"),) * 1_001)),
         ("Variable.name", _with_group(environment=(("", "x"),))),
@@ -277,6 +303,10 @@ def test_a_desired_state_out_of_bounds_is_refused_by_the_name_of_its_field(
         ("GroupReport.weight_bp", _report_with(GroupReport(GroupName("g"), weight_bp=10_001))),
         ("GroupReport.group", _report_with(GroupReport(GroupName("")))),
         ("GroupReport.trouble", _report_with(GroupReport(GroupName("g"), trouble="x" * 65_537))),
+        ("GroupReport.worn", _report_with(GroupReport(GroupName("g"), worn=(WORN,) * 101))),
+        ("GroupReport.oldest_at", _report_with(GroupReport(GroupName("g"), oldest_at=math.nan))),
+        ("GroupReport.due_at", _report_with(GroupReport(GroupName("g"), due_at=-1.0))),
+        ("Worn.host", _report_with(GroupReport(GroupName("g"), worn=(replace(WORN, host=HostName("")),)))),
         ("Hello.region", Hello(RegionName(""), 1, "", "", "")),
         ("HostDetail.digest", Answer(1, (replace(HOST, digest=Digest("no")),))),
         ("HostDetail.port", Answer(1, (replace(HOST, port=65_536),))),
@@ -317,11 +347,14 @@ def test_an_agents_message_with_something_missing_or_unknown_is_refused(
 def test_a_controllers_message_with_something_missing_or_unknown_is_refused() -> None:
     desired = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
     desired.desired.groups[0].probe.kind = 99  # type: ignore[assignment]  # a newer one
+    drifting = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
+    drifting.desired.groups[0].drift = 99  # type: ignore[assignment]  # a newer one
     without_probe = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
     without_probe.desired.groups[0].ClearField("probe")
     for field, message in [
         ("FromController.message", pb.FromController()),
         ("Probe.kind", desired),
+        ("DesiredGroup.drift", drifting),
         ("DesiredGroup.probe", without_probe),
     ]:
         with pytest.raises(wire.WireError, match=f"^{field}: "):
