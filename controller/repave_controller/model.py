@@ -9,14 +9,17 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, NewType
 
+from repave_protos.bounds import WORN_MAX
 from repave_protos.values import (
     ApplicationName,
     ApplicationReport,
     DesiredState,
     Digest,
+    Drift,
     Epoch,
     GroupName,
     GroupReport,
+    HostName,
     Probe,
     RegionName,
 )
@@ -38,6 +41,41 @@ class GroupState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Upkeep:
+    """When hosts are worn, and how many of a region are replaced at once: a share, at least one."""
+
+    max_age_seconds: float = 0.0  # 0: none is too old
+    drift: Drift = "ignore"
+    renew_percent: float = 10.0
+
+    def at_once(self, size: int) -> int:
+        return max(1, min(WORN_MAX, int(size * self.renew_percent / 100)))
+
+
+@dataclass(frozen=True, slots=True)
+class Tainted:
+    """A host that is to be replaced, until it is gone."""
+
+    host: HostName
+    region: RegionName
+    group: GroupName
+    by: str
+    reason: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A host that its region may replace now: a fresh one is made, then this one ends."""
+
+    host: HostName
+    region: RegionName
+    group: GroupName
+    why: str
+    since: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class ServerGroup:
     """The hosts of one release, over all its regions; `name` is the same in each of them."""
 
@@ -55,6 +93,8 @@ class ServerGroup:
     state: GroupState
     created_at: Instant
     left_traffic_at: Instant | None = None
+    upkeep: Upkeep = Upkeep()
+    generation: int = 0  # grows when all its hosts are to be renewed
 
     def size(self, region: RegionName) -> int:
         return next((size for name, size in self.sizes if name == region), 0)
@@ -172,6 +212,7 @@ class ReleaseOrder:
     drain_seconds: float
     steps: tuple[Step, ...]
     policy: "Policy"
+    upkeep: Upkeep = Upkeep()
     by: str = ""
     reason: str = ""
     key: str = ""  # idempotency key: the same key joins the release that it started
@@ -217,6 +258,8 @@ class Application:
     queue: tuple[ReleaseOrder, ...] = ()
     desired: tuple[tuple[RegionName, DesiredState], ...] = ()  # as decided last, with epochs
     offered: tuple[tuple[RegionName, "Offer"], ...] = ()  # what each region may have heard of it
+    tainted: tuple[Tainted, ...] = ()  # oldest first
+    replacing: tuple[Replacement, ...] = ()
 
     def group(self, number: GroupNumber | None) -> ServerGroup | None:
         return next((group for group in self.groups if group.number == number), None)

@@ -25,6 +25,7 @@ from repave_controller.model import (
     Tenure,
     Weight,
 )
+from repave_controller.renewal import renew, replaced_in
 from repave_controller.shares import weights_in
 from repave_controller.verdicts import Done, Failed, Waiting, judge, told_later, undone
 from repave_protos.values import (
@@ -51,6 +52,7 @@ def step(application: Application, observed: Observed, now: Instant, tenure: Ten
     _forget_gone_groups(turn)
     if turn.application.rollout == application.rollout:  # an end is saved before the next one begins
         _start_queued(turn)
+    _renew(turn)
     published = _publish(turn.application, tenure)
     changed = tuple(pair for pair in published if pair not in application.desired)
     return Decision(
@@ -276,6 +278,15 @@ def _start_queued(turn: _Turn) -> None:
         turn.events.extend(events)
 
 
+def _renew(turn: _Turn) -> None:
+    """Worn hosts are replaced while no rollout runs."""
+    busy = turn.application.regions if turn.application.running is not None else ()
+    renewed = renew(turn.application, turn.observed, turn.now, busy)
+    turn.application = renewed.application
+    turn.events += renewed.events
+    turn.because += renewed.because
+
+
 # ------------------------------------------------------------------------------------- what is published
 
 
@@ -325,6 +336,10 @@ def _desired_group(
         is_proven=is_proven,
         # A way back is taken at once, with whoever is there; a way forward only with enough hosts.
         ready_count=0 if is_proven else application.policy.needed(group.size(region)),
+        max_age_seconds=group.upkeep.max_age_seconds,
+        drift=group.upkeep.drift,
+        generation=group.generation,
+        replace=replaced_in(application, group.name, region),
     )
 
 

@@ -52,7 +52,7 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
     except Problem as problem:
         return problem.response()
     except Refused as refused:
-        status = 404 if refused.rule == "unknown-application" else 409
+        status = 404 if refused.rule in ("unknown-application", "unknown-host") else 409
         return Problem(status, refused.rule, refused.text).response()
     except SpecError as error:
         return _of_spec(error).response()

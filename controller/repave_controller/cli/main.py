@@ -17,6 +17,7 @@ from repave_controller.cli import (
     reading,
     recovering,
     releasing,
+    renewing,
     simulating,
     specs,
 )
@@ -42,6 +43,10 @@ SAME_AS = {
     "restore": "controller recover",
     "gc": "orphans",
     "leaks": "orphans",
+    "age": "ages",
+    "drift": "ages",
+    "recycle": "renew",
+    "rotate": "renew",
 }
 
 
@@ -74,7 +79,19 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="Start with: repave dev (in one terminal), repave init and repave release (in another).",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (dev, specs, simulating, releasing, reading, orphans, images, doctor, recovering, context):
+    for module in (
+        dev,
+        specs,
+        simulating,
+        releasing,
+        reading,
+        renewing,
+        orphans,
+        images,
+        doctor,
+        recovering,
+        context,
+    ):
         module.register(commands)
     _add_common(parser, default=None)
     for command in _all_parsers(commands):
