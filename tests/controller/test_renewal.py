@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repave_controller import renewal
 from repave_controller.commands import request_release, request_rollback
 from repave_controller.model import (
     Application,
@@ -17,6 +16,7 @@ from repave_controller.model import (
     Observed,
     Refused,
     RegionView,
+    Tainted,
     Tenure,
     Upkeep,
 )
@@ -390,9 +390,7 @@ def test_too_many_taints_are_refused_with_the_way_to_replace_all() -> None:
     application = World().application
     application = replace(
         application,
-        tainted=tuple(
-            renewal.Tainted(host(number), OSLO, BLUE, "", "", Instant(0)) for number in range(TAINTED_MAX)
-        ),
+        tainted=tuple(Tainted(host(number), OSLO, BLUE, "", "", Instant(0)) for number in range(TAINTED_MAX)),
     )
     with pytest.raises(Refused, match="repave renew shop") as refused:
         request_taint(application, BLUE, PARIS, host(3), "", "", Instant(0))
