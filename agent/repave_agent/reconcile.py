@@ -232,7 +232,8 @@ def _replaced(group: DesiredGroup, observation: Observation) -> list[HostFact]:
     """Verified hosts that are not kept, unhealthy ones whose places fresh ones have taken, and replaced ones
     that were never verified, once they are not needed to become so."""
     kept = keepers(group, observation)
-    spare = [host for host in observation.hosts_of(group.name, HostPhase.VERIFIED) if host not in kept]
+    names = {host.name for host in kept}
+    spare = [host for host in observation.hosts_of(group.name, HostPhase.VERIFIED) if host.name not in names]
     is_whole = len(_lasting(kept, group)) >= group.count
     young = observation.hosts_of(group.name, HostPhase.STARTING, HostPhase.HEALTHY) if is_whole else []
     return spare + [host for host in young if is_replaced(host, group)] + _outlived(group, observation)

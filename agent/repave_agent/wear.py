@@ -56,6 +56,8 @@ def _chance(name: HostName) -> float:
 
 def is_outdated(name: HostName, fact: GroupFact) -> bool:
     """Whether the host was there when its group's generation grew."""
+    if fact.fresh_from <= 1:
+        return False
     ordinal = name.rpartition("-")[2]
     return ordinal.isdecimal() and int(ordinal) < fact.fresh_from
 
@@ -69,8 +71,10 @@ def listed(worn: Iterable[Worn], group: DesiredGroup) -> tuple[Worn, ...]:
 def next_due_at(hosts: Iterable[HostFact], group: DesiredGroup, now: float) -> float:
     """When the next host will be too old, in Unix time, whole seconds; 0 when none will."""
     limit = group.max_age_seconds
+    if limit <= 0.0:
+        return 0.0
     young = (host for host in hosts if host.launch_time and not is_aged(host, group, now))
-    instants = (host.launch_time + oldest_age(host.name, limit) for host in young if limit > 0.0)
+    instants = (host.launch_time + oldest_age(host.name, limit) for host in young)
     return float(int(min(instants, default=0.0)))
 
 

@@ -225,8 +225,9 @@ def _because(
     waiting: int,
     why_not: str,
 ) -> Because:
-    what = f"renewal: {under_way} of {group.name} are being replaced, {waiting} more are due"
-    what += f"; they wait: {why_not}" if waiting and why_not else ""
+    what = f"renewal: {under_way} of {group.name} being replaced"
+    what += f", {waiting} more due" if waiting else ""
+    what += f"; nothing begins now: {why_not}" if waiting and why_not else ""
     since = [
         each.since for each in application.replacing if (each.group, each.region) == (group.name, region)
     ]

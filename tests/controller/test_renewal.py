@@ -308,8 +308,8 @@ def test_nothing_begins_while_the_group_is_below_its_floor() -> None:
     world.taint(3)
     assert world.replaced() == []
     assert world.waits == [
-        "renewal: 0 of shop-v001 are being replaced, 1 more are due; they wait: 9 hosts are verified and up, "
-        "the floor is 10"
+        "renewal: 0 of shop-v001 being replaced, 1 more due; nothing begins now: 9 hosts are verified and "
+        "up, the floor is 10"
     ]
     world.places[PARIS].up = 10
     world.settle()
@@ -332,7 +332,7 @@ def test_where_it_is_closed_nothing_begins_and_what_has_begun_is_finished() -> N
     world.places[PARIS].report()
     turn = renew(world.application, world.observed, world.now, closed={PARIS: "outside its window"})
     assert [each.host for each in turn.application.replacing] == [host(3)]
-    assert "1 more are due; they wait: outside its window" in turn.because[0].what
+    assert "1 more due; nothing begins now: outside its window" in turn.because[0].what
     world.places[PARIS].replace_one()
     world.places[PARIS].report()
     turn = renew(world.application, world.observed, world.now, closed={PARIS: "outside its window"})

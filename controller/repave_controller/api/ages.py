@@ -14,7 +14,7 @@ def age_items(application: Application, observed: Observed) -> Iterator[models.A
     for group in application.groups:
         if group.state is GroupState.RETIRING:
             continue
-        for region, _ in group.sizes:
+        for region, _ in sorted(group.sizes):
             view = observed.get(region)
             report = view.group(group.name) if view is not None else GroupReport(group.name)
             yield _age_item(application, group, region, report)
