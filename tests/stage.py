@@ -306,6 +306,7 @@ host:
   image: local
   run: [{python}, -S, -E, app.py]
   env: {{{environment}}}
+{upkeep}
 health:
   http: {{port: {app_port}, path: /health}}
   interval: {interval}
@@ -337,8 +338,11 @@ def write_application(
     app_port: int = 8080,
     application: str = "hello",
     port: int = 8000,
+    upkeep: tuple[str, ...] = (),
 ) -> Path:
-    """The example application as `version`, and a spec for it beside; returns the spec's path."""
+    """The example application as `version`, and a spec for it beside; returns the spec's path.
+
+    `upkeep`: more lines of the section host, such as "max_age: 7d"."""
     package = directory / version
     package.mkdir(parents=True, exist_ok=True)
     (package / "app.py").write_bytes((EXAMPLE / "app.py").read_bytes())
@@ -359,6 +363,7 @@ def write_application(
             keep=keep,
             interval=interval,
             app_port=app_port,
+            upkeep="\n".join(f"  {line}" for line in upkeep),
         )
     )
     return spec

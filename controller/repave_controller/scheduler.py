@@ -202,6 +202,16 @@ class Scheduler:
                 if _may_begin(owner.application):
                     owner.wake()
 
+    async def change(self, accepted: Accepted, change: Change, key: str, body: str) -> Accepted:
+        """Decides on a command that begins no rollout; `accepted` answers it. Raises Refused, StoreError."""
+
+        def command(known: Application, observed: Observed, now: Instant) -> Outcome:
+            self._check_ahead(accepted.application, set())
+            return change(known, observed, now)
+
+        owner = self._owner(accepted.application)
+        return await owner.command(command, accepted.kind, key, body, accepted=accepted)
+
     def _check_ahead(self, application: ApplicationName, regions: set[RegionName]) -> None:
         known = self.applications().get(application)
         self.gate.check(application, regions | set(known.regions if known is not None else ()))
@@ -418,6 +428,7 @@ class _Owner:
         key: str,
         body: str,
         spec_text: str = "",
+        accepted: Accepted | None = None,
     ) -> Accepted:
         """Decides on a person's command; returns once it is saved. The same key again: the same answer."""
         async with self._lock:
@@ -430,7 +441,7 @@ class _Owner:
             self._catch_up()
             now, observed = scheduler._clock(), scheduler.observed(self.application.name)
             changed, events = change(self.application, observed, now)
-            accepted = answer(self.application, changed)
+            accepted = accepted or answer(self.application, changed)
             receipt = Receipt(receipt_key, body_hash, to_text(accepted)) if receipt_key else None
             is_begun = spec_text and not accepted.is_queued
             spec = Spec(changed.name, accepted.group, spec_text) if is_begun else None

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from repave_controller.commands import request_abort
-from repave_controller.model import GroupState, Instant, Phase, Policy, Scale, Soak, Verify, Weight
+from repave_controller.model import GroupState, Instant, Phase, Policy, Scale, Soak, Upkeep, Verify, Weight
 from repave_controller.preview import describe, plan_id, preview, unborn
 from repave_protos.values import Digest, GroupName, Probe
 from tests.controller.test_rollout import HELLO, KEEP_SECONDS, OSLO, PARIS, World, an_order, released
@@ -85,6 +85,7 @@ def test_foretelling_changes_nothing_and_gives_the_same_again() -> None:
         {"drain_seconds": 11.0},
         {"steps": (Scale(100, 60.0), Verify(60.0), Weight(10_000, 60.0), Soak(0.0, 60.0))},
         {"policy": Policy(keep_seconds=1.0)},
+        {"upkeep": Upkeep(max_age_seconds=1.0)},
     ],
     ids=lambda changes: next(iter(changes)),
 )

@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from repave_controller.api import models, views
+from repave_controller.api.ages import age_items
 from repave_controller.api.examination import examine
 from repave_controller.api.line import (
     FreezeItem,
@@ -40,8 +41,9 @@ from repave_controller.recovery import Recovery
 from repave_controller.scheduler import Scheduler
 from repave_controller.sessions import RegionUnreachable, Sessions
 from repave_controller.specfile import load
+from repave_controller.tainting import Tainting
 from repave_protos import __version__
-from repave_protos.values import ApplicationName, Digest, RegionName
+from repave_protos.values import ApplicationName, Digest, HostName, RegionName
 
 BODY_BYTES_MAX = 1 << 20
 EVENTS_MAX = 1000
@@ -96,6 +98,7 @@ class Api:
         self._sessions = sessions
         self._clock = clock
         self._recovery = Recovery(scheduler, sessions, images, clock)
+        self._tainting = Tainting(scheduler, sessions)
         self.streams = Streams(scheduler)
 
     def routes(self) -> tuple[Route, ...]:
@@ -108,10 +111,13 @@ class Api:
             Route("GET", f"{one}/history", self.history, models.Items[models.RolloutItem]),
             Route("GET", f"{one}/groups", self.groups, models.Items[models.GroupItem]),
             Route("GET", f"{one}/hosts", self.hosts, models.HostsAnswer),
+            Route("GET", f"{one}/ages", self.ages, models.Items[models.AgeItem]),
             Route("GET", f"{one}/stream", self.stream, models.ApplicationStatus),
             Route("POST", f"{one}/releases", self.release, models.AcceptedAnswer, models.ReleaseRequest),
             Route("POST", f"{one}/rollback", self.rollback, models.AcceptedAnswer, models.RollbackRequest),
             Route("POST", f"{one}/abort", self.abort, models.AcceptedAnswer, models.AbortRequest),
+            Route("POST", f"{one}/renew", self.renew, models.AcceptedAnswer, models.RenewRequest),
+            Route("POST", "hosts/{host}/taint", self.taint, models.TaintAnswer, models.TaintRequest),
             Route("POST", "plan", self.plan, models.PlanAnswer, models.ForetellRequest),
             Route("GET", "groups", self.groups, models.Items[models.GroupItem]),
             Route("GET", "hosts", self.hosts, models.HostsAnswer),
@@ -120,6 +126,7 @@ class Api:
             Route("POST", "line/go", self.go, LineAnswer, LineRequest),
             Route("POST", "freezes", self.add_freeze, FreezeItem, FreezeRequest),
             Route("POST", "freezes/{freeze}/lift", self.lift_freeze, LineAnswer, LineRequest),
+            Route("GET", "ages", self.ages, models.Items[models.AgeItem]),
             Route("GET", "orphans", self.orphans, models.OrphansAnswer),
             Route("GET", "regions", self.regions, models.Items[models.RegionItem]),
             Route("GET", "events", self.events, models.Items[models.EventItem]),
@@ -192,12 +199,21 @@ class Api:
         try:
             for name in names:
                 hosts = await self._sessions.query(region, name, group, log_lines)
-                items += [views.host_item(host, region) for host in hosts]
+                application = self._scheduler.applications()[name]
+                items += [views.host_item(host, region, application) for host in hosts]
         except RegionUnreachable as error:
             return items, [(region, str(error))]
         except ValueError as error:
             raise Problem(400, "bad-request", str(error)) from error
         return items, []
+
+    async def ages(self, request: web.Request) -> web.Response:
+        known = self._scheduler.applications()
+        return _items(
+            item
+            for name in self._asked_for(request)
+            for item in age_items(known[name], self._scheduler.gate.seen(name))
+        )
 
     async def orphans(self, request: web.Request) -> web.Response:
         only = request.query.get("region", "")
@@ -297,6 +313,21 @@ class Api:
             self._name(request), by=asked.by, reason=asked.reason, key=_key(request)
         )
         return _answer(views.accepted(accepted), status=202)
+
+    async def renew(self, request: web.Request) -> web.Response:
+        asked = await _body(request, models.RenewRequest)
+        accepted = await self._tainting.renew(
+            self._name(request), by=asked.by, reason=asked.reason, key=_key(request)
+        )
+        return _answer(views.accepted(accepted), status=202)
+
+    async def taint(self, request: web.Request) -> web.Response:
+        asked = await _body(request, models.TaintRequest)
+        host = HostName(request.match_info["host"])
+        accepted, region = await self._tainting.taint(
+            host, asked.region, by=asked.by, reason=asked.reason, key=_key(request)
+        )
+        return _answer(views.tainted(accepted, region, host), status=202)
 
     async def recover(self, request: web.Request) -> web.Response:
         asked = await _body(request, models.RecoveryRequest)

@@ -18,6 +18,7 @@ from repave_controller.cli import (
     reading,
     recovering,
     releasing,
+    renewing,
     simulating,
     specs,
 )
@@ -43,6 +44,10 @@ SAME_AS = {
     "restore": "controller recover",
     "gc": "orphans",
     "leaks": "orphans",
+    "age": "ages",
+    "drift": "ages",
+    "recycle": "renew",
+    "rotate": "renew",
 }
 
 
@@ -82,6 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
         releasing,
         reading,
         line,
+        renewing,
         orphans,
         images,
         doctor,
