@@ -22,6 +22,7 @@ from repave_agent.traffic import (
     wanted_routes,
     wanted_structure,
 )
+from repave_agent.wear import worn_instants
 from repave_protos.values import DesiredGroup, DesiredState, GroupName, HostName, HostPhase
 
 SETBACKS_TOLD = 3
@@ -282,6 +283,7 @@ def _wake_at(observation: Observation, limits: Limits) -> float | None:
             if group.count == 0 and fact.drain_since is not None:
                 instants.append(fact.drain_since + group.drain_seconds)
             elif group.count > 0:
+                instants += worn_instants(observation.hosts_of(group.name), group)
                 instants += [
                     host.idle_since + group.drain_seconds
                     for host in _replaced(group, observation)

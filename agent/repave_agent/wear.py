@@ -43,6 +43,12 @@ def is_aged(host: HostFact, group: DesiredGroup, now: float) -> bool:
     return limit > 0.0 and now - host.made_at >= oldest_age(host.name, limit)
 
 
+def worn_instants(hosts: Iterable[HostFact], group: DesiredGroup) -> list[float]:
+    """When each host is too old, by the agent's clock."""
+    limit = group.max_age_seconds
+    return [host.made_at + oldest_age(host.name, limit) for host in hosts] if limit > 0.0 else []
+
+
 def oldest_age(name: HostName, max_age_seconds: float) -> float:
     """The age at which this host is worn: the same at every look, and different for each host."""
     return max_age_seconds * (1.0 - JITTER_SHARE * _chance(name))

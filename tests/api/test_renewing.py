@@ -60,7 +60,7 @@ def test_a_host_of_a_name_that_two_regions_have_is_asked_for_again(released: Ask
         ("hello-v009-1", {}, "no server group is called hello-v009; there are: hello-v001"),
         ("nonsense", {}, "no server group is called nonsense; there are: hello-v001"),
         (f"{GROUP}-9", {}, f"{GROUP} has no host called {GROUP}-9; it has: {GROUP}-1, {GROUP}-2, {GROUP}-3"),
-        (f"{GROUP}-1", {"region": "rome"}, f"{GROUP} has no hosts in rome; it is in: paris, oslo"),
+        (f"{GROUP}-1", {"region": "rome"}, f"{GROUP} has no hosts in rome; it is in: oslo, paris"),
     ],
 )
 def test_errors_name_what_there_is(released: Asked, host: str, body: dict[str, str], text: str) -> None:
