@@ -298,7 +298,6 @@ def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
     """A rollback, and a first release that has traffic, stay where they are, for a person: there is nobody
     to go back to. A release goes back, as far as its policy says."""
     policy = turn.application.policy
-<<<<<<< HEAD
     turn.tell_of_steps()
     has_left = rollout.has_reached(Weight, track)
     if has_left and (rollout.origin is None or rollout.kind is RolloutKind.ROLLBACK):
@@ -317,71 +316,6 @@ def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
     elif policy.scope == "release":
         ending.tell_failure(turn, rollout, failed.reason)
         turn.application = undo(turn.application, rollout, failed.reason, Phase.ROLLED_BACK, turn.now)
-=======
-    warm = [group for group in turn.application.groups if group.state is GroupState.WARM]
-    warm.sort(key=lambda group: (group.left_traffic_at or 0.0, group.number), reverse=True)
-    for index, group in enumerate(warm):
-        until = Instant((group.left_traffic_at or 0.0) + policy.keep_seconds)
-        if index < policy.keep_groups and (index < policy.retain or turn.now < until):
-            if index >= policy.retain:
-                turn.wakes.append(until)
-            continue
-        turn.application = turn.application.with_group(replace(group, state=GroupState.RETIRING))
-        turn.tell("group.retiring", f"{group.name} has been kept long enough: drained and destroyed", group)
-
-
-def _forget_gone_groups(turn: _Turn) -> None:
-    """A retiring group is forgotten when every region it had has nothing left of it."""
-    running = turn.application.running
-    for group in turn.application.groups:
-        if group.state is not GroupState.RETIRING or (running and group.number == running.target):
-            continue
-        left = [region for region, _ in group.sizes if not _is_gone(turn, group, region)]
-        if left:
-            _say_who_is_away(turn, group, left)
-        else:
-            rest = tuple(other for other in turn.application.groups if other.number != group.number)
-            turn.application = replace(turn.application, groups=rest)
-            turn.tell("group.destroyed", f"{group.name} is destroyed in every region", group)
-
-
-def _say_who_is_away(turn: _Turn, group: ServerGroup, regions: list[RegionName]) -> None:
-    """Nobody waits for these regions any longer, but something may be left of the group there."""
-    for region in regions if turn.application.running is None else ():
-        view = turn.observed.get(region)
-        if view is None or not view.is_connected:
-            what = f"its agent is not connected; hosts of {group.name} may be left there"
-            since = view.since if view is not None else None
-            turn.because.append(Because(what, region, since, remedy=told_later(region)))
-
-
-def _is_gone(turn: _Turn, group: ServerGroup, region: RegionName) -> bool:
-    """Only a report made under a desired state that asked for the end of the group counts."""
-    desired = turn.application.desired_in(region)
-    asked = desired.group(group.name) if desired else None
-    if desired is None or asked is None or asked.count > 0:
-        return False
-    view = turn.observed.get(region)
-    if view is None or view.report is None or view.report.epoch < desired.epoch:
-        return False
-    report = view.group(group.name)
-    # Requests may outlive the hosts for a moment: who is forgotten is drained no longer.
-    return report.present == 0 and report.weight_bp == 0 and report.balancer_up == 0 and report.in_flight == 0
-
-
-def _start_queued(turn: _Turn) -> None:
-    if turn.application.running is not None or not turn.application.queue:
-        return
-    if any(view.ahead for view in turn.observed.values()):  # its group's number may be taken there
-        return
-    order, *rest = turn.application.queue
-    turn.application = replace(turn.application, queue=tuple(rest))
-    try:
-        turn.application, events = start_release(turn.application, order, turn.now)
-    except Refused as refused:
-        text = f"the queued release of {order.version} is refused: {refused.text}"
-        turn.tell("release.refused", text, by=order.by)
->>>>>>> renewal
     else:
         _stop(turn, rollout, track, failed.reason)
 
