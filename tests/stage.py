@@ -306,6 +306,7 @@ host:
   image: local
   run: [{python}, -S, -E, app.py]
   env: {{{environment}}}
+{upkeep}
 health:
   http: {{port: {app_port}, path: /health}}
   interval: {interval}
@@ -338,10 +339,12 @@ def write_application(
     port: int = 8000,
     strategy: str = "",
     more: str = "",
+    upkeep: tuple[str, ...] = (),
     sick_in: str = "",
 ) -> Path:
     """The example application as `version`, and a spec for it beside; returns the spec's path. `strategy` and
-    `more` are lines of the spec; in the region `sick_in` the application never gets healthy."""
+    `more` are lines of the spec, `upkeep` of its section host, such as "max_age: 7d"; in the region `sick_in`
+    the application never gets healthy."""
     package = directory / version
     package.mkdir(parents=True, exist_ok=True)
     program = (EXAMPLE / "app.py").read_text()
@@ -369,6 +372,7 @@ def write_application(
             keep=keep,
             interval=interval,
             app_port=app_port,
+            upkeep="\n".join(f"  {line}" for line in upkeep),
         )
     )
     return spec

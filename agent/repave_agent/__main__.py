@@ -85,7 +85,9 @@ class Agent:
             clock=time.monotonic,
             limits=Limits(
                 launches_in_flight=settings.limits.launches_in_flight,
+                launches_per_minute=settings.limits.launches_per_minute,
                 unclaimed_grace_seconds=settings.limits.orphan_grace_seconds,
+                inspect_seconds=settings.limits.inspect_seconds,
             ),
         )
         self.postponed = Postponed(self.worker.on_desired, asyncio.sleep)

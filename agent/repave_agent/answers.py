@@ -12,6 +12,7 @@ from repave_agent.fleet import Fleet, Record
 from repave_agent.health import Prober
 from repave_agent.observation import Limits, Observation
 from repave_agent.ports import Provider, ProviderError
+from repave_agent.summary import worn_hosts
 from repave_protos.values import Answer, HostDetail, HostName, Query
 
 LOG_TAILS_MAX = 50
@@ -39,12 +40,26 @@ class Answers:
     async def answer(self, query: Query) -> Answer:
         """Host detail for people."""
         fates = self._fates() if query.wants_orphans else None
+        worn = self._worn(query)
         chosen = [record for record in self._fleet.records.values() if _is_asked_for(record, query, fates)]
         chosen.sort(key=lambda record: record.name)
         tails = await asyncio.gather(*(self._tail(record, query) for record in chosen[:LOG_TAILS_MAX]))
         tails += [""] * (len(chosen) - len(tails))
-        details = map(self._detail, chosen, tails)
-        return Answer(query.query_id, tuple(_with_fate(each, fates or {}) for each in details))
+        details = (
+            replace(detail, orphan=(fates or {}).get(detail.host, ""), worn=worn.get(detail.host, ""))
+            for detail in map(self._detail, chosen, tails)
+        )
+        return Answer(query.query_id, tuple(details))
+
+    def _worn(self, query: Query) -> dict[HostName, str]:
+        observation = self._observed()
+        groups = (group for state in observation.desired for group in state.groups if group.count > 0)
+        return {
+            worn.host: f"{worn.why}: {worn.text}"
+            for group in groups
+            if query.group in ("", group.name)
+            for worn in worn_hosts(group, observation)
+        }
 
     def _fates(self) -> dict[HostName, str]:
         observation = replace(self._observed(), now=self._clock())
@@ -84,7 +99,3 @@ def _is_asked_for(record: Record, query: Query, fates: dict[HostName, str] | Non
         return False
     is_of_any = fates is not None and not query.application
     return (is_of_any or record.application == query.application) and query.group in ("", record.group)
-
-
-def _with_fate(detail: HostDetail, fates: dict[HostName, str]) -> HostDetail:
-    return replace(detail, orphan=fates.get(detail.host, ""))

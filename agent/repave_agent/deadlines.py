@@ -23,6 +23,7 @@ LAUNCH_SECONDS = 1800.0  # a machine that is imaged anew takes its time
 DESTROY_SECONDS = 600.0
 LIST_SECONDS = 60.0
 LOG_SECONDS = 10.0
+INSPECT_SECONDS = 120.0
 ARRANGE_SECONDS = 60.0
 ROUTE_SECONDS = 15.0
 OBSERVE_SECONDS = 10.0
@@ -53,6 +54,10 @@ class PunctualProvider:
     async def log_tail(self, host: HostName, lines: int) -> str:
         async with _within(LOG_SECONDS, f"log of {host}", TransientError):
             return await self._provider.log_tail(host, lines)
+
+    async def inspect(self, host: HostName) -> str:
+        async with _within(INSPECT_SECONDS, f"inspection of {host}", TransientError):
+            return await self._provider.inspect(host)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self._provider.on_change(callback)

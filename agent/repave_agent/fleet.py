@@ -17,6 +17,7 @@ from repave_agent.reconcile import Launch
 from repave_agent.traffic import enabled_hosts, is_legible
 from repave_protos.values import (
     ApplicationName,
+    ApplicationReport,
     DesiredGroup,
     DesiredState,
     Digest,
@@ -29,7 +30,10 @@ from repave_protos.values import (
 log = structlog.get_logger()
 
 RETRY_BASE_SECONDS = 0.5
-RETRY_CAP_SECONDS = 60.0
+RETRY_CAP_SECONDS = 180.0
+FORGIVEN_SECONDS = 600.0
+"""One setback in so long is none: an image whose hosts fall ill again and again, each some time after it was
+proven, is replaced ever more slowly; a host that dies now and then is replaced at once."""
 AWAIT_CAP_SECONDS = 5.0
 """While nothing speaks against the hosts: a package that is still to come, a provider without room."""
 LOST_AFTER_SECONDS = 30.0
@@ -53,6 +57,7 @@ class Record:
     port: int
     launched_at: float  # or adopted
     made_at: float  # also of one that an earlier life of the agent made
+    launch_time: float = 0.0  # the same in Unix time, for people
     address: str = ""
     is_launching: bool = False
     is_destroying: bool = False
@@ -66,6 +71,11 @@ class Record:
     sighting: Sighting | None = None
     is_told_orphan: bool = False
     idle_since: float | None = None  # the balancer gives it no new requests, since
+    inspected_at: float | None = None
+    drift: str = (
+        ""  # how it differs from what it was made of; once seen it stays, whatever is done to it then
+    )
+    is_told_worn: bool = False
     judgement: Judgement = Judgement(HostPhase.LAUNCHING)  # noqa: RUF009  # frozen
 
 
@@ -89,6 +99,7 @@ class Fleet:
         self._gone: dict[HostName, float] = {}  # destroyed lately, when
         self._judged_at = float("inf")
         self.orphans_ended: tuple[float, ...] = ()  # when, within the last minute
+        self.launches_begun: tuple[float, ...] = ()  # when, within the last minute
         self._prober = prober
         self._notice = notice
 
@@ -99,6 +110,8 @@ class Fleet:
         group, fact = launch.group, self.fact(launch.group.name)
         end = fact.next_ordinal + launch.count
         self.groups[group.name] = replace(fact, next_ordinal=end)
+        recent = (at for at in self.launches_begun if at > now - MINUTE_SECONDS)
+        self.launches_begun = (*recent, *(now for _ in range(launch.count)))
         specs = [_spec(launch, ordinal) for ordinal in range(fact.next_ordinal, end)]
         for spec in specs:
             self.records[spec.name] = Record(
@@ -109,6 +122,7 @@ class Fleet:
     def launched(self, host: Host, now: float) -> None:
         record = self.records[host.name]
         record.is_launching, record.launched_at, record.address = False, now, host.address
+        record.launch_time = host.launched_at
         fact = self.fact(host.group)
         self.groups[host.group] = replace(fact, launched_total=fact.launched_total + 1)
         self.tell("host.launched", f"{host.name} runs on {host.address}:{host.port}", record)
@@ -149,6 +163,7 @@ class Fleet:
             if record is not None and not record.is_launching:
                 record.address, record.is_running, record.ended = host.address, host.is_running, host.ended
                 record.missing_since, record.listed_at = None, known.asked_at
+                record.launch_time = host.launched_at
         for name in sorted(known.settled - listed.keys()):
             if name in self.records:
                 self._miss(self.records[name], now)
@@ -172,6 +187,9 @@ class Fleet:
     def destroying(self, name: HostName, now: float) -> None:
         """The host begins to end."""
         record = self.records[name]
+        if record.judgement.phase is HostPhase.UNHEALTHY and self.fact(record.group).is_proven:
+            # It is ended because it is ill: the next one that falls ill is replaced more slowly.
+            self.groups[record.group] = _paused(self.fact(record.group), now, RETRY_CAP_SECONDS)
         record.is_destroying = True
         self.condemned.add(name)
         if record.sighting is not None:
@@ -179,6 +197,20 @@ class Fleet:
                 *(at for at in self.orphans_ended if at > now - MINUTE_SECONDS),
                 now,
             )
+
+    def note_drift(self, name: HostName, drift: str, now: float) -> None:
+        """The host was looked at, if it is still there."""
+        record = self.records.get(name)
+        if record is not None:
+            record.inspected_at, record.drift = now, record.drift or drift
+
+    def note_worn(self, reports: Iterable[ApplicationReport]) -> None:
+        """Told once for each host."""
+        for worn in (each for report in reports for group in report.groups for each in group.worn):
+            record = self.records.get(worn.host)
+            if record is not None and not record.is_told_worn and worn.why != "asked":
+                record.is_told_worn = True
+                self.tell("host.worn", f"{worn.host} is worn: {worn.text}", record)
 
     def note_orphans(self, names: Iterable[HostName]) -> None:
         """It is proven that nobody wants them: told once for each."""
@@ -249,6 +281,7 @@ class Fleet:
         newly verified is remembered and told."""
         self._forgive(now)
         self._try_again(desired)
+        self._outdate(desired.values())
         for record in self.records.values():
             group = desired.get(record.group)
             self._watch(record, group)
@@ -282,6 +315,15 @@ class Fleet:
                 self.troubles.pop(name, None)
             elif fact.is_proven and not group.is_proven and group.count > fact.proven_count:
                 self.groups[name] = replace(fact, is_proven=False)
+
+    def _outdate(self, desired: Iterable[DesiredGroup]) -> None:
+        """When a group's generation grows, the hosts that are there are of an older one."""
+        for group in desired:
+            fact = self.fact(group.name)
+            if group.generation > fact.generation:
+                self.groups[group.name] = replace(
+                    fact, generation=group.generation, fresh_from=fact.next_ordinal
+                )
 
     def _watch(self, record: Record, group: DesiredGroup | None) -> None:
         is_probed = group is not None and record.is_running and record.address and not record.failure
@@ -341,8 +383,10 @@ class Fleet:
             fact = self.fact(name)
             if group.count > 0 and verified >= group.count:
                 self.troubles.pop(name, None)
+                # What went wrong before the first proof is over. Later setbacks are forgiven by time alone.
+                setbacks = fact.setbacks if fact.is_proven else 0
                 proven = replace(fact, is_proven=True, proven_count=group.count)
-                self.groups[name] = replace(proven, failures=0, setbacks=0, refused="")
+                self.groups[name] = replace(proven, failures=0, setbacks=setbacks, refused="")
 
     def tell(self, kind: str, text: str, record: Record) -> None:
         """For people: to the agent's log, and up to the controller's events."""
@@ -361,6 +405,9 @@ def _fact(record: Record) -> HostFact:
         launched_at=record.launched_at,
         sighting=record.sighting,
         idle_since=record.idle_since,
+        made_at=record.made_at,
+        launch_time=record.launch_time,
+        drift=record.drift,
         due_at=record.judgement.due_at,
     )
 
@@ -382,12 +429,17 @@ def _since(health: HealthRecord | None, record: Record) -> float | None:
 
 
 def _paused(fact: GroupFact, now: float, cap_seconds: float) -> GroupFact:
-    """No launch for a while, which doubles with every setback in a row. What fails while launches wait
-    anyway is part of the same setback: a rack of hosts that die at once is healed as soon as one host."""
+    """No launch for a while, which doubles with every setback that is not forgiven yet. What fails while
+    launches wait anyway is part of the same setback: a rack of hosts that die at once is healed as soon as
+    one host."""
     if now < fact.retry_at:
         return fact
-    pause = min(cap_seconds, RETRY_BASE_SECONDS * 2.0 ** min(fact.setbacks, 16))
-    return replace(fact, setbacks=fact.setbacks + 1, retry_at=now + pause)
+    forgiven = int(max(0.0, now - fact.setback_at) // FORGIVEN_SECONDS)
+    setbacks = max(0, fact.setbacks - forgiven)
+    pause = min(cap_seconds, RETRY_BASE_SECONDS * 2.0 ** min(setbacks, 16))
+    if pause < cap_seconds:  # more would make no longer pause, and only take longer to be forgiven
+        setbacks += 1
+    return replace(fact, setbacks=setbacks, setback_at=now, retry_at=now + pause)
 
 
 def _spec(launch: Launch, ordinal: int) -> HostSpec:

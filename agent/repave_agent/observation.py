@@ -36,6 +36,9 @@ class HostFact:
     launched_at: float
     sighting: Sighting | None = None  # only while nobody wants it
     idle_since: float | None = None  # the balancer gives it no new requests, since
+    made_at: float = 0.0  # also of one that an earlier life of the agent made
+    launch_time: float = 0.0  # the same in Unix time, for people; 0: not known
+    drift: str = ""  # how it differs from what it was made of, once that was seen
     due_at: float | None = None  # when its phase changes by the passing of time alone
 
 
@@ -48,12 +51,15 @@ class GroupFact:
     was_routed: bool = False  # has had traffic, so that it must be drained
     failures: int = 0  # hosts that failed; back to 0 when all are verified, and with a new attempt
     attempt: int = 0  # the one that the failures are of
-    setbacks: int = 0  # pauses before launches, in a row; several hosts that fail at once make one
+    setbacks: int = 0  # pauses before launches; several hosts that fail at once make one; forgiven in time
+    setback_at: float = 0.0  # the last one
     next_ordinal: int = 1  # of the next host's name; never used twice
     launched_total: int = 0
     destroyed_total: int = 0
     retry_at: float = 0.0  # no launch before
     refused: str = ""  # why no launch can work
+    generation: int = 0  # of the newest desired state
+    fresh_from: int = 1  # hosts with a lower ordinal were there when the generation grew
     drain_since: float | None = None  # retiring, and out of traffic, since
 
 
@@ -98,6 +104,7 @@ class Observation:
     is_balancer_busy: bool = False  # it is being changed: what `balancer` says may be over already
     named: frozenset[ApplicationName] | None = None  # see Claims
     orphans_ended: tuple[float, ...] = ()  # when, within the last minute
+    launches_begun: tuple[float, ...] = ()  # when, within the last minute
     claims: Claims = field(init=False)
     by_group: Mapping[GroupName, tuple[HostFact, ...]] = field(init=False)
 
@@ -121,6 +128,8 @@ class Limits:
     """Bounds on what an agent does at once."""
 
     launches_in_flight: int = 20
+    launches_per_minute: int = 1000  # whatever asks for them: releases, healing, renewal
     destroys_in_flight: int = 20
     unclaimed_grace_seconds: float = 10.0  # between the two listings that must show an orphan
     orphans_per_minute: int = 30  # a mistake about who is wanted must not cost a fleet at once
+    inspect_seconds: float = 300.0  # from one look at a host, for drift, to the next

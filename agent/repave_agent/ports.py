@@ -2,12 +2,22 @@
 port passes the same suite in tests/contracts/.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from repave_protos.values import BY_REQUEST, ApplicationName, Digest, GroupName, HostName, Probe, Split
+from repave_protos.values import (
+    BY_REQUEST,
+    ApplicationName,
+    ApplicationReport,
+    Digest,
+    GroupName,
+    HostName,
+    Notice,
+    Probe,
+    Split,
+)
 
 
 class ProviderError(Exception):
@@ -87,6 +97,10 @@ class Provider(Protocol):
 
     async def log_tail(self, host: HostName, lines: int) -> str:
         """The end of what the host's command printed, at most 16 KiB."""
+
+    async def inspect(self, host: HostName) -> str:
+        """How the host differs from what it was made of, in words; "" when it does not, or when that can't be
+        seen. Looks at one host only, and may take its time. Raises ProviderError."""
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Calls `callback` soon after a host ended by itself. A hint: list_hosts is the truth."""
@@ -234,6 +248,14 @@ class Packages(Protocol):
     async def fetch(self, digest: Digest) -> Path:
         """A local file whose content has this digest, fetched from the controller when it is not cached.
         Concurrent calls for one digest share one download. Raises PackageError."""
+
+
+class Upwards(Protocol):
+    """Where reports go."""
+
+    def observed(self, applications: Mapping[ApplicationName, ApplicationReport]) -> None: ...
+
+    def notice(self, notice: Notice) -> None: ...
 
 
 class Link(Protocol):

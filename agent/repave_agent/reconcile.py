@@ -14,6 +14,7 @@ from repave_agent.traffic import (
     Held,
     enabled,
     is_legible,
+    is_replaced,
     is_routed,
     keepers,
     may_detach,
@@ -21,8 +22,11 @@ from repave_agent.traffic import (
     wanted_routes,
     wanted_structure,
 )
+from repave_agent.wear import worn_instants
 from repave_protos.values import DesiredGroup, DesiredState, GroupName, HostName, HostPhase
 
+SETBACKS_TOLD = 3
+"""So many in a row are more than an accident."""
 ALIVE = (HostPhase.LAUNCHING, HostPhase.STARTING, HostPhase.HEALTHY, HostPhase.VERIFIED)
 
 
@@ -77,12 +81,14 @@ class Plan:
     held: tuple[Held, ...]
     wake_at: float | None
     list_at: float | None = None
+    waits: tuple[tuple[GroupName, str], ...] = ()  # groups whose launches are put off, and why
 
 
 def reconcile(observation: Observation, limits: Limits) -> Plan:
     """The actions that bring the region nearer to what is desired."""
     actions: list[Action] = []
-    room = limits.launches_in_flight - sum(host.phase is HostPhase.LAUNCHING for host in observation.hosts)
+    under_way = sum(host.phase is HostPhase.LAUNCHING for host in observation.hosts)
+    room = min(limits.launches_in_flight - under_way, _room_of_minute(observation, limits))
     for state in observation.desired:
         for group in state.groups:
             launch = _launch(group, state, observation, room)
@@ -96,7 +102,8 @@ def reconcile(observation: Observation, limits: Limits) -> Plan:
         actions += _destroys(observation, limits)
         actions += _balances(routes, held, observation)
     list_at = orphans.list_at(observation, limits)
-    return Plan(tuple(actions), held, _wake_at(observation, limits), list_at)
+    waits = tuple(_waits(observation, limits))
+    return Plan(tuple(actions), held, _wake_at(observation, limits), list_at, waits)
 
 
 def _balances(
@@ -118,28 +125,57 @@ def _launch(group: DesiredGroup, state: DesiredState, observation: Observation, 
     fact = observation.group(group.name)
     if group.count == 0 or observation.now < fact.retry_at or has_given_up(group, observation):
         return None
-    missing = min(group.count - _held_places(group, observation), room)
+    missing = min(_missing(group, observation), room)
     return Launch(group, state, missing) if missing > 0 else None
 
 
+def _missing(group: DesiredGroup, observation: Observation) -> int:
+    return group.count - _held_places(group, observation)
+
+
+def _room_of_minute(observation: Observation, limits: Limits) -> int:
+    return limits.launches_per_minute - len(_of_last_minute(observation))
+
+
+def _of_last_minute(observation: Observation) -> list[float]:
+    return [at for at in observation.launches_begun if at > observation.now - orphans.MINUTE_SECONDS]
+
+
+def _waits(observation: Observation, limits: Limits) -> Iterator[tuple[GroupName, str]]:
+    """Why groups that lack hosts get none now; not what is over in a moment, or changes at every look."""
+    is_full = _room_of_minute(observation, limits) <= 0
+    for group in (group for state in observation.desired for group in state.groups if group.count > 0):
+        fact = observation.group(group.name)
+        if has_given_up(group, observation) or _missing(group, observation) <= 0:
+            continue
+        if observation.now < fact.retry_at and fact.setbacks >= SETBACKS_TOLD:
+            pause = fact.retry_at - fact.setback_at
+            yield group.name, f"its hosts keep failing: the next one is launched {pause:.0f} s after the last"
+        elif is_full:
+            yield group.name, f"launches wait: {limits.launches_per_minute} were begun within a minute"
+
+
 def _held_places(group: DesiredGroup, observation: Observation) -> int:
-    """Places of the group that need no fresh host.
+    """Places of the group that need no fresh host. A host that is replaced holds none.
 
     Unhealthy hosts are replaced a tenth at a time: when a check turns bad for all of them, replacing the
     whole fleet at once would help nobody. 20 hosts, 8 unhealthy: 12 alive + 6 that wait = 18, 2 are launched.
     Once these are verified 2 of the 8 only finish their requests: 14 + (6 - 2) = 18, the next 2 are launched.
     """
-    alive = len(observation.hosts_of(group.name, *ALIVE))
-    unhealthy = len(observation.hosts_of(group.name, HostPhase.UNHEALTHY)) - len(
-        _outlived(group, observation)
-    )
+    alive = _lasting(observation.hosts_of(group.name, *ALIVE), group)
+    unhealthy = _lasting(observation.hosts_of(group.name, HostPhase.UNHEALTHY), group)
+    waiting = len(unhealthy) - len(_lasting(_outlived(group, observation), group))
     replaced_at_once = max(1, group.count // 10)
-    return alive + max(0, unhealthy - replaced_at_once)
+    return len(alive) + max(0, waiting - replaced_at_once)
+
+
+def _lasting(hosts: list[HostFact], group: DesiredGroup) -> list[HostFact]:
+    return [host for host in hosts if not is_replaced(host, group)]
 
 
 def has_given_up(group: DesiredGroup, observation: Observation) -> bool:
     """A group that has not proved itself gets one spare try for every five hosts; a proven one is healed
-    for ever (with growing pauses)."""
+    for ever (with pauses that grow to minutes, also when its hosts only fail later)."""
     fact = observation.group(group.name)
     if fact.is_proven or group.is_proven:
         return False
@@ -195,16 +231,20 @@ def _retired(group: DesiredGroup, state: DesiredState, observation: Observation)
 
 
 def _replaced(group: DesiredGroup, observation: Observation) -> list[HostFact]:
-    """Verified hosts that are not kept, and unhealthy ones whose places fresh ones have taken."""
+    """Verified hosts that are not kept, unhealthy ones whose places fresh ones have taken, and replaced ones
+    that were never verified, once they are not needed to become so."""
     kept = keepers(group, observation)
-    spare = [host for host in observation.hosts_of(group.name, HostPhase.VERIFIED) if host not in kept]
-    return spare + _outlived(group, observation)
+    names = {host.name for host in kept}
+    spare = [host for host in observation.hosts_of(group.name, HostPhase.VERIFIED) if host.name not in names]
+    is_whole = len(_lasting(kept, group)) >= group.count
+    young = observation.hosts_of(group.name, HostPhase.STARTING, HostPhase.HEALTHY) if is_whole else []
+    return spare + [host for host in young if is_replaced(host, group)] + _outlived(group, observation)
 
 
 def _outlived(group: DesiredGroup, observation: Observation) -> list[HostFact]:
     """20 hosts, 8 unhealthy, 2 launched for them and now verified: 14 + 8 - 20 = 2 unhealthy ones may go."""
     unhealthy = observation.hosts_of(group.name, HostPhase.UNHEALTHY)
-    unhealthy.sort(key=lambda host: (host.launched_at, host.name))
+    unhealthy.sort(key=lambda host: (not is_replaced(host, group), host.launched_at, host.name))
     places = group.count - len(keepers(group, observation))
     return unhealthy[: max(0, len(unhealthy) - places)]
 
@@ -233,6 +273,8 @@ def _wake_at(observation: Observation, limits: Limits) -> float | None:
     instants = [host.due_at for host in observation.hosts if host.due_at is not None]
     orphans_at = (orphans.list_at(observation, limits), orphans.room_at(observation, limits))
     instants += [instant for instant in orphans_at if instant is not None]
+    if _room_of_minute(observation, limits) <= 0:
+        instants.append(min(_of_last_minute(observation)) + orphans.MINUTE_SECONDS)
     for state in observation.desired:
         for group in state.groups:
             fact = observation.group(group.name)
@@ -241,6 +283,7 @@ def _wake_at(observation: Observation, limits: Limits) -> float | None:
             if group.count == 0 and fact.drain_since is not None:
                 instants.append(fact.drain_since + group.drain_seconds)
             elif group.count > 0:
+                instants += worn_instants(observation.hosts_of(group.name), group)
                 instants += [
                     host.idle_since + group.drain_seconds
                     for host in _replaced(group, observation)

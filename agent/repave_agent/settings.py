@@ -37,7 +37,9 @@ class LimitSettings(Settings):
     """Bounds of what the agent does at once."""
 
     launches_in_flight: Annotated[int, Field(ge=1, le=1000)] = 20
+    launches_per_minute: Annotated[int, Field(ge=1, le=10_000)] = 1000
     orphan_grace_seconds: Annotated[float, Field(ge=1, le=86_400)] = 10.0
+    inspect_seconds: Annotated[float, Field(ge=0.1, le=86_400)] = 300.0
 
 
 class AgentSettings(Settings):

@@ -3,8 +3,8 @@
 from collections import Counter
 
 from repave_agent.observation import Observation
-from repave_agent.reconcile import has_given_up
-from repave_agent.traffic import Held
+from repave_agent.reconcile import Plan, has_given_up
+from repave_agent.wear import is_aged, is_outdated, listed, next_due_at, oldest_at, present, wear_of
 from repave_protos.values import (
     ZERO_EPOCH,
     ApplicationName,
@@ -14,6 +14,7 @@ from repave_protos.values import (
     GroupName,
     GroupReport,
     HostPhase,
+    Worn,
 )
 
 BALANCER_DEAD = "the balancer does not run and can't be started: the agent's log says why"
@@ -35,22 +36,33 @@ def reports(
 
 def with_troubles(
     observation: Observation,
-    held: tuple[Held, ...],
+    plan: Plan,
     troubles: dict[GroupName, str],
     outside: tuple[str, ...],
 ) -> dict[GroupName, str]:
-    """What is said of each group: what holds its traffic back, its own trouble, and that of balancer and
-    provider (`outside`), which concerns them all."""
+    """What is said of each group: what holds its traffic or its launches back, its own trouble, and that of
+    balancer and provider (`outside`), which concerns them all."""
+    held = plan.held
     if not observation.balancer.is_running:
         held, outside = (), (BALANCER_DEAD, *outside)
     said = {group.name: list(outside) for state in observation.desired for group in state.groups}
     for each in held:
         for group in each.groups:
             said[group].insert(0, each.why)
+    for name, why in plan.waits:
+        said[name].append(why)
     for name, texts in said.items():
         if name in troubles:
             texts.append(troubles[name])
     return {name: "; ".join(filter(None, texts)) for name, texts in said.items()}
+
+
+def worn_hosts(group: DesiredGroup, observation: Observation) -> list[Worn]:
+    """Those that are there, or that are being replaced; sorted by name."""
+    hosts, fact = observation.hosts_of(group.name), observation.group(group.name)
+    there = {host.name for host in present(hosts)} | set(group.replace)
+    found = (wear_of(host, group, fact, observation.now) for host in hosts if host.name in there)
+    return sorted((worn for worn in found if worn is not None), key=lambda worn: worn.host)
 
 
 def _group(
@@ -60,6 +72,8 @@ def _group(
     fact = observation.group(group.name)
     route = observation.balancer.route(state.application)
     backend = observation.balancer.backend(group.name)
+    hosts, now = present(observation.hosts_of(group.name)), observation.now
+    is_kept = group.count > 0
     return GroupReport(
         group=group.name,
         launching=phases[HostPhase.LAUNCHING],
@@ -77,4 +91,10 @@ def _group(
         destroyed_total=fact.destroyed_total,
         has_given_up=group.count > 0 and has_given_up(group, observation),
         trouble=troubles.get(group.name, ""),
+        worn=listed(worn_hosts(group, observation), group) if is_kept else (),
+        aged=sum(is_aged(host, group, now) for host in hosts),
+        drifted=sum(bool(host.drift) for host in hosts),
+        outdated=sum(is_outdated(host.name, fact) for host in hosts),
+        oldest_at=oldest_at(hosts),
+        due_at=next_due_at(hosts, group, now) if is_kept else 0.0,
     )

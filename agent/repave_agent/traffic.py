@@ -205,13 +205,42 @@ def enabled(group: DesiredGroup, observation: Observation) -> set[HostName]:
     places = keepers(group, observation)
     if len(places) * 100 < group.count * PANIC_PERCENT or not places:
         places = places + observation.hosts_of(group.name, HostPhase.UNHEALTHY)
-    return {host.name for host in places}
+    return {host.name for host in places} | _awaiting_relief(group, observation)
 
 
 def keepers(group: DesiredGroup, observation: Observation) -> list[HostFact]:
-    """The verified hosts that the group keeps: the oldest `count`; all of them while it retires."""
+    """The verified hosts that the group keeps: the oldest `count`, after those that are not being replaced;
+    all of them while it retires."""
     verified = observation.hosts_of(group.name, HostPhase.VERIFIED)
-    return sorted(verified, key=lambda host: (host.launched_at, host.name))[: group.count or None]
+    verified.sort(key=lambda host: (is_replaced(host, group), host.launched_at, host.name))
+    return verified[: group.count or None]
+
+
+def is_replaced(host: HostFact, group: DesiredGroup) -> bool:
+    """Whether a fresh host shall take its place."""
+    return group.count > 0 and host.name in group.replace
+
+
+def _awaiting_relief(group: DesiredGroup, observation: Observation) -> set[HostName]:
+    """Replaced hosts that could go by their fresh ones' health, but not yet by the balancer's own opinion.
+
+    10 hosts, one replaced, its fresh one is verified and was enabled just now: 11 are enabled. While the
+    balancer sees 10 of them up, one of these may be the replaced one: 10 - 1 < 10, so it stays. With 11 up
+    it goes.
+    """
+    kept = {host.name for host in keepers(group, observation)}
+    verified = observation.hosts_of(group.name, HostPhase.VERIFIED)
+    leaving = {host.name for host in verified if is_replaced(host, group)} - kept
+    if not leaving:
+        return leaving
+    backend, view = (
+        observation.balancer.structure.backend(group.name),
+        observation.balancer.backend(group.name),
+    )
+    servers = backend.servers if backend is not None else ()
+    taking = sum(server.is_enabled and server.host in leaving for server in servers)
+    others_up = view.servers_up - taking if view is not None else 0
+    return set() if others_up >= group.count else leaving
 
 
 # ------------------------------------------------------------------------------------------------ drain

@@ -7,7 +7,6 @@ lost or repeated wake-up is harmless. Actions run beside the loop; the balancer 
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Protocol
 
 import structlog
 
@@ -16,6 +15,7 @@ from repave_agent.answers import Answers
 from repave_agent.deadlines import PunctualBalancer, PunctualProvider, happens
 from repave_agent.fleet import Fleet
 from repave_agent.health import Prober
+from repave_agent.inspection import Inspections
 from repave_agent.journal import Entries, Journal, JournalError
 from repave_agent.observation import EMPTY_VIEW, Limits, Observation, claims_of
 from repave_agent.orphans import is_orphan
@@ -29,6 +29,7 @@ from repave_agent.ports import (
     Provider,
     ProviderError,
     RefusedError,
+    Upwards,
 )
 from repave_agent.reconcile import Arrange, BeginDrain, Destroy, Launch, Plan, Steer, reconcile
 from repave_agent.summary import reports, with_troubles
@@ -36,7 +37,6 @@ from repave_agent.traffic import is_awaited
 from repave_protos.values import (
     Answer,
     ApplicationName,
-    ApplicationReport,
     Applied,
     DesiredState,
     Notice,
@@ -56,14 +56,6 @@ BREATH_SECONDS = 0.01
 RELIST_SECONDS = 5.0
 RELIST_SOONEST_SECONDS = 1.0
 BALANCER_RETRY_SECONDS = 1.0
-
-
-class Upwards(Protocol):
-    """Where reports go."""
-
-    def observed(self, applications: Mapping[ApplicationName, ApplicationReport]) -> None: ...
-
-    def notice(self, notice: Notice) -> None: ...
 
 
 class Worker:
@@ -95,6 +87,7 @@ class Worker:
         self._named: frozenset[ApplicationName] | None = None  # by the controller, in this life of the agent
         self._seen = Observation(now=clock(), desired=(), hosts=(), groups={})
         self._answers = Answers(self._fleet, prober, provider, lambda: self._seen, clock, limits)
+        self._inspections = Inspections(self._fleet, provider, clock, limits.inspect_seconds)
         self._view = EMPTY_VIEW
         self._restarts_told = 0
         self._viewed_at = self._listed_at = float("-inf")
@@ -124,7 +117,8 @@ class Worker:
         entries = self.recall()
         # Instants of the former life's clock mean nothing now: pauses and drains begin again.
         self._fleet.groups = {
-            name: replace(fact, retry_at=0.0, drain_since=None) for name, fact in entries.groups.items()
+            name: replace(fact, retry_at=0.0, drain_since=None, setback_at=self._clock())
+            for name, fact in entries.groups.items()
         }
         self._fleet.condemned = set(entries.condemned)
         await self._balancer.start()
@@ -237,11 +231,15 @@ class Worker:
         # What was just begun (launches, destroys) is part of what is reported.
         self._seen = observation = self._observation()
         outside = (self._balancer_trouble, self._provider_trouble, self._journal_trouble)
-        troubles = with_troubles(observation, plan.held, self._fleet.troubles, outside)
+        troubles = with_troubles(observation, plan, self._fleet.troubles, outside)
         if not self._is_steering:
             # While traffic moves the report waits these few milliseconds: epoch and weights go up together.
-            self._upwards.observed(reports(observation, troubles, self._refusals))
+            told = reports(observation, troubles, self._refusals)
+            self._upwards.observed(told)
+            self._fleet.note_worn(told.values())
         self._hurries = is_awaited(observation)
+        assert self._tasks is not None
+        self._inspections.go_on(observation.desired, self._tasks)
         return plan.wake_at
 
     async def _look(self) -> None:
@@ -304,6 +302,7 @@ class Worker:
             is_balancer_busy=self._is_balancing,
             named=self._named,
             orphans_ended=self._fleet.orphans_ended,
+            launches_begun=self._fleet.launches_begun,
         )
 
     def _hosts_changed(self) -> None:

@@ -24,6 +24,7 @@ from repave_controller.model import (
     Rollout,
     RolloutKind,
     ServerGroup,
+    Upkeep,
 )
 from repave_controller.naming import NamingError, parse_group
 from repave_protos.values import (
@@ -186,7 +187,16 @@ def _group(
     name: GroupName, found: Mapping[RegionName, DesiredGroup], known: ServerGroup | None, now: Instant
 ) -> ServerGroup:
     recipes = {
-        region: replace(each, count=0, weight_bp=0, is_proven=False, ready_count=0, attempt=0)
+        region: replace(
+            each,
+            count=0,
+            weight_bp=0,
+            is_proven=False,
+            ready_count=0,
+            attempt=0,
+            takes_testers=False,
+            replace=(),
+        )
         for region, each in found.items()
     }
     recipe = next(iter(recipes.values()))
@@ -210,6 +220,12 @@ def _group(
         min_healthy_seconds=recipe.min_healthy_seconds,
         start_deadline_seconds=recipe.start_deadline_seconds,
         drain_seconds=recipe.drain_seconds,
+        upkeep=replace(
+            known.upkeep if known is not None else Upkeep(),
+            max_age_seconds=recipe.max_age_seconds,
+            drift=recipe.drift,
+        ),
+        generation=recipe.generation,
         created_at=known.created_at if known is not None and is_known else now,
     )
 

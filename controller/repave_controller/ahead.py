@@ -111,6 +111,7 @@ def _as_sent(group: DesiredGroup) -> DesiredGroup:
         min_healthy_seconds=float(group.min_healthy_seconds),
         start_deadline_seconds=float(group.start_deadline_seconds),
         drain_seconds=float(group.drain_seconds),
+        max_age_seconds=float(group.max_age_seconds),
     )
 
 

@@ -92,6 +92,7 @@ def start_release(application: Application, order: ReleaseOrder, now: Instant) -
         min_healthy_seconds=order.min_healthy_seconds,
         start_deadline_seconds=order.start_deadline_seconds,
         drain_seconds=order.drain_seconds,
+        upkeep=order.upkeep,
         created_at=now,
     )
     started = replace(

@@ -235,7 +235,8 @@ def _is_gone(turn: Turn, group: ServerGroup, region: RegionName) -> bool:
     if view is None or view.report is None or view.report.epoch < desired.epoch:
         return False
     report = view.group(group.name)
-    return report.present == 0 and report.weight_bp == 0 and report.balancer_up == 0
+    # Requests may outlive the hosts for a moment: who is forgotten is drained no longer.
+    return report.present == 0 and report.weight_bp == 0 and report.balancer_up == 0 and report.in_flight == 0
 
 
 # ------------------------------------------------------------------------------------------ what is next

@@ -93,6 +93,11 @@ def _beyond(
     return answers
 
 
+def standing(application: Application, now: Instant, around: Surroundings) -> Guard | None:
+    """Why nothing of the application may begin at this time; None when it may."""
+    return next(iter(_times(application, around, application.policy, now)), None)
+
+
 def _times(application: Application, around: Surroundings, policy: Policy, now: Instant) -> list[Guard]:
     closed = held(around.line, application.name, policy.windows, policy.freezes, now)
     if closed is None:

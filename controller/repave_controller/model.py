@@ -11,15 +11,18 @@ from typing import Literal, NewType
 
 from repave_controller.instants import Instant as Instant
 from repave_controller.windows import Freeze, Window
+from repave_protos.bounds import WORN_MAX
 from repave_protos.values import (
     BY_REQUEST,
     ApplicationName,
     ApplicationReport,
     DesiredState,
     Digest,
+    Drift,
     Epoch,
     GroupName,
     GroupReport,
+    HostName,
     Probe,
     RegionName,
     Split,
@@ -76,6 +79,41 @@ def hosts_of(size: int, percent: float) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Upkeep:
+    """When hosts are worn, and how many of a region are replaced at once: a share, at least one."""
+
+    max_age_seconds: float = 0.0  # 0: none is too old
+    drift: Drift = "ignore"
+    renew_percent: float = 10.0
+
+    def at_once(self, size: int) -> int:
+        return max(1, min(WORN_MAX, int(size * self.renew_percent / 100)))
+
+
+@dataclass(frozen=True, slots=True)
+class Tainted:
+    """A host that is to be replaced, until it is gone."""
+
+    host: HostName
+    region: RegionName
+    group: GroupName
+    by: str
+    reason: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A host that its region may replace now: a fresh one is made, then this one ends."""
+
+    host: HostName
+    region: RegionName
+    group: GroupName
+    why: str
+    since: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class ServerGroup:
     """The hosts of one release, over all its regions; `name` is the same in each of them."""
 
@@ -92,6 +130,8 @@ class ServerGroup:
     drain_seconds: float
     created_at: Instant
     attempt: int = 0  # grows when a person tries a group again that had given up
+    upkeep: Upkeep = Upkeep()  # frozen
+    generation: int = 0  # grows when all its hosts are to be renewed
 
     def part(self, region: RegionName) -> Part | None:
         return next((part for part in self.parts if part.region == region), None)
@@ -370,6 +410,7 @@ class ReleaseOrder:
     strategy: str = "blue-green"
     prices: tuple[tuple[RegionName, float], ...] = ()  # of a host for an hour, where known
     currency: str = ""
+    upkeep: Upkeep = Upkeep()
     by: str = ""
     reason: str = ""
     key: str = ""  # idempotency key: the same key joins the release that it started
@@ -429,6 +470,8 @@ class Application:
     ] = ()  # regions, and sizes, that the serving group has yet to reach
     launch_seconds: float = 0.0  # from a launch to verified hosts, of late; 0: not known
     past: tuple[ServerGroup, ...] = ()  # proven groups that are gone, newest first, to be built again
+    tainted: tuple[Tainted, ...] = ()  # oldest first
+    replacing: tuple[Replacement, ...] = ()
 
     def group(self, number: GroupNumber | None) -> ServerGroup | None:
         return next((group for group in self.groups if group.number == number), None)

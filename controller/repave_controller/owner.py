@@ -127,6 +127,7 @@ class Owner:
         key: str,
         body: str,
         spec_text: str = "",
+        accepted: Accepted | None = None,
     ) -> Accepted:
         """Decides on a person's command; returns once it is saved. The same key again: the same answer."""
         async with self._lock:
@@ -137,7 +138,7 @@ class Owner:
             self._catch_up()
             now, observed = office.clock(), office.observed(self.application.name)
             changed, events = change(self.application, observed, now)
-            accepted = answer(self.application, changed)
+            accepted = accepted or answer(self.application, changed)
             receipt = request.receipt(accepted)
             is_begun = spec_text and not accepted.is_queued
             spec = Spec(changed.name, accepted.group, spec_text) if is_begun else None

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from repave_controller.model import Policy, ReleaseOrder
+from repave_controller.model import Policy, ReleaseOrder, Upkeep
 from repave_controller.naming import NamingError, format_cluster
 from repave_controller.quantities import Price, fill, is_version, wrong
 from repave_controller.sections import (
@@ -190,6 +190,11 @@ def compile_order(
             unreachable=spec.guards.unreachable_region,
             windows=tuple(each.window for each in spec.windows),
             freezes=tuple(each.freeze for each in spec.freezes),
+        ),
+        upkeep=Upkeep(
+            max_age_seconds=spec.host.max_age or 0.0,
+            drift=spec.host.drift,
+            renew_percent=spec.host.renew_at_once,
         ),
         by=by,
         reason=reason,

@@ -19,8 +19,6 @@ LATER = {
     "host.flavor": "has one kind of host only",
     "host.boot": "runs nothing but host.run on a host",
     "host.secrets": "hands out no secrets",
-    "host.max_age": "replaces hosts only at a release or when they fail",
-    "host.drift": "does not watch hosts for drift",
     "regions.zones": "knows no zones",
     "regions.options": "knows the provider local only, which has no options",
     "strategy.canary.steps.analyse": "judges a release by health only",

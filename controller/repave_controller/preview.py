@@ -160,8 +160,8 @@ def plan_parts(application: Application, order: ReleaseOrder) -> dict[str, str]:
         "what a host runs and how it is asked": fingerprint((group, deadlines, order.frontend_port)),
         "the steps": fingerprint((order.strategy, order.steps)),
         "the waves": fingerprint(order.waves),
-        "the rules (rollback, guards)": fingerprint(order.policy),
-        "how traffic is split": fingerprint(order.split),
+        "the rules (rollback, guards, windows, host.max_age)": fingerprint((order.policy, order.upkeep)),
+        "who gets which side (traffic.split)": fingerprint(order.split),
         "the prices": fingerprint((order.prices, order.currency)),
         "who serves": f"{serving.name} serves" if serving else "nobody serves",
         "the groups there are": fingerprint(

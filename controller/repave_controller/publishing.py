@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from repave_controller.model import Application, GroupState, Part, ServerGroup, Tenure, Verify
+from repave_controller.renewal import replaced_in
 from repave_protos.values import DesiredGroup, DesiredState, Epoch, RegionName
 
 
@@ -57,6 +58,10 @@ def _desired_group(application: Application, group: ServerGroup, part: Part) -> 
         ready_count=0 if is_proven else application.policy.needed(part.judged),
         attempt=group.attempt,
         takes_testers=part.count > 0 and _takes_testers(application, group, part),
+        max_age_seconds=group.upkeep.max_age_seconds,
+        drift=group.upkeep.drift,
+        generation=group.generation,
+        replace=replaced_in(application, group.name, part.region),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from repave_controller import ending, waves
 from repave_controller.commands import undo
-from repave_controller.guards import ALONE, Surroundings, refusing
+from repave_controller.guards import ALONE, Surroundings, refusing, standing
 from repave_controller.model import (
     Application,
     Because,
@@ -32,6 +32,7 @@ from repave_controller.model import (
 )
 from repave_controller.parts import entered, gone_back
 from repave_controller.publishing import publish
+from repave_controller.renewal import renew
 from repave_controller.turn import Turn
 from repave_controller.undoing import may_return, turned_round, undone
 from repave_controller.verdicts import Done, Failed, Verdict, Waiting, illness_of, judge
@@ -58,6 +59,7 @@ def step(
     ending.forget_gone_groups(turn)
     if turn.application.rollout == application.rollout:  # an end is saved before the next one begins
         ending.start_next(turn)
+    _renew(turn)
     published = publish(turn.application, tenure)
     changed = tuple(pair for pair in published if pair not in application.desired)
     return Decision(
@@ -67,6 +69,19 @@ def step(
         wake_at=min(turn.wakes, default=None),
         because=tuple(turn.because),
     )
+
+
+def _renew(turn: Turn) -> None:
+    """Worn hosts are replaced while no rollout runs, and only when a release might begin."""
+    busy = turn.application.regions if turn.application.running is not None else ()
+    closed = standing(turn.application, turn.now, turn.around)
+    why = dict.fromkeys(turn.application.regions, f"guard {closed.rule}: {closed.text}") if closed else None
+    renewed = renew(turn.application, turn.observed, turn.now, busy, why)
+    turn.application = renewed.application
+    turn.events += renewed.events
+    turn.because += renewed.because
+    if closed is not None and closed.until is not None and renewed.because:
+        turn.wakes.append(closed.until)
 
 
 def _moves_max(application: Application) -> int:

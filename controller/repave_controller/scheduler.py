@@ -183,6 +183,16 @@ class Scheduler:
                 if _may_begin(owner.application):
                     owner.wake()
 
+    async def change(self, accepted: Accepted, change: Change, key: str, body: str) -> Accepted:
+        """Decides on a command that begins no rollout; `accepted` answers it. Raises Refused, StoreError."""
+
+        def command(known: Application, observed: Observed, now: Instant) -> Outcome:
+            self._check_ahead(accepted.application, set())
+            return change(known, observed, now)
+
+        owner = self._owner(accepted.application)
+        return await owner.command(command, accepted.kind, key, body, accepted=accepted)
+
     def _check_ahead(self, application: ApplicationName, regions: set[RegionName]) -> None:
         known = self.applications().get(application)
         self.gate.check(application, regions | set(known.regions if known is not None else ()))

@@ -23,7 +23,7 @@ from repave_controller.quantities import (
     later,
     wrong,
 )
-from repave_protos.values import MARK_NAME, MARK_VALUE
+from repave_protos.values import MARK_NAME, MARK_VALUE, Drift
 
 SIZE_MAX = 1000
 ENVIRONMENT_MAX = 256
@@ -129,6 +129,20 @@ class Host(Section):
     )
     env: dict[str, Annotated[str, Field(max_length=TEXT_LENGTH_MAX), AfterValidator(_check_value)]] = Field(
         {}, description="Environment of the command.", max_length=ENVIRONMENT_MAX
+    )
+
+    max_age: SomeDuration | None = Field(
+        None, description="An older host is replaced by a fresh one, also when nothing is released."
+    )
+    drift: Drift = Field(
+        "ignore",
+        description="What becomes of a host that is no longer as it was made: `ignore`, `report` or `taint`, "
+        "which replaces it.",
+    )
+    renew_at_once: SomeShare = Field(
+        as_written("10%"),
+        description="Share of a region's hosts, at least one, that may be replaced at a time when they are "
+        "too old, changed, tainted or renewed.",
     )
 
     @field_validator("image")

@@ -12,6 +12,7 @@ from repave_protos.values import MARK_NAME, MARK_VALUE
 APPLICATIONS_MAX = 10_000  # in one message
 GROUPS_MAX = 10_000  # of one application
 HOSTS_MAX = 100_000  # of one group, and in one answer
+WORN_MAX = 100  # hosts that one report names, or that may be replaced at once, of one group
 NOTICES_MAX = 1_000  # in one report
 WORDS_MAX = 1_000  # of a command, an environment, a list of capabilities
 NAME_LENGTH_MAX = 200
@@ -19,6 +20,7 @@ TEXT_LENGTH_MAX = 65_536
 LOG_LINES_MAX = 10_000
 TIMES_MAX = 1_000  # probes in a row
 SECONDS_MAX = 1e9  # some thirty years
+INSTANT_MAX = 1e11  # some three thousand years after 1970
 NUMBER_MAX = 2**63 - 1  # what stores can keep: of epochs, sequences and query ids
 
 # Names become parts of paths, of HAProxy's configuration and of log lines: nothing that means anything there.
@@ -110,6 +112,13 @@ def seconds(value: float, field: str) -> float:
     """A duration; not a number and infinity are none."""
     if not 0.0 <= value <= SECONDS_MAX:
         raise WireError(f"{field}: {value} is no duration: 0 to {SECONDS_MAX:.0f} seconds")
+    return value
+
+
+def instant(value: float, field: str) -> float:
+    """Unix time, or 0 where none is meant."""
+    if not 0.0 <= value <= INSTANT_MAX:
+        raise WireError(f"{field}: {value} is no instant: 0 to {INSTANT_MAX:.0f} seconds after 1970")
     return value
 
 

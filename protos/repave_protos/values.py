@@ -17,6 +17,11 @@ HostName = NewType("HostName", str)
 Digest = NewType("Digest", str)
 """Lower-case hexadecimal SHA-256 of a package, 64 characters."""
 
+Drift = Literal["ignore", "report", "taint"]
+"""What becomes of a host that is no longer as it was made."""
+Wear = Literal["age", "drift", "renewal", "asked"]
+"""Why a host is to be replaced: too old, changed, its group is renewed, or the controller has asked."""
+
 FULL_WEIGHT_BP = 10_000
 PROTOCOL_VERSION = 1
 
@@ -78,6 +83,10 @@ class DesiredGroup:
     ready_count: int = 0  # hosts that must be up before it gets more traffic than it has; 1 at least
     attempt: int = 0  # grows when a person tries again: the failures of the attempt before are forgotten
     takes_testers: bool = False  # requests with the testers' mark go to it, whatever its weight
+    max_age_seconds: float = 0.0  # an older host is worn; 0: none is too old
+    drift: Drift = "ignore"
+    generation: int = 0  # hosts that were there when it grew are worn
+    replace: tuple[HostName, ...] = ()  # those that may be replaced now; each after a fresh one is up
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +185,15 @@ class HostPhase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Worn:
+    """A host that is to be replaced by a fresh one of the same group."""
+
+    host: HostName
+    why: Wear
+    text: str = ""  # for people
+
+
+@dataclass(frozen=True, slots=True)
 class GroupReport:
     """A server group as its region sees it: host counts by phase and what the balancer acknowledged."""
 
@@ -194,6 +212,12 @@ class GroupReport:
     destroyed_total: int = 0
     has_given_up: bool = False  # too many of its hosts failed: no more are launched
     trouble: str = ""  # newest reason why a host or the balancer is not as it should be
+    worn: tuple[Worn, ...] = ()  # at most WORN_MAX, sorted; all of those in `replace` that are still there
+    aged: int = 0  # hosts beyond max_age_seconds, a little less for each so that they don't go together
+    drifted: int = 0
+    outdated: int = 0  # of an older generation
+    oldest_at: float = 0.0  # when the oldest host was launched, Unix time; 0: there is none
+    due_at: float = 0.0  # when the next host will be beyond its age, Unix time; 0: none will
 
     @property
     def present(self) -> int:
@@ -243,6 +267,7 @@ class HostDetail:
     log_tail: str = ""
     orphan: str = ""  # where nobody asks for it: what becomes of it, in words
     unclaimed_seconds: float = 0.0  # for how long it is known that nobody asks for it
+    worn: str = ""  # why it is to be replaced, in words
 
 
 # ---------------------------------------------------------------------------------------------- messages

@@ -35,7 +35,9 @@ from repave_protos.values import (
     Rejection,
     Report,
     Resync,
+    Wear,
     Welcome,
+    Worn,
 )
 from repave_protos.wire_desired import desired, desired_message, epoch, epoch_message
 
@@ -46,6 +48,13 @@ METHOD_PATH: Final[str] = f"/{SERVICE_NAME}/{METHOD_NAME}"
 
 _NUMBERS_OF_PHASE = {phase: pb.HostPhase.Value(f"HOST_PHASE_{phase.name}") for phase in HostPhase}
 _PHASES: Final[dict[int, HostPhase]] = {number: phase for phase, number in _NUMBERS_OF_PHASE.items()}
+_WEARS: Final[dict[int, Wear]] = {
+    pb.WEAR_AGE: "age",
+    pb.WEAR_DRIFT: "drift",
+    pb.WEAR_RENEWAL: "renewal",
+    pb.WEAR_ASKED: "asked",
+}
+_NUMBERS_OF_WEAR = {why: number for number, why in _WEARS.items()}
 
 Message = TypeVar("Message", pb.FromAgent, pb.FromController)
 
@@ -157,7 +166,18 @@ def _group_message(report: GroupReport) -> pb.GroupReport:
         destroyed_total=report.destroyed_total,
         has_given_up=report.has_given_up,
         trouble=report.trouble,
+        worn=map(_worn_message, report.worn),
+        aged=report.aged,
+        drifted=report.drifted,
+        outdated=report.outdated,
+        oldest_at=report.oldest_at,
+        due_at=report.due_at,
     )
+
+
+def _worn_message(worn: Worn) -> pb.Worn:
+    number = pb.Wear.ValueType(_NUMBERS_OF_WEAR[worn.why])
+    return pb.Worn(host=worn.host, why=number, text=bounds.sendable(worn.text))
 
 
 def _notice_message(notice: Notice) -> pb.Notice:
@@ -193,6 +213,7 @@ def _application(message: pb.ApplicationReport) -> ApplicationReport:
 
 
 def _group(message: pb.GroupReport) -> GroupReport:
+    bounds.few(message.worn, bounds.WORN_MAX, "GroupReport.worn")
     return GroupReport(
         GroupName(bounds.name(message.group, "GroupReport.group")),
         message.launching,
@@ -209,7 +230,20 @@ def _group(message: pb.GroupReport) -> GroupReport:
         message.destroyed_total,
         message.has_given_up,
         bounds.text(message.trouble, "GroupReport.trouble"),
+        tuple(map(_worn, message.worn)) if message.worn else (),
+        message.aged,
+        message.drifted,
+        message.outdated,
+        bounds.instant(message.oldest_at, "GroupReport.oldest_at"),
+        bounds.instant(message.due_at, "GroupReport.due_at"),
     )
+
+
+def _worn(message: pb.Worn) -> Worn:
+    why = _WEARS.get(message.why)
+    if why is None:
+        raise WireError(f"Worn.why: {message.why} is no reason that this version knows")
+    return Worn(HostName(bounds.name(message.host, "Worn.host")), why, bounds.text(message.text, "Worn.text"))
 
 
 def _notice(message: pb.Notice) -> Notice:
@@ -284,6 +318,7 @@ def _host_message(host: HostDetail) -> pb.HostDetail:
         log_tail=bounds.sendable(host.log_tail),
         orphan=bounds.sendable(host.orphan),
         unclaimed_seconds=host.unclaimed_seconds,
+        worn=bounds.sendable(host.worn),
     )
 
 
@@ -315,6 +350,7 @@ def _host(message: pb.HostDetail) -> HostDetail:
         log_tail=bounds.text(message.log_tail, "HostDetail.log_tail"),
         orphan=bounds.text(message.orphan, "HostDetail.orphan"),
         unclaimed_seconds=bounds.seconds(message.unclaimed_seconds, "HostDetail.unclaimed_seconds"),
+        worn=bounds.text(message.worn, "HostDetail.worn"),
     )
 
 

@@ -11,8 +11,10 @@ from repave_protos.values import (
     DesiredGroup,
     DesiredState,
     Digest,
+    Drift,
     Epoch,
     GroupName,
+    HostName,
     Probe,
     Split,
 )
@@ -31,6 +33,13 @@ _MARKS: Final[dict[int, Mark]] = {
     pb.Split.MARK_HEADER: "header",
 }
 _NUMBERS_OF_MARKS = {mark: pb.Split.Mark.Value(f"MARK_{mark.upper() or 'NONE'}") for mark in _MARKS.values()}
+_DRIFTS: Final[dict[int, Drift]] = {
+    pb.DRIFT_UNSPECIFIED: "ignore",  # of a controller that does not know it
+    pb.DRIFT_IGNORE: "ignore",
+    pb.DRIFT_REPORT: "report",
+    pb.DRIFT_TAINT: "taint",
+}
+_NUMBERS_OF_DRIFT = {drift: pb.Drift.Value(f"DRIFT_{drift.upper()}") for drift in _DRIFTS.values()}
 
 
 def desired_message(state: DesiredState) -> pb.DesiredState:
@@ -69,6 +78,10 @@ def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
         ready_count=group.ready_count,
         attempt=group.attempt,
         takes_testers=group.takes_testers,
+        max_age_seconds=group.max_age_seconds,
+        drift=_NUMBERS_OF_DRIFT[group.drift],
+        generation=group.generation,
+        replace=group.replace,
     )
 
 
@@ -120,6 +133,10 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
     bounds.few(message.environment, bounds.WORDS_MAX, "DesiredGroup.environment")
     if not message.HasField("probe"):
         raise WireError("DesiredGroup.probe: is missing")
+    drift = _DRIFTS.get(message.drift)
+    if drift is None:
+        raise WireError(f"DesiredGroup.drift: {message.drift} is nothing that this version knows")
+    bounds.few(message.replace, bounds.WORN_MAX, "DesiredGroup.replace")
     return DesiredGroup(
         name=GroupName(bounds.name(message.name, "DesiredGroup.name")),
         digest=Digest(bounds.sha256(message.digest, "DesiredGroup.digest")),
@@ -137,6 +154,10 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
         ready_count=message.ready_count,
         attempt=message.attempt,
         takes_testers=message.takes_testers,
+        max_age_seconds=bounds.seconds(message.max_age_seconds, "DesiredGroup.max_age_seconds"),
+        drift=drift,
+        generation=message.generation,
+        replace=tuple(HostName(bounds.name(each, "DesiredGroup.replace")) for each in message.replace),
     )
 
 

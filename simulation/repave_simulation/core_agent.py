@@ -188,7 +188,7 @@ class CoreAgent:
             return
         observation = self._observation()
         if not self._is_steering:
-            troubles = with_troubles(observation, plan.held, self.fleet.troubles, ())
+            troubles = with_troubles(observation, plan, self.fleet.troubles, ())
             self._report(reports(observation, troubles, self._refusals))
         self._sleep(now + AGAIN_SECONDS if plan.actions else plan.wake_at)
 
@@ -241,6 +241,7 @@ class CoreAgent:
             desired=states,
             named=self._named,
             orphans_ended=self.fleet.orphans_ended,
+            launches_begun=self.fleet.launches_begun,
             hosts=facts,
             groups=dict(self.fleet.groups),
             balancer=self._view,

@@ -121,6 +121,9 @@ class SimulatedProvider(Hands):
     async def log_tail(self, host: HostName, lines: int) -> str:
         return ""
 
+    async def inspect(self, host: HostName) -> str:
+        return ""
+
     def on_change(self, callback: Callable[[], None]) -> None:
         self._place.on_host_end = self.hint(callback)
 

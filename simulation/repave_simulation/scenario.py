@@ -4,7 +4,7 @@ from a seed, in swarms: each seed has its own mixture of faults, and some have n
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from repave_controller.model import Policy, ReleaseOrder, Scale, Soak, Step, Verify, Weight
+from repave_controller.model import Policy, ReleaseOrder, Scale, Soak, Step, Upkeep, Verify, Weight
 from repave_protos.values import BY_REQUEST, ApplicationName, Digest, Probe, RegionName, Split
 from repave_simulation.chance import Chance
 
@@ -248,6 +248,10 @@ def _release(
             keep_seconds=chance.one_of((5.0, 20.0, 60.0), *names, "keep"),
             keep_groups=chance.number(1, 2, *names, "groups"),
             retain=chance.number(0, 1, *names, "retain"),
+        ),
+        upkeep=Upkeep(
+            max_age_seconds=chance.one_of((0.0, 0.0, 60.0, 120.0), *names, "age"),
+            renew_percent=chance.one_of((10.0, 50.0, 100.0), *names, "renew"),
         ),
         by=key,
         key=key,

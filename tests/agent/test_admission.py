@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repave_agent.admission import TERM_JUMP_MAX, Accept, Again, Outdated, Refuse, admit
+from repave_agent.reconcile import Plan
 from repave_agent.summary import reports, with_troubles
 from repave_agent.traffic import Held
 from repave_protos.values import FULL_WEIGHT_BP, ZERO_EPOCH, ApplicationName, DesiredState, Epoch, HostPhase
@@ -136,7 +137,9 @@ def test_a_report_counts_hosts_by_phase_and_reads_the_weight_from_the_balancer()
 def test_a_trouble_of_the_balancer_is_told_of_every_group_with_the_group_s_own() -> None:
     state = a_state(SERVING, a_group(GREEN))
     held = Held(state, "not behind the balancer yet", (BLUE,))
-    told = with_troubles(seen(state), (held,), {GREEN: "corrupt"}, ("balancer: port taken", ""))
+    told = with_troubles(
+        seen(state), Plan((), (held,), None), {GREEN: "corrupt"}, ("balancer: port taken", "")
+    )
     assert told == {
         BLUE: "not behind the balancer yet; balancer: port taken",
         GREEN: "balancer: port taken; corrupt",
@@ -145,5 +148,5 @@ def test_a_trouble_of_the_balancer_is_told_of_every_group_with_the_group_s_own()
 
 def test_a_balancer_that_does_not_run_is_told() -> None:
     view = replace(a_view(), is_running=False)
-    told = with_troubles(seen(KNOWN, (), view), (), {}, ())
+    told = with_troubles(seen(KNOWN, (), view), Plan((), (), None), {}, ())
     assert told[BLUE].startswith("the balancer does not run and can't be started")

@@ -22,6 +22,7 @@ from repave_agent.providers.local_host import Folder
 from repave_protos.package import pack
 from repave_protos.values import HostName, RegionName
 from tests.fakes.local_region import NAME, PORT, Region, bubblewrap_or_skip, pack_scripts, spec
+from tests.fakes.waiting import until_async
 
 
 @pytest.fixture
@@ -297,3 +298,16 @@ async def test_errors_of_a_launch_are_always_of_the_provider(region: Region) -> 
     with pytest.raises(ProviderError):
         await region.launch("serve")
     region.hosts.mkdir()
+
+
+async def test_a_command_that_becomes_another_program_is_found(either: Region) -> None:
+    host = await either.launch("change")
+    provider = either.provider
+    assert await provider.inspect(host.name) == ""
+    (either.hosts / host.name / "app" / "go").touch()  # its command waits for that
+
+    async def is_found() -> bool:
+        return "its command is now " in await provider.inspect(host.name)
+
+    await until_async(is_found)
+    assert (await provider.inspect(host.name)).startswith("go was added; its command is now /")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from repave_agent.admission import Refuse, admit
 from repave_agent.observation import Limits, Observation
 from repave_agent.ports import Backend, BalancerView, Frontend, Route
-from repave_agent.reconcile import Action, Arrange, BeginDrain, Steer, reconcile
+from repave_agent.reconcile import Action, Arrange, BeginDrain, Plan, Steer, reconcile
 from repave_agent.summary import with_troubles
 from repave_agent.traffic import has_traffic, is_legible, may_detach, wanted_routes, wanted_structure
 from repave_protos.values import BY_REQUEST, FULL_WEIGHT_BP, DesiredGroup, DesiredState, Split
@@ -79,7 +79,8 @@ def test_testers_come_in_while_the_share_of_their_group_is_held() -> None:
 def test_it_is_told_of_their_group_alone_that_they_wait() -> None:
     state = a_marked_state(SERVING, TESTED)
     observation = seen(state, BLUES, view(None))
-    troubles = with_troubles(observation, wanted_routes(observation)[1], {}, ())
+    plan = Plan((), wanted_routes(observation)[1], None)
+    troubles = with_troubles(observation, plan, {}, ())
     assert troubles == {BLUE: "", GREEN: "testers wait: shop-v002 is not behind the balancer yet"}
 
 

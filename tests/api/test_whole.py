@@ -91,7 +91,8 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
             posts.pop(path)
 
     async def post(path: str, **sent: Any) -> None:
-        async with real.client.post(path.format(application="hello", freeze="F1"), **sent) as answer:
+        address = path.format(application="hello", freeze="F1", host="hello-v002-1")
+        async with real.client.post(address, **sent) as answer:
             told = await answer.json()
             assert answer.status in (200, 201, 202), told
             model = posts.pop(path).answer
@@ -115,6 +116,9 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
         agent.let_go()
     await until(lambda: real.scheduler.applications()["hello"].running is None)  # type: ignore[index]
     await post("applications/{application}/rollback", json={"by": "ann"})
+    await until(lambda: real.scheduler.applications()["hello"].running is None)  # type: ignore[index]
+    await post("applications/{application}/renew", json={"by": "ann"})
+    await post("hosts/{host}/taint", json={"by": "ann", "region": "paris"})
     await post("recovery", json={"dry_run": True})
     await post("freezes", json={"from": "2999-12-20", "to": "2999-12-31", "applications": ["web-*"]})
     await post("line/stop", json={"by": "ann", "reason": "prices are wrong"})

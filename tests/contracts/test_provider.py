@@ -31,6 +31,7 @@ class World:
     package: Path
     another: Callable[[str], Provider]
     is_clean: Callable[[], bool]
+    tinker: Callable[[HostName], None]  # somebody changes a running host
 
     def spec(self, number: int = 1, run: tuple[str, ...] = RUN_FOR_LONG) -> HostSpec:
         name = HostName(f"shop-v001-{number}")
@@ -66,6 +67,7 @@ def fake_world(package: Path) -> World:
         package,
         lambda owner: FakeProvider(cloud, owner if "/" in owner else f"{owner}/here"),
         lambda: not cloud.hosts,
+        lambda host: cloud.changes.update({host: "page.html has other content"}),
     )
 
 
@@ -75,7 +77,13 @@ def local_world(package: Path, root: Path, isolation: str) -> World:
         installation, _, region = owner.partition("/")
         return LocalProvider(root, RegionName(region or "here"), lambda: installation, isolation=chosen)
 
-    return World(make("ours"), package, make, lambda: not list((root / "hosts").iterdir()))
+    def tinker(host: HostName) -> None:
+        page = root / "hosts" / host / "app" / "page.html"
+        page.chmod(0o644)
+        page.write_text("ships")  # as long as before
+        page.chmod(0o444)
+
+    return World(make("ours"), package, make, lambda: not list((root / "hosts").iterdir()), tinker)
 
 
 @pytest.fixture(params=["fake", "local-none", "local-bwrap"])
@@ -235,6 +243,27 @@ async def test_a_command_that_cannot_be_run_is_a_provider_error(world: World) ->
     assert "'no-such-program'" in str(
         await refusal(world.provider.execute(host.name, ("no-such-program",), 1.0))
     )
+
+
+async def test_a_host_that_nobody_changed_is_as_it_was_made(world: World) -> None:
+    host = await world.launch()
+    assert await world.provider.inspect(host.name) == ""
+
+
+async def test_a_host_that_somebody_changed_is_found_also_by_the_next_provider(world: World) -> None:
+    host, other = await world.launch(1), await world.launch(2)
+    assert await world.provider.inspect(host.name) == ""
+    world.tinker(host.name)
+    assert await world.provider.inspect(host.name) == "page.html has other content"
+    assert await world.provider.inspect(other.name) == ""
+    await world.provider.close()
+    heir = world.another("ours")
+    assert set(await world.listed(heir)) == {host.name, other.name}
+    assert await heir.inspect(host.name) == "page.html has other content"
+
+
+async def test_a_host_that_does_not_run_can_not_be_looked_at(world: World) -> None:
+    await refusal(world.provider.inspect(HostName("never-was")))
 
 
 async def test_the_log_of_a_host_can_be_read_even_after_its_end(world: World) -> None:

@@ -5,7 +5,18 @@ from dataclasses import replace
 import pytest
 
 from repave_controller.commands import request_abort
-from repave_controller.model import GroupState, Instant, Phase, Policy, Scale, Soak, Verify, Wave, Weight
+from repave_controller.model import (
+    GroupState,
+    Instant,
+    Phase,
+    Policy,
+    Scale,
+    Soak,
+    Upkeep,
+    Verify,
+    Wave,
+    Weight,
+)
 from repave_controller.preview import describe, plan_id, preview, unborn
 from repave_protos.values import Digest, GroupName, Probe, Split
 from tests.controller.test_rollout import HELLO, KEEP_SECONDS, OSLO, PARIS, World, an_order, released
@@ -88,6 +99,7 @@ def test_foretelling_changes_nothing_and_gives_the_same_again() -> None:
         {"waves": (Wave((PARIS,)), Wave((OSLO,)))},
         {"split": Split("cookie", "uid")},
         {"prices": ((PARIS, 0.2),)},
+        {"upkeep": Upkeep(max_age_seconds=1.0)},
     ],
     ids=lambda changes: next(iter(changes)),
 )

@@ -24,6 +24,7 @@ SCRIPTS = {
     "crash": "#!/bin/sh\necho starting; echo 'OSError: Address already in use' >&2; exit 3\n",
     "stubborn": "#!/bin/sh\ntrap '' TERM\necho ready\nwhile :; do sleep 600; done\n",
     "graceful": "#!/bin/sh\ntrap 'echo bye; exit 0' TERM\necho ready\nwhile :; do sleep 0.02; done\n",
+    "change": "#!/bin/sh\nwhile ! [ -e go ]; do sleep 0.02; done\nexec sleep 600\n",
     "parent": "#!/bin/sh\nsleep 600 &\necho child $!\nwait\n",
     "leaver": "#!/bin/sh\nsleep 600 &\nexit 0\n",
     "try-to-write": "#!/bin/sh\n"

@@ -21,6 +21,7 @@ class FakeCloud:
 
     hosts: dict[HostName, tuple[str, Host]] = field(default_factory=dict)
     logs: dict[HostName, str] = field(default_factory=dict)
+    changes: dict[HostName, str] = field(default_factory=dict)  # what somebody did to a host
     addresses_given: int = 0
 
 
@@ -94,6 +95,11 @@ class FakeProvider:
 
     async def log_tail(self, host: HostName, lines: int) -> str:
         return "\n".join(self.cloud.logs.get(host, "").splitlines()[-lines:]) if lines > 0 else ""
+
+    async def inspect(self, host: HostName) -> str:
+        if host not in self.cloud.hosts:
+            raise TransientError(f"host {host} does not run")
+        return self.cloud.changes.get(host, "")
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)

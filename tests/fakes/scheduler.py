@@ -35,11 +35,13 @@ from repave_protos.values import (
     HostPhase,
     RegionName,
     Welcome,
+    Worn,
     fingerprint,
 )
 from repave_simulation.store import MemoryStore, Shelf
 
 START_SECONDS = 20.0
+LAUNCHED_AT = 1_700_000_000.0
 Desired = dict[RegionName, dict[ApplicationName, DesiredState]]
 _DIGEST = Digest("d" * 64)
 Result = TypeVar("Result")
@@ -61,6 +63,7 @@ class ObedientSessions(Sessions):
         self.sick: set[str] = set()
         self.broken: set[str] = set()
         self.unwanted: dict[str, list[HostDetail]] = {}  # what a region says of its orphans
+        self.worn: dict[str, tuple[Worn, ...]] = {}  # by group; reported when the region obeys next
         self.is_held = False
         self.waiting: list[tuple[RegionName, DesiredState]] = []
         self.known = {
@@ -131,6 +134,9 @@ class ObedientSessions(Sessions):
             balancer_up=group.count,
             weight_bp=group.weight_bp,
             launched_total=group.count,
+            worn=self.worn.get(group.name, ()),
+            aged=sum(each.why == "age" for each in self.worn.get(group.name, ())),
+            oldest_at=LAUNCHED_AT if group.count else 0.0,
         )
 
     def _tell(self, region: RegionName, applications: set[ApplicationName]) -> None:

@@ -39,6 +39,7 @@ from repave_protos.values import (
     Resync,
     Split,
     Welcome,
+    Worn,
 )
 
 names = st.from_regex(r"[a-z][a-zé0-9._-]{0,20}", fullmatch=True)
@@ -64,8 +65,22 @@ def tuples(of: st.SearchStrategy[T]) -> st.SearchStrategy[tuple[T, ...]]:
 
 
 epochs = st.builds(Epoch, numbers, numbers, numbers)
+instants = st.floats(0, bounds.INSTANT_MAX)
+worn = st.builds(Worn, names.map(HostName), st.sampled_from(["age", "drift", "renewal", "asked"]), texts)
 group_reports = st.builds(
-    GroupReport, groups, *[counts] * 8, weights, *[counts] * 3, has_given_up=st.booleans(), trouble=texts
+    GroupReport,
+    groups,
+    *[counts] * 8,
+    weights,
+    *[counts] * 3,
+    has_given_up=st.booleans(),
+    trouble=texts,
+    worn=tuples(worn),
+    aged=counts,
+    drifted=counts,
+    outdated=counts,
+    oldest_at=instants,
+    due_at=instants,
 )
 application_reports = st.builds(ApplicationReport, applications, epochs, tuples(group_reports), texts)
 notices = st.builds(Notice, names, texts, names | st.just(""), names | st.just(""), names | st.just(""))
@@ -91,6 +106,7 @@ hosts = st.builds(
     log_tail=texts,
     orphan=texts,
     unclaimed_seconds=seconds,
+    worn=texts,
 )
 probes = st.builds(
     Probe,
@@ -118,7 +134,12 @@ desired_groups = st.builds(
     drain_seconds=seconds,
     is_proven=st.booleans(),
     ready_count=counts,
+    attempt=counts,
     takes_testers=st.booleans(),
+    max_age_seconds=seconds,
+    drift=st.sampled_from(["ignore", "report", "taint"]),
+    generation=counts,
+    replace=tuples(names.map(HostName)),
 )
 mark_names = st.just("") | st.from_regex(MARK_NAME, fullmatch=True)
 splits = st.builds(
@@ -172,6 +193,9 @@ HOST = HostDetail(
     1,
     1,
 )
+
+
+WORN = Worn(HostName("h"), "age")
 
 
 def _report_with(group: GroupReport) -> Report:
@@ -265,6 +289,9 @@ def _with_group(**changes: object) -> DesiredState:
         ("DesiredGroup.min_healthy_seconds", _with_group(min_healthy_seconds=math.nan)),
         ("DesiredGroup.start_deadline_seconds", _with_group(start_deadline_seconds=math.inf)),
         ("DesiredGroup.drain_seconds", _with_group(drain_seconds=-1.0)),
+        ("DesiredGroup.max_age_seconds", _with_group(max_age_seconds=-1.0)),
+        ("DesiredGroup.replace", _with_group(replace=("h",) * 101)),
+        ("DesiredGroup.replace", _with_group(replace=("a host",))),
         ("DesiredGroup.run", _with_group(run=("x",) * 1_001)),
         ("DesiredGroup.environment", _with_group(environment=(("A", "x"),) * 1_001)),
         ("Variable.name", _with_group(environment=(("", "x"),))),
@@ -300,6 +327,10 @@ def test_a_desired_state_out_of_bounds_is_refused_by_the_name_of_its_field(
         ("GroupReport.weight_bp", _report_with(GroupReport(GroupName("g"), weight_bp=10_001))),
         ("GroupReport.group", _report_with(GroupReport(GroupName("")))),
         ("GroupReport.trouble", _report_with(GroupReport(GroupName("g"), trouble="x" * 65_537))),
+        ("GroupReport.worn", _report_with(GroupReport(GroupName("g"), worn=(WORN,) * 101))),
+        ("GroupReport.oldest_at", _report_with(GroupReport(GroupName("g"), oldest_at=math.nan))),
+        ("GroupReport.due_at", _report_with(GroupReport(GroupName("g"), due_at=-1.0))),
+        ("Worn.host", _report_with(GroupReport(GroupName("g"), worn=(replace(WORN, host=HostName("")),)))),
         ("Hello.region", Hello(RegionName(""), 1, "", "", "")),
         ("HostDetail.digest", Answer(1, (replace(HOST, digest=Digest("no")),))),
         ("HostDetail.port", Answer(1, (replace(HOST, port=65_536),))),
@@ -342,12 +373,15 @@ def test_a_controllers_message_with_something_missing_or_unknown_is_refused() ->
     desired.desired.groups[0].probe.kind = 99  # type: ignore[assignment]  # a newer one
     strange_split = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
     strange_split.desired.split.by = 99  # type: ignore[assignment]  # a newer one
+    drifting = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
+    drifting.desired.groups[0].drift = 99  # type: ignore[assignment]  # a newer one
     without_probe = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
     without_probe.desired.groups[0].ClearField("probe")
     for field, message in [
         ("FromController.message", pb.FromController()),
         ("Probe.kind", desired),
         ("Split.by", strange_split),
+        ("DesiredGroup.drift", drifting),
         ("DesiredGroup.probe", without_probe),
     ]:
         with pytest.raises(wire.WireError, match=f"^{field}: "):

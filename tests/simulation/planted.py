@@ -58,6 +58,13 @@ CORE_AGENT = "simulation/repave_simulation/core_agent.py"
 NO_SAFETY = (SAFETY, "    broken: list[Broken] = []\n", "    return []\n    broken: list[Broken] = []\n")
 
 BUGS = (
+    # ------------------------------------------------------------------------------------------ worn hosts
+    _bug(
+        "a worn host goes before a fresh one is there", 1, (1, 4),
+        TRAFFIC, "    verified.sort(key=lambda host: (is_replaced(host, group),",
+        "    verified = [each for each in verified if not is_replaced(each, group)]\n    verified.sort(key=lambda host: (False,",
+        TRAFFIC, "    return set() if others_up >= group.count else leaving", "    return set()",
+    ),
     # ------------------------------------------------------------------------------- epochs and memory
     _bug("an agent does not fence", 1, (7,), ADMISSION, "if proposed.epoch < known.epoch:", "if False:"),
     _bug(
@@ -148,8 +155,8 @@ BUGS = (
     ),
     _bug(
         "hosts take requests before they are verified", 1, (2,),
-        TRAFFIC, "    verified = observation.hosts_of(group.name, HostPhase.VERIFIED)\n    return sorted",
-        "    verified = observation.hosts_of(group.name, HostPhase.VERIFIED, HostPhase.HEALTHY, HostPhase.STARTING)\n    return sorted",
+        TRAFFIC, "    verified = observation.hosts_of(group.name, HostPhase.VERIFIED)\n    verified.sort",
+        "    verified = observation.hosts_of(group.name, HostPhase.VERIFIED, HostPhase.HEALTHY, HostPhase.STARTING)\n    verified.sort",
     ),
     _bug("a held route is dropped", 1, (1, 7), TRAFFIC, "        given = present if state.frontend_port else None", "        given = None"),
     _bug("a listing that lags is believed", 1, (1, 2, 4, 5), FLEET, "        if now >= record.missing_since + LOST_AFTER_SECONDS and not is_there:", "        if True:"),
@@ -158,7 +165,7 @@ BUGS = (
         "agent/repave_agent/orphans.py", "    return seen.last_at >= seen.first_at + limits.unclaimed_grace_seconds", "    return False",
     ),
     _bug("a host is made from another image", 1, (8,), FLEET, "        digest=group.digest,\n        run=group.run,", "        digest=Digest(\"0\" * 64),\n        run=group.run,"),
-    _bug("more hosts are launched than are missing", 1, (5,), RECONCILE, "    missing = min(group.count - _held_places(group, observation), room)", "    missing = min(group.count + 1 - _held_places(group, observation), room)"),
+    _bug("more hosts are launched than are missing", 1, (5,), RECONCILE, "    return group.count - _held_places(group, observation)", "    return group.count + 1 - _held_places(group, observation)"),
     _bug(
         "a retired group stays", 1, (5,),
         RECONCILE, "        if host.phase not in (HostPhase.DESTROYING, HostPhase.LAUNCHING):\n            yield", "        if False:\n            yield",

@@ -344,6 +344,14 @@ class LocalProvider:
         kept = self._kept.get(host)
         return "" if kept is None else await asyncio.to_thread(kept.folder.log_tail, lines)
 
+    async def inspect(self, host: HostName) -> str:
+        """Compares the host's files with what was unpacked, and what its command is with what it was."""
+        kept = self._running(host)
+        try:
+            return await asyncio.to_thread(kept.folder.difference)
+        except OSError as error:
+            raise _provider_error(error, "look at the host", kept.folder.path) from error
+
     async def _trim_logs(self) -> None:
         while True:
             await asyncio.sleep(LOG_CHECK_SECONDS)

@@ -3,6 +3,8 @@
     hosts/NAME/host.json      the tags and all that the host is made of; there before anything else
     hosts/NAME/process.json   its processes; there once it was started
     hosts/NAME/app/           the unpacked package, read-only
+    hosts/NAME/contents.json  what was unpacked, to compare with: local_contents.py
+    hosts/NAME/program        what its command had become when it was first looked at
     hosts/NAME/output.log     what its command prints; output.log.1 is the part before
 
 Everything here blocks for a moment: local.py calls it in threads.
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from repave_agent.ports import HostSpec, RefusedError
-from repave_agent.providers import local_command, processes
+from repave_agent.providers import local_command, local_contents, processes
 from repave_agent.providers.processes import Identity, Session
 from repave_protos.package import remove, unpack
 from repave_protos.values import ApplicationName, Digest, GroupName, HostName, RegionName
@@ -68,6 +70,10 @@ class Folder:
         return self.path / "app"
 
     @property
+    def contents(self) -> Path:
+        return self.path / "contents.json"
+
+    @property
     def log(self) -> Path:
         return self.path / "output.log"
 
@@ -103,6 +109,24 @@ class Folder:
         if raw is None:
             return None
         return Session(Identity(**raw["leader"]), Identity(**raw["inner"]) if raw["inner"] else None)
+
+    def difference(self) -> str:
+        """How it differs from what was made here, in words; "" when it does not. Raises OSError."""
+        found = local_contents.difference(self.application, self.contents)
+        return "; ".join(filter(None, (found, self._other_program())))
+
+    def _other_program(self) -> str:
+        """Whether its first process has become another program. Not its words: programs may change those."""
+        session, noted = self.session(), self.path / "program"
+        program = processes.program_of(session) if session is not None else ""
+        before = noted.read_text() if noted.exists() else ""
+        if program and not before:
+            noted.write_text(program)
+        return (
+            f"its command is now {program}, it was {before}"
+            if program and before not in ("", program)
+            else ""
+        )
 
     def remove(self) -> None:
         """Removes all, the tags last: what is left of an interrupted removal still has its owner, and when
@@ -151,6 +175,7 @@ def start(
     environment = record.environment()
     words = local_command.substitute(record.spec.run, environment)
     unpack(package, folder.application, read_only=True)
+    local_contents.note(folder.application, folder.contents)
     argv = local_command.look_up(words, folder.application, environment)
     output = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:

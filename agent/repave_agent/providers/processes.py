@@ -174,6 +174,15 @@ def _children_of(pid: int) -> list[int]:
         return []
 
 
+def program_of(session: Session) -> str:
+    """The file that the host's command is executed from; "" when that can't be seen."""
+    pids = _children_of(session.inner.pid)[:1] if session.inner is not None else [session.leader.pid]
+    try:
+        return "".join(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)") for pid in pids)  # noqa: PTH115
+    except OSError:
+        return ""
+
+
 async def _kill_rest(session: Session, reap: Callable[[], object], has_group: bool) -> bool:
     for identity in (session.inner, session.leader):
         if identity is not None and is_alive(identity):

@@ -54,6 +54,23 @@ class ReleaseRequest(PlanRequest):
     plan: str = Field("", max_length=40, description="Refuse unless the plan still has this id.")
 
 
+class SignedRequest(Body):
+    """Who asks, and why; both are kept."""
+
+    reason: str = Field("", max_length=REASON_LENGTH_MAX)
+    by: str = Field("", max_length=100, description="Who asks, for the history.")
+
+
+class RenewRequest(SignedRequest):
+    """Replace every host of the group that serves by a fresh one."""
+
+
+class TaintRequest(SignedRequest):
+    """Replace one host by a fresh one."""
+
+    region: str = Field("", max_length=200, description="Where it is, if hosts of several have its name.")
+
+
 class RecoveryRequest(Body):
     """Adopt what regions run that are ahead of a store which was restored or lost."""
 
@@ -76,6 +93,16 @@ class AcceptedAnswer(BaseModel):
     kind: str
     is_queued: bool
     is_joined: bool = Field(description="An equal request had started it already.")
+
+
+class TaintAnswer(BaseModel):
+    """The host is replaced, once a fresh one is there."""
+
+    application: str
+    region: str
+    group: str
+    host: str
+    is_joined: bool = Field(description="An equal request had been accepted already.")
 
 
 class BecauseItem(BaseModel):
@@ -256,12 +283,42 @@ class HostItem(BaseModel):
     healthy_seconds: float
     trouble: str
     log_tail: str
+    worn: str = Field(description="Why it is to be replaced; empty when it is not.")
 
 
 class HostsAnswer(Items[HostItem]):
     """Hosts, and the regions that could not be asked."""
 
     unreachable: dict[str, str] = Field(description="Region to reason.")
+
+
+class WornItem(BaseModel):
+    """A host that is to be replaced."""
+
+    host: str
+    why: str = Field(description="tainted, age, drift, renewal or asked.")
+    text: str
+    by: str
+    is_replaced: bool = Field(description="Its fresh host is being made, or it is being ended.")
+
+
+class AgeItem(BaseModel):
+    """How old and how worn the hosts of a group in one region are, as its agent reported last."""
+
+    application: str
+    region: str
+    group: str
+    state: str
+    hosts: int
+    oldest_at: datetime | None = Field(description="When the oldest host was launched.")
+    max_age_seconds: float = Field(description="0: none is too old.")
+    aged: int = Field(description="Hosts that are too old.")
+    drifted: int = Field(description="Hosts that are no longer as they were made.")
+    outdated: int = Field(description="Hosts that a renewal has still to replace.")
+    tainted: int
+    replacing: int = Field(description="Hosts that are being replaced now.")
+    due_at: datetime | None = Field(description="When the next host will be too old.")
+    worn: list[WornItem] = Field(description="At most 100 by the region's report, and those tainted.")
 
 
 class OrphanItem(BaseModel):

@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-UNKNOWN = ("unknown-application", "unknown-freeze")
+UNKNOWN = ("unknown-application", "unknown-freeze", "unknown-host")
 
 
 class Problem(Exception):

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from repave_controller import asked
-from repave_controller.api.models import REASON_LENGTH_MAX, Body
+from repave_controller.api.models import SignedRequest
 from repave_controller.sections import SIZE_MAX
 from repave_protos.values import RegionName
 
@@ -14,11 +14,8 @@ REGIONS_MAX = 500
 Name = Annotated[str, Field(max_length=NAME_LENGTH_MAX)]
 
 
-class SteeringRequest(Body):
-    """Who asks, and why; both are kept."""
-
-    reason: str = Field("", max_length=REASON_LENGTH_MAX)
-    by: str = Field("", max_length=100, description="Who asks, for the history.")
+class SteeringRequest(SignedRequest):
+    """A command to an application."""
 
     def wanted(self) -> asked.Asked:
         """What it asks for."""

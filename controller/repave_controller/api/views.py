@@ -7,6 +7,7 @@ from typing import Any
 from repave_controller.ahead import RECOVER, Ahead
 from repave_controller.ahead import describe as ahead_text
 from repave_controller.api import models
+from repave_controller.api.ages import worn_text
 from repave_controller.commands import Accepted
 from repave_controller.model import (
     Application,
@@ -28,7 +29,7 @@ from repave_controller.preview import describe
 from repave_controller.recovery import Candidate, Findings
 from repave_controller.sessions import RegionView
 from repave_controller.steering import gates
-from repave_protos.values import DesiredGroup, GroupReport, HostDetail, RegionName
+from repave_protos.values import DesiredGroup, GroupReport, HostDetail, HostName, RegionName
 
 
 def time_of(instant: float) -> datetime:
@@ -46,6 +47,16 @@ def accepted(answer: Accepted) -> models.AcceptedAnswer:
         rollout=answer.rollout,
         kind=answer.kind,
         is_queued=answer.is_queued,
+        is_joined=answer.is_joined,
+    )
+
+
+def tainted(answer: Accepted, region: RegionName, host: HostName) -> models.TaintAnswer:
+    return models.TaintAnswer(
+        application=answer.application,
+        region=region,
+        group=answer.group,
+        host=host,
         is_joined=answer.is_joined,
     )
 
@@ -298,7 +309,7 @@ def group_item(group: ServerGroup, application: Application, observed: Observed)
     )
 
 
-def host_item(host: HostDetail, region: str) -> models.HostItem:
+def host_item(host: HostDetail, region: RegionName, application: Application) -> models.HostItem:
     return models.HostItem(
         name=host.host,
         application=host.application,
@@ -312,6 +323,7 @@ def host_item(host: HostDetail, region: str) -> models.HostItem:
         healthy_seconds=round(host.healthy_seconds, 1),
         trouble=host.trouble,
         log_tail=host.log_tail,
+        worn=worn_text(host, region, application),
     )
 
 

@@ -19,6 +19,7 @@ from repave_controller.cli import (
     reading,
     recovering,
     releasing,
+    renewing,
     simulating,
     specs,
     steering,
@@ -53,6 +54,10 @@ SAME_AS = {
     "restore": "controller recover",
     "gc": "orphans",
     "leaks": "orphans",
+    "age": "ages",
+    "drift": "ages",
+    "recycle": "renew",
+    "rotate": "renew",
 }
 
 
@@ -94,6 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
         steering,
         reading,
         line,
+        renewing,
         orphans,
         images,
         doctor,

@@ -55,6 +55,7 @@ HOSTS = (
     Column("AGE", lambda item: output.span(item["age_seconds"])),
     Column("HEALTHY FOR", lambda item: output.span(item["healthy_seconds"])),
     column("TROUBLE"),
+    Column("WORN", lambda item: item["worn"] or "-"),
     column("DIGEST", is_wide=True),
 )
 REGIONS = (
