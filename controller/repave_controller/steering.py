@@ -157,7 +157,9 @@ def _gates(application: Application, rollout: Rollout, now: Instant) -> list[tup
 def _roles_to_come(rollout: Rollout) -> list[str]:
     """The roles of all approvals that the rollout may yet wait for; at least nobody's."""
     steps = {step.role for step in rollout.steps if isinstance(step, Approve)}
-    return sorted({"", *steps, *(wave.approve for wave in rollout.waves if wave.approve)})
+    begun = waves.next_wave(rollout)
+    later = rollout.waves[begun:] if begun is not None else ()
+    return sorted({"", *steps, *(wave.approve for wave in later if wave.approve)})
 
 
 def _waits(application: Application, rollout: Rollout, now: Instant) -> list[tuple[str, str]]:
@@ -190,11 +192,11 @@ def _no_gate(application: Application, rollout: Rollout, now: Instant) -> str:
 
 
 def _check_role(gates: list[tuple[str, str]], role: str) -> None:
-    wanted = sorted({needed for _, needed in gates if needed} - {role})
+    """Whoever has several roles gives them with commas between."""
+    wanted = sorted({needed for _, needed in gates if needed} - {each.strip() for each in role.split(",")})
     if wanted:
-        raise Refused(
-            "role-missing", f"this waits for the role {', '.join(wanted)}; say so with --role {wanted[0]}"
-        )
+        flags = " ".join(f"--role {each}" for each in wanted)
+        raise Refused("role-missing", f"this waits for the role {', '.join(wanted)}; say so with {flags}")
 
 
 def _with_passes(rollout: Rollout, passes: tuple[Pass, ...]) -> Rollout:

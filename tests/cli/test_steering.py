@@ -66,6 +66,16 @@ def test_a_release_is_led_to_its_end_gate_by_gate(canary: CommandLine) -> None:
     assert canary("watch", "hello").code == 0
 
 
+def test_all_that_is_to_come_is_let_through_in_all_roles_it_needs(canary: CommandLine) -> None:
+    ran = canary("promote", "hello", "--full")
+    assert (ran.code, ran.err) == (
+        5,
+        "repave: this waits for the role leads, sre; say so with --role leads --role sre\n",
+    )
+    assert canary("promote", "hello", "--full", "--role", "leads", "--role", "sre").code == 0
+    assert canary("status", "hello", "--wait", "--timeout", "20s").code == 0
+
+
 def test_why_says_what_follows_and_which_command_helps(canary: CommandLine) -> None:
     lines = canary("why", "hello").out.splitlines()
     assert lines[0] == "hello: the release of hello-v002 is in step soak of wave 1"

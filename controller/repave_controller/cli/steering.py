@@ -51,7 +51,9 @@ def _register_promote(commands: Any) -> None:
         "promote", help="Go on past the gate a rollout waits at (--full: past all that remain)"
     )
     promote.add_argument("app")
-    promote.add_argument("--role", default="", help="the role in which you say yes")
+    promote.add_argument(
+        "--role", action="append", default=[], help="the role in which you say yes; may be repeated"
+    )
     how = promote.add_mutually_exclusive_group()
     how.add_argument("--skip", action="store_true", help="also end what only waits for time: a soak, a bake")
     how.add_argument("--full", action="store_true", help="all gates and waits that are still to come")
@@ -76,12 +78,12 @@ def run_verb(terminal: Terminal) -> int:
 
 
 def run_promote(terminal: Terminal) -> int:
-    arguments = terminal.arguments
+    arguments, role = terminal.arguments, ",".join(terminal.arguments.role)
     if arguments.override:
-        body = {"rule": arguments.override, "role": arguments.role}
+        body = {"rule": arguments.override, "role": role}
         text = "{group} may pass the guard " + arguments.override + "; follow it with: repave watch {app}"
         return _told(terminal, ask(terminal, arguments.app, "override", **body), text)
-    body = {"role": arguments.role, "skip": arguments.skip, "full": arguments.full}
+    body = {"role": role, "skip": arguments.skip, "full": arguments.full}
     accepted = ask(terminal, arguments.app, "promote", **body)
     return _told(terminal, accepted, "{group} goes on; follow it with: repave watch {app}")
 
