@@ -315,11 +315,10 @@ health:
 traffic: {{balancer: haproxy, frontend: {application}, port: {port}, drain: {drain}}}
 regions:
 {regions}
-strategy:
-  blue_green: {{warm: {warm}}}
+strategy: {strategy}
 rollback:
   keep: {{for: {keep}, groups: 1}}
-"""
+{more}"""
 
 
 def write_application(
@@ -338,14 +337,23 @@ def write_application(
     app_port: int = 8080,
     application: str = "hello",
     port: int = 8000,
+    strategy: str = "",
+    more: str = "",
     upkeep: tuple[str, ...] = (),
+    sick_in: str = "",
 ) -> Path:
-    """The example application as `version`, and a spec for it beside; returns the spec's path.
-
-    `upkeep`: more lines of the section host, such as "max_age: 7d"."""
+    """The example application as `version`, and a spec for it beside; returns the spec's path. `strategy` and
+    `more` are lines of the spec, `upkeep` of its section host, such as "max_age: 7d"; in the region `sick_in`
+    the application never gets healthy."""
     package = directory / version
     package.mkdir(parents=True, exist_ok=True)
-    (package / "app.py").write_bytes((EXAMPLE / "app.py").read_bytes())
+    program = (EXAMPLE / "app.py").read_text()
+    if sick_in:
+        line = (
+            f'os.environ["HEALTH"] = "500 Oops" if os.environ["REPAVE_REGION"] == "{sick_in}" else "200 OK"'
+        )
+        program = program.replace("\nHEALTH = ", f"\n{line}\nHEALTH = ", 1)
+    (package / "app.py").write_text(program)
     (package / "version.txt").write_text(f"{version}\n")
     spec = directory / f"{version}.yaml"
     spec.write_text(
@@ -359,7 +367,8 @@ def write_application(
             launch_deadline=launch_deadline,
             drain=drain,
             regions="\n".join(f"  - {{name: {region}, provider: local, size: {size}}}" for region in regions),
-            warm=warm,
+            strategy=strategy or f"{{blue_green: {{warm: {warm}}}}}",
+            more=more,
             keep=keep,
             interval=interval,
             app_port=app_port,

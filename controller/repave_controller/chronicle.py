@@ -9,6 +9,7 @@ import structlog
 from repave_controller.model import Event, Instant
 from repave_controller.ports import Store, StoreError, Transaction
 from repave_controller.pulse import Pulse
+from repave_protos.values import Notice, RegionName
 
 log = structlog.get_logger()
 
@@ -33,6 +34,20 @@ class Chronicle:
             log.warning("notice.dropped", kind=event.kind, text=event.text)
             return
         self._notices.put_nowait(dataclasses.replace(event, at=self._clock()))
+
+    def note_notices(self, region: RegionName, notices: Sequence[Notice]) -> None:
+        """Adds what a region tells."""
+        for notice in notices:
+            self.note(
+                Event(
+                    notice.kind,
+                    notice.text,
+                    application=notice.application,
+                    region=region,
+                    group=notice.group,
+                    host=notice.host,
+                )
+            )
 
     async def run(self) -> None:
         """Saves what is noted, until cancelled."""

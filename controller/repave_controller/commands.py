@@ -4,6 +4,7 @@ Nothing here waits or acts: the result is what `rollout.step` then carries out. 
 `Refused` with the rule and the way on, and changes nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from repave_controller.ahead import RECOVER
@@ -340,15 +341,6 @@ def unknown_application(name: str, known: tuple[str, ...], ahead: tuple[RegionNa
     return Refused("unknown-application", f"no application is called {name}; {there}")
 
 
-def changed_plan(plan: str) -> Refused:
-    """What a release was to follow is not what it would do now."""
-    return Refused(
-        "plan-changed",
-        f"plan {plan} does not hold any more: the spec, the package or the application has changed since; "
-        "look at repave plan again",
-    )
-
-
 def check_regions(sizes: tuple[tuple[RegionName, int], ...], known: tuple[RegionName, ...]) -> None:
     """Every region of a release must have had an agent."""
     unknown = sorted(region for region, _ in sizes if region not in known)
@@ -357,6 +349,21 @@ def check_regions(sizes: tuple[tuple[RegionName, int], ...], known: tuple[Region
         raise Refused(
             "unknown-region", f"regions: no agent has ever spoken for {', '.join(unknown)}; {there}"
         )
+
+
+def check_port(
+    name: ApplicationName, order: ReleaseOrder, applications: Mapping[ApplicationName, Application]
+) -> None:
+    """No other application has the port of a release in any of its regions."""
+    wanted = {region for region, _ in order.sizes}
+    for other in applications.values():
+        shared = sorted(wanted & set(other.regions))
+        if other.name != name and other.frontend_port == order.frontend_port and shared:
+            raise Refused(
+                "port-taken",
+                f"traffic.port: {order.frontend_port} is taken by {other.name} in {', '.join(shared)}; "
+                "choose another port",
+            )
 
 
 def _busy(application: Application, text: str) -> Refused:

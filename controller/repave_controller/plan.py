@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from repave_controller.model import Policy, ReleaseOrder, Upkeep
 from repave_controller.naming import NamingError, format_cluster
-from repave_controller.quantities import fill, is_version, wrong
+from repave_controller.quantities import Price, fill, is_version, wrong
 from repave_controller.sections import (
     Artifact,
     CommandProbe,
@@ -50,7 +50,7 @@ class PlanError(ValueError):
 class Cost(Section):
     """What hosts cost."""
 
-    per_host_hour: float = Field(ge=0, strict=False, description="Of one host, for one hour.")
+    per_host_hour: Price = Field(description="Of one host, for one hour.")
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = Field("EUR", description="EUR, USD, ...")
 
 

@@ -158,11 +158,11 @@ def plan_parts(application: Application, order: ReleaseOrder) -> dict[str, str]:
         "the version": order.version,
         "the sizes of the regions": fingerprint(order.sizes),
         "what a host runs and how it is asked": fingerprint((group, deadlines, order.frontend_port)),
-        "the steps": fingerprint(order.steps),
+        "the steps": fingerprint((order.strategy, order.steps)),
         "the waves": fingerprint(order.waves),
         "the rules (rollback, guards, windows, host.max_age)": fingerprint((order.policy, order.upkeep)),
         "who gets which side (traffic.split)": fingerprint(order.split),
-        "the prices": fingerprint((order.prices, order.currency, order.strategy)),
+        "the prices": fingerprint((order.prices, order.currency)),
         "who serves": f"{serving.name} serves" if serving else "nobody serves",
         "the groups there are": fingerprint(
             tuple((each.name, each.state, each.sizes) for each in application.groups)
@@ -269,7 +269,7 @@ def _regions(
             order,
             (keeps, destroys),
             moments[track.region],
-            ends[-1] - ends[track.wave],
+            ends[-1] - ends[track.wave] + rollout.waves[track.wave].bake_seconds,
             prices.get(track.region),
         )
         for track in rollout.tracks

@@ -19,10 +19,12 @@ WORD_LENGTH_MAX = 8192
 DURATION_PATTERN = r"[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d)"
 SHARE_PATTERN = r"[0-9]{1,3}(\.[0-9]{1,2})?%"
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+PRICE_PATTERN = r"[0-9]{1,6}(\.[0-9]{1,6})?"
 SHELL_WORDS = frozenset({"|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1", "2>"})
 
 _DURATION = re.compile(DURATION_PATTERN)
 _SHARE = re.compile(SHARE_PATTERN)
+_PRICE = re.compile(PRICE_PATTERN)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _PLACE = re.compile(r"\{(version|app|group|region)\}")
 KNOWN_ON_THE_HOST = {"group": "$REPAVE_GROUP", "region": "$REPAVE_REGION"}
@@ -82,6 +84,14 @@ def read_some_share(written: object) -> float:
     return percent
 
 
+def read_price(written: object) -> float:
+    """`0.12` -> 0.12"""
+    text = written.text if isinstance(written, Unquoted) else written
+    if isinstance(text, bool) or not isinstance(text, str | int) or _PRICE.fullmatch(str(text)) is None:
+        raise wrong("write a price such as 0.12 or 3")
+    return float(text)
+
+
 def read_command(written: object) -> tuple[str, ...]:
     """A line as in a shell, or the list of its words. No shell runs it."""
     words = _split(written) if isinstance(written, str) else written
@@ -134,6 +144,11 @@ Duration = Annotated[float, BeforeValidator(read_duration), _schema(DURATION_PAT
 SomeDuration = Annotated[float, BeforeValidator(read_some_duration), _schema(DURATION_PATTERN, "30s")]
 Share = Annotated[float, BeforeValidator(read_share), _schema(SHARE_PATTERN, "100%")]
 SomeShare = Annotated[float, BeforeValidator(read_some_share), _schema(SHARE_PATTERN, "100%")]
+Price = Annotated[
+    float,
+    BeforeValidator(read_price),
+    WithJsonSchema({"type": ["number", "string"], "minimum": 0, "pattern": f"^{PRICE_PATTERN}$"}),
+]
 Command = Annotated[
     tuple[str, ...],
     BeforeValidator(read_command),

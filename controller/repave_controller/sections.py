@@ -15,6 +15,7 @@ from repave_controller.naming import NamingError, check_part, check_region
 from repave_controller.quantities import (
     Command,
     Duration,
+    Price,
     Share,
     SomeDuration,
     SomeShare,
@@ -337,9 +338,7 @@ class Region(Section):
     provider: str = Field("local", description="`local`: hosts are processes of the agent's machine.")
     size: Annotated[int, Field(ge=1, le=SIZE_MAX)] = Field(description="How many hosts.")
     labels: dict[Label, Label] = Field({}, description="Any marks, for waves to choose by: {tier: edge}.")
-    cost_per_hour: float | None = Field(
-        None, ge=0, strict=False, description="What a host costs an hour here."
-    )
+    cost_per_hour: Price | None = Field(None, description="What a host costs an hour here.")
 
     @field_validator("provider")
     @classmethod

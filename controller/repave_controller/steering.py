@@ -131,8 +131,15 @@ def request_promote(
     return promoted, (event_of(promoted, f"gate.{kind}", text, now, by, reason),)
 
 
+def gates(application: Application, now: Instant) -> list[tuple[str, str]]:
+    """The approvals that the running rollout waits for now: (gate, role); none while it is paused."""
+    rollout = application.running
+    if rollout is None or rollout.phase is Phase.UNDOING or rollout.pause is not None:
+        return []
+    return _gates(application, rollout, now)
+
+
 def _gates(application: Application, rollout: Rollout, now: Instant) -> list[tuple[str, str]]:
-    """The approvals that are waited for now: (gate, role)."""
     found = [
         (gate_of(rollout, track), step.role)
         for track in rollout.tracks

@@ -71,7 +71,7 @@ def judge(
     part = target.part(track.region) if target is not None else None
     assert target is not None, "a running track has a target"
     assert part is not None, "a running track has a target"
-    failure = failure_of(target, track.region, observed)
+    failure = failure_of(application, target, track.region, observed)
     if failure is not None:
         return failure
     match rollout.step(track):
@@ -83,15 +83,27 @@ def judge(
             return _judge_count(application, track, step, target, part, observed)
 
 
-def failure_of(target: ServerGroup, region: RegionName, observed: Observed) -> Failed | None:
-    """What no waiting can mend, in whichever step it shows."""
+def failure_of(
+    application: Application, target: ServerGroup, region: RegionName, observed: Observed
+) -> Failed | None:
+    """What no waiting can mend, in whichever step it shows. That hosts were given up counts only as an answer
+    to the newest attempt: what was reported of one before says nothing of it."""
     view = observed.get(region)
     if view is None or view.report is None:
         return None
     if view.report.refusal:
         return Failed(f"{region} refuses: {view.report.refusal}")
-    report = view.group(target.name)
-    return Failed(f"{region}: {report.trouble or 'its hosts fail'}") if report.has_given_up else None
+    report, desired = view.group(target.name), application.desired_in(region)
+    asked = desired.group(target.name) if desired is not None else None
+    is_answer = target.attempt == 0 or (
+        desired is not None
+        and asked is not None
+        and asked.attempt == target.attempt
+        and view.report.epoch == desired.epoch
+    )
+    if not report.has_given_up or not is_answer:
+        return None
+    return Failed(f"{region}: {report.trouble or 'its hosts fail'}")
 
 
 def illness_of(

@@ -16,6 +16,7 @@ from repave_agent.ports import BalancerError, ProviderError
 from repave_agent.postponed import Postponed
 from repave_agent.session import Session
 from repave_agent.worker import Worker
+from repave_controller.asked import Abort, Rollback
 from repave_controller.clock import SteadyClock
 from repave_controller.commands import Accepted
 from repave_controller.model import Refused
@@ -253,6 +254,5 @@ async def _carried_out(scheduler: Scheduler, command: Command) -> Accepted:
         return await scheduler.release(
             name, name, command.order, f"spec of {command.key}", queue=command.kind == "queue"
         )
-    if command.kind == "abort":
-        return await scheduler.abort(name, by=command.key, reason="", key=command.key)
-    return await scheduler.rollback(name, by=command.key, reason="", force=False, key=command.key)
+    asked = Abort() if command.kind == "abort" else Rollback()
+    return await scheduler.steer(name, asked, by=command.key, key=command.key)

@@ -84,6 +84,12 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
         agent.hold()
     posts = {route.path: route for route in routes() if route.method == "POST"}
 
+    async def refused(path: str, rule: str, **sent: Any) -> None:
+        async with real.client.post(path.replace("{application}", "hello"), **sent) as answer:
+            told = await answer.json()
+            assert (answer.status, told["rule"]) == (409, rule), told
+            posts.pop(path)
+
     async def post(path: str, **sent: Any) -> None:
         address = path.format(application="hello", freeze="F1", host="hello-v002-1")
         async with real.client.post(address, **sent) as answer:
@@ -97,7 +103,15 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     await post("images", data=a_package("v3"))
     await post("plan", json={"spec": SPEC, "digest": digest})
     await post("applications/{application}/releases", json={"spec": SPEC, "digest": digest})
-    await post("applications/{application}/abort", json={"by": "ann"})
+    one = "applications/{application}"
+    await refused(f"{one}/retry", "not-held", json={})
+    await refused(f"{one}/step-back", "first-step", json={})
+    await refused(f"{one}/promote", "no-gate", json={"skip": True})
+    await post(f"{one}/pause", json={"by": "ann"})
+    await post(f"{one}/resume", json={"by": "ann"})
+    await post(f"{one}/override", json={"rule": "capacity", "reason": "known"})
+    await post(f"{one}/sizes", json={"sizes": {"paris": 4}})
+    await post(f"{one}/abort", json={"by": "ann"})
     for agent in real.agents.values():
         agent.let_go()
     await until(lambda: real.scheduler.applications()["hello"].running is None)  # type: ignore[index]

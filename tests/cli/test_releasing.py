@@ -224,7 +224,7 @@ def test_a_release_by_a_plan_holds_only_while_nothing_changes(
 def test_dry_run_changes_nothing(repave: CommandLine, controller: ServedController) -> None:
     ran = repave.release("v1", "--dry-run")
     assert ran.code == 0
-    assert "Creates 5 hosts." in ran.out
+    assert "Creates 5 hosts, at most 5 at once." in ran.out
     assert repave("apps", "-o", "json").json == {"items": []}
     assert repave("image", "list", "-o", "json").json == {"items": []}
 

@@ -118,6 +118,7 @@ def snapshot(phase: str) -> dict[str, object]:
         port=8000,
         queued=0,
         current_rollout=None,
+        gates=[],
         because=[],
         region_items=[],
     )

@@ -5,9 +5,20 @@ from dataclasses import replace
 import pytest
 
 from repave_controller.commands import request_abort
-from repave_controller.model import GroupState, Instant, Phase, Policy, Scale, Soak, Upkeep, Verify, Weight
+from repave_controller.model import (
+    GroupState,
+    Instant,
+    Phase,
+    Policy,
+    Scale,
+    Soak,
+    Upkeep,
+    Verify,
+    Wave,
+    Weight,
+)
 from repave_controller.preview import describe, plan_id, preview, unborn
-from repave_protos.values import Digest, GroupName, Probe
+from repave_protos.values import Digest, GroupName, Probe, Split
 from tests.controller.test_rollout import HELLO, KEEP_SECONDS, OSLO, PARIS, World, an_order, released
 
 POLICIES = [
@@ -85,6 +96,9 @@ def test_foretelling_changes_nothing_and_gives_the_same_again() -> None:
         {"drain_seconds": 11.0},
         {"steps": (Scale(100, 60.0), Verify(60.0), Weight(10_000, 60.0), Soak(0.0, 60.0))},
         {"policy": Policy(keep_seconds=1.0)},
+        {"waves": (Wave((PARIS,)), Wave((OSLO,)))},
+        {"split": Split("cookie", "uid")},
+        {"prices": ((PARIS, 0.2),)},
         {"upkeep": Upkeep(max_age_seconds=1.0)},
     ],
     ids=lambda changes: next(iter(changes)),

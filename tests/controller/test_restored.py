@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from repave_controller.asked import Abort, Rollback
 from repave_controller.model import Phase, Refused
 from repave_controller.recovery import Recovery
 from repave_controller.sessions import RegionUnreachable
@@ -139,7 +140,7 @@ async def test_commands_that_would_be_decided_by_the_older_copy_are_refused() ->
             await world.release("c")
         assert refused.value.rule == "region-ahead"
         with pytest.raises(Refused, match="repave controller recover"):
-            await world.scheduler.rollback(SHOP, by="ann", reason="", force=False, key="")
+            await world.scheduler.steer(SHOP, Rollback(), by="ann", key="")
         with pytest.raises(Refused, match="paris is ahead"):
             await world.release("c", CART, sizes=((PARIS, 1),))
 
@@ -168,7 +169,7 @@ async def test_a_queued_release_does_not_begin_by_itself_where_its_number_may_be
         await world.release("c")
         await world.release("d", queue=True)
         world.arrive(PARIS, OSLO)
-        await world.scheduler.abort(SHOP, by="ann", reason="", key="")
+        await world.scheduler.steer(SHOP, Abort(), by="ann", key="")
         assert await world.ended() is Phase.ABORTED, "a person can end it all the same"
         await asyncio.sleep(3600)
         assert world.application().rollouts_total == 2
@@ -331,7 +332,7 @@ async def test_a_store_that_knew_nothing_learns_the_application_with_a_history()
         world.arrive(PARIS, OSLO)
         await asyncio.sleep(MOMENT)
         with pytest.raises(Refused, match="paris runs it"):
-            await world.scheduler.abort(SHOP, by="ann", reason="", key="")
+            await world.scheduler.steer(SHOP, Abort(), by="ann", key="")
         await recovery(world).adopt()
         await asyncio.sleep(MOMENT)
         assert world.application().rollouts_total == 1

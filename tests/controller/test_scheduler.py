@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from repave_controller import scheduler as module
+from repave_controller import owner as module
+from repave_controller.asked import Abort, Rollback
 from repave_controller.chronicle import NOTICES_WAITING_MAX
 from repave_controller.model import (
     Application,
@@ -17,9 +18,9 @@ from repave_controller.model import (
     Refused,
     TrackPhase,
 )
+from repave_controller.owner import STORE_RETRY_SECONDS
 from repave_controller.ports import StoreError
 from repave_controller.preview import plan_id, unborn
-from repave_controller.scheduler import STORE_RETRY_SECONDS
 from repave_protos.values import Epoch, Notice, RegionName
 from tests.fakes.scheduled import (
     BEGAN,
@@ -172,9 +173,9 @@ async def test_one_key_for_two_applications_or_two_verbs_is_two_commands() -> No
         world.regions[OSLO].is_idle = True
         await world.release(key="k")
         assert not (await world.release(application=CART, key="k")).is_joined
-        assert not (await world.scheduler.abort(SHOP, by="", reason="", key="k")).is_joined
+        assert not (await world.scheduler.steer(SHOP, Abort(), by="", key="k")).is_joined
         await world.ended()
-        assert (await world.scheduler.abort(SHOP, by="", reason="", key="k")).is_joined
+        assert (await world.scheduler.steer(SHOP, Abort(), by="", key="k")).is_joined
 
 
 # ----------------------------------------------------------------------------------------- what is refused
@@ -194,7 +195,7 @@ async def test_a_refused_first_release_leaves_no_application() -> None:
             assert refused.value.rule == rule
         assert set(world.scheduler.applications()) == {CART}
         with pytest.raises(Refused, match="no application is called shop; there are: cart"):
-            await world.scheduler.rollback(SHOP, by="", reason="", force=False, key="")
+            await world.scheduler.steer(SHOP, Rollback(), by="", key="")
 
 
 @in_virtual_time

@@ -49,6 +49,8 @@ UNDOING = "controller/repave_controller/undoing.py"
 WAVES = "controller/repave_controller/waves.py"
 SAFETY = "controller/repave_controller/safety.py"
 SCHEDULER = "controller/repave_controller/scheduler.py"
+OWNER = "controller/repave_controller/owner.py"
+RECEIPTS = "controller/repave_controller/receipts.py"
 SESSIONS = "controller/repave_controller/sessions.py"
 VERDICTS = "controller/repave_controller/verdicts.py"
 CORE_AGENT = "simulation/repave_simulation/core_agent.py"
@@ -72,14 +74,14 @@ BUGS = (
     _bug("an agent forgets its journal", 2, (1, 2, 3, 4, 5, 7), JOURNAL, "content = self._disk.read()", "content = None"),
     _bug(
         "publish before commit", 2, (7,),
-        SCHEDULER, "        events = await scheduler._store.commit(transaction)\n",
+        OWNER, "        events = await office.store.commit(transaction)\n",
         "        for region, state in decision.desired:\n"
-        "            scheduler._publish(region, state)\n"
-        "        events = await scheduler._store.commit(transaction)\n",
+        "            office.publish(region, state)\n"
+        "        events = await office.store.commit(transaction)\n",
     ),
     _bug(
         "acknowledge before commit", 2, (6,),
-        SCHEDULER,
+        OWNER,
         "            await self._save(decision, observed, Transaction(events=events, receipt=receipt, spec=spec))\n",
         "            whole = Transaction(events=events, receipt=receipt, spec=spec)\n"
         "            saving = asyncio.create_task(self._save(decision, observed, whole))\n"
@@ -87,14 +89,14 @@ BUGS = (
     ),
     _bug(
         "a command repeated is a new one", 2, (6,),
-        SCHEDULER, "        receipt = await self._scheduler._store.receipt(key) if key else None\n",
-        "        receipt = None\n",
+        RECEIPTS, "    receipt = await store.receipt(request.key) if request.key else None\n",
+        "    receipt = None\n",
     ),
     _bug(
         "a decision counts although it was not saved", 2, (0, 1, 2, 3, 4, 5, 6, 7),
-        SCHEDULER, "        events = await scheduler._store.commit(transaction)\n",
+        OWNER, "        events = await office.store.commit(transaction)\n",
         "        self.application = decision.application\n"
-        "        events = await scheduler._store.commit(transaction)\n",
+        "        events = await office.store.commit(transaction)\n",
     ),
     _bug(
         "a region that returns is told nothing", 2, (5,),

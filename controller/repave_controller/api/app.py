@@ -1,14 +1,11 @@
 """The HTTP/JSON API for people and their tools: every route, what it takes, what it gives."""
 
 import asyncio
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from repave_controller.api import models, views
 from repave_controller.api.ages import age_items
@@ -27,7 +24,10 @@ from repave_controller.api.line import (
 )
 from repave_controller.api.openapi import Route, document
 from repave_controller.api.orphans import orphans_check, orphans_of
-from repave_controller.api.problems import Problem, as_problems, no_strangers
+from repave_controller.api.planning import PlanAnswer, plan_answer
+from repave_controller.api.problems import Handler, Problem, as_problems, no_strangers
+from repave_controller.api.requests import body_of, key_of, number_in, whole_number
+from repave_controller.api.steering import BODIES, SteeringRequest
 from repave_controller.api.streams import Streams
 from repave_controller.clock import SteadyClock
 from repave_controller.commands import unknown_application
@@ -48,9 +48,7 @@ from repave_protos.values import ApplicationName, Digest, HostName, RegionName
 BODY_BYTES_MAX = 1 << 20
 EVENTS_MAX = 1000
 LOG_LINES_MAX = 1000
-NUMBER_MAX = 1 << 53
 SHORT_DIGEST = 12
-Asked = TypeVar("Asked", bound=BaseModel)
 
 
 def make_app(
@@ -114,11 +112,13 @@ class Api:
             Route("GET", f"{one}/ages", self.ages, models.Items[models.AgeItem]),
             Route("GET", f"{one}/stream", self.stream, models.ApplicationStatus),
             Route("POST", f"{one}/releases", self.release, models.AcceptedAnswer, models.ReleaseRequest),
-            Route("POST", f"{one}/rollback", self.rollback, models.AcceptedAnswer, models.RollbackRequest),
-            Route("POST", f"{one}/abort", self.abort, models.AcceptedAnswer, models.AbortRequest),
+            *(
+                Route("POST", f"{one}/{name}", self._steering(body), models.AcceptedAnswer, body)
+                for name, body in BODIES.items()
+            ),
+            Route("POST", "plan", self.plan, PlanAnswer, models.ForetellRequest),
             Route("POST", f"{one}/renew", self.renew, models.AcceptedAnswer, models.RenewRequest),
             Route("POST", "hosts/{host}/taint", self.taint, models.TaintAnswer, models.TaintRequest),
-            Route("POST", "plan", self.plan, models.PlanAnswer, models.ForetellRequest),
             Route("GET", "groups", self.groups, models.Items[models.GroupItem]),
             Route("GET", "hosts", self.hosts, models.HostsAnswer),
             Route("GET", "line", self.line, LineAnswer),
@@ -156,6 +156,7 @@ class Api:
             self._scheduler.gate.seen(name),
             self._scheduler.because(name),
             self._sessions.views(),
+            self._clock(),
         )
 
     async def why(self, request: web.Request) -> web.Response:
@@ -177,7 +178,7 @@ class Api:
         )
 
     async def hosts(self, request: web.Request) -> web.Response:
-        log_lines = _number(request, "log_lines", 0, LOG_LINES_MAX)
+        log_lines = number_in(request, "log_lines", 0, LOG_LINES_MAX)
         group, only = request.query.get("group", ""), request.query.get("region", "")
         asked: dict[RegionName, list[ApplicationName]] = {}
         for name in self._asked_for(request):
@@ -228,16 +229,16 @@ class Api:
 
     async def events(self, request: web.Request) -> web.Response:
         events = await self._store.events(
-            after=_number(request, "after", 0),
+            after=number_in(request, "after", 0),
             application=request.query.get("application", ""),
-            limit=_number(request, "limit", 100, EVENTS_MAX),
+            limit=number_in(request, "limit", 100, EVENTS_MAX),
             newest=request.query.get("newest", "") in ("1", "true"),
         )
         return _items(views.event_item(event) for event in events)
 
     async def events_stream(self, request: web.Request) -> web.StreamResponse:
         last = request.headers.get("Last-Event-ID", "")
-        after = _whole_number("Last-Event-ID", last) if last else _number(request, "after", 0)
+        after = whole_number("Last-Event-ID", last) if last else number_in(request, "after", 0)
         return await self.streams.events(request, after, request.query.get("application", ""))
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -261,7 +262,7 @@ class Api:
     # ----------------------------------------------------------------------------------------- commands
 
     async def plan(self, request: web.Request) -> web.Response:
-        asked = await _body(request, models.ForetellRequest)
+        asked = await body_of(request, models.ForetellRequest)
         application, order = await self._order(asked)
         foretold = preview(
             application,
@@ -270,17 +271,18 @@ class Api:
             self._clock(),
             self._scheduler.around_new(application.name),
         )
+        self._scheduler.foretold.remember(application, order)
         try:
             self._scheduler.check_places(application.name, order)
             if not asked.will_push:
                 self._scheduler.check_image(order)
         except Refused as refused:
             foretold = replace(foretold, problems=(*foretold.problems, refused.text))
-        return _answer(views.plan_answer(foretold, order.version))
+        return _answer(plan_answer(foretold, order.version))
 
     async def release(self, request: web.Request) -> web.Response:
-        asked = await _body(request, models.ReleaseRequest)
-        application, order = await self._order(asked, asked.by, asked.reason, _key(request))
+        asked = await body_of(request, models.ReleaseRequest)
+        application, order = await self._order(asked, asked.by, asked.reason, key_of(request))
         if application.name != request.match_info["application"]:
             text = f"the spec is of {application.name}, the address of {request.match_info['application']}"
             raise Problem(422, "spec", text)
@@ -300,37 +302,35 @@ class Api:
         known = self._scheduler.applications().get(spec.application)
         return known or unborn(spec.application, spec.cluster), order
 
-    async def rollback(self, request: web.Request) -> web.Response:
-        asked = await _body(request, models.RollbackRequest)
-        accepted = await self._scheduler.rollback(
-            self._name(request), by=asked.by, reason=asked.reason, force=asked.force, key=_key(request)
-        )
-        return _answer(views.accepted(accepted), status=202)
+    def _steering(self, body: type[SteeringRequest]) -> Handler:
+        """The handler of one of the commands of steering.py."""
 
-    async def abort(self, request: web.Request) -> web.Response:
-        asked = await _body(request, models.AbortRequest)
-        accepted = await self._scheduler.abort(
-            self._name(request), by=asked.by, reason=asked.reason, key=_key(request)
-        )
-        return _answer(views.accepted(accepted), status=202)
+        async def steer(request: web.Request) -> web.Response:
+            asked = await body_of(request, body)
+            accepted = await self._scheduler.steer(
+                self._name(request), asked.wanted(), by=asked.by, reason=asked.reason, key=key_of(request)
+            )
+            return _answer(views.accepted(accepted), status=202)
+
+        return steer
 
     async def renew(self, request: web.Request) -> web.Response:
-        asked = await _body(request, models.RenewRequest)
+        asked = await body_of(request, models.RenewRequest)
         accepted = await self._tainting.renew(
-            self._name(request), by=asked.by, reason=asked.reason, key=_key(request)
+            self._name(request), by=asked.by, reason=asked.reason, key=key_of(request)
         )
         return _answer(views.accepted(accepted), status=202)
 
     async def taint(self, request: web.Request) -> web.Response:
-        asked = await _body(request, models.TaintRequest)
+        asked = await body_of(request, models.TaintRequest)
         host = HostName(request.match_info["host"])
         accepted, region = await self._tainting.taint(
-            host, asked.region, by=asked.by, reason=asked.reason, key=_key(request)
+            host, asked.region, by=asked.by, reason=asked.reason, key=key_of(request)
         )
         return _answer(views.tainted(accepted, region, host), status=202)
 
     async def recover(self, request: web.Request) -> web.Response:
-        asked = await _body(request, models.RecoveryRequest)
+        asked = await body_of(request, models.RecoveryRequest)
         if asked.dry_run:
             return _answer(views.recovery_answer(await self._recovery.look(asked.application, asked.serving)))
         found = await self._recovery.adopt(asked.application, asked.serving, asked.by, asked.id)
@@ -342,18 +342,18 @@ class Api:
         return _answer(line_answer(self._scheduler.line, self._clock()))
 
     async def stop(self, request: web.Request) -> web.Response:
-        return await self._change_line(stopping(await _body(request, LineRequest)))
+        return await self._change_line(stopping(await body_of(request, LineRequest)))
 
     async def go(self, request: web.Request) -> web.Response:
-        return await self._change_line(going(await _body(request, LineRequest)))
+        return await self._change_line(going(await body_of(request, LineRequest)))
 
     async def add_freeze(self, request: web.Request) -> web.Response:
-        asked = await _body(request, FreezeRequest)
+        asked = await body_of(request, FreezeRequest)
         line = await self._scheduler.change_line(adding(asked))
         return _answer(added_answer(line, asked, self._clock()), status=201)
 
     async def lift_freeze(self, request: web.Request) -> web.Response:
-        asked = await _body(request, LineRequest)
+        asked = await body_of(request, LineRequest)
         return await self._change_line(lifting(request.match_info["freeze"], asked))
 
     async def _change_line(self, command: Command) -> web.Response:
@@ -405,47 +405,3 @@ def _answer(model: BaseModel, status: int = 200) -> web.Response:
 def _items(items: Any) -> web.Response:
     body = ",".join(item.model_dump_json() for item in items)
     return web.Response(text=f'{{"items":[{body}]}}', content_type="application/json")
-
-
-async def _body(request: web.Request, model: type[Asked]) -> Asked:
-    """The request's body as `model`. Raises Problem naming each field that is wrong."""
-    if request.content_type != "application/json":
-        raise Problem(415, "not-json", "send JSON with Content-Type: application/json")
-    try:
-        text = (await request.read()).decode()
-        plain = json.loads(text, object_pairs_hook=_once_each)
-        return model.model_validate(plain)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise Problem(400, "not-json", f"the body is no JSON: {error}") from error
-    except ValidationError as error:
-        problems = [
-            {"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in error.errors()
-        ]
-        first = problems[0]
-        text = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
-        raise Problem(400, "bad-request", text, problems) from error
-    except ValueError as error:
-        raise Problem(400, "not-json", "the body has a number that is too long") from error
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise Problem(400, "not-json", "the body names a field twice")
-    return content
-
-
-def _number(request: web.Request, name: str, default: int, most: int = NUMBER_MAX) -> int:
-    return _whole_number(name, request.query.get(name, str(default)), most)
-
-
-def _whole_number(name: str, text: str, most: int = NUMBER_MAX) -> int:
-    if not (text.isascii() and text.isdecimal()) or len(text) > 16 or int(text) > most:
-        raise Problem(400, "bad-request", f"{name}: expected a whole number from 0 to {most}")
-    return int(text)
-
-
-def _key(request: web.Request) -> str:
-    """The idempotency key; of any length and content, kept as a hash."""
-    key = request.headers.get("Idempotency-Key", "")
-    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest() if key else ""

@@ -54,24 +54,18 @@ class ReleaseRequest(PlanRequest):
     plan: str = Field("", max_length=40, description="Refuse unless the plan still has this id.")
 
 
-class AbortRequest(Body):
-    """End the running rollout."""
+class SignedRequest(Body):
+    """Who asks, and why; both are kept."""
 
     reason: str = Field("", max_length=REASON_LENGTH_MAX)
-    by: str = Field("", max_length=100)
+    by: str = Field("", max_length=100, description="Who asks, for the history.")
 
 
-class RollbackRequest(AbortRequest):
-    """Go back to the group before."""
-
-    force: bool = Field(False, description="Even to a group that is not healthy everywhere.")
-
-
-class RenewRequest(AbortRequest):
+class RenewRequest(SignedRequest):
     """Replace every host of the group that serves by a fresh one."""
 
 
-class TaintRequest(AbortRequest):
+class TaintRequest(SignedRequest):
     """Replace one host by a fresh one."""
 
     region: str = Field("", max_length=200, description="Where it is, if hosts of several have its name.")
@@ -118,7 +112,16 @@ class BecauseItem(BaseModel):
     region: str
     since: datetime | None
     until: datetime | None
-    remedy: str
+    then: str = Field(description="What follows when it has come, and when it does not.")
+    remedy: str = Field(description="What a person could do about it.")
+
+
+class GateItem(BaseModel):
+    """An approval that is waited for now."""
+
+    gate: str
+    role: str = Field(description="Who may say yes; empty: anybody.")
+    command: str
 
 
 class StepItem(BaseModel):
@@ -236,6 +239,7 @@ class ApplicationStatus(ApplicationItem):
     """All about an application."""
 
     current_rollout: RolloutItem | None
+    gates: list[GateItem]
     because: list[BecauseItem]
     region_items: list[ApplicationRegionItem]
 
@@ -425,79 +429,3 @@ class RecoveryAnswer(Items[RecoveryItem]):
     id: str
     incarnation: int | None = Field(description="The new life of the store, if anything was adopted.")
     waiting: dict[str, str] = Field(description="Regions that are ahead still, and why.")
-
-
-class PlanLine(BaseModel):
-    """What a step of the release would do."""
-
-    kind: str
-    text: str
-
-
-class PlanMoment(BaseModel):
-    """A region once a step is entered."""
-
-    new_hosts: int
-    old_hosts: int
-    weight_bp: int
-    seconds: float
-
-
-class PlanWave(BaseModel):
-    """Regions that go together."""
-
-    regions: list[str]
-    bake_seconds: float
-    approve: str | None
-    parallel: int
-    lockstep: bool
-
-
-class GuardItem(BaseModel):
-    """A rule, and what it says now."""
-
-    rule: str
-    refuses: bool
-    text: str
-    remedy: str
-
-
-class PlanRegion(BaseModel):
-    """What it would take in one region."""
-
-    name: str
-    wave: int
-    creates: int
-    keeps_warm: int
-    destroys: int
-    peak: int
-    floor: int
-    extra_host_hours: float
-    cost: float | None
-    moments: list[PlanMoment] = Field(description="One a step.")
-
-
-class PlanAnswer(BaseModel):
-    """What a release would do; `id` holds as long as nothing changes."""
-
-    id: str
-    application: str
-    group: str
-    version: str
-    origin: str
-    strategy: str
-    steps: list[PlanLine]
-    waves: list[PlanWave]
-    regions: list[PlanRegion]
-    keeps: list[str]
-    destroys: list[str]
-    creates_hosts: int
-    destroys_hosts: int
-    peak_hosts: int
-    at_least_seconds: float
-    extra_host_hours: float
-    cost: float | None
-    currency: str
-    changes: list[str] = Field(description="In what it differs from the group that serves.")
-    guards: list[GuardItem]
-    problems: list[str] = Field(description="Why it would be refused now; empty when it would not.")

@@ -23,10 +23,12 @@ from repave_controller.model import (
     TrackPhase,
 )
 from repave_controller.naming import format_group
+from repave_controller.outlook import outlook
 from repave_controller.ports import Image
-from repave_controller.preview import Preview, RegionPreview, describe
+from repave_controller.preview import describe
 from repave_controller.recovery import Candidate, Findings
 from repave_controller.sessions import RegionView
+from repave_controller.steering import gates
 from repave_protos.values import DesiredGroup, GroupReport, HostDetail, HostName, RegionName
 
 
@@ -71,12 +73,14 @@ def application_status(
     observed: Observed,
     because: tuple[Because, ...],
     regions: Mapping[RegionName, RegionView],
+    now: Instant,
 ) -> models.ApplicationStatus:
     rollout = application.rollout
     return models.ApplicationStatus(
         **_item(application, observed),
         current_rollout=rollout_item(rollout, application.cluster) if rollout else None,
-        because=[because_item(each) for each in because],
+        gates=[_gate_item(application, gate, role) for gate, role in gates(application, now)],
+        because=[because_item(application, each) for each in because],
         region_items=[
             _region_of(name, application, observed, regions.get(name)) for name in application.regions
         ],
@@ -163,12 +167,18 @@ _REPORTED = (
 )
 
 
-def because_item(because: Because) -> models.BecauseItem:
+def _gate_item(application: Application, gate: str, role: str) -> models.GateItem:
+    flag = f" --role {role}" if role else ""
+    return models.GateItem(gate=gate, role=role, command=f"repave promote {application.name}{flag}")
+
+
+def because_item(application: Application, because: Because) -> models.BecauseItem:
     return models.BecauseItem(
         what=because.what,
         region=because.region,
         since=_time_or_none(because.since),
         until=_time_or_none(because.until),
+        then=outlook(application, because),
         remedy=because.remedy,
     )
 
@@ -177,9 +187,8 @@ def why(application: Application, because: tuple[Because, ...]) -> models.WhyAns
     text = _why_text(application)
     if any(each.remedy.startswith(RECOVER) for each in because):
         text = f"regions are ahead of this store, so it cannot say; its own older copy is: {text}"
-    return models.WhyAnswer(
-        application=application.name, text=text, because=[because_item(each) for each in because]
-    )
+    items = [because_item(application, each) for each in because]
+    return models.WhyAnswer(application=application.name, text=text, because=items)
 
 
 def _why_text(application: Application) -> str:
@@ -410,65 +419,4 @@ def _recovery_line(candidate: Candidate, region: str, group: DesiredGroup) -> mo
         version=adopted.version if adopted is not None else "",
         digest=group.digest,
         is_stored=group.digest not in candidate.lacking,
-    )
-
-
-def plan_answer(plan: Preview, version: str) -> models.PlanAnswer:
-    return models.PlanAnswer(
-        id=plan.id,
-        application=plan.application,
-        group=plan.group,
-        version=version,
-        origin=plan.origin or "",
-        strategy=plan.strategy,
-        steps=[models.PlanLine(kind=step.kind, text=describe(step)) for step in plan.steps],
-        waves=[
-            models.PlanWave(
-                regions=list(wave.regions),
-                bake_seconds=wave.bake_seconds,
-                approve=wave.approve,
-                parallel=wave.parallel,
-                lockstep=wave.is_lockstep,
-            )
-            for wave in plan.waves
-        ],
-        regions=[_plan_region(region) for region in plan.regions],
-        keeps=list(plan.keeps),
-        destroys=list(plan.destroys),
-        creates_hosts=sum(region.creates for region in plan.regions),
-        destroys_hosts=sum(region.destroys for region in plan.regions),
-        peak_hosts=sum(region.peak for region in plan.regions),
-        at_least_seconds=plan.at_least_seconds,
-        extra_host_hours=round(plan.extra_host_hours, 2),
-        cost=None if plan.cost is None else round(plan.cost, 2),
-        currency=plan.currency,
-        changes=list(plan.changes),
-        guards=[
-            models.GuardItem(rule=each.rule, refuses=each.refuses, text=each.text, remedy=each.remedy)
-            for each in plan.guards
-        ],
-        problems=list(plan.problems),
-    )
-
-
-def _plan_region(region: RegionPreview) -> models.PlanRegion:
-    return models.PlanRegion(
-        name=region.name,
-        wave=region.wave + 1,
-        creates=region.creates,
-        keeps_warm=region.keeps_warm,
-        destroys=region.destroys,
-        peak=region.peak,
-        floor=region.floor,
-        extra_host_hours=round(region.extra_host_hours, 2),
-        cost=None if region.cost is None else round(region.cost, 2),
-        moments=[
-            models.PlanMoment(
-                new_hosts=each.new_hosts,
-                old_hosts=each.old_hosts,
-                weight_bp=each.weight_bp,
-                seconds=each.seconds,
-            )
-            for each in region.moments
-        ],
     )

@@ -7,22 +7,31 @@ from typing import Any
 
 from repave_controller.cli.client import quoted
 from repave_controller.cli.output import percent
-from repave_controller.cli.reading import ENDS, because_line, group_line, rollout_line
+from repave_controller.cli.progress import (
+    Branch,
+    awaited,
+    branches,
+    group_line,
+    person_awaited,
+    rollout_line,
+    wave_state,
+)
+from repave_controller.cli.reading import ENDS
 from repave_controller.cli.streaming import lasting
-from repave_controller.cli.terminal import DETACHED, DONE, ROLLED_BACK, TIMED_OUT, CliError, Terminal
+from repave_controller.cli.terminal import DETACHED, DONE, ROLLED_BACK, TIMED_OUT, WAITS, CliError, Terminal
 
 BAR_WIDTH = 20
+BECAUSE_SHOWN_MAX = 3
 
 
 SUCCEEDED = frozenset({"succeeded"})
 UNDONE = frozenset({"rolled-back", "aborted"})
 
 
-def follow(
-    terminal: Terminal, app: str, number: int, timeout: float | None, wanted: frozenset[str] = SUCCEEDED
-) -> int:
-    """Until rollout `number` (0: the present one) ends; the exit code tells how: 0 in one of the `wanted`
-    phases. Ctrl-C only leaves."""
+def follow(terminal: Terminal, app: str, number: int, wanted: frozenset[str] = SUCCEEDED) -> int:
+    """Until rollout `number` (0: the present one) ends, or waits for a person where that is asked for; the
+    exit code tells how: 0 in one of the `wanted` phases. Ctrl-C only leaves."""
+    timeout = terminal.arguments.timeout
     deadline = None if timeout is None else time.monotonic() + timeout
     ended = None
     try:
@@ -32,12 +41,19 @@ def follow(
                 if _is_over(status, number):
                     ended = status
                     break
+                if _leaves_at_gate(terminal) and person_awaited(status):
+                    terminal.say(f"waits for a person: {person_awaited(status)}")
+                    return DONE if terminal.arguments.gate_ok else WAITS
     except KeyboardInterrupt:
         terminal.say(f"\nleft; the rollout goes on. Come back with: repave watch {app}")
         return DETACHED
     if ended is not None:
         return _finish(terminal, ended, _rollout(terminal, ended, number), wanted)
     raise CliError(f"not done after {timeout:g} s; the rollout goes on: repave watch {app}", TIMED_OUT)
+
+
+def _leaves_at_gate(terminal: Terminal) -> bool:
+    return bool(terminal.arguments.until_gate or terminal.arguments.gate_ok)
 
 
 def _number(status: dict[str, Any]) -> int:
@@ -80,7 +96,11 @@ def _finish(
     where = ", ".join(region["name"] for region in status["region_items"])
     now = f"{status['serving'] or 'nobody'} serves {status['name']}" + (f" in {where}" if where else "")
     ended = f"{rollout['group']} {rollout['phase']}: {rollout['outcome']}"
-    if rollout["phase"] == "held":
+    if rollout["phase"] == "held" and not rollout["ended_at"]:
+        name = status["name"]
+        ways = f"repave retry {name} tries again, repave rollback {name} goes back"
+        terminal.say(f"HELD where it is: {rollout['outcome']}; a person must act: {ways}")
+    elif rollout["phase"] == "held":
         terminal.say(f"HELD: {rollout['outcome']}; a person must act: repave why {status['name']}")
     elif code == ROLLED_BACK:
         terminal.say(f"NOT RELEASED: {ended}. {now}.")
@@ -115,13 +135,22 @@ class _Lines:
         rollout = status["current_rollout"]
         if rollout:
             self._line("rollout", rollout_line(rollout))
+            self._waves(rollout)
         for region in status["region_items"]:
             if not region["connected"]:
                 self._line(region["name"], f"{region['name']}  its agent is away")
             for group in region["groups"]:
                 key = f"{region['name']}/{group['name']}"
                 self._line(key, f"{region['name']}  {group_line(group)}")
-        self._line("because", "; ".join(because_line(each) for each in status["because"][:3]))
+        waits = awaited(status["because"])[:BECAUSE_SHOWN_MAX]
+        self._line("because", "; ".join(f"{each.text}{each.way_on}" for each in waits))
+
+    def _waves(self, rollout: dict[str, Any]) -> None:
+        """What each wave does, where there are several."""
+        count = len(rollout["waves"])
+        for number in range(count) if count > 1 and not rollout["ended_at"] else ():
+            key = f"wave {number + 1}"
+            self._line(key, f"{key} of {count}: {wave_state(number, rollout)}")
 
     def _line(self, key: str, text: str) -> None:
         if text and self._shown.get(key) != text:
@@ -153,14 +182,22 @@ class _Tree:
         rollout = status["current_rollout"]
         title = rollout_line(rollout) if rollout else status["name"]
         tree = Tree(f"[bold]{escape(title)}[/]  {time.monotonic() - self._began:.0f} s")
-        for region in status["region_items"]:
-            away = "" if region["connected"] else "  [red]agent away[/]"
-            branch = tree.add(f"{region['name']}  [dim]{region['traffic_address']}[/]{away}")
-            for group in region["groups"]:
-                branch.add(_group_text(group))
-        for because in status["because"]:
-            tree.add(f"[yellow]waits[/] {escape(because_line(because))}")
+        for branch in branches(status, is_wide=False):
+            _grow(tree, branch)
+        for each in awaited(status["because"]):
+            tree.add(f"[yellow]waits[/] {escape(each.text + each.way_on)}")
         self._live.update(tree, refresh=True)
+
+
+def _grow(tree: Any, branch: Branch) -> None:
+    """Adds the branch to a tree of rich."""
+    from rich.markup import escape
+
+    grown = tree.add(escape(branch.text))
+    for group in branch.groups:
+        grown.add(_group_text(group))
+    for below in branch.below:
+        _grow(grown, below)
 
 
 def _group_text(group: dict[str, Any]) -> str:

@@ -92,6 +92,11 @@ def left(time: str | None) -> str:
     return f"in {span(_parse(time) - _now())}" if time else "-"
 
 
+def until(time: str) -> float:
+    """Seconds to an ISO 8601 time; below 0 when it is over."""
+    return _parse(time) - _now()
+
+
 def span(seconds: float) -> str:
     """A length of time, in its largest fitting unit."""
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):

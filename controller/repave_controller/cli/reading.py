@@ -11,6 +11,7 @@ from repave_controller.cli import output
 from repave_controller.cli.client import quoted
 from repave_controller.cli.line import tell_stopped
 from repave_controller.cli.output import Column, ago, column, percent, show, show_whole
+from repave_controller.cli.progress import RECOVER, awaited, person_awaited, status_lines
 from repave_controller.cli.streaming import lasting
 from repave_controller.cli.terminal import (
     DONE,
@@ -18,12 +19,12 @@ from repave_controller.cli.terminal import (
     HELD,
     ROLLED_BACK,
     TIMED_OUT,
+    WAITS,
     CliError,
     Terminal,
     seconds,
 )
 
-RECOVER = "adopt what it runs with: repave controller recover"
 ENDS = {"succeeded": DONE, "rolled-back": ROLLED_BACK, "aborted": ROLLED_BACK, "held": HELD}
 APPS = (
     column("NAME"),
@@ -87,6 +88,12 @@ def register(commands: Any) -> None:
         "--wait", action="store_true", help="until the rollout ends; its end is the exit code"
     )
     status.add_argument("--timeout", type=seconds, help="with --wait: give up after, e.g. 10m")
+    status.add_argument(
+        "--until-gate",
+        action="store_true",
+        help="with --wait: exit code 6 once it waits for a person",
+    )
+    status.add_argument("--gate-ok", action="store_true", help="the same, with exit code 0")
     status.add_argument("--watch", action="store_true", help="print again at every change")
     status.set_defaults(run=run_status)
     for name, run, text in (
@@ -143,10 +150,18 @@ def _wait(terminal: Terminal, path: str, timeout: float | None) -> int:
     with closing(lasting(terminal, f"{path}/stream", deadline=deadline, was_there=True)) as later:
         for status in chain([first], later):
             phase = status["phase"]
-            if phase in ENDS:
+            code = ENDS.get(phase)
+            if code is None and _leaves_at_gate(terminal) and person_awaited(status):
+                terminal.say(person_awaited(status))
+                code = DONE if terminal.arguments.gate_ok else WAITS
+            if code is not None:
                 _show_status(terminal, status)
-                return ENDS[phase]
+                return code
     raise CliError(f"still {phase} after {timeout:g} s; the rollout goes on", TIMED_OUT)
+
+
+def _leaves_at_gate(terminal: Terminal) -> bool:
+    return bool(terminal.arguments.until_gate or terminal.arguments.gate_ok)
 
 
 def _show_change(terminal: Terminal, status: dict[str, Any]) -> None:
@@ -161,56 +176,8 @@ def _show_status(terminal: Terminal, status: dict[str, Any]) -> None:
     if not terminal.is_for_people:
         show_whole(terminal, status)
         return
-    for line in status_lines(status):
+    for line in status_lines(status, is_wide=terminal.format == "wide"):
         terminal.out(line)
-
-
-def status_lines(status: dict[str, Any]) -> list[str]:
-    """An application as text: its rollout, then each region with its groups, then what is waited for."""
-    serving = (
-        f"{status['serving']} ({status['version']}) serves" if status["serving"] else "nobody serves yet"
-    )
-    if any(region["ahead"] for region in status["region_items"]):
-        serving = f"by the store's older copy {serving}"
-    lines = [f"{status['name']}: {serving}, port {status['port']}"]
-    rollout = status["current_rollout"]
-    if rollout:
-        lines.append(rollout_line(rollout))
-    for region in status["region_items"]:
-        state = "" if region["connected"] else "  AGENT AWAY"
-        state += f"  AHEAD OF THE STORE; {RECOVER}" if region["ahead"] else ""
-        is_late = region["connected"] and not region["current"] and not region["ahead"]
-        state += "  (not yet up to date)" if is_late else ""
-        lines.append(f"  {region['name']}  {region['traffic_address']}{state}")
-        lines += [f"    {group_line(group)}" for group in region["groups"]]
-    lines += [f"  waits: {because_line(each)}" for each in status["because"]]
-    return lines
-
-
-def rollout_line(rollout: dict[str, Any]) -> str:
-    """One line: what it is, its steps, how it ended."""
-    marks = {"done": "+", "running": ">", "waiting": " ", "skipped": "-"}
-    steps = " ".join(f"[{marks[step['state']]}{step['kind']}]" for step in rollout["steps"])
-    text = f"{rollout['kind']} of {rollout['group']}: {rollout['phase']}  {steps}"
-    return f"{text}  {rollout['outcome']}" if rollout["outcome"] else text
-
-
-def group_line(group: dict[str, Any]) -> str:
-    """One line: hosts by phase, traffic, trouble."""
-    phases = ("launching", "starting", "healthy", "verified", "unhealthy", "failed", "destroying")
-    counts = ", ".join(f"{group[phase]} {phase}" for phase in phases if group[phase]) or "no hosts"
-    traffic = percent(group["weight_bp"])
-    if group["weight_bp"] != group["wanted_weight_bp"]:
-        traffic += f" (wanted {percent(group['wanted_weight_bp'])})"
-    line = f"{group['name']:<20} {group['state']:<9} {counts} of {group['size']}  traffic {traffic}"
-    return f"{line}  {group['trouble']}" if group["trouble"] else line
-
-
-def because_line(because: dict[str, Any]) -> str:
-    text = f"{because['region']}: {because['what']}" if because["region"] else str(because["what"])
-    if because["until"]:
-        text += f", at most {output.left(because['until']).removeprefix('in ')} more"
-    return text
 
 
 # -------------------------------------------------------------------------------------------------- lists
@@ -222,11 +189,11 @@ def run_why(terminal: Terminal) -> int:
         show_whole(terminal, answer)
         return DONE
     terminal.out(f"{answer['application']}: {answer['text']}")
-    for because in answer["because"]:
-        since = f" (for {ago(because['since'])[:-4]})" if because["since"] else ""
-        terminal.out(f"  waits for {because_line(because)}{since}")
-        if because["remedy"]:
-            terminal.out(f"    {because['remedy']}")
+    for each in awaited(answer["because"]):
+        since = f" (for {ago(each.since)[:-4]})" if each.since else ""
+        terminal.out(f"  waits for {each.text}{since}")
+        for line in (*each.then, *each.remedies):
+            terminal.out(f"    {line}")
     return DONE
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from repave_controller.cli.client import quoted
 from repave_controller.cli.follow import SUCCEEDED, UNDONE, follow
 from repave_controller.cli.output import show_whole
-from repave_controller.cli.specs import add_spec_arguments, given_files, plan_lines, read_spec
+from repave_controller.cli.planning import plan_lines
+from repave_controller.cli.specs import add_spec_arguments, given_files, read_spec
 from repave_controller.cli.switching import tell_switch
 from repave_controller.cli.terminal import DONE, CliError, Terminal, seconds
 
@@ -32,26 +33,48 @@ def register(commands: Any) -> None:
     release.add_argument("--key", default="", help="idempotency key (default: made of what is released)")
     _add_following(release)
     release.set_defaults(run=run_release)
-    for name, run, text in (
-        ("rollback", run_rollback, "Switch traffic back to the group before, in every region"),
-        ("abort", run_abort, "End the rollout: all traffic with the old group, the new one cleaned up"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("app")
-        command.add_argument("--reason", default="", help="kept in the history")
-        if name == "rollback":
-            command.add_argument("--force", action="store_true", help="even to a group that is not healthy")
+    rollback = commands.add_parser(
+        "rollback", help="Switch traffic back to the group before, in every region (--to, --region)"
+    )
+    rollback.add_argument("app")
+    rollback.add_argument("--to", default="", metavar="GROUP", help="an older group or version, not the last")
+    rollback.add_argument(
+        "--region", action="append", default=[], dest="regions", help="only there; may be repeated"
+    )
+    rollback.add_argument("--force", action="store_true", help="even to a group that is not healthy")
+    abort = commands.add_parser(
+        "abort", help="End the rollout: all traffic with the old group, the new one cleaned up (--region)"
+    )
+    abort.add_argument("app")
+    abort.add_argument("--region", default="", help="take only this one out; the others go on")
+    for command, run in ((rollback, run_rollback), (abort, run_abort)):
+        add_who_and_why(command)
         _add_following(command)
         command.set_defaults(run=run)
     watch = commands.add_parser("watch", help="Follow a rollout live")
     watch.add_argument("app")
-    watch.add_argument("--timeout", type=seconds, help="leave after, e.g. 10m; the rollout goes on")
+    add_patience(watch)
     watch.set_defaults(run=run_watch)
 
 
 def _add_following(command: Any) -> None:
     command.add_argument("--detach", action="store_true", help="print the group's name and leave")
+    add_patience(command)
+
+
+def add_patience(command: Any) -> None:
+    """When following ends before the rollout does."""
     command.add_argument("--timeout", type=seconds, help="leave after, e.g. 10m; the rollout goes on")
+    command.add_argument(
+        "--until-gate", action="store_true", help="leave with exit code 6 once it waits for a person"
+    )
+    command.add_argument("--gate-ok", action="store_true", help="the same, with exit code 0")
+
+
+def add_who_and_why(command: Any) -> None:
+    """What every command has that changes something."""
+    command.add_argument("--reason", default="", help="kept in the history")
+    command.add_argument("--key", default="", help="idempotency key: given twice, it is done once")
 
 
 def run_release(terminal: Terminal) -> int:
@@ -85,10 +108,9 @@ def _key(terminal: Terminal, application: str, body: dict[str, Any]) -> str:
 
 def run_rollback(terminal: Terminal) -> int:
     arguments = terminal.arguments
-    body = {"reason": arguments.reason, "by": who(), "force": arguments.force}
-    path = f"applications/{quoted(arguments.app)}"
-    before = terminal.client.get(path)["current_rollout"]
-    accepted = terminal.client.post(f"{path}/rollback", body)
+    before = terminal.client.get(f"applications/{quoted(arguments.app)}")["current_rollout"]
+    where = {"to": arguments.to, "regions": arguments.regions}
+    accepted = ask(terminal, arguments.app, "rollback", **where, force=arguments.force)
     is_turned_round = before is not None and accepted["rollout"] == before["number"]
     code = _go_on(terminal, accepted, UNDONE if is_turned_round else SUCCEEDED)
     if code == DONE and not arguments.detach and not is_turned_round:
@@ -97,13 +119,30 @@ def run_rollback(terminal: Terminal) -> int:
 
 
 def run_abort(terminal: Terminal) -> int:
+    region = terminal.arguments.region
+    accepted = ask(terminal, terminal.arguments.app, "abort", region=region)
+    if not region:
+        return _go_on(terminal, accepted, UNDONE)
+    if terminal.is_for_people:
+        app = accepted["application"]
+        terminal.say(f"{region} goes back, the others go on; follow it with: repave watch {app}")
+    else:
+        show_whole(terminal, accepted)
+    return DONE
+
+
+def ask(terminal: Terminal, app: str, verb: str, **body: object) -> dict[str, Any]:
+    """Gives one command to the controller, with who asks and why; returns what was accepted."""
     arguments = terminal.arguments
-    body = {"reason": arguments.reason, "by": who()}
-    return _go_on(terminal, terminal.client.post(f"applications/{quoted(arguments.app)}/abort", body), UNDONE)
+    path = f"applications/{quoted(app)}/{verb}"
+    accepted: dict[str, Any] = terminal.client.post(
+        path, {**body, "reason": arguments.reason, "by": who()}, arguments.key
+    )
+    return accepted
 
 
 def run_watch(terminal: Terminal) -> int:
-    return follow(terminal, terminal.arguments.app, 0, terminal.arguments.timeout)
+    return follow(terminal, terminal.arguments.app, 0)
 
 
 def _go_on(terminal: Terminal, accepted: dict[str, Any], wanted: frozenset[str] = SUCCEEDED) -> int:
@@ -119,7 +158,7 @@ def _go_on(terminal: Terminal, accepted: dict[str, Any], wanted: frozenset[str] 
         terminal.out(accepted["group"])
     if arguments.detach or accepted["is_queued"]:
         return DONE
-    return follow(terminal, app, accepted["rollout"], arguments.timeout, wanted)
+    return follow(terminal, app, accepted["rollout"], wanted)
 
 
 def who() -> str:

@@ -1,12 +1,11 @@
-"""Commands around the spec file: init, validate, schema, plan."""
+"""Commands around the spec file: init, validate, schema."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from repave_controller.cli.output import span
 from repave_controller.cli.starters import start_command
-from repave_controller.cli.terminal import CHANGES, DONE, USAGE, CliError, Terminal
+from repave_controller.cli.terminal import DONE, USAGE, CliError, Terminal
 
 TEMPLATE = """\
 repave: 1                                # format of this file
@@ -61,10 +60,6 @@ def register(commands: Any) -> None:
     commands.add_parser("schema", help="Print the JSON Schema of the spec, for editors").set_defaults(
         run=run_schema
     )
-    plan = commands.add_parser("plan", help="Show what a release would do; changes nothing")
-    add_spec_arguments(plan)
-    plan.add_argument("--exit-code", action="store_true", help="10 when there is something to do")
-    plan.set_defaults(run=run_plan)
 
 
 def add_spec_arguments(command: Any) -> None:
@@ -185,48 +180,3 @@ def run_schema(terminal: Terminal) -> int:
 
     terminal.out(json.dumps(schema(), indent=2))
     return DONE
-
-
-# ---------------------------------------------------------------------------------------------------- plan
-
-
-def run_plan(terminal: Terminal) -> int:
-    from repave_controller.cli.images import digest_for
-
-    arguments = terminal.arguments
-    spec, text, files = read_spec(terminal, given_files(arguments))
-    digest = digest_for(terminal, spec, files[0], push=False)
-    body = {"spec": text, "filename": str(files[0]), "digest": digest, "version": arguments.version or ""}
-    plan = terminal.client.post("plan", {**body, "will_push": not arguments.sha256})
-    if terminal.is_for_people:
-        for line in plan_lines(plan):
-            terminal.out(line)
-    else:
-        from repave_controller.cli.output import show_whole
-
-        show_whole(terminal, plan)
-    if plan["problems"]:
-        raise CliError(f"it would be refused: {plan['problems'][0]}", 5)
-    return CHANGES if arguments.exit_code else DONE
-
-
-def plan_lines(plan: dict[str, Any]) -> list[str]:
-    """The plan as text; what is destroyed comes last."""
-    way = f"{plan['origin']} -> {plan['group']}" if plan["origin"] else f"{plan['group']} (the first)"
-    lines = [
-        f"{plan['application']}  {way}  {plan['version']}  {plan['strategy']}, "
-        f"{len(plan['regions'])} regions together    plan {plan['id']}, good while nothing changes"
-    ]
-    lines += [f"  {number}. {step['text']}" for number, step in enumerate(plan["steps"], start=1)]
-    lines += [
-        f"  {region['name']:<16} creates {region['creates']}, at most {region['peak']} hosts at once, "
-        f"never below {region['floor']} serving"
-        for region in plan["regions"]
-    ]
-    keeps = f"Keeps {', '.join(plan['keeps'])} warm: going back is one switch. " if plan["keeps"] else ""
-    gone = f" ({', '.join(plan['destroys'])})" if plan["destroys"] else ""
-    lines.append(
-        f"Creates {plan['creates_hosts']} hosts. {keeps}Takes at least {span(plan['at_least_seconds'])}. "
-        f"Destroys {plan['destroys_hosts']} hosts{gone}."
-    )
-    return lines

@@ -13,6 +13,7 @@ ERROR: Final = 1
 USAGE: Final = 2
 ROLLED_BACK: Final = 3
 REFUSED: Final = 5
+WAITS: Final = 6
 TIMED_OUT: Final = 7
 HELD: Final = 8
 CHANGES: Final = 10
