@@ -303,7 +303,12 @@ async def test_errors_of_a_launch_are_always_of_the_provider(region: Region) -> 
 async def test_a_command_that_becomes_another_program_is_found(either: Region) -> None:
     host = await either.launch("change")
     provider = either.provider
-    assert await provider.inspect(host.name) == ""
+
+    async def is_started() -> bool:
+        assert await provider.inspect(host.name) == ""
+        return (either.hosts / host.name / "program").exists()
+
+    await until_async(is_started)
     (either.hosts / host.name / "app" / "go").touch()  # its command waits for that
 
     async def is_found() -> bool:

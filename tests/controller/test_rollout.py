@@ -77,6 +77,7 @@ class Region:
     present: dict[GroupName, int] = field(default_factory=dict)
     sick: set[GroupName] = field(default_factory=set)
     broken: set[GroupName] = field(default_factory=set)
+    draining: set[GroupName] = field(default_factory=set)  # no hosts are left, but requests
 
     def work(self) -> None:
         if self.desired is None:
@@ -86,6 +87,8 @@ class Region:
 
     def _group(self, name: GroupName, count: int, weight_bp: int) -> GroupReport:
         self.present[name] = count
+        if name in self.draining:
+            return GroupReport(name, in_flight=1)
         if name in self.broken:
             return GroupReport(name, failed=count, has_given_up=count > 0, trouble="exited with code 1")
         if name in self.sick:
@@ -217,6 +220,18 @@ def test_an_old_group_is_destroyed_when_its_time_is_over_and_then_forgotten() ->
     world.settle()
     assert [group.name for group in world.application.groups] == ["hello-v002"]
     assert world.kinds[-2:] == ["group.retiring", "group.destroyed"]
+
+
+def test_a_group_is_not_forgotten_while_requests_to_it_are_not_over() -> None:
+    """Its hosts may have died while it was drained; who is forgotten is drained no longer."""
+    world = released("a", "b")
+    world.regions[OSLO].draining.add(GroupName("hello-v001"))
+    world.now = Instant(world.now + KEEP_SECONDS + 1)
+    world.settle()
+    assert [group.name for group in world.application.groups] == ["hello-v001", "hello-v002"]
+    world.regions[OSLO].draining.clear()
+    world.settle()
+    assert [group.name for group in world.application.groups] == ["hello-v002"]
 
 
 def test_only_as_many_old_groups_are_kept_as_the_policy_says() -> None:

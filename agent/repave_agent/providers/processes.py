@@ -175,10 +175,17 @@ def _children_of(pid: int) -> list[int]:
 
 
 def program_of(session: Session) -> str:
-    """The file that the host's command is executed from; "" when that can't be seen."""
-    pids = _children_of(session.inner.pid)[:1] if session.inner is not None else [session.leader.pid]
+    """The file that the host's command is executed from; "" when that can't be seen, or not yet."""
+    if session.inner is None:
+        return _executable(session.leader.pid)
+    first = _children_of(session.inner.pid)[:1]
+    program = _executable(first[0]) if first else ""
+    return "" if program == _executable(session.inner.pid) else program  # the sandbox is still being made
+
+
+def _executable(pid: int) -> str:
     try:
-        return "".join(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)") for pid in pids)  # noqa: PTH115
+        return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")  # noqa: PTH115  # it is no path any more
     except OSError:
         return ""
 
