@@ -13,20 +13,17 @@ from repave_controller.model import (
     FULL_PERCENT,
     Application,
     Event,
-    GroupNumber,
     GroupState,
     Instant,
     Offer,
     Part,
-    Phase,
     Policy,
     Refused,
-    Rollout,
-    RolloutKind,
     ServerGroup,
     Upkeep,
 )
 from repave_controller.naming import NamingError, parse_group
+from repave_controller.rollouts import GroupNumber, Phase, Rollout, RolloutKind
 from repave_protos.values import (
     FULL_WEIGHT_BP,
     ApplicationName,

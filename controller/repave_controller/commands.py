@@ -12,24 +12,26 @@ from repave_controller.model import (
     FULL_PERCENT,
     Application,
     Event,
-    GroupNumber,
     GroupState,
     Instant,
     Observed,
     Part,
-    Phase,
     Refused,
     ReleaseOrder,
+    ServerGroup,
+)
+from repave_controller.naming import format_group
+from repave_controller.rollouts import (
+    GroupNumber,
+    Phase,
     Rollout,
     RolloutKind,
-    ServerGroup,
     Step,
     Track,
     TrackPhase,
     Wave,
     Weight,
 )
-from repave_controller.naming import format_group
 from repave_controller.strategies.presets import first_steps, rollback_steps
 from repave_controller.undoing import turned_round
 from repave_controller.words import listed

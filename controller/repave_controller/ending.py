@@ -11,15 +11,11 @@ from repave_controller.model import (
     GroupState,
     Instant,
     Part,
-    Phase,
     Refused,
-    Rollout,
     ServerGroup,
-    Track,
-    TrackPhase,
-    Weight,
 )
 from repave_controller.parts import change_part, gone_back, never_begun, taken_over
+from repave_controller.rollouts import Phase, Rollout, Track, TrackPhase, Weight
 from repave_controller.turn import Turn
 from repave_controller.undoing import told_later
 from repave_controller.words import listed

@@ -7,23 +7,8 @@ from dataclasses import dataclass, replace
 
 from repave_controller.limits import Limits, Load, refusals, wants_of
 from repave_controller.line import Line, held
-from repave_controller.model import (
-    Application,
-    Because,
-    Instant,
-    Observed,
-    Policy,
-    ReleaseOrder,
-    Retire,
-    Rollout,
-    RolloutKind,
-    Scale,
-    Step,
-    Track,
-    TrackPhase,
-    Weight,
-    hosts_of,
-)
+from repave_controller.model import Application, Because, Instant, Observed, Policy, ReleaseOrder, hosts_of
+from repave_controller.rollouts import Retire, Rollout, RolloutKind, Scale, Step, Track, TrackPhase, Weight
 from repave_controller.verdicts import current_report
 from repave_protos.values import GroupReport, RegionName
 

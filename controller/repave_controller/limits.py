@@ -7,7 +7,8 @@ application wants. Nothing is reserved: who asks must ask anew each time, and be
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from repave_controller.model import Application, GroupState, Part, Track
+from repave_controller.model import Application, GroupState, Part
+from repave_controller.rollouts import Track
 from repave_protos.values import ApplicationName, RegionName
 
 NAMES_SHOWN_MAX = 3

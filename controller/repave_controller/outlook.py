@@ -3,12 +3,10 @@
 `verdicts.py` and `waves.py` say what is waited for, this says what follows.
 """
 
-from repave_controller.model import (
-    Application,
+from repave_controller.model import Application, Because, Policy
+from repave_controller.rollouts import (
     Approve,
-    Because,
     Keep,
-    Policy,
     Rollout,
     RolloutKind,
     Soak,

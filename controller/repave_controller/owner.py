@@ -16,16 +16,7 @@ from repave_controller.chronicle import Chronicle
 from repave_controller.commands import Accepted, Outcome, answer
 from repave_controller.gate import Gate
 from repave_controller.guards import Surroundings
-from repave_controller.model import (
-    Application,
-    Because,
-    Decision,
-    Event,
-    Instant,
-    Observed,
-    Refused,
-    Tenure,
-)
+from repave_controller.model import Application, Because, Decision, Event, Instant, Observed, Refused, Tenure
 from repave_controller.ports import Spec, Store, StoreError, Transaction
 from repave_controller.pulse import Pulse
 from repave_controller.receipts import Request, repeated, spec_of_queued

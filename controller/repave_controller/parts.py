@@ -5,21 +5,8 @@ The plan is told and the release is carried out by these same functions.
 
 from dataclasses import replace
 
-from repave_controller.model import (
-    FULL_PERCENT,
-    Application,
-    GroupState,
-    Instant,
-    Part,
-    Retire,
-    Rollout,
-    Scale,
-    ServerGroup,
-    Step,
-    Track,
-    Verify,
-    Weight,
-)
+from repave_controller.model import FULL_PERCENT, Application, GroupState, Instant, Part, ServerGroup
+from repave_controller.rollouts import Retire, Rollout, Scale, Step, Track, Verify, Weight
 from repave_protos.values import FULL_WEIGHT_BP, RegionName
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from repave_controller.line import Line
-from repave_controller.model import Application, Event, Instant, Rollout, Tenure
+from repave_controller.model import Application, Event, Instant, Tenure
+from repave_controller.rollouts import Rollout
 from repave_protos.values import ApplicationName, Digest
 
 

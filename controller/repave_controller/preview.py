@@ -7,18 +7,23 @@ from repave_controller.commands import request_release, start_release
 from repave_controller.guards import ALONE, Guard, Surroundings, foreseen
 from repave_controller.model import (
     Application,
-    Approve,
-    GroupNumber,
     GroupState,
     Instant,
-    Keep,
     Observed,
     Refused,
     ReleaseOrder,
+    ServerGroup,
+    hosts_of,
+)
+from repave_controller.naming import format_group
+from repave_controller.parts import entered
+from repave_controller.rollouts import (
+    Approve,
+    GroupNumber,
+    Keep,
     Retire,
     Rollout,
     Scale,
-    ServerGroup,
     Soak,
     Step,
     Track,
@@ -26,10 +31,7 @@ from repave_controller.model import (
     Verify,
     Wave,
     Weight,
-    hosts_of,
 )
-from repave_controller.naming import format_group
-from repave_controller.parts import entered
 from repave_protos.values import ApplicationName, GroupName, RegionName, fingerprint
 
 HOUR_SECONDS = 3600.0

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from repave_controller.model import Application, GroupState, Part, ServerGroup, Tenure, Verify
+from repave_controller.model import Application, GroupState, Part, ServerGroup, Tenure
 from repave_controller.renewal import replaced_in
+from repave_controller.rollouts import Verify
 from repave_protos.values import DesiredGroup, DesiredState, Epoch, RegionName
 
 

@@ -13,26 +13,21 @@ from dataclasses import replace
 from repave_controller import ending, waves
 from repave_controller.commands import undo
 from repave_controller.guards import ALONE, Surroundings, refusing, standing
-from repave_controller.model import (
-    Application,
-    Because,
-    Decision,
-    Instant,
-    Observed,
+from repave_controller.model import Application, Because, Decision, Instant, Observed, Tenure
+from repave_controller.parts import entered, gone_back
+from repave_controller.publishing import publish
+from repave_controller.renewal import renew
+from repave_controller.rollouts import (
     Pause,
     Phase,
     Rollout,
     RolloutKind,
     Scale,
-    Tenure,
     Track,
     TrackPhase,
     Verify,
     Weight,
 )
-from repave_controller.parts import entered, gone_back
-from repave_controller.publishing import publish
-from repave_controller.renewal import renew
 from repave_controller.turn import Turn
 from repave_controller.undoing import may_return, turned_round, undone
 from repave_controller.verdicts import Done, Failed, Verdict, Waiting, illness_of, judge

@@ -13,13 +13,10 @@ from repave_controller.model import (
     Decision,
     GroupState,
     Observed,
-    Retire,
-    Rollout,
     ServerGroup,
-    Track,
-    TrackPhase,
     hosts_of,
 )
+from repave_controller.rollouts import Retire, Rollout, Track, TrackPhase
 from repave_protos.values import FULL_WEIGHT_BP, DesiredState, GroupName, RegionName, contradictions
 
 

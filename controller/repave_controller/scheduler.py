@@ -28,19 +28,11 @@ from repave_controller.gate import Gate, Region
 from repave_controller.guards import Surroundings
 from repave_controller.limits import Limits, load_of
 from repave_controller.line import Command, Line
-from repave_controller.model import (
-    Application,
-    Because,
-    Event,
-    GroupNumber,
-    Instant,
-    Observed,
-    Refused,
-    ReleaseOrder,
-)
+from repave_controller.model import Application, Because, Event, Instant, Observed, Refused, ReleaseOrder
 from repave_controller.owner import Change, Owner
 from repave_controller.ports import ImageStore, Loaded, Store, Transaction
 from repave_controller.pulse import Pulse
+from repave_controller.rollouts import GroupNumber
 from repave_controller.standstill import Standstill
 from repave_protos.values import ApplicationName, DesiredState, Hello, Notice, RegionName
 

@@ -7,17 +7,14 @@ from typing import Literal
 
 from repave_controller import waves
 from repave_controller.commands import Outcome, event_of
-from repave_controller.model import (
-    Application,
+from repave_controller.model import Application, GroupState, Instant, Part, Refused
+from repave_controller.parts import change_part, entered
+from repave_controller.rollouts import (
     Approve,
-    GroupState,
-    Instant,
     Keep,
-    Part,
     Pass,
     Pause,
     Phase,
-    Refused,
     Retire,
     Rollout,
     Soak,
@@ -25,7 +22,6 @@ from repave_controller.model import (
     TrackPhase,
     Weight,
 )
-from repave_controller.parts import change_part, entered
 from repave_controller.undoing import turned_round
 from repave_controller.verdicts import gate_of
 from repave_protos.values import RegionName

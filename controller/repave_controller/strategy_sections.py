@@ -7,8 +7,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from repave_controller.model import FULL_PERCENT, Step, Wave
+from repave_controller.model import FULL_PERCENT
 from repave_controller.quantities import Duration, Share, SomeShare, wrong
+from repave_controller.rollouts import Step, Wave
 from repave_controller.sections import Line, Region, Section, as_written, contradiction
 from repave_controller.strategies import presets
 from repave_controller.strategies.checks import objection

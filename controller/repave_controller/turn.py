@@ -3,18 +3,9 @@
 from dataclasses import dataclass, field, replace
 
 from repave_controller.guards import Surroundings
-from repave_controller.model import (
-    Application,
-    Because,
-    Event,
-    Instant,
-    Observed,
-    Rollout,
-    ServerGroup,
-    Track,
-    Weight,
-)
+from repave_controller.model import Application, Because, Event, Instant, Observed, ServerGroup
 from repave_controller.naming import format_group
+from repave_controller.rollouts import Rollout, Track, Weight
 from repave_controller.verdicts import Waiting
 from repave_controller.words import listed
 from repave_protos.values import RegionName

@@ -13,13 +13,10 @@ from repave_controller.model import (
     GroupState,
     Instant,
     Observed,
-    Retire,
-    Rollout,
     ServerGroup,
-    Track,
-    TrackPhase,
 )
 from repave_controller.parts import gone_back, with_way_back
+from repave_controller.rollouts import Retire, Rollout, Track, TrackPhase
 from repave_controller.verdicts import Done, Failed, Verdict, Waiting, current_report
 from repave_protos.values import FULL_WEIGHT_BP, RegionName
 

@@ -7,23 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from repave_controller.ahead import because_ahead
-from repave_controller.model import (
-    Application,
-    Approve,
-    Because,
-    Instant,
-    Keep,
-    Observed,
-    Part,
-    Retire,
-    Rollout,
-    Scale,
-    ServerGroup,
-    Soak,
-    Track,
-    Verify,
-    Weight,
-)
+from repave_controller.model import Application, Because, Instant, Observed, Part, ServerGroup
+from repave_controller.rollouts import Approve, Keep, Retire, Rollout, Scale, Soak, Track, Verify, Weight
 from repave_protos.values import GroupReport, RegionName
 
 Cause = Literal["health", "deadline"]

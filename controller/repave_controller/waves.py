@@ -3,15 +3,8 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from repave_controller.model import (
-    Application,
-    Because,
-    Instant,
-    Observed,
-    Rollout,
-    Track,
-    TrackPhase,
-)
+from repave_controller.model import Application, Because, Instant, Observed
+from repave_controller.rollouts import Rollout, Track, TrackPhase
 from repave_controller.verdicts import Waiting
 from repave_protos.values import RegionName
 

@@ -18,9 +18,10 @@ from repave_controller.commands import (
     request_rollback,
     unknown_application,
 )
-from repave_controller.model import Application, Decision, GroupNumber, Instant, Refused, RegionView, Tenure
+from repave_controller.model import Application, Decision, Instant, Refused, RegionView, Tenure
 from repave_controller.ports import StoreError
 from repave_controller.rollout import step
+from repave_controller.rollouts import GroupNumber
 from repave_controller.safety import check
 from repave_protos.values import ApplicationName, ApplicationReport, DesiredState, RegionName
 from repave_simulation.people import Answer

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from repave_controller.model import Policy, ReleaseOrder, Scale, Soak, Verify, Weight
+from repave_controller.model import Policy, ReleaseOrder
+from repave_controller.rollouts import Scale, Soak, Verify, Weight
 from repave_protos.values import ApplicationName, Digest, Probe, RegionName
 from repave_simulation.run import Result, run
 from repave_simulation.scenario import Behaviour, Command, Scenario

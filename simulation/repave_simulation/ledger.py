@@ -4,17 +4,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from repave_controller.commands import Accepted
-from repave_controller.model import (
-    Application,
-    GroupNumber,
-    GroupState,
-    Part,
-    Phase,
-    Rollout,
-    ServerGroup,
-    TrackPhase,
-    Weight,
-)
+from repave_controller.model import Application, GroupState, Part, ServerGroup
+from repave_controller.rollouts import GroupNumber, Phase, Rollout, TrackPhase, Weight
 from repave_protos.values import FULL_WEIGHT_BP, ApplicationName, DesiredState, Epoch, GroupName, RegionName
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from repave_controller.commands import Accepted
-from repave_controller.model import Phase, Refused
+from repave_controller.model import Refused
+from repave_controller.rollouts import Phase
 from repave_simulation.scenario import Command
 from repave_simulation.world import World
 

@@ -7,7 +7,8 @@ Checks know more than any agent can: what a host is, what was committed. Where a
 from typing import TYPE_CHECKING
 
 from repave_agent.ports import HostSpec, Route, Structure
-from repave_controller.model import Application, Phase, RolloutKind, ServerGroup, TrackPhase
+from repave_controller.model import Application, ServerGroup
+from repave_controller.rollouts import Phase, RolloutKind, TrackPhase
 from repave_protos.values import ApplicationName, DesiredState, GroupName, RegionName
 from repave_simulation.scenario import OURS
 

@@ -4,7 +4,8 @@ from a seed, in swarms: each seed has its own mixture of faults, and some have n
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from repave_controller.model import Policy, ReleaseOrder, Scale, Soak, Step, Upkeep, Verify, Weight
+from repave_controller.model import Policy, ReleaseOrder, Upkeep
+from repave_controller.rollouts import Scale, Soak, Step, Verify, Weight
 from repave_protos.values import BY_REQUEST, ApplicationName, Digest, Probe, RegionName, Split
 from repave_simulation.chance import Chance
 

@@ -5,8 +5,9 @@ The release is compiled by the code that compiles it in production; only who ans
 
 from dataclasses import dataclass, replace
 
-from repave_controller.model import ReleaseOrder, Scale, Soak, Step, Verify, Weight
+from repave_controller.model import ReleaseOrder
 from repave_controller.plan import Spec, compile_order
+from repave_controller.rollouts import Scale, Soak, Step, Verify, Weight
 from repave_protos.values import FULL_WEIGHT_BP, Digest, RegionName
 from repave_simulation.scenario import BLIND_SECONDS, Behaviour, Command, Scenario, Strike, Trouble
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from repave_controller.line import Line
-from repave_controller.model import Application, Event, Instant, Rollout, Tenure
+from repave_controller.model import Application, Event, Instant, Tenure
 from repave_controller.ports import DuplicateKey, Image, Loaded, Receipt, StoreError, Transaction
+from repave_controller.rollouts import Rollout
 from repave_protos.values import ApplicationName, Digest
 
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from repave_controller.model import Rollout
+from repave_controller.rollouts import Rollout
 from repave_protos.values import FULL_WEIGHT_BP, RegionName
 from repave_simulation.chance import Chance
 from repave_simulation.faults import IMAGES, Fault

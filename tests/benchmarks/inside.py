@@ -9,8 +9,9 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from repave_controller.model import Application, Event, GroupNumber, Instant
+from repave_controller.model import Application, Event, Instant
 from repave_controller.ports import Transaction
+from repave_controller.rollouts import GroupNumber
 from repave_controller.sessions import Sessions
 from repave_controller.stores.codec import encode_application
 from repave_controller.stores.sqlite import SqliteStore

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from repave_controller.line import Line, NamedFreeze, Stop
-from repave_controller.model import (
-    Application,
-    Event,
+from repave_controller.model import Application, Event, Instant, Tenure
+from repave_controller.ports import DuplicateKey, Image, Receipt, Spec, Store, StoreError, Transaction
+from repave_controller.rollouts import (
     GroupNumber,
-    Instant,
     Pass,
     Pause,
     Phase,
@@ -20,13 +19,11 @@ from repave_controller.model import (
     RolloutKind,
     Scale,
     Soak,
-    Tenure,
     Track,
     TrackPhase,
     Wave,
     Weight,
 )
-from repave_controller.ports import DuplicateKey, Image, Receipt, Spec, Store, StoreError, Transaction
 from repave_controller.stores.sqlite import SqliteStore
 from repave_protos.values import ApplicationName, Digest, RegionName
 from repave_simulation.store import MemoryStore, Shelf

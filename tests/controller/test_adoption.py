@@ -8,19 +8,11 @@ from hypothesis import strategies as st
 
 from repave_controller.adoption import KEEP_SECONDS_MIN, Adoption, Said, adopt
 from repave_controller.commands import request_abort, request_release
-from repave_controller.model import (
-    Application,
-    GroupNumber,
-    GroupState,
-    Instant,
-    Phase,
-    Policy,
-    Refused,
-    Tenure,
-)
+from repave_controller.model import Application, GroupState, Instant, Policy, Refused, Tenure
 from repave_controller.naming import format_group
 from repave_controller.publishing import desired_state
 from repave_controller.rollout import step
+from repave_controller.rollouts import GroupNumber, Phase
 from repave_controller.safety import check
 from repave_protos.values import (
     FULL_WEIGHT_BP,

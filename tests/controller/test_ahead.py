@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repave_controller.ahead import Ahead, judge, offer, offer_of, offers
-from repave_controller.model import Application, GroupNumber
+from repave_controller.model import Application
+from repave_controller.rollouts import GroupNumber
 from repave_protos import wire
 from repave_protos.values import (
     ApplicationName,

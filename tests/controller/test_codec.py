@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repave_controller.line import Line
-from repave_controller.model import Application, Rollout
+from repave_controller.model import Application
 from repave_controller.ports import StoreError
+from repave_controller.rollouts import Rollout
 from repave_controller.stores.codec import (
     decode_application,
     decode_line,

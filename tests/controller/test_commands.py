@@ -19,8 +19,9 @@ from repave_controller.commands import (
     to_text,
     unknown_application,
 )
-from repave_controller.model import GroupState, Instant, Phase, Refused, RolloutKind, Weight
+from repave_controller.model import GroupState, Instant, Refused
 from repave_controller.preview import unborn
+from repave_controller.rollouts import Phase, RolloutKind, Weight
 from repave_protos.values import ApplicationName, GroupName, RegionName
 from tests.controller.test_rollout import HELLO, OSLO, PARIS, World, an_order, released
 

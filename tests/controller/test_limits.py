@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from repave_controller.commands import start_release
 from repave_controller.limits import Limits, Load, Wants, load_of, refusals, wants_of
-from repave_controller.model import Application, GroupNumber, GroupState, Instant, Phase, TrackPhase
+from repave_controller.model import Application, GroupState, Instant
+from repave_controller.rollouts import GroupNumber, Phase, TrackPhase
 from repave_protos.values import ApplicationName, RegionName
 from tests.fakes.scheduled import OSLO, PARIS, an_order
 

@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from repave_controller.model import (
-    Application,
+from repave_controller.model import Application, Because, Instant, Policy
+from repave_controller.outlook import outlook
+from repave_controller.preview import unborn
+from repave_controller.rollouts import (
     Approve,
-    Because,
-    Instant,
     Phase,
-    Policy,
     Rollout,
     RolloutKind,
     Soak,
@@ -21,8 +20,6 @@ from repave_controller.model import (
     Wave,
     Weight,
 )
-from repave_controller.outlook import outlook
-from repave_controller.preview import unborn
 from repave_protos.values import ApplicationName, RegionName
 
 PARIS, OSLO = RegionName("paris"), RegionName("oslo")

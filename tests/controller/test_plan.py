@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from repave_controller.model import Instant, Policy, Scale, Soak, Verify, Weight
+from repave_controller.model import Instant, Policy
 from repave_controller.plan import PlanError, Spec, artifact_path, compile_order, schema
 from repave_controller.plan_later import LATER, later_option, options
 from repave_controller.quantities import read_command, read_duration, read_share
+from repave_controller.rollouts import Scale, Soak, Verify, Weight
 from repave_controller.specfile import load
 from repave_controller.windows import Freeze, Window
 from repave_protos.values import Digest, Probe, Split

@@ -5,19 +5,9 @@ from dataclasses import replace
 import pytest
 
 from repave_controller.commands import request_abort
-from repave_controller.model import (
-    GroupState,
-    Instant,
-    Phase,
-    Policy,
-    Scale,
-    Soak,
-    Upkeep,
-    Verify,
-    Wave,
-    Weight,
-)
+from repave_controller.model import GroupState, Instant, Policy, Upkeep
 from repave_controller.preview import describe, plan_id, preview, unborn
+from repave_controller.rollouts import Phase, Scale, Soak, Verify, Wave, Weight
 from repave_protos.values import Digest, GroupName, Probe, Split
 from tests.controller.test_rollout import HELLO, KEEP_SECONDS, OSLO, PARIS, World, an_order, released
 

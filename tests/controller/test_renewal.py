@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from repave_controller.commands import request_release, request_rollback
 from repave_controller.model import (
     Application,
-    GroupNumber,
     GroupState,
     Instant,
     Observed,
@@ -22,6 +21,7 @@ from repave_controller.model import (
 )
 from repave_controller.renewal import TAINTED_MAX, renew, request_renewal, request_taint
 from repave_controller.rollout import step
+from repave_controller.rollouts import GroupNumber
 from repave_controller.safety import check
 from repave_controller.stores.codec import decode_application, encode_application
 from repave_protos.values import (

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from repave_controller.asked import Abort, Rollback
-from repave_controller.model import Phase, Refused
+from repave_controller.model import Refused
 from repave_controller.recovery import Recovery
+from repave_controller.rollouts import Phase
 from repave_controller.sessions import RegionUnreachable
 from repave_protos.values import ApplicationName, Applied, DesiredState, Epoch, GroupName, Hello, RegionName
 from repave_simulation.store import Shelf

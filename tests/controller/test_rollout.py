@@ -15,22 +15,17 @@ from repave_controller.commands import request_abort, request_release, request_r
 from repave_controller.model import (
     Application,
     Because,
-    GroupNumber,
     GroupState,
     Instant,
     Observed,
-    Phase,
     Policy,
     Refused,
     RegionView,
     ReleaseOrder,
-    Scale,
-    Soak,
     Tenure,
-    Verify,
-    Weight,
 )
 from repave_controller.rollout import overslept, step
+from repave_controller.rollouts import GroupNumber, Phase, Scale, Soak, Verify, Weight
 from repave_controller.safety import check
 from repave_protos.values import (
     ApplicationName,

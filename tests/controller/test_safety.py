@@ -6,15 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from repave_controller.model import (
-    Application,
-    Decision,
-    GroupNumber,
-    GroupState,
-    Instant,
-    Observed,
-    RegionView,
-)
+from repave_controller.model import Application, Decision, GroupState, Instant, Observed, RegionView
+from repave_controller.rollouts import GroupNumber
 from repave_controller.safety import Broken, check
 from repave_protos.values import (
     ApplicationReport,

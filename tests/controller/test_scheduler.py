@@ -9,18 +9,11 @@ import pytest
 from repave_controller import owner as module
 from repave_controller.asked import Abort, Rollback
 from repave_controller.chronicle import NOTICES_WAITING_MAX
-from repave_controller.model import (
-    Application,
-    Decision,
-    Event,
-    Instant,
-    Phase,
-    Refused,
-    TrackPhase,
-)
+from repave_controller.model import Application, Decision, Event, Instant, Refused
 from repave_controller.owner import STORE_RETRY_SECONDS
 from repave_controller.ports import StoreError
 from repave_controller.preview import plan_id, unborn
+from repave_controller.rollouts import Phase, TrackPhase
 from repave_protos.values import Epoch, Notice, RegionName
 from tests.fakes.scheduled import (
     BEGAN,

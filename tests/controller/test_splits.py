@@ -3,8 +3,9 @@
 import pytest
 
 from repave_controller.commands import request_abort
-from repave_controller.model import Instant, Scale, Soak, Verify, Weight
+from repave_controller.model import Instant
 from repave_controller.plan import compile_order
+from repave_controller.rollouts import Scale, Soak, Verify, Weight
 from repave_controller.specfile import SpecError, load
 from repave_protos.values import BY_REQUEST, Split, contradictions
 from tests.controller.test_rollout import PARIS, World

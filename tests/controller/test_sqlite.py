@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from repave_controller.model import Application, Event, GroupNumber
+from repave_controller.model import Application, Event
 from repave_controller.ports import StoreError, Transaction
+from repave_controller.rollouts import GroupNumber
 from repave_controller.stores import migrations, sqlite_file
 from repave_controller.stores.migrations import MIGRATIONS, migrate
 from repave_controller.stores.sqlite import SqliteStore

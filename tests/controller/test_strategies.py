@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from repave_controller.model import Phase, Soak, TrackPhase, Weight, hosts_of
+from repave_controller.model import hosts_of
 from repave_controller.plan import compile_order
 from repave_controller.preview import preview
+from repave_controller.rollouts import Phase, Soak, TrackPhase, Weight
 from repave_controller.specfile import SpecError
 from repave_controller.strategies.checks import objection, peak_percent
 from repave_controller.strategies.presets import Pace, Stage, blue_green, canary, highlander, phased, rolling

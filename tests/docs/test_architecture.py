@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from repave_controller.model import GroupState, Phase
+from repave_controller.model import GroupState
+from repave_controller.rollouts import Phase, TrackPhase
 from repave_protos.values import HostPhase
 from tests.docs.markdown import PACKAGES, ROOT, code_in, rows, section, sources
 
@@ -23,7 +24,8 @@ def test_the_architecture_names_every_module_and_no_other(package: str) -> None:
 @pytest.mark.parametrize(
     ("heading", "known"),
     [
-        ("### Of a rollout (`model.Phase`)", Phase),
+        ("### Of a rollout (`rollouts.Phase`)", Phase),
+        ("### Of a region in a rollout (`rollouts.TrackPhase`)", TrackPhase),
         ("### Of a server group (`model.GroupState`)", GroupState),
         ("### Of a host (`HostPhase`, judged in `life.py`)", HostPhase),
     ],
@@ -34,7 +36,7 @@ def test_the_phases_shown_are_those_that_exist(heading: str, known: type[Phase])
 
 
 def test_ends_of_a_rollout_are_shown_as_ends() -> None:
-    for phase, entered, following in rows(section("ARCHITECTURE.md", "### Of a rollout (`model.Phase`)")):
+    for phase, entered, following in rows(section("ARCHITECTURE.md", "### Of a rollout (`rollouts.Phase`)")):
         is_over = Phase(code_in(phase)[0]).is_over
         assert is_over == (following == ""), phase
         assert is_over == entered.startswith("an end"), phase

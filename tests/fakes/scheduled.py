@@ -8,20 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from repave_controller.commands import Accepted
-from repave_controller.model import (
-    Application,
-    Event,
-    Instant,
-    Phase,
-    Policy,
-    ReleaseOrder,
-    Scale,
-    Soak,
-    Step,
-    Verify,
-    Weight,
-)
+from repave_controller.model import Application, Event, Instant, Policy, ReleaseOrder
 from repave_controller.ports import Transaction
+from repave_controller.rollouts import Phase, Scale, Soak, Step, Verify, Weight
 from repave_controller.scheduler import Scheduler
 from repave_protos import __version__
 from repave_protos.values import (

@@ -10,7 +10,8 @@ from repave_controller.commands import request_abort, request_rollback
 from repave_controller.guards import Surroundings
 from repave_controller.limits import Limits, Load
 from repave_controller.line import Line, Stop
-from repave_controller.model import Approve, Instant, Phase
+from repave_controller.model import Instant
+from repave_controller.rollouts import Approve, Phase
 from repave_controller.steering import (
     request_abort_region,
     request_override,

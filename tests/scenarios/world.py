@@ -9,20 +9,11 @@ from dataclasses import dataclass, field
 
 from repave_controller.commands import Outcome, request_release
 from repave_controller.guards import ALONE
-from repave_controller.model import (
-    Application,
-    GroupNumber,
-    Instant,
-    Observed,
-    Phase,
-    Refused,
-    RegionView,
-    Rollout,
-    Tenure,
-)
+from repave_controller.model import Application, Instant, Observed, Refused, RegionView, Tenure
 from repave_controller.naming import format_cluster
 from repave_controller.plan import compile_order
 from repave_controller.rollout import step
+from repave_controller.rollouts import GroupNumber, Phase, Rollout
 from repave_controller.safety import check
 from repave_controller.specfile import load
 from repave_protos.values import (

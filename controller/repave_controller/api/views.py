@@ -9,24 +9,13 @@ from repave_controller.ahead import describe as ahead_text
 from repave_controller.api import models
 from repave_controller.api.ages import worn_text
 from repave_controller.commands import Accepted
-from repave_controller.model import (
-    Application,
-    Because,
-    Event,
-    GroupState,
-    Instant,
-    Observed,
-    Phase,
-    Rollout,
-    ServerGroup,
-    Track,
-    TrackPhase,
-)
+from repave_controller.model import Application, Because, Event, GroupState, Instant, Observed, ServerGroup
 from repave_controller.naming import format_group
 from repave_controller.outlook import outlook
 from repave_controller.ports import Image
 from repave_controller.preview import describe
 from repave_controller.recovery import Candidate, Findings
+from repave_controller.rollouts import Phase, Rollout, Track, TrackPhase
 from repave_controller.sessions import RegionView
 from repave_controller.steering import gates
 from repave_protos.values import DesiredGroup, GroupReport, HostDetail, HostName, RegionName

@@ -9,8 +9,9 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from repave_controller.line import Line
-from repave_controller.model import Application, Rollout
+from repave_controller.model import Application
 from repave_controller.ports import StoreError
+from repave_controller.rollouts import Rollout
 
 Value = TypeVar("Value")
 

@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from repave_controller.model import Event, Instant, Rollout, Tenure
+from repave_controller.model import Event, Instant, Tenure
 from repave_controller.ports import Image, Loaded, Receipt, StoreError, Transaction
+from repave_controller.rollouts import Rollout
 from repave_controller.stores.codec import decode_rollout
 from repave_controller.stores.sqlite_file import MOUNTS, Connect, Lock, connect, explain, lock, open_reader
 from repave_controller.stores.sqlite_writer import Outcome, Rows, SqliteWriter, rows_of, rows_of_image

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from repave_controller.model import FULL_PERCENT, Retire, Scale, Step, Verify, Weight
+from repave_controller.model import FULL_PERCENT
+from repave_controller.rollouts import Retire, Scale, Step, Verify, Weight
 
 SLACK = 1e-6
 

@@ -7,18 +7,8 @@ A deadline counts from the last progress. A host is healthy within the launch de
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from repave_controller.model import (
-    FULL_PERCENT,
-    Approve,
-    Keep,
-    Retire,
-    Scale,
-    ServerGroup,
-    Soak,
-    Step,
-    Verify,
-    Weight,
-)
+from repave_controller.model import FULL_PERCENT, ServerGroup
+from repave_controller.rollouts import Approve, Keep, Retire, Scale, Soak, Step, Verify, Weight
 from repave_protos.values import FULL_WEIGHT_BP
 
 MARGIN_SECONDS = 30.0
