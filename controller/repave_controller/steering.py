@@ -222,6 +222,10 @@ def request_step_back(application: Application, by: str, reason: str, now: Insta
     moving = [track for track in rollout.tracks if track.phase is TrackPhase.RUNNING]
     if not any(rollout.has_reached(Weight, track) for track in moving):
         raise Refused("first-step", "no region has been given traffic yet; repave abort ends the rollout")
+    if rollout.origin is None:
+        raise Refused(
+            "nothing-to-roll-back-to", "nobody served before: there is nobody to give traffic back to"
+        )
     for track in moving:
         application, rollout = _step_back(application, rollout, track, now)
     paused = replace(

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from repave_controller.asked import Abort, Rollback, carried_out
 from repave_controller.clock import SteadyClock
 from repave_controller.commands import (
     Outcome,
     answer,
     check_regions,
-    request_abort,
     request_release,
-    request_rollback,
     unknown_application,
 )
 from repave_controller.model import Application, Decision, Instant, Refused, RegionView, Tenure
@@ -127,9 +126,8 @@ class CoreController:
                 raise Refused("unknown-image", "no such package is stored here")
             check_regions(order.sizes, tuple(self.reports))
             return request_release(known, order, command.kind == "queue", now)
-        if command.kind == "abort":
-            return request_abort(known, command.key, "", now)
-        return request_rollback(known, self._observed(name), command.key, "", False, now)
+        asked = command.asked or (Abort() if command.kind == "abort" else Rollback())
+        return carried_out(asked, known, self._observed(name), command.key, "", now)
 
     def _command(self, name: ApplicationName, owner: _Owner) -> None:
         command, done = owner.commands.popleft()

@@ -27,6 +27,7 @@ def live_through(world: World, people: People, run: Callable[[float], None]) -> 
     _run(world, run, world.scenario.unfair_seconds)
     if world.story.broken is None:
         world.heal()
+        people.tend()
     end = world.now + world.scenario.converge_seconds
     while world.story.broken is None and world.now < end:
         _run(world, run, world.now + STRIDE_SECONDS)

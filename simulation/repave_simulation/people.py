@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from repave_controller.asked import Asked, Promote, Resume, Retry, Rollback
 from repave_controller.commands import Accepted
-from repave_controller.model import Refused
+from repave_controller.model import Application, Instant, Refused
 from repave_controller.rollouts import Phase
+from repave_controller.steering import gates
 from repave_simulation.scenario import Command
 from repave_simulation.world import World
 
 PATIENCE_SECONDS = 25.0
 PAUSE_SECONDS = 2.0
+TEND_SECONDS = 20.0
 
 Answer = Accepted | Refused | None
 """None: no answer, so that nobody knows what became of the command."""
@@ -25,6 +28,7 @@ class People:
     ask: Ask
     told: dict[str, Accepted] = field(default_factory=dict)  # by application, kind and key
     waiting: int = 0
+    tended: int = 0
 
     def begin(self) -> None:
         for command in self.world.scenario.commands:
@@ -77,6 +81,30 @@ class People:
             return
         if (answer.application, answer.rollout) not in ledger.rollouts:
             self.world.broken(6, f"{command} is acknowledged, and rollout {answer.rollout} is not saved")
+
+    # ------------------------------------------------------------------------------------ afterwards
+
+    def tend(self) -> None:
+        """When nothing goes wrong any more they look after what waits for them, until nothing does."""
+        for application in self.world.ledger.applications.values():
+            asked = self._for(application)
+            if asked is not None:
+                self.tended += 1
+                key = f"tend-{self.tended}"
+                self._begin(Command(0.0, "steer", application.name, key, asked=asked))
+        self.world.later(TEND_SECONDS, self.tend)
+
+    def _for(self, application: Application) -> Asked | None:
+        """What a person would ask of a rollout that waits for people; None when none does."""
+        rollout = application.running
+        if rollout is None or rollout.phase is not Phase.RUNNING:
+            return None
+        if rollout.pause is None:
+            return Promote() if gates(application, Instant(self.world.now)) else None
+        if not rollout.pause.is_hold:
+            return Resume()
+        is_tried = self.world.chance.happens(0.5, "tend", application.name, self.tended)
+        return Retry() if is_tried else Rollback()
 
     # --------------------------------------------------------------------------------------- in the end
 

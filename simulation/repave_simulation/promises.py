@@ -39,16 +39,19 @@ def check_capacities(place: "Place", before: dict[ApplicationName, int], what: s
         ]
         floor = min((decided.policy.floor(part.size) for part in parts), default=0)
         has = _capacity(place, route, is_lenient=True)
-        if has < min(floor, had) and not (what == "routed" and _goes_back(decided)):
+        if has < min(floor, had) and not (what == "routed" and _goes_back(decided, place.region)):
             text = f"{what}: {has} hosts of {application} answer, {had} did before, the floor is {floor}"
             place.world.broken(1, f"{place.region}: {text}")
 
 
-def _goes_back(decided: Application) -> bool:
+def _goes_back(decided: Application, region: RegionName) -> bool:
     """A way back is taken at once, with whoever of the old group is there: staying would be worse."""
     rollout = decided.rollout
+    track = rollout.track(region) if rollout is not None else None
     return rollout is not None and (
-        rollout.phase is not Phase.RUNNING or rollout.kind is RolloutKind.ROLLBACK
+        rollout.phase is not Phase.RUNNING
+        or rollout.kind is RolloutKind.ROLLBACK
+        or (track is not None and track.phase in (TrackPhase.UNDOING, TrackPhase.UNDONE))
     )
 
 

@@ -4,10 +4,12 @@ from a seed, in swarms: each seed has its own mixture of faults, and some have n
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from repave_controller.asked import Asked
 from repave_controller.model import Policy, ReleaseOrder, Upkeep
 from repave_controller.rollouts import Scale, Soak, Step, Verify, Weight
 from repave_protos.values import BY_REQUEST, ApplicationName, Digest, Probe, RegionName, Split
 from repave_simulation.chance import Chance
+from repave_simulation.variety import steered, varied
 
 APPLICATIONS = (ApplicationName("shop"), ApplicationName("till"))
 REGIONS = (RegionName("paris"), RegionName("oslo"), RegionName("rome"))
@@ -18,7 +20,7 @@ UNFAIR_SECONDS_MAX = 400.0
 BLIND_SECONDS = 15.0
 """Longer than any probe needs to find a host ill, by its thresholds, and the agent to look at it."""
 
-CommandKind = Literal["release", "queue", "rollback", "abort", "push", "wrong"]
+CommandKind = Literal["release", "queue", "rollback", "abort", "steer", "push", "wrong"]
 Trouble = Literal["fail", "slow", "ambiguous", "crash", "pause", "network"]
 
 RATES: dict[Trouble, tuple[float, ...]] = {
@@ -82,11 +84,13 @@ class Command:
     application: ApplicationName
     key: str
     order: ReleaseOrder | None = None
+    asked: Asked | None = None  # what a steering command asks of the rollout
     wrong: str = ""  # what is wrong with it, when it is to be refused
     step: str = ""
 
     def __str__(self) -> str:
         what = f" of image {int(self.order.digest, 16)}" if self.order else ""
+        what += f" ({self.asked})" if self.asked else ""
         more = "".join(f", {each}" for each in (self.wrong, self.step and f"in {self.step}") if each)
         return f"{self.kind}{what} {self.application} ({self.key}{more})"
 
@@ -179,7 +183,8 @@ def _commands(
         name = ("command", number)
         application = chance.one_of(applications, *name, "application")
         kinds: tuple[CommandKind, ...] = (
-            "release", "release", "release", "queue", "rollback", "rollback", "abort", "push", "wrong",
+            "release", "release", "release", "queue", "rollback", "rollback", "abort", "steer", "steer",
+            "push", "wrong",
         )  # fmt: skip
         kind = chance.one_of(kinds, *name)
         key = f"key-{number}"
@@ -189,6 +194,8 @@ def _commands(
             command = _release(
                 chance, kind, application, image, at, regions, is_first=is_first, number=number
             )
+        elif kind == "steer":
+            command = Command(at, kind, application, key, asked=steered(chance, name, regions))
         elif kind == "wrong":
             command = _wrong(chance, application, at, regions, number)
         else:
@@ -257,7 +264,7 @@ def _release(
         by=key,
         key=key,
     )
-    return Command(at, kind, application, key, order)
+    return Command(at, kind, application, key, varied(chance, names, order))
 
 
 def _steps(

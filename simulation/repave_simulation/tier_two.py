@@ -254,5 +254,5 @@ async def _carried_out(scheduler: Scheduler, command: Command) -> Accepted:
         return await scheduler.release(
             name, name, command.order, f"spec of {command.key}", queue=command.kind == "queue"
         )
-    asked = Abort() if command.kind == "abort" else Rollback()
+    asked = command.asked or (Abort() if command.kind == "abort" else Rollback())
     return await scheduler.steer(name, asked, by=command.key, key=command.key)
