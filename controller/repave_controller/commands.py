@@ -33,7 +33,7 @@ from repave_controller.rollouts import (
     Weight,
 )
 from repave_controller.strategies.presets import first_steps, rollback_steps
-from repave_controller.undoing import turned_round
+from repave_controller.undoing import has_way_back, turned_round
 from repave_controller.words import listed
 from repave_protos.values import ApplicationName, GroupName, RegionName
 
@@ -324,7 +324,7 @@ def undo(application: Application, rollout: Rollout, reason: str, end: Phase, no
     for track in rollout.tracks:
         if not track.has_begun or track.phase in (TrackPhase.UNDOING, TrackPhase.UNDONE):
             continue
-        if rollout.origin is None and rollout.has_reached(Weight, track):
+        if not has_way_back(rollout, track):
             continue
         application, changed = turned_round(application, rollout, track, reason, now)
         rollout = rollout.with_track(changed)

@@ -29,7 +29,7 @@ from repave_controller.rollouts import (
     Weight,
 )
 from repave_controller.turn import Turn
-from repave_controller.undoing import may_return, turned_round, undone
+from repave_controller.undoing import has_way_back, may_return, turned_round, undone
 from repave_controller.verdicts import Done, Failed, Verdict, Waiting, illness_of, judge
 from repave_protos.values import RegionName
 
@@ -325,7 +325,8 @@ def _stop(turn: Turn, rollout: Rollout, track: Track, reason: str) -> None:
     is_wave = turn.application.policy.scope == "wave"
     turn.put(replace(rollout, is_stopped=True, undo_reason=reason))
     for each in waves.tracks_of(rollout, track.wave) if is_wave else (track,):
-        if each.has_begun and each.phase not in (TrackPhase.UNDOING, TrackPhase.UNDONE):
+        is_forward = each.has_begun and each.phase not in (TrackPhase.UNDOING, TrackPhase.UNDONE)
+        if is_forward and has_way_back(rollout, each):
             _turn_round(turn, each, reason)
     where = f"wave {track.wave + 1}" if is_wave else track.region
     text = f"{turn.target_name} failed: {reason}; {where} goes back, no other region begins"

@@ -16,7 +16,7 @@ from repave_controller.model import (
     ServerGroup,
 )
 from repave_controller.parts import gone_back, with_way_back
-from repave_controller.rollouts import Retire, Rollout, Track, TrackPhase
+from repave_controller.rollouts import Retire, Rollout, Track, TrackPhase, Weight
 from repave_controller.verdicts import Done, Failed, Verdict, Waiting, current_report
 from repave_protos.values import FULL_WEIGHT_BP, RegionName
 
@@ -37,6 +37,12 @@ def turned_round(
     if is_short:
         return with_way_back(application, track), track
     return gone_back(application, rollout, track), track
+
+
+def has_way_back(rollout: Rollout, track: Track) -> bool:
+    """Whether somebody served before, or nobody does yet. Where nobody served anywhere, whoever has traffic
+    keeps it."""
+    return rollout.origin is not None or not rollout.has_reached(Weight, track)
 
 
 def _is_whole(application: Application, track: Track) -> bool:

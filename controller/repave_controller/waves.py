@@ -80,7 +80,7 @@ def is_ahead(rollout: Rollout, track: Track, done: Collection[RegionName]) -> bo
     if not rollout.waves[track.wave].is_lockstep:
         return False
     return any(
-        each.phase is TrackPhase.WAITING
+        (each.phase is TrackPhase.WAITING and not rollout.is_stopped)
         or (
             each.phase is TrackPhase.RUNNING
             and (each.cursor < track.cursor or (each.cursor == track.cursor and each.region not in done))

@@ -14,6 +14,8 @@ from repave_simulation.world import World
 PATIENCE_SECONDS = 25.0
 PAUSE_SECONDS = 2.0
 TEND_SECONDS = 20.0
+LATER = Instant(1e12)
+"""By then every bake time is over: whoever asks too early is refused, and asks again."""
 
 Answer = Accepted | Refused | None
 """None: no answer, so that nobody knows what became of the command."""
@@ -100,7 +102,7 @@ class People:
         if rollout is None or rollout.phase is not Phase.RUNNING:
             return None
         if rollout.pause is None:
-            return Promote() if gates(application, Instant(self.world.now)) else None
+            return Promote() if gates(application, LATER) else None
         if not rollout.pause.is_hold:
             return Resume()
         is_tried = self.world.chance.happens(0.5, "tend", application.name, self.tended)
