@@ -225,6 +225,9 @@ def check_condemned(place: "Place", machine: "Machine") -> None:
     """Nobody begins to destroy a host that is well and that its group, which serves or is kept, needs."""
     group, now = place.world.ledger.group(machine.host.group), place.world.now
     wanted = place.world.ledger.kept(group, place.region) if group is not None else 0
+    for state in place.accepted.values():  # a newer wish that is still on its way can't be known
+        asked = state.group(machine.host.group)
+        wanted = min(wanted, asked.count) if asked is not None else wanted
     if group is None or not wanted or not is_known_well(place, machine):
         return
     good = sum(

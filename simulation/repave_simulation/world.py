@@ -460,7 +460,7 @@ def _difference(place: Place) -> str:
             total = hosts.pop(group.name, 0)
             if group.count and not behaviour.is_good:
                 continue  # its hosts fall ill for ever, and are replaced for ever
-            if total > group.count or well[group.name] != group.count:
+            if total > group.count + len(group.replace) or well[group.name] < group.count:
                 return f"{group.name} has {total} hosts, {well[group.name]} well, of {group.count}"
             weight_bp = route.weight_bp(group.name) if route else 0
             if weight_bp != group.weight_bp and (behaviour.is_good or not group.weight_bp):
