@@ -143,7 +143,8 @@ def _capacity(
     part = target.part(track.region)
     if part is not None and part.weight_bp > 0:
         left += min(report.verified, report.balancer_up)
-    floor = application.policy.floor(old.size)
+    size = min(old.size, part.size) if part is not None else old.size  # a release may make a region smaller
+    floor = application.policy.floor(size)
     text = f"{left} hosts could serve once hosts of {origin.name} have gone, the floor is {floor}"
     return Guard("capacity", left < floor, text, f"repave hosts {application.name} shows each host")
 
