@@ -299,9 +299,10 @@ class CoreAgent:
                 self.fleet.launch_failed(spec.name, str(result), self.world.now, counts=False, is_final=False)
             self.wake()
 
+        memory = self.place.memory
         self.world.act(
             self.life, "launch", self.place.region, spec.name,
-            lambda: self._provided(lambda: self.place.make(spec)), done, _no_launch, 0.5,
+            lambda: self._provided(lambda: self.place.make(spec, memory)), done, _no_launch, 0.5,
         )  # fmt: skip
 
     def _destroy(self, name: HostName) -> None:

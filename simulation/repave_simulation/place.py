@@ -99,7 +99,8 @@ class Place:
         self.journal_on_disk = Entries()  # what would survive a loss of power
         self.accepted: dict[ApplicationName, DesiredState] = {}
         self.superseded: list[tuple[float, DesiredState]] = []  # and when
-        self.names_used: dict[HostName, float] = {}  # and when last
+        self.names_used: set[tuple[HostName, int]] = set()  # and by the agent with which memory
+        self.memory = 0  # a new one whenever its agent has lost its journal
         self.proven: dict[GroupName, set[HostName]] = {}
         self.watched_since = 0.0  # since when an agent has been looking without a break
         self.cut_until = self.provider_down_until = self.journal_full_until = 0.0
@@ -122,14 +123,14 @@ class Place:
 
     # ----------------------------------------------------------------------------------------- hosts
 
-    def make(self, spec: HostSpec) -> Host:
-        """As Provider.launch: the same name again is the same host."""
+    def make(self, spec: HostSpec, memory: int) -> Host:
+        """As Provider.launch: the same name again is the same host. `memory`: the asking agent's."""
         known = self.machines.get(spec.name)
         if known is not None:
             return known.host
-        promises.check_make(self, spec)
+        promises.check_make(self, spec, memory)
         behaviour = self.world.behaviour(spec.digest)
-        self.names_used[spec.name] = self.world.now
+        self.names_used.add((spec.name, memory))
         self.changes += 1
         address = f"10.{len(self.names_used) // 200}.0.{len(self.names_used) % 200 + 1}"
         host = Host(
@@ -326,6 +327,7 @@ class Place:
     def lose_journal(self) -> None:
         """Somebody removes it, or the disk is another one."""
         self.journal_on_disk = Entries()
+        self.memory += 1
         self.lose_power()
 
     def ours(self) -> Iterable[Machine]:

@@ -212,14 +212,15 @@ def check_accept(place: "Place", state: DesiredState) -> None:
         _broken(place, 7, f"{state.application}: {state.epoch} is accepted and was never saved")
 
 
-def check_make(place: "Place", spec: HostSpec) -> None:
+def check_make(place: "Place", spec: HostSpec, memory: int) -> None:
+    """No name is used twice by agents that share a memory. One whose journal is lost can't know of a launch
+    that is still under way, and gives its name to another host, whichever of both then comes first."""
     group = place.world.ledger.group(spec.group)
-    used = place.names_used.get(spec.name)
     if group is None:
         _broken(place, 5, f"{spec.name} is made and nobody ever decided {spec.group}")
     elif spec.digest != group.digest:
         _broken(place, 8, f"{spec.name} is made from another image than {spec.group}")
-    if used is not None and used > place.forgot_at:
+    if (spec.name, memory) in place.names_used:
         _broken(place, 5, f"the name {spec.name} is used for a second host")
 
 
