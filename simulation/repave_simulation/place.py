@@ -174,7 +174,8 @@ class Place:
             is_blip = now < machine.ill_since + BLIP_SECONDS  # too short for any probe to be sure of it
             machine.well_since = machine.stretch_began = machine.stretch_began if is_blip else now
             wanted = self.min_healthy_seconds(machine.host.group)
-            self.world.later(wanted, lambda: self._perhaps_proven(machine, wanted))
+            left = machine.well_since + wanted - now  # less than that after a blip
+            self.world.later(left, lambda: self._perhaps_proven(machine, wanted))
         elif not is_well and machine.well_since is not None:
             machine.steadiest_seconds = machine.longest_well(now)
             machine.well_since, machine.ill_since = None, now
