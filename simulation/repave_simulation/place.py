@@ -269,7 +269,7 @@ class Place:
             BackendView(
                 backend.group,
                 sum(server.is_enabled and balancer.up.get(server.host, False) for server in backend.servers),
-                int(balancer.busy_until.get(backend.group, 0.0) > self.world.now),
+                int(self.is_busy(backend.group)),
             )
             for backend in balancer.structure.backends
         )
@@ -277,6 +277,11 @@ class Place:
         return BalancerView(
             True, balancer.structure, routes, backends, 0 if is_agreed else 1, balancer.restarts
         )
+
+    def is_busy(self, group: GroupName) -> bool:
+        """Whether requests are in flight to the group: to some host of it that can still answer."""
+        is_running = any(each.host.is_running for each in self.ours() if each.host.group == group)
+        return is_running and self.balancer.busy_until.get(group, 0.0) > self.world.now
 
     def balancer_dies(self, *, forgets: bool) -> None:
         balancer = self.balancer

@@ -109,7 +109,7 @@ def _check_detach(place: "Place", group: GroupName) -> None:
     balancer, now = place.balancer, place.world.now
     decided = place.world.ledger.group(group)
     left_at = balancer.left_at.get(group)
-    if left_at is None or decided is None or balancer.busy_until.get(group, 0.0) <= now:
+    if left_at is None or decided is None or not place.is_busy(group):
         return
     if now < left_at + decided.drain_seconds - 0.001:
         text = f"{group} is detached {now - left_at:.2f} s after its last requests came in, which still run"
