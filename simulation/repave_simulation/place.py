@@ -247,7 +247,7 @@ class Place:
         promises.check_routes(self, routes, asked_at)
         sent = _routed(balancer.routes)
         balancer.routes = routes
-        promises.check_capacities(self, before, "routed")
+        promises.check_capacities(self, before, "routed", left=sent - _routed(routes))
         for group in sent - _routed(routes):
             balancer.left_at[group] = self.world.now
             request = self.world.chance.between(0.0, REQUEST_SECONDS_MAX, "request", self.region, group)

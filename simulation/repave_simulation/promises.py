@@ -4,10 +4,11 @@ Checks know more than any agent can: what a host is, what was committed. Where a
 (a host that fell ill a moment ago) they forgive for the scenario's `blind_seconds`.
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from repave_agent.ports import HostSpec, Route, Structure
-from repave_controller.model import Application, Phase, RolloutKind
+from repave_controller.model import Application, GroupState, Phase, RolloutKind
 from repave_protos.values import ApplicationName, DesiredState, GroupName
 from repave_simulation.scenario import OURS
 
@@ -23,8 +24,11 @@ def capacities(place: "Place") -> dict[ApplicationName, int]:
     return {route.application: _capacity(place, route, is_lenient=False) for route in place.balancer.routes}
 
 
-def check_capacities(place: "Place", before: dict[ApplicationName, int], what: str) -> None:
-    """I1: nothing that is done to the balancer takes capacity below the floor, or below what there was."""
+def check_capacities(
+    place: "Place", before: dict[ApplicationName, int], what: str, *, left: Collection[GroupName] = ()
+) -> None:
+    """I1: nothing that is done to the balancer takes capacity below the floor, or below what there was.
+    `left`: the groups that have lost all their traffic by it."""
     for application, had in before.items():
         decided = place.world.ledger.applications.get(application)
         route = place.balancer.route(application)
@@ -37,13 +41,16 @@ def check_capacities(place: "Place", before: dict[ApplicationName, int], what: s
         ]
         floor = min((decided.policy.floor(size) for size in sizes), default=0)
         has = _capacity(place, route, is_lenient=True)
-        if has < min(floor, had) and not (what == "routed" and _goes_back(decided)):
+        if has < min(floor, had) and not (what == "routed" and _goes_back(decided, left)):
             text = f"{what}: {has} hosts of {application} answer, {had} did before, the floor is {floor}"
             place.world.broken(1, f"{place.region}: {text}")
 
 
-def _goes_back(decided: Application) -> bool:
-    """A way back is taken at once, with whoever of the old group is there: staying would be worse."""
+def _goes_back(decided: Application, left: Collection[GroupName]) -> bool:
+    """A way back is taken at once, with whoever of the old group is there: staying would be worse. A region
+    that was away takes it when it is there again; the group it leaves was given up, whatever runs by now."""
+    if any(group.name in left and group.state is GroupState.RETIRING for group in decided.groups):
+        return True
     rollout = decided.rollout
     return rollout is not None and (
         rollout.phase is not Phase.RUNNING or rollout.kind is RolloutKind.ROLLBACK
