@@ -42,6 +42,7 @@ LIMITS = Limits(launches_in_flight=4, destroys_in_flight=4, unclaimed_grace_seco
 BREATH_SECONDS = 0.01
 RELIST_SECONDS = 5.0
 RETRY_SECONDS = 1.0
+RESTART_SECONDS = 2.0
 AGAIN_SECONDS = 0.5
 """After a look that led to something."""
 
@@ -127,7 +128,9 @@ class CoreAgent:
         }
         self.fleet.condemned = set(entries.condemned)
         self.fleet.suspect_routed(self._view)
-        self._relist(set(entries.verified))
+        if not self._relist(set(entries.verified)):
+            # As a worker: without a list of its hosts it does not begin, and its process is started again.
+            self.world.kill(self.place.region, down_seconds=RESTART_SECONDS)
         self.fleet.note_enabled(self._view, self.world.now)
 
     def _hint(self) -> None:
@@ -211,10 +214,12 @@ class CoreAgent:
         else:
             self._sleep(self._due_at)
 
-    def _relist(self, verified: set[HostName]) -> None:
+    def _relist(self, verified: set[HostName]) -> bool:
+        """Whether the provider has said which hosts there are."""
         self._listed_at = self.world.now
-        if self.place.provider_down_until <= self.world.now:
-            self.world.act_now(self.life, "list", self.place.region, partial(self._adopt, verified))
+        is_down = self.place.provider_down_until > self.world.now
+        adopt = partial(self._adopt, verified)
+        return not is_down and self.world.act_now(self.life, "list", self.place.region, adopt)
 
     def _adopt(self, verified: set[HostName]) -> None:
         self.fleet.adopt(self.place.listing(), self.fleet.known(self.world.now), verified, self.world.now)
