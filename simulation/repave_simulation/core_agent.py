@@ -222,10 +222,13 @@ class CoreAgent:
         return not is_down and self.world.act_now(self.life, "list", self.place.region, adopt)
 
     def _adopt(self, verified: set[HostName]) -> None:
-        self.fleet.adopt(self.place.listing(), self.fleet.known(self.world.now), verified, self.world.now)
+        hosts = self.place.listing()
+        self.fleet.adopt(hosts, self.fleet.known(self.world.now), verified, self.world.now)
         is_sure = not self.place.lag_seconds and not any(
             record.missing_since is not None for record in self.fleet.records.values()
         )
+        # Who is listed and not taken over is thought to be gone: it has to be listed again.
+        is_sure = is_sure and all(host.name in self.fleet.records for host in hosts)
         self._listed = self.place.changes if is_sure else -1
 
     def _view_balancer(self) -> None:
