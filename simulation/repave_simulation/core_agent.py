@@ -314,6 +314,9 @@ class CoreAgent:
         )  # fmt: skip
 
     def _destroy(self, name: HostName) -> None:
+        if self.life.is_over:
+            return  # it died as it wrote down that it would
+
         def done(result: Exception | None) -> None:
             if result is None:
                 self.fleet.destroyed(name, self.world.now)
