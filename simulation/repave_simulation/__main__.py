@@ -28,17 +28,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--coverage", action="store_true", help="how often each fault met each step")
     chosen = parser.parse_args(arguments)
     if chosen.seed is not None:
-        return _replay(chosen.tier, chosen.seed)
+        return _replay(chosen.tier, chosen.seed, is_shrunk=not chosen.no_shrink)
     return _try_all(chosen.tier, chosen.jobs) if chosen.exhaustive else _run(chosen)
 
 
-def _replay(tier: int, seed: int) -> int:
+def _replay(tier: int, seed: int, *, is_shrunk: bool) -> int:
     result = run(tier, draw(seed))
     print("\n".join(result.lines))
     print(f"story {result.digest[:16]}; {result.happened} events in {result.seconds:.0f} virtual seconds")
     if result.broken is None:
         return 0
-    _tell(tier, result, is_shrunk=True)
+    _tell(tier, result, is_shrunk=is_shrunk)
     return 1
 
 

@@ -42,6 +42,7 @@ LIMITS = Limits(launches_in_flight=4, destroys_in_flight=4, unclaimed_grace_seco
 BREATH_SECONDS = 0.01
 RELIST_SECONDS = 5.0
 RETRY_SECONDS = 1.0
+RESTART_SECONDS = 2.0
 AGAIN_SECONDS = 0.5
 """After a look that led to something."""
 
@@ -128,7 +129,8 @@ class CoreAgent:
         self.fleet.condemned = set(entries.condemned)
         self.fleet.suspect_routed(self._view)
         if not self._relist(set(entries.verified)):
-            self.world.kill(self.life.name)  # as the process ends that can't say what there is
+            # As a worker: without a list of its hosts it does not begin, and its process is started again.
+            self.world.kill(self.place.region, down_seconds=RESTART_SECONDS)
         self.fleet.note_enabled(self._view, self.world.now)
 
     def _hint(self) -> None:
@@ -213,16 +215,20 @@ class CoreAgent:
             self._sleep(self._due_at)
 
     def _relist(self, verified: set[HostName]) -> bool:
+        """Whether the provider has said which hosts there are."""
         self._listed_at = self.world.now
-        if self.place.provider_down_until > self.world.now:
-            return False
-        return self.world.act_now(self.life, "list", self.place.region, partial(self._adopt, verified))
+        is_down = self.place.provider_down_until > self.world.now
+        adopt = partial(self._adopt, verified)
+        return not is_down and self.world.act_now(self.life, "list", self.place.region, adopt)
 
     def _adopt(self, verified: set[HostName]) -> None:
-        self.fleet.adopt(self.place.listing(), self.fleet.known(self.world.now), verified, self.world.now)
+        hosts = self.place.listing()
+        self.fleet.adopt(hosts, self.fleet.known(self.world.now), verified, self.world.now)
         is_sure = not self.place.lag_seconds and not any(
             record.missing_since is not None for record in self.fleet.records.values()
         )
+        # Who is listed and not taken over is thought to be gone: it has to be listed again.
+        is_sure = is_sure and all(host.name in self.fleet.records for host in hosts)
         self._listed = self.place.changes if is_sure else -1
 
     def _view_balancer(self) -> None:
@@ -300,12 +306,16 @@ class CoreAgent:
                 self.fleet.launch_failed(spec.name, str(result), self.world.now, counts=False, is_final=False)
             self.wake()
 
+        memory = self.place.memory
         self.world.act(
             self.life, "launch", self.place.region, spec.name,
-            lambda: self._provided(lambda: self.place.make(spec)), done, _no_launch, 0.5,
+            lambda: self._provided(lambda: self.place.make(spec, memory)), done, _no_launch, 0.5,
         )  # fmt: skip
 
     def _destroy(self, name: HostName) -> None:
+        if self.life.is_over:
+            return  # it died as it wrote down that it would
+
         def done(result: Exception | None) -> None:
             if result is None:
                 self.fleet.destroyed(name, self.world.now)

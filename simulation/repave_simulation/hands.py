@@ -87,12 +87,12 @@ class SimulatedProvider(Hands):
         self._place = place
 
     async def launch(self, spec: HostSpec, package: Path) -> Host:
-        place = self._place
+        place, memory = self._place, self._place.memory
         return await self.do(
             "launch",
             place.region,
             spec.name,
-            lambda: self._provided(lambda: place.make(spec)),
+            lambda: self._provided(lambda: place.make(spec, memory)),
             _no_launch,
             0.5,
         )

@@ -102,7 +102,8 @@ class Place:
         self.journal_on_disk = Entries()  # what would survive a loss of power
         self.accepted: dict[ApplicationName, DesiredState] = {}
         self.superseded: list[tuple[float, DesiredState]] = []  # and when
-        self.names_used: dict[HostName, float] = {}  # and when last
+        self.names_used: set[tuple[HostName, int]] = set()  # and by the agent with which memory
+        self.memory = 0  # a new one whenever its agent has lost its journal
         self.proven: dict[GroupName, set[HostName]] = {}
         self.watched_since = 0.0  # since when an agent has been looking without a break
         self.cut_until = self.provider_down_until = self.journal_full_until = 0.0
@@ -125,14 +126,14 @@ class Place:
 
     # ----------------------------------------------------------------------------------------- hosts
 
-    def make(self, spec: HostSpec) -> Host:
-        """As Provider.launch: the same name again is the same host."""
+    def make(self, spec: HostSpec, memory: int) -> Host:
+        """As Provider.launch: the same name again is the same host. `memory`: the asking agent's."""
         known = self.machines.get(spec.name)
         if known is not None:
             return known.host
-        promises.check_make(self, spec)
+        promises.check_make(self, spec, memory)
         behaviour = self.world.behaviour(spec.digest)
-        self.names_used[spec.name] = self.world.now
+        self.names_used.add((spec.name, memory))
         self.changes += 1
         address = f"10.{len(self.names_used) // 200}.0.{len(self.names_used) % 200 + 1}"
         host = Host(
@@ -176,7 +177,8 @@ class Place:
             is_blip = now < machine.ill_since + BLIP_SECONDS  # too short for any probe to be sure of it
             machine.well_since = machine.stretch_began = machine.stretch_began if is_blip else now
             wanted = self.min_healthy_seconds(machine.host.group)
-            self.world.later(wanted, lambda: self._perhaps_proven(machine, wanted))
+            left = machine.well_since + wanted - now  # less than that after a blip
+            self.world.later(left, lambda: self._perhaps_proven(machine, wanted))
         elif not is_well and machine.well_since is not None:
             machine.steadiest_seconds = machine.longest_well(now)
             machine.well_since, machine.ill_since = None, now
@@ -248,7 +250,7 @@ class Place:
         promises.check_routes(self, routes, asked_at)
         sent = _routed(balancer.routes)
         balancer.routes = routes
-        promises.check_capacities(self, before, "routed")
+        promises.check_capacities(self, before, "routed", left=sent - _routed(routes))
         for group in sent - _routed(routes):
             balancer.left_at[group] = self.world.now
             request = self.world.chance.between(0.0, REQUEST_SECONDS_MAX, "request", self.region, group)
@@ -270,7 +272,7 @@ class Place:
             BackendView(
                 backend.group,
                 sum(server.is_enabled and balancer.up.get(server.host, False) for server in backend.servers),
-                int(balancer.busy_until.get(backend.group, 0.0) > self.world.now),
+                int(self.is_busy(backend.group)),
             )
             for backend in balancer.structure.backends
         )
@@ -278,6 +280,11 @@ class Place:
         return BalancerView(
             True, balancer.structure, routes, backends, 0 if is_agreed else 1, balancer.restarts
         )
+
+    def is_busy(self, group: GroupName) -> bool:
+        """Whether requests are in flight to the group: to some host of it that can still answer."""
+        is_running = any(each.host.is_running for each in self.ours() if each.host.group == group)
+        return is_running and self.balancer.busy_until.get(group, 0.0) > self.world.now
 
     def balancer_dies(self, *, forgets: bool) -> None:
         balancer = self.balancer
@@ -329,6 +336,7 @@ class Place:
     def lose_journal(self) -> None:
         """Somebody removes it, or the disk is another one."""
         self.journal_on_disk = Entries()
+        self.memory += 1
         self.lose_power()
 
     def ours(self) -> Iterable[Machine]:

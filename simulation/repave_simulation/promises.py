@@ -4,10 +4,11 @@ Checks know more than any agent can: what a host is, what was committed. Where a
 (a host that fell ill a moment ago) they forgive for the scenario's `blind_seconds`.
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from repave_agent.ports import HostSpec, Route, Structure
-from repave_controller.model import Application, ServerGroup
+from repave_controller.model import Application, GroupState, ServerGroup
 from repave_controller.rollouts import Phase, RolloutKind, TrackPhase
 from repave_protos.values import ApplicationName, DesiredState, GroupName, RegionName
 from repave_simulation.scenario import OURS
@@ -24,8 +25,11 @@ def capacities(place: "Place") -> dict[ApplicationName, int]:
     return {route.application: _capacity(place, route, is_lenient=False) for route in place.balancer.routes}
 
 
-def check_capacities(place: "Place", before: dict[ApplicationName, int], what: str) -> None:
-    """I1: nothing that is done to the balancer takes capacity below the floor, or below what there was."""
+def check_capacities(
+    place: "Place", before: dict[ApplicationName, int], what: str, *, left: Collection[GroupName] = ()
+) -> None:
+    """I1: nothing that is done to the balancer takes capacity below the floor, or below what there was.
+    `left`: the groups that have lost all their traffic by it."""
     for application, had in before.items():
         decided = place.world.ledger.applications.get(application)
         route = place.balancer.route(application)
@@ -39,13 +43,18 @@ def check_capacities(place: "Place", before: dict[ApplicationName, int], what: s
         ]
         floor = min((decided.policy.floor(part.size) for part in parts), default=0)
         has = _capacity(place, route, is_lenient=True)
-        if has < min(floor, had) and not (what == "routed" and _goes_back(decided, place.region)):
+        if has < min(floor, had) and not (what == "routed" and _goes_back(decided, place.region, left)):
             text = f"{what}: {has} hosts of {application} answer, {had} did before, the floor is {floor}"
             place.world.broken(1, f"{place.region}: {text}")
 
 
-def _goes_back(decided: Application, region: RegionName) -> bool:
-    """A way back is taken at once, with whoever of the old group is there: staying would be worse."""
+def _goes_back(decided: Application, region: RegionName, left: Collection[GroupName]) -> bool:
+    """A way back is taken at once, with whoever of the old group is there: staying would be worse. A region
+    that was away takes it when it is there again; the group it leaves was given up, whatever runs by now."""
+    for group in decided.groups:
+        part = group.part(region) if group.name in left else None
+        if part is not None and part.state is GroupState.RETIRING:
+            return True
     rollout = decided.rollout
     track = rollout.track(region) if rollout is not None else None
     return rollout is not None and (
@@ -114,7 +123,7 @@ def _check_detach(place: "Place", group: GroupName) -> None:
     balancer, now = place.balancer, place.world.now
     decided = place.world.ledger.group(group)
     left_at = balancer.left_at.get(group)
-    if left_at is None or decided is None or balancer.busy_until.get(group, 0.0) <= now:
+    if left_at is None or decided is None or not place.is_busy(group):
         return
     if now < left_at + decided.drain_seconds - 0.001:
         text = f"{group} is detached {now - left_at:.2f} s after its last requests came in, which still run"
@@ -251,14 +260,15 @@ def check_accept(place: "Place", state: DesiredState) -> None:
         _broken(place, 7, f"{state.application}: {state.epoch} is accepted and was never saved")
 
 
-def check_make(place: "Place", spec: HostSpec) -> None:
+def check_make(place: "Place", spec: HostSpec, memory: int) -> None:
+    """No name is used twice by agents that share a memory. One whose journal is lost can't know of a launch
+    that is still under way, and gives its name to another host, whichever of both then comes first."""
     group = place.world.ledger.group(spec.group)
-    used = place.names_used.get(spec.name)
     if group is None:
         _broken(place, 5, f"{spec.name} is made and nobody ever decided {spec.group}")
     elif spec.digest != group.digest:
         _broken(place, 8, f"{spec.name} is made from another image than {spec.group}")
-    if used is not None and used > place.forgot_at:
+    if (spec.name, memory) in place.names_used:
         _broken(place, 5, f"the name {spec.name} is used for a second host")
 
 
