@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from tests.benchmarks import inside, load, release, split
+from tests.benchmarks import fleet, inside, load, release, split
 from tests.benchmarks.table import Line
 
 
@@ -24,6 +24,9 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
     chosen: dict[str, Callable[[Path], Iterator[Line]]] = {
         "store": inside.transitions,
         "reports": lambda _: inside.reports(),
+        "plan": lambda _: fleet.planning(),
+        "back": lambda place: fleet.back(place, 20 if is_quick else 100),
+        "waves": lambda place: fleet.waves(place, 8 if is_quick else 20),
         "switch": lambda place: load.switches(place, 5 if is_quick else 30),
         "split": lambda place: split.run(place, 4_000 if is_quick else 40_000),
         "release20": lambda place: release.run(place, 20, 1 if is_quick else 7),

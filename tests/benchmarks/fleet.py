@@ -1,0 +1,218 @@
+"""Planning, and a hundred regions that go back: agents with simulated hosts and balancers over real gRPC, a
+real controller with its store on disk."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from repave_controller.commands import request_release
+from repave_controller.model import Application, Instant, RegionView, Tenure
+from repave_controller.plan import compile_order
+from repave_controller.preview import preview, unborn
+from repave_controller.rollout import step
+from repave_controller.rollouts import Phase
+from repave_controller.specfile import load
+from repave_protos.values import ApplicationReport, DesiredState, Digest, GroupReport
+from tests.benchmarks.release import median
+from tests.benchmarks.table import Line
+from tests.stage import Stage, staged
+
+PLAN_REGIONS, PLAN_HOSTS = 100, 1000
+AGENTS_EACH = 50
+WAIT_SECONDS = 120.0
+SPEC = """\
+repave: 1
+app: fleet
+artifact: {{uri: ./fleet}}
+host: {{image: local, run: serve}}
+health: {{command: {{port: 8080, run: "true"}}, interval: 1s, min_healthy_time: 1s, unhealthy_after: 1}}
+traffic: {{port: 8000, drain: 0s}}
+regions:
+{regions}
+waves:
+{waves}
+strategy: {strategy}
+rollback: {{keep: {{for: 1h}}}}
+"""
+
+
+def spec(regions: list[str], size: int, waves: str, strategy: str) -> str:
+    listed = "\n".join(f"  - {{name: {name}, provider: local, size: {size}}}" for name in regions)
+    return SPEC.format(regions=listed, waves=waves, strategy=strategy)
+
+
+def names(count: int) -> list[str]:
+    return [f"r{number:03d}" for number in range(count)]
+
+
+# ----------------------------------------------------------------------------------------------- planning
+
+
+def planning() -> Iterator[Line]:
+    """A release of 100 regions with 1,000 hosts each, planned and led through its steps on paper."""
+    waves = "  - {regions: r00*, bake: 5m}\n  - {regions: r0*}\n  - {regions: rest, parallel: 30}"
+    steps = "{canary: {steps: [{traffic: 1%, hold: 1s}, {traffic: 10%, hold: 1s}, {traffic: 50%, hold: 1s}]}}"
+    text = spec(names(PLAN_REGIONS), PLAN_HOSTS, waves, steps)
+    began = time.perf_counter()
+    read, _ = load(text, "repave.yaml")
+    order = compile_order(read, Digest("1" * 64), "1")
+    reading = time.perf_counter() - began
+    application = unborn(read.application, read.cluster)
+    began = time.perf_counter()
+    preview(application, order)
+    yield Line("plan of 100 regions x 1,000 hosts", time.perf_counter() - began + reading, "s",
+               f"reading the spec alone {reading:.2f} s", 1.0)  # fmt: skip
+    application, _, _ = lead(application, order, Instant(0))
+    application, slowest, mean = lead(application, replace(order, digest=Digest("2" * 64)), Instant(10_000))
+    assert application.rollout is not None
+    assert application.rollout.phase is Phase.SUCCEEDED
+    beside = f"mean {mean * 1e3 / PLAN_REGIONS:.3f} ms; a whole step {slowest * 1e3:.1f} ms at most"
+    yield Line("slowest step of a release, a region", slowest * 1e3 / PLAN_REGIONS, "ms", beside, 1.0)
+
+
+def lead(application: Application, order: object, now: Instant) -> tuple[Application, float, float]:
+    """Through a whole release with regions that obey; (application, slowest step, mean), seconds."""
+    application, _ = request_release(application, order, False, now)  # type: ignore[arg-type]
+    taken = []
+    while application.running is not None:
+        observed = {
+            region: RegionView(True, obeyed(state), Instant(0)) for region, state in application.desired
+        }
+        for region in application.regions:
+            observed.setdefault(region, RegionView(True, None, Instant(0)))
+        began = time.perf_counter()
+        decision = step(application, observed, now, Tenure(1, 1))
+        taken.append(time.perf_counter() - began)
+        application, now = decision.application, Instant(max(now + 1, decision.wake_at or 0))
+    return application, max(taken), sum(taken) / len(taken)
+
+
+def obeyed(state: DesiredState) -> ApplicationReport:
+    groups = tuple(
+        GroupReport(each.name, verified=each.count, balancer_up=each.count, weight_bp=each.weight_bp)
+        for each in state.groups
+    )
+    return ApplicationReport(state.application, state.epoch, groups)
+
+
+# --------------------------------------------------------------------------------------------- going back
+
+
+def back(directory: Path, regions: int) -> Iterator[Line]:
+    """A region falls ill in the soak of a release over all of them: how long until each has gone back."""
+    with staged(directory / "s", regions=("none",)) as stage:
+        agents = [
+            Agents(stage, directory / f"agents{first}", names(regions)[first : first + AGENTS_EACH])
+            for first in range(0, regions, AGENTS_EACH)
+        ]
+        try:
+            stage.wait(lambda: len(stage.get("regions")["items"]) > regions, "agents", WAIT_SECONDS)
+            yield from going_back(stage, agents, directory, regions)
+        finally:
+            for each in agents:
+                each.stop()
+
+
+class Agents:
+    """A process with some of the agents; what their balancers take is in a file."""
+
+    def __init__(self, stage: Stage, directory: Path, regions: list[str]) -> None:
+        directory.mkdir(parents=True)
+        self.out = directory / "told"
+        with self.out.open("wb") as out:
+            command = [sys.executable, "-m", "tests.benchmarks.fleet_agents"]
+            command += [f"127.0.0.1:{stage.grpc_port}", str(directory), *regions]
+            self.process = subprocess.Popen(command, stdout=out)
+
+    def told(self) -> list[tuple[float, str, str]]:
+        rows = (line.split() for line in self.out.read_text().splitlines())
+        return [(float(at), region, what) for at, region, what in rows]
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def going_back(stage: Stage, agents: list[Agents], directory: Path, regions: int) -> Iterator[Line]:
+    for version in ("v1", "v2"):
+        release(stage, directory, version, regions)
+        if version == "v1":
+            assert stage.ended(WAIT_SECONDS, "fleet")["phase"] == "succeeded", stage.rollout("fleet")
+    stage.wait(lambda: len(served(agents, "fleet-v002")) == regions, "the flip", WAIT_SECONDS)
+    os.kill(agents[0].process.pid, signal.SIGUSR1)
+    stage.wait(lambda: len(served(agents, "fleet-v001")) == regions, "the way back", WAIT_SECONDS)
+    failed = next(at for each in agents for at, _, what in each.told() if what == "falls-ill")
+    yield from lines("failure in the soak", failed, served(agents, "fleet-v001"), regions)
+    stage.ended(WAIT_SECONDS, "fleet")
+    release(stage, directory, "v3", regions, warm="0s")
+    assert stage.ended(WAIT_SECONDS, "fleet")["phase"] == "succeeded", stage.rollout("fleet")
+    asked = time.monotonic()
+    stage.call("POST", "applications/fleet/rollback", {"by": "bench"})
+    stage.wait(lambda: len(served(agents, "fleet-v001")) == regions, "the rollback", WAIT_SECONDS)
+    yield from lines("repave rollback", asked, served(agents, "fleet-v001"), regions)
+
+
+def release(stage: Stage, directory: Path, version: str, regions: int, warm: str = "10m") -> None:
+    """The first one has no soak, so that it ends."""
+    (directory / "fleet").mkdir(exist_ok=True)
+    (directory / "fleet" / "version").write_text(version)
+    written = directory / f"{version}.yaml"
+    waves = "  - {regions: rest}"
+    soak = "0s" if version == "v1" else warm
+    written.write_text(spec(names(regions), 1, waves, f"{{blue_green: {{warm: {soak}}}}}"))
+    ran = stage.repave("release", "-f", str(written), "--version", version, "--detach")
+    assert ran.returncode == 0, ran.stderr
+
+
+def served(agents: list[Agents], group: str) -> dict[str, float]:
+    """Region to the instant since which its balancer sends most to the group, where it does now."""
+    newest: dict[str, tuple[float, str]] = {}
+    for each in agents:
+        for at, region, what in each.told():
+            if what != "falls-ill" and newest.get(region, (0.0, ""))[1] != what:
+                newest[region] = (at, what)
+    return {region: at for region, (at, what) in newest.items() if what == group}
+
+
+def lines(what: str, since: float, flips: dict[str, float], regions: int) -> Iterator[Line]:
+    took = sorted((at - since) * 1e3 for at in flips.values())
+    p99 = took[max(0, -(-len(took) * 99 // 100) - 1)]
+    beside = f"p50 {median(took):.0f} ms, last {took[-1]:.0f} ms"
+    yield Line(f"{what} -> flips of {regions} regions, p99", p99, "ms", beside, 300.0)
+
+
+# ------------------------------------------------------------------------------------------- real regions
+
+
+def waves(directory: Path, regions: int) -> Iterator[Line]:
+    """Real agents, HAProxies and hosts: four waves in lock-step, one region of the third never gets healthy,
+    scope release: every region is back, also those that had finished."""
+    places = tuple(f"w{number:02d}" for number in range(regions))
+    quarter = regions // 4
+    listed = [places[first : first + quarter] for first in range(0, regions, quarter)]
+    more = "waves:\n" + "\n".join(f"  - {{regions: [{', '.join(each)}]}}" for each in listed)
+    sick = listed[2][-1]
+    with staged(directory / "s", regions=places) as stage:
+        stage.release("v1", size=1, warm="0s", min_healthy="0s")
+        assert stage.ended(WAIT_SECONDS)["phase"] == "succeeded", stage.rollout()
+        began = time.monotonic()
+        stage.release("v2", size=1, warm="0s", more=more, sick_in=sick, launch_deadline="5s")
+        ended = stage.ended(WAIT_SECONDS)
+        whole = time.monotonic() - began
+        assert ended["phase"] == "rolled-back", ended
+        events = stage.get("events?application=hello&limit=1000&newest=true")["items"]
+        weights = stage.weights()
+    failed = next(each for each in events if each["kind"] == "release.failed")
+    over = next(each for each in events if each["kind"] == "release.rolled-back")
+    moved = sum(each["kind"] == "region.done" and each["group"] == "hello-v002" for each in events)
+    assert moved == 2 * quarter, "two waves had finished"
+    assert all(split == {"hello-v001": 10_000} for split in weights.values()), weights
+    took = datetime.fromisoformat(over["at"]) - datetime.fromisoformat(failed["at"])
+    beside = f"{moved} regions had finished; the whole release {whole:.1f} s"
+    yield Line(f"a failure in wave 3 of 4 -> all {regions} regions back", took.total_seconds(), "s", beside)
