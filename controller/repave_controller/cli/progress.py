@@ -144,6 +144,8 @@ def wave_state(number: int, rollout: dict[str, Any]) -> str:
     if len(labels) > 1:
         return ", ".join(f"{count} {text}" for text, count in labels.items())
     (text,) = labels
+    if text == "waits" and rollout["phase"] not in ("running", "paused"):
+        return "never begun"
     passed = {each["gate"] for each in rollout["passes"]}
     if text == "waits" and wave["approve"] is not None and not {f"wave {number + 1}", "*"} & passed:
         return f"waits, for {wave['approve'] or 'somebody'} to say yes too"
