@@ -3,6 +3,7 @@
 The same rules speak of the whole plan beforehand, and of what is so at the moment of each step.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from repave_controller.limits import Limits, Load, refusals, wants_of
@@ -10,6 +11,7 @@ from repave_controller.line import Line, held
 from repave_controller.model import Application, Because, Instant, Observed, Policy, ReleaseOrder, hosts_of
 from repave_controller.rollouts import Retire, Rollout, RolloutKind, Scale, Step, Track, TrackPhase, Weight
 from repave_controller.verdicts import current_report
+from repave_protos.capabilities import nearest_shares
 from repave_protos.values import GroupReport, RegionName
 
 
@@ -161,6 +163,18 @@ def traffic(application: Application, region: RegionName, observed: Observed) ->
         return Guard("traffic", True, f"{serving.name} serves there, and {absent.what}", absent.remedy)
     text = f"{serving.name} serves with {up} healthy hosts, the floor is {floor}"
     return Guard("traffic", up < floor, text, f"repave hosts {application.name} shows each host")
+
+
+def precision(order: ReleaseOrder, precisions: Mapping[RegionName, int]) -> Iterator[Guard]:
+    """Shares that a region's balancer can't give exactly; `precisions`: in which steps it can, where known."""
+    wanted = sorted({step.weight_bp for step in order.steps if isinstance(step, Weight)})
+    for region, _ in order.sizes:
+        for weight_bp in wanted:
+            below, above = nearest_shares(weight_bp, precisions.get(region, 1))
+            if below != above:
+                nearest = f"{below / 100:g} % or {above / 100:g} %"
+                text = f"{region}: its balancer gives {nearest}, not {weight_bp / 100:g} %"
+                yield Guard("traffic_precision", False, text)
 
 
 def foreseen(

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from repave_controller.model import Policy, ReleaseOrder, Upkeep
 from repave_controller.naming import NamingError, format_cluster
 from repave_controller.quantities import Price, fill, is_version, wrong
+from repave_controller.rollouts import Approve, Step
 from repave_controller.sections import (
     Artifact,
     CommandProbe,
@@ -171,7 +172,7 @@ def compile_order(
         min_healthy_seconds=health.min_healthy_time,
         start_deadline_seconds=health.launch_deadline,
         drain_seconds=spec.traffic.drain,
-        steps=spec.strategy.compile(spec.pace),
+        steps=_steps(spec),
         waves=compile_waves(spec.waves, spec.regions),
         strategy=spec.strategy.name,
         prices=_prices(spec),
@@ -200,6 +201,15 @@ def compile_order(
         reason=reason,
         key=key,
         split=_split(spec.traffic),
+    )
+
+
+def _steps(spec: Spec) -> tuple[Step, ...]:
+    """Those of the strategy; no approval is waited for longer than the guard says."""
+    expires = spec.guards.approval_expires
+    return tuple(
+        replace(step, expires_seconds=expires) if isinstance(step, Approve) else step
+        for step in spec.strategy.compile(spec.pace)
     )
 
 

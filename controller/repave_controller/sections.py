@@ -409,6 +409,10 @@ class Guards(Section):
     max_surge: Share | None = Field(
         None, description="At most so many more hosts than a region's size during a release."
     )
+    approval_expires: Duration = Field(
+        as_written("0s"),
+        description="How long a step waits for an approval before it fails; 0s: for ever.",
+    )
     unreachable_region: Literal["wait", "skip", "fail"] = Field(
         "fail",
         description="A region that is away when its turn comes: wait for it; skip it, and catch up when it "

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from repave_controller.guards import precision
 from repave_controller.model import hosts_of
 from repave_controller.plan import compile_order
 from repave_controller.preview import preview
@@ -251,3 +252,22 @@ def test_soaks_add_up_in_the_plan_and_a_first_release_has_no_canary() -> None:
     foretold = preview(world.application, replace(order, digest=Digest("2" * 64)))
     assert sum(step.seconds for step in foretold.steps if isinstance(step, Soak)) == 900
     assert foretold.at_least_seconds >= 900
+
+
+def test_an_approval_that_nobody_gives_fails_the_step_when_it_expires() -> None:
+    text = spec("{blue_green: {warm: 1s, approve: sre}}", extra="guards: {approval_expires: 10m}\n")
+    world = World(text, "")
+    world.release("1.1")
+    began = world.now
+    assert world.until_over() is Phase.ROLLED_BACK
+    assert world.rollout.undo_reason.endswith("nobody approved within 600 s")
+    assert 600 <= world.now - began < 700
+
+
+def test_a_plan_says_which_shares_a_balancer_can_not_give_exactly() -> None:
+    world = World(spec("{canary: {steps: [{traffic: 5%}]}}"), "")
+    order = compile_order(world.spec, Digest("1" * 64), "1.1")
+    paris, oslo = RegionName("paris"), RegionName("oslo")
+    told = [guard.text for guard in precision(order, {paris: 1, oslo: 200})]
+    assert told == ["oslo: its balancer gives 4 % or 6 %, not 5 %"]
+    assert list(precision(order, {})) == []

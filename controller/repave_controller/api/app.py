@@ -31,6 +31,7 @@ from repave_controller.api.steering import BODIES, SteeringRequest
 from repave_controller.api.streams import Streams
 from repave_controller.clock import SteadyClock
 from repave_controller.commands import unknown_application
+from repave_controller.guards import precision
 from repave_controller.images import ImageDirectory
 from repave_controller.line import Command
 from repave_controller.model import Application, Refused, ReleaseOrder
@@ -43,6 +44,7 @@ from repave_controller.sessions import RegionUnreachable, Sessions
 from repave_controller.specfile import load
 from repave_controller.tainting import Tainting
 from repave_protos import __version__
+from repave_protos.capabilities import traffic_precision_bp
 from repave_protos.values import ApplicationName, Digest, HostName, RegionName
 
 BODY_BYTES_MAX = 1 << 20
@@ -271,6 +273,8 @@ class Api:
             self._clock(),
             self._scheduler.around_new(application.name),
         )
+        inexact = precision(order, self._precisions())
+        foretold = replace(foretold, guards=(*foretold.guards, *inexact))
         self._scheduler.foretold.remember(application, order)
         try:
             self._scheduler.check_places(application.name, order)
@@ -279,6 +283,11 @@ class Api:
         except Refused as refused:
             foretold = replace(foretold, problems=(*foretold.problems, refused.text))
         return _answer(plan_answer(foretold, order.version))
+
+    def _precisions(self) -> dict[RegionName, int]:
+        """How exactly each region's balancer can split, where its agent has said so."""
+        said = {name: each.hello.capabilities for name, each in self._sessions.views().items()}
+        return {name: bp for name, words in said.items() if (bp := traffic_precision_bp(words)) is not None}
 
     async def release(self, request: web.Request) -> web.Response:
         asked = await body_of(request, models.ReleaseRequest)
