@@ -166,7 +166,7 @@ def traffic(application: Application, region: RegionName, observed: Observed) ->
 
 
 def precision(order: ReleaseOrder, precisions: Mapping[RegionName, int]) -> Iterator[Guard]:
-    """Shares that a region's balancer can't give exactly; `precisions`: in which steps it can, where known."""
+    """Shares that a region's balancer can't give exactly; `precisions`: the least it can, where known."""
     wanted = sorted({step.weight_bp for step in order.steps if isinstance(step, Weight)})
     for region, _ in order.sizes:
         for weight_bp in wanted:
