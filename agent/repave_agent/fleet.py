@@ -13,7 +13,7 @@ from repave_agent.life import Judgement, Signs, judge_host
 from repave_agent.observation import Claims, GroupFact, HostFact, Sighting
 from repave_agent.orphans import MINUTE_SECONDS, sighted
 from repave_agent.ports import BalancerView, Host, HostSpec
-from repave_agent.reconcile import Launch
+from repave_agent.reconcile import Destroy, Launch
 from repave_agent.traffic import enabled_hosts, is_legible
 from repave_protos.values import (
     ApplicationName,
@@ -179,6 +179,23 @@ class Fleet:
                 *(at for at in self.orphans_ended if at > now - MINUTE_SECONDS),
                 now,
             )
+
+    def spared(self, destroys: Iterable[Destroy]) -> list[Destroy]:
+        """They could not be written down: gives those that may go on all the same, and undoes the beginning
+        of the others. A next agent that knows nothing of it would give traffic to a host while it still ends;
+        not so to one that has ended by itself, and ending that may be what makes room for the journal."""
+        goes_on = []
+        for destroy in destroys:
+            record = self.records[destroy.host]
+            if not record.is_running and record.missing_since is None:
+                goes_on.append(destroy)
+                continue
+            record.is_destroying = False
+            if not record.failure:  # a failed one is never used again, written down or not
+                self.condemned.discard(record.name)
+            if record.sighting is not None:
+                self.orphans_ended = self.orphans_ended[:-1]
+        return goes_on
 
     def note_orphans(self, names: Iterable[HostName]) -> None:
         """It is proven that nobody wants them: told once for each."""

@@ -284,6 +284,7 @@ class CoreAgent:
             for spec in launches:
                 self.fleet.launch_failed(spec.name, "journal", self.world.now, counts=False, is_final=False)
             launches, changes = [], [each for each in changes if isinstance(each, Arrange)]
+            destroys = self.fleet.spared(destroys)
         for spec in launches:
             self._launch(spec)
         for destroy in destroys:

@@ -382,6 +382,23 @@ async def test_what_must_be_remembered_waits_for_the_journal(rig: WorkerRig) -> 
     assert rig.report().trouble == ""
 
 
+async def test_no_host_that_runs_is_ended_before_that_is_written_down(rig: WorkerRig) -> None:
+    """Another agent, after a kill, would know nothing of it and give traffic to a host that is ending."""
+    await bring(rig, ALONE, SERVES)
+    rig.provider.gate.clear()
+    rig.ill.add(HostName("shop-v001-1"))
+    await until(lambda: rig.report().unhealthy == rig.report().launching == 1)
+    obstacle = rig.journal_path.with_suffix(".new")
+    obstacle.mkdir()
+    rig.provider.gate.set()
+    await until(lambda: rig.report().balancer_up == 2 and "can't be written" in rig.report().trouble)
+    assert rig.hosts() == {"shop-v001-1", "shop-v001-2", "shop-v001-3"}
+    assert rig.report().destroying == 0
+    obstacle.rmdir()
+    await rig.converged(SERVES)
+    assert rig.hosts() == {"shop-v001-2", "shop-v001-3"}
+
+
 async def test_a_question_is_answered_with_the_ends_of_logs(rig: WorkerRig) -> None:
     await bring(rig, ALONE)
     rig.cloud.logs[HostName("shop-v001-1")] = "one\ntwo\nthree\n"
