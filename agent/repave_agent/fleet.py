@@ -3,6 +3,7 @@
 Facts only; what to do about them is decided in `reconcile`. A host's record ends when the host is destroyed.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -305,6 +306,7 @@ class Fleet:
             ended=record.ended,
             is_healthy=_verdict(health),
             healthy_since=_since(health, record),
+            known_until=health.known_until if health is not None else -math.inf,
             health_reason=health.reason if health is not None else "",
             was_verified=record.was_verified,
             is_recovering=record.is_recovering,

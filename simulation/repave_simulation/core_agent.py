@@ -34,7 +34,7 @@ from repave_protos.values import (
     HostName,
     Probe,
 )
-from repave_simulation.place import Place
+from repave_simulation.place import Machine, Place
 from repave_simulation.timeline import Life
 from repave_simulation.world import World
 
@@ -90,10 +90,21 @@ class EventProber(Prober):
             return
         after = before.after(PASSED if is_well else ProbeResult(False, "ill"), self._world.now)
         self._records[host] = (probe, after)
+        was_proving, is_proving = self._is_proving(machine, before), self._is_proving(machine, after)
         if (after.is_healthy, after.steady_since) != (before.is_healthy, before.steady_since) or after.failed:
             self._woken()
-        if is_well != after.is_healthy or (not is_well and after.failed < after.unhealthy_after):
+        if was_proving and not is_proving:
+            self._woken()
+        is_sure = is_well == after.is_healthy and (is_well or after.failed >= after.unhealthy_after)
+        if is_proving or not is_sure:
             self.ask_soon(host)
+
+    def _is_proving(self, machine: Machine | None, record: HealthRecord) -> bool:
+        """Whether it takes more answers until the host is verified."""
+        group = self._world.ledger.group(machine.host.group) if machine is not None else None
+        if group is None or record.steady_since is None:
+            return False
+        return record.known_until < record.steady_since + group.min_healthy_seconds
 
 
 class CoreAgent:
