@@ -102,9 +102,10 @@ class EventProber(Prober):
     def _is_proving(self, machine: Machine | None, record: HealthRecord) -> bool:
         """Whether it takes more answers until the host is verified."""
         group = self._world.ledger.group(machine.host.group) if machine is not None else None
-        if group is None or record.steady_since is None:
+        if group is None or record.steady_since is None or record.healthy_since is None:
             return False
-        return record.known_until < record.steady_since + group.min_healthy_seconds
+        since = max(record.steady_since, record.healthy_since)
+        return record.known_until < since + group.min_healthy_seconds
 
 
 class CoreAgent:
