@@ -239,8 +239,8 @@ class CoreAgent:
         is_sure = not self.place.lag_seconds and not any(
             record.missing_since is not None for record in self.fleet.records.values()
         )
-        # Who is listed and not taken over is thought to be gone: it has to be listed again.
-        is_sure = is_sure and all(host.name in self.fleet.records for host in hosts)
+        # Who is listed and not taken over, as gone or still being made, has to be listed again.
+        is_sure = is_sure and {host.name for host in hosts} <= self.fleet.known().settled
         self._listed = self.place.changes if is_sure else -1
 
     def _view_balancer(self) -> None:
