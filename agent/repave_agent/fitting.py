@@ -29,6 +29,8 @@ class FittedBalancer(Balancer, Protocol):
 
 def fitted_provider(settings: AgentSettings, installation: Callable[[], str]) -> FittedProvider:
     """`installation` says whose hosts they are, "" while that is not known. Starts nothing."""
+    if settings.provider == "ssh_pool":
+        return _ssh_pool(settings, installation)
     from repave_agent.providers.local import LocalProvider
 
     return LocalProvider(
@@ -38,6 +40,32 @@ def fitted_provider(settings: AgentSettings, installation: Callable[[], str]) ->
         address_range=settings.local.addresses,
         isolation=settings.local.isolation,
         stop_grace_seconds=settings.local.stop_grace_seconds,
+    )
+
+
+def _ssh_pool(settings: AgentSettings, installation: Callable[[], str]) -> FittedProvider:
+    from repave_agent.providers.ssh_inventory import Inventory
+    from repave_agent.providers.ssh_leases import Leases
+    from repave_agent.providers.ssh_machines import Access, Machines
+    from repave_agent.providers.ssh_pool import SshPoolProvider
+    from repave_agent.providers.ssh_reset import Reset
+
+    pool = settings.ssh_pool
+    access = Access(
+        pool.user, pool.key, pool.port, pool.known_hosts, pool.host_keys == "first-use", root=pool.root
+    )
+    machines = Machines(Inventory(pool.inventory), access, Leases(settings.state / "pool"))
+    reset = Reset(
+        pool.reset.command, pool.reset.remote, pool.reset.proof, pool.reset.marker, pool.reset.seconds
+    )
+    return SshPoolProvider(
+        RegionName(settings.region),
+        installation,
+        machines,
+        reset,
+        parallel=pool.parallel,
+        unreachable_seconds=pool.unreachable_seconds,
+        stop_grace_seconds=pool.stop_grace_seconds,
     )
 
 

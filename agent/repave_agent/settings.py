@@ -4,7 +4,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from repave_protos.logs import LogFormat
 from repave_protos.overlay import Address, Settings, named_in_environment
@@ -23,6 +23,38 @@ class LocalSettings(Settings):
     addresses: Annotated[str, AfterValidator(_loopback_range)] = "127.80.0.0/16"
     isolation: Literal["auto", "bwrap", "none"] = "auto"
     stop_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 2.0
+
+
+class ResetSettings(Settings):
+    """How a machine of the pool is made anew, and what proves it."""
+
+    command: tuple[str, ...] = ()
+    remote: tuple[str, ...] = ()
+    proof: Literal["boot-id", "host-key", "marker"] = "boot-id"
+    marker: str = ""
+    seconds: Annotated[float, Field(ge=1, le=1500)] = 900.0
+
+    @model_validator(mode="after")
+    def _has_a_marker(self) -> "ResetSettings":
+        if self.proof == "marker" and not self.marker.startswith("/"):
+            raise ValueError("with proof: marker, name the file in marker, such as /run/repave-reset")
+        return self
+
+
+class SshPoolSettings(Settings):
+    """The provider whose hosts are machines that are there already, reached over SSH."""
+
+    inventory: Path = Path("/etc/repave/pool.yaml")
+    user: str = "root"
+    key: Path = Path("/etc/repave/pool-key")
+    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    host_keys: Literal["pinned", "first-use"] = "pinned"
+    known_hosts: Path | None = None
+    root: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9]$")] = "/var/lib/repave/host"
+    parallel: Annotated[int, Field(ge=1, le=200)] = 10
+    unreachable_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    stop_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    reset: ResetSettings = ResetSettings()
 
 
 class HaproxySettings(Settings):
@@ -50,8 +82,9 @@ class AgentSettings(Settings):
     state: Path = Field(
         Path("/var/lib/repave/agent"), json_schema_extra=named_in_environment("STATE_DIRECTORY")
     )
-    provider: Literal["local"] = "local"
+    provider: Literal["local", "ssh_pool"] = "local"
     local: LocalSettings = LocalSettings()
+    ssh_pool: SshPoolSettings = SshPoolSettings()
     balancer: Literal["haproxy"] = "haproxy"
     haproxy: HaproxySettings = HaproxySettings()
     limits: LimitSettings = LimitSettings()

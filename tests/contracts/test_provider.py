@@ -1,24 +1,34 @@
-"""What every provider promises, run over the fake one and the local one, with and without bubblewrap.
+"""What every provider promises, run over the fake one, the local one with and without bubblewrap, and a pool
+of real sshd machines.
 
 Programs used: those that the fake knows too (`true`, `false`, `sleep`, `echo`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from repave_agent.ports import Host, HostSpec, Provider, ProviderError, RefusedError
 from repave_agent.providers.local import LocalProvider
 from repave_agent.providers.local_command import Isolation, choose_sandbox
-from repave_protos.package import pack
-from repave_protos.values import ApplicationName, Digest, GroupName, HostName, RegionName
+from repave_agent.providers.ssh_inventory import Inventory
+from repave_agent.providers.ssh_leases import Leases
+from repave_agent.providers.ssh_machines import Access, Machines
+from repave_agent.providers.ssh_pool import SshPoolProvider
+from repave_agent.providers.ssh_reset import Reset
+from repave_protos.package import pack, sha256_of
+from repave_protos.values import ApplicationName, GroupName, HostName, RegionName
 from tests.fakes.provider import FakeCloud, FakeProvider
 from tests.fakes.waiting import until, until_async
+from tests.sshd_hosts import PORT as SSH_PORT
+from tests.sshd_hosts import ROOT, Pool, pool, why_not
 
 PORT = 18_431
+OCTET = 252
 RUN_FOR_LONG = ("sleep", "600")
 
 
@@ -36,7 +46,8 @@ class World:
     def spec(self, number: int = 1, run: tuple[str, ...] = RUN_FOR_LONG) -> HostSpec:
         name = HostName(f"shop-v001-{number}")
         group, application = GroupName("shop-v001"), ApplicationName("shop")
-        return HostSpec(name, group, application, Digest("d" * 64), run, (("COLOUR", "blue"),), PORT)
+        digest = sha256_of(self.package)
+        return HostSpec(name, group, application, digest, run, (("COLOUR", "blue"),), PORT)
 
     async def launch(self, number: int = 1, run: tuple[str, ...] = RUN_FOR_LONG) -> Host:
         return await self.provider.launch(self.spec(number, run), self.package)
@@ -86,12 +97,55 @@ def local_world(package: Path, root: Path, isolation: str) -> World:
     return World(make("ours"), package, make, lambda: not list((root / "hosts").iterdir()), tinker)
 
 
-@pytest.fixture(params=["fake", "local-none", "local-bwrap"])
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Pool]:
+    """Sshd machines that the tests of this file share."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with TemporaryDirectory(prefix="rp") as directory, pool(Path(directory) / "pool", 7, OCTET) as made:
+        yield made
+
+
+def pool_world(package: Path, root: Path, machines: Pool) -> World:
+    """Its machines are emptied by a command on them, which leaves its marker: quicker than a new start."""
+    empty = f"chmod -R u+w {ROOT}; rm -rf {ROOT}/*; printf %s $REPAVE_NONCE > {ROOT}/.fresh"
+    reset = Reset(remote=("sh", "-c", empty), proof="marker", marker=f"{ROOT}/.fresh", seconds=30.0)
+    kept: list[Leases] = []
+
+    def make(owner: str) -> SshPoolProvider:
+        installation, _, region = owner.partition("/")
+        leases = Leases(
+            root / ("ours" if installation in ("ours", "") else installation) / (region or "here")
+        )
+        kept.append(leases)
+        access = Access("root", machines.key, SSH_PORT, root=ROOT)
+        reached = Machines(Inventory(machines.inventory), access, leases)
+        return SshPoolProvider(
+            RegionName(region or "here"), lambda: installation, reached, reset, stop_grace_seconds=1.0
+        )
+
+    def tinker(host: HostName) -> None:
+        name = next(
+            name for name, each in kept[0].all().items() if each.lease and each.lease.spec.name == host
+        )
+        page = f"{ROOT}/packages/{sha256_of(package)}/app/page.html"
+        machines.run(name, "sh", "-c", f"chmod u+w {page}; printf ships > {page}; chmod a-w {page}")
+
+    def is_clean() -> bool:
+        return not any(each.lease for leases in kept for each in leases.all().values())
+
+    return World(make("ours"), package, make, is_clean, tinker)
+
+
+@pytest.fixture(params=["fake", "local-none", "local-bwrap", "ssh_pool"])
 async def world(request: pytest.FixtureRequest, package: Path, tmp_path: Path) -> AsyncIterator[World]:
     kind = str(request.param).removeprefix("local-")
     if kind == "bwrap" and choose_sandbox("auto", tmp_path) is None:
         pytest.skip("bubblewrap does not work on this machine")
-    made = fake_world(package) if kind == "fake" else local_world(package, tmp_path / "region", kind)
+    if kind == "ssh_pool":
+        made = pool_world(package, tmp_path / "agents", request.getfixturevalue("machines"))
+    else:
+        made = fake_world(package) if kind == "fake" else local_world(package, tmp_path / "region", kind)
     opened: list[Provider] = [made.provider]
     make = made.another
 
@@ -117,7 +171,12 @@ async def refusal(work: Awaitable[object]) -> ProviderError:
 async def test_a_launched_host_runs_and_is_listed_as_it_was_asked_for(world: World) -> None:
     host = await world.launch()
     assert host.is_running
-    assert (host.group, host.application, host.digest, host.port) == ("shop-v001", "shop", "d" * 64, PORT)
+    assert (host.group, host.application, host.digest, host.port) == (
+        "shop-v001",
+        "shop",
+        sha256_of(world.package),
+        PORT,
+    )
     assert await world.listed() == {host.name: host}
 
 

@@ -12,8 +12,8 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -31,6 +31,7 @@ from repave_agent.providers.local_addresses import AddressRange
 from repave_agent.providers.local_command import Isolation, Sandbox
 from repave_agent.providers.local_host import UNFINISHED, Folder, Record, Tags
 from repave_agent.providers.processes import Session, Watch
+from repave_agent.providers.work import Work
 from repave_protos.package import PackageFormatError
 from repave_protos.values import HostName, RegionName
 
@@ -79,33 +80,6 @@ class _Kept:
         return None if self.process is None else self.process.poll()
 
 
-@dataclass(slots=True)
-class _Work:
-    """Launches or destructions under way, by host: a repeated call joins the one that runs, and a caller who
-    is cancelled does not stop it half-way."""
-
-    tasks: dict[HostName, asyncio.Task[Host | None]] = field(default_factory=dict)
-
-    async def join(
-        self, host: HostName, work: Callable[[], Coroutine[None, None, Host | None]]
-    ) -> Host | None:
-        task = self.tasks.get(host)
-        if task is None:
-            task = self.tasks[host] = asyncio.create_task(work(), name=f"host {host}")
-            task.add_done_callback(lambda done: self._forget(host, done))
-        return await asyncio.shield(task)
-
-    def _forget(self, host: HostName, done: asyncio.Task[Host | None]) -> None:
-        del self.tasks[host]
-        if not done.cancelled():
-            done.exception()  # seen, even when nobody waits any more
-
-    async def settle(self, host: HostName | None = None) -> None:
-        """Waits until the work on this host, or on all, is over; its outcome is for its own caller."""
-        tasks = [task for name, task in self.tasks.items() if host in (None, name)]
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 class LocalProvider:
     """Implements ports.Provider. One provider owns `root`; `installation` is asked again at every call."""
 
@@ -131,7 +105,7 @@ class LocalProvider:
         self._hosts_folder.mkdir(parents=True, exist_ok=True)
         self._addresses = AddressRange(address_range, root / "next-address")
         self._kept: dict[HostName, _Kept] = {}
-        self._launches, self._destructions = _Work(), _Work()
+        self._launches, self._destructions = Work(), Work()
         self._slots = asyncio.Semaphore(BLOCKING_IN_FLIGHT_MAX)
         self._start_lock = asyncio.Lock()
         self._sandbox: Sandbox | None = None

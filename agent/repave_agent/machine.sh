@@ -1,0 +1,204 @@
+#!/bin/sh
+# What repave does on a machine that it reaches over SSH: sh machine.sh VERB ROOT WORDS...
+# Names and values arrive as words and stay words: nothing of them is ever evaluated.
+# Exit codes of its own: 64 the command can't be run, 65 the package is broken, 74 the disk, 75 somebody else's.
+set -eu
+export LC_ALL=C
+umask 022
+script=$0 verb=$1 root=$2
+shift 2
+
+fail() { # TEXT CODE
+    echo "$1" >&2
+    exit "$2"
+}
+
+started_at() { # of the process $1, in ticks since boot; nothing when it has ended
+    line=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+    line=${line##*) }
+    # shellcheck disable=SC2086
+    set -- $line
+    [ "$1" = Z ] || [ "$1" = X ] || echo "${20}"
+}
+
+is_running() { # HOST
+    [ -s "$root/hosts/$1/process" ] || return 1
+    read -r pid since <"$root/hosts/$1/process" || return 1
+    [ "$(started_at "$pid")" = "$since" ]
+}
+
+members() { # pids of all processes of the session $1
+    for entry in /proc/[0-9]*; do
+        line=$(cat "$entry/stat" 2>/dev/null) || continue
+        line=${line##*) }
+        # shellcheck disable=SC2086
+        set -- "$1" $line
+        [ "$5" = "$1" ] && [ "$2" != Z ] && echo "${entry#/proc/}"
+    done
+    return 0
+}
+
+program_of() { # WORD: what is executed; the present folder is that of the package
+    case $1 in
+    /*) inside= ;;
+    *) inside=$PWD/$1 ;;
+    esac
+    if [ -n "$inside" ] && [ -f "$inside" ]; then
+        [ -x "$inside" ] || fail "run: $1 is not executable. Do chmod +x on it and push the package again." 64
+        echo "$inside"
+        return
+    fi
+    case $1 in
+    /*) [ -x "$1" ] && [ -f "$1" ] || fail "run: '$1' is not on this machine. Correct it or install it." 64; echo "$1" ;;
+    */*) fail "run: '$1' is not in the package. Correct it." 64 ;;
+    *) command -v -- "$1" || fail "run: '$1' is neither in the package nor on this machine's PATH. Correct it or install it." 64 ;;
+    esac
+}
+
+case $verb in
+take) # OWNER: leases the machine; says whose it is when it is somebody else's
+    mkdir -p "$root" || fail "$root can't be made" 74
+    (set -C && printf '%s\n' "$1" >"$root/lease") 2>/dev/null || :
+    holder=$(cat "$root/lease" 2>/dev/null) || holder=
+    if [ -z "$holder" ]; then
+        rm -f "$root/lease"
+        fail "$root/lease can't be written" 74
+    fi
+    [ "$holder" = "$1" ] || fail "$holder" 75
+    ;;
+holder) # whose it is; nothing when it is free
+    cat "$root/lease" 2>/dev/null || :
+    ;;
+give) # OWNER
+    [ "$(cat "$root/lease" 2>/dev/null)" != "$1" ] || rm -f "$root/lease"
+    ;;
+proof) # MARKER: the boot, and what stands in the marker
+    cat /proc/sys/kernel/random/boot_id
+    [ -z "$1" ] || head -c 200 -- "$1" 2>/dev/null || :
+    ;;
+unpack) # DIGEST FILE
+    target=$root/packages/$1
+    [ "$(sha256sum <"$2" | cut -d' ' -f1)" = "$1" ] || fail "what arrived has another SHA-256" 65
+    if [ ! -e "$target" ]; then
+        rm -rf "$target.part"
+        mkdir -p "$target.part/app" || fail "no room" 74
+        tar -xzf "$2" -C "$target.part/app" --no-same-owner || fail "the package can't be unpacked here" 74
+        chmod -R a-w "$target.part/app"
+        mv "$target.part" "$target"
+    fi
+    rm -f "$2"
+    ;;
+contents) # DIGEST: kind, mode, target or SHA-256, and name of everything in the package
+    cd "$root/packages/$1/app"
+    find . -mindepth 1 ! -type f -printf '%y %m %l %P\n' | sort
+    find . -type f -printf '%y %m ' -exec sh -c 'printf "%s %s\n" "$(sha256sum <"$1" | cut -d" " -f1)" "${1#./}"' - {} \; | sort
+    ;;
+start) # HOST DIGEST VARIABLES NAME=VALUE... COMMAND...
+    host=$1 digest=$2 variables=$3
+    shift 3
+    mkdir -p "$root/hosts/$host" || fail "no room" 74
+    cd "$root/packages/$digest/app"
+    # The supervisor is a service of its own where systemd runs, so that it outlives the session.
+    set -- sh "$script" supervise "$root" "$host" "$digest" "$variables" "$@"
+    if [ -d /run/systemd/system ]; then
+        set -- systemd-run --quiet --collect --unit "repave-$host" -- "$@"
+    else
+        set -- setsid "$@"
+    fi
+    rm -f "$root/hosts/$host/ready" "$root/hosts/$host/exit"
+    "$@" </dev/null >>"$root/hosts/$host/log" 2>&1 &
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+        [ ! -e "$root/hosts/$host/ready" ] || break
+        sleep 0.1
+    done
+    [ -e "$root/hosts/$host/ready" ] || fail "its supervisor did not start: $(tail -c 300 "$root/hosts/$host/log")" 74
+    answer=$(cat "$root/hosts/$host/ready")
+    [ "$answer" = ok ] || fail "$answer" 64
+    ;;
+supervise) # HOST DIGEST VARIABLES NAME=VALUE... COMMAND...: becomes the leader of the host's session
+    host=$1 digest=$2 variables=$3
+    shift 3
+    home=$root/hosts/$host
+    cd "$root/packages/$digest/app"
+    trap '' TERM HUP INT
+    exec >>"$home/log" 2>&1
+    index=0
+    while [ "$index" -lt "$variables" ]; do
+        export "${1?}"
+        shift
+        index=$((index + 1))
+    done
+    if ! program=$(program_of "$1" 2>"$home/why"); then
+        mv "$home/why" "$home/ready"
+        exit 64
+    fi
+    shift
+    echo "$$ $(started_at $$)" >"$home/process.part"
+    mv "$home/process.part" "$home/process"
+    echo ok >"$home/ready.part"
+    mv "$home/ready.part" "$home/ready"
+    (
+        trap - TERM HUP INT
+        exec "$program" "$@"
+    ) &
+    child=$! code=0
+    wait "$child" || code=$?
+    echo "$code" >"$home/exit.part"
+    mv "$home/exit.part" "$home/exit"
+    ;;
+state) # HOST
+    if [ -s "$root/hosts/$1/exit" ]; then
+        echo "exited $(cat "$root/hosts/$1/exit")"
+    elif is_running "$1"; then
+        echo running
+    elif [ -e "$root/hosts/$1" ]; then
+        echo ended
+    else
+        echo absent
+    fi
+    ;;
+await) # HOST: returns when its supervisor has ended
+    ! is_running "$1" || tail --pid="$pid" -f /dev/null
+    ;;
+stop) # HOST GRACE_SECONDS: nothing of it runs afterwards
+    host=$1 tenths=$(($2 * 10))
+    if [ -s "$root/hosts/$host/process" ]; then
+        read -r pid since <"$root/hosts/$host/process"
+        left=$(members "$pid")
+        for each in $left; do kill -TERM "$each" 2>/dev/null || :; done
+        while left=$(members "$pid") && [ -n "$left" ] && [ "$tenths" -gt 0 ]; do
+            sleep 0.1
+            tenths=$((tenths - 1))
+        done
+        for each in $left; do kill -KILL "$each" 2>/dev/null || :; done
+        tenths=50
+        while [ -n "$(members "$pid")" ]; do
+            [ "$tenths" -gt 0 ] || fail "a process of $host does not end, not even by SIGKILL" 74
+            sleep 0.1
+            tenths=$((tenths - 1))
+        done
+    fi
+    chmod -R u+w "$root/packages" 2>/dev/null || :
+    rm -rf "$root/hosts/$host" "$root/packages" "$root/incoming"
+    ;;
+run) # DIGEST VARIABLES NAME=VALUE... COMMAND...
+    cd "$root/packages/$1/app"
+    variables=$2
+    shift 2
+    index=0
+    while [ "$index" -lt "$variables" ]; do
+        export "${1?}"
+        shift
+        index=$((index + 1))
+    done
+    program=$(program_of "$1") || exit 119
+    shift
+    exec "$program" "$@"
+    ;;
+tail) # HOST LINES
+    [ ! -e "$root/hosts/$1/log" ] || tail -c 16384 "$root/hosts/$1/log" | tail -n "$2"
+    ;;
+*)
+    fail "machine.sh knows no verb $verb" 64
+    ;;
+esac
