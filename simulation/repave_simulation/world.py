@@ -436,6 +436,8 @@ class World:
             for region, state in application.desired:
                 if self.places[region].accepted.get(application.name) != state:
                     return f"{region}: {application.name} {state.epoch} is not accepted"
+        if owed := self.ledger.plans.unfinished():
+            return owed
         for place in self.places.values():
             different = _difference(place)
             if different:
