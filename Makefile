@@ -13,7 +13,7 @@ demo: set-up tools  ## The main job in about a minute: two regions, releases und
 	@$(VENV)/bin/python -m deploy.demo
 
 test: set-up tools  ## All tests, those on real HAProxy, real processes and real disks included
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: set-up  ## Lint, format, types, import contracts
 	@$(VENV)/bin/ruff check .

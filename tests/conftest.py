@@ -1,9 +1,30 @@
-"""What every test leaves behind: the logs as they were."""
+"""What every test finds and leaves behind, and in which order they run."""
 
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
+
+LONGEST_FIRST = ("simulation", "e2e")
+"""Folders whose files run first, so that no worker is left with a long one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _turn(item.path))
+
+
+def _turn(path: Path) -> int:
+    room = path.parent.name
+    return LONGEST_FIRST.index(room) if room in LONGEST_FIRST else len(LONGEST_FIRST)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interrupts_are_heard() -> None:
+    """Shells start what runs in the background deaf to SIGINT, and what that starts would be deaf as well."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

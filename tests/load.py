@@ -66,9 +66,11 @@ class Load:
         self._tick()
 
     async def stop(self) -> LoadResult:
-        """Begins no more requests, lets those under way end, and tells what came of all."""
+        """Asks one last time, so that what serves now is heard whatever the rate; lets all requests end, and
+        tells what came of them."""
         assert self._ticking is not None, "the load was not started"
         self._ticking.cancel()
+        self._begin(1)
         while any(lane.is_busy for lane in self._lanes):
             self._end_overdue()
             await asyncio.sleep(TICK_SECONDS)

@@ -16,14 +16,13 @@ from pathlib import Path
 import structlog
 
 from repave_agent.admission import foreign
-from repave_agent.balancers.haproxy import HaproxyBalancer
+from repave_agent.fitting import fitted_balancer, fitted_provider
 from repave_agent.health import Prober
 from repave_agent.images import ImageCache
 from repave_agent.journal import FileDisk, Journal, JournalError
 from repave_agent.observation import Limits
 from repave_agent.ports import BalancerError, ProviderError
 from repave_agent.postponed import Postponed
-from repave_agent.providers.local import LocalProvider
 from repave_agent.session import Session
 from repave_agent.settings import AgentSettings
 from repave_agent.worker import Worker
@@ -59,20 +58,8 @@ class Agent:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = settings
         self.lock = own(state, f"agent of {settings.region}")
-        self.provider = LocalProvider(
-            state,
-            region=RegionName(settings.region),
-            installation=lambda: self.worker.installation,
-            address_range=settings.local.addresses,
-            isolation=settings.local.isolation,
-            stop_grace_seconds=settings.local.stop_grace_seconds,
-        )
-        self.balancer = HaproxyBalancer(
-            state / "haproxy",
-            traffic_address=settings.haproxy.traffic_address,
-            program=settings.haproxy.program,
-            redispatch=settings.haproxy.redispatch,
-        )
+        self.provider = fitted_provider(settings, lambda: self.worker.installation)
+        self.balancer = fitted_balancer(settings)
         self.images = ImageCache(state / "images")
         self.prober = Prober(time.monotonic, self.provider.execute)
         self.worker = Worker(

@@ -3,6 +3,7 @@
 Facts only; what to do about them is decided in `reconcile`. A host's record ends when the host is destroyed.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,7 @@ from repave_agent.life import Judgement, Signs, judge_host
 from repave_agent.observation import Claims, GroupFact, HostFact, Sighting
 from repave_agent.orphans import MINUTE_SECONDS, sighted
 from repave_agent.ports import BalancerView, Host, HostSpec
-from repave_agent.reconcile import Launch
+from repave_agent.reconcile import Destroy, Launch
 from repave_agent.traffic import enabled_hosts, is_legible
 from repave_protos.values import (
     ApplicationName,
@@ -212,6 +213,23 @@ class Fleet:
                 record.is_told_worn = True
                 self.tell("host.worn", f"{worn.host} is worn: {worn.text}", record)
 
+    def spared(self, destroys: Iterable[Destroy]) -> list[Destroy]:
+        """They could not be written down: gives those that may go on all the same, and undoes the beginning
+        of the others. A next agent that knows nothing of it would give traffic to a host while it still ends;
+        not so to one that has ended by itself, and ending that may be what makes room for the journal."""
+        goes_on = []
+        for destroy in destroys:
+            record = self.records[destroy.host]
+            if not record.is_running and record.missing_since is None:
+                goes_on.append(destroy)
+                continue
+            record.is_destroying = False
+            if not record.failure:  # a failed one is never used again, written down or not
+                self.condemned.discard(record.name)
+            if record.sighting is not None:
+                self.orphans_ended = self.orphans_ended[:-1]
+        return goes_on
+
     def note_orphans(self, names: Iterable[HostName]) -> None:
         """It is proven that nobody wants them: told once for each."""
         for record in (self.records[name] for name in names):
@@ -343,6 +361,7 @@ class Fleet:
             ended=record.ended,
             is_healthy=_verdict(health),
             healthy_since=_since(health, record),
+            known_until=health.known_until if health is not None else -math.inf,
             health_reason=health.reason if health is not None else "",
             was_verified=record.was_verified,
             is_recovering=record.is_recovering,

@@ -1,5 +1,6 @@
 """Judges where a host is in its life, from what provider and prober say of it. Pure."""
 
+import math
 from dataclasses import dataclass
 
 from repave_protos.values import DesiredGroup, HostPhase
@@ -19,6 +20,7 @@ class Signs:
     ended: str = ""  # how it ended, when it does not run
     is_healthy: bool | None = None  # None: not yet known
     healthy_since: float | None = None
+    known_until: float = math.inf  # an instant: what its probes have said says nothing of later ones
     health_reason: str = ""
     was_verified: bool = False
     is_recovering: bool = False  # was verified, then unhealthy, and not yet verified again
@@ -57,7 +59,8 @@ def judge_host(signs: Signs, group: DesiredGroup | None, now: float) -> Judgemen
 
 def _healthy(signs: Signs, since: float, group: DesiredGroup | None, now: float) -> Judgement:
     verified_at = since + (group.min_healthy_seconds if group else 0.0)
-    if now >= verified_at or (signs.was_verified and not signs.is_recovering):
+    is_proven = min(now, signs.known_until) >= verified_at  # an agent that stood still has proved nothing
+    if is_proven or (signs.was_verified and not signs.is_recovering):
         return Judgement(HostPhase.VERIFIED)
     if signs.was_verified:
         return Judgement(HostPhase.UNHEALTHY, RECOVERING, verified_at)

@@ -336,6 +336,7 @@ class Worker:
             for spec in launches:
                 self._launch_failed(spec, self._journal_trouble, counts=False)
             launches, balancing = [], [action for action in balancing if isinstance(action, Arrange)]
+            destroys = self._fleet.spared(destroys)
         self._begin(launches, destroys, balancing)
 
     def _remember(self, *, durable: bool) -> bool:
@@ -371,9 +372,8 @@ class Worker:
 
     def _note_routed(self, balancing: list[Arrange | Steer]) -> None:
         routes = [*self._view.routes]
-        for action in balancing:
-            if isinstance(action, Steer):
-                routes += action.routes
+        for change in balancing:
+            routes += change.routes if isinstance(change, Steer) else ()
         self._fleet.note_routed({name for route in routes for name in route.groups})
 
     async def _launch(self, spec: HostSpec) -> None:

@@ -34,7 +34,7 @@ from repave_protos.values import (
     HostName,
     Probe,
 )
-from repave_simulation.place import Place
+from repave_simulation.place import Machine, Place
 from repave_simulation.timeline import Life
 from repave_simulation.world import World
 
@@ -90,10 +90,22 @@ class EventProber(Prober):
             return
         after = before.after(PASSED if is_well else ProbeResult(False, "ill"), self._world.now)
         self._records[host] = (probe, after)
+        was_proving, is_proving = self._is_proving(machine, before), self._is_proving(machine, after)
         if (after.is_healthy, after.steady_since) != (before.is_healthy, before.steady_since) or after.failed:
             self._woken()
-        if is_well != after.is_healthy or (not is_well and after.failed < after.unhealthy_after):
+        if was_proving and not is_proving:
+            self._woken()
+        is_sure = is_well == after.is_healthy and (is_well or after.failed >= after.unhealthy_after)
+        if is_proving or not is_sure:
             self.ask_soon(host)
+
+    def _is_proving(self, machine: Machine | None, record: HealthRecord) -> bool:
+        """Whether it takes more answers until the host is verified."""
+        group = self._world.ledger.group(machine.host.group) if machine is not None else None
+        if group is None or record.steady_since is None or record.healthy_since is None:
+            return False
+        since = max(record.steady_since, record.healthy_since)
+        return record.known_until < since + group.min_healthy_seconds
 
 
 class CoreAgent:
@@ -227,8 +239,8 @@ class CoreAgent:
         is_sure = not self.place.lag_seconds and not any(
             record.missing_since is not None for record in self.fleet.records.values()
         )
-        # Who is listed and not taken over is thought to be gone: it has to be listed again.
-        is_sure = is_sure and all(host.name in self.fleet.records for host in hosts)
+        # Who is listed and not taken over, as gone or still being made, has to be listed again.
+        is_sure = is_sure and {host.name for host in hosts} <= self.fleet.known().settled
         self._listed = self.place.changes if is_sure else -1
 
     def _view_balancer(self) -> None:
@@ -285,6 +297,7 @@ class CoreAgent:
             for spec in launches:
                 self.fleet.launch_failed(spec.name, "journal", self.world.now, counts=False, is_final=False)
             launches, changes = [], [each for each in changes if isinstance(each, Arrange)]
+            destroys = self.fleet.spared(destroys)
         for spec in launches:
             self._launch(spec)
         for destroy in destroys:

@@ -83,7 +83,7 @@ class Ledger:
     def _check_kept(self, before: Application, after: Application) -> None:
         """An old group stays for as long as the user has asked, unless newer ones have its place."""
         for region in before.regions:
-            known = {group.number for group, part in _parts(before, region) if part.state is GroupState.WARM}
+            known = {group.number for group, part in _parts(before, region) if _is_to_be_kept(part)}
             warm = [
                 (group, part)
                 for group, part in _parts(after, region)
@@ -92,7 +92,8 @@ class Ledger:
             warm.sort(key=lambda each: (each[1].left_traffic_at or 0.0, each[0].number), reverse=True)
             for group, part in warm[: after.policy.keep_groups]:
                 until = (part.left_traffic_at or 0.0) + after.policy.keep_seconds
-                if part.state is GroupState.RETIRING and self.last_at < until - KEEP_SLACK_SECONDS:
+                is_given_up = part.state is GroupState.RETIRING and part.left_traffic_at is not None
+                if is_given_up and self.last_at < until - KEEP_SLACK_SECONDS:
                     text = f"{group.name} is given up {until - self.last_at:.1f} s too early"
                     self.world.broken(4, f"{region}: {text}")
 
@@ -169,6 +170,11 @@ class Ledger:
     def steps(self) -> list[str]:
         """The step in which each application is, for the coverage of faults."""
         return [self.step_of(each) for each in self.applications.values()] or ["before"]
+
+
+def _is_to_be_kept(part: Part) -> bool:
+    """It is warm, or serves with hosts: what steps of the user's choice have let go is not kept."""
+    return part.state is GroupState.WARM or (part.state is GroupState.SERVING and part.percent > 0)
 
 
 def _parts(application: Application, region: RegionName) -> list[tuple[ServerGroup, Part]]:

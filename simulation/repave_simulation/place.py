@@ -218,7 +218,8 @@ class Place:
         self.tell(f"{name} is gone")
 
     def listing(self) -> list[Host]:
-        """As Provider.list_hosts; a listing that lags leaves out the newest and still has the gone."""
+        """As Provider.list_hosts; a listing that lags leaves out the newest and still has the gone, but never
+        two of one name."""
         now, lag = self.world.now, self.lag_seconds
         hosts = [
             each.host
@@ -226,7 +227,8 @@ class Place:
             if each.owner == OURS and (not lag or each.made_at <= now - lag)
         ]
         if lag:
-            hosts += [host for at, host in self._gone.values() if at > now - lag]
+            gone = (host for at, host in self._gone.values() if at > now - lag)
+            hosts += [host for host in gone if host.name not in self.machines]
         return hosts
 
     # -------------------------------------------------------------------------------------- balancer

@@ -242,6 +242,16 @@ def test_steady_since_follows_the_last_failed_probe(results: list[bool], up: int
         assert record.steady_since == (float(now - length + 1) if length else None)
 
 
+@pytest.mark.parametrize(("answered_at", "since"), [(6.0, 4.0), (8.0, 4.0), (8.5, 4.5), (60.0, 56.0)])
+def test_a_gap_between_answers_counts_as_healthy_only_for_what_two_probes_are_apart(
+    answered_at: float, since: float
+) -> None:
+    """Probes every 2 s with 2 s to answer: the answer after that of 4.0 comes by 8.0 at the latest."""
+    asked = Probe("tcp", 80, interval_seconds=2.0, timeout_seconds=2.0)
+    record = HealthRecord.of(asked).after(OK, 4.0).after(OK, answered_at)
+    assert (record.healthy_since, record.steady_since) == (since, since)
+
+
 def test_a_host_that_flaps_starts_its_healthy_time_again() -> None:
     records = play([True, True, False, False, True])
     assert [record.healthy_since for record in records] == [0.0, 0.0, 0.0, None, 4.0]

@@ -32,6 +32,14 @@ def test_a_host_is_verified_once_it_was_healthy_for_long_enough_and_not_before()
     assert phase(healthy, 103.0) is HostPhase.VERIFIED
 
 
+def test_no_host_is_verified_by_time_in_which_nobody_asked_it() -> None:
+    """A probe at 102.5 was the newest one, and the next is due at 102.9: since then the agent stood still."""
+    unseen = replace(NEW, is_healthy=True, healthy_since=101.0, known_until=102.9)
+    assert phase(unseen, 103.0) is HostPhase.HEALTHY
+    assert phase(replace(unseen, known_until=103.0), 103.0) is HostPhase.VERIFIED
+    assert phase(replace(unseen, was_verified=True), 103.0) is HostPhase.VERIFIED
+
+
 def test_a_host_that_misses_its_deadline_fails_with_what_its_probe_said() -> None:
     silent = replace(NEW, health_reason="connection refused")
     assert judge_host(silent, GROUP, 109.9) == Judgement(HostPhase.STARTING, "connection refused", 110.0)

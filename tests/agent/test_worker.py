@@ -83,17 +83,27 @@ async def test_an_agent_killed_at_any_point_goes_on_where_it_was(
 
 async def test_a_restarted_agent_keeps_verified_hosts_in_traffic(rig: WorkerRig) -> None:
     """Even those whose proof would take long: no server is disabled for a moment."""
-    patient = replace(OLD, min_healthy_seconds=3_600.0)
-    await rig.desire(a_state(patient, rev=1))
-    await until(lambda: rig.report().healthy == 2)
-    rig.skip(3_600.0)
-    await until(lambda: rig.report().weight_bp == FULL_WEIGHT_BP)
+    await bring(rig, ALONE, SERVES)
+    patient = a_state(replace(OLD, min_healthy_seconds=3_600.0), rev=3)
+    await bring(rig, patient)
     structure = rig.machine.structure
     await rig.restart()
-    first = await rig.reported(a_state(patient, rev=1))
+    first = await rig.reported(patient)
     assert [group.verified for group in first.groups] == [2]
     await until(lambda: rig.report().verified == 2 and rig.prober.record(HostName("shop-v001-1")))
     assert rig.machine.structure == structure
+
+
+async def test_an_agent_that_stood_still_verifies_nobody_by_the_time_it_slept(rig: WorkerRig) -> None:
+    await rig.desire(a_state(replace(OLD, min_healthy_seconds=3_600.0), rev=1))
+    await until(lambda: rig.report().healthy == 2)
+    reported = len(rig.told.reports)
+    rig.skip(3_600.0)
+    woken_at = rig.clock()
+    for host in rig.hosts():
+        await until(lambda host=host: (known := rig.prober.record(host)) and known.known_until > woken_at)  # type: ignore[misc]
+    await until(lambda: len(rig.told.reports) > reported + 1)
+    assert (rig.report().healthy, rig.report().verified) == (2, 0)
 
 
 async def test_launches_cut_off_by_a_kill_are_begun_again_under_fresh_names(rig: WorkerRig) -> None:
@@ -380,6 +390,23 @@ async def test_what_must_be_remembered_waits_for_the_journal(rig: WorkerRig) -> 
     obstacle.rmdir()
     await rig.converged(SERVES)
     assert rig.report().trouble == ""
+
+
+async def test_no_host_that_runs_is_ended_before_that_is_written_down(rig: WorkerRig) -> None:
+    """Another agent, after a kill, would know nothing of it and give traffic to a host that is ending."""
+    await bring(rig, ALONE, SERVES)
+    rig.provider.gate.clear()
+    rig.ill.add(HostName("shop-v001-1"))
+    await until(lambda: rig.report().unhealthy == rig.report().launching == 1)
+    obstacle = rig.journal_path.with_suffix(".new")
+    obstacle.mkdir()
+    rig.provider.gate.set()
+    await until(lambda: rig.report().balancer_up == 2 and "can't be written" in rig.report().trouble)
+    assert rig.hosts() == {"shop-v001-1", "shop-v001-2", "shop-v001-3"}
+    assert rig.report().destroying == 0
+    obstacle.rmdir()
+    await rig.converged(SERVES)
+    assert rig.hosts() == {"shop-v001-2", "shop-v001-3"}
 
 
 async def test_a_question_is_answered_with_the_ends_of_logs(rig: WorkerRig) -> None:

@@ -180,7 +180,7 @@ BUGS = (
         PARTS, "replace(old, weight_bp=FULL_WEIGHT_BP - weight_bp)", "replace(old, weight_bp=FULL_WEIGHT_BP - weight_bp, percent=0.0 if weight_bp == FULL_WEIGHT_BP else old.percent)",
     ),
     _bug(
-        "an undo is called done at once", 1, (1, 3, 4, 5),
+        "an undo is called done at once", 1, (1, 3, 4, 5, 7),
         ROLLOUT, "    match undone(turn.application, rollout, track, turn.observed, turn.now):\n        case Done():",
         "    match undone(turn.application, rollout, track, turn.observed, turn.now):\n        case Done() | Waiting():",
     ),
