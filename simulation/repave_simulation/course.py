@@ -1,4 +1,4 @@
-"""How rollouts go: waves, lock-step, gates, waits and pauses, checked on each decision when it has become durable.
+"""How rollouts go: waves, lock-step, gates, waits and pauses, checked on each decision once it is durable.
 
 Knows the rules from what the user chose, and nothing of the code that follows them: times are counted here.
 """

@@ -71,10 +71,11 @@ class Returns:
         for former, track in moved if target is not None else ():
             assert target is not None
             part, now = target.part(track.region), _part(after, target, track.region)
-            if former.phase in BACK and part is not None and now is not None:
-                if now.weight_bp > part.weight_bp:
-                    text = f"{target.name} failed and gets {now.weight_bp} bp after {part.weight_bp}"
-                    self.world.broken(3, f"{track.region}: {text}")
+            if former.phase not in BACK or part is None or now is None:
+                continue
+            if now.weight_bp > part.weight_bp:
+                text = f"{target.name} failed and gets {now.weight_bp} bp after {part.weight_bp}"
+                self.world.broken(3, f"{track.region}: {text}")
 
     # -------------------------------------------------------------------------------- how far back
 
