@@ -41,6 +41,7 @@ STRIKES = (
     "host-recovers",
     "host-lies",
     "rack-dies",
+    "rack-dies-unheard",
     "everybody-looks-ill",
     "balancer-dies",
     "balancer-forgets",
@@ -151,7 +152,7 @@ def draw(seed: int) -> Scenario:
     away = tuple(_absences(chance, commands))
     if chance.happens(0.3, "mild"):  # so that releases get far, and people meet them there
         return Scenario(seed, regions, images, commands, _numbered(away), unfair_seconds=end)
-    strikes = _numbered((*_strikes(chance, regions, end), *away))
+    strikes = _numbered((*_strikes(chance, regions, end), *away, *_last_moments(chance, commands)))
     return Scenario(seed, regions, images, commands, strikes, _rates(chance), None, end)
 
 
@@ -356,6 +357,16 @@ def _absences(chance: Chance, commands: tuple[Command, ...]) -> Iterator[Strike]
             region = chance.one_of([region for region, _ in command.order.sizes], *names, "region")
             at, seconds = max(0.0, command.at - 1.0), chance.one_of((75.0, 110.0), *names, "seconds")
             yield Strike(0, at, "agent-killed", region, seconds, command.step)
+
+
+def _last_moments(chance: Chance, commands: tuple[Command, ...]) -> Iterator[Strike]:
+    """New hosts that end after they were verified, in a region that hears of its new traffic only then."""
+    for command in commands:
+        names = ("last moment", command.application, command.key)
+        if command.order is None or command.wrong or not chance.happens(0.25, *names):
+            continue
+        region = chance.one_of([region for region, _ in command.order.sizes], *names, "region")
+        yield Strike(0, 0.0, "rack-dies-unheard", region, 8.0, step="weight")
 
 
 def _numbered(strikes: tuple[Strike, ...]) -> tuple[Strike, ...]:
