@@ -176,7 +176,8 @@ def _track(application: Application, region: RegionName, wave: int, target: Serv
 
 
 def catch_up(application: Application, sizes: tuple[tuple[RegionName, int], ...], now: Instant) -> Outcome:
-    """Regions that a release had to leave out get what the others have: the same steps, these regions."""
+    """Regions that a rollout had to leave out get what the others have: by the same steps, or straight where
+    the others went back to it."""
     last = application.rollout
     target = application.group(last.target) if last is not None else None
     missed = tuple(pair for pair in application.missed if pair not in sizes)
@@ -184,12 +185,16 @@ def catch_up(application: Application, sizes: tuple[tuple[RegionName, int], ...]
         return replace(application, missed=()), ()
     regions = tuple(region for region, _ in sizes)
     for part in new_parts(sizes):
-        target = target.with_part(part)
+        known = target.part(part.region)
+        if known is None or known.state is GroupState.RETIRING:
+            target = target.with_part(part)
     application = application.with_group(target)
     waves = (Wave(regions, is_lockstep=False),)
-    begun = _begin(application, RolloutKind.RELEASE, target, last.steps, waves, "repave", "catches up", now)
+    steps = last.steps if last.kind is RolloutKind.RELEASE else rollback_steps(target)
+    begun = _begin(application, last.kind, target, steps, waves, "repave", "catches up", now)
     text = f"{target.name} ({target.version}) is released to {listed(list(regions))}, which had been away"
-    return replace(begun, missed=missed), (_event(begun, "release.started", text, now, "repave", target),)
+    started = _event(begun, f"{last.kind}.started", text, now, "repave", target)
+    return replace(begun, missed=missed), (started,)
 
 
 # ---------------------------------------------------------------------------------------- abort, rollback

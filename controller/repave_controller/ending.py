@@ -88,21 +88,20 @@ def _end(turn: Turn, phase: Phase, reason: str) -> None:
     for track in rollout.tracks:
         if track.phase in (TrackPhase.DONE, TrackPhase.HELD):
             _take_over(turn, rollout, track)
-        elif track.phase in (TrackPhase.WAITING, TrackPhase.SKIPPED):
+        else:
             turn.application = never_begun(turn.application, rollout, track)
     turn.put(ended)
     _tell_end(turn, ended)
 
 
 def _missed(application: Application, rollout: Rollout, phase: Phase) -> tuple[tuple[RegionName, int], ...]:
+    """Those that are still to be reached: of the rollouts before that caught up, and of this one."""
     target = application.group(rollout.target)
-    if target is None or phase is not Phase.SUCCEEDED:
-        return ()
-    return tuple(
-        (track.region, target.size(track.region))
-        for track in rollout.tracks
-        if track.phase is TrackPhase.SKIPPED
-    )
+    is_serving = target is not None and target.state is GroupState.SERVING
+    if target is None or not (phase is Phase.SUCCEEDED or is_serving):
+        return application.missed
+    skipped = [track.region for track in rollout.tracks if track.phase is TrackPhase.SKIPPED]
+    return (*application.missed, *((region, target.size(region)) for region in skipped))
 
 
 def _take_over(turn: Turn, rollout: Rollout, track: Track) -> None:

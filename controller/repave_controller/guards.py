@@ -105,15 +105,18 @@ def _answers(
 ) -> list[Guard]:
     match step:
         case Weight() if rollout.kind is RolloutKind.RELEASE:
-            return [_readiness(application, rollout, track, observed)]
+            return [_readiness(application, rollout, track, step, observed)]
         case Retire():
             return [_capacity(application, rollout, track, step, observed)]
         case _:
             return []
 
 
-def _readiness(application: Application, rollout: Rollout, track: Track, observed: Observed) -> Guard:
-    """Whoever gets more traffic is ready for it at that moment, not only when it was verified."""
+def _readiness(
+    application: Application, rollout: Rollout, track: Track, step: Weight, observed: Observed
+) -> Guard:
+    """Whoever gets more traffic is ready for it at that moment, not only when it was verified, and by the
+    size that it has by now: one that grew on the way has the hosts that its share needs."""
     target = application.group(rollout.target)
     part = target.part(track.region) if target is not None else None
     assert target is not None, "a running track has a target"
@@ -121,8 +124,10 @@ def _readiness(application: Application, rollout: Rollout, track: Track, observe
     report, absent = current_report(application, target, track.region, observed)
     if absent is not None:
         return Guard("capacity", True, f"{absent.what}, so its hosts can't be counted", absent.remedy)
-    up, needed = min(report.verified, report.balancer_up), application.policy.needed(part.judged)
-    text = f"{up} of {part.judged} hosts of {target.name} can serve, {needed} must"
+    policy, share = application.policy, hosts_of(part.size, step.weight_bp / 100)
+    up, ready = min(report.verified, report.balancer_up), policy.needed(part.judged)
+    needed = max(ready, min(policy.floor(share), policy.needed(part.count)))
+    text = f"{up} of {part.count} hosts of {target.name} can serve, {needed} must"
     return Guard("capacity", up < needed, text, f"repave hosts {application.name} shows each host")
 
 

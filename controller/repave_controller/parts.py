@@ -91,7 +91,7 @@ def never_begun(application: Application, rollout: Rollout, track: Track) -> App
     """Nothing of a new target is wanted in a region that it never came to."""
     target = application.group(rollout.target)
     part = target.part(track.region) if target is not None else None
-    if target is None or part is None or part.state is not GroupState.NEW:
+    if target is None or part is None or part.state is not GroupState.NEW or part.count > 0:
         return application
     return application.with_group(target.without(track.region))
 

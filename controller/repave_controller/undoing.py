@@ -46,9 +46,10 @@ def has_way_back(rollout: Rollout, track: Track) -> bool:
 
 
 def _is_whole(application: Application, track: Track) -> bool:
+    """Whether the origin can have all traffic at once: it has its hosts, or never gave any traffic away."""
     origin = application.group(track.origin)
     part = origin.part(track.region) if origin is not None else None
-    return part is None or part.percent >= FULL_PERCENT
+    return part is None or part.percent >= FULL_PERCENT or part.weight_bp == FULL_WEIGHT_BP
 
 
 def may_return(

@@ -25,12 +25,11 @@ from repave_controller.safety import check
 from repave_protos.values import ApplicationName, ApplicationReport, DesiredState, RegionName
 from repave_simulation.people import Answer
 from repave_simulation.scenario import Command
-from repave_simulation.timeline import Life
+from repave_simulation.timeline import WALL, Life
 from repave_simulation.world import CONTROLLER, World
 
 STORE_RETRY_SECONDS = 1.0
 COMMIT_SECONDS = 0.004
-WALL = 1_000_000.0
 
 Waiting = tuple[Command, Callable[[Answer], None]]
 
@@ -138,13 +137,14 @@ class CoreController:
             self._decide(name)
             return
         try:
-            changed, _ = self._change(command, owner.application, name)
+            changed, events = self._change(command, owner.application, name)
             accepted = answer(owner.application, changed)
         except Refused as refused:
             done(refused)
             self._decide(name)
             return
         decision = step(changed, self._observed(name), self._clock(), self._tenure)
+        decision = replace(decision, events=(*events, *decision.events))
 
         def saved(is_saved: bool) -> None:
             if is_saved:
@@ -203,7 +203,7 @@ class CoreController:
             if self.world.store_full_until > self.world.now:
                 raise StoreError("the disk is full")
             self.world.ledger.last_at = self._clock()
-            self.world.ledger.commit(decision.application)
+            self.world.ledger.commit(decision.application, decision.events)
             also()
 
         def done(result: Exception | None) -> None:

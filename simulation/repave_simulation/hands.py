@@ -262,5 +262,5 @@ class SimulatedStore(MemoryStore, Hands):
                 self.world.broken(0, f"{event.kind}: {event.text}")
         self.world.ledger.last_at = max((event.at for event in events), default=self.world.ledger.last_at)
         if transaction.application is not None:
-            self.world.ledger.commit(transaction.application)
+            self.world.ledger.commit(transaction.application, events)
         return events

@@ -1,12 +1,16 @@
 """What was durably decided and promised to people: the truth that everything else is held against."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from repave_controller.commands import Accepted
-from repave_controller.model import Application, GroupState, Part, ServerGroup
+from repave_controller.model import Application, Event, GroupState, Part, ServerGroup
 from repave_controller.rollouts import GroupNumber, Phase, Rollout, TrackPhase, Weight
 from repave_protos.values import FULL_WEIGHT_BP, ApplicationName, DesiredState, Epoch, GroupName, RegionName
+from repave_simulation.course import Course
+from repave_simulation.plans import Plans
+from repave_simulation.returns import Returns
 
 if TYPE_CHECKING:
     from repave_simulation.world import World
@@ -29,10 +33,19 @@ class Ledger:
     term: int = 0
     lives: int = 0  # controllers that have opened the store
     last_at: float = 0.0
+    courses: Course = field(init=False)
+    returns: Returns = field(init=False)
+    plans: Plans = field(init=False)
 
-    def commit(self, application: Application) -> None:
+    def __post_init__(self) -> None:
+        self.courses, self.returns, self.plans = Course(self.world), Returns(self.world), Plans(self.world)
+
+    def commit(self, application: Application, events: Sequence[Event]) -> None:
         """Takes what has just become durable, and checks that it follows from what was before."""
         before = self.applications.get(application.name)
+        self.courses.check(before, application, events)
+        self.returns.check(before, application)
+        self.plans.check(before, application)
         for region, state in application.desired:
             self._take(region, state, before.desired_in(region) if before else None)
         if before is not None:

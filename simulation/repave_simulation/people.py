@@ -1,9 +1,9 @@
 """The people who give commands: they repeat them until they are answered, and remember the answer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from repave_controller.asked import Asked, Promote, Resume, Retry, Rollback
+from repave_controller.asked import Asked, Pause, Promote, Resize, Resume, Retry, Rollback
 from repave_controller.commands import Accepted
 from repave_controller.model import Application, Instant, Refused
 from repave_controller.rollouts import Phase
@@ -14,6 +14,9 @@ from repave_simulation.world import World
 PATIENCE_SECONDS = 25.0
 PAUSE_SECONDS = 2.0
 TEND_SECONDS = 20.0
+TENDED_SHARE = 0.4
+PAUSES_SECONDS = (4.0, 45.0, 90.0)
+"""For how long people pause a rollout; the longer ones are longer than the deadlines of its steps."""
 LATER = Instant(1e12)
 """By then every bake time is over: whoever asks too early is refused, and asks again."""
 
@@ -35,6 +38,7 @@ class People:
     def begin(self) -> None:
         for command in self.world.scenario.commands:
             self.world.when(command.step, command.at, lambda command=command: self._begin(command))  # type: ignore[misc]
+        self.world.later(TEND_SECONDS, self._look_around)
 
     def _begin(self, command: Command) -> None:
         self.waiting += 1
@@ -76,6 +80,10 @@ class People:
         if (known.group, known.rollout) != (answer.group, answer.rollout):
             self.world.broken(6, f"{command} has two effects: {known.group} and {answer.group}")
         self._check_saved(command, answer)
+        if isinstance(command.asked, Pause):
+            seconds = self.world.chance.one_of(PAUSES_SECONDS, "resume", command.key)
+            again = replace(command, key=f"{command.key}-resumed", asked=Resume())
+            self.world.later(seconds, lambda: self._begin(again))
 
     def _check_saved(self, command: Command, answer: Accepted) -> None:
         ledger = self.world.ledger
@@ -83,18 +91,31 @@ class People:
             return
         if (answer.application, answer.rollout) not in ledger.rollouts:
             self.world.broken(6, f"{command} is acknowledged, and rollout {answer.rollout} is not saved")
+        for region, size in command.asked.sizes if isinstance(command.asked, Resize) else ():
+            if not ledger.plans.has_had(command.application, region, size):
+                self.world.broken(6, f"{command} is acknowledged, and the size is not saved")
 
     # ------------------------------------------------------------------------------------ afterwards
 
+    def _look_around(self) -> None:
+        """While things go wrong they see only some of what waits for them."""
+        if not self.world.is_fair:
+            self._tend(TENDED_SHARE)
+            self.world.later(TEND_SECONDS, self._look_around)
+
     def tend(self) -> None:
         """When nothing goes wrong any more they look after what waits for them, until nothing does."""
+        self._tend(1.0)
+        self.world.later(TEND_SECONDS, self.tend)
+
+    def _tend(self, share: float) -> None:
         for application in self.world.ledger.applications.values():
-            asked = self._for(application)
+            is_seen = self.world.chance.happens(share, "seen", application.name, self.world.now)
+            asked = self._for(application) if is_seen else None
             if asked is not None:
                 self.tended += 1
                 key = f"tend-{self.tended}"
                 self._begin(Command(0.0, "steer", application.name, key, asked=asked))
-        self.world.later(TEND_SECONDS, self.tend)
 
     def _for(self, application: Application) -> Asked | None:
         """What a person would ask of a rollout that waits for people; None when none does."""

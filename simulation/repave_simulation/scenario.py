@@ -1,6 +1,7 @@
 """What one run is made of: a small fleet, what people ask of it, and everything that shall go wrong. Drawn
 from a seed, in swarms: each seed has its own mixture of faults, and some have none at all."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -9,7 +10,7 @@ from repave_controller.model import Policy, ReleaseOrder, Upkeep
 from repave_controller.rollouts import Scale, Soak, Step, Verify, Weight
 from repave_protos.values import BY_REQUEST, ApplicationName, Digest, Probe, RegionName, Split
 from repave_simulation.chance import Chance
-from repave_simulation.variety import steered, varied
+from repave_simulation.variety import met_by, steered, varied
 
 APPLICATIONS = (ApplicationName("shop"), ApplicationName("till"))
 REGIONS = (RegionName("paris"), RegionName("oslo"), RegionName("rome"))
@@ -40,6 +41,7 @@ STRIKES = (
     "host-recovers",
     "host-lies",
     "rack-dies",
+    "rack-dies-unheard",
     "everybody-looks-ill",
     "balancer-dies",
     "balancer-forgets",
@@ -142,13 +144,16 @@ def draw(seed: int) -> Scenario:
     regions = REGIONS[: chance.number(1, 3, "regions")]
     applications = APPLICATIONS[: 1 + chance.happens(0.3, "applications")]
     images = {_digest(number): _behaviour(chance, number) for number in range(1, 24)}
-    commands = _commands(chance, regions, applications, images)
-    end = max(each.at for each in commands) + chance.between(20.0, 90.0, "end")
+    commands, last = _commands(chance, regions, applications, images)
+    commands += _meeting(chance, commands, regions)
+    end = last + chance.between(40.0, 120.0, "end")
     if chance.happens(0.12, "calm"):
         return Scenario(seed, regions, images, commands, unfair_seconds=end)
-    return Scenario(
-        seed, regions, images, commands, _strikes(chance, regions, end), _rates(chance), None, end
-    )
+    away = tuple(_absences(chance, commands))
+    if chance.happens(0.3, "mild"):  # so that releases get far, and people meet them there
+        return Scenario(seed, regions, images, commands, _numbered(away), unfair_seconds=end)
+    strikes = _numbered((*_strikes(chance, regions, end), *away, *_last_moments(chance, commands)))
+    return Scenario(seed, regions, images, commands, strikes, _rates(chance), None, end)
 
 
 def _digest(number: int) -> Digest:
@@ -171,8 +176,9 @@ def _commands(
     regions: tuple[RegionName, ...],
     applications: tuple[ApplicationName, ...],
     images: dict[Digest, Behaviour],
-) -> tuple[Command, ...]:
-    """The first release of each application, then people who do not wait for each other."""
+) -> tuple[tuple[Command, ...], float]:
+    """The first release of each application, then people who do not wait for each other; and when the last
+    of them has asked."""
     commands, at, image = [], 1.0, 0
     for application in applications:
         image += 1
@@ -202,12 +208,29 @@ def _commands(
             command = Command(at, kind, application, key)
         if chance.happens(0.5, *name, "meets a step"):
             delay = chance.one_of((0.0, 0.01, 0.5, 3.0), *name, "delay")
-            command = replace(command, at=delay, step=chance.one_of(STEPS, *name, "step"))
+            steps = (*STEPS, *("at rest" for _ in STEPS)) if kind in ("release", "rollback") else STEPS
+            command = replace(command, at=delay, step=chance.one_of(steps, *name, "step"))
         commands.append(command)
         if chance.happens(0.15, *name, "repeated"):
             commands.append(replace(command, at=command.at + chance.one_of((0.0, 0.5, 20.0), *name, "again")))
         at += chance.one_of((0.0, 0.05, 0.5, 2.0, 6.0, 15.0, 40.0), *name, "pause")
-    return tuple(sorted(commands, key=lambda each: each.at))
+    return tuple(sorted(commands, key=lambda each: each.at)), at
+
+
+def _meeting(
+    chance: Chance, commands: tuple[Command, ...], regions: tuple[RegionName, ...]
+) -> tuple[Command, ...]:
+    """What people ask of releases that are more than blue/green while these are in some step."""
+    met = []
+    for command in commands:
+        names = ("meeting", command.application, command.key)
+        if command.order is None or not command.order.waves or not chance.happens(0.6, *names):
+            continue
+        asked, step = met_by(chance, names, regions)
+        delay = chance.one_of((0.0, 0.01, 0.5, 3.0), *names, "delay")
+        key = f"{command.key}-met"
+        met.append(Command(delay, "steer", command.application, key, asked=asked, step=step))
+    return tuple(met)
 
 
 def commands_serve_nobody(commands: list[Command], application: ApplicationName) -> bool:
@@ -306,7 +329,7 @@ def _rates(chance: Chance) -> dict[Trouble, float]:
 
 
 def _strikes(chance: Chance, regions: tuple[RegionName, ...], end: float) -> tuple[Strike, ...]:
-    strikes = []
+    strikes: list[Strike] = []
     for kind in STRIKES:
         if not chance.happens(0.2, "swarm", kind):
             continue
@@ -319,4 +342,32 @@ def _strikes(chance: Chance, regions: tuple[RegionName, ...], end: float) -> tup
                 at = chance.one_of((0.0, 0.02, 0.5, 3.0), *name, "delay")
             strikes.append(Strike(0, at, kind, chance.one_of(regions, *name, "region"), seconds, step))
     strikes.sort(key=lambda each: each.at)
+    return tuple(strikes)
+
+
+def _absences(chance: Chance, commands: tuple[Command, ...]) -> Iterator[Strike]:
+    """Regions that are away when a release begins that leaves out who is, or waits for them."""
+    for command in commands:
+        names = ("absence", command.application, command.key)
+        if command.order is None or command.order.policy.unreachable == "fail" or command.wrong:
+            continue
+        if command.key.startswith("first-"):  # a region that was never there is not known
+            continue
+        if chance.happens(0.5, *names):
+            region = chance.one_of([region for region, _ in command.order.sizes], *names, "region")
+            at, seconds = max(0.0, command.at - 1.0), chance.one_of((75.0, 110.0), *names, "seconds")
+            yield Strike(0, at, "agent-killed", region, seconds, command.step)
+
+
+def _last_moments(chance: Chance, commands: tuple[Command, ...]) -> Iterator[Strike]:
+    """New hosts that end after they were verified, in a region that hears of its new traffic only then."""
+    for command in commands:
+        names = ("last moment", command.application, command.key)
+        if command.order is None or command.wrong or not chance.happens(0.25, *names):
+            continue
+        region = chance.one_of([region for region, _ in command.order.sizes], *names, "region")
+        yield Strike(0, 0.0, "rack-dies-unheard", region, 8.0, step="weight")
+
+
+def _numbered(strikes: tuple[Strike, ...]) -> tuple[Strike, ...]:
     return tuple(replace(each, number=number) for number, each in enumerate(strikes))

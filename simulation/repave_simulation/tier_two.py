@@ -51,12 +51,11 @@ from repave_simulation.network import Network
 from repave_simulation.people import People
 from repave_simulation.scenario import Command, Scenario
 from repave_simulation.store import Shelf
-from repave_simulation.timeline import Life
+from repave_simulation.timeline import WALL, Life
 from repave_simulation.world import CONTROLLER, World
 
 LATENCY_SECONDS = 0.005
 RESTART_SECONDS = 2.0
-WALL = 1_000_000.0
 LIMITS = Limits(launches_in_flight=4, destroys_in_flight=4, unclaimed_grace_seconds=10.0)
 
 

@@ -11,6 +11,8 @@ from typing import Protocol
 Act = Callable[[], None]
 EVENTS_IN_A_SECOND_MAX = 50_000
 """More in one virtual second is somebody who runs in circles."""
+WALL = 1_000_000.0
+"""What clocks on the wall show when a run begins."""
 
 
 class InCircles(Exception):

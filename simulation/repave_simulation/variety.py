@@ -6,6 +6,7 @@ from dataclasses import replace
 from repave_controller.asked import (
     Abort,
     Asked,
+    Override,
     Pause,
     Promote,
     Resize,
@@ -81,7 +82,7 @@ def _policy(chance: Chance, names: tuple[object, ...], policy: Policy) -> Policy
         goes_back_on=chance.one_of((causes, causes, ()), *names, "goes back on"),
         scope=chance.one_of(("release", "wave", "region"), *names, "scope"),
         failures_max=chance.one_of((0, 0, 1), *names, "failures"),
-        unreachable=chance.one_of(("fail", "wait", "skip"), *names, "unreachable"),
+        unreachable=chance.one_of(("fail", "wait", "skip", "skip"), *names, "unreachable"),
     )
 
 
@@ -98,5 +99,24 @@ def steered(chance: Chance, names: tuple[object, ...], regions: tuple[RegionName
         Abort(region),
         Rollback(regions=(region,)),
         Resize(((region, chance.number(1, 5, *names, "hosts")),)),
+        Rollback(to=chance.one_of(("1", "2", "3"), *names, "version")),
+        Override("capacity"),  # refused: it takes a reason
     )
     return chance.one_of(options, *names, "steered")
+
+
+def met_by(chance: Chance, names: tuple[object, ...], regions: tuple[RegionName, ...]) -> tuple[Asked, str]:
+    """Something that a person asks while a release is in a step, and that step."""
+    region = chance.one_of(regions, *names, "met where")
+    options: tuple[Asked, ...] = (
+        Pause(),
+        Pause(),
+        StepBack(),
+        Promote(skips=True),
+        Promote(is_full=True),
+        Abort(region),
+        Abort(),
+        Resize(((region, chance.number(1, 5, *names, "met hosts")),)),
+    )
+    step = chance.one_of(("scale", "verify", "weight", "soak", "soak", "retire"), *names, "met step")
+    return chance.one_of(options, *names, "met"), step

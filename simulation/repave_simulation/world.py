@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from repave_agent.ports import BalancerError, PackageError, ProviderError
 from repave_controller.ports import StoreError
-from repave_protos.values import Digest, RegionName
+from repave_protos.values import Digest, GroupName, RegionName
 from repave_simulation.chance import Chance
 from repave_simulation.ledger import Ledger
 from repave_simulation.place import Machine, Place
@@ -25,6 +25,7 @@ FREEZE_SECONDS = (0.2, 45.0)
 LATE_SECONDS = (2.0, 60.0)
 SLOW_SECONDS = (1.0, 12.0)
 KEEPALIVE_SECONDS = 30.0
+UNHEARD_SECONDS = 0.5
 
 REFUSALS = (ProviderError, BalancerError, PackageError, StoreError)
 """What the world may answer instead of doing it; anything else is a mistake, and ends the run."""
@@ -363,8 +364,10 @@ class World:
                 place.lag_seconds = strike.seconds
                 self.later(strike.seconds * 2, lambda: setattr(place, "lag_seconds", 0.0))
             case "region-cut":
-                place.cut_until = until
-                self._break_if_silent(strike.region, strike.seconds)
+                self._cut(place, strike.seconds)
+            case "rack-dies-unheard":
+                self._cut(place, strike.seconds)
+                self.later(UNHEARD_SECONDS, lambda: self._strike_hosts(strike, place))
             case "old-message":
                 self._tier.replay_old(strike.region)
             case "balancer-dies" | "balancer-forgets":
@@ -374,6 +377,10 @@ class World:
                 self.later(strike.seconds, place.on_balancer)
             case _:
                 self._strike_hosts(strike, place)
+
+    def _cut(self, place: Place, seconds: float) -> None:
+        place.cut_until = self.now + seconds
+        self._break_if_silent(place.region, seconds)
 
     def _strike_hosts(self, strike: Strike, place: Place) -> None:
         chosen = (each for each in place.ours() if strike.digest in (None, each.host.digest))
@@ -394,14 +401,18 @@ class World:
                 one.lies = True
                 place.check_servers_soon()
             case "rack-dies":
-                for machine in machines:
-                    if machine.host.group == one.host.group:
-                        place.end_by_itself(machine)
+                self._end_group(place, one.host.group)
+            case "rack-dies-unheard":
+                self._end_group(place, max(machines, key=lambda each: each.host.launched_at).host.group)
             case "everybody-looks-ill":
                 for machine in machines:
                     self._fall_ill(place, machine, strike, "refuses")
             case _:
                 raise AssertionError(f"nobody knows the strike {strike.kind}")
+
+    def _end_group(self, place: Place, group: GroupName) -> None:
+        for machine in [each for each in place.ours() if each.host.group == group]:
+            place.end_by_itself(machine)
 
     def _fall_ill(self, place: Place, machine: Machine, strike: Strike, how: str) -> None:
         place.fall_ill(machine, how)
@@ -436,6 +447,8 @@ class World:
             for region, state in application.desired:
                 if self.places[region].accepted.get(application.name) != state:
                     return f"{region}: {application.name} {state.epoch} is not accepted"
+        if owed := self.ledger.plans.unfinished():
+            return owed
         for place in self.places.values():
             different = _difference(place)
             if different:

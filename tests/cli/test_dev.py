@@ -29,9 +29,10 @@ LONG = "a" * 60
 
 
 @pytest.fixture
-def dev(run: CommandLine, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+def dev(run: CommandLine) -> Iterator[Callable[..., tuple[int, str]]]:
     """`repave dev` that must end by itself: its exit code and what it said. It may leave no state."""
-    state = tmp_path / "dev"
+    place = tempfile.TemporaryDirectory(prefix="rp")  # short enough for HAProxy, wherever pytest works
+    state = Path(place.name) / "dev"
 
     def end(*arguments: str) -> tuple[int, str]:
         ran = run("dev", "--state", str(state), *arguments)
@@ -39,7 +40,8 @@ def dev(run: CommandLine, tmp_path: Path) -> Callable[..., tuple[int, str]]:
         assert not (state / "controller.log").exists()  # nothing was started
         return ran.code, ran.err
 
-    return end
+    with place:
+        yield end
 
 
 @pytest.mark.usefixtures("has_haproxy")

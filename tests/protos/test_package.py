@@ -290,6 +290,7 @@ def test_a_broken_header_in_the_middle_does_not_end_the_package_silently(tmp_pat
         (gzip.compress(b""), "no readable tar|ends without|holds no files"),
         (gzip.compress(bytes(10240)), "holds no files"),
     ],
+    ids=["nothing", "zip", "text", "nothing packed", "an empty archive"],
 )
 def test_what_is_no_package_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "odd.tar.gz").write_bytes(content)
