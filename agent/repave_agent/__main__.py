@@ -21,6 +21,8 @@ from repave_agent.health import Prober
 from repave_agent.images import ImageCache
 from repave_agent.journal import FileDisk, Journal, JournalError
 from repave_agent.observation import Limits
+from repave_agent.pool import USAGE as POOL_USAGE
+from repave_agent.pool import PoolError, pool_command
 from repave_agent.ports import BalancerError, ProviderError
 from repave_agent.postponed import Postponed
 from repave_agent.session import Session
@@ -154,9 +156,14 @@ class Agent:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the process's exit code: 0 done, 1 could not start, 2 wrong settings."""
     parser = argparse.ArgumentParser(prog="repave-agent", description="Acts for repave in one region.")
-    parser.add_argument("command", nargs="?", choices=("run", "clean", "show-config"), default="run")
+    parser.add_argument("command", nargs="?", choices=("run", "clean", "show-config", "pool"), default="run")
+    parser.add_argument("words", nargs="*", help=f"of pool: {POOL_USAGE}")
     parser.add_argument("--config", type=Path, help=f"settings file (default {DEFAULT_FILE}, if it is there)")
+    parser.add_argument("--reason", default="by hand", help="of pool quarantine, for whoever looks later")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="of pool list")
     chosen = parser.parse_args(arguments)
+    if chosen.words and chosen.command != "pool":
+        parser.error(f"{chosen.command} takes no more words, not {' '.join(chosen.words)!r}")
     file = chosen.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
     try:
         settings, origins = load_settings(AgentSettings, file, os.environ, PREFIX)
@@ -166,6 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command == "show-config":
         print(show_settings(settings, origins))  # noqa: T201
         return 0
+    if chosen.command == "pool":
+        return _pool(settings, chosen)
     try:
         channel.loopback_only(settings.controller, "controller")
     except ValueError as error:
@@ -175,6 +184,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_run(settings, chosen.command))
     except (ProviderError, BalancerError, JournalError, OSError) as error:
+        print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _pool(settings: AgentSettings, chosen: argparse.Namespace) -> int:
+    """Beside the running agent, or without one."""
+    try:
+        print(pool_command(settings, chosen.words, chosen.reason, chosen.output))  # noqa: T201
+    except (PoolError, ProviderError, OSError) as error:
         print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

@@ -13,6 +13,10 @@ fail() { # TEXT CODE
     exit "$2"
 }
 
+room() { # says so when there is none
+    df -P "$root" | awk 'NR == 2 && $4 < 256 { printf "No space left on device; " }'
+}
+
 started_at() { # of the process $1, in ticks since boot; nothing when it has ended
     line=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
     line=${line##*) }
@@ -62,7 +66,7 @@ take) # OWNER: leases the machine; says whose it is when it is somebody else's
     holder=$(cat "$root/lease" 2>/dev/null) || holder=
     if [ -z "$holder" ]; then
         rm -f "$root/lease"
-        fail "$root/lease can't be written" 74
+        fail "$(room)$root/lease can't be written" 74
     fi
     [ "$holder" = "$1" ] || fail "$holder" 75
     ;;
@@ -81,8 +85,8 @@ unpack) # DIGEST FILE
     [ "$(sha256sum <"$2" | cut -d' ' -f1)" = "$1" ] || fail "what arrived has another SHA-256" 65
     if [ ! -e "$target" ]; then
         rm -rf "$target.part"
-        mkdir -p "$target.part/app" || fail "no room" 74
-        tar -xzf "$2" -C "$target.part/app" --no-same-owner || fail "the package can't be unpacked here" 74
+        mkdir -p "$target.part/app" || fail "$(room)$target.part can't be made" 74
+        tar -xzf "$2" -C "$target.part/app" --no-same-owner || fail "$(room)the package can't be unpacked" 74
         chmod -R a-w "$target.part/app"
         mv "$target.part" "$target"
     fi
@@ -96,7 +100,7 @@ contents) # DIGEST: kind, mode, target or SHA-256, and name of everything in the
 start) # HOST DIGEST VARIABLES NAME=VALUE... COMMAND...
     host=$1 digest=$2 variables=$3
     shift 3
-    mkdir -p "$root/hosts/$host" || fail "no room" 74
+    mkdir -p "$root/hosts/$host" || fail "$(room)$root/hosts/$host can't be made" 74
     cd "$root/packages/$digest/app"
     # The supervisor is a service of its own where systemd runs, so that it outlives the session.
     set -- sh "$script" supervise "$root" "$host" "$digest" "$variables" "$@"
