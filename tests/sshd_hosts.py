@@ -17,14 +17,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 SSHD = "/usr/sbin/sshd"
 PORT = 2022
+Flaw = Literal["full", "dies", "wrong key"]
 READY_SECONDS = 20.0
 ROOT = "/var/lib/repave-test-machine"
 """Where each machine has a disk of its own; an empty folder of the real machine."""
 BEGIN = """\
-mount --make-rprivate / && mount -t tmpfs -o size={megabytes}m,mode=755 tmpfs {root} &&
+mount --make-rprivate / && mount -t tmpfs -o size={kilobytes}k,mode=755 tmpfs {root} && {more}
 mount --bind {directory}/boot /proc/sys/kernel/random/boot_id &&
 for rc in ~/.bashrc ~/.profile; do [ ! -e "$rc" ] || mount --bind /dev/null "$rc"; done &&
 exec {sshd} -D -f {directory}/sshd.conf -E {directory}/log
@@ -85,7 +87,15 @@ class Pool:
 
     # ------------------------------------------------------------------------------------ machines
 
-    def boot(self, name: str, megabytes: int = 64) -> None:
+    def flawed(self, name: str, flaw: Flaw) -> None:
+        """From its next start on something is wrong with it."""
+        (self.directory / f"flaw-{name}").write_text(flaw)
+
+    def _flaw(self, name: str) -> str:
+        file = self.directory / f"flaw-{name}"
+        return file.read_text() if file.exists() else ""
+
+    def boot(self, name: str) -> None:
         """Makes the machine anew and waits until its sshd answers."""
         own = self.directory / name
         assert not _answers(self.address(name)), f"{self.address(name)} is taken: somebody left an sshd there"
@@ -96,7 +106,11 @@ class Pool:
         values = {"directory": own, "pool": self.directory, "address": self.address(name), "port": PORT}
         (own / "sshd.conf").write_text(CONFIGURATION.format(**values))
         self.write_inventory()
-        script = BEGIN.format(directory=own, root=ROOT, sshd=SSHD, megabytes=megabytes)
+        (own / "dies").write_text("#!/bin/sh\nkill -TERM 1\nsleep 60\n")
+        (own / "dies").chmod(0o755)
+        more = f"mount --bind {own}/dies /usr/bin/setsid &&" if self._flaw(name) == "dies" else ""
+        kilobytes = 16 if self._flaw(name) == "full" else 65_536
+        script = BEGIN.format(directory=own, root=ROOT, sshd=SSHD, kilobytes=kilobytes, more=more)
         command = [
             "unshare",
             "--mount",
@@ -152,12 +166,11 @@ class Pool:
         )
         return done.stdout
 
-    def write_inventory(self, wrong: str = "") -> None:
-        """`wrong`: a machine whose key is not its own."""
+    def write_inventory(self) -> None:
         lines = ["machines:"]
         for name in self.names:
             key = (self.directory / name / "host_key.pub").read_text().strip()
-            if name == wrong:
+            if self._flaw(name) == "wrong key":
                 key = self.key.with_suffix(".pub").read_text().strip()
             lines += [f"  - name: {name}", f"    address: {self.address(name)}", f"    host_key: {key}"]
         part = self.inventory.with_suffix(f".{os.getpid()}")

@@ -31,6 +31,8 @@ class Stage:
     regions: tuple[str, ...] = ("paris", "oslo")
     agent_environment: dict[str, str] = field(default_factory=dict)
     controller_environment: dict[str, str] = field(default_factory=dict)
+    region_environment: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Region to settings of its own agent."""
     wrapped: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Region to a command in front of its agent's, such as nsenter with its options."""
     controller: subprocess.Popen[bytes] | None = None
@@ -77,6 +79,7 @@ class Stage:
             "REPAVE_AGENT_LOCAL__ADDRESSES": f"127.{self.octet(region)}.0.0/16",
             "REPAVE_AGENT_HAPROXY__TRAFFIC_ADDRESS": self.traffic_address(region),
             **self.agent_environment,
+            **self.region_environment.get(region, {}),
         }
 
     def octet(self, region: str) -> int:
@@ -341,6 +344,7 @@ def write_application(
     more: str = "",
     upkeep: tuple[str, ...] = (),
     sick_in: str = "",
+    provider: str = "local",
 ) -> Path:
     """The example application as `version`, and a spec for it beside; returns the spec's path. `strategy` and
     `more` are lines of the spec, `upkeep` of its section host, such as "max_age: 7d"; in the region `sick_in`
@@ -366,7 +370,9 @@ def write_application(
             min_healthy=min_healthy,
             launch_deadline=launch_deadline,
             drain=drain,
-            regions="\n".join(f"  - {{name: {region}, provider: local, size: {size}}}" for region in regions),
+            regions="\n".join(
+                f"  - {{name: {region}, provider: {provider}, size: {size}}}" for region in regions
+            ),
             strategy=strategy or f"{{blue_green: {{warm: {warm}}}}}",
             more=more,
             keep=keep,

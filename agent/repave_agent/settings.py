@@ -1,10 +1,11 @@
 """The settings of a region's agent: /etc/repave/agent.toml, REPAVE_AGENT_* and their defaults."""
 
 import ipaddress
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from repave_protos.logs import LogFormat
 from repave_protos.overlay import Address, Settings, named_in_environment
@@ -15,6 +16,14 @@ def _loopback_range(text: str) -> str:
     if not network.is_loopback or network.version != 4:
         raise ValueError("write a part of 127.0.0.0/8, such as 127.80.0.0/16")
     return text
+
+
+def _words(given: object) -> object:
+    """A command may be a list of words, or a line that is split as a shell does; no shell ever runs it."""
+    return tuple(shlex.split(given)) if isinstance(given, str) else given
+
+
+Command = Annotated[tuple[str, ...], BeforeValidator(_words)]
 
 
 class LocalSettings(Settings):
@@ -28,8 +37,8 @@ class LocalSettings(Settings):
 class ResetSettings(Settings):
     """How a machine of the pool is made anew, and what proves it."""
 
-    command: tuple[str, ...] = ()
-    remote: tuple[str, ...] = ()
+    command: Command = ()
+    remote: Command = ()
     proof: Literal["boot-id", "host-key", "marker"] = "boot-id"
     marker: str = ""
     seconds: Annotated[float, Field(ge=1, le=1500)] = 900.0

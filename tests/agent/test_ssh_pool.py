@@ -149,7 +149,8 @@ async def test_what_somebody_left_on_a_fresh_machine_makes_it_dirty_again(region
 
 async def test_bad_machines_are_quarantined_with_the_reason_and_another_one_is_taken(region: Region) -> None:
     region.machines.halt("m1")
-    region.machines.write_inventory(wrong="m2")
+    region.machines.flawed("m2", "wrong key")
+    region.machines.write_inventory()
     async with region.agent() as agent:
         host = await agent.launch(region.spec(), region.package)
         assert host.address == region.machines.address("m3")
