@@ -153,14 +153,19 @@ class Agent:
         print(f"{self.settings.region}: {len(hosts)} hosts and the balancer are gone")  # noqa: T201
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the process's exit code: 0 done, 1 could not start, 2 wrong settings."""
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="repave-agent", description="Acts for repave in one region.")
     parser.add_argument("command", nargs="?", choices=("run", "clean", "show-config", "pool"), default="run")
     parser.add_argument("words", nargs="*", help=f"of pool: {POOL_USAGE}")
     parser.add_argument("--config", type=Path, help=f"settings file (default {DEFAULT_FILE}, if it is there)")
     parser.add_argument("--reason", default="by hand", help="of pool quarantine, for whoever looks later")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="of pool list")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the process's exit code: 0 done, 1 could not start, 2 wrong settings."""
+    parser = make_parser()
     chosen = parser.parse_args(arguments)
     if chosen.words and chosen.command != "pool":
         parser.error(f"{chosen.command} takes no more words, not {' '.join(chosen.words)!r}")

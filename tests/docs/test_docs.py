@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from repave_agent.__main__ import make_parser as make_agent_parser
 from repave_agent.settings import AgentSettings
 from repave_controller.cli import terminal
 from repave_controller.cli.main import make_parser
@@ -69,6 +70,8 @@ def check_command(words: list[str]) -> None:
     match words[0]:
         case "repave":
             make_parser().parse_args(words[1:])  # ends the test by SystemExit when it is wrong
+        case "repave-agent":
+            make_agent_parser().parse_args(words[1:])
         case "make":
             assert set(words[1:]) <= targets(), f"make has no {words[1:]}"
         case ".venv/bin/python" | "python" if words[1] == "-m":
@@ -198,8 +201,8 @@ def settings_of(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, 
             yield f"{above}{name}", text.lower() if isinstance(default, bool) else text
 
 
-def test_the_settings_file_shown_is_taken(tmp_path: Path) -> None:
-    (block,) = [each for each in blocks() if each.language == "toml"]
+@pytest.mark.parametrize("block", [each for each in blocks() if each.language == "toml"], ids=str)
+def test_the_settings_files_shown_are_taken(block: Block, tmp_path: Path) -> None:
     tomllib.loads(block.text)
     file = tmp_path / "agent.toml"
     file.write_text(block.text)

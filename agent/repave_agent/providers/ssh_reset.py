@@ -17,6 +17,8 @@ from repave_agent.ssh import HostKeyError, UnreachableError
 Proof = Literal["boot-id", "host-key", "marker"]
 Seen = tuple[str, str, str]
 """Boot id, what stands in the marker, host key."""
+VARIABLE = "REPAVE_VARIABLE"
+"""Before the name of each variable of the inventory."""
 LOOK_SECONDS = 0.5
 OUTPUT_CHARACTERS_MAX = 400
 
@@ -89,7 +91,7 @@ def _unproved(reset: Reset, listed: Listed, nonce: str, before: Seen | None, see
 
 
 async def _run(reset: Reset, listed: Listed, nonce: str) -> None:
-    variables = {f"REPAVE_VARIABLE_{name.upper()}": value for name, value in listed.variables.items()}
+    variables = {f"{VARIABLE}_{name.upper()}": value for name, value in listed.variables.items()}
     ours = {"REPAVE_MACHINE": listed.name, "REPAVE_ADDRESS": listed.address, "REPAVE_NONCE": nonce}
     try:
         process = await asyncio.create_subprocess_exec(
