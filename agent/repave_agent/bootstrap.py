@@ -26,7 +26,6 @@ SCRIPT = Path(__file__).with_name("machine.sh")
 SHORT_SECONDS = 20.0
 COPY_SECONDS = 900.0
 UNPACK_SECONDS = 300.0
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 CANNOT_RUN, BROKEN_PACKAGE, DISK, TAKEN, NO_PROGRAM = 64, 65, 74, 75, 119
 LOG_LINES = 10
@@ -186,11 +185,6 @@ class Machine:
         if "No space left" in done.error or "Disk quota" in done.error:
             return OutOfCapacityError(f"{text}. Free space on it.")
         return TransientError(text)
-
-
-def is_safe(name: str) -> bool:
-    """Whether it can be the name of a folder on a machine."""
-    return SAFE_NAME.fullmatch(name) is not None
 
 
 def _pairs(environment: Mapping[str, str]) -> list[str]:

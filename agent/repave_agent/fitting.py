@@ -31,6 +31,8 @@ def fitted_provider(settings: AgentSettings, installation: Callable[[], str]) ->
     """`installation` says whose hosts they are, "" while that is not known. Starts nothing."""
     if settings.provider == "ssh_pool":
         return _ssh_pool(settings, installation)
+    if settings.provider == "openstack":
+        return _openstack(settings, installation)
     from repave_agent.providers.local import LocalProvider
 
     return LocalProvider(
@@ -67,6 +69,19 @@ def _ssh_pool(settings: AgentSettings, installation: Callable[[], str]) -> Fitte
         unreachable_seconds=pool.unreachable_seconds,
         stop_grace_seconds=pool.stop_grace_seconds,
     )
+
+
+def _openstack(settings: AgentSettings, installation: Callable[[], str]) -> FittedProvider:
+    from repave_agent.depot import Depot
+    from repave_agent.providers.openstack import OpenstackProvider, Shape
+    from repave_agent.providers.openstack_api import Api
+    from repave_agent.providers.openstack_cloud import load_cloud
+
+    wanted = settings.openstack
+    shape = Shape(**wanted.model_dump(exclude={"cloud"}))
+    depot = Depot(settings.state, settings.packages.listen, settings.packages.url)
+    api = Api(load_cloud(wanted.cloud))
+    return OpenstackProvider(RegionName(settings.region), installation, api, shape, depot)
 
 
 def fitted_balancer(settings: AgentSettings) -> FittedBalancer:

@@ -2,6 +2,7 @@
 port passes the same suite in tests/contracts/.
 """
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,10 @@ class PackageError(Exception):
 
 class PackageAwaitedError(PackageError):
     """Nothing is known against the package: the controller is away, or the download broke off."""
+
+
+HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""What can be the name of a host, whoever makes it."""
 
 
 @dataclass(frozen=True, slots=True)

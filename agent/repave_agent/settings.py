@@ -66,6 +66,30 @@ class SshPoolSettings(Settings):
     reset: ResetSettings = ResetSettings()
 
 
+class OpenstackSettings(Settings):
+    """The provider whose hosts are servers of an OpenStack project."""
+
+    cloud: str = ""
+    flavor: str = ""
+    image: str = ""
+    image_hash: str = ""
+    network: str = ""
+    security_groups: Command = ()
+    availability_zones: Command = ()
+    key_name: str = ""
+    metadata: dict[str, str] = {}
+    prepare: str = ""
+    spreads: bool = True
+    config_drive: bool = True
+
+
+class PackagesSettings(Settings):
+    """Where hosts of a cloud fetch their packages from their agent."""
+
+    listen: Address = "127.0.0.1:7480"
+    url: str = ""
+
+
 class HaproxySettings(Settings):
     """The balancer that the agent runs. `traffic_address` is where clients connect."""
 
@@ -91,9 +115,11 @@ class AgentSettings(Settings):
     state: Path = Field(
         Path("/var/lib/repave/agent"), json_schema_extra=named_in_environment("STATE_DIRECTORY")
     )
-    provider: Literal["local", "ssh_pool"] = "local"
+    provider: Literal["local", "ssh_pool", "openstack"] = "local"
     local: LocalSettings = LocalSettings()
     ssh_pool: SshPoolSettings = SshPoolSettings()
+    openstack: OpenstackSettings = OpenstackSettings()
+    packages: PackagesSettings = PackagesSettings()
     balancer: Literal["haproxy"] = "haproxy"
     haproxy: HaproxySettings = HaproxySettings()
     limits: LimitSettings = LimitSettings()

@@ -25,7 +25,7 @@ from repave_controller.quantities import (
 )
 from repave_protos.values import MARK_NAME, MARK_VALUE, Drift
 
-PROVIDERS = ("local", "ssh_pool")
+PROVIDERS = ("local", "ssh_pool", "openstack")
 SIZE_MAX = 1000
 ENVIRONMENT_MAX = 256
 TEXT_LENGTH_MAX = 8192
@@ -336,7 +336,7 @@ class Region(Section):
     """A place with hosts of the application."""
 
     name: Annotated[str, AfterValidator(_check_region)] = Field(description="As its agent is set up.")
-    provider: str = Field("local", description="What makes its hosts: `local` or `ssh_pool`.")
+    provider: str = Field("local", description="What makes its hosts: `local`, `ssh_pool` or `openstack`.")
     size: Annotated[int, Field(ge=1, le=SIZE_MAX)] = Field(description="How many hosts.")
     labels: dict[Label, Label] = Field({}, description="Any marks, for waves to choose by: {tier: edge}.")
     cost_per_hour: Price | None = Field(None, description="What a host costs an hour here.")
@@ -345,7 +345,7 @@ class Region(Section):
     @classmethod
     def _is_known(cls, provider: str) -> str:
         if provider not in PROVIDERS:
-            raise later(f"knows the providers {' and '.join(PROVIDERS)}")
+            raise later(f"knows the providers {', '.join(PROVIDERS)}")
         return provider
 
 

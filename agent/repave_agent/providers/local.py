@@ -9,7 +9,6 @@ import contextlib
 import errno
 import functools
 import os
-import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 import structlog
 
 from repave_agent.ports import (
+    HOST_NAME,
     Host,
     HostSpec,
     OutOfCapacityError,
@@ -43,7 +43,6 @@ BLOCKING_IN_FLIGHT_MAX = 4
 LOG_CHECK_SECONDS = 5.0
 ENDED_LOG_LINES = 5
 ENDED_LOG_CHARACTERS_MAX = 400
-HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 HALF_MADE = "was never started: the agent ended while it made this host"
 
 

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import structlog
 
-from repave_agent.bootstrap import Machine, TakenError, difference, is_safe
+from repave_agent.bootstrap import Machine, TakenError, difference
 from repave_agent.ports import (
+    HOST_NAME,
     Host,
     HostSpec,
     OutOfCapacityError,
@@ -100,7 +101,7 @@ class SshPoolProvider:
     # -------------------------------------------------------------------------------------------- launch
 
     async def launch(self, spec: HostSpec, package: Path) -> Host:
-        if not is_safe(spec.name):
+        if HOST_NAME.fullmatch(spec.name) is None:
             raise RefusedError(f"{spec.name!r} cannot name a host: use letters, digits, '.', '_', '-'")
         await self._destructions.settle(spec.name)
         host = await self._launches.join(spec.name, functools.partial(self._launch, spec, package))

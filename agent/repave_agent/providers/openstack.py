@@ -1,0 +1,454 @@
+"""The provider whose hosts are servers of an OpenStack project.
+
+Which cloud: openstack_cloud.py; how it is spoken with: openstack_api.py; what a server does at its first
+boot: openstack_user_data.py. Nova has no idempotency key and takes a name twice: a server is found again by
+its tag and name, the oldest of a name counts and the others go. One listing is shared by all who wait.
+"""
+
+import asyncio
+import base64
+import functools
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from repave_agent.depot import Depot
+from repave_agent.ports import (
+    HOST_NAME,
+    Host,
+    HostSpec,
+    OutOfCapacityError,
+    ProviderError,
+    RefusedError,
+    TransientError,
+)
+from repave_agent.providers import local_command
+from repave_agent.providers.openstack_api import Api, GoneError, LostError
+from repave_agent.providers.openstack_user_data import ON_SERVER, user_data
+from repave_agent.providers.work import Work
+from repave_protos.values import ApplicationName, Digest, GroupName, HostName, RegionName
+
+log = structlog.get_logger()
+
+LOOK_SECONDS, LOOK_SECONDS_MAX = 1.0, 5.0
+LOST_SECONDS = 20.0
+"""For so long a server is looked for whose creation was never answered."""
+BUILD_SECONDS = 1200.0
+DESTROY_SECONDS = 300.0
+RUNNING, BUILDING = ("ACTIVE", "PASSWORD", "VERIFY_RESIZE"), ("BUILD", "REBUILD", "REBOOT", "HARD_REBOOT")
+FULL = ("no valid host", "quota", "no more ip addresses", "exceeded")
+HALF_MADE = "is still being built: the agent ended while it made this host"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What every server of the region is like. `image`, `flavor` and `network` are names or ids."""
+
+    flavor: str
+    image: str
+    network: str
+    image_hash: str = ""
+    security_groups: tuple[str, ...] = ()
+    availability_zones: tuple[str, ...] = ()
+    key_name: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    prepare: str = ""
+    spreads: bool = True
+    config_drive: bool = True
+
+
+@dataclass(slots=True)
+class _Found:
+    """Ids of what the shape names."""
+
+    flavor: str = ""
+    image: str = ""
+    network: str = ""
+    network_name: str = ""
+
+
+class OpenstackProvider:
+    """Implements ports.Provider. `installation` is asked again at every call."""
+
+    name = "openstack"
+
+    def __init__(
+        self, region: RegionName, installation: Callable[[], str], api: Api, shape: Shape, depot: Depot
+    ) -> None:
+        self._region, self._installation = region, installation
+        self._api, self._shape, self._depot = api, shape, depot
+        self._found: _Found | None = None
+        self._launches, self._destructions = Work(), Work()
+        self._listing: asyncio.Task[list[dict[str, Any]]] | None = None
+        self._groups: dict[GroupName, str] = {}
+        self._groups_lock = asyncio.Lock()
+        self._next_zone = 0
+
+    async def start(self) -> str:
+        """Looks whether the cloud has what the settings name. Raises ProviderError with all that is wrong."""
+        await self._depot.start()
+        if self._found is None:
+            self._found = await self._look_up()
+        return f"servers of project {self._api.project_id}"
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Servers don't tell; the listing does."""
+
+    async def close(self) -> None:
+        await self._launches.settle()
+        await self._destructions.settle()
+        await self._depot.close()
+        await self._api.close()
+
+    # -------------------------------------------------------------------------------------------- launch
+
+    async def launch(self, spec: HostSpec, package: Path) -> Host:
+        if HOST_NAME.fullmatch(spec.name) is None:
+            raise RefusedError(f"{spec.name!r} cannot name a host: use letters, digits, '.', '_', '-'")
+        await self._destructions.settle(spec.name)
+        host = await self._launches.join(spec.name, functools.partial(self._launch, spec, package))
+        assert host is not None
+        return host
+
+    async def _launch(self, spec: HostSpec, package: Path) -> Host:
+        if not self._installation():
+            raise TransientError("no host is made before the agent has met its controller for the first time")
+        if not package.is_file():
+            raise RefusedError(f"{package}: there is no such package")
+        await self.start()
+        server = await self._server_of(spec.name)
+        if server is None:
+            server = await self._create(spec, package)
+        try:
+            ready = await self._built(spec.name, str(server["id"]))
+        except (ProviderError, asyncio.CancelledError):
+            await self._delete(str(server["id"]))
+            raise
+        log.info("host.launched", group=spec.group, host=spec.name, server=server["id"])
+        return self._host(ready)
+
+    async def _create(self, spec: HostSpec, package: Path) -> dict[str, Any]:
+        body = await self._body(spec, package)
+        try:
+            answer = await self._api.call("compute", "POST", "/servers", body)
+            return dict(answer["server"])
+        except LostError as lost:
+            return await self._found_again(spec.name, lost)
+
+    async def _found_again(self, name: HostName, lost: LostError) -> dict[str, Any]:
+        """The server whose creation was not answered, if it was made after all."""
+        deadline = time.monotonic() + LOST_SECONDS
+        while time.monotonic() < deadline:
+            server = await self._server_of(name)
+            if server is not None:
+                return server
+            await asyncio.sleep(LOOK_SECONDS)
+        raise lost
+
+    async def _body(self, spec: HostSpec, package: Path) -> dict[str, Any]:
+        shape, found = self._shape, self._found
+        assert found is not None, "the provider was started"
+        environment = {
+            **local_command.environment_of(spec, ON_SERVER, self._region),
+            "PATH": dict(spec.environment).get("PATH", local_command.DEFAULT_PATH),
+        }
+        words = local_command.substitute(spec.run, environment)
+        url = self._depot.offer(spec.digest, package)
+        script = user_data(spec.name, spec.digest, url, words, environment, shape.prepare)
+        server: dict[str, Any] = {
+            "name": spec.name,
+            "imageRef": found.image,
+            "flavorRef": found.flavor,
+            "networks": [{"uuid": found.network}],
+            "metadata": {**shape.metadata, **self._metadata(spec)},
+            "tags": [self._tag()],
+            "user_data": base64.b64encode(script.encode()).decode(),
+            "config_drive": shape.config_drive,
+        }
+        if shape.key_name:
+            server["key_name"] = shape.key_name
+        if shape.security_groups:
+            server["security_groups"] = [{"name": name} for name in shape.security_groups]
+        if shape.availability_zones:
+            zones = shape.availability_zones
+            server["availability_zone"] = zones[self._next_zone % len(zones)]
+            self._next_zone += 1
+        body: dict[str, Any] = {"server": server}
+        if shape.spreads:
+            body["os:scheduler_hints"] = {"group": await self._server_group(spec.group)}
+        return body
+
+    async def _built(self, name: HostName, server_id: str) -> dict[str, Any]:
+        """Waits until it is ACTIVE with an address. Raises ProviderError when it will never be."""
+        deadline, pause = time.monotonic() + BUILD_SECONDS, LOOK_SECONDS
+        while time.monotonic() < deadline:
+            server = next((each for each in await self._servers() if each["id"] == server_id), None)
+            status = server["status"] if server is not None else "BUILD"
+            if server is not None and status in RUNNING and self._address(server):
+                return server
+            if status not in (*RUNNING, *BUILDING):
+                raise _failed(name, server or {})
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.3, LOOK_SECONDS_MAX)
+        raise TransientError(f"{name} is not ACTIVE after {BUILD_SECONDS:g} s")
+
+    async def _server_group(self, group: GroupName) -> str:
+        """The id of the server group that spreads these hosts; made when it is not there."""
+        async with self._groups_lock:
+            if group not in self._groups:
+                name = self._group_name(group)
+                known = await self._api.listed("compute", "/os-server-groups", "server_groups")
+                found = next((each["id"] for each in known if each["name"] == name), None)
+                if found is None:
+                    body = {"server_group": {"name": name, "policy": "soft-anti-affinity"}}
+                    made = await self._api.call("compute", "POST", "/os-server-groups", body)
+                    found = made["server_group"]["id"]
+                self._groups[group] = str(found)
+            return self._groups[group]
+
+    # -------------------------------------------------------------------------------------------- list
+
+    async def list_hosts(self) -> list[Host]:
+        if not self._installation():
+            return []
+        servers = await self._oldest()
+        return [self._host(server) for name, server in servers.items() if name not in self._launches.tasks]
+
+    async def _oldest(self) -> dict[HostName, dict[str, Any]]:
+        """Our servers by host; of two with one name the older one, and the other goes."""
+        chosen: dict[HostName, dict[str, Any]] = {}
+        for server in sorted(await self._servers(), key=lambda each: (each["created"], each["id"])):
+            name = HostName(server["metadata"]["repave_host"])
+            if name in chosen:
+                log.warning("host.twice", host=name, server=server["id"])
+                await self._delete(str(server["id"]))
+            else:
+                chosen[name] = server
+        return chosen
+
+    async def _server_of(self, host: HostName) -> dict[str, Any] | None:
+        return (await self._oldest()).get(host)
+
+    async def _servers(self) -> list[dict[str, Any]]:
+        """One listing for all who ask at the same time. Strangers are not in it."""
+        if self._listing is None or self._listing.done():
+            self._listing = asyncio.create_task(self._list(), name="list servers")
+        return await asyncio.shield(self._listing)
+
+    async def _list(self) -> list[dict[str, Any]]:
+        servers = await self._api.listed("compute", "/servers/detail", "servers", tags=self._tag())
+        return [each for each in servers if self._is_ours(each)]
+
+    def _is_ours(self, server: dict[str, Any]) -> bool:
+        known = server.get("metadata") or {}
+        return (
+            known.get("repave_installation") == self._installation()
+            and known.get("repave_region") == self._region
+            and server.get("OS-EXT-STS:task_state") != "deleting"
+            and server["status"] not in ("DELETED", "SOFT_DELETED")
+        )
+
+    def _host(self, server: dict[str, Any]) -> Host:
+        known, launched_at = server["metadata"], _instant(server["created"])
+        ended = _how_it_ended(server)
+        return Host(
+            name=HostName(known["repave_host"]),
+            group=GroupName(known["repave_group"]),
+            application=ApplicationName(known["repave_application"]),
+            digest=Digest(known["repave_digest"]),
+            address=self._address(server),
+            port=int(known["repave_port"]),
+            launched_at=launched_at,
+            is_running=not ended,
+            ended=ended,
+            age_seconds=max(0.0, time.time() - launched_at),
+        )
+
+    def _address(self, server: dict[str, Any]) -> str:
+        """Its fixed IPv4 in our network, else its first one."""
+        networks = server.get("addresses") or {}
+        name = self._found.network_name if self._found is not None else ""
+        for each in networks.get(name) or [each for listed in networks.values() for each in listed]:
+            if each["version"] == 4 and each.get("OS-EXT-IPS:type") != "floating":
+                return str(each["addr"])
+        return ""
+
+    # -------------------------------------------------------------------------------------------- destroy
+
+    async def destroy(self, host: HostName) -> None:
+        await self._launches.settle(host)
+        if self._installation():
+            await self._destructions.join(host, functools.partial(self._destroy, host))
+
+    async def _destroy(self, host: HostName) -> None:
+        servers = [each for each in await self._servers() if each["metadata"]["repave_host"] == host]
+        for server in servers:
+            await self._delete(str(server["id"]))
+        for server in servers:
+            await self._gone(host, str(server["id"]))
+            log.info("host.destroyed", group=server["metadata"]["repave_group"], host=host)
+        for group in {GroupName(each["metadata"]["repave_group"]) for each in servers}:
+            await self._forget_group(group)
+
+    async def _delete(self, server_id: str) -> None:
+        try:
+            await self._api.call("compute", "DELETE", f"/servers/{server_id}")
+        except GoneError:
+            pass
+
+    async def _gone(self, host: HostName, server_id: str) -> None:
+        deadline, pause = time.monotonic() + DESTROY_SECONDS, LOOK_SECONDS
+        while time.monotonic() < deadline:
+            everything = await self._api.listed("compute", "/servers/detail", "servers", tags=self._tag())
+            server = next((each for each in everything if each["id"] == server_id), None)
+            if server is None:
+                return
+            if server["status"] == "ERROR" and not server.get("OS-EXT-STS:task_state"):
+                await self._delete(server_id)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.3, LOOK_SECONDS_MAX)
+        raise TransientError(f"the server of {host} is still there {DESTROY_SECONDS:g} s after its deletion")
+
+    async def _forget_group(self, group: GroupName) -> None:
+        """The server group goes with its last host."""
+        if not self._shape.spreads or any(
+            each["metadata"]["repave_group"] == group for each in await self._servers()
+        ):
+            return
+        if any(name.startswith(f"{group}-") for name in self._launches.tasks):
+            return
+        async with self._groups_lock:
+            self._groups.pop(group, None)
+            known = await self._api.listed("compute", "/os-server-groups", "server_groups")
+            for each in known:
+                if each["name"] == self._group_name(group):
+                    try:
+                        await self._api.call("compute", "DELETE", f"/os-server-groups/{each['id']}")
+                    except GoneError:
+                        pass
+
+    # -------------------------------------------------------------------------------------------- ask
+
+    async def execute(self, host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
+        raise RefusedError(
+            "health.command: nothing can be run inside servers of OpenStack: use health.http or health.tcp"
+        )
+
+    async def log_tail(self, host: HostName, lines: int) -> str:
+        server = await self._server_of(host) if lines > 0 else None
+        if server is None:
+            return ""
+        body = {"os-getConsoleOutput": {"length": lines}}
+        try:
+            answer = await self._api.call("compute", "POST", f"/servers/{server['id']}/action", body)
+        except GoneError:
+            return ""
+        return "\n".join(str(answer.get("output", "")).splitlines()[-lines:])[-16_384:]
+
+    async def inspect(self, host: HostName) -> str:
+        """What a server's files are can't be seen from outside."""
+        if await self._server_of(host) is None:
+            raise TransientError(f"host {host} does not run: it can't be looked at")
+        return ""
+
+    async def room(self, size: int) -> str:
+        """Why so many more servers don't fit into the project's quota; "" when they do."""
+        await self.start()
+        assert self._found is not None, "the provider was started"
+        limits = (await self._api.call("compute", "GET", "/limits"))["limits"]["absolute"]
+        flavor = (await self._api.call("compute", "GET", f"/flavors/{self._found.flavor}"))["flavor"]
+        wanted = {"Instances": size, "Cores": size * flavor["vcpus"], "RAMSize": size * flavor["ram"]}
+        short = []
+        for name, more in wanted.items():
+            most = limits[f"maxTotal{name}"]
+            used = limits["totalRAMUsed" if name == "RAMSize" else f"total{name}Used"]
+            if most >= 0 and used + more > most:
+                short.append(f"{name}: {used} of {most} are used, {more} more are needed")
+        return "; ".join(short)
+
+    # -------------------------------------------------------------------------------------------- names
+
+    async def _look_up(self) -> _Found:
+        shape, wrong = self._shape, []
+        flavors = await self._api.listed("compute", "/flavors", "flavors")
+        networks = await self._api.listed("network", "/networks", "networks")
+        flavor = next((each for each in flavors if shape.flavor in (each["id"], each["name"])), None)
+        network = next((each for each in networks if shape.network in (each["id"], each["name"])), None)
+        if flavor is None:
+            names = ", ".join(sorted(each["name"] for each in flavors))
+            wrong.append(f"openstack.flavor: the project has no {shape.flavor}; it has: {names}")
+        if network is None:
+            names = ", ".join(sorted(each["name"] for each in networks))
+            wrong.append(f"openstack.network: the project has no {shape.network}; it has: {names}")
+        image, problem = await self._image()
+        if wrong := [*wrong, *([problem] if problem else [])]:
+            raise RefusedError("; ".join(wrong))
+        assert flavor is not None
+        assert network is not None
+        return _Found(flavor["id"], image, network["id"], network["name"])
+
+    async def _image(self) -> tuple[str, str]:
+        """The id of the image, and what is wrong with it."""
+        wanted = self._shape.image
+        images = await self._api.listed("image", "/images", "images", **{"name": wanted})
+        if not images:
+            try:
+                images = [await self._api.call("image", "GET", f"/images/{wanted}")]
+            except ProviderError:
+                return "", f"openstack.image: there is no image {wanted}"
+        if len(images) > 1:
+            return "", f"openstack.image: {len(images)} images are called {wanted}: name one by its id"
+        (image,) = images
+        if image["status"] != "active":
+            return "", f"openstack.image: {wanted} is {image['status']}, not active"
+        if self._shape.image_hash and image.get("os_hash_value") != self._shape.image_hash:
+            return "", f"openstack.image_hash: {wanted} has os_hash_value {image.get('os_hash_value')}"
+        return str(image["id"]), ""
+
+    def _metadata(self, spec: HostSpec) -> dict[str, str]:
+        return {
+            "repave_installation": self._installation(),
+            "repave_region": self._region,
+            "repave_application": spec.application,
+            "repave_group": spec.group,
+            "repave_host": spec.name,
+            "repave_digest": spec.digest,
+            "repave_port": str(spec.port),
+        }
+
+    def _tag(self) -> str:
+        """One tag for all that is ours; tags have no room for every name."""
+        owner = hashlib.sha256(f"{self._installation()}/{self._region}".encode()).hexdigest()[:24]
+        return f"repave-{owner}"
+
+    def _group_name(self, group: GroupName) -> str:
+        return f"{self._tag()}-{group}"
+
+
+def _how_it_ended(server: dict[str, Any]) -> str:
+    """ "" while it runs."""
+    status = server["status"]
+    if status in RUNNING:
+        return ""
+    if status in BUILDING:
+        return HALF_MADE if status == "BUILD" else ""
+    fault = (server.get("fault") or {}).get("message", "")
+    return f"its server is {status}{f': {fault}' if fault else ''}"
+
+
+def _failed(name: HostName, server: dict[str, Any]) -> ProviderError:
+    fault = (server.get("fault") or {}).get("message") or "no reason was given"
+    text = f"the server of {name} is {server.get('status', 'gone')}: {fault}"
+    if any(words in fault.lower() for words in FULL):
+        return OutOfCapacityError(f"{text}. Raise the quota, or add capacity to the cloud.")
+    return TransientError(text)
+
+
+def _instant(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

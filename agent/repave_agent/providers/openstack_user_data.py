@@ -1,0 +1,81 @@
+"""What a fresh server does at its first boot: fetches its package, checks it, starts its command. As text.
+
+The same machine.sh does it that repave puts on machines over SSH. Values are quoted words; the only thing
+that the server fills in is $HOST, where its application listens.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from repave_agent.ports import RefusedError
+from repave_protos.values import Digest, HostName
+
+BYTES_MAX = 48_000
+"""Nova takes 65,535 as base64."""
+ON_SERVER = "@repave-host-address@"
+"""Stands for $HOST in words and values until the server knows it."""
+SCRIPT = """\
+#!/bin/sh
+# Made by repave for {host}. Runs once, as root.
+set -eu
+ROOT=/var/lib/repave/host
+HOST=0.0.0.0
+{prepare}
+mkdir -p "$ROOT/incoming"
+cat >"$ROOT/machine.sh" <<'END-OF-MACHINE-SH'
+{machine}
+END-OF-MACHINE-SH
+package="$ROOT/incoming/package.tar.gz"
+fetch() {{
+    if command -v curl >/dev/null; then curl -fsS --retry 5 --retry-connrefused -o "$package" "$1"
+    elif command -v wget >/dev/null; then wget -q -O "$package" "$1"
+    else python3 -c 'import sys, urllib.request as r; r.urlretrieve(sys.argv[1], sys.argv[2])' "$1" "$package"
+    fi
+}}
+if [ ! -e "$ROOT/packages/{digest}" ]; then
+    tries=0
+    until fetch {url}; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 10 ] || {{ echo "repave: the package can't be fetched from the agent"; exit 1; }}
+        sleep 2
+    done
+    sh "$ROOT/machine.sh" unpack "$ROOT" {digest} "$package"
+fi
+sh "$ROOT/machine.sh" start "$ROOT" {host} {digest} {words}
+echo "repave: {host} was started"
+if [ ! -d /run/systemd/system ]; then
+    tail -n +1 -F "$ROOT/hosts/{host}/log" &
+    sh "$ROOT/machine.sh" await "$ROOT" {host}
+    sleep 1
+    echo "repave: $(sh "$ROOT/machine.sh" state "$ROOT" {host})"
+fi
+"""
+
+
+def user_data(
+    host: HostName,
+    digest: Digest,
+    url: str,
+    run: Sequence[str],
+    environment: Mapping[str, str],
+    prepare: str = "",
+) -> str:
+    """`run` and values of `environment` may hold ON_SERVER. Raises RefusedError when it gets too long."""
+    pairs = [f"{name}={value}" for name, value in environment.items()]
+    words = " ".join([str(len(pairs)), *(quoted(each) for each in (*pairs, *run))])
+    machine = Path(__file__).parents[1].joinpath("machine.sh").read_text().rstrip("\n")
+    text = SCRIPT.format(
+        host=host, digest=digest, url=quoted(url), words=words, prepare=prepare, machine=machine
+    )
+    if len(text.encode()) > BYTES_MAX:
+        raise RefusedError(
+            f"the user data of {host} has {len(text.encode())} bytes, {BYTES_MAX} are possible: shorten run, "
+            "env or prepare"
+        )
+    return text
+
+
+def quoted(word: str) -> str:
+    """One word of a shell, whatever it holds, with the server's own address where ON_SERVER stands."""
+    inside = word.replace("'", "'\"'\"'").replace(ON_SERVER, "'\"$HOST\"'")
+    return f"'{inside}'"
