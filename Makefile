@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: help demo test check simulate simulate-bugs bench format set-up tools clean
+.PHONY: help demo test test-rigs check simulate simulate-bugs bench format set-up tools clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,6 +14,9 @@ demo: set-up tools  ## The main job in about a minute: two regions, releases und
 
 test: set-up tools  ## All tests, those on real HAProxy, real processes and real disks included
 	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-rigs: set-up tools  ## The tests on a real OpenStack, which is started where its rig is there; minutes
+	@REPAVE_TEST_RIGS=1 $(VENV)/bin/python -m pytest -m rig
 
 check: set-up  ## Lint, format, types, import contracts
 	@$(VENV)/bin/ruff check .

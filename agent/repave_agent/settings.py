@@ -26,6 +26,19 @@ def _words(given: object) -> object:
 Command = Annotated[tuple[str, ...], BeforeValidator(_words)]
 
 
+def _pairs(given: object) -> object:
+    """Pairs may be a table, or a line such as "team=shop tier=web"."""
+    if not isinstance(given, str):
+        return given
+    words = [word.partition("=") for word in shlex.split(given)]
+    if not all(sign for _, sign, _ in words):
+        raise ValueError("write pairs such as team=shop tier=web")
+    return {name: value for name, _, value in words}
+
+
+Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
+
+
 class LocalSettings(Settings):
     """The provider whose hosts are processes of this machine."""
 
@@ -77,7 +90,7 @@ class OpenstackSettings(Settings):
     security_groups: Command = ()
     availability_zones: Command = ()
     key_name: str = ""
-    metadata: dict[str, str] = {}
+    metadata: Pairs = Field(default_factory=dict)
     prepare: str = ""
     spreads: bool = True
     config_drive: bool = True

@@ -1,20 +1,25 @@
-"""What every provider promises, run over the fake one, the local one with and without bubblewrap, and a pool
-of real sshd machines.
+"""What every provider promises, run over the fake one, the local one with and without bubblewrap, a pool of
+real sshd machines, and OpenStack's API as tests/fakes/openstack.py speaks it.
 
 Programs used: those that the fake knows too (`true`, `false`, `sleep`, `echo`).
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
+from repave_agent.depot import Depot
 from repave_agent.ports import Host, HostSpec, Provider, ProviderError, RefusedError
+from repave_agent.providers import openstack
 from repave_agent.providers.local import LocalProvider
 from repave_agent.providers.local_command import Isolation, choose_sandbox
+from repave_agent.providers.openstack import OpenstackProvider, Shape
+from repave_agent.providers.openstack_api import Api
 from repave_agent.providers.ssh_inventory import Inventory
 from repave_agent.providers.ssh_leases import Leases
 from repave_agent.providers.ssh_machines import Access, Machines
@@ -22,6 +27,8 @@ from repave_agent.providers.ssh_pool import SshPoolProvider
 from repave_agent.providers.ssh_reset import Reset
 from repave_protos.package import pack, sha256_of
 from repave_protos.values import ApplicationName, GroupName, HostName, RegionName
+from tests.fakes.openstack import FakeOpenstack
+from tests.fakes.openstack import served as cloud_served
 from tests.fakes.provider import FakeCloud, FakeProvider
 from tests.fakes.waiting import until, until_async
 from tests.sshd_hosts import PORT as SSH_PORT
@@ -42,6 +49,12 @@ class World:
     another: Callable[[str], Provider]
     is_clean: Callable[[], bool]
     tinker: Callable[[HostName], None]  # somebody changes a running host
+    sees_inside: bool = True  # whether it can be seen what happens in its hosts
+
+    def needs_inside(self) -> None:
+        """Skips the test where hosts are closed: a server of a cloud outlives its command; health tells."""
+        if not self.sees_inside:
+            pytest.skip("nobody sees what happens inside its hosts")
 
     def spec(self, number: int = 1, run: tuple[str, ...] = RUN_FOR_LONG) -> HostSpec:
         name = HostName(f"shop-v001-{number}")
@@ -137,12 +150,34 @@ def pool_world(package: Path, root: Path, machines: Pool) -> World:
     return World(make("ours"), package, make, is_clean, tinker)
 
 
-@pytest.fixture(params=["fake", "local-none", "local-bwrap", "ssh_pool"])
-async def world(request: pytest.FixtureRequest, package: Path, tmp_path: Path) -> AsyncIterator[World]:
+def openstack_world(package: Path, root: Path, cloud: FakeOpenstack) -> World:
+    def make(owner: str) -> OpenstackProvider:
+        installation, _, region = owner.partition("/")
+        state = root / f"{len(list(root.iterdir()))}"
+        state.mkdir()
+        depot, shape = Depot(state, "127.0.0.1:0"), Shape("small", "base", "fleet")
+        api = Api(cloud.cloud(region_name="one"))
+        return OpenstackProvider(RegionName(region or "here"), lambda: installation, api, shape, depot)
+
+    root.mkdir()
+    return World(
+        make("ours"), package, make, lambda: not cloud.servers and not cloud.groups, lambda _: None, False
+    )
+
+
+@pytest.fixture(params=["fake", "local-none", "local-bwrap", "ssh_pool", "openstack"])
+async def world(
+    request: pytest.FixtureRequest, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    undo = AsyncExitStack()
     kind = str(request.param).removeprefix("local-")
     if kind == "bwrap" and choose_sandbox("auto", tmp_path) is None:
         pytest.skip("bubblewrap does not work on this machine")
-    if kind == "ssh_pool":
+    if kind == "openstack":
+        monkeypatch.setattr(openstack, "LOOK_SECONDS", 0.01)
+        cloud = await undo.enter_async_context(cloud_served(FakeOpenstack()))
+        made = openstack_world(package, tmp_path / "agents", cloud)
+    elif kind == "ssh_pool":
         made = pool_world(package, tmp_path / "agents", request.getfixturevalue("machines"))
     else:
         made = fake_world(package) if kind == "fake" else local_world(package, tmp_path / "region", kind)
@@ -159,6 +194,7 @@ async def world(request: pytest.FixtureRequest, package: Path, tmp_path: Path) -
         for host in await provider.list_hosts():
             await provider.destroy(host.name)
         await provider.close()
+    await undo.aclose()
     assert made.is_clean()
 
 
@@ -214,6 +250,7 @@ async def test_a_destroyed_host_is_gone_and_destroying_is_repeatable(world: Worl
 
 
 async def test_a_host_that_ended_by_itself_is_listed_as_ended_and_told(world: World) -> None:
+    world.needs_inside()
     told = asyncio.Event()
     world.provider.on_change(told.set)
     launched = await world.launch(1, ("false",))
@@ -224,6 +261,7 @@ async def test_a_host_that_ended_by_itself_is_listed_as_ended_and_told(world: Wo
 
 
 async def test_an_ended_host_can_be_destroyed(world: World) -> None:
+    world.needs_inside()
     host = await world.launch(1, ("true",))
     await world.ended(host.name)
     await world.provider.destroy(host.name)
@@ -264,12 +302,14 @@ async def test_hosts_outlive_their_provider_and_are_adopted_by_the_next_one(worl
     assert await world.listed(heir) == {host.name: host}
     assert await heir.launch(world.spec(), world.package) == host
     assert (await heir.launch(world.spec(2), world.package)).address != host.address
-    assert await heir.execute(host.name, ("true",), 10.0) == 0
+    if world.sees_inside:
+        assert await heir.execute(host.name, ("true",), 10.0) == 0
     await heir.destroy(host.name)
     assert host.name not in await world.listed(heir)
 
 
 async def test_an_adopted_host_that_ends_is_told_too(world: World) -> None:
+    world.needs_inside()
     host = await world.launch(1, ("false",))
     await world.ended(host.name)
     await world.provider.close()
@@ -280,15 +320,17 @@ async def test_an_adopted_host_that_ends_is_told_too(world: World) -> None:
 
 
 async def test_a_launch_that_fails_leaves_nothing(world: World) -> None:
-    error = await refusal(world.launch(1, ("no-such-program",)))
-    assert isinstance(error, RefusedError)
-    assert "'no-such-program'" in str(error)
+    if world.sees_inside:
+        error = await refusal(world.launch(1, ("no-such-program",)))
+        assert isinstance(error, RefusedError)
+        assert "'no-such-program'" in str(error)
     await refusal(world.provider.launch(world.spec(2), world.package.with_name("missing")))
     assert await world.listed() == {}
     assert world.is_clean()
 
 
 async def test_a_command_in_a_host_gives_its_exit_code(world: World) -> None:
+    world.needs_inside()
     host = await world.launch()
     assert await world.provider.execute(host.name, ("true",), 10.0) == 0
     assert await world.provider.execute(host.name, ("false",), 10.0) == 1
@@ -297,6 +339,7 @@ async def test_a_command_in_a_host_gives_its_exit_code(world: World) -> None:
 
 
 async def test_a_command_that_cannot_be_run_is_a_provider_error(world: World) -> None:
+    world.needs_inside()
     await refusal(world.provider.execute(HostName("never-was"), ("true",), 1.0))
     host = await world.launch()
     assert "'no-such-program'" in str(
@@ -310,6 +353,7 @@ async def test_a_host_that_nobody_changed_is_as_it_was_made(world: World) -> Non
 
 
 async def test_a_host_that_somebody_changed_is_found_also_by_the_next_provider(world: World) -> None:
+    world.needs_inside()
     host, other = await world.launch(1), await world.launch(2)
     assert await world.provider.inspect(host.name) == ""
     world.tinker(host.name)
@@ -326,6 +370,7 @@ async def test_a_host_that_does_not_run_can_not_be_looked_at(world: World) -> No
 
 
 async def test_the_log_of_a_host_can_be_read_even_after_its_end(world: World) -> None:
+    world.needs_inside()
     host = await world.launch(1, ("echo", "hello", "world"))
     await world.ended(host.name)
     assert await world.provider.log_tail(host.name, 10) == "hello world"

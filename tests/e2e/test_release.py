@@ -35,10 +35,12 @@ async def clients(stage: Stage, rate: float = 200) -> AsyncIterator[dict[str, Lo
             results[region] = await load.stop()
 
 
-async def release(stage: Stage, version: str, **options: object) -> tuple[dict[str, object], float]:
+async def release(
+    stage: Stage, version: str, seconds: float = 60, **options: object
+) -> tuple[dict[str, object], float]:
     """Releases in a thread, so that clients go on; returns the ended rollout and when its flip was told."""
     await asyncio.to_thread(stage.release, version, **options)
-    ended = await asyncio.to_thread(stage.ended)
+    ended = await asyncio.to_thread(stage.ended, seconds)
     return ended, time.monotonic()
 
 

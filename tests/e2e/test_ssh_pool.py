@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ pytestmark = [
 ]
 REGIONS = {"paris": 240, "oslo": 241}
 """With the second number of the machines' addresses."""
-WANTED = {"provider": "ssh_pool", "size": 1, "environment": {}}
+WANTED: dict[str, Any] = {"provider": "ssh_pool", "size": 1, "environment": {}}
 
 
 @pytest.fixture

@@ -396,7 +396,7 @@ class OpenstackProvider:
     async def _image(self) -> tuple[str, str]:
         """The id of the image, and what is wrong with it."""
         wanted = self._shape.image
-        images = await self._api.listed("image", "/images", "images", **{"name": wanted})
+        images = await self._api.listed("image", "/images", "images", name=wanted)
         if not images:
             try:
                 images = [await self._api.call("image", "GET", f"/images/{wanted}")]

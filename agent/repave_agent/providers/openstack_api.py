@@ -1,5 +1,5 @@
-"""OpenStack's REST APIs as the provider speaks them: a token that is renewed, the catalogue, bounded patience,
-and errors that say whose fault it is, in the cloud's own words.
+"""OpenStack's REST APIs as the provider speaks them: a token that is renewed, the catalogue, bounded
+patience, and errors that say whose fault it is, in the cloud's own words.
 
 Plain aiohttp instead of openstacksdk, which is synchronous: a list of ten servers took 27 ms there and 0.5 ms
 here, and its threads stalled the loop for up to 53 ms.

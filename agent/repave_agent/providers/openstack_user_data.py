@@ -44,9 +44,11 @@ fi
 sh "$ROOT/machine.sh" start "$ROOT" {host} {digest} {words}
 echo "repave: {host} was started"
 if [ ! -d /run/systemd/system ]; then
-    tail -n +1 -F "$ROOT/hosts/{host}/log" &
+    tail -n +1 -F "$ROOT/hosts/{host}/log" 2>/dev/null &
+    shown=$!
     sh "$ROOT/machine.sh" await "$ROOT" {host}
     sleep 1
+    kill "$shown"
     echo "repave: $(sh "$ROOT/machine.sh" state "$ROOT" {host})"
 fi
 """

@@ -1,0 +1,313 @@
+"""The provider openstack against a cloud that loses answers, refuses, fails late and forgets tokens."""
+
+import asyncio
+import base64
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from repave_agent.depot import Depot
+from repave_agent.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError, TransientError
+from repave_agent.providers import openstack, openstack_api
+from repave_agent.providers.openstack import OpenstackProvider, Shape
+from repave_agent.providers.openstack_api import Api
+from repave_agent.providers.openstack_cloud import load_cloud
+from repave_agent.providers.openstack_user_data import ON_SERVER, quoted, user_data
+from repave_protos.package import pack, sha256_of
+from repave_protos.values import ApplicationName, Digest, GroupName, HostName, RegionName
+from tests.fakes.openstack import FakeOpenstack, served
+from tests.fakes.waiting import until
+
+
+@pytest.fixture
+async def cloud(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeOpenstack]:
+    monkeypatch.setattr(openstack, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(openstack, "LOST_SECONDS", 0.5)
+    monkeypatch.setattr(openstack_api, "PAUSE_SECONDS", 0.01)
+    async with served(FakeOpenstack()) as fake:
+        yield fake
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "page.html").write_text("shop")
+    pack(tmp_path / "shop", tmp_path / "shop.tar.gz")
+    return tmp_path / "shop.tar.gz"
+
+
+@pytest.fixture
+async def provider(cloud: FakeOpenstack, tmp_path: Path) -> AsyncIterator[OpenstackProvider]:
+    made = provider_of(cloud, tmp_path)
+    yield made
+    await made.close()
+
+
+def provider_of(cloud: FakeOpenstack, tmp_path: Path, **shape: str) -> OpenstackProvider:
+    wanted = Shape(**{"flavor": "small", "image": "base", "network": "fleet", **shape})  # type: ignore[arg-type]
+    depot = Depot(tmp_path, "127.0.0.1:0")
+    return OpenstackProvider(
+        RegionName("here"), lambda: "ours", Api(cloud.cloud(region_name="one")), wanted, depot
+    )
+
+
+def spec(package: Path, number: int = 1) -> HostSpec:
+    name, group = HostName(f"shop-v001-{number}"), GroupName("shop-v001")
+    return HostSpec(name, group, ApplicationName("shop"), sha256_of(package), ("serve", "$PORT"), (), 8080)
+
+
+# ---------------------------------------------------------------------------------------------- launches
+
+
+async def test_an_answer_that_is_lost_makes_no_second_server(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    cloud.lost = 1
+    host = await provider.launch(spec(package), package)
+    assert host.is_running
+    assert len(cloud.servers) == 1
+
+
+async def test_of_two_servers_with_one_name_the_older_one_stays(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    await provider.launch(spec(package), package)
+    (first,) = cloud.servers.values()
+    cloud.servers["server-twin"] = {**first, "id": "server-twin", "created": "2999-01-01T00:00:00Z"}
+    assert [host.name for host in await provider.list_hosts()] == ["shop-v001-1"]
+    assert list(cloud.servers) == [first["id"]]
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "kind"),
+    [
+        (
+            403,
+            "Quota exceeded for instances: Requested 1, but already used 5 of 5 instances",
+            OutOfCapacityError,
+        ),
+        (400, "Invalid key_name provided.", RefusedError),
+        (409, "Multiple possible networks found", TransientError),
+        (500, "Unexpected API Error", TransientError),
+    ],
+)
+async def test_a_refusal_is_told_in_the_cloud_s_words_by_its_kind(
+    cloud: FakeOpenstack,
+    provider: OpenstackProvider,
+    package: Path,
+    status: int,
+    said: str,
+    kind: type[Exception],
+) -> None:
+    cloud.refusals = [(status, said)]
+    with pytest.raises(kind, match=said):
+        await provider.launch(spec(package), package)
+    assert cloud.servers == {}
+
+
+async def test_a_cloud_that_is_busy_is_asked_again(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    cloud.refusals = [(429, "slow down"), (503, "maintenance")]
+    assert (await provider.launch(spec(package), package)).is_running
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [("No valid host was found. There are not enough hosts available.", OutOfCapacityError),
+     ("Build of instance aborted: disk on fire", TransientError)],
+)  # fmt: skip
+async def test_a_server_that_fails_after_it_was_accepted_is_removed_and_told(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path, fault: str, kind: type[Exception]
+) -> None:
+    cloud.faults = [fault]
+    with pytest.raises(kind, match=fault):
+        await provider.launch(spec(package), package)
+    assert cloud.servers == {}
+
+
+async def test_a_server_that_is_still_built_by_an_agent_that_ended_is_listed_and_taken_up(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path, tmp_path: Path
+) -> None:
+    cloud.builds_for = 3
+    launch = asyncio.create_task(provider.launch(spec(package), package))
+    await until(lambda: bool(cloud.servers))
+    (tmp_path / "heir").mkdir()
+    heir = provider_of(cloud, tmp_path / "heir")
+    (half,) = await heir.list_hosts()
+    assert (half.is_running, half.ended) == (False, openstack.HALF_MADE)
+    assert (await heir.launch(spec(package), package)).is_running
+    await launch
+    assert len(cloud.servers) == 1
+    await heir.close()
+
+
+async def test_hosts_are_found_over_pages_and_one_listing_serves_all_who_wait(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    await provider.start()
+    before = provider._api.calls
+    await asyncio.gather(*(provider.launch(spec(package, number), package) for number in range(10)))
+    assert len(await provider.list_hosts()) == 10
+    assert (provider._api.calls - before) / 10 <= 6
+
+
+async def test_the_server_group_goes_with_its_last_host(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    await asyncio.gather(*(provider.launch(spec(package, number), package) for number in (1, 2)))
+    assert [each["policy"] for each in cloud.groups.values()] == ["soft-anti-affinity"]
+    await provider.destroy(HostName("shop-v001-1"))
+    assert len(cloud.groups) == 1
+    await provider.destroy(HostName("shop-v001-2"))
+    assert cloud.groups == {}
+
+
+# ---------------------------------------------------------------------------------- the cloud and its login
+
+
+async def test_a_token_that_is_not_accepted_any_more_is_renewed(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    await provider.launch(spec(package), package)
+    cloud.expire_tokens()
+    assert len(await provider.list_hosts()) == 1
+    assert cloud.logins == 2
+
+
+async def test_all_that_is_wrong_with_the_settings_is_told_at_once(
+    cloud: FakeOpenstack, tmp_path: Path
+) -> None:
+    provider = provider_of(cloud, tmp_path, flavor="huge", image="raw", network="moon")
+    with pytest.raises(RefusedError) as caught:
+        await provider.start()
+    await provider.close()
+    assert str(caught.value).split("; ") == [
+        "openstack.flavor: the project has no huge",
+        "it has: small",
+        "openstack.network: the project has no moon",
+        "it has: fleet",
+        "openstack.image: raw is queued, not active",
+    ]
+
+
+async def test_an_image_that_was_exchanged_is_refused(cloud: FakeOpenstack, tmp_path: Path) -> None:
+    provider = provider_of(cloud, tmp_path, image_hash="def")
+    with pytest.raises(RefusedError, match="base has os_hash_value abc"):
+        await provider.start()
+    await provider.close()
+
+
+async def test_a_region_that_the_catalogue_does_not_have_is_named(cloud: FakeOpenstack) -> None:
+    api = Api(cloud.cloud(region_name="three"))
+    with pytest.raises(RefusedError, match="the cloud's catalogue has no compute in region three"):
+        await api.call("compute", "GET", "/flavors")
+    await api.close()
+
+
+async def test_what_does_not_fit_into_the_quota_is_said_before(
+    cloud: FakeOpenstack, provider: OpenstackProvider
+) -> None:
+    cloud.instances_max = 3
+    assert await provider.room(3) == ""
+    assert await provider.room(4) == "Instances: 0 of 3 are used, 4 more are needed"
+
+
+def test_clouds_yaml_secure_yaml_and_variables_are_read_as_everybody_does(tmp_path: Path) -> None:
+    (tmp_path / "clouds.yaml").write_text(
+        "clouds: {home: {region_name: one, auth: {auth_url: 'http://k', username: u, project_name: p}}}"
+    )
+    (tmp_path / "secure.yaml").write_text("clouds: {home: {auth: {password: s}}}")
+    environment = {"OS_CLIENT_CONFIG_FILE": str(tmp_path / "clouds.yaml"), "OS_CLOUD": "home"}
+    found = load_cloud("", environment)
+    assert (found.auth_url, found.region_name, found.auth["password"]) == ("http://k/v3", "one", "s")
+    with pytest.raises(RefusedError, match=r"clouds\.yaml has no cloud work; it has: home"):
+        load_cloud("work", environment)
+    with pytest.raises(RefusedError, match="OS_AUTH_URL is not set"):
+        load_cloud("", {})
+    by_credential = {"APPLICATION_CREDENTIAL_ID": "a", "APPLICATION_CREDENTIAL_SECRET": "b"}
+    named = {f"OS_{name}": value for name, value in by_credential.items()}
+    identity = load_cloud("", {"OS_AUTH_URL": "http://k/v3/", **named}).login()["auth"]["identity"]
+    assert identity["application_credential"] == {"id": "a", "secret": "b"}
+
+
+# ------------------------------------------------------------------------------------------------ user data
+
+
+async def test_what_a_server_runs_at_its_first_boot_fetches_checks_and_starts(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path, tmp_path: Path
+) -> None:
+    provider._shape = Shape("small", "base", "fleet", prepare=f"ROOT={tmp_path}/server HOST=127.9.9.9")
+    evil = "a b'c\"d $(touch /tmp/evil) `id`"
+    words = ("sh", "-c", 'printf "%s|%s|%s" "$$COLOUR" "$$1" "$$HOST" >"$$OUT"', "-", "at $HOST:$PORT")
+    wanted = HostSpec(
+        HostName("shop-v001-1"), GroupName("shop-v001"), ApplicationName("shop"), sha256_of(package), words,
+        (("COLOUR", evil), ("OUT", str(tmp_path / "out"))), 8080,
+    )  # fmt: skip
+    await provider.launch(wanted, package)
+    (server,) = cloud.servers.values()
+    script = tmp_path / "user-data"
+    script.write_bytes(base64.b64decode(server["user_data"]))
+    done = await asyncio.to_thread(
+        subprocess.run, ["sh", str(script)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out").read_text() == f"{evil}|at 127.9.9.9:8080|127.9.9.9"
+    assert "repave: exited 0" in done.stdout
+    assert not (tmp_path / "server" / "packages" / wanted.digest / "app" / "page.html").stat().st_mode & 0o222
+
+
+async def test_a_server_that_gets_another_package_starts_nothing(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path, tmp_path: Path
+) -> None:
+    provider._shape = Shape("small", "base", "fleet", prepare=f"ROOT={tmp_path}/server")
+    await provider.launch(spec(package), package)
+    package.write_bytes(b"something else")
+    (server,) = cloud.servers.values()
+    script = tmp_path / "user-data"
+    script.write_bytes(base64.b64decode(server["user_data"]))
+    done = await asyncio.to_thread(
+        subprocess.run, ["sh", str(script)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 65
+    assert "what arrived has another SHA-256" in done.stderr
+
+
+async def test_only_who_knows_the_word_gets_a_package(tmp_path: Path, package: Path) -> None:
+    import aiohttp
+
+    depot = Depot(tmp_path, "127.0.0.1:0")
+    await depot.start()
+    url = depot.offer(sha256_of(package), package)
+    async with aiohttp.ClientSession() as client:
+        async with client.get(url) as answer:
+            assert (answer.status, await answer.read()) == (200, package.read_bytes())
+        for wrong in (
+            url.replace("/packages/", "/packages/x"),
+            url[:-1] + "0",
+            url.rpartition("/")[0] + "/..%2f",
+        ):
+            async with client.get(wrong) as answer:
+                assert answer.status == 404
+    await depot.close()
+    assert Depot(tmp_path, "127.0.0.1:0").offer(Digest("d"), package).endswith(url.split("/")[-2] + "/d")
+
+
+@pytest.mark.parametrize("word", ["plain", "it's", '"', "$HOME `id` \\", "", "line\nline", f"x{ON_SERVER}y'"])
+def test_a_quoted_word_is_that_word_to_a_shell(word: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"HOST=h; printf %s {quoted(word)}"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == word.replace(ON_SERVER, "h")
+
+
+def test_user_data_that_gets_too_long_is_refused() -> None:
+    with pytest.raises(RefusedError, match="shorten run, env or prepare"):
+        user_data(HostName("a"), Digest("d"), "http://x", ["x" * 50_000], {})
+
+
+async def test_nothing_is_run_inside_and_the_reason_is_said(provider: OpenstackProvider) -> None:
+    with pytest.raises(ProviderError, match=r"use health\.http or health\.tcp"):
+        await provider.execute(HostName("shop-v001-1"), ("true",), 1.0)

@@ -1,0 +1,99 @@
+"""The main job on a real OpenStack control plane: two regions, servers that run their user data, releases and
+rollbacks under load. Slow: `make test-rigs`."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repave_agent.depot import Depot
+from repave_agent.ports import HostSpec, OutOfCapacityError, TransientError
+from repave_agent.providers.openstack import OpenstackProvider, Shape
+from repave_agent.providers.openstack_api import Api
+from repave_agent.providers.openstack_cloud import load_cloud
+from repave_protos.package import pack
+from repave_protos.values import ApplicationName, GroupName, HostName, RegionName
+from tests.e2e.test_release import clients, release
+from tests.rigs import STATE, reachable_servers, why_no_openstack
+from tests.stage import Stage, staged
+
+pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.timeout(600)]
+PREPARE = "HOST=$RIG_FIXED_IP ROOT=$PWD/repave"
+WANTED: dict[str, Any] = {"provider": "openstack", "launch_deadline": "150s", "size": 1, "environment": {}}
+CANARY = "{canary: {steps: [{traffic: 50%, hold: 2s}]}}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rig() -> Iterator[None]:
+    if reason := why_no_openstack():
+        pytest.skip(reason)
+    with reachable_servers():
+        yield
+
+
+def settings(port: int) -> dict[str, str]:
+    named = {"CLOUD": "repave-test", "FLAVOR": "m1.tiny", "IMAGE": "tiny", "NETWORK": "fleet",
+             "METADATA": "rig_run_user_data=1", "PREPARE": PREPARE}  # fmt: skip
+    return {
+        "OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml"),
+        "REPAVE_AGENT_PROVIDER": "openstack",
+        "REPAVE_AGENT_PACKAGES__LISTEN": f"127.0.0.1:{port}",
+        **{f"REPAVE_AGENT_OPENSTACK__{name}": value for name, value in named.items()},
+    }
+
+
+async def test_releases_and_rollbacks_of_two_regions_lose_no_request_and_leave_nothing(
+    directory: Path,
+) -> None:
+    environment = {"paris": settings(7481), "oslo": settings(7482)}
+    with staged(directory / "s", region_environment=environment) as stage:
+        ended, _ = await release(stage, "v1", **WANTED, warm="0s", seconds=240)
+        assert ended["phase"] == "succeeded", stage.logs()
+        async with clients(stage, rate=100) as results:
+            for version, strategy in (("v2", "{blue_green: {warm: 1s}}"), ("v3", CANARY)):
+                ended, _ = await release(stage, version, **WANTED, strategy=strategy, seconds=240)
+                assert ended["phase"] == "succeeded", stage.logs()
+            await asyncio.to_thread(stage.rollback)
+            back = await asyncio.to_thread(stage.ended, 240)
+            assert back["phase"] == "succeeded", stage.logs()
+        for result in results.values():
+            assert result.failures == (), result.summary()
+            assert {"v1", "v2", "v3"} <= {each.version for each in result.requests}
+        orphans = await asyncio.to_thread(stage.repave, "orphans", "-o", "json")
+        assert json.loads(orphans.stdout)["items"] == []
+    await nothing_is_left(stage)
+
+
+async def nothing_is_left(stage: Stage) -> None:
+    api = Api(load_cloud("repave-test", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}))
+    servers = await api.listed("compute", "/servers/detail", "servers")
+    groups = await api.listed("compute", "/os-server-groups", "server_groups")
+    await api.close()
+    assert ([each["name"] for each in servers], groups) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("told", "kind"),
+    [({"rig_spawn_fail": "abort"}, TransientError), ({"rig_spawn_fail": "error"}, OutOfCapacityError)],
+)
+async def test_a_server_that_the_real_cloud_can_not_build_is_told_and_removed(
+    tmp_path: Path, told: dict[str, str], kind: type[Exception]
+) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "a").write_text("a")
+    digest = pack(tmp_path / "app", tmp_path / "app.tar.gz")
+    api = Api(load_cloud("repave-test", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}))
+    shape = Shape("m1.tiny", "tiny", "fleet", metadata=told)
+    provider = OpenstackProvider(
+        RegionName("faults"), lambda: "ours", api, shape, Depot(tmp_path, "127.0.0.1:0")
+    )
+    name, group = HostName("shop-v001-1"), GroupName("shop-v001")
+    spec = HostSpec(name, group, ApplicationName("shop"), digest, ("serve",), (), 8080)
+    with pytest.raises(kind):
+        await provider.launch(spec, tmp_path / "app.tar.gz")
+    await provider.destroy(name)
+    assert await provider.list_hosts() == []
+    await provider.close()

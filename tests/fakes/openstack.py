@@ -1,0 +1,216 @@
+"""A small cloud that speaks Keystone, Nova, Neutron and Glance as far as the provider does, over real HTTP,
+and misbehaves when told to. Servers are rows; nothing runs in them."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+
+from repave_agent.providers.openstack_cloud import Cloud
+
+PAGE = 3
+"""So many servers are on a page."""
+
+
+@dataclass
+class FakeOpenstack:
+    """`lost`: creations of servers that are done and never answered. `refusals`: statuses and messages that
+    the next creations get. `faults`: messages with which the next servers end in ERROR. `builds_for`:
+    listings that a server is seen BUILDing."""
+
+    lost: int = 0
+    refusals: list[tuple[int, str]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    builds_for: int = 1
+    servers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tokens: set[str] = field(default_factory=set)
+    logins: int = 0
+    instances_max: int = -1
+    url: str = ""
+    _numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+    def cloud(self, **more: Any) -> Cloud:
+        auth = {"auth_url": f"{self.url}/v3", "username": "u", "password": "p", "project_name": "demo"}
+        return Cloud(auth, **more)
+
+    def expire_tokens(self) -> None:
+        self.tokens.clear()
+
+    def application(self) -> web.Application:
+        made = web.Application(middlewares=[self._guard])
+        router = made.router
+        router.add_post("/v3/auth/tokens", self._log_in)
+        router.add_get("/compute/servers/detail", self._list)
+        router.add_post("/compute/servers", self._create)
+        router.add_delete("/compute/servers/{id}", self._delete)
+        router.add_post("/compute/servers/{id}/action", self._act)
+        router.add_get("/compute/flavors", self._flavors)
+        router.add_get("/compute/flavors/{id}", self._flavor)
+        router.add_get("/compute/limits", self._limits)
+        router.add_get("/compute/os-server-groups", self._list_groups)
+        router.add_post("/compute/os-server-groups", self._create_group)
+        router.add_delete("/compute/os-server-groups/{id}", self._delete_group)
+        router.add_get("/network/v2.0/networks", self._networks)
+        router.add_get("/image/v2/images", self._images)
+        router.add_get("/image/v2/images/{id}", self._image)
+        return made
+
+    # ---------------------------------------------------------------------------------------- identity
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.path != "/v3/auth/tokens" and request.headers.get("X-Auth-Token") not in self.tokens:
+            return _error(401, "The request you have made requires authentication.")
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    async def _log_in(self, request: web.Request) -> web.Response:
+        given = (await request.json())["auth"]["identity"]
+        self.logins += 1
+        if given.get("password", {}).get("user", {}).get("password") == "wrong":
+            return _error(401, "The request you have made requires authentication.")
+        token = f"token-{next(self._numbers)}"
+        self.tokens.add(token)
+        until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        catalogue = [
+            {
+                "type": kind,
+                "endpoints": [
+                    {"interface": "public", "region_id": "one", "url": f"{self.url}/{kind}"},
+                    {"interface": "public", "region_id": "two", "url": f"{self.url}/elsewhere/{kind}"},
+                ],
+            }
+            for kind in ("compute", "network", "image")
+        ]
+        body = {"token": {"expires_at": until, "project": {"id": "p1"}, "catalog": catalogue}}
+        return web.json_response(body, status=201, headers={"X-Subject-Token": token})
+
+    # ----------------------------------------------------------------------------------------- compute
+
+    async def _create(self, request: web.Request) -> web.StreamResponse:
+        if self.refusals:
+            status, message = self.refusals.pop(0)
+            return _error(status, message)
+        wanted = (await request.json())["server"]
+        number = next(self._numbers)
+        server = {
+            "id": f"server-{number}",
+            "name": wanted["name"],
+            "status": "BUILD",
+            "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "metadata": wanted["metadata"],
+            "tags": wanted["tags"],
+            "addresses": {},
+            "user_data": wanted["user_data"],
+            "seen": 0,
+            "fault_to_come": self.faults.pop(0) if self.faults else "",
+            "address": f"10.1.{number // 250}.{number % 250 + 1}",
+        }
+        self.servers[server["id"]] = server
+        if self.lost:
+            self.lost -= 1
+            assert request.transport is not None
+            request.transport.close()
+            await asyncio.sleep(0)
+        return web.json_response({"server": {"id": server["id"]}}, status=202)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        tag, marker = request.query.get("tags", ""), request.query.get("marker")
+        rows = [each for each in self.servers.values() if tag in each["tags"]]
+        ids = [each["id"] for each in rows]
+        start = ids.index(marker) + 1 if marker in ids else 0
+        page = rows[start : start + PAGE]
+        for each in page:
+            self._grow(each)
+        body: dict[str, Any] = {"servers": [_shown(each) for each in page]}
+        if start + PAGE < len(rows):
+            body["servers_links"] = [{"rel": "next", "href": "..."}]
+        return web.json_response(body)
+
+    def _grow(self, server: dict[str, Any]) -> None:
+        server["seen"] += 1
+        if server["status"] == "BUILD" and server["seen"] > self.builds_for:
+            fault = server["fault_to_come"]
+            server["status"] = "ERROR" if fault else "ACTIVE"
+            if fault:
+                server["fault"] = {"code": 500, "message": fault}
+            else:
+                address = {"version": 4, "addr": server["address"], "OS-EXT-IPS:type": "fixed"}
+                server["addresses"] = {"fleet": [address]}
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        if self.servers.pop(request.match_info["id"], None) is None:
+            return _error(404, "Instance could not be found.")
+        return web.Response(status=204)
+
+    async def _act(self, request: web.Request) -> web.Response:
+        if request.match_info["id"] not in self.servers:
+            return _error(404, "Instance could not be found.")
+        return web.json_response({"output": "first\nsecond\nthird\n"})
+
+    async def _flavors(self, _: web.Request) -> web.Response:
+        return web.json_response({"flavors": [{"id": "f1", "name": "small"}]})
+
+    async def _flavor(self, _: web.Request) -> web.Response:
+        return web.json_response({"flavor": {"id": "f1", "name": "small", "vcpus": 2, "ram": 512}})
+
+    async def _limits(self, _: web.Request) -> web.Response:
+        most = {"maxTotalInstances": self.instances_max, "maxTotalCores": -1, "maxTotalRAMSize": -1}
+        used = {"totalInstancesUsed": len(self.servers), "totalCoresUsed": 0, "totalRAMUsed": 0}
+        return web.json_response({"limits": {"absolute": {**most, **used}}})
+
+    async def _list_groups(self, _: web.Request) -> web.Response:
+        return web.json_response({"server_groups": list(self.groups.values())})
+
+    async def _create_group(self, request: web.Request) -> web.Response:
+        group = {**(await request.json())["server_group"], "id": f"group-{next(self._numbers)}"}
+        self.groups[group["id"]] = group
+        return web.json_response({"server_group": group})
+
+    async def _delete_group(self, request: web.Request) -> web.Response:
+        found = self.groups.pop(request.match_info["id"], None)
+        return web.Response(status=204) if found else _error(404, "Group could not be found.")
+
+    # ------------------------------------------------------------------------------------------ others
+
+    async def _networks(self, _: web.Request) -> web.Response:
+        return web.json_response({"networks": [{"id": "n1", "name": "fleet"}]})
+
+    async def _images(self, request: web.Request) -> web.Response:
+        known: list[dict[str, Any]] = [
+            {"id": "i1", "name": "base", "status": "active", "os_hash_value": "abc"},
+            {"id": "i2", "name": "raw", "status": "queued", "os_hash_value": None},
+        ]
+        return web.json_response(
+            {"images": [each for each in known if each["name"] == request.query["name"]]}
+        )
+
+    async def _image(self, request: web.Request) -> web.Response:
+        return _error(404, f"No image found with ID {request.match_info['id']}")
+
+
+def _shown(server: dict[str, Any]) -> dict[str, Any]:
+    hidden = ("seen", "fault_to_come", "address", "user_data")
+    return {name: value for name, value in server.items() if name not in hidden}
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"error": {"code": status, "message": message}}, status=status)
+
+
+@asynccontextmanager
+async def served(fake: FakeOpenstack) -> AsyncIterator[FakeOpenstack]:
+    runner = web.AppRunner(fake.application(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield fake
+    finally:
+        await runner.cleanup()
