@@ -77,7 +77,7 @@ BAD = {
     "another provider": (
         "size: 3",
         "size: 3, provider: aws",
-        ["13:38: regions.0.provider: this version of repave knows the providers local and ssh_pool"],
+        ["13:38: regions.0.provider: this version of repave knows the providers local, ssh_pool, openstack"],
     ),
     "another image": (
         "image: local",
