@@ -7,6 +7,7 @@ ended there. What happens on the machine is in machine.sh, which is put there fi
     ROOT/hosts/NAME/           its process, its log, its exit code
 """
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -151,7 +152,7 @@ class Machine:
 
     @property
     def _script(self) -> str:
-        return f"{self._root}/machine-{hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:16]}.sh"
+        return f"{self._root}/machine-{_digest_of_script()}.sh"
 
     async def _prepare(self) -> None:
         """Puts the script there, once for each time that the machine was made anew."""
@@ -185,6 +186,11 @@ class Machine:
         if "No space left" in done.error or "Disk quota" in done.error:
             return OutOfCapacityError(f"{text}. Free space on it.")
         return TransientError(text)
+
+
+@functools.cache
+def _digest_of_script() -> str:
+    return hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:16]
 
 
 def _pairs(environment: Mapping[str, str]) -> list[str]:

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +29,6 @@ class Lease:
     address: str
     taken_at: float  # seconds of the wall clock
     is_started: bool = False
-    contents: str = field(default="", repr=False)  # what its package held when it was unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +50,21 @@ class Leases:
     """The entries of one pool."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._contents = directory / "contents"
+        self._contents.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._file, self._lock = directory / "machines.json", directory / "lock"
+        self._seen: tuple[int, int] | None = None
+        self._read: dict[str, Entry] = {}
 
     def all(self) -> dict[str, Entry]:
-        """Raises RefusedError when the file can't be read."""
+        """Read again when somebody has changed it. Raises RefusedError when the file can't be read."""
         try:
-            raw = json.loads(self._file.read_bytes())
-            return {name: _entry(name, each) for name, each in raw.items()}
+            found = self._file.stat()
+            if (found.st_mtime_ns, found.st_ino) != self._seen:
+                raw = json.loads(self._file.read_bytes())
+                self._read = {name: _entry(name, each) for name, each in raw.items()}
+                self._seen = (found.st_mtime_ns, found.st_ino)
+            return dict(self._read)
         except FileNotFoundError:
             return {}
         except (ValueError, KeyError, TypeError) as error:
@@ -86,6 +92,20 @@ class Leases:
         with self.change() as entries:
             entries[name] = replace(entries.get(name) or Entry(name), **changes)
             return entries[name]
+
+    def note_contents(self, host: HostName, contents: str) -> None:
+        """What the host's package held when it was unpacked."""
+        (self._contents / host).write_text(contents)
+
+    def contents(self, host: HostName) -> str:
+        """ "" when it was never noted."""
+        try:
+            return (self._contents / host).read_text()
+        except FileNotFoundError:
+            return ""
+
+    def forget_contents(self, host: HostName) -> None:
+        (self._contents / host).unlink(missing_ok=True)
 
     def _save(self, entries: dict[str, Entry]) -> None:
         part = self._file.with_suffix(".part")
@@ -128,5 +148,4 @@ def _lease(raw: dict[str, Any]) -> Lease:
         str(raw["address"]),
         float(raw["taken_at"]),
         bool(raw["is_started"]),
-        str(raw["contents"]),
     )

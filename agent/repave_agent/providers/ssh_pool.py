@@ -195,8 +195,8 @@ class SshPoolProvider:
     async def _bootstrap(self, machine: Machine, name: str, lease: Lease, package: Path) -> Lease:
         environment = self._environment(lease)
         words = local_command.substitute(lease.spec.run, environment)
-        lease = replace(lease, contents=await machine.install(lease.spec.digest, package))
-        self._leases.put(name, lease=lease)
+        contents = await machine.install(lease.spec.digest, package)
+        self._leases.note_contents(lease.spec.name, contents)
         await machine.start(lease.spec, words, environment)
         lease = replace(lease, is_started=True)
         self._leases.put(name, lease=lease)
@@ -301,6 +301,7 @@ class SshPoolProvider:
             if watch := self._watches.pop(host, None):
                 watch.cancel()
             self._ended.pop(host, None)
+            self._leases.forget_contents(host)
             self._silent_since.pop(name, None)
 
     async def _refresh(self, name: str) -> None:
@@ -346,7 +347,8 @@ class SshPoolProvider:
 
     async def inspect(self, host: HostName) -> str:
         name, lease = self._running(host)
-        return difference(lease.contents, await self._machines.reach(name).contents(lease.spec.digest))
+        before = self._leases.contents(host)
+        return difference(before, await self._machines.reach(name).contents(lease.spec.digest))
 
     def _running(self, host: HostName) -> tuple[str, Lease]:
         entry = self._entry_of(host)
