@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from tests.benchmarks import fleet, inside, load, release, split
+from tests.benchmarks import fleet, inside, load, providers, release, split
 from tests.benchmarks.table import Line
 
 
@@ -27,6 +27,8 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "plan": lambda _: fleet.planning(),
         "back": lambda place: fleet.back(place, 20 if is_quick else 100),
         "waves": lambda place: fleet.waves(place, 8 if is_quick else 20),
+        "openstack": lambda place: providers.openstack(place, 20 if is_quick else 100),
+        "ssh": lambda place: providers.machines(place, 4 if is_quick else 16),
         "switch": lambda place: load.switches(place, 5 if is_quick else 30),
         "split": lambda place: split.run(place, 4_000 if is_quick else 40_000),
         "release20": lambda place: release.run(place, 20, 1 if is_quick else 7),

@@ -214,3 +214,14 @@ async def served(fake: FakeOpenstack) -> AsyncIterator[FakeOpenstack]:
         yield fake
     finally:
         await runner.cleanup()
+
+
+async def main() -> None:
+    """Serves until it is killed, and says where."""
+    async with served(FakeOpenstack()) as fake:
+        print(fake.url, flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
