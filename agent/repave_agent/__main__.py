@@ -21,6 +21,8 @@ from repave_agent.health import Prober
 from repave_agent.images import ImageCache
 from repave_agent.journal import FileDisk, Journal, JournalError
 from repave_agent.observation import Limits
+from repave_agent.operators import USAGE as BALANCER_USAGE
+from repave_agent.operators import balancer_command
 from repave_agent.pool import USAGE as POOL_USAGE
 from repave_agent.pool import PoolError, pool_command
 from repave_agent.ports import BalancerError, ProviderError
@@ -46,6 +48,7 @@ from repave_protos.values import (
     Welcome,
 )
 
+COMMANDS = ("run", "clean", "show-config", "pool", "balancer")
 PREFIX = "REPAVE_AGENT_"
 DEFAULT_FILE = Path("/etc/repave/agent.toml")
 
@@ -155,11 +158,13 @@ class Agent:
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="repave-agent", description="Acts for repave in one region.")
-    parser.add_argument("command", nargs="?", choices=("run", "clean", "show-config", "pool"), default="run")
-    parser.add_argument("words", nargs="*", help=f"of pool: {POOL_USAGE}")
+    parser.add_argument("command", nargs="?", choices=COMMANDS, default="run")
+    parser.add_argument("words", nargs="*", help=f"of pool: {POOL_USAGE}; of balancer: {BALANCER_USAGE}")
     parser.add_argument("--config", type=Path, help=f"settings file (default {DEFAULT_FILE}, if it is there)")
     parser.add_argument("--reason", default="by hand", help="of pool quarantine, for whoever looks later")
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="of pool list")
+    parser.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="of pool list, balancer check"
+    )
     return parser
 
 
@@ -167,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the process's exit code: 0 done, 1 could not start, 2 wrong settings."""
     parser = make_parser()
     chosen = parser.parse_args(arguments)
-    if chosen.words and chosen.command != "pool":
+    if chosen.words and chosen.command not in ("pool", "balancer"):
         parser.error(f"{chosen.command} takes no more words, not {' '.join(chosen.words)!r}")
     file = chosen.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
     try:
@@ -178,8 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command == "show-config":
         print(show_settings(settings, origins))  # noqa: T201
         return 0
-    if chosen.command == "pool":
-        return _pool(settings, chosen)
+    if chosen.command in ("pool", "balancer"):
+        return _shown(settings, chosen)
     try:
         channel.loopback_only(settings.controller, "controller")
     except ValueError as error:
@@ -194,11 +199,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _pool(settings: AgentSettings, chosen: argparse.Namespace) -> int:
-    """Beside the running agent, or without one."""
+def _shown(settings: AgentSettings, chosen: argparse.Namespace) -> int:
+    """What can be asked and done beside the running agent, or without one."""
     try:
-        print(pool_command(settings, chosen.words, chosen.reason, chosen.output))  # noqa: T201
-    except (PoolError, ProviderError, OSError) as error:
+        if chosen.command == "pool":
+            print(pool_command(settings, chosen.words, chosen.reason, chosen.output))  # noqa: T201
+        else:
+            print(balancer_command(settings, chosen.words, chosen.output))  # noqa: T201
+    except (PoolError, ProviderError, BalancerError, OSError) as error:
         print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

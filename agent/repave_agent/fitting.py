@@ -4,11 +4,14 @@ Each is imported only where it is used: an agent on a small machine does not loa
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from repave_agent.ports import Balancer, Provider
+from repave_agent.ports import Balancer, Provider, RefusedError
 from repave_agent.settings import AgentSettings
 from repave_protos.values import RegionName
+
+if TYPE_CHECKING:
+    from repave_agent.balancers.runtime import RuntimeBalancer
 
 
 class FittedProvider(Provider, Protocol):
@@ -86,6 +89,8 @@ def _openstack(settings: AgentSettings, installation: Callable[[], str]) -> Fitt
 
 def fitted_balancer(settings: AgentSettings) -> FittedBalancer:
     """Starts nothing."""
+    if settings.balancer == "haproxy_runtime":
+        return operators_haproxy(settings)
     from repave_agent.balancers.haproxy import HaproxyBalancer
 
     return HaproxyBalancer(
@@ -94,3 +99,14 @@ def fitted_balancer(settings: AgentSettings) -> FittedBalancer:
         program=settings.haproxy.program,
         redispatch=settings.haproxy.redispatch,
     )
+
+
+def operators_haproxy(settings: AgentSettings) -> "RuntimeBalancer":
+    """Raises RefusedError when no socket is named."""
+    from repave_agent.balancers.runtime import RuntimeBalancer
+
+    chosen = settings.haproxy_runtime
+    if not chosen.sockets:
+        raise RefusedError("haproxy_runtime.sockets: name HAProxy's runtime socket: a path, or host:port")
+    directory = settings.state / "haproxy-runtime"
+    return RuntimeBalancer(directory, chosen.sockets, chosen.map, chosen.traffic_address, settings.region)

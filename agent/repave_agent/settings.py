@@ -111,6 +111,14 @@ class HaproxySettings(Settings):
     redispatch: bool = True
 
 
+class HaproxyRuntimeSettings(Settings):
+    """The balancer that is an operator's own HAProxy. `sockets`: paths, or host:port."""
+
+    sockets: Command = ()
+    map: str = "/etc/haproxy/repave.map"
+    traffic_address: str = "127.0.0.1"
+
+
 class LimitSettings(Settings):
     """Bounds of what the agent does at once."""
 
@@ -133,7 +141,8 @@ class AgentSettings(Settings):
     ssh_pool: SshPoolSettings = SshPoolSettings()
     openstack: OpenstackSettings = OpenstackSettings()
     packages: PackagesSettings = PackagesSettings()
-    balancer: Literal["haproxy"] = "haproxy"
+    balancer: Literal["haproxy", "haproxy_runtime"] = "haproxy"
     haproxy: HaproxySettings = HaproxySettings()
+    haproxy_runtime: HaproxyRuntimeSettings = HaproxyRuntimeSettings()
     limits: LimitSettings = LimitSettings()
     log: LogFormat = "json"

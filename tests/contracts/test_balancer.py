@@ -1,4 +1,5 @@
-"""What every balancer promises to the agent. The fake and the real HAProxy keep the same promises."""
+"""What every balancer promises to the agent: the fake one, the HAProxy that repave runs, one that an operator
+runs, and a pair of these."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from repave_protos.values import ApplicationName, GroupName, Split
 from tests.fakes.balancer import FakeBalancer, FakeMachine
 from tests.fakes.haproxy_rig import HaproxyRig, backend, free_port, frontend, get, haproxy_rig, needs_haproxy
 from tests.fakes.many_requests import ask_all
+from tests.fakes.operators_haproxy import ObligingBalancer, OperatorsHaproxy
 from tests.fakes.waiting import until_async
 
 SHOP = ApplicationName("shop")
@@ -68,13 +70,46 @@ class RealRig:
         return await ask_all(frontend.port, headers)
 
 
-@pytest.fixture(params=["fake", pytest.param("haproxy", marks=needs_haproxy)])
+class OperatorsRig(RealRig):
+    """The world around an HAProxy, or a pair of them, that an operator runs."""
+
+    def __init__(self, rig: HaproxyRig, addresses: tuple[str, ...]) -> None:
+        super().__init__(rig)
+        self._made: list[ObligingBalancer] = []
+        self._sides = [OperatorsHaproxy(rig.directory / address, address) for address in addresses]
+
+    def balancer(self) -> Balancer:
+        sockets, directory = [str(side.socket) for side in self._sides], self._rig.directory / "agent"
+        made = ObligingBalancer(directory, sockets, str(self._sides[0].map), "127.0.0.1", "here")
+        made.operators = self._sides
+        self._made.append(made)
+        return made
+
+    async def end(self) -> None:
+        for balancer in self._made:
+            await balancer.close()
+        for side in self._sides:
+            side.kill()
+
+
+KINDS = ["fake", *(pytest.param(kind, marks=needs_haproxy) for kind in ("haproxy", "operators", "pair"))]
+
+
+@pytest.fixture(params=KINDS)
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[FakeRig | RealRig]:
     if request.param == "fake":
         yield FakeRig()
         return
     async with haproxy_rig() as real:
-        yield RealRig(real)
+        if request.param == "haproxy":
+            yield RealRig(real)
+            return
+        addresses = ("127.0.0.1", "127.0.0.2")
+        operators = OperatorsRig(real, addresses[:1] if request.param == "operators" else addresses)
+        try:
+            yield operators
+        finally:
+            await operators.end()
 
 
 @pytest.fixture

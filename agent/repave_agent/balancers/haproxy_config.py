@@ -59,13 +59,13 @@ def structure_of(configuration: str) -> Structure | None:
     for line in configuration.splitlines():
         if line.startswith(_STRUCTURE_MARK):
             try:
-                return _structure_from(json.loads(line.removeprefix(_STRUCTURE_MARK)))
+                return structure_from(json.loads(line.removeprefix(_STRUCTURE_MARK)))
             except (ValueError, TypeError, KeyError):
                 return None
     return None
 
 
-def _structure_from(plain: Any) -> Structure:
+def structure_from(plain: Any) -> Structure:
     frontends = tuple(_frontend_from(frontend) for frontend in plain["frontends"])
     return Structure(frontends, tuple(_backend_from(backend) for backend in plain["backends"]))
 
