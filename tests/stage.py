@@ -112,8 +112,9 @@ class Stage:
         self.agents[region].wait()
 
     def haproxy_worker(self, region: str) -> int:
-        """The pid of the region's newest HAProxy worker."""
-        master = int((self.directory / region / "haproxy" / "haproxy.pid").read_text().split()[0])
+        """The pid of the region's newest HAProxy worker. Raises OSError, ValueError while there is none, as
+        when HAProxy starts again."""
+        master, *_ = (self.directory / region / "haproxy" / "haproxy.pid").read_text().split()
         children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
         return max(map(int, children))
 

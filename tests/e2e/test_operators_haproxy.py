@@ -1,0 +1,68 @@
+"""The main job where each region's HAProxy is an operator's own: releases, shares and a rollback under load;
+and a reload by the operator, after which everything is there again."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_release import clients, release
+from tests.fakes.haproxy_rig import frontend
+from tests.fakes.operators_haproxy import OperatorsHaproxy
+from tests.stage import Stage, kept
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+CANARY = "{canary: {steps: [{traffic: 5%, hold: 1s}, {traffic: 50%, hold: 1s}]}}"
+
+
+@pytest.fixture
+def operators() -> Iterator[dict[str, OperatorsHaproxy]]:
+    made: dict[str, OperatorsHaproxy] = {}
+    yield made
+    for each in made.values():
+        each.kill()
+
+
+def prepare(stage: Stage, operators: dict[str, OperatorsHaproxy]) -> None:
+    """An HAProxy for each region, with what the snippet asks for."""
+    for region in stage.regions:
+        own = OperatorsHaproxy(stage.directory / f"operator-{region}" / "side", stage.traffic_address(region))
+        own.serves([frontend("hello", 8000)])
+        operators[region] = own
+        named = {"SOCKETS": own.socket, "MAP": own.map, "TRAFFIC_ADDRESS": stage.traffic_address(region)}
+        stage.region_environment[region] = {
+            "REPAVE_AGENT_BALANCER": "haproxy_runtime",
+            **{f"REPAVE_AGENT_HAPROXY_RUNTIME__{name}": str(value) for name, value in named.items()},
+        }
+
+
+async def test_an_operators_haproxy_takes_every_switch_and_gets_all_again_after_a_reload(
+    directory: Path, operators: dict[str, OperatorsHaproxy]
+) -> None:
+    stage = Stage(directory / "s")
+    prepare(stage, operators)
+    with kept(stage):
+        ended, _ = await release(stage, "v1", warm="0s")
+        assert ended["phase"] == "succeeded", stage.logs()
+        async with clients(stage, rate=200) as results:
+            ended, _ = await release(stage, "v2", strategy=CANARY, drain="1s")
+            assert ended["phase"] == "succeeded", stage.logs()
+            await asyncio.to_thread(stage.rollback)
+            back = await asyncio.to_thread(stage.ended)
+            assert back["phase"] == "succeeded", stage.logs()
+        for result in results.values():
+            assert result.failures == (), result.summary()
+            assert {"v1", "v2"} <= {each.version for each in result.requests}
+        before = stage.weights()
+        operators["paris"].reload()
+        await asyncio.to_thread(stage.wait, lambda: _restarts(stage) == ["paris"], "the reload to be told")
+        await asyncio.to_thread(stage.wait, lambda: stage.weights() == before, "the routes of before")
+        async with clients(stage, rate=100) as results:
+            await release(stage, "v3", warm="0s")
+        assert all(result.failures == () for result in results.values()), results
+
+
+def _restarts(stage: Stage) -> list[str]:
+    events = stage.get("events?kind=balancer.restarted&limit=100")["items"]
+    return [each["region"] for each in events if each["kind"] == "balancer.restarted"]
