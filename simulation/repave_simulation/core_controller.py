@@ -25,8 +25,8 @@ from repave_controller.safety import check
 from repave_protos.values import ApplicationName, ApplicationReport, DesiredState, RegionName
 from repave_simulation.people import Answer
 from repave_simulation.scenario import Command
-from repave_simulation.timeline import WALL, Life
-from repave_simulation.world import CONTROLLER, World
+from repave_simulation.timeline import CONTROLLER, WALL, Life
+from repave_simulation.world import World
 
 STORE_RETRY_SECONDS = 1.0
 COMMIT_SECONDS = 0.004

@@ -26,8 +26,8 @@ from repave_controller.ports import Loaded, StoreError, Transaction
 from repave_protos.values import Digest, HostName, Probe, RegionName
 from repave_simulation.place import Place
 from repave_simulation.store import MemoryStore, Shelf
-from repave_simulation.timeline import Life
-from repave_simulation.world import CONTROLLER, World
+from repave_simulation.timeline import CONTROLLER, Life
+from repave_simulation.world import World
 
 PROBE_SECONDS = 0.01
 HINT_SECONDS = 0.02

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from repave_protos.channel import Link
 from repave_protos.values import RegionName
 from repave_simulation.loop import SimulatedLoop
-from repave_simulation.timeline import Life
-from repave_simulation.world import CONTROLLER, FREEZE_SECONDS, KEEPALIVE_SECONDS, World
+from repave_simulation.timeline import CONTROLLER, KEEPALIVE_SECONDS, Life
+from repave_simulation.world import FREEZE_SECONDS, World
 
 LATENCY_SECONDS = 0.005
 DIAL_SECONDS = 5.0

@@ -11,8 +11,8 @@ from repave_simulation.living import live_through
 from repave_simulation.log import listen
 from repave_simulation.people import Answer, People
 from repave_simulation.scenario import Command, Scenario
-from repave_simulation.timeline import Heap, Life
-from repave_simulation.world import CONTROLLER, FREEZE_SECONDS, KEEPALIVE_SECONDS, World
+from repave_simulation.timeline import CONTROLLER, KEEPALIVE_SECONDS, Heap, Life
+from repave_simulation.world import FREEZE_SECONDS, World
 
 LATENCY_SECONDS = 0.005
 REDIAL_SECONDS = 2.0

@@ -51,8 +51,8 @@ from repave_simulation.network import Network
 from repave_simulation.people import People
 from repave_simulation.scenario import Command, Scenario
 from repave_simulation.store import Shelf
-from repave_simulation.timeline import WALL, Life
-from repave_simulation.world import CONTROLLER, World
+from repave_simulation.timeline import CONTROLLER, WALL, Life
+from repave_simulation.world import World
 
 LATENCY_SECONDS = 0.005
 RESTART_SECONDS = 2.0

@@ -11,6 +11,10 @@ from typing import Protocol
 Act = Callable[[], None]
 EVENTS_IN_A_SECOND_MAX = 50_000
 """More in one virtual second is somebody who runs in circles."""
+CONTROLLER = "controller"
+"""The process that is in no region."""
+KEEPALIVE_SECONDS = 30.0
+"""After so long a silence both ends give their connection up."""
 WALL = 1_000_000.0
 """What clocks on the wall show when a run begins."""
 

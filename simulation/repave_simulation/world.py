@@ -11,21 +11,19 @@ from typing import Protocol, TypeVar
 
 from repave_agent.ports import BalancerError, PackageError, ProviderError
 from repave_controller.ports import StoreError
-from repave_protos.values import Digest, GroupName, RegionName
+from repave_protos.values import Digest, RegionName
 from repave_simulation.chance import Chance
 from repave_simulation.ledger import Ledger
-from repave_simulation.place import Machine, Place
-from repave_simulation.scenario import Behaviour, Scenario, Strike, Trouble
+from repave_simulation.place import Place
+from repave_simulation.scenario import Behaviour, Scenario, Trouble
 from repave_simulation.story import Broken, Story
-from repave_simulation.timeline import Life, Timeline
+from repave_simulation.strikes import strike_now
+from repave_simulation.timeline import CONTROLLER, KEEPALIVE_SECONDS, Life, Timeline
 
-CONTROLLER = "controller"
 RESTART_SECONDS = (0.5, 20.0)
 FREEZE_SECONDS = (0.2, 45.0)
 LATE_SECONDS = (2.0, 60.0)
 SLOW_SECONDS = (1.0, 12.0)
-KEEPALIVE_SECONDS = 30.0
-UNHEARD_SECONDS = 0.5
 
 REFUSALS = (ProviderError, BalancerError, PackageError, StoreError)
 """What the world may answer instead of doing it; anything else is a mistake, and ends the run."""
@@ -94,7 +92,7 @@ class World:
         self.store_full_until = 0.0
         self.clock_set_back_seconds = 0.0
         self.places = {region: Place(self, region) for region in scenario.regions}
-        self.tier: Tier | None = None
+        self._running: Tier | None = None
         self.watch: Callable[[Place | str], None] = lambda _: (
             None
         )  # told of each changed place, each new step
@@ -132,11 +130,11 @@ class World:
 
     def begin(self, tier: Tier) -> None:
         """Starts every process, and puts what shall strike into the timeline."""
-        self.tier = tier
+        self._running = tier
         for name in (CONTROLLER, *self.places):
             self._start(name)
         for strike in self.scenario.strikes:
-            self.when(strike.step, strike.at, lambda strike=strike: self._strike(strike))  # type: ignore[misc]
+            self.when(strike.step, strike.at, lambda strike=strike: strike_now(self, strike))  # type: ignore[misc]
 
     def when(self, step: str, seconds: float, act: Callable[[], None]) -> None:
         """That much later; or, with a step, that long after the next release has come to it that nothing else
@@ -159,7 +157,6 @@ class World:
         if name in self.places:
             self.places[RegionName(name)].watched_since = self.now
         self.tell(name, "starts")
-        assert self.tier is not None
         self.tier.start(name, life)
 
     def kill(self, name: str, *, down_seconds: float | None = None) -> None:
@@ -175,7 +172,7 @@ class World:
         self._is_starting.add(name)
         if name in self.places:
             self.places[RegionName(name)].watched_since = float("inf")
-        self._tier.ended(name)
+        self.tier.ended(name)
         seconds = self.chance.between(*RESTART_SECONDS, "restart", name, self._next("restart", name))
         self.later(seconds if down_seconds is None else down_seconds, lambda: self._start(name))
 
@@ -190,7 +187,7 @@ class World:
             self.places[RegionName(name)].watched_since = float("inf")
         self.later(seconds, lambda: self._thaw(name, life))
         for region in self.places if name == CONTROLLER else (RegionName(name),):
-            self._break_if_silent(region, seconds)
+            self.break_if_silent(region, seconds)
 
     def _thaw(self, name: str, life: Life) -> None:
         if life.is_over or not life.is_frozen:
@@ -200,15 +197,15 @@ class World:
             self.places[RegionName(name)].watched_since = self.now
         self.timeline.thaw(life)
 
-    def _break_if_silent(self, region: RegionName, seconds: float) -> None:
+    def break_if_silent(self, region: RegionName, seconds: float) -> None:
         """A stream whose other end says nothing for so long is given up."""
         if seconds >= KEEPALIVE_SECONDS:
-            self.later(KEEPALIVE_SECONDS, lambda: self._tier.cut(region))
+            self.later(KEEPALIVE_SECONDS, lambda: self.tier.cut(region))
 
     @property
-    def _tier(self) -> Tier:
-        assert self.tier is not None
-        return self.tier
+    def tier(self) -> Tier:
+        assert self._running is not None, "the world has begun"
+        return self._running
 
     # ------------------------------------------------------------------------------------- effects
 
@@ -328,96 +325,6 @@ class World:
         return self._times[kind, subject]
 
     # ------------------------------------------------------------------------------------- strikes
-
-    def _strike(self, strike: Strike) -> None:
-        if self.is_fair:
-            return
-        place = self.places[strike.region]
-        self.tell("?", str(strike))
-        self.met(strike.kind)
-        until = self.now + strike.seconds
-        match strike.kind:
-            case "controller-killed":
-                self.kill(CONTROLLER, down_seconds=strike.seconds)
-            case "agent-killed":
-                self.kill(strike.region, down_seconds=strike.seconds)
-            case "controller-frozen":
-                self.freeze(CONTROLLER, strike.seconds)
-            case "agent-frozen":
-                self.freeze(strike.region, strike.seconds)
-            case "agent-loses-power":
-                self.kill(strike.region, down_seconds=strike.seconds)
-                place.lose_power()
-            case "agent-loses-journal":
-                self.kill(strike.region, down_seconds=strike.seconds)
-                place.lose_journal()
-            case "clock-set-back":
-                self.clock_set_back_seconds += strike.seconds * 10
-                self.kill(CONTROLLER, down_seconds=1.0)
-            case "store-full":
-                self.store_full_until = until
-            case "journal-full":
-                place.journal_full_until = until
-            case "provider-down":
-                place.provider_down_until = until
-            case "listing-lags":
-                place.lag_seconds = strike.seconds
-                self.later(strike.seconds * 2, lambda: setattr(place, "lag_seconds", 0.0))
-            case "region-cut":
-                self._cut(place, strike.seconds)
-            case "rack-dies-unheard":
-                self._cut(place, strike.seconds)
-                self.later(UNHEARD_SECONDS, lambda: self._strike_hosts(strike, place))
-            case "old-message":
-                self._tier.replay_old(strike.region)
-            case "balancer-dies" | "balancer-forgets":
-                place.balancer_dies(forgets=strike.kind == "balancer-forgets")
-            case "workers-disagree":
-                place.balancer.disagrees_until = until
-                self.later(strike.seconds, place.on_balancer)
-            case _:
-                self._strike_hosts(strike, place)
-
-    def _cut(self, place: Place, seconds: float) -> None:
-        place.cut_until = self.now + seconds
-        self._break_if_silent(place.region, seconds)
-
-    def _strike_hosts(self, strike: Strike, place: Place) -> None:
-        chosen = (each for each in place.ours() if strike.digest in (None, each.host.digest))
-        machines = sorted(chosen, key=lambda each: each.host.name)
-        if not machines:
-            return
-        one = machines[self.chance.number(0, len(machines) - 1, "struck", strike.number)]
-        match strike.kind:
-            case "host-dies":
-                place.end_by_itself(one)
-            case "host-falls-ill" | "host-hangs":
-                self._fall_ill(place, one, strike, "hangs" if strike.kind == "host-hangs" else "refuses")
-            case "host-recovers":
-                for machine in machines:
-                    if machine.behaviour.is_good:
-                        place.fall_ill(machine, "")
-            case "host-lies":
-                one.lies = True
-                place.check_servers_soon()
-            case "rack-dies":
-                self._end_group(place, one.host.group)
-            case "rack-dies-unheard":
-                self._end_group(place, max(machines, key=lambda each: each.host.launched_at).host.group)
-            case "everybody-looks-ill":
-                for machine in machines:
-                    self._fall_ill(place, machine, strike, "refuses")
-            case _:
-                raise AssertionError(f"nobody knows the strike {strike.kind}")
-
-    def _end_group(self, place: Place, group: GroupName) -> None:
-        for machine in [each for each in place.ours() if each.host.group == group]:
-            place.end_by_itself(machine)
-
-    def _fall_ill(self, place: Place, machine: Machine, strike: Strike, how: str) -> None:
-        place.fall_ill(machine, how)
-        if strike.seconds < KEEPALIVE_SECONDS and machine.behaviour.is_good:
-            self.later(strike.seconds, lambda: place.fall_ill(machine, ""))
 
     def heal(self) -> None:
         """From now on nothing goes wrong any more; what is broken stays for repave to mend."""

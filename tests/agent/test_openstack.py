@@ -11,9 +11,10 @@ import pytest
 from repave_agent.depot import Depot
 from repave_agent.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError, TransientError
 from repave_agent.providers import openstack, openstack_api
-from repave_agent.providers.openstack import OpenstackProvider, Shape
+from repave_agent.providers.openstack import OpenstackProvider
 from repave_agent.providers.openstack_api import Api
 from repave_agent.providers.openstack_cloud import load_cloud
+from repave_agent.providers.openstack_shape import Shape
 from repave_agent.providers.openstack_user_data import ON_SERVER, quoted, user_data
 from repave_protos.package import pack, sha256_of
 from repave_protos.values import ApplicationName, Digest, GroupName, HostName, RegionName

@@ -18,8 +18,9 @@ from repave_agent.ports import Host, HostSpec, Provider, ProviderError, RefusedE
 from repave_agent.providers import openstack
 from repave_agent.providers.local import LocalProvider
 from repave_agent.providers.local_command import Isolation, choose_sandbox
-from repave_agent.providers.openstack import OpenstackProvider, Shape
+from repave_agent.providers.openstack import OpenstackProvider
 from repave_agent.providers.openstack_api import Api
+from repave_agent.providers.openstack_shape import Shape
 from repave_agent.providers.ssh_inventory import Inventory
 from repave_agent.providers.ssh_leases import Leases
 from repave_agent.providers.ssh_machines import Access, Machines

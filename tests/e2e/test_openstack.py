@@ -11,9 +11,10 @@ import pytest
 
 from repave_agent.depot import Depot
 from repave_agent.ports import HostSpec, OutOfCapacityError, TransientError
-from repave_agent.providers.openstack import OpenstackProvider, Shape
+from repave_agent.providers.openstack import OpenstackProvider
 from repave_agent.providers.openstack_api import Api
 from repave_agent.providers.openstack_cloud import load_cloud
+from repave_agent.providers.openstack_shape import Shape
 from repave_protos.package import pack
 from repave_protos.values import ApplicationName, GroupName, HostName, RegionName
 from tests.e2e.test_release import clients, release

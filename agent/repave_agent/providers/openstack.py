@@ -11,7 +11,6 @@ import functools
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from repave_agent.ports import (
 )
 from repave_agent.providers import local_command
 from repave_agent.providers.openstack_api import Api, GoneError, LostError
+from repave_agent.providers.openstack_shape import Found, Shape, found_in
 from repave_agent.providers.openstack_user_data import ON_SERVER, user_data
 from repave_agent.providers.work import Work
 from repave_protos.values import ApplicationName, Digest, GroupName, HostName, RegionName
@@ -46,33 +46,6 @@ FULL = ("no valid host", "quota", "no more ip addresses", "exceeded")
 HALF_MADE = "is still being built: the agent ended while it made this host"
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What every server of the region is like. `image`, `flavor` and `network` are names or ids."""
-
-    flavor: str
-    image: str
-    network: str
-    image_hash: str = ""
-    security_groups: tuple[str, ...] = ()
-    availability_zones: tuple[str, ...] = ()
-    key_name: str = ""
-    metadata: dict[str, str] = field(default_factory=dict)
-    prepare: str = ""
-    spreads: bool = True
-    config_drive: bool = True
-
-
-@dataclass(slots=True)
-class _Found:
-    """Ids of what the shape names."""
-
-    flavor: str = ""
-    image: str = ""
-    network: str = ""
-    network_name: str = ""
-
-
 class OpenstackProvider:
     """Implements ports.Provider. `installation` is asked again at every call."""
 
@@ -83,7 +56,7 @@ class OpenstackProvider:
     ) -> None:
         self._region, self._installation = region, installation
         self._api, self._shape, self._depot = api, shape, depot
-        self._found: _Found | None = None
+        self._found: Found | None = None
         self._launches, self._destructions = Work(), Work()
         self._listing: asyncio.Task[list[dict[str, Any]]] | None = None
         self._groups: dict[GroupName, str] = {}
@@ -94,7 +67,7 @@ class OpenstackProvider:
         """Looks whether the cloud has what the settings name. Raises ProviderError with all that is wrong."""
         await self._depot.start()
         if self._found is None:
-            self._found = await self._look_up()
+            self._found = await found_in(self._api, self._shape)
         return f"servers of project {self._api.project_id}"
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -373,43 +346,6 @@ class OpenstackProvider:
         return "; ".join(short)
 
     # -------------------------------------------------------------------------------------------- names
-
-    async def _look_up(self) -> _Found:
-        shape, wrong = self._shape, []
-        flavors = await self._api.listed("compute", "/flavors", "flavors")
-        networks = await self._api.listed("network", "/networks", "networks")
-        flavor = next((each for each in flavors if shape.flavor in (each["id"], each["name"])), None)
-        network = next((each for each in networks if shape.network in (each["id"], each["name"])), None)
-        if flavor is None:
-            names = ", ".join(sorted(each["name"] for each in flavors))
-            wrong.append(f"openstack.flavor: the project has no {shape.flavor}; it has: {names}")
-        if network is None:
-            names = ", ".join(sorted(each["name"] for each in networks))
-            wrong.append(f"openstack.network: the project has no {shape.network}; it has: {names}")
-        image, problem = await self._image()
-        if wrong := [*wrong, *([problem] if problem else [])]:
-            raise RefusedError("; ".join(wrong))
-        assert flavor is not None
-        assert network is not None
-        return _Found(flavor["id"], image, network["id"], network["name"])
-
-    async def _image(self) -> tuple[str, str]:
-        """The id of the image, and what is wrong with it."""
-        wanted = self._shape.image
-        images = await self._api.listed("image", "/images", "images", name=wanted)
-        if not images:
-            try:
-                images = [await self._api.call("image", "GET", f"/images/{wanted}")]
-            except ProviderError:
-                return "", f"openstack.image: there is no image {wanted}"
-        if len(images) > 1:
-            return "", f"openstack.image: {len(images)} images are called {wanted}: name one by its id"
-        (image,) = images
-        if image["status"] != "active":
-            return "", f"openstack.image: {wanted} is {image['status']}, not active"
-        if self._shape.image_hash and image.get("os_hash_value") != self._shape.image_hash:
-            return "", f"openstack.image_hash: {wanted} has os_hash_value {image.get('os_hash_value')}"
-        return str(image["id"]), ""
 
     def _metadata(self, spec: HostSpec) -> dict[str, str]:
         return {
