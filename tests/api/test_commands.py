@@ -19,6 +19,18 @@ def test_an_accepted_release_names_its_group(api: Asked) -> None:
     }
 
 
+def test_a_provider_that_a_region_does_not_have_is_refused_and_changes_nothing(api: Asked) -> None:
+    other = SPEC.replace("{name: oslo,", "{name: oslo, provider: ssh_pool,")
+    for path in ("plan", "applications/hello/releases"):
+        body = {"spec": other, "digest": api.push("v1"), "version": "v1"}
+        answer = api.post(path, body)
+        assert (answer.status, answer.json["rule"]) == (422, "provider")
+        assert answer.json["detail"].endswith(
+            ".provider: the agent of oslo has the provider local, the spec says ssh_pool: correct one of them"
+        )
+    assert api.get("applications").json["items"] == []
+
+
 def test_the_same_key_joins_and_another_request_under_it_is_refused(api: Asked) -> None:
     first = api.release(key="ci-7").json
     again = api.release(key="ci-7").json

@@ -35,11 +35,12 @@ from repave_controller.guards import precision
 from repave_controller.images import ImageDirectory
 from repave_controller.line import Command
 from repave_controller.model import Application, Refused, ReleaseOrder
-from repave_controller.plan import compile_order
+from repave_controller.plan import Spec, compile_order
 from repave_controller.ports import Store
 from repave_controller.preview import preview, unborn
 from repave_controller.recovery import Recovery
 from repave_controller.scheduler import Scheduler
+from repave_controller.sections import PROVIDERS
 from repave_controller.sessions import RegionUnreachable, Sessions
 from repave_controller.specfile import load
 from repave_controller.tainting import Tainting
@@ -307,9 +308,20 @@ class Api:
             load, asked.spec, asked.filename
         )  # up to a second for a hostile one
         version = asked.version or asked.digest[:SHORT_DIGEST]
+        self._check_providers(spec)
         order = compile_order(spec, Digest(asked.digest), version, by=by, reason=reason, key=key)
         known = self._scheduler.applications().get(spec.application)
         return known or unborn(spec.application, spec.cluster), order
+
+    def _check_providers(self, spec: Spec) -> None:
+        """Hosts are made by what a region's agent was set up with: a spec that says otherwise is a mistake."""
+        known = self._sessions.views()
+        for index, region in enumerate(spec.regions):
+            view = known.get(RegionName(region.name))
+            has = view.hello.provider if view is not None else region.provider
+            if has in PROVIDERS and has != region.provider:
+                text = f"the agent of {region.name} has the provider {has}, the spec says {region.provider}"
+                raise Problem(422, "provider", f"regions.{index}.provider: {text}: correct one of them")
 
     def _steering(self, body: type[SteeringRequest]) -> Handler:
         """The handler of one of the commands of steering.py."""
