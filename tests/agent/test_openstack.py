@@ -155,6 +155,15 @@ async def test_hosts_are_found_over_pages_and_one_listing_serves_all_who_wait(
     assert (provider._api.calls - before) / 10 <= 6
 
 
+async def test_a_cloud_that_can_not_list_for_a_while_costs_no_launch(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    cloud.listings_refused = 2 * openstack_api.TRIES_MAX
+    assert (await provider.launch(spec(package), package)).is_running
+    assert len(cloud.servers) == 1
+    assert cloud.listings_refused == 0
+
+
 async def test_the_server_group_goes_with_its_last_host(
     cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
 ) -> None:

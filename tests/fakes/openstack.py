@@ -21,12 +21,13 @@ PAGE = 3
 class FakeOpenstack:
     """`lost`: creations of servers that are done and never answered. `refusals`: statuses and messages that
     the next creations get. `faults`: messages with which the next servers end in ERROR. `builds_for`:
-    listings that a server is seen BUILDing."""
+    listings that a server is seen BUILDing. `listings_refused`: so many fail once there is a server."""
 
     lost: int = 0
     refusals: list[tuple[int, str]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     builds_for: int = 1
+    listings_refused: int = 0
     servers: dict[str, dict[str, Any]] = field(default_factory=dict)
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     tokens: set[str] = field(default_factory=set)
@@ -121,6 +122,9 @@ class FakeOpenstack:
         return web.json_response({"server": {"id": server["id"]}}, status=202)
 
     async def _list(self, request: web.Request) -> web.Response:
+        if self.listings_refused and self.servers:
+            self.listings_refused -= 1
+            return _error(500, "Unexpected API Error")
         tag, marker = request.query.get("tags", ""), request.query.get("marker")
         rows = [each for each in self.servers.values() if tag in each["tags"]]
         ids = [each["id"] for each in rows]

@@ -161,7 +161,10 @@ class OpenstackProvider:
         """Waits until it is ACTIVE with an address. Raises ProviderError when it will never be."""
         deadline, pause = time.monotonic() + BUILD_SECONDS, LOOK_SECONDS
         while time.monotonic() < deadline:
-            server = next((each for each in await self._servers() if each["id"] == server_id), None)
+            try:
+                server = next((each for each in await self._servers() if each["id"] == server_id), None)
+            except TransientError:
+                server = None  # the cloud does not answer now; the server is built all the same
             status = server["status"] if server is not None else "BUILD"
             if server is not None and status in RUNNING and self._address(server):
                 return server

@@ -43,6 +43,8 @@ TRIES_MAX = 3
 COOL_SECONDS = 60.0
 """A machine that was handed back just now is used again only when there is no other: clients may still have
 its address."""
+LOOK_SECONDS = 15.0
+"""One machine that does not answer must not hold up the listing of the others."""
 ENDED_LOG_LINES = 5
 BEING_RESET = HostName("-")
 """Who has a machine on which no host is, while it is made anew."""
@@ -235,10 +237,11 @@ class SshPoolProvider:
     async def _how_it_ended(self, machine: str, host: HostName) -> str:
         """ "" while it runs, as far as anybody can say: one that can't be reached is believed for a while."""
         try:
-            there = self._machines.reach(machine)
-            state = await there.state(host)
-            self._silent_since.pop(machine, None)
-            return "" if state == "running" else await self._epitaph(there, host, state)
+            async with asyncio.timeout(LOOK_SECONDS):
+                there = self._machines.reach(machine)
+                state = await there.state(host)
+                self._silent_since.pop(machine, None)
+                return "" if state == "running" else await self._epitaph(there, host, state)
         except (ProviderError, TimeoutError) as error:
             now = time.monotonic()
             silent = now - self._silent_since.setdefault(machine, now)

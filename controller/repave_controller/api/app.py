@@ -314,7 +314,7 @@ class Api:
         return known or unborn(spec.application, spec.cluster), order
 
     def _check_providers(self, spec: Spec) -> None:
-        """Hosts are made by what a region's agent was set up with: a spec that says otherwise is a mistake."""
+        """Hosts are made by what a region's agent was set up with: a spec that says otherwise is wrong."""
         known = self._sessions.views()
         for index, region in enumerate(spec.regions):
             view = known.get(RegionName(region.name))
