@@ -10,6 +10,7 @@ ended there. What happens on the machine is in machine.sh, which is put there fi
 import functools
 import hashlib
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -159,8 +160,9 @@ class Machine:
         if self._is_prepared:
             return
         if (await self.shell.run(["test", "-s", self._script], SHORT_SECONDS)).code:
-            await self._put(SCRIPT, self._script + ".part")
-            moved = await self.shell.run(["mv", self._script + ".part", self._script], SHORT_SECONDS)
+            part = f"{self._script}.{secrets.token_hex(4)}"  # another agent may do the same just now
+            await self._put(SCRIPT, part)
+            moved = await self.shell.run(["mv", part, self._script], SHORT_SECONDS)
             self._expect(moved, "put its script in place")
         self._is_prepared = True
 

@@ -5,7 +5,7 @@
 set -eu
 export LC_ALL=C
 umask 022
-script=$0 verb=$1 root=$2
+script=$0 verb=$1 root=$2 log_bytes_max=8388608
 shift 2
 
 fail() { # TEXT CODE
@@ -14,7 +14,7 @@ fail() { # TEXT CODE
 }
 
 room() { # says so when there is none
-    df -P "$root" | awk 'NR == 2 && $4 < 256 { printf "No space left on device; " }'
+    df -P "$root" 2>/dev/null | awk 'NR == 2 && $4 < 256 { printf "No space left on device; " }'
 }
 
 started_at() { # of the process $1, in ticks since boot; nothing when it has ended
@@ -61,13 +61,14 @@ program_of() { # WORD: what is executed; the present folder is that of the packa
 
 case $verb in
 take) # OWNER: leases the machine; says whose it is when it is somebody else's
-    mkdir -p "$root" || fail "$root can't be made" 74
-    (set -C && printf '%s\n' "$1" >"$root/lease") 2>/dev/null || :
+    mkdir -p "$root" || fail "$(room)$root can't be made" 74
+    # Written first, then linked: a lease is there with its owner's name in it, or not at all.
+    mine=$(mktemp "$root/lease.XXXXXX") || fail "$(room)$root/lease can't be written" 74
+    printf '%s\n' "$1" >"$mine" || { rm -f "$mine"; fail "$(room)$root/lease can't be written" 74; }
+    ln "$mine" "$root/lease" 2>/dev/null || :
+    rm -f "$mine"
     holder=$(cat "$root/lease" 2>/dev/null) || holder=
-    if [ -z "$holder" ]; then
-        rm -f "$root/lease"
-        fail "$(room)$root/lease can't be written" 74
-    fi
+    [ -n "$holder" ] || fail "$(room)$root/lease can't be written, or is empty: then remove it" 74
     [ "$holder" = "$1" ] || fail "$holder" 75
     ;;
 holder) # whose it is; nothing when it is free
@@ -146,7 +147,15 @@ supervise) # HOST DIGEST VARIABLES NAME=VALUE... COMMAND...: becomes the leader 
         exec "$program" "$@"
     ) &
     child=$! code=0
+    ( # Its writers append, so they go on at the start of the emptied file.
+        trap - TERM HUP INT
+        while sleep 5; do
+            [ "$(wc -c <"$home/log")" -le "$log_bytes_max" ] || { tail -c 262144 "$home/log" >"$home/log.1"; : >"$home/log"; }
+        done
+    ) >/dev/null 2>&1 &
+    trimmer=$!
     wait "$child" || code=$?
+    kill "$trimmer" 2>/dev/null || :
     echo "$code" >"$home/exit.part"
     mv "$home/exit.part" "$home/exit"
     ;;
@@ -197,10 +206,12 @@ run) # DIGEST VARIABLES NAME=VALUE... COMMAND...
     done
     program=$(program_of "$1") || exit 119
     shift
-    exec "$program" "$@"
+    exec "$program" "$@" >/dev/null 2>&1 # only its exit code is asked for
     ;;
 tail) # HOST LINES
-    [ ! -e "$root/hosts/$1/log" ] || tail -c 16384 "$root/hosts/$1/log" | tail -n "$2"
+    for part in log.1 log; do
+        [ ! -e "$root/hosts/$1/$part" ] || tail -c 16384 "$root/hosts/$1/$part"
+    done | tail -c 16384 | tail -n "$2"
     ;;
 *)
     fail "machine.sh knows no verb $verb" 64

@@ -21,7 +21,7 @@ except ImportError as missing:  # pragma: no cover  # an agent without the extra
 CONNECT_SECONDS = 5.0
 KEEPALIVE_SECONDS = 5.0
 KEEPALIVES_LOST_MAX = 3
-OUTPUT_BYTES_MAX = 4 * 1024**2
+OUTPUT_CHARACTERS_MAX = 64 * 1024**2
 
 
 class UnreachableError(TransientError):
@@ -174,4 +174,4 @@ def _known(door: Door) -> "asyncssh.SSHKnownHosts | str | None":
 
 def _text(output: "str | bytes | None") -> str:
     text = output.decode(errors="replace") if isinstance(output, bytes) else output or ""
-    return text[-OUTPUT_BYTES_MAX:]
+    return text[-OUTPUT_CHARACTERS_MAX:]
