@@ -76,9 +76,9 @@ def _ssh_pool(settings: AgentSettings, installation: Callable[[], str]) -> Fitte
 
 def _openstack(settings: AgentSettings, installation: Callable[[], str]) -> FittedProvider:
     from repave_agent.depot import Depot
+    from repave_agent.openstack_api import Api
+    from repave_agent.openstack_cloud import load_cloud
     from repave_agent.providers.openstack import OpenstackProvider
-    from repave_agent.providers.openstack_api import Api
-    from repave_agent.providers.openstack_cloud import load_cloud
     from repave_agent.providers.openstack_shape import Shape
 
     wanted = settings.openstack

@@ -5,15 +5,17 @@ import base64
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from repave_agent import openstack_api
 from repave_agent.depot import Depot
+from repave_agent.openstack_api import Api
+from repave_agent.openstack_cloud import load_cloud
 from repave_agent.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError, TransientError
-from repave_agent.providers import openstack, openstack_api
+from repave_agent.providers import openstack
 from repave_agent.providers.openstack import OpenstackProvider
-from repave_agent.providers.openstack_api import Api
-from repave_agent.providers.openstack_cloud import load_cloud
 from repave_agent.providers.openstack_shape import Shape
 from repave_agent.providers.openstack_user_data import ON_SERVER, quoted, user_data
 from repave_protos.package import pack, sha256_of
@@ -46,8 +48,8 @@ async def provider(cloud: FakeOpenstack, tmp_path: Path) -> AsyncIterator[Openst
     await made.close()
 
 
-def provider_of(cloud: FakeOpenstack, tmp_path: Path, **shape: str) -> OpenstackProvider:
-    wanted = Shape(**{"flavor": "small", "image": "base", "network": "fleet", **shape})  # type: ignore[arg-type]
+def provider_of(cloud: FakeOpenstack, tmp_path: Path, **shape: Any) -> OpenstackProvider:
+    wanted = Shape(**{"flavor": "small", "image": "base", "network": "fleet", **shape})
     depot = Depot(tmp_path, "127.0.0.1:0")
     return OpenstackProvider(
         RegionName("here"), lambda: "ours", Api(cloud.cloud(region_name="one")), wanted, depot
@@ -175,6 +177,98 @@ async def test_the_server_group_goes_with_its_last_host(
     assert cloud.groups == {}
 
 
+# ------------------------------------------------------------------------------- groups, ports, gateways
+
+
+async def test_more_hosts_than_a_server_group_takes_are_made_all_the_same(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    cloud.members_max = 2
+    hosts = [await provider.launch(spec(package, number), package) for number in range(4)]
+    assert all(host.is_running for host in hosts)
+    assert [len(each["members"]) for each in cloud.groups.values()] == [2]
+
+
+async def test_where_there_is_no_room_for_a_server_group_hosts_are_made_without(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    cloud.groups_max = 0
+    assert (await provider.launch(spec(package), package)).is_running
+    assert cloud.groups == {}
+
+
+async def test_a_server_group_that_somebody_deleted_costs_no_launch(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    await provider.launch(spec(package, 1), package)
+    cloud.groups.clear()
+    assert (await provider.launch(spec(package, 2), package)).is_running
+    assert (await provider.launch(spec(package, 3), package)).is_running
+    assert [len(each["members"]) for each in cloud.groups.values()] == [1]
+
+
+async def test_a_server_group_that_a_killed_agent_left_goes_with_the_next_one(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    await provider.launch(spec(package), package)
+    (group,) = cloud.groups.values()
+    cloud.groups["leaked"] = {**group, "id": "leaked", "name": group["name"] + "-older", "members": []}
+    cloud.groups["foreign"] = {**group, "id": "foreign", "name": "somebody-s", "members": []}
+    await provider.destroy(HostName("shop-v001-1"))
+    assert list(cloud.groups) == ["foreign"]
+
+
+async def test_the_server_group_of_a_launch_that_failed_is_not_left(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    cloud.faults = ["Build of instance aborted"]
+    with pytest.raises(TransientError):
+        await provider.launch(spec(package), package)
+    assert (cloud.servers, cloud.groups) == ({}, {})
+
+
+async def test_a_creation_that_a_gateway_gave_up_is_found_and_not_repeated(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    cloud.given_up = 1
+    assert (await provider.launch(spec(package), package)).is_running
+    assert len(cloud.servers) == 1
+
+
+async def test_ports_that_nova_left_are_removed_and_only_those_of_our_server(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    cloud.leaves_ports = True
+    await provider.launch(spec(package), package)
+    cloud.ports["foreign"] = {"id": "foreign", "device_id": "somebody-s", "device_owner": "compute:nova"}
+    await provider.destroy(HostName("shop-v001-1"))
+    assert list(cloud.ports) == ["foreign"]
+
+
+async def test_a_destruction_ends_when_the_server_is_gone_not_when_it_was_asked_for(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    cloud.leaves_for = 3
+    await provider.launch(spec(package), package)
+    destruction = asyncio.create_task(provider.destroy(HostName("shop-v001-1")))
+    await until(lambda: any("leaves_for" in each for each in cloud.servers.values()))
+    assert await provider.list_hosts() == []
+    assert not destruction.done()
+    await destruction
+    assert cloud.servers == {}
+
+
+async def test_a_server_that_somebody_deletes_while_it_is_built_is_told(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    cloud.builds_for = 1_000_000
+    launch = asyncio.create_task(provider.launch(spec(package), package))
+    await until(lambda: bool(cloud.servers))
+    cloud._end(next(iter(cloud.servers)))
+    with pytest.raises(TransientError, match="deleted by somebody else"):
+        await launch
+
+
 # ---------------------------------------------------------------------------------- the cloud and its login
 
 
@@ -184,6 +278,15 @@ async def test_a_token_that_is_not_accepted_any_more_is_renewed(
     await provider.launch(spec(package), package)
     cloud.expire_tokens()
     assert len(await provider.list_hosts()) == 1
+    assert cloud.logins == 2
+
+
+async def test_many_calls_with_an_old_token_cost_one_login(
+    cloud: FakeOpenstack, provider: OpenstackProvider
+) -> None:
+    await provider.start()
+    cloud.expire_tokens()
+    await asyncio.gather(*(provider._api.call("compute", "GET", "/limits") for _ in range(8)))
     assert cloud.logins == 2
 
 
@@ -201,6 +304,24 @@ async def test_all_that_is_wrong_with_the_settings_is_told_at_once(
         "it has: fleet",
         "openstack.image: raw is queued, not active",
     ]
+
+
+async def test_names_of_groups_keys_and_zones_and_the_size_of_the_flavor_are_looked_at_before(
+    cloud: FakeOpenstack, tmp_path: Path
+) -> None:
+    provider = provider_of(
+        cloud, tmp_path, security_groups=("open",), key_name="yours", availability_zones=("az1", "az3")
+    )
+    cloud.images[0]["min_disk"] = 20
+    with pytest.raises(RefusedError) as caught:
+        await provider.start()
+    await provider.close()
+    assert str(caught.value) == "; ".join([
+        "openstack.security_groups: the project has no open; it has: default",
+        "openstack.key_name: the project has no yours; it has: mine",
+        "openstack.availability_zones: the project has no az3; it has: az1, az2",
+        "openstack.flavor: small has disk 10, and image base needs 20",
+    ])  # fmt: skip
 
 
 async def test_an_image_that_was_exchanged_is_refused(cloud: FakeOpenstack, tmp_path: Path) -> None:

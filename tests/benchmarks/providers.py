@@ -11,10 +11,10 @@ import aiohttp
 import asyncssh
 
 from repave_agent.depot import Depot
+from repave_agent.openstack_api import Api
+from repave_agent.openstack_cloud import Cloud
 from repave_agent.ports import HostSpec, Provider
 from repave_agent.providers.openstack import OpenstackProvider
-from repave_agent.providers.openstack_api import Api
-from repave_agent.providers.openstack_cloud import Cloud
 from repave_agent.providers.openstack_shape import Shape
 from repave_agent.providers.ssh_inventory import Inventory
 from repave_agent.providers.ssh_leases import Leases

@@ -14,12 +14,12 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from repave_agent.depot import Depot
+from repave_agent.openstack_api import Api
 from repave_agent.ports import Host, HostSpec, Provider, ProviderError, RefusedError
 from repave_agent.providers import openstack
 from repave_agent.providers.local import LocalProvider
 from repave_agent.providers.local_command import Isolation, choose_sandbox
 from repave_agent.providers.openstack import OpenstackProvider
-from repave_agent.providers.openstack_api import Api
 from repave_agent.providers.openstack_shape import Shape
 from repave_agent.providers.ssh_inventory import Inventory
 from repave_agent.providers.ssh_leases import Leases

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from repave_agent.depot import Depot
+from repave_agent.openstack_api import Api
+from repave_agent.openstack_cloud import load_cloud
 from repave_agent.ports import HostSpec, OutOfCapacityError, TransientError
 from repave_agent.providers.openstack import OpenstackProvider
-from repave_agent.providers.openstack_api import Api
-from repave_agent.providers.openstack_cloud import load_cloud
 from repave_agent.providers.openstack_shape import Shape
 from repave_protos.package import pack
 from repave_protos.values import ApplicationName, GroupName, HostName, RegionName

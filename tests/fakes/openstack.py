@@ -11,28 +11,49 @@ from typing import Any
 
 from aiohttp import web
 
-from repave_agent.providers.openstack_cloud import Cloud
+from repave_agent.openstack_cloud import Cloud
 
 PAGE = 3
 """So many servers are on a page."""
+FLAVOR = {"id": "f1", "name": "small", "vcpus": 2, "ram": 512, "disk": 10}
+IMAGES: tuple[dict[str, Any], ...] = (
+    {
+        "id": "i1",
+        "name": "base",
+        "status": "active",
+        "os_hash_value": "abc",
+        "owner": "admin",
+        "min_ram": 256,
+    },
+    {"id": "i2", "name": "raw", "status": "queued", "os_hash_value": None, "owner": "admin"},
+)
 
 
 @dataclass
 class FakeOpenstack:
-    """`lost`: creations of servers that are done and never answered. `refusals`: statuses and messages that
-    the next creations get. `faults`: messages with which the next servers end in ERROR. `builds_for`:
-    listings that a server is seen BUILDing. `listings_refused`: so many fail once there is a server."""
+    """`lost`: creations of servers that are done and never answered; `given_up`: that a gateway answers with
+    504. `refusals`: statuses and messages that the next creations get. `faults`: messages with which the next
+    servers end in ERROR. `builds_for`: listings that a server is seen BUILDing, `leaves_for`: that it is seen
+    being deleted. `listings_refused`: so many fail once there is a server. `leaves_ports`: ports outlive
+    their server."""
 
     lost: int = 0
+    given_up: int = 0
     refusals: list[tuple[int, str]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     builds_for: int = 1
+    leaves_for: int = 0
+    leaves_ports: bool = False
     listings_refused: int = 0
     servers: dict[str, dict[str, Any]] = field(default_factory=dict)
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     tokens: set[str] = field(default_factory=set)
     logins: int = 0
     instances_max: int = -1
+    groups_max: int = 10
+    members_max: int = 10
+    images: list[dict[str, Any]] = field(default_factory=lambda: [dict(each) for each in IMAGES])
+    ports: dict[str, dict[str, Any]] = field(default_factory=dict)
     url: str = ""
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
@@ -49,15 +70,21 @@ class FakeOpenstack:
         router.add_post("/v3/auth/tokens", self._log_in)
         router.add_get("/compute/servers/detail", self._list)
         router.add_post("/compute/servers", self._create)
+        router.add_get("/compute/servers/{id}", self._show)
         router.add_delete("/compute/servers/{id}", self._delete)
         router.add_post("/compute/servers/{id}/action", self._act)
-        router.add_get("/compute/flavors", self._flavors)
+        router.add_get("/compute/flavors/detail", self._flavors)
+        router.add_get("/compute/os-keypairs", self._keypairs)
+        router.add_get("/compute/os-availability-zone", self._zones)
         router.add_get("/compute/flavors/{id}", self._flavor)
         router.add_get("/compute/limits", self._limits)
         router.add_get("/compute/os-server-groups", self._list_groups)
         router.add_post("/compute/os-server-groups", self._create_group)
         router.add_delete("/compute/os-server-groups/{id}", self._delete_group)
         router.add_get("/network/v2.0/networks", self._networks)
+        router.add_get("/network/v2.0/security-groups", self._security_groups)
+        router.add_get("/network/v2.0/ports", self._list_ports)
+        router.add_delete("/network/v2.0/ports/{id}", self._delete_port)
         router.add_get("/image/v2/images", self._images)
         router.add_get("/image/v2/images/{id}", self._image)
         return made
@@ -98,7 +125,12 @@ class FakeOpenstack:
         if self.refusals:
             status, message = self.refusals.pop(0)
             return _error(status, message)
-        wanted = (await request.json())["server"]
+        asked = await request.json()
+        wanted, group = asked["server"], asked.get("os:scheduler_hints", {}).get("group")
+        if group is not None and group not in self.groups:
+            return _error(400, f"Instance group {group} could not be found.")
+        if group is not None and len(self.groups[group]["members"]) >= self.members_max:
+            return _error(403, "Quota exceeded, too many servers in group")
         number = next(self._numbers)
         server = {
             "id": f"server-{number}",
@@ -114,6 +146,16 @@ class FakeOpenstack:
             "address": f"10.1.{number // 250}.{number % 250 + 1}",
         }
         self.servers[server["id"]] = server
+        self.ports[f"port-{number}"] = {
+            "id": f"port-{number}",
+            "device_id": server["id"],
+            "device_owner": "compute:nova",
+        }
+        if group is not None:
+            self.groups[group]["members"].append(server["id"])
+        if self.given_up:
+            self.given_up -= 1
+            return web.Response(status=504, text="<html>Gateway Timeout</html>")
         if self.lost:
             self.lost -= 1
             assert request.transport is not None
@@ -139,6 +181,11 @@ class FakeOpenstack:
 
     def _grow(self, server: dict[str, Any]) -> None:
         server["seen"] += 1
+        if server.get("OS-EXT-STS:task_state") == "deleting":
+            server["leaves_for"] -= 1
+            if server["leaves_for"] < 0:
+                self._end(server["id"])
+            return
         if server["status"] == "BUILD" and server["seen"] > self.builds_for:
             fault = server["fault_to_come"]
             server["status"] = "ERROR" if fault else "ACTIVE"
@@ -149,9 +196,28 @@ class FakeOpenstack:
                 server["addresses"] = {"fleet": [address]}
 
     async def _delete(self, request: web.Request) -> web.Response:
-        if self.servers.pop(request.match_info["id"], None) is None:
+        server = self.servers.get(request.match_info["id"])
+        if server is None:
             return _error(404, "Instance could not be found.")
+        if self.leaves_for:
+            server.setdefault("leaves_for", self.leaves_for)
+            server["OS-EXT-STS:task_state"] = "deleting"
+        else:
+            self._end(server["id"])
         return web.Response(status=204)
+
+    def _end(self, server_id: str) -> None:
+        del self.servers[server_id]
+        for group in self.groups.values():
+            group["members"] = [each for each in group["members"] if each != server_id]
+        if not self.leaves_ports:
+            self.ports = {key: port for key, port in self.ports.items() if port["device_id"] != server_id}
+
+    async def _show(self, request: web.Request) -> web.Response:
+        server = self.servers.get(request.match_info["id"])
+        if server is None:
+            return _error(404, "Instance could not be found.")
+        return web.json_response({"server": _shown(server)})
 
     async def _act(self, request: web.Request) -> web.Response:
         if request.match_info["id"] not in self.servers:
@@ -159,10 +225,10 @@ class FakeOpenstack:
         return web.json_response({"output": "first\nsecond\nthird\n"})
 
     async def _flavors(self, _: web.Request) -> web.Response:
-        return web.json_response({"flavors": [{"id": "f1", "name": "small"}]})
+        return web.json_response({"flavors": [{**FLAVOR, "links": []}]})
 
     async def _flavor(self, _: web.Request) -> web.Response:
-        return web.json_response({"flavor": {"id": "f1", "name": "small", "vcpus": 2, "ram": 512}})
+        return web.json_response({"flavor": FLAVOR})
 
     async def _limits(self, _: web.Request) -> web.Response:
         most = {"maxTotalInstances": self.instances_max, "maxTotalCores": -1, "maxTotalRAMSize": -1}
@@ -173,7 +239,10 @@ class FakeOpenstack:
         return web.json_response({"server_groups": list(self.groups.values())})
 
     async def _create_group(self, request: web.Request) -> web.Response:
-        group = {**(await request.json())["server_group"], "id": f"group-{next(self._numbers)}"}
+        if len(self.groups) >= self.groups_max:
+            return _error(403, "Quota exceeded, too many server groups.")
+        number = next(self._numbers)
+        group = {**(await request.json())["server_group"], "id": f"group-{number}", "members": []}
         self.groups[group["id"]] = group
         return web.json_response({"server_group": group})
 
@@ -186,21 +255,45 @@ class FakeOpenstack:
     async def _networks(self, _: web.Request) -> web.Response:
         return web.json_response({"networks": [{"id": "n1", "name": "fleet"}]})
 
-    async def _images(self, request: web.Request) -> web.Response:
-        known: list[dict[str, Any]] = [
-            {"id": "i1", "name": "base", "status": "active", "os_hash_value": "abc"},
-            {"id": "i2", "name": "raw", "status": "queued", "os_hash_value": None},
-        ]
+    async def _security_groups(self, _: web.Request) -> web.Response:
+        return web.json_response({"security_groups": [{"id": "s1", "name": "default"}]})
+
+    async def _list_ports(self, request: web.Request) -> web.Response:
+        wanted = request.query["device_id"]
         return web.json_response(
-            {"images": [each for each in known if each["name"] == request.query["name"]]}
+            {"ports": [each for each in self.ports.values() if each["device_id"] == wanted]}
         )
 
+    async def _delete_port(self, request: web.Request) -> web.Response:
+        found = self.ports.pop(request.match_info["id"], None)
+        return web.Response(status=204) if found else _error(404, "Port could not be found.")
+
+    async def _keypairs(self, _: web.Request) -> web.Response:
+        return web.json_response({"keypairs": [{"keypair": {"name": "mine"}}]})
+
+    async def _zones(self, _: web.Request) -> web.Response:
+        known = {"az1": True, "az2": True, "az3": False}
+        zones = [{"zoneName": name, "zoneState": {"available": is_up}} for name, is_up in known.items()]
+        return web.json_response({"availabilityZoneInfo": zones})
+
+    async def _images(self, request: web.Request) -> web.Response:
+        """Filters by every property that is asked for, as Glance does."""
+        found = [
+            each
+            for each in self.images
+            if all(each.get(name) == asked for name, asked in request.query.items())
+        ]
+        return web.json_response({"images": found})
+
     async def _image(self, request: web.Request) -> web.Response:
-        return _error(404, f"No image found with ID {request.match_info['id']}")
+        found = next((each for each in self.images if each["id"] == request.match_info["id"]), None)
+        if found is None:
+            return _error(404, f"No image found with ID {request.match_info['id']}")
+        return web.json_response(found)
 
 
 def _shown(server: dict[str, Any]) -> dict[str, Any]:
-    hidden = ("seen", "fault_to_come", "address", "user_data")
+    hidden = ("seen", "fault_to_come", "address", "user_data", "leaves_for")
     return {name: value for name, value in server.items() if name not in hidden}
 
 

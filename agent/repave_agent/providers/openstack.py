@@ -7,6 +7,7 @@ its tag and name, the oldest of a name counts and the others go. One listing is 
 
 import asyncio
 import base64
+import contextlib
 import functools
 import hashlib
 import time
@@ -18,6 +19,7 @@ from typing import Any
 import structlog
 
 from repave_agent.depot import Depot
+from repave_agent.openstack_api import Api, GoneError, LostError
 from repave_agent.ports import (
     HOST_NAME,
     Host,
@@ -28,8 +30,8 @@ from repave_agent.ports import (
     TransientError,
 )
 from repave_agent.providers import local_command
-from repave_agent.providers.openstack_api import Api, GoneError, LostError
 from repave_agent.providers.openstack_shape import Found, Shape, found_in
+from repave_agent.providers.openstack_spread import Spread
 from repave_agent.providers.openstack_user_data import ON_SERVER, user_data
 from repave_agent.providers.work import Work
 from repave_protos.values import ApplicationName, Digest, GroupName, HostName, RegionName
@@ -41,7 +43,11 @@ LOST_SECONDS = 20.0
 """For so long a server is looked for whose creation was never answered."""
 BUILD_SECONDS = 1200.0
 DESTROY_SECONDS = 300.0
-RUNNING, BUILDING = ("ACTIVE", "PASSWORD", "VERIFY_RESIZE"), ("BUILD", "REBUILD", "REBOOT", "HARD_REBOOT")
+MISSES_MAX = 5
+"""So many listings may leave a server out until it is asked for by its id."""
+RUNNING = ("ACTIVE", "PASSWORD", "VERIFY_RESIZE", "MIGRATING", "UNKNOWN")
+"""UNKNOWN: its hypervisor does not answer Nova now; a server may well serve, and its health tells."""
+BUILDING = ("BUILD", "REBUILD", "REBOOT", "HARD_REBOOT")
 FULL = ("no valid host", "quota", "no more ip addresses", "exceeded")
 HALF_MADE = "is still being built: the agent ended while it made this host"
 
@@ -59,8 +65,8 @@ class OpenstackProvider:
         self._found: Found | None = None
         self._launches, self._destructions = Work(), Work()
         self._listing: asyncio.Task[list[dict[str, Any]]] | None = None
-        self._groups: dict[GroupName, str] = {}
-        self._groups_lock = asyncio.Lock()
+        self._spread = Spread(api, self._tag)
+        self._launching: dict[HostName, GroupName] = {}
         self._next_zone = 0
 
     async def start(self) -> str:
@@ -95,24 +101,43 @@ class OpenstackProvider:
         if not package.is_file():
             raise RefusedError(f"{package}: there is no such package")
         await self.start()
+        self._launching[spec.name] = spec.group
+        try:
+            return await self._made(spec, package)
+        except (ProviderError, asyncio.CancelledError):
+            del self._launching[spec.name]
+            await self._tidied(spec.group)
+            raise
+        finally:
+            self._launching.pop(spec.name, None)
+
+    async def _made(self, spec: HostSpec, package: Path) -> Host:
         server = await self._server_of(spec.name)
         if server is None:
             server = await self._create(spec, package)
         try:
             ready = await self._built(spec.name, str(server["id"]))
         except (ProviderError, asyncio.CancelledError):
-            await self._delete(str(server["id"]))
+            await self._deleted_if_it_can(spec.name, str(server["id"]))
             raise
         log.info("host.launched", group=spec.group, host=spec.name, server=server["id"])
         return self._host(ready)
 
     async def _create(self, spec: HostSpec, package: Path) -> dict[str, Any]:
-        body = await self._body(spec, package)
+        server = {"server": await self._server(spec, package)}
+        hints = await self._spread.hints(spec.group) if self._shape.spreads else {}
         try:
-            answer = await self._api.call("compute", "POST", "/servers", body)
-            return dict(answer["server"])
+            return await self._posted(spec.name, {**server, **hints})
+        except (OutOfCapacityError, RefusedError) as error:
+            if not hints or not self._spread.is_to_blame(spec.group, error):
+                raise
+        return await self._posted(spec.name, server)
+
+    async def _posted(self, name: HostName, body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return dict((await self._api.call("compute", "POST", "/servers", body))["server"])
         except LostError as lost:
-            return await self._found_again(spec.name, lost)
+            return await self._found_again(name, lost)
 
     async def _found_again(self, name: HostName, lost: LostError) -> dict[str, Any]:
         """The server whose creation was not answered, if it was made after all."""
@@ -124,7 +149,7 @@ class OpenstackProvider:
             await asyncio.sleep(LOOK_SECONDS)
         raise lost
 
-    async def _body(self, spec: HostSpec, package: Path) -> dict[str, Any]:
+    async def _server(self, spec: HostSpec, package: Path) -> dict[str, Any]:
         shape, found = self._shape, self._found
         assert found is not None, "the provider was started"
         environment = {
@@ -152,17 +177,20 @@ class OpenstackProvider:
             zones = shape.availability_zones
             server["availability_zone"] = zones[self._next_zone % len(zones)]
             self._next_zone += 1
-        body: dict[str, Any] = {"server": server}
-        if shape.spreads:
-            body["os:scheduler_hints"] = {"group": await self._server_group(spec.group)}
-        return body
+        return server
 
     async def _built(self, name: HostName, server_id: str) -> dict[str, Any]:
         """Waits until it is ACTIVE with an address. Raises ProviderError when it will never be."""
-        deadline, pause = time.monotonic() + BUILD_SECONDS, LOOK_SECONDS
+        deadline, pause, misses = time.monotonic() + BUILD_SECONDS, LOOK_SECONDS, 0
         while time.monotonic() < deadline:
             try:
                 server = next((each for each in await self._servers() if each["id"] == server_id), None)
+                misses = misses + 1 if server is None else 0
+                if misses == MISSES_MAX:
+                    await self._api.call("compute", "GET", f"/servers/{server_id}")
+                    misses = 0
+            except GoneError as gone:
+                raise TransientError(f"the server of {name} was deleted by somebody else") from gone
             except TransientError:
                 server = None  # the cloud does not answer now; the server is built all the same
             status = server["status"] if server is not None else "BUILD"
@@ -173,20 +201,6 @@ class OpenstackProvider:
             await asyncio.sleep(pause)
             pause = min(pause * 1.3, LOOK_SECONDS_MAX)
         raise TransientError(f"{name} is not ACTIVE after {BUILD_SECONDS:g} s")
-
-    async def _server_group(self, group: GroupName) -> str:
-        """The id of the server group that spreads these hosts; made when it is not there."""
-        async with self._groups_lock:
-            if group not in self._groups:
-                name = self._group_name(group)
-                known = await self._api.listed("compute", "/os-server-groups", "server_groups")
-                found = next((each["id"] for each in known if each["name"] == name), None)
-                if found is None:
-                    body = {"server_group": {"name": name, "policy": "soft-anti-affinity"}}
-                    made = await self._api.call("compute", "POST", "/os-server-groups", body)
-                    found = made["server_group"]["id"]
-                self._groups[group] = str(found)
-            return self._groups[group]
 
     # -------------------------------------------------------------------------------------------- list
 
@@ -203,7 +217,7 @@ class OpenstackProvider:
             name = HostName(server["metadata"]["repave_host"])
             if name in chosen:
                 log.warning("host.twice", host=name, server=server["id"])
-                await self._delete(str(server["id"]))
+                await self._deleted_if_it_can(name, str(server["id"]))
             else:
                 chosen[name] = server
         return chosen
@@ -212,7 +226,11 @@ class OpenstackProvider:
         return (await self._oldest()).get(host)
 
     async def _servers(self) -> list[dict[str, Any]]:
-        """One listing for all who ask at the same time. Strangers are not in it."""
+        """Our servers, without those that are just being deleted. Strangers are not among them."""
+        return [each for each in await self._everything() if not _is_leaving(each)]
+
+    async def _everything(self) -> list[dict[str, Any]]:
+        """All that is ours: one listing for all who ask at the same time."""
         if self._listing is None or self._listing.done():
             self._listing = asyncio.create_task(self._list(), name="list servers")
         return await asyncio.shield(self._listing)
@@ -226,8 +244,6 @@ class OpenstackProvider:
         return (
             known.get("repave_installation") == self._installation()
             and known.get("repave_region") == self._region
-            and server.get("OS-EXT-STS:task_state") != "deleting"
-            and server["status"] not in ("DELETED", "SOFT_DELETED")
         )
 
     def _host(self, server: dict[str, Any]) -> Host:
@@ -263,14 +279,15 @@ class OpenstackProvider:
             await self._destructions.join(host, functools.partial(self._destroy, host))
 
     async def _destroy(self, host: HostName) -> None:
-        servers = [each for each in await self._servers() if each["metadata"]["repave_host"] == host]
+        servers = [each for each in await self._everything() if each["metadata"]["repave_host"] == host]
         for server in servers:
             await self._delete(str(server["id"]))
         for server in servers:
             await self._gone(host, str(server["id"]))
+            await self._ports_gone(str(server["id"]))
             log.info("host.destroyed", group=server["metadata"]["repave_group"], host=host)
         for group in {GroupName(each["metadata"]["repave_group"]) for each in servers}:
-            await self._forget_group(group)
+            await self._tidied(group)
 
     async def _delete(self, server_id: str) -> None:
         try:
@@ -278,12 +295,22 @@ class OpenstackProvider:
         except GoneError:
             pass
 
+    async def _deleted_if_it_can(self, host: HostName, server_id: str) -> None:
+        """For where something else is to be told: a server that stays is found by the next listing."""
+        try:
+            await self._delete(server_id)
+        except ProviderError as error:
+            log.warning("host.not_deleted", host=host, server=server_id, because=str(error))
+
     async def _gone(self, host: HostName, server_id: str) -> None:
         deadline, pause = time.monotonic() + DESTROY_SECONDS, LOOK_SECONDS
         while time.monotonic() < deadline:
-            everything = await self._api.listed("compute", "/servers/detail", "servers", tags=self._tag())
+            try:
+                everything = await self._everything()
+            except TransientError:
+                everything = [{"id": server_id, "status": "UNKNOWN"}]
             server = next((each for each in everything if each["id"] == server_id), None)
-            if server is None:
+            if server is None or server["status"] in ("DELETED", "SOFT_DELETED"):
                 return
             if server["status"] == "ERROR" and not server.get("OS-EXT-STS:task_state"):
                 await self._delete(server_id)
@@ -291,23 +318,26 @@ class OpenstackProvider:
             pause = min(pause * 1.3, LOOK_SECONDS_MAX)
         raise TransientError(f"the server of {host} is still there {DESTROY_SECONDS:g} s after its deletion")
 
-    async def _forget_group(self, group: GroupName) -> None:
-        """The server group goes with its last host."""
-        if not self._shape.spreads or any(
-            each["metadata"]["repave_group"] == group for each in await self._servers()
-        ):
+    async def _ports_gone(self, server_id: str) -> None:
+        """Nova makes and removes them; it leaves them when Neutron was away just then."""
+        for port in await self._api.listed("network", "/ports", "ports", device_id=server_id):
+            if str(port["device_owner"]).startswith("compute:"):
+                log.warning("port.left", server=server_id, port=port["id"])
+                with contextlib.suppress(GoneError):
+                    await self._api.call("network", "DELETE", f"/ports/{port['id']}")
+
+    async def _tidied(self, group: GroupName) -> None:
+        """Server groups go with their last host, if the cloud lets them; else after the next host."""
+        if not self._shape.spreads:
             return
-        if any(name.startswith(f"{group}-") for name in self._launches.tasks):
-            return
-        async with self._groups_lock:
-            self._groups.pop(group, None)
-            known = await self._api.listed("compute", "/os-server-groups", "server_groups")
-            for each in known:
-                if each["name"] == self._group_name(group):
-                    try:
-                        await self._api.call("compute", "DELETE", f"/os-server-groups/{each['id']}")
-                    except GoneError:
-                        pass
+        try:
+            servers = await self._servers()
+            if any(each["metadata"]["repave_group"] == group for each in servers):
+                return
+            there = {GroupName(each["metadata"]["repave_group"]) for each in servers}
+            await self._spread.forget_all_but(lambda: {*there, *self._launching.values()})
+        except ProviderError as error:
+            log.warning("group.not_tidied", group=group, because=str(error))
 
     # -------------------------------------------------------------------------------------------- ask
 
@@ -366,8 +396,12 @@ class OpenstackProvider:
         owner = hashlib.sha256(f"{self._installation()}/{self._region}".encode()).hexdigest()[:24]
         return f"repave-{owner}"
 
-    def _group_name(self, group: GroupName) -> str:
-        return f"{self._tag()}-{group}"
+
+def _is_leaving(server: dict[str, Any]) -> bool:
+    return server.get("OS-EXT-STS:task_state") == "deleting" or server["status"] in (
+        "DELETED",
+        "SOFT_DELETED",
+    )
 
 
 def _how_it_ended(server: dict[str, Any]) -> str:

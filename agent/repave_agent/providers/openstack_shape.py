@@ -1,9 +1,11 @@
 """What every server of a region is like, and by which ids the cloud knows that."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from repave_agent.ports import ProviderError, RefusedError
-from repave_agent.providers.openstack_api import Api
+from repave_agent.openstack_api import Api, GoneError
+from repave_agent.ports import RefusedError
+from repave_protos.values import Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,39 +37,97 @@ class Found:
 
 async def found_in(api: Api, shape: Shape) -> Found:
     """Looks everything up. Raises RefusedError with all that is not there, and what is."""
-    wrong = []
-    flavors = await api.listed("compute", "/flavors", "flavors")
+    flavors = await api.listed("compute", "/flavors/detail", "flavors")
     networks = await api.listed("network", "/networks", "networks")
     flavor = next((each for each in flavors if shape.flavor in (each["id"], each["name"])), None)
     network = next((each for each in networks if shape.network in (each["id"], each["name"])), None)
-    if flavor is None:
-        names = ", ".join(sorted(each["name"] for each in flavors))
-        wrong.append(f"openstack.flavor: the project has no {shape.flavor}; it has: {names}")
-    if network is None:
-        names = ", ".join(sorted(each["name"] for each in networks))
-        wrong.append(f"openstack.network: the project has no {shape.network}; it has: {names}")
+    wrong = [
+        *_missing("flavor", [shape.flavor] if flavor is None else [], flavors),
+        *_missing("network", [shape.network] if network is None else [], networks),
+        *await _missing_extras(api, shape),
+    ]
     image, problem = await _image(api, shape)
-    if wrong := [*wrong, *([problem] if problem else [])]:
+    if problem:
+        wrong.append(problem)
+    elif flavor is not None:
+        wrong += _too_small(shape, flavor, image)
+    if wrong:
         raise RefusedError("; ".join(wrong))
     assert flavor is not None
     assert network is not None
-    return Found(flavor["id"], image, network["id"], network["name"])
+    return Found(flavor["id"], image["id"], network["id"], network["name"])
 
 
-async def _image(api: Api, shape: Shape) -> tuple[str, str]:
-    """The id of the image, and what is wrong with it."""
+async def _missing_extras(api: Api, shape: Shape) -> list[str]:
+    """What is asked for only where the settings name it."""
+    wrong: list[str] = []
+    if shape.security_groups:
+        there = await api.listed("network", "/security-groups", "security_groups")
+        known = {value for each in there for value in (each["id"], each["name"])}
+        wrong += _missing("security_groups", [x for x in shape.security_groups if x not in known], there)
+    if shape.key_name:
+        pairs = [each["keypair"] for each in await api.listed("compute", "/os-keypairs", "keypairs")]
+        names = [each["name"] for each in pairs]
+        wrong += _missing("key_name", [] if shape.key_name in names else [shape.key_name], pairs)
+    if shape.availability_zones:
+        answer = await api.call("compute", "GET", "/os-availability-zone")
+        zones = [
+            {"name": each["zoneName"]}
+            for each in answer["availabilityZoneInfo"]
+            if each["zoneState"]["available"]
+        ]
+        gone = [x for x in shape.availability_zones if {"name": x} not in zones]
+        wrong += _missing("availability_zones", gone, zones)
+    return wrong
+
+
+def _missing(setting: str, named: list[str], there: list[dict[str, Any]]) -> list[str]:
+    names = ", ".join(sorted({each["name"] for each in there})) or "none"
+    return [
+        f"openstack.{setting}: the project has no {name}; it has: {names}"
+        if name
+        else f"openstack.{setting} is not set: name one of: {names}"
+        for name in named
+    ]
+
+
+def _too_small(shape: Shape, flavor: dict[str, Any], image: dict[str, Any]) -> list[str]:
+    """Nova would refuse every server. A flavor with disk 0 takes the image's size."""
+    needs = {"ram": image.get("min_ram") or 0, "disk": image.get("min_disk") or 0}
+    return [
+        f"openstack.flavor: {shape.flavor} has {what} {flavor[what]}, and image {shape.image} needs {need}"
+        for what, need in needs.items()
+        if need > flavor[what] and not (what == "disk" and flavor[what] == 0)
+    ]
+
+
+async def baked_image(api: Api, digest: Digest) -> str:
+    """The id of an image in which this package is unpacked already; "" when there is none.
+
+    Only one of our own project counts: whoever can share an image could else run what he likes as ours.
+    """
+    wanted = {"repave_digest": digest, "status": "active", "owner": api.project_id}
+    images = await api.listed("image", "/images", "images", **wanted)
+    newest = sorted(images, key=lambda each: (str(each.get("created_at")), each["id"]))
+    return str(newest[-1]["id"]) if newest else ""
+
+
+async def _image(api: Api, shape: Shape) -> tuple[dict[str, Any], str]:
+    """The image, and what is wrong with it."""
     wanted = shape.image
+    if not wanted:
+        return {}, "openstack.image is not set: name an image by its name or id"
     images = await api.listed("image", "/images", "images", name=wanted)
     if not images:
         try:
             images = [await api.call("image", "GET", f"/images/{wanted}")]
-        except ProviderError:
-            return "", f"openstack.image: there is no image {wanted}"
+        except GoneError:
+            return {}, f"openstack.image: there is no image {wanted}"
     if len(images) > 1:
-        return "", f"openstack.image: {len(images)} images are called {wanted}: name one by its id"
+        return {}, f"openstack.image: {len(images)} images are called {wanted}: name one by its id"
     (image,) = images
     if image["status"] != "active":
-        return "", f"openstack.image: {wanted} is {image['status']}, not active"
+        return {}, f"openstack.image: {wanted} is {image['status']}, not active"
     if shape.image_hash and image.get("os_hash_value") != shape.image_hash:
-        return "", f"openstack.image_hash: {wanted} has os_hash_value {image.get('os_hash_value')}"
-    return str(image["id"]), ""
+        return {}, f"openstack.image_hash: {wanted} has os_hash_value {image.get('os_hash_value')}"
+    return image, ""

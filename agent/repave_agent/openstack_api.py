@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import ssl
 import time
+from datetime import datetime
 from typing import Any
 
 import aiohttp
 
+from repave_agent.openstack_cloud import Cloud
 from repave_agent.ports import OutOfCapacityError, ProviderError, RefusedError, TransientError
-from repave_agent.providers.openstack_cloud import Cloud
 
 COMPUTE_VERSION = "2.64"
 """Of the compute API, since Rocky (2018): tags at create, policy of server groups."""
@@ -31,6 +32,9 @@ SERVICES = {
     "load-balancer": ("load-balancer", "loadbalancer"),
 }
 SAFE_TO_REPEAT = ("GET", "DELETE", "PUT")
+IDLE_SECONDS = 4.0
+"""So long a connection is kept for the next call: less than servers keep it (Apache 5 s, HAProxy 10 s), for a
+creation on a connection that just closes is an answer lost."""
 
 
 class GoneError(ProviderError):
@@ -60,18 +64,21 @@ class Api:
         pause = PAUSE_SECONDS
         for attempt in range(TRIES_MAX):
             is_last = attempt == TRIES_MAX - 1
+            url = await self._endpoint(service) + path
+            token = self._token
             try:
-                status, answer, after = await self._once(service, method, path, body, query)
+                status, answer, after = await self._once(service, method, url, token, body, query)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                if method not in SAFE_TO_REPEAT or is_last:
+                was_sent = not isinstance(error, aiohttp.ClientConnectorError)
+                if is_last or (was_sent and method not in SAFE_TO_REPEAT):
                     raise LostError(f"{service}: {method} {path}: no answer: {error}") from error
             else:
                 if status < 400:
                     return answer
                 if status == 401:
-                    self._token = ""
+                    self._forget(token)
                 elif is_last or not _may_repeat(method, status):
-                    raise failure(service, f"{method} {path}", status, answer)
+                    raise failure(service, method, path, status, answer)
                 pause = min(max(pause, after), PAUSE_SECONDS_MAX)
             await asyncio.sleep(pause)
             pause *= 2
@@ -97,10 +104,9 @@ class Api:
     # ---------------------------------------------------------------------------------------- one call
 
     async def _once(
-        self, service: str, method: str, path: str, body: Any, query: dict[str, str | int]
+        self, service: str, method: str, url: str, token: str, body: Any, query: dict[str, str | int]
     ) -> tuple[int, dict[str, Any], float]:
-        url = await self._endpoint(service) + path
-        headers = {"X-Auth-Token": self._token, "Accept": "application/json"}
+        headers = {"X-Auth-Token": token, "Accept": "application/json"}
         if service == "compute":
             headers["OpenStack-API-Version"] = f"compute {COMPUTE_VERSION}"
         self.calls += 1
@@ -110,6 +116,11 @@ class Api:
                 after = float(response.headers.get("Retry-After", "0"))
             return response.status, await _decoded(response), after
 
+    def _forget(self, token: str) -> None:
+        """Of many calls that are refused together only the first one costs a login."""
+        if self._token == token:
+            self._token = ""
+
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
             context: ssl.SSLContext | bool = True
@@ -117,7 +128,7 @@ class Api:
                 context = False
             elif self._cloud.cacert:
                 context = ssl.create_default_context(cafile=self._cloud.cacert)
-            connector = aiohttp.TCPConnector(ssl=context, limit=20)
+            connector = aiohttp.TCPConnector(ssl=context, limit=20, keepalive_timeout=IDLE_SECONDS)
             timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
             self._http = aiohttp.ClientSession(connector=connector, timeout=timeout)
         return self._http
@@ -148,7 +159,7 @@ class Api:
         if response.status == 401:
             raise RefusedError(f"identity: {url} refuses the credentials: {_said(answer)}")
         if response.status >= 400 or not token:
-            raise failure("identity", "log in", response.status, answer)
+            raise failure("identity", "POST", "/auth/tokens", response.status, answer)
         given = answer["token"]
         self._token, self._expires_at = token, _instant(given.get("expires_at", ""))
         self.project_id = given.get("project", {}).get("id", "")
@@ -176,15 +187,18 @@ def _versioned(service: str, url: str) -> str:
     return url if not version or url.endswith(version) else f"{url}/{version}"
 
 
-def failure(service: str, task: str, status: int, answer: dict[str, Any]) -> ProviderError:
-    """By whose fault it is. Quotas and full clouds come as 403, 413 or 409, as 500 too."""
+def failure(service: str, method: str, path: str, status: int, answer: dict[str, Any]) -> ProviderError:
+    """By whose fault it is. Quotas and full clouds come as 403, 413 or 409, as 500 too. A creation that a
+    gateway gave up, or that broke half-way, may have made something: LostError."""
     said = _said(answer)
-    text = f"{service}: {task}: {status}: {said}"
+    text = f"{service}: {method} {path}: {status}: {said}"
     lower = said.lower()
     if status == 404:
         return GoneError(text)
     if "quota" in lower or "no valid host" in lower or "no more ip addresses" in lower:
-        return OutOfCapacityError(f"{text}. Raise the quota, or free something.")
+        return OutOfCapacityError(f"{text.rstrip('.')}. Raise the quota, or free something.")
+    if status in (500, 502, 504) and method == "POST" and service != "identity":
+        return LostError(text)
     if status in (409, 413, 429) or status >= 500:
         return TransientError(text)
     return RefusedError(text)
@@ -211,8 +225,6 @@ async def _decoded(response: aiohttp.ClientResponse) -> dict[str, Any]:
 
 def _instant(text: str) -> float:
     """Seconds of the wall clock; an hour from now when it can't be read."""
-    from datetime import datetime
-
     try:
         return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
     except ValueError:
