@@ -3,11 +3,16 @@
 
 import contextlib
 import os
+import secrets
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+
+from repave_agent.openstack_api import Api
+from repave_agent.openstack_cloud import Cloud, load_cloud
+from tests.fakes.waiting import until_async
 
 ROOT = Path(__file__).parents[1]
 STATE = Path(os.environ.get("REPAVE_OPENSTACK_DIR", "/var/tmp/repave-openstack"))
@@ -33,6 +38,34 @@ def _place() -> Path | None:
     places = [Path(os.environ["REPAVE_RIGS"])] if "REPAVE_RIGS" in os.environ else []
     places += [parent / "shared" / "rigs" for parent in ROOT.parents]
     return next((each for each in places if (each / "openstack" / "up").exists()), None)
+
+
+def rig_cloud() -> Cloud:
+    """The rig's plain member."""
+    return load_cloud("repave-test", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")})
+
+
+@asynccontextmanager
+async def load_balancer(name: str = "") -> AsyncIterator[str]:
+    """The name of a load balancer of Octavia that is there as long as the block."""
+    name = name or f"front-{secrets.token_hex(4)}"
+    api = Api(rig_cloud())
+    (subnet,) = await api.listed("network", "/subnets", "subnets", name="fleet")
+    body = {"loadbalancer": {"name": name, "vip_subnet_id": subnet["id"]}}
+    made = (await api.call("load-balancer", "POST", "/lbaas/loadbalancers", body))["loadbalancer"]
+    path = f"/lbaas/loadbalancers/{made['id']}"
+
+    async def is_settled() -> bool:
+        found = await api.call("load-balancer", "GET", path)
+        return str(found["loadbalancer"]["provisioning_status"]) == "ACTIVE"
+
+    try:
+        await until_async(is_settled)
+        yield name
+    finally:
+        await until_async(is_settled)
+        await api.call("load-balancer", "DELETE", path, cascade="true")
+        await api.close()
 
 
 @contextmanager

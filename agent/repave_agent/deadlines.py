@@ -71,8 +71,13 @@ class PunctualBalancer:
 
     def __init__(self, balancer: Balancer) -> None:
         self._balancer = balancer
-        self.name, self.traffic_address = balancer.name, balancer.traffic_address
+        self.name = balancer.name
         self.traffic_precision_bp = balancer.traffic_precision_bp
+
+    @property
+    def traffic_address(self) -> str:
+        """Known once the balancer has started, where it is not said by settings."""
+        return self._balancer.traffic_address
 
     async def start(self) -> None:
         async with _within(ARRANGE_SECONDS, "start of the balancer", BalancerError):

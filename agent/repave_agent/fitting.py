@@ -92,6 +92,8 @@ def fitted_balancer(settings: AgentSettings) -> FittedBalancer:
     """Starts nothing."""
     if settings.balancer == "haproxy_runtime":
         return operators_haproxy(settings)
+    if settings.balancer == "octavia":
+        return _octavia(settings)
     from repave_agent.balancers.haproxy import HaproxyBalancer
 
     return HaproxyBalancer(
@@ -99,6 +101,22 @@ def fitted_balancer(settings: AgentSettings) -> FittedBalancer:
         traffic_address=settings.haproxy.traffic_address,
         program=settings.haproxy.program,
         redispatch=settings.haproxy.redispatch,
+    )
+
+
+def _octavia(settings: AgentSettings) -> FittedBalancer:
+    from repave_agent.balancers.octavia import OctaviaBalancer
+    from repave_agent.openstack_api import Api
+    from repave_agent.openstack_cloud import load_cloud
+
+    chosen = settings.octavia
+    return OctaviaBalancer(
+        settings.state / "octavia",
+        Api(load_cloud(chosen.cloud or settings.openstack.cloud)),
+        chosen.load_balancer,
+        settings.region,
+        subnet=chosen.subnet,
+        traffic_address=chosen.traffic_address,
     )
 
 

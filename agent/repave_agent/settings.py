@@ -119,6 +119,15 @@ class HaproxyRuntimeSettings(Settings):
     traffic_address: str = "127.0.0.1"
 
 
+class OctaviaSettings(Settings):
+    """The balancer that is a load balancer of OpenStack. `cloud`: as in [openstack] when it is not set."""
+
+    load_balancer: str = ""
+    cloud: str = ""
+    subnet: str = ""
+    traffic_address: str = ""
+
+
 class LimitSettings(Settings):
     """Bounds of what the agent does at once."""
 
@@ -141,8 +150,9 @@ class AgentSettings(Settings):
     ssh_pool: SshPoolSettings = SshPoolSettings()
     openstack: OpenstackSettings = OpenstackSettings()
     packages: PackagesSettings = PackagesSettings()
-    balancer: Literal["haproxy", "haproxy_runtime"] = "haproxy"
+    balancer: Literal["haproxy", "haproxy_runtime", "octavia"] = "haproxy"
     haproxy: HaproxySettings = HaproxySettings()
     haproxy_runtime: HaproxyRuntimeSettings = HaproxyRuntimeSettings()
+    octavia: OctaviaSettings = OctaviaSettings()
     limits: LimitSettings = LimitSettings()
     log: LogFormat = "json"

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from repave_agent.openstack_cloud import Cloud
+from tests.fakes.octavia import FakeOctavia
 
 PAGE = 3
 """So many servers are on a page."""
@@ -54,6 +55,7 @@ class FakeOpenstack:
     members_max: int = 10
     images: list[dict[str, Any]] = field(default_factory=lambda: [dict(each) for each in IMAGES])
     ports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    octavia: FakeOctavia = field(default_factory=FakeOctavia)
     url: str = ""
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
@@ -87,6 +89,7 @@ class FakeOpenstack:
         router.add_delete("/network/v2.0/ports/{id}", self._delete_port)
         router.add_get("/image/v2/images", self._images)
         router.add_get("/image/v2/images/{id}", self._image)
+        self.octavia.connect(router)
         return made
 
     # ---------------------------------------------------------------------------------------- identity
@@ -114,7 +117,7 @@ class FakeOpenstack:
                     {"interface": "public", "region_id": "two", "url": f"{self.url}/elsewhere/{kind}"},
                 ],
             }
-            for kind in ("compute", "network", "image")
+            for kind in ("compute", "network", "image", "load-balancer")
         ]
         body = {"token": {"expires_at": until, "project": {"id": "p1"}, "catalog": catalogue}}
         return web.json_response(body, status=201, headers={"X-Subject-Token": token})
