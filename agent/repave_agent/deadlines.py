@@ -73,6 +73,7 @@ class PunctualBalancer:
         self._balancer = balancer
         self.name = balancer.name
         self.traffic_precision_bp = balancer.traffic_precision_bp
+        self.is_flip_atomic = balancer.is_flip_atomic
 
     @property
     def traffic_address(self) -> str:

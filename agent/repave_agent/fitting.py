@@ -123,9 +123,16 @@ def _octavia(settings: AgentSettings) -> FittedBalancer:
 def operators_haproxy(settings: AgentSettings) -> "RuntimeBalancer":
     """Raises RefusedError when no socket is named."""
     from repave_agent.balancers.runtime import RuntimeBalancer
+    from repave_agent.balancers.runtime_reach import Keys
 
     chosen = settings.haproxy_runtime
     if not chosen.sockets:
         raise RefusedError("haproxy_runtime.sockets: name HAProxy's runtime socket: a path, or host:port")
-    directory = settings.state / "haproxy-runtime"
-    return RuntimeBalancer(directory, chosen.sockets, chosen.map, chosen.traffic_address, settings.region)
+    return RuntimeBalancer(
+        settings.state / "haproxy-runtime",
+        chosen.sockets,
+        chosen.map,
+        chosen.traffic_address,
+        settings.region,
+        Keys(chosen.key, chosen.known_hosts),
+    )

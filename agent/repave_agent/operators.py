@@ -4,7 +4,7 @@ to paste, `repave-agent balancer check` looks whether it is there."""
 import json
 from collections.abc import Sequence
 
-from repave_agent.balancers.runtime_snippet import map_file, snippet
+from repave_agent.balancers.runtime_snippet import map_file, snippet, snippet_without_map
 from repave_agent.fitting import operators_haproxy
 from repave_agent.ports import BalancerError, Frontend
 from repave_agent.settings import AgentSettings
@@ -13,6 +13,11 @@ from repave_protos.values import ApplicationName, Split
 USAGE = "snippet APP:PORT... | check"
 SLOTS = 6
 """For three applications with two groups each."""
+BY_WEIGHTS = (
+    "haproxy_runtime.map is empty, so groups share by the weights of their servers: shares are whole "
+    "percents, a switch moves one server after the other, and users and testers can't be told apart"
+)
+SOCKET_NEEDED = "# Into haproxy.cfg; global needs: stats socket PATH mode 660 level admin\n"
 
 
 def balancer_command(settings: AgentSettings, words: Sequence[str], output: str) -> str:
@@ -32,12 +37,11 @@ def balancer_command(settings: AgentSettings, words: Sequence[str], output: str)
 
 def _snippet(settings: AgentSettings, frontends: Sequence[Frontend]) -> str:
     chosen = settings.haproxy_runtime
+    if not chosen.map:
+        return f"{SOCKET_NEEDED}\n{snippet_without_map(frontends, chosen.traffic_address)}"
     text = snippet(frontends, max(SLOTS, 2 * len(frontends)), chosen.map, chosen.traffic_address)
     first = "".join(f"#   {line}\n" for line in map_file(frontends).splitlines())
-    return (
-        f"# Into haproxy.cfg; global needs: stats socket PATH mode 660 level admin\n"
-        f"# Into {chosen.map}, which must be there:\n{first}\n{text}"
-    )
+    return f"{SOCKET_NEEDED}# Into {chosen.map}, which must be there:\n{first}\n{text}"
 
 
 def _frontend(text: str) -> Frontend:
@@ -56,4 +60,6 @@ def _check(settings: AgentSettings, output: str) -> str:
         return json.dumps({"problems": problems}, indent=2)
     if problems:
         raise BalancerError("\n".join(problems))
+    if not settings.haproxy_runtime.map:
+        return f"all that repave needs is there. {BY_WEIGHTS}"
     return "all that repave needs is there"

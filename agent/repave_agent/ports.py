@@ -221,6 +221,7 @@ class Balancer(Protocol):
     name: str
     traffic_address: str  # where clients reach the frontends
     traffic_precision_bp: int  # of how many basis points every share it can give is a multiple
+    is_flip_atomic: bool  # False: while traffic moves, both groups get some of it for a moment
 
     async def start(self) -> None:
         """Adopts a running balancer of this region or starts one. Raises BalancerError (not installed)."""

@@ -112,11 +112,14 @@ class HaproxySettings(Settings):
 
 
 class HaproxyRuntimeSettings(Settings):
-    """The balancer that is an operator's own HAProxy. `sockets`: paths, or host:port."""
+    """The balancer that is an operator's own HAProxy. `sockets`: paths, host:port, ssh://user@host/path.
+    An empty `map`: there is none, and groups share by weights."""
 
     sockets: Command = ()
     map: str = "/etc/haproxy/repave.map"
     traffic_address: str = "127.0.0.1"
+    key: Path = Path("/etc/repave/haproxy-key")
+    known_hosts: Path = Path("/etc/repave/known_hosts")
 
 
 class OctaviaSettings(Settings):

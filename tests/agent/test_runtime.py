@@ -3,22 +3,29 @@ agents, configurations that lack something, and clients that notice no switch.""
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from repave_agent.__main__ import main
 from repave_agent.balancers.runtime import RuntimeBalancer
+from repave_agent.balancers.runtime_reach import Keys
 from repave_agent.balancers.runtime_snippet import SLOT
 from repave_agent.ports import BalancerError, Route, Structure
-from repave_protos.values import ApplicationName, GroupName
+from repave_protos.values import ApplicationName, GroupName, Split
 from tests.fakes.haproxy_rig import HaproxyRig, backend, free_port, frontend, get, haproxy_rig, needs_haproxy
 from tests.fakes.operators_haproxy import OperatorsHaproxy
 from tests.fakes.waiting import until_async
 from tests.load import Load
+from tests.sshd_hosts import PORT as SSH_PORT
+from tests.sshd_hosts import pool, why_not
 
 pytestmark = needs_haproxy
 SHOP = ApplicationName("shop")
+OCTET = 255
+"""Of the machine's address: other tests' machines have others."""
 BLUE, GREEN = GroupName("shop-v001"), GroupName("shop-v002")
 
 
@@ -35,7 +42,8 @@ class Pair:
 
     def balancer(self, name: str = "agent") -> RuntimeBalancer:
         sockets = [str(side.socket) for side in self.sides]
-        directory, mapped = self.rig.directory / name, str(self.sides[0].map)
+        directory = self.rig.directory / name
+        mapped = str(self.sides[0].map) if self.sides[0].has_map else ""
         self.opened.append(RuntimeBalancer(directory, sockets, mapped, "127.0.0.1", name))
         return self.opened[-1]
 
@@ -90,7 +98,7 @@ async def test_a_step_does_not_count_before_both_of_a_pair_took_it(pair: Pair) -
     pair.sides[1].reload()
     await balancer.route((Route(SHOP, GREEN),))
     assert (await balancer.observe()).routes == (Route(SHOP, GREEN),)
-    assert all(GREEN_SLOT in side.entries()["shop"] for side in balancer._sides)
+    assert all(GREEN_SLOT in side.state().worker.entries["shop"] for side in balancer._sides)
 
 
 GREEN_SLOT = f"{SLOT}2"
@@ -110,10 +118,76 @@ async def test_another_agent_is_refused_until_the_first_one_has_gone(pair: Pair)
 async def test_an_agent_that_lost_the_balancer_to_another_one_touches_nothing(pair: Pair) -> None:
     first = await pair.serving()
     for side in first._sides:
-        side.set_entries({"_owner": "somebody-else"}, set())
+        side.command([f"set map {pair.sides[0].map} _owner somebody-else"])
     with pytest.raises(BalancerError, match="it belongs to another agent, somebody-else"):
         await first.route((Route(SHOP, GREEN),))
-    assert (await asyncio.to_thread(first._sides[0].entries))["shop"].startswith(f"{SLOT}1|")
+    state = await asyncio.to_thread(first._sides[0].state)
+    assert state.worker.entries["shop"].startswith(f"{SLOT}1|")
+
+
+async def test_a_server_that_still_has_requests_holds_up_nobody(pair: Pair) -> None:
+    balancer = await pair.serving()
+    request = asyncio.create_task(get(pair.shop.port, "/slow"))
+    await until_async(lambda: _in_flight(balancer, 1))
+    await balancer.route((Route(SHOP, GREEN),))
+    green = (await balancer.observe()).structure.backends[1]
+    await balancer.arrange(Structure((pair.shop,), (green,)))
+    assert (await balancer.observe()).routes == (Route(SHOP, GREEN),)
+    assert _servers(balancer) == {f"{SLOT}1/{BLUE}-0", f"{SLOT}2/{GREEN}-0"}  # it ends what it has
+    for web in pair.rig.webs:
+        web.release()
+    assert await request == BLUE
+
+    async def is_gone() -> bool:
+        await balancer.observe()
+        return _servers(balancer) == {f"{SLOT}2/{GREEN}-0"}
+
+    await until_async(is_gone)
+
+
+def _servers(balancer: RuntimeBalancer) -> set[str]:
+    states = (side.state() for side in balancer._sides)
+    return {f"{each.group}/{each.host}" for state in states for each in state.worker.servers}
+
+
+async def _in_flight(balancer: RuntimeBalancer, count: int) -> bool:
+    return sum(each.in_flight for each in (await balancer.observe()).backends) == count
+
+
+@pytest.mark.parametrize(
+    "meddling",
+    [
+        f"set server {SLOT}1/{BLUE}-0 state maint",
+        f"set server {SLOT}1/{BLUE}-0 state maint;del server {SLOT}1/{BLUE}-0",
+        "set map {map} shop repave-slot-2|repave-slot-2|0",
+        "del map {map} shop",
+        "del map {map} _owner",
+    ],
+)
+async def test_what_one_side_lacks_is_mended_at_the_next_look(pair: Pair, meddling: str) -> None:
+    balancer = await pair.serving()
+    before = balancer._sides[1].state().worker
+    balancer._sides[1].command(meddling.format(map=pair.sides[1].map).split(";"))
+    await balancer.observe()
+    after = balancer._sides[1].state().worker
+    assert after.entries == before.entries
+    assert {(x.group, x.host, x.is_enabled) for x in after.servers} == {
+        (x.group, x.host, x.is_enabled) for x in before.servers
+    }
+
+
+async def test_a_frontend_that_the_configuration_has_not_so_is_refused(pair: Pair) -> None:
+    balancer = await pair.serving()
+    structure = (await balancer.observe()).structure
+    moved = replace(pair.shop, port=pair.shop.port + 1)
+    with pytest.raises(BalancerError, match=f"shop comes in at port {pair.shop.port}, the spec asks for"):
+        await balancer.arrange(replace(structure, frontends=(moved,)))
+    sticky = replace(pair.shop, split=Split("cookie", "uid"))
+    with pytest.raises(BalancerError, match="shop is set up for request:,-, the spec asks for cookie:uid,-"):
+        await balancer.arrange(replace(structure, frontends=(sticky,)))
+    with pytest.raises(BalancerError, match="blog has no frontend"):
+        await balancer.arrange(replace(structure, frontends=(pair.shop, frontend("blog", 1))))
+    assert (await balancer.observe()).structure == structure
 
 
 async def test_clients_notice_no_switch_and_no_share(pair: Pair) -> None:
@@ -138,6 +212,66 @@ async def test_more_groups_than_slots_are_refused_with_the_remedy(pair: Pair) ->
     many = tuple(backend(f"shop-v{number:03d}", free_port()) for number in range(1, 6))
     with pytest.raises(BalancerError, match=f"all 4 slots are taken: add more backends {SLOT}N"):
         await balancer.arrange(Structure((pair.shop,), many))
+
+
+async def test_by_weights_alone_clients_notice_no_switch_either(pair: Pair) -> None:
+    for side in pair.sides:
+        side.has_map = False
+        side.reload()
+    balancer = await pair.serving()
+    load = Load(f"http://127.0.0.1:{pair.shop.port}/", rate=400)
+    await load.start()
+    for share in (100, 500, 5_000, 10_000, 0) * 3:
+        await balancer.route((Route(SHOP, BLUE, GREEN, share) if share else Route(SHOP, BLUE),))
+        seen = load.answers
+        await until_async(lambda seen=seen: _heard(load, seen + 20))  # type: ignore[misc]
+    result = await load.stop()
+    assert result.failures == (), result.summary()
+    assert result.answered_by(GREEN) > 0
+
+
+async def test_by_weights_alone_what_can_not_be_had_is_refused(pair: Pair) -> None:
+    for side in pair.sides:
+        side.has_map = False
+        side.reload()
+    balancer = await pair.serving()
+    assert (balancer.traffic_precision_bp, balancer.is_flip_atomic) == (100, False)
+    structure = (await balancer.observe()).structure
+    for split in (Split("cookie", "uid"), Split(tester_by="header", tester_name="X", tester_value="y")):
+        with pytest.raises(BalancerError, match="by weights alone there is no split"):
+            await balancer.arrange(replace(structure, frontends=(replace(pair.shop, split=split),)))
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "machines can be had")
+async def test_a_socket_on_another_machine_is_reached_over_ssh(pair: Pair) -> None:
+    with TemporaryDirectory(prefix="rp") as directory, pool(Path(directory) / "pool", 1, OCTET) as machines:
+        key = (machines.directory / "m1" / "host_key.pub").read_text()
+        known = Path(directory) / "known_hosts"
+        known.write_text(f"[{machines.address('m1')}]:{SSH_PORT} {key}")
+        keys = Keys(machines.key, known)
+        where = f"ssh://root@{machines.address('m1')}:{SSH_PORT}{pair.sides[0].socket}"
+        made = RuntimeBalancer(
+            pair.rig.directory / "far", [where], str(pair.sides[0].map), "127.0.0.1", "far", keys
+        )
+        pair.opened.append(made)
+        await made.start()
+        web = await pair.rig.web(BLUE)
+        await made.arrange(Structure((pair.shop,), (backend(BLUE, web.port),)))
+        await made.route((Route(SHOP, BLUE),))
+        assert (await made.observe()).routes == (Route(SHOP, BLUE),)
+        machines.halt("m1")
+        with pytest.raises(BalancerError, match="does not answer"):
+            await made.observe()
+        machines.boot("m1")  # with another host key
+        with pytest.raises(BalancerError, match="host key"):
+            await made.observe()
+        known.write_text("")
+
+
+@pytest.mark.parametrize("address", ["admin.sock", "ssh://nobody", "ssh://root@host", "host:port"])
+def test_an_address_that_can_not_be_meant_is_refused(tmp_path: Path, address: str) -> None:
+    with pytest.raises(BalancerError, match=f"{address}: (name a socket by|write ssh)"):
+        RuntimeBalancer(tmp_path, [address], "", "127.0.0.1", "here", Keys(tmp_path, tmp_path))
 
 
 def test_what_an_operator_pastes_is_what_the_check_asks_for(

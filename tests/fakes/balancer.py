@@ -21,6 +21,7 @@ class FakeMachine:
     down: set[HostName] = field(default_factory=set)
     in_flight: Counter[GroupName] = field(default_factory=Counter)
     trouble: str = ""
+    owner: str = ""
     is_running: bool = False
     callbacks: list[Callable[[], None]] = field(default_factory=list)
 
@@ -50,14 +51,24 @@ class FakeBalancer:
 
     name = "fake"
     traffic_precision_bp = 1
+    is_flip_atomic = True
 
-    def __init__(self, machine: FakeMachine | None = None, traffic_address: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        machine: FakeMachine | None = None,
+        traffic_address: str = "127.0.0.1",
+        owner: str = "agent",
+    ) -> None:
         self.machine = machine or FakeMachine()
+        self._owner = owner
         self.traffic_address = traffic_address
         self._restarts = 0
 
     async def start(self) -> None:
         self._refuse_in_trouble()
+        if self.machine.owner not in ("", self._owner):
+            raise BalancerError(f"it belongs to another agent, {self.machine.owner}")
+        self.machine.owner = self._owner
         self.machine.is_running = True
 
     async def arrange(self, structure: Structure) -> None:

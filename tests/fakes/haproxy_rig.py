@@ -28,8 +28,8 @@ class HaproxyRig:
         self.balancers: list[HaproxyBalancer] = []
         self.webs: list[Web] = []
 
-    def balancer(self, redispatch: bool = True) -> HaproxyBalancer:
-        self.balancers.append(HaproxyBalancer(self.directory, redispatch=redispatch))
+    def balancer(self, directory: str = "", redispatch: bool = True) -> HaproxyBalancer:
+        self.balancers.append(HaproxyBalancer(self.directory / directory, redispatch=redispatch))
         return self.balancers[-1]
 
     async def web(self, version: str) -> Web:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from repave_agent.balancers.runtime import RuntimeBalancer
-from repave_agent.balancers.runtime_snippet import map_file, snippet
+from repave_agent.balancers.runtime_snippet import map_file, snippet, snippet_without_map
 from repave_agent.ports import Frontend, Structure
 
 READY_SECONDS = 10.0
@@ -24,12 +24,18 @@ defaults
   timeout server 60s
   timeout http-keep-alive 5s
 """
+EMPTY_POOL = """
+backend repave-pool-yet-to-come
+  mode http
+  balance roundrobin
+"""
 
 
 class OperatorsHaproxy:
     """One side: everything in `directory`."""
 
-    def __init__(self, directory: Path, address: str = "127.0.0.1") -> None:
+    def __init__(self, directory: Path, address: str = "127.0.0.1", *, has_map: bool = True) -> None:
+        self.has_map = has_map
         directory.mkdir(parents=True, exist_ok=True)
         self.directory, self.address = directory, address
         self.socket, self.map = directory / "admin.sock", directory.parent / "repave.map"
@@ -46,7 +52,10 @@ class OperatorsHaproxy:
     def reload(self) -> None:
         """A new process takes over; the former one ends its requests."""
         self.map.write_text(map_file(self.frontends))
-        text = GLOBAL.format(socket=self.socket) + snippet(self.frontends, 4, str(self.map), self.address)
+        pasted = snippet_without_map(self.frontends, self.address) + EMPTY_POOL
+        if self.has_map:
+            pasted = snippet(self.frontends, 4, str(self.map), self.address)
+        text = GLOBAL.format(socket=self.socket) + pasted
         (self.directory / "haproxy.cfg").write_text(text)
         command = ["haproxy", "-db", "-f", str(self.directory / "haproxy.cfg")]
         if self.processes and self.processes[-1].poll() is None:

@@ -40,6 +40,8 @@ class ServerState:
     host: str
     is_enabled: bool
     is_up: bool
+    weight: int = 0
+    in_flight: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,19 +166,25 @@ def _parse_table(lines: Iterable[str]) -> tuple[tuple[ServerState, ...], dict[st
     rows = iter(lines)
     columns = next(rows).removeprefix("# ").split(",")
     queued, current, status = columns.index("qcur"), columns.index("scur"), columns.index("status")
+    weight = columns.index("weight")
     servers, in_flight = [], {}
     for row in rows:
-        cells = row.split(",", status + 1)
-        if len(cells) <= status:
+        cells = row.split(",", weight + 1)
+        if len(cells) <= weight:
             continue
+        requests = int(cells[queued] or 0) + int(cells[current] or 0)
         if cells[1] == "BACKEND":
-            in_flight[cells[0]] = int(cells[queued] or 0) + int(cells[current] or 0)
+            in_flight[cells[0]] = requests
         else:
-            servers.append(_server_state(cells[0], cells[1], cells[status]))
+            is_enabled, is_up = _standing(cells[status])
+            servers.append(
+                ServerState(cells[0], cells[1], is_enabled, is_up, int(cells[weight] or 0), requests)
+            )
     return tuple(servers), in_flight
 
 
-def _server_state(group: str, host: str, status: str) -> ServerState:
-    """Status is e.g. "UP", "UP 1/3" (will go down), "DOWN", "DOWN 1/2", "MAINT", "DRAIN", "no check"."""
+def _standing(status: str) -> tuple[bool, bool]:
+    """Whether it is enabled, and up. Status is e.g. "UP", "UP 1/3" (will go down), "DOWN", "DOWN 1/2",
+    "MAINT", "DRAIN", "no check"."""
     is_enabled = not status.startswith(("MAINT", "DRAIN"))
-    return ServerState(group, host, is_enabled, is_enabled and status.startswith(("UP", "no check")))
+    return is_enabled, is_enabled and status.startswith(("UP", "no check"))

@@ -75,6 +75,7 @@ class OctaviaBalancer:
 
     name = "octavia"
     traffic_precision_bp = 100
+    is_flip_atomic = True
 
     def __init__(
         self,

@@ -3,7 +3,7 @@ through the runtime socket alone. Pure text.
 
 Slots are backends without servers, for any group of any application. A frontend looks its route up in the
 map: `first|second|basis points of second`, slots instead of groups. Keys that begin with "_" are repave's
-marks.
+marks. Without a map each application has one backend, its pool, for all of its groups.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,30 @@ from repave_protos.values import Split
 SLOT = "repave-slot-"
 OWNER_KEY = "_owner"
 SPLIT_KEY = "_split."
-DRAIN_SECONDS_HINT = 30
+PORT_KEY = "_port."
+POOL = "repave-pool-"
+OWNER_MARK = "_owner."
 
 
 def snippet(frontends: Sequence[Frontend], slots: int, map_path: str, bind: str = "*") -> str:
     """Frontends and slots. The socket stays the operator's: it needs `level admin`."""
     parts = [_frontend(frontend, map_path, bind) for frontend in frontends]
-    parts += [_no_route(map_path), *(_slot(number) for number in range(1, slots + 1))]
+    parts += [_no_route(map_path), *(_backend(f"{SLOT}{number}") for number in range(1, slots + 1))]
     return "\n".join(parts)
 
 
 def map_file(frontends: Sequence[Frontend]) -> str:
-    """What stands in the map file at first: how each application tells its requests apart."""
-    return "".join(f"{SPLIT_KEY}{each.application} {split_text(each.split)}\n" for each in frontends)
+    """What stands in the map file at first: where each application's clients come in, and how their requests
+    are told apart."""
+    return "".join(
+        f"{PORT_KEY}{each.application} {each.port}\n{SPLIT_KEY}{each.application} {split_text(each.split)}\n"
+        for each in frontends
+    )
+
+
+def snippet_without_map(frontends: Sequence[Frontend], bind: str = "*") -> str:
+    """Frontends and pools, for shares by weights alone."""
+    return "\n".join(_frontend_of_pool(frontend, bind) for frontend in frontends)
 
 
 def split_text(split: Split) -> str:
@@ -53,6 +64,17 @@ def _frontend(frontend: Frontend, map_path: str, bind: str) -> str:
     return "\n  ".join((f"frontend {frontend.application}", *lines)) + "\n"
 
 
+def _frontend_of_pool(frontend: Frontend, bind: str) -> str:
+    name = frontend.application
+    return f"""\
+frontend {name}
+  bind {bind}:{frontend.port}
+  mode http
+  default_backend {POOL}{name}
+
+{_backend(f"{POOL}{name}")}"""
+
+
 def _no_route(map_path: str) -> str:
     return f"""\
 backend repave-no-route
@@ -62,5 +84,5 @@ backend repave-no-route
 """
 
 
-def _slot(number: int) -> str:
-    return f"backend {SLOT}{number}\n  mode http\n  balance roundrobin\n  option http-server-close\n"
+def _backend(name: str) -> str:
+    return f"backend {name}\n  mode http\n  balance roundrobin\n  option http-server-close\n"

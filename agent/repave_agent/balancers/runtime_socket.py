@@ -1,20 +1,18 @@
-"""Speaks to an operator's HAProxy through its own runtime socket: a path, or host:port. Blocking.
+"""Speaks to an operator's HAProxy through its own runtime socket. Blocking.
 
 There is no master in between, so every command is for the one worker that answers.
 """
 
+import csv
 import re
-import socket
 from dataclasses import dataclass
-from pathlib import Path
 
 from repave_agent.balancers.haproxy_socket import (
-    ANSWER_SECONDS_MAX,
     COMMANDS_PER_QUESTION_MAX,
     WorkerState,
-    parse_entries,
     parse_worker,
 )
+from repave_agent.balancers.runtime_reach import Keys, reach_of
 from repave_agent.ports import BalancerError
 
 _PID = re.compile(r"^Pid: (\d+)", re.MULTILINE)
@@ -34,15 +32,18 @@ class SideState:
 class RuntimeSocket:
     """One HAProxy. Raises OSError when nobody answers, BalancerError when it refuses."""
 
-    def __init__(self, address: str, map_path: str) -> None:
+    def __init__(self, address: str, map_path: str, keys: Keys | None = None) -> None:
+        """Without a `map_path` there is no map. `keys` for addresses over SSH. Raises BalancerError."""
         self.address = address
         self._map = map_path
+        self._reach = reach_of(address, keys)
 
     def __str__(self) -> str:
         return self.address
 
     def state(self) -> SideState:
-        answer = self._ask(["show info", f"show map {self._map}", "show stat -1 6 -1"])
+        maps = [f"show map {self._map}"] if self._map else []
+        answer = self._ask(["show info", *maps, "show stat -1 6 -1"])
         pid, version = _PID.search(answer), _VERSION.search(answer)
         if pid is None or version is None:
             raise BalancerError(f"{self}: this socket does not answer as HAProxy's runtime socket does")
@@ -50,24 +51,16 @@ class RuntimeSocket:
             raise BalancerError(
                 f"{self}: HAProxy has no map {self._map}: paste what `repave-agent balancer snippet` prints"
             )
+        if "Unknown map identifier" in answer:
+            raise BalancerError(
+                f"{self}: no map {self._map} is in use: paste what `repave-agent balancer snippet` prints"
+            )
         return SideState(int(pid[1]), (int(version[1]), int(version[2])), parse_worker(answer))
 
-    def entries(self) -> dict[str, str]:
-        return parse_entries(self._ask([f"show map {self._map}"]))
-
-    def set_entries(self, wanted: dict[str, str], gone: set[str]) -> None:
-        """Makes the map hold these entries, and none of those; others stay. Read back."""
-        before = self.entries()
-        commands = [
-            f"{'set' if key in before else 'add'} map {self._map} {key} {value}"
-            for key, value in wanted.items()
-            if before.get(key) != value
-        ]
-        commands += [f"del map {self._map} {key}" for key in gone if key in before]
-        self.command(commands)
-        after = self.entries()
-        if not (wanted.items() <= after.items() and not gone & after.keys()):
-            raise BalancerError(f"{self}: HAProxy did not take the routes")
+    def algorithms(self) -> dict[str, str]:
+        """How each backend chooses among its servers."""
+        table = self._ask(["show stat -1 2 -1"]).strip().removeprefix("# ")
+        return {row["pxname"]: row["algo"] for row in csv.DictReader(table.splitlines())}
 
     def command(self, commands: list[str]) -> None:
         """One after the other. Raises BalancerError with the first that was refused."""
@@ -83,30 +76,11 @@ class RuntimeSocket:
         answer = self._ask([command]).strip()
         return "" if answer in FINE else answer
 
+    def close(self) -> None:
+        self._reach.close()
+
     def _ask(self, commands: list[str]) -> str:
-        if not commands:
-            return ""
-        with self._connected() as connection:
-            connection.settimeout(ANSWER_SECONDS_MAX)
-            connection.sendall(";".join(commands).encode() + b"\n")
-            connection.shutdown(socket.SHUT_WR)
-            parts = []
-            while part := connection.recv(65536):
-                parts.append(part)
-        answer = b"".join(parts).decode(errors="replace")
+        answer = self._reach.ask(";".join(commands) + "\n").decode(errors="replace")
         if "Permission denied" in answer:
             raise BalancerError(f"{self}: the socket needs `level admin` in HAProxy's configuration")
         return answer
-
-    def _connected(self) -> socket.socket:
-        host, colon, port = self.address.rpartition(":")
-        if colon and port.isdecimal() and not self.address.startswith("/"):
-            return socket.create_connection((host, int(port)), ANSWER_SECONDS_MAX)
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(ANSWER_SECONDS_MAX)
-        try:
-            connection.connect(str(Path(self.address)))
-        except BaseException:
-            connection.close()
-            raise
-        return connection

@@ -1,0 +1,264 @@
+"""The worlds in which tests/contracts/test_balancer.py asks every balancer for its promises."""
+
+import asyncio
+import itertools
+import os
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from repave_agent.balancers import octavia
+from repave_agent.balancers.octavia import OctaviaBalancer
+from repave_agent.openstack_api import Api
+from repave_agent.openstack_cloud import Cloud
+from repave_agent.ports import Backend, Balancer, Frontend
+from repave_protos.values import GroupName
+from tests.fakes.balancer import FakeBalancer, FakeMachine
+from tests.fakes.haproxy_rig import HaproxyRig, backend, get, haproxy_rig, needs_haproxy
+from tests.fakes.many_requests import ask_all
+from tests.fakes.octavia import FakeOctavia
+from tests.fakes.openstack import FakeOpenstack, served
+from tests.fakes.operators_haproxy import ObligingBalancer, OperatorsHaproxy
+from tests.rigs import load_balancer, rig_cloud, why_no_openstack
+
+
+class Rig(ABC):
+    """The world around a balancer."""
+
+    precision_bp = 1
+    tells_users_apart = True
+    """Whether requests can be split by a cookie or header."""
+    knows_testers = True
+    sees_requests = True
+    """Whether it sends requests somewhere, and counts those of each group."""
+
+    @abstractmethod
+    def balancer(self) -> Balancer: ...
+
+    @abstractmethod
+    def rival(self) -> Balancer:
+        """Of another agent, on the same machine."""
+
+    @abstractmethod
+    async def restart(self) -> None:
+        """As its operator would: what it was told is lost."""
+
+    @abstractmethod
+    async def backend(self, group: str, is_enabled: bool = True) -> Backend: ...
+
+    @abstractmethod
+    async def begin_request(self, frontend: Frontend, group: GroupName) -> None: ...
+
+    @abstractmethod
+    async def end_requests(self) -> None: ...
+
+    @abstractmethod
+    async def sides(self, frontend: Frontend, headers: list[str]) -> list[str]:
+        """Which group answers each request with such a header line."""
+
+    def needs_users_apart(self) -> None:
+        if not self.tells_users_apart:
+            pytest.skip("this balancer can't split by a cookie or header, and says so")
+
+    def needs_testers(self) -> None:
+        if not self.knows_testers:
+            pytest.skip("this balancer knows no testers, and says so")
+
+    def needs_requests(self) -> None:
+        if not self.sees_requests:
+            pytest.skip("nothing counts the requests of each group here")
+
+
+class FakeRig(Rig):
+    """The world around fake balancers."""
+
+    def __init__(self) -> None:
+        self.machine = FakeMachine()
+
+    def balancer(self) -> Balancer:
+        return FakeBalancer(self.machine)
+
+    def rival(self) -> Balancer:
+        return FakeBalancer(self.machine, owner="rival")
+
+    async def restart(self) -> None:
+        self.machine.die()
+
+    async def backend(self, group: str, is_enabled: bool = True) -> Backend:
+        return backend(group, 1, is_enabled=is_enabled)
+
+    async def begin_request(self, _: Frontend, group: GroupName) -> None:
+        self.machine.in_flight[group] += 1
+
+    async def end_requests(self) -> None:
+        self.machine.in_flight.clear()
+
+    async def sides(self, frontend: Frontend, headers: list[str]) -> list[str]:
+        pairs = (header.partition(": ") for header in headers)
+        asked = (self.machine.served_by(frontend.application, {name: value}) for name, _, value in pairs)
+        return [group or "" for group in asked]
+
+
+class RealRig(Rig):
+    """The world around HAProxy: one application process per group."""
+
+    def __init__(self, rig: HaproxyRig) -> None:
+        self._rig = rig
+        self._requests: list[asyncio.Task[str]] = []
+
+    def balancer(self) -> Balancer:
+        return self._rig.balancer()
+
+    def rival(self) -> Balancer:
+        return self._rig.balancer("rival")
+
+    async def restart(self) -> None:
+        os.kill(self._rig.balancers[0]._instance.process.socket.workers().master, signal.SIGKILL)
+
+    async def backend(self, group: str, is_enabled: bool = True) -> Backend:
+        return backend(group, (await self._rig.web(group)).port, is_enabled=is_enabled)
+
+    async def begin_request(self, frontend: Frontend, group: GroupName) -> None:
+        self._requests.append(asyncio.create_task(get(frontend.port, "/slow")))
+
+    async def end_requests(self) -> None:
+        for web in self._rig.webs:
+            web.release()
+        assert all(await asyncio.gather(*self._requests)), "a request in flight was lost"
+
+    async def sides(self, frontend: Frontend, headers: list[str]) -> list[str]:
+        return await ask_all(frontend.port, headers)
+
+
+class OperatorsRig(RealRig):
+    """The world around an HAProxy, or a pair of them, that an operator runs."""
+
+    def __init__(self, rig: HaproxyRig, addresses: tuple[str, ...], *, has_map: bool) -> None:
+        super().__init__(rig)
+        if not has_map:
+            self.precision_bp, self.tells_users_apart, self.knows_testers = 100, False, False
+        self._made: list[ObligingBalancer] = []
+        self._sides = [
+            OperatorsHaproxy(rig.directory / address, address, has_map=has_map) for address in addresses
+        ]
+
+    def balancer(self, agent: str = "agent") -> Balancer:
+        sockets, directory = [str(side.socket) for side in self._sides], self._rig.directory / agent
+        mapped = str(self._sides[0].map) if self._sides[0].has_map else ""
+        made = ObligingBalancer(directory, sockets, mapped, "127.0.0.1", "here")
+        made.operators = self._sides
+        self._made.append(made)
+        return made
+
+    def rival(self) -> Balancer:
+        return self.balancer("rival")
+
+    async def restart(self) -> None:
+        for side in self._sides:
+            side.reload()
+
+    async def end(self) -> None:
+        for balancer in self._made:
+            await balancer.close()
+        for side in self._sides:
+            side.kill()
+
+
+class OctaviaRig(Rig):
+    """The world around a load balancer of Octavia. `octavia` is None where the real API answers."""
+
+    precision_bp, tells_users_apart, sees_requests = 100, False, False
+
+    def __init__(self, directory: Path, cloud: Cloud, name: str, octavia: FakeOctavia | None) -> None:
+        self._directory, self._cloud, self._name, self._octavia = directory, cloud, name, octavia
+        self._made: list[OctaviaBalancer] = []
+        self._numbers = itertools.count(1)
+
+    def balancer(self, agent: str = "agent") -> Balancer:
+        self._made.append(OctaviaBalancer(self._directory / agent, Api(self._cloud), self._name, "here"))
+        return self._made[-1]
+
+    def rival(self) -> Balancer:
+        return self.balancer("rival")
+
+    async def restart(self) -> None:
+        if self._octavia is None:
+            pytest.skip("the rig's amphorae do not exist: they can't be restarted")
+        self._octavia.forget_all()
+
+    async def backend(self, group: str, is_enabled: bool = True) -> Backend:
+        found = backend(group, 8080, is_enabled=is_enabled)
+        address = f"10.77.9.{next(self._numbers)}"
+        return replace(found, servers=tuple(replace(each, address=address) for each in found.servers))
+
+    async def begin_request(self, frontend: Frontend, group: GroupName) -> None:
+        raise AssertionError("nothing counts requests here")
+
+    async def end_requests(self) -> None: ...
+
+    async def sides(self, frontend: Frontend, headers: list[str]) -> list[str]:
+        if self._octavia is None:
+            pytest.skip("the rig's amphorae do not exist: nothing is balanced")
+        pairs = (header.partition(": ") for header in headers)
+        hosts = [self._octavia.ask(frontend.port, {name: value}) for name, _, value in pairs]
+        return [host.rpartition("-")[0] for host in hosts]
+
+    async def end(self) -> None:
+        for balancer in self._made:
+            await balancer.close()
+
+
+@asynccontextmanager
+async def octavia_rig(directory: Path, *, is_real: bool) -> AsyncIterator[OctaviaRig]:
+    async with AsyncExitStack() as opened:
+        if is_real:
+            cloud, name, octavia = rig_cloud(), await opened.enter_async_context(load_balancer()), None
+        else:
+            fake = await opened.enter_async_context(served(FakeOpenstack()))
+            cloud, octavia, name = fake.cloud(), fake.octavia, "front"
+            octavia.add(name)
+        made = OctaviaRig(directory, cloud, name, octavia)
+        yield made
+        await made.end()
+
+
+KINDS = [
+    "fake",
+    "octavia",
+    pytest.param("octavia-real", marks=pytest.mark.rig),
+    *(pytest.param(kind, marks=needs_haproxy) for kind in ("haproxy", "operators", "pair", "weights")),
+]
+
+
+@pytest.fixture(params=KINDS)
+async def rig(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Rig]:
+    if request.param == "fake":
+        yield FakeRig()
+        return
+    if request.param.startswith("octavia"):
+        is_real = request.param == "octavia-real"
+        if is_real and (reason := why_no_openstack()):
+            pytest.skip(reason)
+        monkeypatch.setattr(octavia, "LOOK_SECONDS", 0.2 if is_real else 0.001)
+        async with octavia_rig(tmp_path / "octavia", is_real=is_real) as made:
+            yield made
+        return
+    async with haproxy_rig() as real:
+        if request.param == "haproxy":
+            yield RealRig(real)
+            return
+        addresses = ("127.0.0.1", "127.0.0.2")
+        operators = OperatorsRig(
+            real, addresses if request.param == "pair" else addresses[:1], has_map=request.param != "weights"
+        )
+        try:
+            yield operators
+        finally:
+            await operators.end()
