@@ -16,6 +16,9 @@ from pathlib import Path
 import structlog
 
 from repave_agent.admission import foreign
+from repave_agent.bakery import Bakery
+from repave_agent.deadlines import PunctualProvider
+from repave_agent.desk import Desk
 from repave_agent.fitting import fitted_balancer, fitted_provider
 from repave_agent.health import Prober
 from repave_agent.images import ImageCache
@@ -82,6 +85,8 @@ class Agent:
                 inspect_seconds=settings.limits.inspect_seconds,
             ),
         )
+        self.bakery = Bakery(self.provider, self.images, self.notice)
+        self.desk = Desk(settings, PunctualProvider(self.provider), self.bakery, self.notice)
         self.postponed = Postponed(self.worker.on_desired, asyncio.sleep)
         self.session = Session(
             dial=lambda: channel.dial(settings.controller, "controller"),
@@ -119,7 +124,7 @@ class Agent:
         await self.postponed.on_desired(desired)
 
     async def on_query(self, query: Query) -> Answer:
-        return await self.worker.on_query(query)
+        return await (self.desk.answer(query) if query.words else self.worker.on_query(query))
 
     def observed(self, applications: Mapping[ApplicationName, ApplicationReport]) -> None:
         self.session.observed(applications)
@@ -141,6 +146,7 @@ class Agent:
         except asyncio.CancelledError:
             log.info("agent.stopped", region=self.settings.region)
         finally:
+            await self.bakery.close()
             await self.prober.close()
             await self.images.close()
             await self.provider.close()

@@ -24,6 +24,7 @@ DESTROY_SECONDS = 600.0
 LIST_SECONDS = 60.0
 LOG_SECONDS = 10.0
 INSPECT_SECONDS = 120.0
+ROOM_SECONDS = 10.0
 ARRANGE_SECONDS = 60.0
 ROUTE_SECONDS = 15.0
 OBSERVE_SECONDS = 10.0
@@ -58,6 +59,10 @@ class PunctualProvider:
     async def inspect(self, host: HostName) -> str:
         async with _within(INSPECT_SECONDS, f"inspection of {host}", TransientError):
             return await self._provider.inspect(host)
+
+    async def room(self, hosts: int) -> str:
+        async with _within(ROOM_SECONDS, "question for room", TransientError):
+            return await self._provider.room(hosts)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self._provider.on_change(callback)

@@ -1,4 +1,5 @@
-"""What a person sees of the machines of a pool, and does with them beside the agent: `repave-agent pool`.
+"""What a person sees of the machines of a pool, and does with them: `repave-agent pool` beside the agent, or
+`repave pool` through it.
 
 All of it works on the agent's own records of the machines, under their lock; the agent sees it at once.
 """
@@ -33,13 +34,20 @@ class Row:
 
 def pool_command(settings: AgentSettings, words: Sequence[str], reason: str, output: str) -> str:
     """Does what the words ask and returns what is to be shown. Raises PoolError, ProviderError, OSError."""
+    told = pool_told(settings, words, reason)
+    if isinstance(told, str):
+        return told
+    return as_json(told) if output == "json" else as_text(told, time.time())
+
+
+def pool_told(settings: AgentSettings, words: Sequence[str], reason: str) -> list[Row] | str:
+    """Does what the words ask: the machines, or what was done. Raises PoolError, ProviderError, OSError."""
     if settings.provider != "ssh_pool":
         raise PoolError(f"provider is {settings.provider}: only ssh_pool has a pool of machines")
     inventory, leases = Inventory(settings.ssh_pool.inventory), Leases(settings.state / "pool")
     match list(words):
         case ["list"] | []:
-            shown = rows(inventory, leases)
-            return as_json(shown) if output == "json" else as_text(shown, time.time())
+            return rows(inventory, leases)
         case ["quarantine", name]:
             return quarantine(inventory, leases, name, reason)
         case ["return", name]:

@@ -107,6 +107,10 @@ class Provider(Protocol):
         """How the host differs from what it was made of, in words; "" when it does not, or when that can't be
         seen. Looks at one host only, and may take its time. Raises ProviderError."""
 
+    async def room(self, hosts: int) -> str:
+        """Why so many more hosts can't be had now, in words with numbers; "" when they can, as far as can be
+        known. Raises ProviderError."""
+
     def on_change(self, callback: Callable[[], None]) -> None:
         """Calls `callback` soon after a host ended by itself. A hint: list_hosts is the truth."""
 

@@ -49,7 +49,8 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class RegionPreview:
-    """Hosts of one region. `peak` counts all groups at the moment when most hosts run."""
+    """Hosts of one region. `peak` counts all groups at the moment when most hosts run; `extra` are those that
+    are not there now."""
 
     name: RegionName
     wave: int
@@ -57,6 +58,7 @@ class RegionPreview:
     keeps_warm: int
     destroys: int
     peak: int
+    extra: int
     floor: int
     extra_host_hours: float
     cost: float | None
@@ -308,6 +310,7 @@ def _region(
         keeps_warm=kept + sum(group.size(region) for group in keeps if group != serving),
         destroys=sum(group.size(region) for group in destroys),
         peak=others + peak,
+        extra=max(0, peak - had),
         floor=order.policy.floor(size),
         extra_host_hours=hours / HOUR_SECONDS,
         cost=None if price is None else price * hours / HOUR_SECONDS,

@@ -7,9 +7,11 @@ knows gRPC.
 
 import asyncio
 import itertools
+import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import grpc.aio
 import structlog
@@ -43,6 +45,13 @@ REGIONS_MAX = 10_000
 APPLICATIONS_PER_REGION_MAX = 10_000
 
 log = structlog.get_logger()
+
+NOBODY = ApplicationName("-")
+"""Stands where a question is of no application."""
+
+
+class AgentRefused(Exception):
+    """The agent has understood the question, and says why it can't be done. The text is shown to people."""
 
 
 class RegionUnreachable(Exception):
@@ -137,6 +146,20 @@ class Sessions:
         """Asks the region's agent for the hosts that nobody is known to want. Raises RegionUnreachable."""
         query = Query(next(self._query_ids), ApplicationName(""), wants_orphans=True)
         return (await self._ask(region, query, timeout_seconds)).hosts
+
+    async def told(self, region: RegionName, *words: str, timeout_seconds: float = 5.0) -> Any:
+        """What the region's provider answers, from JSON. Raises RegionUnreachable, AgentRefused."""
+        query = Query(next(self._query_ids), NOBODY, words=words)
+        answer = await self._ask(region, query, timeout_seconds)
+        if not answer.told:
+            raise RegionUnreachable(f"the agent of {region} is of an older version, which can't say that")
+        try:
+            told = json.loads(answer.told)
+            if "refused" in told:
+                raise AgentRefused(str(told["refused"]))
+            return told["told"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise RegionUnreachable(f"the agent of {region} answered what nobody understands") from error
 
     async def _ask(self, region: RegionName, query: Query, timeout_seconds: float) -> Answer:
         stream = self._streams.get(region)

@@ -17,6 +17,7 @@ NOTICES_MAX = 1_000  # in one report
 WORDS_MAX = 1_000  # of a command, an environment, a list of capabilities
 NAME_LENGTH_MAX = 200
 TEXT_LENGTH_MAX = 65_536
+TOLD_LENGTH_MAX = 2**20  # what a provider has to tell, as JSON
 LOG_LINES_MAX = 10_000
 TIMES_MAX = 1_000  # probes in a row
 SECONDS_MAX = 1e9  # some thirty years
@@ -68,10 +69,10 @@ def mark_value(value: str, field: str) -> str:
     return value
 
 
-def text(value: str, field: str) -> str:
+def text(value: str, field: str, length_max: int = TEXT_LENGTH_MAX) -> str:
     """Anything, but not for ever."""
-    if len(value) > TEXT_LENGTH_MAX:
-        raise WireError(f"{field}: is {len(value)} characters long, at most {TEXT_LENGTH_MAX} may be sent")
+    if len(value) > length_max:
+        raise WireError(f"{field}: is {len(value)} characters long, at most {length_max} may be sent")
     return value
 
 

@@ -313,12 +313,13 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """To `Query` with the same id."""
+    """To `Query` with the same id. `told` is JSON: {"told": ...} or {"refused": why}."""
 
     query_id: int
     hosts: tuple[HostDetail, ...] = ()
     error: str = ""
     accepted: tuple[DesiredState, ...] = ()
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +354,7 @@ class Query:
     With `wants_accepted` for the desired state that the agent has accepted instead, for a controller whose
     store has lost it.
     With `wants_orphans` for the hosts that nobody is known to want instead, of all applications.
+    With `words` for what only the region's provider knows or does: its pool, its room, images to bake.
     """
 
     query_id: int
@@ -361,6 +363,7 @@ class Query:
     log_lines: int = 0
     wants_accepted: bool = False
     wants_orphans: bool = False
+    words: tuple[str, ...] = ()
 
 
 FromAgent = Hello | Report | Answer

@@ -300,7 +300,7 @@ def _applied(message: pb.Applied) -> Applied:
 def _answer_message(answer: Answer) -> pb.Answer:
     hosts, accepted = map(_host_message, answer.hosts), map(desired_message, answer.accepted)
     error = bounds.sendable(answer.error)
-    return pb.Answer(query_id=answer.query_id, hosts=hosts, error=error, accepted=accepted)
+    return pb.Answer(query_id=answer.query_id, hosts=hosts, error=error, accepted=accepted, told=answer.told)
 
 
 def _host_message(host: HostDetail) -> pb.HostDetail:
@@ -330,6 +330,7 @@ def _answer(message: pb.Answer) -> Answer:
         hosts=tuple(map(_host, message.hosts)),
         error=bounds.text(message.error, "Answer.error"),
         accepted=tuple(map(desired, message.accepted)),
+        told=bounds.text(message.told, "Answer.told", bounds.TOLD_LENGTH_MAX),
     )
 
 
@@ -363,6 +364,7 @@ def _query(message: pb.Query) -> Query:
         log_lines=bounds.between(0, message.log_lines, bounds.LOG_LINES_MAX, "Query.log_lines"),
         wants_accepted=message.wants_accepted,
         wants_orphans=message.wants_orphans,
+        words=bounds.words(message.words, "Query.words"),
     )
 
 

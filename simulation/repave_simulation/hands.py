@@ -124,6 +124,9 @@ class SimulatedProvider(Hands):
     async def inspect(self, host: HostName) -> str:
         return ""
 
+    async def room(self, hosts: int) -> str:
+        return ""
+
     def on_change(self, callback: Callable[[], None]) -> None:
         self._place.on_host_end = self.hint(callback)
 

@@ -343,7 +343,7 @@ async def test_what_does_not_fit_into_the_quota_is_said_before(
 ) -> None:
     cloud.instances_max = 3
     assert await provider.room(3) == ""
-    assert await provider.room(4) == "Instances: 0 of 3 are used, 4 more are needed"
+    assert await provider.room(4) == "instances: 0 of 3 are used, 4 more are needed"
 
 
 def test_clouds_yaml_secure_yaml_and_variables_are_read_as_everybody_does(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 ephemeral port, with agents that obey at the other end of links in memory."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -39,17 +40,20 @@ from repave_protos.values import (
 
 
 class ObedientAgent:
-    """A link that reports at once whatever it is asked to be, and answers questions with one host a group."""
+    """A link that reports at once whatever it is asked to be, and answers questions with one host a group.
+    A question to its provider gets what `tells` has for it, else an empty text."""
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, provider: str = "local") -> None:
         self.region = RegionName(region)
         self._incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._observations = Observations()
         self._desired: dict[str, DesiredState] = {}
         self._is_held = False
         self._reports_sent = 0
+        self.asked: list[tuple[str, ...]] = []
+        self.tells: dict[str, object] = {}  # first word of a question to the provider: what is answered
         self._say(
-            Hello(self.region, PROTOCOL_VERSION, "0.1.0", "local", "haproxy", traffic_address="127.0.9.1")
+            Hello(self.region, PROTOCOL_VERSION, "0.1.0", provider, "haproxy", traffic_address="127.0.9.1")
         )
 
     def _say(self, message: FromAgent) -> None:
@@ -81,6 +85,9 @@ class ObedientAgent:
             case Query(query_id=query_id, wants_accepted=True, application=name):
                 known = self._desired.get(name)
                 self._say(Answer(query_id, accepted=(known,) if known is not None else ()))
+            case Query(query_id=query_id, words=words) if words:
+                self.asked.append(words)
+                self._say(Answer(query_id, told=json.dumps(self.tells.get(words[0], {"told": ""}))))
             case Query(query_id=query_id):
                 hosts = [self._host(state) for state in self._desired.values() if state.groups]
                 self._say(Answer(query_id, tuple(hosts)))

@@ -36,7 +36,7 @@ class FakeOpenstack:
     504. `refusals`: statuses and messages that the next creations get. `faults`: messages with which the next
     servers end in ERROR. `builds_for`: listings that a server is seen BUILDing, `leaves_for`: that it is seen
     being deleted. `listings_refused`: so many fail once there is a server. `leaves_ports`: ports outlive
-    their server."""
+    their server. `console`: what every server prints, with its metadata; `image_status`: of images made."""
 
     lost: int = 0
     given_up: int = 0
@@ -46,6 +46,8 @@ class FakeOpenstack:
     leaves_for: int = 0
     leaves_ports: bool = False
     listings_refused: int = 0
+    console: str = "first\nsecond\nthird\n"
+    image_status: str = "active"
     servers: dict[str, dict[str, Any]] = field(default_factory=dict)
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     tokens: set[str] = field(default_factory=set)
@@ -89,6 +91,7 @@ class FakeOpenstack:
         router.add_delete("/network/v2.0/ports/{id}", self._delete_port)
         router.add_get("/image/v2/images", self._images)
         router.add_get("/image/v2/images/{id}", self._image)
+        router.add_delete("/image/v2/images/{id}", self._delete_image)
         self.octavia.connect(router)
         return made
 
@@ -137,6 +140,7 @@ class FakeOpenstack:
         number = next(self._numbers)
         server = {
             "id": f"server-{number}",
+            "image": {"id": wanted["imageRef"]},
             "name": wanted["name"],
             "status": "BUILD",
             "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -220,12 +224,28 @@ class FakeOpenstack:
         server = self.servers.get(request.match_info["id"])
         if server is None:
             return _error(404, "Instance could not be found.")
+        self._grow(server)
         return web.json_response({"server": _shown(server)})
 
     async def _act(self, request: web.Request) -> web.Response:
-        if request.match_info["id"] not in self.servers:
+        server = self.servers.get(request.match_info["id"])
+        if server is None:
             return _error(404, "Instance could not be found.")
-        return web.json_response({"output": "first\nsecond\nthird\n"})
+        ((action, asked),) = (await request.json()).items()
+        if action == "os-getConsoleOutput":
+            return web.json_response({"output": self.console.format(**server["metadata"])})
+        if action == "os-stop":
+            server["status"] = "SHUTOFF"
+            return web.Response(status=202)
+        assert action == "createImage"
+        made = {
+            "id": f"image-{next(self._numbers)}",
+            "name": asked["name"],
+            "owner": "p1",
+            **asked["metadata"],
+        }
+        self.images.append({**made, "status": self.image_status, "created_at": "2026-01-01T00:00:00Z"})
+        return web.json_response({"image_id": made["id"]}, status=202)
 
     async def _flavors(self, _: web.Request) -> web.Response:
         return web.json_response({"flavors": [{**FLAVOR, "links": []}]})
@@ -293,6 +313,10 @@ class FakeOpenstack:
         if found is None:
             return _error(404, f"No image found with ID {request.match_info['id']}")
         return web.json_response(found)
+
+    async def _delete_image(self, request: web.Request) -> web.Response:
+        self.images = [each for each in self.images if each["id"] != request.match_info["id"]]
+        return web.Response(status=204)
 
 
 def _shown(server: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from repave_agent.ports import Host, HostSpec, ProviderError, RefusedError, TransientError
+from repave_agent.ports import (
+    Host,
+    HostSpec,
+    OutOfCapacityError,
+    ProviderError,
+    RefusedError,
+    TransientError,
+)
 from repave_protos.values import HostName
 
 PROGRAMS = ("true", "false", "sleep", "echo", "serve")
@@ -23,6 +30,7 @@ class FakeCloud:
     logs: dict[HostName, str] = field(default_factory=dict)
     changes: dict[HostName, str] = field(default_factory=dict)  # what somebody did to a host
     addresses_given: int = 0
+    capacity: int = 1_000_000
 
 
 class FakeProvider:
@@ -48,6 +56,8 @@ class FakeProvider:
             raise self.refuse_next.pop(0)
         if spec.run[0] not in PROGRAMS:
             raise RefusedError(f"the command {spec.run[0]!r} is not there")
+        if len(self.cloud.hosts) >= self.cloud.capacity:
+            raise OutOfCapacityError(f"all {self.cloud.capacity} hosts are taken")
         if not package.is_file():
             raise TransientError(f"the package {package} is not there")
         return self._make(spec)
@@ -65,6 +75,10 @@ class FakeProvider:
         if spec.run[0] in ("true", "false", "echo"):
             self.end(spec.name, f"exited with code {int(spec.run[0] == 'false')}")
         return self.cloud.hosts[spec.name][1]
+
+    async def room(self, hosts: int) -> str:
+        free = self.cloud.capacity - len(self.cloud.hosts)
+        return "" if hosts <= free else f"hosts: room for {free}, {hosts} more are needed"
 
     def end(self, name: HostName, how: str = "exited with code 1") -> None:
         """The host ends by itself."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from repave_agent.bakery import BakedImage, BakeOrder
 from repave_agent.depot import Depot
 from repave_agent.openstack_api import Api, GoneError, LostError
 from repave_agent.ports import (
@@ -30,6 +31,7 @@ from repave_agent.ports import (
     TransientError,
 )
 from repave_agent.providers import local_command
+from repave_agent.providers.openstack_bake import Oven
 from repave_agent.providers.openstack_shape import Found, Shape, found_in
 from repave_agent.providers.openstack_spread import Spread
 from repave_agent.providers.openstack_user_data import ON_SERVER, user_data
@@ -49,6 +51,7 @@ RUNNING = ("ACTIVE", "PASSWORD", "VERIFY_RESIZE", "MIGRATING", "UNKNOWN")
 """UNKNOWN: its hypervisor does not answer Nova now; a server may well serve, and its health tells."""
 BUILDING = ("BUILD", "REBUILD", "REBOOT", "HARD_REBOOT")
 FULL = ("no valid host", "quota", "no more ip addresses", "exceeded")
+QUOTAS = {"Instances": "instances", "Cores": "cores", "RAMSize": "MiB of RAM"}
 HALF_MADE = "is still being built: the agent ended while it made this host"
 
 
@@ -66,6 +69,7 @@ class OpenstackProvider:
         self._launches, self._destructions = Work(), Work()
         self._listing: asyncio.Task[list[dict[str, Any]]] | None = None
         self._spread = Spread(api, self._tag)
+        self._oven = Oven(api, shape, depot, self._tag)
         self._launching: dict[HostName, GroupName] = {}
         self._next_zone = 0
 
@@ -74,6 +78,7 @@ class OpenstackProvider:
         await self._depot.start()
         if self._found is None:
             self._found = await found_in(self._api, self._shape)
+            await self._oven.tidied()
         return f"servers of project {self._api.project_id}"
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -161,7 +166,7 @@ class OpenstackProvider:
         script = user_data(spec.name, spec.digest, url, words, environment, shape.prepare)
         server: dict[str, Any] = {
             "name": spec.name,
-            "imageRef": found.image,
+            "imageRef": await self._oven.image_for(spec.digest, found) or found.image,
             "flavorRef": found.flavor,
             "networks": [{"uuid": found.network}],
             "metadata": {**shape.metadata, **self._metadata(spec)},
@@ -363,20 +368,30 @@ class OpenstackProvider:
             raise TransientError(f"host {host} does not run: it can't be looked at")
         return ""
 
-    async def room(self, size: int) -> str:
-        """Why so many more servers don't fit into the project's quota; "" when they do."""
+    async def room(self, hosts: int) -> str:
+        """By the project's quota. Whether the cloud itself has room only a creation tells."""
         await self.start()
         assert self._found is not None, "the provider was started"
         limits = (await self._api.call("compute", "GET", "/limits"))["limits"]["absolute"]
         flavor = (await self._api.call("compute", "GET", f"/flavors/{self._found.flavor}"))["flavor"]
-        wanted = {"Instances": size, "Cores": size * flavor["vcpus"], "RAMSize": size * flavor["ram"]}
+        wanted = {"Instances": hosts, "Cores": hosts * flavor["vcpus"], "RAMSize": hosts * flavor["ram"]}
         short = []
         for name, more in wanted.items():
             most = limits[f"maxTotal{name}"]
             used = limits["totalRAMUsed" if name == "RAMSize" else f"total{name}Used"]
             if most >= 0 and used + more > most:
-                short.append(f"{name}: {used} of {most} are used, {more} more are needed")
+                short.append(f"{QUOTAS[name]}: {used} of {most} are used, {more} more are needed")
         return "; ".join(short)
+
+    async def bake(self, order: BakeOrder, package: Path, told: Callable[[str], None]) -> BakedImage:
+        await self.start()
+        assert self._found is not None, "the provider was started"
+        return await self._oven.bake(order, package, self._found, told)
+
+    async def baked(self) -> list[BakedImage]:
+        await self.start()
+        assert self._found is not None, "the provider was started"
+        return await self._oven.images(self._found)
 
     # -------------------------------------------------------------------------------------------- names
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from repave_agent.openstack_api import Api, GoneError
 from repave_agent.ports import RefusedError
-from repave_protos.values import Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +98,6 @@ def _too_small(shape: Shape, flavor: dict[str, Any], image: dict[str, Any]) -> l
         for what, need in needs.items()
         if need > flavor[what] and not (what == "disk" and flavor[what] == 0)
     ]
-
-
-async def baked_image(api: Api, digest: Digest) -> str:
-    """The id of an image in which this package is unpacked already; "" when there is none.
-
-    Only one of our own project counts: whoever can share an image could else run what he likes as ours.
-    """
-    wanted = {"repave_digest": digest, "status": "active", "owner": api.project_id}
-    images = await api.listed("image", "/images", "images", **wanted)
-    newest = sorted(images, key=lambda each: (str(each.get("created_at")), each["id"]))
-    return str(newest[-1]["id"]) if newest else ""
 
 
 async def _image(api: Api, shape: Shape) -> tuple[dict[str, Any], str]:

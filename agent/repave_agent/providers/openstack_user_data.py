@@ -14,10 +14,13 @@ BYTES_MAX = 48_000
 """Nova takes 65,535 as base64."""
 ON_SERVER = "@repave-host-address@"
 """Stands for $HOST in words and values until the server knows it."""
-SCRIPT = """\
+BAKED, NOT_BAKED = "repave: baked", "repave: could not be baked"
+"""What the console of a server says in the end from which an image is made."""
+UNPACKED = """\
 #!/bin/sh
-# Made by repave for {host}. Runs once, as root.
+# Made by repave for {whom}. Runs once, as root.
 set -eu
+{more}
 ROOT=/var/lib/repave/host
 HOST=0.0.0.0
 {prepare}
@@ -41,6 +44,8 @@ if [ ! -e "$ROOT/packages/{digest}" ]; then
     done
     sh "$ROOT/machine.sh" unpack "$ROOT" {digest} "$package"
 fi
+"""
+STARTED = """\
 sh "$ROOT/machine.sh" start "$ROOT" {host} {digest} {words}
 echo "repave: {host} was started"
 if [ ! -d /run/systemd/system ]; then
@@ -51,6 +56,18 @@ if [ ! -d /run/systemd/system ]; then
     kill "$shown"
     echo "repave: $(sh "$ROOT/machine.sh" state "$ROOT" {host})"
 fi
+"""
+CHECKED = """\
+cd "$ROOT/packages/{digest}/app"
+{check}
+rm -rf "$ROOT/incoming"
+if command -v cloud-init >/dev/null; then
+    cloud-init clean --logs
+    : >/etc/machine-id
+fi
+sync
+trap - EXIT
+echo "{baked} {digest}"
 """
 
 
@@ -65,13 +82,29 @@ def user_data(
     """`run` and values of `environment` may hold ON_SERVER. Raises RefusedError when it gets too long."""
     pairs = [f"{name}={value}" for name, value in environment.items()]
     words = " ".join([str(len(pairs)), *(quoted(each) for each in (*pairs, *run))])
+    begun = _unpacked(f"{host}", digest, url, prepare)
+    return _short_enough(host, begun + STARTED.format(host=host, digest=digest, words=words))
+
+
+def bake_data(digest: Digest, url: str, check: Sequence[str], prepare: str = "") -> str:
+    """Of a server that an image is made of. `check` ends with 0 in the package, or nothing is baked."""
+    told = f"trap 'echo \"{NOT_BAKED} ($?)\"' EXIT"
+    begun = _unpacked(f"an image of {digest[:12]}", digest, url, prepare, told)
+    words = " ".join(map(quoted, check)) or ":"
+    return _short_enough("the image", begun + CHECKED.format(digest=digest, check=words, baked=BAKED))
+
+
+def _unpacked(whom: str, digest: Digest, url: str, prepare: str, more: str = "") -> str:
     machine = Path(__file__).parents[1].joinpath("machine.sh").read_text().rstrip("\n")
-    text = SCRIPT.format(
-        host=host, digest=digest, url=quoted(url), words=words, prepare=prepare, machine=machine
+    return UNPACKED.format(
+        whom=whom, digest=digest, url=quoted(url), prepare=prepare, machine=machine, more=more
     )
+
+
+def _short_enough(whom: str, text: str) -> str:
     if len(text.encode()) > BYTES_MAX:
         raise RefusedError(
-            f"the user data of {host} has {len(text.encode())} bytes, {BYTES_MAX} are possible: shorten run, "
+            f"the user data of {whom} has {len(text.encode())} bytes, {BYTES_MAX} are possible: shorten run, "
             "env or prepare"
         )
     return text

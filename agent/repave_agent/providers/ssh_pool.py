@@ -88,6 +88,15 @@ class SshPoolProvider:
             )
         return f"{self._machines.check()} machines"
 
+    async def room(self, hosts: int) -> str:
+        listed, known = self._machines.listed(), self._leases.all()
+        states = [known[name].state if name in known else "dirty" for name in listed]
+        free = sum(state in ("dirty", "fresh") for state in states)
+        if free >= hosts:
+            return ""
+        counts = f"{states.count('leased')} are leased, {states.count('quarantined')} quarantined"
+        return f"{free} of {len(states)} machines are free ({counts}), {hosts} more are needed"
+
     def on_change(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
 

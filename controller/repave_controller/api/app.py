@@ -26,6 +26,7 @@ from repave_controller.api.openapi import Route, document
 from repave_controller.api.orphans import orphans_check, orphans_of
 from repave_controller.api.planning import PlanAnswer, plan_answer
 from repave_controller.api.problems import Handler, Problem, as_problems, no_strangers
+from repave_controller.api.regional import Regional
 from repave_controller.api.requests import body_of, key_of, number_in, whole_number
 from repave_controller.api.steering import BODIES, SteeringRequest
 from repave_controller.api.streams import Streams
@@ -100,6 +101,7 @@ class Api:
         self._clock = clock
         self._recovery = Recovery(scheduler, sessions, images, clock)
         self._tainting = Tainting(scheduler, sessions)
+        self._regional = Regional(sessions, images)
         self.streams = Streams(scheduler)
 
     def routes(self) -> tuple[Route, ...]:
@@ -138,6 +140,7 @@ class Api:
             Route("GET", "images", self.list_images, models.Items[models.ImageItem]),
             Route("GET", "images/{digest}", self.image, None),
             Route("HEAD", "images/{digest}", self.image, None),
+            *self._regional.routes(),
             Route("GET", "doctor", self.doctor, models.DoctorAnswer),
             Route("POST", "recovery", self.recover, models.RecoveryAnswer, models.RecoveryRequest),
         )
@@ -275,7 +278,8 @@ class Api:
             self._scheduler.around_new(application.name),
         )
         inexact = precision(order, self._precisions())
-        foretold = replace(foretold, guards=(*foretold.guards, *inexact))
+        full = await self._regional.room(foretold)
+        foretold = replace(foretold, guards=(*foretold.guards, *inexact, *full))
         self._scheduler.foretold.remember(application, order)
         try:
             self._scheduler.check_places(application.name, order)

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from repave_controller.cli import baking
 from repave_controller.cli.output import Column, ago, column, show, show_whole
 from repave_controller.cli.terminal import DONE, USAGE, CliError, Terminal
 
@@ -27,6 +28,23 @@ def register(commands: Any) -> None:
     push.add_argument("--name", help="what people call it (default: the path's last part)")
     push.set_defaults(run=run_push)
     verbs.add_parser("list", help="Stored packages, newest first").set_defaults(run=run_list)
+    baking.register(verbs)
+
+
+def stored(terminal: Terminal, package: str) -> tuple[str, str]:
+    """What people call a package, and its digest: one that lies at a path, which is pushed, or is stored."""
+    path = Path(package)
+    if not path.exists():
+        digest = sha256("PACKAGE", package)
+        known = {each["digest"]: each["name"] for each in terminal.client.get("images")["items"]}
+        if digest not in known:
+            raise CliError(f"PACKAGE: no package {digest} is stored; repave image list shows them", USAGE)
+        return known[digest], digest
+    with tempfile.TemporaryDirectory(prefix="repave-") as place:
+        tarball, digest = packed(path, Path(place))
+        if not terminal.client.exists(f"images/{digest}"):
+            terminal.client.upload("images", tarball, path.resolve().name)
+    return path.resolve().name.removesuffix(".tar.gz"), digest
 
 
 def run_push(terminal: Terminal) -> int:
@@ -70,12 +88,14 @@ def packed(path: Path, place: Path) -> tuple[Path, str]:
 
 
 def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) -> str:
-    """The digest that --sha256 or the spec names, or that of what artifact.uri names, stored if `push`."""
+    """The digest that an option or the spec names, or that of what artifact.uri names, stored if `push`."""
     from repave_controller.plan import PlanError, artifact_path
 
     arguments, wanted = terminal.arguments, spec.artifact.sha256
+    if arguments.baked:
+        return baking.digest_named(terminal, arguments.baked, [region.name for region in spec.regions])
     if arguments.sha256 is not None:
-        return _digest(arguments.sha256)
+        return sha256("--sha256", arguments.sha256)
     if spec.artifact.uri is None:
         if wanted in (None, "required"):
             raise CliError("artifact: say which package with --sha256, or name one as artifact.uri", USAGE)
@@ -98,12 +118,12 @@ def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) ->
     return digest
 
 
-def _digest(given: str) -> str:
+def sha256(where: str, given: str) -> str:
     """As people copy it: also in capitals or with `sha256:` before it."""
     digest = given.lower().removeprefix("sha256:")
     if len(digest) != DIGEST_LENGTH or not set(digest) <= set(string.hexdigits):
         raise CliError(
-            f"--sha256: {given[: 2 * DIGEST_LENGTH]!a} is no SHA-256, which has {DIGEST_LENGTH} digits 0-9 "
+            f"{where}: {given[: 2 * DIGEST_LENGTH]!a} is no SHA-256, which has {DIGEST_LENGTH} digits 0-9 "
             "and a-f; repave image push prints it, and so does sha256sum",
             USAGE,
         )

@@ -31,7 +31,7 @@ def run_plan(terminal: Terminal) -> int:
     spec, text, files = read_spec(terminal, given_files(arguments))
     digest = digest_for(terminal, spec, files[0], push=False)
     body = {"spec": text, "filename": str(files[0]), "digest": digest, "version": arguments.version or ""}
-    plan = terminal.client.post("plan", {**body, "will_push": not arguments.sha256})
+    plan = terminal.client.post("plan", {**body, "will_push": not (arguments.sha256 or arguments.baked)})
     if terminal.is_for_people:
         is_wide = arguments.regions or terminal.format == "wide"
         for line in [*plan_lines(plan, is_wide=is_wide), f"To run exactly this: {_command(arguments, plan)}"]:
@@ -47,6 +47,7 @@ def _command(arguments: Any, plan: dict[str, Any]) -> str:
     words = ["repave", "release", "--plan", plan["id"]]
     words += ["--version", arguments.version] if arguments.version else []
     words += ["--sha256", arguments.sha256] if arguments.sha256 else []
+    words += ["--baked", arguments.baked] if arguments.baked else []
     for file in given_files(arguments):
         words += ["-f", str(file)]
     return shlex.join(words)

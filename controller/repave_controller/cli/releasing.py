@@ -85,7 +85,7 @@ def run_release(terminal: Terminal) -> int:
     digest = digest_for(terminal, spec, files[0], push=not arguments.dry_run)
     body = {"spec": text, "filename": str(files[0]), "digest": digest, "version": arguments.version or ""}
     if arguments.dry_run:
-        plan = terminal.client.post("plan", {**body, "will_push": not arguments.sha256})
+        plan = terminal.client.post("plan", {**body, "will_push": not (arguments.sha256 or arguments.baked)})
         for line in plan_lines(plan):
             terminal.out(line)
         return DONE

@@ -69,7 +69,9 @@ def add_spec_arguments(command: Any) -> None:
         "-f", "--file", action="append", type=Path, dest="files", help="the spec; more of them overlay it"
     )
     command.add_argument("--version", help="what people call it (default: the digest's first 12 digits)")
-    command.add_argument("--sha256", help="a package that is stored already, instead of artifact.uri")
+    package = command.add_mutually_exclusive_group()
+    package.add_argument("--sha256", help="a package that is stored already, instead of artifact.uri")
+    package.add_argument("--baked", help="the package of a machine image that every region has, by its name")
 
 
 # ---------------------------------------------------------------------------------------------------- init

@@ -1,0 +1,168 @@
+"""What only a region's provider knows or does, asked of its agent: the machines of its pool, room for more
+hosts, images baked of packages."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from repave_controller.api import models
+from repave_controller.api.openapi import Route
+from repave_controller.api.problems import Problem
+from repave_controller.api.requests import body_of
+from repave_controller.guards import Guard
+from repave_controller.images import ImageDirectory
+from repave_controller.preview import Preview, RegionPreview
+from repave_controller.sessions import AgentRefused, RegionUnreachable, Sessions
+from repave_protos.values import Digest, RegionName
+
+ROOM_SECONDS = 3.0
+"""So long a plan waits for a region's word on its quotas."""
+POOLED = "ssh_pool"
+VERBS = ("quarantine", "return", "release")
+
+
+class Regional:
+    """One for an API."""
+
+    def __init__(self, sessions: Sessions, images: ImageDirectory) -> None:
+        self._sessions, self._images = sessions, images
+
+    def routes(self) -> tuple[Route, ...]:
+        one = "regions/{region}/pool/{machine}"
+        return (
+            Route("GET", "pool", self.pool, models.PoolAnswer),
+            *(
+                Route("POST", f"{one}/{verb}", self._change(verb), models.DoneAnswer, models.SignedRequest)
+                for verb in VERBS
+            ),
+            Route("GET", "baked-images", self.images, models.BakedAnswer),
+            Route("POST", "baked-images", self.bake, models.BakedAnswer, models.BakeRequest),
+        )
+
+    # ------------------------------------------------------------------------------------------------ pool
+
+    async def pool(self, request: web.Request) -> web.Response:
+        """Regions without a pool are left out, unless one is named."""
+        only = request.query.get("region", "")
+        views = self._sessions.views()
+        regions = [name for name, view in views.items() if view.hello.provider == POOLED]
+        found, unreachable = await self._all([RegionName(only)] if only else regions, "pool", "", "list")
+        items = [_machine(region, row) for region, rows in found.items() for row in rows]
+        return _answer(models.PoolAnswer(items=items, asked=list(found), unreachable=unreachable))
+
+    def _change(self, verb: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def change(request: web.Request) -> web.Response:
+            asked = await body_of(request, models.SignedRequest)
+            reason = ", ".join(filter(None, (asked.reason or "by hand", asked.by)))
+            machine = request.match_info["machine"]
+            text = await self._one(self._region(request), "pool", reason, verb, machine)
+            return _answer(models.DoneAnswer(text=str(text)))
+
+        return change
+
+    # ------------------------------------------------------------------------------------------------ room
+
+    async def room(self, foretold: Preview) -> tuple[Guard, ...]:
+        """Regions where the hosts of the plan don't fit now; none is waited for long."""
+        views = self._sessions.views()
+        asked = [each for each in foretold.regions if each.extra and _is_here(views.get(each.name))]
+        found = await asyncio.gather(*(self._lack(each) for each in asked))
+        return tuple(guard for guard in found if guard is not None)
+
+    async def _lack(self, region: RegionPreview) -> Guard | None:
+        try:
+            why = await self._sessions.told(
+                region.name, "room", str(region.extra), timeout_seconds=ROOM_SECONDS
+            )
+        except (RegionUnreachable, AgentRefused) as error:
+            unknown = f"{region.name}: whether {region.extra} more hosts fit is not known: {error}"
+            return Guard("room", False, unknown)
+        if not why:
+            return None
+        text = f"{region.name} needs {region.extra} more hosts at its peak, and has no room: {why}"
+        return Guard("room", True, text, "raise the quota, add machines, or end groups that are kept")
+
+    # -------------------------------------------------------------------------------------------- images
+
+    async def images(self, request: web.Request) -> web.Response:
+        only = request.query.get("region", "")
+        return _answer(await self._baked([RegionName(only)] if only else list(self._sessions.views())))
+
+    async def bake(self, request: web.Request) -> web.Response:
+        asked = await body_of(request, models.BakeRequest)
+        if self._images.path(Digest(asked.digest)) is None:
+            raise Problem(422, "image", f"no package {asked.digest} is stored: repave image push stores one")
+        if not asked.regions:
+            raise Problem(422, "regions", "name the regions in which it shall be baked")
+        regions = [self._known(RegionName(name)) for name in asked.regions]
+        for region in regions:
+            await self._one(region, "bake", asked.digest, asked.name, asked.by, *asked.check)
+        return _answer(await self._baked(regions), status=202)
+
+    async def _baked(self, regions: Iterable[RegionName]) -> models.BakedAnswer:
+        found, unreachable = await self._all(regions, "images")
+        images = [
+            models.BakedItem(region=region, **image)
+            for region, told in found.items()
+            for image in told["images"]
+        ]
+        bakes = [
+            models.BakeItem(region=region, **bake) for region, told in found.items() for bake in told["bakes"]
+        ]
+        return models.BakedAnswer(items=images, bakes=bakes, asked=list(found), unreachable=unreachable)
+
+    # ------------------------------------------------------------------------------------------------ asking
+
+    def _region(self, request: web.Request) -> RegionName:
+        return self._known(RegionName(request.match_info["region"]))
+
+    def _known(self, region: RegionName) -> RegionName:
+        known = self._sessions.views()
+        if region not in known:
+            raise Problem(
+                404, "region", f"no region {region}; there are: {', '.join(sorted(known)) or 'none'}"
+            )
+        return region
+
+    async def _one(self, region: RegionName, *words: str) -> Any:
+        try:
+            return await self._sessions.told(region, *words)
+        except AgentRefused as refused:
+            raise Problem(409, "provider", f"{region}: {refused}") from refused
+        except RegionUnreachable as error:
+            raise Problem(503, "region", str(error)) from error
+
+    async def _all(
+        self, regions: Iterable[RegionName], *words: str
+    ) -> tuple[dict[RegionName, Any], dict[str, str]]:
+        """Answers by region, and why others gave none."""
+        names = sorted(self._known(region) for region in regions)
+        told = await asyncio.gather(
+            *(self._sessions.told(name, *words) for name in names), return_exceptions=True
+        )
+        found: dict[RegionName, Any] = {}
+        unreachable = {}
+        for name, each in zip(names, told, strict=True):
+            if isinstance(each, (RegionUnreachable, AgentRefused)):
+                unreachable[str(name)] = str(each)
+            elif isinstance(each, BaseException):
+                raise each
+            else:
+                found[name] = each
+        return found, unreachable
+
+
+def _machine(region: RegionName, row: dict[str, Any]) -> models.MachineItem:
+    since = row["since"] or None
+    return models.MachineItem(region=region, name=row.pop("machine"), **row | {"since": since})
+
+
+def _is_here(view: Any) -> bool:
+    return view is not None and bool(view.is_connected)
+
+
+def _answer(model: BaseModel, status: int = 200) -> web.Response:
+    return web.Response(text=model.model_dump_json(), status=status, content_type="application/json")
