@@ -117,7 +117,7 @@ def release(inventory: Inventory, leases: Leases, name: str) -> str:
         )
 
     _change(inventory, leases, name, change)
-    return f"{name} is released. When it may be used again: repave-agent pool return {name}"
+    return f"{name} is released. When it may be used again: pool return {name}"
 
 
 def _change(inventory: Inventory, leases: Leases, name: str, change: Callable[[Entry], Entry]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from repave_controller.sessions import (
     QUERIES_IN_FLIGHT_MAX,
+    AgentRefused,
     RegionUnreachable,
     RegionView,
     Sessions,
@@ -385,6 +386,34 @@ async def test_a_question_brings_the_hosts() -> None:
         link.say(Answer(question.query_id + 1000))
         link.say(Answer(question.query_id, (HOST,)))
         assert await asking == (HOST,)
+
+
+@pytest.mark.parametrize(
+    ("told", "kind", "text"),
+    [
+        ('{"refused": "no such machine"}', AgentRefused, "no such machine"),
+        ("", RegionUnreachable, "an older version, which can't say that"),
+        ("not json", RegionUnreachable, "what nobody understands"),
+        ("[]", RegionUnreachable, "what nobody understands"),
+    ],
+)
+async def test_what_a_provider_tells_is_decoded_and_its_refusals_are_refusals(
+    told: str, kind: type[Exception], text: str
+) -> None:
+    async with controlling() as controller:
+        link = await controller.connect()
+        asking = asyncio.create_task(controller.sessions.told(PARIS, "pool", "list"))
+        await settle()
+        (question,) = link.heard[1:]
+        assert isinstance(question, Query)
+        assert question.words == ("pool", "list")
+        link.say(Answer(question.query_id, told='{"told": [1, 2]}'))
+        assert await asking == [1, 2]
+        asking = asyncio.create_task(controller.sessions.told(PARIS, "pool", "list"))
+        await settle()
+        link.say(Answer(question.query_id + 1, told=told))
+        with pytest.raises(kind, match=text):
+            await asking
 
 
 async def test_an_agent_can_be_asked_what_it_has_accepted() -> None:

@@ -38,12 +38,17 @@ from repave_protos.values import (
     Welcome,
 )
 
+MACHINE = {"machine": "m1", "address": "10.0.0.1", "state": "fresh", "host": "", "since": 60.0, "reason": ""}
+NAMED = {"digest": "d" * 64, "name": "shop-1"}
+IMAGE = {**NAMED, "image": "i1", "base": "b1", "by": "", "made_at": 60.0, "is_current": True}
+BAKE = {**NAMED, "step": "the server boots", "since": 60.0, "image": "", "error": ""}
+
 
 class ObedientAgent:
     """A link that reports at once whatever it is asked to be, and answers questions with one host a group.
-    A question to its provider gets what `tells` has for it, else an empty text."""
+    A question to its provider gets what `tells` has for its first word, else an empty text."""
 
-    def __init__(self, region: str, provider: str = "local") -> None:
+    def __init__(self, region: str) -> None:
         self.region = RegionName(region)
         self._incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._observations = Observations()
@@ -51,9 +56,9 @@ class ObedientAgent:
         self._is_held = False
         self._reports_sent = 0
         self.asked: list[tuple[str, ...]] = []
-        self.tells: dict[str, object] = {}  # first word of a question to the provider: what is answered
+        self.tells: dict[str, object] = {"pool": [MACHINE], "images": {"images": [IMAGE], "bakes": [BAKE]}}
         self._say(
-            Hello(self.region, PROTOCOL_VERSION, "0.1.0", provider, "haproxy", traffic_address="127.0.9.1")
+            Hello(self.region, PROTOCOL_VERSION, "0.1.0", "local", "haproxy", traffic_address="127.0.9.1")
         )
 
     def _say(self, message: FromAgent) -> None:
@@ -87,7 +92,7 @@ class ObedientAgent:
                 self._say(Answer(query_id, accepted=(known,) if known is not None else ()))
             case Query(query_id=query_id, words=words) if words:
                 self.asked.append(words)
-                self._say(Answer(query_id, told=json.dumps(self.tells.get(words[0], {"told": ""}))))
+                self._say(Answer(query_id, told=json.dumps({"told": self.tells.get(words[0], "")})))
             case Query(query_id=query_id):
                 hosts = [self._host(state) for state in self._desired.values() if state.groups]
                 self._say(Answer(query_id, tuple(hosts)))

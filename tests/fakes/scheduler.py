@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
@@ -63,6 +63,8 @@ class ObedientSessions(Sessions):
         self.sick: set[str] = set()
         self.broken: set[str] = set()
         self.unwanted: dict[str, list[HostDetail]] = {}  # what a region says of its orphans
+        self.tells: dict[tuple[str, str], Any] = {}  # region and first word: what its provider answers
+        self.questions: list[tuple[str, tuple[str, ...]]] = []
         self.worn: dict[str, tuple[Worn, ...]] = {}  # by group; reported when the region obeys next
         self.is_held = False
         self.waiting: list[tuple[RegionName, DesiredState]] = []
@@ -89,6 +91,18 @@ class ObedientSessions(Sessions):
         if not self.known[region].is_connected:
             raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
         return self.desired.get(region, {}).get(application)
+
+    async def told(self, region: RegionName, *words: str, timeout_seconds: float = 5.0) -> Any:
+        """An exception in `tells` is raised; a function is called with the words."""
+        if not self.known[region].is_connected:
+            raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
+        self.questions.append((region, words))
+        answer = self.tells.get(
+            (region, words[0]), {"images": [], "bakes": []} if words == ("images",) else ""
+        )
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(words) if callable(answer) else answer
 
     def views(self) -> Mapping[RegionName, RegionView]:
         return self.known

@@ -2,15 +2,24 @@
 hosts, images baked of packages."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from repave_controller.api import models
+from repave_controller.api.models import SignedRequest
 from repave_controller.api.openapi import Route
 from repave_controller.api.problems import Problem
+from repave_controller.api.regional_models import (
+    BakedAnswer,
+    BakedItem,
+    BakeItem,
+    BakeRequest,
+    DoneAnswer,
+    MachineItem,
+    PoolAnswer,
+)
 from repave_controller.api.requests import body_of
 from repave_controller.guards import Guard
 from repave_controller.images import ImageDirectory
@@ -21,6 +30,7 @@ from repave_protos.values import Digest, RegionName
 ROOM_SECONDS = 3.0
 """So long a plan waits for a region's word on its quotas."""
 POOLED = "ssh_pool"
+Told = TypeVar("Told")
 VERBS = ("quarantine", "return", "release")
 
 
@@ -33,13 +43,19 @@ class Regional:
     def routes(self) -> tuple[Route, ...]:
         one = "regions/{region}/pool/{machine}"
         return (
-            Route("GET", "pool", self.pool, models.PoolAnswer),
+            Route("GET", "pool", self.pool, PoolAnswer),
             *(
-                Route("POST", f"{one}/{verb}", self._change(verb), models.DoneAnswer, models.SignedRequest)
+                Route(
+                    "POST",
+                    f"{one}/{verb}",
+                    self._change(verb),
+                    DoneAnswer,
+                    SignedRequest,
+                )
                 for verb in VERBS
             ),
-            Route("GET", "baked-images", self.images, models.BakedAnswer),
-            Route("POST", "baked-images", self.bake, models.BakedAnswer, models.BakeRequest),
+            Route("GET", "baked-images", self.images, BakedAnswer),
+            Route("POST", "baked-images", self.bake, BakedAnswer, BakeRequest),
         )
 
     # ------------------------------------------------------------------------------------------------ pool
@@ -49,17 +65,18 @@ class Regional:
         only = request.query.get("region", "")
         views = self._sessions.views()
         regions = [name for name, view in views.items() if view.hello.provider == POOLED]
-        found, unreachable = await self._all([RegionName(only)] if only else regions, "pool", "", "list")
-        items = [_machine(region, row) for region, rows in found.items() for row in rows]
-        return _answer(models.PoolAnswer(items=items, asked=list(found), unreachable=unreachable))
+        asked = [RegionName(only)] if only else regions
+        found, unreachable = await self._all(asked, _machines, "pool", "", "list")
+        items = [item for items in found.values() for item in items]
+        return _answer(PoolAnswer(items=items, asked=list(found), unreachable=unreachable))
 
     def _change(self, verb: str) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def change(request: web.Request) -> web.Response:
-            asked = await body_of(request, models.SignedRequest)
+            asked = await body_of(request, SignedRequest)
             reason = ", ".join(filter(None, (asked.reason or "by hand", asked.by)))
             machine = request.match_info["machine"]
             text = await self._one(self._region(request), "pool", reason, verb, machine)
-            return _answer(models.DoneAnswer(text=str(text)))
+            return _answer(DoneAnswer(text=str(text)))
 
         return change
 
@@ -88,11 +105,11 @@ class Regional:
     # -------------------------------------------------------------------------------------------- images
 
     async def images(self, request: web.Request) -> web.Response:
-        only = request.query.get("region", "")
-        return _answer(await self._baked([RegionName(only)] if only else list(self._sessions.views())))
+        named = [RegionName(name) for name in request.query.get("region", "").split(",") if name]
+        return _answer(await self._baked(named or list(self._sessions.views())))
 
     async def bake(self, request: web.Request) -> web.Response:
-        asked = await body_of(request, models.BakeRequest)
+        asked = await body_of(request, BakeRequest)
         if self._images.path(Digest(asked.digest)) is None:
             raise Problem(422, "image", f"no package {asked.digest} is stored: repave image push stores one")
         if not asked.regions:
@@ -102,17 +119,11 @@ class Regional:
             await self._one(region, "bake", asked.digest, asked.name, asked.by, *asked.check)
         return _answer(await self._baked(regions), status=202)
 
-    async def _baked(self, regions: Iterable[RegionName]) -> models.BakedAnswer:
-        found, unreachable = await self._all(regions, "images")
-        images = [
-            models.BakedItem(region=region, **image)
-            for region, told in found.items()
-            for image in told["images"]
-        ]
-        bakes = [
-            models.BakeItem(region=region, **bake) for region, told in found.items() for bake in told["bakes"]
-        ]
-        return models.BakedAnswer(items=images, bakes=bakes, asked=list(found), unreachable=unreachable)
+    async def _baked(self, regions: Iterable[RegionName]) -> BakedAnswer:
+        found, unreachable = await self._all(regions, _images, "images")
+        images = [image for images, _ in found.values() for image in images]
+        bakes = [bake for _, bakes in found.values() for bake in bakes]
+        return BakedAnswer(items=images, bakes=bakes, asked=list(found), unreachable=unreachable)
 
     # ------------------------------------------------------------------------------------------------ asking
 
@@ -136,28 +147,35 @@ class Regional:
             raise Problem(503, "region", str(error)) from error
 
     async def _all(
-        self, regions: Iterable[RegionName], *words: str
-    ) -> tuple[dict[RegionName, Any], dict[str, str]]:
+        self, regions: Iterable[RegionName], read: Callable[[RegionName, Any], Told], *words: str
+    ) -> tuple[dict[RegionName, Told], dict[str, str]]:
         """Answers by region, and why others gave none."""
         names = sorted(self._known(region) for region in regions)
-        told = await asyncio.gather(
-            *(self._sessions.told(name, *words) for name in names), return_exceptions=True
-        )
-        found: dict[RegionName, Any] = {}
-        unreachable = {}
-        for name, each in zip(names, told, strict=True):
-            if isinstance(each, (RegionUnreachable, AgentRefused)):
-                unreachable[str(name)] = str(each)
-            elif isinstance(each, BaseException):
-                raise each
-            else:
-                found[name] = each
-        return found, unreachable
+        answers = await asyncio.gather(*(self._read(name, read, words) for name in names))
+        found = {name: told for name, (told, _) in zip(names, answers, strict=True) if told is not None}
+        return found, {str(name): why for name, (_, why) in zip(names, answers, strict=True) if why}
+
+    async def _read(
+        self, region: RegionName, read: Callable[[RegionName, Any], Told], words: Sequence[str]
+    ) -> tuple[Told | None, str]:
+        try:
+            return read(region, await self._sessions.told(region, *words)), ""
+        except (RegionUnreachable, AgentRefused) as error:
+            return None, str(error)
+        except (ValidationError, KeyError, TypeError, ValueError):
+            return None, f"the agent of {region} answered what nobody understands: is it of another version?"
 
 
-def _machine(region: RegionName, row: dict[str, Any]) -> models.MachineItem:
-    since = row["since"] or None
-    return models.MachineItem(region=region, name=row.pop("machine"), **row | {"since": since})
+def _machines(region: RegionName, rows: Any) -> list[MachineItem]:
+    return [
+        MachineItem(region=region, name=row.pop("machine"), since=row.pop("since") or None, **row)
+        for row in map(dict, rows)
+    ]
+
+
+def _images(region: RegionName, told: Any) -> tuple[list[BakedItem], list[BakeItem]]:
+    images = [BakedItem(region=region, **image) for image in told["images"]]
+    return images, [BakeItem(region=region, **bake) for bake in told["bakes"]]
 
 
 def _is_here(view: Any) -> bool:

@@ -74,7 +74,7 @@ def _waited(terminal: Terminal, answer: dict[str, Any], digest: str) -> int:
         if all(bake["error"] for bake in bakes.values()):
             return _shown(terminal, answer, digest)
         time.sleep(LOOK_SECONDS)
-        answer = terminal.client.get("baked-images")
+        answer = terminal.client.get("baked-images", region=",".join(terminal.arguments.region))
 
 
 def _shown(terminal: Terminal, answer: dict[str, Any], digest: str) -> int:
