@@ -122,7 +122,9 @@ def test_a_region_that_can_not_say_is_told_and_one_that_is_away_is_not_asked(
     controller.connect("paris", False)
     (guard,) = [each for each in plan(api)["guards"] if each["rule"] == "room"]
     assert not guard["refuses"]
-    assert guard["text"].startswith("oslo: whether 3 more hosts fit is not known: the agent of oslo")
+    assert guard["text"].startswith(
+        "oslo: whether there is room for 3 more hosts is not known: the agent of oslo"
+    )
     assert [region for region, _ in controller.sessions.questions] == ["oslo"]
 
 

@@ -59,6 +59,25 @@ def records(stage: Stage, region: str) -> dict[str, tuple[str, str, str]]:
     }
 
 
+async def pools_are_seen_and_changed_through_the_controller(stage: Stage, paris: Pool) -> None:
+    async def repave(*words: str) -> str:
+        return str((await asyncio.to_thread(stage.repave, *words)).stdout)
+
+    listed = json.loads(await repave("pool", "list", "-o", "json"))
+    states = {(each["region"], each["name"]): each["state"] for each in listed["items"]}
+    assert (states["paris", "m1"], states["oslo", "m1"]) == ("quarantined", "quarantined")
+    assert sum(state == "leased" for state in states.values()) == 4
+    paris.boot("m1")
+    assert "m1 is back" in await repave("pool", "return", "paris", "m1")
+    assert records(stage, "paris")["m1"][0] in ("dirty", "fresh")
+    assert "m1 is quarantined: noisy" in await repave(
+        "pool", "quarantine", "paris", "m1", "--reason", "noisy"
+    )
+    plan = json.loads(await repave("plan", "-o", "json", "-f", str(stage.directory / "v2.yaml")))
+    lacks = [each["text"] for each in plan["guards"] if each["rule"] == "room"]
+    assert "paris needs 1 more host at its peak, and has no room: 0 of 4 machines are free" in lacks[0]
+
+
 async def test_releases_and_rollbacks_on_two_pools_with_bad_machines_lose_no_request(
     directory: Path, pools: dict[str, Pool]
 ) -> None:
@@ -91,6 +110,7 @@ async def test_releases_and_rollbacks_on_two_pools_with_bad_machines_lose_no_req
         for result in results.values():
             assert result.failures == (), result.summary()
             assert {"v1", "v2"} <= {each.version for each in result.requests}
+        await pools_are_seen_and_changed_through_the_controller(stage, pools["paris"])
         orphans = await asyncio.to_thread(stage.repave, "orphans", "-o", "json")
         assert json.loads(orphans.stdout)["items"] == []
         leased = {name: [host for _, host, _ in records(stage, name).values() if host] for name in REGIONS}

@@ -90,16 +90,17 @@ class Regional:
         return tuple(guard for guard in found if guard is not None)
 
     async def _lack(self, region: RegionPreview) -> Guard | None:
+        more = "1 more host" if region.extra == 1 else f"{region.extra} more hosts"
         try:
             why = await self._sessions.told(
                 region.name, "room", str(region.extra), timeout_seconds=ROOM_SECONDS
             )
         except (RegionUnreachable, AgentRefused) as error:
-            unknown = f"{region.name}: whether {region.extra} more hosts fit is not known: {error}"
+            unknown = f"{region.name}: whether there is room for {more} is not known: {error}"
             return Guard("room", False, unknown)
         if not why:
             return None
-        text = f"{region.name} needs {region.extra} more hosts at its peak, and has no room: {why}"
+        text = f"{region.name} needs {more} at its peak, and has no room: {why}"
         return Guard("room", True, text, "raise the quota, add machines, or end groups that are kept")
 
     # -------------------------------------------------------------------------------------------- images
