@@ -2,10 +2,13 @@
 `make test-rigs`, and say otherwise why they were skipped."""
 
 import contextlib
+import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -38,6 +41,37 @@ def _place() -> Path | None:
     places = [Path(os.environ["REPAVE_RIGS"])] if "REPAVE_RIGS" in os.environ else []
     places += [parent / "shared" / "rigs" for parent in ROOT.parents]
     return next((each for each in places if (each / "openstack" / "up").exists()), None)
+
+
+def restart_service(name: str) -> None:
+    """Kills one of the rig's services and starts it again; returns when it answers."""
+    place = _place()
+    assert place is not None, "the rig is beside the project"
+    run = STATE / "run"
+    pid, *_ = (run / f"{name}.pid").read_text().split()
+    os.kill(int(pid), signal.SIGKILL)
+    whole = json.loads((run / f"{name}.json").read_text())
+    children = [child for child in whole["children"] if child["name"] == name]
+    spec = run / f"{name}-again.json"
+    spec.write_text(json.dumps({**whole, "children": children}))
+    subprocess.run(
+        [STATE / "venv" / "bin" / "python", place / "openstack" / "runner.py", spec],
+        cwd=STATE,
+        env={**os.environ, "PATH": f"{STATE}/venv/bin:{os.environ['PATH']}", "HOME": f"{STATE}/home"},
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    deadline = time.monotonic() + 120
+    while not _answers(children[0]["wsgi"][1]):
+        assert time.monotonic() < deadline, f"{name} does not come back"
+        time.sleep(0.1)
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+        return True
+    return False
 
 
 def rig_cloud() -> Cloud:

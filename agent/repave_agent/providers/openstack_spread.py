@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from repave_agent.openstack_api import Api, GoneError
+from repave_agent.openstack_api import Api, GoneError, LostError
 from repave_agent.ports import OutOfCapacityError, ProviderError, RefusedError
 from repave_protos.values import GroupName
 
@@ -34,11 +34,8 @@ class Spread:
         """What a creation says for its host to be spread; {} where there is no room for a server group."""
         async with self._lock:
             if group not in self._known:
-                found = {each["name"]: str(each["id"]) for each in await self._listed()}.get(
-                    self._name(group)
-                )
                 try:
-                    self._known[group] = found or await self._made(group)
+                    self._known[group] = await self._found(group) or await self._made(group)
                 except OutOfCapacityError as full:
                     self._tell(group, full)
                     return {}
@@ -76,9 +73,18 @@ class Spread:
         except GoneError:
             pass
 
+    async def _found(self, group: GroupName) -> str:
+        named = (each for each in await self._listed() if each["name"] == self._name(group))
+        return next((str(each["id"]) for each in named), "")
+
     async def _made(self, group: GroupName) -> str:
         body = {"server_group": {"name": self._name(group), "policy": "soft-anti-affinity"}}
-        return str((await self._api.call("compute", "POST", PATH, body))["server_group"]["id"])
+        try:
+            return str((await self._api.call("compute", "POST", PATH, body))["server_group"]["id"])
+        except LostError:
+            if found := await self._found(group):
+                return found
+            raise
 
     async def _listed(self) -> list[dict[str, Any]]:
         return await self._api.listed("compute", PATH, "server_groups")
