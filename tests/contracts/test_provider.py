@@ -15,7 +15,8 @@ import pytest
 
 from repave_agent.depot import Depot
 from repave_agent.openstack_api import Api
-from repave_agent.ports import Host, HostSpec, Provider, ProviderError, RefusedError
+from repave_agent.openstack_cloud import Cloud
+from repave_agent.ports import Host, HostSpec, OutOfCapacityError, Provider, ProviderError, RefusedError
 from repave_agent.providers import openstack
 from repave_agent.providers.local import LocalProvider
 from repave_agent.providers.local_command import Isolation, choose_sandbox
@@ -28,15 +29,19 @@ from repave_agent.providers.ssh_pool import SshPoolProvider
 from repave_agent.providers.ssh_reset import Reset
 from repave_protos.package import pack, sha256_of
 from repave_protos.values import ApplicationName, GroupName, HostName, RegionName
+from tests.fakes.interruptions import cancelled_at, waits_of
 from tests.fakes.openstack import FakeOpenstack
 from tests.fakes.openstack import served as cloud_served
 from tests.fakes.provider import FakeCloud, FakeProvider
 from tests.fakes.waiting import until, until_async
+from tests.rigs import rig_cloud, why_no_openstack
 from tests.sshd_hosts import PORT as SSH_PORT
 from tests.sshd_hosts import ROOT, Pool, pool, why_not
 
 PORT = 18_431
 OCTET = 252
+MOMENTS_MAX = 10
+"""At so many of the moments at which a launch waits it is cancelled."""
 RUN_FOR_LONG = ("sleep", "600")
 
 
@@ -51,11 +56,18 @@ class World:
     is_clean: Callable[[], bool]
     tinker: Callable[[HostName], None]  # somebody changes a running host
     sees_inside: bool = True  # whether it can be seen what happens in its hosts
+    limit: Callable[[int], None] | None = None  # from now on there is room for so many hosts
 
     def needs_inside(self) -> None:
         """Skips the test where hosts are closed: a server of a cloud outlives its command; health tells."""
         if not self.sees_inside:
             pytest.skip("nobody sees what happens inside its hosts")
+
+    def has_room_for(self, hosts: int) -> None:
+        """Skips the test where nobody knows how many hosts there can be."""
+        if self.limit is None:
+            pytest.skip("how many hosts there can be shows when they run")
+        self.limit(hosts)
 
     def spec(self, number: int = 1, run: tuple[str, ...] = RUN_FOR_LONG) -> HostSpec:
         name = HostName(f"shop-v001-{number}")
@@ -93,6 +105,7 @@ def fake_world(package: Path) -> World:
         lambda owner: FakeProvider(cloud, owner if "/" in owner else f"{owner}/here"),
         lambda: not cloud.hosts,
         lambda host: cloud.changes.update({host: "page.html has other content"}),
+        limit=lambda hosts: setattr(cloud, "capacity", hosts),
     )
 
 
@@ -148,25 +161,44 @@ def pool_world(package: Path, root: Path, machines: Pool) -> World:
     def is_clean() -> bool:
         return not any(each.lease for leases in kept for each in leases.all().values())
 
-    return World(make("ours"), package, make, is_clean, tinker)
+    def limit(hosts: int) -> None:
+        for name in machines.names[hosts:]:
+            kept[0].put(name, state="quarantined", reason="there shall be less room")
+
+    return World(make("ours"), package, make, is_clean, tinker, limit=limit)
 
 
-def openstack_world(package: Path, root: Path, cloud: FakeOpenstack) -> World:
+def openstack_world(package: Path, root: Path, cloud: Cloud, fake: FakeOpenstack | None) -> World:
+    """`fake` is None where the real API answers."""
+
     def make(owner: str) -> OpenstackProvider:
         installation, _, region = owner.partition("/")
         state = root / f"{len(list(root.iterdir()))}"
         state.mkdir()
-        depot, shape = Depot(state, "127.0.0.1:0"), Shape("small", "base", "fleet")
-        api = Api(cloud.cloud(region_name="one"))
-        return OpenstackProvider(RegionName(region or "here"), lambda: installation, api, shape, depot)
+        depot = Depot(state, "127.0.0.1:0")
+        shape = Shape("m1.tiny", "tiny", "fleet") if fake is None else Shape("small", "base", "fleet")
+        named = RegionName(region or "here")
+        return OpenstackProvider(named, lambda: installation, Api(cloud), shape, depot)
 
     root.mkdir()
+    if fake is None:
+        return World(make("ours"), package, make, lambda: True, lambda _: None, sees_inside=False)
     return World(
-        make("ours"), package, make, lambda: not cloud.servers and not cloud.groups, lambda _: None, False
+        make("ours"),
+        package,
+        make,
+        lambda: not fake.servers and not fake.groups,
+        lambda _: None,
+        sees_inside=False,
+        limit=lambda hosts: setattr(fake, "instances_max", hosts),
     )
 
 
-@pytest.fixture(params=["fake", "local-none", "local-bwrap", "ssh_pool", "openstack"])
+KINDS = ["fake", "local-none", "local-bwrap", "ssh_pool", "openstack"]
+REAL_CLOUD = pytest.param("openstack-real", marks=[pytest.mark.rig, pytest.mark.timeout(400)])
+
+
+@pytest.fixture(params=[*KINDS, REAL_CLOUD])
 async def world(
     request: pytest.FixtureRequest, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
@@ -177,7 +209,11 @@ async def world(
     if kind == "openstack":
         monkeypatch.setattr(openstack, "LOOK_SECONDS", 0.01)
         cloud = await undo.enter_async_context(cloud_served(FakeOpenstack()))
-        made = openstack_world(package, tmp_path / "agents", cloud)
+        made = openstack_world(package, tmp_path / "agents", cloud.cloud(region_name="one"), cloud)
+    elif kind == "openstack-real":
+        if reason := why_no_openstack():
+            pytest.skip(reason)
+        made = openstack_world(package, tmp_path / "agents", rig_cloud(), None)
     elif kind == "ssh_pool":
         made = pool_world(package, tmp_path / "agents", request.getfixturevalue("machines"))
     else:
@@ -328,6 +364,35 @@ async def test_a_launch_that_fails_leaves_nothing(world: World) -> None:
     await refusal(world.provider.launch(world.spec(2), world.package.with_name("missing")))
     assert await world.listed() == {}
     assert world.is_clean()
+
+
+async def test_whether_there_is_room_is_said_before(world: World) -> None:
+    world.has_room_for(3)
+    assert await world.provider.room(3) == ""
+    assert "4 more are needed" in await world.provider.room(4)
+    await world.launch(1)
+    assert await world.provider.room(2) == ""
+    assert "3 more are needed" in await world.provider.room(3)
+
+
+async def test_hosts_that_have_no_room_are_refused_as_such_and_the_others_are_made(world: World) -> None:
+    world.has_room_for(2)
+    made = await asyncio.gather(*(world.launch(number) for number in range(3)), return_exceptions=True)
+    refused = [each for each in made if isinstance(each, BaseException)]
+    assert [type(each) for each in refused] == [OutOfCapacityError], refused
+    assert set((await world.listed()).values()) == {each for each in made if isinstance(each, Host)}
+
+
+async def test_a_launch_that_is_cancelled_anywhere_can_be_repeated_and_makes_one_host(world: World) -> None:
+    moments = await waits_of(lambda: world.launch(0))
+    await world.provider.destroy(HostName("shop-v001-0"))
+    for moment in sorted({1 + moments * part // MOMENTS_MAX for part in range(MOMENTS_MAX)}):
+        await cancelled_at(moment, lambda number=moment: world.launch(number))  # type: ignore[misc]
+        host = await world.launch(moment)
+        assert await world.listed() == {host.name: host}
+        await cancelled_at(moment, lambda name=host.name: world.provider.destroy(name))  # type: ignore[misc]
+        await world.provider.destroy(host.name)
+        assert await world.listed() == {}
 
 
 async def test_a_command_in_a_host_gives_its_exit_code(world: World) -> None:

@@ -131,6 +131,9 @@ class FakeOpenstack:
         if self.refusals:
             status, message = self.refusals.pop(0)
             return _error(status, message)
+        if 0 <= self.instances_max <= len(self.servers):
+            used = f"already used {len(self.servers)} of {self.instances_max} instances"
+            return _error(403, f"Quota exceeded for instances: Requested 1, but {used}")
         asked = await request.json()
         wanted, group = asked["server"], asked.get("os:scheduler_hints", {}).get("group")
         if group is not None and group not in self.groups:
