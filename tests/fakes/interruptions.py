@@ -52,7 +52,7 @@ async def _watched(told: Callable[[], None]) -> AsyncIterator[None]:
 
     def make(
         loop: asyncio.AbstractEventLoop,
-        work: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
+        work: Any,
         **named: Any,
     ) -> asyncio.Task[Any]:
         return asyncio.Task(_told(work, told), loop=loop, **named)
