@@ -45,7 +45,8 @@ class Desk:
                 told = await asyncio.to_thread(pool_told, self._settings, rest, reason)
                 if not isinstance(told, str):
                     return [asdict(row) for row in told]
-                self._notice(Notice(f"pool.{rest[0]}", f"{told} ({reason})"))
+                text = told if reason in told else f"{told} ({reason})"
+                self._notice(Notice(f"pool.{rest[0]}", text))
                 return told
             case ["room", hosts]:
                 return await self._provider.room(int(hosts))

@@ -94,4 +94,5 @@ def _told(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"]) or "the file"
     given = f", not {first['input']!r}" if not isinstance(first["input"], dict | list) else ""
-    return f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}{given}"
+    said = first["msg"].replace("valid tuple", "list")
+    return f"{place}: {said[0].lower()}{said[1:]}{given}"
