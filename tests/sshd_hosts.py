@@ -102,9 +102,10 @@ class Pool:
         shutil.rmtree(own, ignore_errors=True)
         own.mkdir()
         _keygen(own / "host_key")
+        certified = self._certify(own / "host_key", name)
         (own / "boot").write_text(f"{uuid.uuid4()}\n")
         values = {"directory": own, "pool": self.directory, "address": self.address(name), "port": PORT}
-        (own / "sshd.conf").write_text(CONFIGURATION.format(**values))
+        (own / "sshd.conf").write_text(CONFIGURATION.format(**values) + certified)
         self.write_inventory()
         (own / "dies").write_text("#!/bin/sh\nkill -TERM 1\nsleep 60\n")
         (own / "dies").chmod(0o755)
@@ -135,6 +136,24 @@ class Pool:
             assert process.poll() is None, (own / "log").read_text()
             assert time.monotonic() < deadline, f"{name} does not answer"
             time.sleep(0.02)
+
+    def be_certified(self) -> Path:
+        """From their next start on machines have certificates instead of keys that are known; returns what
+        OpenSSH's known_hosts says of whoever signs them."""
+        _keygen(self.directory / "ca")
+        authority = (self.directory / "ca.pub").read_text()
+        known = self.directory / "known_hosts"
+        known.write_text(f"@cert-authority [127.{self.octet}.*]:{PORT} {authority}")
+        return known
+
+    def _certify(self, key: Path, name: str) -> str:
+        """A line of sshd's configuration."""
+        authority = self.directory / "ca"
+        if not authority.exists():
+            return ""
+        command = ["ssh-keygen", "-q", "-s", str(authority), "-I", name, "-h", "-n", self.address(name)]
+        subprocess.run([*command, f"{key}.pub"], check=True, stdin=subprocess.DEVNULL)
+        return f"HostCertificate {key}-cert.pub\n"
 
     def halt(self, name: str) -> None:
         """Pulls the plug."""
@@ -172,7 +191,8 @@ class Pool:
             key = (self.directory / name / "host_key.pub").read_text().strip()
             if self._flaw(name) == "wrong key":
                 key = self.key.with_suffix(".pub").read_text().strip()
-            lines += [f"  - name: {name}", f"    address: {self.address(name)}", f"    host_key: {key}"]
+            lines += [f"  - name: {name}", f"    address: {self.address(name)}"]
+            lines += [] if (self.directory / "ca").exists() else [f"    host_key: {key}"]
         part = self.inventory.with_suffix(f".{os.getpid()}")
         part.write_text("\n".join(lines) + "\n")
         part.replace(self.inventory)

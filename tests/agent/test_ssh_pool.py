@@ -53,6 +53,7 @@ class Region:
     proof: Proof = "host-key"
     reset: Reset | None = None
     trusts_first_use: bool = False
+    known_hosts: Path | None = None
 
     @property
     def leases(self) -> Leases:
@@ -61,7 +62,7 @@ class Region:
     @asynccontextmanager
     async def agent(self, installation: str = "ours") -> AsyncIterator[SshPoolProvider]:
         reset = self.reset or Reset(self.machines.reset_command, proof=self.proof, seconds=20.0)
-        access = Access("root", self.machines.key, PORT, trusts_first_use=self.trusts_first_use, root=ROOT)
+        access = Access("root", self.machines.key, PORT, self.known_hosts, self.trusts_first_use, root=ROOT)
         reached = Machines(Inventory(self.machines.inventory), access, self.leases)
         provider = SshPoolProvider(
             RegionName("here"), lambda: installation, reached, reset,
@@ -159,6 +160,22 @@ async def test_bad_machines_are_quarantined_with_the_reason_and_another_one_is_t
     assert region.states() == {"m1": "quarantined", "m2": "quarantined", "m3": "leased"}
     assert "can't be reached" in region.leases.get("m1").reason
     assert "its host key is not the one that is known for it" in region.leases.get("m2").reason
+
+
+async def test_machines_whose_keys_an_authority_has_signed_need_no_known_keys(region: Region) -> None:
+    region.known_hosts = region.machines.be_certified()
+    region.machines.halt("m1")
+    region.machines.boot("m1")  # the others have no certificate yet
+    async with region.agent() as agent:
+        host = await agent.launch(region.spec(), region.package)
+        assert host.is_running
+        await agent.destroy(host.name)
+    somebody = region.machines.key.with_suffix(".pub").read_text()
+    region.known_hosts.write_text(f"@cert-authority * {somebody}")
+    async with region.agent() as agent:
+        with pytest.raises(TransientError, match="its host key is not the one that is known for it"):
+            await agent.launch(region.spec(2), region.package)
+    assert set(region.states().values()) == {"quarantined"}
 
 
 async def test_a_full_disk_is_told_and_another_machine_is_taken(region: Region, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ Seen = tuple[str, str, str]
 """Boot id, what stands in the marker, host key."""
 VARIABLE = "REPAVE_VARIABLE"
 """Before the name of each variable of the inventory."""
-LOOK_SECONDS = 0.5
+LOOK_SECONDS, LOOK_SECONDS_MAX = 0.5, 10.0
 OUTPUT_CHARACTERS_MAX = 400
 
 
@@ -60,6 +60,7 @@ async def made_anew(
     if reset.remote:
         await _run_there(reset, reach(), nonce)
     last: ProviderError = TransientError(f"{listed.name}: its reset took longer than {reset.seconds:g} s")
+    pause = LOOK_SECONDS
     while time.monotonic() < deadline:
         machine = reach()
         try:
@@ -71,7 +72,8 @@ async def made_anew(
         except (UnreachableError, HostKeyError, TransientError) as error:
             last = error
         await machine.shell.close()
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(pause)
+        pause = min(1.5 * pause, LOOK_SECONDS_MAX)
     raise last
 
 
