@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import structlog
 
+from repave_protos.package import pack
+
 LONGEST_FIRST = ("simulation", "e2e")
 """Folders whose files run first, so that no worker is left with a long one at the end."""
 
@@ -32,3 +34,12 @@ def logs_as_before() -> Iterator[None]:
     """A process's main configures the logs of the whole process, also when a test runs it in this one."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A package with one file, page.html."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "page.html").write_text("shop")
+    pack(tmp_path / "shop", tmp_path / "shop.tar.gz")
+    return tmp_path / "shop.tar.gz"

@@ -16,8 +16,8 @@ from repave_agent.balancers.haproxy_config import (
     routes_of,
     structure_of,
 )
-from repave_agent.balancers.haproxy_refusals import check_routes, check_structure
 from repave_agent.balancers.haproxy_socket import parse_worker, parse_workers
+from repave_agent.balancers.refusals import check_routes, check_structure
 from repave_agent.ports import Backend, BalancerError, Frontend, Route, Server, Structure
 from repave_protos.values import BY_REQUEST, ApplicationName, GroupName, HostName, Probe, Split
 

@@ -18,7 +18,7 @@ from repave_agent.providers import openstack
 from repave_agent.providers.openstack import OpenstackProvider
 from repave_agent.providers.openstack_shape import Shape
 from repave_agent.providers.openstack_user_data import ON_SERVER, quoted, user_data
-from repave_protos.package import pack, sha256_of
+from repave_protos.package import sha256_of
 from repave_protos.values import ApplicationName, Digest, GroupName, HostName, RegionName
 from tests.fakes.openstack import FakeOpenstack, served
 from tests.fakes.waiting import until
@@ -31,14 +31,6 @@ async def cloud(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeOpenstack]
     monkeypatch.setattr(openstack_api, "PAUSE_SECONDS", 0.01)
     async with served(FakeOpenstack()) as fake:
         yield fake
-
-
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "page.html").write_text("shop")
-    pack(tmp_path / "shop", tmp_path / "shop.tar.gz")
-    return tmp_path / "shop.tar.gz"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from repave_agent.ports import RefusedError, TransientError
 from repave_agent.providers import openstack, openstack_bake
 from repave_agent.providers.openstack import OpenstackProvider
 from repave_agent.providers.openstack_user_data import BAKED, NOT_BAKED
-from repave_protos.package import pack, sha256_of
+from repave_protos.package import sha256_of
 from repave_protos.values import Digest, Notice
 from tests.agent.test_openstack import provider_of, spec
 from tests.fakes.openstack import FakeOpenstack, served
@@ -34,14 +34,6 @@ async def provider(cloud: FakeOpenstack, tmp_path: Path) -> AsyncIterator[Openst
     made = provider_of(cloud, tmp_path)
     yield made
     await made.close()
-
-
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "page.html").write_text("shop")
-    pack(tmp_path / "shop", tmp_path / "shop.tar.gz")
-    return tmp_path / "shop.tar.gz"
 
 
 def order(package: Path, *check: str) -> BakeOrder:

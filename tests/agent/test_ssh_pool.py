@@ -35,14 +35,6 @@ def machines() -> Iterator[Pool]:
         yield made
 
 
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "page.html").write_text("shop")
-    pack(tmp_path / "shop", tmp_path / "shop.tar.gz")
-    return tmp_path / "shop.tar.gz"
-
-
 @dataclass
 class Region:
     """One agent's side of a pool."""

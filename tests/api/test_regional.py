@@ -8,17 +8,11 @@ import pytest
 from repave_controller.sessions import AgentRefused, RegionUnreachable
 from repave_protos.values import RegionName
 from tests.api.conftest import SPEC, Asked
+from tests.fakes.api_rig import MACHINE as A_MACHINE
 from tests.fakes.scheduler import ServedController
 
 DIGEST = "d" * 64
-MACHINE = {
-    "machine": "m1",
-    "address": "10.0.0.1",
-    "state": "quarantined",
-    "host": "",
-    "since": 60.0,
-    "reason": "disk",
-}
+MACHINE = {**A_MACHINE, "state": "quarantined", "reason": "disk"}
 IMAGE = {
     "image": "i1", "name": "shop-1", "digest": DIGEST, "base": "b1", "by": "ann", "made_at": 60.0,
     "is_current": True,

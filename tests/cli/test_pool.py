@@ -8,17 +8,11 @@ import pytest
 from repave_controller.cli import baking
 from repave_controller.sessions import AgentRefused
 from repave_protos.values import RegionName
+from tests.fakes.api_rig import MACHINE as A_MACHINE
 from tests.fakes.command_line import CommandLine
 from tests.fakes.scheduler import ServedController
 
-MACHINE = {
-    "machine": "m1",
-    "address": "10.0.0.1",
-    "state": "quarantined",
-    "host": "",
-    "since": 60.0,
-    "reason": "disk",
-}
+MACHINE = {**A_MACHINE, "state": "quarantined", "reason": "disk"}
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from repave_agent.providers.ssh_leases import Leases
 from repave_agent.providers.ssh_machines import Access, Machines
 from repave_agent.providers.ssh_pool import SshPoolProvider
 from repave_agent.providers.ssh_reset import Reset
-from repave_protos.package import pack, sha256_of
+from repave_protos.package import sha256_of
 from repave_protos.values import ApplicationName, GroupName, HostName, RegionName
 from tests.fakes.interruptions import cancelled_at, waits_of
 from tests.fakes.openstack import FakeOpenstack
@@ -87,14 +87,6 @@ class World:
 
         await until_async(has_ended)
         return (await self.listed())[name]
-
-
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "page.html").write_text("shop")
-    pack(tmp_path / "shop", tmp_path / "shop.tar.gz")
-    return tmp_path / "shop.tar.gz"
 
 
 def fake_world(package: Path) -> World:

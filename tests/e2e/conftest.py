@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.rigs import reachable_servers, why_no_openstack
 from tests.stage import Stage, staged
 
 
@@ -26,3 +27,12 @@ def directory() -> Iterator[Path]:
 def stage(request: pytest.FixtureRequest, directory: Path) -> Iterator[Stage]:
     with staged(directory, **getattr(request, "param", {})) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[None]:
+    """A real OpenStack, whose servers are reachable."""
+    if reason := why_no_openstack():
+        pytest.skip(reason)
+    with reachable_servers():
+        yield

@@ -4,7 +4,7 @@ real control plane: weights arrive in the API. Nothing is balanced there, so no 
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,20 +14,12 @@ from repave_agent.openstack_api import Api
 from tests.e2e.test_openstack import WANTED, nothing_is_left, settings
 from tests.e2e.test_release import release
 from tests.fakes.waiting import until_async
-from tests.rigs import load_balancer, reachable_servers, rig_cloud, why_no_openstack
+from tests.rigs import load_balancer, rig_cloud
 from tests.stage import staged
 
-pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.usefixtures("rig"), pytest.mark.timeout(600)]
 QUARTER = {"hello-v001": 75, "hello-v002": 25}
 CANARY = "{canary: {steps: [{traffic: 25%, hold: 20s}]}}"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def rig() -> Iterator[None]:
-    if reason := why_no_openstack():
-        pytest.skip(reason)
-    with reachable_servers():
-        yield
 
 
 @pytest.fixture

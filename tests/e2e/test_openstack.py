@@ -3,7 +3,6 @@ rollbacks under load. Slow: `make test-rigs`."""
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,13 @@ from repave_agent.providers.openstack_shape import Shape
 from repave_protos.package import pack
 from repave_protos.values import ApplicationName, GroupName, HostName, RegionName
 from tests.e2e.test_release import clients, release
-from tests.rigs import STATE, reachable_servers, why_no_openstack
+from tests.rigs import STATE
 from tests.stage import Stage, staged
 
-pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.usefixtures("rig"), pytest.mark.timeout(600)]
 PREPARE = "HOST=$RIG_FIXED_IP ROOT=$PWD/repave"
 WANTED: dict[str, Any] = {"provider": "openstack", "launch_deadline": "150s", "size": 1, "environment": {}}
 CANARY = "{canary: {steps: [{traffic: 50%, hold: 2s}]}}"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def rig() -> Iterator[None]:
-    if reason := why_no_openstack():
-        pytest.skip(reason)
-    with reachable_servers():
-        yield
 
 
 def settings(port: int) -> dict[str, str]:

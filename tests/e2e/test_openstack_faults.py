@@ -4,7 +4,7 @@ baked. Slow: `make test-rigs`."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,19 +25,11 @@ from repave_protos.values import ApplicationName, GroupName, HostName, RegionNam
 from tests.e2e.test_openstack import WANTED, nothing_is_left, settings
 from tests.e2e.test_release import release
 from tests.fakes.waiting import until_async
-from tests.rigs import STATE, reachable_servers, restart_service, rig_cloud, why_no_openstack
+from tests.rigs import STATE, restart_service, rig_cloud
 from tests.stage import Stage, staged
 
-pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.usefixtures("rig"), pytest.mark.timeout(600)]
 ONE = ("paris",)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def rig() -> Iterator[None]:
-    if reason := why_no_openstack():
-        pytest.skip(reason)
-    with reachable_servers():
-        yield
 
 
 # -------------------------------------------------------------------------------------------------- releases

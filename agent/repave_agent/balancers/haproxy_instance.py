@@ -21,8 +21,8 @@ from repave_agent.balancers.haproxy_config import (
 )
 from repave_agent.balancers.haproxy_machine import check_ports_free, conditions, make_directory, read, write
 from repave_agent.balancers.haproxy_process import HaproxyProcess
-from repave_agent.balancers.haproxy_refusals import check_address, check_routes, check_structure
 from repave_agent.balancers.haproxy_socket import WorkerGoneError, Workers, WorkerState
+from repave_agent.balancers.refusals import check_address, check_routes, check_structure
 from repave_agent.ports import BackendView, BalancerError, BalancerView, Route, Structure
 
 log = structlog.get_logger()

@@ -21,6 +21,7 @@ import structlog
 from repave_agent.balancers.haproxy_config import structure_from
 from repave_agent.balancers.octavia_model import Call, State, next_call, wanted_state
 from repave_agent.balancers.octavia_reading import Lists, routes_in, state_of, structure_in
+from repave_agent.balancers.refusals import check_routes, check_structure
 from repave_agent.openstack_api import Api, GoneError, LostError
 from repave_agent.ports import (
     BackendView,
@@ -111,10 +112,8 @@ class OctaviaBalancer:
                 raise BalancerError(str(error)) from error
 
     async def arrange(self, structure: Structure) -> None:
-        for route in self._wanted.routes:
-            for group in route.groups:
-                if structure.backend(group) is None:
-                    raise BalancerError(f"{group} takes traffic: it can't be removed")
+        check_structure(structure)
+        check_routes(self._wanted.routes, structure)
         for frontend in structure.frontends:
             if frontend.split.by != "request":
                 raise BalancerError(
@@ -124,16 +123,7 @@ class OctaviaBalancer:
         await self._want(replace(self._wanted, structure=structure, is_known=True))
 
     async def route(self, routes: tuple[Route, ...]) -> None:
-        structure = self._wanted.structure
-        for route in routes:
-            for group in route.groups:
-                if structure.backend(group) is None:
-                    raise BalancerError(
-                        f"{route.application}: {group} is not arranged, so nothing is sent there"
-                    )
-            frontend = structure.frontend(route.application)
-            if route.testers is not None and (frontend is None or not frontend.split.tester_by):
-                raise BalancerError(f"{route.application}: nothing says who is a tester")
+        check_routes(routes, self._wanted.structure)
         reached = {group for route in routes for group in route.groups}
         served = tuple(sorted({*self._wanted.served, *reached}))
         await self._want(replace(self._wanted, routes=routes, served=served))

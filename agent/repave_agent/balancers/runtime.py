@@ -19,6 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 import structlog
 
 from repave_agent.balancers.haproxy_config import structure_from
+from repave_agent.balancers.refusals import check_routes, check_structure
 from repave_agent.balancers.runtime_layout import Layout, SlotLayout, Wanted, lacking
 from repave_agent.balancers.runtime_reach import Keys
 from repave_agent.balancers.runtime_socket import RuntimeSocket, SideState
@@ -109,10 +110,8 @@ class RuntimeBalancer:
         self._mend(self._states())
 
     def _arrange(self, structure: Structure) -> None:
-        for route in self._wanted.routes:
-            for group in route.groups:
-                if structure.backend(group) is None:
-                    raise BalancerError(f"{group} takes traffic: it can't be removed")
+        check_structure(structure)
+        check_routes(self._wanted.routes, structure)
         states = self._states()
         for frontend in structure.frontends:
             for side, state in states:
@@ -122,16 +121,7 @@ class RuntimeBalancer:
         self._want(replace(self._wanted, structure=structure, slots=slots), states)
 
     def _route(self, routes: tuple[Route, ...]) -> None:
-        structure = self._wanted.structure
-        for route in routes:
-            for group in route.groups:
-                if structure.backend(group) is None:
-                    raise BalancerError(
-                        f"{route.application}: {group} is not arranged, so nothing is sent there"
-                    )
-            frontend = structure.frontend(route.application)
-            if route.testers is not None and (frontend is None or not frontend.split.tester_by):
-                raise BalancerError(f"{route.application}: nothing says who is a tester")
+        check_routes(routes, self._wanted.structure)
         self._want(replace(self._wanted, routes=routes), self._states())
 
     def _observe(self) -> BalancerView:

@@ -6,7 +6,6 @@ its tag and name, the oldest of a name counts and the others go. One listing is 
 """
 
 import asyncio
-import base64
 import contextlib
 import functools
 import hashlib
@@ -32,7 +31,7 @@ from repave_agent.ports import (
 )
 from repave_agent.providers import local_command
 from repave_agent.providers.openstack_bake import Oven
-from repave_agent.providers.openstack_shape import Found, Shape, found_in
+from repave_agent.providers.openstack_shape import Found, Shape, found_in, server_of
 from repave_agent.providers.openstack_spread import Spread
 from repave_agent.providers.openstack_user_data import ON_SERVER, user_data
 from repave_agent.providers.work import Work
@@ -164,20 +163,10 @@ class OpenstackProvider:
         words = local_command.substitute(spec.run, environment)
         url = self._depot.offer(spec.digest, package)
         script = user_data(spec.name, spec.digest, url, words, environment, shape.prepare)
-        server: dict[str, Any] = {
-            "name": spec.name,
-            "imageRef": await self._oven.image_for(spec.digest, found) or found.image,
-            "flavorRef": found.flavor,
-            "networks": [{"uuid": found.network}],
-            "metadata": {**shape.metadata, **self._metadata(spec)},
-            "tags": [self._tag()],
-            "user_data": base64.b64encode(script.encode()).decode(),
-            "config_drive": shape.config_drive,
-        }
-        if shape.key_name:
-            server["key_name"] = shape.key_name
-        if shape.security_groups:
-            server["security_groups"] = [{"name": name} for name in shape.security_groups]
+        server = server_of(shape, found, script, self._metadata(spec))
+        server |= {"name": spec.name, "tags": [self._tag()]}
+        if baked := await self._oven.image_for(spec.digest, found):
+            server["imageRef"] = baked
         if shape.availability_zones:
             zones = shape.availability_zones
             server["availability_zone"] = zones[self._next_zone % len(zones)]

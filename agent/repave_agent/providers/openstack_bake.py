@@ -6,7 +6,6 @@ killed goes when the next one starts.
 """
 
 import asyncio
-import base64
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -19,7 +18,7 @@ from repave_agent.bakery import BakedImage, BakeOrder
 from repave_agent.depot import Depot
 from repave_agent.openstack_api import Api, GoneError, LostError
 from repave_agent.ports import ProviderError, RefusedError, TransientError
-from repave_agent.providers.openstack_shape import Found, Shape
+from repave_agent.providers.openstack_shape import Found, Shape, server_of
 from repave_agent.providers.openstack_user_data import BAKED, NOT_BAKED, bake_data
 from repave_protos.values import Digest
 
@@ -97,23 +96,10 @@ class Oven:
             log.warning("bake.not_tidied", because=str(error))
 
     async def _server(self, order: BakeOrder, package: Path, found: Found) -> str:
-        shape = self._shape
         url = self._depot.offer(order.digest, package)
-        script = bake_data(order.digest, url, order.check, shape.prepare)
-        server: dict[str, Any] = {
-            "name": f"repave-bake-{order.digest[:12]}",
-            "imageRef": found.image,
-            "flavorRef": found.flavor,
-            "networks": [{"uuid": found.network}],
-            "metadata": {**shape.metadata, "repave_bake": order.digest},
-            "tags": [self._bake_tag()],
-            "user_data": base64.b64encode(script.encode()).decode(),
-            "config_drive": shape.config_drive,
-        }
-        if shape.key_name:
-            server["key_name"] = shape.key_name
-        if shape.security_groups:
-            server["security_groups"] = [{"name": name} for name in shape.security_groups]
+        script = bake_data(order.digest, url, order.check, self._shape.prepare)
+        server = server_of(self._shape, found, script, {"repave_bake": order.digest})
+        server |= {"name": f"repave-bake-{order.digest[:12]}", "tags": [self._bake_tag()]}
         try:
             made = await self._api.call("compute", "POST", "/servers", {"server": server})
         except LostError:

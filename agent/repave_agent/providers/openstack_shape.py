@@ -1,5 +1,7 @@
 """What every server of a region is like, and by which ids the cloud knows that."""
 
+import base64
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +34,23 @@ class Found:
     image: str = ""
     network: str = ""
     network_name: str = ""
+
+
+def server_of(shape: Shape, found: Found, script: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What every server is asked for with, but for name, tags and place. It runs `script` at its first boot."""
+    server: dict[str, Any] = {
+        "imageRef": found.image,
+        "flavorRef": found.flavor,
+        "networks": [{"uuid": found.network}],
+        "metadata": {**shape.metadata, **metadata},
+        "user_data": base64.b64encode(script.encode()).decode(),
+        "config_drive": shape.config_drive,
+    }
+    if shape.key_name:
+        server["key_name"] = shape.key_name
+    if shape.security_groups:
+        server["security_groups"] = [{"name": name} for name in shape.security_groups]
+    return server
 
 
 async def found_in(api: Api, shape: Shape) -> Found:

@@ -1,4 +1,4 @@
-"""Refuses what must not reach HAProxy: whatever could be read as syntax, or could send requests nowhere."""
+"""Refuses what must not reach a balancer: what could be read as syntax, or could send requests nowhere."""
 
 import ipaddress
 import re
