@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from repave_agent import orphans
-from repave_agent.fleet import Fleet, Record
+from repave_agent.fleet import Fleet
 from repave_agent.health import Prober
 from repave_agent.observation import Limits, Observation
 from repave_agent.ports import Provider, ProviderError
+from repave_agent.records import Record
 from repave_agent.summary import worn_hosts
 from repave_protos.values import Answer, HostDetail, HostName, Query
 

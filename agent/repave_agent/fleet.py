@@ -3,25 +3,23 @@
 Facts only; what to do about them is decided in `reconcile`. A host's record ends when the host is destroyed.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
 
-from repave_agent.health import HealthRecord, Prober
-from repave_agent.life import Judgement, Signs, judge_host
-from repave_agent.observation import Claims, GroupFact, HostFact, Sighting
+from repave_agent.health import Prober
+from repave_agent.life import Judgement, judge_host
+from repave_agent.observation import Claims, GroupFact, HostFact
 from repave_agent.orphans import MINUTE_SECONDS, sighted
 from repave_agent.ports import BalancerView, Host, HostSpec
 from repave_agent.reconcile import Destroy, Launch
+from repave_agent.records import Record, fact_of, signs_of
 from repave_agent.traffic import enabled_hosts, is_legible
 from repave_protos.values import (
-    ApplicationName,
     ApplicationReport,
     DesiredGroup,
     DesiredState,
-    Digest,
     GroupName,
     HostName,
     HostPhase,
@@ -45,39 +43,6 @@ UNSEEN_SECONDS = 8.0
 GHOST_SECONDS = 120.0
 """How long a listing may still show a host that was destroyed."""
 NOTHING_KNOWN = Claims()
-
-
-@dataclass(slots=True)
-class Record:
-    """One host as this agent knows it."""
-
-    name: HostName
-    group: GroupName
-    application: ApplicationName
-    digest: Digest
-    port: int
-    launched_at: float  # or adopted
-    made_at: float  # also of one that an earlier life of the agent made
-    launch_time: float = 0.0  # the same in Unix time, for people
-    address: str = ""
-    is_launching: bool = False
-    is_destroying: bool = False
-    is_running: bool = True
-    ended: str = ""
-    failure: str = ""
-    was_verified: bool = False
-    is_recovering: bool = False  # was verified, then unhealthy, and not yet verified again
-    missing_since: float | None = None  # in no listing of the provider, since
-    listed_at: float | None = None  # when the newest listing that shows it was begun
-    sighting: Sighting | None = None
-    is_told_orphan: bool = False
-    idle_since: float | None = None  # the balancer gives it no new requests, since
-    inspected_at: float | None = None
-    drift: str = (
-        ""  # how it differs from what it was made of; once seen it stays, whatever is done to it then
-    )
-    is_told_worn: bool = False
-    judgement: Judgement = Judgement(HostPhase.LAUNCHING)  # noqa: RUF009  # frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,9 +273,11 @@ class Fleet:
             why = claims.why_unwanted(record.application, record.group)
             record.sighting = sighted(record.sighting, why, record.listed_at, now)
             record.is_told_orphan = record.is_told_orphan and record.sighting is not None
-            self._take(record, judge_host(self._signs(record), group, now), now)
+            self._take(
+                record, judge_host(signs_of(record, self._prober.record(record.name)), group, now), now
+            )
         self._prove(desired)
-        return tuple(_fact(record) for record in self.records.values())
+        return tuple(fact_of(record) for record in self.records.values())
 
     def _forgive(self, now: float) -> None:
         """An agent that stood still asked nobody: that time counts against no starting host."""
@@ -349,24 +316,6 @@ class Fleet:
             self._prober.watch(record.name, record.address, group.probe)
         else:
             self._prober.forget(record.name)
-
-    def _signs(self, record: Record) -> Signs:
-        health = self._prober.record(record.name)
-        return Signs(
-            launched_at=record.launched_at,
-            is_launching=record.is_launching,
-            is_destroying=record.is_destroying,
-            failure=record.failure,
-            is_running=record.is_running,
-            ended=record.ended,
-            is_healthy=_verdict(health),
-            healthy_since=_since(health, record),
-            known_until=health.known_until if health is not None else -math.inf,
-            health_reason=health.reason if health is not None else "",
-            was_verified=record.was_verified,
-            is_recovering=record.is_recovering,
-            is_idle=record.idle_since is not None,
-        )
 
     def _take(self, record: Record, judgement: Judgement, now: float) -> None:
         before, record.judgement = record.judgement, judgement
@@ -411,40 +360,6 @@ class Fleet:
         """For people: to the agent's log, and up to the controller's events."""
         log.info(kind, host=record.name, group=record.group, text=text)
         self._notice(Notice(kind, text, record.application, record.group, record.name))
-
-
-def _fact(record: Record) -> HostFact:
-    return HostFact(
-        name=record.name,
-        group=record.group,
-        application=record.application,
-        phase=record.judgement.phase,
-        address=record.address,
-        port=record.port,
-        launched_at=record.launched_at,
-        sighting=record.sighting,
-        idle_since=record.idle_since,
-        made_at=record.made_at,
-        launch_time=record.launch_time,
-        drift=record.drift,
-        due_at=record.judgement.due_at,
-    )
-
-
-def _verdict(health: HealthRecord | None) -> bool | None:
-    """None while too few probes have answered to say either."""
-    if health is None:
-        return None
-    if health.is_healthy:
-        return True
-    return False if health.failed >= health.unhealthy_after else None
-
-
-def _since(health: HealthRecord | None, record: Record) -> float | None:
-    """A host that has not proved itself must not fail a single probe; later the thresholds forgive some."""
-    if health is None:
-        return None
-    return health.healthy_since if record.was_verified else health.steady_since
 
 
 def _paused(fact: GroupFact, now: float, cap_seconds: float) -> GroupFact:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from repave_agent.fleet import Fleet, Record
+from repave_agent.fleet import Fleet
 from repave_agent.ports import Provider, ProviderError
+from repave_agent.records import Record
 from repave_protos.values import DesiredState, HostPhase
 
 log = structlog.get_logger()

@@ -37,7 +37,7 @@ class Found:
 
 
 def server_of(shape: Shape, found: Found, script: str, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What every server is asked for with, but for name, tags and place. It runs `script` at its first boot."""
+    """All that a server is asked for with but name, tags and place. It runs `script` at its first boot."""
     server: dict[str, Any] = {
         "imageRef": found.image,
         "flavorRef": found.flavor,
