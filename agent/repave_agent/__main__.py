@@ -34,7 +34,7 @@ from repave_agent.session import Session
 from repave_agent.settings import AgentSettings
 from repave_agent.worker import Worker
 from repave_protos import __version__, channel
-from repave_protos.capabilities import said_precision
+from repave_protos.capabilities import said_precision, said_split
 from repave_protos.lock import own
 from repave_protos.logs import configure_logs
 from repave_protos.overlay import SettingsError, load_settings, show_settings
@@ -104,7 +104,11 @@ class Agent:
             agent_version=__version__,
             provider=self.provider.name,
             balancer=self.balancer.name,
-            capabilities=("weights", said_precision(self.balancer.traffic_precision_bp)),
+            capabilities=(
+                "weights",
+                said_precision(self.balancer.traffic_precision_bp),
+                *said_split(self.balancer.tells_users_apart),
+            ),
             applied=self.worker.applied(),
             traffic_address=self.balancer.traffic_address,
         )

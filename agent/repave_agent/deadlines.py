@@ -78,6 +78,7 @@ class PunctualBalancer:
         self._balancer = balancer
         self.name = balancer.name
         self.traffic_precision_bp = balancer.traffic_precision_bp
+        self.tells_users_apart = balancer.tells_users_apart
         self.is_flip_atomic = balancer.is_flip_atomic
 
     @property

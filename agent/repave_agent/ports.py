@@ -225,6 +225,7 @@ class Balancer(Protocol):
     name: str
     traffic_address: str  # where clients reach the frontends
     traffic_precision_bp: int  # of how many basis points every share it can give is a multiple
+    tells_users_apart: bool  # whether requests can be split by a cookie or header
     is_flip_atomic: bool  # False: while traffic moves, both groups get some of it for a moment
 
     async def start(self) -> None:

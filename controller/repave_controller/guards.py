@@ -182,6 +182,15 @@ def precision(order: ReleaseOrder, precisions: Mapping[RegionName, int]) -> Iter
                 yield Guard("traffic_precision", False, text)
 
 
+def split(order: ReleaseOrder, told_apart: Mapping[RegionName, bool]) -> Iterator[Guard]:
+    """Regions whose balancer can't tell users apart, though the spec asks for it; `told_apart`: where known."""
+    for region, _ in order.sizes:
+        if order.split.by != "request" and not told_apart.get(region, True):
+            text = f"{region}: its balancer can't split by {order.split.by}: it would get no traffic there"
+            remedy = "leave out traffic.split, or use a balancer with HAProxy"
+            yield Guard("traffic_split", True, text, remedy)
+
+
 def foreseen(
     application: Application,
     planned: Application,

@@ -1,6 +1,7 @@
 """What an agent says in Hello that its balancer can do: written by the agent, read by the controller."""
 
 _PRECISION = "traffic_precision"
+_ALIKE = "split=request"
 
 
 def said_precision(precision_bp: int) -> str:
@@ -17,6 +18,16 @@ def traffic_precision_bp(capabilities: tuple[str, ...]) -> int | None:
         if name == _PRECISION and number.isascii() and number.isdecimal() and len(number) <= 5:
             return int(number) if 1 <= int(number) <= 10_000 else None
     return None
+
+
+def said_split(tells_users_apart: bool) -> tuple[str, ...]:
+    """Only what a balancer can't do is said: agents before this could."""
+    return () if tells_users_apart else (_ALIKE,)
+
+
+def tells_users_apart(capabilities: tuple[str, ...]) -> bool:
+    """Whether requests can be split by a cookie or header, as far as is known."""
+    return _ALIKE not in capabilities
 
 
 def nearest_shares(weight_bp: int, precision_bp: int) -> tuple[int, int]:

@@ -117,7 +117,7 @@ async def test_users_can_not_be_told_apart_and_the_reason_is_said(make: Make) ->
     balancer = make()
     await balancer.start()
     sticky = replace(DOOR, split=Split("cookie", "uid"))
-    with pytest.raises(BalancerError, match=r"leave out traffic\.sticky"):
+    with pytest.raises(BalancerError, match=r"leave out traffic\.split"):
         await balancer.arrange(Structure((sticky,), (BLUE,)))
 
 

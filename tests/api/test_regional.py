@@ -122,6 +122,17 @@ def test_a_region_that_can_not_say_is_told_and_one_that_is_away_is_not_asked(
     assert [region for region, _ in controller.sessions.questions] == ["oslo"]
 
 
+def test_a_plan_says_where_users_can_not_be_told_apart(api: Asked, controller: ServedController) -> None:
+    view = controller.sessions.known[RegionName("oslo")]
+    view.hello = replace(view.hello, capabilities=("weights", "split=request"))
+    sticky = SPEC.replace("port: 8000}", "port: 8000, split: cookie, cookie: uid}")
+    answer = api.post("plan", {"spec": sticky, "digest": api.push()}).json
+    (guard,) = [each for each in answer["guards"] if each["rule"] == "traffic_split"]
+    assert guard["refuses"]
+    assert guard["text"].startswith("oslo: its balancer can't split by cookie")
+    assert [each for each in plan(api)["guards"] if each["rule"] == "traffic_split"] == []
+
+
 # ---------------------------------------------------------------------------------------------------- images
 
 

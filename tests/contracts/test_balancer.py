@@ -84,7 +84,9 @@ async def test_a_backend_that_takes_traffic_cannot_be_removed(rig: Rig, shop: Fr
 
 
 async def test_it_says_how_exactly_it_splits(rig: Rig) -> None:
-    assert rig.balancer().traffic_precision_bp == rig.precision_bp
+    balancer = rig.balancer()
+    assert balancer.traffic_precision_bp == rig.precision_bp
+    assert balancer.tells_users_apart == rig.tells_users_apart
 
 
 @pytest.mark.parametrize("split", [Split("cookie", "uid"), Split("header", "uid")], ids=lambda each: each.by)

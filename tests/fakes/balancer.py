@@ -51,6 +51,7 @@ class FakeBalancer:
 
     name = "fake"
     traffic_precision_bp = 1
+    tells_users_apart = True
     is_flip_atomic = True
 
     def __init__(

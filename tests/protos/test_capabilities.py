@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repave_protos.capabilities import nearest_shares, said_precision, traffic_precision_bp
+from repave_protos.capabilities import (
+    nearest_shares,
+    said_precision,
+    said_split,
+    tells_users_apart,
+    traffic_precision_bp,
+)
 
 
 @given(st.integers(1, 10_000))
@@ -45,3 +51,9 @@ def test_the_nearest_shares_lie_around_the_wanted_one(weight_bp: int, precision_
 def test_a_balancer_of_1_bp_gives_every_share() -> None:
     assert nearest_shares(1, 1) == (1, 1)
     assert nearest_shares(500, 200) == (400, 600)
+
+
+def test_a_balancer_that_can_not_tell_users_apart_says_so_and_an_older_agent_can() -> None:
+    assert not tells_users_apart(("weights", *said_split(tells_users_apart=False)))
+    assert tells_users_apart(said_split(tells_users_apart=True))
+    assert tells_users_apart(())

@@ -29,6 +29,7 @@ class HaproxyBalancer:
 
     name = "haproxy"
     traffic_precision_bp = 1
+    tells_users_apart = True
     is_flip_atomic = True
 
     def __init__(

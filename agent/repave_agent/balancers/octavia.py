@@ -76,6 +76,7 @@ class OctaviaBalancer:
 
     name = "octavia"
     traffic_precision_bp = 100
+    tells_users_apart = False
     is_flip_atomic = True
 
     def __init__(
@@ -118,7 +119,7 @@ class OctaviaBalancer:
             if frontend.split.by != "request":
                 raise BalancerError(
                     f"{frontend.application}: Octavia can't split by {frontend.split.by}: leave out "
-                    "traffic.sticky, or use a balancer with HAProxy"
+                    "traffic.split, or use a balancer with HAProxy"
                 )
         await self._want(replace(self._wanted, structure=structure, is_known=True))
 

@@ -1,6 +1,7 @@
 """The HTTP/JSON API for people and their tools: every route, what it takes, what it gives."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +33,7 @@ from repave_controller.api.steering import BODIES, SteeringRequest
 from repave_controller.api.streams import Streams
 from repave_controller.clock import SteadyClock
 from repave_controller.commands import unknown_application
-from repave_controller.guards import precision
+from repave_controller.guards import precision, split
 from repave_controller.images import ImageDirectory
 from repave_controller.line import Command
 from repave_controller.model import Application, Refused, ReleaseOrder
@@ -46,7 +47,7 @@ from repave_controller.sessions import RegionUnreachable, Sessions
 from repave_controller.specfile import load
 from repave_controller.tainting import Tainting
 from repave_protos import __version__
-from repave_protos.capabilities import traffic_precision_bp
+from repave_protos.capabilities import tells_users_apart, traffic_precision_bp
 from repave_protos.values import ApplicationName, Digest, HostName, RegionName
 
 BODY_BYTES_MAX = 1 << 20
@@ -277,7 +278,11 @@ class Api:
             self._clock(),
             self._scheduler.around_new(application.name),
         )
-        inexact = precision(order, self._precisions())
+        said = {name: each.hello.capabilities for name, each in self._sessions.views().items()}
+        inexact = [
+            *precision(order, _precisions(said)),
+            *split(order, {name: tells_users_apart(words) for name, words in said.items()}),
+        ]
         full = await self._regional.room(foretold)
         foretold = replace(foretold, guards=(*foretold.guards, *inexact, *full))
         self._scheduler.foretold.remember(application, order)
@@ -288,11 +293,6 @@ class Api:
         except Refused as refused:
             foretold = replace(foretold, problems=(*foretold.problems, refused.text))
         return _answer(plan_answer(foretold, order.version))
-
-    def _precisions(self) -> dict[RegionName, int]:
-        """How exactly each region's balancer can split, where its agent has said so."""
-        said = {name: each.hello.capabilities for name, each in self._sessions.views().items()}
-        return {name: bp for name, words in said.items() if (bp := traffic_precision_bp(words)) is not None}
 
     async def release(self, request: web.Request) -> web.Response:
         asked = await body_of(request, models.ReleaseRequest)
@@ -414,6 +414,11 @@ class Api:
         return _answer(
             models.DoctorAnswer(version=__version__, now=views.time_of(self._clock()), items=found)
         )
+
+
+def _precisions(said: Mapping[RegionName, tuple[str, ...]]) -> dict[RegionName, int]:
+    """How exactly each region's balancer can split, where its agent has said so."""
+    return {name: bp for name, words in said.items() if (bp := traffic_precision_bp(words)) is not None}
 
 
 # --------------------------------------------------------------------------------------------- in and out
