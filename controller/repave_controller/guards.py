@@ -183,7 +183,7 @@ def precision(order: ReleaseOrder, precisions: Mapping[RegionName, int]) -> Iter
 
 
 def split(order: ReleaseOrder, told_apart: Mapping[RegionName, bool]) -> Iterator[Guard]:
-    """Regions whose balancer can't tell users apart, though the spec asks for it; `told_apart`: where known."""
+    """Regions whose balancer can't tell users apart, and the spec asks for it; `told_apart`: where known."""
     for region, _ in order.sizes:
         if order.split.by != "request" and not told_apart.get(region, True):
             text = f"{region}: its balancer can't split by {order.split.by}: it would get no traffic there"
