@@ -51,3 +51,18 @@ def sigmas_off(got: int, asked: int, share_bp: int) -> float:
     if deviation == 0.0:
         return math.inf if off else 0.0
     return off / deviation
+
+
+def chance(got: int, asked: int, share_bp: int) -> float:
+    """How likely a fair draw is at least as far from its share, on either side. Exact, also where few are
+    expected: 3 of 3,000 at 1 basis point are 4 standard deviations off, and not rare."""
+    share = share_bp / FULL_WEIGHT_BP
+    if share in (0.0, 1.0):
+        return float(got == asked * share)
+    farther = range(got, asked + 1) if got >= asked * share else range(got + 1)
+    return min(1.0, 2 * math.fsum(_chance_of(count, asked, share) for count in farther))
+
+
+def _chance_of(count: int, asked: int, share: float) -> float:
+    ways = math.lgamma(asked + 1) - math.lgamma(count + 1) - math.lgamma(asked - count + 1)
+    return math.exp(ways + count * math.log(share) + (asked - count) * math.log(1 - share))

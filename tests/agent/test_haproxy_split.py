@@ -12,13 +12,14 @@ from repave_agent.ports import Structure
 from repave_protos.values import BY_REQUEST, GroupName, Split
 from tests.fakes.haproxy_rig import HaproxyRig, backend, free_port, get, haproxy_rig, needs_haproxy
 from tests.fakes.waiting import until_async
-from tests.shares import BLUE, GREEN, SHARES_BP, SHOP, Shop, sigmas_off
+from tests.shares import BLUE, GREEN, SHARES_BP, SHOP, Shop, chance, sigmas_off
 
 pytestmark = needs_haproxy
 
 BY_COOKIE, BY_HEADER = Split("cookie", "uid"), Split("header", "X-User")
 TESTERS_BY_HEADER = Split("request", "", "header", "X-Tester", "yes/2+2=4")
 TESTERS_BY_COOKIE = Split("request", "", "cookie", "tester", "let-me@see:it~")
+RARE = 1e-4
 REQUESTS = 3_000  # for each share; `make bench` asks 40,000 times
 USERS = [f"user-{number}" for number in range(2_000)]
 COOKIES = [f"Cookie: lang=en; uid={user}; seen=1" for user in USERS]
@@ -47,17 +48,25 @@ def greens(users: list[str], sides: list[str]) -> set[str]:
 
 
 async def test_every_share_is_given_exactly(shop: Open) -> None:
-    """Within 3 standard deviations. One honest draw in 370 is not: such a one is drawn once more."""
+    """One honest draw in 10,000 is refused here; such a one is drawn once more."""
     here = await shop(BY_REQUEST)
     for share_bp in SHARES_BP:
         await here.give(share_bp)
-        offs = []
+        counts = []
         for _ in range(2):
-            got = (await here.sides([""] * REQUESTS)).count("green")
-            offs.append(sigmas_off(got, REQUESTS, share_bp))
-            if offs[-1] <= 3:
+            counts.append((await here.sides([""] * REQUESTS)).count("green"))
+            if chance(counts[-1], REQUESTS, share_bp) > RARE:
                 break
-        assert offs[-1] <= 3, f"{share_bp} bp: {offs} standard deviations off, twice in a row"
+        assert chance(counts[-1], REQUESTS, share_bp) > RARE, f"{share_bp} bp of {REQUESTS}: {counts}"
+
+
+@pytest.mark.parametrize(
+    ("got", "share_bp", "is_rare"),
+    [(0, 1, False), (3, 1, False), (8, 1, True), (1_500, 5_000, False), (1_400, 5_000, False),
+     (1_380, 5_000, True), (2_999, 10_000, True), (3_000, 10_000, False)],
+)  # fmt: skip
+def test_what_is_rare_is_reckoned_exactly(got: int, share_bp: int, is_rare: bool) -> None:
+    assert (chance(got, 3_000, share_bp) <= RARE) == is_rare
 
 
 @pytest.mark.parametrize("split", [BY_REQUEST, BY_COOKIE, BY_HEADER], ids=lambda split: split.by)
