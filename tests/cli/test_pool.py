@@ -121,7 +121,10 @@ def test_a_release_may_name_the_image_and_regions_without_it_are_named(
     ran = repave("release", "--baked", "golden")
     assert (ran.code, "--baked golden: oslo has no usable one: repave image bake" in ran.err) == (2, True)
     ran = repave("plan", "--baked", "silver")
-    assert (ran.code, "--baked silver: there is none; there are: golden" in ran.err) == (2, True)
+    assert (ran.code, "--baked silver: no region has such an image; there are: golden" in ran.err) == (
+        2,
+        True,
+    )
 
 
 def test_a_bake_that_fails_says_why_and_ends_so(
@@ -133,3 +136,4 @@ def test_a_bake_that_fails_says_why_and_ends_so(
     assert (ran.code, "failed: No valid host was found" in ran.err) == (1, True)
     assert repave("image", "bake", "app").code == 2
     assert "no package" in repave("image", "bake", "d" * 64, "--region", "paris").err
+    assert "there is no such path" in repave("image", "bake", "nowhere", "--region", "paris").err

@@ -36,7 +36,8 @@ def register(verbs: Any) -> None:
 
 def run_baked(terminal: Terminal) -> int:
     answer = terminal.client.get("baked-images", region=terminal.arguments.region)
-    show(terminal, answer, BAKED, "no machine images; repave image bake PACKAGE --region REGION makes one")
+    none = "no machine images; repave image bake PACKAGE --region REGION makes one"
+    show(terminal, answer, BAKED, "" if answer["unreachable"] else none)
     for bake in answer["bakes"]:
         terminal.say(_line(bake))
     for region, why in answer["unreachable"].items():

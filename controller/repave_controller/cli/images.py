@@ -35,7 +35,7 @@ def stored(terminal: Terminal, package: str) -> tuple[str, str]:
     """What people call a package, and its digest: one that lies at a path, which is pushed, or is stored."""
     path = Path(package)
     if not path.exists():
-        digest = sha256("PACKAGE", package)
+        digest = sha256("PACKAGE: there is no such path, and as a digest", package)
         known = {each["digest"]: each["name"] for each in terminal.client.get("images")["items"]}
         if digest not in known:
             raise CliError(f"PACKAGE: no package {digest} is stored; repave image list shows them", USAGE)

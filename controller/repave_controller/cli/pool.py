@@ -39,7 +39,8 @@ def register(commands: Any) -> None:
 
 def run_list(terminal: Terminal) -> int:
     answer = terminal.client.get("pool", region=terminal.arguments.region)
-    show(terminal, answer, MACHINES, "no region has a pool of machines (provider ssh_pool)")
+    none = "" if answer["unreachable"] else "no region has a pool of machines (provider ssh_pool)"
+    show(terminal, answer, MACHINES, none)
     for region, why in answer["unreachable"].items():
         terminal.say(f"{region}: {why}")
     return ERROR if answer["unreachable"] else DONE
