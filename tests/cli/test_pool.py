@@ -121,7 +121,7 @@ def test_a_release_may_name_the_image_and_regions_without_it_are_named(
     ran = repave("release", "--baked", "golden")
     assert (ran.code, "--baked golden: oslo has no usable one: repave image bake" in ran.err) == (2, True)
     ran = repave("plan", "--baked", "silver")
-    assert (ran.code, "--baked silver: no region has such an image; there are: golden" in ran.err) == (
+    assert (ran.code, "--baked silver: no region has one; there are: golden" in ran.err) == (
         2,
         True,
     )

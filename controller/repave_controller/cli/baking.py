@@ -98,7 +98,9 @@ def digest_named(terminal: Terminal, name: str, regions: list[str]) -> str:
     if len(digests) != 1:
         known = ", ".join(sorted({each["name"] for each in items})) or "none"
         problem = (
-            "images of several packages are called so" if digests else f"there is none; there are: {known}"
+            "images of several packages are called so"
+            if digests
+            else f"no region has one; there are: {known}"
         )
         raise CliError(f"--baked {name}: {problem}", USAGE)
     missing = set(regions) - {each["region"] for each in named if each["is_current"]}
