@@ -135,5 +135,7 @@ def test_a_bake_that_fails_says_why_and_ends_so(
     ran = repave("image", "bake", "app", "--region", "paris")
     assert (ran.code, "failed: No valid host was found" in ran.err) == (1, True)
     assert repave("image", "bake", "app").code == 2
+    controller.sessions.tells["paris", "images"] = {"images": [], "bakes": []}
+    assert "was its agent restarted?" in repave("image", "bake", "app", "--region", "paris").err
     assert "no package" in repave("image", "bake", "d" * 64, "--region", "paris").err
     assert "there is no such path" in repave("image", "bake", "nowhere", "--region", "paris").err

@@ -82,7 +82,13 @@ def _shown(terminal: Terminal, answer: dict[str, Any], digest: str) -> int:
     wanted = set(terminal.arguments.region)
     made = [each for each in answer["items"] if each["digest"] == digest and each["region"] in wanted]
     show(terminal, {**answer, "items": made}, BAKED)
-    return DONE if wanted <= {each["region"] for each in made} or terminal.arguments.no_wait else ERROR
+    told = {each["region"] for each in (*made, *answer["bakes"])} | answer["unreachable"].keys()
+    for region, why in answer["unreachable"].items():
+        terminal.say(f"{region}: {why}")
+    for region in sorted(wanted - told):
+        terminal.say(f"{region}: there is no image, and none is made: was its agent restarted?")
+    is_done = wanted <= {each["region"] for each in made}
+    return DONE if is_done or terminal.arguments.no_wait else ERROR
 
 
 def _line(bake: dict[str, Any]) -> str:
