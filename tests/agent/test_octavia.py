@@ -268,6 +268,23 @@ async def test_what_is_gone_is_made_again_and_counted(cloud: FakeOpenstack, make
     assert (view.restarts, view.routes, view.structure.backends) == (1, (TO_BLUE,), (BLUE,))
 
 
+@pytest.mark.parametrize("whole_seconds", [0.0, 1000.0])
+async def test_a_load_balancer_that_was_deleted_and_made_anew_gets_everything_again(
+    cloud: FakeOpenstack, make: Make, monkeypatch: pytest.MonkeyPatch, whole_seconds: float
+) -> None:
+    monkeypatch.setattr(octavia, "WHOLE_SECONDS", whole_seconds)
+    balancer = await begun(make(), BLUE, route=TO_BLUE)
+    cloud.octavia.balancers.clear()
+    cloud.octavia.forget_all()
+    for why in ("front was deleted", "front: there is none"):
+        with pytest.raises(BalancerError, match=why):
+            await balancer.observe()
+    made = cloud.octavia.add("front")
+    view = await balancer.observe()
+    assert (view.restarts, view.routes, view.structure.backends) == (1, (TO_BLUE,), (BLUE,))
+    assert made["tags"] == [f"repave-owner={balancer._wanted.owner}"]
+
+
 async def test_a_load_balancer_that_can_not_be_used_is_named_with_what_there_is(
     cloud: FakeOpenstack, make: Make
 ) -> None:

@@ -22,6 +22,7 @@ from repave_agent.balancers.haproxy_config import structure_from
 from repave_agent.balancers.octavia_model import Call, State, next_call, wanted_state
 from repave_agent.balancers.octavia_reading import Lists, routes_in, state_of, structure_in
 from repave_agent.balancers.refusals import check_routes, check_structure
+from repave_agent.balancers.shares import application_of
 from repave_agent.openstack_api import Api, GoneError, LostError
 from repave_agent.ports import (
     BackendView,
@@ -32,7 +33,7 @@ from repave_agent.ports import (
     Structure,
     TransientError,
 )
-from repave_protos.values import ApplicationName, GroupName
+from repave_protos.values import GroupName
 
 log = structlog.get_logger()
 
@@ -221,8 +222,7 @@ class OctaviaBalancer:
 
     async def _tags(self) -> list[str]:
         """Raises BalancerError when it is another agent's."""
-        found = (await self._api.call(SERVICE, "GET", f"/lbaas/loadbalancers/{self._id}"))["loadbalancer"]
-        tags: list[str] = found["tags"]
+        tags: list[str] = (await self._asked(""))["loadbalancer"]["tags"]
         for tag in tags:
             if tag.startswith(OWNER) and tag != f"{OWNER}{self._wanted.owner}":
                 raise BalancerError(
@@ -256,12 +256,15 @@ class OctaviaBalancer:
             pause = min(pause * 1.5, LOOK_SECONDS_MAX)
 
     async def _tree(self) -> dict[str, Any]:
+        return dict((await self._asked("/status"))["statuses"]["loadbalancer"])
+
+    async def _asked(self, path: str) -> dict[str, Any]:
+        """Of the load balancer. One that was deleted is looked for by its name at the next call."""
         try:
-            answer = await self._api.call(SERVICE, "GET", f"/lbaas/loadbalancers/{self._id}/status")
+            return await self._api.call(SERVICE, "GET", f"/lbaas/loadbalancers/{self._id}{path}")
         except GoneError as gone:
-            self._id = ""
+            self._id, self._reading = "", None
             raise BalancerError(f"the load balancer {self._named} was deleted") from gone
-        return dict(answer["statuses"]["loadbalancer"])
 
     async def _read(self) -> Reading:
         """All that is there, once nothing is under way."""
@@ -338,7 +341,7 @@ class OctaviaBalancer:
         ]
         found = {}
         for group in leaving:
-            listener = state.listeners.get(ApplicationName(group.rpartition("-v")[0]))
+            listener = state.listeners.get(application_of(group))
             if listener is not None:
                 path = f"/lbaas/listeners/{listener.id}/stats"
                 found[group] = int(

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from repave_agent.balancers.shares import weights_of
+from repave_agent.balancers.shares import application_of, weights_of
 from repave_agent.ports import Backend, Route, Structure
-from repave_protos.values import ApplicationName, GroupName, HostName, Probe
+from repave_protos.values import ApplicationName, HostName, Probe
 
 OURS = "repave"
 """The tag of all that is repave's. Names alone would take a stranger's for ours."""
@@ -138,11 +138,6 @@ def wanted_state(structure: Structure, routes: tuple[Route, ...]) -> State:
             frontend.application, frontend.port, _default_pool(route), policy
         )
     return State(pools, listeners)
-
-
-def application_of(group: GroupName) -> ApplicationName:
-    """shop-v012 is a group of shop."""
-    return ApplicationName(group.rpartition("-v")[0])
 
 
 def shares_pool(application: ApplicationName) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from repave_agent.balancers.runtime_layout import PASTE, Wanted
 from repave_agent.balancers.runtime_snippet import OWNER_MARK, POOL
 from repave_agent.balancers.runtime_socket import SideState
-from repave_agent.balancers.shares import weights_of
+from repave_agent.balancers.shares import application_of, weights_of
 from repave_agent.ports import BalancerError, Frontend, Route, Structure
-from repave_protos.values import BY_REQUEST, ApplicationName, GroupName
+from repave_protos.values import BY_REQUEST, GroupName
 
 NOWHERE = "127.0.0.1:1"
 """The owner's mark is a server that is never enabled."""
@@ -62,7 +62,7 @@ class WeightLayout:
         """Frontends were looked at before; a group that keeps its place may have lost its frontend."""
         slots = {}
         for backend in structure.backends:
-            pool = f"{POOL}{_application(backend.group)}"
+            pool = f"{POOL}{application_of(backend.group)}"
             if not all(pool in state.worker.in_flight for state in states):
                 raise BalancerError(f"{backend.group}: there is no backend {pool}: {PASTE}")
             slots[str(backend.group)] = pool
@@ -98,11 +98,6 @@ class WeightLayout:
         return sum(
             each.in_flight for each in state.worker.servers if each.group == pool and each.host in hosts
         )
-
-
-def _application(group: GroupName) -> ApplicationName:
-    """shop-v012 is a group of shop."""
-    return ApplicationName(group.rpartition("-v")[0])
 
 
 def _weights(wanted: Wanted) -> dict[tuple[str, str], int]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from repave_agent.ports import Route, Server, Structure
-from repave_protos.values import FULL_WEIGHT_BP, HostName
+from repave_protos.values import FULL_WEIGHT_BP, ApplicationName, GroupName, HostName
 
 WEIGHT_MAX = 256
 TOTALS_TRIED_MAX = 128
@@ -38,6 +38,11 @@ def spread(total: int, servers: int) -> list[int]:
         return []
     each, more = divmod(total, servers)
     return [each + (place < more) for place in range(servers)]
+
+
+def application_of(group: GroupName) -> ApplicationName:
+    """Whose groups share with it: shop-v012 is one of shop, as the controller calls them."""
+    return ApplicationName(group.rpartition("-v")[0])
 
 
 @cache
