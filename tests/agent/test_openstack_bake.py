@@ -63,6 +63,17 @@ async def test_hosts_of_that_package_are_made_of_the_image_and_others_of_the_bas
     assert [each["image"]["id"] for each in cloud.servers.values()] == ["i1", made.image]
 
 
+async def test_launches_that_begin_together_ask_for_images_once(
+    provider: OpenstackProvider, package: Path
+) -> None:
+    await provider.start()
+    found = provider._found
+    assert found is not None
+    before = provider._api.calls
+    await asyncio.gather(*(provider._oven.image_for(sha256_of(package), found) for _ in range(10)))
+    assert provider._api.calls - before == 1
+
+
 @pytest.mark.parametrize("flaw", [{"owner": "p2"}, {"repave_base_image": "i0"}, {"status": "queued"}])
 async def test_an_image_of_another_project_or_base_or_that_is_not_whole_is_not_used(
     cloud: FakeOpenstack, provider: OpenstackProvider, package: Path, flaw: dict[str, str]

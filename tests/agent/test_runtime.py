@@ -233,6 +233,50 @@ async def test_by_weights_alone_what_can_not_be_had_is_refused(pair: Pair) -> No
             await balancer.arrange(replace(structure, frontends=(replace(pair.shop, split=split),)))
 
 
+@pytest.mark.parametrize(
+    ("pasted", "found", "why"),
+    [
+        (
+            "balance roundrobin",
+            "balance static-rr",
+            "has `balance static-rr`, which takes no servers at run time",
+        ),
+        ("level admin", "level operator", "the socket has level operator: it needs `level admin`"),
+        ("repave-slot-", "slot-", "0 backends are called repave-slot-N; two are the least"),
+    ],
+)
+async def test_a_configuration_that_lacks_something_is_told_what(
+    pair: Pair, pasted: str, found: str, why: str
+) -> None:
+    pair.sides[0].misread(pasted, found)
+    with pytest.raises(BalancerError, match=why):
+        await pair.balancer().start()
+
+
+async def test_a_map_that_nobody_uses_is_told(pair: Pair) -> None:
+    pair.sides[0].has_map = False
+    pair.sides[0].reload()
+    side = pair.sides[0]
+    made = RuntimeBalancer(pair.rig.directory / "a", [str(side.socket)], str(side.map), "127.0.0.1", "a")
+    pair.opened.append(made)
+    with pytest.raises(BalancerError, match=r"HAProxy has no map .*: paste what"):
+        await made.start()
+
+
+async def test_the_check_says_what_is_less_without_a_map(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair.lose_map()
+    named = {"REGION": "here", "STATE": tmp_path, "BALANCER": "haproxy_runtime", "HAPROXY_RUNTIME__MAP": "",
+             "HAPROXY_RUNTIME__SOCKETS": pair.sides[0].socket}  # fmt: skip
+    for name, value in named.items():
+        monkeypatch.setenv(f"REPAVE_AGENT_{name}", str(value))
+    assert main(["balancer", "check"]) == 0
+    assert "a switch moves one server after the other" in capsys.readouterr().out
+    assert main(["balancer", "snippet", "shop:80"]) == 0
+    assert "backend repave-pool-shop" in capsys.readouterr().out
+
+
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "machines can be had")
 async def test_a_socket_on_another_machine_is_reached_over_ssh(pair: Pair) -> None:
     with TemporaryDirectory(prefix="rp") as directory, pool(Path(directory) / "pool", 1, OCTET) as machines:

@@ -36,6 +36,7 @@ class OperatorsHaproxy:
 
     def __init__(self, directory: Path, address: str = "127.0.0.1", *, has_map: bool = True) -> None:
         self.has_map = has_map
+        self.mistake = ("", "")
         directory.mkdir(parents=True, exist_ok=True)
         self.directory, self.address = directory, address
         self.socket, self.map = directory / "admin.sock", directory.parent / "repave.map"
@@ -49,6 +50,11 @@ class OperatorsHaproxy:
             self.frontends = tuple(frontends)
             self.reload()
 
+    def misread(self, pasted: str, found: str) -> None:
+        """The operator has written something else than what was to be pasted."""
+        self.mistake = (pasted, found)
+        self.reload()
+
     def reload(self) -> None:
         """A new process takes over; the former one ends its requests."""
         self.map.write_text(map_file(self.frontends))
@@ -56,7 +62,7 @@ class OperatorsHaproxy:
         if self.has_map:
             pasted = snippet(self.frontends, 4, str(self.map), self.address)
         text = GLOBAL.format(socket=self.socket) + pasted
-        (self.directory / "haproxy.cfg").write_text(text)
+        (self.directory / "haproxy.cfg").write_text(text.replace(*self.mistake))
         command = ["haproxy", "-db", "-f", str(self.directory / "haproxy.cfg")]
         if self.processes and self.processes[-1].poll() is None:
             command += ["-sf", str(self.processes[-1].pid)]

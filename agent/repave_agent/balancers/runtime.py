@@ -148,12 +148,16 @@ class RuntimeBalancer:
     def _problems(self, side: RuntimeSocket) -> list[str]:
         """All that is wrong with one side."""
         try:
-            state, algorithms = side.state(), side.algorithms()
+            state, algorithms, level = side.state(), side.algorithms(), side.level()
         except BalancerError as error:
             return [str(error)]
         except OSError as error:
             return [f"{side}: {error.strerror or error}"]
         problems = [f"{side}: {problem}" for problem in self._layout.lacks(state)]
+        if level != "admin":
+            problems.append(
+                f"{side}: the socket has level {level}: it needs `level admin` in HAProxy's configuration"
+            )
         if state.version < (2, 5):
             version = ".".join(map(str, state.version))
             problems.append(f"{side}: HAProxy {version} can't add servers; 2.5 can")

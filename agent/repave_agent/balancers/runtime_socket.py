@@ -51,11 +51,11 @@ class RuntimeSocket:
             raise BalancerError(
                 f"{self}: HAProxy has no map {self._map}: paste what `repave-agent balancer snippet` prints"
             )
-        if "Unknown map identifier" in answer:
-            raise BalancerError(
-                f"{self}: no map {self._map} is in use: paste what `repave-agent balancer snippet` prints"
-            )
         return SideState(int(pid[1]), (int(version[1]), int(version[2])), parse_worker(answer))
+
+    def level(self) -> str:
+        """What this socket may do: user, operator or admin."""
+        return self._ask(["show cli level"]).strip()
 
     def algorithms(self) -> dict[str, str]:
         """How each backend chooses among its servers."""

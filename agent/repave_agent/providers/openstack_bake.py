@@ -41,6 +41,7 @@ class Oven:
     def __init__(self, api: Api, shape: Shape, depot: Depot, tag: Callable[[], str]) -> None:
         self._api, self._shape, self._depot, self._tag = api, shape, depot, tag
         self._known: dict[Digest, tuple[float, str]] = {}
+        self._asking = asyncio.Lock()
         self._under_way: set[str] = set()
 
     # -------------------------------------------------------------------------------------------- images
@@ -53,13 +54,15 @@ class Oven:
         return sorted(images, key=lambda each: (each.made_at, each.image), reverse=True)
 
     async def image_for(self, digest: Digest, found: Found) -> str:
-        """The id of the newest one with this package and the present base; "" when there is none."""
-        asked_at, image = self._known.get(digest, (0.0, ""))
-        if not asked_at or time.monotonic() - asked_at > KNOWN_SECONDS:
-            images = await self.images(found)
-            image = next((each.image for each in images if each.digest == digest and each.is_current), "")
-            self._known[digest] = (time.monotonic(), image)
-        return image
+        """The id of the newest one with this package and the present base; "" when there is none. Launches
+        that ask at the same time share one answer."""
+        async with self._asking:
+            asked_at, image = self._known.get(digest, (0.0, ""))
+            if not asked_at or time.monotonic() - asked_at > KNOWN_SECONDS:
+                images = await self.images(found)
+                image = next((each.image for each in images if each.digest == digest and each.is_current), "")
+                self._known[digest] = (time.monotonic(), image)
+            return image
 
     # -------------------------------------------------------------------------------------------- baking
 
