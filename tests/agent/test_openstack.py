@@ -179,6 +179,10 @@ async def test_more_hosts_than_a_server_group_takes_are_made_all_the_same(
     hosts = [await provider.launch(spec(package, number), package) for number in range(4)]
     assert all(host.is_running for host in hosts)
     assert [len(each["members"]) for each in cloud.groups.values()] == [2]
+    assert cloud.crowded == 1  # a group that is full is not tried with each host
+    await provider.destroy(hosts[0].name)
+    await provider.launch(spec(package, 9), package)
+    assert [len(each["members"]) for each in cloud.groups.values()] == [2]
 
 
 async def test_where_there_is_no_room_for_a_server_group_hosts_are_made_without(

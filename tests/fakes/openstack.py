@@ -36,7 +36,8 @@ class FakeOpenstack:
     504. `refusals`: statuses and messages that the next creations get. `faults`: messages with which the next
     servers end in ERROR. `builds_for`: listings that a server is seen BUILDing, `leaves_for`: that it is seen
     being deleted. `listings_refused`: so many fail once there is a server. `leaves_ports`: ports outlive
-    their server. `console`: what every server prints, with its metadata; `image_status`: of images made."""
+    their server. `console`: what every server prints, with its metadata; `image_status`: of images made.
+    `crowded`: creations that were refused since their server group was full."""
 
     lost: int = 0
     given_up: int = 0
@@ -55,6 +56,7 @@ class FakeOpenstack:
     instances_max: int = -1
     groups_max: int = 10
     members_max: int = 10
+    crowded: int = 0
     images: list[dict[str, Any]] = field(default_factory=lambda: [dict(each) for each in IMAGES])
     ports: dict[str, dict[str, Any]] = field(default_factory=dict)
     octavia: FakeOctavia = field(default_factory=FakeOctavia)
@@ -139,6 +141,7 @@ class FakeOpenstack:
         if group is not None and group not in self.groups:
             return _error(400, f"Instance group {group} could not be found.")
         if group is not None and len(self.groups[group]["members"]) >= self.members_max:
+            self.crowded += 1
             return _error(403, "Quota exceeded, too many servers in group")
         number = next(self._numbers)
         server = {

@@ -279,6 +279,7 @@ class OpenstackProvider:
         for server in servers:
             await self._gone(host, str(server["id"]))
             await self._ports_gone(str(server["id"]))
+            self._spread.one_left(GroupName(server["metadata"]["repave_group"]))
             log.info("host.destroyed", group=server["metadata"]["repave_group"], host=host)
         for group in {GroupName(each["metadata"]["repave_group"]) for each in servers}:
             await self._tidied(group)

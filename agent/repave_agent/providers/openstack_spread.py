@@ -27,17 +27,19 @@ class Spread:
     def __init__(self, api: Api, prefix: Callable[[], str]) -> None:
         self._api, self._prefix = api, prefix
         self._known: dict[GroupName, str] = {}
-        self._told: set[GroupName] = set()
+        self._full: set[GroupName] = set()
         self._lock = asyncio.Lock()
 
     async def hints(self, group: GroupName) -> dict[str, Any]:
         """What a creation says for its host to be spread; {} where there is no room for a server group."""
         async with self._lock:
+            if group in self._full:
+                return {}
             if group not in self._known:
                 try:
                     self._known[group] = await self._found(group) or await self._made(group)
                 except OutOfCapacityError as full:
-                    self._tell(group, full)
+                    self._fill(group, full)
                     return {}
             return {HINTS: {"group": self._known[group]}}
 
@@ -46,7 +48,7 @@ class Spread:
         with a fresh one where somebody deleted ours."""
         text = str(error).lower()
         if isinstance(error, OutOfCapacityError) and "too many servers in group" in text:
-            self._tell(group, error)
+            self._fill(group, error)
             return True
         if isinstance(error, RefusedError) and "instance group" in text and "could not be found" in text:
             self._known.pop(group, None)
@@ -89,10 +91,14 @@ class Spread:
     async def _listed(self) -> list[dict[str, Any]]:
         return await self._api.listed("compute", PATH, "server_groups")
 
-    def _tell(self, group: GroupName, why: ProviderError) -> None:
-        if group not in self._told:
-            self._told.add(group)
+    def _fill(self, group: GroupName, why: ProviderError) -> None:
+        if group not in self._full:
+            self._full.add(group)
             log.warning("group.not_spread", group=group, because=str(why))
+
+    def one_left(self, group: GroupName) -> None:
+        """A host of the group is gone: the next one may have its place again."""
+        self._full.discard(group)
 
     def _name(self, group: GroupName) -> str:
         return f"{self._prefix()}-{group}"
