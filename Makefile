@@ -42,7 +42,7 @@ format: set-up  ## Put every file into the one format
 
 set-up: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml uv.lock hatch_build.py $(wildcard protos/repave_protos/*.proto)
+$(VENV)/.ready: pyproject.toml uv.lock hatch_build.py $(wildcard protos/repave_protos/*/*.proto)
 	@./deploy/set-up python
 	@touch $@
 

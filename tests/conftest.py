@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from repave_protos.package import pack
+from repave_protos.package.archive import pack
 
 LONGEST_FIRST = ("simulation", "e2e")
 """Folders whose files run first, so that no worker is left with a long one at the end."""
@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _turn(path: Path) -> int:
-    room = path.parent.name
+    room = path.relative_to(Path(__file__).parent).parts[0]
     return LONGEST_FIRST.index(room) if room in LONGEST_FIRST else len(LONGEST_FIRST)
 
 

@@ -15,30 +15,31 @@ from pathlib import Path
 
 import structlog
 
-from repave_agent.admission import foreign
-from repave_agent.bakery import Bakery
-from repave_agent.deadlines import PunctualProvider
-from repave_agent.desk import Desk
-from repave_agent.fitting import fitted_balancer, fitted_provider
-from repave_agent.health import Prober
-from repave_agent.images import ImageCache
-from repave_agent.journal import FileDisk, Journal, JournalError
-from repave_agent.observation import Limits
-from repave_agent.operators import USAGE as BALANCER_USAGE
-from repave_agent.operators import balancer_command
-from repave_agent.pool import USAGE as POOL_USAGE
-from repave_agent.pool import PoolError, pool_command
-from repave_agent.ports import BalancerError, ProviderError
-from repave_agent.postponed import Postponed
-from repave_agent.session import Session
+from repave_agent.core.fence import foreign
+from repave_agent.core.observation import Limits
+from repave_agent.core.ports import BalancerError, ProviderError
+from repave_agent.health.prober import Prober
+from repave_agent.operations.balancer import USAGE as BALANCER_USAGE
+from repave_agent.operations.balancer import balancer_command
+from repave_agent.operations.pool import USAGE as POOL_USAGE
+from repave_agent.operations.pool import PoolError, pool_command
+from repave_agent.operations.queries import Desk
+from repave_agent.packages.baking import Bakery
+from repave_agent.packages.cache import ImageCache
+from repave_agent.registry import fitted_balancer, fitted_provider
+from repave_agent.runtime.journal import FileDisk, Journal, JournalError
+from repave_agent.runtime.retry import Postponed
+from repave_agent.runtime.session import Session
+from repave_agent.runtime.timeouts import PunctualProvider
+from repave_agent.runtime.worker import Worker
 from repave_agent.settings import AgentSettings
-from repave_agent.worker import Worker
-from repave_protos import __version__, channel
-from repave_protos.capabilities import said_precision, said_split
-from repave_protos.lock import own
-from repave_protos.logs import configure_logs
-from repave_protos.overlay import SettingsError, load_settings, show_settings
-from repave_protos.values import (
+from repave_protos import __version__
+from repave_protos.daemon.lock import own
+from repave_protos.daemon.logs import configure_logs
+from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
+from repave_protos.protocol import channel
+from repave_protos.protocol.capabilities import said_precision, said_split
+from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
     Answer,
     ApplicationName,

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from repave_protos.logs import LogFormat
-from repave_protos.overlay import Address, Settings, named_in_environment
+from repave_protos.daemon.logs import LogFormat
+from repave_protos.daemon.settings import Address, Settings, named_in_environment
 
 
 def _loopback_range(text: str) -> str:

@@ -15,19 +15,19 @@ import structlog
 from aiohttp import web
 
 from repave_controller.api.app import make_app
-from repave_controller.clock import SteadyClock
-from repave_controller.images import ImageDirectory
-from repave_controller.model import Event
-from repave_controller.ports import StoreError
-from repave_controller.scheduler import Scheduler
-from repave_controller.sessions import Sessions, start_server, stop_server
+from repave_controller.core.domain.application import Event
+from repave_controller.core.ports import StoreError
+from repave_controller.fleet.packages import ImageDirectory
+from repave_controller.fleet.sessions import Sessions, start_server, stop_server
+from repave_controller.runtime.clock import SteadyClock
+from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.settings import ControllerSettings
-from repave_controller.stores.sqlite import SqliteStore, new_name
+from repave_controller.stores.sqlite.store import SqliteStore, new_name
 from repave_protos import __version__
-from repave_protos.channel import join, loopback_only
-from repave_protos.logs import configure_logs
-from repave_protos.overlay import SettingsError, load_settings, show_settings
-from repave_protos.values import Welcome
+from repave_protos.daemon.logs import configure_logs
+from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
+from repave_protos.protocol.channel import join, loopback_only
+from repave_protos.protocol.values import Welcome
 
 PREFIX = "REPAVE_CONTROLLER_"
 DEFAULT_FILE = Path("/etc/repave/controller.toml")

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from repave_controller.limits import Limits
-from repave_protos.logs import LogFormat
-from repave_protos.overlay import Address, Settings, named_in_environment
+from repave_controller.core.domain.limits import Limits
+from repave_protos.daemon.logs import LogFormat
+from repave_protos.daemon.settings import Address, Settings, named_in_environment
 
 
 class HttpSettings(Settings):

@@ -15,9 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.load import Load
-from tests.load_result import LoadResult
-from tests.stage import Stage
+from tests.support.load import Load
+from tests.support.load_result import LoadResult
+from tests.support.stage import Stage
 
 HOSTS = 5
 RATE = 400  # requests a second over both regions

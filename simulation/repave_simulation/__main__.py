@@ -4,10 +4,10 @@ import argparse
 import sys
 import time
 
-from repave_simulation.exhaustive import try_all
-from repave_simulation.run import Result, run
-from repave_simulation.scenario import STEPS, Scenario, draw
-from repave_simulation.seeds import Total, gaps, run_all, shrink
+from repave_simulation.campaigns.exhaustive import try_all
+from repave_simulation.campaigns.seeds import Total, gaps, run_all, shrink
+from repave_simulation.scenarios.scenario import STEPS, Scenario, draw
+from repave_simulation.tiers.run import Result, run
 
 LINES_TOLD = 50
 SEEDS_FOR_COVERAGE = 1000

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from repave_agent.__main__ import main
-from repave_protos.lock import own
+from repave_protos.daemon.lock import own
 from tests.fakes.processes import ended
 
 MODULE = "repave_agent"

@@ -11,17 +11,17 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from repave_controller.commands import request_release
-from repave_controller.model import Application, Instant, RegionView, Tenure
-from repave_controller.plan import compile_order
-from repave_controller.preview import preview, unborn
-from repave_controller.rollout import step
-from repave_controller.rollouts import Phase
-from repave_controller.specfile import load
-from repave_protos.values import ApplicationReport, DesiredState, Digest, GroupReport
+from repave_controller.core.commands.release import request_release
+from repave_controller.core.domain.application import Application, Instant, RegionView, Tenure
+from repave_controller.core.domain.rollout import Phase
+from repave_controller.core.planning.plan import preview, unborn
+from repave_controller.core.rollout.step import step
+from repave_controller.spec.loader import load
+from repave_controller.spec.spec import compile_order
+from repave_protos.protocol.values import ApplicationReport, DesiredState, Digest, GroupReport
 from tests.benchmarks.release import median
 from tests.benchmarks.table import Line
-from tests.stage import Stage, staged
+from tests.support.stage import Stage, staged
 
 PLAN_REGIONS, PLAN_HOSTS = 100, 1000
 AGENTS_EACH = 50

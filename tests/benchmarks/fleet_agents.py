@@ -16,14 +16,15 @@ from pathlib import Path
 
 import structlog
 
-from repave_agent.health import Prober
-from repave_agent.journal import FileDisk, Journal
-from repave_agent.observation import Limits
-from repave_agent.ports import Route
-from repave_agent.session import Session
-from repave_agent.worker import Worker
-from repave_protos import __version__, channel
-from repave_protos.values import (
+from repave_agent.core.observation import Limits
+from repave_agent.core.ports import Route
+from repave_agent.health.prober import Prober
+from repave_agent.runtime.journal import FileDisk, Journal
+from repave_agent.runtime.session import Session
+from repave_agent.runtime.worker import Worker
+from repave_protos import __version__
+from repave_protos.protocol import channel
+from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
     Answer,
     ApplicationName,
@@ -36,9 +37,9 @@ from repave_protos.values import (
     RegionName,
     Welcome,
 )
-from tests.fakes.balancer import FakeBalancer
-from tests.fakes.packages import FakePackages
-from tests.fakes.provider import FakeProvider
+from tests.fakes.agent.balancer import FakeBalancer
+from tests.fakes.agent.packages import FakePackages
+from tests.fakes.agent.provider import FakeProvider
 
 
 class TellingBalancer(FakeBalancer):

@@ -9,14 +9,14 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from repave_controller.model import Application, Event, Instant
-from repave_controller.ports import Transaction
-from repave_controller.rollouts import GroupNumber
-from repave_controller.sessions import Sessions
+from repave_controller.core.domain.application import Application, Event, Instant
+from repave_controller.core.domain.rollout import GroupNumber
+from repave_controller.core.ports import Transaction
+from repave_controller.fleet.sessions import Sessions
 from repave_controller.stores.codec import encode_application
-from repave_controller.stores.sqlite import SqliteStore
-from repave_protos import wire
-from repave_protos.values import (
+from repave_controller.stores.sqlite.store import SqliteStore
+from repave_protos.protocol import wire
+from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
     ApplicationName,
     ApplicationReport,
@@ -155,7 +155,7 @@ async def _ingest(messages: list[bytes]) -> float:
 
 def status(url: str) -> Iterator[Line]:
     """The whole process `repave status`, beside a Python that only imports what it needs."""
-    cli = [sys.executable, "-m", "repave_controller.cli.main", "status", "--url", url]
+    cli = [sys.executable, "-m", "repave_cli.main", "status", "--url", url]
     bare = [sys.executable, "-c", "import argparse, json, http.client"]
     spent, floor = _processor_ms(cli), _processor_ms(bare)
     yield Line("repave status, CPU of the whole process", spent, "ms", f"bare imports {floor:.0f} ms", 150)

@@ -14,8 +14,8 @@ from pathlib import Path
 from tests.benchmarks import inside
 from tests.benchmarks.release import median
 from tests.benchmarks.table import Line
-from tests.load_result import LoadResult, Request
-from tests.stage import Stage, staged
+from tests.support.load_result import LoadResult, Request
+from tests.support.stage import Stage, staged
 
 KILLS = ("nothing", "controller", "agent", "host", "haproxy")
 SETTLE_SECONDS = 1.0
@@ -50,7 +50,7 @@ def begin_load(
     stage: Stage, region: str, directory: Path, rate: float
 ) -> tuple[subprocess.Popen[bytes], str]:
     url = f"http://{stage.traffic_address(region)}:8000/"
-    command = [sys.executable, "-m", "tests.load", "--url", url, "--rate", str(rate)]
+    command = [sys.executable, "-m", "tests.support.load", "--url", url, "--rate", str(rate)]
     command += ["--keepalive", "8", "--closing", "8", "--out", str(directory / f"{region}.jsonl")]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL), region
 

@@ -10,21 +10,21 @@ from pathlib import Path
 import aiohttp
 import asyncssh
 
-from repave_agent.depot import Depot
-from repave_agent.openstack_api import Api
-from repave_agent.openstack_cloud import Cloud
-from repave_agent.ports import HostSpec, Provider
-from repave_agent.providers.openstack import OpenstackProvider
-from repave_agent.providers.openstack_shape import Shape
-from repave_agent.providers.ssh_inventory import Inventory
-from repave_agent.providers.ssh_leases import Leases
-from repave_agent.providers.ssh_machines import Access, Machines
-from repave_agent.providers.ssh_pool import SshPoolProvider
-from repave_agent.providers.ssh_reset import Reset
-from repave_protos.package import pack
-from repave_protos.values import ApplicationName, GroupName, HostName, RegionName
+from repave_agent.clients.openstack.api import Api
+from repave_agent.clients.openstack.login import Cloud
+from repave_agent.core.ports import HostSpec, Provider
+from repave_agent.packages.server import Depot
+from repave_agent.providers.openstack.provider import OpenstackProvider
+from repave_agent.providers.openstack.shape import Shape
+from repave_agent.providers.ssh_pool.inventory import Inventory
+from repave_agent.providers.ssh_pool.leases import Leases
+from repave_agent.providers.ssh_pool.machines import Access, Machines
+from repave_agent.providers.ssh_pool.provider import SshPoolProvider
+from repave_agent.providers.ssh_pool.reset import Reset
+from repave_protos.package.archive import pack
+from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.benchmarks.table import Line
-from tests.sshd_hosts import PORT, ROOT, Pool, pool, why_not
+from tests.support.sshd_hosts import PORT, ROOT, Pool, pool, why_not
 
 OCTET = 254
 IN_FLIGHT = 20
@@ -32,7 +32,7 @@ IN_FLIGHT = 20
 
 def openstack(directory: Path, hosts: int) -> Iterator[Line]:
     """Against a cloud that answers at once, in a process of its own; each server is BUILDing at two looks."""
-    command = [sys.executable, "-m", "tests.fakes.openstack"]
+    command = [sys.executable, "-m", "tests.fakes.clouds.openstack"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as fake:
         assert fake.stdout is not None
         try:

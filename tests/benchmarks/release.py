@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.benchmarks.table import Line
-from tests.stage import EXAMPLE, Stage, staged, write_application
+from tests.support.paths import EXAMPLE
+from tests.support.stage import Stage, staged, write_application
 
 GOALS = {20: 1.5, 200: 1.2}
 CPU_GOAL_MS = 20.0

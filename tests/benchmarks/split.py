@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from repave_protos.values import BY_REQUEST, Split
+from repave_protos.protocol.values import BY_REQUEST, Split
 from tests.benchmarks.table import Line
-from tests.fakes.haproxy_rig import haproxy_rig
-from tests.shares import SHARES_BP, Shop, sigmas_off
+from tests.fakes.agent.haproxy_rig import haproxy_rig
+from tests.support.shares import SHARES_BP, Shop, sigmas_off
 
 SIGMAS_MAX = 3.0  # one honest draw in 370 is further off
 

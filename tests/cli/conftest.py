@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.command_line import SPEC, CommandLine, build
-from tests.fakes.scheduler import ServedController, served
+from tests.fakes.controller.command_line import SPEC, CommandLine, build
+from tests.fakes.controller.scheduler import ServedController, served
 
 
 @pytest.fixture

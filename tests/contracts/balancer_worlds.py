@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from repave_agent.balancers import octavia
-from repave_agent.balancers.octavia import OctaviaBalancer
-from repave_agent.openstack_api import Api
-from repave_agent.openstack_cloud import Cloud
-from repave_agent.ports import Backend, Balancer, Frontend
-from repave_protos.values import GroupName
-from tests.fakes.balancer import FakeBalancer, FakeMachine
-from tests.fakes.haproxy_rig import HaproxyRig, backend, get, haproxy_rig, needs_haproxy
+from repave_agent.balancers.octavia import balancer as octavia
+from repave_agent.balancers.octavia.balancer import OctaviaBalancer
+from repave_agent.clients.openstack.api import Api
+from repave_agent.clients.openstack.login import Cloud
+from repave_agent.core.ports import Backend, Balancer, Frontend
+from repave_protos.protocol.values import GroupName
+from tests.fakes.agent.balancer import FakeBalancer, FakeMachine
+from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, get, haproxy_rig, needs_haproxy
+from tests.fakes.agent.operators_haproxy import ObligingBalancer, OperatorsHaproxy
+from tests.fakes.clouds.octavia import FakeOctavia
+from tests.fakes.clouds.openstack import FakeOpenstack, served
 from tests.fakes.many_requests import ask_all
-from tests.fakes.octavia import FakeOctavia
-from tests.fakes.openstack import FakeOpenstack, served
-from tests.fakes.operators_haproxy import ObligingBalancer, OperatorsHaproxy
-from tests.rigs import load_balancer, rig_cloud, why_no_openstack
+from tests.support.rigs import load_balancer, rig_cloud, why_no_openstack
 
 
 class Rig(ABC):

@@ -1,5 +1,6 @@
 """What every balancer promises to the agent: the fake one, the HAProxy that repave runs, one that an operator
-runs, a pair of these, and Octavia's API as tests/fakes/octavia.py and (make test-rigs) the real one speak it.
+runs, a pair of these, and Octavia's API as the fake in memory and (make test-rigs) the
+real one speak it.
 """
 
 import asyncio
@@ -7,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from repave_agent.ports import Balancer, BalancerError, Frontend, Route, Structure
-from repave_protos.values import ApplicationName, GroupName, Split
+from repave_agent.core.ports import Balancer, BalancerError, Frontend, Route, Structure
+from repave_protos.protocol.values import ApplicationName, GroupName, Split
 from tests.contracts.balancer_worlds import Rig, rig
-from tests.fakes.haproxy_rig import free_port, frontend
+from tests.fakes.agent.haproxy_rig import free_port, frontend
 from tests.fakes.waiting import until_async
 
 __all__ = ["rig"]

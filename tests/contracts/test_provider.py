@@ -1,5 +1,5 @@
 """What every provider promises, run over the fake one, the local one with and without bubblewrap, a pool of
-real sshd machines, and OpenStack's API as tests/fakes/openstack.py speaks it.
+real sshd machines, and OpenStack's API as tests/fakes/agent/provider.py speaks it.
 
 Programs used: those that the fake knows too (`true`, `false`, `sleep`, `echo`).
 """
@@ -13,30 +13,30 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from repave_agent.depot import Depot
-from repave_agent.openstack_api import Api
-from repave_agent.openstack_cloud import Cloud
-from repave_agent.ports import Host, HostSpec, OutOfCapacityError, Provider, ProviderError, RefusedError
-from repave_agent.providers import openstack
-from repave_agent.providers.local import LocalProvider
-from repave_agent.providers.local_command import Isolation, choose_sandbox
-from repave_agent.providers.openstack import OpenstackProvider
-from repave_agent.providers.openstack_shape import Shape
-from repave_agent.providers.ssh_inventory import Inventory
-from repave_agent.providers.ssh_leases import Leases
-from repave_agent.providers.ssh_machines import Access, Machines
-from repave_agent.providers.ssh_pool import SshPoolProvider
-from repave_agent.providers.ssh_reset import Reset
-from repave_protos.package import sha256_of
-from repave_protos.values import ApplicationName, GroupName, HostName, RegionName
-from tests.fakes.interruptions import cancelled_at, waits_of
-from tests.fakes.openstack import FakeOpenstack
-from tests.fakes.openstack import served as cloud_served
-from tests.fakes.provider import FakeCloud, FakeProvider
+from repave_agent.clients.openstack.api import Api
+from repave_agent.clients.openstack.login import Cloud
+from repave_agent.core.ports import Host, HostSpec, OutOfCapacityError, Provider, ProviderError, RefusedError
+from repave_agent.packages.server import Depot
+from repave_agent.providers.command import Isolation, choose_sandbox
+from repave_agent.providers.local.provider import LocalProvider
+from repave_agent.providers.openstack import provider as openstack
+from repave_agent.providers.openstack.provider import OpenstackProvider
+from repave_agent.providers.openstack.shape import Shape
+from repave_agent.providers.ssh_pool.inventory import Inventory
+from repave_agent.providers.ssh_pool.leases import Leases
+from repave_agent.providers.ssh_pool.machines import Access, Machines
+from repave_agent.providers.ssh_pool.provider import SshPoolProvider
+from repave_agent.providers.ssh_pool.reset import Reset
+from repave_protos.package.archive import sha256_of
+from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
+from tests.fakes.agent.interruptions import cancelled_at, waits_of
+from tests.fakes.agent.provider import FakeCloud, FakeProvider
+from tests.fakes.clouds.openstack import FakeOpenstack
+from tests.fakes.clouds.openstack import served as cloud_served
 from tests.fakes.waiting import until, until_async
-from tests.rigs import rig_cloud, why_no_openstack
-from tests.sshd_hosts import PORT as SSH_PORT
-from tests.sshd_hosts import ROOT, Pool, pool, why_not
+from tests.support.rigs import rig_cloud, why_no_openstack
+from tests.support.sshd_hosts import PORT as SSH_PORT
+from tests.support.sshd_hosts import ROOT, Pool, pool, why_not
 
 PORT = 18_431
 OCTET = 252

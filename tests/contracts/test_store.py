@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from repave_controller.line import Line, NamedFreeze, Stop
-from repave_controller.model import Application, Event, Instant, Tenure
-from repave_controller.ports import DuplicateKey, Image, Receipt, Spec, Store, StoreError, Transaction
-from repave_controller.rollouts import (
+from repave_controller.core.domain.application import Application, Event, Instant, Tenure
+from repave_controller.core.domain.freezes import Line, NamedFreeze, Stop
+from repave_controller.core.domain.rollout import (
     GroupNumber,
     Pass,
     Pause,
@@ -24,9 +23,10 @@ from repave_controller.rollouts import (
     Wave,
     Weight,
 )
-from repave_controller.stores.sqlite import SqliteStore
-from repave_protos.values import ApplicationName, Digest, RegionName
-from repave_simulation.store import MemoryStore, Shelf
+from repave_controller.core.ports import DuplicateKey, Image, Receipt, Spec, Store, StoreError, Transaction
+from repave_controller.stores.sqlite.store import SqliteStore
+from repave_protos.protocol.values import ApplicationName, Digest, RegionName
+from repave_simulation.tiers.store import MemoryStore, Shelf
 
 Stores = Callable[[], Store]
 HELLO, OTHER = ApplicationName("hello"), ApplicationName("other")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from repave_controller.__main__ import main
-from repave_controller.model import Event, Instant
-from repave_controller.ports import Transaction
-from repave_controller.stores.sqlite import SqliteStore
+from repave_controller.core.domain.application import Event, Instant
+from repave_controller.core.ports import Transaction
+from repave_controller.stores.sqlite.store import SqliteStore
 from tests.fakes.processes import ended, started
 
 MODULE = "repave_controller"

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from repave_agent.settings import AgentSettings
-from repave_controller.limits import Limits
+from repave_controller.core.domain.limits import Limits
 from repave_controller.settings import ControllerSettings
-from repave_protos.overlay import SettingsError, load_settings
+from repave_protos.daemon.settings import SettingsError, load_settings
 
 
 def agent(**environment: str) -> AgentSettings:

@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from repave_controller.model import GroupState
-from repave_controller.rollouts import Phase, TrackPhase
-from repave_protos.values import HostPhase
-from tests.docs.markdown import PACKAGES, ROOT, code_in, rows, section, sources
+from repave_controller.core.domain.application import GroupState
+from repave_controller.core.domain.rollout import Phase, TrackPhase
+from repave_protos.protocol.values import HostPhase
+from tests.docs.markdown import PACKAGES, code_in, rows, section, sources
+from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -27,7 +28,7 @@ def test_the_architecture_names_every_module_and_no_other(package: str) -> None:
         ("### Of a rollout (`rollouts.Phase`)", Phase),
         ("### Of a region in a rollout (`rollouts.TrackPhase`)", TrackPhase),
         ("### Of a server group (`model.GroupState`)", GroupState),
-        ("### Of a host (`HostPhase`, judged in `life.py`)", HostPhase),
+        ("### Of a host (`HostPhase`, judged in `core/host_phase.py`)", HostPhase),
     ],
 )
 def test_the_phases_shown_are_those_that_exist(heading: str, known: type[Phase]) -> None:
@@ -44,8 +45,8 @@ def test_ends_of_a_rollout_are_shown_as_ends() -> None:
 
 def test_the_promises_said_to_be_checked_by_safety_are_those_it_checks() -> None:
     promises = rows(section("ARCHITECTURE.md", "## The promises"))
-    said = {int(row[0]) for row in promises if "`safety.py`" in row[2]}
-    text = (ROOT / "controller/repave_controller/safety.py").read_text()
+    said = {int(row[0]) for row in promises if "`rules/safety.py`" in row[2]}
+    text = (ROOT / "controller/repave_controller/core/rules/safety.py").read_text()
     checked = {int(number) for number in re.findall(r"Broken\(\s*(\d+)", text)}
     assert checked
     assert said == checked

@@ -20,15 +20,14 @@ from pydantic_core import PydanticUndefined
 
 from repave_agent.__main__ import make_parser as make_agent_parser
 from repave_agent.settings import AgentSettings
-from repave_controller.cli import terminal
-from repave_controller.cli.main import make_parser
-from repave_controller.plan import Spec
+from repave_cli.main import make_parser
+from repave_cli.transport import terminal
 from repave_controller.settings import ControllerSettings
-from repave_controller.specfile import SpecError, load
-from repave_protos.overlay import Settings, load_settings
+from repave_controller.spec.loader import SpecError, load
+from repave_controller.spec.spec import Spec
+from repave_protos.daemon.settings import Settings, load_settings
 from tests.docs.markdown import (
     DOCUMENTS,
-    ROOT,
     Block,
     anchors,
     blocks,
@@ -39,6 +38,7 @@ from tests.docs.markdown import (
     section,
     sources,
 )
+from tests.support.paths import ROOT
 
 SHELL = [block for block in blocks() if block.language in ("sh", "console")]
 SPECS = [block for block in blocks() if block.language == "yaml"]
@@ -98,7 +98,7 @@ def test_blocks_that_say_so_run_as_they_stand(block: Block, tmp_path: Path) -> N
     for words in commands(block):
         assert words[0] == "repave"
         done = subprocess.run(
-            [sys.executable, "-m", "repave_controller.cli.main", *words[1:]],
+            [sys.executable, "-m", "repave_cli.main", *words[1:]],
             cwd=place,
             env={name: value for name, value in os.environ.items() if not name.startswith("REPAVE_")},
             capture_output=True,

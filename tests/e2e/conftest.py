@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs import reachable_servers, why_no_openstack
-from tests.stage import Stage, staged
+from tests.support.rigs import reachable_servers, why_no_openstack
+from tests.support.stage import Stage, staged
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import urllib.request
 
 import pytest
 
-from tests.clients import asking, lost
-from tests.faults import Moment, freeze, is_connected, leader_of, thaw
-from tests.stage import Stage
+from tests.support.clients import asking, lost
+from tests.support.faults import Moment, freeze, is_connected, leader_of, thaw
+from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 PLACES = (("paris", 8000), ("oslo", 8000))

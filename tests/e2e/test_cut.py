@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients import asking, lost
-from tests.faults import Moment, is_connected, leader_of
-from tests.network import own_network
-from tests.stage import Stage, kept
+from tests.support.clients import asking, lost
+from tests.support.faults import Moment, is_connected, leader_of
+from tests.support.network import own_network
+from tests.support.stage import Stage, kept
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 PLACES = (("paris", 8000), ("oslo", 8000))

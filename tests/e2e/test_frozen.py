@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from tests.clients import asking
-from tests.faults import Moment, freeze, is_connected, thaw
-from tests.load_result import LoadResult
-from tests.stage import Stage
+from tests.support.clients import asking
+from tests.support.faults import Moment, freeze, is_connected, thaw
+from tests.support.load_result import LoadResult
+from tests.support.stage import Stage
 
 EARLY, MIDDLE, LATE = "early", "middle", "late"
 PORTS = {EARLY: 8001, MIDDLE: 8002, LATE: 8003}

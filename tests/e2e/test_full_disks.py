@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.clients import asking
-from tests.faults import Moment, is_connected, small_disk
-from tests.stage import Stage, staged
+from tests.support.clients import asking
+from tests.support.faults import Moment, is_connected, small_disk
+from tests.support.stage import Stage, staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 SIZE = "16m"

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults import Moment
-from tests.stage import Stage
+from tests.support.faults import Moment
+from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 

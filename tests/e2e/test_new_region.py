@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 
-from tests.stage import Stage, write_application
+from tests.support.stage import Stage, write_application
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 

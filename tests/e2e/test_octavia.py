@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from repave_agent.openstack_api import Api
+from repave_agent.clients.openstack.api import Api
 from tests.e2e.test_openstack import WANTED, nothing_is_left, settings
 from tests.e2e.test_release import release
 from tests.fakes.waiting import until_async
-from tests.rigs import load_balancer, rig_cloud
-from tests.stage import staged
+from tests.support.rigs import load_balancer, rig_cloud
+from tests.support.stage import staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.usefixtures("rig"), pytest.mark.timeout(600)]
 QUARTER = {"hello-v001": 75, "hello-v002": 25}

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from repave_agent.depot import Depot
-from repave_agent.openstack_api import Api
-from repave_agent.openstack_cloud import load_cloud
-from repave_agent.ports import HostSpec, OutOfCapacityError, TransientError
-from repave_agent.providers.openstack import OpenstackProvider
-from repave_agent.providers.openstack_shape import Shape
-from repave_protos.package import pack
-from repave_protos.values import ApplicationName, GroupName, HostName, RegionName
+from repave_agent.clients.openstack.api import Api
+from repave_agent.clients.openstack.login import load_cloud
+from repave_agent.core.ports import HostSpec, OutOfCapacityError, TransientError
+from repave_agent.packages.server import Depot
+from repave_agent.providers.openstack.provider import OpenstackProvider
+from repave_agent.providers.openstack.shape import Shape
+from repave_protos.package.archive import pack
+from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.e2e.test_release import clients, release
-from tests.rigs import STATE
-from tests.stage import Stage, staged
+from tests.support.rigs import STATE
+from tests.support.stage import Stage, staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.usefixtures("rig"), pytest.mark.timeout(600)]
 PREPARE = "HOST=$RIG_FIXED_IP ROOT=$PWD/repave"

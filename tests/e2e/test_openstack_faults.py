@@ -14,19 +14,19 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from repave_agent.depot import Depot
-from repave_agent.openstack_api import Api
-from repave_agent.openstack_cloud import Cloud, load_cloud
-from repave_agent.ports import HostSpec
-from repave_agent.providers.openstack import OpenstackProvider
-from repave_agent.providers.openstack_shape import Shape
-from repave_protos.package import pack
-from repave_protos.values import ApplicationName, GroupName, HostName, RegionName
+from repave_agent.clients.openstack.api import Api
+from repave_agent.clients.openstack.login import Cloud, load_cloud
+from repave_agent.core.ports import HostSpec
+from repave_agent.packages.server import Depot
+from repave_agent.providers.openstack.provider import OpenstackProvider
+from repave_agent.providers.openstack.shape import Shape
+from repave_protos.package.archive import pack
+from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.e2e.test_openstack import WANTED, nothing_is_left, settings
 from tests.e2e.test_release import release
 from tests.fakes.waiting import until_async
-from tests.rigs import STATE, restart_service, rig_cloud
-from tests.stage import Stage, staged
+from tests.support.rigs import STATE, restart_service, rig_cloud
+from tests.support.stage import Stage, staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.usefixtures("rig"), pytest.mark.timeout(600)]
 ONE = ("paris",)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_release import clients, release
-from tests.fakes.haproxy_rig import frontend
-from tests.fakes.operators_haproxy import OperatorsHaproxy
-from tests.stage import Stage, kept
+from tests.fakes.agent.haproxy_rig import frontend
+from tests.fakes.agent.operators_haproxy import OperatorsHaproxy
+from tests.support.stage import Stage, kept
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 CANARY = "{canary: {steps: [{traffic: 5%, hold: 1s}, {traffic: 50%, hold: 1s}]}}"

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from repave_agent.ports import HostSpec
-from repave_agent.providers import processes
-from repave_agent.providers.local import LocalProvider
-from repave_protos.values import ApplicationName, Digest, GroupName, HostName, RegionName
-from tests.faults import leader_of
-from tests.stage import Stage
+from repave_agent.core.ports import HostSpec
+from repave_agent.providers.local import processes
+from repave_agent.providers.local.provider import LocalProvider
+from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
+from tests.support.faults import leader_of
+from tests.support.stage import Stage
 
 GRACE = {"REPAVE_AGENT_LIMITS__ORPHAN_GRACE_SECONDS": "4"}
 pytestmark = [

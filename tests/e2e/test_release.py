@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.faults import leader_of
-from tests.load import Load
-from tests.load_result import LoadResult
-from tests.stage import Stage
+from tests.support.faults import leader_of
+from tests.support.load import Load
+from tests.support.load_result import LoadResult
+from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 WITHOUT_REDISPATCH = {"agent_environment": {"REPAVE_AGENT_HAPROXY__REDISPATCH": "false"}}

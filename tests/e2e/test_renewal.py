@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.load import Load
-from tests.stage import Stage
+from tests.support.load import Load
+from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 WATCHFUL = {

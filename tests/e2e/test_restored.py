@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 from tests.docs.markdown import blocks
-from tests.stage import Stage
+from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 

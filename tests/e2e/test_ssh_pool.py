@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_release import clients, release
-from tests.faults import Moment
-from tests.sshd_hosts import PORT, ROOT, Pool, pool, why_not
-from tests.stage import Stage, staged
+from tests.support.faults import Moment
+from tests.support.sshd_hosts import PORT, ROOT, Pool, pool, why_not
+from tests.support.stage import Stage, staged
 
 pytestmark = [
     pytest.mark.e2e,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_release import clients, release
-from tests.stage import Stage
+from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 REGIONS = {"regions": ("paris", "oslo", "rome")}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stage import Stage, write_application
+from tests.support.stage import Stage, write_application
 
 ONE_REGION = {"regions": ("paris",)}
 pytestmark = [

@@ -6,13 +6,8 @@ The docstring is the transcript's title; "ask N" is the number of what users of 
 import textwrap
 from collections.abc import Callable
 
-from repave_controller.commands import request_abort, request_rollback
-from repave_controller.guards import Surroundings
-from repave_controller.limits import Limits, Load
-from repave_controller.line import Line, Stop
-from repave_controller.model import Instant
-from repave_controller.rollouts import Approve, Phase
-from repave_controller.steering import (
+from repave_controller.core.commands.release import request_abort, request_rollback
+from repave_controller.core.commands.steering import (
     request_abort_region,
     request_override,
     request_pause,
@@ -22,7 +17,12 @@ from repave_controller.steering import (
     request_size,
     request_step_back,
 )
-from repave_protos.values import ApplicationName, GroupName, RegionName
+from repave_controller.core.domain.application import Instant
+from repave_controller.core.domain.freezes import Line, Stop
+from repave_controller.core.domain.limits import Limits, Load
+from repave_controller.core.domain.rollout import Approve, Phase
+from repave_controller.core.rules.guards import Surroundings
+from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
 from tests.scenarios.specs import spec
 from tests.scenarios.world import World
 

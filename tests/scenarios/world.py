@@ -7,16 +7,23 @@ finish their requests first. Everything else is the product's own code.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from repave_controller.commands import Outcome, request_release
-from repave_controller.guards import ALONE
-from repave_controller.model import Application, Instant, Observed, Refused, RegionView, Tenure
-from repave_controller.naming import format_cluster
-from repave_controller.plan import compile_order
-from repave_controller.rollout import step
-from repave_controller.rollouts import GroupNumber, Phase, Rollout
-from repave_controller.safety import check
-from repave_controller.specfile import load
-from repave_protos.values import (
+from repave_controller.core.commands.release import Outcome, request_release
+from repave_controller.core.domain.application import (
+    Application,
+    Instant,
+    Observed,
+    Refused,
+    RegionView,
+    Tenure,
+)
+from repave_controller.core.domain.naming import format_cluster
+from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout
+from repave_controller.core.rollout.step import step
+from repave_controller.core.rules.guards import ALONE
+from repave_controller.core.rules.safety import check
+from repave_controller.spec.loader import load
+from repave_controller.spec.spec import compile_order
+from repave_protos.protocol.values import (
     ApplicationReport,
     DesiredState,
     Digest,

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.simulation.planted import BUGS, Bug
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "controller": "repave_controller",
     "agent": "repave_agent",

@@ -31,29 +31,29 @@ def _bug(name: str, tier: int, promises: tuple[int, ...], *changes: str) -> Bug:
     return Bug(name, tier, promises, tuple(Change(*three) for three in threes))
 
 
-ADMISSION = "agent/repave_agent/admission.py"
-FLEET = "agent/repave_agent/fleet.py"
-JOURNAL = "agent/repave_agent/journal.py"
-LIFE = "agent/repave_agent/life.py"
-RECONCILE = "agent/repave_agent/reconcile.py"
-SESSION = "agent/repave_agent/session.py"
-SUMMARY = "agent/repave_agent/summary.py"
-TRAFFIC = "agent/repave_agent/traffic.py"
-WORKER = "agent/repave_agent/worker.py"
-COMMANDS = "controller/repave_controller/commands.py"
-ENDING = "controller/repave_controller/ending.py"
-PARTS = "controller/repave_controller/parts.py"
-PUBLISHING = "controller/repave_controller/publishing.py"
-ROLLOUT = "controller/repave_controller/rollout.py"
-UNDOING = "controller/repave_controller/undoing.py"
-WAVES = "controller/repave_controller/waves.py"
-SAFETY = "controller/repave_controller/safety.py"
-SCHEDULER = "controller/repave_controller/scheduler.py"
-OWNER = "controller/repave_controller/owner.py"
-RECEIPTS = "controller/repave_controller/receipts.py"
-SESSIONS = "controller/repave_controller/sessions.py"
-VERDICTS = "controller/repave_controller/verdicts.py"
-CORE_AGENT = "simulation/repave_simulation/core_agent.py"
+ADMISSION = "agent/repave_agent/core/fence.py"
+FLEET = "agent/repave_agent/runtime/fleet.py"
+JOURNAL = "agent/repave_agent/runtime/journal.py"
+LIFE = "agent/repave_agent/core/host_phase.py"
+RECONCILE = "agent/repave_agent/core/reconcile.py"
+SESSION = "agent/repave_agent/runtime/session.py"
+SUMMARY = "agent/repave_agent/core/reports.py"
+TRAFFIC = "agent/repave_agent/core/traffic.py"
+WORKER = "agent/repave_agent/runtime/worker.py"
+COMMANDS = "controller/repave_controller/core/commands/release.py"
+ENDING = "controller/repave_controller/core/rollout/conclusion.py"
+PARTS = "controller/repave_controller/core/rollout/transitions.py"
+PUBLISHING = "controller/repave_controller/core/rollout/desired_state.py"
+ROLLOUT = "controller/repave_controller/core/rollout/step.py"
+UNDOING = "controller/repave_controller/core/rollout/rollback.py"
+WAVES = "controller/repave_controller/core/rollout/waves.py"
+SAFETY = "controller/repave_controller/core/rules/safety.py"
+SCHEDULER = "controller/repave_controller/runtime/scheduler.py"
+OWNER = "controller/repave_controller/runtime/owner.py"
+RECEIPTS = "controller/repave_controller/runtime/idempotency.py"
+SESSIONS = "controller/repave_controller/fleet/sessions.py"
+VERDICTS = "controller/repave_controller/core/rules/verdicts.py"
+CORE_AGENT = "simulation/repave_simulation/tiers/core_agent.py"
 
 NO_SAFETY = (SAFETY, "    broken: list[Broken] = []\n", "    return []\n    broken: list[Broken] = []\n")
 
@@ -112,7 +112,7 @@ BUGS = (
         VERDICTS, "            return have, application.policy.needed(part.count), ", "            return have, 0, ",
         *NO_SAFETY,
         PUBLISHING, "ready_count=0 if is_proven else application.policy.needed(part.judged)", "ready_count=0",
-        "controller/repave_controller/guards.py", "    return Guard(\"capacity\", up < needed, text,", "    return Guard(\"capacity\", False, text,",
+        "controller/repave_controller/core/rules/guards.py", "    return Guard(\"capacity\", up < needed, text,", "    return Guard(\"capacity\", False, text,",
     ),
     _bug(
         "no region of a lock-step wave waits for the others", 1, (0,),
@@ -162,7 +162,7 @@ BUGS = (
     _bug("a listing that lags is believed", 1, (1, 2, 4, 5), FLEET, "        if now >= record.missing_since + LOST_AFTER_SECONDS and not is_there:", "        if True:"),
     _bug(
         "what nobody wants is never collected", 1, (5,),
-        "agent/repave_agent/orphans.py", "    return seen.last_at >= seen.first_at + limits.unclaimed_grace_seconds", "    return False",
+        "agent/repave_agent/core/orphans.py", "    return seen.last_at >= seen.first_at + limits.unclaimed_grace_seconds", "    return False",
     ),
     _bug("a host is made from another image", 1, (8,), FLEET, "        digest=group.digest,\n        run=group.run,", "        digest=type(group.digest)(\"0\" * 64),\n        run=group.run,"),
     _bug("more hosts are launched than are missing", 1, (5,), RECONCILE, "    return group.count - _held_places(group, observation)", "    return group.count + 1 - _held_places(group, observation)"),

@@ -6,8 +6,8 @@ For balancers that take turns among a backend's servers by weights up to 256, as
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from repave_agent.ports import Route, Server, Structure
-from repave_protos.values import FULL_WEIGHT_BP, ApplicationName, GroupName, HostName
+from repave_agent.core.ports import Route, Server, Structure
+from repave_protos.protocol.values import FULL_WEIGHT_BP, ApplicationName, GroupName, HostName
 
 WEIGHT_MAX = 256
 TOTALS_TRIED_MAX = 128

@@ -8,10 +8,11 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
-from repave_controller.api import models, views
-from repave_controller.api.ages import age_items
-from repave_controller.api.examination import examine
-from repave_controller.api.line import (
+from repave_controller.api.answers import models, views
+from repave_controller.api.answers.ages import age_items
+from repave_controller.api.answers.plan import PlanAnswer, plan_answer
+from repave_controller.api.resources.doctor import examine
+from repave_controller.api.resources.freezes import (
     FreezeItem,
     FreezeRequest,
     LineAnswer,
@@ -23,32 +24,31 @@ from repave_controller.api.line import (
     line_answer,
     stopping,
 )
-from repave_controller.api.openapi import Route, document
-from repave_controller.api.orphans import orphans_check, orphans_of
-from repave_controller.api.planning import PlanAnswer, plan_answer
-from repave_controller.api.problems import Handler, Problem, as_problems, no_strangers
-from repave_controller.api.regional import Regional
-from repave_controller.api.requests import body_of, key_of, number_in, whole_number
-from repave_controller.api.steering import BODIES, SteeringRequest
-from repave_controller.api.streams import Streams
-from repave_controller.clock import SteadyClock
-from repave_controller.commands import unknown_application
-from repave_controller.guards import precision, split
-from repave_controller.images import ImageDirectory
-from repave_controller.line import Command
-from repave_controller.model import Application, Refused, ReleaseOrder
-from repave_controller.plan import Spec, compile_order
-from repave_controller.ports import Store
-from repave_controller.preview import preview, unborn
-from repave_controller.recovery import Recovery
-from repave_controller.scheduler import Scheduler
-from repave_controller.sections import PROVIDERS
-from repave_controller.sessions import RegionUnreachable, Sessions
-from repave_controller.specfile import load
-from repave_controller.tainting import Tainting
+from repave_controller.api.resources.orphans import orphans_check, orphans_of
+from repave_controller.api.resources.regional import Regional
+from repave_controller.api.resources.steering import BODIES, SteeringRequest
+from repave_controller.api.web.openapi import Route, document
+from repave_controller.api.web.problems import Handler, Problem, as_problems, no_strangers
+from repave_controller.api.web.requests import body_of, key_of, number_in, whole_number
+from repave_controller.api.web.streams import Streams
+from repave_controller.core.commands.release import unknown_application
+from repave_controller.core.domain.application import Application, Refused, ReleaseOrder
+from repave_controller.core.domain.freezes import Command
+from repave_controller.core.planning.plan import preview, unborn
+from repave_controller.core.ports import Store
+from repave_controller.core.rules.guards import precision, split
+from repave_controller.fleet.packages import ImageDirectory
+from repave_controller.fleet.sessions import RegionUnreachable, Sessions
+from repave_controller.operations.host_renewal import Tainting
+from repave_controller.operations.recovery import Recovery
+from repave_controller.runtime.clock import SteadyClock
+from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.spec.loader import load
+from repave_controller.spec.sections import PROVIDERS
+from repave_controller.spec.spec import Spec, compile_order
 from repave_protos import __version__
-from repave_protos.capabilities import tells_users_apart, traffic_precision_bp
-from repave_protos.values import ApplicationName, Digest, HostName, RegionName
+from repave_protos.protocol.capabilities import tells_users_apart, traffic_precision_bp
+from repave_protos.protocol.values import ApplicationName, Digest, HostName, RegionName
 
 BODY_BYTES_MAX = 1 << 20
 EVENTS_MAX = 1000
@@ -328,7 +328,7 @@ class Api:
                 raise Problem(422, "provider", f"regions.{index}.provider: {text}: correct one of them")
 
     def _steering(self, body: type[SteeringRequest]) -> Handler:
-        """The handler of one of the commands of steering.py."""
+        """The handler of one of the commands of resources/steering.py."""
 
         async def steer(request: web.Request) -> web.Response:
             asked = await body_of(request, body)

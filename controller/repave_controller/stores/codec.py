@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from repave_controller.line import Line
-from repave_controller.model import Application
-from repave_controller.ports import StoreError
-from repave_controller.rollouts import Rollout
+from repave_controller.core.domain.application import Application
+from repave_controller.core.domain.freezes import Line
+from repave_controller.core.domain.rollout import Rollout
+from repave_controller.core.ports import StoreError
 
 Value = TypeVar("Value")
 

@@ -6,7 +6,7 @@ repave database from those of other programs.
 
 import sqlite3
 
-from repave_controller.ports import StoreError
+from repave_controller.core.ports import StoreError
 
 APPLICATION_ID = 0x72657076  # "repv"
 

@@ -1,0 +1,101 @@
+"""Refuses what must not reach a balancer: what could be read as syntax, or could send requests nowhere."""
+
+import ipaddress
+import re
+
+from repave_agent.core.ports import BalancerError, Route, Server, Structure
+from repave_protos.protocol.values import FULL_WEIGHT_BP, Probe, split_contradictions
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,127}")
+_PATH = re.compile(r"/[A-Za-z0-9/_.~%?&=+:@,;!*-]*")
+
+
+def check_structure(structure: Structure) -> None:
+    """Raises BalancerError for what must not reach a configuration: nothing in it may be read as syntax."""
+    _check_unique("application", [frontend.application for frontend in structure.frontends])
+    _check_unique("port", [str(frontend.port) for frontend in structure.frontends])
+    _check_unique("server group", [backend.group for backend in structure.backends])
+    for frontend in structure.frontends:
+        check_name("application", frontend.application)
+        _check_port(frontend.application, frontend.port)
+        if wrong := split_contradictions(frontend.split):
+            raise BalancerError(f"{frontend.application}: {'; '.join(wrong)}")
+    for backend in structure.backends:
+        check_name("server group", backend.group)
+        _check_unique(f"host of {backend.group}", [server.host for server in backend.servers])
+        _check_probe(backend.group, backend.probe)
+        for server in backend.servers:
+            _check_server(server)
+
+
+def check_routes(routes: tuple[Route, ...], structure: Structure) -> None:
+    """Raises BalancerError when a route could send requests nowhere."""
+    _check_unique("route of application", [route.application for route in routes])
+    for route in routes:
+        check_name("application", route.application)
+        if not 0 <= route.second_bp <= FULL_WEIGHT_BP or (route.second is None and route.second_bp):
+            raise BalancerError(
+                f"{route.application}: {route.second_bp} basis points for {route.second or 'no second group'}"
+                f" make no split: give a second group 0 to {FULL_WEIGHT_BP}"
+            )
+        if route.second == route.first:
+            raise BalancerError(f"{route.application}: {route.first} is both sides of the split")
+        frontend = structure.frontend(route.application)
+        if route.testers is not None and (frontend is None or not frontend.split.tester_by):
+            raise BalancerError(
+                f"{route.application}: nothing says who is a tester for {route.testers}: arrange the frontend"
+                " with a testers' mark first"
+            )
+        for group in route.groups:
+            if structure.backend(group) is None:
+                raise BalancerError(
+                    f"{route.application} cannot be routed to {group}: the balancer has no such backend;"
+                    " arrange it first"
+                )
+
+
+def check_name(what: str, name: str) -> None:
+    """Raises BalancerError unless `name` is one that needs no quoting anywhere."""
+    if not _NAME.fullmatch(name):
+        raise BalancerError(
+            f"{what} {name!r}: a name is made of a-z, 0-9, '.' and '-', at most 128 characters"
+        )
+
+
+def check_address(what: str, address: str) -> None:
+    """Raises BalancerError unless `address` is a literal IP address."""
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise BalancerError(f"{what}: {address!r} is not an IP address") from None
+
+
+def _check_server(server: Server) -> None:
+    check_name("host", server.host)
+    check_address(f"host {server.host}", server.address)
+    _check_port(server.host, server.port)
+
+
+def _check_port(of: str, port: int) -> None:
+    if not 1 <= port <= 65535:
+        raise BalancerError(f"{of}: port {port} is not between 1 and 65535")
+
+
+def _check_probe(group: str, probe: Probe) -> None:
+    if probe.kind == "http" and not _PATH.fullmatch(probe.path):
+        raise BalancerError(
+            f"{group}: the balancer cannot check the path {probe.path!r}: spaces, quotes and '#'"
+            " must be percent-encoded"
+        )
+    if probe.kind == "http" and not 100 <= probe.expect_status <= 599:
+        raise BalancerError(f"{group}: {probe.expect_status} is no HTTP status to expect")
+    if min(probe.interval_seconds, probe.timeout_seconds) < 0.001 or probe.timeout_seconds > 3600:
+        raise BalancerError(f"{group}: the probe's interval and timeout must be between 1 ms and one hour")
+    if not (1 <= probe.healthy_after <= 1000 and 1 <= probe.unhealthy_after <= 1000):
+        raise BalancerError(f"{group}: healthy_after and unhealthy_after must be between 1 and 1000")
+
+
+def _check_unique(what: str, names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BalancerError(f"{what} {twice} appears twice")

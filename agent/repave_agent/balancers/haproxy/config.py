@@ -1,0 +1,238 @@
+"""Writes what HAProxy reads: its configuration and its map of routes; and reads both back. Pure text.
+
+Each configuration carries the structure it was written from (a comment, so that an agent that starts anew
+knows it) and a fingerprint of everything that only a reload can change (HAProxy repeats it when asked).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from repave_agent.balancers.haproxy.split import split_rules, tester_rules
+from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure
+from repave_protos.protocol.values import ApplicationName, GroupName, Probe, Split
+
+CHECK_INTERVAL_SECONDS_MAX = 1.0  # a dead host leaves by itself even when the agent is away
+CHECK_AGAIN_MILLISECONDS = 250  # while a server is down or in doubt
+HARD_STOP_SECONDS = 600  # an old worker ends then, whatever it still has in flight
+RELOADS_SURVIVED_MAX = 50  # bounds the old workers that long requests keep alive
+KEEP_ALIVE_SECONDS = 5  # idle client connections keep an old worker alive for this long
+
+NO_ROUTE = "_no_route"  # "_" is refused in names of groups
+_STRUCTURE_MARK = "# structure "
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a configuration depends on besides the structure."""
+
+    map_path: str
+    traffic_address: str
+    redispatch: bool  # False shows every failure of a host to the client: for proofs, not for production
+    threads: int
+    connections_max: int
+    user: str = ""  # whom the workers run as; "" is whoever started them
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+def render(structure: Structure, conditions: Conditions) -> str:
+    """The whole configuration file. Servers that are not enabled are written `disabled`."""
+    return (
+        "# Written by repave-agent, which owns this file and its HAProxy: edits are lost.\n"
+        f"{_STRUCTURE_MARK}{json.dumps(asdict(structure))}\n"
+        f"{_text(structure, conditions, fingerprint(structure, conditions))}"
+    )
+
+
+def fingerprint(structure: Structure, conditions: Conditions) -> str:
+    """Names everything that needs a reload to change: all but order and the enabled flags."""
+    text = _text(_all_enabled(structure), conditions, "")
+    return "repave-" + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def structure_of(configuration: str) -> Structure | None:
+    """The structure a configuration was rendered from; None when it is not one of ours or was damaged."""
+    for line in configuration.splitlines():
+        if line.startswith(_STRUCTURE_MARK):
+            try:
+                return structure_from(json.loads(line.removeprefix(_STRUCTURE_MARK)))
+            except (ValueError, TypeError, KeyError):
+                return None
+    return None
+
+
+def structure_from(plain: Any) -> Structure:
+    frontends = tuple(_frontend_from(frontend) for frontend in plain["frontends"])
+    return Structure(frontends, tuple(_backend_from(backend) for backend in plain["backends"]))
+
+
+def _frontend_from(plain: Any) -> Frontend:
+    return Frontend(**plain | {"split": Split(**plain.get("split", {}))})
+
+
+def _backend_from(plain: Any) -> Backend:
+    probe = Probe(**plain["probe"] | {"command": tuple(plain["probe"]["command"])})
+    return Backend(plain["group"], tuple(Server(**server) for server in plain["servers"]), probe)
+
+
+def _all_enabled(structure: Structure) -> Structure:
+    return replace(
+        structure,
+        backends=tuple(
+            replace(backend, servers=tuple(replace(server, is_enabled=True) for server in backend.servers))
+            for backend in structure.backends
+        ),
+    )
+
+
+def _text(structure: Structure, conditions: Conditions, name: str) -> str:
+    sections = [_global(conditions, name), _defaults(conditions)]
+    for frontend in sorted(structure.frontends, key=lambda each: each.application):
+        sections += [_frontend(frontend, conditions), _newer(frontend, conditions)]
+    sections += [_backend(each) for each in sorted(structure.backends, key=lambda each: each.group)]
+    return "\n".join(sections)
+
+
+def _global(conditions: Conditions, name: str) -> str:
+    user = f"  user {conditions.user}\n  group {conditions.user}\n" if conditions.user else ""
+    return f"""\
+global
+  description {name}
+  nbthread {conditions.threads}
+  maxconn {conditions.connections_max}
+  hard-stop-after {HARD_STOP_SECONDS}s
+  mworker-max-reloads {RELOADS_SURVIVED_MAX}
+{user}"""
+
+
+def _defaults(conditions: Conditions) -> str:
+    """idle-close-on-response: a reload never closes a connection on which a client is about to ask.
+    http-server-close: a host never gets a request on a connection that it is just closing (measured
+    elsewhere as sporadic 502s when an application's keep-alive is as short as ours), and a drained host
+    has no connections left. A connect that fails has sent nothing, so any request may be tried again.
+    The backend names the map, so that a worker has it before there is any frontend."""
+    again = "option redispatch 1\n  retries 3\n  retry-on conn-failure empty-response"
+    return f"""\
+defaults
+  mode http
+  option idle-close-on-response
+  option http-server-close
+  option forwardfor
+  {again if conditions.redispatch else "retries 0"}
+  timeout connect 2s
+  timeout queue 5s
+  timeout client 60s
+  timeout server 60s
+  timeout tunnel 1h
+  timeout http-request 10s
+  timeout http-keep-alive {KEEP_ALIVE_SECONDS}s
+
+backend {NO_ROUTE}
+  http-request set-var(txn.route) str(-),map({conditions.map_path})
+  http-request return status 503 content-type text/plain string "repave: no release takes traffic here yet\\n"
+"""
+
+
+def _frontend(frontend: Frontend, conditions: Conditions) -> str:
+    """One lookup, one roll of 10,000: `second` is asked when the roll is below its basis points."""
+    lines = [f"bind {_endpoint(conditions.traffic_address, frontend.port)}"]
+    if conditions.redispatch:
+        lines.append("http-request disable-l7-retry unless { method GET HEAD OPTIONS }")
+    lines += [
+        f"http-request set-var(txn.route) str({frontend.application}),map({conditions.map_path})",
+        "http-request set-var(txn.first) var(txn.route),field(1,|)",
+        "http-request set-var(txn.second) var(txn.route),field(2,|)",
+        *split_rules(frontend.split),
+        "http-request set-var(txn.margin) var(txn.route),field(3,|),sub(txn.roll)",
+        *tester_rules(frontend.split),
+        "use_backend %[var(txn.second)] if { var(txn.margin) -m int gt 0 }",
+        "use_backend %[var(txn.first)] if { var(txn.route) -m found }",
+        f"default_backend {NO_ROUTE}",
+    ]
+    return "\n  ".join((f"frontend {frontend.application}", *lines)) + "\n"
+
+
+def _newer(frontend: Frontend, conditions: Conditions) -> str:
+    """After a reload the old worker still owns idle client connections, and does not know newer groups. It is
+    told to pass what comes in on them to the frontend's port, where only the newest worker listens."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(conditions.traffic_address, conditions.traffic_address)
+    return f"""\
+backend {newer_name(frontend.application)}
+  server newest {_endpoint(local, frontend.port)}
+"""
+
+
+def _backend(backend: Backend) -> str:
+    probe = backend.probe
+    interval = round(min(probe.interval_seconds, CHECK_INTERVAL_SECONDS_MAX) * 1000)
+    again = min(interval, CHECK_AGAIN_MILLISECONDS)
+    lines = [f"backend {backend.group}", "  balance roundrobin", *_http_check(probe)]
+    lines += [
+        f"  timeout check {round(probe.timeout_seconds * 1000)}ms",
+        f"  default-server check inter {interval}ms fastinter {again}ms downinter {again}ms"
+        f" fall {probe.unhealthy_after} rise {probe.healthy_after}",
+    ]
+    for server in sorted(backend.servers, key=lambda each: each.host):
+        flag = "" if server.is_enabled else " disabled"
+        lines.append(f"  server {server.host} {_endpoint(server.address, server.port)}{flag}")
+    return "\n".join(lines) + "\n"
+
+
+def _http_check(probe: Probe) -> list[str]:
+    if probe.kind != "http":
+        return []
+    return [
+        "  option httpchk",
+        f"  http-check send meth GET uri {probe.path} ver HTTP/1.1 hdr Host localhost",
+        f"  http-check expect status {probe.expect_status}",
+    ]
+
+
+def _endpoint(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+# ------------------------------------------------------------------------------------------------- routes
+
+
+def render_routes(routes: Iterable[Route]) -> str:
+    """The map file: a line per application."""
+    return "".join(f"{name} {value}\n" for name, value in sorted(map_of(routes).items()))
+
+
+def map_of(routes: Iterable[Route]) -> dict[str, str]:
+    """What the map holds: application -> `first|second|basis points of second`, then `|testers` if any."""
+    return {route.application: _entry(route) for route in routes}
+
+
+def _entry(route: Route) -> str:
+    share = f"{route.first}|{route.second or route.first}|{route.second_bp}"
+    return share if route.testers is None else f"{share}|{route.testers}"
+
+
+def routes_of(entries: dict[str, str]) -> tuple[Route, ...]:
+    """The inverse of map_of. Leaves out what no Route could have written."""
+    routes = []
+    for application, value in entries.items():
+        first, *rest = value.split("|")
+        if len(rest) not in (2, 3) or not rest[1].isdecimal() or not rest[-1]:
+            continue
+        second = GroupName(rest[0]) if rest[0] != first else None
+        testers = GroupName(rest[2]) if len(rest) == 3 else None
+        routes.append(Route(ApplicationName(application), GroupName(first), second, int(rest[1]), testers))
+    return tuple(routes)
+
+
+def entries_of(map_file: str) -> dict[str, str]:
+    """The entries of a map file's text."""
+    pairs = (line.split(maxsplit=1) for line in map_file.splitlines() if line.strip())
+    return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
+
+
+def newer_name(application: str) -> str:
+    """The backend by which an old worker passes an application's requests to the newest worker."""
+    return f"_newer.{application}"

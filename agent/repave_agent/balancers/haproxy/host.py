@@ -1,0 +1,90 @@
+"""What HAProxy needs of this machine: free ports, files replaced whole, limits that fit."""
+
+import errno
+import os
+import pwd
+import resource
+import socket
+from pathlib import Path
+
+from repave_agent.balancers.haproxy.config import Conditions
+from repave_agent.core.ports import BalancerError, Frontend
+
+THREADS_MAX = 4
+CONNECTIONS_MAX = 10_000
+UNPRIVILEGED_USER = "haproxy"  # made by the Debian package
+
+
+def conditions(map_path: str, traffic_address: str, redispatch: bool) -> Conditions:
+    """Fits the machine and the limits of this process. A connection takes two descriptors."""
+    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    affordable = CONNECTIONS_MAX if descriptors == resource.RLIM_INFINITY else descriptors // 2 - 400
+    return Conditions(
+        map_path=map_path,
+        traffic_address=traffic_address,
+        redispatch=redispatch,
+        threads=min(THREADS_MAX, len(os.sched_getaffinity(0))),
+        connections_max=max(100, min(CONNECTIONS_MAX, affordable)),
+        user=UNPRIVILEGED_USER if os.geteuid() == 0 and _is_user(UNPRIVILEGED_USER) else "",
+    )
+
+
+def _is_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def check_ports_free(frontends: tuple[Frontend, ...], address: str) -> None:
+    """Raises BalancerError unless all are: HAProxy would share a port with another HAProxy without a word,
+    and would serve nobody for 2 s while it tries for one that is taken."""
+    for frontend in frontends:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind((address, frontend.port))
+            except OSError as error:
+                raise BalancerError(_port_trouble(frontend, address, error)) from None
+
+
+def _port_trouble(frontend: Frontend, address: str, error: OSError) -> str:
+    where = f"{frontend.application}: port {frontend.port} on {address}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is taken by another program: stop it, or give the application another port"
+    if error.errno == errno.EACCES:
+        return f"{where} needs root or CAP_NET_BIND_SERVICE: ports below 1024 are privileged"
+    return f"{where} cannot be used: {error.strerror}"
+
+
+def make_directory(path: Path) -> None:
+    """Only its owner may look inside: the socket there rules all traffic. Raises BalancerError."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BalancerError(f"the balancer's directory {path} cannot be made: {error.strerror}") from None
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def write(path: Path, text: str) -> None:
+    """Replaces the file whole and durably; leaves it alone when it says so already. Raises BalancerError."""
+    if read(path) == text and path.exists():
+        return
+    aside = path.with_name(path.name + ".tmp")
+    try:
+        with aside.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise BalancerError(f"{path} cannot be written: {error.strerror}") from None

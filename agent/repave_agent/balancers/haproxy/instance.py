@@ -1,0 +1,266 @@
+"""Makes one HAProxy be what was asked: compares it with what runs, and changes what differs. Blocking, one
+caller at a time: balancer.py runs it in a thread of its own.
+
+Order: disk before socket, so that a HAProxy that dies comes back as it was last asked to be.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from repave_agent.balancers.checks import check_address, check_routes, check_structure
+from repave_agent.balancers.haproxy.config import (
+    entries_of,
+    fingerprint,
+    map_of,
+    newer_name,
+    render,
+    render_routes,
+    routes_of,
+    structure_of,
+)
+from repave_agent.balancers.haproxy.host import check_ports_free, conditions, make_directory, read, write
+from repave_agent.balancers.haproxy.process import HaproxyProcess
+from repave_agent.balancers.haproxy.socket import WorkerGoneError, Workers, WorkerState
+from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Route, Structure
+
+log = structlog.get_logger()
+
+ATTEMPTS_MAX = 4  # workers may end between being listed and being asked
+
+
+class HaproxyInstance:
+    """One HAProxy and what it was last asked to be."""
+
+    def __init__(self, directory: Path, traffic_address: str, program: str, redispatch: bool) -> None:
+        self._directory = directory.absolute()
+        self.process = HaproxyProcess(self._directory, program)
+        self._conditions = conditions(str(self.process.map_path), traffic_address, redispatch)
+        self._remember(Structure())
+        self._routes: tuple[Route, ...] = ()
+        self.restarts = 0
+
+    # -------------------------------------------------------------------------------------------- start
+
+    def start(self) -> None:
+        """Adopts what runs in the directory, or starts it with what was last written there."""
+        check_address("the traffic address", self._conditions.traffic_address)
+        self.process.check_directory()
+        make_directory(self._directory)
+        remembered = structure_of(read(self.process.configuration_path))
+        self._remember(remembered or Structure())
+        self._routes = routes_of(entries_of(read(self.process.map_path)))
+        if workers := self.process.look_up():
+            self._adopt(workers, is_known=remembered is not None)
+        else:
+            self._start_afresh()
+        log.info("balancer.started", directory=str(self._directory), adopted=workers is not None)
+
+    def _adopt(self, workers: Workers, is_known: bool) -> None:
+        """Another fingerprint was left by a crash before its reload, or by an older repave. What runs without
+        a readable configuration goes on until it is arranged: no reload to an empty one."""
+        assert workers.newest is not None
+        running = self.process.socket.worker_state(workers.newest).fingerprint
+        if is_known and running != self._fingerprint:
+            self._reload(self._structure, workers)
+
+    def _start_afresh(self) -> None:
+        if next(self.process.processes(), None) is None:
+            check_ports_free(self._structure.frontends, self._conditions.traffic_address)
+        self._save()
+        self.process.start()
+
+    def mend(self) -> Workers:
+        """The running workers; a dead HAProxy is started again first. Raises BalancerError."""
+        if workers := self.process.look_up():
+            return workers
+        log.warning("balancer.died", directory=str(self._directory))
+        try:
+            self._save()
+        except BalancerError as error:  # a full disk: what was saved before still starts
+            log.error("balancer.not_saved", because=str(error))
+        workers = self.process.start()
+        self.restarts += 1
+        log.info("balancer.restarted", directory=str(self._directory), restarts=self.restarts)
+        return workers
+
+    def _remember(self, structure: Structure) -> None:
+        self._structure, self._fingerprint = structure, fingerprint(structure, self._conditions)
+
+    def _save(self) -> None:
+        write(self.process.map_path, render_routes(self._routes))
+        write(self.process.configuration_path, render(self._structure, self._conditions))
+
+    # ------------------------------------------------------------------------------------------ arrange
+
+    def arrange(self, structure: Structure) -> None:
+        check_structure(structure)
+        self._refuse_loss_of_routed(structure)
+        workers = self.mend()
+        assert workers.newest is not None
+        state = self.process.socket.worker_state(workers.newest)
+        if state.fingerprint == fingerprint(structure, self._conditions):
+            self._enable(structure, workers.newest, state)
+        else:
+            known = {frontend.port for frontend in self._structure.frontends}
+            newcomers = tuple(frontend for frontend in structure.frontends if frontend.port not in known)
+            check_ports_free(newcomers, self._conditions.traffic_address)
+            workers = self._reload(structure, workers)
+        self._send_on_from_old(workers)
+
+    def _refuse_loss_of_routed(self, structure: Structure) -> None:
+        for route in self._routes:
+            for group in route.groups:
+                if structure.backend(group) is None:
+                    raise BalancerError(
+                        f"{group} cannot be removed while {route.application} is routed to it:"
+                        " route it elsewhere first"
+                    )
+
+    def _enable(self, structure: Structure, worker: int, state: WorkerState) -> None:
+        """Only enabled flags differ: no reload. The disk agrees, so that a restart does."""
+        is_enabled = {(server.group, server.host): server.is_enabled for server in state.servers}
+        commands = [
+            f"set server {backend.group}/{server.host} state {'ready' if server.is_enabled else 'maint'}"
+            for backend in structure.backends
+            for server in backend.servers
+            if is_enabled.get((backend.group, server.host)) != server.is_enabled
+        ]
+        write(self.process.configuration_path, render(structure, self._conditions))
+        self._remember(structure)
+        self.process.socket.command(worker, commands)
+
+    def _reload(self, structure: Structure, workers: Workers) -> Workers:
+        """A refused or failed configuration leaves the former one in force and on disk."""
+        path, former = self.process.configuration_path, read(self.process.configuration_path)
+        candidate = path.with_suffix(".new")
+        try:
+            write(candidate, render(structure, self._conditions))
+            self.process.check(candidate)
+            candidate.replace(path)
+        finally:
+            candidate.unlink(missing_ok=True)
+        try:
+            after = self.process.reload(workers)
+        except (BalancerError, OSError):
+            write(path, former)
+            raise
+        self._remember(structure)
+        log.info("balancer.reloaded", backends=len(structure.backends), old_workers=len(after.old))
+        return after
+
+    # -------------------------------------------------------------------------------------------- route
+
+    def route(self, routes: tuple[Route, ...]) -> None:
+        check_routes(routes, self._structure)
+        write(self.process.map_path, render_routes(routes))
+        self._routes = routes
+        for _ in range(ATTEMPTS_MAX):
+            workers = self.mend()
+            try:
+                self._set_routes(workers)
+            except OSError as error:
+                log.warning("balancer.route_again", because=str(error))
+            else:
+                return
+        raise BalancerError(
+            "HAProxy does not hold still: its workers keep ending while they are told the routes"
+        )
+
+    def _set_routes(self, workers: Workers) -> None:
+        assert workers.newest is not None
+        if not self.process.socket.set_entries(workers.newest, map_of(self._routes), are_all=True):
+            raise BalancerError(
+                "HAProxy acknowledged the routes and holds others: does somebody else edit its map?"
+            )
+        self._send_on_from_old(workers)
+
+    def _send_on_from_old(self, workers: Workers) -> None:
+        """Old workers pass what still comes in on idle connections to the newest one: they may not know its
+        backends, and follow every later route without being told."""
+        entries = self._old_entries()
+        for worker in workers.old:
+            try:
+                is_set = self.process.socket.set_entries(worker, entries, are_all=False)
+            except WorkerGoneError:
+                continue
+            if not is_set:
+                raise BalancerError(f"HAProxy's old worker {worker} does not take its routes")
+
+    def _old_entries(self) -> dict[str, str]:
+        applications = {frontend.application for frontend in self._structure.frontends}
+        applications |= {route.application for route in self._routes}
+        return {name: f"{newer_name(name)}|{newer_name(name)}|0" for name in sorted(applications)}
+
+    # ------------------------------------------------------------------------------------------ observe
+
+    def observe(self) -> BalancerView:
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                workers = self.mend()
+                return self._view(workers)
+            except BalancerError as error:
+                log.error("balancer.dead", because=str(error))
+                break
+            except OSError as error:
+                log.warning("balancer.observe_again", because=str(error))
+        return BalancerView(False, Structure(), (), (), 0, self.restarts)
+
+    def _view(self, workers: Workers) -> BalancerView:
+        assert workers.newest is not None
+        newest = self.process.socket.worker_state(workers.newest)
+        old = [state for worker in workers.old if (state := self._state_of_old(worker)) is not None]
+        structure = self._running_structure(newest)
+        return BalancerView(
+            is_running=True,
+            structure=structure,
+            routes=routes_of(self._agreed(newest, old)),
+            backends=_backend_views(structure, newest, old),
+            old_workers=len(old),
+            restarts=self.restarts,
+        )
+
+    def _state_of_old(self, worker: int) -> WorkerState | None:
+        try:
+            return self.process.socket.worker_state(worker)
+        except WorkerGoneError:
+            return None
+
+    def _running_structure(self, newest: WorkerState) -> Structure:
+        """Empty when the worker runs with something that we did not write: then arrange writes it anew."""
+        if newest.fingerprint != self._fingerprint:
+            return Structure()
+        is_enabled = {(server.group, server.host): server.is_enabled for server in newest.servers}
+        backends = []
+        for backend in self._structure.backends:
+            servers = (
+                replace(server, is_enabled=is_enabled.get((backend.group, server.host), False))
+                for server in backend.servers
+            )
+            backends.append(replace(backend, servers=tuple(servers)))
+        return replace(self._structure, backends=tuple(backends))
+
+    def _agreed(self, newest: WorkerState, old: list[WorkerState]) -> dict[str, str]:
+        sent_on = self._old_entries()
+        return {
+            application: value
+            for application, value in newest.entries.items()
+            if all(
+                state.entries.get(application) in (value, sent_on.get(application, value)) for state in old
+            )
+        }
+
+
+def _backend_views(
+    structure: Structure, newest: WorkerState, old: list[WorkerState]
+) -> tuple[BackendView, ...]:
+    up = [server.group for server in newest.servers if server.is_up]
+    return tuple(
+        BackendView(
+            backend.group,
+            servers_up=up.count(backend.group),
+            in_flight=sum(state.in_flight.get(backend.group, 0) for state in (newest, *old)),
+        )
+        for backend in structure.backends
+    )

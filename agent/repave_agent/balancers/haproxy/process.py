@@ -1,0 +1,182 @@
+"""Starts, reloads and ends the HAProxy of one directory. Blocking; knows nothing of structures and routes.
+
+HAProxy runs as master and workers (`-W`), detached from the agent (`-D`): it outlives it. A process is ours
+when its command line names our configuration file, so a reused process id is never mistaken for it.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from repave_agent.balancers.haproxy.socket import MasterSocket, Workers
+from repave_agent.core.ports import BalancerError
+
+START_SECONDS_MAX = 15.0
+RELOAD_SECONDS_MAX = 30.0
+SILENCE_SECONDS_MAX = (
+    10.0  # a living HAProxy may be slow, or 2 s in a failing reload: not a reason to kill it
+)
+END_SECONDS_MAX = 2.0
+POLL_SECONDS = 0.005
+MISSES_MAX = 5
+"""Looks in a row that find no process of ours, before it is taken for dead."""
+MASTER_SOCKET_PATH_MAX = 97  # bytes: the limit of Unix sockets less the temporary suffix HAProxy adds
+
+_ALERT = re.compile(r"\[ALERT\]\s*\(\d+\) : (.*)")
+
+
+class HaproxyProcess:
+    """The HAProxy whose files are in `directory`."""
+
+    def __init__(self, directory: Path, program: str) -> None:
+        self.configuration_path = directory / "haproxy.cfg"
+        self.map_path = directory / "routes.map"
+        self._socket_path = directory / "master.sock"
+        self._pid_path = directory / "haproxy.pid"
+        self._program = program
+        self.socket = MasterSocket(self._socket_path, self.map_path)
+        self.watched: tuple[int, ...] = ()  # process ids without which nothing is served
+
+    def check_directory(self) -> None:
+        """Raises BalancerError when HAProxy could not make its socket there."""
+        length = len(os.fsencode(self._socket_path))
+        if length > MASTER_SOCKET_PATH_MAX:
+            raise BalancerError(
+                f"the balancer's directory {self._socket_path.parent} is"
+                f" {length - MASTER_SOCKET_PATH_MAX} bytes too long for a Unix socket:"
+                " give the agent a shorter state directory"
+            )
+
+    def look_up(self) -> Workers | None:
+        """The running workers; None when it does not run or serves nothing."""
+        workers = self._wait_for(self.socket.workers, SILENCE_SECONDS_MAX)
+        if workers is None or workers.newest is None or not self._is_ours(workers.newest):
+            return None
+        self.watched = (workers.master, workers.newest)
+        return workers
+
+    def start(self) -> Workers:
+        """Starts it afresh; what is left of an earlier one is ended. Raises BalancerError."""
+        self.end()
+        self.watched = ()
+        done = self._run("-W", "-D", *self._arguments(self.configuration_path), "-p", str(self._pid_path))
+        if done.returncode != 0:
+            raise BalancerError(f"HAProxy does not start: {_complaint(done.stderr)}")
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while time.monotonic() < deadline:
+            if workers := self.look_up():
+                return workers
+            time.sleep(POLL_SECONDS)
+        raise BalancerError(f"HAProxy did not answer within {START_SECONDS_MAX:.0f} s of its start")
+
+    def check(self, configuration: Path) -> None:
+        """Raises BalancerError with HAProxy's own words when it would not take this configuration."""
+        done = self._run("-W", "-c", *self._arguments(configuration))
+        if done.returncode != 0:
+            raise BalancerError(f"HAProxy refuses the configuration: {_complaint(done.stderr)}")
+
+    def reload(self, before: Workers) -> Workers:
+        """Makes a new worker take over with the configuration on disk; returns when it serves.
+
+        Raises BalancerError; then the former worker goes on.
+        """
+        self.socket.reload()
+        deadline = time.monotonic() + RELOAD_SECONDS_MAX
+        while time.monotonic() < deadline:
+            after = self._wait_for(self.socket.workers, RELOAD_SECONDS_MAX)
+            if after is None:
+                raise BalancerError("HAProxy ended while it was reloading")
+            if after.reloads != before.reloads and after.has_failed:
+                raise BalancerError("HAProxy could not reload: the former configuration stays in force")
+            if after.newest not in (None, before.newest):
+                self.watched = (after.master, after.newest or 0)
+                return after
+            time.sleep(POLL_SECONDS)
+        raise BalancerError(f"HAProxy did not reload within {RELOAD_SECONDS_MAX:.0f} s")
+
+    def end(self) -> None:
+        """Kills what there is of it, at once. For one that is broken: requests in flight are lost."""
+        deadline = time.monotonic() + END_SECONDS_MAX
+        while (processes := list(self.processes())) and time.monotonic() < deadline:
+            for process in processes:
+                self._kill(process)
+            time.sleep(POLL_SECONDS / 5)
+
+    def processes(self) -> Iterator[int]:
+        """Ids of living processes of ours; one that has ended and waits to be reaped has no command line."""
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal() and self._is_ours(int(entry.name)):
+                yield int(entry.name)
+
+    def _is_ours(self, process: int) -> bool:
+        try:
+            words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return os.fsencode(self.configuration_path) in words
+
+    def _kill(self, process: int) -> None:
+        """The descriptor is opened before the last look, so that the process looked at is the one killed."""
+        try:
+            descriptor = os.pidfd_open(process)
+        except ProcessLookupError:
+            return
+        try:
+            if self._is_ours(process):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(descriptor)
+
+    def _wait_for(self, ask: Callable[[], Workers], seconds: float) -> Workers | None:
+        """The first answer of the master, as long as there is a process that may give one."""
+        deadline = time.monotonic() + seconds
+        misses = 0
+        while True:
+            try:
+                return ask()
+            except OSError:
+                # A master that executes itself anew has no command line for a moment: look again.
+                misses = 0 if next(self.processes(), None) is not None else misses + 1
+                if time.monotonic() > deadline or misses >= MISSES_MAX:
+                    return None
+            time.sleep(POLL_SECONDS)
+
+    def _arguments(self, configuration: Path) -> tuple[str, ...]:
+        return ("-S", str(self._socket_path), "-f", str(configuration))
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                (self._program, *arguments),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=START_SECONDS_MAX,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise BalancerError(
+                f"{self._program} is not installed: apt install haproxy (2.4 or newer), or name its path"
+            ) from None
+        except subprocess.TimeoutExpired:
+            raise BalancerError(f"HAProxy did not start within {START_SECONDS_MAX:.0f} s") from None
+        except OSError as error:
+            raise BalancerError(f"{self._program} cannot be run: {error.strerror}") from None
+
+
+def _complaint(printed: str) -> str:
+    """HAProxy's alerts in one line, with what to do about the usual ones."""
+    alerts = [match[1].strip() for match in map(_ALERT.match, printed.splitlines()) if match]
+    told = "; ".join(alerts[:3]) or printed.strip()[-300:] or "it gave no reason"
+    if "already in use" in told:
+        told += ": stop the program that has the port, or give the application another port"
+    if "Permission denied" in told:
+        told += ": ports below 1024 need root or CAP_NET_BIND_SERVICE"
+    return told

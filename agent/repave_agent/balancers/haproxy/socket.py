@@ -1,0 +1,190 @@
+"""Speaks to HAProxy's master socket and understands its answers. Blocking: for the balancer's own thread.
+
+One connection per question; commands joined by ";" share it. The write side is shut down after the question:
+HAProxy waits for more otherwise.
+"""
+
+import re
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from repave_agent.core.ports import BalancerError
+
+ANSWER_SECONDS_MAX = 5.0
+COMMANDS_PER_QUESTION_MAX = 100
+
+_ENTRY = re.compile(r"0x[0-9a-f]+ (\S+) (.*)")
+_DESCRIPTION = re.compile(r"^description: (\S+)", re.MULTILINE)
+_TABLE_START = "# pxname,"
+_FAILED = re.compile(r"\[failed: (\d+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """What the master knows of itself (`show proc`)."""
+
+    master: int  # process ids
+    newest: int | None
+    old: tuple[int, ...]
+    reloads: int  # tried since the master started, failed ones included
+    has_failed: bool  # the newest reload did
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """One server as a worker sees it."""
+
+    group: str
+    host: str
+    is_enabled: bool
+    is_up: bool
+    weight: int = 0
+    in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """What one worker runs with."""
+
+    fingerprint: str
+    entries: dict[str, str]  # of the map of routes
+    servers: tuple[ServerState, ...]
+    in_flight: dict[str, int]  # by backend: requests at a server or queued for one
+
+
+class WorkerGoneError(OSError):
+    """The worker that was asked has ended."""
+
+
+class MasterSocket:
+    """Asks the master and, through it, its workers. Raises OSError when nobody answers."""
+
+    def __init__(self, path: Path, map_path: Path) -> None:
+        self._path = str(path)
+        self._map = str(map_path)
+
+    def ask(self, question: str, seconds: float = ANSWER_SECONDS_MAX) -> str:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(seconds)
+            connection.connect(self._path)
+            connection.sendall(question.encode() + b"\n")
+            connection.shutdown(socket.SHUT_WR)
+            parts = []
+            while part := connection.recv(65536):
+                parts.append(part)
+        return b"".join(parts).decode(errors="replace")
+
+    def workers(self, seconds: float = ANSWER_SECONDS_MAX) -> Workers:
+        return parse_workers(self.ask("show proc", seconds))
+
+    def reload(self) -> None:
+        """Only asks for it: the answer is in `workers`, once it can be asked again."""
+        try:
+            self.ask("reload")
+        except ConnectionResetError:  # it is on its way already
+            pass
+
+    def worker_state(self, worker: int) -> WorkerState:
+        commands = ["show info", f"show map {self._map}", "show stat -1 6 -1"]
+        answer = self._ask_worker(worker, commands)
+        if _TABLE_START not in answer:
+            raise WorkerGoneError(f"HAProxy's worker {worker} ended while it answered")
+        return parse_worker(answer)
+
+    def set_entries(self, worker: int, wanted: dict[str, str], are_all: bool) -> bool:
+        """Makes the worker's map hold `wanted`, and nothing else when `are_all`; False if it does not."""
+        before = self._entries(worker)
+        commands = [
+            f"{'set' if application in before else 'add'} map {self._map} {application} {value}"
+            for application, value in wanted.items()
+            if before.get(application) != value
+        ]
+        if are_all:
+            commands += [
+                f"del map {self._map} {application}" for application in before.keys() - wanted.keys()
+            ]
+        if not commands:
+            return True
+        self.command(worker, commands)
+        after = self._entries(worker)
+        return after == wanted if are_all else wanted.items() <= after.items()
+
+    def command(self, worker: int, commands: list[str]) -> None:
+        """Gives a worker commands that answer nothing when they work. Raises BalancerError otherwise."""
+        for start in range(0, len(commands), COMMANDS_PER_QUESTION_MAX):
+            some = commands[start : start + COMMANDS_PER_QUESTION_MAX]
+            answer = self._ask_worker(worker, some).strip()
+            if answer:
+                raise BalancerError(f"HAProxy answered {answer[:200]!r} to {some[0]!r} (of {len(some)})")
+
+    def _entries(self, worker: int) -> dict[str, str]:
+        return parse_entries(self._ask_worker(worker, [f"show map {self._map}"]))
+
+    def _ask_worker(self, worker: int, commands: list[str]) -> str:
+        """Every command answers at least a line, unless the worker ends meanwhile."""
+        answer = self.ask(";".join(f"@!{worker} {command}" for command in commands))
+        if not answer or "Can't find the target" in answer or "Can't connect to the target" in answer:
+            raise WorkerGoneError(f"HAProxy's worker {worker} has ended")
+        return answer
+
+
+def parse_workers(answer: str) -> Workers:
+    master, newest, old, reloads, has_failed = 0, None, [], 0, False
+    is_old = False
+    for line in answer.splitlines():
+        is_old = line.startswith("# old") or (is_old and not line.startswith("#"))
+        words = line.split()
+        if len(words) < 3 or not words[0].isdecimal():
+            continue
+        if words[1] == "master":
+            failed = _FAILED.search(line)
+            master, reloads, has_failed = int(words[0]), int(words[2]), bool(failed and int(failed[1]))
+        elif words[1] == "worker" and is_old:
+            old.append(int(words[0]))
+        elif words[1] == "worker":
+            newest = int(words[0])
+    return Workers(master, newest, tuple(old), reloads, has_failed)
+
+
+def parse_worker(answer: str) -> WorkerState:
+    """Takes apart the answers to `show info`, `show map` and `show stat`, one after the other."""
+    facts, _, table = answer.partition(_TABLE_START)
+    description = _DESCRIPTION.search(facts)
+    servers, in_flight = _parse_table((_TABLE_START + table).splitlines())
+    return WorkerState(description[1] if description else "", parse_entries(facts), servers, in_flight)
+
+
+def parse_entries(answer: str) -> dict[str, str]:
+    matches = (_ENTRY.fullmatch(line) for line in answer.splitlines())
+    return {match[1]: match[2] for match in matches if match}
+
+
+def _parse_table(lines: Iterable[str]) -> tuple[tuple[ServerState, ...], dict[str, int]]:
+    """Splits rows only as far as the columns that matter: there are a hundred more."""
+    rows = iter(lines)
+    columns = next(rows).removeprefix("# ").split(",")
+    queued, current, status = columns.index("qcur"), columns.index("scur"), columns.index("status")
+    weight = columns.index("weight")
+    servers, in_flight = [], {}
+    for row in rows:
+        cells = row.split(",", weight + 1)
+        if len(cells) <= weight:
+            continue
+        requests = int(cells[queued] or 0) + int(cells[current] or 0)
+        if cells[1] == "BACKEND":
+            in_flight[cells[0]] = requests
+        else:
+            is_enabled, is_up = _standing(cells[status])
+            servers.append(
+                ServerState(cells[0], cells[1], is_enabled, is_up, int(cells[weight] or 0), requests)
+            )
+    return tuple(servers), in_flight
+
+
+def _standing(status: str) -> tuple[bool, bool]:
+    """Whether it is enabled, and up. Status is e.g. "UP", "UP 1/3" (will go down), "DOWN", "DOWN 1/2",
+    "MAINT", "DRAIN", "no check"."""
+    is_enabled = not status.startswith(("MAINT", "DRAIN"))
+    return is_enabled, is_enabled and status.startswith(("UP", "no check"))

@@ -1,0 +1,60 @@
+"""Writes the rules by which HAProxy tells requests apart: by chance, by a cookie or header, and testers.
+
+`txn.roll`, 0 to 9,999, is what a request draws; the frontend gives those that draw less than the newer
+group's basis points to it. Chance draws anew each time. A cookie or header draws by a hash of its value and
+of the newer group's name (`txn.second`): the same draw in every region, after every reload and restart, so
+that a growing share only adds people to the newer group; and other people are first at the next release.
+
+Visitors without the cookie get one of ours, but only while there is a split to stick to. Responses that set
+it are marked private: a shared cache that kept one would make a whole crowd one visitor.
+"""
+
+from typing import Literal
+
+from repave_protos.protocol.values import FULL_WEIGHT_BP, Split
+
+VISITOR_COOKIE = "repave-visitor"
+"""Ours: a random name for a browser whose requests lack the application's cookie."""
+
+_CHANCE = f"http-request set-var(txn.roll) rand({FULL_WEIGHT_BP})"
+_DRAW = f"http-request set-var(txn.roll) var(txn.mark),concat(|,txn.second),xxh32,mod({FULL_WEIGHT_BP})"
+_IF_MARKED = "{ var(txn.mark) -m len gt 0 }"
+_IF_SHARED = "{ var(txn.route),field(3,|) -m int gt 0 }"
+_IF_NEW = "{ var(txn.visitor) -m found }"
+
+
+def split_rules(split: Split) -> list[str]:
+    """Sets `txn.roll`. Needs `txn.route` and `txn.second`."""
+    if split.by == "request":
+        return [_CHANCE]
+    rules = [_CHANCE, f"http-request set-var(txn.mark) {_value(split.by, split.name)}"]
+    if split.by == "cookie":
+        rules += _visitor_rules()
+    return [*rules, f"{_DRAW} if {_IF_MARKED}"]
+
+
+def _visitor_rules() -> list[str]:
+    """A browser keeps the name until it is closed."""
+    cookie = f"{VISITOR_COOKIE}=%[var(txn.visitor)]; Path=/; HttpOnly; SameSite=Lax"
+    return [
+        f"http-request set-var(txn.mark) {_value('cookie', VISITOR_COOKIE)} unless {_IF_MARKED}",
+        f"http-request set-var(txn.visitor) uuid if {_IF_SHARED} !{_IF_MARKED}",
+        f"http-request set-var(txn.mark) var(txn.visitor) if {_IF_NEW}",
+        f'http-response add-header Set-Cookie "{cookie}" if {_IF_NEW}',
+        f"http-response add-header Cache-Control private if {_IF_NEW}",
+    ]
+
+
+def tester_rules(split: Split) -> list[str]:
+    """Sends testers to the fourth part of the route, if it has one."""
+    if not split.tester_by:
+        return []
+    return [
+        "http-request set-var(txn.testers) var(txn.route),field(4,|)",
+        f"acl is_tester {_value(split.tester_by, split.tester_name)} -m str -- {split.tester_value}",
+        "use_backend %[var(txn.testers)] if is_tester { var(txn.testers) -m len gt 0 }",
+    ]
+
+
+def _value(by: Literal["cookie", "header"], name: str) -> str:
+    return f"req.cook({name})" if by == "cookie" else f"req.fhdr({name})"

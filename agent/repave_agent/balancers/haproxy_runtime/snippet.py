@@ -1,0 +1,88 @@
+"""What an operator pastes into the configuration of an HAProxy of their own, so that repave can work on it
+through the runtime socket alone. Pure text.
+
+Slots are backends without servers, for any group of any application. A frontend looks its route up in the
+map: `first|second|basis points of second`, slots instead of groups. Keys that begin with "_" are repave's
+marks. Without a map each application has one backend, its pool, for all of its groups.
+"""
+
+from collections.abc import Sequence
+
+from repave_agent.balancers.haproxy.split import split_rules, tester_rules
+from repave_agent.core.ports import Frontend
+from repave_protos.protocol.values import Split
+
+SLOT = "repave-slot-"
+OWNER_KEY = "_owner"
+SPLIT_KEY = "_split."
+PORT_KEY = "_port."
+POOL = "repave-pool-"
+OWNER_MARK = "_owner."
+
+
+def snippet(frontends: Sequence[Frontend], slots: int, map_path: str, bind: str = "*") -> str:
+    """Frontends and slots. The socket stays the operator's: it needs `level admin`."""
+    parts = [_frontend(frontend, map_path, bind) for frontend in frontends]
+    parts += [_no_route(map_path), *(_backend(f"{SLOT}{number}") for number in range(1, slots + 1))]
+    return "\n".join(parts)
+
+
+def map_file(frontends: Sequence[Frontend]) -> str:
+    """What stands in the map file at first: where each application's clients come in, and how their requests
+    are told apart."""
+    return "".join(
+        f"{PORT_KEY}{each.application} {each.port}\n{SPLIT_KEY}{each.application} {split_text(each.split)}\n"
+        for each in frontends
+    )
+
+
+def snippet_without_map(frontends: Sequence[Frontend], bind: str = "*") -> str:
+    """Frontends and pools, for shares by weights alone."""
+    return "\n".join(_frontend_of_pool(frontend, bind) for frontend in frontends)
+
+
+def split_text(split: Split) -> str:
+    """A split as one word: what the snippet was printed for."""
+    testers = f"{split.tester_by}:{split.tester_name}={split.tester_value}" if split.tester_by else "-"
+    return f"{split.by}:{split.name},{testers}"
+
+
+def _frontend(frontend: Frontend, map_path: str, bind: str) -> str:
+    lines = [
+        f"bind {bind}:{frontend.port}",
+        "mode http",
+        f"http-request set-var(txn.route) str({frontend.application}),map({map_path})",
+        "http-request set-var(txn.first) var(txn.route),field(1,|)",
+        "http-request set-var(txn.second) var(txn.route),field(2,|)",
+        *split_rules(frontend.split),
+        "http-request set-var(txn.margin) var(txn.route),field(3,|),sub(txn.roll)",
+        *tester_rules(frontend.split),
+        "use_backend %[var(txn.second)] if { var(txn.margin) -m int gt 0 }",
+        "use_backend %[var(txn.first)] if { var(txn.route) -m found }",
+        "default_backend repave-no-route",
+    ]
+    return "\n  ".join((f"frontend {frontend.application}", *lines)) + "\n"
+
+
+def _frontend_of_pool(frontend: Frontend, bind: str) -> str:
+    name = frontend.application
+    return f"""\
+frontend {name}
+  bind {bind}:{frontend.port}
+  mode http
+  default_backend {POOL}{name}
+
+{_backend(f"{POOL}{name}")}"""
+
+
+def _no_route(map_path: str) -> str:
+    return f"""\
+backend repave-no-route
+  mode http
+  http-request set-var(txn.route) str(-),map({map_path})
+  http-request return status 503 content-type text/plain string "repave: no release takes traffic here yet\\n"
+"""
+
+
+def _backend(name: str) -> str:
+    return f"backend {name}\n  mode http\n  balance roundrobin\n  option http-server-close\n"

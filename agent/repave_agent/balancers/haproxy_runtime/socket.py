@@ -1,0 +1,86 @@
+"""Speaks to an operator's HAProxy through its own runtime socket. Blocking.
+
+There is no master in between, so every command is for the one worker that answers.
+"""
+
+import csv
+import re
+from dataclasses import dataclass
+
+from repave_agent.balancers.haproxy.socket import (
+    COMMANDS_PER_QUESTION_MAX,
+    WorkerState,
+    parse_worker,
+)
+from repave_agent.balancers.haproxy_runtime.transport import Keys, reach_of
+from repave_agent.core.ports import BalancerError
+
+_PID = re.compile(r"^Pid: (\d+)", re.MULTILINE)
+_VERSION = re.compile(r"^Version: (\d+)\.(\d+)", re.MULTILINE)
+FINE = ("", "New server registered.", "Server deleted.")
+
+
+@dataclass(frozen=True, slots=True)
+class SideState:
+    """What one HAProxy runs with. `pid` changes when it is reloaded or restarted, and all was lost then."""
+
+    pid: int
+    version: tuple[int, int]
+    worker: WorkerState
+
+
+class RuntimeSocket:
+    """One HAProxy. Raises OSError when nobody answers, BalancerError when it refuses."""
+
+    def __init__(self, address: str, map_path: str, keys: Keys | None = None) -> None:
+        """Without a `map_path` there is no map. `keys` for addresses over SSH. Raises BalancerError."""
+        self.address = address
+        self._map = map_path
+        self._reach = reach_of(address, keys)
+
+    def __str__(self) -> str:
+        return self.address
+
+    def state(self) -> SideState:
+        maps = [f"show map {self._map}"] if self._map else []
+        answer = self._ask(["show info", *maps, "show stat -1 6 -1"])
+        pid, version = _PID.search(answer), _VERSION.search(answer)
+        if pid is None or version is None:
+            raise BalancerError(f"{self}: this socket does not answer as HAProxy's runtime socket does")
+        if "Unknown map identifier" in answer:
+            raise BalancerError(
+                f"{self}: HAProxy has no map {self._map}: paste what `repave-agent balancer snippet` prints"
+            )
+        return SideState(int(pid[1]), (int(version[1]), int(version[2])), parse_worker(answer))
+
+    def level(self) -> str:
+        """What this socket may do: user, operator or admin."""
+        return self._ask(["show cli level"]).strip()
+
+    def algorithms(self) -> dict[str, str]:
+        """How each backend chooses among its servers."""
+        table = self._ask(["show stat -1 2 -1"]).strip().removeprefix("# ")
+        return {row["pxname"]: row["algo"] for row in csv.DictReader(table.splitlines())}
+
+    def command(self, commands: list[str]) -> None:
+        """One after the other. Raises BalancerError with the first that was refused."""
+        for start in range(0, len(commands), COMMANDS_PER_QUESTION_MAX):
+            some = commands[start : start + COMMANDS_PER_QUESTION_MAX]
+            answers = [line.strip() for line in self._ask(some).splitlines()]
+            refused = next((answer for answer in answers if answer not in FINE), None)
+            if refused is not None:
+                raise BalancerError(f"{self}: HAProxy answered {refused[:200]!r} to one of {some[:3]}")
+
+    def refusal(self, command: str) -> str:
+        """What it says against the command; "" when it did it."""
+        answer = self._ask([command]).strip()
+        return "" if answer in FINE else answer
+
+    def close(self) -> None:
+        self._reach.close()
+
+    def _ask(self, commands: list[str]) -> str:
+        answer = self._reach.ask(";".join(commands) + "\n").decode(errors="replace")
+        if "Permission denied" in answer:
+            raise BalancerError(f"{self}: the socket needs `level admin` in HAProxy's configuration")
+        return answer

@@ -1,0 +1,371 @@
+"""The balancer `octavia`: a load balancer of OpenStack that is there already, on which this agent makes
+listeners, pools and members.
+
+Which call comes next is model.py's; what the answers mean, reading.py's. Octavia takes one
+change of a load balancer at a time and refuses others meanwhile, so there is one queue, and every call waits
+for the one before. What was wanted last is on disk, for what Octavia can't hold.
+"""
+
+import asyncio
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from repave_agent.balancers.checks import check_routes, check_structure
+from repave_agent.balancers.haproxy.config import structure_from
+from repave_agent.balancers.octavia.model import Call, State, next_call, wanted_state
+from repave_agent.balancers.octavia.reading import Lists, routes_in, state_of, structure_in
+from repave_agent.balancers.shares import application_of
+from repave_agent.clients.openstack.api import Api, GoneError, LostError
+from repave_agent.core.ports import (
+    BackendView,
+    BalancerError,
+    BalancerView,
+    ProviderError,
+    Route,
+    Structure,
+    TransientError,
+)
+from repave_protos.protocol.values import GroupName
+
+log = structlog.get_logger()
+
+SERVICE = "load-balancer"
+OWNER = "repave-owner="
+"""How the tag of the load balancer begins that says which agent owns it."""
+LOOK_SECONDS, LOOK_SECONDS_MAX = 0.2, 2.0
+SETTLE_SECONDS = 120.0
+"""So long a change may be under way; an amphora takes seconds."""
+VIEW_SECONDS = 2.0
+"""A view is that old at most; between, health and state cost no call."""
+WHOLE_SECONDS = 30.0
+"""After so long all is read again although nothing seems to have changed."""
+REPEATS_MAX = 5
+"""A call that is needed so often again does not do what it should."""
+UP = ("ONLINE", "NO_MONITOR")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """As it is on disk. `served`: groups that had traffic; connections may be theirs."""
+
+    owner: str
+    structure: Structure = field(default_factory=Structure)
+    routes: tuple[Route, ...] = ()
+    served: tuple[GroupName, ...] = ()
+    is_known: bool = False  # False: nothing was ever wanted here, so what is there is adopted
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All of the load balancer at one time. `tree`: its own short form of all states."""
+
+    tree: dict[str, Any]
+    state: State
+    read_at: float
+
+
+class OctaviaBalancer:
+    """Implements ports.Balancer. `directory` is this balancer's alone; `load_balancer` is a name or an id."""
+
+    name = "octavia"
+    traffic_precision_bp = 100
+    tells_users_apart = False
+    is_flip_atomic = True
+
+    def __init__(
+        self,
+        directory: Path,
+        api: Api,
+        load_balancer: str,
+        region: str,
+        *,
+        subnet: str = "",
+        traffic_address: str = "",
+    ) -> None:
+        self.traffic_address = traffic_address
+        self._api, self._named, self._subnet = api, load_balancer, subnet
+        self._file = directory / "octavia.json"
+        self._queue = asyncio.Lock()
+        self._id = ""
+        self._restarts = 0
+        self._reading: Reading | None = None
+        self._view: tuple[float, BalancerView] | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+        self._wanted = _read(self._file) or Wanted(f"{region}-{secrets.token_hex(6)}")
+
+    # ------------------------------------------------------------------------------------------ the port
+
+    async def start(self) -> None:
+        async with self._queue:
+            try:
+                await self._found()
+                if not self._wanted.is_known:
+                    await self._adopt()
+                await self._apply()
+            except ProviderError as error:
+                raise BalancerError(str(error)) from error
+
+    async def arrange(self, structure: Structure) -> None:
+        check_structure(structure)
+        check_routes(self._wanted.routes, structure)
+        for frontend in structure.frontends:
+            if frontend.split.by != "request":
+                raise BalancerError(
+                    f"{frontend.application}: Octavia can't split by {frontend.split.by}: leave out "
+                    "traffic.split, or use a balancer with HAProxy"
+                )
+        await self._want(replace(self._wanted, structure=structure, is_known=True))
+
+    async def route(self, routes: tuple[Route, ...]) -> None:
+        check_routes(routes, self._wanted.structure)
+        reached = {group for route in routes for group in route.groups}
+        served = tuple(sorted({*self._wanted.served, *reached}))
+        await self._want(replace(self._wanted, routes=routes, served=served))
+
+    async def observe(self) -> BalancerView:
+        if self._view is not None and time.monotonic() - self._view[0] < VIEW_SECONDS:
+            return self._view[1]
+        async with self._queue:
+            try:
+                view = await self._seen()
+            except ProviderError as error:
+                raise BalancerError(str(error)) from error
+            self._view = time.monotonic(), view
+            return view
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Octavia does not tell; observe sees what became of it."""
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def end(self) -> None:
+        """Takes away listeners, pools and the mark of the owner. The load balancer stays."""
+        await self._want(replace(self._wanted, structure=Structure(), routes=(), served=()))
+        async with self._queue:
+            await self._tagged(lambda tags: [tag for tag in tags if not tag.startswith(OWNER)])
+        await self.close()
+
+    # ------------------------------------------------------------------------------------------ the queue
+
+    async def _want(self, wanted: Wanted) -> None:
+        """On disk first; then call after call until it is so."""
+        async with self._queue:
+            groups = {backend.group for backend in wanted.structure.backends}
+            served = tuple(group for group in wanted.served if group in groups)
+            self._wanted = replace(wanted, served=served)
+            self._save()
+            self._view = None
+            try:
+                await self._found()
+                await self._apply()
+            except ProviderError as error:
+                raise BalancerError(str(error)) from error
+
+    async def _apply(self) -> None:
+        target = wanted_state(self._wanted.structure, self._wanted.routes)
+        made: Counter[str] = Counter()
+        while call := next_call((await self._read()).state, target, self._id, self._subnet):
+            made[str(call)] += 1
+            if made[str(call)] > REPEATS_MAX:
+                raise BalancerError(f"Octavia took {call} {REPEATS_MAX} times, and it is not as it should be")
+            await self._made(call)
+
+    async def _made(self, call: Call) -> None:
+        """A call that was lost or came in between is seen by the next look, and made again if need be."""
+        try:
+            await self._api.call(SERVICE, call.method, f"/lbaas{call.path}", call.body)
+            log.info("octavia.changed", call=str(call))
+        except (GoneError, LostError) as error:
+            log.warning("octavia.unclear", call=str(call), because=str(error))
+        except TransientError as error:
+            if "immutable" not in str(error):
+                raise
+            await asyncio.sleep(LOOK_SECONDS)
+
+    # ------------------------------------------------------------------------------------------- looking
+
+    async def _found(self) -> None:
+        """Which load balancer it is. Raises ProviderError."""
+        if self._id:
+            return
+        if not self._named:
+            raise BalancerError("octavia.load_balancer is not set: name a load balancer by its name or id")
+        there = await self._api.listed(SERVICE, "/lbaas/loadbalancers", "loadbalancers")
+        found = [each for each in there if self._named in (each["id"], each["name"])]
+        if len(found) != 1:
+            names = ", ".join(sorted(each["name"] for each in there)) or "none"
+            problem = "there is none" if not found else f"{len(found)} are called so: name one by its id"
+            raise BalancerError(f"octavia.load_balancer: {self._named}: {problem}; the project has: {names}")
+        if found[0]["provider"] == "ovn":
+            raise BalancerError(
+                f"octavia.load_balancer: {self._named} is of provider ovn, which knows neither HTTP nor "
+                "weights: make one of provider amphora"
+            )
+        self._id = str(found[0]["id"])
+        self.traffic_address = self.traffic_address or str(found[0]["vip_address"])
+
+    async def _owned(self) -> None:
+        """Marks it as ours, unless it is another agent's."""
+        ours = f"{OWNER}{self._wanted.owner}"
+        if ours not in await self._tags():
+            await self._tagged(lambda tags: [*tags, ours])
+            await self._tags()
+
+    async def _tags(self) -> list[str]:
+        """Raises BalancerError when it is another agent's."""
+        tags: list[str] = (await self._asked(""))["loadbalancer"]["tags"]
+        for tag in tags:
+            if tag.startswith(OWNER) and tag != f"{OWNER}{self._wanted.owner}":
+                raise BalancerError(
+                    f"load balancer {self._named} belongs to another agent, {tag.removeprefix(OWNER)}. If "
+                    f"that one is gone: openstack loadbalancer unset --tag {tag} {self._id}"
+                )
+        return tags
+
+    async def _tagged(self, change: Callable[[list[str]], list[str]]) -> None:
+        tags = await self._tags()
+        await self._settled()
+        body = {"loadbalancer": {"tags": change(tags)}}
+        await self._made(Call("PUT", f"/loadbalancers/{self._id}", body))
+        await self._settled()
+
+    async def _settled(self) -> dict[str, Any]:
+        """The tree of all states once nothing is under way. Raises BalancerError when it stays so."""
+        deadline, pause = time.monotonic() + SETTLE_SECONDS, LOOK_SECONDS
+        while True:
+            tree = await self._tree()
+            status = tree["provisioning_status"]
+            if status == "ACTIVE":
+                return tree
+            if status == "ERROR":
+                raise BalancerError(
+                    f"load balancer {self._named} is in ERROR: openstack loadbalancer failover {self._id}"
+                )
+            if time.monotonic() > deadline:
+                raise BalancerError(f"load balancer {self._named} is {status} for {SETTLE_SECONDS:g} s")
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LOOK_SECONDS_MAX)
+
+    async def _tree(self) -> dict[str, Any]:
+        return dict((await self._asked("/status"))["statuses"]["loadbalancer"])
+
+    async def _asked(self, path: str) -> dict[str, Any]:
+        """Of the load balancer. One that was deleted is looked for by its name at the next call."""
+        try:
+            return await self._api.call(SERVICE, "GET", f"/lbaas/loadbalancers/{self._id}{path}")
+        except GoneError as gone:
+            self._id, self._reading = "", None
+            raise BalancerError(f"the load balancer {self._named} was deleted") from gone
+
+    async def _read(self) -> Reading:
+        """All that is there, once nothing is under way."""
+        await self._owned()
+        tree = await self._settled()
+        of_ours = {"loadbalancer_id": self._id}
+        listeners, pools = await asyncio.gather(
+            self._listed("listeners", **of_ours), self._listed("pools", **of_ours)
+        )
+        ids = [pool["id"] for pool in pools]
+        members = await asyncio.gather(*(self._listed(f"pools/{each}/members", "members") for each in ids))
+        has_monitors = any(pool.get("healthmonitor_id") for pool in pools)
+        monitors = await self._listed("healthmonitors") if has_monitors else []
+        policies = [
+            policy
+            for listener in listeners
+            if listener["l7policies"]
+            for policy in await self._listed("l7policies", listener_id=listener["id"])
+        ]
+        rules = {
+            policy["id"]: await self._listed(f"l7policies/{policy['id']}/rules", "rules")
+            for policy in policies
+        }
+        lists = Lists(listeners, pools, dict(zip(ids, members, strict=True)), monitors, policies, rules)
+        self._reading = Reading(tree, state_of(lists), time.monotonic())
+        return self._reading
+
+    async def _listed(self, path: str, what: str = "", **query: str) -> list[dict[str, Any]]:
+        return await self._api.listed(SERVICE, f"/lbaas/{path}", what or path, **query)
+
+    async def _adopt(self) -> None:
+        """An agent that has lost its disk goes on with what is there."""
+        state = (await self._read()).state
+        structure = structure_in(state, Structure())
+        routes = routes_in(state, structure, ())
+        served = tuple(group for route in routes for group in route.groups)
+        self._wanted = replace(self._wanted, structure=structure, routes=routes, served=served, is_known=True)
+        self._save()
+
+    async def _seen(self) -> BalancerView:
+        await self._found()
+        reading = self._reading
+        if reading is None or time.monotonic() - reading.read_at > WHOLE_SECONDS:
+            reading = await self._read()
+        elif (tree := await self._tree()) != reading.tree:
+            reading = await self._read() if tree["provisioning_status"] == "ACTIVE" else reading
+        if self._wanted.structure.frontends and not reading.state.listeners and not reading.state.pools:
+            log.warning("balancer.lost", text="the load balancer was made anew: all is applied again")
+            self._restarts += 1
+            await self._apply()
+            reading = await self._read()
+        structure = structure_in(reading.state, self._wanted.structure)
+        routes = routes_in(reading.state, structure, self._wanted.routes)
+        connections = await self._connections(reading.state, structure, routes)
+        is_reporting = reading.tree["operating_status"] != "OFFLINE"
+        backends = tuple(
+            BackendView(
+                backend.group,
+                _up(reading.state, backend.group, is_reporting=is_reporting),
+                connections.get(backend.group, 0),
+            )
+            for backend in structure.backends
+        )
+        return BalancerView(True, structure, routes, backends, 0, self._restarts)
+
+    async def _connections(
+        self, state: State, structure: Structure, routes: tuple[Route, ...]
+    ) -> dict[GroupName, int]:
+        """Of groups that had traffic and have none now, as many as there can be: Octavia counts connections
+        by listener, not by pool."""
+        reached = {group for route in routes for group in route.groups}
+        leaving = [
+            group for group in self._wanted.served if group not in reached and structure.backend(group)
+        ]
+        found = {}
+        for group in leaving:
+            listener = state.listeners.get(application_of(group))
+            if listener is not None:
+                path = f"/lbaas/listeners/{listener.id}/stats"
+                found[group] = int(
+                    (await self._api.call(SERVICE, "GET", path))["stats"]["active_connections"]
+                )
+        return found
+
+    def _save(self) -> None:
+        part = self._file.with_suffix(".part")
+        part.write_text(json.dumps(asdict(self._wanted)))
+        part.replace(self._file)
+
+
+def _up(state: State, group: GroupName, *, is_reporting: bool) -> int:
+    """Where no amphora reports, those that the agent finds healthy: only they are enabled."""
+    enabled = [member for member in state.pools[str(group)].members if member.weight]
+    return sum(not is_reporting or member.status in UP for member in enabled)
+
+
+def _read(file: Path) -> Wanted | None:
+    try:
+        raw: dict[str, Any] = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    routes = tuple(Route(**each) for each in raw["routes"])
+    structure = structure_from(raw["structure"])
+    return Wanted(raw["owner"], structure, routes, tuple(raw["served"]), raw["is_known"])

@@ -1,0 +1,305 @@
+"""What a load balancer of Octavia shall look like, and the one call that brings it nearer. Pure.
+
+Each group has a pool. A listener's default pool is that of the group which has all the traffic, so that a
+switch is one call. Where an application has several groups it also has a pool for shares, with the servers of
+all of them and their weights: another share is one call too. Nothing is remembered between two calls: what is
+there is compared with what is wanted, again and again, so that it does not matter where the last one ended.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from repave_agent.balancers.shares import application_of, weights_of
+from repave_agent.core.ports import Backend, Route, Structure
+from repave_protos.protocol.values import ApplicationName, HostName, Probe
+
+OURS = "repave"
+"""The tag of all that is repave's. Names alone would take a stranger's for ours."""
+SHARES = "-shares"
+"""How the pool for shares is called, after its application. No group ends so."""
+TESTERS = "testers"
+RETRIES_MAX = 10
+"""Octavia's own bound of how often a server is asked before it is believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One server in one pool. `status`: what Octavia says of its health."""
+
+    host: HostName
+    address: str
+    port: int
+    weight: int
+    status: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """How Octavia asks a server whether it is healthy. Whole seconds."""
+
+    kind: str
+    delay: int
+    timeout: int
+    healthy_after: int
+    unhealthy_after: int
+    path: str = ""
+    expect: str = ""
+    id: str = field(default="", compare=False)
+
+    def body(self) -> dict[str, Any]:
+        http = {"url_path": self.path, "expected_codes": self.expect} if self.kind == "HTTP" else {}
+        return {
+            "type": self.kind,
+            "delay": self.delay,
+            "timeout": self.timeout,
+            "max_retries": self.healthy_after,
+            "max_retries_down": self.unhealthy_after,
+            **http,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    name: str
+    members: frozenset[Member]
+    monitor: Monitor | None = None
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Requests with this mark go to that pool. `kind`: COOKIE or HEADER; "" as long as it has no rule."""
+
+    kind: str
+    key: str
+    value: str
+    pool: str
+    id: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """`pool` is the name of its default pool, "" when it has none."""
+
+    application: ApplicationName
+    port: int
+    pool: str = ""
+    policy: Policy | None = None
+    id: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All of one load balancer that is repave's. `doubles`: paths of what is there twice, since an answer was
+    lost."""
+
+    pools: dict[str, Pool] = field(default_factory=dict)
+    listeners: dict[ApplicationName, Listener] = field(default_factory=dict)
+    doubles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to Octavia. `path` begins after /lbaas."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+# ---------------------------------------------------------------------------------------------- wanted
+
+
+def wanted_state(structure: Structure, routes: tuple[Route, ...]) -> State:
+    """What Octavia shall have, without ids."""
+    given = {route.application: route for route in routes}
+    pools = {}
+    for backend in structure.backends:
+        pools[str(backend.group)] = Pool(
+            backend.group, frozenset(_members(backend)), monitor_of(backend.probe)
+        )
+    for application in {application_of(backend.group) for backend in structure.backends}:
+        shares = _shares(application, structure, given.get(application))
+        if shares is not None:
+            pools[shares.name] = shares
+    listeners = {}
+    for frontend in structure.frontends:
+        route = given.get(frontend.application)
+        policy = None
+        if route is not None and route.testers is not None:
+            split = frontend.split
+            policy = Policy(split.tester_by.upper(), split.tester_name, split.tester_value, route.testers)
+        listeners[frontend.application] = Listener(
+            frontend.application, frontend.port, _default_pool(route), policy
+        )
+    return State(pools, listeners)
+
+
+def shares_pool(application: ApplicationName) -> str:
+    return f"{application}{SHARES}"
+
+
+def _default_pool(route: Route | None) -> str:
+    if route is None:
+        return ""
+    return route.first if route.second is None else shares_pool(route.application)
+
+
+def _members(backend: Backend) -> Iterator[Member]:
+    """A server that is not enabled stays with weight 0: it ends what it has and gets nothing new."""
+    for server in backend.servers:
+        yield Member(server.host, server.address, server.port, int(server.is_enabled))
+
+
+def _shares(application: ApplicationName, structure: Structure, route: Route | None) -> Pool | None:
+    """It is there, with the present split, before a share is given: then that is one call."""
+    backends = [each for each in structure.backends if application_of(each.group) == application]
+    if len(backends) < 2:
+        return None
+    weights = weights_of(route, structure) if route is not None else {}
+    members = frozenset(
+        Member(server.host, server.address, server.port, weights.get(server.host, 0))
+        for backend in backends
+        for server in backend.servers
+    )
+    return Pool(shares_pool(application), members, monitor_of(backends[-1].probe))
+
+
+def monitor_of(probe: Probe) -> Monitor:
+    """A probe by command is run by the agent alone; Octavia then looks whether the port answers."""
+    is_http = probe.kind == "http"
+    return Monitor(
+        kind="HTTP" if is_http else "TCP",
+        delay=max(1, math.ceil(probe.interval_seconds)),
+        timeout=max(1, math.ceil(probe.timeout_seconds)),
+        healthy_after=min(probe.healthy_after, RETRIES_MAX),
+        unhealthy_after=min(probe.unhealthy_after, RETRIES_MAX),
+        path=probe.path if is_http else "",
+        expect=str(probe.expect_status) if is_http else "",
+    )
+
+
+# ---------------------------------------------------------------------------------------------- the way
+
+
+def next_call(present: State, wanted: State, load_balancer: str, subnet: str = "") -> Call | None:
+    """The call that comes next; None when all is as wanted. A pool comes before what sends to it and goes
+    after it; what no request waits for comes last."""
+    return next(_calls(present, wanted, load_balancer, subnet), None)
+
+
+def _calls(present: State, wanted: State, load_balancer: str, subnet: str) -> Iterator[Call]:
+    for path in present.doubles:
+        yield Call("DELETE", path)
+    used = {listener.pool for listener in wanted.listeners.values()}
+    idle = {name for name in wanted.pools if name.endswith(SHARES) and name not in used}
+    for name, pool in wanted.pools.items():
+        if name not in idle:
+            yield from _pool_calls(present.pools.get(name), pool, load_balancer, subnet)
+    for application, listener in wanted.listeners.items():
+        known = present.listeners.get(application)
+        yield from _listener_calls(known, listener, present.pools, load_balancer)
+    for name in sorted(idle):
+        yield from _pool_calls(present.pools.get(name), wanted.pools[name], load_balancer, subnet)
+    for application, listener in present.listeners.items():
+        if application not in wanted.listeners:
+            yield Call("DELETE", f"/listeners/{listener.id}")
+    for name, pool in present.pools.items():
+        if name not in wanted.pools:
+            yield Call("DELETE", f"/pools/{pool.id}")
+
+
+def _pool_calls(present: Pool | None, wanted: Pool, load_balancer: str, subnet: str) -> Iterator[Call]:
+    if present is None:
+        body = {
+            "name": wanted.name,
+            "loadbalancer_id": load_balancer,
+            "protocol": "HTTP",
+            "lb_algorithm": "ROUND_ROBIN",
+            "tags": [OURS],
+        }
+        yield Call("POST", "/pools", {"pool": body})
+        return
+    if present.members != wanted.members:
+        members = [_body_of(member, subnet) for member in sorted(wanted.members, key=_by_host)]
+        yield Call("PUT", f"/pools/{present.id}/members", {"members": members})
+    yield from _monitor_calls(present, wanted)
+
+
+def _monitor_calls(present: Pool, wanted: Pool) -> Iterator[Call]:
+    monitor = wanted.monitor
+    if monitor is None or present.monitor == monitor:
+        return
+    if present.monitor is None:
+        body = {"pool_id": present.id, "name": wanted.name, **monitor.body()}
+        yield Call("POST", "/healthmonitors", {"healthmonitor": body})
+    elif present.monitor.kind != monitor.kind:
+        yield Call("DELETE", f"/healthmonitors/{present.monitor.id}")
+    else:
+        changed = {key: value for key, value in monitor.body().items() if key != "type"}
+        yield Call("PUT", f"/healthmonitors/{present.monitor.id}", {"healthmonitor": changed})
+
+
+def _by_host(member: Member) -> str:
+    return member.host
+
+
+def _body_of(member: Member, subnet: str) -> dict[str, Any]:
+    place = {"subnet_id": subnet} if subnet else {}
+    return {
+        "name": member.host,
+        "address": member.address,
+        "protocol_port": member.port,
+        "weight": member.weight,
+        **place,
+    }
+
+
+def _listener_calls(
+    present: Listener | None, wanted: Listener, pools: dict[str, Pool], load_balancer: str
+) -> Iterator[Call]:
+    pool = pools[wanted.pool].id if wanted.pool else None
+    if present is None:
+        body = {
+            "name": wanted.application,
+            "loadbalancer_id": load_balancer,
+            "protocol": "HTTP",
+            "protocol_port": wanted.port,
+            "default_pool_id": pool,
+            "insert_headers": {"X-Forwarded-For": "true"},
+            "tags": [OURS],
+        }
+        yield Call("POST", "/listeners", {"listener": body})
+        return
+    if present.port != wanted.port:  # a listener can't move
+        yield Call("DELETE", f"/listeners/{present.id}")
+    if present.pool != wanted.pool:
+        yield Call("PUT", f"/listeners/{present.id}", {"listener": {"default_pool_id": pool}})
+    yield from _policy_calls(present, wanted.policy, pools)
+
+
+def _policy_calls(listener: Listener, wanted: Policy | None, pools: dict[str, Pool]) -> Iterator[Call]:
+    present = listener.policy
+    if present == wanted:
+        return
+    if present is None:
+        assert wanted is not None, "they differ"
+        body = {
+            "name": TESTERS,
+            "listener_id": listener.id,
+            "action": "REDIRECT_TO_POOL",
+            "redirect_pool_id": pools[wanted.pool].id,
+            "position": 1,
+            "tags": [OURS],
+        }
+        yield Call("POST", "/l7policies", {"l7policy": body})
+    elif wanted is not None and not present.kind and present.pool == wanted.pool:
+        rule = {"type": wanted.kind, "compare_type": "EQUAL_TO", "key": wanted.key, "value": wanted.value}
+        yield Call("POST", f"/l7policies/{present.id}/rules", {"rule": rule})
+    else:
+        yield Call("DELETE", f"/l7policies/{present.id}")

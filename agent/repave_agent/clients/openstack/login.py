@@ -1,0 +1,130 @@
+"""Which OpenStack cloud, and with what to log in: clouds.yaml and OS_* variables, as its own tools do."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from repave_agent.core.ports import RefusedError
+
+PLACES = (Path("clouds.yaml"), Path("~/.config/openstack/clouds.yaml"), Path("/etc/openstack/clouds.yaml"))
+SCOPED = ("project_id", "project_name", "project_domain_id", "project_domain_name")
+VARIABLES = (
+    "auth_url", "username", "user_id", "password", "user_domain_id", "user_domain_name", *SCOPED,
+    "application_credential_id", "application_credential_name", "application_credential_secret",
+)  # fmt: skip
+"""Of `auth` in clouds.yaml; in capitals after OS_ they are the variables of the environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """`auth`: as in clouds.yaml. `overrides`: service to its endpoint, where the catalogue is odd."""
+
+    auth: Mapping[str, str] = field(repr=False)
+    region_name: str = ""
+    interface: str = "public"
+    verifies: bool = True
+    cacert: str = ""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def auth_url(self) -> str:
+        """Of version 3, without a slash at its end."""
+        url = self.auth["auth_url"].rstrip("/")
+        return url if url.endswith("/v3") else f"{url}/v3"
+
+    def login(self) -> dict[str, Any]:
+        """The body of a request for a token. Raises RefusedError, which names what is missing."""
+        secret = self.auth.get("application_credential_secret")
+        if secret is not None:
+            return {"auth": {"identity": self._credential(secret)}}
+        user = self._named("user", self.auth.get("user_id"), self.auth.get("username"))
+        user["password"] = self._must("password")
+        identity = {"methods": ["password"], "password": {"user": user}}
+        project = self._named("project", self.auth.get("project_id"), self.auth.get("project_name"))
+        return {"auth": {"identity": identity, "scope": {"project": project}}}
+
+    def _credential(self, secret: str) -> dict[str, Any]:
+        found: dict[str, Any] = {"secret": secret}
+        if "application_credential_id" in self.auth:
+            found["id"] = self.auth["application_credential_id"]
+        else:
+            found["name"] = self._must("application_credential_name")
+            found["user"] = self._named("user", self.auth.get("user_id"), self.auth.get("username"))
+        return {"methods": ["application_credential"], "application_credential": found}
+
+    def _named(self, kind: str, known_id: str | None, name: str | None) -> dict[str, Any]:
+        if known_id:
+            return {"id": known_id}
+        if not name:
+            raise RefusedError(
+                f"the cloud's auth has neither {kind}_id nor {kind}name; see clouds.yaml or OS_*"
+            )
+        domain_id = self.auth.get(f"{kind}_domain_id")
+        domain = {"id": domain_id} if domain_id else {"name": self.auth.get(f"{kind}_domain_name", "Default")}
+        return {"name": name, "domain": domain}
+
+    def _must(self, name: str) -> str:
+        if name not in self.auth:
+            raise RefusedError(
+                f"the cloud's auth has no {name}; write it into clouds.yaml or set OS_{name.upper()}"
+            )
+        return self.auth[name]
+
+
+def load_cloud(name: str, environment: Mapping[str, str] = os.environ) -> Cloud:
+    """The cloud that `name` says, or OS_CLOUD; without either, what OS_* say. Raises RefusedError."""
+    chosen = name or environment.get("OS_CLOUD", "")
+    raw = _from_files(chosen, environment) if chosen else {}
+    auth = {key: str(value) for key, value in (raw.get("auth") or {}).items() if value is not None}
+    if not chosen:
+        for key in VARIABLES:
+            if value := environment.get(f"OS_{key.upper()}"):
+                auth[key] = value
+    if "auth_url" not in auth:
+        raise RefusedError(
+            "openstack.cloud: no cloud is named, and OS_AUTH_URL is not set. Name one of clouds.yaml, or "
+            "set OS_*"
+        )
+    return Cloud(
+        auth,
+        str(raw.get("region_name") or environment.get("OS_REGION_NAME", "")),
+        str(raw.get("interface") or environment.get("OS_INTERFACE", "public")),
+        bool(raw.get("verify", True)),
+        str(raw.get("cacert") or environment.get("OS_CACERT", "")),
+        {key: str(value).rstrip("/") for key, value in raw.items() if key.endswith("_endpoint_override")},
+    )
+
+
+def _from_files(name: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    given = environment.get("OS_CLIENT_CONFIG_FILE")
+    file = next((each for each in ([Path(given)] if given else _places()) if each.exists()), None)
+    if file is None:
+        searched = given or ", ".join(str(each) for each in _places())
+        raise RefusedError(f"openstack.cloud: {name}: there is no clouds.yaml ({searched})")
+    clouds = _read(file).get("clouds") or {}
+    if name not in clouds:
+        raise RefusedError(
+            f"openstack.cloud: {file} has no cloud {name}; it has: {', '.join(clouds) or 'none'}"
+        )
+    secret = file.with_name("secure.yaml")
+    more = (_read(secret).get("clouds") or {}).get(name) or {} if secret.exists() else {}
+    found = {**clouds[name], **{key: value for key, value in more.items() if key != "auth"}}
+    found["auth"] = {**(clouds[name].get("auth") or {}), **(more.get("auth") or {})}
+    return found
+
+
+def _places() -> list[Path]:
+    return [each.expanduser() for each in PLACES]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        raw = YAML(typ="safe", pure=True).load(file.read_text())
+    except (OSError, YAMLError, UnicodeDecodeError) as error:
+        raise RefusedError(f"{file} can't be read: {error}") from error
+    return raw if isinstance(raw, dict) else {}

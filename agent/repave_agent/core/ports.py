@@ -1,0 +1,284 @@
+"""What the agent needs of the world: a provider of hosts, a balancer, packages. Every implementation of a
+port passes the same suite in tests/contracts/.
+"""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from repave_protos.protocol.values import (
+    BY_REQUEST,
+    ApplicationName,
+    ApplicationReport,
+    Digest,
+    GroupName,
+    HostName,
+    Notice,
+    Probe,
+    Split,
+)
+
+
+class ProviderError(Exception):
+    """The provider could not do it. The text is shown to people: what happened and what to do."""
+
+
+class TransientError(ProviderError):
+    """May work when tried again a little later."""
+
+
+class OutOfCapacityError(ProviderError):
+    """There is no room now: disk, addresses, quota."""
+
+
+class RefusedError(ProviderError):
+    """Trying again cannot help: the request or the machine must change."""
+
+
+class BalancerError(Exception):
+    """The balancer did not do it. The text is shown to people."""
+
+
+class PackageError(Exception):
+    """The package could not be had, or is not what its digest says. The text is shown to people."""
+
+
+class PackageAwaitedError(PackageError):
+    """Nothing is known against the package: the controller is away, or the download broke off."""
+
+
+HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""What can be the name of a host, whoever makes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """What a fresh host is made of. `name` is never used twice: it is the idempotency key of a launch."""
+
+    name: HostName
+    group: GroupName
+    application: ApplicationName
+    digest: Digest
+    run: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host as its provider lists it. `is_running` is False once its process (machine) has ended."""
+
+    name: HostName
+    group: GroupName
+    application: ApplicationName
+    digest: Digest
+    address: str
+    port: int
+    launched_at: float  # seconds of the wall clock, for people; decisions use the worker's own clock
+    is_running: bool
+    ended: str = ""  # how it ended, with the end of its log, when it is not running
+    age_seconds: float = field(default=0.0, compare=False)  # by the provider's own clock, when it was listed
+
+
+class Provider(Protocol):
+    """Makes and ends fresh hosts and tags them as belonging to (installation, region)."""
+
+    name: str
+
+    async def launch(self, spec: HostSpec, package: Path) -> Host:
+        """Makes the host and starts its command; returns when it runs. Repeating a launch returns the host
+        that is there. `package` is a verified tarball. Raises ProviderError; then nothing is left behind."""
+
+    async def list_hosts(self) -> list[Host]:
+        """Every host with our tags, running or ended. Strangers are never listed."""
+
+    async def destroy(self, host: HostName) -> None:
+        """Ends the host and leaves nothing of it. Repeatable; an unknown host is fine."""
+
+    async def execute(self, host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
+        """Runs a probe command inside the host; returns its exit code. Raises TimeoutError, ProviderError."""
+
+    async def log_tail(self, host: HostName, lines: int) -> str:
+        """The end of what the host's command printed, at most 16 KiB."""
+
+    async def inspect(self, host: HostName) -> str:
+        """How the host differs from what it was made of, in words; "" when it does not, or when that can't be
+        seen. Looks at one host only, and may take its time. Raises ProviderError."""
+
+    async def room(self, hosts: int) -> str:
+        """Why so many more hosts can't be had now, in words with numbers; "" when they can, as far as can be
+        known. Raises ProviderError."""
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Calls `callback` soon after a host ended by itself. A hint: list_hosts is the truth."""
+
+    async def close(self) -> None:
+        """Lets go of watchers. Hosts live on."""
+
+
+# ------------------------------------------------------------------------------------------------ balancer
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One host behind the balancer. One that is not enabled stays configured and gets no new requests."""
+
+    host: HostName
+    address: str
+    port: int
+    is_enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One server group behind the balancer. `probe` is used for the balancer's own checks."""
+
+    group: GroupName
+    servers: tuple[Server, ...]
+    probe: Probe
+
+
+@dataclass(frozen=True, slots=True)
+class Frontend:
+    """Where clients of one application come in, and how their requests are told apart."""
+
+    application: ApplicationName
+    port: int
+    split: Split = BY_REQUEST
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Everything of the balancer but the traffic split. Changing it may cost a reload."""
+
+    frontends: tuple[Frontend, ...] = ()
+    backends: tuple[Backend, ...] = ()
+
+    def backend(self, group: GroupName) -> Backend | None:
+        return next((backend for backend in self.backends if backend.group == group), None)
+
+    def frontend(self, application: ApplicationName) -> Frontend | None:
+        return next((each for each in self.frontends if each.application == application), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The split of one application: `second` gets `second_bp` of 10,000 requests, `first` the rest.
+
+    Requests with the testers' mark go to `testers`, whatever the weights; without it they are as others.
+    """
+
+    application: ApplicationName
+    first: GroupName
+    second: GroupName | None = None
+    second_bp: int = 0
+    testers: GroupName | None = None
+
+    @property
+    def groups(self) -> tuple[GroupName, ...]:
+        """Every group that it names, once."""
+        named = (self.first, self.second, self.testers)
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
+    def reaches(self, group: GroupName) -> bool:
+        """Whether any request is sent to the group."""
+        return self.weight_bp(group) > 0 or group == self.testers
+
+    def weight_bp(self, group: GroupName) -> int:
+        if group == self.second:
+            return self.second_bp
+        return 10_000 - self.second_bp if group == self.first else 0
+
+
+@dataclass(frozen=True, slots=True)
+class BackendView:
+    """What the balancer says of one backend, over all of its workers, old ones included."""
+
+    group: GroupName
+    servers_up: int  # enabled and seen up by the newest worker
+    in_flight: int  # sessions on all workers
+
+
+@dataclass(frozen=True, slots=True)
+class BalancerView:
+    """What the balancer says of itself. `routes` are read back from it, not what was asked for."""
+
+    is_running: bool
+    structure: Structure  # what the newest worker runs with
+    routes: tuple[Route, ...]  # only those on which all workers agree
+    backends: tuple[BackendView, ...]
+    old_workers: int  # workers that finish their last connections after a reload
+    restarts: int = 0  # how often it was found dead and started again since this agent began
+
+    def route(self, application: ApplicationName) -> Route | None:
+        return next((route for route in self.routes if route.application == application), None)
+
+    def backend(self, group: GroupName) -> BackendView | None:
+        return next((backend for backend in self.backends if backend.group == group), None)
+
+
+class Balancer(Protocol):
+    """Splits requests between server groups. Level-triggered: both setters take the whole wanted state."""
+
+    name: str
+    traffic_address: str  # where clients reach the frontends
+    traffic_precision_bp: int  # of how many basis points every share it can give is a multiple
+    tells_users_apart: bool  # whether requests can be split by a cookie or header
+    is_flip_atomic: bool  # False: while traffic moves, both groups get some of it for a moment
+
+    async def start(self) -> None:
+        """Adopts a running balancer of this region or starts one. Raises BalancerError (not installed)."""
+
+    async def arrange(self, structure: Structure) -> None:
+        """Makes frontends, backends and servers be exactly `structure`; no request is lost. Returns when the
+        newest worker runs with it. Raises BalancerError; then the former structure goes on."""
+
+    async def route(self, routes: tuple[Route, ...]) -> None:
+        """Makes the traffic split be exactly `routes`, on disk first, then in every worker; returns when all
+        have acknowledged. Raises BalancerError when a route names a backend that is not arranged, or testers
+        where the frontend does not say who is one."""
+
+    async def observe(self) -> BalancerView:
+        """Asks the balancer. Starts it again, with what was arranged and routed last, when it is dead."""
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Calls `callback` soon after the balancer died. A hint: observe is the truth."""
+
+    async def close(self) -> None:
+        """Lets go of watchers. The balancer lives on."""
+
+
+# ------------------------------------------------------------------------------------------- packages, link
+
+
+class Packages(Protocol):
+    """The region's cache of packages."""
+
+    async def fetch(self, digest: Digest) -> Path:
+        """A local file whose content has this digest, fetched from the controller when it is not cached.
+        Concurrent calls for one digest share one download. Raises PackageError."""
+
+
+class Upwards(Protocol):
+    """Where reports go."""
+
+    def observed(self, applications: Mapping[ApplicationName, ApplicationReport]) -> None: ...
+
+    def notice(self, notice: Notice) -> None: ...
+
+
+class Link(Protocol):
+    """A connection to the controller, bytes in and out: sessions run over gRPC or in a simulation."""
+
+    async def send(self, message: bytes) -> None:
+        """Raises ConnectionError when the stream is gone. Only one caller at a time."""
+
+    def receive(self) -> AsyncIterator[bytes]:
+        """Messages until the stream ends. Raises ConnectionError."""
+
+    async def close(self) -> None: ...
+
+
+Dial = Callable[[], Awaitable[Link]]

@@ -1,0 +1,292 @@
+"""Decides what the agent does next: the difference between what is wanted and what there is, as actions.
+
+Pure and level-triggered: the same observation gives the same actions, and an action that was lost or done
+twice does no harm. What the balancer shall look like is chosen in `traffic.py`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from repave_agent.core import orphans
+from repave_agent.core.observation import HostFact, Limits, Observation
+from repave_agent.core.ports import Route, Structure
+from repave_agent.core.traffic import (
+    Held,
+    enabled,
+    is_legible,
+    is_replaced,
+    is_routed,
+    keepers,
+    may_detach,
+    needs_drain,
+    wanted_routes,
+    wanted_structure,
+)
+from repave_agent.core.worn import worn_instants
+from repave_protos.protocol.values import DesiredGroup, DesiredState, GroupName, HostName, HostPhase
+
+SETBACKS_TOLD = 3
+"""So many in a row are more than an accident."""
+ALIVE = (HostPhase.LAUNCHING, HostPhase.STARTING, HostPhase.HEALTHY, HostPhase.VERIFIED)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Make `count` fresh hosts of the group."""
+
+    group: DesiredGroup
+    state: DesiredState
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Destroy:
+    """End this host and leave nothing of it."""
+
+    host: HostName
+    group: GroupName
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrange:
+    """Make the balancer's structure be this."""
+
+    structure: Structure
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """Make the traffic split be this."""
+
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BeginDrain:
+    """Note that the retiring group is out of traffic: its requests in flight have until the drain's end."""
+
+    group: GroupName
+
+
+Action = Launch | Destroy | Arrange | Steer | BeginDrain
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, what is held back and why, when to look again at the latest, and when the provider must
+    be asked for its hosts anew."""
+
+    actions: tuple[Action, ...]
+    held: tuple[Held, ...]
+    wake_at: float | None
+    list_at: float | None = None
+    waits: tuple[tuple[GroupName, str], ...] = ()  # groups whose launches are put off, and why
+
+
+def reconcile(observation: Observation, limits: Limits) -> Plan:
+    """The actions that bring the region nearer to what is desired."""
+    actions: list[Action] = []
+    under_way = sum(host.phase is HostPhase.LAUNCHING for host in observation.hosts)
+    room = min(limits.launches_in_flight - under_way, _room_of_minute(observation, limits))
+    for state in observation.desired:
+        for group in state.groups:
+            launch = _launch(group, state, observation, room)
+            if launch is not None:
+                actions.append(launch)
+                room -= launch.count
+    routes, held = wanted_routes(observation)
+    if not observation.is_balancer_busy:
+        # While it is being changed its view is old: a host may be put into traffic just now.
+        actions += _drains(observation)
+        actions += _destroys(observation, limits)
+        actions += _balances(routes, held, observation)
+    list_at = orphans.list_at(observation, limits)
+    waits = tuple(_waits(observation, limits))
+    return Plan(tuple(actions), held, _wake_at(observation, limits), list_at, waits)
+
+
+def _balances(
+    routes: tuple[Route, ...], held: tuple[Held, ...], observation: Observation
+) -> Iterator[Steer | Arrange]:
+    if not observation.balancer.is_running:
+        return
+    if set(routes) != set(observation.balancer.routes) and not any(each.is_blind for each in held):
+        yield Steer(routes)
+    structure = wanted_structure(observation)
+    if structure != observation.balancer.structure:
+        yield Arrange(structure)
+
+
+# -------------------------------------------------------------------------------------------- launching
+
+
+def _launch(group: DesiredGroup, state: DesiredState, observation: Observation, room: int) -> Launch | None:
+    fact = observation.group(group.name)
+    if group.count == 0 or observation.now < fact.retry_at or has_given_up(group, observation):
+        return None
+    missing = min(_missing(group, observation), room)
+    return Launch(group, state, missing) if missing > 0 else None
+
+
+def _missing(group: DesiredGroup, observation: Observation) -> int:
+    return group.count - _held_places(group, observation)
+
+
+def _room_of_minute(observation: Observation, limits: Limits) -> int:
+    return limits.launches_per_minute - len(_of_last_minute(observation))
+
+
+def _of_last_minute(observation: Observation) -> list[float]:
+    return [at for at in observation.launches_begun if at > observation.now - orphans.MINUTE_SECONDS]
+
+
+def _waits(observation: Observation, limits: Limits) -> Iterator[tuple[GroupName, str]]:
+    """Why groups that lack hosts get none now; not what is over in a moment, or changes at every look."""
+    is_full = _room_of_minute(observation, limits) <= 0
+    for group in (group for state in observation.desired for group in state.groups if group.count > 0):
+        fact = observation.group(group.name)
+        if has_given_up(group, observation) or _missing(group, observation) <= 0:
+            continue
+        if observation.now < fact.retry_at and fact.setbacks >= SETBACKS_TOLD:
+            pause = fact.retry_at - fact.setback_at
+            yield group.name, f"its hosts keep failing: the next one is launched {pause:.0f} s after the last"
+        elif is_full:
+            yield group.name, f"launches wait: {limits.launches_per_minute} were begun within a minute"
+
+
+def _held_places(group: DesiredGroup, observation: Observation) -> int:
+    """Places of the group that need no fresh host. A host that is replaced holds none.
+
+    Unhealthy hosts are replaced a tenth at a time: when a check turns bad for all of them, replacing the
+    whole fleet at once would help nobody. 20 hosts, 8 unhealthy: 12 alive + 6 that wait = 18, 2 are launched.
+    Once these are verified 2 of the 8 only finish their requests: 14 + (6 - 2) = 18, the next 2 are launched.
+    """
+    alive = _lasting(observation.hosts_of(group.name, *ALIVE), group)
+    unhealthy = _lasting(observation.hosts_of(group.name, HostPhase.UNHEALTHY), group)
+    waiting = len(unhealthy) - len(_lasting(_outlived(group, observation), group))
+    replaced_at_once = max(1, group.count // 10)
+    return len(alive) + max(0, waiting - replaced_at_once)
+
+
+def _lasting(hosts: list[HostFact], group: DesiredGroup) -> list[HostFact]:
+    return [host for host in hosts if not is_replaced(host, group)]
+
+
+def has_given_up(group: DesiredGroup, observation: Observation) -> bool:
+    """A group that has not proved itself gets one spare try for every five hosts; a proven one is healed
+    for ever (with pauses that grow to minutes, also when its hosts only fail later)."""
+    fact = observation.group(group.name)
+    if fact.is_proven or group.is_proven:
+        return False
+    return bool(fact.refused) or fact.failures > group.count // 5
+
+
+# ----------------------------------------------------------------------------------- draining, destroying
+
+
+def _drains(observation: Observation) -> Iterator[BeginDrain]:
+    for state in observation.desired:
+        for group in state.groups:
+            fact = observation.group(group.name)
+            is_leaving = group.count == 0 and fact.drain_since is None and needs_drain(group, observation)
+            if is_leaving and not is_routed(group, state, observation):
+                yield BeginDrain(group.name)
+
+
+def _destroys(observation: Observation, limits: Limits) -> list[Destroy]:
+    room = limits.destroys_in_flight - sum(host.phase is HostPhase.DESTROYING for host in observation.hosts)
+    wanted: list[Destroy] = []
+    for state in observation.desired:
+        for group in state.groups:
+            wanted += _ends(group, state, observation)
+    wanted += [
+        Destroy(host.name, host.group, "nobody wants it") for host in orphans.to_end(observation, limits)
+    ]
+    return wanted[: max(0, room)]
+
+
+def _ends(group: DesiredGroup, state: DesiredState, observation: Observation) -> Iterator[Destroy]:
+    if group.count == 0:
+        yield from _retired(group, state, observation)
+        return
+    for host in observation.hosts_of(group.name, HostPhase.FAILED):
+        if _is_out_of_traffic(host, observation):
+            yield Destroy(host.name, host.group, "it failed")
+    needed = enabled(group, observation)
+    for host in _replaced(group, observation):
+        is_free = host.name not in needed and _is_out_of_traffic(host, observation)
+        if is_free and _is_drained(host, group, observation):
+            yield Destroy(host.name, host.group, "a fresh host has taken its place")
+
+
+def _retired(group: DesiredGroup, state: DesiredState, observation: Observation) -> Iterator[Destroy]:
+    is_behind = observation.balancer.structure.backend(group.name) is not None
+    is_sure = is_legible(observation.balancer) or not observation.group(group.name).was_routed
+    if is_behind or not is_sure or not may_detach(group, state, observation):
+        return
+    for host in observation.hosts_of(group.name):
+        if host.phase not in (HostPhase.DESTROYING, HostPhase.LAUNCHING):
+            yield Destroy(host.name, host.group, "its group is retired")
+
+
+def _replaced(group: DesiredGroup, observation: Observation) -> list[HostFact]:
+    """Verified hosts that are not kept, unhealthy ones whose places fresh ones have taken, and replaced ones
+    that were never verified, once they are not needed to become so."""
+    kept = keepers(group, observation)
+    names = {host.name for host in kept}
+    spare = [host for host in observation.hosts_of(group.name, HostPhase.VERIFIED) if host.name not in names]
+    is_whole = len(_lasting(kept, group)) >= group.count
+    young = observation.hosts_of(group.name, HostPhase.STARTING, HostPhase.HEALTHY) if is_whole else []
+    return spare + [host for host in young if is_replaced(host, group)] + _outlived(group, observation)
+
+
+def _outlived(group: DesiredGroup, observation: Observation) -> list[HostFact]:
+    """20 hosts, 8 unhealthy, 2 launched for them and now verified: 14 + 8 - 20 = 2 unhealthy ones may go."""
+    unhealthy = observation.hosts_of(group.name, HostPhase.UNHEALTHY)
+    unhealthy.sort(key=lambda host: (not is_replaced(host, group), host.launched_at, host.name))
+    places = group.count - len(keepers(group, observation))
+    return unhealthy[: max(0, len(unhealthy) - places)]
+
+
+def _is_drained(host: HostFact, group: DesiredGroup, observation: Observation) -> bool:
+    """Whether the host has finished its requests, or its time to do so is over."""
+    backend = observation.balancer.backend(group.name)
+    if backend is None or backend.in_flight == 0:
+        return True
+    return host.idle_since is not None and observation.now >= host.idle_since + group.drain_seconds
+
+
+def _is_out_of_traffic(host: HostFact, observation: Observation) -> bool:
+    """Whether the balancer surely sends the host nothing; one that failed answers nothing anyway."""
+    backend = observation.balancer.structure.backend(host.group)
+    if backend is not None:
+        return not any(server.host == host.name and server.is_enabled for server in backend.servers)
+    was_routed = observation.group(host.group).was_routed
+    return host.phase is HostPhase.FAILED or not was_routed or is_legible(observation.balancer)
+
+
+# ----------------------------------------------------------------------------------------------- waking
+
+
+def _wake_at(observation: Observation, limits: Limits) -> float | None:
+    instants = [host.due_at for host in observation.hosts if host.due_at is not None]
+    orphans_at = (orphans.list_at(observation, limits), orphans.room_at(observation, limits))
+    instants += [instant for instant in orphans_at if instant is not None]
+    if _room_of_minute(observation, limits) <= 0:
+        instants.append(min(_of_last_minute(observation)) + orphans.MINUTE_SECONDS)
+    for state in observation.desired:
+        for group in state.groups:
+            fact = observation.group(group.name)
+            if fact.retry_at > observation.now:
+                instants.append(fact.retry_at)
+            if group.count == 0 and fact.drain_since is not None:
+                instants.append(fact.drain_since + group.drain_seconds)
+            elif group.count > 0:
+                instants += worn_instants(observation.hosts_of(group.name), group)
+                instants += [
+                    host.idle_since + group.drain_seconds
+                    for host in _replaced(group, observation)
+                    if host.idle_since is not None
+                ]
+    return min((instant for instant in instants if instant > observation.now), default=None)

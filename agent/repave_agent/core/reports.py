@@ -1,0 +1,100 @@
+"""Sums up a region for the controller: one report for each application. Pure."""
+
+from collections import Counter
+
+from repave_agent.core.observation import Observation
+from repave_agent.core.reconcile import Plan, has_given_up
+from repave_agent.core.worn import is_aged, is_outdated, listed, next_due_at, oldest_at, present, wear_of
+from repave_protos.protocol.values import (
+    ZERO_EPOCH,
+    ApplicationName,
+    ApplicationReport,
+    DesiredGroup,
+    DesiredState,
+    GroupName,
+    GroupReport,
+    HostPhase,
+    Worn,
+)
+
+BALANCER_DEAD = "the balancer does not run and can't be started: the agent's log says why"
+
+
+def reports(
+    observation: Observation, troubles: dict[GroupName, str], refusals: dict[ApplicationName, str]
+) -> dict[ApplicationName, ApplicationReport]:
+    """What is sent up: counts by phase and what the balancer acknowledged, under the accepted epoch."""
+    result = {}
+    for state in observation.desired:
+        groups = tuple(_group(group, state, observation, troubles) for group in state.groups)
+        refusal = refusals.get(state.application, "")
+        result[state.application] = ApplicationReport(state.application, state.epoch, groups, refusal)
+    for application in refusals.keys() - result.keys():
+        result[application] = ApplicationReport(application, ZERO_EPOCH, refusal=refusals[application])
+    return result
+
+
+def with_troubles(
+    observation: Observation,
+    plan: Plan,
+    troubles: dict[GroupName, str],
+    outside: tuple[str, ...],
+) -> dict[GroupName, str]:
+    """What is said of each group: what holds its traffic or its launches back, its own trouble, and that of
+    balancer and provider (`outside`), which concerns them all."""
+    held = plan.held
+    if not observation.balancer.is_running:
+        held, outside = (), (BALANCER_DEAD, *outside)
+    said = {group.name: list(outside) for state in observation.desired for group in state.groups}
+    for each in held:
+        for group in each.groups:
+            said[group].insert(0, each.why)
+    for name, why in plan.waits:
+        said[name].append(why)
+    for name, texts in said.items():
+        if name in troubles:
+            texts.append(troubles[name])
+    return {name: "; ".join(filter(None, texts)) for name, texts in said.items()}
+
+
+def worn_hosts(group: DesiredGroup, observation: Observation) -> list[Worn]:
+    """Those that are there, or that are being replaced; sorted by name."""
+    hosts, fact = observation.hosts_of(group.name), observation.group(group.name)
+    there = {host.name for host in present(hosts)} | set(group.replace)
+    found = (wear_of(host, group, fact, observation.now) for host in hosts if host.name in there)
+    return sorted((worn for worn in found if worn is not None), key=lambda worn: worn.host)
+
+
+def _group(
+    group: DesiredGroup, state: DesiredState, observation: Observation, troubles: dict[GroupName, str]
+) -> GroupReport:
+    phases = Counter(host.phase for host in observation.hosts_of(group.name))
+    fact = observation.group(group.name)
+    route = observation.balancer.route(state.application)
+    backend = observation.balancer.backend(group.name)
+    hosts, now = present(observation.hosts_of(group.name)), observation.now
+    is_kept = group.count > 0
+    return GroupReport(
+        group=group.name,
+        launching=phases[HostPhase.LAUNCHING],
+        starting=phases[HostPhase.STARTING],
+        healthy=phases[HostPhase.HEALTHY],
+        verified=phases[HostPhase.VERIFIED],
+        unhealthy=phases[HostPhase.UNHEALTHY],
+        failed=phases[HostPhase.FAILED],
+        destroying=phases[HostPhase.DESTROYING],
+        balancer_up=backend.servers_up if backend else 0,
+        weight_bp=route.weight_bp(group.name) if route else 0,
+        # Only of interest while a group is being drained; it changes at every look.
+        in_flight=backend.in_flight if backend and group.count == 0 else 0,
+        launched_total=fact.launched_total,
+        destroyed_total=fact.destroyed_total,
+        has_given_up=group.count > 0 and has_given_up(group, observation),
+        trouble=troubles.get(group.name, ""),
+        worn=listed(worn_hosts(group, observation), group) if is_kept else (),
+        aged=sum(is_aged(host, group, now) for host in hosts),
+        drifted=sum(bool(host.drift) for host in hosts),
+        outdated=sum(is_outdated(host.name, fact) for host in hosts),
+        oldest_at=oldest_at(hosts),
+        due_at=next_due_at(hosts, group, now) if is_kept else 0.0,
+    )

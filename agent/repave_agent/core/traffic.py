@@ -1,0 +1,304 @@
+"""Chooses what the balancer shall look like: frontends, backends, servers, and the split between groups.
+
+Pure. A host takes requests only once it is verified; a group only while the balancer sees some of its hosts
+up; and a host that has traffic is never taken away, only a whole group that no route names any more.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from repave_agent.core.observation import HostFact, Observation
+from repave_agent.core.ports import Backend, BalancerView, Frontend, Route, Server, Structure
+from repave_protos.protocol.values import (
+    ApplicationName,
+    DesiredGroup,
+    DesiredState,
+    GroupName,
+    HostName,
+    HostPhase,
+)
+
+PANIC_PERCENT = 50
+"""Below this share of verified hosts a group's unhealthy hosts take requests as well."""
+RUNNING = (HostPhase.STARTING, HostPhase.HEALTHY, HostPhase.VERIFIED, HostPhase.UNHEALTHY)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A route that is not given because it would send requests where nobody answers. `groups` share it."""
+
+    state: DesiredState
+    why: str
+    groups: tuple[GroupName, ...]
+    is_blind: bool = False  # nor is its present route known: any change of routes would lose it
+
+
+# ---------------------------------------------------------------------------------------------- routes
+
+
+def wanted_routes(observation: Observation) -> tuple[tuple[Route, ...], tuple[Held, ...]]:
+    """The split of every application that may be had now; the present one stays where the new one is held."""
+    routes, held = [], []
+    for state in observation.desired:
+        present = observation.balancer.route(state.application)
+        wanted = _route(state)
+        reason = _reason_to_hold(state, wanted, present, observation) if wanted is not None else ""
+        given = present if state.frontend_port else None
+        if wanted is not None and not reason:
+            given = wanted
+        if reason:
+            shared = tuple(group.name for group in state.groups if group.weight_bp > 0)
+            is_blind = present is None and _had_traffic(state, observation)
+            held.append(Held(state, reason, shared, is_blind))
+        if given is not None:
+            testers, reason = _testers(state, present, observation)
+            routes.append(replace(given, testers=testers))
+            held += [Held(state, f"testers wait: {reason}", _takers(state))] if reason else []
+    # Nobody has said that these should end: an agent that lost its journal knows nothing against them.
+    routes += [each for each in observation.balancer.routes if _is_unspoken_of(each.application, observation)]
+    return tuple(routes), tuple(held)
+
+
+def _is_unspoken_of(application: ApplicationName, observation: Observation) -> bool:
+    return application not in observation.claims.accepted
+
+
+def _route(state: DesiredState) -> Route | None:
+    shares = [group for group in state.groups if group.weight_bp > 0]
+    match shares:
+        case []:
+            return None
+        case [only]:
+            return Route(state.application, only.name)
+        case _:
+            first, second = shares[:2]
+            return Route(state.application, first.name, second.name, second.weight_bp)
+
+
+def _takers(state: DesiredState) -> tuple[GroupName, ...]:
+    return tuple(group.name for group in state.groups if group.takes_testers)
+
+
+def _testers(
+    state: DesiredState, present: Route | None, observation: Observation
+) -> tuple[GroupName | None, str]:
+    """The group that testers reach, and why it is not yet the wanted one. One that they reach already stays
+    when its hosts go down: an error says more to them than the answer of another group."""
+    for name in _takers(state):
+        frontend = observation.balancer.structure.frontend(state.application)
+        if frontend is None or frontend.split != state.split:
+            return None, "the balancer does not know their mark yet"
+        if present is not None and present.testers == name:
+            return name, ""
+        reason = _reason_nobody_answers(name, 1, observation)
+        return (None if reason else name), reason
+    return None, ""
+
+
+def _had_traffic(state: DesiredState, observation: Observation) -> bool:
+    return any(observation.group(group.name).was_routed for group in state.groups)
+
+
+def _reason_to_hold(
+    state: DesiredState, wanted: Route, present: Route | None, observation: Observation
+) -> str:
+    """Whoever would get more than now must be up behind the balancer; "" when all are."""
+    for name in (wanted.first, wanted.second):
+        if name is None or wanted.weight_bp(name) <= (present.weight_bp(name) if present else 0):
+            continue
+        group = state.group(name)
+        reason = _reason_nobody_answers(name, group.ready_count if group is not None else 1, observation)
+        if reason:
+            return reason
+    return ""
+
+
+def _reason_nobody_answers(name: GroupName, ready_count: int, observation: Observation) -> str:
+    """Why the group can't take requests; "" when `ready_count` of its hosts, and one at least, are up."""
+    backend, needed = observation.balancer.backend(name), max(1, ready_count)
+    if backend is None:
+        return f"{name} is not behind the balancer yet"
+    if backend.servers_up >= needed:
+        return ""
+    if not backend.servers_up:
+        return f"no host of {name} is verified and up behind the balancer"
+    return f"only {backend.servers_up} of {needed} hosts of {name} are up behind the balancer"
+
+
+# ------------------------------------------------------------------------------------------- structure
+
+
+def wanted_structure(observation: Observation) -> Structure:
+    """Frontends and backends; changes of membership are gathered, since each may cost a reload."""
+    present = {each.application: each for each in observation.balancer.structure.frontends}
+    frontends, backends = [], []
+    for state in observation.desired:
+        behind = list(_backends(state, observation))
+        backends += behind
+        known = present.get(state.application)
+        if state.frontend_port and (behind or known):
+            frontends.append(Frontend(state.application, state.frontend_port, state.split))
+        elif known and observation.balancer.route(state.application) is not None:
+            frontends.append(known)  # closed once no route needs it any more
+    frontends += [known for known in present.values() if _stays_open(known.application, observation)]
+    named = {backend.group for backend in backends}
+    # Routes first: a backend that has traffic stays even when nobody desires its group any more.
+    for backend in observation.balancer.structure.backends:
+        if backend.group not in named and _stays_behind(backend.group, observation):
+            backends.append(backend)
+    return Structure(tuple(frontends), tuple(backends))
+
+
+def _stays_open(application: ApplicationName, observation: Observation) -> bool:
+    """The door of an application without an accepted state: open until it is known that nobody needs it."""
+    if not _is_unspoken_of(application, observation):
+        return False
+    is_routed = observation.balancer.route(application) is not None
+    return is_routed or not observation.claims.is_forgotten(application)
+
+
+def _stays_behind(group: GroupName, observation: Observation) -> bool:
+    """A backend that no desired state asks for: it has traffic, or its group may yet be wanted."""
+    if has_traffic(group, observation):
+        return True
+    claims, hosts = observation.claims, observation.hosts_of(group)
+    if group in claims.groups:
+        return False
+    if not hosts:  # whose it was is not known
+        return claims.named is None and not claims.accepted
+    return any(not claims.why_unwanted(host.application, group) for host in hosts)
+
+
+def _backends(state: DesiredState, observation: Observation) -> Iterator[Backend]:
+    for group in state.groups:
+        present = observation.balancer.structure.backend(group.name)
+        if group.count == 0 and may_detach(group, state, observation):
+            continue
+        servers = _servers(group, present, observation)
+        if servers:
+            yield Backend(group.name, servers, group.probe)
+
+
+def _servers(group: DesiredGroup, present: Backend | None, observation: Observation) -> tuple[Server, ...]:
+    """Present servers keep their place, the gone ones disabled; new ones join once no launch is under way."""
+    running = {host.name: host for host in observation.hosts_of(group.name, *RUNNING)}
+    takers = enabled(group, observation)
+    known = {server.host for server in present.servers} if present else set()
+    joining = [host for name, host in running.items() if name not in known]
+    is_launching = bool(observation.hosts_of(group.name, HostPhase.LAUNCHING))
+    is_short = present is None and len(running) < group.count and not observation.group(group.name).is_proven
+    may_join = joining and not is_launching and not is_short and group.count > 0
+    if present is None and not may_join:
+        return ()
+    if present is None or may_join:
+        members = sorted(running.values(), key=lambda host: (host.launched_at, host.name))
+        return tuple(Server(each.name, each.address, each.port, each.name in takers) for each in members)
+    return tuple(
+        Server(server.host, server.address, server.port, server.host in takers) for server in present.servers
+    )
+
+
+def enabled(group: DesiredGroup, observation: Observation) -> set[HostName]:
+    """Those who take requests. With fewer verified ones than half of the group, the unhealthy ones too: a bad
+    check must not end the service, nor leave it to the first fresh host. The balancer still asks each of them
+    for its own opinion."""
+    places = keepers(group, observation)
+    if len(places) * 100 < group.count * PANIC_PERCENT or not places:
+        places = places + observation.hosts_of(group.name, HostPhase.UNHEALTHY)
+    return {host.name for host in places} | _awaiting_relief(group, observation)
+
+
+def keepers(group: DesiredGroup, observation: Observation) -> list[HostFact]:
+    """The verified hosts that the group keeps: the oldest `count`, after those that are not being replaced;
+    all of them while it retires."""
+    verified = observation.hosts_of(group.name, HostPhase.VERIFIED)
+    verified.sort(key=lambda host: (is_replaced(host, group), host.launched_at, host.name))
+    return verified[: group.count or None]
+
+
+def is_replaced(host: HostFact, group: DesiredGroup) -> bool:
+    """Whether a fresh host shall take its place."""
+    return group.count > 0 and host.name in group.replace
+
+
+def _awaiting_relief(group: DesiredGroup, observation: Observation) -> set[HostName]:
+    """Replaced hosts that could go by their fresh ones' health, but not yet by the balancer's own opinion.
+
+    10 hosts, one replaced, its fresh one is verified and was enabled just now: 11 are enabled. While the
+    balancer sees 10 of them up, one of these may be the replaced one: 10 - 1 < 10, so it stays. With 11 up
+    it goes.
+    """
+    kept = {host.name for host in keepers(group, observation)}
+    verified = observation.hosts_of(group.name, HostPhase.VERIFIED)
+    leaving = {host.name for host in verified if is_replaced(host, group)} - kept
+    if not leaving:
+        return leaving
+    backend, view = (
+        observation.balancer.structure.backend(group.name),
+        observation.balancer.backend(group.name),
+    )
+    servers = backend.servers if backend is not None else ()
+    taking = sum(server.is_enabled and server.host in leaving for server in servers)
+    others_up = view.servers_up - taking if view is not None else 0
+    return set() if others_up >= group.count else leaving
+
+
+# ------------------------------------------------------------------------------------------------ drain
+
+
+def is_routed(group: DesiredGroup, state: DesiredState, observation: Observation) -> bool:
+    """Whether some worker of the balancer may still send requests to the group."""
+    present = observation.balancer.route(state.application)
+    if present is None:
+        # Workers that do not agree, or no route at all: only a group that never had traffic is surely free.
+        return observation.group(group.name).was_routed and state.frontend_port != 0
+    return present.reaches(group.name) or group.weight_bp > 0 or group.takes_testers
+
+
+def has_traffic(group: GroupName, observation: Observation) -> bool:
+    """Whether the balancer is known to send requests to the group, whoever's it is."""
+    return any(route.reaches(group) for route in observation.balancer.routes)
+
+
+def is_legible(balancer: BalancerView) -> bool:
+    """Whether the balancer's view can be relied on: it runs, and knows every group that it sends to."""
+    names = {name for route in balancer.routes for name in route.groups}
+    return balancer.is_running and all(balancer.structure.backend(name) is not None for name in names)
+
+
+def enabled_hosts(balancer: BalancerView) -> set[HostName]:
+    """Those that take requests as soon as a route leads to them."""
+    servers = (server for backend in balancer.structure.backends for server in backend.servers)
+    return {server.host for server in servers if server.is_enabled}
+
+
+def is_awaited(observation: Observation) -> bool:
+    """Whether the balancer is about to change by itself: servers coming up, requests draining."""
+    for state in observation.desired:
+        for group in state.groups:
+            backend = observation.balancer.backend(group.name)
+            if backend is None:
+                continue
+            present = observation.balancer.structure.backend(group.name)
+            enabled = sum(server.is_enabled for server in present.servers) if present else 0
+            if group.count == 0 or backend.servers_up < enabled:
+                return True
+    return False
+
+
+def may_detach(group: DesiredGroup, state: DesiredState, observation: Observation) -> bool:
+    """Whether a retiring group has been drained: nothing in flight, or its time to drain is over."""
+    if is_routed(group, state, observation):
+        return False
+    backend, fact = observation.balancer.backend(group.name), observation.group(group.name)
+    if backend is None or not needs_drain(group, observation):
+        return True
+    if fact.drain_since is None:
+        return False
+    return backend.in_flight == 0 or observation.now >= fact.drain_since + group.drain_seconds
+
+
+def needs_drain(group: DesiredGroup, observation: Observation) -> bool:
+    """It has had traffic, as far as the agent remembers, or still has: a journal may be lost."""
+    backend = observation.balancer.backend(group.name)
+    return observation.group(group.name).was_routed or (backend is not None and backend.in_flight > 0)

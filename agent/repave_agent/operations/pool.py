@@ -1,0 +1,154 @@
+"""What a person sees of the machines of a pool, and does with them: `repave-agent pool` beside the agent, or
+`repave pool` through it.
+
+All of it works on the agent's own records of the machines, under their lock; the agent sees it at once.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from repave_agent.providers.ssh_pool.inventory import Inventory
+from repave_agent.providers.ssh_pool.leases import Entry, Leases
+from repave_agent.settings import AgentSettings
+
+USAGE = "list | quarantine NAME | return NAME | release NAME"
+
+
+class PoolError(Exception):
+    """It can't be done. The text says why and what can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One machine as it is shown. `state`: dirty, fresh, leased, quarantined."""
+
+    machine: str
+    address: str
+    state: str
+    host: str
+    since: float  # seconds of the wall clock; 0 when nothing ever happened to it
+    reason: str
+
+
+def pool_command(settings: AgentSettings, words: Sequence[str], reason: str, output: str) -> str:
+    """Does what the words ask and returns what is to be shown. Raises PoolError, ProviderError, OSError."""
+    told = pool_told(settings, words, reason)
+    if isinstance(told, str):
+        return told
+    return as_json(told) if output == "json" else as_text(told, time.time())
+
+
+def pool_told(settings: AgentSettings, words: Sequence[str], reason: str) -> list[Row] | str:
+    """Does what the words ask: the machines, or what was done. Raises PoolError, ProviderError, OSError."""
+    if settings.provider != "ssh_pool":
+        raise PoolError(f"provider is {settings.provider}: only ssh_pool has a pool of machines")
+    inventory, leases = Inventory(settings.ssh_pool.inventory), Leases(settings.state / "pool")
+    match list(words):
+        case ["list"] | []:
+            return rows(inventory, leases)
+        case ["quarantine", name]:
+            return quarantine(inventory, leases, name, reason)
+        case ["return", name]:
+            return give_back(inventory, leases, name)
+        case ["release", name]:
+            return release(inventory, leases, name)
+        case _:
+            raise PoolError(f"pool {' '.join(words)}: not understood. There is: {USAGE}")
+
+
+def rows(inventory: Inventory, leases: Leases) -> list[Row]:
+    """Every machine of the inventory, and those that are not in it any more but still known."""
+    listed, known = inventory.machines(), leases.all()
+    names = [*listed, *(name for name in known if name not in listed)]
+    return [
+        _row(known.get(name) or Entry(name), listed[name].address if name in listed else "") for name in names
+    ]
+
+
+def _row(entry: Entry, address: str) -> Row:
+    host = entry.lease.spec.name if entry.lease else ""
+    reason = entry.reason if address else f"{entry.reason}; not in the inventory".lstrip("; ")
+    return Row(entry.name, address, entry.state, host, entry.since, reason)
+
+
+def quarantine(inventory: Inventory, leases: Leases, name: str, reason: str) -> str:
+    """Takes a machine that has no host out of use."""
+
+    def change(entry: Entry) -> Entry:
+        if entry.lease is not None:
+            host = entry.lease.spec.name
+            raise PoolError(f"{name} has {host}. First: repave taint {host}")
+        return replace(entry, state="quarantined", reason=reason, since=time.time(), proof=None)
+
+    _change(inventory, leases, name, change)
+    return f"{name} is quarantined: {reason}"
+
+
+def give_back(inventory: Inventory, leases: Leases, name: str) -> str:
+    """Lets a quarantined machine be used again; it is made anew before."""
+
+    def change(entry: Entry) -> Entry:
+        if entry.state != "quarantined":
+            raise PoolError(f"{name} is not quarantined, it is {entry.state}")
+        return replace(entry, state="dirty", reason="", since=time.time(), proof=None, tried_by="")
+
+    _change(inventory, leases, name, change)
+    return f"{name} is back; it is made anew before it is used"
+
+
+def release(inventory: Inventory, leases: Leases, name: str) -> str:
+    """Ends a lease of this region's that nothing stands behind any more: that of a host on a machine that is
+    gone, or one that a machine holds and this agent knows nothing of. The machine stays quarantined."""
+
+    def change(entry: Entry) -> Entry:
+        if entry.lease is None and entry.state != "quarantined":
+            raise PoolError(f"{name} has no lease, it is {entry.state}")
+        reason = f"released by a person{f', it had {entry.lease.spec.name}' if entry.lease else ''}"
+        return replace(
+            entry,
+            state="quarantined",
+            reason=reason,
+            since=time.time(),
+            lease=None,
+            proof=None,
+            may_replace=True,
+        )
+
+    _change(inventory, leases, name, change)
+    return f"{name} is released. When it may be used again: pool return {name}"
+
+
+def _change(inventory: Inventory, leases: Leases, name: str, change: Callable[[Entry], Entry]) -> None:
+    known = inventory.machines()
+    with leases.change() as entries:
+        if name not in known and name not in entries:
+            raise PoolError(f"no machine is called {name}; there are: {', '.join(known) or 'none'}")
+        entries[name] = change(entries.get(name) or Entry(name))
+
+
+def as_json(shown: list[Row]) -> str:
+    fields = ("machine", "address", "state", "host", "since", "reason")
+    return json.dumps({"items": [{name: getattr(row, name) for name in fields} for row in shown]}, indent=2)
+
+
+def as_text(shown: list[Row], now: float) -> str:
+    """A table for people."""
+    head = ("machine", "address", "state", "for", "host", "reason")
+    lines = [head, *((r.machine, r.address, r.state, _age(r.since, now), r.host, r.reason) for r in shown)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _age(since: float, now: float) -> str:
+    if not since:
+        return "-"
+    seconds = max(0.0, now - since)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"

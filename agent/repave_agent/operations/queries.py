@@ -1,0 +1,59 @@
+"""Answers what the controller asks of this region's provider alone, for people: the machines of its pool,
+whether there is room for more hosts, images to be baked.
+
+A question is words, an answer JSON: what is asked is checked here, what is answered shown by the controller.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from repave_agent.core.ports import Provider, ProviderError
+from repave_agent.operations.pool import PoolError, pool_told
+from repave_agent.packages.baking import BakeOrder, Bakery
+from repave_agent.settings import AgentSettings
+from repave_protos.protocol.bounds import TOLD_LENGTH_MAX
+from repave_protos.protocol.values import Answer, Digest, Notice, Query
+
+
+class Desk:
+    """One for an agent. `provider` has deadlines; the bakery's takes its time."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        provider: Provider,
+        bakery: Bakery,
+        notice: Callable[[Notice], None],
+    ) -> None:
+        self._settings, self._provider, self._bakery, self._notice = settings, provider, bakery, notice
+
+    async def answer(self, query: Query) -> Answer:
+        try:
+            text = json.dumps({"told": await self._told(query.words)})
+        except (ProviderError, PoolError, OSError) as error:
+            text = json.dumps({"refused": str(error)})
+        if len(text) > TOLD_LENGTH_MAX:
+            text = json.dumps({"refused": f"the answer has {len(text)} characters, which can't be sent"})
+        return Answer(query.query_id, told=text)
+
+    async def _told(self, words: Sequence[str]) -> Any:
+        match list(words):
+            case ["pool", reason, *rest]:
+                told = await asyncio.to_thread(pool_told, self._settings, rest, reason)
+                if not isinstance(told, str):
+                    return [asdict(row) for row in told]
+                text = told if reason in told else f"{told} ({reason})"
+                self._notice(Notice(f"pool.{rest[0]}", text))
+                return told
+            case ["room", hosts]:
+                return await self._provider.room(int(hosts))
+            case ["images"]:
+                images, bakes = await self._bakery.there()
+                return {"images": list(map(asdict, images)), "bakes": list(map(asdict, bakes))}
+            case ["bake", digest, name, by, *check]:
+                return asdict(self._bakery.begin(BakeOrder(Digest(digest), name, tuple(check), by)))
+            case _:
+                raise PoolError(f"this agent does not know how to {' '.join(words)}: is it older?")

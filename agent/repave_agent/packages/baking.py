@@ -1,0 +1,133 @@
+"""Machine images that are baked from packages in this region: which are under way, how far they are, and
+which are there. What a cloud must do for one is its provider's; one that can't says so.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import structlog
+
+from repave_agent.core.ports import PackageError, Packages, Provider, ProviderError, RefusedError
+from repave_protos.protocol.values import Digest, Notice
+
+log = structlog.get_logger()
+
+BAKES_REMEMBERED_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class BakeOrder:
+    """`check` is run on the machine, in the unpacked package, before its image is taken; () runs nothing."""
+
+    digest: Digest
+    name: str
+    check: tuple[str, ...] = ()
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BakedImage:
+    """As the cloud keeps it, with what it was made from."""
+
+    image: str
+    name: str
+    digest: Digest
+    base: str
+    by: str
+    made_at: float  # seconds of the wall clock
+    is_current: bool  # False: it was made from another base image than hosts have now, and is not used
+
+
+@dataclass(frozen=True, slots=True)
+class Bake:
+    """One that is under way, or how it ended. `image` is "" until it is there."""
+
+    digest: Digest
+    name: str
+    step: str
+    since: float
+    image: str = ""
+    error: str = ""
+
+
+@runtime_checkable
+class BakingProvider(Protocol):
+    """A provider that can make machine images."""
+
+    async def bake(self, order: BakeOrder, package: Path, told: Callable[[str], None]) -> BakedImage:
+        """Makes the image, `told` each step; leaves nothing else behind. Raises ProviderError."""
+
+    async def baked(self) -> list[BakedImage]:
+        """All that were made of packages, by whichever region of the project. Raises ProviderError."""
+
+
+@dataclass(slots=True)
+class Bakery:
+    """One for an agent."""
+
+    provider: Provider
+    packages: Packages
+    notice: Callable[[Notice], None]
+    clock: Callable[[], float] = time.time
+    bakes: dict[Digest, Bake] = field(default_factory=dict)
+    tasks: dict[Digest, asyncio.Task[None]] = field(default_factory=dict)
+
+    def begin(self, order: BakeOrder) -> Bake:
+        """Returns at once; asking again while it is under way tells how far it is. Raises RefusedError."""
+        self._baking()
+        if order.digest not in self.tasks:
+            while len(self.bakes) >= BAKES_REMEMBERED_MAX:
+                del self.bakes[next(iter(self.bakes))]
+            self.bakes[order.digest] = Bake(order.digest, order.name, "it begins", self.clock())
+            task = asyncio.create_task(self._bake(order), name=f"bake {order.digest[:12]}")
+            self.tasks[order.digest] = task
+            task.add_done_callback(lambda _: self.tasks.pop(order.digest))
+        return self.bakes[order.digest]
+
+    async def there(self) -> tuple[list[BakedImage], list[Bake]]:
+        """Images that are there, and what is under way or failed. Raises ProviderError."""
+        provider = self.provider
+        images = await provider.baked() if isinstance(provider, BakingProvider) else []
+        return images, [bake for bake in self.bakes.values() if not bake.image]
+
+    async def close(self) -> None:
+        """Those under way end, and leave nothing."""
+        tasks = list(self.tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _baking(self) -> BakingProvider:
+        if not isinstance(self.provider, BakingProvider):
+            raise RefusedError(
+                f"provider {self.provider.name} makes no machine images: hosts there get the package itself"
+            )
+        return self.provider
+
+    async def _bake(self, order: BakeOrder) -> None:
+        def told(step: str) -> None:
+            log.info("image.bake", digest=order.digest, step=step)
+            self._note(order, step=step)
+
+        try:
+            told("the package is fetched")
+            package = await self.packages.fetch(order.digest)
+            made = await self._baking().bake(order, package, told)
+        except (ProviderError, PackageError) as error:
+            log.warning("image.not_baked", digest=order.digest, because=str(error))
+            self.notice(Notice("image.bake_failed", f"{order.name}: {error}"))
+            self._note(order, error=str(error))
+        except asyncio.CancelledError:
+            self._note(order, error="the agent was stopped")
+            raise
+        else:
+            log.info("image.baked", digest=order.digest, image=made.image, name=made.name)
+            self.notice(Notice("image.baked", f"{made.name} is {made.image}, of package {order.digest[:12]}"))
+            self._note(order, step="done", image=made.image, name=made.name)
+
+    def _note(self, order: BakeOrder, **changes: Any) -> None:
+        self.bakes[order.digest] = replace(self.bakes[order.digest], **changes)

@@ -1,0 +1,162 @@
+"""What exactly is executed for a host: its environment, its argv, and the sandbox around it.
+
+Values in, values out, but for the trial run of bubblewrap and the look at which programs exist.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from repave_agent.core.ports import HostSpec, RefusedError
+
+Isolation = Literal["auto", "bwrap", "none"]
+TRIAL_TIMEOUT_SECONDS = 10.0
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DROPPED_CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_BOOT", "CAP_MKNOD")
+"""What root in a sandbox must not have: with them it could mount the root file system writable again."""
+VARIABLE = re.compile(r"\$(?:\$|(?P<bare>[A-Za-z_][A-Za-z0-9_]*)|\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\})")
+
+
+def environment_of(spec: HostSpec, address: str, region: str) -> dict[str, str]:
+    """All that a host's command finds in its environment. Raises RefusedError."""
+    ours = {
+        "HOST": address,
+        "PORT": str(spec.port),
+        "REPAVE_HOST": spec.name,
+        "REPAVE_GROUP": spec.group,
+        "REPAVE_APPLICATION": spec.application,
+        "REPAVE_REGION": region,
+        "REPAVE_DIGEST": spec.digest,
+    }
+    users = dict(spec.environment)
+    for name in ours.keys() & users.keys():
+        if users[name] != ours[name]:
+            raise RefusedError(f"env: {name} is set by repave. Remove it from the spec.")
+    for name, value in users.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise RefusedError(f"env: {name!r} cannot be a variable (a '=' in its name, or a NUL character)")
+    return {"PATH": os.environ.get("PATH", DEFAULT_PATH), **users, **ours}
+
+
+def substitute(run: tuple[str, ...], environment: Mapping[str, str]) -> list[str]:
+    """Puts values in for `$NAME` and `${NAME}`; `$$` is one `$`. No shell: a value stays within its word."""
+
+    def value(found: re.Match[str]) -> str:
+        name = found["bare"] or found["braced"]
+        if name is None:
+            return "$"
+        if name not in environment:
+            known = ", ".join(sorted(environment))
+            raise RefusedError(
+                f"run: ${name} is not set. Known: {known}. Write $${name} for a plain ${name}."
+            )
+        return environment[name]
+
+    return [VARIABLE.sub(value, word) for word in run]
+
+
+def look_up(argv: list[str], application: Path, environment: Mapping[str, str]) -> list[str]:
+    """argv with the program as an absolute path: from the package, else from PATH. Raises RefusedError."""
+    if not argv or not argv[0]:
+        raise RefusedError("run: there is no command. Name the program that serves, for example ./serve")
+    program = Path(argv[0])
+    inside = application / program
+    if inside.is_file():  # an absolute program stays itself
+        if not os.access(inside, os.X_OK):
+            raise RefusedError(
+                f"run: {argv[0]} is not executable. Do chmod +x on it and push the package again."
+            )
+        return [str(inside), *argv[1:]]
+    found = None if "/" in argv[0] else shutil.which(argv[0], path=environment.get("PATH"))
+    if found is None:
+        raise RefusedError(f"run: {argv[0]!r} {_where_missing(argv[0])}. Correct it or install it.")
+    return [found, *argv[1:]]
+
+
+def _where_missing(program: str) -> str:
+    if program.startswith("/"):
+        return "is not on this machine"
+    return (
+        "is not in the package" if "/" in program else "is neither in the package nor on this machine's PATH"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """Bubblewrap as it works on this machine: read-only root, own /tmp, /dev, /proc and process ids.
+
+    bwrap itself (the outer process) waits for process 1 of the new pid namespace (the inner one), and ends
+    with the exit code of the command. The inner one has a session of its own, so that the command can be
+    signalled without the outer one. The network is that of the machine.
+    """
+
+    program: str
+
+    def wrap(self, argv: list[str], application: Path, report_fd: int) -> list[str]:
+        """argv inside a new sandbox. bwrap writes the pid of its inner process to `report_fd`, as JSON."""
+        return [*self.options(application), "--info-fd", str(report_fd), "--", *argv]
+
+    def options(self, application: Path) -> list[str]:
+        app = str(application)
+        places = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]
+        dropped = [word for name in DROPPED_CAPABILITIES for word in ("--cap-drop", name)]
+        return [
+            self.program,
+            *places,
+            "--ro-bind",
+            app,
+            app,
+            "--chdir",
+            app,
+            "--unshare-pid",
+            "--new-session",
+            *dropped,
+        ]
+
+    def trial(self, application: Path) -> str:
+        """Why a sandbox cannot be made here; "" when one was just made and worked."""
+        argv = [*self.options(application), "--", "/bin/true"]
+        try:
+            done = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=TRIAL_TIMEOUT_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        words = done.stderr.decode(errors="replace").strip()
+        return "" if done.returncode == 0 else words or f"exit code {done.returncode}"
+
+
+def choose_sandbox(isolation: Isolation, directory: Path) -> Sandbox | None:
+    """The sandbox for all hosts, None for plain processes. Blocks for a trial run; raises RefusedError."""
+    if isolation == "none":
+        return None
+    program = shutil.which("bwrap")
+    problem = Sandbox(program).trial(directory) if program else "bwrap is not installed"
+    if program and not problem:
+        return Sandbox(program)
+    if isolation == "auto":
+        return None
+    raise RefusedError(
+        f"isolation is 'bwrap', which does not work here: {problem}. Install it (apt install bubblewrap), "
+        "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1), or set isolation to 'auto'."
+    )
+
+
+def enter(inner_pid: int, argv: list[str], application: Path, is_root: bool) -> list[str]:
+    """argv inside the sandbox that is there, in the folder of its application.
+
+    Only root can enter it (bwrap puts the user namespace that owns it out of reach of others): without root
+    it is a new sandbox of the same kind, with the same files but for /tmp.
+    """
+    if not is_root:
+        return [*Sandbox(shutil.which("bwrap") or "bwrap").options(application), "--", *argv]
+    return ["nsenter", "--target", str(inner_pid), "--mount", "--pid", "--wd", "--", *argv]

@@ -1,0 +1,277 @@
+"""One host of the local provider on disk: its folder, its tags, its processes, its log.
+
+    hosts/NAME/host.json      the tags and all that the host is made of; there before anything else
+    hosts/NAME/process.json   its processes; there once it was started
+    hosts/NAME/app/           the unpacked package, read-only
+    hosts/NAME/contents.json  what was unpacked, to compare with: contents.py
+    hosts/NAME/program        what its command had become when it was first looked at
+    hosts/NAME/output.log     what its command prints; output.log.1 is the part before
+
+Everything here blocks for a moment: provider.py calls it in threads.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from repave_agent.core.ports import HostSpec, RefusedError
+from repave_agent.providers.command import Sandbox, environment_of, look_up, substitute
+from repave_agent.providers.local import contents, processes
+from repave_agent.providers.local.processes import Identity, Session
+from repave_protos.package.archive import remove, unpack
+from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
+
+FORMAT_VERSION = 1
+UNFINISHED = ".new-"
+"""Before the name of a host whose folder is not whole: it is being made, or nothing but its tags is left."""
+LOG_BYTES_MAX = 8 * 1024**2
+"""A longer log is cut: the newest LOG_BYTES_KEPT go to output.log.1, the rest is lost."""
+LOG_BYTES_KEPT = 256 * 1024
+LOG_TAIL_BYTES_MAX = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """Whose host it is."""
+
+    installation: str
+    region: RegionName
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that a host is made of, as host.json keeps it."""
+
+    tags: Tags
+    spec: HostSpec
+    address: str
+    launched_at: float
+
+    def environment(self) -> dict[str, str]:
+        return environment_of(self.spec, self.address, self.tags.region)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Where one host lives on disk."""
+
+    path: Path
+
+    @property
+    def unfinished(self) -> Path:
+        return self.path.with_name(UNFINISHED + self.path.name)
+
+    @property
+    def application(self) -> Path:
+        return self.path / "app"
+
+    @property
+    def contents(self) -> Path:
+        return self.path / "contents.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "output.log"
+
+    @property
+    def older_log(self) -> Path:
+        return self.path / "output.log.1"
+
+    def create(self, record: Record) -> None:
+        """Makes the folder with its tags in it, in one step."""
+        raw = {"version": FORMAT_VERSION, **asdict(record)}
+        new = self.unfinished
+        shutil.rmtree(new, ignore_errors=True)  # of an agent that was killed right here
+        new.mkdir(mode=0o700)
+        _write(new / "host.json", raw)
+        new.rename(self.path)
+
+    def record(self) -> Record | None:
+        """What host.json says; None when it is not there or not ours to understand: a stranger."""
+        raw = _read(self.path / "host.json")
+        try:
+            return None if raw is None or raw["version"] != FORMAT_VERSION else _record(raw)
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def save_session(self, session: Session) -> None:
+        part = self.path / "process.json.part"
+        _write(part, asdict(session))
+        part.rename(self.path / "process.json")
+
+    def session(self) -> Session | None:
+        """The host's processes; None when it was never started."""
+        raw = _read(self.path / "process.json")
+        if raw is None:
+            return None
+        return Session(Identity(**raw["leader"]), Identity(**raw["inner"]) if raw["inner"] else None)
+
+    def difference(self) -> str:
+        """How it differs from what was made here, in words; "" when it does not. Raises OSError."""
+        found = contents.difference(self.application, self.contents)
+        return "; ".join(filter(None, (found, self._other_program())))
+
+    def _other_program(self) -> str:
+        """Whether its first process has become another program. Not its words: programs may change those."""
+        session, noted = self.session(), self.path / "program"
+        program = processes.program_of(session) if session is not None else ""
+        before = noted.read_text() if noted.exists() else ""
+        if program and not before:
+            noted.write_text(program)
+        return (
+            f"its command is now {program}, it was {before}"
+            if program and before not in ("", program)
+            else ""
+        )
+
+    def remove(self) -> None:
+        """Removes all, the tags last: what is left of an interrupted removal still has its owner, and when
+        they go it has the name of something unfinished."""
+        remove(self.application)
+        for path in list(self.path.iterdir()) if self.path.exists() else []:
+            if path.name != "host.json":
+                remove(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+        shutil.rmtree(self.unfinished, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            self.path.rename(self.unfinished)
+        remove(self.unfinished)
+
+    def sweep(self, tags: Tags) -> bool:
+        """Removes what an agent that was killed has left unfinished under this name; whether it did.
+
+        It holds nothing, or half-written tags, or tags that are ours: anything else is a stranger's.
+        """
+        names = {path.name for path in self.unfinished.iterdir()}
+        raw = _read(self.unfinished / "host.json")
+        if names - {"host.json"} or (raw is not None and not _is_tagged(raw, tags)):
+            return False
+        remove(self.unfinished)
+        return True
+
+    def log_tail(self, lines: int) -> str:
+        """The last lines, of at most LOG_TAIL_BYTES_MAX in all."""
+        if lines <= 0:
+            return ""
+        newest = _end_of(self.log, LOG_TAIL_BYTES_MAX)
+        raw = _end_of(self.older_log, LOG_TAIL_BYTES_MAX - len(newest)) + newest
+        return "\n".join(raw.decode(errors="replace").splitlines()[-lines:])
+
+    def trim_log(self) -> None:
+        """Bounds the log. Its writers append, so they go on at the start of the emptied file."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.log.stat().st_size > LOG_BYTES_MAX:
+                self.older_log.write_bytes(_end_of(self.log, LOG_BYTES_KEPT))
+                os.truncate(self.log, 0)
+
+
+def start(
+    folder: Folder, record: Record, package: Path, sandbox: Sandbox | None
+) -> tuple[Session, subprocess.Popen[bytes]]:
+    """Unpacks, starts, notes the processes down. Raises RefusedError, PackageFormatError, OSError."""
+    environment = record.environment()
+    words = substitute(record.spec.run, environment)
+    unpack(package, folder.application, read_only=True)
+    contents.note(folder.application, folder.contents)
+    argv = look_up(words, folder.application, environment)
+    output = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        process, inner = _start(argv, environment, folder.application, output, sandbox)
+    finally:
+        os.close(output)
+    leader = processes.identify(process.pid)
+    assert leader is not None, "our own child, not waited for, is there"
+    session = Session(leader, inner)
+    try:
+        folder.save_session(session)
+    except BaseException:
+        processes.kill_now(session)
+        process.wait()
+        raise
+    return session, process
+
+
+def _start(
+    argv: list[str],
+    environment: dict[str, str],
+    application: Path,
+    output: int,
+    sandbox: Sandbox | None,
+) -> tuple[subprocess.Popen[bytes], Identity | None]:
+    if sandbox is None:
+        return _start_plain(argv, environment, application, output), None
+    reader, writer = os.pipe()
+    try:
+        wrapped = sandbox.wrap(argv, application, writer)
+        process = processes.start(wrapped, environment, application, output, (writer,))
+    except BaseException:
+        os.close(reader)
+        raise
+    finally:
+        os.close(writer)
+    with open(reader, "rb") as report:
+        raw = report.read()  # ends when bwrap has made its inner process, or has ended
+    if not raw:
+        raise RefusedError(f"bubblewrap could not make the host's sandbox (exit code {process.wait()})")
+    return process, processes.identify(json.loads(raw)["child-pid"])
+
+
+def _start_plain(
+    argv: list[str], environment: dict[str, str], application: Path, output: int
+) -> subprocess.Popen[bytes]:
+    try:
+        return processes.start(argv, environment, application, output)
+    except (FileNotFoundError, PermissionError) as error:  # argv[0] is there: its interpreter is not
+        raise RefusedError(
+            f"run: {argv[0]} cannot be started ({error.strerror}). Does the program that its first line (#!) "
+            "names exist?"
+        ) from error
+
+
+def _is_tagged(raw: dict[str, Any], tags: Tags) -> bool:
+    return raw.get("version") == FORMAT_VERSION and raw.get("tags") == asdict(tags)
+
+
+def _record(raw: dict[str, Any]) -> Record:
+    spec = raw["spec"]
+    return Record(
+        Tags(str(raw["tags"]["installation"]), RegionName(raw["tags"]["region"])),
+        HostSpec(
+            name=HostName(spec["name"]),
+            group=GroupName(spec["group"]),
+            application=ApplicationName(spec["application"]),
+            digest=Digest(spec["digest"]),
+            run=tuple(spec["run"]),
+            environment=tuple((name, value) for name, value in spec["environment"]),
+            port=int(spec["port"]),
+        ),
+        str(raw["address"]),
+        float(raw["launched_at"]),
+    )
+
+
+def _write(path: Path, raw: dict[str, Any]) -> None:
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(target, "w", encoding="utf-8") as file:
+        json.dump(raw, file)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        raw = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return raw if isinstance(raw, dict) else None
+
+
+def _end_of(path: Path, size: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return file.read(size)
+    except FileNotFoundError:
+        return b""

@@ -1,0 +1,432 @@
+"""The provider whose hosts are servers of an OpenStack project.
+
+Which cloud: login.py; how it is spoken with: api.py; what a server does at its first
+boot: user_data.py. Nova has no idempotency key and takes a name twice: a server is found again by
+its tag and name, the oldest of a name counts and the others go. One listing is shared by all who wait.
+"""
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from repave_agent.clients.openstack.api import Api, GoneError, LostError
+from repave_agent.core.ports import (
+    HOST_NAME,
+    Host,
+    HostSpec,
+    OutOfCapacityError,
+    ProviderError,
+    RefusedError,
+    TransientError,
+)
+from repave_agent.packages.baking import BakedImage, BakeOrder
+from repave_agent.packages.server import Depot
+from repave_agent.providers.command import DEFAULT_PATH, environment_of, substitute
+from repave_agent.providers.openstack.bake import Oven
+from repave_agent.providers.openstack.shape import Found, Shape, found_in, server_of
+from repave_agent.providers.openstack.spread import Spread
+from repave_agent.providers.openstack.user_data import ON_SERVER, user_data
+from repave_agent.providers.single_flight import Work
+from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
+
+log = structlog.get_logger()
+
+LOOK_SECONDS, LOOK_SECONDS_MAX = 1.0, 5.0
+LOST_SECONDS = 20.0
+"""For so long a server is looked for whose creation was never answered."""
+BUILD_SECONDS = 1200.0
+DESTROY_SECONDS = 300.0
+MISSES_MAX = 5
+"""So many listings may leave a server out until it is asked for by its id."""
+RUNNING = ("ACTIVE", "PASSWORD", "VERIFY_RESIZE", "MIGRATING", "UNKNOWN")
+"""UNKNOWN: its hypervisor does not answer Nova now; a server may well serve, and its health tells."""
+BUILDING = ("BUILD", "REBUILD", "REBOOT", "HARD_REBOOT")
+FULL = ("no valid host", "quota", "no more ip addresses", "exceeded")
+QUOTAS = {"Instances": "instances", "Cores": "cores", "RAMSize": "MiB of RAM"}
+HALF_MADE = "is still being built: the agent ended while it made this host"
+
+
+class OpenstackProvider:
+    """Implements ports.Provider. `installation` is asked again at every call."""
+
+    name = "openstack"
+
+    def __init__(
+        self, region: RegionName, installation: Callable[[], str], api: Api, shape: Shape, depot: Depot
+    ) -> None:
+        self._region, self._installation = region, installation
+        self._api, self._shape, self._depot = api, shape, depot
+        self._found: Found | None = None
+        self._launches, self._destructions = Work(), Work()
+        self._listing: asyncio.Task[list[dict[str, Any]]] | None = None
+        self._spread = Spread(api, self._tag)
+        self._oven = Oven(api, shape, depot, self._tag)
+        self._launching: dict[HostName, GroupName] = {}
+        self._next_zone = 0
+
+    async def start(self) -> str:
+        """Looks whether the cloud has what the settings name. Raises ProviderError with all that is wrong."""
+        await self._depot.start()
+        if self._found is None:
+            self._found = await found_in(self._api, self._shape)
+            await self._oven.tidied()
+        return f"servers of project {self._api.project_id}"
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Servers don't tell; the listing does."""
+
+    async def close(self) -> None:
+        await self._launches.settle()
+        await self._destructions.settle()
+        await self._depot.close()
+        await self._api.close()
+
+    # -------------------------------------------------------------------------------------------- launch
+
+    async def launch(self, spec: HostSpec, package: Path) -> Host:
+        if HOST_NAME.fullmatch(spec.name) is None:
+            raise RefusedError(f"{spec.name!r} cannot name a host: use letters, digits, '.', '_', '-'")
+        await self._destructions.settle(spec.name)
+        host = await self._launches.join(spec.name, functools.partial(self._launch, spec, package))
+        assert host is not None
+        return host
+
+    async def _launch(self, spec: HostSpec, package: Path) -> Host:
+        if not self._installation():
+            raise TransientError("no host is made before the agent has met its controller for the first time")
+        if not package.is_file():
+            raise RefusedError(f"{package}: there is no such package")
+        await self.start()
+        self._launching[spec.name] = spec.group
+        try:
+            return await self._made(spec, package)
+        except (ProviderError, asyncio.CancelledError):
+            del self._launching[spec.name]
+            await self._tidied(spec.group)
+            raise
+        finally:
+            self._launching.pop(spec.name, None)
+
+    async def _made(self, spec: HostSpec, package: Path) -> Host:
+        server = await self._server_of(spec.name)
+        if server is None:
+            server = await self._create(spec, package)
+        try:
+            ready = await self._built(spec.name, str(server["id"]))
+        except (ProviderError, asyncio.CancelledError):
+            await self._deleted_if_it_can(spec.name, str(server["id"]))
+            raise
+        log.info("host.launched", group=spec.group, host=spec.name, server=server["id"])
+        return self._host(ready)
+
+    async def _create(self, spec: HostSpec, package: Path) -> dict[str, Any]:
+        server = {"server": await self._server(spec, package)}
+        hints = await self._spread.hints(spec.group) if self._shape.spreads else {}
+        try:
+            return await self._posted(spec.name, {**server, **hints})
+        except (OutOfCapacityError, RefusedError) as error:
+            if not hints or not self._spread.is_to_blame(spec.group, error):
+                raise
+        return await self._posted(spec.name, server)
+
+    async def _posted(self, name: HostName, body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return dict((await self._api.call("compute", "POST", "/servers", body))["server"])
+        except LostError as lost:
+            return await self._found_again(name, lost)
+
+    async def _found_again(self, name: HostName, lost: LostError) -> dict[str, Any]:
+        """The server whose creation was not answered, if it was made after all."""
+        deadline = time.monotonic() + LOST_SECONDS
+        while time.monotonic() < deadline:
+            server = await self._server_of(name)
+            if server is not None:
+                return server
+            await asyncio.sleep(LOOK_SECONDS)
+        raise lost
+
+    async def _server(self, spec: HostSpec, package: Path) -> dict[str, Any]:
+        shape, found = self._shape, self._found
+        assert found is not None, "the provider was started"
+        environment = {
+            **environment_of(spec, ON_SERVER, self._region),
+            "PATH": dict(spec.environment).get("PATH", DEFAULT_PATH),
+        }
+        words = substitute(spec.run, environment)
+        url = self._depot.offer(spec.digest, package)
+        script = user_data(spec.name, spec.digest, url, words, environment, shape.prepare)
+        server = server_of(shape, found, script, self._metadata(spec))
+        server |= {"name": spec.name, "tags": [self._tag()]}
+        if baked := await self._oven.image_for(spec.digest, found):
+            server["imageRef"] = baked
+        if shape.availability_zones:
+            zones = shape.availability_zones
+            server["availability_zone"] = zones[self._next_zone % len(zones)]
+            self._next_zone += 1
+        return server
+
+    async def _built(self, name: HostName, server_id: str) -> dict[str, Any]:
+        """Waits until it is ACTIVE with an address. Raises ProviderError when it will never be."""
+        deadline, pause, misses = time.monotonic() + BUILD_SECONDS, LOOK_SECONDS, 0
+        while time.monotonic() < deadline:
+            try:
+                server = next((each for each in await self._servers() if each["id"] == server_id), None)
+                misses = misses + 1 if server is None else 0
+                if misses == MISSES_MAX:
+                    await self._api.call("compute", "GET", f"/servers/{server_id}")
+                    misses = 0
+            except GoneError as gone:
+                raise TransientError(f"the server of {name} was deleted by somebody else") from gone
+            except TransientError:
+                server = None  # the cloud does not answer now; the server is built all the same
+            status = server["status"] if server is not None else "BUILD"
+            if server is not None and status in RUNNING and self._address(server):
+                return server
+            if status not in (*RUNNING, *BUILDING):
+                raise _failed(name, server or {})
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.3, LOOK_SECONDS_MAX)
+        raise TransientError(f"{name} is not ACTIVE after {BUILD_SECONDS:g} s")
+
+    # -------------------------------------------------------------------------------------------- list
+
+    async def list_hosts(self) -> list[Host]:
+        if not self._installation():
+            return []
+        servers = await self._oldest()
+        return [self._host(server) for name, server in servers.items() if name not in self._launches.tasks]
+
+    async def _oldest(self) -> dict[HostName, dict[str, Any]]:
+        """Our servers by host; of two with one name the older one, and the other goes."""
+        chosen: dict[HostName, dict[str, Any]] = {}
+        for server in sorted(await self._servers(), key=lambda each: (each["created"], each["id"])):
+            name = HostName(server["metadata"]["repave_host"])
+            if name in chosen:
+                log.warning("host.twice", host=name, server=server["id"])
+                await self._deleted_if_it_can(name, str(server["id"]))
+            else:
+                chosen[name] = server
+        return chosen
+
+    async def _server_of(self, host: HostName) -> dict[str, Any] | None:
+        return (await self._oldest()).get(host)
+
+    async def _servers(self) -> list[dict[str, Any]]:
+        """Our servers, without those that are just being deleted. Strangers are not among them."""
+        return [each for each in await self._everything() if not _is_leaving(each)]
+
+    async def _everything(self) -> list[dict[str, Any]]:
+        """All that is ours: one listing for all who ask at the same time."""
+        if self._listing is None or self._listing.done():
+            self._listing = asyncio.create_task(self._list(), name="list servers")
+        return await asyncio.shield(self._listing)
+
+    async def _list(self) -> list[dict[str, Any]]:
+        servers = await self._api.listed("compute", "/servers/detail", "servers", tags=self._tag())
+        return [each for each in servers if self._is_ours(each)]
+
+    def _is_ours(self, server: dict[str, Any]) -> bool:
+        known = server.get("metadata") or {}
+        return (
+            known.get("repave_installation") == self._installation()
+            and known.get("repave_region") == self._region
+        )
+
+    def _host(self, server: dict[str, Any]) -> Host:
+        known, launched_at = server["metadata"], _instant(server["created"])
+        ended = _how_it_ended(server)
+        return Host(
+            name=HostName(known["repave_host"]),
+            group=GroupName(known["repave_group"]),
+            application=ApplicationName(known["repave_application"]),
+            digest=Digest(known["repave_digest"]),
+            address=self._address(server),
+            port=int(known["repave_port"]),
+            launched_at=launched_at,
+            is_running=not ended,
+            ended=ended,
+            age_seconds=max(0.0, time.time() - launched_at),
+        )
+
+    def _address(self, server: dict[str, Any]) -> str:
+        """Its fixed IPv4 in our network, else its first one."""
+        networks = server.get("addresses") or {}
+        name = self._found.network_name if self._found is not None else ""
+        for each in networks.get(name) or [each for listed in networks.values() for each in listed]:
+            if each["version"] == 4 and each.get("OS-EXT-IPS:type") != "floating":
+                return str(each["addr"])
+        return ""
+
+    # -------------------------------------------------------------------------------------------- destroy
+
+    async def destroy(self, host: HostName) -> None:
+        await self._launches.settle(host)
+        if self._installation():
+            await self._destructions.join(host, functools.partial(self._destroy, host))
+
+    async def _destroy(self, host: HostName) -> None:
+        servers = [each for each in await self._everything() if each["metadata"]["repave_host"] == host]
+        for server in servers:
+            await self._delete(str(server["id"]))
+        for server in servers:
+            await self._gone(host, str(server["id"]))
+            await self._ports_gone(str(server["id"]))
+            self._spread.one_left(GroupName(server["metadata"]["repave_group"]))
+            log.info("host.destroyed", group=server["metadata"]["repave_group"], host=host)
+        for group in {GroupName(each["metadata"]["repave_group"]) for each in servers}:
+            await self._tidied(group)
+
+    async def _delete(self, server_id: str) -> None:
+        try:
+            await self._api.call("compute", "DELETE", f"/servers/{server_id}")
+        except GoneError:
+            pass
+
+    async def _deleted_if_it_can(self, host: HostName, server_id: str) -> None:
+        """For where something else is to be told: a server that stays is found by the next listing."""
+        try:
+            await self._delete(server_id)
+        except ProviderError as error:
+            log.warning("host.not_deleted", host=host, server=server_id, because=str(error))
+
+    async def _gone(self, host: HostName, server_id: str) -> None:
+        deadline, pause = time.monotonic() + DESTROY_SECONDS, LOOK_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                everything = await self._everything()
+            except TransientError:
+                everything = [{"id": server_id, "status": "UNKNOWN"}]
+            server = next((each for each in everything if each["id"] == server_id), None)
+            if server is None or server["status"] in ("DELETED", "SOFT_DELETED"):
+                return
+            if server["status"] == "ERROR" and not server.get("OS-EXT-STS:task_state"):
+                await self._delete(server_id)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.3, LOOK_SECONDS_MAX)
+        raise TransientError(f"the server of {host} is still there {DESTROY_SECONDS:g} s after its deletion")
+
+    async def _ports_gone(self, server_id: str) -> None:
+        """Nova makes and removes them; it leaves them when Neutron was away just then."""
+        for port in await self._api.listed("network", "/ports", "ports", device_id=server_id):
+            if str(port["device_owner"]).startswith("compute:"):
+                log.warning("port.left", server=server_id, port=port["id"])
+                with contextlib.suppress(GoneError):
+                    await self._api.call("network", "DELETE", f"/ports/{port['id']}")
+
+    async def _tidied(self, group: GroupName) -> None:
+        """Server groups go with their last host, if the cloud lets them; else after the next host."""
+        if not self._shape.spreads:
+            return
+        try:
+            servers = await self._servers()
+            if any(each["metadata"]["repave_group"] == group for each in servers):
+                return
+            there = {GroupName(each["metadata"]["repave_group"]) for each in servers}
+            await self._spread.forget_all_but(lambda: {*there, *self._launching.values()})
+        except ProviderError as error:
+            log.warning("group.not_tidied", group=group, because=str(error))
+
+    # -------------------------------------------------------------------------------------------- ask
+
+    async def execute(self, host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
+        raise RefusedError(
+            "health.command: nothing can be run inside servers of OpenStack: use health.http or health.tcp"
+        )
+
+    async def log_tail(self, host: HostName, lines: int) -> str:
+        server = await self._server_of(host) if lines > 0 else None
+        if server is None:
+            return ""
+        body = {"os-getConsoleOutput": {"length": lines}}
+        try:
+            answer = await self._api.call("compute", "POST", f"/servers/{server['id']}/action", body)
+        except GoneError:
+            return ""
+        return "\n".join(str(answer.get("output", "")).splitlines()[-lines:])[-16_384:]
+
+    async def inspect(self, host: HostName) -> str:
+        """What a server's files are can't be seen from outside."""
+        if await self._server_of(host) is None:
+            raise TransientError(f"host {host} does not run: it can't be looked at")
+        return ""
+
+    async def room(self, hosts: int) -> str:
+        """By the project's quota. Whether the cloud itself has room only a creation tells."""
+        await self.start()
+        assert self._found is not None, "the provider was started"
+        limits = (await self._api.call("compute", "GET", "/limits"))["limits"]["absolute"]
+        flavor = (await self._api.call("compute", "GET", f"/flavors/{self._found.flavor}"))["flavor"]
+        wanted = {"Instances": hosts, "Cores": hosts * flavor["vcpus"], "RAMSize": hosts * flavor["ram"]}
+        short = []
+        for name, more in wanted.items():
+            most = limits[f"maxTotal{name}"]
+            used = limits["totalRAMUsed" if name == "RAMSize" else f"total{name}Used"]
+            if most >= 0 and used + more > most:
+                short.append(f"{QUOTAS[name]}: {used} of {most} are used, {more} more are needed")
+        return "; ".join(short)
+
+    async def bake(self, order: BakeOrder, package: Path, told: Callable[[str], None]) -> BakedImage:
+        await self.start()
+        assert self._found is not None, "the provider was started"
+        return await self._oven.bake(order, package, self._found, told)
+
+    async def baked(self) -> list[BakedImage]:
+        await self.start()
+        assert self._found is not None, "the provider was started"
+        return await self._oven.images(self._found)
+
+    # -------------------------------------------------------------------------------------------- names
+
+    def _metadata(self, spec: HostSpec) -> dict[str, str]:
+        return {
+            "repave_installation": self._installation(),
+            "repave_region": self._region,
+            "repave_application": spec.application,
+            "repave_group": spec.group,
+            "repave_host": spec.name,
+            "repave_digest": spec.digest,
+            "repave_port": str(spec.port),
+        }
+
+    def _tag(self) -> str:
+        """One tag for all that is ours; tags have no room for every name."""
+        owner = hashlib.sha256(f"{self._installation()}/{self._region}".encode()).hexdigest()[:24]
+        return f"repave-{owner}"
+
+
+def _is_leaving(server: dict[str, Any]) -> bool:
+    return server.get("OS-EXT-STS:task_state") == "deleting" or server["status"] in (
+        "DELETED",
+        "SOFT_DELETED",
+    )
+
+
+def _how_it_ended(server: dict[str, Any]) -> str:
+    """ "" while it runs."""
+    status = server["status"]
+    if status in RUNNING:
+        return ""
+    if status in BUILDING:
+        return HALF_MADE if status == "BUILD" else ""
+    fault = (server.get("fault") or {}).get("message", "")
+    return f"its server is {status}{f': {fault}' if fault else ''}"
+
+
+def _failed(name: HostName, server: dict[str, Any]) -> ProviderError:
+    fault = (server.get("fault") or {}).get("message") or "no reason was given"
+    text = f"the server of {name} is {server.get('status', 'gone')}: {fault}"
+    if any(words in fault.lower() for words in FULL):
+        return OutOfCapacityError(f"{text}. Raise the quota, or add capacity to the cloud.")
+    return TransientError(text)
+
+
+def _instant(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

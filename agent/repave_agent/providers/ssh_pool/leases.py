@@ -1,0 +1,151 @@
+"""What the agent knows of each machine of its pool, durably: who has it, whether it is fresh, why it is not
+used.
+
+One file, changed under a lock and replaced whole, so that `repave-agent pool` may work on it beside the
+agent. A machine that is not in it is dirty: nobody has seen it made anew.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from repave_agent.core.ports import HostSpec, RefusedError
+from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName
+
+State = Literal["dirty", "fresh", "leased", "quarantined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A host on a machine. `owner` is as the machine's own lease file has it."""
+
+    spec: HostSpec
+    owner: str
+    address: str
+    taken_at: float  # seconds of the wall clock
+    is_started: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One machine. `proof`: its boot, marker and host key when it was last made anew."""
+
+    name: str
+    state: State = "dirty"
+    since: float = 0.0
+    reason: str = ""
+    proof: tuple[str, str, str] | None = None
+    pinned: str = ""  # the host key that was trusted on first use
+    lease: Lease | None = None
+    tried_by: str = ""  # the host that it was last chosen for
+    may_replace: bool = False  # a person said that a lease of ours that is still on it may go
+
+
+class Leases:
+    """The entries of one pool."""
+
+    def __init__(self, directory: Path) -> None:
+        self._contents = directory / "contents"
+        self._contents.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._file, self._lock = directory / "machines.json", directory / "lock"
+        self._seen: tuple[int, int] | None = None
+        self._read: dict[str, Entry] = {}
+
+    def all(self) -> dict[str, Entry]:
+        """Read again when somebody has changed it. Raises RefusedError when the file can't be read."""
+        try:
+            found = self._file.stat()
+            if (found.st_mtime_ns, found.st_ino) != self._seen:
+                raw = json.loads(self._file.read_bytes())
+                self._read = {name: _entry(name, each) for name, each in raw.items()}
+                self._seen = (found.st_mtime_ns, found.st_ino)
+            return dict(self._read)
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, TypeError) as error:
+            raise RefusedError(
+                f"{self._file} can't be read ({error}). Put back a copy of it; without it every machine is "
+                "reset before it is used again"
+            ) from error
+
+    def get(self, name: str) -> Entry:
+        return self.all().get(name) or Entry(name)
+
+    @contextmanager
+    def change(self) -> Iterator[dict[str, Entry]]:
+        """What is put into the dictionary is saved, durably, when the block ends well. Raises OSError."""
+        with open(self._lock, "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            entries = self.all()
+            before = dict(entries)
+            yield entries
+            if entries != before:
+                self._save(entries)
+
+    def put(self, name: str, **changes: Any) -> Entry:
+        """Changes some of what is known of a machine, at once."""
+        with self.change() as entries:
+            entries[name] = replace(entries.get(name) or Entry(name), **changes)
+            return entries[name]
+
+    def note_contents(self, host: HostName, contents: str) -> None:
+        """What the host's package held when it was unpacked."""
+        (self._contents / host).write_text(contents)
+
+    def contents(self, host: HostName) -> str:
+        """ "" when it was never noted."""
+        try:
+            return (self._contents / host).read_text()
+        except FileNotFoundError:
+            return ""
+
+    def forget_contents(self, host: HostName) -> None:
+        (self._contents / host).unlink(missing_ok=True)
+
+    def _save(self, entries: dict[str, Entry]) -> None:
+        part = self._file.with_suffix(".part")
+        target = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(target, "w", encoding="utf-8") as file:
+            json.dump({name: asdict(each) for name, each in entries.items()}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self._file)
+
+
+def _entry(name: str, raw: dict[str, Any]) -> Entry:
+    proof, lease = raw["proof"], raw["lease"]
+    return Entry(
+        name,
+        raw["state"],
+        float(raw["since"]),
+        str(raw["reason"]),
+        (str(proof[0]), str(proof[1]), str(proof[2])) if proof else None,
+        str(raw["pinned"]),
+        _lease(lease) if lease else None,
+        str(raw["tried_by"]),
+        bool(raw["may_replace"]),
+    )
+
+
+def _lease(raw: dict[str, Any]) -> Lease:
+    spec = raw["spec"]
+    return Lease(
+        HostSpec(
+            name=HostName(spec["name"]),
+            group=GroupName(spec["group"]),
+            application=ApplicationName(spec["application"]),
+            digest=Digest(spec["digest"]),
+            run=tuple(spec["run"]),
+            environment=tuple((name, value) for name, value in spec["environment"]),
+            port=int(spec["port"]),
+        ),
+        str(raw["owner"]),
+        str(raw["address"]),
+        float(raw["taken_at"]),
+        bool(raw["is_started"]),
+    )

@@ -1,0 +1,434 @@
+"""The provider whose hosts are machines that are there already: leased from a pool, made anew, bootstrapped
+over SSH, and handed back.
+
+Which machines: inventory.py; how they are reached: machines.py; what is known of each: leases.py;
+how one becomes fresh and how that is proved: reset.py; what happens on it: bootstrap.py.
+
+A lease is on the agent's disk first, then on the machine itself, so that neither a crash nor another agent
+with the same inventory gives one machine to two hosts. A machine that does not do what it should is
+quarantined, with the reason, and another one is taken.
+"""
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from repave_agent.clients.ssh import DoorError
+from repave_agent.core.ports import (
+    HOST_NAME,
+    Host,
+    HostSpec,
+    OutOfCapacityError,
+    ProviderError,
+    RefusedError,
+    TransientError,
+)
+from repave_agent.providers.command import DEFAULT_PATH, environment_of, substitute
+from repave_agent.providers.single_flight import Work
+from repave_agent.providers.ssh_pool.bootstrap import Machine, TakenError, difference
+from repave_agent.providers.ssh_pool.leases import Entry, Lease, State
+from repave_agent.providers.ssh_pool.machines import Machines
+from repave_agent.providers.ssh_pool.reset import Reset, made_anew
+from repave_protos.protocol.values import HostName, RegionName
+
+log = structlog.get_logger()
+
+TRIES_MAX = 3
+"""So many machines are tried for one host before the launch has failed."""
+COOL_SECONDS = 60.0
+"""A machine that was handed back just now is used again only when there is no other: clients may still have
+its address."""
+LOOK_SECONDS = 15.0
+"""One machine that does not answer must not hold up the listing of the others."""
+ENDED_LOG_LINES = 5
+BEING_RESET = HostName("-")
+"""Who has a machine on which no host is, while it is made anew."""
+HALF_MADE = "was never started: the agent ended while it made this host"
+
+
+class SshPoolProvider:
+    """Implements ports.Provider. Only one owns the leases; `installation` is asked again at every call."""
+
+    name = "ssh_pool"
+
+    def __init__(
+        self,
+        region: RegionName,
+        installation: Callable[[], str],
+        machines: Machines,
+        reset: Reset,
+        *,
+        parallel: int = 10,
+        unreachable_seconds: float = 60.0,
+        stop_grace_seconds: float = 5.0,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._region, self._installation = region, installation
+        self._machines, self._leases, self._reset = machines, machines.leases, reset
+        self._unreachable_seconds, self._stop_grace_seconds = unreachable_seconds, stop_grace_seconds
+        self._wall_clock = wall_clock
+        self._launches, self._destructions = Work(), Work()
+        self._launch_slots, self._refresh_slots = asyncio.Semaphore(parallel), asyncio.Semaphore(parallel)
+        self._silent_since: dict[str, float] = {}
+        self._ended: dict[HostName, str] = {}
+        self._watches: dict[HostName, asyncio.Task[None]] = {}
+        self._refreshes: dict[str, asyncio.Task[None]] = {}
+        self._callbacks: list[Callable[[], None]] = []
+
+    async def start(self) -> str:
+        """Reads the inventory. Raises RefusedError with the field that is wrong."""
+        if not (self._reset.command or self._reset.remote):
+            raise RefusedError(
+                "ssh_pool.reset: say how a machine is made anew: command (run here) or remote (run on it)"
+            )
+        return f"{self._machines.check()} machines"
+
+    async def room(self, hosts: int) -> str:
+        listed, known = self._machines.listed(), self._leases.all()
+        states = [known[name].state if name in known else "dirty" for name in listed]
+        free = sum(state in ("dirty", "fresh") for state in states)
+        if free >= hosts:
+            return ""
+        counts = f"{states.count('leased')} are leased, {states.count('quarantined')} quarantined"
+        return f"{free} of {len(states)} machines are free ({counts}), {hosts} more are needed"
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(callback)
+
+    async def close(self) -> None:
+        await self._launches.settle()
+        await self._destructions.settle()
+        tasks = [*self._watches.values(), *self._refreshes.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._machines.close()
+
+    # -------------------------------------------------------------------------------------------- launch
+
+    async def launch(self, spec: HostSpec, package: Path) -> Host:
+        if HOST_NAME.fullmatch(spec.name) is None:
+            raise RefusedError(f"{spec.name!r} cannot name a host: use letters, digits, '.', '_', '-'")
+        await self._destructions.settle(spec.name)
+        host = await self._launches.join(spec.name, functools.partial(self._launch, spec, package))
+        assert host is not None
+        return host
+
+    async def _launch(self, spec: HostSpec, package: Path) -> Host:
+        if not self._installation():
+            raise TransientError("no host is made before the agent has met its controller for the first time")
+        kept = self._entry_of(spec.name)
+        if kept is not None and kept.lease is not None:
+            if kept.lease.is_started:
+                return self._host(kept.lease, self._ended.get(spec.name, ""))
+            await self._hand_back(kept.name, kept.lease)  # half-made by an agent that was killed
+        if not package.is_file():
+            raise RefusedError(f"{package}: there is no such package")
+        troubles: list[str] = []
+        async with self._launch_slots:
+            while len(troubles) < TRIES_MAX:
+                name = self._choose(spec)
+                if name is None:
+                    break
+                try:
+                    return await self._make(name, spec, package)
+                except _UselessError as error:
+                    troubles.append(str(error))
+        if troubles:
+            raise TransientError(f"no machine could be made a host: {'; '.join(troubles)}")
+        raise OutOfCapacityError(self._shortage())
+
+    def _choose(self, spec: HostSpec) -> str | None:
+        """Leases a free machine on disk: one that is fresh, and whose address was not used just now."""
+        now, listed = self._wall_clock(), self._machines.listed()
+        with self._leases.change() as entries:
+            known = [entries.get(name) or Entry(name) for name in listed]
+            free = [each for each in known if each.state in ("dirty", "fresh") and each.tried_by != spec.name]
+            free.sort(
+                key=lambda each: (bool(each.reason), _is_warm(each, now), each.state != "fresh", each.since)
+            )
+            for chosen in free[:1]:
+                lease = Lease(spec, self._owner(spec.name), listed[chosen.name].traffic_address, now)
+                proof = chosen.proof if chosen.state == "fresh" else None
+                entries[chosen.name] = replace(
+                    chosen, state="leased", since=now, reason="", lease=lease, proof=proof, tried_by=spec.name
+                )
+                return chosen.name
+        return None
+
+    async def _make(self, name: str, spec: HostSpec, package: Path) -> Host:
+        """Makes a chosen machine the host. Raises _UselessError when the machine can't be used, RefusedError
+        when the fault is with the package or its command."""
+        lease = self._lease(name)
+        is_fresh = False
+        try:
+            await self._stop_refresh(name)
+            machine = await self._freshened(name, lease.owner)
+            is_fresh = True
+            lease = await self._bootstrap(machine, name, lease, package)
+        except TakenError as error:
+            self._free(name, reason=f"leased by {error}")
+            raise _UselessError(f"{name} is leased by {error}") from error
+        except (ProviderError, TimeoutError) as error:
+            if is_fresh and isinstance(error, RefusedError) and not isinstance(error, DoorError):
+                await self._hand_back(name, lease)
+                raise
+            self._quarantine(name, str(error))
+            raise _UselessError(str(error)) from error
+        log.info("host.launched", group=spec.group, host=spec.name, machine=name, address=lease.address)
+        self._watch(name, spec.name)
+        return self._host(lease)
+
+    async def _freshened(self, name: str, owner: str) -> Machine:
+        """The machine, leased by its own word as well, and seen to be new."""
+        entry, machine = self._leases.get(name), self._machines.reach(name)
+        holder = await machine.holder()
+        if holder == self._owner(BEING_RESET) or (
+            entry.may_replace and holder.startswith(f"{self._tags()}/")
+        ):
+            await machine.give(holder)
+        await machine.take(owner)
+        before = await machine.proof(self._reset.marker)
+        if entry.proof == before and not await machine.is_used():
+            return machine
+        listed = self._machines.listed()[name]
+        reach = functools.partial(self._machines.reach, name, is_new=True)
+        machine, seen = await made_anew(self._reset, listed, reach, before)
+        await machine.take(owner)
+        self._leases.put(name, proof=seen, pinned=seen[2], may_replace=False)
+        return machine
+
+    async def _bootstrap(self, machine: Machine, name: str, lease: Lease, package: Path) -> Lease:
+        environment = self._environment(lease)
+        words = substitute(lease.spec.run, environment)
+        contents = await machine.install(lease.spec.digest, package)
+        self._leases.note_contents(lease.spec.name, contents)
+        await machine.start(lease.spec, words, environment)
+        lease = replace(lease, is_started=True)
+        self._leases.put(name, lease=lease)
+        return lease
+
+    def _environment(self, lease: Lease) -> dict[str, str]:
+        ours = environment_of(lease.spec, lease.address, self._region)
+        users = dict(lease.spec.environment)
+        return {**ours, "PATH": users.get("PATH", DEFAULT_PATH)}
+
+    # -------------------------------------------------------------------------------------------- list
+
+    async def list_hosts(self) -> list[Host]:
+        mine = [each for each in self._leases.all().values() if self._is_mine(each.lease)]
+        known = [each for each in mine if each.lease and each.lease.spec.name not in self._launches.tasks]
+        async with asyncio.TaskGroup() as group:
+            looks = [group.create_task(self._look(each)) for each in known]
+        return [host for look in looks if (host := look.result()) is not None]
+
+    async def _look(self, entry: Entry) -> Host | None:
+        lease = entry.lease
+        assert lease is not None
+        name = lease.spec.name
+        if not lease.is_started:
+            return self._host(lease, HALF_MADE)
+        if name not in self._ended:
+            ended = await self._how_it_ended(entry.name, name)
+            if self._leases.get(entry.name).lease != lease:
+                return None  # destroyed meanwhile
+            if ended:
+                self._ended[name] = ended
+            else:
+                self._watch(entry.name, name)
+        return self._host(lease, self._ended.get(name, ""))
+
+    async def _how_it_ended(self, machine: str, host: HostName) -> str:
+        """ "" while it runs, as far as anybody can say: one that can't be reached is believed for a while."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                there = self._machines.reach(machine)
+                state = await there.state(host)
+                self._silent_since.pop(machine, None)
+                return "" if state == "running" else await self._epitaph(there, host, state)
+        except (ProviderError, TimeoutError) as error:
+            now = time.monotonic()
+            silent = now - self._silent_since.setdefault(machine, now)
+            if silent < self._unreachable_seconds:
+                return ""
+            return f"its machine {machine} can't be reached for {silent:.0f} s: {error}"
+
+    async def _epitaph(self, machine: Machine, host: HostName, state: str) -> str:
+        how = (
+            f"exited with code {state.split()[1]}" if state.startswith("exited") else "ended, nobody saw how"
+        )
+        if state == "absent":
+            return "is gone from its machine, which was made anew or emptied by somebody else"
+        tail = await machine.tail(host, ENDED_LOG_LINES)
+        return f"{how}; its log ends: {tail}" if tail else f"{how}; its log is empty"
+
+    def _watch(self, machine: str, host: HostName) -> None:
+        """Tells soon when the host ends by itself."""
+        if host not in self._watches and host not in self._ended:
+            task = asyncio.create_task(self._await_end(machine, host), name=f"watch {host}")
+            self._watches[host] = task
+            task.add_done_callback(lambda _: self._watches.pop(host, None))
+
+    async def _await_end(self, machine: str, host: HostName) -> None:
+        try:
+            await self._machines.reach(machine).ended(host)
+        except (ProviderError, TimeoutError):
+            return  # the next listing looks again
+        if host not in self._destructions.tasks:
+            for callback in self._callbacks:
+                callback()
+
+    # -------------------------------------------------------------------------------------------- destroy
+
+    async def destroy(self, host: HostName) -> None:
+        await self._launches.settle(host)
+        entry = self._entry_of(host)
+        if entry is not None and entry.lease is not None:
+            work = functools.partial(self._destroy, entry.name, entry.lease)
+            await self._destructions.join(host, work)
+
+    async def _destroy(self, name: str, lease: Lease) -> None:
+        await self._hand_back(name, lease)
+        log.info("host.destroyed", group=lease.spec.group, host=lease.spec.name, machine=name)
+
+    async def _hand_back(self, name: str, lease: Lease) -> None:
+        """Ends the host; its machine is made anew beside everything else, or quarantined."""
+        host = lease.spec.name
+        try:
+            machine = self._machines.reach(name)
+            if await machine.holder() == lease.owner:
+                await machine.stop(host, self._stop_grace_seconds)
+                await machine.give(lease.owner)
+        except (ProviderError, TimeoutError) as error:
+            self._quarantine(name, f"{host} could not be ended on it: {error}")
+        else:
+            self._free(name)
+            self._refreshes[name] = asyncio.create_task(self._refresh(name), name=f"refresh {name}")
+        finally:
+            if watch := self._watches.pop(host, None):
+                watch.cancel()
+            self._ended.pop(host, None)
+            self._leases.forget_contents(host)
+            self._silent_since.pop(name, None)
+
+    async def _refresh(self, name: str) -> None:
+        """Makes a machine that was handed back anew, so that the next launch need not wait for it."""
+        owner = self._owner(BEING_RESET)
+        state: State = "dirty"
+        reason = ""
+        try:
+            async with self._refresh_slots:
+                machine = await self._freshened(name, owner)
+                await machine.give(owner)
+            state = "fresh"
+        except TakenError as error:
+            reason = f"leased by {error}"
+        except (ProviderError, TimeoutError) as error:
+            state, reason = "quarantined", str(error)
+        finally:
+            self._refreshes.pop(name, None)
+        with self._leases.change() as entries:
+            if entries[name].state == "dirty":  # a launch that has chosen it meanwhile sees for itself
+                entries[name] = replace(entries[name], state=state, reason=reason, since=self._wall_clock())
+        log.info("machine.refreshed", machine=name, state=state, why=reason)
+
+    async def _stop_refresh(self, name: str) -> None:
+        """A launch that has chosen the machine goes on by itself, once what is under way has ended."""
+        task = self._refreshes.get(name)
+        if task is not None:
+            await asyncio.gather(task, return_exceptions=True)
+
+    # -------------------------------------------------------------------------------------------- ask
+
+    async def execute(self, host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
+        name, lease = self._running(host)
+        environment = self._environment(lease)
+        words = substitute(command, environment)
+        return await self._machines.reach(name).execute(
+            lease.spec.digest, words, environment, timeout_seconds
+        )
+
+    async def log_tail(self, host: HostName, lines: int) -> str:
+        entry = self._entry_of(host)
+        return "" if entry is None else await self._machines.reach(entry.name).tail(host, lines)
+
+    async def inspect(self, host: HostName) -> str:
+        name, lease = self._running(host)
+        before = self._leases.contents(host)
+        return difference(before, await self._machines.reach(name).contents(lease.spec.digest))
+
+    def _running(self, host: HostName) -> tuple[str, Lease]:
+        entry = self._entry_of(host)
+        if entry is None or entry.lease is None or not entry.lease.is_started or host in self._ended:
+            raise TransientError(f"host {host} does not run: nothing can be executed in it")
+        return entry.name, entry.lease
+
+    # -------------------------------------------------------------------------------------------- machines
+
+    def _quarantine(self, name: str, reason: str) -> None:
+        log.warning("machine.quarantined", machine=name, why=reason)
+        now = self._wall_clock()
+        self._leases.put(name, state="quarantined", reason=reason, since=now, lease=None, proof=None)
+
+    def _free(self, name: str, reason: str = "") -> None:
+        now = self._wall_clock()
+        self._leases.put(name, state="dirty", reason=reason, since=now, lease=None, proof=None)
+
+    def _lease(self, name: str) -> Lease:
+        lease = self._leases.get(name).lease
+        assert lease is not None, "a chosen machine is leased"
+        return lease
+
+    def _entry_of(self, host: HostName) -> Entry | None:
+        entries: Iterable[Entry] = self._leases.all().values()
+        return next((each for each in entries if each.lease and each.lease.owner == self._owner(host)), None)
+
+    def _is_mine(self, lease: Lease | None) -> bool:
+        return lease is not None and lease.owner == self._owner(lease.spec.name)
+
+    def _tags(self) -> str:
+        return f"{self._installation()}/{self._region}"
+
+    def _owner(self, host: HostName) -> str:
+        """As a machine's own lease has it; nobody's while the installation is not known."""
+        return f"{self._tags()}/{host}" if self._installation() else ""
+
+    def _host(self, lease: Lease, ended: str = "") -> Host:
+        spec = lease.spec
+        return Host(
+            name=spec.name,
+            group=spec.group,
+            application=spec.application,
+            digest=spec.digest,
+            address=lease.address,
+            port=spec.port,
+            launched_at=lease.taken_at,
+            is_running=not ended,
+            ended=ended,
+            age_seconds=max(0.0, self._wall_clock() - lease.taken_at),
+        )
+
+    def _shortage(self) -> str:
+        entries = self._leases.all()
+        states = [(entries.get(name) or Entry(name)) for name in self._machines.listed()]
+        leased = sum(each.state == "leased" for each in states)
+        bad = [each.name for each in states if each.state == "quarantined"]
+        named = f" ({', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''})" if bad else ""
+        return (
+            f"no machine of the pool is free: of {len(states)}, {leased} are leased and {len(bad)} "
+            f"quarantined{named}. Add machines to the inventory, or look at these and do: "
+            "repave-agent pool return NAME"
+        )
+
+
+class _UselessError(Exception):
+    """This machine can't be made a host; another one may."""
+
+
+def _is_warm(entry: Entry, now: float) -> bool:
+    return now - entry.since < COOL_SECONDS and entry.since > 0

@@ -1,0 +1,66 @@
+"""Looks at hosts, one at a time and each every few minutes, whether they are still as they were made.
+
+Runs beside the worker's loop and only notes what it saw; what follows from it is decided elsewhere. Only
+hosts of groups whose spec asks for it are looked at, and only once they are verified: before that they are
+being made.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from repave_agent.core.ports import Provider, ProviderError
+from repave_agent.runtime.fleet import Fleet
+from repave_agent.runtime.host_records import Record
+from repave_protos.protocol.values import DesiredState, HostPhase
+
+log = structlog.get_logger()
+
+
+class Inspections:
+    """One for a region. `seconds`: from one look at a host to the next."""
+
+    def __init__(self, fleet: Fleet, provider: Provider, clock: Callable[[], float], seconds: float) -> None:
+        self._fleet = fleet
+        self._provider = provider
+        self._clock = clock
+        self._seconds = seconds
+        self._task: asyncio.Task[None] | None = None
+
+    def go_on(self, desired: Iterable[DesiredState], tasks: asyncio.TaskGroup) -> None:
+        """Begins the next inspection, if one is due and none is under way."""
+        if self._task is not None and not self._task.done():
+            return
+        record = self._next(desired)
+        if record is not None:
+            self._task = tasks.create_task(self._inspect(record), name=f"inspect {record.name}")
+
+    def _next(self, desired: Iterable[DesiredState]) -> Record | None:
+        """The host that was not looked at for longest."""
+        watched = {
+            group.name
+            for state in desired
+            for group in state.groups
+            if group.drift != "ignore" and group.count > 0
+        }
+        before = self._clock() - self._seconds
+        due = (
+            record
+            for record in (self._fleet.records.values() if watched else ())
+            if record.group in watched and _is_due(record, before)
+        )
+        return min(due, key=lambda record: (record.inspected_at or 0.0, record.name), default=None)
+
+    async def _inspect(self, record: Record) -> None:
+        try:
+            drift = await self._provider.inspect(record.name)
+        except ProviderError as error:
+            log.warning("host.not_inspected", host=record.name, why=str(error))
+            drift = ""  # it was not seen: it is looked at again when its turn comes
+        self._fleet.note_drift(record.name, drift, self._clock())
+
+
+def _is_due(record: Record, before: float) -> bool:
+    is_seen = record.inspected_at is not None and record.inspected_at > before
+    return not is_seen and record.judgement.phase is HostPhase.VERIFIED and not record.drift

@@ -1,0 +1,389 @@
+"""Keeps the agent's record of every host: what was launched, adopted, verified, failed.
+
+Facts only; what to do about them is decided in `reconcile`. A host's record ends when the host is destroyed.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import structlog
+
+from repave_agent.core.host_phase import Judgement, judge_host
+from repave_agent.core.observation import Claims, GroupFact, HostFact
+from repave_agent.core.orphans import MINUTE_SECONDS, sighted
+from repave_agent.core.ports import BalancerView, Host, HostSpec
+from repave_agent.core.reconcile import Destroy, Launch
+from repave_agent.core.traffic import enabled_hosts, is_legible
+from repave_agent.health.prober import Prober
+from repave_agent.runtime.host_records import Record, fact_of, signs_of
+from repave_protos.protocol.values import (
+    ApplicationReport,
+    DesiredGroup,
+    DesiredState,
+    GroupName,
+    HostName,
+    HostPhase,
+    Notice,
+)
+
+log = structlog.get_logger()
+
+RETRY_BASE_SECONDS = 0.5
+RETRY_CAP_SECONDS = 180.0
+FORGIVEN_SECONDS = 600.0
+"""One setback in so long is none: an image whose hosts fall ill again and again, each some time after it was
+proven, is replaced ever more slowly; a host that dies now and then is replaced at once."""
+AWAIT_CAP_SECONDS = 5.0
+"""While nothing speaks against the hosts: a package that is still to come, a provider without room."""
+LOST_AFTER_SECONDS = 30.0
+"""Providers' listings lag behind what they did. A host that is missing for so long, and that answers no probe
+either, is lost."""
+UNSEEN_SECONDS = 8.0
+"""An agent looks at its hosts every second; one that has not for so long was frozen."""
+GHOST_SECONDS = 120.0
+"""How long a listing may still show a host that was destroyed."""
+NOTHING_KNOWN = Claims()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The hosts known before the provider was asked; `settled`: neither made nor ended just then."""
+
+    names: frozenset[HostName]
+    settled: frozenset[HostName]
+    asked_at: float | None = None  # None: such a listing proves no orphan
+
+
+class Fleet:
+    """All hosts of the region, and what must be remembered of their groups."""
+
+    def __init__(self, prober: Prober, notice: Callable[[Notice], None]) -> None:
+        self.records: dict[HostName, Record] = {}
+        self.groups: dict[GroupName, GroupFact] = {}
+        self.troubles: dict[GroupName, str] = {}
+        self.condemned: set[HostName] = set()  # their end was begun, by this agent or one before it
+        self._gone: dict[HostName, float] = {}  # destroyed lately, when
+        self._judged_at = float("inf")
+        self.orphans_ended: tuple[float, ...] = ()  # when, within the last minute
+        self.launches_begun: tuple[float, ...] = ()  # when, within the last minute
+        self._prober = prober
+        self._notice = notice
+
+    # -------------------------------------------------------------------------------- what happened
+
+    def launching(self, launch: Launch, now: float) -> list[HostSpec]:
+        """Launches begin; the names of the fresh hosts are used up."""
+        group, fact = launch.group, self.fact(launch.group.name)
+        end = fact.next_ordinal + launch.count
+        self.groups[group.name] = replace(fact, next_ordinal=end)
+        recent = (at for at in self.launches_begun if at > now - MINUTE_SECONDS)
+        self.launches_begun = (*recent, *(now for _ in range(launch.count)))
+        specs = [_spec(launch, ordinal) for ordinal in range(fact.next_ordinal, end)]
+        for spec in specs:
+            self.records[spec.name] = Record(
+                spec.name, spec.group, spec.application, spec.digest, spec.port, now, now, is_launching=True
+            )
+        return specs
+
+    def launched(self, host: Host, now: float) -> None:
+        record = self.records[host.name]
+        record.is_launching, record.launched_at, record.address = False, now, host.address
+        record.launch_time = host.launched_at
+        fact = self.fact(host.group)
+        self.groups[host.group] = replace(fact, launched_total=fact.launched_total + 1)
+        self.tell("host.launched", f"{host.name} runs on {host.address}:{host.port}", record)
+
+    def launch_failed(self, name: HostName, why: str, now: float, *, counts: bool, is_final: bool) -> None:
+        """Nothing is left of the launch. `counts`: as the group's failure; `is_final`: trying is no use."""
+        record = self.records.pop(name)
+        fact = self.fact(record.group)
+        failed = replace(
+            fact, failures=fact.failures + int(counts), refused=why if is_final else fact.refused
+        )
+        self.groups[record.group] = _paused(failed, now, RETRY_CAP_SECONDS if counts else AWAIT_CAP_SECONDS)
+        self.tell("host.not_launched", f"{name} could not be made: {why}", record)
+        self.troubles[record.group] = why
+
+    def known(self, now: float | None = None) -> "Known":
+        """To be taken before the provider is asked: what changes meanwhile is not in its answer."""
+        settled = {
+            record.name
+            for record in self.records.values()
+            if not (record.is_launching or record.is_destroying)
+        }
+        return Known(frozenset(self.records), frozenset(settled), now)
+
+    def adopt(self, hosts: Iterable[Host], known: "Known", verified: set[HostName], now: float) -> None:
+        """Takes over what the provider lists, late as that may be."""
+        self._gone = {name: at for name, at in self._gone.items() if now < at + GHOST_SECONDS}
+        listed = {host.name: host for host in hosts if host.name not in self._gone}
+        for host in listed.values():
+            record = self.records.get(host.name)
+            if record is None and host.name not in known.names:
+                made_at = now - host.age_seconds
+                record = Record(host.name, host.group, host.application, host.digest, host.port, now, made_at)
+                record.was_verified = host.name in verified
+                record.failure = "its end had begun" if host.name in self.condemned else ""
+                self.records[host.name] = record
+                self._use_up(host)
+            if record is not None and not record.is_launching:
+                record.address, record.is_running, record.ended = host.address, host.is_running, host.ended
+                record.missing_since, record.listed_at = None, known.asked_at
+                record.launch_time = host.launched_at
+        for name in sorted(known.settled - listed.keys()):
+            if name in self.records:
+                self._miss(self.records[name], now)
+
+    def _miss(self, record: Record, now: float) -> None:
+        """Whoever answers its probe is there, whatever a listing says."""
+        if record.missing_since is None:
+            record.missing_since = now
+        health = self._prober.record(record.name)
+        is_there = health is not None and health.is_healthy
+        if now >= record.missing_since + LOST_AFTER_SECONDS and not is_there:
+            record.is_running, record.ended = False, "its provider has lost it"
+
+    def _use_up(self, host: Host) -> None:
+        """A journal that was lost, or is older than the host, must not give its name to another one."""
+        ordinal = host.name.rpartition("-")[2]
+        fact = self.fact(host.group)
+        if ordinal.isdecimal() and int(ordinal) >= fact.next_ordinal:
+            self.groups[host.group] = replace(fact, next_ordinal=int(ordinal) + 1)
+
+    def destroying(self, name: HostName, now: float) -> None:
+        """The host begins to end."""
+        record = self.records[name]
+        if record.judgement.phase is HostPhase.UNHEALTHY and self.fact(record.group).is_proven:
+            # It is ended because it is ill: the next one that falls ill is replaced more slowly.
+            self.groups[record.group] = _paused(self.fact(record.group), now, RETRY_CAP_SECONDS)
+        record.is_destroying = True
+        self.condemned.add(name)
+        if record.sighting is not None:
+            self.orphans_ended = (
+                *(at for at in self.orphans_ended if at > now - MINUTE_SECONDS),
+                now,
+            )
+
+    def note_drift(self, name: HostName, drift: str, now: float) -> None:
+        """The host was looked at, if it is still there."""
+        record = self.records.get(name)
+        if record is not None:
+            record.inspected_at, record.drift = now, record.drift or drift
+
+    def note_worn(self, reports: Iterable[ApplicationReport]) -> None:
+        """Told once for each host."""
+        for worn in (each for report in reports for group in report.groups for each in group.worn):
+            record = self.records.get(worn.host)
+            if record is not None and not record.is_told_worn and worn.why != "asked":
+                record.is_told_worn = True
+                self.tell("host.worn", f"{worn.host} is worn: {worn.text}", record)
+
+    def spared(self, destroys: Iterable[Destroy]) -> list[Destroy]:
+        """They could not be written down: gives those that may go on all the same, and undoes the beginning
+        of the others. A next agent that knows nothing of it would give traffic to a host while it still ends;
+        not so to one that has ended by itself, and ending that may be what makes room for the journal."""
+        goes_on = []
+        for destroy in destroys:
+            record = self.records[destroy.host]
+            if not record.is_running and record.missing_since is None:
+                goes_on.append(destroy)
+                continue
+            record.is_destroying = False
+            if not record.failure:  # a failed one is never used again, written down or not
+                self.condemned.discard(record.name)
+            if record.sighting is not None:
+                self.orphans_ended = self.orphans_ended[:-1]
+        return goes_on
+
+    def note_orphans(self, names: Iterable[HostName]) -> None:
+        """It is proven that nobody wants them: told once for each."""
+        for record in (self.records[name] for name in names):
+            if record.sighting is not None and not record.is_told_orphan:
+                record.is_told_orphan = True
+                self.tell("host.orphaned", f"{record.name} is an orphan: {record.sighting.why}", record)
+
+    def not_destroyed(self, name: HostName, why: str) -> None:
+        """Nobody knows what became of it: it may still end at any moment, and is never used again."""
+        record = self.records[name]
+        record.is_destroying, record.failure = False, f"it could not be destroyed: {why}"
+
+    def destroyed(self, name: HostName, now: float) -> None:
+        record = self.records.pop(name)
+        self._gone[name] = now
+        self.condemned.discard(name)
+        self._prober.forget(name)
+        fact = self.fact(record.group)
+        self.groups[record.group] = replace(fact, destroyed_total=fact.destroyed_total + 1)
+        self.tell("host.destroyed", f"{name} is destroyed", record)
+
+    def note_routed(self, groups: Iterable[GroupName]) -> None:
+        """They have traffic, or are about to: they must be drained when they go."""
+        for name in groups:
+            self.groups[name] = replace(self.fact(name), was_routed=True, drain_since=None)
+
+    def note_enabled(self, balancer: BalancerView, now: float) -> None:
+        """Whoever is not enabled any more finishes its requests from now on. Whoever is was verified, also
+        if the journal that said so was lost."""
+        if not is_legible(balancer):
+            return
+        enabled = enabled_hosts(balancer)
+        for record in self.records.values():
+            if record.name in enabled:
+                record.idle_since, record.was_verified = None, True
+            elif record.idle_since is None:
+                record.idle_since = now
+
+    def suspect_routed(self, balancer: BalancerView) -> None:
+        """Who has requests has had traffic, also when no journal says so any more."""
+        self.note_routed(backend.group for backend in balancer.backends if backend.in_flight)
+
+    def begin_drain(self, group: GroupName, now: float) -> None:
+        self.groups[group] = replace(self.fact(group), drain_since=now)
+
+    def desired_changed(self, desired: Iterable[DesiredState]) -> None:
+        """A group that is wanted again has not begun to drain; what nobody names and has no hosts is
+        forgotten."""
+        groups = {group.name: group for state in desired for group in state.groups}
+        named = groups.keys() | {record.group for record in self.records.values()}
+        self.troubles = {name: text for name, text in self.troubles.items() if name in named}
+        self.groups = {
+            name: replace(fact, drain_since=None) if name in groups and groups[name].count else fact
+            for name, fact in self.groups.items()
+            if name in named
+        }
+
+    # ------------------------------------------------------------------------------ what it amounts to
+
+    def fact(self, group: GroupName) -> GroupFact:
+        return self.groups.get(group, GroupFact())
+
+    def judge(
+        self, desired: Mapping[GroupName, DesiredGroup], now: float, claims: Claims = NOTHING_KNOWN
+    ) -> tuple[HostFact, ...]:
+        """Every host's phase at `now`, and whether nobody wants it by `claims`. What newly failed or was
+        newly verified is remembered and told."""
+        self._forgive(now)
+        self._try_again(desired)
+        self._outdate(desired.values())
+        for record in self.records.values():
+            group = desired.get(record.group)
+            self._watch(record, group)
+            if group is None:
+                record.launched_at = now  # it is not probed: its time to start has not begun
+            why = claims.why_unwanted(record.application, record.group)
+            record.sighting = sighted(record.sighting, why, record.listed_at, now)
+            record.is_told_orphan = record.is_told_orphan and record.sighting is not None
+            self._take(
+                record, judge_host(signs_of(record, self._prober.record(record.name)), group, now), now
+            )
+        self._prove(desired)
+        return tuple(fact_of(record) for record in self.records.values())
+
+    def _forgive(self, now: float) -> None:
+        """An agent that stood still asked nobody: that time counts against no starting host."""
+        unseen_seconds = now - self._judged_at
+        self._judged_at = now
+        if unseen_seconds < UNSEEN_SECONDS:
+            return
+        for record in self.records.values():
+            if not record.was_verified and not record.is_launching:
+                record.launched_at += unseen_seconds
+
+    def _try_again(self, desired: Mapping[GroupName, DesiredGroup]) -> None:
+        """A person has asked for another attempt: what failed in the one before counts no longer. A group
+        that grows has to prove itself anew."""
+        for name, group in desired.items():
+            fact = self.fact(name)
+            if group.attempt > fact.attempt:
+                fresh = replace(fact, attempt=group.attempt, failures=0, setbacks=0, refused="", retry_at=0.0)
+                self.groups[name] = fresh
+                self.troubles.pop(name, None)
+            elif fact.is_proven and not group.is_proven and group.count > fact.proven_count:
+                self.groups[name] = replace(fact, is_proven=False)
+
+    def _outdate(self, desired: Iterable[DesiredGroup]) -> None:
+        """When a group's generation grows, the hosts that are there are of an older one."""
+        for group in desired:
+            fact = self.fact(group.name)
+            if group.generation > fact.generation:
+                self.groups[group.name] = replace(
+                    fact, generation=group.generation, fresh_from=fact.next_ordinal
+                )
+
+    def _watch(self, record: Record, group: DesiredGroup | None) -> None:
+        is_probed = group is not None and record.is_running and record.address and not record.failure
+        if is_probed and group is not None and not record.is_destroying:
+            self._prober.watch(record.name, record.address, group.probe)
+        else:
+            self._prober.forget(record.name)
+
+    def _take(self, record: Record, judgement: Judgement, now: float) -> None:
+        before, record.judgement = record.judgement, judgement
+        if judgement.phase == before.phase:
+            return
+        match judgement.phase:
+            case HostPhase.VERIFIED:
+                record.was_verified, record.is_recovering = True, False
+            case HostPhase.FAILED if not record.failure:
+                record.failure = judgement.trouble or "it failed"
+                self._count_failure(record, now)
+            case HostPhase.UNHEALTHY:
+                record.is_recovering = True
+                self.troubles[record.group] = f"{record.name}: {judgement.trouble}"
+                self.tell("host.unhealthy", f"{record.name}: {judgement.trouble}", record)
+            case _:
+                pass
+
+    def _count_failure(self, record: Record, now: float) -> None:
+        fact = self.fact(record.group)
+        failed = replace(fact, failures=fact.failures + 1)
+        self.groups[record.group] = _paused(failed, now, RETRY_CAP_SECONDS)
+        self.troubles[record.group] = f"{record.name}: {record.failure}"
+        self.tell("host.failed", f"{record.name}: {record.failure}", record)
+
+    def _prove(self, desired: Mapping[GroupName, DesiredGroup]) -> None:
+        """A group whose hosts are all verified at once is proven, and its troubles are over."""
+        for name, group in desired.items():
+            verified = sum(
+                record.group == name and record.judgement.phase is HostPhase.VERIFIED
+                for record in self.records.values()
+            )
+            fact = self.fact(name)
+            if group.count > 0 and verified >= group.count:
+                self.troubles.pop(name, None)
+                # What went wrong before the first proof is over. Later setbacks are forgiven by time alone.
+                setbacks = fact.setbacks if fact.is_proven else 0
+                proven = replace(fact, is_proven=True, proven_count=group.count)
+                self.groups[name] = replace(proven, failures=0, setbacks=setbacks, refused="")
+
+    def tell(self, kind: str, text: str, record: Record) -> None:
+        """For people: to the agent's log, and up to the controller's events."""
+        log.info(kind, host=record.name, group=record.group, text=text)
+        self._notice(Notice(kind, text, record.application, record.group, record.name))
+
+
+def _paused(fact: GroupFact, now: float, cap_seconds: float) -> GroupFact:
+    """No launch for a while, which doubles with every setback that is not forgiven yet. What fails while
+    launches wait anyway is part of the same setback: a rack of hosts that die at once is healed as soon as
+    one host."""
+    if now < fact.retry_at:
+        return fact
+    forgiven = int(max(0.0, now - fact.setback_at) // FORGIVEN_SECONDS)
+    setbacks = max(0, fact.setbacks - forgiven)
+    pause = min(cap_seconds, RETRY_BASE_SECONDS * 2.0 ** min(setbacks, 16))
+    if pause < cap_seconds:  # more would make no longer pause, and only take longer to be forgiven
+        setbacks += 1
+    return replace(fact, setbacks=setbacks, setback_at=now, retry_at=now + pause)
+
+
+def _spec(launch: Launch, ordinal: int) -> HostSpec:
+    group = launch.group
+    return HostSpec(
+        name=HostName(f"{group.name}-{ordinal}"),
+        group=group.name,
+        application=launch.state.application,
+        digest=group.digest,
+        run=group.run,
+        environment=group.environment,
+        port=group.probe.port,
+    )

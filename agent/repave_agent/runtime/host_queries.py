@@ -1,0 +1,102 @@
+"""Answers what the controller asks of single hosts: detail, the ends of their logs, and who is an orphan.
+
+Changes nothing, and decides nothing: the worker goes on beside it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from repave_agent.core import orphans
+from repave_agent.core.observation import Limits, Observation
+from repave_agent.core.ports import Provider, ProviderError
+from repave_agent.core.reports import worn_hosts
+from repave_agent.health.prober import Prober
+from repave_agent.runtime.fleet import Fleet
+from repave_agent.runtime.host_records import Record
+from repave_protos.protocol.values import Answer, HostDetail, HostName, Query
+
+LOG_TAILS_MAX = 50
+
+
+class Answers:
+    """Knows the hosts of one region. `observed` gives what the worker saw last."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        prober: Prober,
+        provider: Provider,
+        observed: Callable[[], Observation],
+        clock: Callable[[], float],
+        limits: Limits,
+    ) -> None:
+        self._fleet = fleet
+        self._prober = prober
+        self._provider = provider
+        self._observed = observed
+        self._clock = clock
+        self._limits = limits
+
+    async def answer(self, query: Query) -> Answer:
+        """Host detail for people."""
+        fates = self._fates() if query.wants_orphans else None
+        worn = self._worn(query)
+        chosen = [record for record in self._fleet.records.values() if _is_asked_for(record, query, fates)]
+        chosen.sort(key=lambda record: record.name)
+        tails = await asyncio.gather(*(self._tail(record, query) for record in chosen[:LOG_TAILS_MAX]))
+        tails += [""] * (len(chosen) - len(tails))
+        details = (
+            replace(detail, orphan=(fates or {}).get(detail.host, ""), worn=worn.get(detail.host, ""))
+            for detail in map(self._detail, chosen, tails)
+        )
+        return Answer(query.query_id, tuple(details))
+
+    def _worn(self, query: Query) -> dict[HostName, str]:
+        observation = self._observed()
+        groups = (group for state in observation.desired for group in state.groups if group.count > 0)
+        return {
+            worn.host: f"{worn.why}: {worn.text}"
+            for group in groups
+            if query.group in ("", group.name)
+            for worn in worn_hosts(group, observation)
+        }
+
+    def _fates(self) -> dict[HostName, str]:
+        observation = replace(self._observed(), now=self._clock())
+        return {host.name: fate for host, fate in orphans.suspects(observation, self._limits)}
+
+    async def _tail(self, record: Record, query: Query) -> str:
+        if not query.log_lines or record.is_launching:
+            return ""
+        try:
+            return await self._provider.log_tail(record.name, query.log_lines)
+        except ProviderError as error:
+            return f"(no log: {error})"
+
+    def _detail(self, record: Record, tail: str) -> HostDetail:
+        now = self._clock()
+        health = self._prober.record(record.name)
+        since = health.healthy_since if health is not None else None
+        return HostDetail(
+            host=record.name,
+            group=record.group,
+            application=record.application,
+            phase=record.judgement.phase,
+            address=record.address,
+            port=record.port,
+            digest=record.digest,
+            age_seconds=max(0.0, now - record.made_at),
+            healthy_seconds=now - since if since is not None else 0.0,
+            trouble=record.judgement.trouble,
+            log_tail=tail,
+            unclaimed_seconds=now - record.sighting.since if record.sighting is not None else 0.0,
+        )
+
+
+def _is_asked_for(record: Record, query: Query, fates: dict[HostName, str] | None) -> bool:
+    """`fates` are those of all orphans, if they are asked for."""
+    if fates is not None and record.name not in fates:
+        return False
+    is_of_any = fates is not None and not query.application
+    return (is_of_any or record.application == query.application) and query.group in ("", record.group)

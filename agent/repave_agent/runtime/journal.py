@@ -1,0 +1,109 @@
+"""What an agent must not forget when it dies: accepted desired states, hosts that were verified, group facts.
+
+One JSON file, replaced whole by rename. A file that can't be read stops the start: acting without knowing
+the last epoch could undo what a newer one asked for.
+"""
+
+import errno
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import TypeAdapter, ValidationError
+
+from repave_agent.core.observation import GroupFact
+from repave_protos.protocol.values import DesiredState, GroupName, HostName
+
+FORMAT = 1
+
+
+class JournalError(Exception):
+    """The journal can't be read or written. The text is shown to people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The whole content."""
+
+    format: int = FORMAT
+    installation: str = ""  # of the controller whose region this is; "" before the first Welcome
+    desired: tuple[DesiredState, ...] = ()
+    verified: tuple[HostName, ...] = ()
+    condemned: tuple[HostName, ...] = ()  # whose end was begun
+    groups: dict[GroupName, GroupFact] = field(default_factory=dict)
+
+
+_ENTRIES = TypeAdapter(Entries)
+
+
+class Disk(Protocol):
+    """Where the journal lies: one content, replaced whole or not at all."""
+
+    name: str  # for people
+
+    def read(self) -> bytes | None:
+        """None when nothing was ever written. Raises OSError."""
+
+    def replace(self, content: bytes, *, durable: bool) -> None:
+        """With `durable` it survives the machine, not only the process. Raises OSError; the former stays."""
+
+
+class FileDisk:
+    """Implements Disk on a file, by rename."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+
+    def read(self) -> bytes | None:
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def replace(self, content: bytes, *, durable: bool) -> None:
+        fresh = self._path.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        fresh.replace(self._path)
+
+
+class Journal:
+    """Reads and writes the entries."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._saved: bytes = b""
+
+    def load(self) -> Entries:
+        """The last saved entries, or empty ones on a region's first start. Raises JournalError."""
+        content = self._disk.read()
+        if content is None:
+            return Entries()
+        self._saved = content
+        try:
+            entries = _ENTRIES.validate_json(content)
+        except ValidationError as error:
+            raise JournalError(
+                f"{self._disk.name} is damaged ({error.errors()[0]['msg']}); "
+                "restore it, or move it away when every host of this region may be given up"
+            ) from error
+        if entries.format != FORMAT:
+            raise JournalError(f"{self._disk.name} has format {entries.format}; this repave reads {FORMAT}")
+        return entries
+
+    def save(self, entries: Entries, *, durable: bool) -> None:
+        """Replaces the content. What was saved before without `durable` is made durable when asked to."""
+        content = _ENTRIES.dump_json(entries)
+        if content == self._saved and not durable:
+            return
+        try:
+            self._disk.replace(content, durable=durable)
+        except OSError as error:
+            fix = "; free some space" if error.errno == errno.ENOSPC else ""
+            raise JournalError(f"{self._disk.name} can't be written: {error.strerror}{fix}") from error
+        self._saved = content

@@ -1,0 +1,323 @@
+"""Keeps the region's stream to the controller: for ever, over any Link.
+
+Hello goes up first. Then desired states and questions come down to the handler, and what the worker observes
+goes up: everything after each Welcome or Resync, later only what changed, never more often than each window.
+Decides nothing: a desired state is judged by the worker.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import structlog
+
+from repave_agent.core.ports import Dial, Link
+from repave_protos.protocol import bounds, wire
+from repave_protos.protocol.channel import MESSAGE_BYTES_MAX, full_jitter
+from repave_protos.protocol.values import (
+    Answer,
+    ApplicationName,
+    ApplicationReport,
+    DesiredState,
+    FromController,
+    Hello,
+    Notice,
+    Observations,
+    Query,
+    Rejection,
+    Report,
+    Resync,
+    Welcome,
+)
+
+REPORT_WINDOW_SECONDS = 0.05
+NOTICES_MAX = 256
+QUERIES_IN_FLIGHT_MAX = 32
+TROUBLE_LENGTH_MAX = 2_000
+WELCOME_DEADLINE_SECONDS = 10.0
+STEADY_SECONDS = 5.0  # a stream that lived so long was no failed attempt
+RECONNECT_CAP_SECONDS = 5.0
+WATCH_SECONDS = 1.0
+STANDSTILL_SECONDS = 5.0
+"""An agent that stood still for so long (SIGSTOP, a machine that swaps) asks anew: what was sent to it
+meanwhile may have been taken back since, and acting on it would move traffic for a moment."""
+
+log = structlog.get_logger()
+
+
+class Handler(Protocol):
+    """What the session brings messages to. Exceptions close the stream, and are logged."""
+
+    async def on_welcome(self, welcome: Welcome, /) -> None: ...
+
+    async def on_desired(self, desired: DesiredState, /) -> None:
+        """Called in the order of arrival, one at a time; the next message waits for it."""
+
+    async def on_query(self, query: Query, /) -> Answer:
+        """Runs beside everything else."""
+
+
+class RejectedError(Exception):
+    """The controller does not want this agent; the text says why."""
+
+
+class Session:
+    """One region's stream to its controller. `observed` and `notice` may be called at any time."""
+
+    def __init__(
+        self,
+        dial: Dial,
+        hello: Callable[[], Hello],
+        handler: Handler,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        chance: Callable[[], float],
+    ) -> None:
+        """`clock` counts monotonic seconds; `chance` gives numbers in 0..1, evenly."""
+        self._dial = dial
+        self._hello = hello
+        self._handler = handler
+        self._clock = clock
+        self._sleep = sleep
+        self._chance = chance
+        self._observations = Observations()
+        self._notices: deque[Notice] = deque(maxlen=NOTICES_MAX)
+        self._stream: _Stream | None = None
+        self._sequence = 0
+        self._outage = _Outage(since=clock())
+
+    @property
+    def is_connected(self) -> bool:
+        """The controller has said Welcome on the stream that is open now."""
+        return self._stream is not None and self._stream.is_welcome
+
+    def observed(self, applications: Mapping[ApplicationName, ApplicationReport]) -> None:
+        """Takes everything the region observes now; what changed goes up soon."""
+        self._observations.applications = {name: _sendable(each) for name, each in applications.items()}
+        self._tell()
+
+    def notice(self, notice: Notice) -> None:
+        """Takes one notice for people; the oldest are dropped when too many wait."""
+        self._notices.append(notice)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._stream is not None:
+            self._stream.changed.set()
+
+    async def run(self) -> None:
+        """Connects again and again until it is cancelled."""
+        attempt = 0
+        while True:
+            began = self._clock()
+            failure = await self._attempt()
+            if self._clock() - began >= STEADY_SECONDS:
+                attempt = 0
+            delay_seconds = full_jitter(attempt, self._chance(), cap_seconds=RECONNECT_CAP_SECONDS)
+            if isinstance(failure, RejectedError):
+                delay_seconds = RECONNECT_CAP_SECONDS
+            attempt += 1
+            await self._sleep(delay_seconds)
+
+    async def _attempt(self) -> Exception:
+        """One stream from dialling to its end; returns why it ended."""
+        try:
+            await self._connect()
+        except Exception as error:  # the root of the session: nothing that arrives may end the agent
+            failure = _first(error)
+        match failure:
+            case RejectedError():
+                self._outage.rejected(self._clock(), str(failure))
+            case OSError() | wire.WireError():
+                self._outage.lost(self._clock(), str(failure))
+            case _:
+                log.error("session.failed", exc_info=failure)
+        return failure
+
+    async def _connect(self) -> None:
+        link = await self._dial()
+        self._stream = stream = _Stream(link, awake_at=self._clock())
+        try:
+            await link.send(wire.encode_from_agent(self._hello()))
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(stream, tasks))
+                tasks.create_task(self._write(stream))
+                tasks.create_task(self._expect_welcome(stream))
+                tasks.create_task(self._watch(stream))
+        finally:
+            self._stream = None
+            await link.close()
+
+    # ---------------------------------------------------------------------------------------------- down
+
+    async def _read(self, stream: "_Stream", tasks: asyncio.TaskGroup) -> None:
+        async for message in stream.link.receive():
+            await self._take(stream, wire.decode_from_controller(message), tasks)
+        raise ConnectionError("the controller closed the stream")
+
+    async def _take(self, stream: "_Stream", message: FromController, tasks: asyncio.TaskGroup) -> None:
+        self._check_awake(stream)
+        match message:
+            case Welcome():
+                await self._welcome(stream, message, tasks)
+            case DesiredState():
+                await self._handler.on_desired(message)
+            case Query():
+                self._ask(stream, message, tasks)
+            case Resync():
+                stream.report_everything()
+            case Rejection(reason):
+                raise RejectedError(reason)
+
+    async def _welcome(self, stream: "_Stream", welcome: Welcome, tasks: asyncio.TaskGroup) -> None:
+        await self._handler.on_welcome(welcome)
+        self._outage.ended(self._clock(), welcome)
+        if not stream.is_welcome:
+            stream.is_welcome = True
+            tasks.create_task(self._pace(stream))
+        stream.report_everything()
+
+    def _ask(self, stream: "_Stream", query: Query, tasks: asyncio.TaskGroup) -> None:
+        if stream.queries_in_flight >= QUERIES_IN_FLIGHT_MAX:
+            log.warning("session.query_dropped", application=query.application, query=query.query_id)
+            return
+        stream.queries_in_flight += 1
+        tasks.create_task(self._answer(stream, query))
+
+    async def _answer(self, stream: "_Stream", query: Query) -> None:
+        try:
+            message = wire.encode_from_agent(await self._handler.on_query(query))
+            wire.decode_from_agent(message)  # what the controller would refuse must not cost the stream
+            if len(message) > MESSAGE_BYTES_MAX:
+                raise ValueError("the answer is too large; ask for one group, or for fewer log lines")
+        except Exception as error:  # the root of a question: who asked is told, all else goes on
+            log.warning("session.query_failed", application=query.application, error=str(error))
+            message = wire.encode_from_agent(Answer(query.query_id, error=str(error) or repr(error)))
+        stream.answers.append(message)
+        stream.wake.set()
+
+    async def _expect_welcome(self, stream: "_Stream") -> None:
+        await self._sleep(WELCOME_DEADLINE_SECONDS)
+        if not stream.is_welcome:
+            raise ConnectionError(f"no Welcome within {WELCOME_DEADLINE_SECONDS:.0f} s of Hello")
+
+    async def _watch(self, stream: "_Stream") -> None:
+        while True:
+            await self._sleep(WATCH_SECONDS)
+            self._check_awake(stream)
+            stream.awake_at = self._clock()
+
+    def _check_awake(self, stream: "_Stream") -> None:
+        still_seconds = self._clock() - stream.awake_at
+        if still_seconds > STANDSTILL_SECONDS:
+            raise ConnectionError(
+                f"this agent stood still for {still_seconds:.0f} s; it asks anew what shall be, for what it "
+                "was sent meanwhile may hold no longer"
+            )
+
+    # ------------------------------------------------------------------------------------------------ up
+
+    async def _pace(self, stream: "_Stream") -> None:
+        """The first change after quiet is due at once, those that follow when the window is over."""
+        while True:
+            await stream.changed.wait()
+            stream.changed.clear()
+            stream.is_report_due = True
+            stream.wake.set()
+            await self._sleep(REPORT_WINDOW_SECONDS)
+
+    async def _write(self, stream: "_Stream") -> None:
+        """The only one that writes to the link: two at a time would end a gRPC stream."""
+        while True:
+            await stream.wake.wait()
+            stream.wake.clear()
+            while stream.answers:
+                await stream.link.send(stream.answers.popleft())
+                stream.queries_in_flight -= 1
+            if stream.is_report_due:
+                await self._report(stream)
+
+    async def _report(self, stream: "_Stream") -> None:
+        """Sends what is newest now, not what was when the report became due."""
+        stream.is_report_due = False
+        now = dict(self._observations.applications)
+        # A report can't say that an application is gone: only a full one leaves it out.
+        is_full = stream.is_full_due or not stream.sent.keys() <= now.keys()
+        changed = tuple(each for name, each in now.items() if is_full or stream.sent.get(name) != each)
+        if not changed and not self._notices and not is_full:
+            return
+        self._sequence += 1
+        report = Report(self._sequence, is_full, changed, self._observations.digest(), tuple(self._notices))
+        self._notices.clear()
+        stream.is_full_due = False
+        stream.sent = now
+        await stream.link.send(wire.encode_from_agent(report))
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One connection, and what waits to be written to it."""
+
+    link: Link
+    awake_at: float  # when this process was last seen to run
+    is_welcome: bool = False
+    changed: asyncio.Event = field(default_factory=asyncio.Event)  # the worker saw something new
+    wake: asyncio.Event = field(default_factory=asyncio.Event)  # the writer has something to do
+    is_report_due: bool = False
+    is_full_due: bool = False
+    sent: dict[ApplicationName, ApplicationReport] = field(default_factory=dict)
+    answers: deque[bytes] = field(default_factory=deque)  # bounded by queries_in_flight
+    queries_in_flight: int = 0
+
+    def report_everything(self) -> None:
+        self.is_report_due = self.is_full_due = True
+        self.wake.set()
+
+
+@dataclass(slots=True)
+class _Outage:
+    """Since when the controller is away, and what of it the log was told: each thing once."""
+
+    since: float
+    is_over: bool = False
+    told: str | None = None
+
+    def lost(self, now: float, reason: str) -> None:
+        self._begin(now)
+        if self.told is None:
+            self.told = ""
+            log.warning("session.lost", reason=reason, remedy="the agent goes on by itself and reconnects")
+
+    def rejected(self, now: float, reason: str) -> None:
+        self._begin(now)
+        if self.told != reason:
+            self.told = reason
+            log.error("session.rejected", reason=reason, retry_seconds=RECONNECT_CAP_SECONDS)
+
+    def ended(self, now: float, welcome: Welcome) -> None:
+        outage_seconds = 0.0 if self.is_over else round(now - self.since, 3)
+        log.info("session.welcome", controller=welcome.controller_version, outage_seconds=outage_seconds)
+        self.is_over, self.told = True, None
+
+    def _begin(self, now: float) -> None:
+        if self.is_over:
+            self.since, self.is_over = now, False
+
+
+def _first(error: Exception) -> Exception:
+    """The failure that ended the stream; what came after it is its echo."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _sendable(report: ApplicationReport) -> ApplicationReport:
+    """Texts come from hosts: cut and cleaned before the digest is made, or both ends would never agree."""
+    groups = tuple(
+        replace(group, trouble=bounds.sendable(group.trouble, TROUBLE_LENGTH_MAX)) if group.trouble else group
+        for group in report.groups
+    )
+    refusal = bounds.sendable(report.refusal, TROUBLE_LENGTH_MAX)
+    return replace(report, groups=groups, refusal=refusal)

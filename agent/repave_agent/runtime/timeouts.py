@@ -1,0 +1,129 @@
+"""Gives every action on provider and balancer an end: one that does not answer in time has failed, and is
+tried again like any other. What it did after all shows at the next look."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from repave_agent.core.ports import (
+    Balancer,
+    BalancerError,
+    BalancerView,
+    Host,
+    HostSpec,
+    Provider,
+    Route,
+    Structure,
+    TransientError,
+)
+from repave_protos.protocol.values import HostName
+
+LAUNCH_SECONDS = 1800.0  # a machine that is imaged anew takes its time
+DESTROY_SECONDS = 600.0
+LIST_SECONDS = 60.0
+LOG_SECONDS = 10.0
+INSPECT_SECONDS = 120.0
+ROOM_SECONDS = 10.0
+ARRANGE_SECONDS = 60.0
+ROUTE_SECONDS = 15.0
+OBSERVE_SECONDS = 10.0
+
+
+class PunctualProvider:
+    """Implements ports.Provider over another one."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self.name = provider.name
+
+    async def launch(self, spec: HostSpec, package: Path) -> Host:
+        async with _within(LAUNCH_SECONDS, f"launch of {spec.name}", TransientError):
+            return await self._provider.launch(spec, package)
+
+    async def list_hosts(self) -> list[Host]:
+        async with _within(LIST_SECONDS, "listing of hosts", TransientError):
+            return await self._provider.list_hosts()
+
+    async def destroy(self, host: HostName) -> None:
+        async with _within(DESTROY_SECONDS, f"end of {host}", TransientError):
+            await self._provider.destroy(host)
+
+    async def execute(self, host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
+        return await self._provider.execute(host, command, timeout_seconds)
+
+    async def log_tail(self, host: HostName, lines: int) -> str:
+        async with _within(LOG_SECONDS, f"log of {host}", TransientError):
+            return await self._provider.log_tail(host, lines)
+
+    async def inspect(self, host: HostName) -> str:
+        async with _within(INSPECT_SECONDS, f"inspection of {host}", TransientError):
+            return await self._provider.inspect(host)
+
+    async def room(self, hosts: int) -> str:
+        async with _within(ROOM_SECONDS, "question for room", TransientError):
+            return await self._provider.room(hosts)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        self._provider.on_change(callback)
+
+    async def close(self) -> None:
+        await self._provider.close()
+
+
+class PunctualBalancer:
+    """Implements ports.Balancer over another one."""
+
+    def __init__(self, balancer: Balancer) -> None:
+        self._balancer = balancer
+        self.name = balancer.name
+        self.traffic_precision_bp = balancer.traffic_precision_bp
+        self.tells_users_apart = balancer.tells_users_apart
+        self.is_flip_atomic = balancer.is_flip_atomic
+
+    @property
+    def traffic_address(self) -> str:
+        """Known once the balancer has started, where it is not said by settings."""
+        return self._balancer.traffic_address
+
+    async def start(self) -> None:
+        async with _within(ARRANGE_SECONDS, "start of the balancer", BalancerError):
+            await self._balancer.start()
+
+    async def arrange(self, structure: Structure) -> None:
+        async with _within(ARRANGE_SECONDS, "change of the balancer's structure", BalancerError):
+            await self._balancer.arrange(structure)
+
+    async def route(self, routes: tuple[Route, ...]) -> None:
+        async with _within(ROUTE_SECONDS, "switch of traffic", BalancerError):
+            await self._balancer.route(routes)
+
+    async def observe(self) -> BalancerView:
+        async with _within(OBSERVE_SECONDS, "look at the balancer", BalancerError):
+            return await self._balancer.observe()
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        self._balancer.on_change(callback)
+
+    async def close(self) -> None:
+        await self._balancer.close()
+
+
+@asynccontextmanager
+async def _within(seconds: float, what: str, error: type[Exception]) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as late:
+        raise error(f"{what}: no answer within {seconds:g} s; it is tried again") from late
+
+
+async def happens(event: asyncio.Event, within_seconds: float) -> None:
+    """Waits for the event, not longer than that."""
+    if within_seconds <= 0:
+        return
+    try:
+        async with asyncio.timeout(within_seconds):
+            await event.wait()
+    except TimeoutError:
+        pass

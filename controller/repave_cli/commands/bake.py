@@ -1,0 +1,119 @@
+"""Machine images that are baked from packages: image bake, image baked."""
+
+import shlex
+import time
+from typing import Any
+
+from repave_cli.commands.release import who
+from repave_cli.render.output import Column, ago, column, show
+from repave_cli.transport.terminal import DONE, ERROR, USAGE, CliError, Terminal
+
+LOOK_SECONDS = 2.0
+BAKED = (
+    column("REGION"),
+    column("NAME"),
+    Column("PACKAGE", lambda item: item["digest"][:16]),
+    Column("MADE", lambda item: ago(item["made_at"])),
+    Column("STATE", lambda item: "used" if item["is_current"] else "of another base image, not used"),
+    column("IMAGE", is_wide=True),
+    column("BASE", is_wide=True),
+    column("BY", is_wide=True),
+)
+
+
+def register(verbs: Any) -> None:
+    bake = verbs.add_parser("bake", help="Make a machine image of a package, which hosts then need not fetch")
+    bake.add_argument("package", help="a directory, a .tar.gz, or the digest of a stored one")
+    bake.add_argument("--region", action="append", default=[], help="repeat it for several")
+    bake.add_argument("--name", default="", help="of the image (default: the package's with its digest)")
+    bake.add_argument("--check", default="", help="a command run in the package before; it must end with 0")
+    bake.add_argument("--no-wait", action="store_true", help="only begin")
+    bake.set_defaults(run=run_bake)
+    baked = verbs.add_parser("baked", help="Machine images there are, by region")
+    baked.add_argument("--region", default="")
+    baked.set_defaults(run=run_baked)
+
+
+def run_baked(terminal: Terminal) -> int:
+    answer = terminal.client.get("baked-images", region=terminal.arguments.region)
+    none = "no machine images; repave image bake PACKAGE --region REGION makes one"
+    show(terminal, answer, BAKED, "" if answer["unreachable"] else none)
+    for bake in answer["bakes"]:
+        terminal.say(_line(bake))
+    for region, why in answer["unreachable"].items():
+        terminal.say(f"{region}: {why}")
+    return ERROR if answer["unreachable"] else DONE
+
+
+def run_bake(terminal: Terminal) -> int:
+    arguments = terminal.arguments
+    if not arguments.region:
+        raise CliError("--region: name the regions in which the image shall be made", USAGE)
+    from repave_cli.commands.image import stored
+
+    name, digest = stored(terminal, arguments.package)
+    body = {
+        "digest": digest,
+        "name": arguments.name or f"{name}-{digest[:12]}",
+        "regions": arguments.region,
+        "check": shlex.split(arguments.check),
+        "by": who(),
+    }
+    answer = terminal.client.post("baked-images", body)
+    return _shown(terminal, answer, digest) if arguments.no_wait else _waited(terminal, answer, digest)
+
+
+def _waited(terminal: Terminal, answer: dict[str, Any], digest: str) -> int:
+    """Tells each step, until all regions have the image or have failed."""
+    told: dict[str, str] = {}
+    while True:
+        bakes = {each["region"]: each for each in answer["bakes"] if each["digest"] == digest}
+        for region, bake in bakes.items():
+            if told.get(region) != (text := _line(bake)):
+                terminal.say(text)
+                told[region] = text
+        if all(bake["error"] for bake in bakes.values()):
+            return _shown(terminal, answer, digest)
+        time.sleep(LOOK_SECONDS)
+        answer = terminal.client.get("baked-images", region=",".join(terminal.arguments.region))
+
+
+def _shown(terminal: Terminal, answer: dict[str, Any], digest: str) -> int:
+    wanted = set(terminal.arguments.region)
+    made = [each for each in answer["items"] if each["digest"] == digest and each["region"] in wanted]
+    show(terminal, {**answer, "items": made}, BAKED)
+    told = {each["region"] for each in (*made, *answer["bakes"])} | answer["unreachable"].keys()
+    for region, why in answer["unreachable"].items():
+        terminal.say(f"{region}: {why}")
+    for region in sorted(wanted - told):
+        terminal.say(f"{region}: there is no image, and none is made: was its agent restarted?")
+    is_done = wanted <= {each["region"] for each in made}
+    return DONE if is_done or terminal.arguments.no_wait else ERROR
+
+
+def _line(bake: dict[str, Any]) -> str:
+    said = f"failed: {bake['error']}" if bake["error"] else bake["step"]
+    return f"{bake['region']} {bake['name']}: {said}"
+
+
+def digest_named(terminal: Terminal, name: str, regions: list[str]) -> str:
+    """The package of a baked image, for a release that names one. Every region must have it."""
+    items = terminal.client.get("baked-images")["items"]
+    named = [each for each in items if name in (each["name"], each["image"])]
+    digests = {each["digest"] for each in named}
+    if len(digests) != 1:
+        known = ", ".join(sorted({each["name"] for each in items})) or "none"
+        problem = (
+            "images of several packages are called so"
+            if digests
+            else f"no region has one; there are: {known}"
+        )
+        raise CliError(f"--baked {name}: {problem}", USAGE)
+    missing = set(regions) - {each["region"] for each in named if each["is_current"]}
+    if missing:
+        raise CliError(
+            f"--baked {name}: {', '.join(sorted(missing))} has no usable one: repave image bake "
+            f"{digests.pop()} --region REGION makes it",
+            USAGE,
+        )
+    return str(digests.pop())

@@ -1,0 +1,213 @@
+"""Follows a rollout: a live tree where a person looks on, one line for each change everywhere else."""
+
+import time
+from collections.abc import Generator
+from contextlib import closing
+from typing import Any
+
+from repave_cli.commands.read import ENDS
+from repave_cli.render.output import percent
+from repave_cli.render.progress import (
+    Branch,
+    awaited,
+    branches,
+    group_line,
+    person_awaited,
+    rollout_line,
+    wave_state,
+)
+from repave_cli.transport.client import quoted
+from repave_cli.transport.streaming import lasting
+from repave_cli.transport.terminal import DETACHED, DONE, ROLLED_BACK, TIMED_OUT, WAITS, CliError, Terminal
+
+BAR_WIDTH = 20
+BECAUSE_SHOWN_MAX = 3
+
+
+SUCCEEDED = frozenset({"succeeded"})
+UNDONE = frozenset({"rolled-back", "aborted"})
+
+
+def follow(terminal: Terminal, app: str, number: int, wanted: frozenset[str] = SUCCEEDED) -> int:
+    """Until rollout `number` (0: the present one) ends, or waits for a person where that is asked for; the
+    exit code tells how: 0 in one of the `wanted` phases. Ctrl-C only leaves."""
+    timeout = terminal.arguments.timeout
+    deadline = None if timeout is None else time.monotonic() + timeout
+    ended = None
+    try:
+        with closing(_watched(terminal, app, deadline, was_accepted=number > 0)) as snapshots:
+            for status in snapshots:
+                number = number or _number(status)
+                if _is_over(status, number):
+                    ended = status
+                    break
+                if _leaves_at_gate(terminal) and person_awaited(status):
+                    terminal.say(f"waits for a person: {person_awaited(status)}")
+                    return DONE if terminal.arguments.gate_ok else WAITS
+    except KeyboardInterrupt:
+        terminal.say(f"\nleft; the rollout goes on. Come back with: repave watch {app}")
+        return DETACHED
+    if ended is not None:
+        return _finish(terminal, ended, _rollout(terminal, ended, number), wanted)
+    raise CliError(f"not done after {timeout:g} s; the rollout goes on: repave watch {app}", TIMED_OUT)
+
+
+def _leaves_at_gate(terminal: Terminal) -> bool:
+    return bool(terminal.arguments.until_gate or terminal.arguments.gate_ok)
+
+
+def _number(status: dict[str, Any]) -> int:
+    rollout = status["current_rollout"]
+    return int(rollout["number"]) if rollout is not None else 0
+
+
+def _is_over(status: dict[str, Any], number: int) -> bool:
+    """Also when a later rollout, a queued one, has begun already: snapshots may be left out."""
+    rollout = status["current_rollout"]
+    return rollout is not None and (rollout["number"] > number or rollout["phase"] in ENDS)
+
+
+def _rollout(terminal: Terminal, status: dict[str, Any], number: int) -> dict[str, Any]:
+    """Rollout `number`, which is over."""
+    current: dict[str, Any] = status["current_rollout"]
+    if current["number"] == number:
+        return current
+    history = terminal.client.get(f"applications/{quoted(status['name'])}/history")["items"]
+    return next((each for each in history if each["number"] == number), current)
+
+
+def _watched(
+    terminal: Terminal, app: str, deadline: float | None, was_accepted: bool
+) -> Generator[dict[str, Any], None, None]:
+    """Every snapshot, shown as it comes; ends at the deadline."""
+    show = _Tree() if terminal.is_interactive and terminal.is_for_people else _Lines(terminal)
+    with show:
+        path = f"applications/{quoted(app)}/stream"
+        for status in lasting(terminal, path, deadline=deadline, was_there=was_accepted):
+            show.show(status)
+            yield status
+
+
+def _finish(
+    terminal: Terminal, status: dict[str, Any], rollout: dict[str, Any], wanted: frozenset[str]
+) -> int:
+    """One clear line on how it ended."""
+    code = DONE if rollout["phase"] in wanted else ENDS[rollout["phase"]]
+    where = ", ".join(region["name"] for region in status["region_items"])
+    now = f"{status['serving'] or 'nobody'} serves {status['name']}" + (f" in {where}" if where else "")
+    ended = f"{rollout['group']} {rollout['phase']}: {rollout['outcome']}"
+    if rollout["phase"] == "held" and not rollout["ended_at"]:
+        name = status["name"]
+        ways = f"repave retry {name} tries again, repave rollback {name} goes back"
+        terminal.say(f"HELD where it is: {rollout['outcome']}; a person must act: {ways}")
+    elif rollout["phase"] == "held":
+        terminal.say(f"HELD: {rollout['outcome']}; a person must act: repave why {status['name']}")
+    elif code == ROLLED_BACK:
+        terminal.say(f"NOT RELEASED: {ended}. {now}.")
+    elif rollout["phase"] == "succeeded":
+        terminal.say(f"done: {now}")
+    else:
+        terminal.say(f"done: {ended}. {now}.")
+    return code
+
+
+class _Lines:
+    """One plain line for each thing that changed, or a whole snapshot a line with -o json and jsonl."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._shown: dict[str, str] = {}
+        self._began = time.monotonic()
+
+    def __enter__(self) -> "_Lines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, status: dict[str, Any]) -> None:
+        if not self._terminal.is_for_people:
+            if self._terminal.format == "jsonl":
+                import json
+
+                self._terminal.out(json.dumps(status))
+            return
+        rollout = status["current_rollout"]
+        if rollout:
+            self._line("rollout", rollout_line(rollout))
+            self._waves(rollout)
+        for region in status["region_items"]:
+            if not region["connected"]:
+                self._line(region["name"], f"{region['name']}  its agent is away")
+            for group in region["groups"]:
+                key = f"{region['name']}/{group['name']}"
+                self._line(key, f"{region['name']}  {group_line(group)}")
+        waits = awaited(status["because"])[:BECAUSE_SHOWN_MAX]
+        self._line("because", "; ".join(f"{each.text}{each.way_on}" for each in waits))
+
+    def _waves(self, rollout: dict[str, Any]) -> None:
+        """What each wave does, where there are several."""
+        count = len(rollout["waves"])
+        for number in range(count) if count > 1 and not rollout["ended_at"] else ():
+            key = f"wave {number + 1}"
+            self._line(key, f"{key} of {count}: {wave_state(number, rollout)}")
+
+    def _line(self, key: str, text: str) -> None:
+        if text and self._shown.get(key) != text:
+            self._shown[key] = text
+            self._terminal.say(f"{time.monotonic() - self._began:6.1f} s  {text}")
+
+
+class _Tree:
+    """The live tree: steps, regions, groups, a bar of verified hosts, weights, what is waited for."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(console=Console(stderr=True), auto_refresh=False)
+        self._began = time.monotonic()
+
+    def __enter__(self) -> "_Tree":
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.__exit__(None, None, None)
+
+    def show(self, status: dict[str, Any]) -> None:
+        from rich.markup import escape
+        from rich.tree import Tree
+
+        rollout = status["current_rollout"]
+        title = rollout_line(rollout) if rollout else status["name"]
+        tree = Tree(f"[bold]{escape(title)}[/]  {time.monotonic() - self._began:.0f} s")
+        for branch in branches(status, is_wide=False):
+            _grow(tree, branch)
+        for each in awaited(status["because"]):
+            tree.add(f"[yellow]waits[/] {escape(each.text + each.way_on)}")
+        self._live.update(tree, refresh=True)
+
+
+def _grow(tree: Any, branch: Branch) -> None:
+    """Adds the branch to a tree of rich."""
+    from rich.markup import escape
+
+    grown = tree.add(escape(branch.text))
+    for group in branch.groups:
+        grown.add(_group_text(group))
+    for below in branch.below:
+        _grow(grown, below)
+
+
+def _group_text(group: dict[str, Any]) -> str:
+    from rich.markup import escape
+
+    full = BAR_WIDTH * group["verified"] // max(1, group["size"])
+    started = BAR_WIDTH * (group["starting"] + group["healthy"]) // max(1, group["size"])
+    bar = f"[green]{'#' * full}[/][yellow]{'+' * started}[/]{'.' * max(0, BAR_WIDTH - full - started)}"
+    hosts = f"{group['verified']}/{group['size']}"
+    trouble = f"  [red]{escape(group['trouble'][:100])}[/]" if group["trouble"] else ""
+    return (
+        f"{group['name']:<18} {group['state']:<9} {bar} {hosts:>7}  {percent(group['weight_bp']):>6}{trouble}"
+    )

@@ -1,0 +1,238 @@
+"""repave plan: what a release would do, by wave, step and region; what is destroyed comes last."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from repave_cli.render.output import span
+from repave_cli.specs.specs import add_spec_arguments, given_files, read_spec
+from repave_cli.transport.terminal import CHANGES, DONE, REFUSED, CliError, Terminal
+
+KINDS_SHOWN_MAX = 4
+"""Kinds of regions that get a column of their own; with more of them the table tells the sums."""
+NAMES_WIDTH = 40
+GUARDS_SHOWN_MAX = 8
+TITLE_WIDTH = 76
+
+
+def register(commands: Any) -> None:
+    plan = commands.add_parser("plan", help="Show what a release would do; changes nothing")
+    add_spec_arguments(plan)
+    plan.add_argument("--exit-code", action="store_true", help="10 when there is something to do")
+    plan.add_argument("--regions", action="store_true", help="a line for every region (as -o wide)")
+    plan.set_defaults(run=run_plan)
+
+
+def run_plan(terminal: Terminal) -> int:
+    from repave_cli.commands.image import digest_for
+    from repave_cli.render.output import show_whole
+
+    arguments = terminal.arguments
+    spec, text, files = read_spec(terminal, given_files(arguments))
+    digest = digest_for(terminal, spec, files[0], push=False)
+    body = {"spec": text, "filename": str(files[0]), "digest": digest, "version": arguments.version or ""}
+    plan = terminal.client.post("plan", {**body, "will_push": not (arguments.sha256 or arguments.baked)})
+    if terminal.is_for_people:
+        is_wide = arguments.regions or terminal.format == "wide"
+        for line in [*plan_lines(plan, is_wide=is_wide), f"To run exactly this: {_command(arguments, plan)}"]:
+            terminal.out(line)
+    else:
+        show_whole(terminal, plan)
+    if plan["problems"]:
+        raise CliError(f"it would be refused: {plan['problems'][0]}", REFUSED)
+    return CHANGES if arguments.exit_code else DONE
+
+
+def _command(arguments: Any, plan: dict[str, Any]) -> str:
+    words = ["repave", "release", "--plan", plan["id"]]
+    words += ["--version", arguments.version] if arguments.version else []
+    words += ["--sha256", arguments.sha256] if arguments.sha256 else []
+    words += ["--baked", arguments.baked] if arguments.baked else []
+    for file in given_files(arguments):
+        words += ["-f", str(file)]
+    return shlex.join(words)
+
+
+def plan_lines(plan: dict[str, Any], *, is_wide: bool = False) -> list[str]:
+    """The plan as text."""
+    return [
+        _title(plan),
+        *_waves(plan),
+        *_steps(plan),
+        *(_regions(plan) if is_wide else ()),
+        *_labelled("floor", [_floor(plan)]),
+        *_labelled("changes", plan["changes"]),
+        *_labelled("guards", _guards(plan["guards"], is_wide)),
+        _sum(plan),
+    ]
+
+
+def _title(plan: dict[str, Any]) -> str:
+    way = f"{plan['origin']} -> {plan['group']}" if plan["origin"] else f"{plan['group']} (the first)"
+    count, waves = len(plan["regions"]), len(plan["waves"])
+    where = f"{count} region{'s' * (count > 1)}" + (f" in {waves} waves" if waves > 1 else "")
+    title = f"{plan['application']}  {way}  {plan['version']}  {plan['strategy']}, {where}"
+    return f"{title:<{TITLE_WIDTH}}    plan {plan['id']}, good while nothing changes"
+
+
+# --------------------------------------------------------------------------------------------------- waves
+
+
+def _waves(plan: dict[str, Any]) -> list[str]:
+    """A line each, where there is more to say than that all regions go together."""
+    waves = plan["waves"]
+    if len(waves) == 1 and not _manners(waves[0]):
+        return []
+    hosts = {region["name"]: region["creates"] for region in plan["regions"]}
+    lines = []
+    for number, wave in enumerate(waves, start=1):
+        names = _clipped(wave["regions"])
+        made = f"{sum(hosts[name] for name in wave['regions'])} hosts"
+        lines.append(f"  wave {number}  {names:<{NAMES_WIDTH}} {made:>10}   {_manners(wave)}".rstrip())
+    return lines
+
+
+def _manners(wave: dict[str, Any]) -> str:
+    """How its regions go, and what comes before and after."""
+    found = []
+    if wave["approve"] is not None:
+        found.append(f"gate {wave['approve'] or 'anybody'}")
+    if wave["parallel"]:
+        found.append(f"{wave['parallel']} at once")
+    elif not wave["lockstep"] and len(wave["regions"]) > 1:
+        found.append("all at once, each at its own pace")
+    if wave["bake_seconds"]:
+        found.append(f"then watched for {span(wave['bake_seconds'])}")
+    return ", ".join(found)
+
+
+def _clipped(names: Sequence[str]) -> str:
+    text = " ".join(names)
+    if len(text) <= NAMES_WIDTH:
+        return text
+    more = f" ... ({len(names)})"
+    return text[: NAMES_WIDTH - len(more)].rsplit(" ", 1)[0] + more
+
+
+# --------------------------------------------------------------------------------------------------- steps
+
+
+def _steps(plan: dict[str, Any]) -> list[str]:
+    """Every step with the share of the traffic, and the hosts of both groups: a column for each kind of
+    region, or their sum."""
+    columns = _columns(plan)
+    heads = ["STEP", "", "TRAFFIC", *(title for title, _ in columns), "TIME", ""]
+    rows = [heads]
+    for number, step in enumerate(plan["steps"]):
+        share = max(region["moments"][number]["weight_bp"] for region in plan["regions"])
+        seconds = max(region["moments"][number]["seconds"] for region in plan["regions"])
+        cells = [_cell(regions, number) for _, regions in columns]
+        text = step["text"].removeprefix(f"{step['kind']}: ")
+        time = span(seconds) if seconds >= 1 else ""
+        rows.append([str(number + 1), step["kind"], f"{share / 100:g} %", *cells, time, text])
+    return [f"  {line}" for line in _aligned(rows)]
+
+
+def _columns(plan: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """(title, regions) of each column: regions of the same course share one."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for region in plan["regions"]:
+        course = repr([(each["new_hosts"], each["old_hosts"]) for each in region["moments"]])
+        kinds.setdefault(course, []).append(region)
+    if len(kinds) > KINDS_SHOWN_MAX:
+        return [("ALL REGIONS", plan["regions"])]
+    return [(_kind(regions, len(kinds)), regions[:1]) for regions in kinds.values()]
+
+
+def _kind(regions: list[dict[str, Any]], kinds: int) -> str:
+    if len(regions) == 1:
+        return str(regions[0]["name"]).upper()
+    return "EACH REGION" if kinds == 1 else f"{len(regions)} REGIONS"
+
+
+def _cell(regions: list[dict[str, Any]], number: int) -> str:
+    moments = [region["moments"][number] for region in regions]
+    new, old = (sum(each[name] for each in moments) for name in ("new_hosts", "old_hosts"))
+    return f"{new} new + {old} old" if old else f"{new} new"
+
+
+def _regions(plan: dict[str, Any]) -> list[str]:
+    """A line for every region: what it takes, then hosts (and share) after each step."""
+    heads = ["REGION", "WAVE", "CREATES", "PEAK", "FLOOR", "KEEPS", "DESTROYS", "EXTRA", "COST"]
+    heads += [f"{number}" for number in range(1, len(plan["steps"]) + 1)]
+    rows = [heads]
+    for region in plan["regions"]:
+        cost = "-" if region["cost"] is None else f"{region['cost']:.2f}"
+        row = [region["name"], region["wave"], region["creates"], region["peak"], region["floor"]]
+        row += [region["keeps_warm"], region["destroys"], f"{region['extra_host_hours']:.1f} h", cost]
+        row += [f"{each['new_hosts']}+{each['old_hosts']}" for each in region["moments"]]
+        rows.append([str(cell) for cell in row])
+    return [f"  {line}" for line in _aligned(rows)]
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+# ---------------------------------------------------------------------------------------- rules and the sum
+
+
+def _labelled(name: str, lines: Sequence[str]) -> list[str]:
+    return [f"  {name if number == 0 else '':<8} {line}" for number, line in enumerate(lines)]
+
+
+def _floor(plan: dict[str, Any]) -> str:
+    """How many hosts of each region serve at any time."""
+    floors: dict[int, list[str]] = {}
+    for region in plan["regions"]:
+        floors.setdefault(region["floor"], []).append(region["name"])
+    if len(floors) == 1:
+        return f"never below {next(iter(floors))} hosts that serve, in each region"
+    told = "; ".join(f"{floor} in {_clipped(names)}" for floor, names in floors.items())
+    return f"never below so many hosts that serve: {told}"
+
+
+def _guards(guards: list[dict[str, Any]], is_wide: bool) -> list[str]:
+    """Those that stand against it now, each; of the others one a rule, unless all are asked for."""
+    refusing = [each for each in guards if each["refuses"]]
+    good = [each for each in guards if not each["refuses"]]
+    lines = [f"AGAINST IT NOW: {each['rule']}: {_with_way(each)}" for each in refusing]
+    if is_wide:
+        return lines + [f"{each['rule']}: {each['text']}" for each in good]
+    lines = lines[:GUARDS_SHOWN_MAX] + [f"... and {len(lines) - GUARDS_SHOWN_MAX} more"] * (
+        len(lines) > GUARDS_SHOWN_MAX
+    )
+    rules: dict[str, list[str]] = {}
+    for each in good:
+        rules.setdefault(each["rule"], []).append(each["text"])
+    for rule, texts in rules.items():
+        more = f"; {len(texts) - 1} more as good (-o wide)" if len(texts) > 1 else ""
+        lines.append(f"{rule}: {texts[0]}{more}")
+    return lines
+
+
+def _with_way(guard: dict[str, Any]) -> str:
+    return f"{guard['text']}; {guard['remedy']}" if guard["remedy"] else str(guard["text"])
+
+
+def _sum(plan: dict[str, Any]) -> str:
+    """The last line, which people read."""
+    peak = f"Creates {plan['creates_hosts']} hosts, at most {plan['peak_hosts']} at once"
+    is_more = plan["origin"] and plan["extra_host_hours"]  # a first release has nothing to compare with
+    extra = f", {plan['extra_host_hours']:.4g} extra host-hours" if is_more else ""
+    cost = f", {_cost(plan)}" if plan["cost"] is not None else ""
+    keeps = f" Keeps {', '.join(plan['keeps'])} warm: going back is one switch." if plan["keeps"] else ""
+    time = f" Takes at least {span(plan['at_least_seconds'])}."
+    gone = f" ({', '.join(plan['destroys'])})" if plan["destroys"] else ""
+    return f"{peak}{extra}{cost}.{keeps}{time} Destroys {plan['destroys_hosts']} hosts{gone}."
+
+
+def _cost(plan: dict[str, Any]) -> str:
+    """Of the extra hosts, as far as their regions have a price."""
+    priced = sum(region["cost"] is not None for region in plan["regions"])
+    there = len(plan["regions"])
+    rest = "" if priced == there else f" (a price is known in {priced} of {there} regions)"
+    return f"{plan['cost']:.2f} {plan['currency']}".rstrip() + rest

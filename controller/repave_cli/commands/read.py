@@ -1,0 +1,293 @@
+"""Commands that only look: status, why, history, apps, groups, hosts, regions, events."""
+
+import json
+import sys
+import time
+from contextlib import closing
+from itertools import chain
+from typing import Any
+
+from repave_cli.commands.freeze import tell_stopped
+from repave_cli.render import output
+from repave_cli.render.output import Column, ago, column, percent, show, show_whole
+from repave_cli.render.progress import RECOVER, awaited, person_awaited, status_lines
+from repave_cli.transport.client import quoted
+from repave_cli.transport.streaming import lasting
+from repave_cli.transport.terminal import (
+    DONE,
+    ERROR,
+    HELD,
+    ROLLED_BACK,
+    TIMED_OUT,
+    WAITS,
+    CliError,
+    Terminal,
+    seconds,
+)
+
+ENDS = {"succeeded": DONE, "rolled-back": ROLLED_BACK, "aborted": ROLLED_BACK, "held": HELD}
+APPS = (
+    column("NAME"),
+    column("SERVING"),
+    column("VERSION"),
+    Column("ROLLOUT", lambda item: item["rollout"] or "-"),
+    column("PHASE"),
+    Column("HOSTS", lambda item: f"{item['verified']}/{item['hosts']}"),
+    column("REGIONS"),
+    column("PORT"),
+    column("QUEUED", is_wide=True),
+)
+GROUPS = (
+    column("NAME"),
+    column("VERSION"),
+    column("STATE"),
+    Column("HEALTHY", lambda item: f"{item['verified']}/{item['size']}"),
+    Column("TRAFFIC", lambda item: _traffic(item["weight_bp"])),
+    Column("AGE", lambda item: ago(item["created_at"])),
+    Column("WARM UNTIL", lambda item: output.left(item["warm_until"])),
+    column("DIGEST", is_wide=True),
+)
+HOSTS = (
+    column("NAME"),
+    column("REGION"),
+    column("PHASE"),
+    Column("ADDRESS", lambda item: f"{item['address']}:{item['port']}"),
+    Column("AGE", lambda item: output.span(item["age_seconds"])),
+    Column("HEALTHY FOR", lambda item: output.span(item["healthy_seconds"])),
+    column("TROUBLE"),
+    Column("WORN", lambda item: item["worn"] or "-"),
+    column("DIGEST", is_wide=True),
+)
+REGIONS = (
+    column("NAME"),
+    Column("AGENT", lambda item: _agent(item)),
+    Column("SINCE", lambda item: ago(item["since"])),
+    column("PROVIDER"),
+    column("BALANCER"),
+    column("TRAFFIC", "traffic_address"),
+    column("APPS", "applications"),
+    column("HOSTS"),
+    column("AGENT VERSION", is_wide=True),
+)
+HISTORY = (
+    Column("NO", lambda item: item["number"]),
+    column("KIND"),
+    column("GROUP"),
+    column("VERSION"),
+    column("PHASE"),
+    Column("STARTED", lambda item: ago(item["started_at"])),
+    Column("BY", lambda item: item["started_by"] or "-"),
+    Column("WHY", lambda item: item["outcome"] or item["reason"]),
+)
+
+
+def register(commands: Any) -> None:
+    status = commands.add_parser("status", help="What runs where; with APP, its rollout by region")
+    status.add_argument("app", nargs="?")
+    status.add_argument(
+        "--wait", action="store_true", help="until the rollout ends; its end is the exit code"
+    )
+    status.add_argument("--timeout", type=seconds, help="with --wait: give up after, e.g. 10m")
+    status.add_argument(
+        "--until-gate",
+        action="store_true",
+        help="with --wait: exit code 6 once it waits for a person",
+    )
+    status.add_argument("--gate-ok", action="store_true", help="the same, with exit code 0")
+    status.add_argument("--watch", action="store_true", help="print again at every change")
+    status.set_defaults(run=run_status)
+    for name, run, text in (
+        ("why", run_why, "Say what a rollout waits for and what happens next"),
+        ("history", run_history, "Past rollouts: who, when, how they ended"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("app")
+        command.set_defaults(run=run)
+    commands.add_parser("apps", help="Applications").set_defaults(run=run_apps)
+    groups = commands.add_parser("groups", help="Server groups: state, health, traffic")
+    groups.add_argument("app", nargs="?")
+    groups.set_defaults(run=run_groups)
+    hosts = commands.add_parser("hosts", help="Hosts, asked of their regions just now")
+    hosts.add_argument("app", nargs="?")
+    hosts.add_argument("--region", default="")
+    hosts.add_argument("--group", default="")
+    hosts.add_argument("--logs", type=int, default=0, metavar="N", help="and the last N lines of their logs")
+    hosts.set_defaults(run=run_hosts)
+    commands.add_parser("regions", help="Regions and their agents").set_defaults(run=run_regions)
+    events = commands.add_parser("events", help="Everything that happened, with who and why")
+    events.add_argument("app", nargs="?", default="")
+    events.add_argument("--follow", action="store_true", help="and go on as things happen")
+    events.add_argument("--since", type=int, metavar="SEQUENCE", help="all after this one")
+    events.add_argument("--limit", type=int, default=50, help="the last N (default 50)")
+    events.set_defaults(run=run_events)
+
+
+# ------------------------------------------------------------------------------------------------- status
+
+
+def run_status(terminal: Terminal) -> int:
+    arguments = terminal.arguments
+    if not arguments.app:
+        tell_stopped(terminal)
+        return run_apps(terminal)
+    if arguments.wait:
+        return _wait(terminal, f"applications/{quoted(arguments.app)}", arguments.timeout)
+    if arguments.watch:
+        tell_stopped(terminal)
+        for status in lasting(terminal, f"applications/{quoted(arguments.app)}/stream"):
+            _show_change(terminal, status)
+        return DONE
+    status = terminal.client.get(f"applications/{quoted(arguments.app)}")
+    tell_stopped(terminal)
+    _show_status(terminal, status)
+    return DONE
+
+
+def _wait(terminal: Terminal, path: str, timeout: float | None) -> int:
+    """Asks once, so that a wrong name or address is told; then goes on over restarts of the controller."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    phase, first = "", terminal.client.get(path)
+    with closing(lasting(terminal, f"{path}/stream", deadline=deadline, was_there=True)) as later:
+        for status in chain([first], later):
+            phase = status["phase"]
+            code = ENDS.get(phase)
+            if code is None and _leaves_at_gate(terminal) and person_awaited(status):
+                terminal.say(person_awaited(status))
+                code = DONE if terminal.arguments.gate_ok else WAITS
+            if code is not None:
+                _show_status(terminal, status)
+                return code
+    raise CliError(f"still {phase} after {timeout:g} s; the rollout goes on", TIMED_OUT)
+
+
+def _leaves_at_gate(terminal: Terminal) -> bool:
+    return bool(terminal.arguments.until_gate or terminal.arguments.gate_ok)
+
+
+def _show_change(terminal: Terminal, status: dict[str, Any]) -> None:
+    """Where no person looks, one line for each snapshot."""
+    if terminal.format == "json" or (terminal.format == "table" and not sys.stdout.isatty()):
+        terminal.out(json.dumps(status))
+    else:
+        _show_status(terminal, status)
+
+
+def _show_status(terminal: Terminal, status: dict[str, Any]) -> None:
+    if not terminal.is_for_people:
+        show_whole(terminal, status)
+        return
+    for line in status_lines(status, is_wide=terminal.format == "wide"):
+        terminal.out(line)
+
+
+# -------------------------------------------------------------------------------------------------- lists
+
+
+def run_why(terminal: Terminal) -> int:
+    answer = terminal.client.get(f"applications/{quoted(terminal.arguments.app)}/why")
+    if not terminal.is_for_people:
+        show_whole(terminal, answer)
+        return DONE
+    terminal.out(f"{answer['application']}: {answer['text']}")
+    for each in awaited(answer["because"]):
+        since = f" (for {ago(each.since)[:-4]})" if each.since else ""
+        terminal.out(f"  waits for {each.text}{since}")
+        for line in (*each.then, *each.remedies):
+            terminal.out(f"    {line}")
+    return DONE
+
+
+def run_apps(terminal: Terminal) -> int:
+    answer = terminal.client.get("applications")
+    show(
+        terminal, answer, APPS, "nothing has been released yet; start with: repave init, then repave release"
+    )
+    return DONE
+
+
+def run_history(terminal: Terminal) -> int:
+    answer = terminal.client.get(f"applications/{quoted(terminal.arguments.app)}/history")
+    show(terminal, answer, HISTORY)
+    return DONE
+
+
+def run_groups(terminal: Terminal) -> int:
+    show(terminal, terminal.client.get(_of_application(terminal, "groups")), GROUPS, "no server groups")
+    return DONE
+
+
+def run_hosts(terminal: Terminal) -> int:
+    arguments = terminal.arguments
+    answer = terminal.client.get(
+        _of_application(terminal, "hosts"),
+        region=arguments.region,
+        group=arguments.group,
+        log_lines=arguments.logs or None,
+    )
+    show(terminal, answer, HOSTS, "no hosts")
+    if terminal.is_for_people and arguments.logs:
+        for host in answer["items"]:
+            terminal.out(f"\n{host['region']} {host['name']}:\n{host['log_tail']}")
+    for region, why in answer["unreachable"].items():
+        terminal.say(f"{region}: {why}")
+    return ERROR if answer["unreachable"] else DONE
+
+
+def run_regions(terminal: Terminal) -> int:
+    answer = terminal.client.get("regions")
+    show(terminal, answer, REGIONS, "no agent has connected yet")
+    for item in answer["items"] if terminal.is_for_people else []:
+        if item["ahead"]:
+            terminal.say(f"{item['name']} is ahead of the store: {item['ahead']}; {RECOVER}")
+    return DONE
+
+
+def _agent(region: dict[str, Any]) -> str:
+    state = "connected" if region["connected"] else "AWAY"
+    return f"{state}, AHEAD" if region["ahead"] else state
+
+
+def run_events(terminal: Terminal) -> int:
+    arguments = terminal.arguments
+    query = {"application": arguments.app, "limit": arguments.limit}
+    if arguments.since is None:
+        query["newest"] = "1"
+    answer = terminal.client.get("events", after=arguments.since, **query)
+    if not terminal.is_for_people and terminal.format != "jsonl" and not arguments.follow:
+        show_whole(terminal, answer)
+        return DONE
+    after = arguments.since or 0
+    for event in answer["items"]:
+        after = event["sequence"]
+        _show_event(terminal, event)
+    if arguments.follow:
+        events = lasting(terminal, "events/stream", after=after, was_there=True, application=arguments.app)
+        for event in events:
+            _show_event(terminal, event)
+    return DONE
+
+
+def _show_event(terminal: Terminal, event: dict[str, Any]) -> None:
+    if terminal.is_for_people:
+        terminal.out(event_line(event))
+    else:
+        terminal.out(json.dumps(event))
+
+
+def event_line(event: dict[str, Any]) -> str:
+    where = f"{event['region']}: " if event["region"] else ""
+    who = f"  ({event['by']})" if event["by"] else ""
+    return f"{event['at'][11:19]}  {event['kind']:<20} {where}{event['text']}{who}"
+
+
+def _of_application(terminal: Terminal, noun: str) -> str:
+    app = terminal.arguments.app
+    return f"applications/{quoted(app)}/{noun}" if app else noun
+
+
+def _traffic(weights: dict[str, int]) -> str:
+    """One number when it is the same in all regions."""
+    shares = {region: percent(weight_bp) for region, weight_bp in weights.items()}
+    if len(set(shares.values())) <= 1:
+        return next(iter(shares.values()), "0 %")
+    return ", ".join(f"{region} {share}" for region, share in shares.items())

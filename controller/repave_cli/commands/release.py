@@ -1,0 +1,171 @@
+"""Commands that change what serves: release, abort, rollback; and watch, which follows them."""
+
+import getpass
+import hashlib
+import os
+import socket
+from typing import Any
+
+from repave_cli.commands.follow import SUCCEEDED, UNDONE, follow
+from repave_cli.commands.plan import plan_lines
+from repave_cli.commands.switch_time import tell_switch
+from repave_cli.render.output import show_whole
+from repave_cli.specs.specs import add_spec_arguments, given_files, read_spec
+from repave_cli.transport.client import quoted
+from repave_cli.transport.terminal import DONE, CliError, Terminal, seconds
+
+CI_VARIABLES = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "CIRCLE_USERNAME", "BUILD_USER_ID")
+
+
+def register(commands: Any) -> None:
+    release = commands.add_parser(
+        "release", help="Release a version on fresh hosts and follow it until it is done or needs you"
+    )
+    add_spec_arguments(release)
+    release.add_argument("--reason", default="", help="kept in the history")
+    queue = release.add_mutually_exclusive_group()
+    queue.add_argument("--queue", action="store_true", help="wait behind a running rollout")
+    queue.add_argument("--no-queue", action="store_true", help="be refused while one runs (the default)")
+    release.add_argument(
+        "--plan", default="", metavar="ID", help="refuse if anything changed since that plan"
+    )
+    release.add_argument("--dry-run", action="store_true", help="show the plan, change nothing")
+    release.add_argument("--key", default="", help="idempotency key (default: made of what is released)")
+    _add_following(release)
+    release.set_defaults(run=run_release)
+    rollback = commands.add_parser(
+        "rollback", help="Switch traffic back to the group before, in every region (--to, --region)"
+    )
+    rollback.add_argument("app")
+    rollback.add_argument("--to", default="", metavar="GROUP", help="an older group or version, not the last")
+    rollback.add_argument(
+        "--region", action="append", default=[], dest="regions", help="only there; may be repeated"
+    )
+    rollback.add_argument("--force", action="store_true", help="even to a group that is not healthy")
+    abort = commands.add_parser(
+        "abort", help="End the rollout: all traffic with the old group, the new one cleaned up (--region)"
+    )
+    abort.add_argument("app")
+    abort.add_argument("--region", default="", help="take only this one out; the others go on")
+    for command, run in ((rollback, run_rollback), (abort, run_abort)):
+        add_who_and_why(command)
+        _add_following(command)
+        command.set_defaults(run=run)
+    watch = commands.add_parser("watch", help="Follow a rollout live")
+    watch.add_argument("app")
+    add_patience(watch)
+    watch.set_defaults(run=run_watch)
+
+
+def _add_following(command: Any) -> None:
+    command.add_argument("--detach", action="store_true", help="print the group's name and leave")
+    add_patience(command)
+
+
+def add_patience(command: Any) -> None:
+    """When following ends before the rollout does."""
+    command.add_argument("--timeout", type=seconds, help="leave after, e.g. 10m; the rollout goes on")
+    command.add_argument(
+        "--until-gate", action="store_true", help="leave with exit code 6 once it waits for a person"
+    )
+    command.add_argument("--gate-ok", action="store_true", help="the same, with exit code 0")
+
+
+def add_who_and_why(command: Any) -> None:
+    """What every command has that changes something."""
+    command.add_argument("--reason", default="", help="kept in the history")
+    command.add_argument("--key", default="", help="idempotency key: given twice, it is done once")
+
+
+def run_release(terminal: Terminal) -> int:
+    from repave_cli.commands.image import digest_for
+
+    arguments = terminal.arguments
+    spec, text, files = read_spec(terminal, given_files(arguments))
+    digest = digest_for(terminal, spec, files[0], push=not arguments.dry_run)
+    body = {"spec": text, "filename": str(files[0]), "digest": digest, "version": arguments.version or ""}
+    if arguments.dry_run:
+        plan = terminal.client.post("plan", {**body, "will_push": not (arguments.sha256 or arguments.baked)})
+        for line in plan_lines(plan):
+            terminal.out(line)
+        return DONE
+    body |= {"reason": arguments.reason, "by": who(), "queue": arguments.queue, "plan": arguments.plan}
+    key = arguments.key or _key(terminal, spec.application, body)
+    accepted = terminal.client.post(f"applications/{quoted(spec.application)}/releases", body, key)
+    return _go_on(terminal, accepted)
+
+
+def _key(terminal: Terminal, application: str, body: dict[str, Any]) -> str:
+    """The same release asked again joins the running one; asked after it has ended, it is a new one."""
+    try:
+        history = terminal.client.get(f"applications/{quoted(application)}/history")["items"]
+    except CliError:
+        history = []
+    ended = max((each["number"] for each in history if each["ended_at"]), default=0)
+    asked = (application, body["version"], body["digest"], body["spec"], body["queue"], ended)
+    return hashlib.sha256(repr(asked).encode()).hexdigest()
+
+
+def run_rollback(terminal: Terminal) -> int:
+    arguments = terminal.arguments
+    before = terminal.client.get(f"applications/{quoted(arguments.app)}")["current_rollout"]
+    where = {"to": arguments.to, "regions": arguments.regions}
+    accepted = ask(terminal, arguments.app, "rollback", **where, force=arguments.force)
+    is_turned_round = before is not None and accepted["rollout"] == before["number"]
+    code = _go_on(terminal, accepted, UNDONE if is_turned_round else SUCCEEDED)
+    if code == DONE and not arguments.detach and not is_turned_round:
+        tell_switch(terminal, accepted["application"], accepted["group"])
+    return code
+
+
+def run_abort(terminal: Terminal) -> int:
+    region = terminal.arguments.region
+    accepted = ask(terminal, terminal.arguments.app, "abort", region=region)
+    if not region:
+        return _go_on(terminal, accepted, UNDONE)
+    if terminal.is_for_people:
+        app = accepted["application"]
+        terminal.say(f"{region} goes back, the others go on; follow it with: repave watch {app}")
+    else:
+        show_whole(terminal, accepted)
+    return DONE
+
+
+def ask(terminal: Terminal, app: str, verb: str, **body: object) -> dict[str, Any]:
+    """Gives one command to the controller, with who asks and why; returns what was accepted."""
+    arguments = terminal.arguments
+    path = f"applications/{quoted(app)}/{verb}"
+    accepted: dict[str, Any] = terminal.client.post(
+        path, {**body, "reason": arguments.reason, "by": who()}, arguments.key
+    )
+    return accepted
+
+
+def run_watch(terminal: Terminal) -> int:
+    return follow(terminal, terminal.arguments.app, 0)
+
+
+def _go_on(terminal: Terminal, accepted: dict[str, Any], wanted: frozenset[str] = SUCCEEDED) -> int:
+    """Says what was accepted; follows it, unless told to leave, to an end that may be a `wanted` one."""
+    arguments, app = terminal.arguments, accepted["application"]
+    if accepted["is_queued"]:
+        terminal.say(f"queued behind the running rollout of {app}; see it with: repave status {app}")
+    elif accepted["is_joined"]:
+        terminal.say(f"{accepted['group']} was asked for already; joining it")
+    if not terminal.is_for_people:
+        show_whole(terminal, accepted)
+    elif arguments.detach and accepted["group"]:
+        terminal.out(accepted["group"])
+    if arguments.detach or accepted["is_queued"]:
+        return DONE
+    return follow(terminal, app, accepted["rollout"], wanted)
+
+
+def who() -> str:
+    """Who asks, for the history: the CI job's user, or user@machine."""
+    in_ci = next((os.environ[name] for name in CI_VARIABLES if os.environ.get(name)), "")
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return in_ci or f"{user}@{socket.gethostname()}"[:100]

@@ -1,0 +1,132 @@
+"""Commands that steer a rollout on its way: pause, resume, promote, retry, step-back, scale.
+
+Each says what is so now and ends; `repave watch` follows. What may not be is refused by the controller, with
+the verb that fits.
+"""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from repave_cli.commands.release import add_who_and_why, ask
+from repave_cli.render.output import show_whole
+from repave_cli.transport.terminal import DONE, USAGE, CliError, Terminal
+
+VERBS = (
+    ("pause", "Hold a rollout where it is", "{group} is paused; it goes on with: repave resume {app}"),
+    ("resume", "Let a paused rollout go on", "{group} goes on; follow it with: repave watch {app}"),
+    (
+        "retry",
+        "Try the step anew in which repave holds a rollout",
+        "{group} tries again; follow it with: repave watch {app}",
+    ),
+    (
+        "step-back",
+        "Give back the last share of the traffic, and pause there",
+        "{group} has the share of the step before and is paused; it goes on with: repave resume {app}",
+    ),
+)
+
+
+def register(commands: Any) -> None:
+    for name, text, told in VERBS:
+        command = commands.add_parser(name, help=text)
+        command.add_argument("app")
+        add_who_and_why(command)
+        command.set_defaults(run=run_verb, told=told)
+    _register_promote(commands)
+    scale = commands.add_parser("scale", help="Other numbers of hosts, whatever is being rolled out")
+    scale.add_argument("app", nargs="?", help="may be left out with -f")
+    scale.add_argument("sizes", nargs="*", type=_size, metavar="REGION=HOSTS", help="such as paris=8")
+    scale.add_argument(
+        "-f", "--file", action="append", type=Path, dest="files", help="take the sizes of this spec"
+    )
+    add_who_and_why(scale)
+    scale.set_defaults(run=run_scale)
+
+
+def _register_promote(commands: Any) -> None:
+    promote = commands.add_parser(
+        "promote", help="Go on past the gate a rollout waits at (--full: past all that remain)"
+    )
+    promote.add_argument("app")
+    promote.add_argument(
+        "--role", action="append", default=[], help="the role in which you say yes; may be repeated"
+    )
+    how = promote.add_mutually_exclusive_group()
+    how.add_argument("--skip", action="store_true", help="also end what only waits for time: a soak, a bake")
+    how.add_argument("--full", action="store_true", help="all gates and waits that are still to come")
+    how.add_argument("--override", default="", metavar="RULE", help="pass this guard; needs --reason")
+    add_who_and_why(promote)
+    promote.set_defaults(run=run_promote)
+
+
+def _size(text: str) -> tuple[str, int]:
+    region, _, size = text.partition("=")
+    if not region or not size.isdecimal() or not 0 < int(size) < 10**6:
+        raise argparse.ArgumentTypeError(f"{text!r}: write REGION=HOSTS, such as paris=8")
+    return region, int(size)
+
+
+# --------------------------------------------------------------------------------------------------- asking
+
+
+def run_verb(terminal: Terminal) -> int:
+    arguments = terminal.arguments
+    return _told(terminal, ask(terminal, arguments.app, arguments.command), arguments.told)
+
+
+def run_promote(terminal: Terminal) -> int:
+    arguments, role = terminal.arguments, ",".join(terminal.arguments.role)
+    if arguments.override:
+        body = {"rule": arguments.override, "role": role}
+        text = "{group} may pass the guard " + arguments.override + "; follow it with: repave watch {app}"
+        return _told(terminal, ask(terminal, arguments.app, "override", **body), text)
+    body = {"role": role, "skip": arguments.skip, "full": arguments.full}
+    accepted = ask(terminal, arguments.app, "promote", **body)
+    return _told(terminal, accepted, "{group} goes on; follow it with: repave watch {app}")
+
+
+def run_scale(terminal: Terminal) -> int:
+    app, sizes = _sizes(terminal)
+    accepted = ask(terminal, app, "sizes", sizes=sizes)
+    listed = ", ".join(f"{region} {size}" for region, size in sizes.items())
+    return _told(
+        terminal, accepted, f"hosts of {app} from now on: {listed}; see them with: repave status {app}"
+    )
+
+
+def _sizes(terminal: Terminal) -> tuple[str, dict[str, int]]:
+    """The application, and its hosts by region: as given, or as a spec says."""
+    from repave_cli.specs.specs import read_spec
+
+    arguments = terminal.arguments
+    given = _once_each(arguments.sizes)
+    if not arguments.files:
+        if not arguments.app or not given:
+            raise CliError(
+                "say how many: repave scale APP REGION=HOSTS, or repave scale -f repave.yaml", USAGE
+            )
+        return arguments.app, given
+    spec, _, files = read_spec(terminal, arguments.files)
+    if arguments.app not in (None, spec.application):
+        raise CliError(f"{files[0]} is the spec of {spec.application}, not of {arguments.app}", USAGE)
+    return spec.application, {region.name: region.size for region in spec.regions} | given
+
+
+def _once_each(sizes: Iterable[tuple[str, int]]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for region, size in sizes:
+        if region in found:
+            raise CliError(f"{region} is named twice", USAGE)
+        found[region] = size
+    return found
+
+
+def _told(terminal: Terminal, accepted: dict[str, Any], text: str) -> int:
+    if terminal.is_for_people:
+        terminal.say(text.format(group=accepted["group"], app=accepted["application"]))
+    else:
+        show_whole(terminal, accepted)
+    return DONE

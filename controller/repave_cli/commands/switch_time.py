@@ -1,0 +1,49 @@
+"""How long did the switch of a rollback take? From the accepted command to the moment at which every region's
+balancer had confirmed it, by the controller's own clock, as its events tell."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from repave_cli.transport.client import quoted
+from repave_cli.transport.terminal import CliError, Terminal
+
+BEGIN, END = "rollback.started", "traffic.moved"
+EVENTS_READ = 500
+
+
+def tell_switch(terminal: Terminal, app: str, group: str) -> None:
+    """Says it after a rollback to `group`; silent where nothing tells, for that is no failure."""
+    try:
+        path = f"events?application={quoted(app)}&newest=1&limit={EVENTS_READ}"
+        events = terminal.client.get(path)["items"]
+    except CliError:
+        return
+    took = switch_seconds(events, group)
+    if took is not None:
+        terminal.say(f"the switch to {group} took {_length(took)} in all regions")
+
+
+def switch_seconds(events: Iterable[dict[str, Any]], group: str) -> float | None:
+    """Between the newest rollback to `group` and the next switch to it; None if one of them is not there.
+
+    Neither is there when a rollback turned a release round that had not switched yet.
+    """
+    began = ended = None
+    for event in sorted(events, key=lambda each: int(each["sequence"])):
+        if event["group"] != group:
+            continue
+        if event["kind"] == BEGIN:
+            began, ended = event["at"], None
+        elif event["kind"] == END and began is not None and ended is None:
+            ended = event["at"]
+    return None if began is None or ended is None else _between(began, ended)
+
+
+def _between(began: str, ended: str) -> float:
+    from datetime import datetime
+
+    return (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds()
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

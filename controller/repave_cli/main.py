@@ -1,0 +1,173 @@
+"""`repave`: the tree of commands. Each command's module does its heavy imports only when it runs."""
+
+import argparse
+import difflib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from repave_cli.commands import (
+    doctor,
+    freeze,
+    image,
+    orphans,
+    plan,
+    pool,
+    read,
+    recover,
+    release,
+    renew,
+    simulate,
+    steering,
+)
+from repave_cli.dev import dev
+from repave_cli.specs import specs
+from repave_cli.transport import context
+from repave_cli.transport.terminal import DETACHED, FORMATS, USAGE, CliError, Terminal
+
+SAME_AS = {
+    "deploy": "release",
+    "apply": "release",
+    "run": "release",
+    "undo": "rollback",
+    "revert": "rollback",
+    "cancel": "abort",
+    "continue": "resume",
+    "unpause": "resume",
+    "approve": "promote",
+    "skip": "promote --skip",
+    "override": "promote --override",
+    "back": "step-back",
+    "size": "scale",
+    "resize": "scale",
+    "freezes": "freeze list",
+    "logs": "hosts --logs 50",
+    "log": "events",
+    "get": "status",
+    "ps": "hosts",
+    "list": "apps",
+    "explain": "why",
+    "lint": "validate",
+    "push": "image push",
+    "bake": "image bake",
+    "machines": "pool list",
+    "recover": "controller recover",
+    "restore": "controller recover",
+    "gc": "orphans",
+    "leaks": "orphans",
+    "age": "ages",
+    "drift": "ages",
+    "recycle": "renew",
+    "rotate": "renew",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Suggests what a wrong word may have meant."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith(("argument COMMAND: invalid choice: ", "argument VERB: invalid choice: ")):
+            wrong = message.split("invalid choice: ")[1].split("'")[1]
+            message = f"there is no command {wrong}{self._suggestion(wrong)}"
+        self.exit(USAGE, f"{self.prog}: {message}; {self.prog} --help shows what there is\n")
+
+    def _suggestion(self, wrong: str) -> str:
+        known = [
+            name
+            for action in self._actions
+            if isinstance(action, argparse._SubParsersAction)
+            for name in action.choices
+        ]
+        near = difflib.get_close_matches(wrong, known, n=1)
+        meant = SAME_AS.get(wrong) or (near[0] if near else "")
+        return f"; did you mean {meant}?" if meant else ""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole tree."""
+    parser = Parser(
+        prog="repave",
+        description="Every release gets brand-new hosts in every region; going back is one traffic switch.",
+        epilog="Start with: repave dev (in one terminal), repave init and repave release (in another).",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in (
+        dev,
+        specs,
+        plan,
+        simulate,
+        release,
+        steering,
+        read,
+        freeze,
+        renew,
+        orphans,
+        image,
+        pool,
+        doctor,
+        recover,
+        context,
+    ):
+        module.register(commands)
+    _add_common(parser, default=None)
+    for command in _all_parsers(commands):
+        _add_common(command, default=argparse.SUPPRESS)  # else it would undo what stands before the command
+    return parser
+
+
+def _all_parsers(commands: Any) -> list[argparse.ArgumentParser]:
+    found = []
+    for command in commands.choices.values():
+        nested = [each for each in command._actions if isinstance(each, argparse._SubParsersAction)]
+        found += [leaf for each in nested for leaf in _all_parsers(each)] or [command]
+    return found
+
+
+def _add_common(command: argparse.ArgumentParser, default: str | None) -> None:
+    common = command.add_argument_group("everywhere")
+    for names, choices, text in (
+        (("-o", "--output"), FORMATS, "how to print (REPAVE_OUTPUT)"),
+        (("--url",), None, "the controller's address (REPAVE_URL)"),
+        (("--context",), None, "the controller's name in the config file (REPAVE_CONTEXT)"),
+    ):
+        common.add_argument(*names, choices=choices, default=default, help=text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        terminal = Terminal(arguments)
+        return int(arguments.run(terminal))
+    except CliError as error:
+        return _fail(arguments, error)
+    except KeyboardInterrupt:
+        return DETACHED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _fail(arguments: argparse.Namespace, error: CliError) -> int:
+    """Prose on standard error; with -o json the problem on standard output as well."""
+    chosen = getattr(arguments, "output", None) or os.environ.get("REPAVE_OUTPUT", "")
+    if chosen in ("json", "jsonl", "yaml"):
+        problem = error.problem or {
+            "type": "urn:repave:problem:cli",
+            "title": "the command failed",
+            "status": 0,
+            "detail": error.text,
+            "rule": "cli",
+            "problems": [],
+        }
+        print(json.dumps(problem, indent=2 if chosen == "json" else None))
+    is_spec = error.problem is not None and error.problem.get("rule") == "spec"
+    # Places in a file stand alone at the line's start, as editors want them.
+    print(error.text if is_spec else f"repave: {error.text}", file=sys.stderr)
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

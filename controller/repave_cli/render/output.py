@@ -1,0 +1,121 @@
+"""Prints answers: as tables for people, or as the API's own JSON, YAML or names for programs."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from repave_cli.transport.terminal import Terminal
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table; `is_wide` ones are shown with -o wide only."""
+
+    title: str
+    value: Callable[[dict[str, Any]], object]
+    is_wide: bool = False
+
+
+def column(title: str, field: str = "", is_wide: bool = False) -> Column:
+    """The column of a field that is called like its title, or as given."""
+    name = field or title.lower().replace(" ", "_")
+    return Column(title, lambda item: item[name], is_wide)
+
+
+def show(terminal: Terminal, answer: dict[str, Any], columns: Sequence[Column], nothing: str = "") -> None:
+    """A list answer in the chosen format; `nothing` is said when it is empty and a person looks."""
+    items: list[dict[str, Any]] = answer["items"]
+    match terminal.format:
+        case "jsonl":
+            for item in items:
+                terminal.out(json.dumps(item))
+        case "name":
+            for item in items:
+                terminal.out(
+                    str(item.get("name") or item.get("group") or item.get("id") or item.get("digest"))
+                )
+        case "table" | "wide":
+            chosen = [each for each in columns if terminal.format == "wide" or not each.is_wide]
+            if items:
+                terminal.out(table(chosen, items))
+            elif nothing:
+                terminal.say(nothing)
+        case _:
+            show_whole(terminal, answer)
+
+
+def show_whole(terminal: Terminal, answer: dict[str, Any]) -> None:
+    """One object, for programs."""
+    match terminal.format:
+        case "yaml":
+            terminal.out(_yaml(answer))
+        case "jsonl":
+            terminal.out(json.dumps(answer))
+        case "name":
+            terminal.out(str(answer.get("name") or answer.get("group") or answer.get("id")))
+        case _:
+            terminal.out(json.dumps(answer, indent=2))
+
+
+def table(columns: Sequence[Column], items: Sequence[dict[str, Any]]) -> str:
+    """Aligned columns, no borders."""
+    rows = [[each.title for each in columns]]
+    rows += [[str(each.value(item)) for each in columns] for item in items]
+    widths = [max(len(row[index]) for row in rows) for index in range(len(columns))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _yaml(answer: dict[str, Any]) -> str:
+    import io
+
+    from ruamel.yaml import YAML
+
+    text = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.dump(answer, text)
+    return text.getvalue().rstrip()
+
+
+def ago(time: str | None) -> str:
+    """ "6 min ago" for an ISO 8601 time."""
+    if not time:
+        return "-"
+    return f"{span(_now() - _parse(time))} ago"
+
+
+def left(time: str | None) -> str:
+    """ "in 6 min" for an ISO 8601 time to come."""
+    return f"in {span(_parse(time) - _now())}" if time else "-"
+
+
+def until(time: str) -> float:
+    """Seconds to an ISO 8601 time; below 0 when it is over."""
+    return _parse(time) - _now()
+
+
+def span(seconds: float) -> str:
+    """A length of time, in its largest fitting unit."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+def percent(weight_bp: int) -> str:
+    return f"{weight_bp / 100:g} %"
+
+
+def _parse(time: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(time).timestamp()
+
+
+def _now() -> float:
+    import time
+
+    return time.time()

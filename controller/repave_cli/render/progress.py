@@ -1,0 +1,268 @@
+"""How far a rollout is, as text: its waves and regions as a tree, each region's step and groups, and what is
+waited for. Knows nothing of terminals: `status` prints this, `watch` shows it live."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from repave_cli.render.output import left, percent, span, until
+
+REGIONS_SHOWN_MAX = 12
+REGIONS_NAMED_MAX = 8
+STEPS_SHOWN_MAX = 6
+RECOVER = "adopt what it runs with: repave controller recover"
+LABELS = {"waiting": "waits", "undoing": "going back", "undone": "as before", "skipped": "left out"}
+TROUBLED = ("undoing", "held", "skipped")
+LATER_WAVE = "waits for the waves before it"
+QUIET = ("waiting", "done", "undone", "skipped")
+
+
+@dataclass(slots=True)
+class Branch:
+    """A line, with the server groups of its region below it, and other branches."""
+
+    text: str
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    below: list["Branch"] = field(default_factory=list)
+
+
+# ------------------------------------------------------------------------------------------------ the whole
+
+
+def status_lines(status: dict[str, Any], *, is_wide: bool = False) -> list[str]:
+    """An application as text: its rollout, its regions with their groups, then what is waited for."""
+    serving = (
+        f"{status['serving']} ({status['version']}) serves" if status["serving"] else "nobody serves yet"
+    )
+    if any(region["ahead"] for region in status["region_items"]):
+        serving = f"by the store's older copy {serving}"
+    lines = [f"{status['name']}: {serving}, port {status['port']}"]
+    if status["current_rollout"]:
+        lines.append(rollout_line(status["current_rollout"]))
+    found = branches(status, is_wide=is_wide)
+    if any(branch.below for branch in found) or _has_waves(status["current_rollout"]):
+        lines += drawn(found)
+    else:
+        for branch in found:
+            lines += [f"  {branch.text}", *(f"    {group_line(group)}" for group in branch.groups)]
+    lines += [f"  waits: {each.text}{each.way_on}" for each in awaited(status["because"])]
+    return lines
+
+
+def drawn(found: list[Branch], indent: str = "") -> list[str]:
+    """The tree, with its lines."""
+    lines = []
+    for number, branch in enumerate(found, start=1):
+        is_last = number == len(found)
+        lines.append(f"{indent}{'`-' if is_last else '|-'} {branch.text}")
+        deeper = indent + ("   " if is_last else "|  ")
+        lines += [f"{deeper}  {group_line(group)}" for group in branch.groups]
+        lines += drawn(branch.below, deeper)
+    return lines
+
+
+def branches(status: dict[str, Any], *, is_wide: bool) -> list[Branch]:
+    """By wave where a rollout that has several is under way, else by region."""
+    rollout = status["current_rollout"]
+    regions = {region["name"]: region for region in status["region_items"]}
+    if rollout is None or rollout["ended_at"]:
+        return [_region(region, None, rollout) for region in regions.values()]
+    waves = [_wave(number, rollout, regions, is_wide) for number in range(len(rollout["waves"]))]
+    named = {track["region"] for wave in rollout["waves"] for track in wave["regions"]}
+    others = [_region(region, None, rollout) for name, region in regions.items() if name not in named]
+    return [*(waves if _has_waves(rollout) else waves[0].below), *others]
+
+
+def _has_waves(rollout: dict[str, Any] | None) -> bool:
+    return rollout is not None and not rollout["ended_at"] and len(rollout["waves"]) > 1
+
+
+# --------------------------------------------------------------------------------------- waves and regions
+
+
+def _wave(number: int, rollout: dict[str, Any], regions: dict[str, Any], is_wide: bool) -> Branch:
+    """Its regions; where it has many, or nothing happens in it, only those that are not like the others."""
+    tracks = rollout["waves"][number]["regions"]
+    is_quiet = all(track["phase"] in QUIET for track in tracks) and _has_waves(rollout)
+    title = f"wave {number + 1}  {wave_state(number, rollout)}"
+    if is_wide or not (is_quiet or len(tracks) > REGIONS_SHOWN_MAX):
+        return Branch(title, below=[_track(track, rollout, regions) for track in tracks])
+    shown = [track for track in tracks if _is_troubled(track, regions.get(track["region"]))]
+    alike: dict[str, list[str]] = {}
+    for track in tracks:
+        if track not in shown:
+            alike.setdefault(label(track, rollout), []).append(track["region"])
+    if is_quiet and len(alike) == 1 and not shown:
+        return Branch(f"{title}: {_named(next(iter(alike.values())))}")
+    below = [Branch(f"{text}: {_named(names)}") for text, names in alike.items()]
+    return Branch(title, below=[*(_track(track, rollout, regions) for track in shown), *below])
+
+
+def _track(track: dict[str, Any], rollout: dict[str, Any], regions: dict[str, Any]) -> Branch:
+    known = regions.get(track["region"])
+    if known is None:
+        return Branch(f"{track['region']}  {label(track, rollout)}")
+    return _region(known, track, rollout)
+
+
+def _region(region: dict[str, Any], track: dict[str, Any] | None, rollout: dict[str, Any] | None) -> Branch:
+    state = "" if region["connected"] else "  AGENT AWAY"
+    state += f"  AHEAD OF THE STORE; {RECOVER}" if region["ahead"] else ""
+    is_late = region["connected"] and not region["current"] and not region["ahead"]
+    state += "  (not yet up to date)" if is_late else ""
+    if track is not None and rollout is not None:
+        where = label(track, rollout)
+        is_told = _has_waves(rollout) or track["phase"] not in ("running", "waiting")
+        is_told = is_told or (track["phase"] == "running" and track["step"] != rollout["step"])
+        state = (f"  {where}" if is_told else "") + state
+        state += f"  {track['reason']}" if track["reason"] else ""
+    return Branch(f"{region['name']}  {region['traffic_address']}{state}", list(region["groups"]))
+
+
+def _is_troubled(track: dict[str, Any], region: dict[str, Any] | None) -> bool:
+    if region is None:
+        return False
+    is_ill = any(group["trouble"] for group in region["groups"]) and track["phase"] not in QUIET
+    return is_ill or bool(region["ahead"]) or not region["connected"] or track["phase"] in TROUBLED
+
+
+def label(track: dict[str, Any], rollout: dict[str, Any]) -> str:
+    """What a region does: `soak`, `weight 5 %`, `done`, `waits`, ..."""
+    if track["phase"] != "running":
+        return str(LABELS.get(track["phase"], track["phase"]))
+    step = rollout["steps"][track["step"]]
+    if len(rollout["steps"]) <= STEPS_SHOWN_MAX:
+        return str(step["kind"])
+    return f"{step['kind']} (step {track['step'] + 1} of {len(rollout['steps'])})"
+
+
+def wave_state(number: int, rollout: dict[str, Any]) -> str:
+    """What its regions do, in a few words."""
+    wave = rollout["waves"][number]
+    labels = Counter(label(track, rollout) for track in wave["regions"])
+    if len(labels) > 1:
+        return ", ".join(f"{count} {text}" for text, count in labels.items())
+    (text,) = labels
+    if text == "waits" and rollout["phase"] not in ("running", "paused"):
+        return "never begun"
+    passed = {each["gate"] for each in rollout["passes"]}
+    if text == "waits" and wave["approve"] is not None and not {f"wave {number + 1}", "*"} & passed:
+        return f"waits, for {wave['approve'] or 'somebody'} to say yes too"
+    if text == "done" and wave["bake_seconds"] and not {f"bake {number + 1}", "*"} & passed:
+        return f"done, {_baked(wave)}"
+    return text
+
+
+def _baked(wave: dict[str, Any]) -> str:
+    ended = max(track["since"] for track in wave["regions"])
+    rest = until(ended) + wave["bake_seconds"]
+    return f"watched for {span(rest)} more" if rest > 0 else f"watched for {span(wave['bake_seconds'])}"
+
+
+def _named(names: list[str]) -> str:
+    if len(names) <= REGIONS_NAMED_MAX:
+        return ", ".join(names)
+    return f"{', '.join(names[:3])}, ... ({len(names)} regions)"
+
+
+# ------------------------------------------------------------------------------------------- single lines
+
+
+def rollout_line(rollout: dict[str, Any]) -> str:
+    """One line: what it is, how far, how it ended."""
+    text = f"{rollout['kind']} of {rollout['group']}: {rollout['phase']}"
+    if rollout["phase"] == "paused":
+        text += f" by {rollout['paused_by']}"
+    text += f", {_present_wave(rollout)}" if _has_waves(rollout) else ""
+    return "  ".join(part for part in (text, _steps(rollout), rollout["outcome"]) if part)
+
+
+def _present_wave(rollout: dict[str, Any]) -> str:
+    """The first one that is not done yet."""
+    waves = rollout["waves"]
+    open_waves = (
+        number
+        for number, wave in enumerate(waves, start=1)
+        if any(track["phase"] in ("running", "undoing", "waiting") for track in wave["regions"])
+    )
+    return f"wave {next(open_waves, len(waves))} of {len(waves)}"
+
+
+def _steps(rollout: dict[str, Any]) -> str:
+    """Every step with how far it is; of many only the one that the slowest region is in."""
+    steps = rollout["steps"]
+    if len(steps) <= STEPS_SHOWN_MAX:
+        marks = {"done": "+", "running": ">", "waiting": " ", "skipped": "-"}
+        return " ".join(f"[{marks[step['state']]}{step['kind']}]" for step in steps)
+    if rollout["ended_at"]:
+        return f"{len(steps)} steps" if rollout["phase"] == "succeeded" else ""
+    return f"step {rollout['step'] + 1} of {len(steps)}: {steps[rollout['step']]['kind']}"
+
+
+def group_line(group: dict[str, Any]) -> str:
+    """One line: hosts by phase, traffic, trouble."""
+    phases = ("launching", "starting", "healthy", "verified", "unhealthy", "failed", "destroying")
+    counts = ", ".join(f"{group[phase]} {phase}" for phase in phases if group[phase]) or "no hosts"
+    traffic = percent(group["weight_bp"])
+    if group["weight_bp"] != group["wanted_weight_bp"]:
+        traffic += f" (wanted {percent(group['wanted_weight_bp'])})"
+    line = f"{group['name']:<20} {group['state']:<9} {counts} of {group['size']}  traffic {traffic}"
+    return f"{line}  {group['trouble']}" if group["trouble"] else line
+
+
+# --------------------------------------------------------------------------------------- what is waited for
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """One thing that is waited for, wherever it is; what follows, and what a person could do."""
+
+    text: str
+    since: str | None
+    then: tuple[str, ...]
+    remedies: tuple[str, ...]
+    is_for_people: bool
+
+    @property
+    def way_on(self) -> str:
+        """The command, where nothing but a person is waited for."""
+        return f"; {self.remedies[0]}" if self.is_for_people and self.remedies else ""
+
+
+def awaited(items: Iterable[dict[str, Any]]) -> list[Awaited]:
+    """Said once where several regions wait for the same, persons first. That a wave waits for the ones before
+    it is told by the tree, and left out where there is anything else."""
+    same: dict[str, list[dict[str, Any]]] = {}
+    for because in items:
+        same.setdefault(because["what"], []).append(because)
+    others = {what: alike for what, alike in same.items() if not what.endswith(LATER_WAVE)}
+    found = [_awaited(what, alike) for what, alike in (others or same).items()]
+    return sorted(found, key=lambda each: not each.is_for_people)
+
+
+def _awaited(what: str, alike: list[dict[str, Any]]) -> Awaited:
+    regions = list(dict.fromkeys(each["region"] for each in alike if each["region"]))
+    ends = [each["until"] for each in alike if each["until"]]
+    text = f"{_named(regions)}: {what}" if regions else what
+    if ends:
+        text += f", at most {left(max(ends)).removeprefix('in ')} more"
+    return Awaited(
+        text,
+        min((each["since"] for each in alike if each["since"]), default=None),
+        tuple(dict.fromkeys(each["then"] for each in alike if each["then"])),
+        tuple(dict.fromkeys(each["remedy"] for each in alike if each["remedy"]))[:REGIONS_NAMED_MAX],
+        what.startswith(("approve", "paused", "held")),
+    )
+
+
+def person_awaited(status: dict[str, Any]) -> str:
+    """What a person must do before the rollout goes on, with the command; "" when nobody has to."""
+    if status["phase"] == "paused":
+        by = status["current_rollout"]["paused_by"]
+        return f"paused by {by}; it goes on with: repave resume {status['name']}"
+    if status["gates"]:
+        gate = status["gates"][0]
+        who = f"somebody with the role {gate['role']}" if gate["role"] else "somebody"
+        return f"{who} must say yes ({gate['gate']}): {gate['command']}"
+    return ""

@@ -1,0 +1,184 @@
+"""Commands around the spec file: init, validate, schema."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from repave_cli.specs.starters import start_command
+from repave_cli.transport.terminal import DONE, USAGE, CliError, Terminal
+
+TEMPLATE = """\
+repave: 1                                # format of this file
+app: {app}
+
+artifact:
+  uri: .                                 # packed and stored by its digest; or a .tar.gz
+
+host:
+  image: local                           # hosts are processes on the region's machine
+  # Started on each fresh host. $HOST and $PORT say where to listen: each host has an address of its own.
+  run: {run}
+  env: {{}}
+
+health:
+  http: {{port: 8080, path: {path}, expect: 200}}
+  interval: 2s
+  min_healthy_time: 5s                   # so long on end before it may take traffic
+  launch_deadline: 1m
+
+traffic:
+  balancer: haproxy
+  frontend: {app}
+  port: {port}                             # where clients come in
+  drain: 30s                             # what requests in flight have to finish
+
+regions:
+{regions}
+
+strategy:
+  blue_green: {{warm: 1m}}                 # watched for so long after the switch; any failure switches back
+
+rollback:
+  keep: {{for: 24h, groups: 1}}            # the old hosts stay warm: going back is one switch
+"""
+
+
+def register(commands: Any) -> None:
+    init = commands.add_parser("init", help="Write a repave.yaml for the app in this directory")
+    init.add_argument("--name", help="the application's name (default: this directory's)")
+    init.add_argument("--port", type=int, default=8000, help="where clients come in (default 8000)")
+    init.add_argument(
+        "--region", action="append", help="a region; may be repeated (default local-1, local-2)"
+    )
+    init.add_argument("--size", type=int, default=2, help="hosts in each region (default 2)")
+    init.set_defaults(run=run_init)
+    validate = commands.add_parser(
+        "validate", help="Check a spec without a controller; errors name file, line and column"
+    )
+    validate.add_argument("file", nargs="*", type=Path, help="later files overlay earlier ones")
+    validate.set_defaults(run=run_validate)
+    commands.add_parser("schema", help="Print the JSON Schema of the spec, for editors").set_defaults(
+        run=run_schema
+    )
+
+
+def add_spec_arguments(command: Any) -> None:
+    """What plan and release have in common."""
+    command.add_argument("file", nargs="?", type=Path, help="the spec (default: repave.yaml here or above)")
+    command.add_argument(
+        "-f", "--file", action="append", type=Path, dest="files", help="the spec; more of them overlay it"
+    )
+    command.add_argument("--version", help="what people call it (default: the digest's first 12 digits)")
+    package = command.add_mutually_exclusive_group()
+    package.add_argument("--sha256", help="a package that is stored already, instead of artifact.uri")
+    package.add_argument("--baked", help="the package of a machine image that every region has, by its name")
+
+
+# ---------------------------------------------------------------------------------------------------- init
+
+
+def run_init(terminal: Terminal) -> int:
+    arguments = terminal.arguments
+    here = Path.cwd()
+    target = here / "repave.yaml"
+    if target.exists():
+        raise CliError(f"{target} is there already; edit it, or remove it first", USAGE)
+    name = arguments.name or _name_of(here)
+    run = start_command(here)
+    regions = arguments.region or ["local-1", "local-2"]
+    text = TEMPLATE.format(
+        app=name,
+        run=run or "python3 -m http.server --bind $HOST $PORT",
+        path="/health" if run else "/",
+        port=arguments.port,
+        regions="\n".join(
+            f"  - {{name: {region}, provider: local, size: {arguments.size}}}" for region in regions
+        ),
+    )
+    check(text, "repave.yaml")
+    target.write_text(text)
+    terminal.say(f"wrote {target}; look at host.run and health, then: repave plan, repave release")
+    if not run:
+        terminal.say(
+            "no start command was found here (run, Procfile, package.json, app.py, ...): "
+            "it serves this directory"
+        )
+    return DONE
+
+
+def _name_of(directory: Path) -> str:
+    letters = "".join(letter for letter in directory.name.lower() if letter.isascii() and letter.isalnum())
+    return letters[:32] or "app"
+
+
+def check(text: str, filename: str) -> Any:
+    """The spec, validated. Raises CliError with a line for each problem."""
+    from repave_controller.spec.loader import SpecError, load
+
+    try:
+        return load(text, filename)[0]
+    except SpecError as error:
+        raise spec_error(error) from error
+
+
+def spec_error(error: Any) -> CliError:
+    """A SpecError as the CLI ends with it."""
+    problems = [
+        {
+            "file": each.file,
+            "line": each.line,
+            "column": each.column,
+            "field": each.field,
+            "message": each.message,
+            "fix": each.fix,
+        }
+        for each in error.problems
+    ]
+    problem = {
+        "type": "urn:repave:problem:spec",
+        "title": "spec",
+        "status": 422,
+        "detail": str(error),
+        "rule": "spec",
+        "problems": problems,
+    }
+    return CliError("\n".join(map(str, error.problems)), USAGE, problem)
+
+
+# ------------------------------------------------------------------------------------------------ validate
+
+
+def run_validate(terminal: Terminal) -> int:
+    spec, _, files = read_spec(terminal, terminal.arguments.file)
+    names = ", ".join(map(str, files))
+    if terminal.is_for_people:
+        size = sum(region.size for region in spec.regions)
+        terminal.out(f"{names}: good: {spec.application}, {size} hosts in {len(spec.regions)} regions")
+    else:
+        terminal.out(json.dumps({"file": names, "valid": True, "application": spec.application}))
+    return DONE
+
+
+def read_spec(terminal: Terminal, given: list[Path]) -> tuple[Any, str, list[Path]]:
+    """The spec, its text, and its files: those given, or repave.yaml here or above."""
+    from repave_controller.spec.loader import SpecError, find_spec, load_files
+
+    try:
+        files = given or [find_spec(Path.cwd())]
+        spec, text = load_files(files)
+    except SpecError as error:
+        raise spec_error(error) from error
+    except OSError as error:
+        raise CliError(f"{error.filename}: {error.strerror}", USAGE) from error
+    return spec, text, files
+
+
+def given_files(arguments: Any) -> list[Path]:
+    return [*(arguments.files or []), *([arguments.file] if arguments.file else [])]
+
+
+def run_schema(terminal: Terminal) -> int:
+    from repave_controller.spec.spec import schema
+
+    terminal.out(json.dumps(schema(), indent=2))
+    return DONE

@@ -1,0 +1,153 @@
+"""Talks to the controller's API by http.client alone, so that a command starts quickly."""
+
+import http.client
+import json
+import time
+import urllib.parse
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+from repave_cli.transport.terminal import ERROR, REFUSED, USAGE, CliError
+
+TIMEOUT_SECONDS = 30.0
+STREAM_TIMEOUT_SECONDS = 45.0  # the controller says something every 15 s
+LEAST_WAIT_SECONDS = 0.01
+EXIT_CODES = {400: USAGE, 404: USAGE, 409: REFUSED, 413: USAGE, 422: USAGE}
+
+
+class UnreachableError(CliError):
+    """Nobody answers, or the connection broke."""
+
+
+class Client:
+    """One connection for each request. Raises CliError with what the controller said, or UnreachableError."""
+
+    def __init__(self, url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise CliError(f"{url} is no address of a controller; write http://HOST:PORT", USAGE)
+        self.url = url.rstrip("/")
+        self._host, self._port = parts.hostname, parts.port or 80
+        self._timeout_seconds = timeout_seconds
+
+    def get(self, path: str, **query: object) -> Any:
+        return self._ask("GET", _with(path, query))
+
+    def post(self, path: str, body: Mapping[str, object], key: str = "") -> Any:
+        headers = {"Content-Type": "application/json"}
+        if key:
+            headers["Idempotency-Key"] = key
+        return self._ask("POST", path, json.dumps(body).encode(), headers)
+
+    def exists(self, path: str) -> bool:
+        connection = self._connect(self._timeout_seconds)
+        try:
+            return self._request(connection, "HEAD", path).status == 200
+        finally:
+            connection.close()
+
+    def upload(self, path: str, file: Path, name: str) -> Any:
+        """Sends a file as it is read."""
+        headers = {
+            "Content-Type": "application/gzip",
+            "Content-Length": str(file.stat().st_size),
+            "X-Repave-Name": name.encode("ascii", "replace").decode(),
+        }
+        with file.open("rb") as content:
+            return self._ask("POST", path, content, headers)
+
+    def stream(
+        self, path: str, deadline: float | None = None, **query: object
+    ) -> Generator[tuple[int, Any], None, None]:
+        """Server-sent events: (id, data). Ends when the controller ends it, or at `deadline` (monotonic)."""
+        connection = self._connect(STREAM_TIMEOUT_SECONDS)
+        try:
+            response = self._request(connection, "GET", _with(path, query))
+            if response.status >= 400:
+                raise _error(response.status, response.read())
+            number = 0
+            while line := _next_line(connection, response, deadline):
+                if line.startswith(b"id: "):
+                    number = int(line[4:])
+                elif line.startswith(b"data: "):
+                    yield number, json.loads(line[6:])
+        except (OSError, http.client.HTTPException) as error:
+            if deadline is None or time.monotonic() < deadline:
+                raise UnreachableError(f"the connection to {self.url} broke: {error}") from error
+        finally:
+            connection.close()
+
+    def _ask(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+        connection = self._connect(self._timeout_seconds)
+        try:
+            response = self._request(connection, method, path, body, headers)
+            content = response.read()
+        except http.client.HTTPException as error:
+            raise UnreachableError(f"the connection to {self.url} broke: {error!r}") from error
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise _error(response.status, content)
+        return json.loads(content)
+
+    def _connect(self, timeout_seconds: float) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self._host, self._port, timeout=timeout_seconds)
+
+    def _request(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> http.client.HTTPResponse:
+        try:
+            connection.request(method, f"/v1/{path}", body, headers=dict(headers or {}))
+            return connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            why = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+            raise UnreachableError(
+                f"cannot reach the controller at {self.url}: {why}; is it running? start one with: repave dev"
+            ) from error
+
+
+def _next_line(
+    connection: http.client.HTTPConnection, response: http.client.HTTPResponse, deadline: float | None
+) -> bytes:
+    """Raises TimeoutError when nothing comes in time, not even a sign of life."""
+    if deadline is not None and connection.sock is not None:
+        left = max(LEAST_WAIT_SECONDS, deadline - time.monotonic())
+        connection.sock.settimeout(min(STREAM_TIMEOUT_SECONDS, left))
+    return response.readline()
+
+
+def _with(path: str, query: Mapping[str, object]) -> str:
+    given = {name: value for name, value in query.items() if value not in (None, "")}
+    return f"{path}?{urllib.parse.urlencode(given)}" if given else path
+
+
+def quoted(name: str) -> str:
+    """A name as part of a path."""
+    return urllib.parse.quote(name, safe="")
+
+
+def _error(status: int, content: bytes) -> CliError:
+    try:
+        problem = json.loads(content)
+        text = _text_of(problem)
+    except (ValueError, KeyError, TypeError):
+        return CliError(f"the controller answered {status}: {content[:200]!r}")
+    return CliError(text, EXIT_CODES.get(status, ERROR), problem)
+
+
+def _text_of(problem: dict[str, Any]) -> str:
+    """The detail, or a line for each place in a spec."""
+    places = [each for each in problem.get("problems", []) if "line" in each]
+    if not places:
+        return str(problem["detail"])
+    return "\n".join(
+        f"{each['file']}:{each['line']}:{each['column']}: {each['field']}: {each['message']}"
+        + (f"; {each['fix']}" if each.get("fix") else "")
+        for each in places
+    )

@@ -1,0 +1,46 @@
+"""Streams of the API that outlive a restart of the controller."""
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+from repave_cli.transport.client import UnreachableError
+from repave_cli.transport.terminal import Terminal
+
+RECONNECTS_MAX = 60
+RECONNECT_SECONDS = 1.0
+
+
+def lasting(
+    terminal: Terminal,
+    path: str,
+    *,
+    deadline: float | None = None,
+    was_there: bool = False,
+    after: int | None = None,
+    **query: object,
+) -> Generator[Any, None, None]:
+    """What the stream gives, opened again when it breaks; of a log (`after`) each entry once.
+
+    Ends at `deadline` (monotonic). Raises UnreachableError: at once if the controller was never there, else
+    when it stays away.
+    """
+    failures = 0
+    while deadline is None or time.monotonic() < deadline:
+        try:
+            for number, item in terminal.client.stream(path, deadline, after=after, **query):
+                failures, was_there = 0, True
+                after = after if after is None else number
+                yield item
+        except UnreachableError as error:
+            failures += 1
+            if not was_there or failures > RECONNECTS_MAX:
+                raise
+            if failures == 1:
+                terminal.say(f"{error.text}; trying again")
+        time.sleep(_pause_seconds(deadline))
+
+
+def _pause_seconds(deadline: float | None) -> float:
+    left = RECONNECT_SECONDS if deadline is None else deadline - time.monotonic()
+    return max(0.0, min(RECONNECT_SECONDS, left))

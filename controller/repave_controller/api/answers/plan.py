@@ -1,0 +1,142 @@
+"""What a release would do, as the API tells it."""
+
+from pydantic import BaseModel, Field
+
+from repave_controller.core.planning.plan import Preview, RegionPreview, describe
+
+
+class PlanLine(BaseModel):
+    """What a step of the release would do."""
+
+    kind: str
+    text: str
+
+
+class PlanMoment(BaseModel):
+    """A region once a step is entered."""
+
+    new_hosts: int
+    old_hosts: int
+    weight_bp: int
+    seconds: float
+
+
+class PlanWave(BaseModel):
+    """Regions that go together."""
+
+    regions: list[str]
+    bake_seconds: float
+    approve: str | None
+    parallel: int
+    lockstep: bool
+
+
+class GuardItem(BaseModel):
+    """A rule, and what it says now."""
+
+    rule: str
+    refuses: bool
+    text: str
+    remedy: str
+
+
+class PlanRegion(BaseModel):
+    """What it would take in one region."""
+
+    name: str
+    wave: int
+    creates: int
+    keeps_warm: int
+    destroys: int
+    peak: int
+    floor: int
+    extra_host_hours: float
+    cost: float | None
+    moments: list[PlanMoment] = Field(description="One a step.")
+
+
+class PlanAnswer(BaseModel):
+    """What a release would do; `id` holds as long as nothing changes."""
+
+    id: str
+    application: str
+    group: str
+    version: str
+    origin: str
+    strategy: str
+    steps: list[PlanLine]
+    waves: list[PlanWave]
+    regions: list[PlanRegion]
+    keeps: list[str]
+    destroys: list[str]
+    creates_hosts: int
+    destroys_hosts: int
+    peak_hosts: int
+    at_least_seconds: float
+    extra_host_hours: float
+    cost: float | None
+    currency: str
+    changes: list[str] = Field(description="In what it differs from the group that serves.")
+    guards: list[GuardItem]
+    problems: list[str] = Field(description="Why it would be refused now; empty when it would not.")
+
+
+def plan_answer(plan: Preview, version: str) -> PlanAnswer:
+    return PlanAnswer(
+        id=plan.id,
+        application=plan.application,
+        group=plan.group,
+        version=version,
+        origin=plan.origin or "",
+        strategy=plan.strategy,
+        steps=[PlanLine(kind=step.kind, text=describe(step)) for step in plan.steps],
+        waves=[
+            PlanWave(
+                regions=list(wave.regions),
+                bake_seconds=wave.bake_seconds,
+                approve=wave.approve,
+                parallel=wave.parallel,
+                lockstep=wave.is_lockstep,
+            )
+            for wave in plan.waves
+        ],
+        regions=[_plan_region(region) for region in plan.regions],
+        keeps=list(plan.keeps),
+        destroys=list(plan.destroys),
+        creates_hosts=sum(region.creates for region in plan.regions),
+        destroys_hosts=sum(region.destroys for region in plan.regions),
+        peak_hosts=sum(region.peak for region in plan.regions),
+        at_least_seconds=plan.at_least_seconds,
+        extra_host_hours=round(plan.extra_host_hours, 2),
+        cost=None if plan.cost is None else round(plan.cost, 2),
+        currency=plan.currency,
+        changes=list(plan.changes),
+        guards=[
+            GuardItem(rule=each.rule, refuses=each.refuses, text=each.text, remedy=each.remedy)
+            for each in plan.guards
+        ],
+        problems=list(plan.problems),
+    )
+
+
+def _plan_region(region: RegionPreview) -> PlanRegion:
+    return PlanRegion(
+        name=region.name,
+        wave=region.wave + 1,
+        creates=region.creates,
+        keeps_warm=region.keeps_warm,
+        destroys=region.destroys,
+        peak=region.peak,
+        floor=region.floor,
+        extra_host_hours=round(region.extra_host_hours, 2),
+        cost=None if region.cost is None else round(region.cost, 2),
+        moments=[
+            PlanMoment(
+                new_hosts=each.new_hosts,
+                old_hosts=each.old_hosts,
+                weight_bp=each.weight_bp,
+                seconds=each.seconds,
+            )
+            for each in region.moments
+        ],
+    )

@@ -1,0 +1,419 @@
+"""Turns what the controller knows into what the API gives. Reads only."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from repave_controller.api.answers import models
+from repave_controller.api.answers.ages import worn_text
+from repave_controller.core.commands.release import Accepted
+from repave_controller.core.commands.steering import gates
+from repave_controller.core.domain.application import (
+    Application,
+    Because,
+    Event,
+    GroupState,
+    Instant,
+    Observed,
+    ServerGroup,
+)
+from repave_controller.core.domain.naming import format_group
+from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
+from repave_controller.core.planning.forecast import outlook
+from repave_controller.core.planning.plan import describe
+from repave_controller.core.ports import Image
+from repave_controller.core.rules.divergence import RECOVER, Ahead
+from repave_controller.core.rules.divergence import describe as ahead_text
+from repave_controller.fleet.sessions import RegionView
+from repave_controller.operations.recovery import Candidate, Findings
+from repave_protos.protocol.values import DesiredGroup, GroupReport, HostDetail, HostName, RegionName
+
+
+def time_of(instant: float) -> datetime:
+    return datetime.fromtimestamp(instant, UTC)
+
+
+def _time_or_none(instant: Instant | None) -> datetime | None:
+    return None if instant is None else time_of(instant)
+
+
+def accepted(answer: Accepted) -> models.AcceptedAnswer:
+    return models.AcceptedAnswer(
+        application=answer.application,
+        group=answer.group,
+        rollout=answer.rollout,
+        kind=answer.kind,
+        is_queued=answer.is_queued,
+        is_joined=answer.is_joined,
+    )
+
+
+def tainted(answer: Accepted, region: RegionName, host: HostName) -> models.TaintAnswer:
+    return models.TaintAnswer(
+        application=answer.application,
+        region=region,
+        group=answer.group,
+        host=host,
+        is_joined=answer.is_joined,
+    )
+
+
+# ----------------------------------------------------------------------------------------- applications
+
+
+def application_item(application: Application, observed: Observed) -> models.ApplicationItem:
+    return models.ApplicationItem(**_item(application, observed))
+
+
+def application_status(
+    application: Application,
+    observed: Observed,
+    because: tuple[Because, ...],
+    regions: Mapping[RegionName, RegionView],
+    now: Instant,
+) -> models.ApplicationStatus:
+    rollout = application.rollout
+    return models.ApplicationStatus(
+        **_item(application, observed),
+        current_rollout=rollout_item(rollout, application.cluster) if rollout else None,
+        gates=[_gate_item(application, gate, role) for gate, role in gates(application, now)],
+        because=[because_item(application, each) for each in because],
+        region_items=[
+            _region_of(name, application, observed, regions.get(name)) for name in application.regions
+        ],
+    )
+
+
+def _item(application: Application, observed: Observed) -> dict[str, Any]:
+    serving = application.group(application.serving)
+    running = application.running
+    target = application.group(running.target) if running else None
+    verified = 0
+    if serving is not None:
+        views = [observed[region] for region, _ in serving.sizes if region in observed]
+        verified = sum(view.group(serving.name).verified for view in views)
+    return {
+        "name": application.name,
+        "serving": serving.name if serving else "",
+        "version": serving.version if serving else "",
+        "phase": phase_of(application.rollout) if application.rollout else "",
+        "rollout": target.name if target else "",
+        "hosts": sum(size for _, size in serving.sizes) if serving else 0,
+        "verified": verified,
+        "regions": len(application.regions),
+        "port": application.frontend_port,
+        "queued": len(application.queue),
+    }
+
+
+def _region_of(
+    name: RegionName, application: Application, observed: Observed, region: RegionView | None
+) -> models.ApplicationRegionItem:
+    view, desired = observed.get(name), application.desired_in(name)
+    is_current = (
+        view is not None
+        and view.report is not None
+        and desired is not None
+        and view.report.epoch == desired.epoch
+    )
+    return models.ApplicationRegionItem(
+        name=name,
+        connected=view is not None and view.is_connected,
+        ahead=view.ahead if view is not None else "",
+        since=time_of(view.since) if view is not None else None,
+        current=is_current,
+        traffic_address=f"{region.hello.traffic_address}:{application.frontend_port}" if region else "",
+        groups=[
+            _region_group(group, name, application, observed)
+            for group in application.groups
+            if group.size(name)
+        ],
+    )
+
+
+def _region_group(
+    group: ServerGroup, region: RegionName, application: Application, observed: Observed
+) -> models.RegionGroupItem:
+    view, desired = observed.get(region), application.desired_in(region)
+    wanted = desired.group(group.name) if desired is not None else None
+    report = view.group(group.name) if view is not None else GroupReport(group.name)
+    return models.RegionGroupItem(
+        name=group.name,
+        version=group.version,
+        state=str(group.state),
+        size=group.size(region),
+        wanted_weight_bp=wanted.weight_bp if wanted else 0,
+        **{name: getattr(report, name) for name in _REPORTED},
+    )
+
+
+_REPORTED = (
+    "launching",
+    "starting",
+    "healthy",
+    "verified",
+    "unhealthy",
+    "failed",
+    "destroying",
+    "balancer_up",
+    "weight_bp",
+    "in_flight",
+    "launched_total",
+    "destroyed_total",
+    "trouble",
+)
+
+
+def _gate_item(application: Application, gate: str, role: str) -> models.GateItem:
+    flag = f" --role {role}" if role else ""
+    return models.GateItem(gate=gate, role=role, command=f"repave promote {application.name}{flag}")
+
+
+def because_item(application: Application, because: Because) -> models.BecauseItem:
+    return models.BecauseItem(
+        what=because.what,
+        region=because.region,
+        since=_time_or_none(because.since),
+        until=_time_or_none(because.until),
+        then=outlook(application, because),
+        remedy=because.remedy,
+    )
+
+
+def why(application: Application, because: tuple[Because, ...]) -> models.WhyAnswer:
+    text = _why_text(application)
+    if any(each.remedy.startswith(RECOVER) for each in because):
+        text = f"regions are ahead of this store, so it cannot say; its own older copy is: {text}"
+    items = [because_item(application, each) for each in because]
+    return models.WhyAnswer(application=application.name, text=text, because=items)
+
+
+def _why_text(application: Application) -> str:
+    rollout, running = application.rollout, application.running
+    serving = application.group(application.serving)
+    if running is not None:
+        name = format_group(application.cluster, running.target)
+        doing = "is going back" if running.phase is Phase.UNDOING else f"is {_doing(running)}"
+        text = f"the {running.kind} of {name} {doing}"
+        return f"{text}: {running.undo_reason}" if running.undo_reason else text
+    if rollout is not None and rollout.phase is Phase.HELD:
+        back = f"repave rollback {application.name}"
+        return f"held: {rollout.undo_reason}; release a better version, or {back}"
+    return f"nothing is being rolled out; {serving.name if serving else 'nobody'} serves"
+
+
+def _doing(running: Rollout) -> str:
+    if running.pause is not None:
+        return "held" if running.pause.is_hold else "paused"
+    moving = {track.wave for track in running.tracks if track.phase is TrackPhase.RUNNING}
+    wave = f" of wave {min(moving) + 1}" if moving and len(running.waves) > 1 else ""
+    if not moving:
+        return "between two waves" if len(running.waves) > 1 else "about to end"
+    return f"in step {running.steps[running.cursor].kind}{wave}"
+
+
+def rollout_item(rollout: Rollout, cluster: str) -> models.RolloutItem:
+    pause = rollout.pause
+    return models.RolloutItem(
+        number=rollout.number,
+        kind=str(rollout.kind),
+        group=format_group(cluster, rollout.target),
+        version=rollout.version,
+        origin=format_group(cluster, rollout.origin) if rollout.origin is not None else "",
+        phase=phase_of(rollout),
+        steps=[
+            models.StepItem(kind=step.kind, text=describe(step), state=_step_state(index, rollout))
+            for index, step in enumerate(rollout.steps)
+        ],
+        step=rollout.cursor,
+        waves=[
+            models.WaveItem(
+                regions=[_track_item(track, rollout) for track in rollout.tracks if track.wave == index],
+                bake_seconds=wave.bake_seconds,
+                approve=wave.approve,
+                parallel=wave.parallel,
+                lockstep=wave.is_lockstep,
+            )
+            for index, wave in enumerate(rollout.waves)
+        ],
+        passes=[
+            models.PassItem(
+                gate=each.gate,
+                kind=each.kind,
+                at=time_of(each.at),
+                by=each.by,
+                role=each.role,
+                reason=each.reason,
+            )
+            for each in rollout.passes
+        ],
+        paused_by=("repave" if pause.is_hold else pause.by or "somebody") if pause is not None else "",
+        started_at=time_of(rollout.started_at),
+        started_by=rollout.started_by,
+        reason=rollout.reason,
+        ended_at=_time_or_none(rollout.ended_at),
+        outcome=rollout.undo_reason or (pause.reason if pause is not None else ""),
+    )
+
+
+def phase_of(rollout: Rollout) -> str:
+    """Its phase, or that it is paused or held in place."""
+    if rollout.phase is Phase.RUNNING and rollout.pause is not None:
+        return "held" if rollout.pause.is_hold else "paused"
+    return str(rollout.phase)
+
+
+def _track_item(track: Track, rollout: Rollout) -> models.TrackItem:
+    step = rollout.steps[track.cursor].kind if track.phase is TrackPhase.RUNNING else ""
+    return models.TrackItem(
+        region=track.region,
+        phase=str(track.phase),
+        step=track.cursor,
+        kind=str(step),
+        since=time_of(track.entered_at) if track.has_begun else None,
+        reason=track.reason,
+    )
+
+
+def _step_state(index: int, rollout: Rollout) -> str:
+    if rollout.phase is Phase.SUCCEEDED or index < rollout.cursor:
+        return "done"
+    if rollout.phase is Phase.RUNNING:
+        return "running" if index == rollout.cursor else "waiting"
+    return "skipped"
+
+
+# --------------------------------------------------------------------------------- groups, regions, rest
+
+
+def group_item(group: ServerGroup, application: Application, observed: Observed) -> models.GroupItem:
+    until = None
+    if group.state is GroupState.WARM and group.left_traffic_at is not None:
+        until = time_of(group.left_traffic_at + application.policy.keep_seconds)
+    reports = {region: observed[region].group(group.name) for region, _ in group.sizes if region in observed}
+    return models.GroupItem(
+        application=application.name,
+        name=group.name,
+        version=group.version,
+        digest=group.digest,
+        state=str(group.state),
+        size=sum(size for _, size in group.sizes),
+        verified=sum(report.verified for report in reports.values()),
+        regions=[region for region, _ in group.sizes],
+        weight_bp={region: report.weight_bp for region, report in reports.items()},
+        created_at=time_of(group.created_at),
+        warm_until=until,
+    )
+
+
+def host_item(host: HostDetail, region: RegionName, application: Application) -> models.HostItem:
+    return models.HostItem(
+        name=host.host,
+        application=host.application,
+        region=region,
+        group=host.group,
+        phase=str(host.phase),
+        address=host.address,
+        port=host.port,
+        digest=host.digest,
+        age_seconds=round(host.age_seconds, 1),
+        healthy_seconds=round(host.healthy_seconds, 1),
+        trouble=host.trouble,
+        log_tail=host.log_tail,
+        worn=worn_text(host, region, application),
+    )
+
+
+def orphan_item(host: HostDetail, region: str) -> models.OrphanItem:
+    return models.OrphanItem(
+        name=host.host,
+        region=region,
+        group=host.group,
+        application=host.application,
+        phase=str(host.phase),
+        age_seconds=round(host.age_seconds, 1),
+        unclaimed_seconds=round(host.unclaimed_seconds, 1),
+        state=host.orphan,
+    )
+
+
+def region_item(region: RegionView, ahead: tuple[Ahead, ...]) -> models.RegionItem:
+    reports = region.observations.applications.values()
+    return models.RegionItem(
+        name=region.region,
+        connected=region.is_connected,
+        ahead=ahead_text(ahead),
+        since=time_of(region.since),
+        provider=region.hello.provider,
+        balancer=region.hello.balancer,
+        agent_version=region.hello.agent_version,
+        traffic_address=region.hello.traffic_address,
+        applications=len(reports),
+        hosts=sum(group.present for report in reports for group in report.groups),
+    )
+
+
+def event_item(event: Event) -> models.EventItem:
+    return models.EventItem(
+        sequence=event.sequence,
+        at=time_of(event.at),
+        kind=event.kind,
+        text=event.text,
+        application=event.application,
+        region=event.region,
+        group=event.group,
+        host=event.host,
+        by=event.by,
+    )
+
+
+def image_item(image: Image) -> models.ImageItem:
+    return models.ImageItem(
+        digest=image.digest,
+        name=image.name,
+        size_bytes=image.size_bytes,
+        files=image.files,
+        pushed_at=time_of(image.pushed_at),
+    )
+
+
+def recovery_answer(findings: Findings) -> models.RecoveryAnswer:
+    return models.RecoveryAnswer(
+        id=findings.id,
+        incarnation=findings.incarnation,
+        waiting={str(region): why for region, why in findings.waiting.items()},
+        items=[_recovery_item(each) for each in findings.candidates],
+    )
+
+
+def _recovery_item(candidate: Candidate) -> models.RecoveryItem:
+    application = candidate.application
+    server = application.group(application.serving) if application is not None else None
+    return models.RecoveryItem(
+        application=candidate.name,
+        serving=server.name if server is not None else "",
+        adopted=candidate.is_adopted,
+        refused=candidate.refusal,
+        notes=list(candidate.notes),
+        lines=[
+            _recovery_line(candidate, region, group)
+            for region, state in sorted(candidate.said.items())
+            for group in state.groups
+        ],
+    )
+
+
+def _recovery_line(candidate: Candidate, region: str, group: DesiredGroup) -> models.RecoveryLine:
+    groups = candidate.application.groups if candidate.application is not None else ()
+    adopted = next((each for each in groups if each.name == group.name), None)
+    return models.RecoveryLine(
+        application=candidate.name,
+        region=region,
+        group=group.name,
+        state=str(adopted.state) if adopted is not None else "",
+        hosts=group.count,
+        weight_bp=group.weight_bp,
+        version=adopted.version if adopted is not None else "",
+        digest=group.digest,
+        is_stored=group.digest not in candidate.lacking,
+    )

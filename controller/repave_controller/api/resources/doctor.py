@@ -1,0 +1,55 @@
+"""How the controller and its regions are, for `repave doctor`: each finding with what to do about it."""
+
+from collections.abc import Mapping
+
+from repave_controller.api.answers.models import CheckItem
+from repave_controller.core.ports import Store, StoreError
+from repave_controller.core.rules.divergence import RECOVER, Ahead, describe
+from repave_controller.fleet.sessions import RegionView
+from repave_controller.runtime.clock import SteadyClock
+from repave_protos import __version__
+from repave_protos.protocol.values import RegionName
+
+
+async def examine(
+    store: Store,
+    clock: SteadyClock,
+    regions: Mapping[RegionName, RegionView],
+    ahead: Mapping[RegionName, tuple[Ahead, ...]],
+) -> list[CheckItem]:
+    """The store, the clock, then every region that ever connected to this controller process."""
+    found = [await _store(store), _clock(clock)]
+    if not regions:
+        found.append(_check("regions", "warn", "no agent has connected yet", "start repave-agent somewhere"))
+    return [*found, *(_region(regions[name], ahead.get(name, ())) for name in sorted(regions))]
+
+
+async def _store(store: Store) -> CheckItem:
+    try:
+        newest = await store.events(limit=1, newest=True)
+    except StoreError as error:
+        return _check("store", "fail", str(error), "see the controller's log")
+    return _check("store", "ok", f"{newest[-1].sequence if newest else 0} events")
+
+
+def _clock(clock: SteadyClock) -> CheckItem:
+    if clock.warning:
+        return _check("clock", "warn", clock.warning, "start an NTP client on the controller's machine")
+    return _check("clock", "ok", "has not been set back")
+
+
+def _region(region: RegionView, ahead: tuple[Ahead, ...]) -> CheckItem:
+    name, hello = f"region {region.region}", region.hello
+    if ahead:
+        text = f"{describe(ahead)}; nothing is sent there: the store was restored from a backup, or lost"
+        return _check(name, "fail", text, RECOVER)
+    if not region.is_connected:
+        return _check(name, "fail", "its agent is not connected", f"start repave-agent in {region.region}")
+    text = f"agent {hello.agent_version}, {hello.provider}, {hello.balancer}"
+    if hello.agent_version != __version__:
+        return _check(name, "warn", text, f"the controller is {__version__}; bring both to one version")
+    return _check(name, "ok", text)
+
+
+def _check(name: str, state: str, text: str, remedy: str = "") -> CheckItem:
+    return CheckItem(name=name, state=state, text=text, remedy=remedy)

@@ -1,0 +1,108 @@
+"""The line in the API: what is asked of it, what is answered. The routes are app.py's."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from repave_controller.api.answers.models import REASON_LENGTH_MAX, Body
+from repave_controller.api.answers.views import time_of
+from repave_controller.core.domain import freezes
+from repave_controller.core.domain.application import Instant
+from repave_controller.core.domain.freezes import Line, NamedFreeze
+from repave_controller.spec.calendar import FreezeSection
+
+GLOBS_MAX = 50
+Glob = Annotated[str, Field(pattern=r"^[a-z0-9*?\[\]!-]{1,100}$")]
+
+
+class LineRequest(Body):
+    """Stop the line, let it go, or lift a freeze."""
+
+    reason: str = Field("", max_length=REASON_LENGTH_MAX)
+    by: str = Field("", max_length=100, description="Who asks, for the log of events.")
+
+
+class FreezeRequest(FreezeSection):
+    """Add a freeze: in these times nothing is released."""
+
+    applications: Annotated[tuple[Glob, ...], Field(strict=False, max_length=GLOBS_MAX)] = Field(
+        (), description="Only those whose names match, such as web-*; every application if empty."
+    )
+    by: str = Field("", max_length=100, description="Who asks, for the log of events.")
+
+
+class StopItem(BaseModel):
+    """Who stopped the line, when, why."""
+
+    by: str
+    reason: str
+    at: datetime
+
+
+class FreezeItem(BaseModel):
+    """A freeze that a person added."""
+
+    id: str
+    begins_at: datetime
+    ends_at: datetime = Field(description="The first instant that is free again.")
+    zone: str
+    is_on: bool = Field(description="Now.")
+    applications: list[str] = Field(description="Globs; empty: every application.")
+    reason: str
+    by: str
+    added_at: datetime
+
+
+class LineAnswer(BaseModel):
+    """What is decided for the whole installation."""
+
+    stopped: StopItem | None = Field(description="Null while rollouts may move.")
+    freezes: list[FreezeItem]
+
+
+def line_answer(decided: Line, now: Instant) -> LineAnswer:
+    """Freezes that are over are left out."""
+    stop = decided.stopped
+    return LineAnswer(
+        stopped=None if stop is None else StopItem(by=stop.by, reason=stop.reason, at=time_of(stop.at)),
+        freezes=[_freeze_item(each, now) for each in decided.freezes if each.ends_at > now],
+    )
+
+
+def added_answer(decided: Line, asked: FreezeRequest, now: Instant) -> FreezeItem:
+    """The freeze of the line that was just asked for."""
+    found = (each for each in decided.freezes if each.applications == asked.applications)
+    wanted = asked.freeze
+    return _freeze_item(next(each for each in found if replace(each.freeze, name="") == wanted), now)
+
+
+def _freeze_item(freeze: NamedFreeze, now: Instant) -> FreezeItem:
+    return FreezeItem(
+        id=freeze.id,
+        begins_at=time_of(freeze.begins_at),
+        ends_at=time_of(freeze.ends_at),
+        zone=freeze.zone,
+        is_on=freeze.begins_at <= now < freeze.ends_at,
+        applications=list(freeze.applications),
+        reason=freeze.reason,
+        by=freeze.by,
+        added_at=time_of(freeze.added_at),
+    )
+
+
+def stopping(asked: LineRequest) -> freezes.Command:
+    return lambda known, now: freezes.stop(known, asked.by, asked.reason, now)
+
+
+def going(asked: LineRequest) -> freezes.Command:
+    return lambda known, now: freezes.go(known, asked.by, asked.reason, now)
+
+
+def adding(asked: FreezeRequest) -> freezes.Command:
+    return lambda known, now: freezes.add_freeze(known, asked.freeze, asked.applications, asked.by, now)
+
+
+def lifting(identity: str, asked: LineRequest) -> freezes.Command:
+    return lambda known, now: freezes.lift_freeze(known, identity, asked.by, asked.reason, now)

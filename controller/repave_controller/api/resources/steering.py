@@ -1,0 +1,121 @@
+"""The commands to an application that was released before: their paths, their bodies, what each asks for."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from repave_controller.api.answers.models import SignedRequest
+from repave_controller.core.commands import table
+from repave_controller.spec.sections import SIZE_MAX
+from repave_protos.protocol.values import RegionName
+
+NAME_LENGTH_MAX = 200
+REGIONS_MAX = 500
+Name = Annotated[str, Field(max_length=NAME_LENGTH_MAX)]
+
+
+class SteeringRequest(SignedRequest):
+    """A command to an application."""
+
+    def wanted(self) -> table.Asked:
+        """What it asks for."""
+        raise NotImplementedError
+
+
+class AbortRequest(SteeringRequest):
+    """End the running rollout, or take one region out of it."""
+
+    region: Name = Field("", description="Only this one: it goes back, the others go on. Empty: all.")
+
+    def wanted(self) -> table.Asked:
+        return table.Abort(RegionName(self.region) if self.region else None)
+
+
+class RollbackRequest(SteeringRequest):
+    """Go back to the group before, or to another older one."""
+
+    to: Name = Field("", description="A group or a version; the newest older one if empty.")
+    regions: Annotated[list[Name], Field(max_length=REGIONS_MAX)] = Field(
+        default_factory=list, description="Only these; empty: everywhere."
+    )
+    force: bool = Field(False, description="Even to a group that is not healthy everywhere.")
+
+    def wanted(self) -> table.Asked:
+        regions = tuple(RegionName(region) for region in dict.fromkeys(self.regions))
+        return table.Rollback(self.to, regions, self.force)
+
+
+class PauseRequest(SteeringRequest):
+    """Hold the rollout where it is."""
+
+    def wanted(self) -> table.Asked:
+        return table.Pause()
+
+
+class ResumeRequest(SteeringRequest):
+    """Let a paused rollout go on."""
+
+    def wanted(self) -> table.Asked:
+        return table.Resume()
+
+
+class RetryRequest(SteeringRequest):
+    """Try the step anew in which repave holds the rollout."""
+
+    def wanted(self) -> table.Asked:
+        return table.Retry()
+
+
+class StepBackRequest(SteeringRequest):
+    """Back to the share of the traffic of one step before, and pause there."""
+
+    def wanted(self) -> table.Asked:
+        return table.StepBack()
+
+
+class PromoteRequest(SteeringRequest):
+    """Let it go on past the gate that it waits at."""
+
+    role: str = Field(
+        "", max_length=100, description="The role in which somebody says yes; several with commas between."
+    )
+    skip: bool = Field(False, description="Also end what only waits for time: a soak, a bake.")
+    full: bool = Field(False, description="All gates and waits that are still to come.")
+
+    def wanted(self) -> table.Asked:
+        return table.Promote(self.role, self.skip, self.full)
+
+
+class OverrideRequest(SteeringRequest):
+    """Let this rollout pass a guard. Takes a reason."""
+
+    rule: str = Field(min_length=1, max_length=100, description="As repave why names it: capacity, freeze.")
+    role: str = Field("", max_length=100)
+
+    def wanted(self) -> table.Asked:
+        return table.Override(self.rule, self.role)
+
+
+class SizesRequest(SteeringRequest):
+    """Other numbers of hosts, whatever is being rolled out."""
+
+    sizes: Annotated[
+        dict[Name, Annotated[int, Field(ge=1, le=SIZE_MAX)]], Field(min_length=1, max_length=REGIONS_MAX)
+    ] = Field(description="Region to hosts; regions that are not named stay as they are.")
+
+    def wanted(self) -> table.Asked:
+        return table.Resize(tuple((RegionName(name), size) for name, size in sorted(self.sizes.items())))
+
+
+BODIES: dict[str, type[SteeringRequest]] = {
+    "rollback": RollbackRequest,
+    "abort": AbortRequest,
+    "pause": PauseRequest,
+    "resume": ResumeRequest,
+    "retry": RetryRequest,
+    "step-back": StepBackRequest,
+    "promote": PromoteRequest,
+    "override": OverrideRequest,
+    "sizes": SizesRequest,
+}
+"""By the last part of their path, below /v1/applications/{application}."""

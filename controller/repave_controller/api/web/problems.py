@@ -1,0 +1,111 @@
+"""Errors of the API, as RFC 9457 problems: what is wrong, which rule says so, where, and how to go on."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from repave_controller.core.domain.application import Refused
+from repave_controller.core.ports import StoreError
+from repave_controller.fleet.packages import ImageError
+from repave_controller.spec.loader import SpecError
+from repave_controller.spec.spec import PlanError
+
+log = structlog.get_logger()
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+UNKNOWN = ("unknown-application", "unknown-freeze", "unknown-host")
+
+
+class Problem(Exception):
+    """An answer that says no. `rule` is for programs, `detail` for people."""
+
+    def __init__(
+        self, status: int, rule: str, detail: str, problems: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.rule = rule
+        self.detail = detail
+        self.problems = tuple(problems)
+
+    def response(self) -> web.Response:
+        body = {
+            "type": f"urn:repave:problem:{self.rule}",
+            "title": self.rule.replace("-", " "),
+            "status": self.status,
+            "detail": self.detail,
+            "rule": self.rule,
+            "problems": list(self.problems),
+        }
+        return web.Response(
+            status=self.status, text=json.dumps(body), content_type="application/problem+json"
+        )
+
+
+@web.middleware
+async def as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every refusal becomes a problem; what nobody foresaw is logged and says nothing of our insides."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem.response()
+    except Refused as refused:
+        status = 404 if refused.rule in UNKNOWN else 409
+        return Problem(status, refused.rule, refused.text).response()
+    except SpecError as error:
+        return _of_spec(error).response()
+    except PlanError as error:
+        where = {"field": error.field, "message": error.text}
+        return Problem(422, "spec", str(error), [where]).response()
+    except ImageError as error:
+        return Problem(422, "image", str(error)).response()
+    except StoreError as error:
+        return Problem(503, "store", str(error)).response()
+    except web.HTTPException as error:
+        rule = error.reason.lower().replace(" ", "-")
+        response = Problem(error.status, rule, error.text or error.reason).response()
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except web.RequestPayloadError:
+        text = "the body can't be read: it was cut off, or is not packed as its Content-Encoding says"
+        return Problem(400, "bad-request", text).response()
+    except ConnectionResetError:
+        raise
+    except Exception:  # the root of a request: one failing must not end the controller
+        log.exception("request.failed", path=request.path)
+        return Problem(500, "bug", "the controller failed at this; its log says why").response()
+
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+
+
+@web.middleware
+async def no_strangers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """There are no log-ins, so what a web page in somebody's browser sends must not be obeyed: requests come
+    under a loopback name, without a foreign Origin, and commands as JSON, which no plain form can send."""
+    origin = request.headers.get("Origin")
+    if request.url.host not in LOOPBACK_NAMES:
+        raise Problem(403, "foreign-host", "this controller is reached as 127.0.0.1 or localhost only")
+    if origin is not None and origin != f"http://{request.host}":
+        raise Problem(403, "foreign-origin", "web pages of other origins may not use this API")
+    return await handler(request)
+
+
+def _of_spec(error: SpecError) -> Problem:
+    places = [
+        {
+            "file": each.file,
+            "line": each.line,
+            "column": each.column,
+            "field": each.field,
+            "message": each.message,
+            "fix": each.fix,
+        }
+        for each in error.problems
+    ]
+    return Problem(422, "spec", str(error), places)

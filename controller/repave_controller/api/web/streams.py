@@ -1,0 +1,100 @@
+"""Server-sent events: the event log as it grows, and an application's status whenever it changes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+from aiohttp import web
+from pydantic import BaseModel
+
+from repave_controller.api.answers import views
+from repave_controller.api.web.problems import Problem
+from repave_controller.core.ports import StoreError
+from repave_controller.runtime.scheduler import Scheduler
+
+CLIENTS_MAX = 200
+HEARTBEAT_SECONDS = 15.0
+STATUS_WINDOW_SECONDS = 0.1
+
+log = structlog.get_logger()
+
+
+class Streams:
+    """Open streams, bounded. A slow client holds up nobody: each has its own task and reads at its pace."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._open = 0
+        self._closing = asyncio.Event()
+
+    async def close(self, _: web.Application) -> None:
+        """Ends every stream: the controller stops."""
+        self._closing.set()
+
+    async def events(self, request: web.Request, after: int, application: str) -> web.StreamResponse:
+        """The log from `after` on, each event once, `id` its sequence number."""
+
+        async def messages() -> AsyncIterator[tuple[int, BaseModel]]:
+            async for event in self._scheduler.follow(after, application):
+                yield event.sequence, views.event_item(event)
+
+        return await self._send(request, messages())
+
+    async def status(self, request: web.Request, snapshot: Callable[[], BaseModel]) -> web.StreamResponse:
+        """Whole snapshots: one at once, then the newest after each change, at most ten a second."""
+
+        async def messages() -> AsyncIterator[tuple[int, BaseModel]]:
+            sent = ""
+            while True:
+                version = self._scheduler.version
+                newest = snapshot()
+                text = newest.model_dump_json()
+                if text != sent:
+                    sent = text
+                    yield version, newest
+                    await asyncio.sleep(STATUS_WINDOW_SECONDS)
+                await self._scheduler.changed(version)
+
+        return await self._send(request, messages())
+
+    async def _send(
+        self, request: web.Request, messages: AsyncIterator[tuple[int, BaseModel]]
+    ) -> web.StreamResponse:
+        if self._open >= CLIENTS_MAX:
+            raise Problem(503, "too-many-streams", f"{CLIENTS_MAX} streams are open; close some")
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
+        self._open += 1
+        try:
+            await response.prepare(request)
+            await self._pump(response, messages)
+        except ConnectionResetError:
+            pass  # the client has left
+        except StoreError as error:
+            log.error("stream.ended", path=request.path, error=str(error))  # the client comes back for more
+        finally:
+            self._open -= 1
+        return response
+
+    async def _pump(
+        self, response: web.StreamResponse, messages: AsyncIterator[tuple[int, BaseModel]]
+    ) -> None:
+        closing = asyncio.ensure_future(self._closing.wait())
+        following: asyncio.Future[tuple[int, BaseModel]] | None = None
+        try:
+            while not self._closing.is_set():
+                following = following or asyncio.ensure_future(anext(messages))
+                done, _ = await asyncio.wait(
+                    (following, closing), timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if following in done:
+                    number, message = following.result()
+                    following = None
+                    await response.write(f"id: {number}\ndata: {message.model_dump_json()}\n\n".encode())
+                elif not done:
+                    await response.write(b": still here\n\n")
+        finally:
+            for task in (closing, following):
+                if task is not None:
+                    task.cancel()

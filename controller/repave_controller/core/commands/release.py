@@ -1,0 +1,437 @@
+"""What people may ask of an application: release, rollback, abort. Each is checked and becomes decided state.
+
+Nothing here waits or acts: the result is what `rollout.step` then carries out. A command that may not be is
+`Refused` with the rule and the way on, and changes nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from repave_controller.core.domain.application import (
+    FULL_PERCENT,
+    Application,
+    Event,
+    GroupState,
+    Instant,
+    Observed,
+    Part,
+    Refused,
+    ReleaseOrder,
+    ServerGroup,
+)
+from repave_controller.core.domain.naming import format_group
+from repave_controller.core.domain.rollout import (
+    GroupNumber,
+    Phase,
+    Rollout,
+    RolloutKind,
+    Step,
+    Track,
+    TrackPhase,
+    Wave,
+    Weight,
+)
+from repave_controller.core.rollout.rollback import has_way_back, turned_round
+from repave_controller.core.rules.divergence import RECOVER
+from repave_controller.core.rules.phrases import listed
+from repave_controller.core.strategies.presets import first_steps, rollback_steps
+from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
+
+QUEUE_MAX = 10
+
+Outcome = tuple[Application, tuple[Event, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a command is answered with, after it was saved durably."""
+
+    application: ApplicationName
+    group: GroupName
+    rollout: int  # its number within the application; 0 while queued
+    kind: str  # "release" or "rollback"
+    is_queued: bool = False
+    is_joined: bool = False  # an equal request had been accepted before
+
+
+# ---------------------------------------------------------------------------------------------- release
+
+
+def request_release(application: Application, order: ReleaseOrder, queue: bool, now: Instant) -> Outcome:
+    """Starts the release, or queues it behind the running rollout if the user chose that."""
+    if application.running is None:
+        return start_release(application, order, now)
+    running = _target(application, application.running)
+    if not queue:
+        raise Refused(
+            "rollout-running",
+            f"{running.name} is being rolled out; wait for it (repave watch {application.name}), end it "
+            f"(repave abort {application.name}), or queue this release behind it (--queue)",
+        )
+    if len(application.queue) >= QUEUE_MAX:
+        raise Refused(
+            "queue-full", f"{QUEUE_MAX} releases of {application.name} are queued; that is the limit"
+        )
+    queued = replace(application, queue=(*application.queue, order))
+    return queued, (
+        _event(queued, "release.queued", f"{order.version} waits for {running.name}", now, order.by),
+    )
+
+
+def start_release(application: Application, order: ReleaseOrder, now: Instant) -> Outcome:
+    """A new server group and the rollout that brings it into traffic."""
+    _check_order(application, order)
+    number = application.next_number
+    group = ServerGroup(
+        name=format_group(application.cluster, number),
+        number=number,
+        version=order.version,
+        digest=order.digest,
+        parts=new_parts(order.sizes),
+        run=order.run,
+        environment=order.environment,
+        probe=order.probe,
+        min_healthy_seconds=order.min_healthy_seconds,
+        start_deadline_seconds=order.start_deadline_seconds,
+        drain_seconds=order.drain_seconds,
+        upkeep=order.upkeep,
+        created_at=now,
+    )
+    started = replace(
+        application.with_group(group),
+        next_number=GroupNumber(number + 1),
+        frontend_port=order.frontend_port,
+        split=order.split,
+        policy=order.policy,
+    )
+    steps = order.steps if application.serving is not None else first_steps(order.steps)
+    waves = order.waves or (Wave(tuple(region for region, _ in order.sizes)),)
+    started = _begin(started, RolloutKind.RELEASE, group, steps, waves, order.by, order.reason, now)
+    where = listed([region for region, _ in order.sizes])
+    text = f"{group.name} ({order.version}) is released to {where}"
+    return started, (_event(started, "release.started", text, now, order.by, group),)
+
+
+def new_parts(sizes: tuple[tuple[RegionName, int], ...]) -> tuple[Part, ...]:
+    """The parts of a group that nobody has asked any region for yet."""
+    return tuple(Part(region, size, GroupState.NEW) for region, size in sorted(sizes))
+
+
+def _check_order(application: Application, order: ReleaseOrder) -> None:
+    named = {region for region, _ in order.sizes}
+    served = {region: group for region in application.regions if (group := application.serving_in(region))}
+    dropped = sorted(served.keys() - named)
+    if dropped:
+        raise Refused(
+            "region-dropped",
+            f"{served[dropped[0]].name} serves in {', '.join(dropped)}, which this spec does not name: a "
+            "release does not take an application out of a region; put the region back under regions",
+        )
+    if not served:
+        return
+    if application.frontend_port != order.frontend_port:
+        raise Refused(
+            "frontend-port-changed",
+            f"traffic.port: clients reach {application.name} on port {application.frontend_port}; a release "
+            f"can't move them to {order.frontend_port}; keep the port, or release under another app name",
+        )
+
+
+def _begin(
+    application: Application,
+    kind: RolloutKind,
+    target: ServerGroup,
+    steps: tuple[Step, ...],
+    waves: tuple[Wave, ...],
+    by: str,
+    reason: str,
+    now: Instant,
+) -> Application:
+    number = application.rollouts_total + 1
+    waves = waves or (Wave(tuple(region for region, _ in target.sizes)),)
+    rollout = Rollout(
+        number=number,
+        kind=kind,
+        target=target.number,
+        steps=steps,
+        waves=waves,
+        tracks=tuple(
+            _track(application, region, index, target)
+            for index, wave in enumerate(waves)
+            for region in wave.regions
+        ),
+        phase=Phase.RUNNING,
+        started_at=now,
+        started_by=by,
+        version=target.version,
+        reason=reason,
+    )
+    return replace(application, rollout=rollout, rollouts_total=number, missed=())
+
+
+def _track(application: Application, region: RegionName, wave: int, target: ServerGroup) -> Track:
+    serving = application.serving_in(region)
+    origin = serving.number if serving is not None and serving.number != target.number else None
+    return Track(region, wave, origin)
+
+
+def catch_up(application: Application, sizes: tuple[tuple[RegionName, int], ...], now: Instant) -> Outcome:
+    """Regions that a rollout had to leave out get what the others have: by the same steps, or straight where
+    the others went back to it."""
+    last = application.rollout
+    target = application.group(last.target) if last is not None else None
+    missed = tuple(pair for pair in application.missed if pair not in sizes)
+    if last is None or target is None or target.state is not GroupState.SERVING:
+        return replace(application, missed=()), ()
+    regions = tuple(region for region, _ in sizes)
+    for part in new_parts(sizes):
+        known = target.part(part.region)
+        if known is None or known.state is GroupState.RETIRING:
+            target = target.with_part(part)
+    application = application.with_group(target)
+    waves = (Wave(regions, is_lockstep=False),)
+    steps = last.steps if last.kind is RolloutKind.RELEASE else rollback_steps(target)
+    begun = _begin(application, last.kind, target, steps, waves, "repave", "catches up", now)
+    text = f"{target.name} ({target.version}) is released to {listed(list(regions))}, which had been away"
+    started = _event(begun, f"{last.kind}.started", text, now, "repave", target)
+    return replace(begun, missed=missed), (started,)
+
+
+# ---------------------------------------------------------------------------------------- abort, rollback
+
+
+def request_abort(application: Application, by: str, reason: str, now: Instant) -> Outcome:
+    """Ends the running rollout: all traffic with the origin, a new target cleaned up."""
+    if application.running is None:
+        raise Refused(
+            "nothing-to-abort", f"no rollout of {application.name} is running; {_back(application)}"
+        )
+    return _turn_round(
+        application, application.running, f"aborted by {_who(by, reason)}", Phase.ABORTED, by, now
+    )
+
+
+def request_rollback(
+    application: Application,
+    observed: Observed,
+    by: str,
+    reason: str,
+    force: bool,
+    now: Instant,
+    to: str = "",
+    regions: tuple[RegionName, ...] = (),
+) -> Outcome:
+    """One switch back: the running rollout is turned round, or an older group gets the traffic: the newest
+    warm one, or `to`; in all its regions, or in `regions`. One that is gone is built again from its image."""
+    if application.running is not None:
+        if to or regions:
+            raise _busy(application, "rollback --to and --region wait for it to end")
+        text = f"rolled back by {_who(by, reason)}"
+        return _turn_round(application, application.running, text, Phase.ROLLED_BACK, by, now)
+    target = _rollback_target(application, to, regions)
+    if target not in application.groups:
+        return _rebuild(application, target, by, reason, now)
+    where = tuple(part for part in target.parts if part.state is GroupState.WARM)
+    where = tuple(part for part in where if not regions or part.region in regions)
+    if not force:
+        _check_health(application, target, where, observed)
+    is_whole = all(part.percent >= FULL_PERCENT for part in where)
+    steps = rollback_steps(target)[-1:] if is_whole else rollback_steps(target)
+    waves = (Wave(tuple(part.region for part in where), is_lockstep=False),)
+    begun = _begin(application, RolloutKind.ROLLBACK, target, steps, waves, by, reason, now)
+    place = f" in {listed(list(regions))}" if regions else ""
+    text = f"all traffic{place} goes back to {target.name}, asked by {_who(by, reason)}"
+    return begun, (_event(begun, "rollback.started", text, now, by, target),)
+
+
+def _rollback_target(application: Application, to: str, regions: tuple[RegionName, ...]) -> ServerGroup:
+    """A warm group, or one of the past; by name, or the newest that lost its traffic."""
+    warm = [
+        group
+        for group in application.groups
+        if any(
+            part.state is GroupState.WARM and (not regions or part.region in regions) for part in group.parts
+        )
+    ]
+    warm.sort(key=lambda group: (group.left_traffic_at or 0.0, group.number), reverse=True)
+    names = {group.name for group in application.groups if group.state is not GroupState.RETIRING}
+    past = [group for group in application.past if group.name not in names]
+    found = [group for group in (*warm, *past) if to in ("", group.name, group.version)]
+    if found:
+        return found[0]
+    there = ", ".join(f"{group.name} ({group.version})" for group in (*warm, *past))
+    if to and there:
+        text = f"no older group of {application.name} is called {to}; there are: {there}"
+    else:
+        text = f"no older group of {application.name} is kept; release the older version again"
+    raise Refused("nothing-to-roll-back-to", text)
+
+
+def _rebuild(application: Application, past: ServerGroup, by: str, reason: str, now: Instant) -> Outcome:
+    """The hosts of `past` are gone: a fresh group of the same image and configuration, without canary."""
+    sizes = {region: size for region in application.regions if (size := _size_in(application, region))}
+    number = application.next_number
+    group = replace(
+        past,
+        name=format_group(application.cluster, number),
+        number=number,
+        parts=new_parts(tuple(sizes.items())),
+        created_at=now,
+    )
+    begun = replace(application.with_group(group), next_number=GroupNumber(number + 1))
+    begun = _begin(begun, RolloutKind.RELEASE, group, rollback_steps(past), (), by, reason, now)
+    text = f"{past.name} ({past.version}) is built again as {group.name}, asked by {_who(by, reason)}"
+    return begun, (_event(begun, "release.started", text, now, by, group),)
+
+
+def _size_in(application: Application, region: RegionName) -> int:
+    serving = application.serving_in(region)
+    return serving.size(region) if serving is not None else 0
+
+
+def _check_health(
+    application: Application, target: ServerGroup, parts: tuple[Part, ...], observed: Observed
+) -> None:
+    for part in parts:
+        view = observed.get(part.region)
+        if view is None or not view.is_connected or view.report is None:
+            continue  # what can't be seen can't be judged; the region follows when it returns
+        report = view.group(target.name)
+        have, floor = min(report.verified, report.balancer_up), application.policy.floor(part.count)
+        if have < floor:
+            raise Refused(
+                "unhealthy-target",
+                f"{target.name} has {have} healthy hosts of {part.count} in {part.region}, the floor is "
+                f"{floor}; --force goes back to it all the same",
+            )
+
+
+def _turn_round(
+    application: Application, rollout: Rollout, text: str, end: Phase, by: str, now: Instant
+) -> Outcome:
+    target = _target(application, rollout)
+    if rollout.phase is Phase.UNDOING:
+        return application, ()
+    if rollout.origin is None and rollout.has_reached(Weight):
+        raise Refused(
+            "nothing-to-roll-back-to",
+            f"{target.name} is the first release of {application.name} and has the traffic already: there is "
+            "no older group to go back to; release a better version",
+        )
+    undone = undo(application, rollout, text, end, now)
+    return undone, (_event(undone, f"{rollout.kind}.undoing", f"{target.name}: {text}", now, by, target),)
+
+
+def undo(application: Application, rollout: Rollout, reason: str, end: Phase, now: Instant) -> Application:
+    """Turns a running rollout round, also where it had finished: traffic to the origin, at once where that
+    runs in full; a new target is retired behind it. A region where nobody served before stays as it is when
+    nobody served anywhere."""
+    for track in rollout.tracks:
+        if not track.has_begun or track.phase in (TrackPhase.UNDOING, TrackPhase.UNDONE):
+            continue
+        if not has_way_back(rollout, track):
+            continue
+        application, changed = turned_round(application, rollout, track, reason, now)
+        rollout = rollout.with_track(changed)
+    undoing = replace(rollout, phase=Phase.UNDOING, undo_reason=reason, undo_end=end, pause=None)
+    return replace(application, rollout=undoing)
+
+
+# ------------------------------------------------------------------------------------------------- words
+
+
+def unknown_application(name: str, known: tuple[str, ...], ahead: tuple[RegionName, ...] = ()) -> Refused:
+    """There is no such application; says which there are, and which regions know better."""
+    there = f"there are: {', '.join(known)}" if known else "nothing has been released yet"
+    if ahead:
+        there = f"{', '.join(ahead)} runs it: this store was restored or lost; adopt it with: {RECOVER}"
+    return Refused("unknown-application", f"no application is called {name}; {there}")
+
+
+def check_regions(sizes: tuple[tuple[RegionName, int], ...], known: tuple[RegionName, ...]) -> None:
+    """Every region of a release must have had an agent."""
+    unknown = sorted(region for region, _ in sizes if region not in known)
+    if unknown:
+        there = f"known are: {', '.join(sorted(known))}" if known else "no agent has connected yet"
+        raise Refused(
+            "unknown-region", f"regions: no agent has ever spoken for {', '.join(unknown)}; {there}"
+        )
+
+
+def check_port(
+    name: ApplicationName, order: ReleaseOrder, applications: Mapping[ApplicationName, Application]
+) -> None:
+    """No other application has the port of a release in any of its regions."""
+    wanted = {region for region, _ in order.sizes}
+    for other in applications.values():
+        shared = sorted(wanted & set(other.regions))
+        if other.name != name and other.frontend_port == order.frontend_port and shared:
+            raise Refused(
+                "port-taken",
+                f"traffic.port: {order.frontend_port} is taken by {other.name} in {', '.join(shared)}; "
+                "choose another port",
+            )
+
+
+def _busy(application: Application, text: str) -> Refused:
+    running = application.running
+    assert running is not None
+    name = _target(application, running).name
+    return Refused(
+        "rollout-running", f"{name} is being rolled out; {text}, or repave abort {application.name}"
+    )
+
+
+def _back(application: Application) -> str:
+    return f"to go back to the group before, repave rollback {application.name}"
+
+
+def _who(by: str, reason: str) -> str:
+    return f"{by or 'somebody'}: {reason}" if reason else by or "somebody"
+
+
+def _target(application: Application, rollout: Rollout) -> ServerGroup:
+    found = application.group(rollout.target)
+    assert found is not None, f"{application.name}: the group of rollout {rollout.number} is unknown"
+    return found
+
+
+def _event(
+    application: Application, kind: str, text: str, now: Instant, by: str, group: ServerGroup | None = None
+) -> Event:
+    name = group.name if group is not None else ""
+    return Event(kind, text, application=application.name, group=name, by=by, at=now)
+
+
+def event_of(
+    application: Application, kind: str, text: str, now: Instant, by: str, reason: str, region: str = ""
+) -> Event:
+    """What a person did to the running rollout, with the reason given."""
+    rollout = application.running
+    name = format_group(application.cluster, rollout.target) if rollout is not None else ""
+    text = f"{text}: {reason}" if reason and reason not in text else text
+    return Event(kind, text, application=application.name, group=name, region=region, by=by, at=now)
+
+
+# ------------------------------------------------------------------------------------------------ answers
+
+
+def answer(before: Application, after: Application) -> Accepted:
+    """To an accepted command that makes `after` of `before`."""
+    if len(after.queue) > len(before.queue):
+        return Accepted(after.name, GroupName(""), 0, str(RolloutKind.RELEASE), is_queued=True)
+    rollout = after.rollout
+    assert rollout is not None, "an accepted command leaves a rollout or a queued one"
+    name = format_group(after.cluster, rollout.target)
+    return Accepted(after.name, name, rollout.number, str(rollout.kind))
+
+
+def to_text(accepted: Accepted) -> str:
+    """For the receipt; no part can have a line break."""
+    return "\n".join((accepted.application, accepted.group, str(accepted.rollout), accepted.kind))
+
+
+def from_text(text: str) -> Accepted:
+    application, group, rollout, kind = text.split("\n")
+    number = int(rollout)
+    return Accepted(ApplicationName(application), GroupName(group), number, kind, is_queued=number == 0)

@@ -1,0 +1,326 @@
+"""What people may ask of a rollout on its way: pause, resume, promote, skip, go back a step, retry, leave a
+region out, override a guard, change a size. Pure, like `release.py`."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Literal
+
+from repave_controller.core.commands.release import Outcome, event_of
+from repave_controller.core.domain.application import Application, GroupState, Instant, Part, Refused
+from repave_controller.core.domain.rollout import (
+    Approve,
+    Keep,
+    Pass,
+    Pause,
+    Phase,
+    Retire,
+    Rollout,
+    Soak,
+    Track,
+    TrackPhase,
+    Weight,
+)
+from repave_controller.core.rollout import waves
+from repave_controller.core.rollout.rollback import turned_round
+from repave_controller.core.rollout.transitions import change_part, entered
+from repave_controller.core.rules.verdicts import gate_of
+from repave_protos.protocol.values import RegionName
+
+PASSES_MAX = 1000
+
+
+# ------------------------------------------------------------------------------------- pause and resume
+
+
+def request_pause(application: Application, by: str, reason: str, now: Instant) -> Outcome:
+    """Nothing of the rollout moves until it is resumed; no deadline passes meanwhile."""
+    rollout = _moving(application, "pause")
+    if rollout.pause is not None:
+        return application, ()
+    paused = replace(application, rollout=replace(rollout, pause=Pause(now, by, reason)))
+    return paused, (event_of(paused, "rollout.paused", f"paused by {by or 'somebody'}", now, by, reason),)
+
+
+def request_resume(application: Application, by: str, reason: str, now: Instant) -> Outcome:
+    """It goes on where it was; the time of the pause counts for nothing."""
+    rollout = _moving(application, "resume")
+    pause = rollout.pause
+    if pause is None:
+        waits = _gates(application, rollout, now)
+        there = f"; it waits for approval: repave promote {application.name}" if waits else ""
+        raise Refused("not-paused", f"the rollout of {application.name} is not paused{there}")
+    if pause.is_hold:
+        raise Refused(
+            "held",
+            f"repave holds it itself: {pause.reason}; repave retry {application.name} tries the step again, "
+            f"repave promote {application.name} --skip goes past it, repave rollback {application.name} back",
+        )
+    resumed = replace(application, rollout=_restarted(rollout, Instant(now - pause.at)))
+    return resumed, (event_of(resumed, "rollout.resumed", f"resumed by {by or 'somebody'}", now, by, reason),)
+
+
+def request_retry(application: Application, by: str, reason: str, now: Instant) -> Outcome:
+    """A held step begins anew, with a fresh deadline and fresh tries for hosts. What runs stays."""
+    rollout = _moving(application, "retry")
+    if rollout.pause is None or not rollout.pause.is_hold:
+        raise Refused(
+            "not-held", f"the rollout of {application.name} is not held; repave why says what it waits for"
+        )
+    tracks = tuple(
+        replace(track, entered_at=now, progressed_at=now, progress=None)
+        if track.phase is TrackPhase.RUNNING
+        else track
+        for track in rollout.tracks
+    )
+    target = application.group(rollout.target)
+    assert target is not None, "a running rollout has a target"
+    application = application.with_group(replace(target, attempt=target.attempt + 1))
+    retried = replace(application, rollout=replace(rollout, tracks=tracks, pause=None))
+    return retried, (event_of(retried, "rollout.retried", f"retried by {by or 'somebody'}", now, by, reason),)
+
+
+def _restarted(rollout: Rollout, away: Instant) -> Rollout:
+    tracks = tuple(
+        replace(
+            track,
+            entered_at=Instant(track.entered_at + away),
+            progressed_at=Instant(track.progressed_at + away),
+        )
+        if track.has_begun
+        else track
+        for track in rollout.tracks
+    )
+    return replace(rollout, tracks=tracks, pause=None)
+
+
+# ------------------------------------------------------------------------------------------ going on
+
+
+def request_promote(
+    application: Application,
+    by: str,
+    role: str,
+    reason: str,
+    now: Instant,
+    *,
+    skips: bool = False,
+    is_full: bool = False,
+) -> Outcome:
+    """Approves what waits for approval; with `skips` also ends what only waits for time; with `is_full` all
+    gates and waits that are still to come."""
+    rollout = _moving(application, "promote")
+    if rollout.pause is not None and not (rollout.pause.is_hold and skips):
+        raise Refused("paused", f"it is paused; repave resume {application.name} lets it go on")
+    gates = [*_gates(application, rollout, now), *(_waits(application, rollout, now) if skips else ())]
+    if is_full:
+        gates = [("*", role) for role in _roles_to_come(rollout)]
+    if not gates:
+        raise Refused("no-gate", _no_gate(application, rollout, now))
+    _check_role(gates, role)
+    kind: Literal["approved", "skipped"] = "skipped" if skips or is_full else "approved"
+    passes = tuple(
+        Pass(gate, kind, now, by, role, reason) for gate in dict.fromkeys(name for name, _ in gates)
+    )
+    promoted = replace(application, rollout=_with_passes(rollout, passes))
+    what = "all gates and waits" if is_full else ", ".join(gate for gate, _ in gates)
+    text = f"{what} {kind} by {by or 'somebody'}" + (f" as {role}" if role else "")
+    return promoted, (event_of(promoted, f"gate.{kind}", text, now, by, reason),)
+
+
+def gates(application: Application, now: Instant) -> list[tuple[str, str]]:
+    """The approvals that the running rollout waits for now: (gate, role); none while it is paused."""
+    rollout = application.running
+    if rollout is None or rollout.phase is Phase.UNDOING or rollout.pause is not None:
+        return []
+    return _gates(application, rollout, now)
+
+
+def _gates(application: Application, rollout: Rollout, now: Instant) -> list[tuple[str, str]]:
+    found = [
+        (gate_of(rollout, track), step.role)
+        for track in rollout.tracks
+        if track.phase is TrackPhase.RUNNING and isinstance(step := rollout.step(track), Approve)
+    ]
+    wave = waves.next_wave(rollout)
+    if wave is not None and rollout.waves[wave].approve is not None:
+        earlier = [track for track in rollout.tracks if track.wave < wave]
+        baked = not wave or waves.in_bake(application, rollout, wave - 1, now) is None
+        if all(track.is_settled for track in earlier) and baked:
+            found.append((waves.gate_of_wave(wave), rollout.waves[wave].approve or ""))
+    return _new(rollout, found)
+
+
+def _roles_to_come(rollout: Rollout) -> list[str]:
+    """The roles of all approvals that the rollout may yet wait for; at least nobody's."""
+    steps = {step.role for step in rollout.steps if isinstance(step, Approve)}
+    begun = waves.next_wave(rollout)
+    later = rollout.waves[begun:] if begun is not None else ()
+    return sorted({"", *steps, *(wave.approve for wave in later if wave.approve)})
+
+
+def _waits(application: Application, rollout: Rollout, now: Instant) -> list[tuple[str, str]]:
+    """The soaks and bakes that run now."""
+    found = [
+        (gate_of(rollout, track), "")
+        for track in rollout.tracks
+        if track.phase is TrackPhase.RUNNING and isinstance(rollout.step(track), Soak | Keep)
+    ]
+    for wave in range(len(rollout.waves)):
+        settled = all(track.is_settled for track in waves.tracks_of(rollout, wave))
+        if settled and waves.in_bake(application, rollout, wave, now) is not None:
+            found.append((waves.gate_of_bake(wave), ""))
+    return _new(rollout, found)
+
+
+def _new(rollout: Rollout, found: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [pair for pair in dict.fromkeys(found) if not rollout.may_pass(pair[0])]
+
+
+def _no_gate(application: Application, rollout: Rollout, now: Instant) -> str:
+    if _waits(application, rollout, now):
+        return (
+            f"nothing waits for approval, only for time; repave promote {application.name} --skip ends that"
+        )
+    return (
+        f"nothing of {application.name} waits for approval or for time: what it waits for has to happen; "
+        f"repave why {application.name} says what"
+    )
+
+
+def _check_role(gates: list[tuple[str, str]], role: str) -> None:
+    """Whoever has several roles gives them with commas between."""
+    wanted = sorted({needed for _, needed in gates if needed} - {each.strip() for each in role.split(",")})
+    if wanted:
+        flags = " ".join(f"--role {each}" for each in wanted)
+        raise Refused("role-missing", f"this waits for the role {', '.join(wanted)}; say so with {flags}")
+
+
+def _with_passes(rollout: Rollout, passes: tuple[Pass, ...]) -> Rollout:
+    return replace(rollout, passes=(*rollout.passes, *passes)[-PASSES_MAX:])
+
+
+def request_override(
+    application: Application, rule: str, by: str, role: str, reason: str, now: Instant
+) -> Outcome:
+    """The rule counts no longer for this rollout. It takes a reason, and is told."""
+    rollout = _moving(application, "override a guard of")
+    if not reason:
+        raise Refused("reason-missing", "an override needs a reason: --reason")
+    overridden = Pass(f"guard {rule}", "overridden", now, by, role, reason)
+    passed = replace(application, rollout=_with_passes(rollout, (overridden,)))
+    text = f"guard {rule} overridden by {by or 'somebody'}" + (f" as {role}" if role else "")
+    return passed, (event_of(passed, "guard.overridden", text, now, by, reason),)
+
+
+# ------------------------------------------------------------------------------------------ going back
+
+
+def request_step_back(application: Application, by: str, reason: str, now: Instant) -> Outcome:
+    """Every region that moves has the share of the traffic that it had one step before, and the rollout is
+    paused there."""
+    rollout = _moving(application, "go back a step of")
+    moving = [track for track in rollout.tracks if track.phase is TrackPhase.RUNNING]
+    if not any(rollout.has_reached(Weight, track) for track in moving):
+        raise Refused("first-step", "no region has been given traffic yet; repave abort ends the rollout")
+    if rollout.origin is None:
+        raise Refused(
+            "nothing-to-roll-back-to", "nobody served before: there is nobody to give traffic back to"
+        )
+    for track in moving:
+        application, rollout = _step_back(application, rollout, track, now)
+    paused = replace(
+        application, rollout=replace(rollout, pause=Pause(now, by, reason or "gone back a step"))
+    )
+    text = f"gone back a step by {by or 'somebody'}; repave resume {application.name} goes on"
+    return paused, (event_of(paused, "rollout.stepped_back", text, now, by, reason),)
+
+
+def _step_back(
+    application: Application, rollout: Rollout, track: Track, now: Instant
+) -> tuple[Application, Rollout]:
+    steps = rollout.steps
+    reached = [index for index in range(track.cursor + 1) if isinstance(steps[index], Weight)]
+    if not reached:
+        return application, rollout
+    before = reached[-2] if len(reached) > 1 else None
+    first = before if before is not None else 0
+    if any(isinstance(step, Retire) for step in steps[first : track.cursor + 1]):
+        raise Refused(
+            "hosts-gone",
+            f"hosts of the old group have gone in {track.region}; repave rollback brings all back",
+        )
+    cursor = before if before is not None else max(0, reached[0] - 1)
+    former = steps[before] if before is not None else replace(_weight(steps[reached[0]]), weight_bp=0)
+    changed = replace(track, cursor=cursor, entered_at=now, progressed_at=now, progress=None)
+    passed = {gate_of(rollout, replace(track, cursor=index)) for index in range(cursor, len(steps))}
+    passes = tuple(each for each in rollout.passes if each.gate not in passed)
+    application = entered(application, rollout, changed, former)
+    return application, replace(rollout.with_track(changed), passes=passes)
+
+
+def _weight(step: object) -> Weight:
+    assert isinstance(step, Weight)
+    return step
+
+
+def request_abort_region(
+    application: Application, region: RegionName, by: str, reason: str, now: Instant
+) -> Outcome:
+    """The region goes back to what it was, or never begins; the others go on."""
+    rollout = _moving(application, "abort a region of")
+    track = rollout.track(region)
+    if track is None:
+        there = ", ".join(each.region for each in rollout.tracks)
+        raise Refused("unknown-region", f"the rollout does not go to {region}; it goes to: {there}")
+    if track.phase in (TrackPhase.UNDOING, TrackPhase.UNDONE):
+        return application, ()
+    if track.origin is None and rollout.has_reached(Weight, track):
+        raise Refused("nothing-to-roll-back-to", f"nobody served in {region} before: there is no way back")
+    why = f"aborted by {by or 'somebody'}" + (f": {reason}" if reason else "")
+    if track.has_begun:
+        application, track = turned_round(application, rollout, track, why, now)
+    else:
+        track = replace(track, phase=TrackPhase.UNDONE, entered_at=now, reason=why)
+    aborted = replace(application, rollout=replace(rollout.with_track(track), undo_end=Phase.ABORTED))
+    return aborted, (event_of(aborted, "region.aborted", f"{region}: {why}", now, by, reason, region),)
+
+
+# ------------------------------------------------------------------------------------------------ sizes
+
+
+def request_size(
+    application: Application, sizes: tuple[tuple[RegionName, int], ...], by: str, reason: str, now: Instant
+) -> Outcome:
+    """The groups of these regions have so many hosts from now on, whatever is being rolled out: each keeps
+    its share of the size."""
+    served = {region for region in application.regions if application.serving_in(region) is not None}
+    unknown = sorted(region for region, _ in sizes if region not in served)
+    if unknown:
+        there = ", ".join(sorted(served)) or "none"
+        raise Refused(
+            "unknown-region", f"{application.name} does not serve in {unknown[0]}; it does in: {there}"
+        )
+    told = []
+    for region, size in sizes:
+        for group in application.groups:
+            part = group.part(region)
+            if part is None or part.state is GroupState.RETIRING or part.size == size:
+                continue
+            application = change_part(application, group, _sized(part, size))
+            told.append(f"{group.name} in {region}: {part.size} -> {size} hosts")
+    if not told:
+        return application, ()
+    return application, (event_of(application, "group.sized", "; ".join(told), now, by, reason),)
+
+
+def _sized(part: Part, size: int) -> Part:
+    return replace(part, size=size)
+
+
+def _moving(application: Application, verb: str) -> Rollout:
+    rollout = application.running
+    if rollout is None:
+        raise Refused("nothing-running", f"no rollout of {application.name} is running; nothing to {verb}")
+    if rollout.phase is Phase.UNDOING:
+        raise Refused("undoing", f"the rollout of {application.name} is going back already; wait for its end")
+    return rollout

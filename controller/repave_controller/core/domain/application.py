@@ -1,0 +1,376 @@
+"""What the controller knows and decides about an application, as plain frozen values.
+
+An `Application` has server groups and at most one `Rollout` at a time: the way from the group that serves to
+another one. Instants are seconds of the controller's clock (Unix time that never runs backwards).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal
+
+from repave_controller.core.domain.instants import Instant as Instant
+from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Wave
+from repave_controller.core.domain.windows import Freeze, Window
+from repave_protos.protocol.bounds import WORN_MAX
+from repave_protos.protocol.values import (
+    BY_REQUEST,
+    ApplicationName,
+    ApplicationReport,
+    DesiredState,
+    Digest,
+    Drift,
+    Epoch,
+    GroupName,
+    GroupReport,
+    HostName,
+    Probe,
+    RegionName,
+    Split,
+)
+
+FULL_PERCENT = 100.0
+PAST_MAX = 10
+"""Groups that are gone and can be built again."""
+
+
+# ------------------------------------------------------------------------------------------ server groups
+
+
+class GroupState(StrEnum):
+    """What a server group is for in one region now."""
+
+    NEW = "new"  # being brought up by the running rollout, has not proved itself
+    SERVING = "serving"  # proven, takes the traffic (or is about to get it back)
+    WARM = "warm"  # proven, kept for a rollback
+    RETIRING = "retiring"  # being drained and destroyed
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A server group in one region: how many of its `size` hosts are wanted, and its share of the traffic.
+
+    The one place where these numbers are; what is published follows from them alone.
+    """
+
+    region: RegionName
+    size: int
+    state: GroupState
+    percent: float = 0.0  # of `size`, wanted now
+    weight_bp: int = 0
+    left_traffic_at: Instant | None = None
+    proven: int = 0  # hosts that a rollout has waited for; a size that grew since asks for more
+
+    @property
+    def count(self) -> int:
+        """Hosts wanted now; rounded up."""
+        return 0 if self.state is GroupState.RETIRING else hosts_of(self.size, self.percent)
+
+    @property
+    def judged(self) -> int:
+        """Hosts by which its health is judged: those that have had their time to come up."""
+        return min(self.count, self.proven) if self.proven else self.count
+
+
+def hosts_of(size: int, percent: float) -> int:
+    """`percent` of `size` hosts, rounded up: 5 % of 8 hosts are 1."""
+    return -int(-(size * percent / 100 - 1e-9) // 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """When hosts are worn, and how many of a region are replaced at once: a share, at least one."""
+
+    max_age_seconds: float = 0.0  # 0: none is too old
+    drift: Drift = "ignore"
+    renew_percent: float = 10.0
+
+    def at_once(self, size: int) -> int:
+        return max(1, min(WORN_MAX, int(size * self.renew_percent / 100)))
+
+
+@dataclass(frozen=True, slots=True)
+class Tainted:
+    """A host that is to be replaced, until it is gone."""
+
+    host: HostName
+    region: RegionName
+    group: GroupName
+    by: str
+    reason: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A host that its region may replace now: a fresh one is made, then this one ends."""
+
+    host: HostName
+    region: RegionName
+    group: GroupName
+    why: str
+    since: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class ServerGroup:
+    """The hosts of one release, over all its regions; `name` is the same in each of them."""
+
+    name: GroupName
+    number: GroupNumber
+    version: str
+    digest: Digest
+    parts: tuple[Part, ...]  # by region, sorted
+    run: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    probe: Probe
+    min_healthy_seconds: float
+    start_deadline_seconds: float
+    drain_seconds: float
+    created_at: Instant
+    attempt: int = 0  # grows when a person tries a group again that had given up
+    upkeep: Upkeep = Upkeep()  # frozen
+    generation: int = 0  # grows when all its hosts are to be renewed
+
+    def part(self, region: RegionName) -> Part | None:
+        return next((part for part in self.parts if part.region == region), None)
+
+    def with_part(self, part: Part) -> "ServerGroup":
+        """Replaces the part of that region, or adds it."""
+        others = tuple(other for other in self.parts if other.region != part.region)
+        return replace(self, parts=tuple(sorted((*others, part), key=lambda each: each.region)))
+
+    def without(self, region: RegionName) -> "ServerGroup":
+        return replace(self, parts=tuple(part for part in self.parts if part.region != region))
+
+    def size(self, region: RegionName) -> int:
+        part = self.part(region)
+        return part.size if part is not None else 0
+
+    @property
+    def sizes(self) -> tuple[tuple[RegionName, int], ...]:
+        return tuple((part.region, part.size) for part in self.parts)
+
+    @property
+    def state(self) -> GroupState:
+        """What it is for at most, over all regions."""
+        states = {part.state for part in self.parts}
+        return next((state for state in STATES_BY_RANK if state in states), GroupState.RETIRING)
+
+    @property
+    def left_traffic_at(self) -> Instant | None:
+        """When the last region took the traffic from it."""
+        return max((part.left_traffic_at for part in self.parts if part.left_traffic_at), default=None)
+
+
+STATES_BY_RANK = (GroupState.SERVING, GroupState.NEW, GroupState.WARM, GroupState.RETIRING)
+
+
+# ---------------------------------------------------------------------------------------- applications
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseOrder:
+    """A release that was asked for and checked; what the spec and the command line said, compiled."""
+
+    version: str
+    digest: Digest
+    frontend_port: int
+    sizes: tuple[tuple[RegionName, int], ...]
+    run: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    probe: Probe
+    min_healthy_seconds: float
+    start_deadline_seconds: float
+    drain_seconds: float
+    steps: tuple[Step, ...]
+    policy: "Policy"
+    waves: tuple[Wave, ...] = ()  # empty: all regions in one
+    strategy: str = "blue-green"
+    prices: tuple[tuple[RegionName, float], ...] = ()  # of a host for an hour, where known
+    currency: str = ""
+    upkeep: Upkeep = Upkeep()
+    by: str = ""
+    reason: str = ""
+    key: str = ""  # idempotency key: the same key joins the release that it started
+    spec_text: str = ""  # as the user wrote it; kept with the release
+    split: Split = BY_REQUEST
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Standing rules of an application, from its newest accepted spec.
+
+    An old group, newest first, stays while it is among the first `keep_groups` and lost its traffic less than
+    `keep_seconds` ago; the first `retain` stay after that too.
+    """
+
+    keep_seconds: float = 86_400.0
+    keep_groups: int = 1
+    retain: int = 0
+    keep_percent: float = 100.0  # of their hosts that kept groups have
+    ready_percent: float = 100.0
+    min_capacity_percent: float = 100.0
+    min_hosts: int = 0  # that can serve in a region, whatever the percentage says
+    goes_back_on: tuple[str, ...] = ("deadline", "health")  # other failures hold in place
+    scope: Literal["region", "wave", "release"] = "release"
+    failures_max: int = 0  # regions that may fail by themselves before `scope` counts
+    unreachable: Literal["wait", "skip", "fail"] = "fail"
+    windows: tuple[Window, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+
+    def needed(self, size: int) -> int:
+        """How many of `size` hosts make a group ready: rounded half up, at least 1 of a non-empty group."""
+        return 0 if size == 0 else max(1, int(size * self.ready_percent / 100 + 0.5))
+
+    def floor(self, size: int) -> int:
+        """How many of `size` hosts must be able to serve, rounded up."""
+        return max(hosts_of(size, self.min_capacity_percent), min(size, self.min_hosts))
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Everything decided about one application; saved whole. The one argument and result of `rollout`."""
+
+    name: ApplicationName
+    cluster: str  # app[-stack]: server groups are named after it
+    next_number: GroupNumber
+    frontend_port: int = 0
+    split: Split = BY_REQUEST
+    policy: Policy = Policy()
+    groups: tuple[ServerGroup, ...] = ()  # not yet gone, oldest first
+    rollout: Rollout | None = None  # the running one, or the last one that ended
+    rollouts_total: int = 0
+    queue: tuple[ReleaseOrder, ...] = ()
+    desired: tuple[tuple[RegionName, DesiredState], ...] = ()  # as decided last, with epochs
+    offered: tuple[tuple[RegionName, "Offer"], ...] = ()  # what each region may have heard of it
+    missed: tuple[
+        tuple[RegionName, int], ...
+    ] = ()  # regions, and sizes, that the serving group has yet to reach
+    launch_seconds: float = 0.0  # from a launch to verified hosts, of late; 0: not known
+    past: tuple[ServerGroup, ...] = ()  # proven groups that are gone, newest first, to be built again
+    tainted: tuple[Tainted, ...] = ()  # oldest first
+    replacing: tuple[Replacement, ...] = ()
+
+    def group(self, number: GroupNumber | None) -> ServerGroup | None:
+        return next((group for group in self.groups if group.number == number), None)
+
+    def with_group(self, group: ServerGroup) -> "Application":
+        """Replaces the group of that number, or adds it."""
+        others = tuple(other for other in self.groups if other.number != group.number)
+        return replace(self, groups=tuple(sorted((*others, group), key=lambda each: each.number)))
+
+    def serving_in(self, region: RegionName) -> ServerGroup | None:
+        """The proven group that has, or goes back to having, the traffic of this region."""
+        return next(
+            (
+                group
+                for group in self.groups
+                if (part := group.part(region)) is not None and part.state is GroupState.SERVING
+            ),
+            None,
+        )
+
+    @property
+    def serving(self) -> GroupNumber | None:
+        """The newest group that serves in any region."""
+        serving = [group.number for group in self.groups if group.state is GroupState.SERVING]
+        return max(serving, default=None)
+
+    @property
+    def regions(self) -> tuple[RegionName, ...]:
+        """Every region that has, or shall have, a group of this application; sorted."""
+        return tuple(sorted({region for group in self.groups for region, _ in group.sizes}))
+
+    @property
+    def running(self) -> Rollout | None:
+        """The rollout that has not ended, if any."""
+        return self.rollout if self.rollout is not None and not self.rollout.phase.is_over else None
+
+    def desired_in(self, region: RegionName) -> DesiredState | None:
+        return next((state for name, state in self.desired if name == region), None)
+
+    def offered_to(self, region: RegionName) -> "Offer | None":
+        return next((offer for name, offer in self.offered if name == region), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The newest desired state that a region may have been sent; saved before it is sent."""
+
+    epoch: Epoch
+    fingerprint: str
+
+
+# ----------------------------------------------------------------------------------- what comes in and out
+
+
+@dataclass(frozen=True, slots=True)
+class RegionView:
+    """One application as one region reported it last."""
+
+    is_connected: bool
+    report: ApplicationReport | None  # None: has not spoken of it yet
+    since: Instant = Instant(0)  # connected, or unreachable, since
+    ahead: str = ""  # why it waits for repave controller recover; then it has no report that counts
+
+    def group(self, name: GroupName) -> GroupReport:
+        found = self.report.group(name) if self.report is not None else None
+        return found if found is not None else GroupReport(group=name)
+
+
+Observed = Mapping[RegionName, RegionView]
+
+
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """Which life of the store and which term of the controller speaks; leads every epoch it gives out."""
+
+    incarnation: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that was decided or that happened, for people and their tools; saved with its cause."""
+
+    kind: str  # "release.started", "step.entered", "traffic.moved", "host.failed", ...
+    text: str  # one line for people
+    application: str = ""
+    region: str = ""
+    group: str = ""
+    host: str = ""
+    by: str = ""
+    at: Instant = Instant(0)
+    sequence: int = 0  # given by the store
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """What a rollout, or an application, waits for: the text of `repave why`."""
+
+    what: str
+    region: str = ""
+    since: Instant | None = None
+    until: Instant | None = None
+    remedy: str = ""  # what a person could do about it
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The result of one step: `application` and `events` are saved together, then `desired` goes out."""
+
+    application: Application
+    desired: tuple[tuple[RegionName, DesiredState], ...]  # those that changed, to be published
+    events: tuple[Event, ...]
+    wake_at: Instant | None
+    because: tuple[Because, ...]
+
+
+class Refused(Exception):
+    """A command was refused and changed nothing. `rule` names the guard; the text says how to go on."""
+
+    def __init__(self, rule: str, text: str) -> None:
+        super().__init__(text)
+        self.rule = rule
+        self.text = text

@@ -1,0 +1,183 @@
+"""Does a rollout stay within what all applications together may have under way; if not, what is in the way?
+
+The limits are the controller's settings. `load_of` counts what the others do now, `refusals` adds what one
+application wants. Nothing is reserved: who asks must ask anew each time, and be saved before the next asks.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from repave_controller.core.domain.application import Application, GroupState, Part
+from repave_controller.core.domain.rollout import Track
+from repave_protos.protocol.values import ApplicationName, RegionName
+
+NAMES_SHOWN_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Over all applications; 0: no limit."""
+
+    releases: int = 0  # rollouts that run
+    regions_in_flight: int = 0  # regions in which a rollout runs
+    hosts_in_flight_percent: float = 0.0  # of all hosts: those that are not proven yet, or are leaving
+    extra_hosts: int = 0  # hosts beside those that serve or are warm
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What applications have under way now, by what is decided."""
+
+    releasing: tuple[ApplicationName, ...] = ()  # those with a running rollout
+    regions: frozenset[RegionName] = field(default_factory=frozenset)  # of these rollouts
+    hosts_in_flight: int = 0  # not proven yet, or leaving
+    hosts: int = 0  # that shall be there, those that leave not counted
+    extra_hosts: int = 0  # brought up by these rollouts
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What one application has and wants to have under way at once after its next move."""
+
+    regions: frozenset[RegionName] = field(default_factory=frozenset)
+    hosts_in_flight: int = 0
+    hosts: int = 0
+    extra_hosts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Which limit, with the numbers, and what would satisfy it."""
+
+    rule: str
+    text: str
+    remedy: str
+
+
+# ------------------------------------------------------------------------------------------ what is done now
+
+
+def load_of(applications: Iterable[Application]) -> Load:
+    """What these applications have under way together. A region that has begun counts with all the hosts that
+    it will come to: whoever may begin can also finish, and nobody waits for whoever waits for him."""
+    known = tuple(applications)
+    begun = {each.name: tuple(_begun(each)) for each in known}
+    fresh = sum(part.size for each in known for part in _fresh(each, begun[each.name]))
+    leaving = sum(part.size for each in known for part in _parts(each, GroupState.RETIRING))
+    others = sum(part.count for each in known for part in _parts(each, GroupState.SERVING, GroupState.WARM))
+    return Load(
+        releasing=tuple(sorted(name for name, tracks in begun.items() if tracks)),
+        regions=frozenset(
+            track.region for tracks in begun.values() for track in tracks if not track.is_settled
+        ),
+        hosts_in_flight=fresh + leaving,
+        hosts=fresh + others,
+        extra_hosts=fresh,
+    )
+
+
+def wants_of(application: Application) -> Wants:
+    """What one application would have under way, were it decided so."""
+    load = load_of([application])
+    return Wants(load.regions, load.hosts_in_flight, load.hosts, load.extra_hosts)
+
+
+def _begun(application: Application) -> Iterable[Track]:
+    """The regions in which its rollout has changed something."""
+    running = application.running
+    return (track for track in running.tracks if track.has_begun) if running is not None else ()
+
+
+def _fresh(application: Application, begun: Iterable[Track]) -> Iterable[Part]:
+    regions = {track.region for track in begun}
+    return (part for part in _parts(application, GroupState.NEW) if part.region in regions)
+
+
+def _parts(application: Application, *states: GroupState) -> Iterable[Part]:
+    return (part for group in application.groups for part in group.parts if part.state in states)
+
+
+# ------------------------------------------------------------------------------------------- what is too much
+
+
+def refusals(limits: Limits, others: Load, wants: Wants) -> list[Refusal]:
+    """Every limit that the others and these wants together would break. What the others have alone may be
+    above a limit that was lowered; then nothing more begins."""
+    checks = (
+        _releases(limits, others),
+        _regions_in_flight(limits, others, wants),
+        _hosts_in_flight(limits, others, wants),
+        _extra_hosts(limits, others, wants),
+    )
+    return [each for each in checks if each is not None]
+
+
+def _releases(limits: Limits, others: Load) -> Refusal | None:
+    running = len(others.releasing)
+    if not limits.releases or running < limits.releases:
+        return None
+    text = f"{_count(running, 'other rollout')} under way ({_names(others)}), {limits.releases} may be"
+    return Refusal("limits.releases", text, _remedy("limits.releases", others, is_too_much_alone=False))
+
+
+def _regions_in_flight(limits: Limits, others: Load, wants: Wants) -> Refusal | None:
+    """A region in which others release already counts once."""
+    together, limit = len(others.regions | wants.regions), limits.regions_in_flight
+    if not limit or together <= limit or wants.regions <= others.regions:
+        return None
+    text = (
+        f"a rollout runs in {_count(len(others.regions), 'region')} ({_names(others)}), this one would make "
+        f"them {together}, {limit} may be in flight"
+    )
+    remedy = _remedy("limits.regions_in_flight", others, is_too_much_alone=len(wants.regions) > limit)
+    return Refusal("limits.regions_in_flight", text, remedy)
+
+
+def _hosts_in_flight(limits: Limits, others: Load, wants: Wants) -> Refusal | None:
+    """90 of others in flight, 30 wanted, of 1000 hosts in all: 12 %."""
+    limit, hosts = limits.hosts_in_flight_percent, others.hosts + wants.hosts
+    if not limit or not wants.hosts_in_flight or not hosts:
+        return None
+    share = 100 * (others.hosts_in_flight + wants.hosts_in_flight) / hosts
+    if share <= limit:
+        return None
+    text = (
+        f"{others.hosts_in_flight} hosts of others are not proven yet or leave ({_names(others)}), with the "
+        f"{wants.hosts_in_flight} of this one that is {share:.1f} % of {hosts}, {limit:g} % may be in flight"
+    )
+    is_too_much_alone = 100 * wants.hosts_in_flight / hosts > limit
+    remedy = _remedy("limits.hosts_in_flight_percent", others, is_too_much_alone)
+    return Refusal("limits.hosts_in_flight_percent", text, remedy)
+
+
+def _extra_hosts(limits: Limits, others: Load, wants: Wants) -> Refusal | None:
+    together, limit = others.extra_hosts + wants.extra_hosts, limits.extra_hosts
+    if not limit or not wants.extra_hosts or together <= limit:
+        return None
+    text = (
+        f"{_count(others.extra_hosts, 'extra host')} of others ({_names(others)}), with the "
+        f"{wants.extra_hosts} of this one that is {together}, {limit} may be there"
+    )
+    remedy = _remedy("limits.extra_hosts", others, is_too_much_alone=wants.extra_hosts > limit)
+    return Refusal("limits.extra_hosts", text, remedy)
+
+
+def _remedy(setting: str, others: Load, is_too_much_alone: bool) -> str:
+    """Waiting helps only when this one would fit in alone."""
+    if is_too_much_alone:
+        return f"it is too much also alone: release in smaller steps, or raise the controller's {setting}"
+    if others.releasing:
+        return f"wait for {_names(others)}, or raise the controller's {setting}"
+    return f"wait for the hosts that leave, or raise the controller's {setting}"
+
+
+def _names(load: Load) -> str:
+    if not load.releasing:
+        return "no rollout runs"
+    more = len(load.releasing) - NAMES_SHOWN_MAX
+    shown = ", ".join(load.releasing[:NAMES_SHOWN_MAX])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,236 @@
+"""What a rollout is: the steps that a region goes through, the waves of regions, and how far each region is.
+
+Plain frozen values. What becomes of them is decided in rollout/step.py.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal, NewType
+
+from repave_controller.core.domain.instants import Instant
+from repave_protos.protocol.values import RegionName
+
+GroupNumber = NewType("GroupNumber", int)
+
+
+# ------------------------------------------------------------------------------------------------- steps
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Have `percent` of the target group's hosts running; where `count` is more than 0, so many instead."""
+
+    percent: float
+    deadline_seconds: float
+    count: int = 0
+    kind: Literal["scale"] = "scale"
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Wait until enough of these hosts are verified and up behind the balancer."""
+
+    deadline_seconds: float
+    kind: Literal["verify"] = "verify"
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """Give the target group `weight_bp` of the traffic, the origin the rest; done when balancers say so."""
+
+    weight_bp: int
+    deadline_seconds: float
+    kind: Literal["weight"] = "weight"
+
+
+@dataclass(frozen=True, slots=True)
+class Soak:
+    """Watch the target group's health for `seconds`, counted from the completion of the step before."""
+
+    seconds: float
+    deadline_seconds: float
+    kind: Literal["soak"] = "soak"
+
+
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """Wait for somebody with `role` (any if empty), for `expires_seconds` at most; 0: for ever."""
+
+    role: str
+    expires_seconds: float = 0.0
+    kind: Literal["approve"] = "approve"
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Leave everything as it is for `seconds`: the way back stays open, nothing is judged."""
+
+    seconds: float
+    kind: Literal["keep"] = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Let hosts of the origin go until `percent` of them are left; done when they are gone."""
+
+    percent: float
+    deadline_seconds: float
+    kind: Literal["retire"] = "retire"
+
+
+Step = Scale | Verify | Weight | Soak | Approve | Keep | Retire
+
+
+# ---------------------------------------------------------------------------------------------- rollouts
+
+
+class Phase(StrEnum):
+    """How far a rollout is. Those after UNDOING are ends."""
+
+    RUNNING = "running"
+    UNDOING = "undoing"  # traffic goes back to the origin, a new target is cleaned up
+    SUCCEEDED = "succeeded"
+    ROLLED_BACK = "rolled-back"
+    ABORTED = "aborted"
+    HELD = "held"  # failed where going back was not possible: both stay, a person must act
+
+    @property
+    def is_over(self) -> bool:
+        return self not in (Phase.RUNNING, Phase.UNDOING)
+
+
+class RolloutKind(StrEnum):
+    RELEASE = "release"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Regions that go together. `parallel` 0: all at once. In lock-step no region begins a step before all
+    others of the wave have done the one before."""
+
+    regions: tuple[RegionName, ...]
+    parallel: int = 0
+    bake_seconds: float = 0.0  # from the end of its last region to the start of the next wave
+    approve: str | None = None  # role that must say yes before the wave; "": anybody
+    is_lockstep: bool = True
+
+
+class TrackPhase(StrEnum):
+    """How far one region is."""
+
+    WAITING = "waiting"  # its wave, or its turn in it, has not come
+    RUNNING = "running"
+    DONE = "done"
+    UNDOING = "undoing"
+    UNDONE = "undone"  # as before the rollout again
+    SKIPPED = "skipped"  # left out; caught up later where nobody decided otherwise
+    HELD = "held"  # not done, and stays where it was sent, for there is nobody to go back to
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The way of one region through the steps."""
+
+    region: RegionName
+    wave: int
+    origin: GroupNumber | None
+    phase: TrackPhase = TrackPhase.WAITING
+    cursor: int = 0
+    entered_at: Instant = Instant(0)  # of the present step or phase
+    progressed_at: Instant = Instant(0)  # a step's deadline counts from here
+    progress: int | None = None  # what `progressed_at` watches; growth is progress
+    scaled_at: Instant | None = None  # when its newest hosts were asked for
+    reason: str = ""  # why it was undone or skipped
+
+    @property
+    def has_begun(self) -> bool:
+        return self.phase not in (TrackPhase.WAITING, TrackPhase.SKIPPED)
+
+    @property
+    def is_settled(self) -> bool:
+        return self.phase in (TrackPhase.DONE, TrackPhase.UNDONE, TrackPhase.SKIPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A person let something go on: a gate was approved, a wait skipped, a guard overridden."""
+
+    gate: str  # "step 1.3" (wave and step), "wave 2", "bake 1", "guard freeze", "*" for all
+    kind: Literal["approved", "skipped", "overridden"]
+    at: Instant
+    by: str = ""
+    role: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing of a rollout moves. `is_hold`: repave paused it by itself, since going on would be wrong."""
+
+    at: Instant
+    by: str = ""
+    reason: str = ""
+    is_hold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One release or rollback: each region goes through the same steps on its own track, in waves."""
+
+    number: int  # counts the application's rollouts, from 1
+    kind: RolloutKind
+    target: GroupNumber
+    steps: tuple[Step, ...]
+    tracks: tuple[Track, ...]
+    phase: Phase
+    started_at: Instant
+    started_by: str
+    waves: tuple[Wave, ...] = ()
+    passes: tuple[Pass, ...] = ()
+    pause: Pause | None = None
+    is_stopped: bool = False  # no further region begins; those that have begun come to their end
+    version: str = ""  # of the target, still known when the group is gone
+    reason: str = ""  # why a person started it
+    undo_reason: str = ""  # why it goes back or was held
+    undo_end: Phase = Phase.ROLLED_BACK  # what UNDOING ends in
+    ended_at: Instant | None = None
+
+    def track(self, region: RegionName) -> Track | None:
+        return next((track for track in self.tracks if track.region == region), None)
+
+    def with_track(self, track: Track) -> "Rollout":
+        """Replaces the track of that region."""
+        tracks = tuple(track if each.region == track.region else each for each in self.tracks)
+        return replace(self, tracks=tracks)
+
+    def step(self, track: Track) -> Step:
+        return self.steps[track.cursor]
+
+    @property
+    def origin(self) -> GroupNumber | None:
+        """The group that served before; the newest of several where regions differed."""
+        origins = [track.origin for track in self.tracks if track.origin is not None]
+        return max(origins, default=None)
+
+    @property
+    def cursor(self) -> int:
+        """The step that the slowest region is in."""
+        moving = [track.cursor for track in self.tracks if track.phase is TrackPhase.RUNNING]
+        if moving:
+            return min(moving)
+        is_done = any(track.phase is TrackPhase.DONE for track in self.tracks)
+        return max(0, len(self.steps) - 1) if is_done else 0
+
+    def has_reached(self, kind: type[Step], track: Track | None = None) -> bool:
+        """Whether the track, or any track, is in or past its first step of this kind."""
+        tracks = self.tracks if track is None else (track,)
+        return any(
+            isinstance(step, kind)
+            for each in tracks
+            if each.has_begun
+            for step in self.steps[: each.cursor + 1]
+        )
+
+    def may_pass(self, gate: str) -> bool:
+        return any(each.gate in (gate, "*") for each in self.passes)

@@ -1,0 +1,80 @@
+"""What happens when that which a rollout waits for has come, or when its time is over. Pure; for people.
+
+`rules/verdicts.py` and `rollout/waves.py` say what is waited for, this says what follows.
+"""
+
+from repave_controller.core.domain.application import Application, Because, Policy
+from repave_controller.core.domain.rollout import (
+    Approve,
+    Keep,
+    Rollout,
+    RolloutKind,
+    Soak,
+    Step,
+    Track,
+    TrackPhase,
+    Weight,
+)
+from repave_controller.core.rules.phrases import listed
+
+
+def outlook(application: Application, because: Because) -> str:
+    """One line such as "then weight 50 %; if not by then: every region goes back"; "" where nobody knows."""
+    rollout = application.running
+    if rollout is None or rollout.pause is not None:
+        return ""
+    if not because.region:
+        return _after_wave(rollout, because) if because.what.startswith(("bake", "approve")) else ""
+    track = next((each for each in rollout.tracks if each.region == because.region), None)
+    match track:
+        case Track(phase=TrackPhase.RUNNING):
+            return _after_step(application.policy, rollout, track, because)
+        case Track(phase=TrackPhase.UNDOING) if because.until is not None:
+            return "if not by then, it is said, and the rollout ends without it"
+        case Track(phase=TrackPhase.WAITING):
+            return f"then {_named(rollout.steps[0])}"
+        case _:
+            return ""
+
+
+def _after_wave(rollout: Rollout, because: Because) -> str:
+    """After the bake of the wave before, or the approval of the next one."""
+    waiting = [track.wave for track in rollout.tracks if track.phase is TrackPhase.WAITING]
+    if not waiting:
+        return "then the rollout has succeeded"
+    wave = rollout.waves[min(waiting)]
+    is_gated = wave.approve is not None and because.what.startswith("bake")
+    gate = f", once {wave.approve or 'somebody'} has said yes" if is_gated else ""
+    return f"then wave {min(waiting) + 1}{gate}: {listed(wave.regions)}"
+
+
+def _after_step(policy: Policy, rollout: Rollout, track: Track, because: Because) -> str:
+    is_last = track.cursor + 1 == len(rollout.steps)
+    then = f"then {'it is done' if is_last else _named(rollout.steps[track.cursor + 1])}"
+    step = rollout.step(track)
+    if isinstance(step, Soak | Keep):
+        if isinstance(step, Keep):
+            return then
+        return f"{then}; if it falls ill: {_failure(policy, rollout, track, 'health')}"
+    if because.until is None:
+        return then
+    when = "if nobody does by then" if isinstance(step, Approve) else "without progress until then"
+    return f"{then}; {when}: {_failure(policy, rollout, track, 'deadline')}"
+
+
+def _named(step: Step) -> str:
+    return f"{step.kind} {step.weight_bp / 100:g} %" if isinstance(step, Weight) else step.kind
+
+
+def _failure(policy: Policy, rollout: Rollout, track: Track, cause: str) -> str:
+    """What a failure of this region does now; the same order of questions as `rollout.step` has."""
+    has_left = rollout.has_reached(Weight)
+    if has_left and (rollout.origin is None or rollout.kind is RolloutKind.ROLLBACK):
+        return "it is held, for there is nobody to go back to"
+    if cause not in policy.goes_back_on:
+        return "it is held in place"
+    failures = sum(each.phase in (TrackPhase.UNDOING, TrackPhase.UNDONE) for each in rollout.tracks)
+    if failures < policy.failures_max:
+        return f"{track.region} goes back, the others go on"
+    where = {"region": track.region, "wave": f"wave {track.wave + 1}", "release": "every region"}
+    return f"{where[policy.scope]} goes back"

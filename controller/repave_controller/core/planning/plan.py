@@ -1,0 +1,388 @@
+"""Foretells what a release would do: the rollout that would be started, led through its steps. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from repave_controller.core.commands.release import request_release, start_release
+from repave_controller.core.domain.application import (
+    Application,
+    GroupState,
+    Instant,
+    Observed,
+    Refused,
+    ReleaseOrder,
+    ServerGroup,
+    hosts_of,
+)
+from repave_controller.core.domain.naming import format_group
+from repave_controller.core.domain.rollout import (
+    Approve,
+    GroupNumber,
+    Keep,
+    Retire,
+    Rollout,
+    Scale,
+    Soak,
+    Step,
+    Track,
+    TrackPhase,
+    Verify,
+    Wave,
+    Weight,
+)
+from repave_controller.core.rollout.transitions import entered
+from repave_controller.core.rules.guards import ALONE, Guard, Surroundings, foreseen
+from repave_protos.protocol.values import ApplicationName, GroupName, RegionName, fingerprint
+
+HOUR_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A region once a step is entered: hosts of both groups, the new one's share, and the step's length."""
+
+    new_hosts: int
+    old_hosts: int
+    weight_bp: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RegionPreview:
+    """Hosts of one region. `peak` counts all groups at the moment when most hosts run; `extra` are those that
+    are not there now."""
+
+    name: RegionName
+    wave: int
+    creates: int
+    keeps_warm: int
+    destroys: int
+    peak: int
+    extra: int
+    floor: int
+    extra_host_hours: float
+    cost: float | None
+    moments: tuple[Moment, ...]  # one a step
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """All that is known beforehand. `id` changes with the order and with the application."""
+
+    id: str
+    application: ApplicationName
+    group: GroupName
+    origin: GroupName | None
+    strategy: str
+    steps: tuple[Step, ...]
+    waves: tuple[Wave, ...]
+    regions: tuple[RegionPreview, ...]
+    keeps: tuple[GroupName, ...]
+    destroys: tuple[GroupName, ...]
+    at_least_seconds: float
+    extra_host_hours: float
+    cost: float | None
+    currency: str
+    changes: tuple[str, ...]  # what differs from the group that serves
+    guards: tuple[Guard, ...]
+    problems: tuple[str, ...]
+
+
+def preview(
+    application: Application,
+    order: ReleaseOrder,
+    observed: Observed | None = None,
+    now: Instant = Instant(0),  # noqa: B008  # frozen
+    around: Surroundings = ALONE,
+) -> Preview:
+    """What releasing `order` now would do, when nothing fails."""
+    started = planned(application, order, now)
+    rollout = started.rollout
+    assert rollout is not None, "a started release has a rollout"
+    origin = application.group(application.serving)
+    keeps, destroys = _old_groups(application, order)
+    regions = _regions(application, order, rollout, keeps, destroys)
+    costs = [region.cost for region in regions if region.cost is not None]
+    return Preview(
+        id=plan_id(application, order),
+        application=application.name,
+        group=format_group(application.cluster, application.next_number),
+        origin=origin.name if origin else None,
+        strategy=order.strategy,
+        steps=rollout.steps,
+        waves=rollout.waves,
+        regions=regions,
+        keeps=tuple(group.name for group in keeps),
+        destroys=tuple(group.name for group in destroys),
+        at_least_seconds=_length(rollout, regions),
+        extra_host_hours=sum(region.extra_host_hours for region in regions),
+        cost=sum(costs) if costs else None,
+        currency=order.currency,
+        changes=_changes(application, order, origin),
+        guards=foreseen(application, _all_begun(started), order, observed or {}, now, around),
+        problems=_problems(application, order),
+    )
+
+
+def planned(application: Application, order: ReleaseOrder, now: Instant) -> Application:
+    """The application with the rollout that would be started, were nothing else running: this then runs."""
+    alone = replace(application, rollout=None)
+    try:
+        started, _ = start_release(alone, order, now)
+    except Refused:  # told as a problem; the steps are shown all the same
+        fresh = replace(alone, groups=(), frontend_port=0)
+        started, _ = start_release(fresh, order, now)
+    return started
+
+
+def _all_begun(started: Application) -> Application:
+    """At the moment when most is under way at once."""
+    rollout = started.rollout
+    assert rollout is not None, "a started release has a rollout"
+    tracks = tuple(replace(track, phase=TrackPhase.RUNNING) for track in rollout.tracks)
+    return replace(started, rollout=replace(rollout, tracks=tracks))
+
+
+# -------------------------------------------------------------------------------------------- the digest
+
+
+def plan_id(application: Application, order: ReleaseOrder) -> str:
+    """Short id of what is asked and what it would act on; who asks, and why, does not matter."""
+    return fingerprint(tuple(plan_parts(application, order).items()))[:8].upper()
+
+
+def plan_parts(application: Application, order: ReleaseOrder) -> dict[str, str]:
+    """What the id is made of, by what people call it: to say which of it has changed."""
+    running = application.running
+    serving = application.group(application.serving)
+    group = (order.run, order.environment, order.probe, order.min_healthy_seconds)
+    deadlines = (order.start_deadline_seconds, order.drain_seconds)
+    return {
+        "the package": order.digest,
+        "the version": order.version,
+        "the sizes of the regions": fingerprint(order.sizes),
+        "what a host runs and how it is asked": fingerprint((group, deadlines, order.frontend_port)),
+        "the steps": fingerprint((order.strategy, order.steps)),
+        "the waves": fingerprint(order.waves),
+        "the rules (rollback, guards, windows, host.max_age)": fingerprint((order.policy, order.upkeep)),
+        "who gets which side (traffic.split)": fingerprint(order.split),
+        "the prices": fingerprint((order.prices, order.currency)),
+        "who serves": f"{serving.name} serves" if serving else "nobody serves",
+        "the groups there are": fingerprint(
+            tuple((each.name, each.state, each.sizes) for each in application.groups)
+        ),
+        "the number of the next group": str(application.next_number),
+        "what is being rolled out": f"{running.number} {running.phase}" if running else "nothing",
+        "the queue": str(len(application.queue)),
+    }
+
+
+def unborn(name: ApplicationName, cluster: str) -> Application:
+    """An application that was never released."""
+    return Application(name, cluster, GroupNumber(1))
+
+
+# ------------------------------------------------------------------------------------------------- words
+
+
+def describe(step: Step) -> str:
+    """One line for people."""
+    match step:
+        case Scale(percent=percent, count=count):
+            what = f"{count}" if count else f"{percent:g} %"
+            return f"scale: {what} of the new hosts in every region, beside the old ones"
+        case Verify():
+            return "verify: every host healthy for long enough and up behind the balancer"
+        case Weight(weight_bp=weight_bp):
+            return f"weight: {weight_bp / 100:g} % of the traffic to the new group"
+        case Soak(seconds=seconds):
+            return f"soak: watch it for {seconds:g} s; any failure goes back by itself"
+        case Approve(role=role):
+            return f"approve: {f'somebody with the role {role}' if role else 'somebody'} must say yes"
+        case Keep(seconds=seconds):
+            return f"keep: everything stays as it is for {seconds:g} s"
+        case Retire(percent=percent):
+            return f"retire: old hosts go until {percent:g} % of them are left"
+
+
+def _changes(application: Application, order: ReleaseOrder, origin: ServerGroup | None) -> tuple[str, ...]:
+    """In what the release differs from the group that serves now."""
+    if origin is None:
+        return ("the first release",)
+    found = []
+    if order.digest != origin.digest:
+        found.append(f"package {origin.digest[:12]} -> {order.digest[:12]}")
+    if order.version != origin.version:
+        found.append(f"version {origin.version} -> {order.version}")
+    if order.run != origin.run:
+        found.append(f"run {' '.join(origin.run)} -> {' '.join(order.run)}")
+    found += _changed_environment(dict(origin.environment), dict(order.environment))
+    for region, size in order.sizes:
+        before = application.serving_in(region)
+        had = before.size(region) if before is not None else 0
+        if had != size:
+            found.append(f"{region}: {had} -> {size} hosts")
+    if order.probe != origin.probe:
+        found.append("how hosts are asked for their health")
+    return tuple(found) or ("nothing but fresh hosts",)
+
+
+def _changed_environment(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Names only: values may be secret."""
+    found = [f"env {name} added" for name in sorted(after.keys() - before.keys())]
+    found += [f"env {name} removed" for name in sorted(before.keys() - after.keys())]
+    return found + [
+        f"env {name} changed" for name in sorted(before.keys() & after.keys()) if before[name] != after[name]
+    ]
+
+
+# --------------------------------------------------------------------------------------- hosts and hours
+
+
+def _old_groups(application: Application, order: ReleaseOrder) -> tuple[list[ServerGroup], list[ServerGroup]]:
+    """Those that stay warm once the release has succeeded, and those that it lets go; newest first."""
+    warm = [group for group in application.groups if group.state is GroupState.WARM]
+    warm.sort(key=lambda group: (group.left_traffic_at or 0.0, group.number), reverse=True)
+    serving = application.group(application.serving)
+    old = [serving, *warm] if serving is not None else warm
+    kept = order.policy.keep_groups if order.policy.keep_seconds > 0 else order.policy.retain
+    if any(isinstance(step, Retire) and step.percent == 0 for step in order.steps):
+        return old[1:kept], [*old[:1], *old[max(1, kept) :]]
+    return old[:kept], old[kept:]
+
+
+def _regions(
+    application: Application,
+    order: ReleaseOrder,
+    rollout: Rollout,
+    keeps: list[ServerGroup],
+    destroys: list[ServerGroup],
+) -> tuple[RegionPreview, ...]:
+    sizes, prices = dict(order.sizes), dict(order.prices)
+    moments = {
+        track.region: _moments(application, order, rollout, track, sizes[track.region])
+        for track in rollout.tracks
+    }
+    seconds = {region: sum(each.seconds for each in found) for region, found in moments.items()}
+    ends = _wave_ends(rollout, seconds)
+    return tuple(
+        _region(
+            track,
+            sizes[track.region],
+            application,
+            order,
+            (keeps, destroys),
+            moments[track.region],
+            ends[-1] - ends[track.wave] + rollout.waves[track.wave].bake_seconds,
+            prices.get(track.region),
+        )
+        for track in rollout.tracks
+    )
+
+
+def _region(
+    track: Track,
+    size: int,
+    application: Application,
+    order: ReleaseOrder,
+    old: tuple[list[ServerGroup], list[ServerGroup]],
+    moments: tuple[Moment, ...],
+    waits_seconds: float,
+    price: float | None,
+) -> RegionPreview:
+    region, (keeps, destroys) = track.region, old
+    serving = application.group(track.origin)
+    had = serving.size(region) if serving is not None else 0
+    others = sum(
+        part.count
+        for group in application.groups
+        if group.number != track.origin and (part := group.part(region)) is not None
+    )
+    peak = max((each.new_hosts + each.old_hosts for each in moments), default=size)
+    hours = sum(max(0, each.new_hosts + each.old_hosts - had) * each.seconds for each in moments)
+    left = moments[-1].old_hosts if moments else 0
+    kept = hosts_of(left, order.policy.keep_percent) if serving in keeps else 0
+    hours += left * waits_seconds + kept * order.policy.keep_seconds
+    return RegionPreview(
+        name=region,
+        wave=track.wave,
+        creates=size,
+        keeps_warm=kept + sum(group.size(region) for group in keeps if group != serving),
+        destroys=sum(group.size(region) for group in destroys),
+        peak=others + peak,
+        extra=max(0, peak - had),
+        floor=order.policy.floor(size),
+        extra_host_hours=hours / HOUR_SECONDS,
+        cost=None if price is None else price * hours / HOUR_SECONDS,
+        moments=moments,
+    )
+
+
+def _moments(
+    application: Application, order: ReleaseOrder, rollout: Rollout, track: Track, size: int
+) -> tuple[Moment, ...]:
+    """The region after each step is entered, by the functions that enter it."""
+    alone = _only(application, track.region)
+    alone, _ = start_release(alone, replace(order, sizes=((track.region, size),), waves=()), Instant(0))
+    target = alone.rollout.target if alone.rollout is not None else GroupNumber(0)
+    moments = []
+    for step in rollout.steps:
+        alone = entered(alone, replace(rollout, target=target), track, step)
+        new, old = alone.group(target), alone.group(track.origin)
+        part = new.part(track.region) if new is not None else None
+        former = old.part(track.region) if old is not None else None
+        assert part is not None, "a release has a part in each of its regions"
+        moments.append(
+            Moment(
+                part.count,
+                former.count if former is not None else 0,
+                part.weight_bp,
+                _seconds(application, order, step),
+            )
+        )
+    return tuple(moments)
+
+
+def _only(application: Application, region: RegionName) -> Application:
+    """The application as if it had this region alone: small, however many there are."""
+    groups = tuple(
+        replace(group, parts=(part,))
+        for group in application.groups
+        if (part := group.part(region)) is not None
+    )
+    return replace(application, groups=groups, rollout=None, desired=(), offered=())
+
+
+def _seconds(application: Application, order: ReleaseOrder, step: Step) -> float:
+    """How long a step takes by itself, as far as it is known: launches as they took of late."""
+    match step:
+        case Soak(seconds=seconds) | Keep(seconds=seconds):
+            return seconds
+        case Verify():
+            return max(order.min_healthy_seconds, application.launch_seconds)
+        case _:
+            return 0.0
+
+
+def _wave_ends(rollout: Rollout, seconds: Mapping[RegionName, float]) -> list[float]:
+    """When each wave has ended, from the beginning."""
+    ends, now = [], 0.0
+    for wave in rollout.waves:
+        longest = max((seconds[region] for region in wave.regions), default=0.0)
+        rounds = -(-len(wave.regions) // (wave.parallel or len(wave.regions)))
+        now += longest * rounds + wave.bake_seconds
+        ends.append(now)
+    return ends
+
+
+def _length(rollout: Rollout, regions: tuple[RegionPreview, ...]) -> float:
+    seconds = {region.name: sum(each.seconds for each in region.moments) for region in regions}
+    return _wave_ends(rollout, seconds)[-1]
+
+
+def _problems(application: Application, order: ReleaseOrder) -> tuple[str, ...]:
+    try:
+        request_release(application, order, queue=False, now=Instant(0))
+    except Refused as refused:
+        return (refused.text,)
+    return ()

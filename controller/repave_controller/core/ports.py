@@ -1,0 +1,112 @@
+"""What the controller needs of the world: a store that keeps its decisions, and packages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from repave_controller.core.domain.application import Application, Event, Instant, Tenure
+from repave_controller.core.domain.freezes import Line
+from repave_controller.core.domain.rollout import Rollout
+from repave_protos.protocol.values import ApplicationName, Digest
+
+
+class StoreError(Exception):
+    """The store can't be used. The text is shown to people: what is wrong and what to do."""
+
+
+class DuplicateKey(Exception):
+    """A request with this idempotency key was saved before, with another body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The exact bytes of a spec as given with a release."""
+
+    application: ApplicationName
+    group: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a request was answered with, for its repeats. `body_hash` tells a repeat from a clash."""
+
+    key: str
+    body_hash: str
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What one decision saves: all of it or nothing."""
+
+    application: Application | None = None
+    events: tuple[Event, ...] = ()
+    rollout: Rollout | None = None  # upserted into the history by (application, number)
+    spec: Spec | None = None
+    receipt: Receipt | None = None
+    line: Line | None = None  # of the whole installation
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A package in the store."""
+
+    digest: Digest
+    size_bytes: int
+    files: int
+    name: str  # what was pushed, for people
+    pushed_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """All that a starting controller reads."""
+
+    tenure: Tenure  # the term is one higher than that of the last controller that opened the store
+    installation: str  # random name of this store
+    applications: tuple[Application, ...]
+    last_event_at: Instant
+    line: Line = field(default_factory=Line)
+
+
+class Store(Protocol):
+    """Keeps applications, events and history. Single writer; `commit` returns after it is on disk."""
+
+    async def open(self) -> Loaded: ...
+
+    async def begin_incarnation(self, above: int) -> Tenure:
+        """Begins a new life, durably: its epochs are above all of this store and of incarnation `above`.
+        Raises StoreError."""
+
+    async def commit(self, transaction: Transaction) -> tuple[Event, ...]:
+        """Saves durably; returns the events with their sequence numbers. Raises StoreError when the disk
+        does not take it; then nothing of it is saved."""
+
+    async def events(
+        self, after: int = 0, application: str = "", limit: int = 1000, newest: bool = False
+    ) -> Sequence[Event]:
+        """Events with a sequence above `after`, oldest first; with `newest`, the last `limit` of them."""
+
+    async def rollouts(self, application: ApplicationName, limit: int = 50) -> Sequence[Rollout]:
+        """History, newest first."""
+
+    async def spec(self, application: ApplicationName, group: str) -> str | None: ...
+
+    async def receipt(self, key: str) -> Receipt | None: ...
+
+    async def add_image(self, image: Image) -> None:
+        """Repeatable: the first push of a digest stays."""
+
+    async def images(self) -> Sequence[Image]:
+        """Newest first."""
+
+    async def close(self) -> None: ...
+
+
+class ImageStore(Protocol):
+    """Packages by digest, on disk."""
+
+    def path(self, digest: Digest) -> Path | None:
+        """Where the package is, or None."""

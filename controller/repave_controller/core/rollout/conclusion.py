@@ -1,0 +1,269 @@
+"""How rollouts end, what becomes of old groups, and what begins next. Pure; part of `rollout.step`."""
+
+from dataclasses import replace
+
+from repave_controller.core.commands.release import catch_up, start_release
+from repave_controller.core.domain.application import (
+    PAST_MAX,
+    Application,
+    Because,
+    GroupState,
+    Instant,
+    Part,
+    Refused,
+    ServerGroup,
+)
+from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase, Weight
+from repave_controller.core.rollout import waves
+from repave_controller.core.rollout.draft import Turn
+from repave_controller.core.rollout.rollback import told_later
+from repave_controller.core.rollout.transitions import change_part, gone_back, never_begun, taken_over
+from repave_controller.core.rules import guards
+from repave_controller.core.rules.phrases import listed
+from repave_protos.protocol.values import RegionName
+
+# ---------------------------------------------------------------------------------------------- rollouts
+
+
+def conclude(turn: Turn) -> None:
+    """Ends the rollout once no region moves any more and none is to come."""
+    rollout = turn.rollout
+    if rollout is None or rollout.pause is not None:
+        return
+    if any(track.phase in waves.MOVING for track in rollout.tracks):
+        return
+    done = [track for track in rollout.tracks if track.phase is TrackPhase.DONE]
+    if rollout.phase is Phase.UNDOING:
+        _end(turn, Phase.HELD if done else rollout.undo_end, rollout.undo_reason)
+    elif rollout.is_stopped:
+        where = f"; it serves in {listed([track.region for track in done])} only" if done else ""
+        _end(turn, Phase.HELD if done else Phase.ROLLED_BACK, f"{rollout.undo_reason}{where}")
+    elif all(track.is_settled for track in rollout.tracks):
+        baking = waves.in_bake(turn.application, rollout, len(rollout.waves) - 1, turn.now)
+        if baking is not None:
+            turn.wait(baking)
+        elif done:
+            _end(turn, Phase.SUCCEEDED, _left_out(rollout))
+        else:
+            _end(turn, rollout.undo_end, rollout.undo_reason or _left_out(rollout))
+
+
+def _left_out(rollout: Rollout) -> str:
+    """The regions that a release ended without, and why."""
+    return "; ".join(
+        f"not in {track.region}: {track.reason}"
+        for track in rollout.tracks
+        if track.phase in (TrackPhase.UNDONE, TrackPhase.SKIPPED)
+    )
+
+
+def hold(turn: Turn, track: Track, reason: str) -> None:
+    """Ends the rollout where it is: whoever has been given traffic keeps it, the rest is as before."""
+    rollout = turn.rollout
+    assert rollout is not None, "a running rollout is held"
+    for each in rollout.tracks:
+        if each.phase is TrackPhase.RUNNING and _stays(turn.application, rollout, each):
+            turn.put_track(replace(each, phase=TrackPhase.HELD, entered_at=turn.now))
+        elif each.phase in waves.MOVING:
+            turn.application = gone_back(turn.application, rollout, each)
+            turn.put_track(replace(each, phase=TrackPhase.UNDONE, entered_at=turn.now))
+    _end(turn, Phase.HELD, reason)
+
+
+def _stays(application: Application, rollout: Rollout, track: Track) -> bool:
+    target = application.group(rollout.target)
+    part = target.part(track.region) if target is not None else None
+    return part is not None and part.weight_bp > 0
+
+
+def tell_failure(turn: Turn, rollout: Rollout, reason: str) -> None:
+    where = "goes back to the old group" if rollout.has_reached(Weight) else "was not touched"
+    turn.tell(f"{rollout.kind}.failed", f"{turn.target_name} failed: {reason}; traffic {where}")
+
+
+def _end(turn: Turn, phase: Phase, reason: str) -> None:
+    rollout = turn.rollout
+    assert rollout is not None, "a running rollout ends"
+    ended = replace(rollout, phase=phase, undo_reason=reason, ended_at=turn.now)
+    turn.application = replace(turn.application, missed=_missed(turn.application, rollout, phase))
+    for track in rollout.tracks:
+        if track.phase in (TrackPhase.DONE, TrackPhase.HELD):
+            _take_over(turn, rollout, track)
+        else:
+            turn.application = never_begun(turn.application, rollout, track)
+    turn.put(ended)
+    _tell_end(turn, ended)
+
+
+def _missed(application: Application, rollout: Rollout, phase: Phase) -> tuple[tuple[RegionName, int], ...]:
+    """Those that are still to be reached: of the rollouts before that caught up, and of this one."""
+    target = application.group(rollout.target)
+    is_serving = target is not None and target.state is GroupState.SERVING
+    if target is None or not (phase is Phase.SUCCEEDED or is_serving):
+        return application.missed
+    skipped = [track.region for track in rollout.tracks if track.phase is TrackPhase.SKIPPED]
+    return (*application.missed, *((region, target.size(region)) for region in skipped))
+
+
+def _take_over(turn: Turn, rollout: Rollout, track: Track) -> None:
+    before = turn.application.group(track.origin)
+    turn.application = taken_over(turn.application, rollout, track, turn.now)
+    after = turn.application.group(track.origin)
+    part = after.part(track.region) if after is not None else None
+    if before is not None and part is not None and part.state is GroupState.RETIRING:
+        turn.application = remembered(turn.application, before)
+
+
+def _tell_end(turn: Turn, rollout: Rollout) -> None:
+    turn.tell_of_steps()
+    name = turn.target_name
+    match rollout.phase:
+        case Phase.SUCCEEDED:
+            rest = f" ({rollout.undo_reason})" if rollout.undo_reason else ""
+            text, kind = f"{rollout.kind} of {name} succeeded{rest}", "succeeded"
+        case Phase.HELD:
+            text, kind = f"{name} holds: {rollout.undo_reason}", "held"
+        case phase:
+            text, kind = f"{name} {phase}: {rollout.undo_reason}", str(phase)
+    turn.tell(f"{rollout.kind}.{kind}", text)
+
+
+# ------------------------------------------------------------------------------------------- old groups
+
+
+def retire_old_groups(turn: Turn) -> None:
+    """Old groups go when the policy lets them; never while a rollout may still want them back."""
+    if turn.application.running is not None:
+        return
+    retired: dict[int, list[RegionName]] = {}
+    for region in turn.application.regions:
+        for group, part in _too_old(turn, region):
+            guard = guards.traffic(turn.application, region, turn.observed)
+            if guard.refuses and _hears(turn, region):
+                what = f"{group.name} stays although its time is over: {guard.text}"
+                turn.because.append(Because(what, region, remedy=guard.remedy))
+                continue
+            if not retired.get(group.number):
+                turn.application = remembered(turn.application, group)
+            retired.setdefault(group.number, []).append(region)
+            gone = replace(part, state=GroupState.RETIRING, percent=0.0)
+            turn.application = change_part(turn.application, group, gone)
+    for number, regions in retired.items():
+        group = next(each for each in turn.application.groups if each.number == number)
+        where = "" if len(regions) == len(group.parts) else f" in {listed(regions)}"
+        turn.tell(
+            "group.retiring", f"{group.name} has been kept long enough: drained and destroyed{where}", group
+        )
+
+
+def _hears(turn: Turn, region: RegionName) -> bool:
+    """A region that is away is not waited for: it can't do anything until it has heard of it anyway."""
+    view = turn.observed.get(region)
+    return view is not None and view.is_connected
+
+
+def _too_old(turn: Turn, region: RegionName) -> list[tuple[ServerGroup, Part]]:
+    policy = turn.application.policy
+    warm = [
+        (group, part)
+        for group in turn.application.groups
+        if (part := group.part(region)) is not None and part.state is GroupState.WARM
+    ]
+    warm.sort(key=lambda each: (each[1].left_traffic_at or 0.0, each[0].number), reverse=True)
+    gone = []
+    for index, (group, part) in enumerate(warm):
+        until = Instant((part.left_traffic_at or 0.0) + policy.keep_seconds)
+        if index < policy.keep_groups and (index < policy.retain or turn.now < until):
+            if index >= policy.retain:
+                turn.wakes.append(until)
+            continue
+        gone.append((group, part))
+    return gone
+
+
+def remembered(application: Application, group: ServerGroup) -> Application:
+    """A proven group whose hosts go can be built again from its image, with the sizes it had."""
+    others = tuple(each for each in application.past if each.number != group.number)
+    return replace(application, past=(group, *others)[:PAST_MAX])
+
+
+def forget_gone_groups(turn: Turn) -> None:
+    """A retiring group is forgotten where a region has nothing left of it, and at last altogether."""
+    running = turn.application.running
+    for group in turn.application.groups:
+        if running is not None and group.number == running.target:
+            continue
+        left = []
+        for part in group.parts:
+            if part.state is not GroupState.RETIRING:
+                continue
+            if _is_gone(turn, group, part.region):
+                known = next(each for each in turn.application.groups if each.number == group.number)
+                turn.application = turn.application.with_group(known.without(part.region))
+            else:
+                left.append(part.region)
+        _say_who_is_away(turn, group, left)
+    for group in turn.application.groups:
+        is_target = running is not None and group.number == running.target
+        if not group.parts and not is_target:
+            rest = tuple(other for other in turn.application.groups if other.number != group.number)
+            turn.application = replace(turn.application, groups=rest)
+            turn.tell("group.destroyed", f"{group.name} is destroyed in every region", group)
+
+
+def _say_who_is_away(turn: Turn, group: ServerGroup, regions: list[RegionName]) -> None:
+    """Nobody waits for these regions any longer, but something may be left of the group there."""
+    for region in regions if turn.application.running is None else ():
+        view = turn.observed.get(region)
+        if view is None or not view.is_connected:
+            what = f"its agent is not connected; hosts of {group.name} may be left there"
+            since = view.since if view is not None else None
+            turn.because.append(Because(what, region, since, remedy=told_later(region)))
+
+
+def _is_gone(turn: Turn, group: ServerGroup, region: RegionName) -> bool:
+    """Only a report made under a desired state that asked for the end of the group counts."""
+    desired = turn.application.desired_in(region)
+    asked = desired.group(group.name) if desired else None
+    if desired is None or asked is None or asked.count > 0:
+        return False
+    view = turn.observed.get(region)
+    if view is None or view.report is None or view.report.epoch < desired.epoch:
+        return False
+    report = view.group(group.name)
+    # Requests may outlive the hosts for a moment: who is forgotten is drained no longer.
+    return report.present == 0 and report.weight_bp == 0 and report.balancer_up == 0 and report.in_flight == 0
+
+
+# ------------------------------------------------------------------------------------------ what is next
+
+
+def start_next(turn: Turn) -> None:
+    """The first queued release, or regions that were away and are back."""
+    if turn.application.running is not None:
+        return
+    if any(view.ahead for view in turn.observed.values()):  # its group's number may be taken there
+        return
+    if turn.application.queue:
+        _start_queued(turn)
+        return
+    back = [
+        (region, size)
+        for region, size in turn.application.missed
+        if (view := turn.observed.get(region)) is not None and view.is_connected
+    ]
+    if back:
+        turn.application, events = catch_up(turn.application, tuple(back), turn.now)
+        turn.events.extend(events)
+
+
+def _start_queued(turn: Turn) -> None:
+    order, *rest = turn.application.queue
+    turn.application = replace(turn.application, queue=tuple(rest))
+    try:
+        turn.application, events = start_release(turn.application, order, turn.now)
+    except Refused as refused:
+        text = f"the queued release of {order.version} is refused: {refused.text}"
+        turn.tell("release.refused", text, by=order.by)
+    else:
+        turn.events.extend(events)

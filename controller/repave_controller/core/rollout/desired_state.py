@@ -1,0 +1,76 @@
+"""What each region shall be told: a projection of the groups' parts, and its epochs. Pure."""
+
+from dataclasses import replace
+
+from repave_controller.core.domain.application import Application, GroupState, Part, ServerGroup, Tenure
+from repave_controller.core.domain.rollout import Verify
+from repave_controller.core.rollout.renewal import replaced_in
+from repave_protos.protocol.values import DesiredGroup, DesiredState, Epoch, RegionName
+
+
+def publish(application: Application, tenure: Tenure) -> tuple[tuple[RegionName, DesiredState], ...]:
+    """The desired state of every region; a new epoch only where the content or the tenure changed."""
+    known = dict(application.desired)
+    published = []
+    for region in sorted({*application.regions, *known}):
+        before = known.get(region)
+        rev = before.epoch.rev if before else 0
+        state = desired_state(application, region, Epoch(tenure.incarnation, tenure.term, rev))
+        if before is None and not state.groups:
+            continue  # its turn has not come: it need not know
+        if state != before:
+            state = replace(state, epoch=replace(state.epoch, rev=rev + 1))
+        published.append((region, state))
+    return tuple(published)
+
+
+def desired_state(application: Application, region: RegionName, epoch: Epoch) -> DesiredState:
+    """What `region` shall be. A region where nobody serves any more has no frontend: port 0 closes it."""
+    groups = tuple(
+        _desired_group(application, group, part)
+        for group in application.groups
+        if (part := group.part(region)) is not None and is_told(part)
+    )
+    is_open = any(group.weight_bp > 0 for group in groups) or application.serving is None
+    port = application.frontend_port if is_open and groups else 0
+    return DesiredState(application.name, epoch, port, groups, application.split)
+
+
+def is_told(part: Part) -> bool:
+    """A new group whose turn has not come is nothing to a region yet."""
+    return part.state is not GroupState.NEW or part.count > 0
+
+
+def _desired_group(application: Application, group: ServerGroup, part: Part) -> DesiredGroup:
+    is_proven = part.state is not GroupState.NEW
+    return DesiredGroup(
+        name=group.name,
+        digest=group.digest,
+        count=part.count,
+        weight_bp=part.weight_bp,
+        run=group.run,
+        environment=group.environment,
+        probe=group.probe,
+        min_healthy_seconds=group.min_healthy_seconds,
+        start_deadline_seconds=group.start_deadline_seconds,
+        drain_seconds=group.drain_seconds,
+        is_proven=is_proven,
+        # A way back is taken at once, with whoever is there; a way forward only with enough hosts.
+        ready_count=0 if is_proven else application.policy.needed(part.judged),
+        attempt=group.attempt,
+        takes_testers=part.count > 0 and _takes_testers(application, group, part),
+        max_age_seconds=group.upkeep.max_age_seconds,
+        drift=group.upkeep.drift,
+        generation=group.generation,
+        replace=replaced_in(application, group.name, part.region),
+    )
+
+
+def _takes_testers(application: Application, group: ServerGroup, part: Part) -> bool:
+    """Testers see a group that is being released from the moment when it is verified, at any weight."""
+    rollout = application.running
+    track = rollout.track(part.region) if rollout is not None else None
+    if rollout is None or track is None or group.number != rollout.target or part.state is not GroupState.NEW:
+        return False
+    is_verified = any(isinstance(step, Verify) for step in rollout.steps[: track.cursor])
+    return is_verified and application.split.tester_by != ""

@@ -1,0 +1,90 @@
+"""The work of one call of `rollout.step`: the application as it becomes, and what is said about it."""
+
+from dataclasses import dataclass, field, replace
+
+from repave_controller.core.domain.application import (
+    Application,
+    Because,
+    Event,
+    Instant,
+    Observed,
+    ServerGroup,
+)
+from repave_controller.core.domain.naming import format_group
+from repave_controller.core.domain.rollout import Rollout, Track, Weight
+from repave_controller.core.rules.guards import Surroundings
+from repave_controller.core.rules.phrases import listed
+from repave_controller.core.rules.verdicts import Waiting
+from repave_protos.protocol.values import RegionName
+
+
+@dataclass(slots=True)
+class Turn:
+    """Collects the decision; `begin_again` forgets what an earlier pass waited for."""
+
+    application: Application
+    observed: Observed
+    now: Instant
+    around: Surroundings
+    events: list[Event] = field(default_factory=list)
+    because: list[Because] = field(default_factory=list)
+    wakes: list[Instant] = field(default_factory=list)
+    _steps: dict[tuple[int, int], list[RegionName]] = field(default_factory=dict)
+
+    def begin_again(self) -> None:
+        self.because.clear()
+        self.wakes.clear()
+
+    @property
+    def rollout(self) -> Rollout | None:
+        """The running one, as it is by now."""
+        return self.application.running
+
+    @property
+    def target_name(self) -> str:
+        rollout = self.application.rollout
+        return format_group(self.application.cluster, rollout.target) if rollout is not None else ""
+
+    def put(self, rollout: Rollout) -> None:
+        self.application = replace(self.application, rollout=rollout)
+
+    def put_track(self, track: Track) -> None:
+        rollout = self.application.rollout
+        assert rollout is not None, "a track belongs to a rollout"
+        self.put(rollout.with_track(track))
+
+    def wait(self, waiting: Waiting) -> None:
+        self.because.append(waiting.because)
+        if waiting.wake_at is not None:
+            self.wakes.append(waiting.wake_at)
+
+    def tell(
+        self, kind: str, text: str, group: ServerGroup | None = None, by: str = "", region: str = ""
+    ) -> None:
+        name = group.name if group is not None else self.target_name
+        self.events.append(
+            Event(
+                kind, text, application=self.application.name, group=name, region=region, by=by, at=self.now
+            )
+        )
+
+    def note_step(self, track: Track, entered: int) -> None:
+        """The track leaves its step for the one at index `entered`. Told at the end of the call: regions
+        that do so together are told of together."""
+        left = track.cursor if track.has_begun else -1
+        self._steps.setdefault((left, entered), []).append(track.region)
+
+    def tell_of_steps(self) -> None:
+        rollout = self.application.rollout
+        for (left, entered), regions in self._steps.items() if rollout is not None else ():
+            assert rollout is not None
+            is_all = len(regions) == len(rollout.tracks)
+            where = "every region" if is_all else listed(regions)
+            region = regions[0] if len(regions) == 1 and not is_all else ""
+            if left >= 0 and isinstance(step := rollout.steps[left], Weight):
+                text = f"{self.target_name} takes {step.weight_bp / 100:g} % of the traffic in {where}"
+                self.tell("traffic.moved", text, region=region)
+            if entered < len(rollout.steps):
+                kind = rollout.steps[entered].kind
+                self.tell("step.entered", f"{self.target_name}: {kind} in {where}", region=region)
+        self._steps.clear()

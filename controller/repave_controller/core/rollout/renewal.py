@@ -1,0 +1,303 @@
+"""Decides which worn hosts are replaced now, a few at a time: too old, changed, tainted or renewed ones.
+
+A host that a region's desired state names in `replace` may be replaced there; the agent makes a fresh one
+first. `renew` says which these are from what regions report, whenever anything is decided. It starts nothing
+while its application moves, nor where the group lacks hosts already. Pure; people's commands for it are here
+as well.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from repave_controller.core.domain.application import (
+    Application,
+    Because,
+    Event,
+    GroupState,
+    Instant,
+    Observed,
+    Refused,
+    RegionView,
+    Replacement,
+    ServerGroup,
+    Tainted,
+)
+from repave_protos.protocol.values import GroupName, GroupReport, HostName, RegionName
+
+TAINTED_MAX = 1000
+"""Hosts of one application; to replace more of them, all are renewed."""
+RENEWED_STATES = (GroupState.SERVING, GroupState.WARM)
+REASONS = {"age": "too old", "drift": "changed", "renewal": "renewed", "asked": "asked for"}
+BY_REPAVE = "repave"
+
+Outcome = tuple[Application, tuple[Event, ...]]
+
+
+@dataclass(slots=True)
+class Renewed:
+    """The application with what is replaced from now on, what happened, and what is waited for."""
+
+    application: Application
+    events: list[Event] = field(default_factory=list)
+    because: list[Because] = field(default_factory=list)
+
+
+def renew(
+    application: Application,
+    observed: Observed,
+    now: Instant,
+    busy: Collection[RegionName] = (),
+    closed: Mapping[RegionName, str] | None = None,
+) -> Renewed:
+    """`busy`: regions where a rollout of the application runs; nothing is replaced there, and what was begun
+    is taken back. `closed`: regions where nothing new may begin, and why; what was begun is finished."""
+    turn = Renewed(application)
+    _forget_gone_groups(turn)
+    _take_reports(turn, observed, now, busy)
+    for group in _in_order(application):
+        for part in group.parts:
+            if part.region not in busy and part.state in RENEWED_STATES:
+                why = (closed or {}).get(part.region, "")
+                _begin(turn, group, part.region, part.count, observed, now, why)
+    return turn
+
+
+def replaced_in(application: Application, group: GroupName, region: RegionName) -> tuple[HostName, ...]:
+    """Whom the region's desired state names in `replace`; sorted."""
+    found = (each for each in application.replacing if (each.group, each.region) == (group, region))
+    return tuple(sorted(each.host for each in found))
+
+
+def tainted_in(application: Application, group: GroupName, region: RegionName) -> list[Tainted]:
+    """In the order in which they are replaced."""
+    found = (each for each in application.tainted if (each.group, each.region) == (group, region))
+    return sorted(found, key=lambda each: (each.at, each.host))
+
+
+def _in_order(application: Application) -> list[ServerGroup]:
+    """Who serves comes first, then the newest."""
+    groups = [group for group in application.groups if group.state in RENEWED_STATES]
+    return sorted(groups, key=lambda group: (group.state is not GroupState.SERVING, -group.number))
+
+
+# ----------------------------------------------------------------------------------------- what is over
+
+
+def _forget_gone_groups(turn: Renewed) -> None:
+    application = turn.application
+    if not application.tainted and not application.replacing:
+        return
+    there = {group.name for group in application.groups if group.state is not GroupState.RETIRING}
+    renewed = {group.name for group in application.groups if group.state in RENEWED_STATES}
+    turn.application = replace(
+        application,
+        tainted=tuple(each for each in application.tainted if each.group in there),
+        replacing=tuple(each for each in application.replacing if each.group in renewed),
+    )
+
+
+def _take_reports(turn: Renewed, observed: Observed, now: Instant, busy: Collection[RegionName]) -> None:
+    """Who is gone was replaced; where a rollout runs nobody is; who was changed is tainted."""
+    going_on = []
+    for each in turn.application.replacing:
+        report = _heard(turn.application, each.group, each.region, observed)
+        if report is not None and _is_asked(turn.application, each) and not _is_there(each.host, report):
+            turn.events.append(_replaced_event(turn.application, each, now))
+            turn.application = _untainted(turn.application, each)
+        elif each.region not in busy:
+            going_on.append(each)
+    turn.application = replace(turn.application, replacing=tuple(going_on))
+    for group in _in_order(turn.application):
+        if group.upkeep.drift == "taint":
+            _taint_changed(turn, group, observed, now)
+
+
+def _heard(
+    application: Application, group: GroupName, region: RegionName, observed: Observed
+) -> GroupReport | None:
+    """What the region says under the desired state that was decided last; None when it has not spoken yet."""
+    view, desired = observed.get(region), application.desired_in(region)
+    if view is None or not _counts(view) or view.report is None or desired is None:
+        return None
+    return view.report.group(group) if view.report.epoch == desired.epoch else None
+
+
+def _counts(view: RegionView) -> bool:
+    return view.is_connected and not view.ahead
+
+
+def _is_asked(application: Application, each: Replacement) -> bool:
+    desired = application.desired_in(each.region)
+    group = desired.group(each.group) if desired is not None else None
+    return group is not None and each.host in group.replace
+
+
+def _is_there(host: HostName, report: GroupReport) -> bool:
+    return any(worn.host == host for worn in report.worn)
+
+
+def _untainted(application: Application, gone: Replacement) -> Application:
+    rest = (each for each in application.tainted if (each.host, each.region) != (gone.host, gone.region))
+    return replace(application, tainted=tuple(rest))
+
+
+def _replaced_event(application: Application, each: Replacement, now: Instant) -> Event:
+    text = f"{each.host} is gone and a fresh host has its place: {each.why}"
+    return _event(application, "host.replaced", text, now, each.region, each.group, each.host)
+
+
+def _taint_changed(turn: Renewed, group: ServerGroup, observed: Observed, now: Instant) -> None:
+    for region, _ in group.sizes:
+        report = _heard(turn.application, group.name, region, observed)
+        known = {each.host for each in tainted_in(turn.application, group.name, region)}
+        for worn in report.worn if report is not None else ():
+            is_new = worn.why == "drift" and worn.host not in known
+            if is_new and len(turn.application.tainted) < TAINTED_MAX:
+                tainted = Tainted(worn.host, region, group.name, BY_REPAVE, f"changed: {worn.text}", now)
+                _add(turn, tainted)
+
+
+def _add(turn: Renewed, tainted: Tainted) -> None:
+    turn.application = replace(turn.application, tainted=(*turn.application.tainted, tainted))
+    turn.events.append(_tainted_event(turn.application, tainted))
+
+
+# ------------------------------------------------------------------------------------------ what begins
+
+
+def _begin(
+    turn: Renewed,
+    group: ServerGroup,
+    region: RegionName,
+    size: int,
+    observed: Observed,
+    now: Instant,
+    closed: str,
+) -> None:
+    """Names more hosts, as many as may be replaced at once, where nothing speaks against it."""
+    application = turn.application
+    report = _heard(application, group.name, region, observed)
+    under_way = replaced_in(application, group.name, region)
+    due = [each for each in _due(application, group, region, report, now) if each.host not in under_way]
+    why_not = closed or _why_not(application, size, report)
+    room = 0 if why_not else max(0, group.upkeep.at_once(size) - len(under_way))
+    begun = tuple(due[:room])
+    turn.application = replace(application, replacing=(*application.replacing, *begun))
+    under_way_now, waiting = len(under_way) + len(begun), len(due) - len(begun)
+    if under_way_now or waiting:
+        turn.because.append(_because(application, group, region, under_way_now, waiting, why_not))
+
+
+def _due(
+    application: Application,
+    group: ServerGroup,
+    region: RegionName,
+    report: GroupReport | None,
+    now: Instant,
+) -> Iterator[Replacement]:
+    """The worn hosts of a region, the most urgent first: tainted, renewed, too old."""
+    tainted = tainted_in(application, group.name, region)
+    for each in tainted:
+        why = f"tainted by {each.by or 'somebody'}" + (f": {each.reason}" if each.reason else "")
+        yield Replacement(each.host, region, group.name, why, now)
+    named = {each.host for each in tainted}
+    worn = [each for each in report.worn if each.host not in named] if report is not None else []
+    for reason in ("renewal", "age"):
+        for host in worn:
+            if host.why == reason:
+                yield Replacement(host.host, region, group.name, f"{REASONS[reason]}: {host.text}", now)
+
+
+def _why_not(application: Application, size: int, report: GroupReport | None) -> str:
+    """Why nothing may be replaced now; "" when it may."""
+    if report is None:
+        return "the region has not confirmed its newest desired state yet"
+    have, floor = min(report.verified, report.balancer_up), application.policy.floor(size)
+    if have < floor:
+        return f"{have} hosts are verified and up, the floor is {floor}"
+    return ""
+
+
+def _because(
+    application: Application,
+    group: ServerGroup,
+    region: RegionName,
+    under_way: int,
+    waiting: int,
+    why_not: str,
+) -> Because:
+    what = f"renewal: {under_way} of {group.name} being replaced"
+    what += f", {waiting} more due" if waiting else ""
+    what += f"; nothing begins now: {why_not}" if waiting and why_not else ""
+    since = [
+        each.since for each in application.replacing if (each.group, each.region) == (group.name, region)
+    ]
+    return Because(
+        what, region, min(since, default=None), remedy=f"repave ages {application.name} shows what is worn"
+    )
+
+
+# -------------------------------------------------------------------------------------------- commands
+
+
+def request_taint(
+    application: Application,
+    group: GroupName,
+    region: RegionName,
+    host: HostName,
+    by: str,
+    reason: str,
+    now: Instant,
+) -> Outcome:
+    """The host is to be replaced. Asked again it changes nothing."""
+    known = next((each for each in application.groups if each.name == group), None)
+    if known is None or known.state is GroupState.RETIRING:
+        raise Refused("retiring-group", f"{group} is being destroyed: {host} goes with it")
+    if any((each.host, each.region) == (host, region) for each in application.tainted):
+        return application, ()
+    if len(application.tainted) >= TAINTED_MAX:
+        raise Refused(
+            "too-many-tainted",
+            f"{TAINTED_MAX} hosts of {application.name} are tainted already; that is the limit; to replace "
+            f"them all: repave renew {application.name}",
+        )
+    turn = Renewed(application)
+    _add(turn, Tainted(host, region, group, by, reason, now))
+    return turn.application, tuple(turn.events)
+
+
+def request_renewal(application: Application, by: str, reason: str, now: Instant) -> Outcome:
+    """Every host of the group that serves, as they are now, is to be replaced."""
+    if application.running is not None:
+        raise Refused(
+            "rollout-running",
+            f"a rollout of {application.name} runs, and makes fresh hosts by itself; wait for it: repave "
+            f"watch {application.name}",
+        )
+    serving = application.group(application.serving)
+    if serving is None:
+        raise Refused("nothing-to-renew", f"nobody serves {application.name}; release it first")
+    renewed = application.with_group(replace(serving, generation=serving.generation + 1))
+    hosts = sum(size for _, size in serving.sizes)
+    who = f"{by or 'somebody'}: {reason}" if reason else by or "somebody"
+    text = f"all {hosts} hosts of {serving.name} are replaced, a few at a time, asked by {who}"
+    event = Event("group.renewing", text, application=application.name, group=serving.name, by=by, at=now)
+    return renewed, (event,)
+
+
+def _tainted_event(application: Application, tainted: Tainted) -> Event:
+    text = f"{tainted.host} is tainted" + (f": {tainted.reason}" if tainted.reason else "")
+    made = _event(application, "host.tainted", text, tainted.at, tainted.region, tainted.group, tainted.host)
+    return replace(made, by=tainted.by)
+
+
+def _event(
+    application: Application,
+    kind: str,
+    text: str,
+    now: Instant,
+    region: RegionName,
+    group: GroupName,
+    host: HostName,
+) -> Event:
+    return Event(kind, text, application.name, region, group, host, at=now)

@@ -1,0 +1,147 @@
+"""Takes a region back to the group that served before, and says when it is back. Pure.
+
+Traffic goes back at once where the old group still runs in full. Where it was scaled down it grows first, and
+the split stays as it is until it is ready, unless the newer group can't serve any more.
+"""
+
+from dataclasses import replace
+
+from repave_controller.core.domain.application import (
+    FULL_PERCENT,
+    Application,
+    Because,
+    GroupState,
+    Instant,
+    Observed,
+    ServerGroup,
+)
+from repave_controller.core.domain.rollout import Retire, Rollout, Track, TrackPhase, Weight
+from repave_controller.core.rollout.transitions import gone_back, with_way_back
+from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, current_report
+from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
+
+UNREACHABLE_PATIENCE_SECONDS = 60.0
+"""How long an undo waits for a region that is away; it is told when it returns."""
+UNDO_DEADLINE_SECONDS = 300.0
+"""How long an undo waits, beyond the drain, for regions that are there but do not get it done."""
+
+
+def turned_round(
+    application: Application, rollout: Rollout, track: Track, reason: str, now: Instant
+) -> tuple[Application, Track]:
+    """The track on its way back; what `undone` then waits for."""
+    is_short = not _is_whole(application, track)
+    track = replace(
+        track, phase=TrackPhase.UNDOING, entered_at=now, progressed_at=now, progress=None, reason=reason
+    )
+    if is_short:
+        return with_way_back(application, track), track
+    return gone_back(application, rollout, track), track
+
+
+def has_way_back(rollout: Rollout, track: Track) -> bool:
+    """Whether somebody served before, or nobody does yet. Where nobody served anywhere, whoever has traffic
+    keeps it."""
+    return rollout.origin is not None or not rollout.has_reached(Weight, track)
+
+
+def _is_whole(application: Application, track: Track) -> bool:
+    """Whether the origin can have all traffic at once: it has its hosts, or never gave any traffic away."""
+    origin = application.group(track.origin)
+    part = origin.part(track.region) if origin is not None else None
+    return part is None or part.percent >= FULL_PERCENT or part.weight_bp == FULL_WEIGHT_BP
+
+
+def may_return(
+    application: Application, rollout: Rollout, track: Track, observed: Observed, now: Instant
+) -> bool:
+    """Whether an origin that had been scaled down may have all the traffic again."""
+    origin, target = application.group(track.origin), application.group(rollout.target)
+    part = origin.part(track.region) if origin is not None else None
+    if origin is None or part is None or part.weight_bp == FULL_WEIGHT_BP:
+        return False
+    report, absent = current_report(application, origin, track.region, observed)
+    if absent is None and min(report.verified, report.balancer_up) >= application.policy.needed(part.size):
+        return True
+    if absent is None and report.balancer_up > 0 and target is not None:
+        other, _ = current_report(application, target, track.region, observed)
+        if other.verified == 0:
+            return True
+    return now >= _grown_by(origin, track)
+
+
+def _grown_by(origin: ServerGroup, track: Track) -> Instant:
+    """By then fresh hosts of the origin are verified, or never will be."""
+    return Instant(track.entered_at + origin.start_deadline_seconds + origin.min_healthy_seconds)
+
+
+def undone(
+    application: Application, rollout: Rollout, track: Track, observed: Observed, now: Instant
+) -> Verdict:
+    """Whether traffic is back with the origin and nothing is left of a new target in this region."""
+    target, region = application.group(rollout.target), track.region
+    left = _left_to_undo(application, rollout, track, observed)
+    if left is None or target is None:
+        return Done()
+    growing = _growing_seconds(application, track) if rollout.has_reached(Retire, track) else 0.0
+    deadline = Instant(track.entered_at + UNDO_DEADLINE_SECONDS + target.drain_seconds + growing)
+    patience = Instant(track.entered_at + UNREACHABLE_PATIENCE_SECONDS)
+    until = patience if is_away(region, observed) else deadline
+    because = replace(left, region=region, since=left.since or track.entered_at, until=until)
+    if now < until:
+        return Waiting(because, wake_at=until)
+    if until == patience:
+        return Done()
+    # One that listens is waited for to the end: nobody may say that it has gone back when it has not.
+    seconds = deadline - track.entered_at
+    return Failed(f"going back is not done after {seconds:g} s: {region}: {because.what}", "deadline")
+
+
+def _growing_seconds(application: Application, track: Track) -> float:
+    origin = application.group(track.origin)
+    return origin.start_deadline_seconds + origin.min_healthy_seconds if origin is not None else 0.0
+
+
+def is_away(region: RegionName, observed: Observed) -> bool:
+    """Nothing can be sent there now."""
+    view = observed.get(region)
+    return view is None or not view.is_connected or bool(view.ahead)
+
+
+def told_later(region: RegionName) -> str:
+    """The way on where a region is away that nobody waits for any longer."""
+    return f"it is told when it returns: start or reconnect the agent of {region}"
+
+
+def _left_to_undo(
+    application: Application, rollout: Rollout, track: Track, observed: Observed
+) -> Because | None:
+    target = application.group(rollout.target)
+    if target is None or target.part(track.region) is None:
+        return None
+    _, absent = current_report(application, target, track.region, observed)
+    if absent is None:
+        what = _not_undone(application, target, track, observed)
+        return Because(what, track.region) if what else None
+    view = observed.get(track.region)
+    is_cut_off = view is None or not view.is_connected
+    return replace(absent, remedy=told_later(track.region)) if is_cut_off else absent
+
+
+def _not_undone(application: Application, target: ServerGroup, track: Track, observed: Observed) -> str:
+    region, view = track.region, observed[track.region]
+    report, origin = view.group(target.name), application.group(track.origin)
+    old = origin.part(region) if origin is not None else None
+    if origin is not None and old is not None and old.weight_bp < FULL_WEIGHT_BP:
+        up = view.group(origin.name).balancer_up
+        return f"{origin.name} grows back to its full size first: {up} of {old.size} hosts are up"
+    if report.weight_bp > 0:
+        return f"the balancer still sends traffic to {target.name}"
+    if origin is not None and old is not None and view.group(origin.name).weight_bp != FULL_WEIGHT_BP:
+        return f"the balancer has not yet given all traffic back to {origin.name}"
+    part, desired = target.part(region), application.desired_in(region)
+    asked = desired.group(target.name) if desired is not None else None
+    is_retired = part is not None and part.state is GroupState.RETIRING
+    if is_retired and (report.present > 0 or (asked and asked.count > 0)):
+        return f"{target.name}: {report.present} hosts are being drained and destroyed"
+    return ""

@@ -1,0 +1,360 @@
+"""Decides the next move of an application: the one step function of the controller.
+
+`step` takes what was decided so far, what the regions observe and the time, and returns what shall be saved
+and published. It is level-triggered: called at any moment, as often as one likes, it moves only when what it
+sees allows. Each region goes its own way through the steps; `waves.py` says when it may. Commands of people
+enter through `commands/`; how a step is judged is in `rules/verdicts.py`, what it makes of a region in
+`transitions.py`, the way back in `rollback.py`.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from repave_controller.core.commands.release import undo
+from repave_controller.core.domain.application import (
+    Application,
+    Because,
+    Decision,
+    Instant,
+    Observed,
+    Tenure,
+)
+from repave_controller.core.domain.rollout import (
+    Pause,
+    Phase,
+    Rollout,
+    RolloutKind,
+    Scale,
+    Track,
+    TrackPhase,
+    Verify,
+    Weight,
+)
+from repave_controller.core.rollout import conclusion, waves
+from repave_controller.core.rollout.desired_state import publish
+from repave_controller.core.rollout.draft import Turn
+from repave_controller.core.rollout.renewal import renew
+from repave_controller.core.rollout.rollback import has_way_back, may_return, turned_round, undone
+from repave_controller.core.rollout.transitions import entered, gone_back
+from repave_controller.core.rules.guards import ALONE, Surroundings, refusing, standing
+from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, illness_of, judge
+from repave_protos.protocol.values import RegionName
+
+
+def step(
+    application: Application,
+    observed: Observed,
+    now: Instant,
+    tenure: Tenure,
+    around: Surroundings = ALONE,
+) -> Decision:
+    """Moves `application` on as far as `observed` and what is `around` it allow."""
+    turn = Turn(application, observed, now, around)
+    for _ in range(_moves_max(application)):
+        before = turn.application
+        turn.begin_again()
+        _advance(turn)
+        if turn.application == before:
+            break
+    turn.tell_of_steps()
+    conclusion.retire_old_groups(turn)
+    conclusion.forget_gone_groups(turn)
+    if turn.application.rollout == application.rollout:  # an end is saved before the next one begins
+        conclusion.start_next(turn)
+    _renew(turn)
+    published = publish(turn.application, tenure)
+    changed = tuple(pair for pair in published if pair not in application.desired)
+    return Decision(
+        application=replace(turn.application, desired=published),
+        desired=changed,
+        events=tuple(turn.events),
+        wake_at=min(turn.wakes, default=None),
+        because=tuple(turn.because),
+    )
+
+
+def _renew(turn: Turn) -> None:
+    """Worn hosts are replaced while no rollout runs, and only when a release might begin."""
+    busy = turn.application.regions if turn.application.running is not None else ()
+    closed = standing(turn.application, turn.now, turn.around)
+    why = dict.fromkeys(turn.application.regions, f"guard {closed.rule}: {closed.text}") if closed else None
+    renewed = renew(turn.application, turn.observed, turn.now, busy, why)
+    turn.application = renewed.application
+    turn.events += renewed.events
+    turn.because += renewed.because
+    if closed is not None and closed.until is not None and renewed.because:
+        turn.wakes.append(closed.until)
+
+
+def _moves_max(application: Application) -> int:
+    """More passes than one call can need: every wave through every step, and the end."""
+    rollout = application.running
+    return (len(rollout.steps) + 2) * (len(rollout.waves) + 2) + 8 if rollout is not None else 1
+
+
+def overslept(application: Application, now: Instant) -> Application:
+    """The application after a time in which no controller looked at it: its deadlines begin again, since what
+    the regions have done meanwhile has yet to be heard."""
+    rollout = application.running
+    if rollout is None:
+        return application
+    tracks = tuple(
+        replace(
+            track,
+            entered_at=now if track.phase is TrackPhase.UNDOING else track.entered_at,
+            progressed_at=now,
+        )
+        if track.phase in waves.MOVING
+        else track
+        for track in rollout.tracks
+    )
+    return replace(application, rollout=replace(rollout, tracks=tracks))
+
+
+# ----------------------------------------------------------------------------------------- the rollout
+
+
+def _advance(turn: Turn) -> None:
+    rollout = turn.application.running
+    if rollout is None:
+        return
+    if rollout.pause is not None:
+        turn.because.append(_because_paused(turn.application, rollout.pause))
+        return
+    _begin_tracks(turn)
+    verdicts = _verdicts(turn)
+    done = {region for region, verdict in verdicts.items() if isinstance(verdict, Done)}
+    for region in [track.region for track in rollout.tracks]:
+        now = turn.rollout
+        track = now.track(region) if now is not None else None
+        if now is None or track is None or now.pause is not None:
+            return
+        match track.phase:
+            case TrackPhase.RUNNING if region in verdicts:
+                _run(turn, now, track, verdicts[region], done)
+            case TrackPhase.UNDOING:
+                _undo(turn, now, track)
+            case TrackPhase.DONE if now.phase is Phase.RUNNING:
+                _watch_finished(turn, now, track)
+            case _:
+                pass
+    conclusion.conclude(turn)
+
+
+def _verdicts(turn: Turn) -> dict[RegionName, Verdict]:
+    """On the step that each region is in; who has begun only now is judged in the next pass."""
+    rollout = turn.rollout
+    return {
+        track.region: judge(turn.application, rollout, track, turn.observed, turn.now)
+        for track in (rollout.tracks if rollout is not None else ())
+        if rollout is not None and track.phase is TrackPhase.RUNNING
+    }
+
+
+def _because_paused(application: Application, pause: Pause) -> Because:
+    who = "repave" if pause.is_hold else pause.by or "somebody"
+    what = f"held: {pause.reason}" if pause.is_hold else f"paused by {who}"
+    if pause.reason and not pause.is_hold:
+        what += f": {pause.reason}"
+    name = application.name
+    remedy = f"repave resume {name} goes on, repave rollback {name} goes back"
+    if pause.is_hold:
+        remedy = f"repave retry {name} tries again, repave rollback {name} goes back"
+    return Because(what, since=pause.at, remedy=remedy)
+
+
+def _begin_tracks(turn: Turn) -> None:
+    rollout = turn.rollout
+    wave = waves.next_wave(rollout) if rollout is not None else None
+    if rollout is None or wave is None or rollout.phase is not Phase.RUNNING or rollout.is_stopped:
+        return
+    waiting = waves.before_wave(turn.application, rollout, wave, turn.now)
+    if waiting is not None:
+        turn.wait(waiting)
+        return
+    for track in waves.tracks_of(rollout, wave):
+        if track.phase is TrackPhase.WAITING:
+            _begin(turn, track)
+
+
+def _begin(turn: Turn, track: Track) -> None:
+    rollout = turn.rollout
+    if rollout is None or not waves.has_room(rollout, track):
+        return
+    skipped, waiting = waves.when_away(turn.application, track, turn.observed, turn.now)
+    if skipped is not None:
+        turn.put_track(skipped)
+        turn.tell("region.skipped", f"{turn.target_name} skips {track.region}: {skipped.reason}")
+    elif waiting is not None:
+        turn.wait(waiting)
+    elif not _is_guarded(turn, rollout, track, 0):
+        _enter(turn, track, 0)
+
+
+def _enter(turn: Turn, track: Track, cursor: int) -> None:
+    rollout = turn.rollout
+    assert rollout is not None, "a step of a rollout is entered"
+    turn.note_step(track, cursor)
+    track = replace(
+        track,
+        phase=TrackPhase.RUNNING,
+        cursor=cursor,
+        entered_at=turn.now,
+        progressed_at=turn.now,
+        progress=None,
+        scaled_at=turn.now if isinstance(rollout.steps[cursor], Scale) else track.scaled_at,
+    )
+    turn.application = entered(turn.application, rollout, track, rollout.steps[cursor])
+    turn.put_track(track)
+
+
+def _run(turn: Turn, rollout: Rollout, track: Track, verdict: Verdict, done: Collection[RegionName]) -> None:
+    match verdict:
+        case Done() if not waves.is_ahead(rollout, track, done):
+            _complete(turn, rollout, track)
+        case Failed():
+            _fail(turn, rollout, track, verdict)
+        case Waiting():
+            _wait(turn, rollout, track, verdict)
+        case Done():
+            pass  # in lock-step: what the others wait for is told
+
+
+def _wait(turn: Turn, rollout: Rollout, track: Track, waiting: Waiting) -> None:
+    """Progress resets the step's deadline; without any the step fails when it is over."""
+    if track.progress is None or waiting.progress > track.progress:
+        track = replace(track, progress=waiting.progress, progressed_at=turn.now)
+        turn.put_track(track)
+    step = rollout.step(track)
+    seconds = getattr(step, "deadline_seconds", 0.0)
+    if not waiting.has_deadline or not seconds:
+        turn.wait(waiting)
+        return
+    deadline = Instant(track.progressed_at + seconds)
+    if turn.now >= deadline:
+        reason = f"{step.kind}: no progress for {seconds:g} s; {waiting}"
+        _fail(turn, rollout, track, Failed(reason, "deadline"))
+        return
+    turn.wakes.append(min(deadline, waiting.wake_at or deadline))
+    turn.because.append(replace(waiting.because, until=deadline))
+
+
+def _complete(turn: Turn, rollout: Rollout, track: Track) -> None:
+    following = track.cursor + 1
+    if following < len(rollout.steps):
+        if not _is_guarded(turn, rollout, track, following):
+            _learn(turn, rollout, track)
+            _enter(turn, track, following)
+        return
+    turn.note_step(track, following)
+    turn.put_track(replace(track, phase=TrackPhase.DONE, entered_at=turn.now))
+    if rollout.kind is RolloutKind.RELEASE and len(rollout.tracks) > 1 and not _is_together(rollout):
+        turn.tell("region.done", f"{turn.target_name}: {track.region} is done", region=track.region)
+
+
+def _is_together(rollout: Rollout) -> bool:
+    return len(rollout.waves) == 1 and rollout.waves[0].is_lockstep
+
+
+def _learn(turn: Turn, rollout: Rollout, track: Track) -> None:
+    """How long fresh hosts take to be proven here, for the next plan."""
+    if isinstance(rollout.step(track), Verify) and track.scaled_at is not None:
+        took, known = turn.now - track.scaled_at, turn.application.launch_seconds
+        seconds = (took + known) / 2 if known else took
+        turn.application = replace(turn.application, launch_seconds=round(seconds, 3))
+
+
+def _is_guarded(turn: Turn, rollout: Rollout, track: Track, cursor: int) -> bool:
+    """Whether a rule stands against the next step; it is waited for, or fails where time can't mend it."""
+    step = rollout.steps[cursor]
+    guard = refusing(turn.application, rollout, track, step, turn.observed, turn.now, turn.around)
+    if guard is None:
+        return False
+    seconds = getattr(step, "deadline_seconds", 0.0)
+    deadline = Instant(track.progressed_at + seconds)
+    if guard.rule == "capacity" and track.has_begun:
+        if turn.now >= deadline:
+            _fail(turn, rollout, track, Failed(f"{track.region}: {guard.text} for {seconds:g} s"))
+            return True
+        turn.wakes.append(deadline)
+    turn.wakes += [guard.until] if guard.until is not None else []
+    turn.because.append(guard.because(track.region))
+    return True
+
+
+def _watch_finished(turn: Turn, rollout: Rollout, track: Track) -> None:
+    """A finished region whose new group falls ill fails the release as long as it runs."""
+    target = turn.application.group(rollout.target)
+    part = target.part(track.region) if target is not None else None
+    if target is None or part is None or rollout.kind is RolloutKind.ROLLBACK:
+        return
+    illness = illness_of(turn.application, target, part, turn.observed)
+    if illness is not None:
+        _fail(turn, rollout, track, replace(illness, reason=f"{illness.reason} after the region was done"))
+
+
+# --------------------------------------------------------------------------------------------- failure
+
+
+def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
+    """A rollback, and a first release that has traffic, stay where they are, for a person: there is nobody
+    to go back to. A release goes back, as far as its policy says."""
+    policy = turn.application.policy
+    turn.tell_of_steps()
+    has_left = rollout.has_reached(Weight, track)
+    if has_left and (rollout.origin is None or rollout.kind is RolloutKind.ROLLBACK):
+        conclusion.hold(turn, track, failed.reason)
+    elif failed.cause not in policy.goes_back_on:
+        pause = Pause(turn.now, reason=failed.reason, is_hold=True)
+        turn.put(replace(rollout, pause=pause))
+        turn.tell(f"{rollout.kind}.held", f"{turn.target_name} holds: {failed.reason}")
+    elif _failures(rollout) < policy.failures_max:
+        _turn_round(turn, track, failed.reason)
+        turn.tell(
+            "region.failed",
+            f"{turn.target_name} failed: {failed.reason}; the other regions go on",
+            region=track.region,
+        )
+    elif policy.scope == "release":
+        conclusion.tell_failure(turn, rollout, failed.reason)
+        turn.application = undo(turn.application, rollout, failed.reason, Phase.ROLLED_BACK, turn.now)
+    else:
+        _stop(turn, rollout, track, failed.reason)
+
+
+def _failures(rollout: Rollout) -> int:
+    gone = (TrackPhase.UNDOING, TrackPhase.UNDONE)
+    return sum(track.phase in gone for track in rollout.tracks)
+
+
+def _stop(turn: Turn, rollout: Rollout, track: Track, reason: str) -> None:
+    """The region, or its wave, goes back; others that have begun come to their end, none begins."""
+    is_wave = turn.application.policy.scope == "wave"
+    turn.put(replace(rollout, is_stopped=True, undo_reason=reason))
+    for each in waves.tracks_of(rollout, track.wave) if is_wave else (track,):
+        is_forward = each.has_begun and each.phase not in (TrackPhase.UNDOING, TrackPhase.UNDONE)
+        if is_forward and has_way_back(rollout, each):
+            _turn_round(turn, each, reason)
+    where = f"wave {track.wave + 1}" if is_wave else track.region
+    text = f"{turn.target_name} failed: {reason}; {where} goes back, no other region begins"
+    turn.tell("region.failed", text, region=track.region)
+
+
+def _turn_round(turn: Turn, track: Track, reason: str) -> None:
+    rollout = turn.rollout
+    assert rollout is not None
+    turn.application, changed = turned_round(turn.application, rollout, track, reason, turn.now)
+    turn.put_track(changed)
+
+
+def _undo(turn: Turn, rollout: Rollout, track: Track) -> None:
+    if may_return(turn.application, rollout, track, turn.observed, turn.now):
+        turn.application = gone_back(turn.application, rollout, track)
+        return  # what is observed speaks of the wish before
+    match undone(turn.application, rollout, track, turn.observed, turn.now):
+        case Done():
+            turn.put_track(replace(track, phase=TrackPhase.UNDONE, entered_at=turn.now))
+        case Failed(reason):
+            conclusion.hold(turn, track, f"{rollout.undo_reason or track.reason}; {reason}")
+        case Waiting() as waiting:
+            turn.wait(waiting)

@@ -1,0 +1,110 @@
+"""Says which regions of a rollout may begin or go on now: waves, bake times, lock-step, limits. Pure."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from repave_controller.core.domain.application import Application, Because, Instant, Observed
+from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase
+from repave_controller.core.rules.verdicts import Waiting
+from repave_protos.protocol.values import RegionName
+
+UNREACHABLE_PATIENCE_SECONDS = 60.0
+"""How long a region that shall be skipped while it is away is waited for."""
+
+MOVING = (TrackPhase.RUNNING, TrackPhase.UNDOING)
+
+
+def tracks_of(rollout: Rollout, wave: int) -> list[Track]:
+    return [track for track in rollout.tracks if track.wave == wave]
+
+
+def gate_of_wave(wave: int) -> str:
+    """What a person passes who lets this wave begin."""
+    return f"wave {wave + 1}"
+
+
+def gate_of_bake(wave: int) -> str:
+    """What a person passes who ends the bake time of this wave."""
+    return f"bake {wave + 1}"
+
+
+def next_wave(rollout: Rollout) -> int | None:
+    """The first wave in which a region has yet to begin."""
+    waiting = (track.wave for track in rollout.tracks if track.phase is TrackPhase.WAITING)
+    return min(waiting, default=None)
+
+
+def before_wave(application: Application, rollout: Rollout, wave: int, now: Instant) -> Waiting | None:
+    """What `wave` waits for before any of its regions begins; None when it may."""
+    earlier = [track for track in rollout.tracks if track.wave < wave]
+    if not all(track.is_settled for track in earlier):
+        return Waiting(Because(f"wave {wave + 1} waits for the waves before it"))
+    baking = in_bake(application, rollout, wave - 1, now) if wave else None
+    return baking or _approval(application, rollout, wave, now)
+
+
+def in_bake(application: Application, rollout: Rollout, wave: int, now: Instant) -> Waiting | None:
+    """The rest of the time for which the finished `wave` is watched; None when it is over."""
+    seconds = rollout.waves[wave].bake_seconds
+    ended = [track.entered_at for track in tracks_of(rollout, wave) if track.phase is TrackPhase.DONE]
+    if not seconds or not ended or rollout.may_pass(gate_of_bake(wave)):
+        return None
+    until = Instant(max(ended) + seconds)
+    if now >= until:
+        return None
+    what = f"bake: wave {wave + 1} of {len(rollout.waves)} is watched"
+    skip = f"repave promote {application.name} --skip ends it"
+    return Waiting(Because(what, since=max(ended), until=until, remedy=skip), wake_at=until)
+
+
+def _approval(application: Application, rollout: Rollout, wave: int, now: Instant) -> Waiting | None:
+    role = rollout.waves[wave].approve
+    if role is None or rollout.may_pass(gate_of_wave(wave)):
+        return None
+    who = f"somebody with the role {role}" if role else "somebody"
+    flag = f" --role {role}" if role else ""
+    what = f"approve: {who} must say yes to wave {wave + 1} of {len(rollout.waves)}"
+    return Waiting(Because(what, remedy=f"repave promote {application.name}{flag}"))
+
+
+def has_room(rollout: Rollout, track: Track) -> bool:
+    """Whether fewer regions of the track's wave move than may at once."""
+    limit = rollout.waves[track.wave].parallel
+    moving = sum(each.phase in MOVING for each in tracks_of(rollout, track.wave))
+    return not limit or moving < limit
+
+
+def is_ahead(rollout: Rollout, track: Track, done: Collection[RegionName]) -> bool:
+    """In lock-step: whether a region that has done its step must wait for others of its wave. `done` are
+    those that have done the step they are in."""
+    if not rollout.waves[track.wave].is_lockstep:
+        return False
+    return any(
+        (each.phase is TrackPhase.WAITING and not rollout.is_stopped)
+        or (
+            each.phase is TrackPhase.RUNNING
+            and (each.cursor < track.cursor or (each.cursor == track.cursor and each.region not in done))
+        )
+        for each in tracks_of(rollout, track.wave)
+    )
+
+
+def when_away(
+    application: Application, track: Track, observed: Observed, now: Instant
+) -> tuple[Track | None, Waiting | None]:
+    """What becomes of a region that is to begin and is not connected: the track as it is left out, or what
+    is waited for; neither: it begins, and its first step has a deadline."""
+    view = observed.get(track.region)
+    policy = application.policy.unreachable
+    if policy == "fail" or (view is not None and view.is_connected):
+        return None, None
+    since = view.since if view is not None else None
+    what = f"its agent is not connected; {policy} is what guards.unreachable_region says"
+    remedy = f"start or reconnect the agent of {track.region}"
+    if policy == "wait":
+        return None, Waiting(Because(what, track.region, since, remedy=remedy))
+    until = Instant((since if since is not None else now) + UNREACHABLE_PATIENCE_SECONDS)
+    if since is not None and now < until:
+        return None, Waiting(Because(what, track.region, since, until, remedy), wake_at=until)
+    reason = "its agent was not connected; it is caught up when it returns"
+    return replace(track, phase=TrackPhase.SKIPPED, entered_at=now, reason=reason), None

@@ -1,0 +1,131 @@
+"""Says whether a region has accepted decisions that this store does not hold: then the store was restored
+from an older backup, or lost. Pure.
+
+Nothing is sent to a region before it is saved as offered to it. So a region of this store has never accepted
+more than its offer, and one that has is ahead of the store, whatever the epochs decided meanwhile.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from repave_controller.core.domain.application import Application, Because, Event, Instant, Offer
+from repave_protos.protocol.values import (
+    ApplicationName,
+    Applied,
+    DesiredGroup,
+    DesiredState,
+    Epoch,
+    RegionName,
+    fingerprint,
+)
+
+RECOVER = "repave controller recover"
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """One application that a region knows better than the store does. `offered`: None, never heard of."""
+
+    application: ApplicationName
+    accepted: Epoch
+    offered: Epoch | None
+
+    def __str__(self) -> str:
+        if self.offered is None:
+            return f"it runs {self.application} (epoch {self.accepted}), which this store does not know there"
+        if self.offered == self.accepted:
+            return f"it has something else under epoch {self.accepted} of {self.application} than this store"
+        return f"it has accepted epoch {self.accepted} of {self.application}, this store knows {self.offered}"
+
+
+def judge(
+    region: RegionName,
+    applied: Iterable[Applied],
+    applications: Mapping[ApplicationName, Application],
+    *,
+    compares_content: bool = True,
+) -> tuple[Ahead, ...]:
+    """In what the region is ahead, by what it has applied; empty when it belongs to this store."""
+    found = []
+    for each in applied:
+        known = applications.get(each.application)
+        offer = known.offered_to(region) if known is not None else None
+        if offer is None:
+            found.append(Ahead(each.application, each.epoch, None))
+        elif each.epoch > offer.epoch or (
+            compares_content and each.epoch == offer.epoch and each.fingerprint != offer.fingerprint
+        ):
+            found.append(Ahead(each.application, each.epoch, offer.epoch))
+    return tuple(found)  # older is fine: a message was lost, or is on its way
+
+
+def describe(ahead: Iterable[Ahead]) -> str:
+    """Why the region waits, in words; "" when it does not."""
+    return "; ".join(map(str, ahead))
+
+
+def because_ahead(region: RegionName, text: str, since: Instant) -> Because:
+    """What an application waits for that needs a region which is ahead."""
+    return Because(
+        f"{text}: the store was restored from an older backup, or lost; nothing is sent there",
+        region,
+        since,
+        remedy=f"{RECOVER} adopts what the regions run",
+    )
+
+
+def told(region: RegionName, ahead: Ahead) -> Event:
+    """For the log of events, once for each."""
+    text = f"{region} is ahead of this store: {ahead}; nothing is sent there until: {RECOVER}"
+    return Event("region.ahead", text, application=ahead.application, region=region)
+
+
+# ------------------------------------------------------------------------------------------------ offers
+
+
+def offer(application: Application, regions: Collection[RegionName]) -> Application:
+    """Notes that these regions are going to be sent what was decided last. To be saved before it is sent."""
+    offered = dict(application.offered)
+    for region, state in application.desired:
+        known = offered.get(region)
+        if region in regions and (known is None or known.epoch != state.epoch):
+            offered[region] = offer_of(state)
+    return replace(application, offered=tuple(sorted(offered.items())))
+
+
+def offer_of(state: DesiredState) -> Offer:
+    """As an agent that has accepted it will name it: durations are floats on the wire."""
+    groups = tuple(_as_sent(group) for group in state.groups)
+    return Offer(state.epoch, fingerprint(replace(state, groups=groups)))
+
+
+def _as_sent(group: DesiredGroup) -> DesiredGroup:
+    probe = group.probe
+    return replace(
+        group,
+        probe=replace(
+            probe,
+            interval_seconds=float(probe.interval_seconds),
+            timeout_seconds=float(probe.timeout_seconds),
+        ),
+        min_healthy_seconds=float(group.min_healthy_seconds),
+        start_deadline_seconds=float(group.start_deadline_seconds),
+        drain_seconds=float(group.drain_seconds),
+        max_age_seconds=float(group.max_age_seconds),
+    )
+
+
+def offers(before: Application, after: Application) -> list[tuple[RegionName, DesiredState]]:
+    """What is due to be sent once `after` is saved."""
+    known = dict(before.offered)
+    return [
+        (region, state)
+        for region, state in after.desired
+        if after.offered_to(region) != known.get(region) and is_offered(after, region)
+    ]
+
+
+def is_offered(application: Application, region: RegionName) -> bool:
+    """Whether what was decided last for this region is saved as offered to it, so that it may be sent."""
+    offer, state = application.offered_to(region), application.desired_in(region)
+    return offer is not None and state is not None and offer.epoch == state.epoch

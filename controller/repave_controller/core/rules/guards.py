@@ -1,0 +1,236 @@
+"""Says which rules stand against the next move of a region, with the numbers and the way on. Pure.
+
+The same rules speak of the whole plan beforehand, and of what is so at the moment of each step.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from repave_controller.core.domain.application import (
+    Application,
+    Because,
+    Instant,
+    Observed,
+    Policy,
+    ReleaseOrder,
+    hosts_of,
+)
+from repave_controller.core.domain.freezes import Line, held
+from repave_controller.core.domain.limits import Limits, Load, refusals, wants_of
+from repave_controller.core.domain.rollout import (
+    Retire,
+    Rollout,
+    RolloutKind,
+    Scale,
+    Step,
+    Track,
+    TrackPhase,
+    Weight,
+)
+from repave_controller.core.rules.verdicts import current_report
+from repave_protos.protocol.capabilities import nearest_shares
+from repave_protos.protocol.values import GroupReport, RegionName
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The answer of one rule: `refuses` or not, in words with its numbers."""
+
+    rule: str
+    refuses: bool
+    text: str
+    remedy: str = ""
+    until: Instant | None = None  # when it may say otherwise by itself
+
+    def because(self, region: str = "") -> Because:
+        return Because(f"guard {self.rule}: {self.text}", region, until=self.until, remedy=self.remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is so beyond one application: the line, the limits over all of them, what the others have under
+    way. By default nothing stands against it."""
+
+    line: Line = Line()  # noqa: RUF009  # frozen
+    limits: Limits = Limits()  # noqa: RUF009  # frozen
+    others: Load = Load()  # noqa: RUF009  # frozen
+
+
+ALONE = Surroundings()
+MOVES = (Scale, Weight, Retire)
+"""Steps that change something; the others only watch or wait."""
+
+
+def refusing(
+    application: Application,
+    rollout: Rollout,
+    track: Track,
+    step: Step,
+    observed: Observed,
+    now: Instant,
+    around: Surroundings,
+) -> Guard | None:
+    """The first rule against entering `step` that nobody has overridden; None when it may be entered."""
+    answers = [
+        *_beyond(application, rollout, track, step, now, around),
+        *_answers(application, rollout, track, step, observed),
+    ]
+    return next((each for each in answers if each.refuses and not is_overridden(rollout, each.rule)), None)
+
+
+def is_overridden(rollout: Rollout, rule: str) -> bool:
+    return any(each.gate == f"guard {rule}" for each in rollout.passes)
+
+
+def _beyond(
+    application: Application, rollout: Rollout, track: Track, step: Step, now: Instant, around: Surroundings
+) -> list[Guard]:
+    """The line, windows and freezes for each move of a release; limits where a region begins. A way back is
+    always open."""
+    if rollout.kind is RolloutKind.ROLLBACK or not isinstance(step, MOVES):
+        return []
+    answers = _times(application, around, application.policy, now)
+    if not track.has_begun:
+        begun = rollout.with_track(replace(track, phase=TrackPhase.RUNNING))
+        is_first = not any(each.has_begun for each in rollout.tracks)
+        answers += _limits(replace(application, rollout=begun), around, is_first)
+    return answers
+
+
+def standing(application: Application, now: Instant, around: Surroundings) -> Guard | None:
+    """Why nothing of the application may begin at this time; None when it may."""
+    return next(iter(_times(application, around, application.policy, now)), None)
+
+
+def _times(application: Application, around: Surroundings, policy: Policy, now: Instant) -> list[Guard]:
+    closed = held(around.line, application.name, policy.windows, policy.freezes, now)
+    if closed is None:
+        return []
+    remedy = closed.remedy or f"repave promote {application.name} --override {closed.rule} --reason TEXT"
+    return [Guard(closed.rule, True, closed.text, remedy, closed.opens_at)]
+
+
+def _limits(wanted: Application, around: Surroundings, is_first: bool) -> list[Guard]:
+    """`wanted`: the application as it would be."""
+    limits = around.limits if is_first else replace(around.limits, releases=0)
+    found = refusals(limits, around.others, wants_of(wanted))
+    return [Guard(each.rule, True, each.text, each.remedy) for each in found]
+
+
+def _answers(
+    application: Application, rollout: Rollout, track: Track, step: Step, observed: Observed
+) -> list[Guard]:
+    match step:
+        case Weight() if rollout.kind is RolloutKind.RELEASE:
+            return [_readiness(application, rollout, track, step, observed)]
+        case Retire():
+            return [_capacity(application, rollout, track, step, observed)]
+        case _:
+            return []
+
+
+def _readiness(
+    application: Application, rollout: Rollout, track: Track, step: Weight, observed: Observed
+) -> Guard:
+    """Whoever gets more traffic is ready for it at that moment, not only when it was verified, and by the
+    size that it has by now: one that grew on the way has the hosts that its share needs."""
+    target = application.group(rollout.target)
+    part = target.part(track.region) if target is not None else None
+    assert target is not None, "a running track has a target"
+    assert part is not None, "a running track has a target"
+    report, absent = current_report(application, target, track.region, observed)
+    if absent is not None:
+        return Guard("capacity", True, f"{absent.what}, so its hosts can't be counted", absent.remedy)
+    policy, share = application.policy, hosts_of(part.size, step.weight_bp / 100)
+    up, ready = min(report.verified, report.balancer_up), policy.needed(part.judged)
+    needed = max(ready, min(policy.floor(share), policy.needed(part.count)))
+    text = f"{up} of {part.count} hosts of {target.name} can serve, {needed} must"
+    return Guard("capacity", up < needed, text, f"repave hosts {application.name} shows each host")
+
+
+def _capacity(
+    application: Application, rollout: Rollout, track: Track, step: Retire, observed: Observed
+) -> Guard:
+    """What is left once hosts of the origin have gone is not below the floor."""
+    origin, target = application.group(track.origin), application.group(rollout.target)
+    old = origin.part(track.region) if origin is not None else None
+    if origin is None or old is None or target is None:
+        return Guard("capacity", False, "nobody served here before")
+    view = observed.get(track.region)
+    left = 0
+    if old.weight_bp > 0:
+        report = view.group(origin.name) if view is not None else GroupReport(origin.name)
+        left = min(report.verified, report.balancer_up, hosts_of(old.size, step.percent))
+    report, absent = current_report(application, target, track.region, observed)
+    if absent is not None:
+        return Guard("capacity", True, f"{absent.what}, so its hosts can't be counted", absent.remedy)
+    part = target.part(track.region)
+    if part is not None and part.weight_bp > 0:
+        left += min(report.verified, report.balancer_up)
+    size = min(old.size, part.size) if part is not None else old.size  # a release may make a region smaller
+    floor = application.policy.floor(size)
+    text = f"{left} hosts could serve once hosts of {origin.name} have gone, the floor is {floor}"
+    return Guard("capacity", left < floor, text, f"repave hosts {application.name} shows each host")
+
+
+def traffic(application: Application, region: RegionName, observed: Observed) -> Guard:
+    """An old group goes only while another one serves there with enough healthy hosts."""
+    serving = application.serving_in(region)
+    if serving is None:
+        return Guard("traffic", False, "nobody serves there")
+    report, absent = current_report(application, serving, region, observed)
+    floor = application.policy.floor(serving.size(region))
+    up = min(report.verified, report.balancer_up)
+    if absent is not None:
+        return Guard("traffic", True, f"{serving.name} serves there, and {absent.what}", absent.remedy)
+    text = f"{serving.name} serves with {up} healthy hosts, the floor is {floor}"
+    return Guard("traffic", up < floor, text, f"repave hosts {application.name} shows each host")
+
+
+def precision(order: ReleaseOrder, precisions: Mapping[RegionName, int]) -> Iterator[Guard]:
+    """Shares that a region's balancer can't give exactly; `precisions`: the least it can, where known."""
+    wanted = sorted({step.weight_bp for step in order.steps if isinstance(step, Weight)})
+    for region, _ in order.sizes:
+        for weight_bp in wanted:
+            below, above = nearest_shares(weight_bp, precisions.get(region, 1))
+            if below != above:
+                nearest = f"{below / 100:g} % or {above / 100:g} %"
+                text = f"{region}: its balancer gives {nearest}, not {weight_bp / 100:g} %"
+                yield Guard("traffic_precision", False, text)
+
+
+def split(order: ReleaseOrder, told_apart: Mapping[RegionName, bool]) -> Iterator[Guard]:
+    """Regions whose balancer can't tell users apart, and the spec asks for it; `told_apart`: where known."""
+    for region, _ in order.sizes:
+        if order.split.by != "request" and not told_apart.get(region, True):
+            text = f"{region}: its balancer can't split by {order.split.by}: it would get no traffic there"
+            remedy = "leave out traffic.split, or use a balancer with HAProxy"
+            yield Guard("traffic_split", True, text, remedy)
+
+
+def foreseen(
+    application: Application,
+    planned: Application,
+    order: ReleaseOrder,
+    observed: Observed,
+    now: Instant,
+    around: Surroundings,
+) -> tuple[Guard, ...]:
+    """The rules that a release would meet, with their answers of now; `planned`: the application with it."""
+    answers = [
+        *(_times(application, around, order.policy, now) or [Guard("times", False, "it may begin now")]),
+        *_limits(planned, around, is_first=True),
+    ]
+    for region, size in order.sizes:
+        serving = application.serving_in(region)
+        if serving is None:
+            continue
+        report, absent = current_report(application, serving, region, observed)
+        floor = order.policy.floor(serving.size(region))
+        if absent is not None:
+            answers.append(Guard("region", True, f"{region}: {absent.what}", absent.remedy))
+            continue
+        up = min(report.verified, report.balancer_up)
+        text = f"{region}: {up} hosts of {serving.name} can serve, the floor is {floor} of {size}"
+        answers.append(Guard("capacity", up < floor, text))
+    return tuple(answers)

@@ -1,0 +1,155 @@
+"""The promises to users, checked on every decision before it is saved, in production and in tests alike.
+
+`check` gets what was decided before, the new decision and what was observed, and returns what is broken. The
+numbers are those of the promises in ARCHITECTURE.md.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from repave_controller.core.domain.application import (
+    FULL_PERCENT,
+    Application,
+    Decision,
+    GroupState,
+    Observed,
+    ServerGroup,
+    hosts_of,
+)
+from repave_controller.core.domain.rollout import Retire, Rollout, Track, TrackPhase
+from repave_protos.protocol.values import FULL_WEIGHT_BP, DesiredState, GroupName, RegionName, contradictions
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A promise that a decision would break."""
+
+    promise: int
+    text: str
+
+
+def check(before: Application, decision: Decision, observed: Observed) -> list[Broken]:
+    """Every promise that `decision` would break; empty when it may be saved and published."""
+    after = decision.application
+    broken: list[Broken] = []
+    for region, state in after.desired:
+        former = before.desired_in(region)
+        broken += _check_state(after, region, former, state)
+        broken += _check_capacity(after, region, state)
+        broken += _check_weights(after, region, former, state, observed)
+    broken += _check_published(decision)
+    broken += _check_way_back(after)
+    broken += _check_owners(before, after, observed)
+    return broken
+
+
+def _check_state(
+    application: Application, region: RegionName, former: DesiredState | None, state: DesiredState
+) -> Iterator[Broken]:
+    for text in contradictions(state):
+        yield Broken(7, f"{region}: {text}")
+    for desired in state.groups:
+        if _named(application, desired.name) is None:
+            yield Broken(5, f"{region}: {desired.name} would run and nobody owns it")
+    if former is None or former == state:
+        return
+    if state.epoch <= former.epoch:
+        yield Broken(7, f"{region}: epoch {state.epoch} does not follow {former.epoch}")
+    is_left = application.serving_in(region) is None
+    if former.is_serving and not state.is_serving and (state.frontend_port or not is_left):
+        yield Broken(7, f"{region}: nobody would serve")
+
+
+def _check_published(decision: Decision) -> Iterator[Broken]:
+    """Promise 7: a region hears exactly what is on disk."""
+    for region, state in decision.desired:
+        if decision.application.desired_in(region) != state:
+            yield Broken(7, f"{region}: what would be published is not what would be saved")
+
+
+def _named(application: Application, name: GroupName) -> ServerGroup | None:
+    return next((group for group in application.groups if group.name == name), None)
+
+
+def _check_capacity(application: Application, region: RegionName, state: DesiredState) -> Iterator[Broken]:
+    """Promise 1: whoever has traffic is wanted with the hosts that its share needs, down to the floor."""
+    for desired in state.groups:
+        group = _named(application, desired.name)
+        part = group.part(region) if group is not None else None
+        if group is None or part is None or desired.weight_bp == 0:
+            continue
+        share = hosts_of(part.size, min(desired.weight_bp, FULL_WEIGHT_BP) / 100)
+        if desired.count < min(share, application.policy.floor(share)):
+            text = (
+                f"{group.name} serves {desired.weight_bp / 100:g} % with {desired.count} of {part.size} hosts"
+            )
+            yield Broken(1, f"{region}: {text}")
+
+
+def _check_weights(
+    application: Application,
+    region: RegionName,
+    former: DesiredState | None,
+    state: DesiredState,
+    observed: Observed,
+) -> Iterator[Broken]:
+    """Promises 2 and 3: more traffic only for a group that has proved itself, in every region it has."""
+    for desired in state.groups:
+        old = former.group(desired.name) if former is not None else None
+        if desired.weight_bp <= (old.weight_bp if old else 0):
+            continue
+        group = _named(application, desired.name)
+        if group is None:
+            continue
+        part = group.part(region)
+        state_of = part.state if part is not None else GroupState.RETIRING
+        if state_of is GroupState.RETIRING:
+            yield Broken(3, f"{region}: {group.name} is retired and would get traffic")
+        elif state_of is GroupState.NEW and not _is_verified(application, group, region, observed):
+            yield Broken(2, f"{region}: {group.name} is not verified and would get traffic")
+
+
+def _is_verified(
+    application: Application, group: ServerGroup, region: RegionName, observed: Observed
+) -> bool:
+    view, part = observed.get(region), group.part(region)
+    if view is None or view.report is None or part is None:
+        return False
+    return view.group(group.name).verified >= application.policy.needed(part.judged)
+
+
+def _check_way_back(application: Application) -> Iterator[Broken]:
+    """Promise 4: until a rollout has ended its origin runs, ready for the switch back: in full, or with what
+    the steps that the user chose have left of it."""
+    rollout = application.running
+    for track in rollout.tracks if rollout is not None else ():
+        if rollout is None or track.origin is None or track.phase is TrackPhase.UNDONE:
+            continue
+        origin = application.group(track.origin)
+        part = origin.part(track.region) if origin is not None else None
+        if origin is None or part is None or part.state is GroupState.RETIRING:
+            yield Broken(4, f"{track.region}: the group that it would go back to is given up")
+            continue
+        state = application.desired_in(track.region)
+        wanted = state.group(origin.name) if state is not None else None
+        have, need = wanted.count if wanted is not None else 0, hosts_of(part.size, _left(rollout, track))
+        if have < need:
+            text = f"the way back, {origin.name}, would keep {have} of {need} hosts"
+            yield Broken(4, f"{track.region}: {text}")
+
+
+def _left(rollout: Rollout, track: Track) -> float:
+    """Percent of the origin's hosts that the steps so far have left."""
+    reached = rollout.steps[: track.cursor + 1] if track.has_begun else ()
+    return min((step.percent for step in reached if isinstance(step, Retire)), default=FULL_PERCENT)
+
+
+def _check_owners(before: Application, after: Application, observed: Observed) -> Iterator[Broken]:
+    """Promise 5: no group is forgotten in a region that still reports hosts of it."""
+    for group in before.groups:
+        known = after.group(group.number)
+        for part in group.parts:
+            view = observed.get(part.region)
+            is_kept = known is not None and known.part(part.region) is not None
+            if not is_kept and view is not None and view.group(group.name).present > 0:
+                yield Broken(5, f"{part.region}: {group.name} still has hosts and would be forgotten")

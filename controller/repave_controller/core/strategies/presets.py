@@ -1,0 +1,141 @@
+"""The strategies that have a name, as lists of steps. Shares, not hosts: no strategy knows a region.
+
+A deadline counts from the last progress. A host is healthy within the launch deadline and proven
+`min_healthy_seconds` later, or it never will be: that is how long nothing may happen while hosts come up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from repave_controller.core.domain.application import FULL_PERCENT, ServerGroup
+from repave_controller.core.domain.rollout import Approve, Keep, Retire, Scale, Soak, Step, Verify, Weight
+from repave_protos.protocol.values import FULL_WEIGHT_BP
+
+MARGIN_SECONDS = 30.0
+"""For reports to arrive, and for an agent that connects again, on top of what a step takes by itself."""
+WEIGHT_DEADLINE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long hosts may take, from the spec's health section."""
+
+    launch_deadline_seconds: float
+    min_healthy_seconds: float
+    drain_seconds: float = 0.0
+
+    @property
+    def proven_seconds(self) -> float:
+        return self.launch_deadline_seconds + self.min_healthy_seconds + MARGIN_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a canary or of a rolling release: a share, and what happens before the next one."""
+
+    weight_bp: int
+    hold_seconds: float = 0.0
+    approve: str | None = None  # role; "": anybody
+
+
+def blue_green(pace: Pace, warm_seconds: float, approve: str | None = None) -> tuple[Step, ...]:
+    """The whole new group beside the old one, one flip, a soak."""
+    return (*up(pace, FULL_PERCENT), *_gate(approve), weight(FULL_WEIGHT_BP), soak(warm_seconds))
+
+
+def highlander(pace: Pace, warm_seconds: float) -> tuple[Step, ...]:
+    """There can be only one: as blue/green, and then nothing of the old group is kept."""
+    return (*blue_green(pace, warm_seconds), retire(pace, 0.0))
+
+
+def canary(pace: Pace, stages: Sequence[Stage], headroom_percent: float) -> tuple[Step, ...]:
+    """Growing shares of the traffic; at each the new group has the hosts for its share, and some more."""
+    made: list[Step] = []
+    for stage in stages:
+        percent = min(FULL_PERCENT, stage.weight_bp / 100 * (1 + headroom_percent / 100))
+        made += [*up(pace, percent), weight(stage.weight_bp), *_pause(stage)]
+    return tuple(made)
+
+
+def rolling(pace: Pace, stages: Sequence[Stage], is_old_first: bool) -> tuple[Step, ...]:
+    """Both groups move in the same shares. `is_old_first` needs no more hosts than there are, and lets
+    capacity fall by one stage meanwhile."""
+    made: list[Step] = []
+    for stage in stages:
+        percent = stage.weight_bp / 100
+        grow, shrink = up(pace, percent), retire(pace, FULL_PERCENT - percent)
+        if not is_old_first:
+            made += [*grow, weight(stage.weight_bp), *_pause(stage), shrink]
+        elif stage.weight_bp < FULL_WEIGHT_BP:
+            made += [shrink, *grow, weight(stage.weight_bp), *_pause(stage)]
+        else:  # the last hosts of the old group make room for the last of the new one
+            made += [weight(stage.weight_bp), shrink, *grow, *_pause(stage)]
+    return tuple(made)
+
+
+def phased(pace: Pace, stages: Sequence[Stage]) -> tuple[Step, ...]:
+    """The whole new group first, then growing shares of the traffic."""
+    made: list[Step] = [*up(pace, FULL_PERCENT)]
+    for stage in stages:
+        made += [weight(stage.weight_bp), *_pause(stage)]
+    return tuple(made)
+
+
+def _pause(stage: Stage) -> tuple[Step, ...]:
+    held = (soak(stage.hold_seconds),) if stage.hold_seconds else ()
+    return (*held, *_gate(stage.approve))
+
+
+def _gate(role: str | None) -> tuple[Step, ...]:
+    return () if role is None else (approval(role),)
+
+
+# --------------------------------------------------------------------------------------- single steps
+
+
+def up(pace: Pace, percent: float, count: int = 0) -> tuple[Step, Step]:
+    """So many fresh hosts, and all of them proven."""
+    return Scale(percent, pace.proven_seconds, count), Verify(pace.proven_seconds)
+
+
+def weight(weight_bp: int) -> Weight:
+    return Weight(weight_bp, WEIGHT_DEADLINE_SECONDS)
+
+
+def soak(seconds: float) -> Soak:
+    """It ends by itself: its deadline only bounds how long a region may stay unheard at its end."""
+    return Soak(seconds, seconds + MARGIN_SECONDS)
+
+
+def approval(role: str) -> Approve:
+    return Approve(role)
+
+
+def keep(seconds: float) -> Keep:
+    return Keep(seconds)
+
+
+def retire(pace: Pace, percent: float) -> Retire:
+    return Retire(percent, pace.drain_seconds + pace.launch_deadline_seconds + MARGIN_SECONDS)
+
+
+# --------------------------------------------------------------------------------------- special cases
+
+
+def first_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The same for a first release: nobody serves yet, so nothing is gained by going slowly. Approvals stay,
+    and what follows the last share of the traffic."""
+    last = max((index for index, step in enumerate(steps) if isinstance(step, Weight)), default=-1)
+    scales = [step for step in steps if isinstance(step, Scale)]
+    verifies = [step for step in steps if isinstance(step, Verify)]
+    if last < 0 or not scales or not verifies:
+        return steps
+    approvals = [step for step in steps[:last] if isinstance(step, Approve)]
+    rest = [step for step in steps[last + 1 :] if not isinstance(step, Retire | Scale | Verify)]
+    return (replace(scales[-1], percent=FULL_PERCENT, count=0), verifies[-1], *approvals, steps[last], *rest)
+
+
+def rollback_steps(target: ServerGroup) -> tuple[Step, ...]:
+    """Straight back, without canary. Only the last step is needed where the group runs in full."""
+    pace = Pace(target.start_deadline_seconds, target.min_healthy_seconds, target.drain_seconds)
+    return (*up(pace, FULL_PERCENT), weight(FULL_WEIGHT_BP))

@@ -1,0 +1,442 @@
+"""Holds the streams of all agents: what each region observes, and how desired states get there.
+
+One live stream per region; a newer one takes over. Decides nothing: it merges reports into views, tells the
+scheduler which applications changed, and sends what is published. Runs over any Link; only `start_server`
+knows gRPC.
+"""
+
+import asyncio
+import itertools
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import grpc.aio
+import structlog
+
+from repave_protos.protocol import wire
+from repave_protos.protocol.channel import Link, bind
+from repave_protos.protocol.values import (
+    PROTOCOL_VERSION,
+    Answer,
+    ApplicationName,
+    DesiredState,
+    FromAgent,
+    FromController,
+    Hello,
+    HostDetail,
+    Notice,
+    Observations,
+    Query,
+    RegionName,
+    Rejection,
+    Report,
+    Resync,
+    Welcome,
+)
+
+HELLO_DEADLINE_SECONDS = 10.0
+GOODBYE_SECONDS = 1.0  # how long a stream that shall end may take to hear why
+STOP_SECONDS = 2.0
+QUERIES_IN_FLIGHT_MAX = 16  # of one region
+REGIONS_MAX = 10_000
+APPLICATIONS_PER_REGION_MAX = 10_000
+
+log = structlog.get_logger()
+
+NOBODY = ApplicationName("-")
+"""Stands where a question is of no application."""
+
+
+class AgentRefused(Exception):
+    """The agent has understood the question, and says why it can't be done. The text is shown to people."""
+
+
+class RegionUnreachable(Exception):
+    """The region's agent could not be asked. The text is shown to people."""
+
+
+class _StreamEnded(ConnectionError):
+    """The stream is over; the text says why."""
+
+
+@dataclass(slots=True)
+class RegionView:
+    """One region as its agent reports it. `since`: connected, or unreachable, since (seconds of the clock).
+
+    A new stream starts with no observations: what was true before the gap need not be true now.
+    """
+
+    region: RegionName
+    is_connected: bool
+    since: float
+    hello: Hello
+    observations: Observations = field(default_factory=Observations)
+
+
+class Sessions:
+    """Serves streams until `close`. Everything runs in one event loop; callbacks are plain calls in it."""
+
+    def __init__(
+        self,
+        welcome: Welcome,
+        desired_for: Callable[[RegionName], Sequence[DesiredState]],
+        on_change: Callable[[RegionName, set[ApplicationName]], None],
+        on_notices: Callable[[RegionName, list[Notice]], None],
+        clock: Callable[[], float],
+        hello_deadline_seconds: float = HELLO_DEADLINE_SECONDS,
+        greet: Callable[[Hello], None] = lambda hello: None,
+        applications_in: Callable[[RegionName], tuple[ApplicationName, ...] | None] = lambda region: None,
+    ) -> None:
+        """`on_change` names the applications to look at again: reported anew, connected or lost.
+
+        `greet` hears each Hello before `desired_for` is asked and before anything is sent. `applications_in`
+        names all that a region has, for its Welcome; None where that is not known: hosts of an application
+        that is not named may be ended."""
+        self._welcome = welcome
+        self._desired_for = desired_for
+        self._on_change = on_change
+        self._on_notices = on_notices
+        self._clock = clock
+        self._hello_deadline_seconds = hello_deadline_seconds
+        self._greet = greet
+        self._applications_in = applications_in
+        self._views: dict[RegionName, RegionView] = {}
+        self._streams: dict[RegionName, _Stream] = {}
+        self._query_ids = itertools.count(1)
+        self._is_closed = False
+
+    def views(self) -> Mapping[RegionName, RegionView]:
+        """Every region that ever connected to this controller process, live or not."""
+        return self._views
+
+    def publish(self, region: RegionName, desired: DesiredState) -> None:
+        """Sends it to the region soon; a newer one of the same application replaces it while it waits.
+
+        A region that is not connected gets it from `desired_for` when it returns.
+        """
+        stream = self._streams.get(region)
+        if stream is not None:
+            stream.desired[desired.application] = desired
+            stream.wake.set()
+
+    async def query(
+        self,
+        region: RegionName,
+        application: ApplicationName,
+        group: str = "",
+        log_lines: int = 0,
+        timeout_seconds: float = 5.0,
+    ) -> tuple[HostDetail, ...]:
+        """Asks the region's agent for its hosts. Raises RegionUnreachable, or ValueError: a bad argument."""
+        query = Query(next(self._query_ids), application, group, log_lines)
+        return (await self._ask(region, query, timeout_seconds)).hosts
+
+    async def accepted(
+        self, region: RegionName, application: ApplicationName, timeout_seconds: float = 5.0
+    ) -> DesiredState | None:
+        """Asks the region's agent which desired state it has accepted. Raises RegionUnreachable."""
+        query = Query(next(self._query_ids), application, wants_accepted=True)
+        answer = await self._ask(region, query, timeout_seconds)
+        return next((state for state in answer.accepted if state.application == application), None)
+
+    async def orphans(self, region: RegionName, timeout_seconds: float = 5.0) -> tuple[HostDetail, ...]:
+        """Asks the region's agent for the hosts that nobody is known to want. Raises RegionUnreachable."""
+        query = Query(next(self._query_ids), ApplicationName(""), wants_orphans=True)
+        return (await self._ask(region, query, timeout_seconds)).hosts
+
+    async def told(self, region: RegionName, *words: str, timeout_seconds: float = 5.0) -> Any:
+        """What the region's provider answers, from JSON. Raises RegionUnreachable, AgentRefused."""
+        query = Query(next(self._query_ids), NOBODY, words=words)
+        answer = await self._ask(region, query, timeout_seconds)
+        if not answer.told:
+            raise RegionUnreachable(f"the agent of {region} is of an older version, which can't say that")
+        try:
+            told = json.loads(answer.told)
+            if "refused" in told:
+                raise AgentRefused(str(told["refused"]))
+            return told["told"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise RegionUnreachable(f"the agent of {region} answered what nobody understands") from error
+
+    async def _ask(self, region: RegionName, query: Query, timeout_seconds: float) -> Answer:
+        stream = self._streams.get(region)
+        if stream is None:
+            raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
+        if len(stream.questions) >= QUERIES_IN_FLIGHT_MAX:
+            raise RegionUnreachable(f"the agent of {region} has too many questions to answer; ask again soon")
+        _checked(query)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                answer = await stream.ask(query)
+        except TimeoutError as error:
+            text = f"the agent of {region} did not answer within {timeout_seconds:g} s"
+            raise RegionUnreachable(text) from error
+        if answer.error:
+            raise RegionUnreachable(f"the agent of {region} could not answer: {answer.error}")
+        return answer
+
+    async def serve(self, link: Link) -> None:
+        """One agent's stream, from its Hello to its end. Never raises but for cancellation."""
+        messages = link.receive()
+        try:
+            hello = await self._first_message(messages)
+            objection = self._objection(hello)
+            if objection:
+                log.warning("agent.rejected", region=hello.region, reason=objection)
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await link.send(wire.encode_from_controller(Rejection(objection)))
+            else:
+                await self._serve_region(hello, link, messages)
+        except (OSError, wire.WireError) as error:
+            log.warning("agent.stream_ended", reason=str(error))
+        except Exception:  # the root of a stream: a mistake of ours must not end the others
+            log.exception("agent.stream_failed")
+        finally:
+            await link.close()
+
+    def close(self) -> None:
+        """Ends every stream; agents go on by themselves and look for the next controller."""
+        self._is_closed = True
+        for stream in self._streams.values():
+            stream.finish("the controller stops")
+
+    # -------------------------------------------------------------------------------------------- opening
+
+    async def _first_message(self, messages: AsyncIterator[bytes]) -> Hello:
+        try:
+            async with asyncio.timeout(self._hello_deadline_seconds):
+                message = wire.decode_from_agent(await anext(messages))
+        except TimeoutError as error:
+            raise _StreamEnded(f"no Hello within {self._hello_deadline_seconds:g} s") from error
+        except StopAsyncIteration as error:
+            raise _StreamEnded("it ended without Hello") from error
+        if not isinstance(message, Hello):
+            raise _StreamEnded(f"its first message is {type(message).__name__}, not Hello")
+        return message
+
+    def _objection(self, hello: Hello) -> str:
+        """Why this agent can't be worked with, or ""."""
+        if hello.protocol_version != PROTOCOL_VERSION:
+            older = "agent" if hello.protocol_version < PROTOCOL_VERSION else "controller"
+            return (
+                f"the agent ({hello.agent_version}) speaks protocol {hello.protocol_version}, the controller "
+                f"({self._welcome.controller_version}) speaks {PROTOCOL_VERSION}; upgrade the {older}"
+            )
+        if hello.region not in self._views and len(self._views) >= REGIONS_MAX:
+            return f"this controller has {REGIONS_MAX} regions already; that is the limit"
+        return "the controller stops" if self._is_closed else ""
+
+    async def _serve_region(self, hello: Hello, link: Link, messages: AsyncIterator[bytes]) -> None:
+        stream = self._open(hello, link)
+        reason = "the stream was cut"
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._write(stream))
+                tasks.create_task(self._read(stream, messages))
+                tasks.create_task(stream.give_up())
+        except* (OSError, wire.WireError) as group:
+            reason = str(group.exceptions[0])
+        finally:
+            self._drop(stream, reason)
+
+    def _open(self, hello: Hello, link: Link) -> "_Stream":
+        """Makes this the region's stream, with everything that shall be there waiting to be sent."""
+        region = hello.region
+        before, older = self._views.get(region), self._streams.get(region)
+        if older is not None:
+            older.finish(f"a newer agent has taken over {region}; is another one running?")
+        self._greet(hello)
+        waiting = {desired.application: desired for desired in self._desired_for(region)}
+        stream = self._streams[region] = _Stream(region, link, desired=waiting)
+        self._views[region] = RegionView(region, True, self._clock(), hello)
+        log.info(
+            "agent.connected", region=region, agent=hello.agent_version, has_taken_over=older is not None
+        )
+        known = set(before.observations.applications) if before is not None else set()
+        self._on_change(region, known | {each.application for each in hello.applied})
+        return stream
+
+    def _drop(self, stream: "_Stream", reason: str) -> None:
+        stream.fail_questions(reason)
+        log.info("agent.disconnected", region=stream.region, reason=reason)
+        if self._streams.get(stream.region) is not stream:
+            return  # a newer stream has taken over: the view is its own
+        del self._streams[stream.region]
+        view = self._views[stream.region]
+        view.is_connected, view.since = False, self._clock()
+        self._on_change(stream.region, set(view.observations.applications))
+
+    # ------------------------------------------------------------------------------------------------- up
+
+    async def _read(self, stream: "_Stream", messages: AsyncIterator[bytes]) -> None:
+        async for message in messages:
+            if self._streams.get(stream.region) is not stream:
+                continue  # taken over: what the older agent says counts no more
+            self._take(stream, wire.decode_from_agent(message))
+        raise _StreamEnded("the agent closed the stream")
+
+    def _take(self, stream: "_Stream", message: FromAgent) -> None:
+        match message:
+            case Report():
+                self._merge(stream, message)
+            case Answer():
+                stream.answered(message)
+            case Hello():
+                raise _StreamEnded("the agent said Hello twice")
+
+    def _merge(self, stream: "_Stream", report: Report) -> None:
+        if report.sequence <= stream.reports_until:
+            return  # repeated, or overtaken by a newer one
+        stream.reports_until = report.sequence
+        observations = self._views[stream.region].observations
+        before = observations.applications if report.is_full else dict(observations.applications)
+        is_same = observations.merge(report)
+        after = observations.applications
+        if len(after) > APPLICATIONS_PER_REGION_MAX:
+            raise _StreamEnded(f"it reports more than {APPLICATIONS_PER_REGION_MAX} applications")
+        if report.is_full:
+            stream.is_resync_asked = False
+        if not is_same:
+            self._mend(stream, report)
+        spoken_of = {each.application for each in report.applications}
+        names = spoken_of | before.keys() if report.is_full else spoken_of
+        changed = {name for name in names if before.get(name) != after.get(name)}
+        if changed:
+            self._on_change(stream.region, changed)
+        if report.notices:
+            self._on_notices(stream.region, list(report.notices))
+
+    def _mend(self, stream: "_Stream", report: Report) -> None:
+        """The digests differ: asks once for everything. A full report that differs can't be mended so."""
+        if stream.is_resync_asked:
+            return
+        log.warning("agent.digest_differs", region=stream.region, is_full=report.is_full)
+        if not report.is_full:
+            stream.is_resync_asked = stream.is_resync_due = True
+            stream.wake.set()
+
+    # ----------------------------------------------------------------------------------------------- down
+
+    async def _write(self, stream: "_Stream") -> None:
+        """The only one that writes to the link: two at a time would end a gRPC stream."""
+        await stream.send(self._welcome_to(stream.region))
+        while not stream.farewell:
+            while (message := stream.next_message()) is not None:
+                await stream.send(message)
+            await stream.wake.wait()
+            stream.wake.clear()
+        if not self._is_closed:
+            await stream.send(Rejection(stream.farewell))
+        raise _StreamEnded(stream.farewell)
+
+    def _welcome_to(self, region: RegionName) -> Welcome:
+        """Made when it is sent: whatever begins later is told by its desired state, which follows."""
+        named = self._applications_in(region)
+        if named is not None and len(named) > APPLICATIONS_PER_REGION_MAX:
+            named = None
+        return replace(self._welcome, applications=named)
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One agent's connection, and what waits to be written to it."""
+
+    region: RegionName
+    link: Link
+    desired: dict[ApplicationName, DesiredState]  # the newest of each application
+    queries: deque[Query] = field(default_factory=deque)  # bounded by questions
+    questions: dict[int, asyncio.Future[Answer]] = field(default_factory=dict)
+    reports_until: int = 0  # the sequence of the newest report taken
+    is_resync_due: bool = False
+    is_resync_asked: bool = False
+    farewell: str = ""
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def next_message(self) -> FromController | None:
+        """Takes out what is written next; asked again before each write, so that it is the newest."""
+        if self.farewell:
+            return None
+        if self.desired:
+            return self.desired.pop(next(iter(self.desired)))
+        if self.is_resync_due:
+            self.is_resync_due = False
+            return Resync()
+        return self.queries.popleft() if self.queries else None
+
+    async def send(self, message: FromController) -> None:
+        """Leaves out what the agent would refuse: it would cost the stream, again and again."""
+        try:
+            encoded = _checked(message)
+        except ValueError as error:
+            log.error("agent.message_unsendable", region=self.region, error=str(error))
+            return
+        await self.link.send(encoded)
+
+    async def ask(self, query: Query) -> Answer:
+        """Raises RegionUnreachable when the stream ends before the answer."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.questions[query.query_id] = future
+        self.queries.append(query)
+        self.wake.set()
+        try:
+            return await future
+        finally:
+            del self.questions[query.query_id]
+            if query in self.queries:
+                self.queries.remove(query)
+
+    def answered(self, answer: Answer) -> None:
+        """An answer that nobody waits for any more is fine."""
+        future = self.questions.get(answer.query_id)
+        if future is not None and not future.done():
+            future.set_result(answer)
+
+    def fail_questions(self, reason: str) -> None:
+        for future in self.questions.values():
+            if not future.done():
+                text = f"the agent of {self.region} went away before it answered: {reason}"
+                future.set_exception(RegionUnreachable(text))
+
+    def finish(self, farewell: str) -> None:
+        """Ends the stream soon; the agent hears why if it still listens."""
+        self.farewell = self.farewell or farewell
+        self.wake.set()
+        self.finished.set()
+
+    async def give_up(self) -> None:
+        """Ends a stream that was finished, but whose writer is stuck."""
+        await self.finished.wait()
+        await asyncio.sleep(GOODBYE_SECONDS)
+        raise _StreamEnded(self.farewell)
+
+
+def _checked(message: FromController) -> bytes:
+    """Encoded, and sure to be accepted. Raises ValueError, which names the field."""
+    encoded = wire.encode_from_controller(message)
+    wire.decode_from_controller(encoded)
+    return encoded
+
+
+# ------------------------------------------------------------------------------------------------ over gRPC
+
+
+async def start_server(
+    sessions: Sessions, address: str, setting: str = "grpc.listen"
+) -> tuple[grpc.aio.Server, int]:
+    """Listens for agents on `address` (host:port, loopback); returns the server and its port.
+
+    Raises InsecureAddressError, ValueError, or OSError when the port is taken. Keep the server referenced.
+    """
+    server, port = bind(sessions.serve, address, setting)
+    await server.start()
+    return server, port
+
+
+async def stop_server(sessions: Sessions, server: grpc.aio.Server) -> None:
+    """Says goodbye to all agents and frees the port."""
+    sessions.close()
+    await server.stop(STOP_SECONDS)

@@ -1,0 +1,87 @@
+"""Keeps the log of events: what was decided and what regions tell, as it is on disk, for who follows it."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import structlog
+
+from repave_controller.core.domain.application import Event, Instant
+from repave_controller.core.ports import Store, StoreError, Transaction
+from repave_controller.runtime.broadcast import Pulse
+from repave_protos.protocol.values import Notice, RegionName
+
+log = structlog.get_logger()
+
+NOTICES_WAITING_MAX = 10_000
+NOTICES_BATCH_MAX = 500
+
+
+class Chronicle:
+    """Events that a decision caused are saved with it and then told here; `note` saves the others."""
+
+    def __init__(self, store: Store, clock: Callable[[], Instant], visible: Pulse) -> None:
+        """`visible` is bumped for everything told."""
+        self._store = store
+        self._clock = clock
+        self._visible = visible
+        self._events = Pulse()
+        self._notices: asyncio.Queue[Event] = asyncio.Queue(NOTICES_WAITING_MAX)
+
+    def note(self, event: Event) -> None:
+        """Adds an event that no decision caused; beyond the bound the newest are dropped."""
+        if self._notices.full():
+            log.warning("notice.dropped", kind=event.kind, text=event.text)
+            return
+        self._notices.put_nowait(dataclasses.replace(event, at=self._clock()))
+
+    def note_notices(self, region: RegionName, notices: Sequence[Notice]) -> None:
+        """Adds what a region tells."""
+        for notice in notices:
+            self.note(
+                Event(
+                    notice.kind,
+                    notice.text,
+                    application=notice.application,
+                    region=region,
+                    group=notice.group,
+                    host=notice.host,
+                )
+            )
+
+    async def run(self) -> None:
+        """Saves what is noted, until cancelled."""
+        while True:
+            batch = [await self._notices.get()]
+            while len(batch) < NOTICES_BATCH_MAX and not self._notices.empty():
+                batch.append(self._notices.get_nowait())
+            try:
+                self.tell(await self._store.commit(Transaction(events=tuple(batch))))
+            except StoreError as error:
+                log.error("notices.lost", count=len(batch), error=str(error))
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Events go to the log as they are on disk."""
+        for event in events:
+            log.info(
+                event.kind,
+                text=event.text,
+                application=event.application,
+                group=event.group,
+                region=event.region,
+                host=event.host,
+                sequence=event.sequence,
+            )
+        if events:
+            self._events.bump()
+        self._visible.bump()
+
+    async def follow(self, after: int, application: str = "") -> AsyncIterator[Event]:
+        """Stored events after that sequence number, then new ones as they are saved; never ends."""
+        while True:
+            seen = self._events.version
+            for event in await self._store.events(after=after, application=application):
+                after = event.sequence
+                yield event
+            if self._events.version == seen:
+                await self._events.wait(seen)

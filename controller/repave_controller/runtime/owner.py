@@ -1,0 +1,218 @@
+"""Decides for one application, one decision at a time: look, step, check the promises, save, publish.
+
+What is not saved is never published and never acknowledged. The scheduler has an owner for each application.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import structlog
+
+from repave_controller.core.commands.release import Accepted, Outcome, answer
+from repave_controller.core.domain.application import (
+    Application,
+    Because,
+    Decision,
+    Event,
+    Instant,
+    Observed,
+    Refused,
+    Tenure,
+)
+from repave_controller.core.ports import Spec, Store, StoreError, Transaction
+from repave_controller.core.rollout.step import overslept, step
+from repave_controller.core.rules.divergence import offer, offers
+from repave_controller.core.rules.guards import Surroundings
+from repave_controller.core.rules.safety import check
+from repave_controller.runtime.broadcast import Pulse
+from repave_controller.runtime.event_log import Chronicle
+from repave_controller.runtime.fence import Gate
+from repave_controller.runtime.idempotency import Request, repeated, spec_of_queued
+from repave_controller.runtime.suspension import Standstill
+from repave_protos.protocol.values import ApplicationName, DesiredState, RegionName
+
+log = structlog.get_logger()
+
+DECISIONS_MAX = 64
+"""Decisions that follow each other without anything new observed; more is a bug."""
+STORE_RETRY_SECONDS = 1.0
+
+
+Change = Callable[[Application, Observed, Instant], Outcome]
+"""What a command makes of an application. Raises Refused."""
+
+
+class Office(Protocol):
+    """What the owners of all applications share."""
+
+    store: Store
+    tenure: Tenure
+    gate: Gate
+    chronicle: Chronicle
+    visible: Pulse
+    standstill: Standstill
+    clock: Callable[[], Instant]
+    publish: Callable[[RegionName, DesiredState], None]
+
+    def observed(self, application: ApplicationName) -> Observed:
+        """What each region reported last of it."""
+
+    def around(self, application: Application) -> Surroundings:
+        """What is so beyond it."""
+
+    def turnstile(self, application: Application) -> AbstractAsyncContextManager[object]:
+        """To be held from the decision to its end on the disk."""
+
+    def make_room(self, former: Application, after: Application) -> None:
+        """What is under way has changed."""
+
+
+class Owner:
+    """Decides for one application, one decision at a time."""
+
+    def __init__(self, office: Office, application: Application) -> None:
+        self.application = application
+        self.because: tuple[Because, ...] = ()
+        self._office = office
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._wake_at: Instant | None = None
+        self._standstills = -1  # those it knows of; what was loaded from the store comes after one
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Looks again whenever something changed or an instant has come."""
+        while True:
+            self._wake.clear()
+            try:
+                async with self._lock:
+                    await self._decide()
+            except StoreError as error:
+                self._stop(f"the store does not take decisions: {error}", "decision.not_saved")
+                self._wake_at = Instant(self._office.clock() + STORE_RETRY_SECONDS)
+            except Refused as broken:
+                self._stop(f"stopped: {broken.text}", "promise.broken")
+            except Exception:  # the root of an owner: a mistake with one application must not end the others
+                log.exception("decision.failed", application=self.application.name)
+                self._stop("stopped by a mistake of repave's own; the controller's log says which", "bug")
+            await self._sleep()
+
+    def _stop(self, text: str, kind: str) -> None:
+        """Nothing is decided until something new is seen; told once, not at each look."""
+        self._wake_at = None
+        because = (Because(text),)
+        if because != self.because:
+            self.because = because
+            log.error(kind, application=self.application.name, text=text)
+            self._office.chronicle.note(Event(kind, text, application=self.application.name))
+            self._office.visible.bump()
+
+    async def _sleep(self) -> None:
+        seconds = None if self._wake_at is None else max(0.0, self._wake_at - self._office.clock())
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def command(
+        self,
+        change: Change,
+        kind: str,
+        key: str,
+        body: str,
+        spec_text: str = "",
+        accepted: Accepted | None = None,
+    ) -> Accepted:
+        """Decides on a person's command; returns once it is saved. The same key again: the same answer."""
+        async with self._lock:
+            office, request = self._office, Request.of(self.application, kind, key, body)
+            answered = await repeated(office.store, request)
+            if answered is not None:
+                return answered
+            self._catch_up()
+            now, observed = office.clock(), office.observed(self.application.name)
+            changed, events = change(self.application, observed, now)
+            accepted = accepted or answer(self.application, changed)
+            receipt = request.receipt(accepted)
+            is_begun = spec_text and not accepted.is_queued
+            spec = Spec(changed.name, accepted.group, spec_text) if is_begun else None
+            async with office.turnstile(changed):
+                decision = step(changed, observed, now, office.tenure, office.around(changed))
+                await self._save(decision, observed, Transaction(events=events, receipt=receipt, spec=spec))
+        self.wake()
+        return accepted
+
+    async def adopt(self, change: Change) -> None:
+        """Decides on from what the regions run, whatever was decided here before."""
+        async with self._lock:
+            office = self._office
+            now, observed = office.clock(), office.observed(self.application.name)
+            adopted, events = change(self.application, observed, now)
+            decision = step(adopted, observed, now, office.tenure)
+            await self._save(decision, observed, Transaction(events=events), former=adopted)
+        self.wake()
+
+    def _catch_up(self) -> None:
+        """Nothing fails because this controller was away or stood still."""
+        standstills = self._office.standstill.look()
+        if standstills != self._standstills:
+            self._standstills = standstills
+            self.application = overslept(self.application, self._office.clock())
+
+    async def _decide(self) -> None:
+        office = self._office
+        self._catch_up()
+        for _ in range(DECISIONS_MAX):
+            async with office.turnstile(self.application):
+                decision, has_news = await self._decide_once()
+            if decision.because != self.because:
+                self.because = decision.because
+                office.visible.bump()
+            self._wake_at = decision.wake_at
+            if not has_news:
+                return
+        raise AssertionError(f"{self.application.name}: decisions follow each other without end")
+
+    async def _decide_once(self) -> tuple[Decision, bool]:
+        """The decision, and whether there was something to save."""
+        office, application = self._office, self.application
+        observed, now = office.observed(application.name), office.clock()
+        decision = step(application, observed, now, office.tenure, office.around(application))
+        offered = offer(decision.application, office.gate.open_regions())
+        has_news = offered != application or bool(decision.events)
+        if has_news:
+            await self._save(decision, observed, Transaction())
+        return decision, has_news
+
+    async def _save(
+        self, decision: Decision, observed: Observed, extra: Transaction, former: Application | None = None
+    ) -> None:
+        """Checks the promises, saves, then publishes. `former` is what was so before, if not what was saved.
+
+        Raises Refused when a promise would be broken, StoreError; then nothing has happened.
+        """
+        office, former = self._office, former or self.application
+        broken = check(former, decision, observed)
+        if broken:
+            raise Refused("promise", "; ".join(f"promise {each.promise}: {each.text}" for each in broken))
+        application = offer(decision.application, office.gate.open_regions())
+        transaction = dataclasses.replace(
+            extra,
+            application=application,
+            events=(*extra.events, *decision.events),
+            rollout=decision.application.rollout if decision.application.rollout != former.rollout else None,
+            spec=extra.spec or spec_of_queued(former, decision.application),
+        )
+        events = await office.store.commit(transaction)
+        self.application = application
+        office.make_room(former, application)
+        for region, state in offers(former, application):  # the only way down, with desired_for
+            if region not in office.gate.ahead:
+                office.publish(region, state)
+        office.chronicle.tell(events)

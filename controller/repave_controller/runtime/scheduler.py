@@ -1,0 +1,337 @@
+"""Carries facts to the owners of the applications, and what people ask for; decides nothing itself.
+
+Each application has an owner (`owner.py`) that decides under its own lock. Here is what they share, and what
+is so for the whole installation.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from weakref import WeakValueDictionary
+
+import structlog
+
+from repave_controller.core.commands.release import (
+    Accepted,
+    Outcome,
+    check_port,
+    check_regions,
+    request_release,
+    unknown_application,
+)
+from repave_controller.core.commands.table import Asked, Rollback, carried_out
+from repave_controller.core.domain.application import (
+    Application,
+    Because,
+    Event,
+    Instant,
+    Observed,
+    Refused,
+    ReleaseOrder,
+)
+from repave_controller.core.domain.freezes import Command, Line
+from repave_controller.core.domain.limits import Limits, load_of
+from repave_controller.core.domain.rollout import GroupNumber
+from repave_controller.core.planning.shown_plans import ForetoldPlans
+from repave_controller.core.ports import ImageStore, Loaded, Store, Transaction
+from repave_controller.core.rules.divergence import is_offered
+from repave_controller.core.rules.guards import Surroundings
+from repave_controller.runtime.broadcast import Pulse
+from repave_controller.runtime.event_log import Chronicle
+from repave_controller.runtime.fence import Gate, Region
+from repave_controller.runtime.owner import Change, Owner
+from repave_controller.runtime.suspension import Standstill
+from repave_protos.protocol.values import ApplicationName, DesiredState, Hello, Notice, RegionName
+
+log = structlog.get_logger()
+
+
+class Scheduler:
+    """The applications of one controller. `run` must be running for anything to move."""
+
+    def __init__(
+        self,
+        store: Store,
+        images: ImageStore,
+        loaded: Loaded,
+        clock: Callable[[], Instant],
+        regions: Callable[[], Mapping[RegionName, Region]],
+        publish: Callable[[RegionName, DesiredState], None],
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+    ) -> None:
+        self.store = store
+        self._images = images
+        self.tenure = loaded.tenure
+        self.clock = clock
+        self._line = loaded.line
+        self._line_lock = asyncio.Lock()
+        self._limits = limits
+        self._turnstile = asyncio.Lock()  # who begins is saved before the next one counts what is under way
+        self._regions = regions
+        self.publish = publish
+        self._owners = {each.name: Owner(self, each) for each in loaded.applications}
+        self._unborn: WeakValueDictionary[ApplicationName, Owner] = WeakValueDictionary()
+        self._starts: asyncio.Queue[Owner] = asyncio.Queue()
+        self.visible = Pulse()
+        self.chronicle = Chronicle(store, clock, self.visible)
+        self.standstill = Standstill()
+        self.gate = Gate(regions)
+        self.foretold = ForetoldPlans()
+        for owner in self._owners.values():
+            self._starts.put_nowait(owner)
+
+    async def run(self) -> None:
+        """Owns every application until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.chronicle.run(), name="notices")
+            tasks.create_task(self.standstill.run(), name="standstill")
+            while True:
+                owner = await self._starts.get()
+                tasks.create_task(owner.run(), name=f"owner {owner.application.name}")
+
+    # ------------------------------------------------------------------------------ what is asked for
+
+    async def release(
+        self,
+        application: ApplicationName,
+        cluster: str,
+        order: ReleaseOrder,
+        spec_text: str,
+        *,
+        queue: bool,
+        plan: str = "",
+    ) -> Accepted:
+        """Starts, joins or queues a release; with `plan`, only if it still has that id.
+
+        Raises Refused, StoreError.
+        """
+        order = dataclasses.replace(order, spec_text=spec_text)
+
+        def command(known: Application, _: Observed, now: Instant) -> Outcome:
+            if plan:
+                self.foretold.check(plan, known, order)
+            self.check_image(order)
+            self.check_places(application, order)
+            return request_release(known, order, queue, now)
+
+        owner = self._owner_of_new(application, cluster)
+        request = dataclasses.replace(order, by="", key="")
+        accepted = await owner.command(command, "release", order.key, repr((request, queue)), spec_text)
+        self._begin(owner)
+        return accepted
+
+    def check_image(self, order: ReleaseOrder) -> None:
+        """Its package is stored. Raises Refused."""
+        if self._images.path(order.digest) is None:
+            text = f"no package {order.digest} is stored here; repave image push adds one"
+            raise Refused("unknown-image", text)
+
+    def check_places(self, application: ApplicationName, order: ReleaseOrder) -> None:
+        """Its regions are known, not ahead of the store, and its port is free there. Raises Refused."""
+        check_regions(order.sizes, self._known_regions())
+        self._check_ahead(application, {region for region, _ in order.sizes})
+        check_port(application, order, self.applications())
+
+    async def steer(
+        self, application: ApplicationName, asked: Asked, *, by: str, reason: str = "", key: str = ""
+    ) -> Accepted:
+        """Carries out what a person asks of an application; returns once it is saved. Raises Refused,
+        StoreError."""
+
+        def command(known: Application, observed: Observed, now: Instant) -> Outcome:
+            if isinstance(asked, Rollback):
+                self._check_ahead(application, set())
+            return carried_out(asked, known, observed, by, reason, now)
+
+        kind = type(asked).__name__.lower()
+        return await self._owner(application).command(command, kind, key, repr((asked, reason)))
+
+    async def change_line(self, command: Command) -> Line:
+        """Stops the line, lets it go, adds or lifts a freeze; returns the line once it is saved, and all
+        applications look again. Raises Refused, StoreError."""
+        async with self._line_lock:
+            line, events = command(self._line, self.clock())
+            if line != self._line:
+                saved = await self.store.commit(Transaction(line=line, events=events))
+                self._line = line
+                self.chronicle.tell(saved)
+        for owner in self._owners.values():
+            owner.wake()
+        return line
+
+    def around(self, application: Application) -> Surroundings:
+        """What is so beyond the application. What others have under way counts only while regions of it have
+        yet to begin."""
+        if not _may_begin(application):
+            return Surroundings(self._line, self._limits)
+        return self.around_new(application.name)
+
+    def around_new(self, name: ApplicationName) -> Surroundings:
+        """The same for a release of it that has yet to begin."""
+        others = (each for other, each in self._saved().items() if other != name)
+        return Surroundings(self._line, self._limits, load_of(others))
+
+    def turnstile(self, application: Application) -> AbstractAsyncContextManager[object]:
+        """To be held from the decision to its end on the disk."""
+        return self._turnstile if _may_begin(application) else nullcontext()
+
+    def make_room(self, former: Application, after: Application) -> None:
+        """Something has ended: those that wait for a limit look again."""
+        if former.running != after.running and self._limits != Limits():
+            for owner in self._owners.values():
+                if _may_begin(owner.application):
+                    owner.wake()
+
+    async def change(self, accepted: Accepted, change: Change, key: str, body: str) -> Accepted:
+        """Decides on a command that begins no rollout; `accepted` answers it. Raises Refused, StoreError."""
+
+        def command(known: Application, observed: Observed, now: Instant) -> Outcome:
+            self._check_ahead(accepted.application, set())
+            return change(known, observed, now)
+
+        owner = self._owner(accepted.application)
+        return await owner.command(command, accepted.kind, key, body, accepted=accepted)
+
+    def _check_ahead(self, application: ApplicationName, regions: set[RegionName]) -> None:
+        known = self.applications().get(application)
+        self.gate.check(application, regions | set(known.regions if known is not None else ()))
+
+    async def adopt(self, application: ApplicationName, cluster: str, change: Change) -> None:
+        """Takes what the regions run as decided; returns once it is saved. Raises Refused, StoreError."""
+        owner = self._owner_of_new(application, cluster)
+        await owner.adopt(change)
+        self._begin(owner)
+        self.gate.judge_again(self._saved())
+        for each in self._owners.values():  # for what could not be sent until now
+            each.wake()
+        self.visible.bump()
+
+    async def begin_incarnation(self, above: int) -> int:
+        """All epochs from now on are above incarnation `above`; returns the new one. Raises StoreError."""
+        self.tenure = await self.store.begin_incarnation(above)
+        return self.tenure.incarnation
+
+    def _known_regions(self) -> tuple[RegionName, ...]:
+        """Regions whose agent has spoken since this controller began, or that have hosts from before."""
+        served = {region for each in self.applications().values() for region in each.regions}
+        return tuple(sorted({*self._regions(), *served}))
+
+    def _owner(self, name: ApplicationName) -> Owner:
+        owner = self._owners.get(name)
+        if owner is None:
+            raise unknown_application(name, tuple(sorted(self.applications())), self.gate.knowing(name))
+        return owner
+
+    def _owner_of_new(self, name: ApplicationName, cluster: str) -> Owner:
+        """The application's owner; an application begins to exist with the first release that is saved."""
+        owner = self._owners.get(name) or self._unborn.get(name)
+        if owner is None:
+            owner = self._unborn[name] = Owner(self, Application(name, cluster, GroupNumber(1)))
+        return owner
+
+    def _begin(self, owner: Owner) -> None:
+        name = owner.application.name
+        if name not in self._owners:
+            self._owners[name] = owner
+            self._starts.put_nowait(owner)
+
+    # ---------------------------------------------------------------------------------- what is known
+
+    def applications(self) -> Mapping[ApplicationName, Application]:
+        """Those that were ever released."""
+        return {
+            name: owner.application
+            for name, owner in self._owners.items()
+            if owner.application.rollouts_total
+        }
+
+    @property
+    def line(self) -> Line:
+        """What is decided for the whole installation."""
+        return self._line
+
+    def saved(self, name: ApplicationName) -> Application | None:
+        """What is decided of it, also when it was never released."""
+        return self._saved().get(name)
+
+    def observed(self, application: ApplicationName) -> Observed:
+        """What each region reported last of this application, where it counts."""
+        return self.gate.observed(application)
+
+    def because(self, application: ApplicationName) -> tuple[Because, ...]:
+        """What the application waits for."""
+        owner = self._owners.get(application)
+        if owner is None:
+            return ()
+        ahead = self.gate.because(owner.application)
+        return (*ahead, *(each for each in owner.because if each not in ahead))
+
+    def greet(self, hello: Hello) -> None:
+        """Judges the region before anything is sent to it."""
+        for event in self.gate.greet(hello, self._saved()):
+            self.note(event)
+
+    def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
+        """What was offered to this region before. Owners that have something else for it look again."""
+        offered: list[DesiredState] = []
+        if region in self.gate.ahead:
+            return offered
+        for owner in self._owners.values():
+            state = owner.application.desired_in(region)
+            if state is not None and is_offered(owner.application, region):
+                offered.append(state)
+            elif state is not None:
+                owner.wake()
+        return offered
+
+    def _saved(self) -> dict[ApplicationName, Application]:
+        return {name: owner.application for name, owner in self._owners.items()}
+
+    def applications_in(self, region: RegionName) -> tuple[ApplicationName, ...] | None:
+        """Those that have, or are about to have, hosts in this region; None where the store may not know."""
+        if region in self.gate.ahead:
+            return None
+        found = (
+            name
+            for name, owner in self._owners.items()
+            if owner.application.desired_in(region) is not None or region in owner.application.regions
+        )
+        return tuple(sorted(found))
+
+    @property
+    def version(self) -> int:
+        """Grows with every change of anything visible."""
+        return self.visible.version
+
+    async def changed(self, after: int) -> int:
+        """Waits until `version` is above `after`; returns it."""
+        return await self.visible.wait(after)
+
+    def follow(self, after: int, application: str = "") -> AsyncIterator[Event]:
+        """Stored events after that sequence number, then new ones as they are saved; never ends."""
+        return self.chronicle.follow(after, application)
+
+    # ---------------------------------------------------------------------------------- what happens
+
+    def region_changed(self, region: RegionName, applications: set[ApplicationName]) -> None:
+        """Something was reported, or the region came or went: the owners concerned look again."""
+        concerned = applications or set(self._owners)
+        for name in concerned:
+            if name in self._owners:
+                self._owners[name].wake()
+        self.visible.bump()
+
+    def notices(self, region: RegionName, notices: Sequence[Notice]) -> None:
+        """Takes what a region tells for the event log; beyond the bound the newest are dropped."""
+        self.chronicle.note_notices(region, notices)
+
+    def note(self, event: Event) -> None:
+        """Adds an event that no decision caused."""
+        self.chronicle.note(event)
+
+
+def _may_begin(application: Application) -> bool:
+    """Whether regions of its rollout have yet to begin."""
+    rollout = application.running
+    return rollout is not None and any(not track.has_begun for track in rollout.tracks)

@@ -1,0 +1,421 @@
+"""The sections of a spec: what each option is called, may hold, means and defaults to.
+
+The descriptions are the documentation of the spec: editors show them. Values that a later version will take
+are refused here, never ignored; options of later versions are in unsupported.py. Rules over several sections
+are spec.py's.
+"""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from repave_controller.core.domain.naming import NamingError, check_part, check_region
+from repave_controller.spec.quantities import (
+    Command,
+    Duration,
+    Price,
+    Share,
+    SomeDuration,
+    SomeShare,
+    check_places,
+    later,
+    wrong,
+)
+from repave_protos.protocol.values import MARK_NAME, MARK_VALUE, Drift
+
+PROVIDERS = ("local", "ssh_pool", "openstack")
+SIZE_MAX = 1000
+ENVIRONMENT_MAX = 256
+TEXT_LENGTH_MAX = 8192
+PATH_LENGTH_MAX = 1024
+KEEP_GROUPS_MAX = 10
+TIMES_MAX = 100
+LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$"
+SET_BY_REPAVE = ("HOST", "PORT")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+def as_written(default: str) -> Any:
+    """A default in the words of the file; it is read like what users write."""
+    return default
+
+
+def contradiction(text: str, *fields: tuple[str | int, ...]) -> PydanticCustomError:
+    """An error of fields, by their paths in the section; it is shown at the one that is last in the file."""
+    return PydanticCustomError("contradiction", "{text}", {"text": text, "fields": fields})
+
+
+Label = Annotated[str, Field(pattern=LABEL_PATTERN)]
+
+
+def name_of(kind: str) -> AfterValidator:
+    def check(text: str) -> str:
+        try:
+            return check_part(kind, text)
+        except NamingError as error:
+            raise wrong(str(error)) from None
+
+    return AfterValidator(check)
+
+
+def _check_region(text: str) -> str:
+    try:
+        return check_region(text)
+    except NamingError as error:
+        raise wrong(str(error)) from None
+
+
+def _check_line(text: str) -> str:
+    if not text.isprintable():
+        raise wrong("must be one line of printable characters")
+    return text
+
+
+def _check_value(text: str) -> str:
+    if "\0" in text:
+        raise wrong("can't hold NUL characters")
+    return check_places(text)
+
+
+def _check_mark_name(text: str) -> str:
+    if MARK_NAME.fullmatch(text) is None:
+        raise wrong("must be 1 to 64 letters, digits, _ . or -")
+    return text
+
+
+def _check_mark_value(text: str) -> str:
+    if MARK_VALUE.fullmatch(text) is None:
+        raise wrong("must be 1 to 200 letters, digits or _ . : / = + @ ~ -; anything else could be misread")
+    return text
+
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Times = Annotated[int, Field(ge=1, le=TIMES_MAX)]
+Line = Annotated[str, Field(max_length=200), AfterValidator(_check_line)]
+MarkName = Annotated[str, AfterValidator(_check_mark_name)]
+MarkValue = Annotated[str, AfterValidator(_check_mark_value)]
+
+
+class Artifact(Section):
+    """What CI built; every host in every region proves the same digest."""
+
+    uri: Annotated[str, Field(min_length=1, max_length=PATH_LENGTH_MAX), AfterValidator(_check_line)] = Field(
+        description="Folder or .tar.gz with the application, relative to this file; {version} and {app} are "
+        "put in."
+    )
+    sha256: Annotated[str, Field(pattern=r"^(required|[0-9a-f]{64})$")] | None = Field(
+        None, description="A literal digest of the package, or `required`: repave release must name it."
+    )
+
+    @field_validator("uri")
+    @classmethod
+    def _is_local(cls, uri: str) -> str:
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri):
+            raise later("takes a folder or a .tar.gz of this machine only; fetch it before the release")
+        return check_places(uri)
+
+
+class Host(Section):
+    """What a fresh host is made of."""
+
+    image: str = Field(description="`local`: a host is a fresh process in a fresh folder.")
+    run: Command = Field(
+        description="The command that serves, as a line or as a list of words. $HOST and $PORT say where to "
+        "listen; no shell runs it."
+    )
+    env: dict[str, Annotated[str, Field(max_length=TEXT_LENGTH_MAX), AfterValidator(_check_value)]] = Field(
+        {}, description="Environment of the command.", max_length=ENVIRONMENT_MAX
+    )
+
+    max_age: SomeDuration | None = Field(
+        None, description="An older host is replaced by a fresh one, also when nothing is released."
+    )
+    drift: Drift = Field(
+        "ignore",
+        description="What becomes of a host that is no longer as it was made: `ignore`, `report` or `taint`, "
+        "which replaces it.",
+    )
+    renew_at_once: SomeShare = Field(
+        as_written("10%"),
+        description="Share of a region's hosts, at least one, that may be replaced at a time when they are "
+        "too old, changed, tainted or renewed.",
+    )
+
+    @field_validator("image")
+    @classmethod
+    def _is_known(cls, image: str) -> str:
+        if image != "local":
+            raise later("makes hosts of the image local only")
+        return image
+
+    @field_validator("run")
+    @classmethod
+    def _has_known_places(cls, run: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(check_places, run))
+
+    @field_validator("env")
+    @classmethod
+    def _has_good_names(cls, env: dict[str, str]) -> dict[str, str]:
+        for name in env:
+            if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", name) is None:
+                raise contradiction(f"{name!a} can't name a variable: letters, digits and _", (name,))
+            if name in SET_BY_REPAVE or name.startswith("REPAVE_"):
+                raise contradiction("is set by repave; choose another name", (name,))
+        return env
+
+
+class Http(Section):
+    """Healthy is what answers a GET with this status."""
+
+    port: Port = Field(description="Where the application serves; also the port that takes the traffic.")
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$", max_length=PATH_LENGTH_MAX)] = Field(
+        "/", description="What is asked for."
+    )
+    expect: Annotated[int, Field(ge=100, le=599)] = Field(200, description="The status that is healthy.")
+
+
+class Tcp(Section):
+    """Healthy is what accepts a connection."""
+
+    port: Port = Field(description="Where the application serves; also the port that takes the traffic.")
+
+
+class CommandProbe(Section):
+    """Healthy is where this command ends with 0."""
+
+    port: Port = Field(description="Where the application serves: the port that takes the traffic.")
+    run: Command = Field(description="The command, as a line or as a list of words. No shell runs it.")
+
+    @field_validator("run")
+    @classmethod
+    def _has_known_places(cls, run: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(check_places, run))
+
+
+class Health(Section):
+    """When a host may take traffic, and when it may not any more. Exactly one of http, tcp, command."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [kind]} for kind in ("http", "tcp", "command")]}
+    )
+
+    http: Http | None = Field(None, description="Ask by HTTP.")
+    tcp: Tcp | None = Field(None, description="Ask by connecting.")
+    command: CommandProbe | None = Field(None, description="Ask by running a command.")
+    interval: SomeDuration = Field(as_written("2s"), description="From one question to the next.")
+    timeout: SomeDuration | None = Field(
+        None, description="How long an answer may take. 1s, or the interval if that is shorter."
+    )
+    healthy_after: Times = Field(1, description="Good answers in a row that make a host healthy.")
+    unhealthy_after: Times = Field(2, description="Bad answers in a row that make a host unhealthy.")
+    min_healthy_time: Duration = Field(
+        as_written("10s"), description="How long a host is healthy before it is proven."
+    )
+    launch_deadline: SomeDuration = Field(
+        as_written("5m"), description="A host that is not healthy by then has failed."
+    )
+    ready_percent: SomeShare = Field(
+        as_written("100%"), description="Share of a region's hosts that must be proven before traffic moves."
+    )
+
+    @property
+    def probe(self) -> Http | Tcp | CommandProbe:
+        chosen = self.http or self.tcp or self.command
+        assert chosen is not None, "checked below"
+        return chosen
+
+    @property
+    def timeout_seconds(self) -> float:
+        return min(1.0, self.interval) if self.timeout is None else self.timeout
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        kinds = [kind for kind in ("http", "tcp", "command") if getattr(self, kind) is not None]
+        if not kinds:
+            raise wrong("say how hosts are asked: add http: {port: 8080, path: /}, or tcp, or command")
+        if len(kinds) > 1:
+            raise contradiction(
+                f"hosts are asked in one way only; leave out {' or '.join(kinds)}",
+                *((kind,) for kind in kinds),
+            )
+        if self.timeout_seconds > self.interval:
+            raise contradiction(
+                "an answer may not take longer than the interval: timeout <= interval",
+                ("interval",),
+                ("timeout",),
+            )
+        if self.min_healthy_time >= self.launch_deadline:
+            raise contradiction(
+                "min_healthy_time must be shorter than launch_deadline",
+                ("min_healthy_time",),
+                ("launch_deadline",),
+            )
+        return self
+
+
+class Testers(Section):
+    """Requests that see the new group before anybody else does. Exactly one of header, cookie."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [kind]} for kind in ("header", "cookie")]}
+    )
+
+    header: MarkName | None = Field(None, description="The header by which testers are known.")
+    cookie: MarkName | None = Field(None, description="The cookie by which testers are known.")
+    value: MarkValue = Field(description="What they send in it, exactly.")
+
+    @property
+    def by(self) -> Literal["cookie", "header"]:
+        return "header" if self.header is not None else "cookie"
+
+    @property
+    def name(self) -> str:
+        return self.header or self.cookie or ""
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.header is None and self.cookie is None:
+            raise wrong("say how testers are known: header: NAME or cookie: NAME")
+        if self.header is not None and self.cookie is not None:
+            raise contradiction(
+                "testers are known in one way only; leave out header or cookie", ("header",), ("cookie",)
+            )
+        return self
+
+
+class Traffic(Section):
+    """How clients reach the application."""
+
+    balancer: str = Field("haproxy", description="`haproxy`, run by the agent of each region.")
+    frontend: Annotated[str, AfterValidator(_check_region)] | None = Field(
+        None, description="What the way in is called; the application's name if left out."
+    )
+    port: Port = Field(description="Where clients connect, in every region.")
+    split: Literal["request", "cookie", "header"] = Field(
+        "request",
+        description="What is given to a side. `request`: each request, by chance. `cookie` or `header`: each "
+        "user, by the value of that cookie or header, and stays there.",
+    )
+    cookie: MarkName | None = Field(None, description="With split cookie: the one that names the user.")
+    header: MarkName | None = Field(None, description="With split header: the one that names the user.")
+    testers: Testers | None = Field(
+        None, description="Who sees the new group at weight 0, as soon as it is verified."
+    )
+    drain: Duration = Field(as_written("30s"), description="How long requests in flight may take to finish.")
+
+    @field_validator("balancer")
+    @classmethod
+    def _is_known_balancer(cls, balancer: str) -> str:
+        if balancer != "haproxy":
+            raise later("knows the balancer haproxy only")
+        return balancer
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        names = {"cookie": self.cookie, "header": self.header}
+        for kind, name in names.items():
+            if self.split == kind and name is None:
+                raise contradiction(
+                    f"say which: add {kind}: NAME, the {kind} that names the user", ("split",)
+                )
+            if self.split != kind and name is not None:
+                raise contradiction(
+                    f"names a user only with split: {kind}; this spec splits by {self.split}",
+                    ("split",),
+                    (kind,),
+                )
+        return self
+
+
+class Region(Section):
+    """A place with hosts of the application."""
+
+    name: Annotated[str, AfterValidator(_check_region)] = Field(description="As its agent is set up.")
+    provider: str = Field("local", description="What makes its hosts: `local`, `ssh_pool` or `openstack`.")
+    size: Annotated[int, Field(ge=1, le=SIZE_MAX)] = Field(description="How many hosts.")
+    labels: dict[Label, Label] = Field({}, description="Any marks, for waves to choose by: {tier: edge}.")
+    cost_per_hour: Price | None = Field(None, description="What a host costs an hour here.")
+
+    @field_validator("provider")
+    @classmethod
+    def _is_known(cls, provider: str) -> str:
+        if provider not in PROVIDERS:
+            raise later(f"knows the providers {', '.join(PROVIDERS)}")
+        return provider
+
+
+class Keep(Section):
+    """How long old groups stay, ready for a rollback."""
+
+    groups: Annotated[int, Field(ge=0, le=KEEP_GROUPS_MAX)] = Field(1, description="How many, newest first.")
+    seconds: Duration = Field(
+        as_written("24h"), alias="for", description="How long after they lost the traffic."
+    )
+    retain: Annotated[int, Field(ge=0, le=KEEP_GROUPS_MAX)] = Field(
+        0, description="How many of them stay after that too."
+    )
+    size: SomeShare = Field(
+        as_written("100%"),
+        description="Share of their hosts that stay; with less, a rollback launches the rest.",
+    )
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.retain > self.groups:
+            raise contradiction("retain can't be more than groups", ("groups",), ("retain",))
+        return self
+
+
+class Rollback(Section):
+    """When a release goes back by itself, how far, and what is kept to go back to."""
+
+    on: Annotated[tuple[Literal["health", "analysis", "deadline"], ...], Field(strict=False)] = Field(
+        ("health", "deadline"), description="What makes a release go back; anything else holds it in place."
+    )
+    scope: Literal["region", "wave", "release"] = Field(
+        "release",
+        description="How far: the region that failed, its wave, or every region, also finished ones.",
+    )
+    failures: Annotated[int, Field(ge=0, le=500)] = Field(
+        0, description="So many regions may fail, and go back, while the others go on."
+    )
+    keep: Keep = Field(
+        default_factory=lambda: Keep.model_validate({}),
+        description="How long old groups stay, ready for a rollback.",
+    )
+
+    @field_validator("on")
+    @classmethod
+    def _is_known_cause(cls, on: tuple[str, ...]) -> tuple[str, ...]:
+        if "analysis" in on:
+            raise later("judges a release by health and deadlines: any of [health, deadline], or []")
+        return on
+
+
+class Guards(Section):
+    """Rules that may stop a step."""
+
+    min_capacity: Share | None = Field(
+        None,
+        description="Share of a region's hosts that must be able to serve; health.ready_percent if left out.",
+    )
+    min_hosts: Annotated[int, Field(ge=0, le=SIZE_MAX)] = Field(
+        0, description="So many hosts of a region must be able to serve, whatever min_capacity says."
+    )
+    max_surge: Share | None = Field(
+        None, description="At most so many more hosts than a region's size during a release."
+    )
+    approval_expires: Duration = Field(
+        as_written("0s"),
+        description="How long a step waits for an approval before it fails; 0s: for ever.",
+    )
+    unreachable_region: Literal["wait", "skip", "fail"] = Field(
+        "fail",
+        description="A region that is away when its turn comes: wait for it; skip it, and catch up when it "
+        "returns; or begin, and fail at the step's deadline.",
+    )

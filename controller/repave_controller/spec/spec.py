@@ -1,0 +1,296 @@
+"""The spec of an application, as users write it in repave.yaml, and the release that it asks for.
+
+Its sections are in sections.py. How a file becomes a Spec, and where its errors are, is loader.py's.
+"""
+
+from dataclasses import replace
+from typing import Annotated, Any, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from repave_controller.core.domain.application import Policy, ReleaseOrder, Upkeep
+from repave_controller.core.domain.naming import NamingError, format_cluster
+from repave_controller.core.domain.rollout import Approve, Step
+from repave_controller.core.strategies.checks import peak_percent
+from repave_controller.core.strategies.presets import Pace
+from repave_controller.spec.calendar import FREEZES_MAX, WINDOWS_MAX, FreezeSection, WindowSection
+from repave_controller.spec.quantities import Price, fill, is_version, wrong
+from repave_controller.spec.sections import (
+    Artifact,
+    CommandProbe,
+    Guards,
+    Health,
+    Host,
+    Http,
+    Line,
+    Region,
+    Rollback,
+    Section,
+    Tcp,
+    Traffic,
+    contradiction,
+    name_of,
+)
+from repave_controller.spec.strategy import Strategy, WaveSection, check_strategy, compile_waves
+from repave_protos.protocol.values import ApplicationName, Digest, Probe, RegionName, Split
+
+FORMAT = 1
+REGIONS_MAX = 500
+WAVES_MAX = 100
+
+
+class PlanError(ValueError):
+    """A release can't be made of this spec with these arguments. `field` is what to change."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(f"{field}: {text}")
+        self.field = field
+        self.text = text
+
+
+class Cost(Section):
+    """What hosts cost."""
+
+    per_host_hour: Price = Field(description="Of one host, for one hour.")
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = Field("EUR", description="EUR, USD, ...")
+
+
+class Spec(Section):
+    """Release spec of an application: the content of repave.yaml."""
+
+    repave: int = Field(description="Format of this file: 1.", json_schema_extra={"const": FORMAT})
+    app: Annotated[str, name_of("app")] = Field(description="What users call the application: a-z and 0-9.")
+    stack: Annotated[str, name_of("stack")] | None = Field(
+        None, description="Which of its installations, such as prod: server groups become app-stack-v001."
+    )
+    owner: Line | None = Field(None, description="Whom to ask about it.")
+    artifact: Artifact = Field(description="What CI built.")
+    host: Host = Field(description="What a fresh host is made of.")
+    health: Health = Field(description="When a host may take traffic.")
+    traffic: Traffic = Field(description="How clients reach the application.")
+    regions: Annotated[tuple[Region, ...], Field(strict=False, min_length=1, max_length=REGIONS_MAX)] = Field(
+        description="Where it runs."
+    )
+    strategy: Strategy = Field(description="How a release goes from the old group to the new one.")
+    waves: Annotated[tuple[WaveSection, ...], Field(strict=False, max_length=WAVES_MAX)] = Field(
+        (), description="The order of the regions; all together, in lock-step, if left out."
+    )
+    cost: Cost | None = Field(None, description="What hosts cost, for the plan.")
+    rollback: Rollback = Field(
+        default_factory=lambda: Rollback.model_validate({}), description="When and how a release goes back."
+    )
+    guards: Guards = Field(
+        default_factory=lambda: Guards.model_validate({}), description="Rules that may stop a step."
+    )
+    windows: Annotated[tuple[WindowSection, ...], Field(strict=False, max_length=WINDOWS_MAX)] = Field(
+        (), description="When releases may move: in any of these times; always if left out."
+    )
+    freezes: Annotated[tuple[FreezeSection, ...], Field(strict=False, max_length=FREEZES_MAX)] = Field(
+        (), description="When nothing is released, whatever the windows say."
+    )
+
+    @property
+    def cluster(self) -> str:
+        """`app[-stack]`: server groups are called after it."""
+        return format_cluster(self.app, self.stack or "")
+
+    @property
+    def application(self) -> ApplicationName:
+        """What is released, watched and rolled back by this name: each stack is one of its own."""
+        return ApplicationName(self.cluster)
+
+    @property
+    def pace(self) -> Pace:
+        """How long hosts may take."""
+        return Pace(self.health.launch_deadline, self.health.min_healthy_time, self.traffic.drain)
+
+    @property
+    def min_capacity_percent(self) -> float:
+        wanted = self.guards.min_capacity
+        return self.health.ready_percent if wanted is None else wanted
+
+    @field_validator("repave")
+    @classmethod
+    def _is_known_format(cls, number: int) -> int:
+        if number != FORMAT:
+            raise wrong(f"this version of repave reads format {FORMAT}, not {number}")
+        return number
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        try:
+            format_cluster(self.app, self.stack or "")
+        except NamingError as error:
+            raise contradiction(str(error), ("app",), ("stack",)) from None
+        for index, region in enumerate(self.regions):
+            if any(other.name == region.name for other in self.regions[:index]):
+                raise contradiction(f"{region.name} is there twice", ("regions", index, "name"))
+        if self.min_capacity_percent > self.health.ready_percent:
+            raise contradiction(
+                "guards.min_capacity can't be more than health.ready_percent: the new group would never do",
+                ("health", "ready_percent"),
+                ("guards", "min_capacity"),
+            )
+        check_strategy(self.strategy, self.pace, self.min_capacity_percent)
+        compile_waves(self.waves, self.regions)
+        self._check_surge()
+        return self
+
+    def _check_surge(self) -> None:
+        surge, allowed = peak_percent(self.strategy.compile(self.pace)) - 100, self.guards.max_surge
+        if allowed is not None and surge > allowed + 1e-6:
+            raise contradiction(
+                f"{self.strategy.name} takes {surge:g}% more hosts, max_surge allows {allowed:g}%; rolling "
+                "takes as many as its first step, and with first: old none",
+                ("strategy",),
+                ("guards", "max_surge"),
+            )
+
+
+# ----------------------------------------------------------------------------------------------- compile
+
+
+def compile_order(
+    spec: Spec, digest: Digest, version: str, by: str = "", reason: str = "", key: str = ""
+) -> ReleaseOrder:
+    """The release that `spec` asks for with this package. Raises PlanError."""
+    _check_version(version)
+    wanted = spec.artifact.sha256
+    if wanted not in (None, "required", digest):
+        raise PlanError("artifact.sha256", f"the spec wants the package {wanted}, this one is {digest}")
+    health = spec.health
+    return ReleaseOrder(
+        version=version,
+        digest=digest,
+        frontend_port=spec.traffic.port,
+        sizes=tuple((RegionName(region.name), region.size) for region in spec.regions),
+        run=tuple(fill(word, version, spec.app) for word in spec.host.run),
+        environment=tuple(
+            (name, fill(value, version, spec.app)) for name, value in sorted(spec.host.env.items())
+        ),
+        probe=_probe(spec, version),
+        min_healthy_seconds=health.min_healthy_time,
+        start_deadline_seconds=health.launch_deadline,
+        drain_seconds=spec.traffic.drain,
+        steps=_steps(spec),
+        waves=compile_waves(spec.waves, spec.regions),
+        strategy=spec.strategy.name,
+        prices=_prices(spec),
+        currency=spec.cost.currency if spec.cost is not None else "",
+        policy=Policy(
+            keep_seconds=spec.rollback.keep.seconds,
+            keep_groups=spec.rollback.keep.groups,
+            retain=spec.rollback.keep.retain,
+            keep_percent=spec.rollback.keep.size,
+            ready_percent=health.ready_percent,
+            min_capacity_percent=spec.min_capacity_percent,
+            min_hosts=spec.guards.min_hosts,
+            goes_back_on=tuple(sorted(set(spec.rollback.on))),
+            scope=spec.rollback.scope,
+            failures_max=spec.rollback.failures,
+            unreachable=spec.guards.unreachable_region,
+            windows=tuple(each.window for each in spec.windows),
+            freezes=tuple(each.freeze for each in spec.freezes),
+        ),
+        upkeep=Upkeep(
+            max_age_seconds=spec.host.max_age or 0.0,
+            drift=spec.host.drift,
+            renew_percent=spec.host.renew_at_once,
+        ),
+        by=by,
+        reason=reason,
+        key=key,
+        split=_split(spec.traffic),
+    )
+
+
+def _steps(spec: Spec) -> tuple[Step, ...]:
+    """Those of the strategy; no approval is waited for longer than the guard says."""
+    expires = spec.guards.approval_expires
+    return tuple(
+        replace(step, expires_seconds=expires) if isinstance(step, Approve) else step
+        for step in spec.strategy.compile(spec.pace)
+    )
+
+
+def _prices(spec: Spec) -> tuple[tuple[RegionName, float], ...]:
+    """What a host costs an hour, where it is known."""
+    general = spec.cost.per_host_hour if spec.cost is not None else None
+    priced = (
+        (region.name, general if region.cost_per_hour is None else region.cost_per_hour)
+        for region in spec.regions
+    )
+    return tuple((RegionName(name), price) for name, price in priced if price is not None)
+
+
+def artifact_path(spec: Spec, version: str) -> str:
+    """Where the package of this version is, as written: relative to the folder of the spec."""
+    _check_version(version)
+    return fill(spec.artifact.uri, version, spec.app)
+
+
+def _check_version(version: str) -> None:
+    if not is_version(version):
+        raise PlanError("version", f"{version!a} is no version: letters, digits and . _ + -, at most 64")
+
+
+def _probe(spec: Spec, version: str) -> Probe:
+    health, chosen = spec.health, spec.health.probe
+    base = Probe(
+        kind="tcp",
+        port=chosen.port,
+        interval_seconds=health.interval,
+        timeout_seconds=health.timeout_seconds,
+        healthy_after=health.healthy_after,
+        unhealthy_after=health.unhealthy_after,
+    )
+    match chosen:
+        case Http():
+            return replace(base, kind="http", path=chosen.path, expect_status=chosen.expect)
+        case CommandProbe():
+            command = tuple(fill(word, version, spec.app) for word in chosen.run)
+            return replace(base, kind="command", command=command)
+        case Tcp():
+            return base
+
+
+def _split(traffic: Traffic) -> Split:
+    testers = traffic.testers
+    return Split(
+        by=traffic.split,
+        name=traffic.cookie or traffic.header or "",
+        tester_by=testers.by if testers else "",
+        tester_name=testers.name if testers else "",
+        tester_value=testers.value if testers else "",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ schema
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the spec, for editors."""
+    made = _without_null(Spec.model_json_schema())
+    assert isinstance(made, dict)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+
+
+def _without_null(node: Any) -> Any:
+    """Nobody writes null; with that branch editors say "not valid under any of the given schemas"."""
+    if isinstance(node, list):
+        return [_without_null(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {name: _without_null(each) for name, each in node.items() if not _is_title(name, each)}
+    branches = [each for each in kept.get("anyOf", ()) if each != {"type": "null"}]
+    if len(branches) < len(kept.get("anyOf", ())):
+        del kept["anyOf"]
+        if kept.get("default", "") is None:
+            del kept["default"]
+        kept = {**(branches[0] if len(branches) == 1 else {"anyOf": branches}), **kept}
+    return kept
+
+
+def _is_title(name: str, value: object) -> bool:
+    """pydantic's own: the names of Python classes and fields again."""
+    return name == "title" and isinstance(value, str)

@@ -1,0 +1,215 @@
+"""Keeps the controller's decisions in one SQLite file. Implements ports.Store.
+
+Commits that wait at the same time share one fsync (group commit): while the writer thread is busy with a
+batch, the next one gathers here. Reads have a connection and a thread of their own.
+"""
+
+import asyncio
+import dataclasses
+import secrets
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from repave_controller.core.domain.application import Event, Instant, Tenure
+from repave_controller.core.domain.rollout import Rollout
+from repave_controller.core.ports import Image, Loaded, Receipt, StoreError, Transaction
+from repave_controller.stores.codec import decode_rollout
+from repave_controller.stores.sqlite.file import MOUNTS, Connect, Lock, connect, explain, lock, open_reader
+from repave_controller.stores.sqlite.writer import Outcome, Rows, SqliteWriter, rows_of, rows_of_image
+from repave_protos.protocol.values import ApplicationName, Digest
+
+BATCH_MAX = 256
+TRANSACTIONS_WAITING_MAX = 10_000
+EVENTS_READ_MAX = 100_000
+
+EVENTS = "SELECT sequence, at, kind, text, application, region, server_group, host, by FROM events"
+IMAGES = "SELECT digest, size_bytes, files, name, pushed_at FROM images ORDER BY pushed_at DESC, digest"
+
+Waiting = tuple[Rows, asyncio.Future[int]]
+
+
+def new_name() -> str:
+    """For a store that is made."""
+    return secrets.token_hex(6)
+
+
+class SqliteStore:
+    """Implements ports.Store. Only one at a time, over all processes, can have a path open."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        new_name: Callable[[], str] = new_name,
+        connect: Connect = connect,
+        mounts: Path = MOUNTS,
+    ) -> None:
+        """`new_name` names a store that is created; `connect` and `mounts` are the ways to the machine."""
+        self._path = path
+        self._new_name = new_name
+        self._connect = connect
+        self._mounts = mounts
+        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-write")
+        self._read_thread = ThreadPoolExecutor(1, thread_name_prefix="store-read")
+        self._lock: Lock | None = None
+        self._writer: SqliteWriter | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._waiting: deque[Waiting] = deque()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def open(self) -> Loaded:
+        """Locks the store, brings its schema up to date and begins a new term; see ports.Store."""
+        assert self._writer is None, "the store is open"
+        loop = asyncio.get_running_loop()
+        try:
+            self._lock = await loop.run_in_executor(self._write_thread, lock, self._path, self._mounts)
+            self._writer, loaded = await loop.run_in_executor(self._write_thread, self._open_writer)
+            self._reader = await loop.run_in_executor(
+                self._read_thread, open_reader, self._path, self._connect
+            )
+        except BaseException:
+            await self.close()
+            raise
+        return loaded
+
+    async def begin_incarnation(self, above: int) -> Tenure:
+        if self._writer is None:
+            raise StoreError(f"{self._path}: the store is closed.")
+        begin = self._writer.begin_incarnation
+        return await asyncio.get_running_loop().run_in_executor(self._write_thread, begin, above)
+
+    async def commit(self, transaction: Transaction) -> tuple[Event, ...]:
+        sequence = await self._write(rows_of(transaction))
+        return tuple(
+            dataclasses.replace(event, sequence=sequence + index)
+            for index, event in enumerate(transaction.events)
+        )
+
+    async def add_image(self, image: Image) -> None:
+        await self._write(rows_of_image(image))
+
+    async def events(
+        self, after: int = 0, application: str = "", limit: int = 1000, newest: bool = False
+    ) -> Sequence[Event]:
+        values: tuple[int | str, ...] = (after, max(0, min(limit, EVENTS_READ_MAX)))
+        where = "sequence > ?"
+        if application:
+            where, values = "application = ? AND sequence > ?", (application, *values)
+        order = "DESC" if newest else "ASC"
+        rows = await self._read(f"{EVENTS} WHERE {where} ORDER BY sequence {order} LIMIT ?", values)
+        events = [_event(*row) for row in rows]
+        return events[::-1] if newest else events
+
+    async def rollouts(self, application: ApplicationName, limit: int = 50) -> Sequence[Rollout]:
+        query = "SELECT state FROM rollouts WHERE application = ? ORDER BY number DESC LIMIT ?"
+        return [decode_rollout(state) for (state,) in await self._read(query, (application, max(0, limit)))]
+
+    async def spec(self, application: ApplicationName, group: str) -> str | None:
+        query = "SELECT text FROM specs WHERE application = ? AND server_group = ?"
+        rows = await self._read(query, (application, group))
+        return rows[0][0] if rows else None
+
+    async def receipt(self, key: str) -> Receipt | None:
+        rows = await self._read("SELECT key, body_hash, response FROM receipts WHERE key = ?", (key,))
+        return Receipt(*rows[0]) if rows else None
+
+    async def images(self) -> Sequence[Image]:
+        return [
+            Image(Digest(digest), size, files, name, Instant(pushed_at))
+            for digest, size, files, name, pushed_at in await self._read(IMAGES, ())
+        ]
+
+    async def close(self) -> None:
+        """Saves what waits, then lets go of the files. May be called twice."""
+        await self._idle.wait()
+        loop = asyncio.get_running_loop()
+        reader, writer, held = self._reader, self._writer, self._lock
+        self._reader = self._writer = self._lock = None
+        if reader is not None:
+            await loop.run_in_executor(self._read_thread, reader.close)
+        if writer is not None:
+            await loop.run_in_executor(self._write_thread, writer.close)
+        if held is not None:
+            held.release()
+        self._read_thread.shutdown(wait=False)
+        self._write_thread.shutdown(wait=False)
+
+    # ----------------------------------------------------------------------------------------- inside
+
+    def _open_writer(self) -> tuple[SqliteWriter, Loaded]:
+        writer = SqliteWriter(self._path, self._connect)
+        try:
+            return writer, writer.load(self._new_name)
+        except BaseException:
+            writer.close()
+            raise
+
+    async def _write(self, rows: Rows) -> int:
+        """Returns the first event's sequence number. Once this is called the rows are saved if they can be,
+        whether or not the caller still waits."""
+        if self._writer is None:
+            raise StoreError(f"{self._path}: the store is closed.")
+        if len(self._waiting) >= TRANSACTIONS_WAITING_MAX:
+            raise StoreError(f"{self._path}: the disk does not keep up; try again later.")
+        saved: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append((rows, saved))
+        if self._idle.is_set():
+            self._idle.clear()
+            asyncio.get_running_loop().call_soon(self._write_next)  # with all that this turn of the loop adds
+        return await saved
+
+    def _write_next(self) -> None:
+        """Batch after batch until nothing waits."""
+        if not self._waiting:
+            self._idle.set()
+            return
+        assert self._writer is not None, "close waits until nothing is written"
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_MAX))]
+        writing = asyncio.get_running_loop().run_in_executor(
+            self._write_thread, self._writer.write, [rows for rows, _ in batch]
+        )
+        writing.add_done_callback(lambda done: self._written(batch, done.result()))
+
+    def _written(self, batch: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
+        for (_, saved), outcome in zip(batch, outcomes, strict=True):
+            _resolve(saved, outcome)
+        self._write_next()
+
+    async def _read(self, query: str, values: Sequence[int | str]) -> list[tuple[Any, ...]]:
+        reader = self._reader
+        if reader is None:
+            raise StoreError(f"{self._path}: the store is closed.")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._read_thread, lambda: reader.execute(query, tuple(values)).fetchall()
+            )
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from error
+
+
+def _resolve(saved: asyncio.Future[int], outcome: Outcome) -> None:
+    if saved.done():  # its caller was cancelled
+        return
+    if isinstance(outcome, int):
+        saved.set_result(outcome)
+    else:
+        saved.set_exception(outcome)
+
+
+def _event(
+    sequence: int,
+    at: float,
+    kind: str,
+    text: str,
+    application: str,
+    region: str,
+    group: str,
+    host: str,
+    by: str,
+) -> Event:
+    return Event(kind, text, application, region, group, host, by, Instant(at), sequence)

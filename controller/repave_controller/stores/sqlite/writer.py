@@ -1,0 +1,261 @@
+"""Writes transactions into SQLite, many in one commit. Synchronous: lives in the store's writer thread.
+
+All of a batch are written together; only if one of them is at fault are they written again, each behind a
+savepoint of its own, so that a bad one fails alone.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from repave_controller.core.domain.application import Instant, Tenure
+from repave_controller.core.domain.freezes import Line
+from repave_controller.core.ports import DuplicateKey, Image, Loaded, StoreError, Transaction
+from repave_controller.stores.codec import (
+    decode_application,
+    decode_line,
+    encode_application,
+    encode_line,
+    encode_rollout,
+)
+from repave_controller.stores.sqlite.file import Connect, explain, is_beyond_repair, open_writer
+
+log = structlog.get_logger()
+
+EVENTS_LOOKED_AT = 1000  # at a start, for the newest instant: they are nearly in order of time
+BEGIN = "BEGIN IMMEDIATE"
+APPLICATION = "INSERT INTO applications VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state"
+EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ROLLOUT = (
+    "INSERT INTO rollouts VALUES (?, ?, ?) "
+    "ON CONFLICT (application, number) DO UPDATE SET state = excluded.state"
+)
+SPEC = "INSERT OR REPLACE INTO specs VALUES (?, ?, ?)"
+RECEIPT = "INSERT INTO receipts VALUES (?, ?, ?)"
+LINE = "INSERT OR REPLACE INTO line VALUES (1, ?)"
+IMAGE = "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?)"
+
+OWN_FAULTS = (
+    DuplicateKey,
+    UnicodeError,  # half a surrogate pair
+    OverflowError,  # an integer beyond 64 bits
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+"""Errors of one transaction, not of the disk: the others of its batch are saved all the same."""
+
+Outcome = int | Exception
+"""Of one transaction: the sequence number of its first event, or why it was not saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One transaction as rows, encoded by the one who asks for it. Events lack their sequence number."""
+
+    application: tuple[str, str] | None = None
+    events: tuple[tuple[object, ...], ...] = ()
+    rollout: tuple[str, int, str] | None = None
+    spec: tuple[str, str, str] | None = None
+    receipt: tuple[str, str, str] | None = None
+    line: tuple[str] | None = None
+    image: tuple[str, int, int, str, float] | None = None
+
+
+def rows_of(transaction: Transaction) -> Rows:
+    application, rollout = transaction.application, transaction.rollout
+    spec, receipt = transaction.spec, transaction.receipt
+    assert rollout is None or application is not None, "a rollout is saved with its application"
+    return Rows(
+        application=(application.name, encode_application(application)) if application else None,
+        events=tuple(
+            (each.at, each.kind, each.text, each.application, each.region, each.group, each.host, each.by)
+            for each in transaction.events
+        ),
+        rollout=(application.name, rollout.number, encode_rollout(rollout))
+        if application and rollout
+        else None,
+        spec=(spec.application, spec.group, spec.text) if spec else None,
+        receipt=(receipt.key, receipt.body_hash, receipt.response) if receipt else None,
+        line=(encode_line(transaction.line),) if transaction.line is not None else None,
+    )
+
+
+def rows_of_image(image: Image) -> Rows:
+    return Rows(image=(image.digest, image.size_bytes, image.files, image.name, image.pushed_at))
+
+
+class SqliteWriter:
+    """The one writing connection. All calls come from one thread."""
+
+    def __init__(self, path: Path, connect: Connect) -> None:
+        """Raises StoreError."""
+        self._path = path
+        self._connection = open_writer(path, connect)
+        self._next_sequence = 0
+        self._broken = ""  # why nothing is taken any more
+
+    def load(self, new_name: Callable[[], str]) -> Loaded:
+        """Begins a new term, durably, and reads all that was decided. Raises StoreError."""
+        try:
+            tenure, installation = self._begin_term(new_name)
+            return self._read(tenure, installation)
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from error
+
+    def begin_incarnation(self, above: int) -> Tenure:
+        """Durably; see ports.Store. Raises StoreError."""
+        if self._broken:
+            raise StoreError(self._broken)
+        run = self._connection.execute
+        try:
+            run(BEGIN)
+            run("UPDATE store SET incarnation = max(incarnation, ?) + 1", (above,))
+            incarnation, term = run("SELECT incarnation, term FROM store").fetchone()
+            run("COMMIT")
+        except sqlite3.Error as error:
+            self._undo()
+            raise StoreError(self._failure(error)) from error
+        return Tenure(incarnation, term)
+
+    def write(self, batch: Sequence[Rows]) -> list[Outcome]:
+        """Saves each of the batch or tells why not; returns when what was saved is on disk."""
+        if self._broken:
+            return [StoreError(self._broken) for _ in batch]
+        try:
+            return self._write(batch)
+        except sqlite3.Error as error:
+            self._undo()
+            failure = self._failure(error)
+            return [StoreError(failure) for _ in batch]
+        except Exception as error:  # the root of the writer thread: nobody above could tell the waiting ones
+            log.exception("store.writer_failed")
+            self._undo()
+            self._broken = f"the store's writer failed: {error!r}. Restart the controller."
+            return [StoreError(self._broken) for _ in batch]
+
+    def close(self) -> None:
+        self._connection.close()  # the last connection moves the log into the database
+
+    # ------------------------------------------------------------------------------------------ starting
+
+    def _begin_term(self, new_name: Callable[[], str]) -> tuple[Tenure, str]:
+        run = self._connection.execute
+        run(BEGIN)
+        run("INSERT OR IGNORE INTO store VALUES (1, 1, 0, ?)", (new_name(),))
+        run("UPDATE store SET term = term + 1")
+        incarnation, term, name = run("SELECT incarnation, term, installation FROM store").fetchone()
+        run("COMMIT")
+        return Tenure(incarnation, term), name
+
+    def _read(self, tenure: Tenure, installation: str) -> Loaded:
+        run = self._connection.execute
+        applications = run("SELECT state FROM applications ORDER BY name").fetchall()
+        (last,) = run("SELECT max(sequence) FROM events").fetchone()
+        newest = "SELECT at FROM events ORDER BY sequence DESC LIMIT ?"
+        (at,) = run(f"SELECT max(at) FROM ({newest})", (EVENTS_LOOKED_AT,)).fetchone()
+        line = run("SELECT state FROM line").fetchone()
+        self._next_sequence = (last or 0) + 1
+        return Loaded(
+            tenure=tenure,
+            installation=installation,
+            applications=tuple(decode_application(state) for (state,) in applications),
+            last_event_at=Instant(at or 0.0),
+            line=decode_line(line[0]) if line is not None else Line(),
+        )
+
+    # ------------------------------------------------------------------------------------------- writing
+
+    def _write(self, batch: Sequence[Rows]) -> list[Outcome]:
+        self._connection.execute(BEGIN)
+        try:
+            outcomes, following = self._write_together(batch)
+        except OWN_FAULTS:
+            self._connection.execute("ROLLBACK")
+            self._connection.execute(BEGIN)
+            outcomes, following = self._write_apart(batch)
+        self._connection.execute("COMMIT")
+        self._next_sequence = following
+        return outcomes
+
+    def _write_together(self, batch: Sequence[Rows]) -> tuple[list[Outcome], int]:
+        outcomes, following = self._insert_events(batch, self._next_sequence)
+        self._insert(APPLICATION, (rows.application for rows in batch))
+        self._insert(ROLLOUT, (rows.rollout for rows in batch))
+        self._insert(SPEC, (rows.spec for rows in batch))
+        self._insert(RECEIPT, (rows.receipt for rows in batch))
+        self._insert(LINE, (rows.line for rows in batch))
+        self._insert(IMAGE, (rows.image for rows in batch))
+        return outcomes, following
+
+    def _write_apart(self, batch: Sequence[Rows]) -> tuple[list[Outcome], int]:
+        following, outcomes = self._next_sequence, []
+        for rows in batch:
+            self._connection.execute("SAVEPOINT one")
+            try:
+                outcomes.append(self._write_one(rows, following))
+                following += len(rows.events)
+            except OWN_FAULTS as error:
+                self._connection.execute("ROLLBACK TO one")
+                outcomes.append(_refusal(error))
+            self._connection.execute("RELEASE one")
+        return outcomes, following
+
+    def _write_one(self, rows: Rows, sequence: int) -> Outcome:
+        self._insert_events([rows], sequence)
+        self._insert(APPLICATION, [rows.application])
+        self._insert(ROLLOUT, [rows.rollout])
+        self._insert(SPEC, [rows.spec])
+        self._insert(LINE, [rows.line])
+        self._insert(IMAGE, [rows.image])
+        if rows.receipt is not None and not self._is_repeated(rows.receipt):
+            self._insert(RECEIPT, [rows.receipt])
+        return sequence
+
+    def _is_repeated(self, receipt: tuple[str, str, str]) -> bool:
+        key, body_hash, _ = receipt
+        known = self._connection.execute("SELECT body_hash FROM receipts WHERE key = ?", (key,)).fetchone()
+        if known is not None and known != (body_hash,):
+            raise DuplicateKey(f"the key {key!r} was used for another request; use a new key")
+        return known is not None
+
+    def _insert_events(self, batch: Sequence[Rows], sequence: int) -> tuple[list[Outcome], int]:
+        outcomes: list[Outcome] = []
+        numbered: list[tuple[object, ...]] = []
+        for rows in batch:
+            outcomes.append(sequence)
+            for event in rows.events:
+                numbered.append((sequence, *event))
+                sequence += 1
+        self._insert(EVENT, numbered)
+        return outcomes, sequence
+
+    def _insert(self, statement: str, rows: Iterable[tuple[object, ...] | None]) -> None:
+        present = [row for row in rows if row is not None]
+        if present:
+            self._connection.executemany(statement, present)
+
+    # ------------------------------------------------------------------------------------------- failing
+
+    def _failure(self, error: sqlite3.Error) -> str:
+        text = str(explain(error, self._path))
+        if is_beyond_repair(error):
+            log.error("store.broken", error=text)
+            self._broken = f"{text} The store takes nothing more until the controller is restarted."
+        return text
+
+    def _undo(self) -> None:
+        """SQLite has rolled back by itself after some errors; after others it waits to be told."""
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            self._broken = str(explain(error, self._path))
+
+
+def _refusal(error: Exception) -> Exception:
+    return error if isinstance(error, DuplicateKey) else StoreError(f"this cannot be saved: {error}")

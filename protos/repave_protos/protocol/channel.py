@@ -1,0 +1,244 @@
+"""Carries bytes between agent and controller over gRPC: options, addresses, reconnect delays, links.
+
+Knows no message: sessions speak over any Link. Plaintext, and therefore only on loopback; credentials of mTLS
+would be given in `_open_channel` and `bind`, nowhere else.
+"""
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Protocol, TypeVar
+
+import grpc
+import grpc.aio
+
+from repave_protos.protocol import wire
+
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+DIAL_TIMEOUT_SECONDS = 5.0
+PENDING_STREAMS_MAX = 20_000  # streams not yet taken up; at gRPC's own 1,000 a herd of agents is reset
+PENDING_STREAMS_HARD_MAX = 40_000
+
+Options = tuple[tuple[str, int | str], ...]
+
+_BOTH_OPTIONS: Options = (
+    # A peer that vanished without a goodbye is noticed after 20 + 10 s, from both ends.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # without it gRPC 1.85 waits 60 s for a frozen peer (measured)
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+)
+CLIENT_OPTIONS: Options = (
+    *_BOTH_OPTIONS,
+    ("grpc.use_local_subchannel_pool", 1),  # each dial is a fresh connection, without another's backoff
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.enable_retries", 0),
+)
+SERVER_OPTIONS: Options = (
+    *_BOTH_OPTIONS,
+    # By default a client that pings more often than every 300 s is sent away with too_many_pings.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # Pings that a busy machine held up arrive together; an agent is not sent away for that (seen).
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.server.max_pending_requests", PENDING_STREAMS_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", PENDING_STREAMS_HARD_MAX),
+    ("grpc.so_reuseport", 0),  # a second controller on the port is an error, not half of the agents
+)
+
+Call = grpc.aio.StreamStreamCall[bytes, bytes]
+Context = grpc.aio.ServicerContext[bytes, bytes]
+Value = TypeVar("Value")
+
+
+class InsecureAddressError(ValueError):
+    """The address can be reached from elsewhere, and plaintext must not be spoken there."""
+
+
+class Link(Protocol):
+    """One stream, bytes in and out: the same as the agent's port of this name."""
+
+    async def send(self, message: bytes) -> None:
+        """Raises ConnectionError when the stream is gone. Only one caller at a time."""
+
+    def receive(self) -> AsyncIterator[bytes]:
+        """Messages until the stream ends. Raises ConnectionError."""
+
+    async def close(self) -> None: ...
+
+
+# ------------------------------------------------------------------------------------------------ addresses
+
+
+def loopback_only(address: str, setting: str) -> tuple[str, int]:
+    """Host and port of `address` (host:port, [::1]:port), which must stay on this machine.
+
+    `setting` names where the address came from. Raises InsecureAddressError when others could reach it,
+    ValueError when it is no address.
+    """
+    host, port = _split(address, setting)
+    if host != "localhost" and not _is_loopback(host):
+        raise InsecureAddressError(
+            f"{setting}: {address} is not a loopback address, and without TLS agents and controller speak "
+            f"plaintext only on loopback; use 127.0.0.1:{port} and reach it from elsewhere by an SSH tunnel "
+            f"(ssh -L {port}:127.0.0.1:{port} HOST)"
+        )
+    return host, port
+
+
+def _split(address: str, setting: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    if is_bracketed:
+        host = host[1:-1]
+    is_number = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535
+    if not colon or not host or not is_number or "/" in host or (":" in host and not is_bracketed):
+        raise ValueError(
+            f"{setting}: {address!r} is no address; give host:port, for example 127.0.0.1:7443 or [::1]:7443"
+        )
+    return host, int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name: nobody knows where it leads tomorrow
+
+
+def join(host: str, port: int) -> str:
+    """host:port as it is dialled and shown."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def full_jitter(attempt: int, chance: float, base_seconds: float = 0.1, cap_seconds: float = 5.0) -> float:
+    """How long to wait before reconnect number `attempt` (from 0): a `chance` (0..1) of a growing delay.
+
+    Spreads a herd evenly over the whole delay ("Exponential Backoff and Jitter", AWS Architecture Blog).
+    """
+    return chance * min(cap_seconds, base_seconds * 2.0 ** min(attempt, 60))
+
+
+# ------------------------------------------------------------------------------------------- the agent's end
+
+
+async def dial(
+    address: str,
+    setting: str = "the controller's address",
+    timeout_seconds: float = DIAL_TIMEOUT_SECONDS,
+) -> Link:
+    """A fresh connection and stream to the controller. Raises ConnectionError, or as loopback_only."""
+    target = join(*loopback_only(address, setting))
+    async with AsyncExitStack() as undo:
+        channel = _open_channel(target)
+        undo.push_async_callback(channel.close)
+        call: Call = channel.stream_stream(wire.METHOD_PATH)()
+        await _answered(call, target, timeout_seconds)
+        undo.pop_all()
+    return _DialledLink(channel, call)
+
+
+def _open_channel(target: str) -> grpc.aio.Channel:
+    return grpc.aio.insecure_channel(target, options=CLIENT_OPTIONS)
+
+
+async def _answered(call: Call, target: str, timeout_seconds: float) -> None:
+    """Waits for the controller's first headers: they prove that it is one, and that it listens."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await call.initial_metadata()
+            if call.done():
+                raise await _ended(call)
+    except TimeoutError as error:
+        raise ConnectionError(f"no answer from {target} within {timeout_seconds:g} s") from error
+    except grpc.aio.AioRpcError as error:
+        raise ConnectionError(_reason(error.code(), error.details())) from error
+
+
+async def _ended(call: Call) -> ConnectionError:
+    return ConnectionError(_reason(await call.code(), await call.details()))
+
+
+def _reason(code: grpc.StatusCode, details: str | None) -> str:
+    return f"{code.name.lower()}: {details}" if details else code.name.lower()
+
+
+class _DialledLink:
+    """A stream that this end opened; the connection is its own."""
+
+    def __init__(self, channel: grpc.aio.Channel, call: Call) -> None:
+        self._channel = channel
+        self._call = call
+
+    async def send(self, message: bytes) -> None:
+        await self._guarded(self._call.write(message))
+
+    async def receive(self) -> AsyncIterator[bytes]:
+        while isinstance(message := await self._guarded(self._call.read()), bytes):  # else: grpc.aio.EOF
+            yield message
+
+    async def close(self) -> None:
+        self._call.cancel()
+        await self._channel.close()
+
+    async def _guarded(self, operation: Awaitable[Value]) -> Value:
+        """gRPC tells of an ended stream in three ways; one of them looks like a cancelled task."""
+        try:
+            return await operation
+        except grpc.aio.AioRpcError as error:
+            raise ConnectionError(_reason(error.code(), error.details())) from error
+        except asyncio.InvalidStateError as error:
+            raise await _ended(self._call) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise ConnectionError("the stream was closed at this end") from None
+
+
+# -------------------------------------------------------------------------------------- the controller's end
+
+
+def bind(serve: Callable[[Link], Awaitable[None]], address: str, setting: str) -> tuple[grpc.aio.Server, int]:
+    """A server that runs `serve` for each stream, not yet started, and its port (asked with 0: a free one).
+
+    The stream ends when `serve` returns. Raises OSError when the port is taken, or as loopback_only.
+    """
+    target = join(*loopback_only(address, setting))
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+
+    async def connect(_: object, context: Context) -> None:
+        await context.send_initial_metadata(())
+        await serve(_ServedLink(context))
+
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(connect)
+    service = grpc.method_handlers_generic_handler(wire.SERVICE_NAME, {wire.METHOD_NAME: handler})
+    server.add_generic_rpc_handlers((service,))
+    try:
+        port = server.add_insecure_port(target)
+    except RuntimeError as error:
+        raise OSError(f"{setting}: can't listen on {target}; is another controller running there?") from error
+    return server, port
+
+
+class _ServedLink:
+    """A stream that the other end opened."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def send(self, message: bytes) -> None:
+        try:
+            await self._context.write(message)
+        except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError) as error:
+            raise ConnectionError(f"the stream is gone: {error}") from error
+
+    async def receive(self) -> AsyncIterator[bytes]:
+        while isinstance(message := await self._context.read(), bytes):  # else: grpc.aio.EOF
+            yield message
+
+    async def close(self) -> None:
+        """Nothing to do: the stream ends when its handler returns."""

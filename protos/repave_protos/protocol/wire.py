@@ -1,0 +1,391 @@
+"""Turns values into the bytes that travel between agent and controller, and back.
+
+The only module that touches generated code, with its part wire_desired.py. Decoding trusts nobody: what
+arrives becomes a value within every bound of bounds.py, or raises WireError, which names the field. Unknown
+fields are skipped, so that a newer peer may say more. Reports are the hot path.
+"""
+
+from dataclasses import asdict
+from typing import Final, TypeVar, assert_never
+
+from google.protobuf.message import DecodeError
+
+from repave_protos.protocol import bounds
+from repave_protos.protocol import fleet_pb2 as pb
+from repave_protos.protocol.bounds import WireError as WireError  # callers catch wire.WireError
+from repave_protos.protocol.values import (
+    FULL_WEIGHT_BP,
+    Answer,
+    ApplicationName,
+    ApplicationReport,
+    Applied,
+    DesiredState,
+    Digest,
+    FromAgent,
+    FromController,
+    GroupName,
+    GroupReport,
+    Hello,
+    HostDetail,
+    HostName,
+    HostPhase,
+    Notice,
+    Query,
+    RegionName,
+    Rejection,
+    Report,
+    Resync,
+    Wear,
+    Welcome,
+    Worn,
+)
+from repave_protos.protocol.wire_desired import desired, desired_message, epoch, epoch_message
+
+_service = pb.DESCRIPTOR.services_by_name["Fleet"]
+SERVICE_NAME: Final[str] = _service.full_name
+METHOD_NAME: Final[str] = _service.methods_by_name["Connect"].name
+METHOD_PATH: Final[str] = f"/{SERVICE_NAME}/{METHOD_NAME}"
+
+_NUMBERS_OF_PHASE = {phase: pb.HostPhase.Value(f"HOST_PHASE_{phase.name}") for phase in HostPhase}
+_PHASES: Final[dict[int, HostPhase]] = {number: phase for phase, number in _NUMBERS_OF_PHASE.items()}
+_WEARS: Final[dict[int, Wear]] = {
+    pb.WEAR_AGE: "age",
+    pb.WEAR_DRIFT: "drift",
+    pb.WEAR_RENEWAL: "renewal",
+    pb.WEAR_ASKED: "asked",
+}
+_NUMBERS_OF_WEAR = {why: number for number, why in _WEARS.items()}
+
+Message = TypeVar("Message", pb.FromAgent, pb.FromController)
+
+
+def encode_from_agent(value: FromAgent) -> bytes:
+    """One message upwards; the same value gives the same bytes. ValueError: a number out of range."""
+    match value:
+        case Report():
+            message = pb.FromAgent(report=_report_message(value))
+        case Answer():
+            message = pb.FromAgent(answer=_answer_message(value))
+        case Hello():
+            message = pb.FromAgent(hello=_hello_message(value))
+        case _:
+            assert_never(value)
+    return message.SerializeToString(deterministic=True)
+
+
+def decode_from_agent(message: bytes) -> FromAgent:
+    """The value in a message from an agent. Raises WireError."""
+    parsed = _parsed(pb.FromAgent, message)
+    match parsed.WhichOneof("message"):
+        case "report":
+            return _report(parsed.report)
+        case "answer":
+            return _answer(parsed.answer)
+        case "hello":
+            return _hello(parsed.hello)
+        case _:
+            raise WireError("FromAgent.message: none is set, or one that this version does not know")
+
+
+def encode_from_controller(value: FromController) -> bytes:
+    """One message downwards; the same value gives the same bytes. ValueError: a number out of range."""
+    match value:
+        case DesiredState():
+            message = pb.FromController(desired=desired_message(value))
+        case Query():
+            message = pb.FromController(query=pb.Query(**asdict(value)))
+        case Resync():
+            message = pb.FromController(resync=pb.Resync())
+        case Welcome():
+            message = pb.FromController(welcome=_welcome_message(value))
+        case Rejection(reason):
+            message = pb.FromController(rejection=pb.Rejection(reason=bounds.sendable(reason)))
+        case _:
+            assert_never(value)
+    return message.SerializeToString(deterministic=True)
+
+
+def decode_from_controller(message: bytes) -> FromController:
+    """The value in a message from the controller. Raises WireError."""
+    parsed = _parsed(pb.FromController, message)
+    match parsed.WhichOneof("message"):
+        case "desired":
+            return desired(parsed.desired)
+        case "query":
+            return _query(parsed.query)
+        case "resync":
+            return Resync()
+        case "welcome":
+            return _welcome(parsed.welcome)
+        case "rejection":
+            return Rejection(bounds.text(parsed.rejection.reason, "Rejection.reason"))
+        case _:
+            raise WireError("FromController.message: none is set, or one that this version does not know")
+
+
+def _parsed(kind: type[Message], message: bytes) -> Message:
+    try:
+        return kind.FromString(message)
+    except DecodeError as error:
+        raise WireError(f"{kind.__name__}: not a message of this protocol: {error}") from error
+
+
+def _report_message(report: Report) -> pb.Report:
+    return pb.Report(
+        sequence=report.sequence,
+        is_full=report.is_full,
+        applications=map(_application_message, report.applications),
+        digest=report.digest,
+        notices=map(_notice_message, report.notices),
+    )
+
+
+def _application_message(report: ApplicationReport) -> pb.ApplicationReport:
+    return pb.ApplicationReport(
+        application=report.application,
+        epoch=epoch_message(report.epoch),
+        groups=map(_group_message, report.groups),
+        refusal=report.refusal,
+    )
+
+
+def _group_message(report: GroupReport) -> pb.GroupReport:
+    return pb.GroupReport(
+        group=report.group,
+        launching=report.launching,
+        starting=report.starting,
+        healthy=report.healthy,
+        verified=report.verified,
+        unhealthy=report.unhealthy,
+        failed=report.failed,
+        destroying=report.destroying,
+        balancer_up=report.balancer_up,
+        weight_bp=report.weight_bp,
+        in_flight=report.in_flight,
+        launched_total=report.launched_total,
+        destroyed_total=report.destroyed_total,
+        has_given_up=report.has_given_up,
+        trouble=report.trouble,
+        worn=map(_worn_message, report.worn),
+        aged=report.aged,
+        drifted=report.drifted,
+        outdated=report.outdated,
+        oldest_at=report.oldest_at,
+        due_at=report.due_at,
+    )
+
+
+def _worn_message(worn: Worn) -> pb.Worn:
+    number = pb.Wear.ValueType(_NUMBERS_OF_WEAR[worn.why])
+    return pb.Worn(host=worn.host, why=number, text=bounds.sendable(worn.text))
+
+
+def _notice_message(notice: Notice) -> pb.Notice:
+    return pb.Notice(
+        kind=notice.kind,
+        text=bounds.sendable(notice.text),
+        application=notice.application,
+        group=notice.group,
+        host=notice.host,
+    )
+
+
+def _report(message: pb.Report) -> Report:
+    bounds.few(message.applications, bounds.APPLICATIONS_MAX, "Report.applications")
+    bounds.few(message.notices, bounds.NOTICES_MAX, "Report.notices")
+    return Report(
+        sequence=bounds.between(0, message.sequence, bounds.NUMBER_MAX, "Report.sequence"),
+        is_full=message.is_full,
+        applications=tuple(map(_application, message.applications)),
+        digest=bounds.fingerprint(message.digest, "Report.digest"),
+        notices=tuple(map(_notice, message.notices)),
+    )
+
+
+def _application(message: pb.ApplicationReport) -> ApplicationReport:
+    bounds.few(message.groups, bounds.GROUPS_MAX, "ApplicationReport.groups")
+    return ApplicationReport(
+        ApplicationName(bounds.name(message.application, "ApplicationReport.application")),
+        epoch(message, "ApplicationReport.epoch"),
+        tuple(map(_group, message.groups)),
+        bounds.text(message.refusal, "ApplicationReport.refusal"),
+    )
+
+
+def _group(message: pb.GroupReport) -> GroupReport:
+    bounds.few(message.worn, bounds.WORN_MAX, "GroupReport.worn")
+    return GroupReport(
+        GroupName(bounds.name(message.group, "GroupReport.group")),
+        message.launching,
+        message.starting,
+        message.healthy,
+        message.verified,
+        message.unhealthy,
+        message.failed,
+        message.destroying,
+        message.balancer_up,
+        bounds.between(0, message.weight_bp, FULL_WEIGHT_BP, "GroupReport.weight_bp"),
+        message.in_flight,
+        message.launched_total,
+        message.destroyed_total,
+        message.has_given_up,
+        bounds.text(message.trouble, "GroupReport.trouble"),
+        tuple(map(_worn, message.worn)) if message.worn else (),
+        message.aged,
+        message.drifted,
+        message.outdated,
+        bounds.instant(message.oldest_at, "GroupReport.oldest_at"),
+        bounds.instant(message.due_at, "GroupReport.due_at"),
+    )
+
+
+def _worn(message: pb.Worn) -> Worn:
+    why = _WEARS.get(message.why)
+    if why is None:
+        raise WireError(f"Worn.why: {message.why} is no reason that this version knows")
+    return Worn(HostName(bounds.name(message.host, "Worn.host")), why, bounds.text(message.text, "Worn.text"))
+
+
+def _notice(message: pb.Notice) -> Notice:
+    return Notice(
+        kind=bounds.name(message.kind, "Notice.kind"),
+        text=bounds.text(message.text, "Notice.text"),
+        application=bounds.name_or_none(message.application, "Notice.application"),
+        group=bounds.name_or_none(message.group, "Notice.group"),
+        host=bounds.name_or_none(message.host, "Notice.host"),
+    )
+
+
+def _hello_message(hello: Hello) -> pb.Hello:
+    return pb.Hello(
+        region=hello.region,
+        protocol_version=hello.protocol_version,
+        agent_version=hello.agent_version,
+        provider=hello.provider,
+        balancer=hello.balancer,
+        capabilities=hello.capabilities,
+        applied=[
+            pb.Applied(
+                application=each.application, epoch=epoch_message(each.epoch), fingerprint=each.fingerprint
+            )
+            for each in hello.applied
+        ],
+        traffic_address=hello.traffic_address,
+    )
+
+
+def _hello(message: pb.Hello) -> Hello:
+    bounds.few(message.applied, bounds.APPLICATIONS_MAX, "Hello.applied")
+    bounds.few(message.capabilities, bounds.WORDS_MAX, "Hello.capabilities")
+    return Hello(
+        region=RegionName(bounds.name(message.region, "Hello.region")),
+        protocol_version=message.protocol_version,
+        agent_version=bounds.text(message.agent_version, "Hello.agent_version"),
+        provider=bounds.text(message.provider, "Hello.provider"),
+        balancer=bounds.text(message.balancer, "Hello.balancer"),
+        capabilities=tuple(bounds.name(word, "Hello.capabilities") for word in message.capabilities),
+        applied=tuple(map(_applied, message.applied)),
+        traffic_address=bounds.text(message.traffic_address, "Hello.traffic_address"),
+    )
+
+
+def _applied(message: pb.Applied) -> Applied:
+    return Applied(
+        ApplicationName(bounds.name(message.application, "Applied.application")),
+        epoch(message, "Applied.epoch"),
+        bounds.fingerprint(message.fingerprint, "Applied.fingerprint"),
+    )
+
+
+def _answer_message(answer: Answer) -> pb.Answer:
+    hosts, accepted = map(_host_message, answer.hosts), map(desired_message, answer.accepted)
+    error = bounds.sendable(answer.error)
+    return pb.Answer(query_id=answer.query_id, hosts=hosts, error=error, accepted=accepted, told=answer.told)
+
+
+def _host_message(host: HostDetail) -> pb.HostDetail:
+    return pb.HostDetail(
+        host=host.host,
+        group=host.group,
+        application=host.application,
+        phase=_NUMBERS_OF_PHASE[host.phase],
+        address=host.address,
+        port=host.port,
+        digest=host.digest,
+        age_seconds=host.age_seconds,
+        healthy_seconds=host.healthy_seconds,
+        trouble=bounds.sendable(host.trouble),
+        log_tail=bounds.sendable(host.log_tail),
+        orphan=bounds.sendable(host.orphan),
+        unclaimed_seconds=host.unclaimed_seconds,
+        worn=bounds.sendable(host.worn),
+    )
+
+
+def _answer(message: pb.Answer) -> Answer:
+    bounds.few(message.hosts, bounds.HOSTS_MAX, "Answer.hosts")
+    bounds.few(message.accepted, bounds.APPLICATIONS_MAX, "Answer.accepted")
+    return Answer(
+        query_id=bounds.between(0, message.query_id, bounds.NUMBER_MAX, "Answer.query_id"),
+        hosts=tuple(map(_host, message.hosts)),
+        error=bounds.text(message.error, "Answer.error"),
+        accepted=tuple(map(desired, message.accepted)),
+        told=bounds.text(message.told, "Answer.told", bounds.TOLD_LENGTH_MAX),
+    )
+
+
+def _host(message: pb.HostDetail) -> HostDetail:
+    if message.phase not in _PHASES:
+        raise WireError(f"HostDetail.phase: {message.phase} is no phase that this version knows")
+    return HostDetail(
+        host=HostName(bounds.name(message.host, "HostDetail.host")),
+        group=GroupName(bounds.name(message.group, "HostDetail.group")),
+        application=ApplicationName(bounds.name(message.application, "HostDetail.application")),
+        phase=_PHASES[message.phase],
+        address=bounds.text(message.address, "HostDetail.address"),
+        port=bounds.between(0, message.port, 65_535, "HostDetail.port"),
+        digest=Digest(bounds.sha256(message.digest, "HostDetail.digest")),
+        age_seconds=bounds.seconds(message.age_seconds, "HostDetail.age_seconds"),
+        healthy_seconds=bounds.seconds(message.healthy_seconds, "HostDetail.healthy_seconds"),
+        trouble=bounds.text(message.trouble, "HostDetail.trouble"),
+        log_tail=bounds.text(message.log_tail, "HostDetail.log_tail"),
+        orphan=bounds.text(message.orphan, "HostDetail.orphan"),
+        unclaimed_seconds=bounds.seconds(message.unclaimed_seconds, "HostDetail.unclaimed_seconds"),
+        worn=bounds.text(message.worn, "HostDetail.worn"),
+    )
+
+
+def _query(message: pb.Query) -> Query:
+    name = bounds.name_or_none if message.wants_orphans else bounds.name
+    return Query(
+        query_id=bounds.between(0, message.query_id, bounds.NUMBER_MAX, "Query.query_id"),
+        application=ApplicationName(name(message.application, "Query.application")),
+        group=bounds.name_or_none(message.group, "Query.group"),
+        log_lines=bounds.between(0, message.log_lines, bounds.LOG_LINES_MAX, "Query.log_lines"),
+        wants_accepted=message.wants_accepted,
+        wants_orphans=message.wants_orphans,
+        words=bounds.words(message.words, "Query.words"),
+    )
+
+
+def _welcome_message(welcome: Welcome) -> pb.Welcome:
+    named = welcome.applications
+    return pb.Welcome(
+        controller_version=welcome.controller_version,
+        installation=welcome.installation,
+        image_url=welcome.image_url,
+        applications=None if named is None else pb.Applications(names=named),
+    )
+
+
+def _welcome(message: pb.Welcome) -> Welcome:
+    bounds.few(message.applications.names, bounds.APPLICATIONS_MAX, "Welcome.applications")
+    named = tuple(
+        ApplicationName(bounds.name(each, "Welcome.applications")) for each in message.applications.names
+    )
+    return Welcome(
+        controller_version=bounds.text(message.controller_version, "Welcome.controller_version"),
+        installation=bounds.name(message.installation, "Welcome.installation"),
+        image_url=bounds.text(message.image_url, "Welcome.image_url"),
+        applications=named if message.HasField("applications") else None,
+    )

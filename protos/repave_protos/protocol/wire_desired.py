@@ -1,0 +1,199 @@
+"""A desired state as a message, and back: the part of wire.py that only goes down. Wire alone calls it."""
+
+from typing import Final, Literal
+
+from repave_protos.protocol import bounds
+from repave_protos.protocol import fleet_pb2 as pb
+from repave_protos.protocol.bounds import WireError
+from repave_protos.protocol.values import (
+    FULL_WEIGHT_BP,
+    ApplicationName,
+    DesiredGroup,
+    DesiredState,
+    Digest,
+    Drift,
+    Epoch,
+    GroupName,
+    HostName,
+    Probe,
+    Split,
+)
+
+ProbeKind = Literal["http", "tcp", "command"]
+_PROBE_KINDS: Final[dict[int, ProbeKind]] = {
+    pb.Probe.KIND_HTTP: "http",
+    pb.Probe.KIND_TCP: "tcp",
+    pb.Probe.KIND_COMMAND: "command",
+}
+_KINDS_OF_PROBE = {kind: pb.Probe.Kind.Value(f"KIND_{kind.upper()}") for kind in _PROBE_KINDS.values()}
+Mark = Literal["", "cookie", "header"]
+_MARKS: Final[dict[int, Mark]] = {
+    pb.Split.MARK_NONE: "",
+    pb.Split.MARK_COOKIE: "cookie",
+    pb.Split.MARK_HEADER: "header",
+}
+_NUMBERS_OF_MARKS = {mark: pb.Split.Mark.Value(f"MARK_{mark.upper() or 'NONE'}") for mark in _MARKS.values()}
+_DRIFTS: Final[dict[int, Drift]] = {
+    pb.DRIFT_UNSPECIFIED: "ignore",  # of a controller that does not know it
+    pb.DRIFT_IGNORE: "ignore",
+    pb.DRIFT_REPORT: "report",
+    pb.DRIFT_TAINT: "taint",
+}
+_NUMBERS_OF_DRIFT = {drift: pb.Drift.Value(f"DRIFT_{drift.upper()}") for drift in _DRIFTS.values()}
+
+
+def desired_message(state: DesiredState) -> pb.DesiredState:
+    return pb.DesiredState(
+        application=state.application,
+        epoch=epoch_message(state.epoch),
+        frontend_port=state.frontend_port,
+        groups=map(_desired_group_message, state.groups),
+        split=_split_message(state.split),
+    )
+
+
+def _split_message(split: Split) -> pb.Split:
+    return pb.Split(
+        by=_NUMBERS_OF_MARKS["" if split.by == "request" else split.by],
+        name=split.name,
+        tester_by=_NUMBERS_OF_MARKS[split.tester_by],
+        tester_name=split.tester_name,
+        tester_value=split.tester_value,
+    )
+
+
+def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
+    return pb.DesiredGroup(
+        name=group.name,
+        digest=group.digest,
+        count=group.count,
+        weight_bp=group.weight_bp,
+        run=group.run,
+        environment=[pb.Variable(name=name, value=value) for name, value in group.environment],
+        probe=_probe_message(group.probe),
+        min_healthy_seconds=group.min_healthy_seconds,
+        start_deadline_seconds=group.start_deadline_seconds,
+        drain_seconds=group.drain_seconds,
+        is_proven=group.is_proven,
+        ready_count=group.ready_count,
+        attempt=group.attempt,
+        takes_testers=group.takes_testers,
+        max_age_seconds=group.max_age_seconds,
+        drift=_NUMBERS_OF_DRIFT[group.drift],
+        generation=group.generation,
+        replace=group.replace,
+    )
+
+
+def _probe_message(probe: Probe) -> pb.Probe:
+    return pb.Probe(
+        kind=_KINDS_OF_PROBE[probe.kind],
+        port=probe.port,
+        path=probe.path,
+        expect_status=probe.expect_status,
+        command=probe.command,
+        interval_seconds=probe.interval_seconds,
+        timeout_seconds=probe.timeout_seconds,
+        healthy_after=probe.healthy_after,
+        unhealthy_after=probe.unhealthy_after,
+    )
+
+
+def desired(message: pb.DesiredState) -> DesiredState:
+    bounds.few(message.groups, bounds.GROUPS_MAX, "DesiredState.groups")
+    return DesiredState(
+        application=ApplicationName(bounds.name(message.application, "DesiredState.application")),
+        epoch=epoch(message, "DesiredState.epoch"),
+        # 0 where the region has no way in: not yet, or not any more.
+        frontend_port=bounds.between(0, message.frontend_port, 65_535, "DesiredState.frontend_port"),
+        groups=tuple(map(_desired_group, message.groups)),
+        split=_split(message.split),
+    )
+
+
+def _split(message: pb.Split) -> Split:
+    """An absent one is that of an older controller: by request, no testers."""
+    return Split(
+        by=_mark(message.by, "Split.by") or "request",
+        name=bounds.mark_name(message.name, "Split.name"),
+        tester_by=_mark(message.tester_by, "Split.tester_by"),
+        tester_name=bounds.mark_name(message.tester_name, "Split.tester_name"),
+        tester_value=bounds.mark_value(message.tester_value, "Split.tester_value"),
+    )
+
+
+def _mark(number: int, field: str) -> Mark:
+    mark = _MARKS.get(number)
+    if mark is None:
+        raise WireError(f"{field}: {number} is nothing that this version knows requests by")
+    return mark
+
+
+def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
+    bounds.few(message.environment, bounds.WORDS_MAX, "DesiredGroup.environment")
+    if not message.HasField("probe"):
+        raise WireError("DesiredGroup.probe: is missing")
+    drift = _DRIFTS.get(message.drift)
+    if drift is None:
+        raise WireError(f"DesiredGroup.drift: {message.drift} is nothing that this version knows")
+    bounds.few(message.replace, bounds.WORN_MAX, "DesiredGroup.replace")
+    return DesiredGroup(
+        name=GroupName(bounds.name(message.name, "DesiredGroup.name")),
+        digest=Digest(bounds.sha256(message.digest, "DesiredGroup.digest")),
+        count=bounds.between(0, message.count, bounds.HOSTS_MAX, "DesiredGroup.count"),
+        weight_bp=bounds.between(0, message.weight_bp, FULL_WEIGHT_BP, "DesiredGroup.weight_bp"),
+        run=bounds.words(message.run, "DesiredGroup.run"),
+        environment=tuple(map(_variable, message.environment)),
+        probe=_probe(message.probe),
+        min_healthy_seconds=bounds.seconds(message.min_healthy_seconds, "DesiredGroup.min_healthy_seconds"),
+        start_deadline_seconds=bounds.seconds(
+            message.start_deadline_seconds, "DesiredGroup.start_deadline_seconds"
+        ),
+        drain_seconds=bounds.seconds(message.drain_seconds, "DesiredGroup.drain_seconds"),
+        is_proven=message.is_proven,
+        ready_count=message.ready_count,
+        attempt=message.attempt,
+        takes_testers=message.takes_testers,
+        max_age_seconds=bounds.seconds(message.max_age_seconds, "DesiredGroup.max_age_seconds"),
+        drift=drift,
+        generation=message.generation,
+        replace=tuple(HostName(bounds.name(each, "DesiredGroup.replace")) for each in message.replace),
+    )
+
+
+def _variable(message: pb.Variable) -> tuple[str, str]:
+    return bounds.name(message.name, "Variable.name"), bounds.text(message.value, "Variable.value")
+
+
+def _probe(message: pb.Probe) -> Probe:
+    kind = _PROBE_KINDS.get(message.kind)
+    if kind is None:
+        raise WireError(f"Probe.kind: {message.kind} is no kind that this version knows")
+    if kind == "http":
+        bounds.between(100, message.expect_status, 599, "Probe.expect_status")
+    return Probe(
+        kind=kind,
+        port=bounds.between(1, message.port, 65_535, "Probe.port"),
+        path=bounds.text(message.path, "Probe.path"),
+        expect_status=message.expect_status,
+        command=bounds.words(message.command, "Probe.command"),
+        interval_seconds=bounds.some_seconds(message.interval_seconds, "Probe.interval_seconds"),
+        timeout_seconds=bounds.some_seconds(message.timeout_seconds, "Probe.timeout_seconds"),
+        healthy_after=bounds.between(1, message.healthy_after, bounds.TIMES_MAX, "Probe.healthy_after"),
+        unhealthy_after=bounds.between(1, message.unhealthy_after, bounds.TIMES_MAX, "Probe.unhealthy_after"),
+    )
+
+
+def epoch_message(value: Epoch) -> pb.Epoch:
+    return pb.Epoch(incarnation=value.incarnation, term=value.term, rev=value.rev)
+
+
+def epoch(message: pb.ApplicationReport | pb.Applied | pb.DesiredState, field: str) -> Epoch:
+    if not message.HasField("epoch"):
+        raise WireError(f"{field}: is missing")
+    found = message.epoch
+    return Epoch(
+        bounds.between(0, found.incarnation, bounds.NUMBER_MAX, field),
+        bounds.between(0, found.term, bounds.NUMBER_MAX, field),
+        bounds.between(0, found.rev, bounds.NUMBER_MAX, field),
+    )

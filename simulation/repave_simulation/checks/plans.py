@@ -1,0 +1,152 @@
+"""What people were told is what runs: plans, sizes, and regions that were left out and are caught up.
+
+Checked on each decision when it has become durable, and in the end.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from repave_controller.core.commands.table import Resize
+from repave_controller.core.domain.application import Application, GroupState, ReleaseOrder
+from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind, Track, TrackPhase
+from repave_controller.core.planning.plan import Moment, preview, unborn
+from repave_protos.protocol.values import ApplicationName, RegionName
+
+if TYPE_CHECKING:
+    from repave_simulation.world.world import World
+
+REPAVE = "repave"
+"""Who begins what nobody asked for: catching up."""
+Place = tuple[ApplicationName, RegionName]
+
+
+@dataclass(slots=True)
+class Plans:
+    """What was foretold of the rollouts under way, asked for, and is still owed."""
+
+    world: "World"
+    foretold: dict[Place, tuple[int, tuple[Moment, ...]]] = field(default_factory=dict)  # by rollout
+    sizes: set[tuple[ApplicationName, RegionName, int]] = field(default_factory=set)  # that ever were
+    resized: dict[Place, int] = field(default_factory=dict)  # while a rollout runs
+    owed: dict[Place, GroupNumber] = field(default_factory=dict)
+
+    def check(self, before: Application | None, after: Application) -> None:
+        """`after` has just become durable in place of `before`."""
+        was, rollout = before.rollout if before is not None else None, after.rollout
+        self._check_sizes(before, after)
+        if rollout is None:
+            return
+        if was is None or was.number != rollout.number:
+            self._foretell(before, after, rollout)
+            self._check_begin(after, rollout)
+        for track in rollout.tracks:
+            former = was.track(track.region) if was is not None and was.number == rollout.number else None
+            self._check_moment(after, rollout, former, track)
+        if rollout.phase.is_over and not (
+            was is not None and was.number == rollout.number and was.phase.is_over
+        ):
+            self._take_end(after, rollout)
+
+    # --------------------------------------------------------------------------- the plan is what runs
+
+    def _foretell(self, before: Application | None, after: Application, rollout: Rollout) -> None:
+        """What `repave plan` would have said a moment ago of the release that has just begun."""
+        for track in rollout.tracks:
+            self.foretold.pop((after.name, track.region), None)
+        order = self._order(after.name, rollout)
+        if order is None:
+            return
+        shown = preview(before if before is not None else unborn(after.name, after.cluster), order)
+        for region in shown.regions:
+            self.foretold[after.name, region.name] = (rollout.number, region.moments)
+
+    def _order(self, name: ApplicationName, rollout: Rollout) -> ReleaseOrder | None:
+        asked = self.world.scenario.commands if rollout.kind is RolloutKind.RELEASE else ()
+        found = (each.order for each in asked if (each.application, each.key) == (name, rollout.started_by))
+        return next(found, None)
+
+    def _check_moment(self, after: Application, rollout: Rollout, former: Track | None, track: Track) -> None:
+        """A region that is in a step has what was foretold for it. Where people change sizes, or go back a
+        step, it has something else."""
+        place = (after.name, track.region)
+        number, moments = self.foretold.get(place, (0, ()))
+        if number != rollout.number or track.phase is not TrackPhase.RUNNING:
+            return
+        if place in self.resized or (former is not None and track.cursor < former.cursor):
+            del self.foretold[place]
+            return
+        moment, target, origin = moments[track.cursor], after.group(rollout.target), after.group(track.origin)
+        state = after.desired_in(track.region)
+        new = state.group(target.name) if state is not None and target is not None else None
+        old = state.group(origin.name) if state is not None and origin is not None else None
+        has = (new.count if new else 0, old.count if old else 0, new.weight_bp if new else 0)
+        if has != (moment.new_hosts, moment.old_hosts, moment.weight_bp):
+            told = f"{moment.new_hosts} and {moment.old_hosts} hosts, {moment.weight_bp} bp"
+            text = (
+                f"step {track.cursor + 1} has {has[0]} and {has[1]} hosts, {has[2]} bp, foretold were {told}"
+            )
+            self._broken(after.name, track.region, text)
+
+    # ------------------------------------------------------------------------------------------ sizes
+
+    def _check_sizes(self, before: Application | None, after: Application) -> None:
+        """A size that people have asked for holds, for all groups, until a release brings others."""
+        if before is not None and before.rollouts_total != after.rollouts_total:
+            self.resized = {key: size for key, size in self.resized.items() if key[0] != after.name}
+        for group in after.groups:
+            known = before.group(group.number) if before is not None else None
+            for part in group.parts:
+                former = known.part(part.region) if known is not None else None
+                self.sizes.add((after.name, part.region, part.size))
+                if former is not None and former.size != part.size and part.state is not GroupState.RETIRING:
+                    self._take_size(after.name, part.region, part.size)
+        for (name, region), size in self.resized.items():
+            for group in after.groups if name == after.name else ():
+                found = group.part(region)
+                if found is not None and found.state is not GroupState.RETIRING and found.size != size:
+                    self._broken(name, region, f"{size} hosts were asked for, {group.name} has {found.size}")
+
+    def _take_size(self, name: ApplicationName, region: RegionName, size: int) -> None:
+        asked = {
+            pair
+            for command in self.world.scenario.commands
+            if command.application == name and isinstance(command.asked, Resize)
+            for pair in command.asked.sizes
+        }
+        if (region, size) not in asked:
+            self._broken(name, region, f"{size} hosts, and nobody has asked for so many")
+        self.resized[name, region] = size
+
+    def has_had(self, name: ApplicationName, region: RegionName, size: int) -> bool:
+        """Whether any group of the application ever was to have so many hosts there."""
+        return (name, region, size) in self.sizes
+
+    # ----------------------------------------------------------------------------------- catching up
+
+    def _check_begin(self, after: Application, rollout: Rollout) -> None:
+        if rollout.started_by != REPAVE:
+            self.owed = {key: number for key, number in self.owed.items() if key[0] != after.name}
+            return
+        for track in rollout.tracks:
+            owed = self.owed.get((after.name, track.region))
+            if owed != rollout.target:
+                text = f"group {rollout.target} begins by itself, {owed or 'nothing'} is still to come"
+                self._broken(after.name, track.region, text)
+
+    def _take_end(self, after: Application, rollout: Rollout) -> None:
+        for track in rollout.tracks:
+            place = (after.name, track.region)
+            is_caught_up = rollout.phase is not Phase.SUCCEEDED and place not in self.owed
+            if track.phase is not TrackPhase.SKIPPED or is_caught_up:
+                self.owed.pop(place, None)
+            else:
+                self.owed[place] = rollout.target
+
+    def unfinished(self) -> str:
+        """A region that a release had to leave out and that has not been caught up; "" when there is none."""
+        for (name, region), number in self.owed.items():
+            return f"{name} in {region}: it was left out, and group {number} never came"
+        return ""
+
+    def _broken(self, name: ApplicationName, region: RegionName, text: str) -> None:
+        self.world.broken(6, f"{name} in {region}: {text}")

@@ -1,0 +1,373 @@
+"""What one run is made of: a small fleet, what people ask of it, and everything that shall go wrong. Drawn
+from a seed, in swarms: each seed has its own mixture of faults, and some have none at all."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from repave_controller.core.commands.table import Asked
+from repave_controller.core.domain.application import Policy, ReleaseOrder, Upkeep
+from repave_controller.core.domain.rollout import Scale, Soak, Step, Verify, Weight
+from repave_protos.protocol.values import BY_REQUEST, ApplicationName, Digest, Probe, RegionName, Split
+from repave_simulation.kernel.chance import Chance
+from repave_simulation.scenarios.variety import met_by, steered, varied
+
+APPLICATIONS = (ApplicationName("shop"), ApplicationName("till"))
+REGIONS = (RegionName("paris"), RegionName("oslo"), RegionName("rome"))
+OURS = "ours"
+"""The tag of hosts that belong to the simulated installation and region."""
+TESTERS = Split(tester_by="header", tester_name="x-tester", tester_value="yes")
+UNFAIR_SECONDS_MAX = 400.0
+BLIND_SECONDS = 15.0
+"""Longer than any probe needs to find a host ill, by its thresholds, and the agent to look at it."""
+
+CommandKind = Literal["release", "queue", "rollback", "abort", "steer", "push", "wrong"]
+Trouble = Literal["fail", "slow", "ambiguous", "crash", "pause", "network"]
+
+RATES: dict[Trouble, tuple[float, ...]] = {
+    "fail": (0.02, 0.1, 0.3),
+    "slow": (0.02, 0.1, 0.3),
+    "ambiguous": (0.03, 0.15, 0.4),
+    "crash": (0.004, 0.015, 0.05),
+    "pause": (0.004, 0.015, 0.05),
+    "network": (0.01, 0.05, 0.2),
+}
+STEPS = ("scale", "verify", "weight", "soak", "undoing", "at rest")
+"""Where a release may be when something strikes; "at rest" is between two releases."""
+STRIKES = (
+    "host-dies",
+    "host-falls-ill",
+    "host-hangs",
+    "host-recovers",
+    "host-lies",
+    "rack-dies",
+    "rack-dies-unheard",
+    "everybody-looks-ill",
+    "balancer-dies",
+    "balancer-forgets",
+    "workers-disagree",
+    "region-cut",
+    "controller-killed",
+    "agent-killed",
+    "controller-frozen",
+    "agent-frozen",
+    "agent-loses-power",
+    "agent-loses-journal",
+    "clock-set-back",
+    "store-full",
+    "journal-full",
+    "provider-down",
+    "listing-lags",
+    "old-message",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What hosts made from an image do: "serves", "never-healthy", "exits" or "falls-ill" (that long after
+    they began to serve)."""
+
+    kind: str = "serves"
+    boot_seconds: float = 1.0
+    after_seconds: float = 0.0
+
+    @property
+    def is_good(self) -> bool:
+        return self.kind == "serves"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a person asks at an instant, or `at` seconds after some release has come to `step`. `key` is its
+    idempotency key; two with one key are one."""
+
+    at: float
+    kind: CommandKind
+    application: ApplicationName
+    key: str
+    order: ReleaseOrder | None = None
+    asked: Asked | None = None  # what a steering command asks of the rollout
+    wrong: str = ""  # what is wrong with it, when it is to be refused
+    step: str = ""
+
+    def __str__(self) -> str:
+        what = f" of image {int(self.order.digest, 16)}" if self.order else ""
+        what += f" ({self.asked})" if self.asked else ""
+        more = "".join(f", {each}" for each in (self.wrong, self.step and f"in {self.step}") if each)
+        return f"{self.kind}{what} {self.application} ({self.key}{more})"
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One thing that goes wrong at an instant, or `at` seconds after some release has come to `step`; for
+    `seconds` where it lasts."""
+
+    number: int
+    at: float
+    kind: str
+    region: RegionName
+    seconds: float = 0.0
+    step: str = ""
+    digest: Digest | None = None  # strikes only hosts made from it
+
+    def __str__(self) -> str:
+        when = f"{self.at:.1f} s into {self.step}" if self.step else f"at {self.at:.1f}"
+        return f"{self.kind} {self.region} {when} for {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Everything that decides a run. With `fates`, exactly these effects go wrong (by their key), else each
+    goes wrong by `rates`."""
+
+    seed: int
+    regions: tuple[RegionName, ...]
+    images: dict[Digest, Behaviour]
+    commands: tuple[Command, ...]
+    strikes: tuple[Strike, ...] = ()
+    rates: dict[Trouble, float] = field(default_factory=dict)
+    fates: dict[str, str] | None = None
+    unfair_seconds: float = UNFAIR_SECONDS_MAX
+    converge_seconds: float = 900.0
+    blind_seconds: float = BLIND_SECONDS
+    rates_from: float = 0.0  # an instant: before it nothing goes wrong by rates
+    is_doubtful: bool = False  # releases may fail though nothing goes wrong: the settings may be bad
+
+    @property
+    def is_calm(self) -> bool:
+        return not (self.strikes or self.rates or self.fates or self.is_doubtful)
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario of a seed."""
+    chance = Chance(f"{seed}/scenario")
+    regions = REGIONS[: chance.number(1, 3, "regions")]
+    applications = APPLICATIONS[: 1 + chance.happens(0.3, "applications")]
+    images = {_digest(number): _behaviour(chance, number) for number in range(1, 24)}
+    commands, last = _commands(chance, regions, applications, images)
+    commands += _meeting(chance, commands, regions)
+    end = last + chance.between(40.0, 120.0, "end")
+    if chance.happens(0.12, "calm"):
+        return Scenario(seed, regions, images, commands, unfair_seconds=end)
+    away = tuple(_absences(chance, commands))
+    if chance.happens(0.3, "mild"):  # so that releases get far, and people meet them there
+        return Scenario(seed, regions, images, commands, _numbered(away), unfair_seconds=end)
+    strikes = _numbered((*_strikes(chance, regions, end), *away, *_last_moments(chance, commands)))
+    return Scenario(seed, regions, images, commands, strikes, _rates(chance), None, end)
+
+
+def _digest(number: int) -> Digest:
+    return Digest(f"{number:064x}")
+
+
+def _behaviour(chance: Chance, number: int) -> Behaviour:
+    boot = chance.one_of((0.2, 1.0, 4.0), "boot", number)
+    if number == 1 or chance.happens(0.7, "good", number):
+        return Behaviour("serves", boot)
+    kind = chance.one_of(("never-healthy", "exits", "falls-ill"), "bad", number)
+    return Behaviour(kind, boot, chance.between(0.5, 15.0, "after", number))
+
+
+# --------------------------------------------------------------------------------------------- commands
+
+
+def _commands(
+    chance: Chance,
+    regions: tuple[RegionName, ...],
+    applications: tuple[ApplicationName, ...],
+    images: dict[Digest, Behaviour],
+) -> tuple[tuple[Command, ...], float]:
+    """The first release of each application, then people who do not wait for each other; and when the last
+    of them has asked."""
+    commands, at, image = [], 1.0, 0
+    for application in applications:
+        image += 1
+        commands.append(_release(chance, "release", application, image, at, regions, is_first=True))
+        at += chance.one_of((0.0, 3.0, 30.0), "begin", application)
+    at += chance.one_of((2.0, 30.0), "settled")
+    for number in range(chance.number(3, 8, "commands")):
+        name = ("command", number)
+        application = chance.one_of(applications, *name, "application")
+        kinds: tuple[CommandKind, ...] = (
+            "release", "release", "release", "queue", "rollback", "rollback", "abort", "steer", "steer",
+            "push", "wrong",
+        )  # fmt: skip
+        kind = chance.one_of(kinds, *name)
+        key = f"key-{number}"
+        if kind in ("release", "queue"):
+            image = min(image + 1, len(images))
+            is_first = commands_serve_nobody(commands, application)
+            command = _release(
+                chance, kind, application, image, at, regions, is_first=is_first, number=number
+            )
+        elif kind == "steer":
+            command = Command(at, kind, application, key, asked=steered(chance, name, regions))
+        elif kind == "wrong":
+            command = _wrong(chance, application, at, regions, number)
+        else:
+            command = Command(at, kind, application, key)
+        if chance.happens(0.5, *name, "meets a step"):
+            delay = chance.one_of((0.0, 0.01, 0.5, 3.0), *name, "delay")
+            steps = (*STEPS, *("at rest" for _ in STEPS)) if kind in ("release", "rollback") else STEPS
+            command = replace(command, at=delay, step=chance.one_of(steps, *name, "step"))
+        commands.append(command)
+        if chance.happens(0.15, *name, "repeated"):
+            commands.append(replace(command, at=command.at + chance.one_of((0.0, 0.5, 20.0), *name, "again")))
+        at += chance.one_of((0.0, 0.05, 0.5, 2.0, 6.0, 15.0, 40.0), *name, "pause")
+    return tuple(sorted(commands, key=lambda each: each.at)), at
+
+
+def _meeting(
+    chance: Chance, commands: tuple[Command, ...], regions: tuple[RegionName, ...]
+) -> tuple[Command, ...]:
+    """What people ask of releases that are more than blue/green while these are in some step."""
+    met = []
+    for command in commands:
+        names = ("meeting", command.application, command.key)
+        if command.order is None or not command.order.waves or not chance.happens(0.6, *names):
+            continue
+        asked, step = met_by(chance, names, regions)
+        delay = chance.one_of((0.0, 0.01, 0.5, 3.0), *names, "delay")
+        key = f"{command.key}-met"
+        met.append(Command(delay, "steer", command.application, key, asked=asked, step=step))
+    return tuple(met)
+
+
+def commands_serve_nobody(commands: list[Command], application: ApplicationName) -> bool:
+    """Whether only the first release was asked for: a canary has nobody to share with yet."""
+    return sum(each.application == application for each in commands) < 2
+
+
+def _release(
+    chance: Chance,
+    kind: CommandKind,
+    application: ApplicationName,
+    image: int,
+    at: float,
+    regions: tuple[RegionName, ...],
+    *,
+    is_first: bool,
+    number: int = -1,
+) -> Command:
+    names = (application, image)
+    key = f"key-{number}" if number >= 0 else f"first-{application}"
+    size = chance.number(1, 4, *names, "size")
+    is_canary = not is_first and chance.happens(0.3, *names, "canary")
+    is_tested = chance.happens(0.4, "testing")  # one answer for a whole seed
+    steps = _steps(chance, names, is_canary=is_canary, is_tested=is_tested)
+    order = ReleaseOrder(
+        version=str(image),
+        digest=_digest(image),
+        frontend_port=8000 + APPLICATIONS.index(application),
+        sizes=tuple((region, size) for region in sorted(regions)),
+        run=("./serve",),
+        environment=(),
+        probe=Probe(
+            "command",
+            8080,
+            command=("healthy",),
+            interval_seconds=chance.one_of((0.5, 2.0), *names, "interval"),
+            healthy_after=chance.number(1, 2, *names, "healthy"),
+            unhealthy_after=chance.number(1, 3, *names, "unhealthy"),
+        ),
+        min_healthy_seconds=chance.one_of((0.5, 3.0), *names, "min"),
+        start_deadline_seconds=chance.one_of((15.0, 30.0), *names, "start"),
+        drain_seconds=chance.one_of((2.0, 8.0), *names, "drain"),
+        steps=steps,
+        split=TESTERS if is_tested else BY_REQUEST,
+        policy=Policy(
+            keep_seconds=chance.one_of((5.0, 20.0, 60.0), *names, "keep"),
+            keep_groups=chance.number(1, 2, *names, "groups"),
+            retain=chance.number(0, 1, *names, "retain"),
+        ),
+        upkeep=Upkeep(
+            max_age_seconds=chance.one_of((0.0, 0.0, 60.0, 120.0), *names, "age"),
+            renew_percent=chance.one_of((10.0, 50.0, 100.0), *names, "renew"),
+        ),
+        by=key,
+        key=key,
+    )
+    return Command(at, kind, application, key, varied(chance, names, order))
+
+
+def _steps(
+    chance: Chance, names: tuple[object, ...], *, is_canary: bool, is_tested: bool
+) -> tuple[Step, ...]:
+    deadline = chance.one_of((20.0, 60.0), *names, "deadline")
+    soak = Soak(chance.one_of((1.0, 10.0), *names, "soak"), deadline)
+    canary = (Weight(2_500, deadline), soak) if is_canary else ()
+    testers = (soak,) if is_tested and chance.happens(0.5, *names, "testers first") else ()
+    return (Scale(100, deadline), Verify(deadline), *testers, *canary, Weight(10_000, deadline), soak)
+
+
+def _wrong(
+    chance: Chance, application: ApplicationName, at: float, regions: tuple[RegionName, ...], number: int
+) -> Command:
+    """Asks for what can't be; it must be refused and change nothing."""
+    key = f"key-{number}"
+    whole = _release(chance, "release", application, 1, at, regions, is_first=True, number=number)
+    assert whole.order is not None
+    what = chance.one_of(("image", "region", "application"), "wrong", number)
+    if what == "image":
+        order = replace(whole.order, digest=_digest(999))
+    elif what == "region":
+        order = replace(whole.order, sizes=((RegionName("atlantis"), 2),))
+    else:
+        return Command(at, "rollback", ApplicationName("nobody"), key, wrong="no such application")
+    return Command(at, "release", application, key, order, wrong=f"no such {what}")
+
+
+# ----------------------------------------------------------------------------------------------- troubles
+
+
+def _rates(chance: Chance) -> dict[Trouble, float]:
+    return {
+        trouble: chance.one_of(rates, "rate", trouble)
+        for trouble, rates in RATES.items()
+        if chance.happens(0.35, "swarm", trouble)
+    }
+
+
+def _strikes(chance: Chance, regions: tuple[RegionName, ...], end: float) -> tuple[Strike, ...]:
+    strikes: list[Strike] = []
+    for kind in STRIKES:
+        if not chance.happens(0.2, "swarm", kind):
+            continue
+        for number in range(chance.number(1, 4, "strikes", kind)):
+            name = (kind, number)
+            at = chance.between(1.0, end, *name, "at")
+            seconds = chance.one_of((0.2, 2.0, 8.0, 35.0, 90.0), *name, "seconds")
+            step = chance.one_of(STEPS, *name, "step") if chance.happens(0.6, *name, "meets") else ""
+            if step:
+                at = chance.one_of((0.0, 0.02, 0.5, 3.0), *name, "delay")
+            strikes.append(Strike(0, at, kind, chance.one_of(regions, *name, "region"), seconds, step))
+    strikes.sort(key=lambda each: each.at)
+    return tuple(strikes)
+
+
+def _absences(chance: Chance, commands: tuple[Command, ...]) -> Iterator[Strike]:
+    """Regions that are away when a release begins that leaves out who is, or waits for them."""
+    for command in commands:
+        names = ("absence", command.application, command.key)
+        if command.order is None or command.order.policy.unreachable == "fail" or command.wrong:
+            continue
+        if command.key.startswith("first-"):  # a region that was never there is not known
+            continue
+        if chance.happens(0.5, *names):
+            region = chance.one_of([region for region, _ in command.order.sizes], *names, "region")
+            at, seconds = max(0.0, command.at - 1.0), chance.one_of((75.0, 110.0), *names, "seconds")
+            yield Strike(0, at, "agent-killed", region, seconds, command.step)
+
+
+def _last_moments(chance: Chance, commands: tuple[Command, ...]) -> Iterator[Strike]:
+    """New hosts that end after they were verified, in a region that hears of its new traffic only then."""
+    for command in commands:
+        names = ("last moment", command.application, command.key)
+        if command.order is None or command.wrong or not chance.happens(0.25, *names):
+            continue
+        region = chance.one_of([region for region, _ in command.order.sizes], *names, "region")
+        yield Strike(0, 0.0, "rack-dies-unheard", region, 8.0, step="weight")
+
+
+def _numbered(strikes: tuple[Strike, ...]) -> tuple[Strike, ...]:
+    return tuple(replace(each, number=number) for number, each in enumerate(strikes))

@@ -1,0 +1,122 @@
+"""How the releases of a seed go, and what people ask of them on their way: strategies, waves, policies, and
+the verbs that steer a rollout. Half of the releases are plain blue/green."""
+
+from dataclasses import replace
+
+from repave_controller.core.commands.table import (
+    Abort,
+    Asked,
+    Override,
+    Pause,
+    Promote,
+    Resize,
+    Resume,
+    Retry,
+    Rollback,
+    StepBack,
+)
+from repave_controller.core.domain.application import Policy, ReleaseOrder
+from repave_controller.core.domain.rollout import Step, Wave
+from repave_controller.core.strategies import presets
+from repave_controller.core.strategies.presets import Pace, Stage
+from repave_protos.protocol.values import RegionName
+from repave_simulation.kernel.chance import Chance
+
+VARIED = 0.5
+"""Share of the releases that are more than blue/green."""
+HALF_BP, FULL_BP = 5_000, 10_000
+
+
+def varied(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> ReleaseOrder:
+    """The order with another strategy, waves and rules; or as it is."""
+    if not chance.happens(VARIED, *names, "varied"):
+        return order
+    regions = tuple(region for region, _ in order.sizes)
+    return replace(
+        order,
+        steps=_steps(chance, names, order),
+        waves=_waves(chance, names, regions),
+        policy=_policy(chance, names, order.policy),
+    )
+
+
+def _steps(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> tuple[Step, ...]:
+    pace = Pace(order.start_deadline_seconds, order.min_healthy_seconds, order.drain_seconds)
+    hold = chance.one_of((0.0, 2.0, 8.0), *names, "hold")
+    gate = "" if chance.happens(0.2, *names, "gate") else None
+    stages = [Stage(chance.one_of((100, 2_500, HALF_BP), *names, "share"), hold, gate), Stage(FULL_BP, hold)]
+    halves = [Stage(HALF_BP, hold, gate), Stage(FULL_BP, hold)]
+    match chance.one_of(("canary", "canary", "rolling", "old-first", "phased", "highlander", "gate"), *names):
+        case "canary":
+            return presets.canary(pace, stages, chance.one_of((0.0, 20.0), *names, "headroom"))
+        case "rolling":
+            return presets.rolling(pace, stages, is_old_first=False)
+        case "old-first":
+            return presets.rolling(pace, halves, is_old_first=True)
+        case "phased":
+            return presets.phased(pace, stages)
+        case "highlander":
+            return presets.highlander(pace, hold)
+        case _:
+            return presets.blue_green(pace, hold, approve="")
+
+
+def _waves(chance: Chance, names: tuple[object, ...], regions: tuple[RegionName, ...]) -> tuple[Wave, ...]:
+    bake = chance.one_of((0.0, 5.0, 20.0), *names, "bake")
+    match chance.one_of(("one", "one", "two", "by-one"), *names, "waves"):
+        case "two" if len(regions) > 1:
+            gate = "" if chance.happens(0.2, *names, "wave gate") else None
+            return Wave(regions[:1], 0, bake), Wave(regions[1:], 0, bake, gate)
+        case "by-one":
+            return (Wave(regions, 1, bake, is_lockstep=False),)
+        case _:
+            return (Wave(regions, 0, bake),)
+
+
+def _policy(chance: Chance, names: tuple[object, ...], policy: Policy) -> Policy:
+    causes = ("deadline", "health")
+    return replace(
+        policy,
+        keep_percent=chance.one_of((100.0, 100.0, 50.0), *names, "keep percent"),
+        min_capacity_percent=50.0,
+        goes_back_on=chance.one_of((causes, causes, ()), *names, "goes back on"),
+        scope=chance.one_of(("release", "wave", "region"), *names, "scope"),
+        failures_max=chance.one_of((0, 0, 1), *names, "failures"),
+        unreachable=chance.one_of(("fail", "wait", "skip", "skip"), *names, "unreachable"),
+    )
+
+
+def steered(chance: Chance, names: tuple[object, ...], regions: tuple[RegionName, ...]) -> Asked:
+    """Something that a person asks of a rollout on its way, whether it fits or not."""
+    region = chance.one_of(regions, *names, "where")
+    options: tuple[Asked, ...] = (
+        Pause(),
+        Resume(),
+        Retry(),
+        StepBack(),
+        Promote(skips=True),
+        Promote(is_full=True),
+        Abort(region),
+        Rollback(regions=(region,)),
+        Resize(((region, chance.number(1, 5, *names, "hosts")),)),
+        Rollback(to=chance.one_of(("1", "2", "3"), *names, "version")),
+        Override("capacity"),  # refused: it takes a reason
+    )
+    return chance.one_of(options, *names, "steered")
+
+
+def met_by(chance: Chance, names: tuple[object, ...], regions: tuple[RegionName, ...]) -> tuple[Asked, str]:
+    """Something that a person asks while a release is in a step, and that step."""
+    region = chance.one_of(regions, *names, "met where")
+    options: tuple[Asked, ...] = (
+        Pause(),
+        Pause(),
+        StepBack(),
+        Promote(skips=True),
+        Promote(is_full=True),
+        Abort(region),
+        Abort(),
+        Resize(((region, chance.number(1, 5, *names, "met hosts")),)),
+    )
+    step = chance.one_of(("scale", "verify", "weight", "soak", "soak", "retire"), *names, "met step")
+    return chance.one_of(options, *names, "met"), step

@@ -1,0 +1,257 @@
+"""The second tier: the real scheduler, sessions, session, worker, prober and journal on a virtual-time loop.
+
+Only ports are simulated. A process is a set of tasks that share a `Life`: kill -9 is that none of them ever
+runs again, whatever it was waiting for.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from repave_agent.core.observation import Limits
+from repave_agent.core.ports import BalancerError, ProviderError
+from repave_agent.health.prober import Prober
+from repave_agent.runtime.journal import Journal, JournalError
+from repave_agent.runtime.retry import Postponed
+from repave_agent.runtime.session import Session
+from repave_agent.runtime.worker import Worker
+from repave_controller.core.commands.release import Accepted
+from repave_controller.core.commands.table import Abort, Rollback
+from repave_controller.core.domain.application import Refused
+from repave_controller.core.ports import StoreError
+from repave_controller.fleet.sessions import Sessions
+from repave_controller.runtime.clock import SteadyClock
+from repave_controller.runtime.scheduler import Scheduler
+from repave_protos.protocol.values import (
+    PROTOCOL_VERSION,
+    Answer,
+    ApplicationName,
+    ApplicationReport,
+    DesiredState,
+    Digest,
+    Hello,
+    Notice,
+    Query,
+    RegionName,
+    Welcome,
+)
+from repave_simulation.checks import people
+from repave_simulation.checks.people import People
+from repave_simulation.kernel.log import listen
+from repave_simulation.kernel.loop import SimulatedLoop
+from repave_simulation.kernel.timeline import CONTROLLER, WALL, Life
+from repave_simulation.scenarios.scenario import Command, Scenario
+from repave_simulation.tiers.living import live_through
+from repave_simulation.tiers.network import Network
+from repave_simulation.tiers.ports import (
+    SimulatedBalancer,
+    SimulatedDisk,
+    SimulatedPackages,
+    SimulatedProvider,
+    SimulatedStore,
+)
+from repave_simulation.tiers.store import Shelf
+from repave_simulation.world.world import World
+
+LATENCY_SECONDS = 0.005
+RESTART_SECONDS = 2.0
+LIMITS = Limits(launches_in_flight=4, destroys_in_flight=4, unclaimed_grace_seconds=10.0)
+
+
+class SimulatedController:
+    """As repave_controller.__main__ wires it, over simulated ports."""
+
+    def __init__(self, world: World, life: Life, shelf: Shelf) -> None:
+        store = SimulatedStore(world, life, shelf)
+        loaded = store.opened()
+        clock = SteadyClock(
+            loaded.last_event_at,
+            lambda: WALL + world.now - world.clock_set_back_seconds,
+            lambda: world.now,
+        )
+        self.sessions = Sessions(
+            Welcome("0", loaded.installation, "http://127.0.0.1/v1/images"),
+            desired_for=lambda region: self.scheduler.desired_for(region),
+            on_change=lambda region, names: self.scheduler.region_changed(region, names),
+            on_notices=lambda region, notices: self.scheduler.notices(region, notices),
+            clock=clock,
+            greet=lambda hello: self.scheduler.greet(hello),
+            applications_in=lambda region: self.scheduler.applications_in(region),
+        )
+        self.scheduler = Scheduler(
+            store, _Images(world), loaded, clock, self.sessions.views, self.sessions.publish
+        )
+
+
+class _Images:
+    """Implements controller ports.ImageStore."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def path(self, digest: Digest) -> Path | None:
+        return Path(digest) if digest in self._world.stored else None
+
+
+class SimulatedAgent:
+    """As repave_agent.__main__ wires it, over simulated ports."""
+
+    def __init__(self, world: World, life: Life, region: RegionName, network: Network) -> None:
+        place = world.places[region]
+        self._world, self._life, self._region = world, life, region
+        self.provider = SimulatedProvider(world, life, place)
+        clock = asyncio.get_running_loop().time
+        self.worker = Worker(
+            provider=self.provider,
+            balancer=SimulatedBalancer(world, life, place),
+            packages=SimulatedPackages(world, life, place),
+            prober=Prober(clock, self.provider.execute, self.provider.ask),
+            journal=Journal(SimulatedDisk(world, life, place)),
+            upwards=self,
+            clock=clock,
+            limits=LIMITS,
+        )
+        draws = iter(range(1, 1_000_000_000))
+        self.postponed = Postponed(self.worker.on_desired, asyncio.sleep)
+        self.session = Session(
+            dial=lambda: network.dial(region, life),
+            hello=self._hello,
+            handler=self,
+            clock=clock,
+            sleep=asyncio.sleep,
+            chance=lambda: world.chance.of("jitter", region, next(draws)),
+        )
+
+    def _hello(self) -> Hello:
+        return Hello(
+            self._region, PROTOCOL_VERSION, "0", "simulated", "simulated", applied=self.worker.applied()
+        )
+
+    async def on_welcome(self, welcome: Welcome) -> None:
+        try:
+            is_ours = self.worker.welcome(welcome)
+        except JournalError as error:
+            raise ConnectionError(str(error)) from error
+        if not is_ours:
+            raise ConnectionError("this region belongs to another controller")
+
+    async def on_desired(self, desired: DesiredState) -> None:
+        await self.postponed.on_desired(desired)
+
+    async def on_query(self, query: Query) -> Answer:
+        return await self.worker.on_query(query)
+
+    def observed(self, applications: Mapping[ApplicationName, ApplicationReport]) -> None:
+        self.session.observed(applications)
+
+    def notice(self, notice: Notice) -> None:
+        self.session.notice(notice)
+
+    async def run(self) -> None:
+        """One that can't start ends, and is started again."""
+        try:
+            await self.worker.start()
+        except (ProviderError, BalancerError, JournalError) as error:
+            self._world.tell(self._region, f"can't start: {error}")
+            self._world.kill(self._region, down_seconds=RESTART_SECONDS)
+            return
+        await asyncio.gather(self.worker.run(), self.session.run(), self.postponed.run())
+
+
+class TierTwo:
+    """Implements world.Tier."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.loop = SimulatedLoop(scenario.seed)
+        self.world = World(scenario, self.loop)
+        self.loop.is_stopped = lambda: self.world.story.broken is not None
+        self.shelf = Shelf()
+        self.controller: SimulatedController
+        self.agents: dict[RegionName, SimulatedAgent] = {}
+        self.network = Network(self.world, self.loop, lambda link: self.controller.sessions.serve(link))
+        self.people = People(self.world, self._ask)
+        self._mistakes: list[str] = []
+        listen(self._mistakes)
+        self.loop.after(0.0, lambda: self.world.begin(self))
+        self.people.begin()
+
+    @property
+    def happened(self) -> int:
+        return self.loop.happened
+
+    def run(self) -> World:
+        try:
+            live_through(self.world, self.people, self._run)
+        finally:
+            self.loop.end()
+        return self.world
+
+    def _run(self, until: float) -> None:
+        self.loop.run(until)
+        for mistake in (*self._mistakes, *self.loop.failures):
+            self.world.broken(0, mistake)
+
+    # ------------------------------------------------------------------------------------ processes
+
+    def start(self, name: str, life: Life) -> None:
+        self.loop.after(0.0, partial(self._begin, name, life), life)
+
+    def _begin(self, name: str, life: Life) -> None:
+        if name == CONTROLLER:
+            self.controller = SimulatedController(self.world, life, self.shelf)
+            self.loop.spawn(life, self.controller.scheduler.run(), "scheduler")
+            return
+        agent = self.agents[RegionName(name)] = SimulatedAgent(
+            self.world, life, RegionName(name), self.network
+        )
+        self.loop.spawn(life, agent.run(), f"agent of {name}")
+
+    def ended(self, name: str) -> None:
+        for region in self.world.places if name == CONTROLLER else (RegionName(name),):
+            self.network.cut(region)
+
+    def cut(self, region: RegionName) -> None:
+        self.network.cut(region)
+
+    def replay_old(self, region: RegionName) -> None:
+        self.network.replay_old(region)
+
+    # --------------------------------------------------------------------------------------- people
+
+    def _ask(self, command: Command, done: Callable[[people.Answer], None]) -> None:
+        life = self.world.lives[CONTROLLER]
+        if life.is_over:
+            done(None)
+            return
+
+        def arrive() -> None:
+            self.loop.spawn(life, self._answer(self.controller.scheduler, life, command, done), "request")
+
+        self.loop.after(LATENCY_SECONDS, arrive, life)
+
+    async def _answer(
+        self, scheduler: Scheduler, life: Life, command: Command, done: Callable[[people.Answer], None]
+    ) -> None:
+        try:
+            accepted = await _carried_out(scheduler, command)
+        except Refused as refused:
+            done(refused)
+        except StoreError:
+            done(None)
+        else:
+            fate, _ = self.world.fate("answer", command.key, CONTROLLER)
+            if fate == "crash-before":
+                self.world.kill(life.name)
+            if not life.is_over:
+                done(None if fate == "lost-answer" else accepted)
+
+
+async def _carried_out(scheduler: Scheduler, command: Command) -> Accepted:
+    name = command.application
+    if command.order is not None:
+        return await scheduler.release(
+            name, name, command.order, f"spec of {command.key}", queue=command.kind == "queue"
+        )
+    asked = command.asked or (Abort() if command.kind == "abort" else Rollback())
+    return await scheduler.steer(name, asked, by=command.key, key=command.key)

@@ -1,0 +1,47 @@
+"""Runs one scenario in one of the tiers, from the first fault to the last check."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from repave_simulation.kernel.story import Broken
+from repave_simulation.scenarios.scenario import Scenario
+from repave_simulation.tiers.cores import TierOne
+from repave_simulation.tiers.living import Engine
+from repave_simulation.tiers.processes import TierTwo
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one run. `lines` are its whole story."""
+
+    scenario: Scenario
+    broken: Broken | None
+    fates: dict[str, str]  # what went wrong, by effect
+    effects: tuple[str, ...]  # every effect on the world, in order
+    lines: tuple[str, ...]
+    digest: str  # of the story
+    met: Counter[tuple[str, str]]
+    reached: Counter[str]
+    rollouts: int  # that ended
+    happened: int  # events
+    seconds: float  # of virtual time
+
+
+def run(tier: int, scenario: Scenario) -> Result:
+    """One run of the scenario; the same scenario gives the same result, to the last byte of its story."""
+    engine: Engine = TierOne(scenario) if tier == 1 else TierTwo(scenario)
+    world = engine.run()
+    story = world.story
+    return Result(
+        scenario,
+        story.broken,
+        world.fates,
+        tuple(world.effects),
+        tuple(story.lines),
+        story.digest(),
+        story.met,
+        story.reached,
+        len(world.ledger.ended),
+        engine.happened,
+        world.now,
+    )

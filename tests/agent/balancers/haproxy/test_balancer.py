@@ -1,0 +1,302 @@
+"""The real HAProxy under load, when it dies, and when somebody meddles with it."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
+from repave_agent.balancers.haproxy.process import HaproxyProcess
+from repave_agent.core.ports import BalancerError, Route, Structure
+from repave_protos.protocol.values import ApplicationName, GroupName
+from tests.fakes.agent.haproxy_rig import (
+    HaproxyRig,
+    backend,
+    free_port,
+    frontend,
+    get,
+    haproxy_rig,
+    needs_haproxy,
+)
+from tests.fakes.waiting import until, until_async
+from tests.support.load import Load
+
+pytestmark = needs_haproxy
+
+SHOP = ApplicationName("shop")
+BLUE, GREEN = GroupName("shop-v001"), GroupName("shop-v002")
+TO_BLUE, TO_GREEN = Route(SHOP, BLUE), Route(SHOP, GREEN)
+
+
+@dataclass
+class Site:
+    """A balancer with one application, blue and green arranged, traffic at blue."""
+
+    rig: HaproxyRig
+    balancer: HaproxyBalancer
+    port: int
+    structure: Structure
+
+    @property
+    def process(self) -> HaproxyProcess:
+        """A second pair of eyes on the same HAProxy."""
+        return HaproxyProcess(self.rig.directory, "haproxy")
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[HaproxyRig]:
+    async with haproxy_rig() as rig:
+        yield rig
+
+
+@pytest.fixture
+async def site(rig: HaproxyRig) -> Site:
+    balancer = rig.balancer(redispatch=False)
+    await balancer.start()
+    port = free_port()
+    blue, green = await rig.web("blue"), await rig.web("green")
+    structure = Structure((frontend("shop", port),), (backend(BLUE, blue.port), backend(GREEN, green.port)))
+    await balancer.arrange(structure)
+    await balancer.route((TO_BLUE,))
+    return Site(rig, balancer, port, structure)
+
+
+async def test_flips_and_reloads_under_load_lose_nothing_and_send_nothing_to_the_old_side(site: Site) -> None:
+    load = Load(f"http://127.0.0.1:{site.port}/", rate=500)
+    await load.start()
+    sides = [(TO_GREEN, "green", "blue"), (TO_BLUE, "blue", "green")]
+    spans: list[tuple[str, str, float, float]] = []  # side on, side off, acknowledged, flipped back from
+    for flip in range(8):
+        route, on, off = sides[flip % 2]
+        await site.balancer.route((route,))
+        acknowledged = time.monotonic()
+        await _more_answers(load, 60)
+        third = backend(f"other-v{flip:03}", free_port())
+        await site.balancer.arrange(Structure(site.structure.frontends, (*site.structure.backends, third)))
+        await _more_answers(load, 60)
+        spans.append((on, off, acknowledged, time.monotonic()))
+    result = await load.stop()
+    assert result.failures == ()
+    assert len(result.requests) >= 8 * 120
+    for on, off, acknowledged, until_time in spans:
+        assert result.answered_by(off, after=acknowledged, before=until_time) == 0
+        assert result.answered_by(on, after=acknowledged, before=until_time) > 0
+
+
+async def test_a_connection_left_on_an_old_worker_follows_a_flip_to_a_group_it_does_not_know(
+    site: Site,
+) -> None:
+    """The newcomer is arranged after the connection was made; the worker that owns the connection never
+    heard of it, and answers for it all the same."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    assert await _ask(reader, writer) == "blue"
+    newcomer = await site.rig.web("newcomer")
+    group = GroupName("shop-v003")
+    await site.balancer.arrange(
+        Structure(site.structure.frontends, (*site.structure.backends, backend(group, newcomer.port)))
+    )
+    assert (await site.balancer.observe()).old_workers == 1
+    await site.balancer.route((Route(SHOP, group),))
+    assert (await site.balancer.observe()).routes == (Route(SHOP, group),)
+    assert await _ask(reader, writer) == "newcomer"
+    writer.close()
+
+
+@pytest.mark.parametrize("victim", ["worker", "master"])
+async def test_haproxy_killed_comes_back_by_itself_on_the_flipped_side(site: Site, victim: str) -> None:
+    await site.balancer.route((TO_GREEN,))
+    died = asyncio.Event()
+    site.balancer.on_change(died.set)
+    workers = site.process.socket.workers()
+    process = workers.newest if victim == "worker" else workers.master
+    assert process is not None
+    os.kill(process, signal.SIGKILL)
+    await asyncio.wait_for(died.wait(), 20)
+    await until_async(lambda: get(site.port))
+    assert await get(site.port) == "green"
+    view = await site.balancer.observe()
+    assert (view.is_running, view.restarts, view.structure) == (True, 1, site.structure)
+    assert view.routes == (TO_GREEN,)
+
+
+async def test_haproxy_that_died_while_the_agent_was_away_is_started_as_it_was(site: Site) -> None:
+    await site.balancer.route((TO_GREEN,))
+    await site.balancer.end()
+    assert list(site.process.processes()) == []
+    second = site.rig.balancer(redispatch=False)
+    await second.start()
+    assert await get(site.port) == "green"
+    assert (await second.observe()).structure == site.structure
+
+
+async def test_an_observer_starts_a_dead_haproxy_even_when_nothing_was_noticed(site: Site) -> None:
+    site.process.end()
+    view = await site.balancer.observe()
+    assert (view.is_running, view.restarts, view.routes) == (True, 1, (TO_BLUE,))
+
+
+async def test_nothing_is_reloaded_when_only_flags_or_nothing_changed(site: Site) -> None:
+    before = site.process.socket.workers()
+    await site.balancer.arrange(site.structure)
+    off = backend(GREEN, site.rig.webs[1].port, is_enabled=False)
+    changed = Structure(site.structure.frontends, (site.structure.backends[0], off))
+    await site.balancer.arrange(changed)
+    assert site.process.socket.workers() == before
+    assert (await site.balancer.observe()).structure == changed
+    site.process.end()
+    assert (await site.balancer.observe()).structure == changed, "a restart forgot the flag"
+
+
+async def test_an_edit_by_hand_is_shown_and_routed_away(site: Site) -> None:
+    worker = site.process.socket.workers().newest
+    assert worker is not None
+    site.process.socket.set_entries(worker, {"shop": f"{BLUE}|{GREEN}|2500", "stray": "x|y|1"}, are_all=True)
+    assert (await site.balancer.observe()).route(SHOP) == Route(SHOP, BLUE, GREEN, 2500)
+    await site.balancer.route((TO_BLUE,))
+    assert (await site.balancer.observe()).routes == (TO_BLUE,)
+
+
+async def test_a_split_gives_second_its_share_and_nothing_at_zero(site: Site) -> None:
+    load = Load(f"http://127.0.0.1:{site.port}/", rate=1000)
+    await load.start()
+    for share_bp in (0, 5_000, 10_000):
+        await site.balancer.route((Route(SHOP, BLUE, GREEN, share_bp),))
+        begun = time.monotonic()
+        await _more_answers(load, 300)
+        green = load.so_far().answered_by("green", after=begun)
+        blue = load.so_far().answered_by("blue", after=begun)
+        if share_bp == 5_000:
+            assert 0.3 < green / (green + blue) < 0.7  # 300 rolls: seven standard deviations
+        else:
+            assert (green == 0, blue == 0) == (share_bp == 0, share_bp == 10_000)
+    assert (await load.stop()).failures == ()
+
+
+async def test_a_dead_host_is_hidden_from_clients_by_redispatch(rig: HaproxyRig) -> None:
+    balancer = rig.balancer(redispatch=True)
+    await balancer.start()
+    port, alive, mortal = free_port(), await rig.web("blue"), await rig.web("blue")
+    await balancer.arrange(Structure((frontend("shop", port),), (backend(BLUE, alive.port, mortal.port),)))
+    await balancer.route((TO_BLUE,))
+    load = Load(f"http://127.0.0.1:{port}/", rate=300)
+    await load.start()
+    await _more_answers(load, 50)
+    await mortal.stop()
+    await _more_answers(load, 150)
+    assert (await load.stop()).failures == ()
+    await until_async(lambda: _is_up(balancer, 1))
+
+
+async def test_a_port_that_is_taken_is_told_and_the_former_structure_goes_on(site: Site) -> None:
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", 0))
+        squatter.listen()
+        taken = frontend("blog", squatter.getsockname()[1])
+        with pytest.raises(BalancerError, match=f"blog: port {taken.port} .* is taken by another program"):
+            await site.balancer.arrange(
+                Structure((*site.structure.frontends, taken), site.structure.backends)
+            )
+    view = await site.balancer.observe()
+    assert (view.structure, view.restarts) == (site.structure, 0)
+    assert await get(site.port) == "blue"
+
+
+async def test_a_reload_that_fails_leaves_the_former_worker_serving(site: Site) -> None:
+    """Somebody takes the port after we looked: HAProxy tries for 2 s and gives up."""
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", 0))
+        squatter.listen()
+        path, port = site.process.configuration_path, squatter.getsockname()[1]
+        path.write_text(path.read_text().replace(f"127.0.0.1:{site.port}", f"127.0.0.1:{port}"))
+        before = site.process.socket.workers()
+        with pytest.raises(BalancerError, match="could not reload: the former configuration stays in force"):
+            await asyncio.to_thread(site.process.reload, before)
+    await until_async(lambda: get(site.port))
+    view = await site.balancer.observe()
+    assert (view.structure, view.routes, view.restarts) == (site.structure, (TO_BLUE,), 0)
+
+
+async def test_a_configuration_that_haproxy_refuses_is_told_in_its_words(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "bad.cfg").write_text("global\n  nonsense yes\n")
+    with pytest.raises(BalancerError, match=r"refuses the configuration: .*unknown keyword 'nonsense'"):
+        await asyncio.to_thread(site.process.check, tmp_path / "bad.cfg")
+
+
+async def test_two_balancers_never_share_a_port_unnoticed(site: Site) -> None:
+    async with haproxy_rig() as other:
+        balancer = other.balancer()
+        await balancer.start()
+        with pytest.raises(BalancerError, match="taken by another program"):
+            await balancer.arrange(site.structure)
+
+
+async def test_a_reload_cut_off_by_a_crash_is_made_up_for_by_the_next_agent(site: Site) -> None:
+    """The configuration was renamed into place, and then the agent died."""
+    await site.balancer.close()
+    path = site.process.configuration_path
+    before = site.process.socket.workers().newest
+    path.write_text(path.read_text().replace(f"{GREEN}-0", f"{GREEN}-9"))
+    second = site.rig.balancer(redispatch=False)
+    await second.start()
+    assert site.process.socket.workers().newest != before
+    green = (await second.observe()).structure.backends[1]
+    assert [server.host for server in green.servers] == [f"{GREEN}-9"]
+    assert await get(site.port) == "blue"
+
+
+async def test_a_damaged_configuration_on_disk_does_not_disturb_what_runs(site: Site) -> None:
+    await site.balancer.close()
+    site.process.configuration_path.write_text("# structure {oops")
+    second = site.rig.balancer(redispatch=False)
+    await second.start()
+    assert await get(site.port) == "blue"
+    await second.arrange(site.structure)
+    view = await second.observe()
+    assert (view.structure, view.routes) == (site.structure, (TO_BLUE,))
+
+
+async def test_haproxy_missing_is_told_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    balancer = HaproxyBalancer(tmp_path, program="haproxy-is-not-here")
+    with pytest.raises(BalancerError, match="is not installed: apt install haproxy"):
+        await balancer.start()
+    await balancer.close()
+
+
+async def test_a_directory_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
+    balancer = HaproxyBalancer(tmp_path / ("d" * 100))
+    with pytest.raises(BalancerError, match="shorter state directory"):
+        await balancer.start()
+    await balancer.close()
+
+
+async def test_a_cancelled_caller_leaves_no_change_half_done(site: Site) -> None:
+    wanted = Structure(
+        site.structure.frontends, (*site.structure.backends, backend("shop-v009", free_port()))
+    )
+    arranging = asyncio.create_task(site.balancer.arrange(wanted))
+    await asyncio.sleep(0)  # lets it begin
+    arranging.cancel()
+    await asyncio.wait((arranging,))
+    assert (await site.balancer.observe()).structure == wanted
+
+
+async def _more_answers(load: Load, count: int) -> None:
+    wanted = load.answers + count
+    await until(lambda: load.answers >= wanted)
+
+
+async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+    writer.write(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200"), head
+    return (await reader.readline()).decode().strip()
+
+
+async def _is_up(balancer: HaproxyBalancer, count: int) -> bool:
+    return (await balancer.observe()).backends[0].servers_up == count

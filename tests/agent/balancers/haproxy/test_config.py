@@ -1,0 +1,244 @@
+"""What HAProxy is given to read, and how its answers are understood: text only."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from repave_agent.balancers.checks import check_routes, check_structure
+from repave_agent.balancers.haproxy.config import (
+    Conditions,
+    entries_of,
+    fingerprint,
+    map_of,
+    render,
+    render_routes,
+    routes_of,
+    structure_of,
+)
+from repave_agent.balancers.haproxy.socket import parse_worker, parse_workers
+from repave_agent.core.ports import Backend, BalancerError, Frontend, Route, Server, Structure
+from repave_protos.protocol.values import BY_REQUEST, ApplicationName, GroupName, HostName, Probe, Split
+
+CONDITIONS = Conditions("/state/routes.map", "127.0.0.1", redispatch=True, threads=2, connections_max=1000)
+SHOP, BLUE, GREEN = ApplicationName("shop"), GroupName("shop-v001"), GroupName("shop-v002")
+names = some.from_regex(r"[a-z0-9][a-z0-9.-]{0,12}", fullmatch=True)
+probes = some.builds(
+    Probe,
+    kind=some.sampled_from(["http", "tcp", "command"]),
+    port=some.just(80),
+    path=some.sampled_from(["/", "/health?full=1"]),
+    command=some.sampled_from([(), ("check", "me now")]),
+)
+servers = some.builds(
+    Server,
+    names,
+    some.ip_addresses().map(str),
+    some.integers(1, 65535),
+    some.booleans(),
+)
+backends = some.builds(
+    Backend, names, some.lists(servers, max_size=3, unique_by=lambda each: each.host).map(tuple), probes
+)
+splits = some.sampled_from(
+    [
+        BY_REQUEST,
+        Split("cookie", "uid"),
+        Split("header", "X-User", "cookie", "tester", "yes"),
+        Split("request", "", "header", "X-Tester", "a/b=c"),
+    ]
+)
+structures = some.builds(
+    Structure,
+    some.lists(
+        some.builds(Frontend, names, some.integers(1, 65535), splits),
+        max_size=2,
+        unique_by=(lambda each: each.application, lambda each: each.port),
+    ).map(tuple),
+    some.lists(backends, max_size=3, unique_by=lambda each: each.group).map(tuple),
+)
+
+
+def structure(
+    application: str = "shop",
+    group: str = "shop-v001",
+    host: str = "shop-v001-1",
+    address: str = "127.0.0.1",
+    port: int = 8000,
+    probe: Probe | None = None,
+    is_enabled: bool = True,
+    split: Split = BY_REQUEST,
+) -> Structure:
+    server = Server(HostName(host), address, 9000, is_enabled)
+    backend = Backend(GroupName(group), (server,), probe or Probe("http", 9000, "/health"))
+    return Structure((Frontend(ApplicationName(application), port, split),), (backend,))
+
+
+@given(structures)
+def test_a_structure_is_read_back_from_its_configuration(wanted: Structure) -> None:
+    check_structure(wanted)
+    assert structure_of(render(wanted, CONDITIONS)) == wanted
+
+
+def test_a_configuration_from_before_there_were_splits_is_understood() -> None:
+    older = render(structure(), CONDITIONS)
+    mark = ', "split": '
+    start = older.index(mark)
+    older = older[:start] + older[older.index("}", start) + 1 :]
+    assert structure_of(older) == structure()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "global\n",
+        "# structure {",
+        "# structure []",
+        '# structure {"frontends": []}',
+        '# structure {"frontends": [{"x": 1}], "backends": []}',
+    ],
+)
+def test_a_damaged_configuration_is_known_as_such(text: str) -> None:
+    assert structure_of(text) is None
+
+
+def test_the_fingerprint_changes_with_what_needs_a_reload_and_with_nothing_else() -> None:
+    base = fingerprint(structure(), CONDITIONS)
+    assert fingerprint(structure(is_enabled=False), CONDITIONS) == base
+    assert "disabled" in render(structure(is_enabled=False), CONDITIONS)
+    others = [
+        structure(address="127.0.0.2"),
+        structure(port=8001),
+        structure(host="shop-v001-2"),
+        structure(probe=Probe("tcp", 9000)),
+        structure(split=Split("cookie", "uid")),
+        structure(split=Split("request", "", "header", "X-Tester", "yes")),
+    ]
+    assert len({base, *(fingerprint(other, CONDITIONS) for other in others)}) == 7
+    assert fingerprint(structure(), dataclasses.replace(CONDITIONS, redispatch=False)) != base
+
+
+def test_the_order_of_frontends_backends_and_servers_is_no_difference() -> None:
+    one, other = structure(), structure(application="blog", group="blog-v001", port=8001)
+    pair = Structure(one.frontends + other.frontends, one.backends + other.backends)
+    turned = Structure(pair.frontends[::-1], pair.backends[::-1])
+    assert fingerprint(pair, CONDITIONS) == fingerprint(turned, CONDITIONS)
+
+
+def test_nothing_is_tried_again_when_redispatch_is_off() -> None:
+    text = render(structure(), dataclasses.replace(CONDITIONS, redispatch=False))
+    assert "retries 0" in text
+    assert "redispatch" not in text
+    assert "retry-on" not in text
+
+
+def test_only_requests_without_effect_are_tried_again_once_sent() -> None:
+    text = render(structure(), CONDITIONS)
+    assert "disable-l7-retry unless { method GET HEAD OPTIONS }" in text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        structure(application="shop\n  bind :1"),
+        structure(application="Shop"),
+        structure(application="shop;quit"),
+        structure(application="_no_route"),
+        structure(group="a b"),
+        structure(group=""),
+        structure(group="-x"),
+        structure(host="h#1"),
+        structure(host="h" * 129),
+        structure(address="example.org"),
+        structure(address="127.0.0.1 backup"),
+        structure(port=0),
+        structure(port=65536),
+        structure(split=Split("cookie", "uid) deny if TRUE")),
+        structure(split=Split("header", "a\nb")),
+        structure(split=Split("header", "")),
+        structure(split=Split("request", "", "header", "X-Tester", "yes' or TRUE")),
+        structure(split=Split("request", "", "header", "X-Tester", "yes no")),
+        structure(probe=Probe("http", 1, "/a b")),
+        structure(probe=Probe("http", 1, "health")),
+        structure(probe=Probe("http", 1, '/"\n')),
+        structure(probe=Probe("http", 1, "/", expect_status=1000)),
+        structure(probe=Probe("http", 1, "/", interval_seconds=0)),
+        structure(probe=Probe("http", 1, "/", unhealthy_after=0)),
+        Structure(structure().frontends * 2, ()),
+        Structure((), structure().backends * 2),
+        Structure((Frontend(SHOP, 80), Frontend(ApplicationName("blog"), 80)), ()),
+    ],
+)
+def test_what_could_be_read_as_syntax_is_refused(wrong: Structure) -> None:
+    with pytest.raises(BalancerError):
+        check_structure(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Route(SHOP, GREEN),
+        Route(SHOP, BLUE, GREEN, 1),
+        Route(SHOP, BLUE, BLUE, 5),
+        Route(SHOP, BLUE, None, 5),
+        Route(SHOP, BLUE, None, -1),
+        Route(ApplicationName("shop x"), BLUE),
+        Route(SHOP, BLUE, testers=BLUE),
+        Route(SHOP, BLUE, testers=GREEN),
+    ],
+)
+def test_a_route_that_makes_no_sense_is_refused(wrong: Route) -> None:
+    with pytest.raises(BalancerError):
+        check_routes((wrong,), structure())
+
+
+def test_routes_are_read_back_from_the_map() -> None:
+    routes = (Route(ApplicationName("blog"), BLUE), Route(SHOP, BLUE, GREEN, 500))
+    assert routes_of(entries_of(render_routes(routes))) == routes
+    for waiting in (Route(SHOP, BLUE, GREEN, 0), Route(SHOP, BLUE, testers=GREEN)):
+        assert routes_of(map_of((waiting,))) == (waiting,)
+    tested = (Route(SHOP, BLUE, GREEN, 500, GREEN),)
+    assert routes_of(entries_of(render_routes(tested))) == tested
+
+
+@pytest.mark.parametrize("stray", ["x", "x|y", "x|y|z", "x|y|1|", "x|y|1|2|3", "|"])
+def test_an_entry_that_no_route_could_have_written_is_no_route(stray: str) -> None:
+    assert routes_of({"shop": stray}) == ()
+
+
+def test_old_workers_are_told_from_the_newest() -> None:
+    workers = parse_workers(
+        "#<PID>          <type>          <reloads>       <uptime>        <version>\n"
+        "5241            master          5 [failed: 1]   0d00h01m01s     2.6.12\n"
+        "# workers\n"
+        "5766            worker          1               0d00h00m25s     2.6.12\n"
+        "# old workers\n"
+        "5532            worker          4               0d00h00m31s     2.6.12\n"
+        "5242            worker          5               0d00h00m31s     2.6.12\n"
+        "# programs\n\n"
+    )
+    assert (workers.master, workers.newest, workers.old) == (5241, 5766, (5532, 5242))
+    assert (workers.reloads, workers.has_failed) == (5, True)
+
+
+def test_a_worker_is_understood() -> None:
+    state = parse_worker(
+        "Name: HAProxy\ndescription: repave-12ab\n\n0x564af57ae5b0 shop a|b|5\n\n"
+        "# pxname,svname,qcur,qmax,scur,smax,slim,stot,bin,bout,dreq,dresp,ereq,econ,eresp,wretr,wredis,"
+        "status,weight\n"
+        "a,h1,0,0,1,0,,0,0,0,,0,,0,0,0,0,UP 1/2,1\n"
+        "a,h2,0,0,0,0,,0,0,0,,0,,0,0,0,0,MAINT,1\n"
+        "a,h3,0,0,0,0,,0,0,0,,0,,0,0,0,0,DOWN 1/2,1\n"
+        "a,h4,0,0,0,0,,0,0,0,,0,,0,0,0,0,no check,1\n"
+        "a,BACKEND,2,0,1,0,1,0,0,0,0,0,,0,0,0,0,UP,0\n\n"
+    )
+    assert (state.fingerprint, state.entries) == ("repave-12ab", {"shop": "a|b|5"})
+    assert [(each.host, each.is_enabled, each.is_up) for each in state.servers] == [
+        ("h1", True, True),
+        ("h2", False, False),
+        ("h3", True, False),
+        ("h4", True, True),
+    ]
+    assert state.in_flight == {"a": 3}

@@ -1,0 +1,314 @@
+"""The balancer octavia against an API that takes one change at a time, loses answers, and has other users."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repave_agent.balancers.octavia import balancer as octavia
+from repave_agent.balancers.octavia.balancer import OctaviaBalancer
+from repave_agent.balancers.shares import WEIGHT_MAX, shared, spread
+from repave_agent.clients.openstack import api as openstack_api
+from repave_agent.clients.openstack.api import Api
+from repave_agent.core.ports import Backend, BalancerError, Frontend, Route, Server, Structure
+from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Probe, Split
+from tests.fakes.clouds.openstack import FakeOpenstack, served
+
+SHOP, PORT = ApplicationName("shop"), 8080
+DOOR = Frontend(SHOP, PORT)
+
+
+def behind(group: str, *numbers: int, is_enabled: bool = True, probe: str = "http") -> Backend:
+    servers = tuple(Server(HostName(f"{group}-{n}"), f"10.0.0.{n}", 8080, is_enabled) for n in numbers)
+    kind = Probe("http", 8080, "/health") if probe == "http" else Probe("tcp", 8080)
+    return Backend(GroupName(group), servers, kind)
+
+
+BLUE, GREEN = behind("shop-v001", 1, 2), behind("shop-v002", 11, 12, 13)
+TO_BLUE, TO_GREEN = Route(SHOP, BLUE.group), Route(SHOP, GREEN.group)
+Make = Callable[..., OctaviaBalancer]
+
+
+@pytest.fixture
+async def cloud(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeOpenstack]:
+    monkeypatch.setattr(octavia, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(octavia, "VIEW_SECONDS", 0.0)
+    monkeypatch.setattr(openstack_api, "PAUSE_SECONDS", 0.01)
+    async with served(FakeOpenstack()) as fake:
+        fake.octavia.add("front")
+        yield fake
+
+
+@pytest.fixture
+async def make(cloud: FakeOpenstack, tmp_path: Path) -> AsyncIterator[Make]:
+    async with AsyncExitStack() as opened:
+
+        def made(directory: str = "agent", load_balancer: str = "front") -> OctaviaBalancer:
+            balancer = OctaviaBalancer(tmp_path / directory, Api(cloud.cloud()), load_balancer, "here")
+            opened.push_async_callback(balancer.close)
+            return balancer
+
+        yield made
+
+
+async def begun(balancer: OctaviaBalancer, *backends: Backend, route: Route | None = None) -> OctaviaBalancer:
+    await balancer.start()
+    await balancer.arrange(Structure((DOOR,), backends))
+    if route is not None:
+        await balancer.route((route,))
+    return balancer
+
+
+# --------------------------------------------------------------------------------------------------- traffic
+
+
+async def test_a_switch_is_one_call_and_a_new_share_is_one_call(cloud: FakeOpenstack, make: Make) -> None:
+    balancer, fake = await begun(make(), BLUE, GREEN, route=TO_BLUE), cloud.octavia
+    before = fake.changes
+    await balancer.route((TO_GREEN,))
+    assert len({frozenset(each[PORT]) for each in fake.served[before:]}) == 1  # nothing in between
+    await balancer.route((Route(SHOP, BLUE.group, GREEN.group, 500),))
+    before = fake.changes
+    await balancer.route((Route(SHOP, BLUE.group, GREEN.group, 5_000),))
+    assert fake.changes - before == 1
+
+
+async def test_at_no_time_is_there_nobody_to_serve(cloud: FakeOpenstack, make: Make) -> None:
+    balancer, fake = await begun(make(), BLUE, route=TO_BLUE), cloud.octavia
+    before = fake.changes
+    await balancer.arrange(Structure((DOOR,), (BLUE, GREEN)))
+    for share_bp in (100, 5_000, 9_900, 0):
+        await balancer.route((Route(SHOP, BLUE.group, GREEN.group, share_bp),))
+    await balancer.route((TO_GREEN,))
+    await balancer.arrange(Structure((DOOR,), (GREEN,)))
+    assert all(each[PORT] for each in fake.served[before:])
+    assert {frozenset(each[PORT]) for each in fake.served[-2:]} == {frozenset(x.host for x in GREEN.servers)}
+    assert len(fake.things["pool"]) == 1
+
+
+@pytest.mark.parametrize("share_bp", [100, 500, 2_500, 3_300, 5_000, 9_900])
+async def test_weights_come_to_the_share_and_are_read_back(
+    cloud: FakeOpenstack, make: Make, share_bp: int
+) -> None:
+    route = Route(SHOP, BLUE.group, GREEN.group, share_bp)
+    balancer = await begun(make(), BLUE, GREEN, route=route)
+    weights = cloud.octavia.takers(PORT)
+    green = sum(weight for host, weight in weights.items() if host.startswith(GREEN.group))
+    assert green * 10_000 == share_bp * sum(weights.values())
+    assert (await balancer.observe()).routes == (route,)
+
+
+async def test_a_server_that_is_not_enabled_keeps_its_place_with_weight_nothing(
+    cloud: FakeOpenstack, make: Make
+) -> None:
+    balancer = await begun(make(), BLUE, route=TO_BLUE)
+    half = replace(BLUE, servers=(replace(BLUE.servers[0], is_enabled=False), BLUE.servers[1]))
+    await balancer.arrange(Structure((DOOR,), (half,)))
+    assert set(cloud.octavia.takers(PORT)) == {BLUE.servers[1].host}
+    assert (await balancer.observe()).structure.backends == (half,)
+
+
+async def test_users_can_not_be_told_apart_and_the_reason_is_said(make: Make) -> None:
+    balancer = make()
+    await balancer.start()
+    sticky = replace(DOOR, split=Split("cookie", "uid"))
+    with pytest.raises(BalancerError, match=r"leave out traffic\.split"):
+        await balancer.arrange(Structure((sticky,), (BLUE,)))
+
+
+# ---------------------------------------------------------------------------------------------------- health
+
+
+async def test_health_is_the_amphora_s_where_there_is_one_and_the_agent_s_where_there_is_none(
+    cloud: FakeOpenstack, make: Make
+) -> None:
+    balancer, fake = await begun(make(), BLUE), cloud.octavia
+
+    async def up() -> int:
+        return (await balancer.observe()).backends[0].servers_up
+
+    assert await up() == 2
+    fake.is_reporting, fake.down = True, {"10.0.0.1"}
+    assert await up() == 1
+    fake.down = set()
+    assert await up() == 2
+
+
+async def test_connections_are_counted_for_groups_that_have_left_only(
+    cloud: FakeOpenstack, make: Make
+) -> None:
+    balancer, fake = await begun(make(), BLUE, GREEN, route=TO_BLUE), cloud.octavia
+    (listener,) = fake.things["listener"]
+    fake.connections[listener] = 7
+    assert [each.in_flight for each in (await balancer.observe()).backends] == [0, 0]
+    await balancer.route((TO_GREEN,))
+    assert [each.in_flight for each in (await balancer.observe()).backends] == [7, 0]
+
+
+async def test_a_probe_becomes_a_monitor_and_changes_with_it(cloud: FakeOpenstack, make: Make) -> None:
+    balancer, fake = await begun(make(), BLUE), cloud.octavia
+    (monitor,) = fake.things["healthmonitor"].values()
+    assert (monitor["type"], monitor["url_path"], monitor["expected_codes"]) == ("HTTP", "/health", "200")
+    slower = replace(BLUE, probe=replace(BLUE.probe, interval_seconds=4.5, path="/ready"))
+    await balancer.arrange(Structure((DOOR,), (slower,)))
+    (monitor,) = fake.things["healthmonitor"].values()
+    assert (monitor["delay"], monitor["url_path"]) == (5, "/ready")
+    await balancer.arrange(Structure((DOOR,), (behind("shop-v001", 1, 2, probe="tcp"),)))
+    (monitor,) = fake.things["healthmonitor"].values()
+    assert monitor["type"] == "TCP"
+    assert (await balancer.observe()).structure.backends == (behind("shop-v001", 1, 2, probe="tcp"),)
+
+
+# ----------------------------------------------------------------------------------------------------- faults
+
+
+@pytest.mark.parametrize("answer", range(12))
+async def test_an_answer_that_is_lost_is_seen_and_nothing_is_there_twice(
+    cloud: FakeOpenstack, make: Make, answer: int
+) -> None:
+    fake, balancer = cloud.octavia, make()
+    await balancer.start()
+    before = fake.changes
+
+    async def lose() -> None:
+        while fake.changes - before < answer:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        fake.lost = 1
+
+    losing = asyncio.create_task(lose())
+    await balancer.arrange(Structure((DOOR,), (BLUE, GREEN)))
+    await balancer.route((Route(SHOP, BLUE.group, GREEN.group, 500),))
+    losing.cancel()
+    assert sorted(each["name"] for each in fake.things["pool"].values()) == [
+        "shop-shares", "shop-v001", "shop-v002"
+    ]  # fmt: skip
+    assert (len(fake.things["listener"]), len(fake.things["healthmonitor"])) == (1, 3)
+    assert (await balancer.observe()).routes == (Route(SHOP, BLUE.group, GREEN.group, 500),)
+
+
+async def test_a_change_waits_for_somebody_else_s_and_two_of_ours_wait_for_each_other(
+    cloud: FakeOpenstack, make: Make
+) -> None:
+    balancer, fake = await begun(make(), BLUE, GREEN), cloud.octavia
+    (load_balancer,) = fake.balancers.values()
+    load_balancer["pending"] = fake.pending_for = 3
+    await asyncio.gather(balancer.route((TO_BLUE,)), balancer.route((TO_GREEN,)))
+    assert set(fake.takers(PORT)) == {server.host for server in GREEN.servers}
+
+
+async def test_what_a_stranger_made_on_the_load_balancer_stays(cloud: FakeOpenstack, make: Make) -> None:
+    fake = cloud.octavia
+    (load_balancer,) = fake.balancers
+    theirs = {
+        "id": "theirs",
+        "name": "shop-v001",
+        "tags": [],
+        "members": [],
+        "loadbalancer_id": load_balancer,
+    }
+    fake.things["pool"]["theirs"] = {**theirs, "created_at": "2020"}
+    balancer = await begun(make(), BLUE, route=TO_BLUE)
+    assert (await balancer.observe()).structure.backends == (BLUE,)
+    await balancer.end()
+    assert list(fake.things["pool"]) == ["theirs"]
+    assert fake.balancers[load_balancer]["tags"] == []
+
+
+async def test_a_port_that_a_stranger_has_is_told(cloud: FakeOpenstack, make: Make) -> None:
+    fake, balancer = cloud.octavia, make()
+    await balancer.start()
+    fake.things["listener"]["theirs"] = {
+        "id": "theirs", "name": "web", "tags": [], "port": PORT, "default_pool_id": None,
+        "loadbalancer_id": next(iter(fake.balancers)), "created_at": "2020",
+    }  # fmt: skip
+    with pytest.raises(BalancerError, match="already using 8080"):
+        await balancer.arrange(Structure((DOOR,), (BLUE,)))
+
+
+async def test_two_agents_can_not_both_own_one_load_balancer(make: Make) -> None:
+    await make("first").start()
+    with pytest.raises(BalancerError, match=r"belongs to another agent, here-.*unset --tag repave-owner="):
+        await make("second").start()
+
+
+async def test_an_agent_that_is_driven_out_changes_nothing_any_more(cloud: FakeOpenstack, make: Make) -> None:
+    balancer = await begun(make(), BLUE, GREEN, route=TO_BLUE)
+    (load_balancer,) = cloud.octavia.balancers.values()
+    load_balancer["tags"] = ["repave-owner=other"]
+    with pytest.raises(BalancerError, match="another agent, other"):
+        await balancer.route((TO_GREEN,))
+    assert set(cloud.octavia.takers(PORT)) == {server.host for server in BLUE.servers}
+
+
+async def test_an_agent_that_lost_its_disk_goes_on_with_what_is_there(
+    cloud: FakeOpenstack, make: Make
+) -> None:
+    share = Route(SHOP, BLUE.group, GREEN.group, 2_500)
+    await begun(make("first"), BLUE, GREEN, route=share)
+    (load_balancer,) = cloud.octavia.balancers.values()
+    load_balancer["tags"] = []  # a person says that the first one is gone
+    before = cloud.octavia.changes
+    heir = make("second")
+    await heir.start()
+    view = await heir.observe()
+    assert view.routes == (share,)
+    assert [each.group for each in view.structure.backends] == [BLUE.group, GREEN.group]
+    assert cloud.octavia.changes - before == 1  # its mark
+
+
+async def test_what_is_gone_is_made_again_and_counted(cloud: FakeOpenstack, make: Make) -> None:
+    balancer = await begun(make(), BLUE, route=TO_BLUE)
+    cloud.octavia.forget_all()
+    view = await balancer.observe()
+    assert (view.restarts, view.routes, view.structure.backends) == (1, (TO_BLUE,), (BLUE,))
+
+
+@pytest.mark.parametrize("whole_seconds", [0.0, 1000.0])
+async def test_a_load_balancer_that_was_deleted_and_made_anew_gets_everything_again(
+    cloud: FakeOpenstack, make: Make, monkeypatch: pytest.MonkeyPatch, whole_seconds: float
+) -> None:
+    monkeypatch.setattr(octavia, "WHOLE_SECONDS", whole_seconds)
+    balancer = await begun(make(), BLUE, route=TO_BLUE)
+    cloud.octavia.balancers.clear()
+    cloud.octavia.forget_all()
+    for why in ("front was deleted", "front: there is none"):
+        with pytest.raises(BalancerError, match=why):
+            await balancer.observe()
+    made = cloud.octavia.add("front")
+    view = await balancer.observe()
+    assert (view.restarts, view.routes, view.structure.backends) == (1, (TO_BLUE,), (BLUE,))
+    assert made["tags"] == [f"repave-owner={balancer._wanted.owner}"]
+
+
+async def test_a_load_balancer_that_can_not_be_used_is_named_with_what_there_is(
+    cloud: FakeOpenstack, make: Make
+) -> None:
+    cloud.octavia.add("twin")
+    cloud.octavia.add("twin")
+    with pytest.raises(BalancerError, match="moon: there is none; the project has: front, twin, twin"):
+        await make(load_balancer="moon").start()
+    with pytest.raises(BalancerError, match="2 are called so: name one by its id"):
+        await make(load_balancer="twin").start()
+    cloud.octavia.provider = "ovn"
+    cloud.octavia.add("thin")
+    with pytest.raises(BalancerError, match="make one of provider amphora"):
+        await make(load_balancer="thin").start()
+
+
+# ----------------------------------------------------------------------------------------------------- shares
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 99))
+def test_whole_percents_come_out_even_and_every_server_has_its_part(
+    first: int, second: int, percent: int
+) -> None:
+    totals = shared(first, second, percent * 100)
+    weights = [spread(total, servers) for total, servers in zip(totals, (first, second), strict=True)]
+    assert [sum(each) for each in weights] == list(totals)
+    assert all(0 <= weight <= WEIGHT_MAX for each in weights for weight in each)
+    assert totals[1] * 100 == percent * sum(totals)

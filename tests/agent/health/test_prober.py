@@ -1,0 +1,388 @@
+"""Health: what probes say of slow, lying, silent and absent hosts; how answers add up; who is asked."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repave_agent.core.ports import RefusedError
+from repave_agent.health.prober import HealthRecord, Prober, ProbeResult, phase_of, probe
+from repave_protos.protocol.values import HostName, Probe
+from tests.fakes.waiting import until
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+HOST = HostName("shop-v001-1")
+OK = ProbeResult(True)
+BAD = ProbeResult(False, "answered 500")
+
+
+@contextlib.asynccontextmanager
+async def listening(answer: Answer) -> AsyncIterator[int]:
+    """A server on loopback that answers each connection by `answer`; gives its port."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            await answer(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def saying(text: str) -> Answer:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(text.encode())
+
+    return answer
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await asyncio.Event().wait()
+
+
+async def no_command(command: tuple[str, ...], timeout_seconds: float) -> int:
+    raise AssertionError("no command is to be run")
+
+
+def http(port: int, **more: object) -> Probe:
+    return replace(Probe("http", port, path="/health", timeout_seconds=5.0), **more)  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------------------------ one probe
+
+
+async def test_the_expected_status_passes() -> None:
+    async with listening(saying("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) as port:
+        assert await probe(http(port), "127.0.0.1", no_command) == OK
+
+
+async def test_what_is_asked_is_one_plain_request() -> None:
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.0 204 \r\n\r\n")
+
+    async with listening(answer) as port:
+        spoilt = http(port, path="/a b\r\nX: y?q=1", expect_status=204)
+        assert await probe(spoilt, "127.0.0.1", no_command) == OK
+    lines = asked[0].decode().split("\r\n")
+    assert lines[0] == "GET /a%20b%0D%0AX:%20y?q=1 HTTP/1.1"
+    assert f"Host: 127.0.0.1:{port}" in lines
+    assert "Connection: close" in lines
+
+
+async def test_another_status_is_told() -> None:
+    async with listening(saying("HTTP/1.1 500 Oh\r\n\r\n")) as port:
+        result = await probe(http(port), "127.0.0.1", no_command)
+    assert result == ProbeResult(False, f"GET http://127.0.0.1:{port}/health answered 500, expected 200")
+
+
+async def test_a_slow_host_is_told() -> None:
+    async with listening(silent) as port:
+        result = await probe(http(port, timeout_seconds=0.05), "127.0.0.1", no_command)
+    assert result == ProbeResult(False, f"GET http://127.0.0.1:{port}/health: no answer within 0.05 s")
+
+
+async def test_a_host_that_drips_its_answer_is_slow_too() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"H")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with listening(drip) as port:
+        result = await probe(http(port, timeout_seconds=0.1), "127.0.0.1", no_command)
+    assert result.reason.endswith("no answer within 0.1 s")
+
+
+async def test_an_absent_host_is_told() -> None:
+    async with listening(silent) as port:
+        pass
+    for kind in (http(port), Probe("tcp", port)):
+        result = await probe(kind, "127.0.0.1", no_command)
+        assert not result.ok
+        assert result.reason.startswith(f"connection refused: nothing listens on 127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("", "answered nothing and hung up"),
+        ("SSH-2.0-OpenSSH\r\n", "answered 'SSH-2.0-OpenSSH', which is not HTTP/1.1"),
+        ("HTTP/1.1 abc\r\n", "which is not HTTP/1.1"),
+        ("x" * 5000, "which is not HTTP/1.1"),
+    ],
+)
+async def test_what_is_no_http_is_told(said: str, words: str) -> None:
+    async with listening(saying(said)) as port:
+        result = await probe(http(port), "127.0.0.1", no_command)
+    assert not result.ok
+    assert words in result.reason
+
+
+async def test_an_endless_answer_passes_by_its_first_line_and_is_hung_up_on() -> None:
+    hung_up = asyncio.Event()
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        try:
+            while True:
+                writer.write(b"x" * 10_000)
+                await writer.drain()
+        except ConnectionError:
+            hung_up.set()
+
+    async with listening(endless) as port:
+        assert await probe(http(port), "127.0.0.1", no_command) == OK
+        await asyncio.wait_for(hung_up.wait(), 10)
+
+
+async def test_a_host_may_end_its_answer_in_peace() -> None:
+    ended = asyncio.Event()
+
+    async def in_pieces(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for piece in (b"HTTP/1.1 200 OK\r\n", b"Content-Length: 4\r\n\r\n", b"ab", b"cd"):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        ended.set()
+
+    async with listening(in_pieces) as port:
+        assert await probe(http(port), "127.0.0.1", no_command) == OK
+        await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_tcp_passes_when_somebody_listens() -> None:
+    async with listening(silent) as port:
+        assert await probe(Probe("tcp", port), "127.0.0.1", no_command) == OK
+
+
+async def test_a_command_passes_by_its_exit_code() -> None:
+    asked = Probe("command", 80, command=("check", "it"), timeout_seconds=3.0)
+
+    def ending(outcome: int | Exception) -> Callable[[tuple[str, ...], float], Awaitable[int]]:
+        async def execute(command: tuple[str, ...], timeout_seconds: float) -> int:
+            assert (command, timeout_seconds) == (("check", "it"), 3.0)
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        return execute
+
+    assert await probe(asked, "127.0.0.1", ending(0)) == OK
+    failed = await probe(asked, "127.0.0.1", ending(2))
+    assert failed.reason == "command 'check it' ended with exit code 2, expected 0"
+    assert (await probe(asked, "", ending(TimeoutError()))).reason.endswith("no answer within 3 s")
+    assert (await probe(asked, "", ending(RefusedError("no such host")))).reason == "no such host"
+
+
+# ------------------------------------------------------------------------------------------------ the record
+
+THRESHOLDS = st.integers(1, 5)
+RESULTS = st.lists(st.booleans(), max_size=40)
+
+
+def play(results: list[bool], healthy_after: int = 1, unhealthy_after: int = 2) -> list[HealthRecord]:
+    """The record after each result, one second apart."""
+    record, records = HealthRecord(healthy_after, unhealthy_after), []
+    for now, ok in enumerate(results):
+        record = record.after(OK if ok else BAD, float(now))
+        records.append(record)
+    return records
+
+
+def run_length(results: list[bool], end: int, value: bool) -> int:
+    length = 0
+    while length <= end and results[end - length] is value:
+        length += 1
+    return length
+
+
+@given(RESULTS, THRESHOLDS, THRESHOLDS)
+def test_health_turns_exactly_at_its_thresholds(results: list[bool], up: int, down: int) -> None:
+    was = False
+    for now, record in enumerate(play(results, up, down)):
+        passed, failed = run_length(results, now, True), run_length(results, now, False)
+        expected = (was and failed < down) or (not was and passed >= up)
+        assert record.is_healthy == expected
+        assert (record.passed, record.failed) == (passed, failed)
+        was = record.is_healthy
+
+
+@given(RESULTS, THRESHOLDS, THRESHOLDS)
+def test_healthy_since_is_the_moment_it_turned_healthy_last(results: list[bool], up: int, down: int) -> None:
+    records = play(results, up, down)
+    for now, record in enumerate(records):
+        unhealthy = [index for index in range(now + 1) if not records[index].is_healthy]
+        expected = float(unhealthy[-1] + 1) if unhealthy else 0.0
+        assert record.healthy_since == (expected if record.is_healthy else None)
+
+
+@given(RESULTS, THRESHOLDS, THRESHOLDS)
+def test_steady_since_follows_the_last_failed_probe(results: list[bool], up: int, down: int) -> None:
+    for now, record in enumerate(play(results, up, down)):
+        length = run_length(results, now, True)
+        assert record.steady_since == (float(now - length + 1) if length else None)
+
+
+@pytest.mark.parametrize(("answered_at", "since"), [(6.0, 4.0), (8.0, 4.0), (8.5, 4.5), (60.0, 56.0)])
+def test_a_gap_between_answers_counts_as_healthy_only_for_what_two_probes_are_apart(
+    answered_at: float, since: float
+) -> None:
+    """Probes every 2 s with 2 s to answer: the answer after that of 4.0 comes by 8.0 at the latest."""
+    asked = Probe("tcp", 80, interval_seconds=2.0, timeout_seconds=2.0)
+    record = HealthRecord.of(asked).after(OK, 4.0).after(OK, answered_at)
+    assert (record.healthy_since, record.steady_since) == (since, since)
+
+
+def test_a_host_that_flaps_starts_its_healthy_time_again() -> None:
+    records = play([True, True, False, False, True])
+    assert [record.healthy_since for record in records] == [0.0, 0.0, 0.0, None, 4.0]
+    assert records[-1].was_ever_healthy
+
+
+def test_one_failed_probe_of_two_allowed_keeps_a_host_healthy_but_not_steady() -> None:
+    record = play([True, True, False, True])[-1]
+    assert (record.is_healthy, record.healthy_since, record.steady_since) == (True, 0.0, 3.0)
+
+
+def test_the_last_reason_is_kept_until_a_probe_passes() -> None:
+    assert [record.reason for record in play([False, True, False])] == ["answered 500", "", "answered 500"]
+    assert HealthRecord().reason == "not probed yet"
+
+
+# ------------------------------------------------------------------------------------------------ the prober
+
+
+async def unused(host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
+    raise AssertionError("no command is to be run")
+
+
+@pytest.fixture
+async def prober() -> AsyncIterator[Prober]:
+    made = Prober(asyncio.get_running_loop().time, unused)
+    yield made
+    await made.close()
+
+
+async def test_a_fresh_host_is_noticed_long_before_its_interval(prober: Prober) -> None:
+    changed: list[HostName] = []
+    prober.on_change(changed.append)
+    async with listening(saying("HTTP/1.1 200 OK\r\n\r\n")) as port:
+        prober.watch(HOST, "127.0.0.1", http(port, interval_seconds=3600.0))
+        await until(lambda: changed)
+        record = prober.record(HOST)
+    assert record is not None
+    assert record.is_healthy
+    assert changed == [HOST]
+
+
+async def test_a_host_that_comes_up_late_is_still_found(prober: Prober) -> None:
+    async with listening(silent) as port:
+        pass
+    prober.watch(HOST, "127.0.0.1", http(port, interval_seconds=0.05))
+    await until(lambda: "refused" in getattr(prober.record(HOST), "reason", ""))
+    server = await asyncio.start_server(saying("HTTP/1.1 200 OK\r\n\r\n"), "127.0.0.1", port)
+    try:
+        await until(lambda: getattr(prober.record(HOST), "is_healthy", False))
+    finally:
+        server.close()
+
+
+async def test_a_change_is_told_once_for_each_new_reason_or_turn(prober: Prober) -> None:
+    answers = iter(["200", "200", "500", "500", "500", "200"])
+    told: list[tuple[bool, str]] = []
+
+    def take(host: HostName) -> None:
+        record = prober.record(host)
+        assert record is not None
+        told.append((record.is_healthy, record.reason.partition("answered ")[2]))
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {next(answers, '200')} x\r\n\r\n".encode())
+
+    prober.on_change(take)
+    async with listening(answer) as port:
+        prober.watch(HOST, "127.0.0.1", http(port, interval_seconds=0.01))
+        await until(lambda: len(told) >= 4)
+    text = "500, expected 200"
+    assert told[:4] == [(True, ""), (True, text), (False, text), (True, "")]
+
+
+async def test_a_forgotten_host_is_asked_no_more(prober: Prober) -> None:
+    asked = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+
+    async with listening(answer) as port:
+        prober.watch(HOST, "127.0.0.1", http(port, interval_seconds=0.01))
+        prober.watch(HOST, "127.0.0.1", http(port, interval_seconds=0.01))
+        await until(lambda: asked >= 3)
+        prober.forget(HOST)
+        prober.forget(HOST)
+        assert prober.record(HOST) is None
+        prober.watch(HOST, "127.0.0.1", http(port, path="/other"))
+        record = prober.record(HOST)
+        assert record is not None
+        assert not record.is_healthy
+
+
+async def test_a_probe_that_crashes_counts_as_failed_and_goes_on(prober: Prober) -> None:
+    prober.watch(HOST, "127.0.0.1", Probe("command", 80, command=("x",), interval_seconds=0.01))
+    await until(lambda: getattr(prober.record(HOST), "failed", 0) >= 3)
+    record = prober.record(HOST)
+    assert record is not None
+    assert record.reason.startswith("the agent could not probe: AssertionError")
+
+
+async def test_only_so_many_probes_are_in_flight() -> None:
+    running = highest = 0
+    release = asyncio.Event()
+
+    async def execute(host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
+        nonlocal running, highest
+        running += 1
+        highest = max(highest, running)
+        await release.wait()
+        running -= 1
+        return 0
+
+    prober = Prober(asyncio.get_running_loop().time, execute)
+    for number in range(130):
+        prober.watch(HostName(f"h{number}"), "127.0.0.1", Probe("command", 80, command=("x",)))
+    await until(lambda: running == 100)
+    release.set()
+    await until(
+        lambda: all(getattr(prober.record(HostName(f"h{n}")), "is_healthy", False) for n in range(130))
+    )
+    await prober.close()
+    assert highest == 100
+
+
+def test_hosts_are_spread_over_the_interval() -> None:
+    phases = sorted(phase_of(HostName(f"shop-v001-{number}")) for number in range(1000))
+    gaps = [later - earlier for earlier, later in itertools.pairwise(phases)]
+    assert phases[0] < 0.02
+    assert phases[-1] > 0.98
+    assert max(gaps) < 0.02

@@ -1,0 +1,319 @@
+"""The local provider beyond the contract: what runs in a host, what it may do, ports, disk, log."""
+
+import ctypes
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from repave_agent.core.ports import (
+    OutOfCapacityError,
+    ProviderError,
+    RefusedError,
+    TransientError,
+)
+from repave_agent.providers.command import choose_sandbox, enter, substitute
+from repave_agent.providers.local import host as local_host
+from repave_agent.providers.local import processes
+from repave_agent.providers.local.addresses import AddressRange
+from repave_agent.providers.local.host import Folder
+from repave_agent.providers.local.provider import LocalProvider
+from repave_protos.package.archive import pack
+from repave_protos.protocol.values import HostName, RegionName
+from tests.fakes.agent.local_region import NAME, PORT, Region, bubblewrap_or_skip, pack_scripts, spec
+from tests.fakes.waiting import until_async
+
+
+@pytest.fixture
+async def region(tmp_path: Path) -> AsyncIterator[Region]:
+    made = Region(tmp_path / "region", pack_scripts(tmp_path), "none")
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def sandboxed(tmp_path: Path) -> AsyncIterator[Region]:
+    bubblewrap_or_skip(tmp_path)
+    made = Region(tmp_path / "region", pack_scripts(tmp_path), "bwrap")
+    yield made
+    await made.close()
+
+
+@pytest.fixture(params=["none", "bwrap"])
+def either(request: pytest.FixtureRequest) -> Region:
+    found = request.getfixturevalue("region" if request.param == "none" else "sandboxed")
+    assert isinstance(found, Region)
+    return found
+
+
+async def refusal(region: Region, *run: str, **environment: str) -> str:
+    with pytest.raises(RefusedError) as caught:
+        await region.launch(*run, **environment)
+    assert list(region.hosts.iterdir()) == []
+    return str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------- what is executed
+
+
+async def test_a_host_finds_exactly_its_own_environment(
+    either: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPAVE_AGENT_JOIN_TOKEN", "secret")
+    host = await either.launch("env", COLOUR="blue with = and $PORT")
+    await either.ended()
+    lines = (await either.provider.log_tail(NAME, 100)).splitlines()
+    found = dict(line.split("=", 1) for line in lines)
+    assert found.pop("PATH") == os.environ["PATH"]
+    found.pop("PWD", None)  # bubblewrap says where it is
+    assert found == {
+        "COLOUR": "blue with = and $PORT",
+        "HOST": host.address,
+        "PORT": str(PORT),
+        "REPAVE_APPLICATION": "shop",
+        "REPAVE_DIGEST": "d" * 64,
+        "REPAVE_GROUP": "shop-v001",
+        "REPAVE_HOST": NAME,
+        "REPAVE_REGION": "here",
+    }
+
+
+async def test_variables_are_put_in_without_a_shell(either: Region) -> None:
+    host = await either.launch("echo", "$HOST:${PORT}", "$EVIL", "$$HOME", "$(id)", "$", EVIL="; touch /x *")
+    await either.ended()
+    assert await either.provider.log_tail(NAME, 5) == f"{host.address}:{PORT} ; touch /x * $HOME $(id) $"
+
+
+def test_an_unknown_variable_is_refused_by_name() -> None:
+    with pytest.raises(RefusedError, match=r"run: \$PROT is not set\. Known: HOST, PORT"):
+        substitute(("serve", "$PROT"), {"PORT": "80", "HOST": "127.0.0.1"})
+
+
+async def test_a_program_of_the_package_comes_before_one_of_the_machine(region: Region) -> None:
+    await region.launch("serve")
+    application = (region.hosts / NAME / "app").resolve()
+    assert Path(f"/proc/{region.session().leader.pid}/cwd").readlink() == application
+
+
+async def test_a_command_that_cannot_run_is_refused_by_name(region: Region) -> None:
+    assert "'./missing' is not in the package" in await refusal(region, "./missing")
+    assert "'/no/such' is not on this machine" in await refusal(region, "/no/such")
+    neither = "'gunicornx' is neither in the package nor on this machine's PATH"
+    assert neither in await refusal(region, "gunicornx")
+    assert "chmod +x" in await refusal(region, "./not-executable")
+    assert "first line (#!)" in await refusal(region, "./no-interpreter")
+    assert "there is no command" in await refusal(region)
+
+
+async def test_a_variable_that_repave_sets_cannot_be_set_by_the_user(region: Region) -> None:
+    assert "PORT is set by repave" in await refusal(region, "serve", PORT="1")
+
+
+async def test_a_corrupt_package_is_refused_and_leaves_nothing(region: Region) -> None:
+    region.package.write_bytes(region.package.read_bytes()[:100])
+    assert "cut short or damaged" in await refusal(region, "serve")
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "x" * 200])
+async def test_a_name_that_is_no_name_never_becomes_a_path(region: Region, name: str) -> None:
+    with pytest.raises(RefusedError, match="cannot name a host"):
+        await region.launch("serve", name=name)
+    await region.provider.destroy(HostName(name))
+    assert list(region.hosts.iterdir()) == []
+
+
+async def test_no_host_is_made_before_its_installation_is_known(region: Region) -> None:
+    nameless = LocalProvider(region.root, RegionName("here"), lambda: "", isolation="none")
+    with pytest.raises(TransientError, match="met its controller"):
+        await nameless.launch(spec("serve"), region.package)
+    await nameless.close()
+
+
+# ------------------------------------------------------------------------------------------- kept apart
+
+
+async def test_in_a_sandbox_only_its_own_tmp_can_be_written(sandboxed: Region) -> None:
+    await sandboxed.launch("./try-to-write")
+    await sandboxed.ended()
+    assert await sandboxed.provider.log_tail(NAME, 20) == "wrote /tmp/repave-tried\ndone"
+    assert not Path("/tmp/repave-tried").exists()
+
+
+async def test_a_probe_command_sees_the_inside_of_its_host(sandboxed: Region) -> None:
+    await sandboxed.launch("sh", "-c", "touch /tmp/pid; echo ready; sleep 600")
+    await sandboxed.says("ready")
+    inside = "test -e /tmp/pid && test -x serve && kill -0 2 && test $$PPID != 1"
+    assert await sandboxed.provider.execute(NAME, ("sh", "-c", inside), 10.0) == 0
+
+
+async def test_without_root_a_probe_command_gets_a_sandbox_of_the_same_kind(sandboxed: Region) -> None:
+    await sandboxed.launch("serve")
+    application = sandboxed.hosts / NAME / "app"
+
+    async def run(script: str, timeout_seconds: float) -> int:
+        argv = enter(1, ["/bin/sh", "-c", script], application, is_root=False)
+        return await processes.run_command(argv, {}, application, timeout_seconds, is_entering=True)
+
+    assert await run("test -x serve && exit 7", 10.0) == 7
+    with pytest.raises(TimeoutError):
+        await run("exec sleep 601", 0.2)
+
+
+async def test_without_a_sandbox_the_application_is_read_only_by_its_modes(region: Region) -> None:
+    await region.launch("serve")
+    paths = [region.hosts / NAME / "app", *(region.hosts / NAME / "app").iterdir()]
+    assert not [path for path in paths if path.stat().st_mode & 0o222]
+
+
+async def test_bubblewrap_that_is_missing_is_told_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    provider = LocalProvider(tmp_path / "r", RegionName("here"), lambda: "ours", isolation="bwrap")
+    with pytest.raises(RefusedError, match=r"bwrap is not installed.*apt install bubblewrap"):
+        await provider.start()
+    await provider.close()
+    careful = LocalProvider(tmp_path / "r", RegionName("here"), lambda: "ours", isolation="auto")
+    assert await careful.start() == "none"
+    await careful.close()
+
+
+async def test_bubblewrap_that_does_not_work_here_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bwrap").write_text(
+        "#!/bin/sh\necho 'bwrap: No permissions to create namespace' >&2; exit 1\n"
+    )
+    (tmp_path / "bwrap").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with pytest.raises(RefusedError, match="No permissions to create namespace"):
+        choose_sandbox("bwrap", tmp_path)
+    assert choose_sandbox("auto", tmp_path) is None
+
+
+# ------------------------------------------------------------------------------------------- addresses, ports
+
+
+@pytest.fixture
+def squatter() -> Iterator[socket.socket]:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        yield listener
+
+
+async def test_a_port_that_is_taken_everywhere_is_told_with_the_remedy(
+    region: Region, squatter: socket.socket
+) -> None:
+    squatter.bind(("0.0.0.0", PORT))
+    squatter.listen()
+    message = await refusal(region, "serve")
+    assert message.startswith(f"port {PORT} is taken: something else on this machine listens on 127.81.0.")
+    assert f"most likely on 0.0.0.0:{PORT}" in message
+    assert f"ss -ltnp 'sport = :{PORT}'" in message
+    assert "choose another health port" in message
+
+
+async def test_an_address_on_which_the_port_is_taken_is_passed_over(
+    region: Region, squatter: socket.socket
+) -> None:
+    squatter.bind(("127.81.0.1", PORT))
+    squatter.listen()
+    assert (await region.launch("serve")).address == "127.81.0.2"
+
+
+def test_addresses_go_round_and_pass_over_those_in_use(tmp_path: Path) -> None:
+    addresses = AddressRange("127.83.0.0/29", tmp_path / "cursor")
+    first = [addresses.take(PORT) for _ in range(6)]
+    assert first == [f"127.83.0.{number}" for number in range(1, 7)]
+    with pytest.raises(OutOfCapacityError, match=r"all 6 addresses of 127\.83\.0\.0/29 are taken"):
+        addresses.take(PORT)
+    addresses.release("127.83.0.3")
+    assert addresses.take(PORT) == "127.83.0.3"
+
+
+def test_a_restart_does_not_give_the_same_addresses_again(tmp_path: Path) -> None:
+    before = AddressRange("127.83.0.0/16", tmp_path / "cursor").take(PORT)
+    again = AddressRange("127.83.0.0/16", tmp_path / "cursor")
+    assert again.take(PORT) != before
+
+
+def test_a_range_that_is_not_loopback_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="not a loopback range"):
+        AddressRange("10.0.0.0/8", tmp_path / "cursor")
+
+
+# ------------------------------------------------------------------------------------------- disk and log
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    libc = ctypes.CDLL(None, use_errno=True)
+    place = tmp_path / "tiny"
+    place.mkdir()
+    if libc.mount(b"tmpfs", str(place).encode(), b"tmpfs", 0, b"size=65536") != 0:
+        pytest.skip(f"cannot mount a tmpfs here: {os.strerror(ctypes.get_errno())}")
+    yield place
+    assert libc.umount2(str(place).encode(), 2) == 0  # MNT_DETACH
+
+
+async def test_a_full_disk_is_told_and_leaves_nothing(tiny_disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large" / "blob").write_bytes(os.urandom(200_000))
+    pack(tmp_path / "large", tmp_path / "large.tar.gz")
+    provider = LocalProvider(tiny_disk, RegionName("here"), lambda: "ours", isolation="none")
+    with pytest.raises(OutOfCapacityError) as caught:
+        await provider.launch(spec("sleep", "600"), tmp_path / "large.tar.gz")
+    words = f"cannot make the host: the disk of {tiny_disk}/hosts is full. Free space there."
+    assert str(caught.value) == words
+    assert list((tiny_disk / "hosts").iterdir()) == []
+    assert await provider.list_hosts() == []
+    await provider.close()
+
+
+def test_a_log_that_grows_is_cut_and_its_end_kept(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    with folder.log.open("ab", buffering=0) as writer:
+        writer.write(b"old line\n" * (local_host.LOG_BYTES_MAX // 9 + 2))
+        folder.trim_log()
+        writer.write(b"new line\n")
+    assert folder.log.read_bytes() == b"new line\n"
+    assert folder.older_log.stat().st_size == local_host.LOG_BYTES_KEPT
+    assert folder.log_tail(3) == "old line\nold line\nnew line"
+
+
+def test_the_end_of_a_log_is_bounded(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.log.write_bytes(b"x" * 100_000 + b"\n\xff\xfe odd bytes\n")
+    tail = folder.log_tail(1000)
+    assert len(tail.encode()) <= local_host.LOG_TAIL_BYTES_MAX + 8
+    assert tail.endswith(" odd bytes")
+
+
+async def test_errors_of_a_launch_are_always_of_the_provider(region: Region) -> None:
+    region.hosts.rmdir()
+    with pytest.raises(ProviderError):
+        await region.launch("serve")
+    region.hosts.mkdir()
+
+
+async def test_a_command_that_becomes_another_program_is_found(either: Region) -> None:
+    host = await either.launch("change")
+    provider = either.provider
+
+    async def is_started() -> bool:
+        assert await provider.inspect(host.name) == ""
+        return (either.hosts / host.name / "program").exists()
+
+    await until_async(is_started)
+    (either.hosts / host.name / "app" / "go").touch()  # its command waits for that
+
+    async def is_found() -> bool:
+        return "its command is now " in await provider.inspect(host.name)
+
+    await until_async(is_found)
+    assert (await provider.inspect(host.name)).startswith("go was added; its command is now /")

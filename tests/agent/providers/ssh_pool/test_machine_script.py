@@ -1,0 +1,68 @@
+"""machine.sh by itself, on this machine: who wins a lease, and that logs are bounded."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from repave_agent.providers.ssh_pool.bootstrap import SCRIPT
+from tests.fakes.waiting import until
+
+TAKERS, ROUNDS = 6, 15
+
+
+def ask(root: Path, verb: str, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["sh", str(SCRIPT), verb, str(root), *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_of_many_who_take_a_machine_at_once_one_has_it_and_the_others_are_told_who(
+    tmp_path: Path, number: int
+) -> None:
+    takers = {
+        f"inst/region-{taker}/h": ask(tmp_path, "take", f"inst/region-{taker}/h") for taker in range(TAKERS)
+    }
+    told = {
+        owner: (process.communicate(timeout=30)[1].strip(), process.returncode)
+        for owner, process in takers.items()
+    }
+    (winner,) = [owner for owner, (_, code) in told.items() if code == 0]
+    assert (tmp_path / "lease").read_text() == f"{winner}\n"
+    assert {answer for owner, answer in told.items() if owner != winner} == {(winner, 75)}
+    assert [path.name for path in tmp_path.iterdir()] == ["lease"]
+
+
+def test_a_lease_that_is_taken_again_stays_and_goes_only_by_its_owner(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert ask(tmp_path, "take", "a/b/c").wait(30) == 0
+    assert ask(tmp_path, "give", "x/y/z").wait(30) == 0
+    assert ask(tmp_path, "holder").communicate(timeout=30)[0] == "a/b/c\n"
+    assert ask(tmp_path, "give", "a/b/c").wait(30) == 0
+    assert ask(tmp_path, "holder").communicate(timeout=30)[0] == ""
+
+
+async def test_a_log_that_grows_is_cut_and_its_end_is_still_told(tmp_path: Path) -> None:
+    quick = tmp_path / "quick.sh"
+    quick.write_text(SCRIPT.read_text().replace("sleep 5", "sleep 0.05").replace("8388608", "1000"))
+    root, app = tmp_path / "root", tmp_path / "root" / "packages" / "d" / "app"
+    app.mkdir(parents=True)
+
+    def told(*words: str) -> str:
+        command = ["sh", str(quick), words[0], str(root), *words[1:]]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+
+    counts = "for number in $(seq 2000); do echo $number; done; exec sleep 60"
+    told("start", "h", "d", "0", "sh", "-c", counts)
+    try:
+        await until(lambda: (root / "hosts" / "h" / "log.1").exists())
+        await until(lambda: told("tail", "h", "1") == "2000\n")
+        assert (root / "hosts" / "h" / "log").stat().st_size < 2_000
+    finally:
+        told("stop", "h", "0")
+    assert not (root / "hosts" / "h").exists()

@@ -1,0 +1,134 @@
+"""Commands that only look, their formats and their errors."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.controller.scheduler import ServedController
+from tests.support.cli_types import Run
+
+
+def test_an_empty_controller_gives_empty_lists_and_says_how_to_start(repave: Run) -> None:
+    assert json.loads(repave("apps", "-o", "json").out) == {"items": []}
+    ran = repave("status")
+    assert (ran.code, ran.out) == (0, "")
+    assert "repave init, then repave release" in ran.err
+
+
+@pytest.mark.parametrize("command", ["status", "apps", "groups", "regions", "events", "hosts"])
+def test_every_list_comes_in_every_format(repave: Run, command: str) -> None:
+    repave("release", "--version", "1.0")
+    for form in ("table", "wide", "json", "jsonl", "yaml", "name"):
+        assert repave(command, "-o", form).out, form
+    assert json.loads(repave(command, "-o", "json").out)["items"]
+    for line in repave(command, "-o", "jsonl").out.splitlines():
+        assert isinstance(json.loads(line), dict)
+
+
+def test_status_of_an_application_shows_regions_groups_and_traffic(repave: Run) -> None:
+    repave("release", "--version", "1.0")
+    ran = repave("status", "hello")
+    assert "hello: hello-v001 (1.0) serves, port 8000" in ran.out
+    assert "[+scale] [+verify] [+weight] [+soak]" in ran.out
+    assert "2 verified of 2  traffic 100 %" in ran.out
+
+
+def test_status_waits_for_the_end_and_ends_as_the_rollout_did(repave: Run) -> None:
+    repave("release", "--version", "1.0", "--detach")
+    assert repave("status", "hello", "--wait", "--timeout", "30s").code == 0
+
+
+def test_why_names_the_region_that_is_waited_for_and_what_to_do(
+    repave: Run, controller: ServedController
+) -> None:
+    controller.connect("oslo", False)
+    repave("release", "--version", "1.0", "--detach")
+    ran = repave("why", "hello")
+    assert "hello: the release of hello-v001 is in step scale" in ran.out
+    assert "waits for oslo: its agent is not connected" in ran.out
+    assert "start or reconnect the agent of oslo" in ran.out
+
+
+def test_events_tell_who_and_why(repave: Run) -> None:
+    repave("release", "--version", "1.0")
+    lines = repave("events", "hello").out.splitlines()
+    assert any("release.started" in line and "@" in line for line in lines)
+    newest = json.loads(repave("events", "-o", "json", "--limit", "1").out)["items"]
+    assert len(newest) == 1
+
+
+def test_no_controller_is_told_with_the_way_to_start_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPAVE_URL", "http://127.0.0.1:9")
+    ran = run("status")
+    assert ran.code == 1
+    assert ran.err == (
+        "repave: cannot reach the controller at http://127.0.0.1:9: connection refused; is it running? "
+        "start one with: repave dev\n"
+    )
+
+
+def test_a_wrong_verb_is_answered_with_the_right_one(run: Run) -> None:
+    ran = run("deploy")
+    assert ran.code == 2
+    assert "there is no command deploy; did you mean release?" in ran.err
+    assert "did you mean status?" in run("statsu").err
+    assert "there is no command psh; did you mean push?" in run("image", "psh").err
+
+
+def test_a_wrong_format_is_not_taken_for_a_command(run: Run) -> None:
+    ran = run("status", "-o", "jsn")
+    assert ran.code == 2
+    assert "argument -o/--output: invalid choice: 'jsn' (choose from 'table'" in ran.err
+    assert "no command" not in ran.err
+
+
+def test_options_hold_before_the_command_too_and_the_later_one_wins(
+    run: Run, controller: ServedController
+) -> None:
+    assert json.loads(run("--url", controller.url, "-o", "json", "apps").out) == {"items": []}
+    assert run("-o", "json", "apps", "--url", controller.url, "-o", "name").out == ""
+    assert run("--url", "http://127.0.0.1:9", "regions", "--url", controller.url).code == 0
+
+
+def test_applications_come_as_a_table_with_their_hosts(repave: Run) -> None:
+    repave("release", "--version", "1.0")
+    titles, line = repave("status").out.splitlines()
+    assert titles.split() == ["NAME", "SERVING", "VERSION", "ROLLOUT", "PHASE", "HOSTS", "REGIONS", "PORT"]
+    assert line.split() == ["hello", "hello-v001", "1.0", "-", "succeeded", "5/5", "2", "8000"]
+
+
+def test_hosts_of_a_region_that_is_away_are_missed_on_standard_error(
+    repave: Run, controller: ServedController
+) -> None:
+    repave("release", "--version", "1.0")
+    controller.connect("oslo", False)
+    ran = repave("hosts", "hello", "-o", "json")
+    assert ran.code == 1
+    assert {host["region"] for host in json.loads(ran.out)["items"]} == {"paris"}
+    assert "oslo: the agent of oslo is not connected" in ran.err
+
+
+def test_contexts_are_kept_and_chosen(run: Run, controller: ServedController) -> None:
+    assert run("context", "set", "prod", controller.url).code == 0
+    assert run("context", "list").out == f"* prod  {controller.url}\n"
+    assert run("regions").code == 0
+    assert "no context is called test" in run("regions", "--context", "test").err
+
+
+def test_completion_is_a_script(run: Run) -> None:
+    assert "repave" in run("completion", "bash").out
+
+
+def test_status_imports_nothing_heavy(app: Path) -> None:
+    program = (
+        "import sys\n"
+        "from repave_cli.main import main\n"
+        "main(['status', '--url', 'http://127.0.0.1:9'])\n"
+        "heavy = {'grpc', 'aiohttp', 'asyncssh', 'pydantic', 'rich', 'ruamel', 'structlog', 'google'}\n"
+        "print(sorted(heavy & {name.split('.')[0] for name in sys.modules}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,132 @@
+"""A rollout as text: many regions take few lines, and what is waited for is said once."""
+
+from typing import Any
+
+from repave_cli.render.progress import awaited, person_awaited, rollout_line, status_lines
+
+NAMES = [f"eu-{number}" for number in range(1, 21)]
+STEPS = [{"kind": kind, "text": "", "state": "waiting"} for kind in ("scale", "verify", "weight", "soak")]
+
+
+def a_track(region: str, phase: str = "running", step: int = 1) -> dict[str, Any]:
+    return {"region": region, "phase": phase, "step": step, "kind": "", "since": None, "reason": ""}
+
+
+def a_wave(tracks: list[dict[str, Any]], approve: str | None = None) -> dict[str, Any]:
+    return {"regions": tracks, "bake_seconds": 0.0, "approve": approve, "parallel": 0, "lockstep": True}
+
+
+def a_rollout(*waves: dict[str, Any], **changes: object) -> dict[str, Any]:
+    rollout = {
+        "number": 2,
+        "kind": "release",
+        "group": "shop-v002",
+        "phase": "running",
+        "steps": STEPS,
+        "step": 1,
+        "waves": list(waves),
+        "passes": [],
+        "paused_by": "",
+        "ended_at": None,
+        "outcome": "",
+    }
+    return {**rollout, **changes}
+
+
+def a_region(name: str, trouble: str = "", connected: bool = True) -> dict[str, Any]:
+    counts = dict.fromkeys(
+        ("launching", "starting", "healthy", "unhealthy", "failed", "destroying", "weight_bp"), 0
+    )
+    group = {
+        "name": "shop-v002",
+        "state": "new",
+        "size": 4,
+        "verified": 4,
+        "wanted_weight_bp": 0,
+        "trouble": trouble,
+    }
+    return {
+        "name": name,
+        "connected": connected,
+        "ahead": "",
+        "current": True,
+        "traffic_address": "127.0.1.1:8000",
+        "groups": [{**counts, **group}],
+    }
+
+
+def a_status(rollout: dict[str, Any], regions: list[dict[str, Any]], **changes: object) -> dict[str, Any]:
+    status = {
+        "name": "shop",
+        "serving": "shop-v001",
+        "version": "1.0",
+        "port": 8000,
+        "phase": rollout["phase"],
+        "current_rollout": rollout,
+        "gates": [],
+        "because": [],
+        "region_items": regions,
+    }
+    return {**status, **changes}
+
+
+def a_because(region: str, what: str, **changes: object) -> dict[str, Any]:
+    because = {"region": region, "what": what, "since": None, "until": None, "then": "", "remedy": ""}
+    return {**because, **changes}
+
+
+def test_regions_alike_share_a_line_and_those_in_trouble_have_their_own() -> None:
+    rollout = a_rollout(a_wave([a_track(name) for name in NAMES]), a_wave([a_track("us", "waiting")], "sre"))
+    regions = [a_region(name) for name in NAMES[:18]]
+    regions += [a_region(NAMES[18], trouble="answered 500"), a_region(NAMES[19], connected=False)]
+    lines = status_lines(a_status(rollout, [*regions, a_region("us")]))
+    assert lines[1:] == [
+        "release of shop-v002: running, wave 1 of 2  [ scale] [ verify] [ weight] [ soak]",
+        "|- wave 1  verify",
+        "|  |- eu-19  127.0.1.1:8000  verify",
+        "|  |    shop-v002            new       4 verified of 4  traffic 0 %  answered 500",
+        "|  |- eu-20  127.0.1.1:8000  verify  AGENT AWAY",
+        "|  |    shop-v002            new       4 verified of 4  traffic 0 %",
+        "|  `- verify: eu-1, eu-2, eu-3, ... (18 regions)",
+        "`- wave 2  waits, for sre to say yes too: us",
+    ]
+    wide = status_lines(a_status(rollout, [*regions, a_region("us")]), is_wide=True)
+    assert len(wide) == 2 + 2 + 2 * 21
+
+
+def test_what_many_regions_wait_for_is_said_once_and_persons_come_first() -> None:
+    found = awaited(
+        [
+            a_because("", "wave 2 waits for the waves before it"),
+            *(a_because(name, "soak: it proves itself", then="then weight 50 %") for name in NAMES),
+            a_because("rome", "approve: somebody must say yes", remedy="repave promote shop"),
+        ]
+    )
+    assert [each.text + each.way_on for each in found] == [
+        "rome: approve: somebody must say yes; repave promote shop",
+        "eu-1, eu-2, eu-3, ... (20 regions): soak: it proves itself",
+    ]
+    assert found[1].then == ("then weight 50 %",)
+
+
+def test_that_a_wave_waits_is_said_where_nothing_else_is() -> None:
+    (only,) = awaited([a_because("", "wave 2 waits for the waves before it")])
+    assert only.text == "wave 2 waits for the waves before it"
+
+
+def test_many_steps_are_counted_not_listed() -> None:
+    rollout = a_rollout(a_wave([a_track("paris", step=5)]), steps=STEPS * 3, step=5)
+    assert rollout_line(rollout) == "release of shop-v002: running  step 6 of 12: verify"
+    ended = {**rollout, "phase": "rolled-back", "ended_at": "2026-01-01T00:00:00Z", "outcome": "ill"}
+    assert rollout_line(ended) == "release of shop-v002: rolled-back  ill"
+
+
+def test_a_person_is_awaited_at_gates_and_in_a_pause_only() -> None:
+    rollout = a_rollout(a_wave([a_track("paris")]), paused_by="ann")
+    assert person_awaited(a_status(rollout, [])) == ""
+    paused = a_status({**rollout, "phase": "paused"}, [])
+    assert person_awaited(paused) == "paused by ann; it goes on with: repave resume shop"
+    gate = {"gate": "wave 2", "role": "", "command": "repave promote shop"}
+    assert person_awaited(a_status(rollout, [], gates=[gate])) == (
+        "somebody must say yes (wave 2): repave promote shop"
+    )

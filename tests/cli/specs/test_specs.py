@@ -1,0 +1,47 @@
+"""init, validate, schema: everything that needs no controller."""
+
+import json
+from pathlib import Path
+
+from tests.support.cli_types import Run
+
+
+def test_init_writes_a_spec_that_is_valid_at_once_and_never_overwrites(run: Run, app: Path) -> None:
+    (app / "repave.yaml").unlink()
+    (app / "app.py").write_text("print()\n")
+    assert run("init", "--region", "paris").code == 0
+    assert "python3 app.py" in (app / "repave.yaml").read_text()
+    assert "1 regions" in run("validate").out
+    ran = run("init")
+    assert ran.code == 2
+    assert "is there already" in ran.err
+
+
+def test_validate_names_file_line_column_field_and_fix(run: Run, app: Path) -> None:
+    spec = (app / "repave.yaml").read_text().replace("port: 8000", "prot: 8000")
+    (app / "bad.yaml").write_text(spec)
+    ran = run("validate", "bad.yaml")
+    assert ran.code == 2
+    assert "bad.yaml:6:34: traffic.prot: unknown option; did you mean port?" in ran.err.splitlines()
+    problems = json.loads(run("validate", "bad.yaml", "-o", "json").out)["problems"]
+    assert {"file", "line", "column", "field", "message", "fix"} <= set(problems[0])
+
+
+def test_options_of_later_versions_are_refused_not_ignored(run: Run, app: Path) -> None:
+    with (app / "repave.yaml").open("a") as file:
+        file.write("notify: []\n")
+    ran = run("validate")
+    assert ran.code == 2
+    assert "notify" in ran.err
+
+
+def test_a_missing_spec_is_told(run: Run, app: Path) -> None:
+    (app / "repave.yaml").unlink()
+    ran = run("validate")
+    assert ran.code == 2
+    assert "repave.yaml" in ran.err
+
+
+def test_the_schema_is_json_and_names_the_fields(run: Run) -> None:
+    schema = json.loads(run("schema").out)
+    assert {"app", "health", "regions", "strategy"} <= set(schema["properties"])

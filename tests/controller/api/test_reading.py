@@ -1,0 +1,118 @@
+"""What the API tells of a fleet that two regions are."""
+
+from tests.controller.api.conftest import Asked
+from tests.fakes.controller.scheduler import ServedController
+
+
+def test_empty_lists_are_lists(api: Asked) -> None:
+    for path in ("applications", "groups", "hosts", "events", "images"):
+        assert api.get(path).json["items"] == [], path
+
+
+def test_the_controller_says_that_it_lives(api: Asked) -> None:
+    assert api.get("/healthz").content == b"ok\n"
+
+
+def test_a_released_application_shows_its_groups_weights_and_steps(api: Asked) -> None:
+    api.release()
+    assert api.ended()["phase"] == "succeeded"
+    status = api.get("applications/hello").json
+    assert (status["serving"], status["version"], status["hosts"], status["verified"]) == (
+        "hello-v001",
+        "v1",
+        5,
+        5,
+    )
+    assert {region["name"]: region["groups"][0]["weight_bp"] for region in status["region_items"]} == {
+        "oslo": 10_000,
+        "paris": 10_000,
+    }
+    assert [step["state"] for step in status["current_rollout"]["steps"]] == ["done"] * 4
+    assert status["region_items"][0]["traffic_address"] == "127.0.2.1:8000"
+
+
+def test_history_names_who_why_and_how_it_ended(api: Asked) -> None:
+    api.release(by="ann", reason="first")
+    api.ended()
+    (item,) = api.get("applications/hello/history").json["items"]
+    assert (item["group"], item["phase"], item["started_by"], item["reason"]) == (
+        "hello-v001",
+        "succeeded",
+        "ann",
+        "first",
+    )
+
+
+def test_hosts_of_a_region_that_is_away_are_no_error(api: Asked, controller: ServedController) -> None:
+    api.release()
+    api.ended()
+    controller.connect("oslo", False)
+    answer = api.get("applications/hello/hosts")
+    assert answer.status == 200
+    assert {host["region"] for host in answer.json["items"]} == {"paris"}
+    assert answer.json["unreachable"] == {
+        "oslo": "the agent of oslo is not connected; is repave-agent running there?"
+    }
+
+
+def test_hosts_can_be_asked_for_by_region_and_group_with_their_logs(api: Asked) -> None:
+    api.release()
+    api.ended()
+    answer = api.get("hosts?region=paris&group=hello-v001&log_lines=2").json
+    assert [host["name"] for host in answer["items"]] == ["hello-v001-1", "hello-v001-2"]
+    assert answer["items"][0]["log_tail"] == "line 0\nline 1"
+
+
+def test_why_says_which_region_is_waited_for_and_what_a_person_could_do(
+    api: Asked, controller: ServedController
+) -> None:
+    controller.sessions.sick.add("hello-v001")
+    api.release()
+    with api.stream("applications/hello/stream") as snapshots:
+        for _, status in snapshots:
+            if any("verified" in because["what"] for because in status["because"]):
+                break
+    answer = api.get("applications/hello/why").json
+    assert answer["text"] == "the release of hello-v001 is in step verify"
+    assert [(because["region"], because["what"], because["remedy"]) for because in answer["because"]] == [
+        (
+            region,
+            f"verify: 0 of {size} hosts verified and up behind the balancer (answered 500)",
+            "repave hosts hello shows each host; repave abort hello ends it",
+        )
+        for region, size in (("paris", 2), ("oslo", 3))
+    ]
+    assert all(because["since"] for because in answer["because"])
+
+
+def test_events_are_read_from_a_sequence_on_or_from_the_end(api: Asked) -> None:
+    api.release()
+    api.ended()
+    everything = api.get("events").json["items"]
+    numbers = [event["sequence"] for event in everything]
+    assert numbers == sorted(numbers)
+    assert everything[0]["kind"] == "release.started"
+    later = api.get(f"events?after={numbers[1]}&application=hello&limit=1").json["items"]
+    assert [event["sequence"] for event in later] == [numbers[2]]
+    newest = api.get("events?newest=1&limit=2").json["items"]
+    assert [event["sequence"] for event in newest] == numbers[-2:]
+
+
+def test_doctor_finds_the_region_that_is_away_and_says_what_to_start(
+    api: Asked, controller: ServedController
+) -> None:
+    controller.connect("oslo", False)
+    checks = {check["name"]: check for check in api.get("doctor").json["items"]}
+    assert checks["region paris"]["state"] == "ok"
+    assert checks["region oslo"]["state"] == "fail"
+    assert checks["region oslo"]["remedy"] == "start repave-agent in oslo"
+    assert checks["store"]["state"] == "ok"
+
+
+def test_every_route_is_described(api: Asked) -> None:
+    described = api.get("openapi.json").json
+    assert described["openapi"] == "3.1.0"
+    assert "/v1/applications/{application}/releases" in described["paths"]
+    body = described["paths"]["/v1/plan"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    name = body["$ref"].rpartition("/")[2]
+    assert "spec" in described["components"]["schemas"][name]["properties"]

@@ -1,0 +1,182 @@
+"""What the API asks of regions' providers: pools, room, images to bake."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from repave_controller.fleet.sessions import AgentRefused, RegionUnreachable
+from repave_protos.protocol.values import RegionName
+from tests.controller.api.conftest import SPEC, Asked
+from tests.fakes.controller.api_rig import MACHINE as A_MACHINE
+from tests.fakes.controller.scheduler import ServedController
+
+DIGEST = "d" * 64
+MACHINE = {**A_MACHINE, "state": "quarantined", "reason": "disk"}
+IMAGE = {
+    "image": "i1", "name": "shop-1", "digest": DIGEST, "base": "b1", "by": "ann", "made_at": 60.0,
+    "is_current": True,
+}  # fmt: skip
+BAKE = {
+    "digest": DIGEST,
+    "name": "shop-1",
+    "step": "the server boots",
+    "since": 60.0,
+    "image": "",
+    "error": "",
+}
+
+
+def pooled(controller: ServedController, *regions: str) -> None:
+    for name in regions:
+        view = controller.sessions.known[RegionName(name)]
+        view.hello = replace(view.hello, provider="ssh_pool")
+
+
+def test_machines_of_all_pools_are_told_and_regions_without_one_are_left_out(
+    api: Asked, controller: ServedController
+) -> None:
+    pooled(controller, "paris")
+    controller.sessions.tells["paris", "pool"] = [MACHINE, MACHINE | {"machine": "m2", "since": 0.0}]
+    answer = api.get("pool").json
+    assert answer["items"][0] == {
+        "region": "paris", "name": "m1", "address": "10.0.0.1", "state": "quarantined", "host": "",
+        "since": "1970-01-01T00:01:00Z", "reason": "disk",
+    }  # fmt: skip
+    assert answer["items"][1]["since"] is None
+    assert (answer["asked"], answer["unreachable"]) == (["paris"], {})
+
+
+def test_a_region_that_is_away_or_has_no_pool_is_named_with_the_reason(
+    api: Asked, controller: ServedController
+) -> None:
+    pooled(controller, "paris")
+    controller.connect("paris", False)
+    assert list(api.get("pool").json["unreachable"]) == ["paris"]
+    controller.sessions.tells["oslo", "pool"] = AgentRefused("provider is local: only ssh_pool has a pool")
+    assert "only ssh_pool has a pool" in api.get("pool?region=oslo").json["unreachable"]["oslo"]
+    moon = api.get("pool?region=moon")
+    assert (moon.status, moon.json["detail"]) == (404, "no region moon; there are: oslo, paris")
+
+
+@pytest.mark.parametrize("verb", ["quarantine", "return", "release"])
+def test_what_is_done_to_a_machine_is_passed_on_with_who_and_why(
+    api: Asked, controller: ServedController, verb: str
+) -> None:
+    controller.sessions.tells["paris", "pool"] = "m1 is quarantined: it smells"
+    answer = api.post(f"regions/paris/pool/m1/{verb}", {"reason": "it smells", "by": "ann"})
+    assert (answer.status, answer.json) == (200, {"text": "m1 is quarantined: it smells"})
+    assert controller.sessions.questions == [("paris", ("pool", "it smells, ann", verb, "m1"))]
+
+
+def test_what_a_region_refuses_is_told_in_its_words(api: Asked, controller: ServedController) -> None:
+    controller.sessions.tells["paris", "pool"] = AgentRefused("no machine is called m9; there are: m1")
+    refused = api.post("regions/paris/pool/m9/return", {})
+    assert (refused.status, refused.json["detail"]) == (409, "paris: no machine is called m9; there are: m1")
+    controller.connect("paris", False)
+    assert api.post("regions/paris/pool/m1/return", {}).status == 503
+
+
+def test_an_answer_that_nobody_understands_is_told(api: Asked, controller: ServedController) -> None:
+    controller.sessions.tells["oslo", "pool"] = [{"machine": "m1"}]
+    controller.sessions.tells["oslo", "images"] = "what?"
+    for path in ("pool?region=oslo", "baked-images?region=oslo"):
+        assert "nobody understands" in api.get(path).json["unreachable"]["oslo"]
+
+
+# ------------------------------------------------------------------------------------------------------ room
+
+
+def plan(api: Asked) -> dict[str, Any]:
+    answer: dict[str, Any] = api.post("plan", {"spec": SPEC, "digest": api.push()}).json
+    return answer
+
+
+def test_a_plan_says_where_its_hosts_do_not_fit(api: Asked, controller: ServedController) -> None:
+    def room(words: tuple[str, ...]) -> str:
+        return f"instances: 9 of 10 are used, {words[1]} more are needed"
+
+    controller.sessions.tells["oslo", "room"] = room
+    guards = [each for each in plan(api)["guards"] if each["rule"] == "room"]
+    assert [(each["refuses"], each["text"]) for each in guards] == [
+        (
+            True,
+            "oslo needs 3 more hosts at its peak, and has no room: instances: 9 of 10 are used, 3 more are "
+            "needed",
+        )
+    ]
+
+
+def test_a_region_that_can_not_say_is_told_and_one_that_is_away_is_not_asked(
+    api: Asked, controller: ServedController
+) -> None:
+    controller.sessions.tells["oslo", "room"] = RegionUnreachable(
+        "the agent of oslo did not answer within 3 s"
+    )
+    controller.connect("paris", False)
+    (guard,) = [each for each in plan(api)["guards"] if each["rule"] == "room"]
+    assert not guard["refuses"]
+    assert guard["text"].startswith(
+        "oslo: whether there is room for 3 more hosts is not known: the agent of oslo"
+    )
+    assert [region for region, _ in controller.sessions.questions] == ["oslo"]
+
+
+def test_a_plan_says_where_users_can_not_be_told_apart(api: Asked, controller: ServedController) -> None:
+    view = controller.sessions.known[RegionName("oslo")]
+    view.hello = replace(view.hello, capabilities=("weights", "split=request"))
+    sticky = SPEC.replace("port: 8000}", "port: 8000, split: cookie, cookie: uid}")
+    answer = api.post("plan", {"spec": sticky, "digest": api.push()}).json
+    (guard,) = [each for each in answer["guards"] if each["rule"] == "traffic_split"]
+    assert guard["refuses"]
+    assert guard["text"].startswith("oslo: its balancer can't split by cookie")
+    assert [each for each in plan(api)["guards"] if each["rule"] == "traffic_split"] == []
+
+
+# ---------------------------------------------------------------------------------------------------- images
+
+
+def test_images_and_those_under_way_are_told_by_region(api: Asked, controller: ServedController) -> None:
+    for region in ("paris", "oslo"):
+        controller.sessions.tells[region, "images"] = {"images": [IMAGE], "bakes": [BAKE]}
+    answer = api.get("baked-images").json
+    assert [(each["region"], each["name"], each["made_at"]) for each in answer["items"]] == [
+        ("oslo", "shop-1", "1970-01-01T00:01:00Z"), ("paris", "shop-1", "1970-01-01T00:01:00Z"),
+    ]  # fmt: skip
+    assert [each["step"] for each in answer["bakes"]] == ["the server boots"] * 2
+
+
+def test_a_bake_is_begun_in_each_region_that_is_named(api: Asked, controller: ServedController) -> None:
+    controller.sessions.tells["paris", "images"] = {"images": [], "bakes": [BAKE]}
+    digest = api.push()
+    asked = {
+        "digest": digest,
+        "name": "shop-1",
+        "regions": ["paris"],
+        "check": ["./serve", "--test"],
+        "by": "ann",
+    }
+    answer = api.post("baked-images", asked)
+    assert (answer.status, len(answer.json["bakes"])) == (202, 1)
+    assert controller.sessions.questions[0] == (
+        "paris",
+        ("bake", digest, "shop-1", "ann", "./serve", "--test"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "text"),
+    [
+        ({"digest": DIGEST}, 422, f"no package {DIGEST} is stored"),
+        ({"regions": []}, 422, "name the regions"),
+        ({"regions": ["moon"]}, 404, "no region moon"),
+        ({"regions": ["oslo"]}, 409, "oslo: provider local makes no machine images"),
+    ],
+)
+def test_a_bake_that_can_not_be_is_refused(
+    api: Asked, controller: ServedController, changed: dict[str, Any], status: int, text: str
+) -> None:
+    controller.sessions.tells["oslo", "bake"] = AgentRefused("provider local makes no machine images")
+    asked = {"digest": api.push(), "name": "shop-1", "regions": ["paris"], **changed}
+    refused = api.post("baked-images", asked)
+    assert (refused.status, text in refused.json["detail"]) == (status, True)

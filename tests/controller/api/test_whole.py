@@ -1,0 +1,274 @@
+"""Every route once over the real parts: SQLite, packages on disk, sessions with agents that obey. What comes
+must have exactly the shape that the OpenAPI document promises."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from pydantic import BaseModel
+
+from repave_controller.api.app import Api
+from repave_controller.api.web import streams
+from repave_controller.api.web.openapi import Route
+from repave_controller.core.domain.application import Instant
+from repave_controller.runtime.clock import SteadyClock
+from tests.controller.api.conftest import SPEC, a_package, sha256
+from tests.fakes.controller.api_rig import RealController, real_controller
+from tests.fakes.waiting import until
+
+FUTURE = 4_000_000_000.0
+
+
+@pytest.fixture
+async def real(tmp_path: Path) -> AsyncIterator[RealController]:
+    async with real_controller(tmp_path, SteadyClock(Instant(0.0))) as started:
+        await until(lambda: len(started.sessions.views()) == 2)
+        yield started
+
+
+async def release(real: RealController, version: str = "v1", **changes: Any) -> dict[str, Any]:
+    """Pushes, releases and waits for the end."""
+    async with real.client.post("images", data=a_package(version)) as pushed:
+        digest = (await pushed.json())["digest"]
+    body = {"spec": SPEC, "digest": digest, "version": version, **changes}
+    async with real.client.post("applications/hello/releases", json=body) as accepted:
+        answer: dict[str, Any] = await accepted.json()
+        assert accepted.status == 202, answer
+    await until(lambda: real.scheduler.applications()["hello"].running is None)  # type: ignore[index]  # a name
+    return answer
+
+
+def routes() -> tuple[Route, ...]:
+    return Api(None, None, None, None, None).routes()  # type: ignore[arg-type]  # the table alone
+
+
+def exactly(model: type[BaseModel], body: Any) -> None:
+    """No field is missing, none is too many, all have their types."""
+    assert model.model_validate(body).model_dump(mode="json") == body
+
+
+READS = [
+    route
+    for route in routes()
+    if route.method == "GET" and route.answer is not None and not route.path.endswith("stream")
+]
+
+
+async def test_every_read_answers_as_described_before_and_after_a_release(real: RealController) -> None:
+    for is_released in (False, True):
+        if is_released:
+            await release(real)
+            await release(real, "v2")
+        for route in READS:
+            if "{application}" in route.path and not is_released:
+                continue
+            address = route.path.replace("{application}", "hello")
+            if address == "pool":  # only regions with one are asked, unless they are named
+                address = "pool?region=oslo"
+            async with real.client.get(address) as answer:
+                body = await answer.json()
+                assert answer.status == 200, body
+                assert answer.content_type == "application/json"
+                assert route.answer is not None
+                exactly(route.answer, body)
+                if is_released and "items" in body:
+                    assert body["items"], route.path
+
+
+async def test_every_command_answers_as_described(real: RealController) -> None:
+    for version in ("v1", "v2"):
+        await release(real, version)
+    for agent in real.agents.values():
+        agent.hold()
+    posts = {route.path: route for route in routes() if route.method == "POST"}
+
+    async def refused(path: str, rule: str, **sent: Any) -> None:
+        async with real.client.post(path.replace("{application}", "hello"), **sent) as answer:
+            told = await answer.json()
+            assert (answer.status, told["rule"]) == (409, rule), told
+            posts.pop(path)
+
+    async def post(path: str, **sent: Any) -> None:
+        named = {"freeze": "F1", "host": "hello-v002-1", "region": "oslo", "machine": "m1"}
+        address = path.format(application="hello", **named)
+        async with real.client.post(address, **sent) as answer:
+            told = await answer.json()
+            assert answer.status in (200, 201, 202), told
+            model = posts.pop(path).answer
+            assert model is not None
+            exactly(model, told)
+
+    digest = sha256(a_package("v1"))
+    await post("images", data=a_package("v3"))
+    await post("plan", json={"spec": SPEC, "digest": digest})
+    await post("applications/{application}/releases", json={"spec": SPEC, "digest": digest})
+    one = "applications/{application}"
+    await refused(f"{one}/retry", "not-held", json={})
+    await refused(f"{one}/step-back", "first-step", json={})
+    await refused(f"{one}/promote", "no-gate", json={"skip": True})
+    await post(f"{one}/pause", json={"by": "ann"})
+    await post(f"{one}/resume", json={"by": "ann"})
+    await post(f"{one}/override", json={"rule": "capacity", "reason": "known"})
+    await post(f"{one}/sizes", json={"sizes": {"paris": 4}})
+    await post(f"{one}/abort", json={"by": "ann"})
+    for agent in real.agents.values():
+        agent.let_go()
+    await until(lambda: real.scheduler.applications()["hello"].running is None)  # type: ignore[index]
+    await post("applications/{application}/rollback", json={"by": "ann"})
+    await until(lambda: real.scheduler.applications()["hello"].running is None)  # type: ignore[index]
+    await post("applications/{application}/renew", json={"by": "ann"})
+    await post("hosts/{host}/taint", json={"by": "ann", "region": "paris"})
+    await post("recovery", json={"dry_run": True})
+    await post("freezes", json={"from": "2999-12-20", "to": "2999-12-31", "applications": ["web-*"]})
+    await post("line/stop", json={"by": "ann", "reason": "prices are wrong"})
+    await post("freezes/{freeze}/lift", json={"by": "ann"})
+    await post("line/go", json={"by": "ann"})
+    await post("baked-images", json={"digest": digest, "name": "shop-1", "regions": ["paris"]})
+    for agent in real.agents.values():
+        agent.tells["pool"] = "it is done"
+    for verb in ("quarantine", "return", "release"):
+        await post(f"regions/{{region}}/pool/{{machine}}/{verb}", json={"by": "ann"})
+    assert posts == {}, "a command that nobody has asked"
+
+
+async def test_a_package_comes_back_byte_for_byte_whatever_is_accepted(real: RealController) -> None:
+    package = a_package("v1" * 100_000)
+    async with real.client.post("images", data=package) as pushed:
+        digest = (await pushed.json())["digest"]
+    for accepted in ("identity", "gzip", "*"):
+        async with real.client.get(
+            f"images/{digest}", headers={"Accept-Encoding": accepted}, auto_decompress=False
+        ) as answer:
+            assert (answer.content_type, await answer.read()) == ("application/gzip", package)
+            assert "Content-Encoding" not in answer.headers
+
+
+async def test_what_an_agent_cannot_be_asked_is_a_bad_request(real: RealController) -> None:
+    await release(real)
+    for path in (f"hosts?group={'x' * 7000}", f"applications/hello/hosts?group={'x' * 7000}"):
+        async with real.client.get(path) as answer:
+            told = await answer.json()
+            assert (answer.status, told["rule"]) == (400, "bad-request"), told
+            assert "group" in told["detail"]
+
+
+async def test_a_region_whose_agent_left_is_told_beside_the_hosts_of_the_others(real: RealController) -> None:
+    await release(real)
+    real.agents["oslo"].leave()
+    await until(lambda: not real.sessions.views()[real.agents["oslo"].region].is_connected)
+    async with real.client.get("hosts") as answer:
+        told = await answer.json()
+    assert {host["region"] for host in told["items"]} == {"paris"}
+    assert "is repave-agent running there?" in told["unreachable"]["oslo"]
+    async with real.client.get("doctor") as answer:
+        checks = {each["name"]: each["state"] for each in (await answer.json())["items"]}
+    assert (checks["region oslo"], checks["region paris"]) == ("fail", "ok")
+
+
+async def test_a_push_that_breaks_off_leaves_nothing(real: RealController, tmp_path: Path) -> None:
+    async def half() -> AsyncIterator[bytes]:
+        yield a_package("v1")[:50]
+        raise ConnectionResetError("the client's cable")
+
+    with pytest.raises((aiohttp.ClientError, ConnectionResetError)):
+        await real.client.post("images", data=half())
+    await until(lambda: list((tmp_path / "images").iterdir()) == [])
+    async with real.client.get("images") as answer:
+        assert (await answer.json())["items"] == []
+
+
+async def test_a_clock_that_was_set_back_is_told_by_the_doctor(tmp_path: Path) -> None:
+    async with (
+        real_controller(tmp_path, SteadyClock(Instant(FUTURE)), ()) as real,
+        real.client.get("doctor") as answer,
+    ):
+        (clock,) = [each for each in (await answer.json())["items"] if each["name"] == "clock"]
+    assert clock["state"] == "warn"
+    assert "was set back" in clock["text"]
+    assert "NTP" in clock["remedy"]
+
+
+# ------------------------------------------------------------------------------------------------ streams
+
+
+class Reader:
+    """Takes down what a stream sends until it ends."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self.numbers: list[int] = []
+        self.messages: list[dict[str, Any]] = []
+        self.ended = asyncio.create_task(self._read(answer))
+
+    async def _read(self, answer: aiohttp.ClientResponse) -> None:
+        async for line in answer.content:
+            if line.startswith(b"id: "):
+                self.numbers.append(int(line[4:]))
+            elif line.startswith(b"data: "):
+                self.messages.append(json.loads(line[6:]))
+
+
+async def test_followers_get_each_event_once_and_their_streams_end_with_the_server(
+    real: RealController,
+) -> None:
+    async with (
+        real.client.get("events/stream") as early,
+        real.client.get("events/stream", headers={"Last-Event-ID": "3"}) as resumed,
+        real.client.get("events/stream?after=5&application=hello") as later,
+    ):
+        readers = [Reader(each) for each in (early, resumed, later)]
+        await release(real)
+        await release(real, "v2")
+        async with real.client.get("events?limit=1000") as answer:
+            stored = [each["sequence"] for each in (await answer.json())["items"]]
+        await until(lambda: all(each.numbers[-1:] >= stored[-1:] for each in readers))
+        async with asyncio.timeout(20):
+            await real.runner.cleanup()
+            await asyncio.gather(*(each.ended for each in readers))
+    everything = readers[0].numbers
+    assert everything[: len(stored)] == stored == list(range(1, len(stored) + 1))
+    assert everything == list(range(1, len(everything) + 1))
+    assert [each.numbers for each in readers[1:]] == [everything[3:], everything[5:]]
+
+
+async def test_a_snapshot_is_always_a_whole_one_and_the_last_is_the_newest(real: RealController) -> None:
+    await release(real)
+    async with real.client.get("applications/hello/stream") as answer:
+        reader = Reader(answer)
+        await until(lambda: reader.messages)
+        await release(real, "v2")
+        async with real.client.get("applications/hello") as now:
+            newest = await now.json()
+        await until(lambda: reader.messages[-1]["serving"] == newest["serving"])
+        await real.runner.cleanup()
+        await reader.ended
+    (model,) = [route.answer for route in routes() if route.path.endswith("{application}/stream")]
+    assert model is not None
+    for snapshot in reader.messages:
+        exactly(model, snapshot)
+    assert reader.messages[0]["serving"] == "hello-v001"
+    assert reader.messages[-1]["phase"] == newest["phase"] == "succeeded"
+    assert all(one != other for one, other in pairwise(reader.messages))
+
+
+async def test_streams_are_bounded_and_a_place_is_free_again_when_a_client_leaves(
+    real: RealController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "CLIENTS_MAX", 2)
+    monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.02)
+    async with real.client.get("events/stream"):
+        async with real.client.get("events/stream"), real.client.get("events/stream") as refused:
+            told = await refused.json()
+            assert (refused.status, told["rule"]) == (503, "too-many-streams")
+
+        async def is_free() -> bool:
+            async with real.client.get("events/stream") as answer:
+                return answer.status == 200
+
+        async with asyncio.timeout(20):
+            while not await is_free():
+                pass

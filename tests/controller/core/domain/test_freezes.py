@@ -1,0 +1,188 @@
+"""The line of the whole installation: stopped and started, freezes added and lifted, each told with why."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repave_controller.core.domain.application import Refused
+from repave_controller.core.domain.freezes import (
+    FREEZES_MAX,
+    Changed,
+    Line,
+    NamedFreeze,
+    add_freeze,
+    go,
+    held,
+    lift_freeze,
+    stop,
+)
+from repave_controller.core.domain.instants import Instant
+from repave_controller.core.domain.windows import Freeze, Window
+
+NOW = Instant(1_767_600_000.0)  # Mon 2026-01-05 08:00 UTC
+HOUR = 3600.0
+CLOSED_WINDOW = Window(("sat",), 540, 600)
+
+
+def freeze(begins: float = 0.0, ends: float = HOUR, reason: str = "audit") -> Freeze:
+    return Freeze(Instant(NOW + begins), Instant(NOW + ends), "Europe/Berlin", reason)
+
+
+def frozen(*applications: str, known: Line | None = None, begins: float = 0.0, ends: float = HOUR) -> Line:
+    return add_freeze(known or Line(), freeze(begins, ends), applications, "ann", NOW)[0]
+
+
+def test_a_stopped_line_holds_every_application_whatever_its_windows_say() -> None:
+    stopped, _ = stop(frozen(), "ann", "prices are wrong", NOW)
+    for windows in ((), (CLOSED_WINDOW,)):
+        found = held(stopped, "web", windows, (), Instant(NOW + 60))
+        assert found is not None
+        assert (found.rule, found.opens_at, found.remedy) == ("stop", None, "repave go")
+        assert found.text == ("the line was stopped by ann at Mon 2026-01-05 08:00 UTC: prices are wrong")
+
+
+def test_who_stops_and_starts_it_is_told_with_the_reason() -> None:
+    stopped, (first,) = stop(Line(), "ann", "prices are wrong", NOW)
+    assert (first.kind, first.text, first.by, first.at) == (
+        "line.stopped",
+        "the line is stopped: prices are wrong",
+        "ann",
+        NOW,
+    )
+    started, (second,) = go(stopped, "bob", "mended", Instant(NOW + HOUR))
+    assert (second.kind, second.by, second.at) == ("line.started", "bob", NOW + HOUR)
+    assert second.text == "the line that ann stopped at Mon 2026-01-05 08:00 UTC goes on: mended"
+    assert started == Line()
+    assert held(started, "web", (), (), NOW) is None
+
+
+def test_stopping_twice_keeps_the_first_reason_and_going_on_twice_does_nothing() -> None:
+    stopped, _ = stop(Line(), "ann", "prices are wrong", NOW)
+    assert stop(stopped, "bob", "me too", Instant(NOW + 1)) == (stopped, ())
+    assert go(Line(), "bob", "", NOW) == (Line(), ())
+
+
+@pytest.mark.parametrize(
+    ("globs", "held_ones", "free_ones"),
+    [
+        ((), ("web", "web-prod", "shop"), ()),
+        (("web-*",), ("web-prod", "web-"), ("web", "shop", "my-web-prod")),
+        (("web", "shop"), ("web", "shop"), ("web-prod",)),
+        (("*-prod",), ("web-prod",), ("web", "Web-PROD")),
+    ],
+)
+def test_a_freeze_holds_the_applications_whose_names_match(
+    globs: tuple[str, ...], held_ones: tuple[str, ...], free_ones: tuple[str, ...]
+) -> None:
+    known = frozen(*globs)
+    for name in held_ones:
+        found = held(known, name, (), (), NOW)
+        assert found is not None
+        assert (found.rule, found.remedy, found.opens_at) == ("freeze", "repave freeze lift F1", NOW + HOUR)
+        assert "freeze F1 until Mon 2026-01-05 10:00 Europe/Berlin (audit)" in found.text
+    for name in free_ones:
+        assert held(known, name, (), (), NOW) is None
+
+
+def test_a_freeze_holds_between_its_ends_only() -> None:
+    known = frozen(begins=HOUR, ends=2 * HOUR)
+    seen = [held(known, "web", (), (), Instant(NOW + after)) is not None for after in (0, 3600, 7199, 7200)]
+    assert seen == [False, True, True, False]
+
+
+def test_windows_and_freezes_of_the_spec_hold_too() -> None:
+    found = held(Line(), "web", (CLOSED_WINDOW,), (), NOW)
+    assert found is not None
+    assert found.rule == "window"
+    found = held(Line(), "web", (), (freeze(),), NOW)
+    assert found is not None
+    assert (found.rule, found.remedy) == ("freeze", "")
+
+
+def test_freezes_have_names_that_are_never_used_again() -> None:
+    known = frozen("web", known=frozen())
+    assert [each.id for each in known.freezes] == ["F1", "F2"]
+    lifted, (event,) = lift_freeze(known, "f2", "bob", "over", NOW)
+    assert (event.kind, event.by) == ("freeze.lifted", "bob")
+    assert event.text == (
+        "freeze F2 of web is lifted: from Mon 2026-01-05 09:00 Europe/Berlin to Mon 2026-01-05 10:00 "
+        "Europe/Berlin: over"
+    )
+    assert [each.id for each in frozen("shop", known=lifted).freezes] == ["F1", "F3"]
+
+
+def test_the_same_freeze_asked_for_again_is_the_one_there_is() -> None:
+    known = frozen("web")
+    again = add_freeze(known, freeze(), ["web"], "bob", Instant(NOW + 1))
+    assert again == (known, ())
+    other, (event,) = add_freeze(known, freeze(), ["shop"], "bob", Instant(NOW + 1))
+    assert len(other.freezes) == 2
+    assert (event.kind, event.by) == ("freeze.added", "bob")
+
+
+def test_freezes_that_are_over_are_forgotten_and_refused_as_new_ones() -> None:
+    known = frozen()
+    later = Instant(NOW + 2 * HOUR)
+    with pytest.raises(Refused, match="was over at Mon 2026-01-05 10:00 Europe/Berlin") as refused:
+        add_freeze(known, freeze(), [], "ann", later)
+    assert refused.value.rule == "freeze-over"
+    changed, _ = add_freeze(known, freeze(ends=3 * HOUR), [], "ann", later)
+    assert [each.id for each in changed.freezes] == ["F2"]
+
+
+def test_there_are_no_more_freezes_than_the_limit() -> None:
+    known = Line()
+    for number in range(FREEZES_MAX):
+        known = frozen(f"web{number}", known=known)
+    with pytest.raises(Refused, match="lift one of them") as refused:
+        frozen("another", known=known)
+    assert refused.value.rule == "too-many-freezes"
+
+
+def test_a_freeze_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(Refused, match="no freeze is called 'F9'; there are: F1") as refused:
+        lift_freeze(frozen(), "F9", "ann", "", NOW)
+    assert refused.value.rule == "unknown-freeze"
+    with pytest.raises(Refused, match="there are: none"):
+        lift_freeze(Line(), "F1", "ann", "", NOW)
+
+
+COMMANDS = st.lists(
+    st.sampled_from(
+        [
+            lambda known: stop(known, "ann", "", NOW),
+            lambda known: go(known, "ann", "", NOW),
+            lambda known: add_freeze(known, freeze(), ["web"], "ann", NOW),
+            lambda known: add_freeze(known, freeze(ends=9.0), [], "ann", NOW),
+            lambda known: lift_freeze(known, "F1", "ann", "", NOW),
+            lambda known: lift_freeze(known, "F2", "ann", "", NOW),
+        ]
+    ),
+    max_size=12,
+)
+
+
+@given(COMMANDS)
+def test_whatever_changes_is_told_once_and_names_stay_apart(
+    commands: list[Callable[[Line], Changed]],
+) -> None:
+    known = Line()
+    for command in commands:
+        try:
+            changed, events = command(known)
+        except Refused:
+            continue
+        assert len(events) == int(changed != known)
+        names = [each.id for each in changed.freezes]
+        assert len(set(names)) == len(names)
+        assert changed.freezes_total >= known.freezes_total
+        known = changed
+
+
+def test_a_freeze_is_a_plain_value() -> None:
+    (added,) = frozen("web").freezes
+    assert added == NamedFreeze(
+        "F1", NOW, Instant(NOW + HOUR), "Europe/Berlin", "audit", "ann", NOW, ("web",)
+    )

@@ -1,0 +1,93 @@
+"""Names of server groups can be made and taken apart, and nothing else passes for one."""
+
+import re
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from repave_controller.core.domain.naming import (
+    CLUSTER_LENGTH_MAX,
+    GROUP_NUMBER_MAX,
+    NamingError,
+    check_part,
+    check_region,
+    format_cluster,
+    format_group,
+    parse_group,
+)
+
+words = st.text("abz019v", min_size=1, max_size=12).filter(lambda text: not re.fullmatch(r"v\d{3,6}", text))
+details = st.lists(words, min_size=1, max_size=2).map("-".join)
+numbers = st.integers(1, GROUP_NUMBER_MAX)
+
+
+@given(words, words | st.just(""), details | st.just(""), numbers)
+def test_every_name_that_is_made_is_taken_apart_again(app: str, stack: str, detail: str, number: int) -> None:
+    assume(len(f"{app}-{stack}-{detail}") <= CLUSTER_LENGTH_MAX)
+    parts = parse_group(format_group(format_cluster(app, stack, detail), number))
+    assert (parts.app, parts.stack, parts.detail, parts.number) == (app, stack, detail, number)
+    assert parts.cluster == format_cluster(app, stack, detail)
+
+
+@given(st.text("av01-V.é", max_size=16) | st.from_regex(r"[a-z0-9-]{1,12}-v[0-9]{1,8}", fullmatch=True))
+def test_what_is_taken_apart_is_what_was_made(name: str) -> None:
+    try:
+        parts = parse_group(name)
+    except NamingError:
+        return
+    assert format_group(parts.cluster, parts.number) == name
+
+
+@given(st.tuples(words, words | st.just(""), numbers), st.tuples(words, words | st.just(""), numbers))
+def test_two_groups_never_share_a_name(one: tuple[str, str, int], other: tuple[str, str, int]) -> None:
+    assume(one != other)
+    names = {format_group(format_cluster(app, stack), number) for app, stack, number in (one, other)}
+    assert len(names) == 2
+
+
+def test_numbers_never_wrap() -> None:
+    assert format_group("web", 1) == "web-v001"
+    assert format_group("web", 999) == "web-v999"
+    assert format_group("web", 1000) == "web-v1000"
+    assert parse_group("web-v1000").number == 1000
+
+
+def test_a_detail_without_a_stack_leaves_its_place_empty() -> None:
+    assert format_cluster("web", "", "blue") == "web--blue"
+    assert parse_group("web--blue-v002").detail == "blue"
+
+
+LOOKALIKES = (
+    *("", "web", "web-v01", "web-v0001", "web-v000", "web-v1000000", "-v001", "web-prod-", "Web-v001"),
+    *("web-v001-v002", "web--v001", "web-prod--v001", "web-v001\n", "web-v００１", "w\u0435b-v001"),
+)
+
+
+@pytest.mark.parametrize("name", LOOKALIKES)
+def test_what_only_looks_like_a_group_is_refused(name: str) -> None:
+    with pytest.raises(NamingError):
+        parse_group(name)
+
+
+@pytest.mark.parametrize("name", ["", "Web", "web-prod", "we b", "w\u0435b", "v001", "web\n", "²", "a" * 33])
+def test_a_bad_app_name_is_refused(name: str) -> None:
+    with pytest.raises(NamingError, match="app"):
+        check_part("app", name)
+
+
+@pytest.mark.parametrize("name", ["", "-paris", "paris-", "paris--east", "eu.west", "pariſ", "a" * 49])
+def test_a_bad_region_name_is_refused(name: str) -> None:
+    with pytest.raises(NamingError, match="region"):
+        check_region(name)
+
+
+def test_a_letter_that_looks_like_another_one_is_shown_as_what_it_is() -> None:
+    with pytest.raises(NamingError, match=r"w\\u0435b"):
+        check_part("app", "w\u0435b")
+
+
+def test_a_group_name_leaves_room_for_its_hosts_in_a_dns_label() -> None:
+    assert len(format_group("a" * 30 + "-" + "b" * 17, GROUP_NUMBER_MAX)) <= CLUSTER_LENGTH_MAX + 8 <= 56
+    with pytest.raises(NamingError, match="shorten"):
+        format_cluster("a" * 32, "b" * 17)

@@ -1,0 +1,74 @@
+"""What is said to follow is what the failure policy and the steps would do."""
+
+from dataclasses import replace
+
+import pytest
+
+from repave_controller.core.domain.application import Application, Because, Instant, Policy
+from repave_controller.core.domain.rollout import (
+    Approve,
+    Phase,
+    Rollout,
+    RolloutKind,
+    Soak,
+    Step,
+    Track,
+    TrackPhase,
+    Verify,
+    Wave,
+    Weight,
+)
+from repave_controller.core.planning.forecast import outlook
+from repave_controller.core.planning.plan import unborn
+from repave_protos.protocol.values import ApplicationName, RegionName
+
+PARIS, OSLO = RegionName("paris"), RegionName("oslo")
+SHOP = ApplicationName("shop")
+STEPS: tuple[Step, ...] = (Verify(60.0), Weight(500, 60.0), Soak(60.0, 90.0), Approve("sre"))
+UNTIL = Because("it", "paris", until=Instant(9.0))
+
+
+def an_application(cursor: int, policy: Policy, *others: Track, origin: int | None = 1) -> Application:
+    rollout = Rollout(
+        number=2,
+        kind=RolloutKind.RELEASE,
+        target=2,  # type: ignore[arg-type]  # a number
+        steps=STEPS,
+        tracks=(Track(PARIS, 0, origin, TrackPhase.RUNNING, cursor), *others),  # type: ignore[arg-type]
+        phase=Phase.RUNNING,
+        started_at=Instant(0.0),
+        started_by="ann",
+        waves=(Wave((PARIS,)), Wave((OSLO,), approve="sre")),
+    )
+    return replace(unborn(SHOP, "shop"), rollout=rollout, policy=policy)
+
+
+@pytest.mark.parametrize(
+    ("policy", "what"),
+    [
+        (Policy(scope="release"), "every region goes back"),
+        (Policy(scope="wave"), "wave 1 goes back"),
+        (Policy(scope="region"), "paris goes back"),
+        (Policy(failures_max=1), "paris goes back, the others go on"),
+        (Policy(goes_back_on=("health",)), "it is held in place"),
+    ],
+)
+def test_a_deadline_that_passes_does_what_the_policy_says(policy: Policy, what: str) -> None:
+    said = outlook(an_application(0, policy), UNTIL)
+    assert said == f"then weight 5 %; without progress until then: {what}"
+
+
+def test_an_illness_in_the_soak_of_a_first_release_is_held() -> None:
+    said = outlook(an_application(2, Policy(), origin=None), UNTIL)
+    assert said == "then approve; if it falls ill: it is held, for there is nobody to go back to"
+
+
+def test_the_last_step_is_followed_by_the_end() -> None:
+    assert outlook(an_application(3, Policy()), Because("it", "paris")) == "then it is done"
+
+
+def test_a_bake_is_followed_by_the_next_wave_and_its_gate() -> None:
+    application = an_application(3, Policy(), Track(OSLO, 1, None))
+    assert outlook(application, Because("bake: ...")) == "then wave 2, once sre has said yes: oslo"
+    assert outlook(application, Because("approve: ...")) == "then wave 2: oslo"
+    assert outlook(application, Because("its agent is away", "oslo")) == "then verify"

@@ -1,0 +1,142 @@
+"""What a plan foretells is what then happens, and its id holds exactly as long as that is so."""
+
+from dataclasses import replace
+
+import pytest
+
+from repave_controller.core.commands.release import request_abort
+from repave_controller.core.domain.application import GroupState, Instant, Policy, Upkeep
+from repave_controller.core.domain.rollout import Phase, Scale, Soak, Verify, Wave, Weight
+from repave_controller.core.planning.plan import describe, plan_id, preview, unborn
+from repave_protos.protocol.values import Digest, GroupName, Probe, Split
+from tests.controller.core.rollout.test_step import (
+    HELLO,
+    KEEP_SECONDS,
+    OSLO,
+    PARIS,
+    World,
+    an_order,
+    released,
+)
+
+POLICIES = [
+    Policy(keep_seconds=KEEP_SECONDS),
+    Policy(keep_seconds=0.0, keep_groups=1, retain=1),
+    Policy(keep_seconds=0.0),
+    Policy(keep_seconds=KEEP_SECONDS, keep_groups=2),
+]
+
+
+def test_a_first_release_creates_everything_and_destroys_nothing() -> None:
+    foretold = preview(unborn(HELLO, "hello"), an_order())
+    assert (foretold.group, foretold.origin) == ("hello-v001", None)
+    assert (foretold.keeps, foretold.destroys, foretold.problems) == ((), (), ())
+    assert [(each.name, each.creates, each.peak, each.floor) for each in foretold.regions] == [
+        (PARIS, 3, 3, 3),
+        (OSLO, 3, 3, 3),
+    ]
+    assert foretold.at_least_seconds == 21.0
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+@pytest.mark.parametrize("releases", [1, 2, 3])
+def test_what_is_foretold_is_what_happens(policy: Policy, releases: int) -> None:
+    world = World()
+    for digest in "abc"[:releases]:
+        world.release(digest, policy=policy)
+        world.finish()
+    before = {group.name for group in world.application.groups}
+    foretold = preview(world.application, an_order("d", policy=policy))
+    world.release("d", policy=policy)
+    asked = world.regions[PARIS].desired
+    assert asked is not None
+    peak = sum(group.count for group in asked.groups)
+    world.finish()
+    assert world.is_in(Phase.SUCCEEDED)
+    after = {group.name for group in world.application.groups if group.state is not GroupState.RETIRING}
+    assert after - before == {foretold.group}
+    assert set(foretold.keeps) == after - {foretold.group}
+    assert set(foretold.destroys) == before - after
+    assert foretold.regions[0].peak == peak
+    assert foretold.regions[0].keeps_warm == 3 * len(foretold.keeps)
+    assert foretold.regions[0].destroys == 3 * len(foretold.destroys)
+
+
+def test_a_plan_says_why_it_would_be_refused_now() -> None:
+    world = released("a")
+    assert preview(world.application, an_order("b")).problems == ()
+    (problem,) = preview(world.application, an_order("b", sizes=((PARIS, 3),))).problems
+    assert "hello-v001 serves in oslo" in problem
+    world.release("b")
+    (problem,) = preview(world.application, an_order("c")).problems
+    assert "hello-v002 is being rolled out" in problem
+
+
+def test_foretelling_changes_nothing_and_gives_the_same_again() -> None:
+    world = released("a")
+    before = world.application
+    assert preview(world.application, an_order("b")) == preview(world.application, an_order("b"))
+    assert world.application == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"digest": Digest("c" * 64)},
+        {"version": "1.1"},
+        {"frontend_port": 1},
+        {"sizes": ((PARIS, 4), (OSLO, 3))},
+        {"run": ("./other",)},
+        {"environment": (("A", "1"),)},
+        {"probe": Probe("tcp", 8080)},
+        {"min_healthy_seconds": 2.0},
+        {"start_deadline_seconds": 31.0},
+        {"drain_seconds": 11.0},
+        {"steps": (Scale(100, 60.0), Verify(60.0), Weight(10_000, 60.0), Soak(0.0, 60.0))},
+        {"policy": Policy(keep_seconds=1.0)},
+        {"waves": (Wave((PARIS,)), Wave((OSLO,)))},
+        {"split": Split("cookie", "uid")},
+        {"prices": ((PARIS, 0.2),)},
+        {"upkeep": Upkeep(max_age_seconds=1.0)},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_plans_id_changes_with_everything_that_is_asked(changes: dict[str, object]) -> None:
+    application = released("a").application
+    assert plan_id(application, an_order("b")) != plan_id(application, replace(an_order("b"), **changes))  # type: ignore[arg-type]  # fields of the dataclass
+
+
+def test_who_asks_and_why_is_no_part_of_a_plan() -> None:
+    application = released("a").application
+    other = an_order("b", by="bob", reason="why not", key="k", spec_text="# a comment")
+    assert plan_id(application, an_order("b")) == plan_id(application, other)
+
+
+def test_a_plans_id_changes_with_what_it_would_act_on() -> None:
+    world = released("a")
+    ids = {plan_id(world.application, an_order("c"))}
+    world.release("b")
+    ids.add(plan_id(world.application, an_order("c")))
+    world.application, _ = request_abort(world.application, "ann", "", world.now)
+    ids.add(plan_id(world.application, an_order("c")))
+    world.settle()
+    ids.add(plan_id(world.application, an_order("c")))
+    assert len(ids) == 4
+
+
+def test_what_regions_report_and_the_time_are_no_part_of_a_plan() -> None:
+    world = released("a")
+    before = plan_id(world.application, an_order("b"))
+    world.now = Instant(world.now + 3600)
+    world.regions[PARIS].sick.add(GroupName("hello-v001"))
+    world.settle()
+    world.tenure = replace(world.tenure, term=2)
+    world.decide()
+    assert plan_id(world.application, an_order("b")) == before
+
+
+def test_every_step_is_described_for_people() -> None:
+    told = [describe(step) for step in an_order().steps]
+    assert told[0].startswith("scale: 100 %")
+    assert "100 % of the traffic" in told[2]
+    assert "watch it for 20 s" in told[3]

@@ -1,0 +1,281 @@
+"""Promises of every strategy, over any waves and failure policies, with regions that need time and may fail:
+floors, shares, lock-step, waves, deadlines, and that what runs is what the plan foretold."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from repave_controller.core.domain.application import hosts_of
+from repave_controller.core.domain.rollout import Phase, Soak, TrackPhase, Weight
+from repave_controller.core.planning.plan import preview
+from repave_controller.core.rules.guards import precision
+from repave_controller.core.strategies.checks import objection, peak_percent
+from repave_controller.core.strategies.presets import (
+    Pace,
+    Stage,
+    blue_green,
+    canary,
+    highlander,
+    phased,
+    rolling,
+)
+from repave_controller.spec.loader import SpecError
+from repave_controller.spec.spec import compile_order
+from repave_protos.protocol.values import Digest, GroupName, RegionName
+from tests.scenarios.specs import spec
+from tests.scenarios.world import World
+
+NAMES = ("paris", "oslo", "rome")
+NEW = GroupName("shop-v002")
+PACE = Pace(60.0, 5.0, 5.0)
+
+shares = st.lists(st.integers(1, 9_999), unique=True, max_size=3).map(lambda found: [*sorted(found), 10_000])
+
+
+@st.composite
+def strategies(draw: st.DrawFn) -> str:
+    """A strategy as a person would write it."""
+    kind = draw(st.sampled_from(["blue_green", "canary", "rolling", "phased", "highlander"]))
+    if kind in ("blue_green", "highlander"):
+        return f"{{{kind}: {{warm: {draw(st.integers(0, 60))}s}}}}"
+    steps = ", ".join(
+        f"{{traffic: {share / 100:g}%, hold: {draw(st.integers(0, 30))}s}}" for share in draw(shares)
+    )
+    more = ""
+    if kind == "rolling":
+        more = f"first: {draw(st.sampled_from(['new', 'old']))}, "
+    elif kind == "canary":
+        more = f"headroom: {draw(st.integers(0, 100))}%, "
+    return f"{{{kind}: {{{more}steps: [{steps}]}}}}"
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> str:
+    """A whole spec: sizes, strategy, waves, failure policy, floors."""
+    places = ", ".join(f"{name}:{draw(st.integers(1, 9))}" for name in NAMES)
+    scope = draw(st.sampled_from(["region", "wave", "release"]))
+    extra = f"rollback: {{scope: {scope}, failures: {draw(st.integers(0, 1))}}}\n"
+    extra += f"guards: {{min_capacity: {draw(st.sampled_from([100, 50, 25, 0]))}%}}\n"
+    extra += draw(
+        st.sampled_from(
+            [
+                "",
+                "waves:\n  - {regions: [rome], bake: 20s}\n  - {regions: rest}\n",
+                "waves:\n  - {regions: rest, parallel: 1, bake: 5s}\n",
+                "waves:\n  - {regions: [paris]}\n  - {regions: [oslo], bake: 10s}\n  - {regions: [rome]}\n",
+            ]
+        )
+    )
+    return spec(draw(strategies()), places, extra)
+
+
+def released_once(text: str) -> World:
+    try:
+        world = World(text, "a property")
+    except SpecError as error:
+        refused = str(error)
+        assume("guards.min_capacity asks for" not in refused and "begin with a smaller share" not in refused)
+        raise
+    world.release("1.1")
+    assert world.until_over() is Phase.SUCCEEDED
+    world.run(3)
+    return world
+
+
+def check_now(world: World) -> None:
+    """What must be so at every second of a release."""
+    for name in world.regions:
+        check_region(world, name)
+    rollout = world.application.running
+    for track in rollout.tracks if rollout is not None and rollout.phase is Phase.RUNNING else ():
+        assert rollout is not None
+        wave = rollout.waves[track.wave]
+        if track.has_begun:
+            assert all(other.is_settled for other in rollout.tracks if other.wave < track.wave)
+        if wave.is_lockstep and track.phase is TrackPhase.RUNNING and not rollout.is_stopped:
+            others = [each for each in rollout.tracks if each.wave == track.wave]
+            assert all(each.cursor == track.cursor for each in others if each.phase is TrackPhase.RUNNING)
+
+
+def check_region(world: World, name: RegionName) -> None:
+    region = world.regions[name]
+    state = region.desired
+    weights = {group.name: group.weight_bp for group in state.groups if group.weight_bp} if state else {}
+    if not weights:
+        return
+    assert sum(weights.values()) == 10_000
+    assert len(weights) <= 2
+    size = next(each.size for each in world.spec.regions if each.name == name)
+    ready = {
+        group: sum(world.now >= born + 20 for born in region.hosts[group].born)
+        for group in weights
+        if group in region.hosts and group not in region.sick
+    }
+    if not region.sick:
+        floor = hosts_of(size, world.spec.min_capacity_percent)
+        assert sum(ready.values()) >= floor, world.transcript()
+        for group, weight_bp in weights.items():
+            share = hosts_of(size, weight_bp / 100)
+            assert ready[group] >= world.application.policy.floor(share), world.transcript()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(text=specs())
+def test_a_release_keeps_its_floors_and_order_and_does_what_its_plan_foretold(text: str) -> None:
+    world = released_once(text)
+    order = compile_order(world.spec, Digest("2" * 64), "1.2", "ann")
+    foretold = preview(world.application, order)
+    world.release("1.2")
+    assert world.rollout.steps == foretold.steps
+    assert world.rollout.waves == foretold.waves
+    seen: dict[str, list[tuple[int, int, int]]] = {name: [] for name in NAMES}
+    while world.application.running is not None:
+        for name in NAMES:
+            now = (*_counts(world, name), world.weights(name).get(NEW, 0))
+            if now[0] and seen[name][-1:] != [now]:
+                seen[name].append(now)
+        check_now(world)
+        world.tick()
+        assert world.now < 5_000, world.transcript()
+    assert world.rollout.phase is Phase.SUCCEEDED
+    for region in foretold.regions:
+        told = [(each.new_hosts, each.old_hosts, each.weight_bp) for each in region.moments]
+        told = [each for index, each in enumerate(told) if each[0] and told[index - 1 : index] != [each]]
+        assert seen[region.name] == told or seen[region.name] == told[: len(seen[region.name])]
+        assert max(sum(each[:2]) for each in seen[region.name]) <= region.peak
+
+
+def _counts(world: World, name: str) -> tuple[int, int]:
+    counts = world.counts(name)
+    return counts.get(NEW, 0), counts.get("shop-v001", 0)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    text=specs(),
+    sick=st.sets(st.sampled_from(NAMES), min_size=1),
+    broken=st.sets(st.sampled_from(NAMES)),
+    after=st.integers(0, 120),
+)
+def test_a_release_that_fails_ends_with_its_scope_on_the_old_group_and_nothing_left_behind(
+    text: str, sick: set[str], broken: set[str], after: int
+) -> None:
+    world = released_once(text)
+    for name in broken:
+        world.regions[RegionName(name)].broken.add(NEW)
+    world.release("1.2")
+    world.run(after)
+    for name in sick:
+        world.regions[RegionName(name)].sick.add(NEW)
+    while world.application.running is not None:
+        world.tick()
+        assert world.now < 20_000, world.transcript()
+    world.run(30)
+    rollout = world.rollout
+    serving = {name: next(iter(world.weights(name))) for name in NAMES}
+    assert all(world.weights(name) == {serving[name]: 10_000} for name in NAMES)
+    for track in rollout.tracks:
+        is_new = track.phase in (TrackPhase.DONE, TrackPhase.HELD)
+        expected = NEW if is_new else "shop-v001"
+        assert serving[track.region] == expected, world.transcript()
+    if rollout.phase is Phase.ROLLED_BACK:
+        assert set(serving.values()) == {"shop-v001"}
+    if rollout.phase is Phase.ROLLED_BACK and world.spec.rollback.scope == "release":
+        assert NEW not in {group.name for group in world.application.groups}
+    for name in NAMES:
+        assert (
+            world.counts(name)[serving[name]]
+            == world.regions[RegionName(name)]
+            .desired.group(  # type: ignore[union-attr]
+                GroupName(serving[name])
+            )
+            .count
+        ), world.transcript()
+        assert world.counts(name).get("shop-v001", 1) > 0
+
+
+@given(found=shares, headroom=st.integers(0, 100), holds=st.integers(0, 100))
+def test_every_preset_keeps_the_promises_by_itself(found: list[int], headroom: int, holds: int) -> None:
+    stages = [Stage(share, float(holds)) for share in found]
+    for made in (
+        blue_green(PACE, 10.0),
+        highlander(PACE, 10.0),
+        canary(PACE, stages, headroom),
+        phased(PACE, stages),
+        rolling(PACE, stages, is_old_first=False),
+    ):
+        assert objection(made, 100.0) == ""
+        assert [step.weight_bp for step in made if isinstance(step, Weight)][-1] == 10_000
+    assert peak_percent(rolling(PACE, stages, is_old_first=True)) <= 100.0 + 1e-6
+
+
+def test_shares_of_the_traffic_only_grow() -> None:
+    steps = canary(PACE, [Stage(100), Stage(2_500), Stage(10_000)], 20.0)
+    weights = [step.weight_bp for step in steps if isinstance(step, Weight)]
+    assert all(before < after for before, after in pairwise(weights))
+    with pytest.raises(SpecError, match=r"shares must grow: 5% comes after 5%"):
+        World(spec("{canary: {steps: [{traffic: 5%}, {traffic: 5%}]}}"), "")
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ("[{weight: 100%}]", "goes to hosts that nobody has verified"),
+        ("[{scale: 50%}, {verify: {}}, {weight: 100%}]", "would go to 50% of the hosts"),
+        (
+            "[{scale: 100%}, {verify: {}}, {retire: 50%}, {weight: 100%}]",
+            "50% of the old hosts would have 100%",
+        ),
+        ("[{scale: 100%}, {verify: {}}, {weight: 50%}]", "the last weight is 50%: end with - weight: 100%"),
+        ("[{scale: 100%, verify: {}}]", "a step is exactly one of"),
+    ],
+)
+def test_a_list_of_steps_that_would_break_a_promise_is_refused_with_the_way_out(
+    steps: str, told: str
+) -> None:
+    with pytest.raises(SpecError, match=told):
+        World(spec(f"{{steps: {steps}}}"), "")
+
+
+def test_a_step_without_progress_fails_at_its_deadline_and_the_pause_does_not_count() -> None:
+    world = released_once(spec("{blue_green: {warm: 10s}}"))
+    world.release("1.2")
+    world.regions[RegionName("oslo")].sick.add(NEW)
+    start = world.now
+    assert world.until_over() is Phase.ROLLED_BACK
+    assert "verify: no progress for 95 s" in world.rollout.undo_reason
+    assert world.now - start < 130
+
+
+def test_soaks_add_up_in_the_plan_and_a_first_release_has_no_canary() -> None:
+    text = spec("{canary: {steps: [{traffic: 5%, hold: 10m}, {traffic: 50%, hold: 5m}]}}")
+    world = World(text, "")
+    order = compile_order(world.spec, Digest("1" * 64), "1.1")
+    assert [step.kind for step in preview(world.application, order).steps] == ["scale", "verify", "weight"]
+    world.release("1.1")
+    world.until_over()
+    foretold = preview(world.application, replace(order, digest=Digest("2" * 64)))
+    assert sum(step.seconds for step in foretold.steps if isinstance(step, Soak)) == 900
+    assert foretold.at_least_seconds >= 900
+
+
+def test_an_approval_that_nobody_gives_fails_the_step_when_it_expires() -> None:
+    text = spec("{blue_green: {warm: 1s, approve: sre}}", extra="guards: {approval_expires: 10m}\n")
+    world = World(text, "")
+    world.release("1.1")
+    began = world.now
+    assert world.until_over() is Phase.ROLLED_BACK
+    assert world.rollout.undo_reason.endswith("nobody approved within 600 s")
+    assert 600 <= world.now - began < 700
+
+
+def test_a_plan_says_which_shares_a_balancer_can_not_give_exactly() -> None:
+    world = World(spec("{canary: {steps: [{traffic: 5%}]}}"), "")
+    order = compile_order(world.spec, Digest("1" * 64), "1.1")
+    paris, oslo = RegionName("paris"), RegionName("oslo")
+    told = [guard.text for guard in precision(order, {paris: 1, oslo: 200})]
+    assert told == ["oslo: its balancer gives 4 % or 6 %, not 5 %"]
+    assert list(precision(order, {})) == []

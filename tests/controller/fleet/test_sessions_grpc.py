@@ -1,0 +1,252 @@
+"""Agent and controller over real gRPC on loopback; the logic alone is tested in test_sessions.py."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from repave_agent.runtime.session import Session
+from repave_controller.fleet.sessions import (
+    RegionView,
+    Sessions,
+    start_server,
+    stop_server,
+)
+from repave_protos.protocol import wire
+from repave_protos.protocol.channel import InsecureAddressError, Link, dial
+from repave_protos.protocol.values import (
+    PROTOCOL_VERSION,
+    Answer,
+    ApplicationName,
+    ApplicationReport,
+    DesiredState,
+    Digest,
+    Epoch,
+    FromController,
+    GroupName,
+    GroupReport,
+    Hello,
+    HostDetail,
+    HostName,
+    HostPhase,
+    Notice,
+    Observations,
+    Query,
+    RegionName,
+    Rejection,
+    Report,
+    Resync,
+    Welcome,
+)
+from tests.fakes.waiting import until
+
+SHOP, CART = ApplicationName("shop"), ApplicationName("cart")
+PARIS = RegionName("paris")
+WELCOME = Welcome("0.1.0", "store-1", "http://127.0.0.1:7400/v1/images")
+HELLO = Hello(PARIS, PROTOCOL_VERSION, "0.1.0", "local", "haproxy")
+HOST = HostDetail(
+    HostName("h-1"),
+    GroupName("shop-v001"),
+    SHOP,
+    HostPhase.VERIFIED,
+    "127.1.1.1",
+    80,
+    Digest("0" * 64),
+    1.0,
+    1.0,
+)
+
+
+def desired(rev: int, application: ApplicationName = SHOP) -> DesiredState:
+    return DesiredState(application, Epoch(1, 1, rev), 8000, ())
+
+
+def seen(application: ApplicationName, verified: int) -> ApplicationReport:
+    groups = (GroupReport(GroupName(f"{application}-v001"), verified=verified),)
+    return ApplicationReport(application, Epoch(1, 1, 1), groups)
+
+
+class Controller:
+    """Sessions with everything that they call."""
+
+    def __init__(self, hello_deadline_seconds: float = 10.0) -> None:
+        self.wanted: list[DesiredState] = []
+        self.notices: list[Notice] = []
+        self.sessions = Sessions(
+            WELCOME,
+            lambda _: self.wanted,
+            lambda _region, _applications: None,
+            lambda _, notices: self.notices.extend(notices),
+            time.monotonic,
+            hello_deadline_seconds,
+        )
+
+    @property
+    def view(self) -> RegionView:
+        return self.sessions.views()[PARIS]
+
+
+class Observer:
+    """What an agent keeps to make its reports of."""
+
+    def __init__(self) -> None:
+        self.observations = Observations()
+        self.reports_sent = 0
+
+    def report(self, *applications: ApplicationReport, is_full: bool = False) -> Report:
+        if is_full:
+            self.observations.applications = {}
+        self.observations.applications.update({each.application: each for each in applications})
+        self.reports_sent += 1
+        return Report(self.reports_sent, is_full, applications, self.observations.digest())
+
+
+@dataclass
+class Agent:
+    """A real agent session with a handler that remembers."""
+
+    welcomes: list[Welcome] = field(default_factory=list)
+    desired: list[DesiredState] = field(default_factory=list)
+
+    async def on_welcome(self, welcome: Welcome) -> None:
+        self.welcomes.append(welcome)
+
+    async def on_desired(self, desired: DesiredState) -> None:
+        self.desired.append(desired)
+
+    async def on_query(self, query: Query) -> Answer:
+        return Answer(query.query_id, (replace(HOST, application=query.application),))
+
+
+@asynccontextmanager
+async def agent_of(address: str) -> AsyncIterator[tuple[Agent, Session]]:
+    agent = Agent()
+    session = Session(
+        lambda: dial(address),
+        lambda: HELLO,
+        agent,
+        time.monotonic,
+        asyncio.sleep,
+        lambda: random.random() * 0.1,
+    )
+    task = asyncio.create_task(session.run())
+    try:
+        yield agent, session
+    finally:
+        assert not task.done()
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def test_over_grpc_a_region_connects_obeys_reports_and_answers() -> None:
+    controller = Controller()
+    controller.wanted = [desired(1)]
+    server, port = await start_server(controller.sessions, "127.0.0.1:0")
+    async with agent_of(f"127.0.0.1:{port}") as (agent, session):
+        await until(lambda: agent.desired == [desired(1)])
+        controller.sessions.publish(PARIS, desired(2))
+        await until(lambda: agent.desired == [desired(1), desired(2)])
+        session.observed({SHOP: seen(SHOP, 1)})
+        session.notice(Notice("host.launched", "h-1"))
+        await until(lambda: controller.view.observations.applications == {SHOP: seen(SHOP, 1)})
+        for verified in range(2, 50):
+            session.observed({SHOP: seen(SHOP, verified), CART: seen(CART, 1)})
+            await asyncio.sleep(0)
+        await until(
+            lambda: controller.view.observations.applications == {SHOP: seen(SHOP, 49), CART: seen(CART, 1)}
+        )
+        await until(lambda: controller.notices)
+        assert await controller.sessions.query(PARIS, CART) == (replace(HOST, application=CART),)
+    await until(lambda: not controller.view.is_connected)
+    await stop_server(controller.sessions, server)
+
+
+async def test_over_grpc_an_agent_returns_to_a_restarted_controller_on_the_same_port() -> None:
+    first = Controller()
+    server, port = await start_server(first.sessions, "127.0.0.1:0")
+    async with agent_of(f"127.0.0.1:{port}") as (agent, session):
+        await until(lambda: agent.welcomes)
+        session.observed({SHOP: seen(SHOP, 1)})
+        await stop_server(first.sessions, server)
+        assert not first.view.is_connected
+        second = Controller()
+        second.wanted = [desired(7)]
+        server, again = await start_server(second.sessions, f"127.0.0.1:{port}")
+        assert again == port
+        await until(lambda: agent.desired == [desired(7)])
+        await until(lambda: second.view.observations.applications == {SHOP: seen(SHOP, 1)})
+    await stop_server(second.sessions, server)
+
+
+async def test_over_grpc_a_wrong_digest_brings_everything_again() -> None:
+    controller = Controller()
+    server, port = await start_server(controller.sessions, "127.0.0.1:0")
+    link, messages = await _say_hello(port)
+    observer = Observer()
+    await link.send(wire.encode_from_agent(observer.report(seen(SHOP, 1), is_full=True)))
+    await link.send(wire.encode_from_agent(replace(observer.report(seen(SHOP, 2)), digest="f" * 16)))
+    assert await _next(messages) == Resync()
+    await link.send(wire.encode_from_agent(observer.report(seen(SHOP, 3), is_full=True)))
+    await until(lambda: controller.view.observations.applications == {SHOP: seen(SHOP, 3)})
+    await link.close()
+    await until(lambda: not controller.view.is_connected)
+    await stop_server(controller.sessions, server)
+
+
+async def test_over_grpc_a_second_agent_of_a_region_takes_over() -> None:
+    controller = Controller()
+    server, port = await start_server(controller.sessions, "127.0.0.1:0")
+    older, older_messages = await _say_hello(port)
+    newer, newer_messages = await _say_hello(port)
+    assert isinstance(await _next(older_messages), Rejection)
+    with pytest.raises(StopAsyncIteration):
+        await _next(older_messages)
+    controller.sessions.publish(PARIS, desired(1))
+    assert await _next(newer_messages) == desired(1)
+    await older.close()
+    await newer.close()
+    await stop_server(controller.sessions, server)
+
+
+async def test_over_grpc_a_wrong_version_hears_why_before_the_stream_ends() -> None:
+    controller = Controller()
+    server, port = await start_server(controller.sessions, "127.0.0.1:0")
+    link = await dial(f"127.0.0.1:{port}")
+    await link.send(wire.encode_from_agent(replace(HELLO, protocol_version=99)))
+    messages = [wire.decode_from_controller(message) async for message in link.receive()]
+    assert [type(message) for message in messages] == [Rejection]
+    await link.close()
+    await stop_server(controller.sessions, server)
+
+
+async def test_over_grpc_a_stream_without_hello_is_closed() -> None:
+    controller = Controller(hello_deadline_seconds=0.05)
+    server, port = await start_server(controller.sessions, "127.0.0.1:0")
+    link = await dial(f"127.0.0.1:{port}")
+    assert [message async for message in link.receive()] == []
+    await link.close()
+    await stop_server(controller.sessions, server)
+
+
+async def test_agents_are_not_listened_for_where_others_could_reach_it() -> None:
+    with pytest.raises(
+        InsecureAddressError, match=r"^grpc\.listen: 0\.0\.0\.0:7443 is not a loopback address"
+    ):
+        await start_server(Controller().sessions, "0.0.0.0:7443")
+
+
+async def _say_hello(port: int) -> tuple[Link, AsyncIterator[bytes]]:
+    link = await dial(f"127.0.0.1:{port}")
+    await link.send(wire.encode_from_agent(HELLO))
+    messages = link.receive()
+    assert await _next(messages) == WELCOME
+    return link, messages
+
+
+async def _next(messages: AsyncIterator[bytes]) -> FromController:
+    async with asyncio.timeout(15):
+        return wire.decode_from_controller(await anext(messages))

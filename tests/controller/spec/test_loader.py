@@ -1,0 +1,429 @@
+"""A wrong spec is refused with file, line, column, field and fix, all of its problems at once."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from repave_controller.spec.loader import SPEC_BYTES_MAX, SpecError, find_spec, load, load_files
+from tests.fakes.controller.specs import EVERY_OPTION, SMALLEST
+
+GOOD = """\
+repave: 1
+app: hello
+artifact:
+  uri: ./app
+host:
+  image: local
+  run: ./serve
+health:
+  http: {port: 8080}
+traffic:
+  port: 8000
+regions:
+  - {name: paris, size: 3}
+strategy:
+  blue_green: {}
+"""
+
+
+def refusal(text: str | bytes, *overrides: tuple[str, str]) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        load(text, "repave.yaml", overrides)
+    return str(caught.value).splitlines()
+
+
+def test_a_good_spec_comes_back_with_its_exact_text() -> None:
+    for text in (GOOD, SMALLEST, EVERY_OPTION, GOOD.replace("\n", "\r\n"), "\ufeff" + GOOD):
+        assert load(text, "repave.yaml")[1] == text
+    assert load(GOOD.encode(), "repave.yaml")[1] == GOOD
+
+
+# Each entry: what is replaced in GOOD, by what, and the problems after "repave.yaml:".
+BAD = {
+    "a misspelt option": (
+        "  run:",
+        "  runn: 1\n  run:",
+        ["7:9: host.runn: unknown option; did you mean run?"],
+    ),
+    "an option that nothing is like": (
+        "  port: 8000",
+        "  port: 8000\n  zzz: 1",
+        [
+            "12:8: traffic.zzz: unknown option; there are: balancer, frontend, port, split, cookie, "
+            "header, testers, drain"
+        ],
+    ),
+    "a misspelt option of a later version": (
+        "  run: ./serve",
+        "  run: ./serve\n  drfit: taint",
+        ["8:10: host.drfit: unknown option; did you mean drift?"],
+    ),
+    "an option of a later version": (
+        "  blue_green: {}",
+        "  canary: {baseline: true, steps: [{traffic: 5%}]}",
+        [
+            "15:22: strategy.canary.baseline: this version of repave judges a release by health only; "
+            "leave it out"
+        ],
+    ),
+    "zones": (
+        "size: 3",
+        "size: 3, zones: [a]",
+        ["13:35: regions.0.zones: this version of repave knows no zones; leave it out"],
+    ),
+    "another provider": (
+        "size: 3",
+        "size: 3, provider: aws",
+        ["13:38: regions.0.provider: this version of repave knows the providers local, ssh_pool, openstack"],
+    ),
+    "another image": (
+        "image: local",
+        "image: debian-12",
+        ["6:10: host.image: this version of repave makes hosts of the image local only"],
+    ),
+    "a package far away": (
+        "./app",
+        "https://example.com/{version}.tar.gz",
+        [
+            "4:8: artifact.uri: this version of repave takes a folder or a .tar.gz of this machine only; "
+            "fetch it before the release"
+        ],
+    ),
+    "another reason to go back": (
+        "app: hello",
+        "app: hello\nrollback: {on: [analysis]}",
+        [
+            "3:16: rollback.on: this version of repave judges a release by health and deadlines: any of "
+            "[health, deadline], or []"
+        ],
+    ),
+    "another scope": (
+        "app: hello",
+        "app: hello\nrollback: {scope: planet}",
+        ["3:19: rollback.scope: must be 'region', 'wave' or 'release'"],
+    ),
+    "a surge": (
+        "app: hello",
+        "app: hello\nguards: {max_surge: 10%}",
+        [
+            "16:3: strategy: blue-green takes 100% more hosts, max_surge allows 10%; rolling takes "
+            "as many as its first step, and with first: old none"
+        ],
+    ),
+    "another format": (
+        "repave: 1",
+        "repave: 2",
+        ["1:9: repave: this version of repave reads format 1, not 2"],
+    ),
+    "a duration without unit": (
+        "  blue_green: {}",
+        "  blue_green: {warm: 30}",
+        ["15:22: strategy.blue_green.warm: write a duration such as 500ms, 30s, 5m, 12h or 7d"],
+    ),
+    "no time at all": (
+        "{port: 8080}",
+        "{port: 8080}\n  interval: 0s",
+        ["10:13: health.interval: must be more than 0s"],
+    ),
+    "a number in quotes": (
+        "size: 3",
+        'size: "3"',
+        ["13:25: regions.0.size: must be a whole number; write it without quotes and units"],
+    ),
+    "a fraction": (
+        "size: 3",
+        "size: 2.5",
+        ["13:25: regions.0.size: must be a whole number; write it without quotes and units"],
+    ),
+    "not a number": (
+        "size: 3",
+        "size: .nan",
+        ["13:25: regions.0.size: must be a whole number; write it without quotes and units"],
+    ),
+    "true is no port": (
+        "port: 8000",
+        "port: true",
+        ["11:9: traffic.port: must be a whole number; write it without quotes and units"],
+    ),
+    "too many hosts": ("size: 3", "size: 1001", ["13:25: regions.0.size: must be at most 1000"]),
+    "no hosts": ("size: 3", "size: 0", ["13:25: regions.0.size: must be at least 1"]),
+    "a port that does not exist": (
+        "port: 8000",
+        "port: 65536",
+        ["11:9: traffic.port: must be at most 65535"],
+    ),
+    "a number beyond all bounds": (
+        "port: 8000",
+        "port: " + "9" * 50,
+        [f"11:9: traffic.port: {'9' * 40} is no whole number that repave reads"],
+    ),
+    "a number for a word": ("app: hello", "app: 2048", ["2:6: app: must be text; put it in quotes"]),
+    "a date for a word": (
+        "app: hello",
+        "app: hello\nowner: 2026-12-20",
+        ["3:8: owner: must be text; put it in quotes"],
+    ),
+    "a letter that only looks right": (
+        "app: hello",
+        "app: h\u0435llo",
+        [
+            "2:6: app: 'h\\u0435llo' can't be the name of an app: 1 to 32 of a-z and 0-9, with nothing else "
+            "in between"
+        ],
+    ),
+    "a region that is there twice": (
+        "  - {name: paris, size: 3}",
+        "  - {name: paris, size: 3}\n  - {name: paris, size: 1}",
+        ["14:12: regions.1.name: paris is there twice"],
+    ),
+    "no region": (
+        "  - {name: paris, size: 3}",
+        "  []",
+        ["13:3: regions: must not be empty"],
+    ),
+    "a list that is none": (
+        "  - {name: paris, size: 3}",
+        "  paris: 3",
+        ["13:3: regions: must be a list; write [a, b], or one - entry a line"],
+    ),
+    "a section with nothing in it": (
+        "  blue_green: {}",
+        "  blue_green:",
+        ["15:3: strategy.blue_green: must be a mapping of options; write {} for the defaults"],
+    ),
+    "two ways to ask": (
+        "{port: 8080}",
+        "{port: 8080}\n  tcp: {port: 8080}",
+        ["10:8: health.tcp: hosts are asked in one way only; leave out http or tcp"],
+    ),
+    "no way to ask": (
+        "  http: {port: 8080}",
+        "  interval: 1s",
+        [
+            "9:3: health: say how hosts are asked: add http: {port: 8080, path: /}, or tcp, or command",
+        ],
+    ),
+    "an answer slower than the questions": (
+        "{port: 8080}",
+        "{port: 8080}\n  timeout: 3s\n  interval: 2s",
+        ["11:13: health.interval: an answer may not take longer than the interval: timeout <= interval"],
+    ),
+    "proven after the deadline": (
+        "{port: 8080}",
+        "{port: 8080}\n  min_healthy_time: 5m",
+        ["10:21: health.min_healthy_time: min_healthy_time must be shorter than launch_deadline"],
+    ),
+    "more retained than kept": (
+        "app: hello",
+        "app: hello\nrollback:\n  keep: {retain: 2, groups: 1}",
+        ["4:29: rollback.keep.groups: retain can't be more than groups"],
+    ),
+    "a variable that repave sets": (
+        "run: ./serve",
+        'run: ./serve\n  env: {A: b, PORT: "1"}',
+        ["8:21: host.env.PORT: is set by repave; choose another name"],
+    ),
+    "a variable that is no text": (
+        "run: ./serve",
+        "run: ./serve\n  env: {A: 1}",
+        ["8:12: host.env.A: must be text; put it in quotes"],
+    ),
+    "a place that only a host knows": (
+        "run: ./serve",
+        "run: ./serve {group}",
+        ["7:8: host.run: {group} is not known here; a host finds it as $REPAVE_GROUP"],
+    ),
+    "a shell line": (
+        "run: ./serve",
+        "run: ./a && ./b",
+        ["7:8: host.run: no shell runs this, && would be a plain word; write [sh, -c, '...'] for a shell"],
+    ),
+    "a path that is none": (
+        "{port: 8080}",
+        "{port: 8080, path: health}",
+        ["9:28: health.http.path: must begin with / and hold no spaces: write a path such as /health"],
+    ),
+    "a digest that is none": (
+        "./app",
+        "./app\n  sha256: ABC",
+        ["5:11: artifact.sha256: must be required, or 64 lower-case hexadecimal digits"],
+    ),
+    "a duplicate": (
+        "app: hello",
+        "app: hello\napp: other",
+        ["3:1: app: is there twice; it was on line 2; remove one of them"],
+    ),
+    "a tab": ("  uri: ./app", "\turi: ./app", ["4:1: a tab can't indent; indent with spaces"]),
+    "an object of Python": (
+        "app: hello",
+        "app: !!python/object/apply:os.system [ls]",
+        ["2:6: app: the tag '!!python/object/apply:os.system' is not taken; write a plain value"],
+    ),
+    "a merge key": (
+        "app: hello",
+        "app: hello\n<<: {owner: me}",
+        [
+            "3:1: merge keys (<<) are not taken; write the options out, or keep them in a second file (-f)",
+        ],
+    ),
+    "a second document": (
+        "app: hello",
+        "app: hello\n---\nrepave: 1",
+        ["3:1: a second document begins here; one spec a file: remove the --- before it"],
+    ),
+    "a name that is no text": (
+        "app: hello",
+        "app: hello\n1: 2",
+        ["3:1: the name of an option must be text; put it in quotes"],
+    ),
+    "an older YAML": (
+        "repave: 1",
+        "%YAML 1.1\n---\nrepave: 1",
+        ["1:1: a directive is not taken; remove it; this is YAML 1.2"],
+    ),
+    "a bell": ("app: hello", "app: hello\nowner: \a", ["3:1: the character U+0007 is not taken; remove it"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_wrong_spec_is_refused_at_its_place_with_the_way_out(name: str) -> None:
+    before, after, expected = BAD[name]
+    assert before in GOOD
+    problems = refusal(GOOD.replace(before, after, 1))
+    assert problems == [f"repave.yaml:{each}" for each in expected]
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file() -> None:
+    text = (
+        GOOD.replace("app: hello", "app: Hello").replace("traffic:", "trafic:").replace("size: 3", "sise: 3")
+    )
+    assert refusal(text) == [
+        "repave.yaml:1:1: traffic: is missing; add it",
+        "repave.yaml:2:6: app: 'Hello' can't be the name of an app: 1 to 32 of a-z and 0-9, with nothing "
+        "else in between",
+        "repave.yaml:11:3: trafic: unknown option; did you mean traffic?",
+        "repave.yaml:13:5: regions.0.size: is missing; add it",
+        "repave.yaml:13:25: regions.0.sise: unknown option; did you mean size?",
+    ]
+
+
+def test_a_rule_over_two_sections_points_at_the_later_one() -> None:
+    text = (
+        GOOD.replace("{port: 8080}", "{port: 8080}\n  ready_percent: 90%") + "guards: {min_capacity: 95%}\n"
+    )
+    assert refusal(text)[0].startswith("repave.yaml:17:24: guards.min_capacity: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "repave.yaml:1:1: the file is empty; repave init writes one to begin with"),
+        (b"# nothing\n", "repave.yaml:1:1: the file is empty; repave init writes one to begin with"),
+        (b"- a\n", "repave.yaml:1:1: must be a mapping of options; begin with repave: 1 and app: NAME"),
+        (b"a: 1\nb: \xff\n", "repave.yaml:2:1: is not valid UTF-8; save the file as UTF-8"),
+        (b"a: *b", "repave.yaml:1:4: found undefined alias 'b'; name it with & before it is used"),
+        (b"a: [" * 60_000, "repave.yaml:1:41: is nested deeper than 20 levels"),
+        (b"a: &a [*a]", "repave.yaml:1:4: is nested deeper than 20 levels"),
+    ],
+)
+def test_what_is_no_spec_at_all_is_refused_clearly(content: bytes, expected: str) -> None:
+    assert refusal(content) == [expected]
+
+
+def test_a_lone_surrogate_of_a_json_body_is_refused() -> None:
+    assert refusal("app: \ud800") == ["repave.yaml:1:1: is not valid UTF-8; save the file as UTF-8"]
+
+
+def test_a_bomb_of_aliases_is_refused_before_it_goes_off() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 15)]
+    (problem,) = refusal("\n".join(lines))
+    assert "more than 20,000 values, aliases expanded" in problem
+
+
+def test_an_honest_alias_is_fine() -> None:
+    text = GOOD.replace("image: local", "image: &here local").replace("size: 3}", "size: 3, provider: *here}")
+    assert load(text, "repave.yaml")[0].regions[0].provider == "local"
+
+
+def test_too_large_a_file_is_refused_unread() -> None:
+    (problem,) = refusal("a" * (SPEC_BYTES_MAX + 1))
+    assert problem.startswith("repave.yaml: the file has 262,145 bytes, at most 262,144 are read")
+
+
+@given(st.text(max_size=60) | st.binary(max_size=60) | st.text(":- \n[]{}&*!|>%@#ab1\"'?,", max_size=40))
+@settings(deadline=None)
+def test_whatever_is_written_is_a_spec_or_a_spec_error_with_a_place(content: str | bytes) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(content, "repave.yaml")
+    assert caught.value.problems
+    assert all(each.file == "repave.yaml" and each.message for each in caught.value.problems)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=60)
+def test_a_good_spec_with_some_character_changed_never_crashes(data: st.DataObject) -> None:
+    text = EVERY_OPTION
+    at = data.draw(st.integers(0, len(text) - 1))
+    text = text[:at] + data.draw(st.sampled_from(list("\n\t:{}[]-&*0Aa'\"#% \u00e9"))) + text[at + 1 :]
+    try:
+        load(text, "repave.yaml")
+    except SpecError as error:
+        problems = error.problems
+    else:
+        return
+    assert all(1 <= each.line <= text.count("\n") + 1 for each in problems)
+
+
+# ------------------------------------------------------------------------------------------ several files
+
+
+def test_an_overlay_merges_mappings_and_replaces_lists() -> None:
+    over = textwrap.dedent("""\
+        stack: prod
+        health: {interval: 5s}
+        regions: [{name: oslo, size: 7}]
+        host: {env: {ANSWER: "yes", NUMBER: "1"}}
+        """)
+    spec, text = load(GOOD, "repave.yaml", [("prod.yaml", over)])
+    assert spec.cluster == "hello-prod"
+    assert spec.health.interval == 5
+    assert spec.health.http is not None
+    assert [(region.name, region.size) for region in spec.regions] == [("oslo", 7)]
+    assert spec.host.run == ("./serve",)
+    assert load(text, "merged.yaml") == (spec, text)
+
+
+def test_problems_of_merged_files_name_the_file_that_has_them() -> None:
+    over = "regions: [{name: oslo, size: none}]\nhealth:\n  launch_deadline: 5s\n"
+    assert refusal(GOOD.replace("port: 8000", "port: 0"), ("prod.yaml", over)) == [
+        "prod.yaml:1:30: regions.0.size: must be a whole number; write it without quotes and units",
+        "prod.yaml:3:20: health.launch_deadline: min_healthy_time must be shorter than launch_deadline",
+        "repave.yaml:11:9: traffic.port: must be at least 1",
+    ]
+
+
+def test_files_are_read_and_named_in_errors(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").write_text("stack: PROD\n")
+    assert load_files([tmp_path / "a.yaml"])[1] == GOOD
+    with pytest.raises(SpecError, match=r"b\.yaml:1:8: stack: "):
+        load_files([tmp_path / "a.yaml", tmp_path / "b.yaml"])
+    with pytest.raises(SpecError, match=r"c\.yaml: can't be read: No such file"):
+        load_files([tmp_path / "c.yaml"])
+
+
+def test_the_spec_is_searched_upwards_to_the_git_root(tmp_path: Path) -> None:
+    folder = tmp_path / "repository" / "a" / "b"
+    folder.mkdir(parents=True)
+    (tmp_path / "repave.yaml").touch()
+    (tmp_path / "repository" / ".git").mkdir()
+    with pytest.raises(SpecError, match=r"repave\.yaml: is neither in .* nor above it; repave init"):
+        find_spec(folder)
+    (tmp_path / "repository" / "repave.yaml").touch()
+    assert find_spec(folder) == tmp_path / "repository" / "repave.yaml"
+    (folder / "repave.yaml").touch()
+    assert find_spec(folder) == folder / "repave.yaml"

@@ -1,0 +1,210 @@
+"""What a spec asks for: good ones compile to the release that they describe, and the schema agrees."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
+
+from repave_controller.core.domain.application import Instant, Policy
+from repave_controller.core.domain.rollout import Scale, Soak, Verify, Weight
+from repave_controller.core.domain.windows import Freeze, Window
+from repave_controller.spec.loader import load
+from repave_controller.spec.quantities import read_command, read_duration, read_share
+from repave_controller.spec.spec import PlanError, Spec, artifact_path, compile_order, schema
+from repave_controller.spec.unsupported import LATER, later_option, options
+from repave_protos.protocol.values import Digest, Probe, Split
+from tests.fakes.controller.specs import DIGEST, EVERY_OPTION, SMALLEST
+
+
+def spec(text: str = SMALLEST) -> Spec:
+    return load(text, "repave.yaml")[0]
+
+
+# ------------------------------------------------------------------------------------------- what compiles
+
+
+def test_the_smallest_file_is_a_whole_release() -> None:
+    order = compile_order(spec(), DIGEST, "1.0", by="ann", reason="first", key="k")
+    assert order.sizes == (("local", 3),)
+    assert order.run == ("python3", "-m", "http.server", "$PORT", "--bind", "$HOST")
+    assert order.environment == ()
+    assert order.probe == Probe("http", 8080)
+    assert order.frontend_port == 8000
+    assert (order.min_healthy_seconds, order.start_deadline_seconds, order.drain_seconds) == (10, 300, 30)
+    assert order.policy == Policy()
+    assert order.steps == (Scale(100, 340.0), Verify(340.0), Weight(10_000, 60.0), Soak(300.0, 330.0))
+    assert (order.version, order.digest, order.by, order.reason, order.key) == (
+        "1.0",
+        DIGEST,
+        "ann",
+        "first",
+        "k",
+    )
+
+
+def test_every_option_reaches_the_release() -> None:
+    made = spec(EVERY_OPTION)
+    assert (made.application, made.cluster, made.owner) == ("web-prod", "web-prod", "team web")
+    order = compile_order(made, DIGEST, "1.42.0")
+    assert order.run == ("./serve", "--port", "$PORT", "--version", "1.42.0")
+    assert dict(order.environment) == {
+        "LOG_LEVEL": "info",
+        "RELEASE": "web 1.42.0",
+        "BRACES": "{} {other}",
+    }
+    assert order.probe == Probe(
+        "command",
+        8080,
+        command=("./check", "--quick"),
+        interval_seconds=0.5,
+        timeout_seconds=0.4,
+        healthy_after=3,
+        unhealthy_after=4,
+    )
+    assert order.sizes == (("eu-north", 4), ("eu-west", 1000))
+    assert (order.min_healthy_seconds, order.start_deadline_seconds, order.drain_seconds) == (60, 600, 45)
+    assert order.split == Split("cookie", "uid", "header", "X-Tester", "let-me-in")
+    assert order.steps[-1] == Soak(7200.0, 7230.0)
+    assert order.policy == Policy(
+        keep_seconds=604_800.0,
+        keep_groups=3,
+        retain=2,
+        ready_percent=99.5,
+        min_capacity_percent=90.0,
+        windows=(
+            Window(("mon", "tue", "wed", "thu", "sat"), 1320, 240, "Europe/Berlin"),
+            Window((), 0, 0, "UTC", "0 9 * * mon-fri", 25_200.0),
+        ),
+        freezes=(Freeze(Instant(1_797_721_200.0), Instant(1_798_974_000.0), "Europe/Berlin", "holidays"),),
+    )
+    assert artifact_path(made, "1.42.0") == "./build/web-1.42.0.tar.gz"
+
+
+def test_every_way_to_ask_for_health_compiles() -> None:
+    http = spec(SMALLEST.replace("path: /", "path: /health, expect: 204"))
+    assert compile_order(http, DIGEST, "1").probe == Probe("http", 8080, "/health", 204)
+    tcp = spec(SMALLEST.replace("{http: {port: 8080, path: /}}", "{tcp: {port: 9}}"))
+    assert compile_order(tcp, DIGEST, "1").probe == Probe("tcp", 9)
+
+
+def test_an_answer_may_take_as_long_as_a_short_interval_when_nothing_is_said() -> None:
+    short = spec(SMALLEST.replace("health: {", "health: {interval: 300ms, "))
+    assert compile_order(short, DIGEST, "1").probe.timeout_seconds == 0.3
+
+
+def test_what_must_be_able_to_serve_is_what_must_be_ready_when_nothing_is_said() -> None:
+    fewer = spec(SMALLEST.replace("health: {", "health: {ready_percent: 80%, "))
+    assert compile_order(fewer, DIGEST, "1").policy.min_capacity_percent == 80
+
+
+def test_each_stack_of_an_app_is_released_by_itself() -> None:
+    assert spec(SMALLEST + "stack: prod\n").application != spec(SMALLEST + "stack: test\n").application
+
+
+def test_another_package_than_the_one_that_the_spec_wants_is_refused() -> None:
+    with pytest.raises(PlanError, match=r"^artifact.sha256: the spec wants"):
+        compile_order(spec(EVERY_OPTION), Digest("b" * 64), "1")
+    required = spec(SMALLEST.replace("./app", "./app, sha256: required"))
+    assert compile_order(required, DIGEST, "1").digest == DIGEST
+
+
+@pytest.mark.parametrize("version", ["", "../etc", "1 0", "1/2", "-1", "v\n", "x" * 65, "１"])
+def test_a_version_that_could_leave_its_folder_or_line_is_refused(version: str) -> None:
+    with pytest.raises(PlanError, match=r"^version: "):
+        compile_order(spec(), DIGEST, version)
+    with pytest.raises(PlanError, match=r"^version: "):
+        artifact_path(spec(), version)
+
+
+# -------------------------------------------------------------------------------------------- quantities
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0s", 0), ("500ms", 0.5), ("1.5s", 1.5), ("2m", 120), ("12h", 43_200), ("7d", 604_800)],
+)
+def test_durations_are_read_with_their_unit(text: str, seconds: float) -> None:
+    assert read_duration(text) == pytest.approx(seconds)
+
+
+@given(
+    st.text(max_size=8) | st.sampled_from(["5", "5 s", "-5s", "5S", "1h30m", "nan", "5s\n", "５s", "1e3s"])
+)
+def test_what_is_no_duration_is_refused_or_has_digits_and_a_unit(text: str) -> None:
+    try:
+        seconds = read_duration(text)
+    except PydanticCustomError:
+        return
+    assert re.fullmatch(r"[0-9.]+(ms|s|m|h|d)", text)
+    assert 0 <= seconds < 1e9
+
+
+@pytest.mark.parametrize("written", [5, 5.0, True, None, ["5s"], "367d", "99999999999s"])
+def test_what_is_no_text_or_too_long_is_no_duration(written: object) -> None:
+    with pytest.raises(PydanticCustomError):
+        read_duration(written)
+
+
+def test_shares_are_read_with_their_sign() -> None:
+    assert [read_share(text) for text in ("0%", "5%", "99.5%", "100%")] == [0, 5, 99.5, 100]
+    for written in ("5", "101%", "-1%", "5 %", "nan%", 5, 0.05, None):
+        with pytest.raises(PydanticCustomError):
+            read_share(written)
+
+
+def test_a_command_is_a_line_or_a_list_and_no_shell_hides_in_it() -> None:
+    assert read_command("./serve --name 'a b' $PORT") == ("./serve", "--name", "a b", "$PORT")
+    assert read_command(["sh", "-c", "./a && ./b"]) == ("sh", "-c", "./a && ./b")
+    for written in ("", [], [""], "./a && ./b", "./a | b", "'open", 5, None, [5], ["a\0"], ["x"] * 257):
+        with pytest.raises(PydanticCustomError):
+            read_command(written)
+
+
+# ------------------------------------------------------------------------------- schema and later options
+
+
+def nodes(node: Any) -> Any:
+    yield node
+    for each in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from nodes(each)
+
+
+def test_the_schema_describes_every_option_and_never_says_null() -> None:
+    made = schema()
+    assert {"type": "null"} not in list(nodes(made))
+    sections = [made, *made["$defs"].values()]
+    undescribed = [
+        name
+        for section in sections
+        for name, option in section["properties"].items()
+        if not {"description", "$ref"} & set(option)  # a section may leave it to its own
+    ]
+    assert undescribed == []
+    assert all(section["additionalProperties"] is False for section in sections)
+    assert made["$defs"]["Keep"]["properties"]["for"]["default"] == "24h"
+
+
+def test_every_default_of_the_schema_is_written_as_users_write_it() -> None:
+    """So that an editor that fills them in writes a spec that is accepted."""
+    patterns = [
+        node for node in nodes(schema()) if isinstance(node, dict) and {"default", "pattern"} <= set(node)
+    ]
+    assert len(patterns) > 5
+    assert [node for node in patterns if not re.search(node["pattern"], node["default"])] == []
+
+
+@pytest.mark.parametrize("option", LATER)
+def test_no_option_of_a_later_version_is_one_of_this_version(option: str) -> None:
+    *section, name = option.split(".")
+    assert name not in options(section)
+    assert options(section), f"there is no section for {option}"
+    assert later_option(option.split("."))
+
+
+def test_what_python_code_makes_of_a_spec_is_checked_too() -> None:
+    with pytest.raises(ValidationError):
+        Spec.model_validate({"repave": True})

@@ -1,0 +1,64 @@
+"""What is saved comes back the same, whatever it was."""
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from repave_controller.core.domain.application import Application
+from repave_controller.core.domain.freezes import Line
+from repave_controller.core.domain.rollout import Rollout
+from repave_controller.core.ports import StoreError
+from repave_controller.stores.codec import (
+    decode_application,
+    decode_line,
+    decode_rollout,
+    encode_application,
+    encode_line,
+    encode_rollout,
+)
+
+
+def finite(value: Any) -> Any:
+    """The same value with 0 for what no clock and no duration is."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else 0.0
+    if isinstance(value, tuple):
+        return tuple(map(finite, value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        changed = {each.name: finite(getattr(value, each.name)) for each in dataclasses.fields(value)}
+        return dataclasses.replace(value, **changed)
+    return value
+
+
+few = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+@few
+@given(st.from_type(Application).map(finite))
+def test_an_application_comes_back_the_same(application: Application) -> None:
+    assert decode_application(encode_application(application)) == application
+
+
+@few
+@given(st.from_type(Rollout).map(finite))
+def test_a_rollout_comes_back_the_same_with_each_step_of_its_own_kind(rollout: Rollout) -> None:
+    back = decode_rollout(encode_rollout(rollout))
+    assert back == rollout
+    assert [type(step) for step in back.steps] == [type(step) for step in rollout.steps]
+
+
+@few
+@given(st.from_type(Line).map(finite))
+def test_a_line_comes_back_the_same(line: Line) -> None:
+    assert decode_line(encode_line(line)) == line
+
+
+def test_what_is_no_application_is_refused_with_the_field_that_is_wrong() -> None:
+    with pytest.raises(StoreError, match=r"cluster: .*backup"):
+        decode_application('{"name": "hello", "next_number": 1}')
+    with pytest.raises(StoreError, match="cannot read"):
+        decode_rollout("{")

@@ -1,0 +1,103 @@
+"""HAProxy as an operator runs it: their configuration, their process. It has what repave's snippet says, and
+is reloaded by them when they like."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from repave_agent.balancers.haproxy_runtime.balancer import RuntimeBalancer
+from repave_agent.balancers.haproxy_runtime.snippet import map_file, snippet, snippet_without_map
+from repave_agent.core.ports import Frontend, Structure
+
+READY_SECONDS = 10.0
+GLOBAL = """\
+global
+  stats socket {socket} mode 600 level admin
+  hard-stop-after 30s
+defaults
+  mode http
+  option idle-close-on-response
+  timeout connect 2s
+  timeout client 60s
+  timeout server 60s
+  timeout http-keep-alive 5s
+"""
+EMPTY_POOL = """
+backend repave-pool-yet-to-come
+  mode http
+  balance roundrobin
+"""
+
+
+class OperatorsHaproxy:
+    """One side: everything in `directory`."""
+
+    def __init__(self, directory: Path, address: str = "127.0.0.1", *, has_map: bool = True) -> None:
+        self.has_map = has_map
+        self.mistake = ("", "")
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory, self.address = directory, address
+        self.socket, self.map = directory / "admin.sock", directory.parent / "repave.map"
+        self.frontends: tuple[Frontend, ...] = ()
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.reload()
+
+    def serves(self, frontends: Sequence[Frontend]) -> None:
+        """Pastes what repave asks for, where it is not there yet."""
+        if tuple(frontends) != self.frontends:
+            self.frontends = tuple(frontends)
+            self.reload()
+
+    def misread(self, pasted: str, found: str) -> None:
+        """The operator has written something else than what was to be pasted."""
+        self.mistake = (pasted, found)
+        self.reload()
+
+    def reload(self) -> None:
+        """A new process takes over; the former one ends its requests."""
+        self.map.write_text(map_file(self.frontends))
+        pasted = snippet_without_map(self.frontends, self.address) + EMPTY_POOL
+        if self.has_map:
+            pasted = snippet(self.frontends, 4, str(self.map), self.address)
+        text = GLOBAL.format(socket=self.socket) + pasted
+        (self.directory / "haproxy.cfg").write_text(text.replace(*self.mistake))
+        command = ["haproxy", "-db", "-f", str(self.directory / "haproxy.cfg")]
+        if self.processes and self.processes[-1].poll() is None:
+            command += ["-sf", str(self.processes[-1].pid)]
+        self.processes.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+        deadline = time.monotonic() + READY_SECONDS
+        while f"Pid: {self.processes[-1].pid}\n" not in self._told():
+            assert self.processes[-1].poll() is None, "HAProxy does not take the snippet"
+            assert time.monotonic() < deadline, "HAProxy does not start"
+            time.sleep(0.01)
+
+    def _told(self) -> str:
+        with socket.socket(socket.AF_UNIX) as asked:
+            asked.settimeout(2.0)
+            try:
+                asked.connect(str(self.socket))
+                asked.sendall(b"show info\n")
+                return asked.recv(65536).decode()
+            except OSError:
+                return ""
+
+    def kill(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+class ObligingBalancer(RuntimeBalancer):
+    """repave's own, with operators who paste the frontends as soon as they are asked for."""
+
+    operators: Sequence[OperatorsHaproxy] = ()
+
+    async def arrange(self, structure: Structure) -> None:
+        known = self._wanted.structure.frontends
+        kept = [each for each in known if structure.frontend(each.application) is None]
+        for operator in self.operators:
+            operator.serves((*structure.frontends, *kept))
+        await super().arrange(structure)

@@ -1,0 +1,357 @@
+"""A small cloud that speaks Keystone, Nova, Neutron and Glance as far as the provider does, over real HTTP,
+and misbehaves when told to. Servers are rows; nothing runs in them."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+
+from repave_agent.clients.openstack.login import Cloud
+from tests.fakes.clouds.octavia import FakeOctavia
+
+PAGE = 3
+"""So many servers are on a page."""
+FLAVOR = {"id": "f1", "name": "small", "vcpus": 2, "ram": 512, "disk": 10}
+IMAGES: tuple[dict[str, Any], ...] = (
+    {
+        "id": "i1",
+        "name": "base",
+        "status": "active",
+        "os_hash_value": "abc",
+        "owner": "admin",
+        "min_ram": 256,
+    },
+    {"id": "i2", "name": "raw", "status": "queued", "os_hash_value": None, "owner": "admin"},
+)
+
+
+@dataclass
+class FakeOpenstack:
+    """`lost`: creations of servers that are done and never answered; `given_up`: that a gateway answers with
+    504. `refusals`: statuses and messages that the next creations get. `faults`: messages with which the next
+    servers end in ERROR. `builds_for`: listings that a server is seen BUILDing, `leaves_for`: that it is seen
+    being deleted. `listings_refused`: so many fail once there is a server. `leaves_ports`: ports outlive
+    their server. `console`: what every server prints, with its metadata; `image_status`: of images made.
+    `crowded`: creations that were refused since their server group was full."""
+
+    lost: int = 0
+    given_up: int = 0
+    refusals: list[tuple[int, str]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    builds_for: int = 1
+    leaves_for: int = 0
+    leaves_ports: bool = False
+    listings_refused: int = 0
+    console: str = "first\nsecond\nthird\n"
+    image_status: str = "active"
+    servers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tokens: set[str] = field(default_factory=set)
+    logins: int = 0
+    instances_max: int = -1
+    groups_max: int = 10
+    members_max: int = 10
+    crowded: int = 0
+    images: list[dict[str, Any]] = field(default_factory=lambda: [dict(each) for each in IMAGES])
+    ports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    octavia: FakeOctavia = field(default_factory=FakeOctavia)
+    url: str = ""
+    _numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+    def cloud(self, **more: Any) -> Cloud:
+        auth = {"auth_url": f"{self.url}/v3", "username": "u", "password": "p", "project_name": "demo"}
+        return Cloud(auth, **more)
+
+    def expire_tokens(self) -> None:
+        self.tokens.clear()
+
+    def application(self) -> web.Application:
+        made = web.Application(middlewares=[self._guard])
+        router = made.router
+        router.add_post("/v3/auth/tokens", self._log_in)
+        router.add_get("/compute/servers/detail", self._list)
+        router.add_post("/compute/servers", self._create)
+        router.add_get("/compute/servers/{id}", self._show)
+        router.add_delete("/compute/servers/{id}", self._delete)
+        router.add_post("/compute/servers/{id}/action", self._act)
+        router.add_get("/compute/flavors/detail", self._flavors)
+        router.add_get("/compute/os-keypairs", self._keypairs)
+        router.add_get("/compute/os-availability-zone", self._zones)
+        router.add_get("/compute/flavors/{id}", self._flavor)
+        router.add_get("/compute/limits", self._limits)
+        router.add_get("/compute/os-server-groups", self._list_groups)
+        router.add_post("/compute/os-server-groups", self._create_group)
+        router.add_delete("/compute/os-server-groups/{id}", self._delete_group)
+        router.add_get("/network/v2.0/networks", self._networks)
+        router.add_get("/network/v2.0/security-groups", self._security_groups)
+        router.add_get("/network/v2.0/ports", self._list_ports)
+        router.add_delete("/network/v2.0/ports/{id}", self._delete_port)
+        router.add_get("/image/v2/images", self._images)
+        router.add_get("/image/v2/images/{id}", self._image)
+        router.add_delete("/image/v2/images/{id}", self._delete_image)
+        self.octavia.connect(router)
+        return made
+
+    # ---------------------------------------------------------------------------------------- identity
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.path != "/v3/auth/tokens" and request.headers.get("X-Auth-Token") not in self.tokens:
+            return _error(401, "The request you have made requires authentication.")
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    async def _log_in(self, request: web.Request) -> web.Response:
+        given = (await request.json())["auth"]["identity"]
+        self.logins += 1
+        if given.get("password", {}).get("user", {}).get("password") == "wrong":
+            return _error(401, "The request you have made requires authentication.")
+        token = f"token-{next(self._numbers)}"
+        self.tokens.add(token)
+        until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        catalogue = [
+            {
+                "type": kind,
+                "endpoints": [
+                    {"interface": "public", "region_id": "one", "url": f"{self.url}/{kind}"},
+                    {"interface": "public", "region_id": "two", "url": f"{self.url}/elsewhere/{kind}"},
+                ],
+            }
+            for kind in ("compute", "network", "image", "load-balancer")
+        ]
+        body = {"token": {"expires_at": until, "project": {"id": "p1"}, "catalog": catalogue}}
+        return web.json_response(body, status=201, headers={"X-Subject-Token": token})
+
+    # ----------------------------------------------------------------------------------------- compute
+
+    async def _create(self, request: web.Request) -> web.StreamResponse:
+        if self.refusals:
+            status, message = self.refusals.pop(0)
+            return _error(status, message)
+        if 0 <= self.instances_max <= len(self.servers):
+            used = f"already used {len(self.servers)} of {self.instances_max} instances"
+            return _error(403, f"Quota exceeded for instances: Requested 1, but {used}")
+        asked = await request.json()
+        wanted, group = asked["server"], asked.get("os:scheduler_hints", {}).get("group")
+        if group is not None and group not in self.groups:
+            return _error(400, f"Instance group {group} could not be found.")
+        if group is not None and len(self.groups[group]["members"]) >= self.members_max:
+            self.crowded += 1
+            return _error(403, "Quota exceeded, too many servers in group")
+        number = next(self._numbers)
+        server = {
+            "id": f"server-{number}",
+            "image": {"id": wanted["imageRef"]},
+            "name": wanted["name"],
+            "status": "BUILD",
+            "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "metadata": wanted["metadata"],
+            "tags": wanted["tags"],
+            "addresses": {},
+            "user_data": wanted["user_data"],
+            "seen": 0,
+            "fault_to_come": self.faults.pop(0) if self.faults else "",
+            "address": f"10.1.{number // 250}.{number % 250 + 1}",
+        }
+        self.servers[server["id"]] = server
+        self.ports[f"port-{number}"] = {
+            "id": f"port-{number}",
+            "device_id": server["id"],
+            "device_owner": "compute:nova",
+        }
+        if group is not None:
+            self.groups[group]["members"].append(server["id"])
+        if self.given_up:
+            self.given_up -= 1
+            return web.Response(status=504, text="<html>Gateway Timeout</html>")
+        if self.lost:
+            self.lost -= 1
+            assert request.transport is not None
+            request.transport.close()
+            await asyncio.sleep(0)
+        return web.json_response({"server": {"id": server["id"]}}, status=202)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        if self.listings_refused and self.servers:
+            self.listings_refused -= 1
+            return _error(500, "Unexpected API Error")
+        tag, marker = request.query.get("tags", ""), request.query.get("marker")
+        rows = [each for each in self.servers.values() if tag in each["tags"]]
+        ids = [each["id"] for each in rows]
+        start = ids.index(marker) + 1 if marker in ids else 0
+        page = rows[start : start + PAGE]
+        for each in page:
+            self._grow(each)
+        body: dict[str, Any] = {"servers": [_shown(each) for each in page]}
+        if start + PAGE < len(rows):
+            body["servers_links"] = [{"rel": "next", "href": "..."}]
+        return web.json_response(body)
+
+    def _grow(self, server: dict[str, Any]) -> None:
+        server["seen"] += 1
+        if server.get("OS-EXT-STS:task_state") == "deleting":
+            server["leaves_for"] -= 1
+            if server["leaves_for"] < 0:
+                self._end(server["id"])
+            return
+        if server["status"] == "BUILD" and server["seen"] > self.builds_for:
+            fault = server["fault_to_come"]
+            server["status"] = "ERROR" if fault else "ACTIVE"
+            if fault:
+                server["fault"] = {"code": 500, "message": fault}
+            else:
+                address = {"version": 4, "addr": server["address"], "OS-EXT-IPS:type": "fixed"}
+                server["addresses"] = {"fleet": [address]}
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        server = self.servers.get(request.match_info["id"])
+        if server is None:
+            return _error(404, "Instance could not be found.")
+        if self.leaves_for:
+            server.setdefault("leaves_for", self.leaves_for)
+            server["OS-EXT-STS:task_state"] = "deleting"
+        else:
+            self._end(server["id"])
+        return web.Response(status=204)
+
+    def _end(self, server_id: str) -> None:
+        del self.servers[server_id]
+        for group in self.groups.values():
+            group["members"] = [each for each in group["members"] if each != server_id]
+        if not self.leaves_ports:
+            self.ports = {key: port for key, port in self.ports.items() if port["device_id"] != server_id}
+
+    async def _show(self, request: web.Request) -> web.Response:
+        server = self.servers.get(request.match_info["id"])
+        if server is None:
+            return _error(404, "Instance could not be found.")
+        self._grow(server)
+        return web.json_response({"server": _shown(server)})
+
+    async def _act(self, request: web.Request) -> web.Response:
+        server = self.servers.get(request.match_info["id"])
+        if server is None:
+            return _error(404, "Instance could not be found.")
+        ((action, asked),) = (await request.json()).items()
+        if action == "os-getConsoleOutput":
+            return web.json_response({"output": self.console.format(**server["metadata"])})
+        if action == "os-stop":
+            server["status"] = "SHUTOFF"
+            return web.Response(status=202)
+        assert action == "createImage"
+        made = {
+            "id": f"image-{next(self._numbers)}",
+            "name": asked["name"],
+            "owner": "p1",
+            **asked["metadata"],
+        }
+        self.images.append({**made, "status": self.image_status, "created_at": "2026-01-01T00:00:00Z"})
+        return web.json_response({"image_id": made["id"]}, status=202)
+
+    async def _flavors(self, _: web.Request) -> web.Response:
+        return web.json_response({"flavors": [{**FLAVOR, "links": []}]})
+
+    async def _flavor(self, _: web.Request) -> web.Response:
+        return web.json_response({"flavor": FLAVOR})
+
+    async def _limits(self, _: web.Request) -> web.Response:
+        most = {"maxTotalInstances": self.instances_max, "maxTotalCores": -1, "maxTotalRAMSize": -1}
+        used = {"totalInstancesUsed": len(self.servers), "totalCoresUsed": 0, "totalRAMUsed": 0}
+        return web.json_response({"limits": {"absolute": {**most, **used}}})
+
+    async def _list_groups(self, _: web.Request) -> web.Response:
+        return web.json_response({"server_groups": list(self.groups.values())})
+
+    async def _create_group(self, request: web.Request) -> web.Response:
+        if len(self.groups) >= self.groups_max:
+            return _error(403, "Quota exceeded, too many server groups.")
+        number = next(self._numbers)
+        group = {**(await request.json())["server_group"], "id": f"group-{number}", "members": []}
+        self.groups[group["id"]] = group
+        return web.json_response({"server_group": group})
+
+    async def _delete_group(self, request: web.Request) -> web.Response:
+        found = self.groups.pop(request.match_info["id"], None)
+        return web.Response(status=204) if found else _error(404, "Group could not be found.")
+
+    # ------------------------------------------------------------------------------------------ others
+
+    async def _networks(self, _: web.Request) -> web.Response:
+        return web.json_response({"networks": [{"id": "n1", "name": "fleet"}]})
+
+    async def _security_groups(self, _: web.Request) -> web.Response:
+        return web.json_response({"security_groups": [{"id": "s1", "name": "default"}]})
+
+    async def _list_ports(self, request: web.Request) -> web.Response:
+        wanted = request.query["device_id"]
+        return web.json_response(
+            {"ports": [each for each in self.ports.values() if each["device_id"] == wanted]}
+        )
+
+    async def _delete_port(self, request: web.Request) -> web.Response:
+        found = self.ports.pop(request.match_info["id"], None)
+        return web.Response(status=204) if found else _error(404, "Port could not be found.")
+
+    async def _keypairs(self, _: web.Request) -> web.Response:
+        return web.json_response({"keypairs": [{"keypair": {"name": "mine"}}]})
+
+    async def _zones(self, _: web.Request) -> web.Response:
+        known = {"az1": True, "az2": True, "az3": False}
+        zones = [{"zoneName": name, "zoneState": {"available": is_up}} for name, is_up in known.items()]
+        return web.json_response({"availabilityZoneInfo": zones})
+
+    async def _images(self, request: web.Request) -> web.Response:
+        """Filters by every property that is asked for, as Glance does."""
+        found = [
+            each
+            for each in self.images
+            if all(each.get(name) == asked for name, asked in request.query.items())
+        ]
+        return web.json_response({"images": found})
+
+    async def _image(self, request: web.Request) -> web.Response:
+        found = next((each for each in self.images if each["id"] == request.match_info["id"]), None)
+        if found is None:
+            return _error(404, f"No image found with ID {request.match_info['id']}")
+        return web.json_response(found)
+
+    async def _delete_image(self, request: web.Request) -> web.Response:
+        self.images = [each for each in self.images if each["id"] != request.match_info["id"]]
+        return web.Response(status=204)
+
+
+def _shown(server: dict[str, Any]) -> dict[str, Any]:
+    hidden = ("seen", "fault_to_come", "address", "user_data", "leaves_for")
+    return {name: value for name, value in server.items() if name not in hidden}
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"error": {"code": status, "message": message}}, status=status)
+
+
+@asynccontextmanager
+async def served(fake: FakeOpenstack) -> AsyncIterator[FakeOpenstack]:
+    runner = web.AppRunner(fake.application(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield fake
+    finally:
+        await runner.cleanup()
+
+
+async def main() -> None:
+    """Serves until it is killed, and says where."""
+    async with served(FakeOpenstack()) as fake:
+        print(fake.url, flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,181 @@
+"""The whole controller but its process: the real API, scheduler, SQLite store, packages and sessions on an
+ephemeral port, with agents that obey at the other end of links in memory."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from repave_controller.api.app import make_app
+from repave_controller.fleet.packages import ImageDirectory
+from repave_controller.fleet.sessions import Sessions
+from repave_controller.runtime.clock import SteadyClock
+from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.stores.sqlite.store import SqliteStore
+from repave_protos.protocol import wire
+from repave_protos.protocol.values import (
+    PROTOCOL_VERSION,
+    Answer,
+    ApplicationReport,
+    DesiredState,
+    FromAgent,
+    GroupReport,
+    Hello,
+    HostDetail,
+    HostName,
+    HostPhase,
+    Notice,
+    Observations,
+    Query,
+    RegionName,
+    Report,
+    Resync,
+    Welcome,
+)
+
+MACHINE = {"machine": "m1", "address": "10.0.0.1", "state": "fresh", "host": "", "since": 60.0, "reason": ""}
+NAMED = {"digest": "d" * 64, "name": "shop-1"}
+IMAGE = {**NAMED, "image": "i1", "base": "b1", "by": "", "made_at": 60.0, "is_current": True}
+BAKE = {**NAMED, "step": "the server boots", "since": 60.0, "image": "", "error": ""}
+
+
+class ObedientAgent:
+    """A link that reports at once whatever it is asked to be, and answers questions with one host a group.
+    A question to its provider gets what `tells` has for its first word, else an empty text."""
+
+    def __init__(self, region: str) -> None:
+        self.region = RegionName(region)
+        self._incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._observations = Observations()
+        self._desired: dict[str, DesiredState] = {}
+        self._is_held = False
+        self._reports_sent = 0
+        self.asked: list[tuple[str, ...]] = []
+        self.tells: dict[str, object] = {"pool": [MACHINE], "images": {"images": [IMAGE], "bakes": [BAKE]}}
+        self._say(
+            Hello(self.region, PROTOCOL_VERSION, "0.1.0", "local", "haproxy", traffic_address="127.0.9.1")
+        )
+
+    def _say(self, message: FromAgent) -> None:
+        self._incoming.put_nowait(wire.encode_from_agent(message))
+
+    def hold(self) -> None:
+        """From now on it does nothing of what it is asked."""
+        self._is_held = True
+
+    def let_go(self) -> None:
+        self._is_held = False
+        for state in self._desired.values():
+            self._obey(state)
+
+    def leave(self) -> None:
+        self._incoming.put_nowait(None)
+
+    async def receive(self) -> AsyncIterator[bytes]:
+        while (message := await self._incoming.get()) is not None:
+            yield message
+
+    async def close(self) -> None:
+        pass
+
+    async def send(self, message: bytes) -> None:
+        match wire.decode_from_controller(message):
+            case DesiredState() as state:
+                self._obey(state)
+            case Query(query_id=query_id, wants_accepted=True, application=name):
+                known = self._desired.get(name)
+                self._say(Answer(query_id, accepted=(known,) if known is not None else ()))
+            case Query(query_id=query_id, words=words) if words:
+                self.asked.append(words)
+                self._say(Answer(query_id, told=json.dumps({"told": self.tells.get(words[0], "")})))
+            case Query(query_id=query_id):
+                hosts = [self._host(state) for state in self._desired.values() if state.groups]
+                self._say(Answer(query_id, tuple(hosts)))
+            case Welcome() | Resync():
+                self._report(is_full=True)
+
+    def _obey(self, state: DesiredState) -> None:
+        self._desired[state.application] = state
+        if self._is_held:
+            return
+        groups = tuple(
+            GroupReport(each.name, verified=each.count, balancer_up=each.count, weight_bp=each.weight_bp)
+            for each in state.groups
+        )
+        report = ApplicationReport(state.application, state.epoch, groups)
+        self._observations.applications[state.application] = report
+        self._report(report, notices=(Notice("host.launched", "a host", state.application),))
+
+    def _report(
+        self, *reports: ApplicationReport, is_full: bool = False, notices: tuple[Notice, ...] = ()
+    ) -> None:
+        told = tuple(self._observations.applications.values()) if is_full else reports
+        self._reports_sent += 1
+        self._say(Report(self._reports_sent, is_full, told, self._observations.digest(), notices))
+
+    def _host(self, state: DesiredState) -> HostDetail:
+        group = state.groups[-1]
+        return HostDetail(
+            HostName(f"{group.name}-1"),
+            group.name,
+            state.application,
+            HostPhase.VERIFIED,
+            "127.80.0.1",
+            8080,
+            group.digest,
+            2.0,
+            1.0,
+        )
+
+
+@dataclass
+class RealController:
+    """What a test holds."""
+
+    client: aiohttp.ClientSession
+    runner: web.AppRunner
+    sessions: Sessions
+    scheduler: Scheduler
+    agents: dict[str, ObedientAgent] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def real_controller(
+    directory: Path, clock: SteadyClock, regions: tuple[str, ...] = ("paris", "oslo")
+) -> AsyncIterator[RealController]:
+    store = SqliteStore(directory / "controller.db")
+    loaded = await store.open()
+    images = ImageDirectory(directory / "images", clock)
+    sessions = Sessions(
+        Welcome("0.1.0", loaded.installation, "http://127.0.0.1:1/v1/images"),
+        desired_for=lambda region: scheduler.desired_for(region),
+        on_change=lambda region, applications: scheduler.region_changed(region, applications),
+        on_notices=lambda region, notices: scheduler.notices(region, notices),
+        clock=clock,
+        greet=lambda hello: scheduler.greet(hello),
+        applications_in=lambda region: scheduler.applications_in(region),
+    )
+    scheduler = Scheduler(store, images, loaded, clock, sessions.views, sessions.publish)
+    app = make_app(scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    agents = {name: ObedientAgent(name) for name in regions}
+    tasks = [asyncio.create_task(scheduler.run())]
+    tasks += [asyncio.create_task(sessions.serve(agent)) for agent in agents.values()]
+    connector = aiohttp.TCPConnector(limit=0)
+    client = aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}/v1/", connector=connector)
+    try:
+        yield RealController(client, runner, sessions, scheduler, agents)
+    finally:
+        await client.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await runner.cleanup()
+        await store.close()

@@ -1,0 +1,293 @@
+"""A controller in a thread: the real API, scheduler and packages over a store in memory, and regions that do
+at once what they are asked. Nothing but its HTTP port is real, so a whole release takes milliseconds."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from aiohttp import web
+
+from repave_controller.api.app import make_app
+from repave_controller.core.domain.application import Instant
+from repave_controller.fleet.packages import ImageDirectory
+from repave_controller.fleet.sessions import RegionUnreachable, RegionView, Sessions
+from repave_controller.runtime.clock import SteadyClock
+from repave_controller.runtime.scheduler import Scheduler
+from repave_protos import __version__
+from repave_protos.protocol.values import (
+    PROTOCOL_VERSION,
+    ApplicationName,
+    ApplicationReport,
+    Applied,
+    DesiredGroup,
+    DesiredState,
+    Digest,
+    GroupName,
+    GroupReport,
+    Hello,
+    HostDetail,
+    HostName,
+    HostPhase,
+    RegionName,
+    Welcome,
+    Worn,
+    fingerprint,
+)
+from repave_simulation.tiers.store import MemoryStore, Shelf
+
+START_SECONDS = 20.0
+LAUNCHED_AT = 1_700_000_000.0
+Desired = dict[RegionName, dict[ApplicationName, DesiredState]]
+_DIGEST = Digest("d" * 64)
+Result = TypeVar("Result")
+
+
+class ObedientSessions(Sessions):
+    """Sessions without agents: each region reports at once what it was asked to be.
+
+    `sick` groups never get healthy, `broken` ones are given up at once. While `is_held`, regions do nothing;
+    `let_go` makes them catch up.
+    """
+
+    def __init__(self, clock: SteadyClock, regions: tuple[str, ...], desired: Desired) -> None:
+        super().__init__(
+            Welcome("0", "fake", ""), lambda _: (), lambda region, names: None, lambda *_: None, clock
+        )
+        self.scheduler: Scheduler | None = None
+        self.desired = desired
+        self.sick: set[str] = set()
+        self.broken: set[str] = set()
+        self.unwanted: dict[str, list[HostDetail]] = {}  # what a region says of its orphans
+        self.tells: dict[tuple[str, str], Any] = {}  # region and first word: what its provider answers
+        self.questions: list[tuple[str, tuple[str, ...]]] = []
+        self.worn: dict[str, tuple[Worn, ...]] = {}  # by group; reported when the region obeys next
+        self.is_held = False
+        self.waiting: list[tuple[RegionName, DesiredState]] = []
+        self.known = {
+            RegionName(name): RegionView(RegionName(name), True, clock(), self._hello(name, number))
+            for number, name in enumerate(regions, start=1)
+        }
+
+    def _hello(self, region: str, number: int) -> Hello:
+        known = self.desired.get(RegionName(region), {}).values()
+        return Hello(
+            RegionName(region),
+            PROTOCOL_VERSION,
+            __version__,
+            "local",
+            "haproxy",
+            applied=tuple(Applied(each.application, each.epoch, fingerprint(each)) for each in known),
+            traffic_address=f"127.0.{number}.1",
+        )
+
+    async def accepted(
+        self, region: RegionName, application: ApplicationName, timeout_seconds: float = 5.0
+    ) -> DesiredState | None:
+        if not self.known[region].is_connected:
+            raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
+        return self.desired.get(region, {}).get(application)
+
+    async def told(self, region: RegionName, *words: str, timeout_seconds: float = 5.0) -> Any:
+        """An exception in `tells` is raised; a function is called with the words."""
+        if not self.known[region].is_connected:
+            raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
+        self.questions.append((region, words))
+        answer = self.tells.get(
+            (region, words[0]), {"images": [], "bakes": []} if words == ("images",) else ""
+        )
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(words) if callable(answer) else answer
+
+    def views(self) -> Mapping[RegionName, RegionView]:
+        return self.known
+
+    def publish(self, region: RegionName, desired: DesiredState) -> None:
+        if self.is_held or not self.known[region].is_connected:
+            self.waiting.append((region, desired))
+        else:
+            asyncio.get_running_loop().call_soon(self._obey, region, desired)
+
+    def let_go(self) -> None:
+        self.is_held = False
+        waiting, self.waiting = self.waiting, []
+        for region, desired in waiting:
+            self.publish(region, desired)
+
+    def connect(self, region: str, is_connected: bool) -> None:
+        self.known[RegionName(region)].is_connected = is_connected
+        if is_connected:
+            self.let_go()
+        self._tell(RegionName(region), set())
+
+    def _obey(self, region: RegionName, desired: DesiredState) -> None:
+        self.desired.setdefault(region, {})[desired.application] = desired
+        groups = tuple(self._report(group) for group in desired.groups)
+        report = ApplicationReport(desired.application, desired.epoch, groups)
+        self.known[region].observations.applications[desired.application] = report
+        self._tell(region, {desired.application})
+
+    def _report(self, group: DesiredGroup) -> GroupReport:
+        if group.name in self.broken:
+            has_hosts = group.count > 0
+            return GroupReport(
+                group.name, failed=group.count, has_given_up=has_hosts, trouble="exited with code 1"
+            )
+        if group.name in self.sick:
+            return GroupReport(
+                group.name, starting=group.count, weight_bp=group.weight_bp, trouble="answered 500"
+            )
+        return GroupReport(
+            group.name,
+            verified=group.count,
+            balancer_up=group.count,
+            weight_bp=group.weight_bp,
+            launched_total=group.count,
+            worn=self.worn.get(group.name, ()),
+            aged=sum(each.why == "age" for each in self.worn.get(group.name, ())),
+            oldest_at=LAUNCHED_AT if group.count else 0.0,
+        )
+
+    def _tell(self, region: RegionName, applications: set[ApplicationName]) -> None:
+        assert self.scheduler is not None
+        self.scheduler.region_changed(region, applications)
+
+    async def query(
+        self,
+        region: RegionName,
+        application: ApplicationName,
+        group: str = "",
+        log_lines: int = 0,
+        timeout_seconds: float = 5.0,
+    ) -> tuple[HostDetail, ...]:
+        if not self.known[region].is_connected:
+            raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
+        report = self.known[region].observations.applications.get(application)
+        reports = report.groups if report is not None else ()
+        return tuple(
+            _host(each.group, number, application, log_lines)
+            for each in reports
+            if group in ("", each.group)
+            for number in range(1, each.verified + 1)
+        )
+
+    async def orphans(self, region: RegionName, timeout_seconds: float = 5.0) -> tuple[HostDetail, ...]:
+        view = self.known.get(region)
+        if view is None or not view.is_connected:
+            raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
+        return tuple(self.unwanted.get(region, ()))
+
+
+def _host(group: GroupName, number: int, application: ApplicationName, log_lines: int) -> HostDetail:
+    return HostDetail(
+        host=HostName(f"{group}-{number}"),
+        group=group,
+        application=application,
+        phase=HostPhase.VERIFIED,
+        address=f"127.81.0.{number}",
+        port=8080,
+        digest=_DIGEST,
+        age_seconds=61.0,
+        healthy_seconds=60.0,
+        log_tail="\n".join(f"line {line}" for line in range(log_lines)),
+    )
+
+
+@dataclass
+class ServedController:
+    """What a test holds of the controller in the thread."""
+
+    directory: Path
+    regions: tuple[str, ...] = ("paris", "oslo")
+    store: MemoryStore = field(default_factory=MemoryStore)
+    desired: Desired = field(default_factory=dict)  # what the regions have accepted
+    port: int = 0
+    url: str = ""
+
+    def in_loop(self, call: Callable[[], Result]) -> Result:
+        """Calls it in the controller's thread."""
+
+        async def made() -> Result:
+            return call()
+
+        return asyncio.run_coroutine_threadsafe(made(), self._loop).result(START_SECONDS)
+
+    def hold(self) -> None:
+        """From now on regions do nothing."""
+
+        def held() -> None:
+            self.sessions.is_held = True
+
+        self.in_loop(held)
+
+    def let_go(self) -> None:
+        self.in_loop(self.sessions.let_go)
+
+    def connect(self, region: str, is_connected: bool) -> None:
+        self.in_loop(lambda: self.sessions.connect(region, is_connected))
+
+    def end(self) -> None:
+        """Stops it, as SIGTERM would; returns at once."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+
+    async def serve(self, ready: threading.Event) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        loaded = await self.store.open()
+        clock = SteadyClock(Instant(0.0))
+        images = ImageDirectory(self.directory / "images", clock)
+        self.sessions = ObedientSessions(clock, self.regions, self.desired)
+        self.scheduler = Scheduler(
+            self.store, images, loaded, clock, self.sessions.views, self.sessions.publish
+        )
+        self.sessions.scheduler = self.scheduler
+        app = make_app(
+            scheduler=self.scheduler, store=self.store, images=images, sessions=self.sessions, clock=clock
+        )
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", self.port)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        for region, view in self.sessions.known.items():
+            self.scheduler.greet(view.hello)
+            for desired in self.scheduler.desired_for(region):
+                self.sessions.publish(region, desired)
+        work = asyncio.ensure_future(self.scheduler.run())
+        ready.set()
+        await self._stop.wait()
+        work.cancel()
+        await asyncio.wait({work})
+        await runner.cleanup()
+
+
+@contextmanager
+def served(
+    directory: Path,
+    regions: tuple[str, ...] = ("paris", "oslo"),
+    former: ServedController | None = None,
+    backup: Shelf | None = None,
+) -> Iterator[ServedController]:
+    """A controller that serves until the block is left; with `former`, that one restarted after its end, with
+    its store or the `backup` of it."""
+    controller = ServedController(directory, regions)
+    if former is not None:
+        controller.store, controller.port = MemoryStore(backup or former.store.shelf), former.port
+        controller.desired = former.desired
+    ready = threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(controller.serve(ready)), name="controller")
+    thread.start()
+    try:
+        assert ready.wait(START_SECONDS), "the controller did not start"
+        with structlog.testing.capture_logs():  # standard output is for what tests look at
+            yield controller
+    finally:
+        if thread.is_alive() and ready.is_set():
+            controller.end()
+        thread.join(START_SECONDS)
+        assert not thread.is_alive(), "the controller did not stop"

@@ -1,0 +1,146 @@
+"""Settings: flag over environment over file over default, and nothing misspelt is ignored."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field, SecretStr
+
+from repave_protos.daemon.settings import (
+    Address,
+    Settings,
+    SettingsError,
+    load_settings,
+    named_in_environment,
+    show_settings,
+)
+
+PREFIX = "REPAVE_TEST_"
+
+
+class HttpSettings(Settings):
+    listen: Address = "127.0.0.1:1"
+    timeout_seconds: float = 5.0
+
+
+class ExampleSettings(Settings):
+    region: str
+    state: Path = Field(Path("/state"), json_schema_extra=named_in_environment("STATE_DIRECTORY"))
+    http: HttpSettings = HttpSettings()
+    token: SecretStr = SecretStr("")
+    is_strict: bool = True
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "test.toml"
+    path.write_text('region = "file"\n[http]\nlisten = "127.0.0.1:2"\n')
+    return path
+
+
+def load(
+    file: Path | None = None, flags: dict[str, object] | None = None, **environment: str
+) -> tuple[ExampleSettings, dict[str, str]]:
+    return load_settings(ExampleSettings, file, environment, PREFIX, flags)
+
+
+def refusal(file: Path | None = None, **environment: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(ExampleSettings, file, environment, PREFIX)
+    return str(caught.value)
+
+
+def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(file: Path) -> None:
+    environment = {"REPAVE_TEST_REGION": "environment", "REPAVE_TEST_HTTP__LISTEN": "127.0.0.1:3"}
+    settings, origins = load(file, {"region": "flag", "state": None}, **environment)
+    assert settings.region == "flag"
+    assert settings.http.listen == "127.0.0.1:3"
+    assert settings.http.timeout_seconds == 5.0
+    assert origins == {
+        "region": "flag",
+        "state": "default",
+        "http.listen": "environment REPAVE_TEST_HTTP__LISTEN",
+        "http.timeout_seconds": "default",
+        "token": "default",
+        "is_strict": "default",
+    }
+    assert load(file)[1]["region"] == f"file {file}"
+
+
+def test_words_of_the_environment_become_what_the_setting_is() -> None:
+    settings, _ = load(
+        REPAVE_TEST_REGION="a",
+        REPAVE_TEST_IS_STRICT="false",
+        REPAVE_TEST_HTTP__TIMEOUT_SECONDS="1.5",
+        REPAVE_TEST_STATE="/x",
+        REPAVE_OTHER="not ours",
+    )
+    assert (settings.is_strict, settings.http.timeout_seconds, settings.state) == (False, 1.5, Path("/x"))
+
+
+def test_a_value_can_be_the_content_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    settings, origins = load(REPAVE_TEST_REGION="a", REPAVE_TEST_TOKEN_FILE=str(tmp_path / "token"))
+    assert settings.token.get_secret_value() == "secret"
+    assert origins["token"] == "environment REPAVE_TEST_TOKEN_FILE"
+    text = refusal(REPAVE_TEST_REGION="a", REPAVE_TEST_TOKEN_FILE=str(tmp_path / "missing"))
+    assert text.startswith("environment REPAVE_TEST_TOKEN_FILE: ")
+    assert "No such file" in text
+
+
+def test_the_folder_that_systemd_gives_comes_before_the_default() -> None:
+    settings, origins = load(REPAVE_TEST_REGION="a", STATE_DIRECTORY="/var/lib/one:/var/lib/two")
+    assert settings.state == Path("/var/lib/one")
+    assert origins["state"] == "environment STATE_DIRECTORY"
+    settings, _ = load(REPAVE_TEST_REGION="a", STATE_DIRECTORY="/one", REPAVE_TEST_STATE="/two")
+    assert settings.state == Path("/two")
+
+
+def test_a_misspelt_variable_stops_the_start_with_the_one_that_was_meant() -> None:
+    text = refusal(REPAVE_TEST_REIGON="paris")
+    assert text == "environment: unknown variable REPAVE_TEST_REIGON; did you mean REPAVE_TEST_REGION?"
+    assert "REPAVE_TEST_HTTP__LISTEN" in refusal(REPAVE_TEST_HTTP_LISTEN="127.0.0.1:1")
+
+
+def test_a_misspelt_line_of_the_file_stops_the_start_with_the_one_that_was_meant(file: Path) -> None:
+    file.write_text('region = "a"\n[http]\nlisen = "127.0.0.1:2"\n')
+    assert refusal(file) == f"{file}: unknown setting http.lisen; did you mean http.listen?"
+    file.write_text('region = "a"\n[htpt]\nlisten = "127.0.0.1:2"\n')
+    assert "htpt" in refusal(file)
+    file.write_text('region = "a"\nhttp = "127.0.0.1:2"\n')
+    assert "unknown setting http" in refusal(file)
+
+
+def test_what_a_setting_cannot_be_is_refused_with_where_it_came_from(file: Path) -> None:
+    text = refusal(file, REPAVE_TEST_HTTP__LISTEN="7400")
+    assert text.startswith("environment REPAVE_TEST_HTTP__LISTEN: http.listen: write HOST:PORT")
+    file.write_text('region = "a"\nis_strict = "perhaps"\n')
+    assert refusal(file).startswith(f"file {file}: is_strict: ")
+
+
+def test_a_setting_that_is_missing_is_named_with_its_variable(file: Path) -> None:
+    assert refusal() == "region is not set: set REPAVE_TEST_REGION"
+    file.write_text("")
+    assert refusal(file) == f"region is not set: set REPAVE_TEST_REGION or put region = ... into {file}"
+
+
+def test_a_setting_given_twice_in_the_environment_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "region").write_text("b")
+    text = refusal(REPAVE_TEST_REGION="a", REPAVE_TEST_REGION_FILE=str(tmp_path / "region"))
+    assert "REPAVE_TEST_REGION " in text
+    assert "REPAVE_TEST_REGION_FILE" in text
+
+
+def test_a_file_that_is_not_there_or_not_toml_is_refused(file: Path) -> None:
+    assert "No such file" in refusal(file.with_name("other.toml"))
+    file.write_text("region: paris\n")
+    assert "is not TOML" in refusal(file)
+    file.write_bytes(b"\xff")
+    assert "UTF-8" in refusal(file)
+
+
+def test_shown_settings_have_their_origin_and_keep_secrets(file: Path) -> None:
+    text = show_settings(*load(file, REPAVE_TEST_TOKEN="very secret"))
+    assert "very secret" not in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["region", "=", "file", "#", "file", str(file)] in lines
+    assert ["token", "=", "**********", "#", "environment", "REPAVE_TEST_TOKEN"] in lines

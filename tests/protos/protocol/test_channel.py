@@ -1,0 +1,208 @@
+"""Plaintext stays on this machine, herds spread out, and links carry bytes both ways over real gRPC."""
+
+import asyncio
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repave_protos.protocol import channel
+from repave_protos.protocol.channel import (
+    InsecureAddressError,
+    Link,
+    bind,
+    dial,
+    full_jitter,
+    join,
+    loopback_only,
+)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1:7443", ("127.0.0.1", 7443)),
+        ("127.8.9.10:1", ("127.8.9.10", 1)),
+        ("localhost:65535", ("localhost", 65535)),
+        ("[::1]:7443", ("::1", 7443)),
+        ("127.0.0.1:0", ("127.0.0.1", 0)),
+    ],
+)
+def test_loopback_addresses_are_taken_apart(address: str, expected: tuple[str, int]) -> None:
+    assert loopback_only(address, "grpc.listen") == expected
+    assert join(*expected) == address
+
+
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0:7443", "10.0.0.1:7443", "[::]:7443", "*:7443", "example.org:7443", "128.0.0.1:1"]
+)
+def test_an_address_that_others_can_reach_is_refused_with_what_to_do(address: str) -> None:
+    with pytest.raises(InsecureAddressError) as caught:
+        loopback_only(address, "grpc.listen")
+    text = str(caught.value)
+    assert text.startswith("grpc.listen: ")
+    assert address in text
+    assert "127.0.0.1" in text
+    assert "SSH tunnel" in text
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "7443",
+        "127.0.0.1",
+        "127.0.0.1:",
+        ":7443",
+        "127.0.0.1:http",
+        "127.0.0.1:65536",
+        "127.0.0.1:-1",
+        "::1:7443",
+        "http://127.0.0.1:7443",
+        "127.0.0.1:７",
+        "unix:/run/repave",
+        "127.0.0.1:7443/",
+        "127.0.0.1:" + "9" * 5000,
+    ],
+)
+def test_what_is_no_address_is_told_apart_from_what_is_insecure(address: str) -> None:
+    with pytest.raises(ValueError, match=r"^agent\.controller: .* is no address; give host:port") as caught:
+        loopback_only(address, "agent.controller")
+    assert not isinstance(caught.value, InsecureAddressError)
+
+
+@given(st.integers(0, 10**9), st.floats(0, 1))
+def test_a_reconnect_delay_is_never_longer_than_the_cap(attempt: int, chance: float) -> None:
+    assert 0.0 <= full_jitter(attempt, chance) <= 5.0
+
+
+def test_reconnect_delays_grow_from_the_base_to_the_cap_and_use_the_whole_range() -> None:
+    assert [full_jitter(attempt, 1.0) for attempt in range(8)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert full_jitter(7, 0.0) == 0.0
+    assert full_jitter(2, 0.5, base_seconds=1.0, cap_seconds=60.0) == 2.0
+
+
+def test_clients_never_ping_more_often_than_the_server_permits() -> None:
+    client, server = dict(channel.CLIENT_OPTIONS), dict(channel.SERVER_OPTIONS)
+    every_ms, permitted_ms = (
+        client["grpc.keepalive_time_ms"],
+        server["grpc.http2.min_recv_ping_interval_without_data_ms"],
+    )
+    assert int(every_ms) > int(permitted_ms)
+
+
+@pytest.mark.parametrize("options", [channel.CLIENT_OPTIONS, channel.SERVER_OPTIONS])
+def test_both_ends_notice_a_frozen_peer_within_half_a_minute(options: channel.Options) -> None:
+    chosen = {name: int(value) for name, value in options}
+    for timeout in ("grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms"):  # gRPC waits for the longer
+        assert chosen["grpc.keepalive_time_ms"] + chosen[timeout] <= 30_000
+
+
+# --------------------------------------------------------------------------------------------- over gRPC
+
+
+async def test_bytes_go_both_ways_and_the_stream_ends_when_its_handler_returns() -> None:
+    async def echo_twice(link: Link) -> None:
+        messages = link.receive()
+        for _ in range(2):
+            await link.send(b"> " + await anext(messages))
+
+    server, port = bind(echo_twice, "127.0.0.1:0", "grpc.listen")
+    await server.start()
+    link = await dial(f"127.0.0.1:{port}")
+    await link.send(b"one")
+    await link.send(bytes(3_000_000))
+    received = [message async for message in link.receive()]
+    assert received == [b"> one", b"> " + bytes(3_000_000)]
+    with pytest.raises(ConnectionError):
+        await link.send(b"three")
+    await link.close()
+    await server.stop(None)
+
+
+async def test_dialling_where_nobody_listens_fails_as_a_connection_error() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
+        with pytest.raises(ConnectionError, match="unavailable"):
+            await dial(f"127.0.0.1:{taken.getsockname()[1]}")
+
+
+async def test_dialling_something_that_never_answers_gives_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ConnectionError):
+        await dial(f"127.0.0.1:{silent.getsockname()[1]}", timeout_seconds=0.2)
+
+
+async def test_dialling_elsewhere_is_refused_before_a_packet_is_sent() -> None:
+    with pytest.raises(InsecureAddressError, match=r"^agent\.controller: 192\.0\.2\.1:7443"):
+        await dial("192.0.2.1:7443", "agent.controller")
+
+
+async def test_a_taken_port_and_an_open_address_are_refused_by_the_server() -> None:
+    async def nobody(_: Link) -> None: ...
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(OSError, match=r"^grpc\.listen: can't listen on .* is another controller running"):
+            bind(nobody, address, "grpc.listen")
+    with pytest.raises(InsecureAddressError):
+        bind(nobody, "0.0.0.0:0", "grpc.listen")
+
+
+async def test_a_dying_server_ends_the_other_ends_reading_and_writing() -> None:
+    async def forever(link: Link) -> None:
+        await asyncio.Event().wait()
+
+    server, port = bind(forever, "127.0.0.1:0", "grpc.listen")
+    await server.start()
+    link = await dial(f"127.0.0.1:{port}")
+    await server.stop(None)
+    with pytest.raises(ConnectionError):
+        async for _ in link.receive():
+            pass
+    with pytest.raises(ConnectionError):
+        await link.send(b"late")
+    await link.close()
+
+
+async def test_the_server_sees_an_agent_go_away() -> None:
+    gone = asyncio.Event()
+
+    async def until_gone(link: Link) -> None:
+        try:
+            async for _ in link.receive():
+                pass
+        finally:
+            gone.set()
+
+    server, port = bind(until_gone, "127.0.0.1:0", "grpc.listen")
+    await server.start()
+    link = await dial(f"127.0.0.1:{port}")
+    await link.send(b"here")
+    await link.close()
+    await asyncio.wait_for(gone.wait(), 10)
+    await server.stop(None)
+
+
+async def test_a_link_closed_by_its_own_end_fails_its_reader_without_cancelling_it() -> None:
+    async def forever(link: Link) -> None:
+        async for _ in link.receive():
+            pass
+
+    server, port = bind(forever, "127.0.0.1:0", "grpc.listen")
+    await server.start()
+    link = await dial(f"127.0.0.1:{port}")
+
+    async def read() -> str:
+        try:
+            async for _ in link.receive():
+                pass
+        except ConnectionError as error:
+            return str(error)
+        return "no error"
+
+    reader = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    await link.close()
+    assert "closed at this end" in await asyncio.wait_for(reader, 10)
+    await server.stop(None)

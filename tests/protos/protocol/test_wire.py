@@ -1,0 +1,413 @@
+"""Whatever is sent arrives the same, and nothing that arrives can do harm."""
+
+import math
+from dataclasses import replace
+from typing import TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from repave_protos.protocol import bounds, wire
+from repave_protos.protocol import fleet_pb2 as pb
+from repave_protos.protocol.values import (
+    BY_REQUEST,
+    MARK_NAME,
+    MARK_VALUE,
+    Answer,
+    ApplicationName,
+    ApplicationReport,
+    Applied,
+    DesiredGroup,
+    DesiredState,
+    Digest,
+    Epoch,
+    FromAgent,
+    FromController,
+    GroupName,
+    GroupReport,
+    Hello,
+    HostDetail,
+    HostName,
+    HostPhase,
+    Notice,
+    Probe,
+    Query,
+    RegionName,
+    Rejection,
+    Report,
+    Resync,
+    Split,
+    Welcome,
+    Worn,
+)
+
+names = st.from_regex(r"[a-z][a-zé0-9._-]{0,20}", fullmatch=True)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+digests = st.text("0123456789abcdef", min_size=64, max_size=64).map(Digest)
+fingerprints = st.text("0123456789abcdef", min_size=16, max_size=16)
+numbers = st.integers(0, bounds.NUMBER_MAX)
+counts = st.integers(0, 2**32 - 1)
+ports = st.integers(1, 65_535)
+weights = st.integers(0, 10_000)
+seconds = st.floats(0, bounds.SECONDS_MAX)
+some_seconds = st.floats(0.001, bounds.SECONDS_MAX)
+times = st.integers(1, bounds.TIMES_MAX)
+applications = names.map(ApplicationName)
+groups = names.map(GroupName)
+
+
+T = TypeVar("T")
+
+
+def tuples(of: st.SearchStrategy[T]) -> st.SearchStrategy[tuple[T, ...]]:
+    return st.lists(of, max_size=3).map(tuple)
+
+
+epochs = st.builds(Epoch, numbers, numbers, numbers)
+instants = st.floats(0, bounds.INSTANT_MAX)
+worn = st.builds(Worn, names.map(HostName), st.sampled_from(["age", "drift", "renewal", "asked"]), texts)
+group_reports = st.builds(
+    GroupReport,
+    groups,
+    *[counts] * 8,
+    weights,
+    *[counts] * 3,
+    has_given_up=st.booleans(),
+    trouble=texts,
+    worn=tuples(worn),
+    aged=counts,
+    drifted=counts,
+    outdated=counts,
+    oldest_at=instants,
+    due_at=instants,
+)
+application_reports = st.builds(ApplicationReport, applications, epochs, tuples(group_reports), texts)
+notices = st.builds(Notice, names, texts, names | st.just(""), names | st.just(""), names | st.just(""))
+reports = st.builds(
+    Report, numbers, st.booleans(), tuples(application_reports), fingerprints, tuples(notices)
+)
+applied = st.builds(Applied, applications, epochs, fingerprints)
+hellos = st.builds(
+    Hello, names.map(RegionName), counts, texts, texts, texts, tuples(names), tuples(applied), texts
+)
+hosts = st.builds(
+    HostDetail,
+    host=names.map(HostName),
+    group=groups,
+    application=applications,
+    phase=st.sampled_from(HostPhase),
+    address=texts,
+    port=st.integers(0, 65_535),
+    digest=digests,
+    age_seconds=seconds,
+    healthy_seconds=seconds,
+    trouble=texts,
+    log_tail=texts,
+    orphan=texts,
+    unclaimed_seconds=seconds,
+    worn=texts,
+)
+probes = st.builds(
+    Probe,
+    kind=st.sampled_from(["http", "tcp", "command"]),
+    port=ports,
+    path=texts,
+    expect_status=st.integers(100, 599),
+    command=tuples(texts),
+    interval_seconds=some_seconds,
+    timeout_seconds=some_seconds,
+    healthy_after=times,
+    unhealthy_after=times,
+)
+desired_groups = st.builds(
+    DesiredGroup,
+    name=groups,
+    digest=digests,
+    count=st.integers(0, bounds.HOSTS_MAX),
+    weight_bp=weights,
+    run=tuples(texts),
+    environment=tuples(st.tuples(names, texts)),
+    probe=probes,
+    min_healthy_seconds=seconds,
+    start_deadline_seconds=seconds,
+    drain_seconds=seconds,
+    is_proven=st.booleans(),
+    ready_count=counts,
+    attempt=counts,
+    takes_testers=st.booleans(),
+    max_age_seconds=seconds,
+    drift=st.sampled_from(["ignore", "report", "taint"]),
+    generation=counts,
+    replace=tuples(names.map(HostName)),
+)
+mark_names = st.just("") | st.from_regex(MARK_NAME, fullmatch=True)
+splits = st.builds(
+    Split,
+    by=st.sampled_from(["request", "cookie", "header"]),
+    name=mark_names,
+    tester_by=st.sampled_from(["", "cookie", "header"]),
+    tester_name=mark_names,
+    tester_value=st.just("") | st.from_regex(MARK_VALUE, fullmatch=True),
+)
+desired_states = st.builds(
+    DesiredState,
+    applications,
+    epochs,
+    ports | st.just(0),  # 0: a region without a way in
+    tuples(desired_groups),
+    splits,
+)
+answers = st.builds(Answer, numbers, tuples(hosts), texts, tuples(desired_states))
+queries = st.builds(
+    Query,
+    numbers,
+    applications,
+    groups | st.just(""),
+    st.integers(0, bounds.LOG_LINES_MAX),
+    wants_accepted=st.booleans(),
+    wants_orphans=st.booleans(),
+)
+welcomes = st.builds(Welcome, texts, names, texts, st.none() | tuples(applications))
+rejections = st.builds(Rejection, texts)
+
+PROBE = Probe(kind="http", port=8080)
+GROUP = DesiredGroup(
+    GroupName("shop-v001"), Digest("0" * 64), 3, 10_000, ("./run",), (), PROBE, 1.0, 60.0, 5.0
+)
+DESIRED = DesiredState(ApplicationName("shop"), Epoch(1, 1, 1), 8000, (GROUP,))
+REPORT = Report(
+    1,
+    True,
+    (ApplicationReport(ApplicationName("shop"), Epoch(1, 1, 1), (GroupReport(GroupName("g")),)),),
+    "0" * 16,
+)
+HOST = HostDetail(
+    HostName("h"),
+    GroupName("g"),
+    ApplicationName("shop"),
+    HostPhase.HEALTHY,
+    "127.0.0.1",
+    80,
+    Digest("0" * 64),
+    1,
+    1,
+)
+
+
+WORN = Worn(HostName("h"), "age")
+
+
+def _report_with(group: GroupReport) -> Report:
+    return replace(REPORT, applications=(replace(REPORT.applications[0], groups=(group,)),))
+
+
+@given(hellos | reports | answers)
+def test_whatever_an_agent_says_arrives_as_it_was_meant(value: FromAgent) -> None:
+    assert wire.decode_from_agent(wire.encode_from_agent(value)) == value
+
+
+@given(welcomes | rejections | desired_states | st.just(Resync()) | queries)
+def test_whatever_a_controller_says_arrives_as_it_was_meant(value: FromController) -> None:
+    assert wire.decode_from_controller(wire.encode_from_controller(value)) == value
+
+
+@given(reports)
+def test_the_same_report_is_always_the_same_bytes(report: Report) -> None:
+    encoded = wire.encode_from_agent(report)
+    assert wire.encode_from_agent(wire.decode_from_agent(encoded)) == encoded
+
+
+def test_every_phase_and_every_kind_of_probe_has_its_number() -> None:
+    for phase in HostPhase:
+        answer = Answer(1, (replace(HOST, phase=phase),))
+        assert wire.decode_from_agent(wire.encode_from_agent(answer)) == answer
+    assert len(pb.HostPhase.keys()) == len(HostPhase) + 1
+    assert len(pb.Probe.Kind.keys()) == 3 + 1
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=150)
+def test_random_bytes_are_understood_or_refused_but_never_break_anything(message: bytes) -> None:
+    _decode_or_refuse(message)
+
+
+@given(
+    st.one_of(
+        (hellos | reports | answers).map(wire.encode_from_agent),
+        (desired_states | queries | welcomes).map(wire.encode_from_controller),
+    ),
+    st.lists(st.tuples(st.integers(0, 2_000), st.integers(0, 255)), min_size=1, max_size=4),
+)
+@settings(max_examples=150)
+def test_damaged_messages_are_understood_or_refused(message: bytes, damages: list[tuple[int, int]]) -> None:
+    damaged = bytearray(message)
+    for place, value in damages:
+        if damaged:
+            damaged[place % len(damaged)] = value
+    _decode_or_refuse(bytes(damaged))
+
+
+def _decode_or_refuse(message: bytes) -> None:
+    """What is understood can be sent on: decoding lets nothing in that encoding would not take."""
+    try:
+        wire.encode_from_agent(wire.decode_from_agent(message))
+    except wire.WireError:
+        pass
+    try:
+        wire.encode_from_controller(wire.decode_from_controller(message))
+    except wire.WireError:
+        pass
+
+
+def test_a_region_that_is_to_be_closed_hears_of_it() -> None:
+    closed = replace(DESIRED, frontend_port=0, groups=())
+    assert wire.decode_from_controller(wire.encode_from_controller(closed)) == closed
+
+
+def _with_group(**changes: object) -> DesiredState:
+    return replace(DESIRED, groups=(replace(GROUP, **changes),))  # type: ignore[arg-type]  # one at a time
+
+
+@pytest.mark.parametrize(
+    ("field", "desired"),
+    [
+        ("DesiredState.application", replace(DESIRED, application=ApplicationName(""))),
+        ("DesiredState.application", replace(DESIRED, application=ApplicationName("a" * 201))),
+        ("DesiredState.frontend_port", replace(DESIRED, frontend_port=65_536)),
+        ("DesiredState.epoch", replace(DESIRED, epoch=Epoch(2**64 - 1, 0, 0))),
+        ("DesiredState.groups", replace(DESIRED, groups=(GROUP,) * 10_001)),
+        ("DesiredGroup.name", _with_group(name="../../etc")),
+        ("DesiredGroup.name", _with_group(name="..")),
+        ("DesiredGroup.name", _with_group(name="two words")),
+        ("DesiredGroup.name", _with_group(name="line\nbreak")),
+        ("DesiredGroup.name", _with_group(name="end\n")),
+        ("DesiredGroup.digest", _with_group(digest="0" * 63)),
+        ("DesiredGroup.digest", _with_group(digest="A" * 64)),
+        ("DesiredGroup.count", _with_group(count=1_000_000)),
+        ("DesiredGroup.weight_bp", _with_group(weight_bp=10_001)),
+        ("DesiredGroup.min_healthy_seconds", _with_group(min_healthy_seconds=math.nan)),
+        ("DesiredGroup.start_deadline_seconds", _with_group(start_deadline_seconds=math.inf)),
+        ("DesiredGroup.drain_seconds", _with_group(drain_seconds=-1.0)),
+        ("DesiredGroup.max_age_seconds", _with_group(max_age_seconds=-1.0)),
+        ("DesiredGroup.replace", _with_group(replace=("h",) * 101)),
+        ("DesiredGroup.replace", _with_group(replace=("a host",))),
+        ("DesiredGroup.run", _with_group(run=("x",) * 1_001)),
+        ("DesiredGroup.environment", _with_group(environment=(("A", "x"),) * 1_001)),
+        ("Variable.name", _with_group(environment=(("", "x"),))),
+        ("Split.name", replace(DESIRED, split=Split("cookie", "two words"))),
+        ("Split.name", replace(DESIRED, split=Split("cookie", "end\n"))),
+        ("Split.name", replace(DESIRED, split=Split("header", "x" * 65))),
+        ("Split.tester_name", replace(DESIRED, split=Split("request", "", "header", "a:b", "x"))),
+        ("Split.tester_value", replace(DESIRED, split=Split("request", "", "header", "a", "x'y"))),
+        ("Split.tester_value", replace(DESIRED, split=Split("request", "", "header", "a", "x" * 201))),
+        ("Probe.port", _with_group(probe=replace(PROBE, port=0))),
+        ("Probe.expect_status", _with_group(probe=replace(PROBE, expect_status=42))),
+        ("Probe.interval_seconds", _with_group(probe=replace(PROBE, interval_seconds=0.0))),
+        ("Probe.timeout_seconds", _with_group(probe=replace(PROBE, timeout_seconds=math.nan))),
+        ("Probe.healthy_after", _with_group(probe=replace(PROBE, healthy_after=0))),
+        ("Probe.path", _with_group(probe=replace(PROBE, path="/" * 70_000))),
+    ],
+)
+def test_a_desired_state_out_of_bounds_is_refused_by_the_name_of_its_field(
+    field: str, desired: DesiredState
+) -> None:
+    encoded = wire.encode_from_controller(desired)
+    with pytest.raises(wire.WireError, match=f"^{field}: "):
+        wire.decode_from_controller(encoded)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("Report.digest", replace(REPORT, digest="")),
+        ("Report.sequence", replace(REPORT, sequence=2**63)),
+        ("Report.notices", replace(REPORT, notices=(Notice("kind", "text"),) * 1_001)),
+        ("Report.applications", replace(REPORT, applications=REPORT.applications * 10_001)),
+        ("GroupReport.weight_bp", _report_with(GroupReport(GroupName("g"), weight_bp=10_001))),
+        ("GroupReport.group", _report_with(GroupReport(GroupName("")))),
+        ("GroupReport.trouble", _report_with(GroupReport(GroupName("g"), trouble="x" * 65_537))),
+        ("GroupReport.worn", _report_with(GroupReport(GroupName("g"), worn=(WORN,) * 101))),
+        ("GroupReport.oldest_at", _report_with(GroupReport(GroupName("g"), oldest_at=math.nan))),
+        ("GroupReport.due_at", _report_with(GroupReport(GroupName("g"), due_at=-1.0))),
+        ("Worn.host", _report_with(GroupReport(GroupName("g"), worn=(replace(WORN, host=HostName("")),)))),
+        ("Hello.region", Hello(RegionName(""), 1, "", "", "")),
+        ("HostDetail.digest", Answer(1, (replace(HOST, digest=Digest("no")),))),
+        ("HostDetail.port", Answer(1, (replace(HOST, port=65_536),))),
+        ("HostDetail.age_seconds", Answer(1, (replace(HOST, age_seconds=-0.5),))),
+        ("HostDetail.healthy_seconds", Answer(1, (replace(HOST, healthy_seconds=math.nan),))),
+    ],
+)
+def test_what_an_agent_says_out_of_bounds_is_refused_by_the_name_of_its_field(
+    field: str, value: FromAgent
+) -> None:
+    encoded = wire.encode_from_agent(value)
+    with pytest.raises(wire.WireError, match=f"^{field}: "):
+        wire.decode_from_agent(encoded)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("FromAgent.message", pb.FromAgent()),
+        ("Applied.epoch", pb.FromAgent(hello=pb.Hello(region="r", applied=[pb.Applied(application="a")]))),
+        (
+            "ApplicationReport.epoch",
+            pb.FromAgent(
+                report=pb.Report(digest="0" * 16, applications=[pb.ApplicationReport(application="a")])
+            ),
+        ),
+        ("HostDetail.phase", pb.FromAgent(answer=pb.Answer(hosts=[pb.HostDetail()]))),
+        ("HostDetail.phase", pb.FromAgent(answer=pb.Answer(hosts=[pb.HostDetail(phase=99)]))),  # type: ignore[arg-type]  # a newer one
+    ],
+)
+def test_an_agents_message_with_something_missing_or_unknown_is_refused(
+    field: str, message: pb.FromAgent
+) -> None:
+    with pytest.raises(wire.WireError, match=f"^{field}: "):
+        wire.decode_from_agent(message.SerializeToString())
+
+
+def test_a_controllers_message_with_something_missing_or_unknown_is_refused() -> None:
+    desired = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
+    desired.desired.groups[0].probe.kind = 99  # type: ignore[assignment]  # a newer one
+    strange_split = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
+    strange_split.desired.split.by = 99  # type: ignore[assignment]  # a newer one
+    drifting = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
+    drifting.desired.groups[0].drift = 99  # type: ignore[assignment]  # a newer one
+    without_probe = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
+    without_probe.desired.groups[0].ClearField("probe")
+    for field, message in [
+        ("FromController.message", pb.FromController()),
+        ("Probe.kind", desired),
+        ("Split.by", strange_split),
+        ("DesiredGroup.drift", drifting),
+        ("DesiredGroup.probe", without_probe),
+    ]:
+        with pytest.raises(wire.WireError, match=f"^{field}: "):
+            wire.decode_from_controller(message.SerializeToString())
+
+
+def test_an_older_controller_that_says_nothing_of_a_split_means_the_one_there_was() -> None:
+    silent = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
+    silent.desired.ClearField("split")
+    received = wire.decode_from_controller(silent.SerializeToString())
+    assert isinstance(received, DesiredState)
+    assert received.split == BY_REQUEST
+
+
+def test_texts_of_hosts_are_cut_and_cleaned_rather_than_refused() -> None:
+    broken = replace(HOST, log_tail="x" * 70_000 + "\udcff end")
+    (host,) = _sent(Answer(1, (broken,))).hosts
+    assert host.log_tail.endswith("? end")
+    assert len(host.log_tail) == bounds.TEXT_LENGTH_MAX
+
+
+def _sent(answer: Answer) -> Answer:
+    received = wire.decode_from_agent(wire.encode_from_agent(answer))
+    assert isinstance(received, Answer)
+    return received
+
+
+def test_the_method_is_the_one_of_fleet_proto() -> None:
+    assert wire.METHOD_PATH == "/repave.fleet.v1.Fleet/Connect"

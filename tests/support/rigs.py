@@ -1,0 +1,115 @@
+"""Real things that are too slow for `make test`: tests that need one are marked `rig`, run by
+`make test-rigs`, and say otherwise why they were skipped."""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from repave_agent.clients.openstack.api import Api
+from repave_agent.clients.openstack.login import Cloud, load_cloud
+from tests.fakes.waiting import until_async
+from tests.support.paths import ROOT
+
+STATE = Path(os.environ.get("REPAVE_OPENSTACK_DIR", "/var/tmp/repave-openstack"))
+KEYSTONE_PORT = int(os.environ.get("REPAVE_OPENSTACK_PORT_BASE", "20000")) + 5000
+FIXED = "10.77.0.0/16"
+"""Addresses of the rig's servers: nothing carries them, so they are made this machine's own."""
+
+
+def why_no_openstack() -> str:
+    """ "" when the rig runs and tests may use it."""
+    if os.environ.get("REPAVE_TEST_RIGS") != "1":
+        return "slow: run by make test-rigs"
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", KEYSTONE_PORT), 1.0):
+        return ""
+    place = _place()
+    if place is None:
+        return "there is no rigs/openstack beside the project; name its folder in REPAVE_RIGS"
+    started = subprocess.run([str(place / "openstack" / "up")], capture_output=True, text=True, check=False)
+    return f"the rig does not start: {started.stderr[-300:]}" if started.returncode else ""
+
+
+def _place() -> Path | None:
+    places = [Path(os.environ["REPAVE_RIGS"])] if "REPAVE_RIGS" in os.environ else []
+    places += [parent / "shared" / "rigs" for parent in ROOT.parents]
+    return next((each for each in places if (each / "openstack" / "up").exists()), None)
+
+
+def restart_service(name: str) -> None:
+    """Kills one of the rig's services and starts it again; returns when it answers."""
+    place = _place()
+    assert place is not None, "the rig is beside the project"
+    run = STATE / "run"
+    pid, *_ = (run / f"{name}.pid").read_text().split()
+    os.kill(int(pid), signal.SIGKILL)
+    whole = json.loads((run / f"{name}.json").read_text())
+    children = [child for child in whole["children"] if child["name"] == name]
+    spec = run / f"{name}-again.json"
+    spec.write_text(json.dumps({**whole, "children": children}))
+    subprocess.run(
+        [STATE / "venv" / "bin" / "python", place / "openstack" / "runner.py", spec],
+        cwd=STATE,
+        env={**os.environ, "PATH": f"{STATE}/venv/bin:{os.environ['PATH']}", "HOME": f"{STATE}/home"},
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    deadline = time.monotonic() + 120
+    while not _answers(children[0]["wsgi"][1]):
+        assert time.monotonic() < deadline, f"{name} does not come back"
+        time.sleep(0.1)
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+        return True
+    return False
+
+
+def rig_cloud() -> Cloud:
+    """The rig's plain member."""
+    return load_cloud("repave-test", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")})
+
+
+@asynccontextmanager
+async def load_balancer(name: str = "") -> AsyncIterator[str]:
+    """The name of a load balancer of Octavia that is there as long as the block."""
+    name = name or f"front-{secrets.token_hex(4)}"
+    api = Api(rig_cloud())
+    (subnet,) = await api.listed("network", "/subnets", "subnets", name="fleet")
+    body = {"loadbalancer": {"name": name, "vip_subnet_id": subnet["id"]}}
+    made = (await api.call("load-balancer", "POST", "/lbaas/loadbalancers", body))["loadbalancer"]
+    path = f"/lbaas/loadbalancers/{made['id']}"
+
+    async def is_settled() -> bool:
+        found = await api.call("load-balancer", "GET", path)
+        return str(found["loadbalancer"]["provisioning_status"]) == "ACTIVE"
+
+    try:
+        await until_async(is_settled)
+        yield name
+    finally:
+        await until_async(is_settled)
+        await api.call("load-balancer", "DELETE", path, cascade="true")
+        await api.close()
+
+
+@contextmanager
+def reachable_servers() -> Iterator[None]:
+    """What listens on a server's fixed address on this machine can be reached under it."""
+    added = subprocess.run(
+        ["ip", "route", "add", "local", FIXED, "dev", "lo"], check=False, capture_output=True
+    )
+    try:
+        yield
+    finally:
+        if added.returncode == 0:
+            subprocess.run(["ip", "route", "del", "local", FIXED, "dev", "lo"], check=False)

@@ -1,0 +1,276 @@
+"""Real sshd machines for tests: each in namespaces of its own (mounts, processes), with an address of its own
+in 127.0.0.0/8, a disk of its own and its own boot id. Booting one makes it anew, with a new host key.
+
+    REPAVE_MACHINE=NAME python -m tests.support.sshd_hosts DIRECTORY     # what a pool's reset command does
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tests.support import paths
+
+SSHD = "/usr/sbin/sshd"
+PORT = 2022
+Flaw = Literal["full", "dies", "wrong key"]
+READY_SECONDS = 20.0
+ROOT = "/var/lib/repave-test-machine"
+"""Where each machine has a disk of its own; an empty folder of the real machine."""
+BEGIN = """\
+mount --make-rprivate / && mount -t tmpfs -o size={kilobytes}k,mode=755 tmpfs {root} && {more}
+mount --bind {directory}/boot /proc/sys/kernel/random/boot_id &&
+for rc in ~/.bashrc ~/.profile; do [ ! -e "$rc" ] || mount --bind /dev/null "$rc"; done &&
+exec {sshd} -D -f {directory}/sshd.conf -E {directory}/log
+"""
+CONFIGURATION = """\
+ListenAddress {address}:{port}
+HostKey {directory}/host_key
+AuthorizedKeysFile {pool}/key.pub
+PidFile none
+UsePAM no
+StrictModes no
+PermitRootLogin yes
+PasswordAuthentication no
+MaxStartups 100
+MaxSessions 200
+Subsystem sftp internal-sftp
+"""
+
+
+def why_not() -> str:
+    """Why there can be no machines here; "" when there can."""
+    if not Path(SSHD).exists():
+        return "sshd is not installed (apt install openssh-server)"
+    if os.geteuid() != 0:
+        return "machines for tests need root: each is in namespaces of its own"
+    tried = subprocess.run(
+        ["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True, check=False
+    )
+    return f"no namespaces here: {tried.stderr.strip()}" if tried.returncode else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Machines m1, m2, ... and their inventory."""
+
+    directory: Path
+    octet: int
+
+    @property
+    def key(self) -> Path:
+        return self.directory / "key"
+
+    @property
+    def inventory(self) -> Path:
+        return self.directory / "inventory.yaml"
+
+    def address(self, name: str) -> str:
+        return f"127.{self.octet}.{name.removeprefix('m')}.1"
+
+    @property
+    def names(self) -> list[str]:
+        return sorted((each.name for each in self.directory.glob("m*")), key=lambda name: int(name[1:]))
+
+    @property
+    def reset_command(self) -> tuple[str, ...]:
+        root = paths.ROOT
+        return (
+            "env",
+            f"PYTHONPATH={root}",
+            sys.executable,
+            "-m",
+            "tests.support.sshd_hosts",
+            str(self.directory),
+        )
+
+    # ------------------------------------------------------------------------------------ machines
+
+    def flawed(self, name: str, flaw: Flaw) -> None:
+        """From its next start on something is wrong with it."""
+        (self.directory / f"flaw-{name}").write_text(flaw)
+
+    def _flaw(self, name: str) -> str:
+        file = self.directory / f"flaw-{name}"
+        return file.read_text() if file.exists() else ""
+
+    def boot(self, name: str) -> None:
+        """Makes the machine anew and waits until its sshd answers."""
+        own = self.directory / name
+        assert not _answers(self.address(name)), f"{self.address(name)} is taken: somebody left an sshd there"
+        shutil.rmtree(own, ignore_errors=True)
+        own.mkdir()
+        _keygen(own / "host_key")
+        certified = self._certify(own / "host_key", name)
+        (own / "boot").write_text(f"{uuid.uuid4()}\n")
+        values = {"directory": own, "pool": self.directory, "address": self.address(name), "port": PORT}
+        (own / "sshd.conf").write_text(CONFIGURATION.format(**values) + certified)
+        self.write_inventory()
+        (own / "dies").write_text("#!/bin/sh\nkill -TERM 1\nsleep 60\n")
+        (own / "dies").chmod(0o755)
+        more = f"mount --bind {own}/dies /usr/bin/setsid &&" if self._flaw(name) == "dies" else ""
+        kilobytes = 16 if self._flaw(name) == "full" else 65_536
+        script = BEGIN.format(directory=own, root=ROOT, sshd=SSHD, kilobytes=kilobytes, more=more)
+        command = [
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "sh",
+            "-c",
+            script,
+        ]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        (own / "pid").write_text(f"{process.pid} {_started_at(process.pid)}")
+        deadline = time.monotonic() + READY_SECONDS
+        while not _answers(self.address(name)):
+            assert process.poll() is None, (own / "log").read_text()
+            assert time.monotonic() < deadline, f"{name} does not answer"
+            time.sleep(0.02)
+
+    def be_certified(self) -> Path:
+        """From their next start on machines have certificates instead of keys that are known; returns what
+        OpenSSH's known_hosts says of whoever signs them."""
+        _keygen(self.directory / "ca")
+        authority = (self.directory / "ca.pub").read_text()
+        known = self.directory / "known_hosts"
+        known.write_text(f"@cert-authority [127.{self.octet}.*]:{PORT} {authority}")
+        return known
+
+    def _certify(self, key: Path, name: str) -> str:
+        """A line of sshd's configuration."""
+        authority = self.directory / "ca"
+        if not authority.exists():
+            return ""
+        command = ["ssh-keygen", "-q", "-s", str(authority), "-I", name, "-h", "-n", self.address(name)]
+        subprocess.run([*command, f"{key}.pub"], check=True, stdin=subprocess.DEVNULL)
+        return f"HostCertificate {key}-cert.pub\n"
+
+    def halt(self, name: str) -> None:
+        """Pulls the plug."""
+        pid = self._pid(name)
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            while _started_at(pid) is not None:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+                time.sleep(0.01)
+
+    def freeze(self, name: str) -> None:
+        """Nothing on it answers any more, and connections stay open."""
+        for pid in self._inside(name):
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        for pid in self._inside(name):
+            os.kill(pid, signal.SIGCONT)
+
+    def run(self, name: str, *words: str) -> str:
+        """As somebody at its console does."""
+        inner = self._inside(name)[0]
+        done = subprocess.run(
+            ["nsenter", "--target", str(inner), "--mount", "--pid", *words],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    def write_inventory(self) -> None:
+        lines = ["machines:"]
+        for name in self.names:
+            key = (self.directory / name / "host_key.pub").read_text().strip()
+            if self._flaw(name) == "wrong key":
+                key = self.key.with_suffix(".pub").read_text().strip()
+            lines += [f"  - name: {name}", f"    address: {self.address(name)}"]
+            lines += [] if (self.directory / "ca").exists() else [f"    host_key: {key}"]
+        part = self.inventory.with_suffix(f".{os.getpid()}")
+        part.write_text("\n".join(lines) + "\n")
+        part.replace(self.inventory)
+
+    def _pid(self, name: str) -> int:
+        try:
+            pid, _, since = (self.directory / name / "pid").read_text().partition(" ")
+        except FileNotFoundError:
+            return 0
+        return int(pid) if _started_at(int(pid)) == since else 0
+
+    def _inside(self, name: str) -> list[int]:
+        """The processes of the machine, its first one first."""
+        found, at = [], [self._pid(name)]
+        while at:
+            pid = at.pop(0)
+            with contextlib.suppress(OSError):
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+                found += [int(child) for child in children]
+                at += [int(child) for child in children]
+        return found
+
+    def down(self) -> None:
+        for name in self.names:
+            self.halt(name)
+
+
+@contextmanager
+def pool(directory: Path, size: int, octet: int) -> Iterator[Pool]:
+    """`octet`: its addresses are 127.OCTET.N.1."""
+    Path(ROOT).mkdir(parents=True, exist_ok=True)
+    Path("/run/sshd").mkdir(exist_ok=True)
+    directory.mkdir(parents=True)
+    made = Pool(directory, octet)
+    (directory / "octet").write_text(str(octet))
+    _keygen(made.key)
+    try:
+        for number in range(1, size + 1):
+            made.boot(f"m{number}")
+        yield made
+    finally:
+        made.down()
+
+
+def _keygen(path: Path) -> None:
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+def _answers(address: str) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((address, PORT), 1.0) as connection:
+        return connection.recv(4) == b"SSH-"
+    return False
+
+
+def _started_at(pid: int) -> str | None:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def main() -> None:
+    name, directory = os.environ["REPAVE_MACHINE"], Path(sys.argv[1])
+    made = Pool(directory, int((directory / "octet").read_text()))
+    made.halt(name)
+    made.boot(name)
+
+
+if __name__ == "__main__":
+    main()

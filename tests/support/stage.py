@@ -1,0 +1,385 @@
+"""A whole repave on this machine for tests, the benchmark and the demo: the real controller and agents as
+processes, one region each with its own loopback addresses. Everything lives in one directory and ends with
+`stop`."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from repave_protos.package.archive import pack
+from tests.support.paths import EXAMPLE
+
+READY_SECONDS = 30.0
+OCTETS = range(101, 251)  # a region gets 127.N.0.0/16 and 127.0.N.1: apart from those of `repave dev`
+RESERVATION_PORT = 7399
+
+
+@dataclass
+class Stage:
+    """`paris` and `oslo` by default. Processes may be killed and started again at will."""
+
+    directory: Path
+    regions: tuple[str, ...] = ("paris", "oslo")
+    agent_environment: dict[str, str] = field(default_factory=dict)
+    controller_environment: dict[str, str] = field(default_factory=dict)
+    region_environment: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Region to settings of its own agent."""
+    wrapped: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Region to a command in front of its agent's, such as nsenter with its options."""
+    controller: subprocess.Popen[bytes] | None = None
+    agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.http_port, self.grpc_port = _free_ports(2)
+        self._octets = {region: _reserve_octet() for region in self.regions}
+        self.directory.mkdir(parents=True, exist_ok=True)
+
+    # ------------------------------------------------------------------------------------- processes
+
+    def start(self) -> "Stage":
+        self.start_controller()
+        for region in self.regions:
+            self.start_agent(region)
+        self.wait(
+            lambda: all(each["connected"] for each in self.get("regions")["items"]) and self._all(), "agents"
+        )
+        return self
+
+    def _all(self) -> bool:
+        return {each["name"] for each in self.get("regions")["items"]} >= set(self.regions)
+
+    def start_controller(self) -> None:
+        environment = {
+            "REPAVE_CONTROLLER_HTTP__LISTEN": f"127.0.0.1:{self.http_port}",
+            "REPAVE_CONTROLLER_GRPC__LISTEN": f"127.0.0.1:{self.grpc_port}",
+            "REPAVE_CONTROLLER_STATE": str(self.directory / "controller"),
+            **self.controller_environment,
+        }
+        self.controller = self._spawn("controller", "repave_controller", environment)
+        self.wait(self._answers, "the controller")
+
+    def start_agent(self, region: str) -> None:
+        settings = self.agent_settings(region)
+        self.agents[region] = self._spawn(region, "repave_agent", settings, self.wrapped.get(region, ()))
+
+    def agent_settings(self, region: str) -> dict[str, str]:
+        return {
+            "REPAVE_AGENT_REGION": region,
+            "REPAVE_AGENT_CONTROLLER": f"127.0.0.1:{self.grpc_port}",
+            "REPAVE_AGENT_STATE": str(self.directory / region),
+            "REPAVE_AGENT_LOCAL__ADDRESSES": f"127.{self.octet(region)}.0.0/16",
+            "REPAVE_AGENT_HAPROXY__TRAFFIC_ADDRESS": self.traffic_address(region),
+            **self.agent_environment,
+            **self.region_environment.get(region, {}),
+        }
+
+    def octet(self, region: str) -> int:
+        """No other stage on this machine has it."""
+        return self._octets[region][0]
+
+    def traffic_address(self, region: str) -> str:
+        return f"127.0.{self.octet(region)}.1"
+
+    def _spawn(
+        self, name: str, module: str, settings: dict[str, str], wrapper: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        with (self.directory / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [*wrapper, sys.executable, "-m", module],
+                env={**_clean_environment(), **settings},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+            )
+
+    def kill_controller(self) -> None:
+        assert self.controller is not None
+        self.controller.kill()
+        self.controller.wait()
+
+    def kill_agent(self, region: str) -> None:
+        self.agents[region].kill()
+        self.agents[region].wait()
+
+    def haproxy_worker(self, region: str) -> int:
+        """The pid of the region's newest HAProxy worker. Raises OSError, ValueError while there is none, as
+        when HAProxy starts again."""
+        master, *_ = (self.directory / region / "haproxy" / "haproxy.pid").read_text().split()
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        return max(map(int, children))
+
+    def stop(self) -> None:
+        """Ends controller and agents, frozen ones too, then every host and balancer they made."""
+        for process in filter(None, [self.controller, *self.agents.values()]):
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGCONT)
+        for process in filter(None, [self.controller, *self.agents.values()]):
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for region in self.agents:
+            environment = {**_clean_environment(), **self.agent_settings(region)}
+            command = [*self.wrapped.get(region, ()), sys.executable, "-m", "repave_agent", "clean"]
+            subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
+        for _, reservation in self._octets.values():
+            reservation.close()
+
+    # -------------------------------------------------------------------------------------- commands
+
+    def release(self, version: str, *, application: Any = "hello", **options: Any) -> dict[str, Any]:
+        """Writes, packs, pushes and releases the example application; returns what was accepted."""
+        wanted = {"regions": self.regions, "application": application, **options}
+        spec = write_application(self.directory, version, **wanted)
+        digest = self.push(self.directory / version)
+        body = {"spec": spec.read_text(), "digest": digest, "version": version, "by": "test"}
+        accepted: dict[str, Any] = self.call("POST", f"applications/{application}/releases", body)
+        return accepted
+
+    def push(self, package: Path) -> str:
+        """Packs and stores a directory; returns its digest."""
+        tarball = package.with_suffix(".tgz")
+        pack(package, tarball)
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=30)
+        connection.request("POST", "/v1/images", tarball.read_bytes(), {"X-Repave-Name": package.name})
+        answer = json.loads(connection.getresponse().read())
+        connection.close()
+        return str(answer["digest"])
+
+    def rollback(self) -> dict[str, Any]:
+        accepted: dict[str, Any] = self.call("POST", "applications/hello/rollback", {"by": "test"})
+        return accepted
+
+    def ended(self, seconds: float = 60, application: str = "hello") -> dict[str, Any]:
+        """Waits for the end of the present rollout; returns it."""
+
+        def is_over() -> bool:
+            return self.rollout(application)["phase"] not in ("running", "undoing")
+
+        self.wait(is_over, f"the end of {application}'s rollout", seconds)
+        return self.rollout(application)
+
+    def rollout(self, application: str = "hello") -> dict[str, Any]:
+        current: dict[str, Any] = self.get(f"applications/{application}")["current_rollout"]
+        return current
+
+    # ------------------------------------------------------------------------------------- questions
+
+    def get(self, path: str) -> Any:
+        return self.call("GET", path)
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """The decoded answer of the controller's API; an error answer raises AssertionError."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=30)
+        try:
+            content = json.dumps(body) if body is not None else None
+            connection.request(method, f"/v1/{path}", content, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+            assert response.status < 400, answer
+            return answer
+        finally:
+            connection.close()
+
+    def _answers(self) -> bool:
+        try:
+            self.get("regions")
+        except (OSError, http.client.HTTPException):
+            return False
+        return True
+
+    def repave(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Runs the CLI as a user would."""
+        return subprocess.run(
+            [sys.executable, "-m", "repave_cli.main", *arguments],
+            env={**_clean_environment(), "REPAVE_URL": f"http://127.0.0.1:{self.http_port}"},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=self.directory,
+            check=False,
+        )
+
+    def events(self, after: int = 0) -> Iterator[dict[str, Any]]:
+        """Events as they are saved, until the connection ends."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=60)
+        connection.request("GET", f"/v1/events/stream?after={after}")
+        try:
+            for line in connection.getresponse():
+                if line.startswith(b"data: "):
+                    yield json.loads(line[6:])
+        except (OSError, http.client.HTTPException):
+            return
+        finally:
+            connection.close()
+
+    def hosts(self) -> dict[str, list[str]]:
+        """Region to the hosts that are there, as the directories of provider `local` tell."""
+        return {
+            region: sorted(path.name for path in (self.directory / region / "hosts").glob("*"))
+            for region in self.regions
+        }
+
+    def weights(self, application: str = "hello") -> dict[str, dict[str, int]]:
+        """Region to group to basis points, as the balancers acknowledge them; groups without any left out."""
+        return {
+            region["name"]: {
+                each["name"]: each["weight_bp"] for each in region["groups"] if each["weight_bp"]
+            }
+            for region in self.get(f"applications/{application}")["region_items"]
+        }
+
+    def wait(self, condition: Callable[[], object], what: str, seconds: float = READY_SECONDS) -> None:
+        """Looks until `condition` holds; fails loudly, with the logs, when it never does."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{what}: not within {seconds:g} s\n{self.logs()}")
+            time.sleep(0.02)
+
+    def logs(self) -> str:
+        """The ends of all logs, for failure messages."""
+        return "\n".join(
+            f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}"
+            for path in sorted(self.directory.glob("*.log"))
+        )
+
+
+@contextmanager
+def staged(directory: Path, **options: Any) -> Iterator[Stage]:
+    """A started stage that leaves nothing running."""
+    with kept(Stage(directory, **options)) as stage:
+        yield stage
+
+
+@contextmanager
+def kept(stage: Stage) -> Iterator[Stage]:
+    """Starts the stage; nothing of it runs on when the block is left."""
+    try:
+        yield stage.start()
+    finally:
+        stage.stop()
+
+
+def _clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("REPAVE_")}
+
+
+def _reserve_octet() -> tuple[int, socket.socket]:
+    """A number whose addresses no other stage on this machine uses, for as long as the socket is open."""
+    for octet in OCTETS:
+        reservation = socket.socket()
+        try:
+            reservation.bind((f"127.0.{octet}.1", RESERVATION_PORT))
+        except OSError:
+            reservation.close()
+        else:
+            return octet, reservation
+    raise AssertionError("too many stages run on this machine")
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+# ---------------------------------------------------------------------------------------- an application
+
+SPEC = """\
+repave: 1
+app: {application}
+artifact: {{uri: ./{version}}}
+host:
+  image: local
+  run: [{python}, -S, -E, app.py]
+  env: {{{environment}}}
+{upkeep}
+health:
+  http: {{port: {app_port}, path: /health}}
+  interval: {interval}
+  min_healthy_time: {min_healthy}
+  launch_deadline: {launch_deadline}
+traffic: {{balancer: haproxy, frontend: {application}, port: {port}, drain: {drain}}}
+regions:
+{regions}
+strategy: {strategy}
+rollback:
+  keep: {{for: {keep}, groups: 1}}
+{more}"""
+
+
+def write_application(
+    directory: Path,
+    version: str,
+    *,
+    size: int = 2,
+    regions: tuple[str, ...] = ("paris", "oslo"),
+    environment: dict[str, str] | None = None,
+    min_healthy: str = "0s",
+    launch_deadline: str = "30s",
+    warm: str = "1s",
+    drain: str = "5s",
+    keep: str = "1h",
+    interval: str = "1s",
+    app_port: int = 8080,
+    application: str = "hello",
+    port: int = 8000,
+    strategy: str = "",
+    more: str = "",
+    upkeep: tuple[str, ...] = (),
+    sick_in: str = "",
+    provider: str = "local",
+) -> Path:
+    """The example application as `version`, and a spec for it beside; returns the spec's path. `strategy` and
+    `more` are lines of the spec, `upkeep` of its section host, such as "max_age: 7d"; in the region `sick_in`
+    the application never gets healthy."""
+    package = directory / version
+    package.mkdir(parents=True, exist_ok=True)
+    program = (EXAMPLE / "app.py").read_text()
+    if sick_in:
+        line = (
+            f'os.environ["HEALTH"] = "500 Oops" if os.environ["REPAVE_REGION"] == "{sick_in}" else "200 OK"'
+        )
+        program = program.replace("\nHEALTH = ", f"\n{line}\nHEALTH = ", 1)
+    (package / "app.py").write_text(program)
+    (package / "version.txt").write_text(f"{version}\n")
+    spec = directory / f"{version}.yaml"
+    spec.write_text(
+        SPEC.format(
+            application=application,
+            port=port,
+            version=version,
+            python=os.path.realpath(sys.executable),
+            environment=", ".join(f'{name}: "{value}"' for name, value in (environment or {}).items()),
+            min_healthy=min_healthy,
+            launch_deadline=launch_deadline,
+            drain=drain,
+            regions="\n".join(
+                f"  - {{name: {region}, provider: {provider}, size: {size}}}" for region in regions
+            ),
+            strategy=strategy or f"{{blue_green: {{warm: {warm}}}}}",
+            more=more,
+            keep=keep,
+            interval=interval,
+            app_port=app_port,
+            upkeep="\n".join(f"  {line}" for line in upkeep),
+        )
+    )
+    return spec
