@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from repave_controller.core.domain.application import Application, Event, Instant, Tenure
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.freezes import Line, NamedFreeze, Stop
 from repave_controller.core.domain.rollout import (
     GroupNumber,
@@ -51,9 +52,11 @@ def a_rollout(number: int = 1, phase: Phase = Phase.RUNNING) -> Rollout:
         kind=RolloutKind.RELEASE,
         target=GroupNumber(number),
         steps=(Scale(100, 60.0), Weight(10_000, 60.0), Soak(1.5, 60.0)),
-        tracks=(
-            Track(RegionName("oslo"), 0, None, TrackPhase.RUNNING, 1, Instant(1.0), Instant(1.5), -1),
-            Track(RegionName("paris"), 1, GroupNumber(1)),
+        tracks=ByRegion(
+            (
+                Track(RegionName("oslo"), 0, None, TrackPhase.RUNNING, 1, Instant(1.0), Instant(1.5), -1),
+                Track(RegionName("paris"), 1, GroupNumber(1)),
+            )
         ),
         waves=(Wave((RegionName("oslo"),), approve=""), Wave((RegionName("paris"),), is_lockstep=False)),
         passes=(Pass("wave 2", "approved", Instant(1.0), "ann"),),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from repave_controller.core.domain.application import Application, Event, Instant
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.rollout import Approve, Keep, Rollout, Soak, Track, TrackPhase, Wave
 from repave_protos.protocol.values import ApplicationName, RegionName
 
@@ -199,7 +200,7 @@ def _resumed_at(events: Sequence[Event]) -> Instant | None:
 
 def _unbegun(rollout: Rollout) -> Rollout:
     """The same rollout before anything of it."""
-    tracks = tuple(replace(each, phase=TrackPhase.WAITING, cursor=0, reason="") for each in rollout.tracks)
+    tracks = ByRegion(replace(each, phase=TrackPhase.WAITING, cursor=0, reason="") for each in rollout.tracks)
     return replace(rollout, tracks=tracks, pause=None, is_stopped=False)
 
 

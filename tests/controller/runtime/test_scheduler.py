@@ -8,6 +8,7 @@ import pytest
 
 from repave_controller.core.commands.table import Abort, Rollback
 from repave_controller.core.domain.application import Application, Decision, Event, Instant, Refused
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.rollout import Phase, TrackPhase
 from repave_controller.core.planning.plan import plan_id, unborn
 from repave_controller.core.ports import StoreError
@@ -226,9 +227,8 @@ async def test_a_mistake_of_ours_with_one_application_stops_that_one_only_and_sa
     damaged = replace(world.application(), name=CART, groups=(), frontend_port=8001)
     assert damaged.rollout is not None
     running = replace(damaged.rollout.tracks[0], phase=TrackPhase.RUNNING)
-    damaged = replace(
-        damaged, rollout=replace(damaged.rollout, phase=Phase.RUNNING, tracks=(running,)), desired=()
-    )
+    rollout = replace(damaged.rollout, phase=Phase.RUNNING, tracks=ByRegion((running,)))
+    damaged = replace(damaged, rollout=rollout, desired=ByRegion())
     world.store.shelf.applications[CART] = damaged
     async with scheduled(world.store.shelf) as later:
         await asyncio.sleep(5)
@@ -250,7 +250,7 @@ async def of_another_life() -> World:
         await world.release()
         await world.ended()
     application = world.application()
-    desired = tuple((name, replace(state, epoch=Epoch(1, 99, 1))) for name, state in application.desired)
+    desired = ByRegion((name, replace(state, epoch=Epoch(1, 99, 1))) for name, state in application.desired)
     world.store.shelf.applications[SHOP] = replace(application, desired=desired)
     return world
 
@@ -287,7 +287,7 @@ async def test_a_step_that_would_leave_nobody_serving_never_gets_out(monkeypatch
         await world.ended()
 
         def mistaken(application: Application, *rest: object) -> Decision:
-            desired = tuple(
+            desired = ByRegion(
                 (name, replace(state, epoch=replace(state.epoch, rev=99), groups=()))
                 for name, state in application.desired
             )

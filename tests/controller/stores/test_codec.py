@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repave_controller.core.domain.application import Application
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.freezes import Line
 from repave_controller.core.domain.rollout import Rollout
 from repave_controller.core.ports import StoreError
@@ -27,13 +28,18 @@ def finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else 0.0
     if isinstance(value, tuple):
-        return tuple(map(finite, value))
+        return type(value)(map(finite, value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         changed = {each.name: finite(getattr(value, each.name)) for each in dataclasses.fields(value)}
         return dataclasses.replace(value, **changed)
     return value
 
 
+def by_region(kind: Any) -> st.SearchStrategy[Any]:
+    return st.lists(st.from_type(get_args(kind)[0])).map(ByRegion)
+
+
+st.register_type_strategy(ByRegion, by_region)
 few = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 

@@ -13,6 +13,7 @@ from repave_controller.core.domain.application import (
     Policy,
     ServerGroup,
 )
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.rollout import (
     GroupNumber,
     Phase,
@@ -37,7 +38,7 @@ PROBE = Probe("command", 8080, command=("healthy",), interval_seconds=0.5)
 def group(number: int, state: GroupState, size: int = 2) -> ServerGroup:
     part = Part(PARIS, size, state, 0.0 if state is GroupState.RETIRING else 100.0)
     return ServerGroup(
-        GroupName(f"shop-v{number:03d}"), GroupNumber(number), str(number), IMAGE, (part,),
+        GroupName(f"shop-v{number:03d}"), GroupNumber(number), str(number), IMAGE, ByRegion((part,)),
         ("./serve",), (), PROBE, 3.0, 30.0, 8.0, Instant(0.0),
     )  # fmt: skip
 
@@ -52,7 +53,7 @@ def releasing(application: Application) -> Application:
         kind=RolloutKind.RELEASE,
         target=GroupNumber(3),
         steps=(),
-        tracks=(Track(PARIS, 0, GroupNumber(1), TrackPhase.RUNNING),),
+        tracks=ByRegion((Track(PARIS, 0, GroupNumber(1), TrackPhase.RUNNING),)),
         phase=Phase.RUNNING,
         started_at=Instant(0.0),
         started_by="somebody",

@@ -21,6 +21,7 @@ from repave_controller.core.domain.application import (
     ServerGroup,
     Upkeep,
 )
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import NamingError, parse_group
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind
 from repave_controller.core.rules.divergence import RECOVER, offer_of
@@ -73,8 +74,8 @@ def adopt(
         rollout=rollout,
         rollouts_total=max(stored.rollouts_total, rollout.number),
         queue=(),
-        desired=tuple(sorted({**away, **said}.items())),
-        offered=tuple(sorted({**dict(stored.offered), **_offers(said)}.items())),
+        desired=ByRegion({**away, **said}.items()).sorted(),
+        offered=ByRegion({**dict(stored.offered), **_offers(said)}.items()).sorted(),
     )
     notes = (*_server_notes(said, server), *_away_notes(away), *_unknown_notes(stored, groups))
     return Adoption(adopted, (*notes, *rollout_notes, *_queue_notes(stored)))
@@ -165,7 +166,7 @@ def _groups(
         if name == server:
             parts = [part for part in parts if found[part.region].count]
             parts += _parts_away(stored, away, {part.region for part in parts})
-        groups.append(replace(made, parts=tuple(sorted(parts, key=lambda each: each.region))))
+        groups.append(replace(made, parts=ByRegion(parts).sorted()))
     return tuple(sorted(groups, key=lambda each: each.number))
 
 
@@ -210,7 +211,7 @@ def _group(
         number=_number(name),
         version=known.version if known is not None and is_known else recipe.digest[:SHORT_DIGEST],
         digest=recipe.digest,
-        parts=(),
+        parts=ByRegion(),
         run=recipe.run,
         environment=recipe.environment,
         probe=recipe.probe,
@@ -307,7 +308,7 @@ def _first_rollout(groups: tuple[ServerGroup, ...], server: GroupName | None, no
         kind=RolloutKind.RELEASE,
         target=target.number if target is not None else GroupNumber(1),
         steps=(),
-        tracks=(),
+        tracks=ByRegion(),
         phase=Phase.SUCCEEDED if server else Phase.HELD,
         started_at=now,
         started_by="",

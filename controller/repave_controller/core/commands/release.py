@@ -19,6 +19,7 @@ from repave_controller.core.domain.application import (
     ReleaseOrder,
     ServerGroup,
 )
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.rollout import (
     GroupNumber,
@@ -112,9 +113,9 @@ def start_release(application: Application, order: ReleaseOrder, now: Instant) -
     return started, (_event(started, "release.started", text, now, order.by, group),)
 
 
-def new_parts(sizes: tuple[tuple[RegionName, int], ...]) -> tuple[Part, ...]:
+def new_parts(sizes: tuple[tuple[RegionName, int], ...]) -> ByRegion[Part]:
     """The parts of a group that nobody has asked any region for yet."""
-    return tuple(Part(region, size, GroupState.NEW) for region, size in sorted(sizes))
+    return ByRegion(Part(region, size, GroupState.NEW) for region, size in sorted(sizes))
 
 
 def _check_order(application: Application, order: ReleaseOrder) -> None:
@@ -155,7 +156,7 @@ def _begin(
         target=target.number,
         steps=steps,
         waves=waves,
-        tracks=tuple(
+        tracks=ByRegion(
             _track(application, region, index, target)
             for index, wave in enumerate(waves)
             for region in wave.regions

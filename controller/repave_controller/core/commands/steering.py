@@ -7,6 +7,7 @@ from typing import Literal
 
 from repave_controller.core.commands.release import Outcome, event_of
 from repave_controller.core.domain.application import Application, GroupState, Instant, Part, Refused
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.rollout import (
     Approve,
     Keep,
@@ -66,7 +67,7 @@ def request_retry(application: Application, by: str, reason: str, now: Instant) 
         raise Refused(
             "not-held", f"the rollout of {application.name} is not held; repave why says what it waits for"
         )
-    tracks = tuple(
+    tracks = ByRegion(
         replace(track, entered_at=now, progressed_at=now, progress=None)
         if track.phase is TrackPhase.RUNNING
         else track
@@ -80,7 +81,7 @@ def request_retry(application: Application, by: str, reason: str, now: Instant) 
 
 
 def _restarted(rollout: Rollout, away: Instant) -> Rollout:
-    tracks = tuple(
+    tracks = ByRegion(
         replace(
             track,
             entered_at=Instant(track.entered_at + away),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.instants import Instant as Instant
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Wave
 from repave_controller.core.domain.windows import Freeze, Window
@@ -120,7 +121,7 @@ class ServerGroup:
     number: GroupNumber
     version: str
     digest: Digest
-    parts: tuple[Part, ...]  # by region, sorted
+    parts: ByRegion[Part]  # sorted
     run: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     probe: Probe
@@ -133,15 +134,16 @@ class ServerGroup:
     generation: int = 0  # grows when all its hosts are to be renewed
 
     def part(self, region: RegionName) -> Part | None:
-        return next((part for part in self.parts if part.region == region), None)
+        return self.parts.find(region)
 
     def with_part(self, part: Part) -> "ServerGroup":
         """Replaces the part of that region, or adds it."""
-        others = tuple(other for other in self.parts if other.region != part.region)
-        return replace(self, parts=tuple(sorted((*others, part), key=lambda each: each.region)))
+        parts = self.parts.put(part)
+        is_new = len(parts) > len(self.parts)
+        return replace(self, parts=parts.sorted() if is_new else parts)
 
-    def without(self, region: RegionName) -> "ServerGroup":
-        return replace(self, parts=tuple(part for part in self.parts if part.region != region))
+    def without(self, *regions: RegionName) -> "ServerGroup":
+        return replace(self, parts=self.parts.without(regions))
 
     def size(self, region: RegionName) -> int:
         part = self.part(region)
@@ -242,8 +244,8 @@ class Application:
     rollout: Rollout | None = None  # the running one, or the last one that ended
     rollouts_total: int = 0
     queue: tuple[ReleaseOrder, ...] = ()
-    desired: tuple[tuple[RegionName, DesiredState], ...] = ()  # as decided last, with epochs
-    offered: tuple[tuple[RegionName, "Offer"], ...] = ()  # what each region may have heard of it
+    desired: ByRegion[tuple[RegionName, DesiredState]] = ByRegion()  # as decided last, with epochs
+    offered: ByRegion[tuple[RegionName, "Offer"]] = ByRegion()  # what each region may have heard
     missed: tuple[
         tuple[RegionName, int], ...
     ] = ()  # regions, and sizes, that the serving group has yet to reach
@@ -288,10 +290,12 @@ class Application:
         return self.rollout if self.rollout is not None and not self.rollout.phase.is_over else None
 
     def desired_in(self, region: RegionName) -> DesiredState | None:
-        return next((state for name, state in self.desired if name == region), None)
+        found = self.desired.find(region)
+        return found[1] if found is not None else None
 
     def offered_to(self, region: RegionName) -> "Offer | None":
-        return next((offer for name, offer in self.offered if name == region), None)
+        found = self.offered.find(region)
+        return found[1] if found is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, NewType
 
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.instants import Instant
 from repave_protos.protocol.values import RegionName
 
@@ -182,7 +183,7 @@ class Rollout:
     kind: RolloutKind
     target: GroupNumber
     steps: tuple[Step, ...]
-    tracks: tuple[Track, ...]
+    tracks: ByRegion[Track]
     phase: Phase
     started_at: Instant
     started_by: str
@@ -197,12 +198,11 @@ class Rollout:
     ended_at: Instant | None = None
 
     def track(self, region: RegionName) -> Track | None:
-        return next((track for track in self.tracks if track.region == region), None)
+        return self.tracks.find(region)
 
     def with_track(self, track: Track) -> "Rollout":
         """Replaces the track of that region."""
-        tracks = tuple(track if each.region == track.region else each for each in self.tracks)
-        return replace(self, tracks=tracks)
+        return replace(self, tracks=self.tracks.put(track))
 
     def step(self, track: Track) -> Step:
         return self.steps[track.cursor]

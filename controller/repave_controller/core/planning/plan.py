@@ -14,6 +14,7 @@ from repave_controller.core.domain.application import (
     ServerGroup,
     hosts_of,
 )
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.rollout import (
     Approve,
@@ -139,7 +140,7 @@ def _all_begun(started: Application) -> Application:
     """At the moment when most is under way at once."""
     rollout = started.rollout
     assert rollout is not None, "a started release has a rollout"
-    tracks = tuple(replace(track, phase=TrackPhase.RUNNING) for track in rollout.tracks)
+    tracks = ByRegion(replace(track, phase=TrackPhase.RUNNING) for track in rollout.tracks)
     return replace(started, rollout=replace(rollout, tracks=tracks))
 
 
@@ -346,11 +347,11 @@ def _moments(
 def _only(application: Application, region: RegionName) -> Application:
     """The application as if it had this region alone: small, however many there are."""
     groups = tuple(
-        replace(group, parts=(part,))
+        replace(group, parts=ByRegion((part,)))
         for group in application.groups
         if (part := group.part(region)) is not None
     )
-    return replace(application, groups=groups, rollout=None, desired=(), offered=())
+    return replace(application, groups=groups, rollout=None, desired=ByRegion(), offered=ByRegion())
 
 
 def _seconds(application: Application, order: ReleaseOrder, step: Step) -> float:

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 from repave_controller.core.domain.application import Application, GroupState, Part, ServerGroup, Tenure
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.rollout import Verify
 from repave_controller.core.rollout.renewal import replaced_in
 from repave_protos.protocol.values import DesiredGroup, DesiredState, Epoch, RegionName
 
 
-def publish(application: Application, tenure: Tenure) -> tuple[tuple[RegionName, DesiredState], ...]:
+def publish(application: Application, tenure: Tenure) -> ByRegion[tuple[RegionName, DesiredState]]:
     """The desired state of every region; a new epoch only where the content or the tenure changed."""
     known = dict(application.desired)
     published = []
@@ -21,7 +22,7 @@ def publish(application: Application, tenure: Tenure) -> tuple[tuple[RegionName,
         if state != before:
             state = replace(state, epoch=replace(state.epoch, rev=rev + 1))
         published.append((region, state))
-    return tuple(published)
+    return ByRegion(published)
 
 
 def desired_state(application: Application, region: RegionName, epoch: Epoch) -> DesiredState:

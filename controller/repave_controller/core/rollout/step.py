@@ -19,6 +19,7 @@ from repave_controller.core.domain.application import (
     Observed,
     Tenure,
 )
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.rollout import (
     Pause,
     Phase,
@@ -98,7 +99,7 @@ def overslept(application: Application, now: Instant) -> Application:
     rollout = application.running
     if rollout is None:
         return application
-    tracks = tuple(
+    tracks = ByRegion(
         replace(
             track,
             entered_at=now if track.phase is TrackPhase.UNDOING else track.entered_at,

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from repave_controller.core.domain.application import Application, Because, Event, Instant, Offer
+from repave_controller.core.domain.by_region import ByRegion
 from repave_protos.protocol.values import (
     ApplicationName,
     Applied,
@@ -90,7 +91,7 @@ def offer(application: Application, regions: Collection[RegionName]) -> Applicat
         known = offered.get(region)
         if region in regions and (known is None or known.epoch != state.epoch):
             offered[region] = offer_of(state)
-    return replace(application, offered=tuple(sorted(offered.items())))
+    return replace(application, offered=ByRegion(offered.items()).sorted())
 
 
 def offer_of(state: DesiredState) -> Offer:

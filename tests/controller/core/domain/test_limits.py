@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from repave_controller.core.commands.release import start_release
 from repave_controller.core.domain.application import Application, GroupState, Instant
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.limits import Limits, Load, Wants, load_of, refusals, wants_of
 from repave_controller.core.domain.rollout import GroupNumber, Phase, TrackPhase
 from repave_protos.protocol.values import ApplicationName, RegionName
@@ -32,7 +33,7 @@ def begun(application: Application) -> Application:
     """Its release has begun in every region."""
     rollout = application.rollout
     assert rollout is not None
-    tracks = tuple(replace(track, phase=TrackPhase.RUNNING) for track in rollout.tracks)
+    tracks = ByRegion(replace(track, phase=TrackPhase.RUNNING) for track in rollout.tracks)
     return replace(application, rollout=replace(rollout, tracks=tracks))
 
 

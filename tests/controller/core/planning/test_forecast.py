@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from repave_controller.core.domain.application import Application, Because, Instant, Policy
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.rollout import (
     Approve,
     Phase,
@@ -34,7 +35,7 @@ def an_application(cursor: int, policy: Policy, *others: Track, origin: int | No
         kind=RolloutKind.RELEASE,
         target=2,  # type: ignore[arg-type]  # a number
         steps=STEPS,
-        tracks=(Track(PARIS, 0, origin, TrackPhase.RUNNING, cursor), *others),  # type: ignore[arg-type]
+        tracks=ByRegion((Track(PARIS, 0, origin, TrackPhase.RUNNING, cursor), *others)),  # type: ignore[arg-type]
         phase=Phase.RUNNING,
         started_at=Instant(0.0),
         started_by="ann",

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repave_controller.core.domain.application import Application
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.rollout import GroupNumber
 from repave_controller.core.rules.divergence import Ahead, judge, offer, offer_of, offers
 from repave_protos.protocol import wire
@@ -37,7 +38,7 @@ def a_state(epoch: Epoch = STORED, count: int = 2) -> DesiredState:
 
 def a_store(offered: DesiredState | None) -> dict[ApplicationName, Application]:
     shop = Application(SHOP, "shop", GroupNumber(2))
-    return {SHOP: replace(shop, offered=((PARIS, offer_of(offered)),)) if offered else shop}
+    return {SHOP: replace(shop, offered=ByRegion(((PARIS, offer_of(offered)),))) if offered else shop}
 
 
 def applied(state: DesiredState) -> Applied:
@@ -80,10 +81,10 @@ def test_an_offer_names_the_content_as_the_agent_gets_it_from_the_wire() -> None
 
 def test_only_what_is_noted_as_offered_is_due_and_only_once() -> None:
     state = a_state()
-    shop = replace(a_store(None)[SHOP], desired=((OSLO, state), (PARIS, state)))
+    shop = replace(a_store(None)[SHOP], desired=ByRegion(((OSLO, state), (PARIS, state))))
     after = offer(shop, {PARIS})
     assert offers(shop, after) == [(PARIS, state)]
     assert offers(after, offer(after, {PARIS})) == []
     assert offers(after, offer(after, {PARIS, OSLO})) == [(OSLO, state)]
-    newer = replace(after, desired=((OSLO, state), (PARIS, a_state(Epoch(1, 5, 4)))))
+    newer = replace(after, desired=ByRegion(((OSLO, state), (PARIS, a_state(Epoch(1, 5, 4))))))
     assert offers(after, newer) == [], "what is decided and not offered stays here"

@@ -14,6 +14,7 @@ from repave_controller.core.domain.application import (
     Observed,
     RegionView,
 )
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.rollout import GroupNumber
 from repave_controller.core.rules.safety import Broken, check
 from repave_protos.protocol.values import (
@@ -69,8 +70,7 @@ def with_groups(
 
 
 def in_paris(application: Application, state: DesiredState) -> Application:
-    desired = tuple((name, state if name == PARIS else before) for name, before in application.desired)
-    return replace(application, desired=desired)
+    return replace(application, desired=application.desired.put((PARIS, state)))
 
 
 def weights(**weight_bp: int) -> Callable[[DesiredGroup], DesiredGroup]:
@@ -136,7 +136,7 @@ def test_promise_4_the_group_to_go_back_to_is_not_given_up(soaking: World, is_fo
         after = replace(
             application,
             groups=tuple(group for group in application.groups if group != origin),
-            desired=tuple(
+            desired=ByRegion(
                 (name, replace(state, groups=state.groups[1:], epoch=Epoch(1, 1, 99)))
                 for name, state in application.desired
             ),
@@ -172,7 +172,7 @@ def test_promise_5_a_group_with_hosts_is_not_forgotten() -> None:
     after = replace(
         application,
         groups=application.groups[1:],
-        desired=tuple(
+        desired=ByRegion(
             (name, replace(state, groups=state.groups[1:], epoch=Epoch(1, 1, 99)))
             for name, state in application.desired
         ),
