@@ -1,6 +1,9 @@
-"""Holds ARCHITECTURE.md to the code: its modules, phases, promises and the files it names."""
+"""Holds ARCHITECTURE.md to the code: its rooms, phases, promises and the files it names."""
 
+import ast
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -11,24 +14,61 @@ from tests.docs.markdown import PACKAGES, code_in, rows, section, sources
 from tests.support.paths import ROOT
 
 
+def rooms_shown(package: str) -> list[str]:
+    return [code_in(row[0])[0] for row in rows(section("ARCHITECTURE.md", f"### {package}"))]
+
+
 @pytest.mark.parametrize("package", PACKAGES)
-def test_the_architecture_names_every_module_and_no_other(package: str) -> None:
-    named = {code_in(row[0])[0] for row in rows(section("ARCHITECTURE.md", f"### {package}"))}
-    there = {
-        str(path.relative_to(ROOT / package))
+def test_the_architecture_names_every_room_and_no_other(package: str) -> None:
+    modules = [path for path in sources() if path.name != "__init__.py" and ROOT / package in path.parents]
+    folders = {str(path.parent.relative_to(ROOT / package)) for path in modules}
+    assert set(rooms_shown(package)) == folders - {"."}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_rooms_are_shown_in_the_order_of_their_import_contracts(package: str) -> None:
+    for above, layers in contracts_of(Path(package).name):
+        levels = [
+            layers[room.name]
+            for room in map(Path, rooms_shown(package))
+            if room.parent == above and room.name in layers
+        ]
+        assert levels == sorted(levels), f"{package}/{above}"
+
+
+def contracts_of(package: str) -> list[tuple[Path, dict[str, int]]]:
+    """(folder within the package, level of each room in it) of every contract that puts rooms into layers."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    found = []
+    for contract in settings["contracts"]:
+        for container in map(str, contract.get("containers", ())):
+            name, _, folder = container.partition(".")
+            if name == package:
+                layers = [layer.split("|") for layer in contract["layers"]]
+                levels = {room.strip(): level for level, layer in enumerate(layers) for room in layer}
+                found.append((Path(folder.replace(".", "/")), levels))
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_file_opens_by_saying_what_it_answers(package: str) -> None:
+    silent = [
+        str(path.relative_to(ROOT))
         for path in sources()
-        if (ROOT / package) in path.parents and path.name != "__init__.py"
-    }
-    assert named == there
+        if ROOT / package in path.parents
+        and path.read_text().strip()
+        and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []
 
 
 @pytest.mark.parametrize(
     ("heading", "known"),
     [
-        ("### Of a rollout (`rollouts.Phase`)", Phase),
-        ("### Of a region in a rollout (`rollouts.TrackPhase`)", TrackPhase),
-        ("### Of a server group (`model.GroupState`)", GroupState),
-        ("### Of a host (`HostPhase`, judged in `core/host_phase.py`)", HostPhase),
+        ("### Of a rollout", Phase),
+        ("### Of a region in a rollout", TrackPhase),
+        ("### Of a server group", GroupState),
+        ("### Of a host", HostPhase),
     ],
 )
 def test_the_phases_shown_are_those_that_exist(heading: str, known: type[Phase]) -> None:
@@ -37,7 +77,7 @@ def test_the_phases_shown_are_those_that_exist(heading: str, known: type[Phase])
 
 
 def test_ends_of_a_rollout_are_shown_as_ends() -> None:
-    for phase, entered, following in rows(section("ARCHITECTURE.md", "### Of a rollout (`rollouts.Phase`)")):
+    for phase, entered, following in rows(section("ARCHITECTURE.md", "### Of a rollout")):
         is_over = Phase(code_in(phase)[0]).is_over
         assert is_over == (following == ""), phase
         assert is_over == entered.startswith("an end"), phase
