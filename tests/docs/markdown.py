@@ -7,9 +7,12 @@ from pathlib import Path
 
 from tests.support.paths import ROOT
 
+DECISIONS = tuple(sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md")))
 DOCUMENTS = (
     *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "docs" / "decisions" / "README.md",
+    *DECISIONS,
 )
 PACKAGES = (
     "controller/repave_controller",
