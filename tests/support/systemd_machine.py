@@ -63,11 +63,17 @@ def systemd_machine(directory: Path) -> Iterator[SystemdMachine | str]:
     finally:
         outer.kill()
         outer.wait()
-        cgroup = Path("/sys/fs/cgroup/systemd") / name
-        for each in sorted(cgroup.rglob("*/"), reverse=True):
-            each.rmdir()
-        if cgroup.exists():
-            cgroup.rmdir()
+        _remove(Path("/sys/fs/cgroup/systemd") / name)
+
+
+def _remove(cgroup: Path) -> None:
+    """Removes the group and those below it. The kernel ends their processes after `kill` returns, so each is
+    removed once it is empty."""
+    deadline = time.monotonic() + READY_SECONDS
+    for each in (*sorted(cgroup.rglob("*/"), reverse=True), *([cgroup] if cgroup.exists() else [])):
+        while (each / "cgroup.procs").read_text() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        each.rmdir()
 
 
 def _ready(outer: subprocess.Popen[bytes], log: Path) -> SystemdMachine | str:
