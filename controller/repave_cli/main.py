@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from repave_cli.commands import (
+    context,
     doctor,
     freeze,
     image,
@@ -24,8 +25,9 @@ from repave_cli.commands import (
 )
 from repave_cli.dev import dev
 from repave_cli.specs import specs
-from repave_cli.transport import context
-from repave_cli.transport.terminal import DETACHED, FORMATS, USAGE, CliError, Terminal
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import DETACHED, USAGE
+from repave_cli.transport.terminal import FORMATS, Terminal
 
 SAME_AS = {
     "deploy": "release",
@@ -92,6 +94,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Every release gets brand-new hosts in every region; going back is one traffic switch.",
         epilog="Start with: repave dev (in one terminal), repave init and repave release (in another).",
     )
+    parser.set_defaults(root=parser)  # the whole tree, which repave completion prints
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in (
         dev,

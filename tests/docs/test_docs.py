@@ -21,7 +21,7 @@ from pydantic_core import PydanticUndefined
 from repave_agent.__main__ import make_parser as make_agent_parser
 from repave_agent.settings import AgentSettings
 from repave_cli.main import make_parser
-from repave_cli.transport import terminal
+from repave_cli.transport import exit_codes
 from repave_controller.settings import ControllerSettings
 from repave_controller.spec.loader import SpecError, load
 from repave_controller.spec.spec import Spec
@@ -123,7 +123,7 @@ def test_the_readme_names_every_command() -> None:
 
 
 def test_the_readme_names_every_exit_code() -> None:
-    codes = {value for name, value in vars(terminal).items() if name.isupper() and type(value) is int}
+    codes = {value for name, value in vars(exit_codes).items() if type(value) is int}
     named = {int(row[0]) for row in rows(section("README.md", "## Commands")) if row[0].isdecimal()}
     assert named == codes
 

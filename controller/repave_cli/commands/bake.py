@@ -4,9 +4,12 @@ import shlex
 import time
 from typing import Any
 
-from repave_cli.commands.release import who
 from repave_cli.render.output import Column, ago, column, show
-from repave_cli.transport.terminal import DONE, ERROR, USAGE, CliError, Terminal
+from repave_cli.specs.packages import stored
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import DONE, ERROR, USAGE
+from repave_cli.transport.identity import who
+from repave_cli.transport.terminal import Terminal
 
 LOOK_SECONDS = 2.0
 BAKED = (
@@ -49,8 +52,6 @@ def run_bake(terminal: Terminal) -> int:
     arguments = terminal.arguments
     if not arguments.region:
         raise CliError("--region: name the regions in which the image shall be made", USAGE)
-    from repave_cli.commands.image import stored
-
     name, digest = stored(terminal, arguments.package)
     body = {
         "digest": digest,
@@ -94,26 +95,3 @@ def _shown(terminal: Terminal, answer: dict[str, Any], digest: str) -> int:
 def _line(bake: dict[str, Any]) -> str:
     said = f"failed: {bake['error']}" if bake["error"] else bake["step"]
     return f"{bake['region']} {bake['name']}: {said}"
-
-
-def digest_named(terminal: Terminal, name: str, regions: list[str]) -> str:
-    """The package of a baked image, for a release that names one. Every region must have it."""
-    items = terminal.client.get("baked-images")["items"]
-    named = [each for each in items if name in (each["name"], each["image"])]
-    digests = {each["digest"] for each in named}
-    if len(digests) != 1:
-        known = ", ".join(sorted({each["name"] for each in items})) or "none"
-        problem = (
-            "images of several packages are called so"
-            if digests
-            else f"no region has one; there are: {known}"
-        )
-        raise CliError(f"--baked {name}: {problem}", USAGE)
-    missing = set(regions) - {each["region"] for each in named if each["is_current"]}
-    if missing:
-        raise CliError(
-            f"--baked {name}: {', '.join(sorted(missing))} has no usable one: repave image bake "
-            f"{digests.pop()} --region REGION makes it",
-            USAGE,
-        )
-    return str(digests.pop())

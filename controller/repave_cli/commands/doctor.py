@@ -4,10 +4,13 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from repave_cli.render.output import show
-from repave_cli.transport.terminal import DONE, ERROR, CliError, Terminal
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import DONE, ERROR
+from repave_cli.transport.terminal import Terminal
 
 CLOCK_DIFFERENCE_MAX_SECONDS = 5.0
 PYTHON_MIN = (3, 11)
@@ -85,8 +88,6 @@ def _controller(terminal: Terminal) -> list[dict[str, Any]]:
 
 def clocks_check(controllers: str, here: float) -> dict[str, Any]:
     """Compares the controller's time (ISO 8601) with this machine's (seconds of the epoch)."""
-    from datetime import datetime
-
     difference = abs(datetime.fromisoformat(controllers).timestamp() - here)
     text = f"this machine and the controller differ by {difference:.1f} s"
     if difference <= CLOCK_DIFFERENCE_MAX_SECONDS:
@@ -95,7 +96,7 @@ def clocks_check(controllers: str, here: float) -> dict[str, Any]:
 
 
 def run_version(terminal: Terminal) -> int:
-    from importlib.metadata import version
+    from importlib.metadata import version  # slow to import
 
     terminal.out(f"repave {version('repave')}")
     try:
@@ -106,9 +107,7 @@ def run_version(terminal: Terminal) -> int:
 
 
 def run_completion(terminal: Terminal) -> int:
-    import shtab
+    import shtab  # slow to import, and only this command needs it
 
-    from repave_cli.main import make_parser
-
-    terminal.out(shtab.complete(make_parser(), shell=terminal.arguments.shell))
+    terminal.out(shtab.complete(terminal.arguments.root, shell=terminal.arguments.shell))
     return DONE

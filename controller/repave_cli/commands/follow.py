@@ -1,11 +1,11 @@
 """Follows a rollout: a live tree where a person looks on, one line for each change everywhere else."""
 
+import json
 import time
 from collections.abc import Generator
 from contextlib import closing
 from typing import Any
 
-from repave_cli.commands.read import ENDS
 from repave_cli.render.output import percent
 from repave_cli.render.progress import (
     Branch,
@@ -16,9 +16,11 @@ from repave_cli.render.progress import (
     rollout_line,
     wave_state,
 )
-from repave_cli.transport.client import quoted
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import DETACHED, DONE, ENDS, ROLLED_BACK, TIMED_OUT, WAITS
+from repave_cli.transport.paths import quoted
 from repave_cli.transport.streaming import lasting
-from repave_cli.transport.terminal import DETACHED, DONE, ROLLED_BACK, TIMED_OUT, WAITS, CliError, Terminal
+from repave_cli.transport.terminal import Terminal
 
 BAR_WIDTH = 20
 BECAUSE_SHOWN_MAX = 3
@@ -128,8 +130,6 @@ class _Lines:
     def show(self, status: dict[str, Any]) -> None:
         if not self._terminal.is_for_people:
             if self._terminal.format == "jsonl":
-                import json
-
                 self._terminal.out(json.dumps(status))
             return
         rollout = status["current_rollout"]
@@ -162,7 +162,7 @@ class _Tree:
     """The live tree: steps, regions, groups, a bar of verified hosts, weights, what is waited for."""
 
     def __init__(self) -> None:
-        from rich.console import Console
+        from rich.console import Console  # rich is slow to import, and only a person at a terminal sees it
         from rich.live import Live
 
         self._live = Live(console=Console(stderr=True), auto_refresh=False)

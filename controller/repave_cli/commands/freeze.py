@@ -1,10 +1,13 @@
 """Commands for the whole installation: stop, go, freeze. What they hold is shown by status and why."""
 
+from datetime import UTC, datetime
 from typing import Any
 
-from repave_cli.render.output import Column, ago, column, show, show_whole
-from repave_cli.transport.client import quoted
-from repave_cli.transport.terminal import DONE, Terminal
+from repave_cli.render.output import Column, ago, clock, column, show, show_whole
+from repave_cli.transport.exit_codes import DONE
+from repave_cli.transport.identity import who
+from repave_cli.transport.paths import quoted
+from repave_cli.transport.terminal import Terminal
 
 FREEZES = (
     column("ID"),
@@ -72,8 +75,6 @@ def run_go(terminal: Terminal) -> int:
 
 
 def run_add(terminal: Terminal) -> int:
-    from repave_cli.commands.release import who
-
     arguments = terminal.arguments
     body = {
         "from": arguments.begins or _now(),
@@ -122,8 +123,6 @@ def stopped_line(answer: dict[str, Any]) -> str:
 
 
 def _change(terminal: Terminal, path: str) -> dict[str, Any]:
-    from repave_cli.commands.release import who
-
     answer: dict[str, Any] = terminal.client.post(path, {"reason": terminal.arguments.reason, "by": who()})
     return answer
 
@@ -136,14 +135,8 @@ def _show(terminal: Terminal, answer: dict[str, Any], text: str) -> None:
 
 
 def _time(freeze: dict[str, Any], field: str) -> str:
-    from datetime import datetime
-
-    from repave_controller.core.domain.instants import show as shown
-
-    return shown(datetime.fromisoformat(freeze[field]).timestamp(), freeze["zone"])
+    return clock(freeze[field], freeze["zone"])
 
 
 def _now() -> str:
-    from datetime import UTC, datetime
-
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"

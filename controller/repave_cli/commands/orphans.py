@@ -4,7 +4,8 @@ from typing import Any
 
 from repave_cli.render import output
 from repave_cli.render.output import Column, column, show
-from repave_cli.transport.terminal import DONE, ERROR, Terminal
+from repave_cli.transport.exit_codes import DONE, ERROR
+from repave_cli.transport.terminal import Terminal
 
 ORPHANS = (
     column("REGION"),

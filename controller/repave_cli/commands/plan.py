@@ -4,9 +4,12 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from repave_cli.render.output import span
+from repave_cli.render.output import show_whole, span
+from repave_cli.specs.packages import digest_for
 from repave_cli.specs.specs import add_spec_arguments, given_files, read_spec
-from repave_cli.transport.terminal import CHANGES, DONE, REFUSED, CliError, Terminal
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import CHANGES, DONE, REFUSED
+from repave_cli.transport.terminal import Terminal
 
 KINDS_SHOWN_MAX = 4
 """Kinds of regions that get a column of their own; with more of them the table tells the sums."""
@@ -24,9 +27,6 @@ def register(commands: Any) -> None:
 
 
 def run_plan(terminal: Terminal) -> int:
-    from repave_cli.commands.image import digest_for
-    from repave_cli.render.output import show_whole
-
     arguments = terminal.arguments
     spec, text, files = read_spec(terminal, given_files(arguments))
     digest = digest_for(terminal, spec, files[0], push=False)

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from repave_cli.commands.release import who
 from repave_cli.render.output import Column, ago, column, show, show_whole
-from repave_cli.transport.client import quoted
-from repave_cli.transport.terminal import DONE, ERROR, Terminal
+from repave_cli.transport.exit_codes import DONE, ERROR
+from repave_cli.transport.identity import who
+from repave_cli.transport.paths import quoted
+from repave_cli.transport.terminal import Terminal
 
 MACHINES = (
     column("REGION"),

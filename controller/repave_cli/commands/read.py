@@ -11,21 +11,12 @@ from repave_cli.commands.freeze import tell_stopped
 from repave_cli.render import output
 from repave_cli.render.output import Column, ago, column, percent, show, show_whole
 from repave_cli.render.progress import RECOVER, awaited, person_awaited, status_lines
-from repave_cli.transport.client import quoted
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import DONE, ENDS, ERROR, TIMED_OUT, WAITS
+from repave_cli.transport.paths import quoted
 from repave_cli.transport.streaming import lasting
-from repave_cli.transport.terminal import (
-    DONE,
-    ERROR,
-    HELD,
-    ROLLED_BACK,
-    TIMED_OUT,
-    WAITS,
-    CliError,
-    Terminal,
-    seconds,
-)
+from repave_cli.transport.terminal import Terminal, seconds
 
-ENDS = {"succeeded": DONE, "rolled-back": ROLLED_BACK, "aborted": ROLLED_BACK, "held": HELD}
 APPS = (
     column("NAME"),
     column("SERVING"),

@@ -4,9 +4,11 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from repave_cli.commands.release import who
 from repave_cli.render.output import Column, column, percent, show_whole, table
-from repave_cli.transport.terminal import DONE, REFUSED, USAGE, CliError, Terminal
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import DONE, REFUSED, USAGE
+from repave_cli.transport.identity import who
+from repave_cli.transport.terminal import Terminal
 
 SHORT_DIGEST = 12
 COLUMNS = (

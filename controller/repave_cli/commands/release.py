@@ -1,20 +1,19 @@
 """Commands that change what serves: release, abort, rollback; and watch, which follows them."""
 
-import getpass
 import hashlib
-import os
-import socket
 from typing import Any
 
 from repave_cli.commands.follow import SUCCEEDED, UNDONE, follow
 from repave_cli.commands.plan import plan_lines
 from repave_cli.commands.switch_time import tell_switch
 from repave_cli.render.output import show_whole
+from repave_cli.specs.packages import digest_for
 from repave_cli.specs.specs import add_spec_arguments, given_files, read_spec
-from repave_cli.transport.client import quoted
-from repave_cli.transport.terminal import DONE, CliError, Terminal, seconds
-
-CI_VARIABLES = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "CIRCLE_USERNAME", "BUILD_USER_ID")
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import DONE
+from repave_cli.transport.identity import who
+from repave_cli.transport.paths import quoted
+from repave_cli.transport.terminal import Terminal, seconds
 
 
 def register(commands: Any) -> None:
@@ -78,8 +77,6 @@ def add_who_and_why(command: Any) -> None:
 
 
 def run_release(terminal: Terminal) -> int:
-    from repave_cli.commands.image import digest_for
-
     arguments = terminal.arguments
     spec, text, files = read_spec(terminal, given_files(arguments))
     digest = digest_for(terminal, spec, files[0], push=not arguments.dry_run)
@@ -159,13 +156,3 @@ def _go_on(terminal: Terminal, accepted: dict[str, Any], wanted: frozenset[str] 
     if arguments.detach or accepted["is_queued"]:
         return DONE
     return follow(terminal, app, accepted["rollout"], wanted)
-
-
-def who() -> str:
-    """Who asks, for the history: the CI job's user, or user@machine."""
-    in_ci = next((os.environ[name] for name in CI_VARIABLES if os.environ.get(name)), "")
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return in_ci or f"{user}@{socket.gethostname()}"[:100]

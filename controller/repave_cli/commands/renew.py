@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from repave_cli.commands.release import who
 from repave_cli.render import output
 from repave_cli.render.output import Column, column, show, show_whole
-from repave_cli.transport.client import quoted
-from repave_cli.transport.terminal import DONE, Terminal
+from repave_cli.transport.exit_codes import DONE
+from repave_cli.transport.identity import who
+from repave_cli.transport.paths import quoted
+from repave_cli.transport.terminal import Terminal
 
 AGES = (
     Column("APP", lambda item: item["application"]),

@@ -1,15 +1,21 @@
 """simulate: rehearses the release of a spec in a simulated fleet. The one door to repave_simulation.
 
 What is simulated, and how it is measured, is in repave_simulation.rehearsal; render/rehearsal.py shows it.
+The simulation and the spec are imported late, for they are slow to import and most commands need neither.
 """
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repave_cli.transport.client import UnreachableError, quoted
-from repave_cli.transport.terminal import DONE, ERROR, USAGE, CliError, Terminal, seconds
+from repave_cli.render.output import show_whole
+from repave_cli.specs.specs import given_files, read_spec
+from repave_cli.transport.errors import CliError, UnreachableError
+from repave_cli.transport.exit_codes import DONE, ERROR, USAGE
+from repave_cli.transport.paths import quoted
+from repave_cli.transport.terminal import Terminal, seconds
 
 if TYPE_CHECKING:
     from repave_controller.spec.spec import Spec
@@ -66,9 +72,7 @@ def _seeds(text: str) -> int:
 
 def run_simulate(terminal: Terminal) -> int:
     """Exit code 1 when something in it does not end well."""
-    from repave_cli.render.output import show_whole
     from repave_cli.render.rehearsal import rehearsal_lines
-    from repave_cli.specs.specs import given_files, read_spec
     from repave_simulation.rehearsal.rehearsal import rehearse_release
     from repave_simulation.scenarios.faults import chosen
 
@@ -118,15 +122,15 @@ def _stage(terminal: Terminal, spec: "Spec") -> tuple["Stage", str]:
 
 
 def _sizes(arguments: argparse.Namespace, spec: "Spec") -> "Sizes":
-    from repave_controller.core.domain.naming import NamingError, check_region
+    from repave_controller.spec.sections import check_region_name
     from repave_protos.protocol.values import RegionName
 
     known = {region.name: region.size for region in spec.regions}
     names = [name.strip() for name in arguments.regions.split(",") if name.strip()] or list(known)
     for name in names:
         try:
-            check_region(name)
-        except NamingError as error:
+            check_region_name(name)
+        except ValueError as error:
             raise CliError(f"--regions: {error}", USAGE) from error
     if len(set(names)) < len(names):
         raise CliError("--regions: a region is there twice", USAGE)
@@ -174,8 +178,6 @@ class _Progress:
         self._said = ""
 
     def tell(self, what: str, number: int, total: int) -> None:
-        import sys
-
         if sys.stderr.isatty():
             print(f"\r\x1b[K{what} {number}" + (f" of {total}" if total else ""), end="", file=sys.stderr)
         elif what != self._said:
@@ -183,8 +185,6 @@ class _Progress:
         self._said = what
 
     def end(self) -> None:
-        import sys
-
         if sys.stderr.isatty():
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 

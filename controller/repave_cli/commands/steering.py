@@ -11,7 +11,10 @@ from typing import Any
 
 from repave_cli.commands.release import add_who_and_why, ask
 from repave_cli.render.output import show_whole
-from repave_cli.transport.terminal import DONE, USAGE, CliError, Terminal
+from repave_cli.specs.specs import read_spec
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import DONE, USAGE
+from repave_cli.transport.terminal import Terminal
 
 VERBS = (
     ("pause", "Hold a rollout where it is", "{group} is paused; it goes on with: repave resume {app}"),
@@ -99,8 +102,6 @@ def run_scale(terminal: Terminal) -> int:
 
 def _sizes(terminal: Terminal) -> tuple[str, dict[str, int]]:
     """The application, and its hosts by region: as given, or as a spec says."""
-    from repave_cli.specs.specs import read_spec
-
     arguments = terminal.arguments
     given = _once_each(arguments.sizes)
     if not arguments.files:

@@ -2,10 +2,12 @@
 balancer had confirmed it, by the controller's own clock, as its events tell."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
-from repave_cli.transport.client import quoted
-from repave_cli.transport.terminal import CliError, Terminal
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.paths import quoted
+from repave_cli.transport.terminal import Terminal
 
 BEGIN, END = "rollback.started", "traffic.moved"
 EVENTS_READ = 500
@@ -40,8 +42,6 @@ def switch_seconds(events: Iterable[dict[str, Any]], group: str) -> float | None
 
 
 def _between(began: str, ended: str) -> float:
-    from datetime import datetime
-
     return (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds()
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from repave_cli.transport.terminal import CliError
+from repave_cli.transport.errors import CliError
 
 RESTARTS_MAX = 5
 RESTARTS_SECONDS = 60.0  # so many restarts within so long: it will not live

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from repave_cli.dev.children import Child, Children, clean, on_signal
-from repave_cli.transport.terminal import DONE, ERROR, USAGE, CliError, Terminal
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import DONE, ERROR, USAGE
+from repave_cli.transport.terminal import Terminal
 
 READY_SECONDS = 30.0
 POLL_SECONDS = 0.2
@@ -145,7 +147,7 @@ def _owned(state: Path) -> Any:
 
 
 def _lock(state: Path) -> IO[str]:
-    from repave_protos.daemon.lock import AlreadyRunningError, own
+    from repave_protos.daemon.lock import AlreadyRunningError, own  # slow to import
 
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -174,7 +176,7 @@ def _left_behind(directory: Path) -> Child:
 
 
 def _remove(entries: list[Path]) -> None:
-    from repave_protos.package.archive import remove  # hosts' files may be read-only
+    from repave_protos.package.archive import remove  # hosts' files may be read-only; late: tarfile is slow
 
     for each in entries:
         try:
@@ -256,7 +258,7 @@ class _Dev:
 
     def _missing(self) -> list[Child]:
         """Those that are not ready yet, the controller first."""
-        from repave_cli.transport.client import Client
+        from repave_cli.transport.client import Client  # slow to import
 
         try:
             regions = Client(f"http://127.0.0.1:{self.http_port}", ASK_SECONDS).get("regions")["items"]

@@ -1,8 +1,11 @@
 """Prints answers: as tables for people, or as the API's own JSON, YAML or names for programs."""
 
+import io
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from repave_cli.transport.terminal import Terminal
@@ -69,9 +72,7 @@ def table(columns: Sequence[Column], items: Sequence[dict[str, Any]]) -> str:
 
 
 def _yaml(answer: dict[str, Any]) -> str:
-    import io
-
-    from ruamel.yaml import YAML
+    from ruamel.yaml import YAML  # slow to import, and only -o yaml needs it
 
     text = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
@@ -80,21 +81,21 @@ def _yaml(answer: dict[str, Any]) -> str:
     return text.getvalue().rstrip()
 
 
-def ago(time: str | None) -> str:
+def ago(at: str | None) -> str:
     """ "6 min ago" for an ISO 8601 time."""
-    if not time:
+    if not at:
         return "-"
-    return f"{span(_now() - _parse(time))} ago"
+    return f"{span(_now() - _parse(at))} ago"
 
 
-def left(time: str | None) -> str:
+def left(at: str | None) -> str:
     """ "in 6 min" for an ISO 8601 time to come."""
-    return f"in {span(_parse(time) - _now())}" if time else "-"
+    return f"in {span(_parse(at) - _now())}" if at else "-"
 
 
-def until(time: str) -> float:
+def until(at: str) -> float:
     """Seconds to an ISO 8601 time; below 0 when it is over."""
-    return _parse(time) - _now()
+    return _parse(at) - _now()
 
 
 def span(seconds: float) -> str:
@@ -105,17 +106,20 @@ def span(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f} s"
 
 
+def clock(at: str, zone: str) -> str:
+    """`Mon 2026-01-05 09:00 Europe/Berlin` for an ISO 8601 time."""
+    from zoneinfo import ZoneInfo  # slow to import, and few commands need it
+
+    return f"{datetime.fromisoformat(at).astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M} {zone}"
+
+
 def percent(weight_bp: int) -> str:
     return f"{weight_bp / 100:g} %"
 
 
-def _parse(time: str) -> float:
-    from datetime import datetime
-
-    return datetime.fromisoformat(time).timestamp()
+def _parse(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
 
 
 def _now() -> float:
-    import time
-
     return time.time()

@@ -1,11 +1,16 @@
-"""Commands around the spec file: init, validate, schema."""
+"""Commands around the spec file: init, validate, schema.
+
+The spec is imported late: pydantic and ruamel.yaml are slow to import, and most commands need neither.
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from repave_cli.specs.starters import start_command
-from repave_cli.transport.terminal import DONE, USAGE, CliError, Terminal
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import DONE, USAGE
+from repave_cli.transport.terminal import Terminal
 
 TEMPLATE = """\
 repave: 1                                # format of this file
@@ -113,7 +118,7 @@ def _name_of(directory: Path) -> str:
 
 def check(text: str, filename: str) -> Any:
     """The spec, validated. Raises CliError with a line for each problem."""
-    from repave_controller.spec.loader import SpecError, load
+    from repave_controller.spec.loader import SpecError, load  # slow: pydantic
 
     try:
         return load(text, filename)[0]
@@ -161,7 +166,7 @@ def run_validate(terminal: Terminal) -> int:
 
 def read_spec(terminal: Terminal, given: list[Path]) -> tuple[Any, str, list[Path]]:
     """The spec, its text, and its files: those given, or repave.yaml here or above."""
-    from repave_controller.spec.loader import SpecError, find_spec, load_files
+    from repave_controller.spec.loader import SpecError, find_spec, load_files  # slow
 
     try:
         files = given or [find_spec(Path.cwd())]
@@ -178,7 +183,7 @@ def given_files(arguments: Any) -> list[Path]:
 
 
 def run_schema(terminal: Terminal) -> int:
-    from repave_controller.spec.spec import schema
+    from repave_controller.spec.spec import schema  # slow
 
     terminal.out(json.dumps(schema(), indent=2))
     return DONE

@@ -8,16 +8,14 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-from repave_cli.transport.terminal import ERROR, REFUSED, USAGE, CliError
+from repave_cli.transport.errors import CliError, UnreachableError
+from repave_cli.transport.exit_codes import ERROR, REFUSED, USAGE
+from repave_cli.transport.paths import with_query
 
 TIMEOUT_SECONDS = 30.0
 STREAM_TIMEOUT_SECONDS = 45.0  # the controller says something every 15 s
 LEAST_WAIT_SECONDS = 0.01
 EXIT_CODES = {400: USAGE, 404: USAGE, 409: REFUSED, 413: USAGE, 422: USAGE}
-
-
-class UnreachableError(CliError):
-    """Nobody answers, or the connection broke."""
 
 
 class Client:
@@ -32,7 +30,7 @@ class Client:
         self._timeout_seconds = timeout_seconds
 
     def get(self, path: str, **query: object) -> Any:
-        return self._ask("GET", _with(path, query))
+        return self._ask("GET", with_query(path, query))
 
     def post(self, path: str, body: Mapping[str, object], key: str = "") -> Any:
         headers = {"Content-Type": "application/json"}
@@ -63,7 +61,7 @@ class Client:
         """Server-sent events: (id, data). Ends when the controller ends it, or at `deadline` (monotonic)."""
         connection = self._connect(STREAM_TIMEOUT_SECONDS)
         try:
-            response = self._request(connection, "GET", _with(path, query))
+            response = self._request(connection, "GET", with_query(path, query))
             if response.status >= 400:
                 raise _error(response.status, response.read())
             number = 0
@@ -120,16 +118,6 @@ def _next_line(
         left = max(LEAST_WAIT_SECONDS, deadline - time.monotonic())
         connection.sock.settimeout(min(STREAM_TIMEOUT_SECONDS, left))
     return response.readline()
-
-
-def _with(path: str, query: Mapping[str, object]) -> str:
-    given = {name: value for name, value in query.items() if value not in (None, "")}
-    return f"{path}?{urllib.parse.urlencode(given)}" if given else path
-
-
-def quoted(name: str) -> str:
-    """A name as part of a path."""
-    return urllib.parse.quote(name, safe="")
 
 
 def _error(status: int, content: bytes) -> CliError:

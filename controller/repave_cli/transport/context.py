@@ -5,20 +5,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from repave_cli.transport.terminal import DEFAULT_URL, DONE, USAGE, CliError, Terminal
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import USAGE
 
-
-def register(commands: Any) -> None:
-    context = commands.add_parser("context", help="Which controller the CLI talks to")
-    verbs = context.add_subparsers(dest="verb", metavar="VERB", required=True)
-    verbs.add_parser("list", help="Contexts, the one in use marked").set_defaults(run=run_list)
-    use = verbs.add_parser("use", help="Talk to this one from now on")
-    use.add_argument("name")
-    use.set_defaults(run=run_use)
-    put = verbs.add_parser("set", help="Add or change a context")
-    put.add_argument("name")
-    put.add_argument("url_of_context", metavar="URL")
-    put.set_defaults(run=run_set)
+DEFAULT_URL = "http://127.0.0.1:7400"
 
 
 def url(arguments: argparse.Namespace) -> str:
@@ -27,7 +17,7 @@ def url(arguments: argparse.Namespace) -> str:
     if given:
         return str(given)
     name = getattr(arguments, "context", None) or os.environ.get("REPAVE_CONTEXT")
-    content = _read() if name or _path().exists() else {}
+    content = read() if name or _path().exists() else {}
     name = name or content.get("context")
     if not name:
         return DEFAULT_URL
@@ -37,39 +27,14 @@ def url(arguments: argparse.Namespace) -> str:
     return str(known[name]["url"])
 
 
-def run_list(terminal: Terminal) -> int:
-    content = _read()
-    for name, each in sorted(content.get("contexts", {}).items()):
-        mark = "*" if name == content.get("context") else " "
-        terminal.out(f"{mark} {name}  {each['url']}")
-    return DONE
-
-
-def run_use(terminal: Terminal) -> int:
-    content, name = _read(), terminal.arguments.name
-    if name not in content.get("contexts", {}):
-        raise CliError(f"no context is called {name}; repave context set {name} URL adds it", USAGE)
-    _write({**content, "context": name})
-    return DONE
-
-
-def run_set(terminal: Terminal) -> int:
-    content, name = _read(), terminal.arguments.name
-    if not name.replace("-", "").isalnum() or '"' in terminal.arguments.url_of_context:
-        raise CliError("a context's name holds letters, digits and -, its URL no quotes", USAGE)
-    contexts = {**content.get("contexts", {}), name: {"url": terminal.arguments.url_of_context}}
-    _write({"context": content.get("context", name), "contexts": contexts})
-    return DONE
-
-
 def _path() -> Path:
     given = os.environ.get("REPAVE_CONFIG")
     home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(given) if given else Path(home) / "repave" / "config.toml"
 
 
-def _read() -> dict[str, Any]:
-    import tomllib
+def read() -> dict[str, Any]:
+    import tomllib  # slow to import, and needed only where there is a file
 
     path = _path()
     try:
@@ -80,7 +45,7 @@ def _read() -> dict[str, Any]:
         raise CliError(f"{path} can't be read: {error}", USAGE) from error
 
 
-def _write(content: dict[str, Any]) -> None:
+def write(content: dict[str, Any]) -> None:
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [f'context = "{content["context"]}"']

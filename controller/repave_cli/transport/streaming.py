@@ -4,7 +4,7 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-from repave_cli.transport.client import UnreachableError
+from repave_cli.transport.errors import UnreachableError
 from repave_cli.transport.terminal import Terminal
 
 RECONNECTS_MAX = 60

@@ -1,36 +1,18 @@
-"""What every command works with: its arguments, where it prints, and how it ends. Standard library only."""
+"""What every command works with: its arguments, where it prints, and the controller that it asks."""
 
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from repave_cli.transport.context import url
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import USAGE
 
 if TYPE_CHECKING:
     from repave_cli.transport.client import Client
 
-DONE: Final = 0
-ERROR: Final = 1
-USAGE: Final = 2
-ROLLED_BACK: Final = 3
-REFUSED: Final = 5
-WAITS: Final = 6
-TIMED_OUT: Final = 7
-HELD: Final = 8
-CHANGES: Final = 10
-DETACHED: Final = 130
-
 FORMATS = ("table", "wide", "json", "jsonl", "yaml", "name")
-DEFAULT_URL = "http://127.0.0.1:7400"
-
-
-class CliError(Exception):
-    """The command ends with `exit_code`; the text says what is wrong and what to do."""
-
-    def __init__(self, text: str, exit_code: int = ERROR, problem: dict[str, Any] | None = None) -> None:
-        super().__init__(text)
-        self.text = text
-        self.exit_code = exit_code
-        self.problem = problem
 
 
 class Terminal:
@@ -45,15 +27,13 @@ class Terminal:
             )
         is_smart = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self.is_interactive = is_smart and not os.environ.get("REPAVE_NO_INPUT")
-        self.uses_colour = is_smart and not os.environ.get("NO_COLOR")
         self._client: Client | None = None
 
     @property
     def client(self) -> "Client":
         """The API of the controller that --url, REPAVE_URL or the context names."""
         if self._client is None:
-            from repave_cli.transport.client import Client
-            from repave_cli.transport.context import url
+            from repave_cli.transport.client import Client  # http.client is slow to import: email, ssl
 
             self._client = Client(url(self.arguments))
         return self._client

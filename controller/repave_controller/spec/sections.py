@@ -63,7 +63,8 @@ def name_of(kind: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _check_region(text: str) -> str:
+def check_region_name(text: str) -> str:
+    """Raises ValueError."""
     try:
         return check_region(text)
     except NamingError as error:
@@ -292,7 +293,7 @@ class Traffic(Section):
     """How clients reach the application."""
 
     balancer: str = Field("haproxy", description="`haproxy`, run by the agent of each region.")
-    frontend: Annotated[str, AfterValidator(_check_region)] | None = Field(
+    frontend: Annotated[str, AfterValidator(check_region_name)] | None = Field(
         None, description="What the way in is called; the application's name if left out."
     )
     port: Port = Field(description="Where clients connect, in every region.")
@@ -335,7 +336,7 @@ class Traffic(Section):
 class Region(Section):
     """A place with hosts of the application."""
 
-    name: Annotated[str, AfterValidator(_check_region)] = Field(description="As its agent is set up.")
+    name: Annotated[str, AfterValidator(check_region_name)] = Field(description="As its agent is set up.")
     provider: str = Field("local", description="What makes its hosts: `local`, `ssh_pool` or `openstack`.")
     size: Annotated[int, Field(ge=1, le=SIZE_MAX)] = Field(description="How many hosts.")
     labels: dict[Label, Label] = Field({}, description="Any marks, for waves to choose by: {tier: edge}.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from repave_cli.dev.children import RESTARTS_MAX, Child, Children, clean
-from repave_cli.transport.terminal import CliError
+from repave_cli.transport.errors import CliError
 from tests.fakes.waiting import DEADLINE_SECONDS, POLL_SECONDS
 
 MODULE = "a_module_for_this_test"

@@ -1,0 +1,46 @@
+"""Which controller the CLI talks to: context list, use, set."""
+
+from typing import Any
+
+from repave_cli.transport.context import read, write
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import DONE, USAGE
+from repave_cli.transport.terminal import Terminal
+
+
+def register(commands: Any) -> None:
+    context = commands.add_parser("context", help="Which controller the CLI talks to")
+    verbs = context.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs.add_parser("list", help="Contexts, the one in use marked").set_defaults(run=run_list)
+    use = verbs.add_parser("use", help="Talk to this one from now on")
+    use.add_argument("name")
+    use.set_defaults(run=run_use)
+    put = verbs.add_parser("set", help="Add or change a context")
+    put.add_argument("name")
+    put.add_argument("url_of_context", metavar="URL")
+    put.set_defaults(run=run_set)
+
+
+def run_list(terminal: Terminal) -> int:
+    content = read()
+    for name, each in sorted(content.get("contexts", {}).items()):
+        mark = "*" if name == content.get("context") else " "
+        terminal.out(f"{mark} {name}  {each['url']}")
+    return DONE
+
+
+def run_use(terminal: Terminal) -> int:
+    content, name = read(), terminal.arguments.name
+    if name not in content.get("contexts", {}):
+        raise CliError(f"no context is called {name}; repave context set {name} URL adds it", USAGE)
+    write({**content, "context": name})
+    return DONE
+
+
+def run_set(terminal: Terminal) -> int:
+    content, name = read(), terminal.arguments.name
+    if not name.replace("-", "").isalnum() or '"' in terminal.arguments.url_of_context:
+        raise CliError("a context's name holds letters, digits and -, its URL no quotes", USAGE)
+    contexts = {**content.get("contexts", {}), name: {"url": terminal.arguments.url_of_context}}
+    write({"context": content.get("context", name), "contexts": contexts})
+    return DONE

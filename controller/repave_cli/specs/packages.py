@@ -1,0 +1,111 @@
+"""Which package does a command mean: by a path, a digest, a baked image's name, or what the spec says?"""
+
+import string
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import USAGE
+from repave_cli.transport.terminal import Terminal
+
+DIGEST_LENGTH = 64
+
+
+def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) -> str:
+    """The digest that an option or the spec names, or that of what artifact.uri names, stored if `push`."""
+    from repave_controller.spec.spec import PlanError, artifact_path  # slow to import
+
+    arguments, wanted = terminal.arguments, spec.artifact.sha256
+    if arguments.baked:
+        return digest_named(terminal, arguments.baked, [region.name for region in spec.regions])
+    if arguments.sha256 is not None:
+        return sha256("--sha256", arguments.sha256)
+    if spec.artifact.uri is None:
+        if wanted in (None, "required"):
+            raise CliError("artifact: say which package with --sha256, or name one as artifact.uri", USAGE)
+        return str(wanted)
+    if wanted == "required":
+        raise CliError("artifact.sha256: this spec wants the package's digest as --sha256", USAGE)
+    if "{version}" in spec.artifact.uri and not arguments.version:
+        raise CliError(f"artifact.uri is {spec.artifact.uri}: say which version with --version", USAGE)
+    try:
+        path = spec_file.resolve().parent / artifact_path(spec, arguments.version or "0")
+    except PlanError as error:
+        raise CliError(str(error), USAGE) from error
+    if not path.exists():
+        raise CliError(f"artifact.uri: {path} is not there", USAGE)
+    with tempfile.TemporaryDirectory(prefix="repave-") as place:
+        tarball, digest = packed(path, Path(place))
+        if push and not terminal.client.exists(f"images/{digest}"):
+            terminal.say(f"storing {path.name} ({tarball.stat().st_size:,} bytes) ...")
+            terminal.client.upload("images", tarball, path.name)
+    return digest
+
+
+def stored(terminal: Terminal, package: str) -> tuple[str, str]:
+    """What people call a package, and its digest: one that lies at a path, which is pushed, or is stored."""
+    path = Path(package)
+    if not path.exists():
+        digest = sha256("PACKAGE: there is no such path, and as a digest", package)
+        known = {each["digest"]: each["name"] for each in terminal.client.get("images")["items"]}
+        if digest not in known:
+            raise CliError(f"PACKAGE: no package {digest} is stored; repave image list shows them", USAGE)
+        return known[digest], digest
+    with tempfile.TemporaryDirectory(prefix="repave-") as place:
+        tarball, digest = packed(path, Path(place))
+        if not terminal.client.exists(f"images/{digest}"):
+            terminal.client.upload("images", tarball, path.resolve().name)
+    return path.resolve().name.removesuffix(".tar.gz"), digest
+
+
+def digest_named(terminal: Terminal, name: str, regions: list[str]) -> str:
+    """The package of a baked image, for a release that names one. Every region must have it."""
+    items = terminal.client.get("baked-images")["items"]
+    named = [each for each in items if name in (each["name"], each["image"])]
+    digests = {each["digest"] for each in named}
+    if len(digests) != 1:
+        known = ", ".join(sorted({each["name"] for each in items})) or "none"
+        problem = (
+            "images of several packages are called so"
+            if digests
+            else f"no region has one; there are: {known}"
+        )
+        raise CliError(f"--baked {name}: {problem}", USAGE)
+    missing = set(regions) - {each["region"] for each in named if each["is_current"]}
+    if missing:
+        raise CliError(
+            f"--baked {name}: {', '.join(sorted(missing))} has no usable one: repave image bake "
+            f"{digests.pop()} --region REGION makes it",
+            USAGE,
+        )
+    return str(digests.pop())
+
+
+def packed(path: Path, place: Path) -> tuple[Path, str]:
+    """A tarball of the directory, or the tarball itself once it was looked through; and its digest."""
+    # Late, for most commands need none of it: tarfile and what it imports are slow.
+    from repave_protos.package.archive import PackageFormatError, inspect, pack, sha256_of
+
+    try:
+        if path.is_dir():
+            tarball = place / "package.tar.gz"
+            return tarball, pack(path, tarball)
+        inspect(path)
+        return path, sha256_of(path)
+    except PackageFormatError as error:
+        raise CliError(str(error), USAGE) from error
+    except OSError as error:
+        raise CliError(f"{path}: {error.strerror or error}", USAGE) from error
+
+
+def sha256(where: str, given: str) -> str:
+    """As people copy it: also in capitals or with `sha256:` before it."""
+    digest = given.lower().removeprefix("sha256:")
+    if len(digest) != DIGEST_LENGTH or not set(digest) <= set(string.hexdigits):
+        raise CliError(
+            f"{where}: {given[: 2 * DIGEST_LENGTH]!a} is no SHA-256, which has {DIGEST_LENGTH} digits 0-9 "
+            "and a-f; repave image push prints it, and so does sha256sum",
+            USAGE,
+        )
+    return digest
