@@ -8,21 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from repave_controller.core.commands.release import Outcome, request_release
-from repave_controller.core.domain.application import (
-    Application,
-    Instant,
-    Observed,
-    Refused,
-    RegionView,
-    Tenure,
-)
+from repave_controller.core.domain.application import Application, Instant, Observed, RegionView, Tenure
 from repave_controller.core.domain.naming import format_cluster
+from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout
 from repave_controller.core.rollout.step import step
 from repave_controller.core.rules.guards import ALONE
 from repave_controller.core.rules.safety import check
 from repave_controller.spec.loader import load
 from repave_controller.spec.spec import compile_order
+from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import (
     ApplicationReport,
     DesiredState,
@@ -204,7 +199,7 @@ class World:
         try:
             self.application, events = command(self.application, Instant(self.now))
         except Refused as refused:
-            self.tell(f"refused ({refused.rule}): {refused.text}")
+            self.tell(f"refused ({refused.rule}): {text_of(refused.reason)}")
             return
         for event in events:
             self.tell(f"{event.kind}: {event.text}")

@@ -32,8 +32,9 @@ from repave_controller.api.web.problems import Handler, Problem, as_problems, no
 from repave_controller.api.web.requests import body_of, key_of, number_in, whole_number
 from repave_controller.api.web.streams import Streams
 from repave_controller.core.commands.release import unknown_application
-from repave_controller.core.domain.application import Application, Refused, ReleaseOrder
+from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.freezes import Command
+from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.planning.plan import preview, unborn
 from repave_controller.core.ports import Store
 from repave_controller.core.rules.guards import precision, split
@@ -291,7 +292,7 @@ class Api:
             if not asked.will_push:
                 self._scheduler.check_image(order)
         except Refused as refused:
-            foretold = replace(foretold, problems=(*foretold.problems, refused.text))
+            foretold = replace(foretold, problems=(*foretold.problems, refused.reason))
         return _answer(plan_answer(foretold, order.version))
 
     async def release(self, request: web.Request) -> web.Response:

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from repave_controller.core.commands.release import Accepted
-from repave_controller.core.domain.application import Application, Instant, Observed, Refused, ServerGroup
+from repave_controller.core.domain.application import Application, Instant, Observed, ServerGroup
+from repave_controller.core.domain.reasons import Refusal, Refused, cli
 from repave_controller.core.rollout.renewal import Outcome, request_renewal, request_taint
 from repave_controller.fleet.sessions import RegionUnreachable
 from repave_protos.protocol.values import (
@@ -19,9 +20,6 @@ from repave_protos.protocol.values import (
     HostPhase,
     RegionName,
 )
-
-NAMED_MAX = 10
-"""Names that an error tells of those that exist."""
 
 
 class Agents(Protocol):
@@ -91,11 +89,8 @@ class Tainting:
         for application, group in known:
             if group.name == name:
                 return application, group
-        there = f"there are: {_some([group.name for _, group in known])}" if known else "there is none yet"
-        raise Refused(
-            "unknown-host",
-            f"{host}: no server group is called {name or host}; {there}; repave hosts lists hosts",
-        )
+        groups = tuple(group.name for _, group in known)
+        raise Refused(Refusal.UNKNOWN_HOST_GROUP, cli("hosts"), host=host, group=name or host, known=groups)
 
     async def _place(
         self, application: Application, group: ServerGroup, host: HostName, region: str
@@ -103,8 +98,8 @@ class Tainting:
         """The one region that has the host. Raises Refused."""
         regions = [name for name, _ in group.sizes if region in ("", name)]
         if not regions:
-            there = ", ".join(name for name, _ in group.sizes)
-            raise Refused("unknown-host", f"{group.name} has no hosts in {region}; it is in: {there}")
+            there = tuple(name for name, _ in group.sizes)
+            raise Refused(Refusal.UNKNOWN_HOST_REGION, group=group.name, region=region, known=there)
         answers = await asyncio.gather(*(self._ask(name, application, group) for name in regions))
         found = {
             name: each
@@ -118,7 +113,7 @@ class Tainting:
             raise _not_found(group, host, sorted(found), silent, answers)
         ((place, detail),) = found.items()
         if detail.phase is HostPhase.DESTROYING:
-            raise Refused("unknown-host", f"{host} in {place} is being ended already")
+            raise Refused(Refusal.UNKNOWN_HOST_ENDING, host=host, region=place)
         return place
 
     async def _ask(
@@ -139,17 +134,8 @@ def _not_found(
 ) -> Refused:
     """In more than one region, in none, or one that may have it does not answer."""
     if len(found) > 1 or (found and silent):
-        text = f"{', '.join(found)} {'each have' if len(found) > 1 else 'has'} a host called {host}"
-        text += f", {', '.join(silent)} can't be asked" if silent else ""
-        return Refused("ambiguous-host", f"{text}; say which one is meant: --region {found[0]}")
+        return Refused(Refusal.AMBIGUOUS_HOST, host=host, regions=tuple(found), silent=tuple(silent))
     if silent:
-        why = "; ".join(silent.values())
-        return Refused("region-unreachable", f"{host} can't be looked for: {why}")
+        return Refused(Refusal.REGION_UNREACHABLE, host=host, reasons=tuple(silent.values()))
     names = sorted({each.host for hosts in answers if isinstance(hosts, tuple) for each in hosts})
-    there = f"it has: {_some(names)}" if names else "it has none"
-    return Refused("unknown-host", f"{group.name} has no host called {host}; {there}")
-
-
-def _some(names: list[str] | list[GroupName] | list[HostName]) -> str:
-    rest = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
-    return ", ".join(names[:NAMED_MAX]) + rest
+    return Refused(Refusal.UNKNOWN_HOST, group=group.name, host=host, known=tuple(names))

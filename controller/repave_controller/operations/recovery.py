@@ -11,10 +11,13 @@ from typing import Protocol
 
 from repave_controller.core.commands.adoption import SHORT_DIGEST, Adoption, Said, adopt, event
 from repave_controller.core.commands.release import Outcome
-from repave_controller.core.domain.application import Application, GroupState, Instant, Observed, Refused
+from repave_controller.core.domain.application import Application, GroupState, Instant, Observed
+from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.ports import ImageStore
+from repave_controller.core.rules.divergence import RECOVER
 from repave_controller.fleet.sessions import RegionUnreachable
 from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import (
     ApplicationName,
     DesiredState,
@@ -93,8 +96,7 @@ class Recovery:
         async with self._lock:
             findings = await self.look(only, serving)
             if expected and findings.candidates and expected.upper() != findings.id:
-                text = "what the regions run has changed since; look again: repave controller recover"
-                raise Refused("recovery-changed", text)
+                raise Refused(Refusal.RECOVERY_CHANGED, RECOVER)
             if not any(each.application for each in findings.candidates):
                 return findings
             incarnation = await self._scheduler.begin_incarnation(self._highest(findings))
@@ -112,7 +114,7 @@ class Recovery:
         try:
             await self._scheduler.adopt(candidate.name, candidate.application.cluster, change)
         except Refused as refused:
-            return replace(candidate, application=None, refusal=refused.text)
+            return replace(candidate, application=None, refusal=text_of(refused.reason))
         return replace(candidate, is_adopted=True)
 
     # ------------------------------------------------------------------------------------------- asking
@@ -127,7 +129,7 @@ class Recovery:
         try:
             adoption = adopt(name, stored, said, Instant(self._clock()), serving)
         except Refused as refused:
-            return Candidate(name, said, refusal=refused.text)
+            return Candidate(name, said, refusal=text_of(refused.reason))
         return self._described(name, said, adoption, silent)
 
     def _described(

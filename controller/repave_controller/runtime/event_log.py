@@ -9,6 +9,7 @@ import structlog
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import Store, StoreError, Transaction
 from repave_controller.runtime.broadcast import Pulse
+from repave_controller.wording.events import event_text
 from repave_protos.protocol.values import Notice, RegionName
 
 log = structlog.get_logger()
@@ -65,7 +66,7 @@ class Chronicle:
         for event in events:
             log.info(
                 event.kind,
-                text=event.text,
+                text=event_text(event),
                 application=event.application,
                 group=event.group,
                 region=event.region,

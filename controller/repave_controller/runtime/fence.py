@@ -13,9 +13,9 @@ from repave_controller.core.domain.application import (
     Event,
     Instant,
     Observed,
-    Refused,
     RegionView,
 )
+from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.rules import divergence
 from repave_controller.core.rules.divergence import Ahead
 from repave_protos import __version__
@@ -104,11 +104,7 @@ class Gate:
         for region in sorted(self.ahead):
             if self._concerns(region, application, regions):
                 why = divergence.describe(self.ahead[region])
-                text = (
-                    f"{region} is ahead of this controller's store: {why}; "
-                    f"adopt it with: {divergence.RECOVER}"
-                )
-                raise Refused("region-ahead", text)
+                raise Refused(Refusal.REGION_AHEAD, divergence.RECOVER, region=region, why=why)
 
     def _concerns(
         self, region: RegionName, application: ApplicationName, regions: Collection[RegionName]

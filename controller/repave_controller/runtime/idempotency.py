@@ -5,7 +5,8 @@ import dataclasses
 import hashlib
 
 from repave_controller.core.commands.release import Accepted, from_text, to_text
-from repave_controller.core.domain.application import Application, Refused
+from repave_controller.core.domain.application import Application
+from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.ports import Receipt, Spec, Store
 
 
@@ -31,7 +32,7 @@ async def repeated(store: Store, request: Request) -> Accepted | None:
     if receipt is None:
         return None
     if receipt.body_hash != request.body_hash:
-        raise Refused("key-reused", "this idempotency key was used for a different request; use a new key")
+        raise Refused(Refusal.KEY_REUSED)
     return dataclasses.replace(from_text(receipt.response), is_joined=True)
 
 

@@ -19,9 +19,9 @@ from repave_controller.core.domain.application import (
     Event,
     Instant,
     Observed,
-    Refused,
     Tenure,
 )
+from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.ports import Spec, Store, StoreError, Transaction
 from repave_controller.core.rollout.step import overslept, step
 from repave_controller.core.rules.divergence import offer, offers
@@ -32,6 +32,7 @@ from repave_controller.runtime.event_log import Chronicle
 from repave_controller.runtime.fence import Gate
 from repave_controller.runtime.idempotency import Request, repeated, spec_of_queued
 from repave_controller.runtime.suspension import Standstill
+from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import ApplicationName, DesiredState, RegionName
 
 log = structlog.get_logger()
@@ -96,7 +97,7 @@ class Owner:
                 self._stop(f"the store does not take decisions: {error}", "decision.not_saved")
                 self._wake_at = Instant(self._office.clock() + STORE_RETRY_SECONDS)
             except Refused as broken:
-                self._stop(f"stopped: {broken.text}", "promise.broken")
+                self._stop(f"stopped: {text_of(broken.reason)}", "promise.broken")
             except Exception:  # the root of an owner: a mistake with one application must not end the others
                 log.exception("decision.failed", application=self.application.name)
                 self._stop("stopped by a mistake of repave's own; the controller's log says which", "bug")
@@ -200,7 +201,8 @@ class Owner:
         office, former = self._office, former or self.application
         broken = check(former, decision, observed)
         if broken:
-            raise Refused("promise", "; ".join(f"promise {each.promise}: {each.text}" for each in broken))
+            promises = tuple(f"promise {each.promise}: {each.text}" for each in broken)
+            raise Refused(Refusal.PROMISE, promises=promises)
         application = offer(decision.application, office.gate.open_regions())
         transaction = dataclasses.replace(
             extra,

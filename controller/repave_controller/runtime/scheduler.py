@@ -27,11 +27,11 @@ from repave_controller.core.domain.application import (
     Event,
     Instant,
     Observed,
-    Refused,
     ReleaseOrder,
 )
 from repave_controller.core.domain.freezes import Command, Line
 from repave_controller.core.domain.limits import Limits, load_of
+from repave_controller.core.domain.reasons import Refusal, Refused, cli
 from repave_controller.core.domain.rollout import GroupNumber
 from repave_controller.core.planning.shown_plans import ForetoldPlans
 from repave_controller.core.ports import ImageStore, Loaded, Store, Transaction
@@ -124,8 +124,7 @@ class Scheduler:
     def check_image(self, order: ReleaseOrder) -> None:
         """Its package is stored. Raises Refused."""
         if self._images.path(order.digest) is None:
-            text = f"no package {order.digest} is stored here; repave image push adds one"
-            raise Refused("unknown-image", text)
+            raise Refused(Refusal.UNKNOWN_IMAGE, cli("image push"), digest=order.digest)
 
     def check_places(self, application: ApplicationName, order: ReleaseOrder) -> None:
         """Its regions are known, not ahead of the store, and its port is free there. Raises Refused."""

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 from repave_controller.core.commands.release import Accepted
 from repave_controller.core.commands.steering import gates
 from repave_controller.core.commands.table import Asked, Pause, Promote, Resize, Resume, Retry, Rollback
-from repave_controller.core.domain.application import Application, Instant, Refused
+from repave_controller.core.domain.application import Application, Instant
+from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase
+from repave_controller.wording.render import text_of
 from repave_simulation.scenarios.scenario import Command
 from repave_simulation.world.world import World
 
@@ -71,7 +73,8 @@ class People:
             self.world.story.reached[f"refused: {answer.rule}"] += 1
             self.world.tell("people", f"{command.key} is refused: {answer.rule}")
             if name in self.told:
-                self.world.broken(6, f"{command} was accepted, and repeated it is refused: {answer.text}")
+                why = text_of(answer.reason)
+                self.world.broken(6, f"{command} was accepted, and repeated it is refused: {why}")
             return
         self.world.tell("people", f"{command.key} is accepted: {answer.group} rollout {answer.rollout}")
         if command.wrong:

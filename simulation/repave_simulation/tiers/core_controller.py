@@ -16,19 +16,14 @@ from repave_controller.core.commands.release import (
     unknown_application,
 )
 from repave_controller.core.commands.table import Abort, Rollback, carried_out
-from repave_controller.core.domain.application import (
-    Application,
-    Decision,
-    Instant,
-    Refused,
-    RegionView,
-    Tenure,
-)
+from repave_controller.core.domain.application import Application, Decision, Instant, RegionView, Tenure
+from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.domain.rollout import GroupNumber
 from repave_controller.core.ports import StoreError
 from repave_controller.core.rollout.step import step
 from repave_controller.core.rules.safety import check
 from repave_controller.runtime.clock import SteadyClock
+from repave_controller.wording.events import event_text
 from repave_protos.protocol.values import ApplicationName, ApplicationReport, DesiredState, RegionName
 from repave_simulation.checks.people import Answer
 from repave_simulation.kernel.timeline import CONTROLLER, WALL, Life
@@ -129,7 +124,7 @@ class CoreController:
         if command.order is not None:
             order = command.order
             if order.digest not in self.world.stored:
-                raise Refused("unknown-image", "no such package is stored here")
+                raise Refused(Refusal.UNKNOWN_IMAGE)
             check_regions(order.sizes, tuple(self.reports))
             return request_release(known, order, command.kind == "queue", now)
         asked = command.asked or (Abort() if command.kind == "abort" else Rollback())
@@ -218,7 +213,7 @@ class CoreController:
             if result is None:
                 owner.application = decision.application
                 for event in decision.events:
-                    self.world.tell(CONTROLLER, f"{event.kind}: {event.text}")
+                    self.world.tell(CONTROLLER, f"{event.kind}: {event_text(event)}")
                 for region, state in decision.desired:
                     if region in self._connected:
                         self._send(region, state)

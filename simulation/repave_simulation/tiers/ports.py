@@ -23,6 +23,7 @@ from repave_agent.health.prober import PASSED, Execute, ProbeResult
 from repave_agent.runtime.journal import Entries
 from repave_controller.core.domain.application import Event, Instant, Tenure
 from repave_controller.core.ports import Loaded, StoreError, Transaction
+from repave_controller.wording.events import event_text
 from repave_protos.protocol.values import Digest, HostName, Probe, RegionName
 from repave_simulation.kernel.timeline import CONTROLLER, Life
 from repave_simulation.tiers.store import MemoryStore, Shelf
@@ -262,9 +263,9 @@ class SimulatedStore(MemoryStore, Hands):
             raise StoreError("the disk is full")
         events = self.put(transaction)
         for event in events:
-            self.world.tell(CONTROLLER, f"{event.kind}: {event.text}")
+            self.world.tell(CONTROLLER, f"{event.kind}: {event_text(event)}")
             if event.kind in TOLD:
-                self.world.broken(0, f"{event.kind}: {event.text}")
+                self.world.broken(0, f"{event.kind}: {event_text(event)}")
         self.world.ledger.last_at = max((event.at for event in events), default=self.world.ledger.last_at)
         if transaction.application is not None:
             self.world.ledger.commit(transaction.application, events)

@@ -18,7 +18,7 @@ from repave_agent.runtime.session import Session
 from repave_agent.runtime.worker import Worker
 from repave_controller.core.commands.release import Accepted
 from repave_controller.core.commands.table import Abort, Rollback
-from repave_controller.core.domain.application import Refused
+from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.ports import StoreError
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.clock import SteadyClock

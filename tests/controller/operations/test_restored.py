@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import pytest
 
 from repave_controller.core.commands.table import Abort, Rollback
-from repave_controller.core.domain.application import Refused
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.fleet.sessions import RegionUnreachable
 from repave_controller.operations.recovery import Recovery
@@ -25,6 +24,7 @@ from repave_protos.protocol.values import (
 from repave_simulation.tiers.store import Shelf
 from tests.fakes.controller.scheduled import CART, OSLO, PARIS, SHOP, Packages, World, scheduled
 from tests.fakes.virtual_time import in_virtual_time
+from tests.support.refusals import refused
 
 MOMENT = 1.0
 
@@ -145,12 +145,12 @@ async def test_it_is_told_once_and_every_word_names_the_way_on() -> None:
 @in_virtual_time
 async def test_commands_that_would_be_decided_by_the_older_copy_are_refused() -> None:
     async with restored(PARIS, OSLO) as world:
-        with pytest.raises(Refused, match="repave controller recover") as refused:
+        with refused(match="repave controller recover") as caught:
             await world.release("c")
-        assert refused.value.rule == "region-ahead"
-        with pytest.raises(Refused, match="repave controller recover"):
+        assert caught.value.rule == "region-ahead"
+        with refused(match="repave controller recover"):
             await world.scheduler.steer(SHOP, Rollback(), by="ann", key="")
-        with pytest.raises(Refused, match="paris is ahead"):
+        with refused(match="paris is ahead"):
             await world.release("c", CART, sizes=((PARIS, 1),))
 
 
@@ -291,7 +291,7 @@ async def test_looking_changes_nothing_and_what_changed_since_is_not_adopted_uns
         assert world.store.shelf.incarnation == 1
         state = world.regions[PARIS].desired[SHOP]
         world.regions[PARIS].desired[SHOP] = replace(state, epoch=Epoch(1, 9, 9))
-        with pytest.raises(Refused, match="look again"):
+        with refused(match="look again"):
             await recovery(world).adopt(expected=shown.id)
         assert world.store.shelf.incarnation == 1
 
@@ -340,7 +340,7 @@ async def test_a_store_that_knew_nothing_learns_the_application_with_a_history()
     async with scheduled(Shelf(), later.regions) as world:
         world.arrive(PARIS, OSLO)
         await asyncio.sleep(MOMENT)
-        with pytest.raises(Refused, match="paris runs it"):
+        with refused(match="paris runs it"):
             await world.scheduler.steer(SHOP, Abort(), by="ann", key="")
         await recovery(world).adopt()
         await asyncio.sleep(MOMENT)

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from repave_controller.core.commands.table import Abort, Rollback
-from repave_controller.core.domain.application import Application, Decision, Event, Instant, Refused
+from repave_controller.core.domain.application import Application, Decision, Event, Instant
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase, TrackPhase
 from repave_controller.core.planning.plan import plan_id, unborn
 from repave_controller.core.ports import StoreError
@@ -29,6 +30,7 @@ from tests.fakes.controller.scheduled import (
     scheduled,
 )
 from tests.fakes.virtual_time import in_virtual_time
+from tests.support.refusals import refused
 
 FULL = "the disk is full: free some space"
 
@@ -111,9 +113,9 @@ async def test_the_same_key_for_something_else_is_refused() -> None:
         await world.release(key="ci-7")
         await world.ended()
         for changes in ({"digest": "b"}, {"queue": True}, {"reason": "another"}):
-            with pytest.raises(Refused) as refused:
+            with pytest.raises(Refused) as caught:
                 await world.release(**{"digest": "a", "key": "ci-7", **changes})  # type: ignore[arg-type]
-            assert refused.value.rule == "key-reused"
+            assert caught.value.rule == "key-reused"
         assert world.application().rollouts_total == 1
 
 
@@ -156,9 +158,9 @@ async def test_a_repeat_with_the_plan_it_was_accepted_under_gets_its_answer() ->
         first = await world.release(key="ci-7", plan=plan)
         assert await world.release(key="ci-7", plan=plan) == replace(first, is_joined=True)
         await world.ended()
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(Refused) as caught:
             await world.release(plan=plan)
-        assert refused.value.rule == "plan-changed"
+        assert caught.value.rule == "plan-changed"
 
 
 @in_virtual_time
@@ -184,11 +186,11 @@ async def test_a_refused_first_release_leaves_no_application() -> None:
             "unknown-region": {"sizes": ((RegionName("rome"), 1),)},
             "port-taken": {"frontend_port": 8001},
         }.items():
-            with pytest.raises(Refused) as refused:
+            with pytest.raises(Refused) as caught:
                 await world.scheduler.release(SHOP, SHOP, an_order(**changes), "", queue=False)  # type: ignore[arg-type]
-            assert refused.value.rule == rule
+            assert caught.value.rule == rule
         assert set(world.scheduler.applications()) == {CART}
-        with pytest.raises(Refused, match="no application is called shop; there are: cart"):
+        with refused(match="no application is called shop; there are: cart"):
             await world.scheduler.steer(SHOP, Rollback(), by="", key="")
 
 
@@ -196,7 +198,7 @@ async def test_a_refused_first_release_leaves_no_application() -> None:
 async def test_a_queued_release_begins_by_itself_and_its_spec_is_kept() -> None:
     async with scheduled() as world:
         await world.release()
-        with pytest.raises(Refused, match="shop-v001 is being rolled out"):
+        with refused(match="shop-v001 is being rolled out"):
             await world.release("b")
         queued = await world.release("b", queue=True)
         assert (queued.group, queued.rollout, queued.is_queued) == ("", 0, True)
@@ -274,9 +276,9 @@ async def test_a_command_that_would_break_a_promise_is_refused_and_not_remembere
     shelf = (await of_another_life()).store.shelf
     before = shelf.applications[SHOP]
     async with scheduled(shelf) as world:
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(Refused) as caught:
             await world.release("b", key="k")
-        assert refused.value.rule == "promise"
+        assert caught.value.rule == "promise"
         assert (shelf.applications[SHOP], shelf.receipts, world.published) == (before, {}, [])
 
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from repave_controller.core.domain.application import Refused
 from repave_controller.core.domain.freezes import Line, go, stop
+from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.ports import StoreError
 from tests.fakes.controller.scheduled import World, scheduled
 
@@ -58,7 +58,7 @@ async def test_commands_at_the_same_time_are_taken_one_after_the_other() -> None
 
 async def test_a_refused_command_changes_nothing() -> None:
     def refuse(*_: object) -> tuple[Line, tuple[()]]:
-        raise Refused("unknown-freeze", "no")
+        raise Refused(Refusal.UNKNOWN_FREEZE, name="F1", known=())
 
     async with scheduled() as world:
         with pytest.raises(Refused):

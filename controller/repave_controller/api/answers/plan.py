@@ -3,6 +3,7 @@
 from pydantic import BaseModel, Field
 
 from repave_controller.core.planning.plan import Preview, RegionPreview, describe
+from repave_controller.wording.render import text_of
 
 
 class PlanLine(BaseModel):
@@ -115,7 +116,7 @@ def plan_answer(plan: Preview, version: str) -> PlanAnswer:
             GuardItem(rule=each.rule, refuses=each.refuses, text=each.text, remedy=each.remedy)
             for each in plan.guards
         ],
-        problems=list(plan.problems),
+        problems=[text_of(each) for each in plan.problems],
     )
 
 

@@ -22,7 +22,7 @@ from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPh
 from repave_controller.core.planning.forecast import outlook
 from repave_controller.core.planning.plan import describe
 from repave_controller.core.ports import Image
-from repave_controller.core.rules.divergence import RECOVER, Ahead
+from repave_controller.core.rules.divergence import RECOVER_COMMAND, Ahead
 from repave_controller.core.rules.divergence import describe as ahead_text
 from repave_controller.fleet.sessions import RegionView
 from repave_controller.operations.recovery import Candidate, Findings
@@ -182,7 +182,7 @@ def because_item(application: Application, because: Because) -> models.BecauseIt
 
 def why(application: Application, because: tuple[Because, ...]) -> models.WhyAnswer:
     text = _why_text(application)
-    if any(each.remedy.startswith(RECOVER) for each in because):
+    if any(each.remedy.startswith(RECOVER_COMMAND) for each in because):
         text = f"regions are ahead of this store, so it cannot say; its own older copy is: {text}"
     items = [because_item(application, each) for each in because]
     return models.WhyAnswer(application=application.name, text=text, because=items)

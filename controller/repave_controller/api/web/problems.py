@@ -7,11 +7,13 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from repave_controller.core.domain.application import Refused
+from repave_controller.api.answers.reasons import facts_of, remedy_item
+from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.ports import StoreError
 from repave_controller.fleet.packages import ImageError
 from repave_controller.spec.loader import SpecError
 from repave_controller.spec.spec import PlanError
+from repave_controller.wording.render import text_of
 
 log = structlog.get_logger()
 
@@ -21,16 +23,23 @@ UNKNOWN = ("unknown-application", "unknown-freeze", "unknown-host")
 
 
 class Problem(Exception):
-    """An answer that says no. `rule` is for programs, `detail` for people."""
+    """An answer that says no. `detail` is for people, `rule` and the `facts` and `remedies` of `reason` for
+    programs."""
 
     def __init__(
-        self, status: int, rule: str, detail: str, problems: Sequence[Mapping[str, Any]] = ()
+        self,
+        status: int,
+        rule: str,
+        detail: str,
+        problems: Sequence[Mapping[str, Any]] = (),
+        reason: Reason | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.rule = rule
         self.detail = detail
         self.problems = tuple(problems)
+        self.reason = reason
 
     def response(self) -> web.Response:
         body = {
@@ -40,7 +49,11 @@ class Problem(Exception):
             "detail": self.detail,
             "rule": self.rule,
             "problems": list(self.problems),
+            "facts": facts_of(self.reason) if self.reason is not None else {},
+            "remedy": None,
         }
+        if self.reason is not None and self.reason.remedies:
+            body["remedy"] = remedy_item(self.reason.remedies[0]).model_dump()
         return web.Response(
             status=self.status, text=json.dumps(body), content_type="application/problem+json"
         )
@@ -55,7 +68,8 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
         return problem.response()
     except Refused as refused:
         status = 404 if refused.rule in UNKNOWN else 409
-        return Problem(status, refused.rule, refused.text).response()
+        detail = text_of(refused.reason)
+        return Problem(status, refused.rule, detail, reason=refused.reason).response()
     except SpecError as error:
         return _of_spec(error).response()
     except PlanError as error:

@@ -17,14 +17,14 @@ from repave_controller.core.domain.application import (
     Offer,
     Part,
     Policy,
-    Refused,
     ServerGroup,
     Upkeep,
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import NamingError, parse_group
+from repave_controller.core.domain.reasons import Refusal, Refused, cli
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind
-from repave_controller.core.rules.divergence import RECOVER, offer_of
+from repave_controller.core.rules.divergence import RECOVER, RECOVER_COMMAND, offer_of
 from repave_protos.protocol.values import (
     FULL_WEIGHT_BP,
     ApplicationName,
@@ -109,21 +109,20 @@ def _server(name: ApplicationName, said: Said, chosen: str) -> GroupName | None:
         return None
     (first, *others) = full
     if first is None or others:
-        raise Refused(
-            "regions-disagree",
-            f"{name}: the regions do not agree on who serves: {_votes(voters)}; choose one: "
-            f"{RECOVER} --application {name} --serving GROUP",
-        )
+        remedy = cli("controller recover", application=name, serving="GROUP")
+        raise Refused(Refusal.REGIONS_DISAGREE, remedy, application=name, votes=_votes(voters))
     return first
 
 
 def _chosen(name: ApplicationName, voters: Said, chosen: str) -> GroupName:
     lacking = [region for region, state in voters.items() if not _count(state, GroupName(chosen))]
     if lacking or not voters:
-        where = ", ".join(lacking) or "any region that has traffic"
         raise Refused(
-            "unknown-group",
-            f"{name}: --serving {chosen}: it has no hosts in {where}; now: {_votes(voters) or 'nobody'}",
+            Refusal.UNKNOWN_GROUP_SERVING,
+            application=name,
+            group=chosen,
+            regions=tuple(lacking),
+            votes=_votes(voters),
         )
     return GroupName(chosen)
 
@@ -137,8 +136,9 @@ def _count(state: DesiredState, name: GroupName) -> int:
     return group.count if group is not None else 0
 
 
-def _votes(voters: Said) -> str:
-    return "; ".join(
+def _votes(voters: Said) -> tuple[str, ...]:
+    """`oslo: web-v001 100 %` for each region."""
+    return tuple(
         f"{region}: "
         + ", ".join(f"{each.name} {each.weight_bp / 100:g} %" for each in state.groups if each.weight_bp)
         for region, state in voters.items()
@@ -201,9 +201,11 @@ def _group(
     others = [region for region, each in recipes.items() if each != recipe]
     if others:
         raise Refused(
-            "regions-disagree",
-            f"{name} is not the same in {', '.join(recipes)}: its package or configuration differs in "
-            f"{', '.join(others)}; give one of these regions up (repave-agent clean there), then: {RECOVER}",
+            Refusal.REGIONS_DISAGREE_ON_GROUP,
+            RECOVER,
+            group=name,
+            regions=tuple(recipes),
+            others=tuple(others),
         )
     is_known = known is not None and known.digest == recipe.digest
     return ServerGroup(
@@ -254,7 +256,7 @@ def _number(name: GroupName) -> GroupNumber:
     try:
         return GroupNumber(parse_group(name).number)
     except NamingError as error:
-        raise Refused("unknown-group", f"a region has a group that repave did not make: {error}") from error
+        raise Refused(Refusal.UNKNOWN_GROUP, error=str(error)) from error
 
 
 def _cluster(name: ApplicationName, groups: tuple[ServerGroup, ...]) -> str:
@@ -271,8 +273,8 @@ def _next_number(stored: Application, groups: tuple[ServerGroup, ...]) -> GroupN
 def _port(name: ApplicationName, stored: Application, said: Said) -> int:
     ports = {state.frontend_port: region for region, state in said.items() if state.frontend_port}
     if len(ports) > 1:
-        listed = ", ".join(f"{port} in {region}" for port, region in sorted(ports.items()))
-        raise Refused("regions-disagree", f"{name}: clients reach it on different ports: {listed}")
+        where = tuple(f"{port} in {region}" for port, region in sorted(ports.items()))
+        raise Refused(Refusal.REGIONS_DISAGREE_ON_PORT, application=name, ports=where)
     return next(iter(ports), stored.frontend_port)
 
 
@@ -339,7 +341,7 @@ def _away_notes(away: Said) -> list[str]:
         return []
     return [
         f"{', '.join(away)} did not answer and is taken to be as the store knows it; if it says otherwise "
-        f"when it returns, it waits for another {RECOVER}"
+        f"when it returns, it waits for another {RECOVER_COMMAND}"
     ]
 
 

@@ -15,12 +15,12 @@ from repave_controller.core.domain.application import (
     Instant,
     Observed,
     Part,
-    Refused,
     ReleaseOrder,
     ServerGroup,
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import format_group
+from repave_controller.core.domain.reasons import Refusal, Refused, cli
 from repave_controller.core.domain.rollout import (
     GroupNumber,
     Phase,
@@ -64,15 +64,10 @@ def request_release(application: Application, order: ReleaseOrder, queue: bool, 
         return start_release(application, order, now)
     running = _target(application, application.running)
     if not queue:
-        raise Refused(
-            "rollout-running",
-            f"{running.name} is being rolled out; wait for it (repave watch {application.name}), end it "
-            f"(repave abort {application.name}), or queue this release behind it (--queue)",
-        )
+        remedies = (cli("watch", application.name), cli("abort", application.name))
+        raise Refused(Refusal.ROLLOUT_RUNNING, *remedies, running=running.name)
     if len(application.queue) >= QUEUE_MAX:
-        raise Refused(
-            "queue-full", f"{QUEUE_MAX} releases of {application.name} are queued; that is the limit"
-        )
+        raise Refused(Refusal.QUEUE_FULL, application=application.name, limit=QUEUE_MAX)
     queued = replace(application, queue=(*application.queue, order))
     return queued, (
         _event(queued, "release.queued", f"{order.version} waits for {running.name}", now, order.by),
@@ -123,18 +118,15 @@ def _check_order(application: Application, order: ReleaseOrder) -> None:
     served = {region: group for region in application.regions if (group := application.serving_in(region))}
     dropped = sorted(served.keys() - named)
     if dropped:
-        raise Refused(
-            "region-dropped",
-            f"{served[dropped[0]].name} serves in {', '.join(dropped)}, which this spec does not name: a "
-            "release does not take an application out of a region; put the region back under regions",
-        )
+        raise Refused(Refusal.REGION_DROPPED, group=served[dropped[0]].name, regions=tuple(dropped))
     if not served:
         return
     if application.frontend_port != order.frontend_port:
         raise Refused(
-            "frontend-port-changed",
-            f"traffic.port: clients reach {application.name} on port {application.frontend_port}; a release "
-            f"can't move them to {order.frontend_port}; keep the port, or release under another app name",
+            Refusal.FRONTEND_PORT_CHANGED,
+            application=application.name,
+            port=application.frontend_port,
+            wanted=order.frontend_port,
         )
 
 
@@ -204,9 +196,8 @@ def catch_up(application: Application, sizes: tuple[tuple[RegionName, int], ...]
 def request_abort(application: Application, by: str, reason: str, now: Instant) -> Outcome:
     """Ends the running rollout: all traffic with the origin, a new target cleaned up."""
     if application.running is None:
-        raise Refused(
-            "nothing-to-abort", f"no rollout of {application.name} is running; {_back(application)}"
-        )
+        remedy = cli("rollback", application.name)
+        raise Refused(Refusal.NOTHING_TO_ABORT, remedy, application=application.name)
     return _turn_round(
         application, application.running, f"aborted by {_who(by, reason)}", Phase.ABORTED, by, now
     )
@@ -226,7 +217,10 @@ def request_rollback(
     warm one, or `to`; in all its regions, or in `regions`. One that is gone is built again from its image."""
     if application.running is not None:
         if to or regions:
-            raise _busy(application, "rollback --to and --region wait for it to end")
+            running = _target(application, application.running).name
+            raise Refused(
+                Refusal.ROLLOUT_RUNNING_AT_ROLLBACK, cli("abort", application.name), running=running
+            )
         text = f"rolled back by {_who(by, reason)}"
         return _turn_round(application, application.running, text, Phase.ROLLED_BACK, by, now)
     target = _rollback_target(application, to, regions)
@@ -260,12 +254,10 @@ def _rollback_target(application: Application, to: str, regions: tuple[RegionNam
     found = [group for group in (*warm, *past) if to in ("", group.name, group.version)]
     if found:
         return found[0]
-    there = ", ".join(f"{group.name} ({group.version})" for group in (*warm, *past))
+    there = tuple(f"{group.name} ({group.version})" for group in (*warm, *past))
     if to and there:
-        text = f"no older group of {application.name} is called {to}; there are: {there}"
-    else:
-        text = f"no older group of {application.name} is kept; release the older version again"
-    raise Refused("nothing-to-roll-back-to", text)
+        raise Refused(Refusal.NO_OLDER_GROUP_OF_NAME, application=application.name, name=to, groups=there)
+    raise Refused(Refusal.NO_OLDER_GROUP, application=application.name)
 
 
 def _rebuild(application: Application, past: ServerGroup, by: str, reason: str, now: Instant) -> Outcome:
@@ -301,9 +293,13 @@ def _check_health(
         have, floor = min(report.verified, report.balancer_up), application.policy.floor(part.count)
         if have < floor:
             raise Refused(
-                "unhealthy-target",
-                f"{target.name} has {have} healthy hosts of {part.count} in {part.region}, the floor is "
-                f"{floor}; --force goes back to it all the same",
+                Refusal.UNHEALTHY_TARGET,
+                cli("rollback", application.name, force=True),
+                group=target.name,
+                region=part.region,
+                healthy=have,
+                hosts=part.count,
+                floor=floor,
             )
 
 
@@ -314,11 +310,7 @@ def _turn_round(
     if rollout.phase is Phase.UNDOING:
         return application, ()
     if rollout.origin is None and rollout.has_reached(Weight):
-        raise Refused(
-            "nothing-to-roll-back-to",
-            f"{target.name} is the first release of {application.name} and has the traffic already: there is "
-            "no older group to go back to; release a better version",
-        )
+        raise Refused(Refusal.FIRST_RELEASE_SERVES, group=target.name, application=application.name)
     undone = undo(application, rollout, text, end, now)
     return undone, (_event(undone, f"{rollout.kind}.undoing", f"{target.name}: {text}", now, by, target),)
 
@@ -343,20 +335,16 @@ def undo(application: Application, rollout: Rollout, reason: str, end: Phase, no
 
 def unknown_application(name: str, known: tuple[str, ...], ahead: tuple[RegionName, ...] = ()) -> Refused:
     """There is no such application; says which there are, and which regions know better."""
-    there = f"there are: {', '.join(known)}" if known else "nothing has been released yet"
     if ahead:
-        there = f"{', '.join(ahead)} runs it: this store was restored or lost; adopt it with: {RECOVER}"
-    return Refused("unknown-application", f"no application is called {name}; {there}")
+        return Refused(Refusal.UNKNOWN_APPLICATION_AHEAD, RECOVER, name=name, regions=ahead)
+    return Refused(Refusal.UNKNOWN_APPLICATION, name=name, known=known)
 
 
 def check_regions(sizes: tuple[tuple[RegionName, int], ...], known: tuple[RegionName, ...]) -> None:
     """Every region of a release must have had an agent."""
     unknown = sorted(region for region, _ in sizes if region not in known)
     if unknown:
-        there = f"known are: {', '.join(sorted(known))}" if known else "no agent has connected yet"
-        raise Refused(
-            "unknown-region", f"regions: no agent has ever spoken for {', '.join(unknown)}; {there}"
-        )
+        raise Refused(Refusal.UNKNOWN_REGION, regions=tuple(unknown), known=tuple(sorted(known)))
 
 
 def check_port(
@@ -368,23 +356,8 @@ def check_port(
         shared = sorted(wanted & set(other.regions))
         if other.name != name and other.frontend_port == order.frontend_port and shared:
             raise Refused(
-                "port-taken",
-                f"traffic.port: {order.frontend_port} is taken by {other.name} in {', '.join(shared)}; "
-                "choose another port",
+                Refusal.PORT_TAKEN, port=order.frontend_port, other=other.name, regions=tuple(shared)
             )
-
-
-def _busy(application: Application, text: str) -> Refused:
-    running = application.running
-    assert running is not None
-    name = _target(application, running).name
-    return Refused(
-        "rollout-running", f"{name} is being rolled out; {text}, or repave abort {application.name}"
-    )
-
-
-def _back(application: Application) -> str:
-    return f"to go back to the group before, repave rollback {application.name}"
 
 
 def _who(by: str, reason: str) -> str:

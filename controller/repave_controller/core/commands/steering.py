@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Literal
 
 from repave_controller.core.commands.release import Outcome, event_of
-from repave_controller.core.domain.application import Application, GroupState, Instant, Part, Refused
+from repave_controller.core.domain.application import Application, GroupState, Instant, Part
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.reasons import Refusal, Refused, cli
 from repave_controller.core.domain.rollout import (
     Approve,
     Keep,
@@ -47,14 +48,20 @@ def request_resume(application: Application, by: str, reason: str, now: Instant)
     rollout = _moving(application, "resume")
     pause = rollout.pause
     if pause is None:
-        waits = _gates(application, rollout, now)
-        there = f"; it waits for approval: repave promote {application.name}" if waits else ""
-        raise Refused("not-paused", f"the rollout of {application.name} is not paused{there}")
+        if _gates(application, rollout, now):
+            raise Refused(
+                Refusal.NOT_PAUSED_BUT_GATED,
+                cli("promote", application.name),
+                application=application.name,
+            )
+        raise Refused(Refusal.NOT_PAUSED, application=application.name)
     if pause.is_hold:
         raise Refused(
-            "held",
-            f"repave holds it itself: {pause.reason}; repave retry {application.name} tries the step again, "
-            f"repave promote {application.name} --skip goes past it, repave rollback {application.name} back",
+            Refusal.HELD,
+            cli("retry", application.name),
+            cli("promote", application.name, skip=True),
+            cli("rollback", application.name),
+            reason=pause.reason,
         )
     resumed = replace(application, rollout=_restarted(rollout, Instant(now - pause.at)))
     return resumed, (event_of(resumed, "rollout.resumed", f"resumed by {by or 'somebody'}", now, by, reason),)
@@ -64,9 +71,7 @@ def request_retry(application: Application, by: str, reason: str, now: Instant) 
     """A held step begins anew, with a fresh deadline and fresh tries for hosts. What runs stays."""
     rollout = _moving(application, "retry")
     if rollout.pause is None or not rollout.pause.is_hold:
-        raise Refused(
-            "not-held", f"the rollout of {application.name} is not held; repave why says what it waits for"
-        )
+        raise Refused(Refusal.NOT_HELD, cli("why"), application=application.name)
     tracks = ByRegion(
         replace(track, entered_at=now, progressed_at=now, progress=None)
         if track.phase is TrackPhase.RUNNING
@@ -111,12 +116,12 @@ def request_promote(
     gates and waits that are still to come."""
     rollout = _moving(application, "promote")
     if rollout.pause is not None and not (rollout.pause.is_hold and skips):
-        raise Refused("paused", f"it is paused; repave resume {application.name} lets it go on")
+        raise Refused(Refusal.PAUSED, cli("resume", application.name))
     gates = [*_gates(application, rollout, now), *(_waits(application, rollout, now) if skips else ())]
     if is_full:
         gates = [("*", role) for role in _roles_to_come(rollout)]
     if not gates:
-        raise Refused("no-gate", _no_gate(application, rollout, now))
+        raise _no_gate(application, rollout, now)
     _check_role(gates, role)
     kind: Literal["approved", "skipped"] = "skipped" if skips or is_full else "approved"
     passes = tuple(
@@ -177,23 +182,17 @@ def _new(rollout: Rollout, found: Iterable[tuple[str, str]]) -> list[tuple[str, 
     return [pair for pair in dict.fromkeys(found) if not rollout.may_pass(pair[0])]
 
 
-def _no_gate(application: Application, rollout: Rollout, now: Instant) -> str:
+def _no_gate(application: Application, rollout: Rollout, now: Instant) -> Refused:
     if _waits(application, rollout, now):
-        return (
-            f"nothing waits for approval, only for time; repave promote {application.name} --skip ends that"
-        )
-    return (
-        f"nothing of {application.name} waits for approval or for time: what it waits for has to happen; "
-        f"repave why {application.name} says what"
-    )
+        return Refused(Refusal.NO_GATE_BUT_TIME, cli("promote", application.name, skip=True))
+    return Refused(Refusal.NO_GATE, cli("why", application.name), application=application.name)
 
 
 def _check_role(gates: list[tuple[str, str]], role: str) -> None:
     """Whoever has several roles gives them with commas between."""
     wanted = sorted({needed for _, needed in gates if needed} - {each.strip() for each in role.split(",")})
     if wanted:
-        flags = " ".join(f"--role {each}" for each in wanted)
-        raise Refused("role-missing", f"this waits for the role {', '.join(wanted)}; say so with {flags}")
+        raise Refused(Refusal.ROLE_MISSING, roles=tuple(wanted))
 
 
 def _with_passes(rollout: Rollout, passes: tuple[Pass, ...]) -> Rollout:
@@ -206,7 +205,7 @@ def request_override(
     """The rule counts no longer for this rollout. It takes a reason, and is told."""
     rollout = _moving(application, "override a guard of")
     if not reason:
-        raise Refused("reason-missing", "an override needs a reason: --reason")
+        raise Refused(Refusal.REASON_MISSING)
     overridden = Pass(f"guard {rule}", "overridden", now, by, role, reason)
     passed = replace(application, rollout=_with_passes(rollout, (overridden,)))
     text = f"guard {rule} overridden by {by or 'somebody'}" + (f" as {role}" if role else "")
@@ -222,11 +221,9 @@ def request_step_back(application: Application, by: str, reason: str, now: Insta
     rollout = _moving(application, "go back a step of")
     moving = [track for track in rollout.tracks if track.phase is TrackPhase.RUNNING]
     if not any(rollout.has_reached(Weight, track) for track in moving):
-        raise Refused("first-step", "no region has been given traffic yet; repave abort ends the rollout")
+        raise Refused(Refusal.FIRST_STEP, cli("abort"))
     if rollout.origin is None:
-        raise Refused(
-            "nothing-to-roll-back-to", "nobody served before: there is nobody to give traffic back to"
-        )
+        raise Refused(Refusal.NO_STEP_BACK)
     for track in moving:
         application, rollout = _step_back(application, rollout, track, now)
     paused = replace(
@@ -246,10 +243,7 @@ def _step_back(
     before = reached[-2] if len(reached) > 1 else None
     first = before if before is not None else 0
     if any(isinstance(step, Retire) for step in steps[first : track.cursor + 1]):
-        raise Refused(
-            "hosts-gone",
-            f"hosts of the old group have gone in {track.region}; repave rollback brings all back",
-        )
+        raise Refused(Refusal.HOSTS_GONE, cli("rollback"), region=track.region)
     cursor = before if before is not None else max(0, reached[0] - 1)
     former = steps[before] if before is not None else replace(_weight(steps[reached[0]]), weight_bp=0)
     changed = replace(track, cursor=cursor, entered_at=now, progressed_at=now, progress=None)
@@ -271,12 +265,12 @@ def request_abort_region(
     rollout = _moving(application, "abort a region of")
     track = rollout.track(region)
     if track is None:
-        there = ", ".join(each.region for each in rollout.tracks)
-        raise Refused("unknown-region", f"the rollout does not go to {region}; it goes to: {there}")
+        there = tuple(each.region for each in rollout.tracks)
+        raise Refused(Refusal.UNKNOWN_REGION_OF_ROLLOUT, region=region, known=there)
     if track.phase in (TrackPhase.UNDOING, TrackPhase.UNDONE):
         return application, ()
     if track.origin is None and rollout.has_reached(Weight, track):
-        raise Refused("nothing-to-roll-back-to", f"nobody served in {region} before: there is no way back")
+        raise Refused(Refusal.NO_WAY_BACK_IN_REGION, region=region)
     why = f"aborted by {by or 'somebody'}" + (f": {reason}" if reason else "")
     if track.has_begun:
         application, track = turned_round(application, rollout, track, why, now)
@@ -297,9 +291,11 @@ def request_size(
     served = {region for region in application.regions if application.serving_in(region) is not None}
     unknown = sorted(region for region, _ in sizes if region not in served)
     if unknown:
-        there = ", ".join(sorted(served)) or "none"
         raise Refused(
-            "unknown-region", f"{application.name} does not serve in {unknown[0]}; it does in: {there}"
+            Refusal.UNKNOWN_REGION_OF_SERVICE,
+            application=application.name,
+            region=unknown[0],
+            known=tuple(sorted(served)),
         )
     told = []
     for region, size in sizes:
@@ -321,7 +317,7 @@ def _sized(part: Part, size: int) -> Part:
 def _moving(application: Application, verb: str) -> Rollout:
     rollout = application.running
     if rollout is None:
-        raise Refused("nothing-running", f"no rollout of {application.name} is running; nothing to {verb}")
+        raise Refused(Refusal.NOTHING_RUNNING, application=application.name, verb=verb)
     if rollout.phase is Phase.UNDOING:
-        raise Refused("undoing", f"the rollout of {application.name} is going back already; wait for its end")
+        raise Refused(Refusal.UNDOING, application=application.name)
     return rollout

@@ -11,6 +11,7 @@ from typing import Literal
 
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.instants import Instant as Instant
+from repave_controller.core.domain.reasons import Facts
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Wave
 from repave_controller.core.domain.windows import Freeze, Window
 from repave_protos.protocol.bounds import WORN_MAX
@@ -347,6 +348,7 @@ class Event:
     by: str = ""
     at: Instant = Instant(0)
     sequence: int = 0  # given by the store
+    facts: Facts = ()  # what its text is made of, where that is ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,12 +371,3 @@ class Decision:
     events: tuple[Event, ...]
     wake_at: Instant | None
     because: tuple[Because, ...]
-
-
-class Refused(Exception):
-    """A command was refused and changed nothing. `rule` names the guard; the text says how to go on."""
-
-    def __init__(self, rule: str, text: str) -> None:
-        super().__init__(text)
-        self.rule = rule
-        self.text = text

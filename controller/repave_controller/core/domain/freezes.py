@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from repave_controller.core.domain.application import Event, Refused
+from repave_controller.core.domain.application import Event
 from repave_controller.core.domain.instants import Instant, show
+from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.domain.windows import Closed, Freeze, Window, closed
 
 FREEZES_MAX = 100
@@ -104,8 +105,7 @@ def go(line: Line, by: str, reason: str, now: Instant) -> Changed:
 def add_freeze(line: Line, freeze: Freeze, applications: Sequence[str], by: str, now: Instant) -> Changed:
     """A new freeze; the same one again is the one there is. Raises Refused."""
     if freeze.ends_at <= now:
-        over = show(freeze.ends_at, freeze.zone)
-        raise Refused("freeze-over", f"this freeze was over at {over}; choose a time to come as its end")
+        raise Refused(Refusal.FREEZE_OVER, ended_at=freeze.ends_at, zone=freeze.zone)
     number = line.freezes_total + 1
     added = NamedFreeze(
         f"F{number}",
@@ -121,7 +121,7 @@ def add_freeze(line: Line, freeze: Freeze, applications: Sequence[str], by: str,
     if any(_is_alike(each, added) for each in current):
         return line, ()
     if len(current) >= FREEZES_MAX:
-        raise Refused("too-many-freezes", f"there are {FREEZES_MAX} freezes, the limit; lift one of them")
+        raise Refused(Refusal.TOO_MANY_FREEZES, limit=FREEZES_MAX)
     changed = replace(line, freezes=(*current, added), freezes_total=number)
     text = f"freeze {added.id} of {_whom(added)} is added: {_span(added)}"
     return changed, (_event("freeze.added", text, by, freeze.reason, now),)
@@ -139,8 +139,8 @@ def find_freeze(line: Line, identity: str) -> NamedFreeze:
     """The freeze with this id, in upper or lower case. Raises Refused."""
     found = next((each for each in line.freezes if each.id == identity.upper()), None)
     if found is None:
-        known = ", ".join(each.id for each in line.freezes) or "none"
-        raise Refused("unknown-freeze", f"no freeze is called {identity[:40]!a}; there are: {known}")
+        known = tuple(each.id for each in line.freezes)
+        raise Refused(Refusal.UNKNOWN_FREEZE, name=identity, known=known)
     return found
 
 

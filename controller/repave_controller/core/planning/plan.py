@@ -9,13 +9,13 @@ from repave_controller.core.domain.application import (
     GroupState,
     Instant,
     Observed,
-    Refused,
     ReleaseOrder,
     ServerGroup,
     hosts_of,
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import format_group
+from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.domain.rollout import (
     Approve,
     GroupNumber,
@@ -86,7 +86,7 @@ class Preview:
     currency: str
     changes: tuple[str, ...]  # what differs from the group that serves
     guards: tuple[Guard, ...]
-    problems: tuple[str, ...]
+    problems: tuple[Reason, ...]
 
 
 def preview(
@@ -381,9 +381,9 @@ def _length(rollout: Rollout, regions: tuple[RegionPreview, ...]) -> float:
     return _wave_ends(rollout, seconds)[-1]
 
 
-def _problems(application: Application, order: ReleaseOrder) -> tuple[str, ...]:
+def _problems(application: Application, order: ReleaseOrder) -> tuple[Reason, ...]:
     try:
         request_release(application, order, queue=False, now=Instant(0))
     except Refused as refused:
-        return (refused.text,)
+        return (refused.reason,)
     return ()

@@ -3,7 +3,8 @@
 In memory and bounded: after a restart the refusal is the same and only less exact.
 """
 
-from repave_controller.core.domain.application import Application, Refused, ReleaseOrder
+from repave_controller.core.domain.application import Application, ReleaseOrder
+from repave_controller.core.domain.reasons import Refusal, Refused, cli
 from repave_controller.core.planning.plan import plan_id, plan_parts
 
 PLANS_REMEMBERED_MAX = 100
@@ -36,16 +37,12 @@ class ForetoldPlans:
         plan = plan.upper()
         if plan == plan_id(application, order):
             return
-        what = "the spec, the package or the application has changed since"
-        if plan in self._parts:
-            what = f"changed since: {_changes(self._parts[plan], plan_parts(application, order))}"
-        raise Refused(
-            "plan-changed", f"plan {plan} does not hold any more: {what}; look at repave plan again"
-        )
+        was, now = self._parts.get(plan, {}), plan_parts(application, order)
+        raise Refused(Refusal.PLAN_CHANGED, cli("plan"), plan=plan, changes=_changes(was, now))
 
 
-def _changes(was: dict[str, str], now: dict[str, str]) -> str:
-    return "; ".join(_change(label, was[label], now[label]) for label in now if was[label] != now[label])
+def _changes(was: dict[str, str], now: dict[str, str]) -> tuple[str, ...]:
+    return tuple(_change(label, was[label], now[label]) for label in was if was[label] != now[label])
 
 
 def _change(label: str, was: str, now: str) -> str:

@@ -10,9 +10,9 @@ from repave_controller.core.domain.application import (
     GroupState,
     Instant,
     Part,
-    Refused,
     ServerGroup,
 )
+from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase, Weight
 from repave_controller.core.rollout import waves
 from repave_controller.core.rollout.draft import Turn
@@ -263,7 +263,7 @@ def _start_queued(turn: Turn) -> None:
     try:
         turn.application, events = start_release(turn.application, order, turn.now)
     except Refused as refused:
-        text = f"the queued release of {order.version} is refused: {refused.text}"
-        turn.tell("release.refused", text, by=order.by)
+        facts = (("version", order.version), ("refusal", refused.reason))
+        turn.tell("release.refused", "", by=order.by, facts=facts)
     else:
         turn.events.extend(events)

@@ -11,6 +11,7 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.naming import format_group
+from repave_controller.core.domain.reasons import Facts
 from repave_controller.core.domain.rollout import Rollout, Track, Weight
 from repave_controller.core.rules.guards import Surroundings
 from repave_controller.core.rules.phrases import listed
@@ -59,12 +60,25 @@ class Turn:
             self.wakes.append(waiting.wake_at)
 
     def tell(
-        self, kind: str, text: str, group: ServerGroup | None = None, by: str = "", region: str = ""
+        self,
+        kind: str,
+        text: str,
+        group: ServerGroup | None = None,
+        by: str = "",
+        region: str = "",
+        facts: Facts = (),
     ) -> None:
         name = group.name if group is not None else self.target_name
         self.events.append(
             Event(
-                kind, text, application=self.application.name, group=name, region=region, by=by, at=self.now
+                kind,
+                text,
+                application=self.application.name,
+                group=name,
+                region=region,
+                by=by,
+                at=self.now,
+                facts=facts,
             )
         )
 

@@ -16,12 +16,12 @@ from repave_controller.core.domain.application import (
     GroupState,
     Instant,
     Observed,
-    Refused,
     RegionView,
     Replacement,
     ServerGroup,
     Tainted,
 )
+from repave_controller.core.domain.reasons import Refusal, Refused, cli
 from repave_protos.protocol.values import GroupName, GroupReport, HostName, RegionName
 
 TAINTED_MAX = 1000
@@ -252,14 +252,15 @@ def request_taint(
     """The host is to be replaced. Asked again it changes nothing."""
     known = next((each for each in application.groups if each.name == group), None)
     if known is None or known.state is GroupState.RETIRING:
-        raise Refused("retiring-group", f"{group} is being destroyed: {host} goes with it")
+        raise Refused(Refusal.RETIRING_GROUP, group=group, host=host)
     if any((each.host, each.region) == (host, region) for each in application.tainted):
         return application, ()
     if len(application.tainted) >= TAINTED_MAX:
         raise Refused(
-            "too-many-tainted",
-            f"{TAINTED_MAX} hosts of {application.name} are tainted already; that is the limit; to replace "
-            f"them all: repave renew {application.name}",
+            Refusal.TOO_MANY_TAINTED,
+            cli("renew", application.name),
+            application=application.name,
+            limit=TAINTED_MAX,
         )
     turn = Renewed(application)
     _add(turn, Tainted(host, region, group, by, reason, now))
@@ -270,13 +271,13 @@ def request_renewal(application: Application, by: str, reason: str, now: Instant
     """Every host of the group that serves, as they are now, is to be replaced."""
     if application.running is not None:
         raise Refused(
-            "rollout-running",
-            f"a rollout of {application.name} runs, and makes fresh hosts by itself; wait for it: repave "
-            f"watch {application.name}",
+            Refusal.ROLLOUT_RUNNING_AT_RENEWAL,
+            cli("watch", application.name),
+            application=application.name,
         )
     serving = application.group(application.serving)
     if serving is None:
-        raise Refused("nothing-to-renew", f"nobody serves {application.name}; release it first")
+        raise Refused(Refusal.NOTHING_TO_RENEW, application=application.name)
     renewed = application.with_group(replace(serving, generation=serving.generation + 1))
     hosts = sum(size for _, size in serving.sizes)
     who = f"{by or 'somebody'}: {reason}" if reason else by or "somebody"

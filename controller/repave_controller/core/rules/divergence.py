@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from repave_controller.core.domain.application import Application, Because, Event, Instant, Offer
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.reasons import cli
 from repave_protos.protocol.values import (
     ApplicationName,
     Applied,
@@ -20,7 +21,8 @@ from repave_protos.protocol.values import (
     fingerprint,
 )
 
-RECOVER = "repave controller recover"
+RECOVER = cli("controller recover")
+RECOVER_COMMAND = "repave controller recover"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,13 @@ def because_ahead(region: RegionName, text: str, since: Instant) -> Because:
         f"{text}: the store was restored from an older backup, or lost; nothing is sent there",
         region,
         since,
-        remedy=f"{RECOVER} adopts what the regions run",
+        remedy=f"{RECOVER_COMMAND} adopts what the regions run",
     )
 
 
 def told(region: RegionName, ahead: Ahead) -> Event:
     """For the log of events, once for each."""
-    text = f"{region} is ahead of this store: {ahead}; nothing is sent there until: {RECOVER}"
+    text = f"{region} is ahead of this store: {ahead}; nothing is sent there until: {RECOVER_COMMAND}"
     return Event("region.ahead", text, application=ahead.application, region=region)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from repave_controller.core.domain.application import Instant, Tenure
+from repave_controller.core.domain.application import Event, Instant, Tenure
 from repave_controller.core.domain.freezes import Line
 from repave_controller.core.ports import DuplicateKey, Image, Loaded, StoreError, Transaction
 from repave_controller.stores.codec import (
@@ -22,6 +22,7 @@ from repave_controller.stores.codec import (
     encode_rollout,
 )
 from repave_controller.stores.sqlite.file import Connect, explain, is_beyond_repair, open_writer
+from repave_controller.wording.events import event_text
 
 log = structlog.get_logger()
 
@@ -72,10 +73,7 @@ def rows_of(transaction: Transaction) -> Rows:
     assert rollout is None or application is not None, "a rollout is saved with its application"
     return Rows(
         application=(application.name, encode_application(application)) if application else None,
-        events=tuple(
-            (each.at, each.kind, each.text, each.application, each.region, each.group, each.host, each.by)
-            for each in transaction.events
-        ),
+        events=tuple(_event_row(each) for each in transaction.events),
         rollout=(application.name, rollout.number, encode_rollout(rollout))
         if application and rollout
         else None,
@@ -83,6 +81,11 @@ def rows_of(transaction: Transaction) -> Rows:
         receipt=(receipt.key, receipt.body_hash, receipt.response) if receipt else None,
         line=(encode_line(transaction.line),) if transaction.line is not None else None,
     )
+
+
+def _event_row(event: Event) -> tuple[object, ...]:
+    text, group = event_text(event), event.group
+    return (event.at, event.kind, text, event.application, event.region, group, event.host, event.by)
 
 
 def rows_of_image(image: Image) -> Rows:

@@ -8,19 +8,14 @@ from hypothesis import strategies as st
 
 from repave_controller.core.commands.adoption import KEEP_SECONDS_MIN, Adoption, Said, adopt
 from repave_controller.core.commands.release import request_abort, request_release
-from repave_controller.core.domain.application import (
-    Application,
-    GroupState,
-    Instant,
-    Policy,
-    Refused,
-    Tenure,
-)
+from repave_controller.core.domain.application import Application, GroupState, Instant, Policy, Tenure
 from repave_controller.core.domain.naming import format_group
+from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import GroupNumber, Phase
 from repave_controller.core.rollout.desired_state import desired_state
 from repave_controller.core.rollout.step import step
 from repave_controller.core.rules.safety import check
+from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import (
     FULL_WEIGHT_BP,
     ApplicationName,
@@ -32,6 +27,7 @@ from repave_protos.protocol.values import (
     RegionName,
 )
 from tests.fakes.controller.scheduled import OSLO, PARIS, SHOP, an_order
+from tests.support.refusals import refused
 
 NOW = Instant(5000.0)
 ROME = RegionName("rome")
@@ -193,9 +189,9 @@ def test_regions_that_do_not_agree_on_who_serves_are_refused_with_what_each_says
     with pytest.raises(Refused) as refused:
         adopted(said)
     assert refused.value.rule == "regions-disagree"
-    assert "oslo: shop-v001" in refused.value.text
-    assert "paris: shop-v002 100 %" in refused.value.text
-    assert "repave controller recover --application shop --serving GROUP" in refused.value.text
+    assert "oslo: shop-v001" in text_of(refused.value.reason)
+    assert "paris: shop-v002 100 %" in text_of(refused.value.reason)
+    assert "repave controller recover --application shop --serving GROUP" in text_of(refused.value.reason)
     chosen = adopted(said, chosen="shop-v001")
     assert chosen.application.serving == 1
     assert any("paris" in note and "shop-v001 gets all the traffic" in note for note in chosen.notes)
@@ -203,17 +199,17 @@ def test_regions_that_do_not_agree_on_who_serves_are_refused_with_what_each_says
 
 def test_only_who_has_hosts_everywhere_can_be_chosen() -> None:
     said = {PARIS: serving(2), OSLO: serving(1)}
-    with pytest.raises(Refused, match="no hosts in paris"):
+    with refused(match="no hosts in paris"):
         adopted(said, chosen="shop-v001")
 
 
 def test_one_name_for_two_things_is_refused() -> None:
-    with pytest.raises(Refused, match="shop-v001 is not the same in oslo, paris"):
+    with refused(match="shop-v001 is not the same in oslo, paris"):
         adopted({PARIS: serving(2, a_group(1)), OSLO: serving(2, a_group(1, digest="9"))})
-    with pytest.raises(Refused, match="different ports"):
+    with refused(match="different ports"):
         adopted({PARIS: serving(2), OSLO: replace(serving(2), frontend_port=8001)})
     stranger = replace(a_group(), name="shop")  # type: ignore[arg-type]  # no group's name
-    with pytest.raises(Refused, match="that repave did not make"):
+    with refused(match="that repave did not make"):
         adopted({PARIS: a_state(stranger)})
 
 
@@ -241,7 +237,7 @@ def test_a_rollout_of_the_older_copy_is_held_and_its_queue_is_dropped_and_both_a
     assert adoption.application.queue == ()
     assert any("the release of c that ran in the store is held" in note for note in adoption.notes)
     assert any("2 queued releases are dropped" in note for note in adoption.notes)
-    with pytest.raises(Refused, match="no rollout of shop is running"):
+    with refused(match="no rollout of shop is running"):
         request_abort(adoption.application, "ann", "", NOW)
 
 

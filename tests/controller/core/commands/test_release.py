@@ -19,9 +19,11 @@ from repave_controller.core.commands.release import (
     to_text,
     unknown_application,
 )
-from repave_controller.core.domain.application import GroupState, Instant, Refused
+from repave_controller.core.domain.application import GroupState, Instant
+from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase, RolloutKind, Weight
 from repave_controller.core.planning.plan import unborn
+from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
 from tests.controller.core.rollout.test_step import HELLO, OSLO, PARIS, World, an_order, released
 
@@ -71,7 +73,7 @@ def test_a_refused_release_names_the_running_one_and_the_ways_on() -> None:
     refused = refusal(lambda: request_release(world.application, an_order("c"), False, NOW))
     assert refused.rule == "rollout-running"
     for way in ("hello-v002", "repave watch hello", "repave abort hello", "--queue"):
-        assert way in refused.text
+        assert way in text_of(refused.reason)
 
 
 def test_the_queue_is_bounded_and_keeps_the_order() -> None:
@@ -114,20 +116,22 @@ def test_what_would_break_clients_is_refused_with_the_fix(
     order = replace(an_order("b"), **changes)  # type: ignore[arg-type]  # fields of the dataclass
     refused = refusal(lambda: request_release(world.application, order, False, NOW))
     assert refused.rule == rule
-    assert told in refused.text
+    assert told in text_of(refused.reason)
 
 
 def test_unknown_regions_are_named_with_those_there_are() -> None:
     known = (OSLO, PARIS)
     check_regions(((PARIS, 1),), known)
     refused = refusal(lambda: check_regions(((RegionName("rome"), 1), (PARIS, 1)), known))
-    assert refused.text == "regions: no agent has ever spoken for rome; known are: oslo, paris"
-    assert "no agent has connected yet" in refusal(lambda: check_regions(((PARIS, 1),), ())).text
+    assert text_of(refused.reason) == "regions: no agent has ever spoken for rome; known are: oslo, paris"
+    assert "no agent has connected yet" in text_of(refusal(lambda: check_regions(((PARIS, 1),), ())).reason)
 
 
 def test_an_unknown_application_is_told_with_those_there_are() -> None:
-    assert unknown_application("x", ("a", "b")).text == "no application is called x; there are: a, b"
-    assert "nothing has been released yet" in unknown_application("x", ()).text
+    assert (
+        text_of(unknown_application("x", ("a", "b")).reason) == "no application is called x; there are: a, b"
+    )
+    assert "nothing has been released yet" in text_of(unknown_application("x", ()).reason)
 
 
 # ----------------------------------------------------------------------------------------- rollback, abort
@@ -165,7 +169,7 @@ def test_undoing_twice_changes_nothing_more() -> None:
 def test_with_no_older_group_there_is_nothing_to_go_back_to() -> None:
     refused = refusal(lambda: rollback(released("a")))
     assert refused.rule == "nothing-to-roll-back-to"
-    assert "release the older version again" in refused.text
+    assert "release the older version again" in text_of(refused.reason)
 
 
 def test_a_first_release_can_be_ended_until_it_has_the_traffic() -> None:
@@ -183,7 +187,7 @@ def test_a_first_release_can_be_ended_until_it_has_the_traffic() -> None:
 def test_only_what_runs_can_be_aborted() -> None:
     refused = refusal(lambda: request_abort(released("a", "b").application, "ann", "", NOW))
     assert refused.rule == "nothing-to-abort"
-    assert "repave rollback hello" in refused.text
+    assert "repave rollback hello" in text_of(refused.reason)
 
 
 def test_a_region_that_cannot_be_seen_does_not_stop_a_rollback() -> None:

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repave_controller.core.domain.application import Refused
 from repave_controller.core.domain.freezes import (
     FREEZES_MAX,
     Changed,
@@ -19,7 +18,9 @@ from repave_controller.core.domain.freezes import (
     stop,
 )
 from repave_controller.core.domain.instants import Instant
+from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.windows import Freeze, Window
+from tests.support.refusals import refused
 
 NOW = Instant(1_767_600_000.0)  # Mon 2026-01-05 08:00 UTC
 HOUR = 3600.0
@@ -125,9 +126,9 @@ def test_the_same_freeze_asked_for_again_is_the_one_there_is() -> None:
 def test_freezes_that_are_over_are_forgotten_and_refused_as_new_ones() -> None:
     known = frozen()
     later = Instant(NOW + 2 * HOUR)
-    with pytest.raises(Refused, match="was over at Mon 2026-01-05 10:00 Europe/Berlin") as refused:
+    with refused(match="was over at Mon 2026-01-05 10:00 Europe/Berlin") as caught:
         add_freeze(known, freeze(), [], "ann", later)
-    assert refused.value.rule == "freeze-over"
+    assert caught.value.rule == "freeze-over"
     changed, _ = add_freeze(known, freeze(ends=3 * HOUR), [], "ann", later)
     assert [each.id for each in changed.freezes] == ["F2"]
 
@@ -136,16 +137,16 @@ def test_there_are_no_more_freezes_than_the_limit() -> None:
     known = Line()
     for number in range(FREEZES_MAX):
         known = frozen(f"web{number}", known=known)
-    with pytest.raises(Refused, match="lift one of them") as refused:
+    with refused(match="lift one of them") as caught:
         frozen("another", known=known)
-    assert refused.value.rule == "too-many-freezes"
+    assert caught.value.rule == "too-many-freezes"
 
 
 def test_a_freeze_that_is_not_there_is_told_with_those_that_are() -> None:
-    with pytest.raises(Refused, match="no freeze is called 'F9'; there are: F1") as refused:
+    with refused(match="no freeze is called 'F9'; there are: F1") as caught:
         lift_freeze(frozen(), "F9", "ann", "", NOW)
-    assert refused.value.rule == "unknown-freeze"
-    with pytest.raises(Refused, match="there are: none"):
+    assert caught.value.rule == "unknown-freeze"
+    with refused(match="there are: none"):
         lift_freeze(Line(), "F1", "ann", "", NOW)
 
 

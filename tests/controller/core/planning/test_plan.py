@@ -8,6 +8,7 @@ from repave_controller.core.commands.release import request_abort
 from repave_controller.core.domain.application import GroupState, Instant, Policy, Upkeep
 from repave_controller.core.domain.rollout import Phase, Scale, Soak, Verify, Wave, Weight
 from repave_controller.core.planning.plan import describe, plan_id, preview, unborn
+from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import Digest, GroupName, Probe, Split
 from tests.controller.core.rollout.test_step import (
     HELLO,
@@ -66,10 +67,10 @@ def test_a_plan_says_why_it_would_be_refused_now() -> None:
     world = released("a")
     assert preview(world.application, an_order("b")).problems == ()
     (problem,) = preview(world.application, an_order("b", sizes=((PARIS, 3),))).problems
-    assert "hello-v001 serves in oslo" in problem
+    assert "hello-v001 serves in oslo" in text_of(problem)
     world.release("b")
     (problem,) = preview(world.application, an_order("c")).problems
-    assert "hello-v002 is being rolled out" in problem
+    assert "hello-v002 is being rolled out" in text_of(problem)
 
 
 def test_foretelling_changes_nothing_and_gives_the_same_again() -> None:

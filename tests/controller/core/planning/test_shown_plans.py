@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from repave_controller.core.domain.application import Refused
+from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.planning.plan import plan_id, unborn
 from repave_controller.core.planning.shown_plans import PLANS_REMEMBERED_MAX, ForetoldPlans
+from repave_controller.wording.render import text_of
 from tests.controller.core.rollout.test_step import HELLO, an_order
 
 NOBODY = unborn(HELLO, "hello")
@@ -16,7 +17,7 @@ def refusal(plans: ForetoldPlans, plan: str, version: str) -> str:
     with pytest.raises(Refused) as refused:
         plans.check(plan, NOBODY, replace(an_order("a"), version=version))
     assert refused.value.rule == "plan-changed"
-    return refused.value.text
+    return text_of(refused.value.reason)
 
 
 def test_what_holds_is_let_through_also_when_nobody_remembers_it() -> None:

@@ -3,7 +3,6 @@ when nobody is. Regions are played: whoever is named in `replace` is replaced wh
 
 from dataclasses import dataclass, field, replace
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +12,6 @@ from repave_controller.core.domain.application import (
     GroupState,
     Instant,
     Observed,
-    Refused,
     RegionView,
     Tainted,
     Tenure,
@@ -36,6 +34,7 @@ from repave_protos.protocol.values import (
     Worn,
 )
 from tests.fakes.controller.scheduled import OSLO, PARIS, SHOP, an_order
+from tests.support.refusals import refused
 
 BLUE, GREEN = GroupName("shop-v001"), GroupName("shop-v002")
 UPKEEP = Upkeep(max_age_seconds=600.0, drift="taint", renew_percent=20.0)
@@ -392,22 +391,22 @@ def test_too_many_taints_are_refused_with_the_way_to_replace_all() -> None:
         application,
         tainted=tuple(Tainted(host(number), OSLO, BLUE, "", "", Instant(0)) for number in range(TAINTED_MAX)),
     )
-    with pytest.raises(Refused, match="repave renew shop") as refused:
+    with refused(match="repave renew shop") as caught:
         request_taint(application, BLUE, PARIS, host(3), "", "", Instant(0))
-    assert refused.value.rule == "too-many-tainted"
+    assert caught.value.rule == "too-many-tainted"
 
 
 def test_a_host_of_a_group_that_goes_can_not_be_tainted() -> None:
-    with pytest.raises(Refused, match="shop-v007 is being destroyed"):
+    with refused(match="shop-v007 is being destroyed"):
         request_taint(World().application, GroupName("shop-v007"), PARIS, host(1), "", "", Instant(0))
 
 
 def test_a_renewal_is_refused_while_a_rollout_runs_or_nobody_serves() -> None:
     world = World()
     world.begin("b")
-    with pytest.raises(Refused, match="repave watch shop"):
+    with refused(match="repave watch shop"):
         request_renewal(world.application, "", "", world.now)
-    with pytest.raises(Refused, match="nobody serves"):
+    with refused(match="nobody serves"):
         request_renewal(Application(SHOP, "shop", GroupNumber(1)), "", "", world.now)
 
 

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -19,11 +18,11 @@ from repave_controller.core.domain.application import (
     Instant,
     Observed,
     Policy,
-    Refused,
     RegionView,
     ReleaseOrder,
     Tenure,
 )
+from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Scale, Soak, Verify, Weight
 from repave_controller.core.rollout.step import overslept, step
 from repave_controller.core.rules.safety import check
@@ -37,6 +36,7 @@ from repave_protos.protocol.values import (
     Probe,
     RegionName,
 )
+from tests.support.refusals import refused
 
 PARIS, OSLO = RegionName("paris"), RegionName("oslo")
 HELLO = ApplicationName("hello")
@@ -431,7 +431,7 @@ def test_a_rollback_to_a_sick_group_needs_force() -> None:
     world = released("a", "b")
     world.regions[OSLO].sick.add(GroupName("hello-v001"))
     world.settle()
-    with pytest.raises(Refused, match="hello-v001 has 0 healthy hosts of 3 in oslo, the floor is 3"):
+    with refused(match="hello-v001 has 0 healthy hosts of 3 in oslo, the floor is 3"):
         request_rollback(world.application, world.observed, "ann", "", force=False, now=world.now)
     request_rollback(world.application, world.observed, "ann", "", force=True, now=world.now)
 
@@ -448,7 +448,7 @@ def test_abort_before_the_flip_cleans_up_and_ends() -> None:
 def test_a_second_release_is_refused_or_queued_as_the_user_chose() -> None:
     world = released("a")
     world.release("b")
-    with pytest.raises(Refused, match="hello-v002 is being rolled out"):
+    with refused(match="hello-v002 is being rolled out"):
         request_release(world.application, an_order("c"), queue=False, now=world.now)
     world.release("c", queue=True)
     world.finish()
@@ -459,9 +459,9 @@ def test_a_second_release_is_refused_or_queued_as_the_user_chose() -> None:
 
 def test_what_a_release_may_not_change_is_refused() -> None:
     world = released("a")
-    with pytest.raises(Refused, match="hello-v001 serves in oslo"):
+    with refused(match="hello-v001 serves in oslo"):
         request_release(world.application, an_order("b", sizes=((PARIS, 3),)), queue=False, now=world.now)
-    with pytest.raises(Refused, match=r"traffic\.port"):
+    with refused(match=r"traffic\.port"):
         request_release(world.application, an_order("b", frontend_port=81), queue=False, now=world.now)
 
 

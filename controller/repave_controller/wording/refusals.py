@@ -1,0 +1,159 @@
+"""What people read when a command is refused: what is wrong, with its facts, and how to go on."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from repave_controller.core.domain.instants import Instant, show
+from repave_controller.core.domain.reasons import Refusal
+from repave_controller.wording.phrases import some
+
+NAME_SHOWN_MAX = 40
+
+
+def _ambiguous_host(host: str, regions: Sequence[str], silent: Sequence[str]) -> str:
+    text = f"{', '.join(regions)} {'each have' if len(regions) > 1 else 'has'} a host called {host}"
+    text += f", {', '.join(silent)} can't be asked" if silent else ""
+    return f"{text}; say which one is meant: --region {regions[0]}"
+
+
+def _freeze_over(ended_at: Instant, zone: str) -> str:
+    return f"this freeze was over at {show(ended_at, zone)}; choose a time to come as its end"
+
+
+def _plan_changed(again: str, plan: str, changes: Sequence[str]) -> str:
+    what = "the spec, the package or the application has changed since"
+    if changes:
+        what = f"changed since: {'; '.join(changes)}"
+    return f"plan {plan} does not hold any more: {what}; look at {again} again"
+
+
+def _regions_disagree(recover: str, application: str, votes: Sequence[str]) -> str:
+    return f"{application}: the regions do not agree on who serves: {'; '.join(votes)}; choose one: {recover}"
+
+
+def _role_missing(roles: Sequence[str]) -> str:
+    flags = " ".join(f"--role {each}" for each in roles)
+    return f"this waits for the role {', '.join(roles)}; say so with {flags}"
+
+
+def _unknown_application(name: str, known: Sequence[str]) -> str:
+    there = f"there are: {', '.join(known)}" if known else "nothing has been released yet"
+    return f"no application is called {name}; {there}"
+
+
+def _unknown_freeze(name: str, known: Sequence[str]) -> str:
+    return f"no freeze is called {name[:NAME_SHOWN_MAX]!a}; there are: {', '.join(known) or 'none'}"
+
+
+def _unknown_group(application: str, group: str, regions: Sequence[str], votes: Sequence[str]) -> str:
+    where = ", ".join(regions) or "any region that has traffic"
+    return (
+        f"{application}: --serving {group}: it has no hosts in {where}; now: {'; '.join(votes) or 'nobody'}"
+    )
+
+
+def _unknown_host(group: str, host: str, known: Sequence[str]) -> str:
+    there = f"it has: {some(known)}" if known else "it has none"
+    return f"{group} has no host called {host}; {there}"
+
+
+def _unknown_host_group(hosts: str, host: str, group: str, known: Sequence[str]) -> str:
+    there = f"there are: {some(known)}" if known else "there is none yet"
+    return f"{host}: no server group is called {group}; {there}; {hosts} lists hosts"
+
+
+def _unknown_region(regions: Sequence[str], known: Sequence[str]) -> str:
+    there = f"known are: {', '.join(known)}" if known else "no agent has connected yet"
+    return f"regions: no agent has ever spoken for {', '.join(regions)}; {there}"
+
+
+def _not_serving_in(application: str, region: str, known: Sequence[str]) -> str:
+    return f"{application} does not serve in {region}; it does in: {', '.join(known) or 'none'}"
+
+
+TEXTS: Mapping[Refusal, str | Callable[..., str]] = {
+    Refusal.AMBIGUOUS_HOST: _ambiguous_host,
+    Refusal.FIRST_STEP: "no region has been given traffic yet; {0} ends the rollout",
+    Refusal.FREEZE_OVER: _freeze_over,
+    Refusal.FRONTEND_PORT_CHANGED: (
+        "traffic.port: clients reach {application} on port {port}; a release can't move them to {wanted}; "
+        "keep the port, or release under another app name"
+    ),
+    Refusal.HELD: ("repave holds it itself: {reason}; {0} tries the step again, {1} goes past it, {2} back"),
+    Refusal.HOSTS_GONE: "hosts of the old group have gone in {region}; {0} brings all back",
+    Refusal.KEY_REUSED: "this idempotency key was used for a different request; use a new key",
+    Refusal.NO_GATE: (
+        "nothing of {application} waits for approval or for time: what it waits for has to happen; {0} says "
+        "what"
+    ),
+    Refusal.NO_GATE_BUT_TIME: "nothing waits for approval, only for time; {0} ends that",
+    Refusal.NOT_HELD: "the rollout of {application} is not held; {0} says what it waits for",
+    Refusal.NOT_PAUSED: "the rollout of {application} is not paused",
+    Refusal.NOT_PAUSED_BUT_GATED: "the rollout of {application} is not paused; it waits for approval: {0}",
+    Refusal.NOTHING_RUNNING: "no rollout of {application} is running; nothing to {verb}",
+    Refusal.NOTHING_TO_ABORT: ("no rollout of {application} is running; to go back to the group before, {0}"),
+    Refusal.NOTHING_TO_RENEW: "nobody serves {application}; release it first",
+    Refusal.NO_OLDER_GROUP: "no older group of {application} is kept; release the older version again",
+    Refusal.NO_OLDER_GROUP_OF_NAME: ("no older group of {application} is called {name}; there are: {groups}"),
+    Refusal.FIRST_RELEASE_SERVES: (
+        "{group} is the first release of {application} and has the traffic already: there is no older group "
+        "to go back to; release a better version"
+    ),
+    Refusal.NO_STEP_BACK: "nobody served before: there is nobody to give traffic back to",
+    Refusal.NO_WAY_BACK_IN_REGION: "nobody served in {region} before: there is no way back",
+    Refusal.PAUSED: "it is paused; {0} lets it go on",
+    Refusal.PLAN_CHANGED: _plan_changed,
+    Refusal.PORT_TAKEN: "traffic.port: {port} is taken by {other} in {regions}; choose another port",
+    Refusal.PROMISE: lambda promises: "; ".join(promises),
+    Refusal.QUEUE_FULL: "{limit} releases of {application} are queued; that is the limit",
+    Refusal.REASON_MISSING: "an override needs a reason: --reason",
+    Refusal.RECOVERY_CHANGED: "what the regions run has changed since; look again: {0}",
+    Refusal.REGION_AHEAD: "{region} is ahead of this controller's store: {why}; adopt it with: {0}",
+    Refusal.REGION_DROPPED: (
+        "{group} serves in {regions}, which this spec does not name: a release does not take an application "
+        "out of a region; put the region back under regions"
+    ),
+    Refusal.REGION_UNREACHABLE: (lambda host, reasons: f"{host} can't be looked for: {'; '.join(reasons)}"),
+    Refusal.REGIONS_DISAGREE: _regions_disagree,
+    Refusal.REGIONS_DISAGREE_ON_GROUP: (
+        "{group} is not the same in {regions}: its package or configuration differs in {others}; give one of "
+        "these regions up (repave-agent clean there), then: {0}"
+    ),
+    Refusal.REGIONS_DISAGREE_ON_PORT: "{application}: clients reach it on different ports: {ports}",
+    Refusal.RETIRING_GROUP: "{group} is being destroyed: {host} goes with it",
+    Refusal.ROLE_MISSING: _role_missing,
+    Refusal.ROLLOUT_RUNNING: (
+        "{running} is being rolled out; wait for it ({0}), end it ({1}), or queue this release behind it "
+        "(--queue)"
+    ),
+    Refusal.ROLLOUT_RUNNING_AT_ROLLBACK: (
+        "{running} is being rolled out; rollback --to and --region wait for it to end, or {0}"
+    ),
+    Refusal.ROLLOUT_RUNNING_AT_RENEWAL: (
+        "a rollout of {application} runs, and makes fresh hosts by itself; wait for it: {0}"
+    ),
+    Refusal.TOO_MANY_FREEZES: "there are {limit} freezes, the limit; lift one of them",
+    Refusal.TOO_MANY_TAINTED: (
+        "{limit} hosts of {application} are tainted already; that is the limit; to replace them all: {0}"
+    ),
+    Refusal.UNDOING: "the rollout of {application} is going back already; wait for its end",
+    Refusal.UNHEALTHY_TARGET: (
+        "{group} has {healthy} healthy hosts of {hosts} in {region}, the floor is {floor}; --force goes back "
+        "to it all the same"
+    ),
+    Refusal.UNKNOWN_APPLICATION: _unknown_application,
+    Refusal.UNKNOWN_APPLICATION_AHEAD: (
+        "no application is called {name}; {regions} runs it: this store was restored or lost; adopt it "
+        "with: {0}"
+    ),
+    Refusal.UNKNOWN_FREEZE: _unknown_freeze,
+    Refusal.UNKNOWN_GROUP: "a region has a group that repave did not make: {error}",
+    Refusal.UNKNOWN_GROUP_SERVING: _unknown_group,
+    Refusal.UNKNOWN_HOST: _unknown_host,
+    Refusal.UNKNOWN_HOST_GROUP: _unknown_host_group,
+    Refusal.UNKNOWN_HOST_REGION: "{group} has no hosts in {region}; it is in: {known}",
+    Refusal.UNKNOWN_HOST_ENDING: "{host} in {region} is being ended already",
+    Refusal.UNKNOWN_IMAGE: "no package {digest} is stored here; {0} adds one",
+    Refusal.UNKNOWN_REGION: _unknown_region,
+    Refusal.UNKNOWN_REGION_OF_ROLLOUT: "the rollout does not go to {region}; it goes to: {known}",
+    Refusal.UNKNOWN_REGION_OF_SERVICE: _not_serving_in,
+}
