@@ -17,14 +17,12 @@ from repave_controller.core.domain.rollout import (
     Phase,
     Rollout,
     RolloutKind,
-    Scale,
-    Soak,
     Track,
     TrackPhase,
     Wave,
-    Weight,
 )
 from repave_controller.core.ports import DuplicateKey, Image, Receipt, Spec, Store, StoreError, Transaction
+from repave_controller.core.steps import Scale, Soak, Weight
 from repave_controller.stores.sqlite.store import SqliteStore
 from repave_protos.protocol.values import ApplicationName, Digest, RegionName
 from repave_simulation.tiers.store import MemoryStore, Shelf

@@ -20,8 +20,9 @@ from repave_controller.core.commands.steering import (
 from repave_controller.core.domain.application import Instant
 from repave_controller.core.domain.freezes import Line, Stop
 from repave_controller.core.domain.limits import Limits, Load
-from repave_controller.core.domain.rollout import Approve, Phase
+from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.rules.guards import Surroundings
+from repave_controller.core.steps import Approve
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
 from tests.scenarios.specs import spec
 from tests.scenarios.world import World

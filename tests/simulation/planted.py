@@ -52,7 +52,8 @@ SCHEDULER = "controller/repave_controller/runtime/scheduler.py"
 OWNER = "controller/repave_controller/runtime/owner.py"
 RECEIPTS = "controller/repave_controller/runtime/idempotency.py"
 SESSIONS = "controller/repave_controller/fleet/sessions.py"
-VERDICTS = "controller/repave_controller/core/rules/verdicts.py"
+VERIFY = "controller/repave_controller/core/steps/verify.py"
+WEIGHT = "controller/repave_controller/core/steps/weight.py"
 CORE_AGENT = "simulation/repave_simulation/tiers/core_agent.py"
 
 NO_SAFETY = (SAFETY, "    broken: list[Broken] = []\n", "    return []\n    broken: list[Broken] = []\n")
@@ -105,14 +106,14 @@ BUGS = (
     # ----------------------------------------------------------------------------------- the decisions
     _bug(
         "flip before healthy", 1, (2, 5),
-        VERDICTS, "            return have, application.policy.needed(part.count), ", "            return have, 0, ",
+        VERIFY, "return have, place.application.policy.needed(need), ", "return have, 0, ",
     ),
     _bug(
         "flip before healthy, and nobody checks the promises", 1, (1, 2),
-        VERDICTS, "            return have, application.policy.needed(part.count), ", "            return have, 0, ",
+        VERIFY, "return have, place.application.policy.needed(need), ", "return have, 0, ",
         *NO_SAFETY,
         PUBLISHING, "ready_count=0 if is_proven else application.policy.needed(part.judged)", "ready_count=0",
-        "controller/repave_controller/core/rules/guards.py", "    return Guard(\"capacity\", up < needed, text,", "    return Guard(\"capacity\", False, text,",
+        WEIGHT, "        return Guard(\"capacity\", up < needed, text,", "        return Guard(\"capacity\", False, text,",
     ),
     _bug(
         "no region of a lock-step wave waits for the others", 1, (0,),
@@ -177,7 +178,7 @@ BUGS = (
     ),
     _bug(
         "the old hosts go as soon as the new ones have the traffic", 1, (1, 4, 7),
-        PARTS, "replace(old, weight_bp=FULL_WEIGHT_BP - weight_bp)", "replace(old, weight_bp=FULL_WEIGHT_BP - weight_bp, percent=0.0 if weight_bp == FULL_WEIGHT_BP else old.percent)",
+        WEIGHT, "rest = replace(origin.part, weight_bp=FULL_WEIGHT_BP - self.weight_bp)", "rest = replace(origin.part, weight_bp=FULL_WEIGHT_BP - self.weight_bp, percent=0.0 if self.weight_bp == FULL_WEIGHT_BP else origin.part.percent)",
     ),
     _bug(
         "an undo is called done at once", 1, (1, 3, 4, 5, 7),
@@ -186,7 +187,7 @@ BUGS = (
     ),
     _bug(
         "a failed release keeps its share", 1, (3, 4, 5, 7),
-        PARTS, "application = _put(application, target, replace(part, weight_bp=0, state=state))", "application = _put(application, target, replace(part, state=state))",
+        PARTS, "application = put_part(application, target, replace(part, weight_bp=0, state=state))", "application = put_part(application, target, replace(part, state=state))",
     ),
     _bug(
         "an agent that lost its stream does not dial again", 2, (5,),

@@ -10,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from repave_controller.core.domain.application import Policy, ReleaseOrder, Upkeep
 from repave_controller.core.domain.naming import NamingError, format_cluster
-from repave_controller.core.domain.rollout import Approve, Step
+from repave_controller.core.domain.steps import Step
+from repave_controller.core.steps import Approve
 from repave_controller.core.strategies.checks import peak_percent
 from repave_controller.core.strategies.presets import Pace
 from repave_controller.spec.calendar import FREEZES_MAX, WINDOWS_MAX, FreezeSection, WindowSection

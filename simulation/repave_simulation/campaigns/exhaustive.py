@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from repave_controller.core.domain.application import Policy, ReleaseOrder
-from repave_controller.core.domain.rollout import Scale, Soak, Verify, Weight
+from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_protos.protocol.values import ApplicationName, Digest, Probe, RegionName
 from repave_simulation.scenarios.scenario import Behaviour, Command, Scenario
 from repave_simulation.tiers.run import Result, run

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from repave_controller.core.domain.application import Application, Event, Instant
 from repave_controller.core.domain.by_region import ByRegion
-from repave_controller.core.domain.rollout import Approve, Keep, Rollout, Soak, Track, TrackPhase, Wave
+from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase, Wave
+from repave_controller.core.steps import Approve, Keep, Soak
 from repave_protos.protocol.values import ApplicationName, RegionName
 
 if TYPE_CHECKING:

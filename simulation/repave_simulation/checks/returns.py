@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from repave_controller.core.domain.application import FULL_PERCENT, Application, GroupState, Part, ServerGroup
-from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Track, TrackPhase, Weight
+from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Track, TrackPhase
 from repave_protos.protocol.values import FULL_WEIGHT_BP, ApplicationName, RegionName
 from repave_simulation.checks import promises
 from repave_simulation.checks.course import BACK, Moved, is_by_people, moved_since
@@ -110,7 +110,7 @@ class Returns:
         if len(waves) > 1:
             self._broken(after, f"the scope is {scope}, and {len(waves)} waves go back")
         for each in rollout.tracks:
-            has_way = rollout.origin is not None or not rollout.has_reached(Weight, each)
+            has_way = rollout.origin is not None or not rollout.has_given_traffic(each)
             if scope == "wave" and each.wave in waves and each.phase in FORWARD and has_way:
                 self._broken(after, f"the scope is wave, and {each.region} of it is {each.phase}")
 

@@ -7,7 +7,8 @@ from typing import Literal
 
 from repave_controller.core.commands.table import Asked
 from repave_controller.core.domain.application import Policy, ReleaseOrder, Upkeep
-from repave_controller.core.domain.rollout import Scale, Soak, Step, Verify, Weight
+from repave_controller.core.domain.rollout import Step
+from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_protos.protocol.values import BY_REQUEST, ApplicationName, Digest, Probe, RegionName, Split
 from repave_simulation.kernel.chance import Chance
 from repave_simulation.scenarios.variety import met_by, steered, varied

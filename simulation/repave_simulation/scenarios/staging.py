@@ -6,7 +6,8 @@ The release is compiled by the code that compiles it in production; only who ans
 from dataclasses import dataclass, replace
 
 from repave_controller.core.domain.application import ReleaseOrder
-from repave_controller.core.domain.rollout import Scale, Soak, Step, Verify, Weight
+from repave_controller.core.domain.rollout import Step
+from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.spec.spec import Spec, compile_order
 from repave_protos.protocol.values import FULL_WEIGHT_BP, Digest, RegionName
 from repave_simulation.scenarios.scenario import BLIND_SECONDS, Behaviour, Command, Scenario, Strike, Trouble

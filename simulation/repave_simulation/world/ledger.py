@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from repave_controller.core.commands.release import Accepted
 from repave_controller.core.domain.application import Application, Event, GroupState, Part, ServerGroup
-from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, TrackPhase, Weight
+from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, TrackPhase
+from repave_controller.core.steps import Weight
 from repave_protos.protocol.values import (
     FULL_WEIGHT_BP,
     ApplicationName,

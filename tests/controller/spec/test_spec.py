@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from repave_controller.core.domain.application import Instant, Policy
-from repave_controller.core.domain.rollout import Scale, Soak, Verify, Weight
 from repave_controller.core.domain.windows import Freeze, Window
+from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.spec.loader import load
 from repave_controller.spec.quantities import read_command, read_duration, read_share
 from repave_controller.spec.spec import PlanError, Spec, artifact_path, compile_order, schema

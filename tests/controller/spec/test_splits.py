@@ -4,7 +4,7 @@ import pytest
 
 from repave_controller.core.commands.release import request_abort
 from repave_controller.core.domain.application import Instant
-from repave_controller.core.domain.rollout import Scale, Soak, Verify, Weight
+from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.spec.loader import SpecError, load
 from repave_controller.spec.spec import compile_order
 from repave_protos.protocol.values import BY_REQUEST, Split, contradictions

@@ -12,6 +12,7 @@ from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.freezes import Line
 from repave_controller.core.domain.rollout import Rollout
+from repave_controller.core.domain.steps import KINDS, Step
 from repave_controller.core.ports import StoreError
 from repave_controller.stores.codec import (
     decode_application,
@@ -40,6 +41,8 @@ def by_region(kind: Any) -> st.SearchStrategy[Any]:
 
 
 st.register_type_strategy(ByRegion, by_region)
+st.register_type_strategy(Step, st.one_of([st.from_type(each) for each in KINDS.values()]))
+
 few = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 

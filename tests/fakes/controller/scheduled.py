@@ -9,8 +9,9 @@ from pathlib import Path
 
 from repave_controller.core.commands.release import Accepted
 from repave_controller.core.domain.application import Application, Event, Instant, Policy, ReleaseOrder
-from repave_controller.core.domain.rollout import Phase, Scale, Soak, Step, Verify, Weight
+from repave_controller.core.domain.rollout import Phase, Step
 from repave_controller.core.ports import Transaction
+from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.runtime.scheduler import Scheduler
 from repave_protos import __version__
 from repave_protos.protocol.values import (

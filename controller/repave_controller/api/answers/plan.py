@@ -2,7 +2,8 @@
 
 from pydantic import BaseModel, Field
 
-from repave_controller.core.planning.plan import Preview, RegionPreview, describe
+from repave_controller.core.planning.plan import Preview, RegionPreview
+from repave_controller.core.steps.step import describe
 from repave_controller.wording.render import text_of
 
 

@@ -20,10 +20,10 @@ from repave_controller.core.domain.application import (
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
 from repave_controller.core.planning.forecast import outlook
-from repave_controller.core.planning.plan import describe
 from repave_controller.core.ports import Image
 from repave_controller.core.rules.divergence import RECOVER_COMMAND, Ahead
 from repave_controller.core.rules.divergence import describe as ahead_text
+from repave_controller.core.steps.step import describe
 from repave_controller.fleet.sessions import RegionView
 from repave_controller.operations.recovery import Candidate, Findings
 from repave_protos.protocol.values import DesiredGroup, GroupReport, HostDetail, HostName, RegionName

@@ -30,7 +30,6 @@ from repave_controller.core.domain.rollout import (
     Track,
     TrackPhase,
     Wave,
-    Weight,
 )
 from repave_controller.core.rollout.rollback import has_way_back, turned_round
 from repave_controller.core.rules.divergence import RECOVER
@@ -309,7 +308,7 @@ def _turn_round(
     target = _target(application, rollout)
     if rollout.phase is Phase.UNDOING:
         return application, ()
-    if rollout.origin is None and rollout.has_reached(Weight):
+    if rollout.origin is None and rollout.has_given_traffic():
         raise Refused(Refusal.FIRST_RELEASE_SERVES, group=target.name, application=application.name)
     undone = undo(application, rollout, text, end, now)
     return undone, (_event(undone, f"{rollout.kind}.undoing", f"{target.name}: {text}", now, by, target),)

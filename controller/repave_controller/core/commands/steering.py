@@ -6,26 +6,23 @@ from dataclasses import replace
 from typing import Literal
 
 from repave_controller.core.commands.release import Outcome, event_of
-from repave_controller.core.domain.application import Application, GroupState, Instant, Part
-from repave_controller.core.domain.by_region import ByRegion
-from repave_controller.core.domain.reasons import Refusal, Refused, cli
-from repave_controller.core.domain.rollout import (
-    Approve,
-    Keep,
-    Pass,
-    Pause,
-    Phase,
-    Retire,
-    Rollout,
-    Soak,
-    Track,
-    TrackPhase,
-    Weight,
+from repave_controller.core.domain.application import (
+    FULL_PERCENT,
+    Application,
+    GroupState,
+    Instant,
+    Part,
 )
+from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.place import put_part
+from repave_controller.core.domain.reasons import Refusal, Refused, cli
+from repave_controller.core.domain.rollout import Pass, Pause, Phase, Rollout, Track, TrackPhase
+from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout import waves
 from repave_controller.core.rollout.rollback import turned_round
-from repave_controller.core.rollout.transitions import change_part, entered
 from repave_controller.core.rules.verdicts import gate_of
+from repave_controller.core.steps import Weight
+from repave_controller.core.steps.step import entered
 from repave_protos.protocol.values import RegionName
 
 PASSES_MAX = 1000
@@ -143,9 +140,9 @@ def gates(application: Application, now: Instant) -> list[tuple[str, str]]:
 
 def _gates(application: Application, rollout: Rollout, now: Instant) -> list[tuple[str, str]]:
     found = [
-        (gate_of(rollout, track), step.role)
+        (gate_of(track), role)
         for track in rollout.tracks
-        if track.phase is TrackPhase.RUNNING and isinstance(step := rollout.step(track), Approve)
+        if track.phase is TrackPhase.RUNNING and (role := rollout.step(track).approver) is not None
     ]
     wave = waves.next_wave(rollout)
     if wave is not None and rollout.waves[wave].approve is not None:
@@ -158,7 +155,7 @@ def _gates(application: Application, rollout: Rollout, now: Instant) -> list[tup
 
 def _roles_to_come(rollout: Rollout) -> list[str]:
     """The roles of all approvals that the rollout may yet wait for; at least nobody's."""
-    steps = {step.role for step in rollout.steps if isinstance(step, Approve)}
+    steps = {step.approver for step in rollout.steps if step.approver}
     begun = waves.next_wave(rollout)
     later = rollout.waves[begun:] if begun is not None else ()
     return sorted({"", *steps, *(wave.approve for wave in later if wave.approve)})
@@ -167,9 +164,9 @@ def _roles_to_come(rollout: Rollout) -> list[str]:
 def _waits(application: Application, rollout: Rollout, now: Instant) -> list[tuple[str, str]]:
     """The soaks and bakes that run now."""
     found = [
-        (gate_of(rollout, track), "")
+        (gate_of(track), "")
         for track in rollout.tracks
-        if track.phase is TrackPhase.RUNNING and isinstance(rollout.step(track), Soak | Keep)
+        if track.phase is TrackPhase.RUNNING and rollout.step(track).is_timed
     ]
     for wave in range(len(rollout.waves)):
         settled = all(track.is_settled for track in waves.tracks_of(rollout, wave))
@@ -220,7 +217,7 @@ def request_step_back(application: Application, by: str, reason: str, now: Insta
     paused there."""
     rollout = _moving(application, "go back a step of")
     moving = [track for track in rollout.tracks if track.phase is TrackPhase.RUNNING]
-    if not any(rollout.has_reached(Weight, track) for track in moving):
+    if not any(rollout.has_given_traffic(track) for track in moving):
         raise Refused(Refusal.FIRST_STEP, cli("abort"))
     if rollout.origin is None:
         raise Refused(Refusal.NO_STEP_BACK)
@@ -237,25 +234,20 @@ def _step_back(
     application: Application, rollout: Rollout, track: Track, now: Instant
 ) -> tuple[Application, Rollout]:
     steps = rollout.steps
-    reached = [index for index in range(track.cursor + 1) if isinstance(steps[index], Weight)]
+    reached = [index for index in range(track.cursor + 1) if steps[index].share_bp is not None]
     if not reached:
         return application, rollout
     before = reached[-2] if len(reached) > 1 else None
     first = before if before is not None else 0
-    if any(isinstance(step, Retire) for step in steps[first : track.cursor + 1]):
+    if course_of(steps[first : track.cursor + 1]).old < FULL_PERCENT:
         raise Refused(Refusal.HOSTS_GONE, cli("rollback"), region=track.region)
     cursor = before if before is not None else max(0, reached[0] - 1)
-    former = steps[before] if before is not None else replace(_weight(steps[reached[0]]), weight_bp=0)
+    former = steps[before] if before is not None else Weight(0, steps[reached[0]].deadline_seconds)
     changed = replace(track, cursor=cursor, entered_at=now, progressed_at=now, progress=None)
-    passed = {gate_of(rollout, replace(track, cursor=index)) for index in range(cursor, len(steps))}
+    passed = {gate_of(replace(track, cursor=index)) for index in range(cursor, len(steps))}
     passes = tuple(each for each in rollout.passes if each.gate not in passed)
     application = entered(application, rollout, changed, former)
     return application, replace(rollout.with_track(changed), passes=passes)
-
-
-def _weight(step: object) -> Weight:
-    assert isinstance(step, Weight)
-    return step
 
 
 def request_abort_region(
@@ -269,7 +261,7 @@ def request_abort_region(
         raise Refused(Refusal.UNKNOWN_REGION_OF_ROLLOUT, region=region, known=there)
     if track.phase in (TrackPhase.UNDOING, TrackPhase.UNDONE):
         return application, ()
-    if track.origin is None and rollout.has_reached(Weight, track):
+    if track.origin is None and rollout.has_given_traffic(track):
         raise Refused(Refusal.NO_WAY_BACK_IN_REGION, region=region)
     why = f"aborted by {by or 'somebody'}" + (f": {reason}" if reason else "")
     if track.has_begun:
@@ -303,7 +295,7 @@ def request_size(
             part = group.part(region)
             if part is None or part.state is GroupState.RETIRING or part.size == size:
                 continue
-            application = change_part(application, group, _sized(part, size))
+            application = put_part(application, group, _sized(part, size))
             told.append(f"{group.name} in {region}: {part.size} -> {size} hosts")
     if not told:
         return application, ()

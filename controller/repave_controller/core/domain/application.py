@@ -12,7 +12,9 @@ from typing import Literal
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.instants import Instant as Instant
 from repave_controller.core.domain.reasons import Facts
-from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Wave
+from repave_controller.core.domain.rollout import GroupNumber, Rollout, Wave
+from repave_controller.core.domain.steps import FULL_PERCENT as FULL_PERCENT
+from repave_controller.core.domain.steps import Step
 from repave_controller.core.domain.windows import Freeze, Window
 from repave_protos.protocol.bounds import WORN_MAX
 from repave_protos.protocol.values import (
@@ -31,7 +33,6 @@ from repave_protos.protocol.values import (
     Split,
 )
 
-FULL_PERCENT = 100.0
 PAST_MAX = 10
 """Groups that are gone and can be built again."""
 

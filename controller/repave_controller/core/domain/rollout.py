@@ -1,4 +1,4 @@
-"""What a rollout is: the steps that a region goes through, the waves of regions, and how far each region is.
+"""What a rollout is: the waves of regions, and how far each region is on its way through the steps.
 
 Plain frozen values. What becomes of them is decided in rollout/step.py.
 """
@@ -9,77 +9,10 @@ from typing import Literal, NewType
 
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.instants import Instant
+from repave_controller.core.domain.steps import Step as Step
 from repave_protos.protocol.values import RegionName
 
 GroupNumber = NewType("GroupNumber", int)
-
-
-# ------------------------------------------------------------------------------------------------- steps
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """Have `percent` of the target group's hosts running; where `count` is more than 0, so many instead."""
-
-    percent: float
-    deadline_seconds: float
-    count: int = 0
-    kind: Literal["scale"] = "scale"
-
-
-@dataclass(frozen=True, slots=True)
-class Verify:
-    """Wait until enough of these hosts are verified and up behind the balancer."""
-
-    deadline_seconds: float
-    kind: Literal["verify"] = "verify"
-
-
-@dataclass(frozen=True, slots=True)
-class Weight:
-    """Give the target group `weight_bp` of the traffic, the origin the rest; done when balancers say so."""
-
-    weight_bp: int
-    deadline_seconds: float
-    kind: Literal["weight"] = "weight"
-
-
-@dataclass(frozen=True, slots=True)
-class Soak:
-    """Watch the target group's health for `seconds`, counted from the completion of the step before."""
-
-    seconds: float
-    deadline_seconds: float
-    kind: Literal["soak"] = "soak"
-
-
-@dataclass(frozen=True, slots=True)
-class Approve:
-    """Wait for somebody with `role` (any if empty), for `expires_seconds` at most; 0: for ever."""
-
-    role: str
-    expires_seconds: float = 0.0
-    kind: Literal["approve"] = "approve"
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """Leave everything as it is for `seconds`: the way back stays open, nothing is judged."""
-
-    seconds: float
-    kind: Literal["keep"] = "keep"
-
-
-@dataclass(frozen=True, slots=True)
-class Retire:
-    """Let hosts of the origin go until `percent` of them are left; done when they are gone."""
-
-    percent: float
-    deadline_seconds: float
-    kind: Literal["retire"] = "retire"
-
-
-Step = Scale | Verify | Weight | Soak | Approve | Keep | Retire
 
 
 # ---------------------------------------------------------------------------------------------- rollouts
@@ -222,15 +155,14 @@ class Rollout:
         is_done = any(track.phase is TrackPhase.DONE for track in self.tracks)
         return max(0, len(self.steps) - 1) if is_done else 0
 
-    def has_reached(self, kind: type[Step], track: Track | None = None) -> bool:
-        """Whether the track, or any track, is in or past its first step of this kind."""
+    def has_given_traffic(self, track: Track | None = None) -> bool:
+        """Whether the track, or any track, is in or past its first step that gives the target a share."""
         tracks = self.tracks if track is None else (track,)
-        return any(
-            isinstance(step, kind)
-            for each in tracks
-            if each.has_begun
-            for step in self.steps[: each.cursor + 1]
-        )
+        return any(step.share_bp is not None for each in tracks for step in self.steps_reached(each))
+
+    def steps_reached(self, track: Track) -> tuple[Step, ...]:
+        """Those that the track is past, and the one that it is in."""
+        return self.steps[: track.cursor + 1] if track.has_begun else ()
 
     def may_pass(self, gate: str) -> bool:
         return any(each.gate in (gate, "*") for each in self.passes)

@@ -4,18 +4,9 @@
 """
 
 from repave_controller.core.domain.application import Application, Because, Policy
-from repave_controller.core.domain.rollout import (
-    Approve,
-    Keep,
-    Rollout,
-    RolloutKind,
-    Soak,
-    Step,
-    Track,
-    TrackPhase,
-    Weight,
-)
+from repave_controller.core.domain.rollout import Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.core.rules.phrases import listed
+from repave_controller.core.steps.step import named
 
 
 def outlook(application: Application, because: Because) -> str:
@@ -32,7 +23,7 @@ def outlook(application: Application, because: Because) -> str:
         case Track(phase=TrackPhase.UNDOING) if because.until is not None:
             return "if not by then, it is said, and the rollout ends without it"
         case Track(phase=TrackPhase.WAITING):
-            return f"then {_named(rollout.steps[0])}"
+            return f"then {named(rollout.steps[0])}"
         case _:
             return ""
 
@@ -50,25 +41,21 @@ def _after_wave(rollout: Rollout, because: Because) -> str:
 
 def _after_step(policy: Policy, rollout: Rollout, track: Track, because: Because) -> str:
     is_last = track.cursor + 1 == len(rollout.steps)
-    then = f"then {'it is done' if is_last else _named(rollout.steps[track.cursor + 1])}"
+    then = f"then {'it is done' if is_last else named(rollout.steps[track.cursor + 1])}"
     step = rollout.step(track)
-    if isinstance(step, Soak | Keep):
-        if isinstance(step, Keep):
+    if step.is_timed:
+        if not step.deadline_seconds:
             return then
         return f"{then}; if it falls ill: {_failure(policy, rollout, track, 'health')}"
     if because.until is None:
         return then
-    when = "if nobody does by then" if isinstance(step, Approve) else "without progress until then"
+    when = "if nobody does by then" if step.approver is not None else "without progress until then"
     return f"{then}; {when}: {_failure(policy, rollout, track, 'deadline')}"
-
-
-def _named(step: Step) -> str:
-    return f"{step.kind} {step.weight_bp / 100:g} %" if isinstance(step, Weight) else step.kind
 
 
 def _failure(policy: Policy, rollout: Rollout, track: Track, cause: str) -> str:
     """What a failure of this region does now; the same order of questions as `rollout.step` has."""
-    has_left = rollout.has_reached(Weight)
+    has_left = rollout.has_given_traffic()
     if has_left and (rollout.origin is None or rollout.kind is RolloutKind.ROLLBACK):
         return "it is held, for there is nobody to go back to"
     if cause not in policy.goes_back_on:

@@ -16,23 +16,10 @@ from repave_controller.core.domain.application import (
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import Reason, Refused
-from repave_controller.core.domain.rollout import (
-    Approve,
-    GroupNumber,
-    Keep,
-    Retire,
-    Rollout,
-    Scale,
-    Soak,
-    Step,
-    Track,
-    TrackPhase,
-    Verify,
-    Wave,
-    Weight,
-)
-from repave_controller.core.rollout.transitions import entered
+from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Track, TrackPhase, Wave
+from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rules.guards import ALONE, Guard, Surroundings, foreseen
+from repave_controller.core.steps.step import entered, estimate_seconds
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName, fingerprint
 
 HOUR_SECONDS = 3600.0
@@ -186,26 +173,6 @@ def unborn(name: ApplicationName, cluster: str) -> Application:
 # ------------------------------------------------------------------------------------------------- words
 
 
-def describe(step: Step) -> str:
-    """One line for people."""
-    match step:
-        case Scale(percent=percent, count=count):
-            what = f"{count}" if count else f"{percent:g} %"
-            return f"scale: {what} of the new hosts in every region, beside the old ones"
-        case Verify():
-            return "verify: every host healthy for long enough and up behind the balancer"
-        case Weight(weight_bp=weight_bp):
-            return f"weight: {weight_bp / 100:g} % of the traffic to the new group"
-        case Soak(seconds=seconds):
-            return f"soak: watch it for {seconds:g} s; any failure goes back by itself"
-        case Approve(role=role):
-            return f"approve: {f'somebody with the role {role}' if role else 'somebody'} must say yes"
-        case Keep(seconds=seconds):
-            return f"keep: everything stays as it is for {seconds:g} s"
-        case Retire(percent=percent):
-            return f"retire: old hosts go until {percent:g} % of them are left"
-
-
 def _changes(application: Application, order: ReleaseOrder, origin: ServerGroup | None) -> tuple[str, ...]:
     """In what the release differs from the group that serves now."""
     if origin is None:
@@ -247,7 +214,7 @@ def _old_groups(application: Application, order: ReleaseOrder) -> tuple[list[Ser
     serving = application.group(application.serving)
     old = [serving, *warm] if serving is not None else warm
     kept = order.policy.keep_groups if order.policy.keep_seconds > 0 else order.policy.retain
-    if any(isinstance(step, Retire) and step.percent == 0 for step in order.steps):
+    if course_of(order.steps).old == 0:
         return old[1:kept], [*old[:1], *old[max(1, kept) :]]
     return old[:kept], old[kept:]
 
@@ -326,6 +293,8 @@ def _moments(
     alone = _only(application, track.region)
     alone, _ = start_release(alone, replace(order, sizes=((track.region, size),), waves=()), Instant(0))
     target = alone.rollout.target if alone.rollout is not None else GroupNumber(0)
+    # Launches as they took of late.
+    proof_seconds = max(order.min_healthy_seconds, application.launch_seconds)
     moments = []
     for step in rollout.steps:
         alone = entered(alone, replace(rollout, target=target), track, step)
@@ -338,7 +307,7 @@ def _moments(
                 part.count,
                 former.count if former is not None else 0,
                 part.weight_bp,
-                _seconds(application, order, step),
+                estimate_seconds(step, proof_seconds),
             )
         )
     return tuple(moments)
@@ -352,17 +321,6 @@ def _only(application: Application, region: RegionName) -> Application:
         if (part := group.part(region)) is not None
     )
     return replace(application, groups=groups, rollout=None, desired=ByRegion(), offered=ByRegion())
-
-
-def _seconds(application: Application, order: ReleaseOrder, step: Step) -> float:
-    """How long a step takes by itself, as far as it is known: launches as they took of late."""
-    match step:
-        case Soak(seconds=seconds) | Keep(seconds=seconds):
-            return seconds
-        case Verify():
-            return max(order.min_healthy_seconds, application.launch_seconds)
-        case _:
-            return 0.0
 
 
 def _wave_ends(rollout: Rollout, seconds: Mapping[RegionName, float]) -> list[float]:

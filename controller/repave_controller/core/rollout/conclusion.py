@@ -12,12 +12,13 @@ from repave_controller.core.domain.application import (
     Part,
     ServerGroup,
 )
+from repave_controller.core.domain.place import put_part
 from repave_controller.core.domain.reasons import Refused
-from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase, Weight
+from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
 from repave_controller.core.rollout import waves
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.rollback import told_later
-from repave_controller.core.rollout.transitions import change_part, gone_back, never_begun, taken_over
+from repave_controller.core.rollout.transitions import gone_back, never_begun, taken_over
 from repave_controller.core.rules import guards
 from repave_controller.core.rules.phrases import listed
 from repave_protos.protocol.values import RegionName
@@ -77,7 +78,7 @@ def _stays(application: Application, rollout: Rollout, track: Track) -> bool:
 
 
 def tell_failure(turn: Turn, rollout: Rollout, reason: str) -> None:
-    where = "goes back to the old group" if rollout.has_reached(Weight) else "was not touched"
+    where = "goes back to the old group" if rollout.has_given_traffic() else "was not touched"
     turn.tell(f"{rollout.kind}.failed", f"{turn.target_name} failed: {reason}; traffic {where}")
 
 
@@ -147,7 +148,7 @@ def retire_old_groups(turn: Turn) -> None:
                 turn.application = remembered(turn.application, group)
             retired.setdefault(group.number, []).append(region)
             gone = replace(part, state=GroupState.RETIRING, percent=0.0)
-            turn.application = change_part(turn.application, group, gone)
+            turn.application = put_part(turn.application, group, gone)
     for number, regions in retired.items():
         group = next(each for each in turn.application.groups if each.number == number)
         where = "" if len(regions) == len(group.parts) else f" in {listed(regions)}"

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from repave_controller.core.domain.application import Application, GroupState, Part, ServerGroup, Tenure
 from repave_controller.core.domain.by_region import ByRegion
-from repave_controller.core.domain.rollout import Verify
 from repave_controller.core.rollout.renewal import replaced_in
 from repave_protos.protocol.values import DesiredGroup, DesiredState, Epoch, RegionName
 
@@ -73,5 +72,5 @@ def _takes_testers(application: Application, group: ServerGroup, part: Part) -> 
     track = rollout.track(part.region) if rollout is not None else None
     if rollout is None or track is None or group.number != rollout.target or part.state is not GroupState.NEW:
         return False
-    is_verified = any(isinstance(step, Verify) for step in rollout.steps[: track.cursor])
+    is_verified = any(step.is_proof for step in rollout.steps[: track.cursor])
     return is_verified and application.split.tester_by != ""

@@ -12,7 +12,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import Facts
-from repave_controller.core.domain.rollout import Rollout, Track, Weight
+from repave_controller.core.domain.rollout import Rollout, Track
 from repave_controller.core.rules.guards import Surroundings
 from repave_controller.core.rules.phrases import listed
 from repave_controller.core.rules.verdicts import Waiting
@@ -95,8 +95,8 @@ class Turn:
             is_all = len(regions) == len(rollout.tracks)
             where = "every region" if is_all else listed(regions)
             region = regions[0] if len(regions) == 1 and not is_all else ""
-            if left >= 0 and isinstance(step := rollout.steps[left], Weight):
-                text = f"{self.target_name} takes {step.weight_bp / 100:g} % of the traffic in {where}"
+            if left >= 0 and (share_bp := rollout.steps[left].share_bp) is not None:
+                text = f"{self.target_name} takes {share_bp / 100:g} % of the traffic in {where}"
                 self.tell("traffic.moved", text, region=region)
             if entered < len(rollout.steps):
                 kind = rollout.steps[entered].kind

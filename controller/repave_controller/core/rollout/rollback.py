@@ -15,7 +15,8 @@ from repave_controller.core.domain.application import (
     Observed,
     ServerGroup,
 )
-from repave_controller.core.domain.rollout import Retire, Rollout, Track, TrackPhase, Weight
+from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase
+from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout.transitions import gone_back, with_way_back
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, current_report
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
@@ -42,7 +43,7 @@ def turned_round(
 def has_way_back(rollout: Rollout, track: Track) -> bool:
     """Whether somebody served before, or nobody does yet. Where nobody served anywhere, whoever has traffic
     keeps it."""
-    return rollout.origin is not None or not rollout.has_reached(Weight, track)
+    return rollout.origin is not None or not rollout.has_given_traffic(track)
 
 
 def _is_whole(application: Application, track: Track) -> bool:
@@ -83,7 +84,8 @@ def undone(
     left = _left_to_undo(application, rollout, track, observed)
     if left is None or target is None:
         return Done()
-    growing = _growing_seconds(application, track) if rollout.has_reached(Retire, track) else 0.0
+    is_smaller = course_of(rollout.steps_reached(track)).old < FULL_PERCENT
+    growing = _growing_seconds(application, track) if is_smaller else 0.0
     deadline = Instant(track.entered_at + UNDO_DEADLINE_SECONDS + target.drain_seconds + growing)
     patience = Instant(track.entered_at + UNREACHABLE_PATIENCE_SECONDS)
     until = patience if is_away(region, observed) else deadline

@@ -3,8 +3,8 @@
 `step` takes what was decided so far, what the regions observe and the time, and returns what shall be saved
 and published. It is level-triggered: called at any moment, as often as one likes, it moves only when what it
 sees allows. Each region goes its own way through the steps; `waves.py` says when it may. Commands of people
-enter through `commands/`; how a step is judged is in `rules/verdicts.py`, what it makes of a region in
-`transitions.py`, the way back in `rollback.py`.
+enter through `commands/`; what a step makes of a region, and when it is done, is in `steps/`, the way back in
+`rollback.py`.
 """
 
 from collections.abc import Collection
@@ -25,20 +25,18 @@ from repave_controller.core.domain.rollout import (
     Phase,
     Rollout,
     RolloutKind,
-    Scale,
     Track,
     TrackPhase,
-    Verify,
-    Weight,
 )
 from repave_controller.core.rollout import conclusion, waves
 from repave_controller.core.rollout.desired_state import publish
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.renewal import renew
 from repave_controller.core.rollout.rollback import has_way_back, may_return, turned_round, undone
-from repave_controller.core.rollout.transitions import entered, gone_back
-from repave_controller.core.rules.guards import ALONE, Surroundings, refusing, standing
-from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, illness_of, judge
+from repave_controller.core.rollout.transitions import gone_back
+from repave_controller.core.rules.guards import ALONE, Surroundings, standing
+from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, illness_of
+from repave_controller.core.steps.step import entered, judge, refusing
 from repave_protos.protocol.values import RegionName
 
 
@@ -203,7 +201,7 @@ def _enter(turn: Turn, track: Track, cursor: int) -> None:
         entered_at=turn.now,
         progressed_at=turn.now,
         progress=None,
-        scaled_at=turn.now if isinstance(rollout.steps[cursor], Scale) else track.scaled_at,
+        scaled_at=turn.now if rollout.steps[cursor].is_launch else track.scaled_at,
     )
     turn.application = entered(turn.application, rollout, track, rollout.steps[cursor])
     turn.put_track(track)
@@ -227,7 +225,7 @@ def _wait(turn: Turn, rollout: Rollout, track: Track, waiting: Waiting) -> None:
         track = replace(track, progress=waiting.progress, progressed_at=turn.now)
         turn.put_track(track)
     step = rollout.step(track)
-    seconds = getattr(step, "deadline_seconds", 0.0)
+    seconds = step.deadline_seconds
     if not waiting.has_deadline or not seconds:
         turn.wait(waiting)
         return
@@ -259,7 +257,7 @@ def _is_together(rollout: Rollout) -> bool:
 
 def _learn(turn: Turn, rollout: Rollout, track: Track) -> None:
     """How long fresh hosts take to be proven here, for the next plan."""
-    if isinstance(rollout.step(track), Verify) and track.scaled_at is not None:
+    if rollout.step(track).is_proof and track.scaled_at is not None:
         took, known = turn.now - track.scaled_at, turn.application.launch_seconds
         seconds = (took + known) / 2 if known else took
         turn.application = replace(turn.application, launch_seconds=round(seconds, 3))
@@ -271,7 +269,7 @@ def _is_guarded(turn: Turn, rollout: Rollout, track: Track, cursor: int) -> bool
     guard = refusing(turn.application, rollout, track, step, turn.observed, turn.now, turn.around)
     if guard is None:
         return False
-    seconds = getattr(step, "deadline_seconds", 0.0)
+    seconds = step.deadline_seconds
     deadline = Instant(track.progressed_at + seconds)
     if guard.rule == "capacity" and track.has_begun:
         if turn.now >= deadline:
@@ -302,7 +300,7 @@ def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
     to go back to. A release goes back, as far as its policy says."""
     policy = turn.application.policy
     turn.tell_of_steps()
-    has_left = rollout.has_reached(Weight, track)
+    has_left = rollout.has_given_traffic(track)
     if has_left and (rollout.origin is None or rollout.kind is RolloutKind.ROLLBACK):
         conclusion.hold(turn, track, failed.reason)
     elif failed.cause not in policy.goes_back_on:

@@ -13,23 +13,14 @@ from repave_controller.core.domain.application import (
     Observed,
     Policy,
     ReleaseOrder,
-    hosts_of,
 )
 from repave_controller.core.domain.freezes import Line, held
 from repave_controller.core.domain.limits import Limits, Load, refusals, wants_of
-from repave_controller.core.domain.rollout import (
-    Retire,
-    Rollout,
-    RolloutKind,
-    Scale,
-    Step,
-    Track,
-    TrackPhase,
-    Weight,
-)
+from repave_controller.core.domain.rollout import Rollout, RolloutKind, Track, TrackPhase
+from repave_controller.core.domain.steps import Step
 from repave_controller.core.rules.verdicts import current_report
 from repave_protos.protocol.capabilities import nearest_shares
-from repave_protos.protocol.values import GroupReport, RegionName
+from repave_protos.protocol.values import RegionName
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,37 +48,18 @@ class Surroundings:
 
 
 ALONE = Surroundings()
-MOVES = (Scale, Weight, Retire)
-"""Steps that change something; the others only watch or wait."""
-
-
-def refusing(
-    application: Application,
-    rollout: Rollout,
-    track: Track,
-    step: Step,
-    observed: Observed,
-    now: Instant,
-    around: Surroundings,
-) -> Guard | None:
-    """The first rule against entering `step` that nobody has overridden; None when it may be entered."""
-    answers = [
-        *_beyond(application, rollout, track, step, now, around),
-        *_answers(application, rollout, track, step, observed),
-    ]
-    return next((each for each in answers if each.refuses and not is_overridden(rollout, each.rule)), None)
 
 
 def is_overridden(rollout: Rollout, rule: str) -> bool:
     return any(each.gate == f"guard {rule}" for each in rollout.passes)
 
 
-def _beyond(
+def outside(
     application: Application, rollout: Rollout, track: Track, step: Step, now: Instant, around: Surroundings
 ) -> list[Guard]:
     """The line, windows and freezes for each move of a release; limits where a region begins. A way back is
     always open."""
-    if rollout.kind is RolloutKind.ROLLBACK or not isinstance(step, MOVES):
+    if rollout.kind is RolloutKind.ROLLBACK or not step.is_move:
         return []
     answers = _times(application, around, application.policy, now)
     if not track.has_begun:
@@ -117,62 +89,6 @@ def _limits(wanted: Application, around: Surroundings, is_first: bool) -> list[G
     return [Guard(each.rule, True, each.text, each.remedy) for each in found]
 
 
-def _answers(
-    application: Application, rollout: Rollout, track: Track, step: Step, observed: Observed
-) -> list[Guard]:
-    match step:
-        case Weight() if rollout.kind is RolloutKind.RELEASE:
-            return [_readiness(application, rollout, track, step, observed)]
-        case Retire():
-            return [_capacity(application, rollout, track, step, observed)]
-        case _:
-            return []
-
-
-def _readiness(
-    application: Application, rollout: Rollout, track: Track, step: Weight, observed: Observed
-) -> Guard:
-    """Whoever gets more traffic is ready for it at that moment, not only when it was verified, and by the
-    size that it has by now: one that grew on the way has the hosts that its share needs."""
-    target = application.group(rollout.target)
-    part = target.part(track.region) if target is not None else None
-    assert target is not None, "a running track has a target"
-    assert part is not None, "a running track has a target"
-    report, absent = current_report(application, target, track.region, observed)
-    if absent is not None:
-        return Guard("capacity", True, f"{absent.what}, so its hosts can't be counted", absent.remedy)
-    policy, share = application.policy, hosts_of(part.size, step.weight_bp / 100)
-    up, ready = min(report.verified, report.balancer_up), policy.needed(part.judged)
-    needed = max(ready, min(policy.floor(share), policy.needed(part.count)))
-    text = f"{up} of {part.count} hosts of {target.name} can serve, {needed} must"
-    return Guard("capacity", up < needed, text, f"repave hosts {application.name} shows each host")
-
-
-def _capacity(
-    application: Application, rollout: Rollout, track: Track, step: Retire, observed: Observed
-) -> Guard:
-    """What is left once hosts of the origin have gone is not below the floor."""
-    origin, target = application.group(track.origin), application.group(rollout.target)
-    old = origin.part(track.region) if origin is not None else None
-    if origin is None or old is None or target is None:
-        return Guard("capacity", False, "nobody served here before")
-    view = observed.get(track.region)
-    left = 0
-    if old.weight_bp > 0:
-        report = view.group(origin.name) if view is not None else GroupReport(origin.name)
-        left = min(report.verified, report.balancer_up, hosts_of(old.size, step.percent))
-    report, absent = current_report(application, target, track.region, observed)
-    if absent is not None:
-        return Guard("capacity", True, f"{absent.what}, so its hosts can't be counted", absent.remedy)
-    part = target.part(track.region)
-    if part is not None and part.weight_bp > 0:
-        left += min(report.verified, report.balancer_up)
-    size = min(old.size, part.size) if part is not None else old.size  # a release may make a region smaller
-    floor = application.policy.floor(size)
-    text = f"{left} hosts could serve once hosts of {origin.name} have gone, the floor is {floor}"
-    return Guard("capacity", left < floor, text, f"repave hosts {application.name} shows each host")
-
-
 def traffic(application: Application, region: RegionName, observed: Observed) -> Guard:
     """An old group goes only while another one serves there with enough healthy hosts."""
     serving = application.serving_in(region)
@@ -189,7 +105,7 @@ def traffic(application: Application, region: RegionName, observed: Observed) ->
 
 def precision(order: ReleaseOrder, precisions: Mapping[RegionName, int]) -> Iterator[Guard]:
     """Shares that a region's balancer can't give exactly; `precisions`: the least it can, where known."""
-    wanted = sorted({step.weight_bp for step in order.steps if isinstance(step, Weight)})
+    wanted = sorted({step.share_bp for step in order.steps if step.share_bp is not None})
     for region, _ in order.sizes:
         for weight_bp in wanted:
             below, above = nearest_shares(weight_bp, precisions.get(region, 1))

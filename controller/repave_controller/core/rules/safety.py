@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repave_controller.core.domain.application import (
-    FULL_PERCENT,
     Application,
     Decision,
     GroupState,
@@ -16,7 +15,8 @@ from repave_controller.core.domain.application import (
     ServerGroup,
     hosts_of,
 )
-from repave_controller.core.domain.rollout import Retire, Rollout, Track, TrackPhase
+from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase
+from repave_controller.core.domain.steps import course_of
 from repave_protos.protocol.values import FULL_WEIGHT_BP, DesiredState, GroupName, RegionName, contradictions
 
 
@@ -140,8 +140,7 @@ def _check_way_back(application: Application) -> Iterator[Broken]:
 
 def _left(rollout: Rollout, track: Track) -> float:
     """Percent of the origin's hosts that the steps so far have left."""
-    reached = rollout.steps[: track.cursor + 1] if track.has_begun else ()
-    return min((step.percent for step in reached if isinstance(step, Retire)), default=FULL_PERCENT)
+    return course_of(rollout.steps_reached(track)).old
 
 
 def _check_owners(before: Application, after: Application, observed: Observed) -> Iterator[Broken]:

@@ -1,4 +1,4 @@
-"""Judges whether a region has done its step, must still wait, or has failed, from what it observes. Pure.
+"""What a region in a step is judged by: reports that count, its hosts' health, gates. Pure.
 
 Only a report made under the epoch that was published last counts: an older one speaks of another wish.
 """
@@ -14,17 +14,8 @@ from repave_controller.core.domain.application import (
     Part,
     ServerGroup,
 )
-from repave_controller.core.domain.rollout import (
-    Approve,
-    Keep,
-    Retire,
-    Rollout,
-    Scale,
-    Soak,
-    Track,
-    Verify,
-    Weight,
-)
+from repave_controller.core.domain.place import Place
+from repave_controller.core.domain.rollout import Track
 from repave_controller.core.rules.divergence import because_ahead
 from repave_protos.protocol.values import GroupReport, RegionName
 
@@ -60,29 +51,14 @@ class Waiting:
 Verdict = Done | Failed | Waiting
 
 
-def gate_of(rollout: Rollout, track: Track) -> str:
+def gate_of(track: Track) -> str:
     """What a person passes who lets the regions of this wave go on past this step."""
     return f"step {track.wave + 1}.{track.cursor + 1}"
 
 
-def judge(
-    application: Application, rollout: Rollout, track: Track, observed: Observed, now: Instant
-) -> Verdict:
-    """The verdict on the track's present step."""
-    target = application.group(rollout.target)
-    part = target.part(track.region) if target is not None else None
-    assert target is not None, "a running track has a target"
-    assert part is not None, "a running track has a target"
-    failure = failure_of(application, target, track.region, observed)
-    if failure is not None:
-        return failure
-    match rollout.step(track):
-        case Soak() | Keep() | Approve() as step:
-            return _judge_wait(application, rollout, track, step, target, part, observed, now)
-        case Retire():
-            return _judge_retire(application, track, observed)
-        case Scale() | Verify() | Weight() as step:
-            return _judge_count(application, track, step, target, part, observed)
+def may_pass(place: Place) -> bool:
+    """Whether a person has let the region go on past its step."""
+    return place.rollout.may_pass(gate_of(place.track))
 
 
 def failure_of(
@@ -119,98 +95,13 @@ def illness_of(
     return Failed(f"{part.region}: {report.verified} of {part.judged} hosts are healthy{detail}")
 
 
-def _judge_count(
-    application: Application,
-    track: Track,
-    step: Scale | Verify | Weight,
-    target: ServerGroup,
-    part: Part,
-    observed: Observed,
-) -> Verdict:
-    report, absent = current_report(application, target, part.region, observed)
-    if absent is not None:
-        return Waiting(absent, -1, has_deadline=not _waits_for_a_person(part.region, observed))
-    have, need, noun = _measure(application, step, part, report)
-    if have >= need:
-        return Done()
-    trouble = f" ({report.trouble})" if report.trouble else ""
-    what = f"{step.kind}: {have} of {need} {noun}{trouble}"
-    return Waiting(
-        Because(what, part.region, since=track.entered_at, remedy=_remedy(application)), progress=have
-    )
+def illness_during(kind: str, place: Place, observed: Observed) -> Failed | None:
+    """The same, of a region that is in a step of this kind."""
+    illness = illness_of(place.application, place.target.group, place.target.part, observed)
+    return replace(illness, reason=f"{illness.reason} in the {kind}") if illness is not None else None
 
 
-def _measure(
-    application: Application, step: Scale | Verify | Weight, part: Part, report: GroupReport
-) -> tuple[int, int, str]:
-    """(what there is, what is needed, its name) of the step in one region."""
-    match step:
-        case Scale():
-            return report.starting + report.healthy + report.verified, part.count, "hosts run"
-        case Verify():
-            have = min(report.verified, report.balancer_up)
-            return have, application.policy.needed(part.count), "hosts verified and up behind the balancer"
-        case Weight():
-            share = f"{part.weight_bp / 100:g} %"
-            return int(report.weight_bp == part.weight_bp), 1, f"balancers acknowledge {share}"
-
-
-def _judge_retire(application: Application, track: Track, observed: Observed) -> Verdict:
-    origin = application.group(track.origin)
-    part = origin.part(track.region) if origin is not None else None
-    if origin is None or part is None:
-        return Done()
-    report, absent = current_report(application, origin, track.region, observed)
-    if absent is not None:
-        return Waiting(absent, -10_000, has_deadline=not _waits_for_a_person(track.region, observed))
-    if report.present <= part.count:
-        return Done()
-    what = f"retire: {report.present} hosts of {origin.name} are left, {part.count} shall be"
-    return Waiting(Because(what, track.region, since=track.entered_at), progress=-report.present)
-
-
-def _judge_wait(
-    application: Application,
-    rollout: Rollout,
-    track: Track,
-    step: Soak | Keep | Approve,
-    target: ServerGroup,
-    part: Part,
-    observed: Observed,
-    now: Instant,
-) -> Verdict:
-    """Counted from the completion of the step before; while it lasts health is looked at again and again."""
-    if not isinstance(step, Keep) and (illness := illness_of(application, target, part, observed)):
-        return replace(illness, reason=f"{illness.reason} in the {step.kind}")
-    if rollout.may_pass(gate_of(rollout, track)):
-        return Done()
-    if isinstance(step, Approve):
-        return _judge_approval(application, track, step, now)
-    until = Instant(track.entered_at + step.seconds)
-    _, absent = current_report(application, target, track.region, observed)
-    if now < until:
-        what = f"{step.kind}: {target.name} " + ("proves itself" if isinstance(step, Soak) else "is kept")
-        what += f"; {absent.what}" if absent is not None else ""
-        skip = f"repave promote {application.name} --skip ends it"
-        because = Because(what, track.region, track.entered_at, until, skip)
-        return Waiting(because, 0, until, has_deadline=False)
-    if absent is not None and isinstance(step, Soak):
-        return Waiting(absent, 1, has_deadline=not _waits_for_a_person(track.region, observed))
-    return Done()
-
-
-def _judge_approval(application: Application, track: Track, step: Approve, now: Instant) -> Verdict:
-    until = Instant(track.entered_at + step.expires_seconds) if step.expires_seconds else None
-    who = f"somebody with the role {step.role}" if step.role else "somebody"
-    if until is not None and now >= until:
-        return Failed(f"{track.region}: nobody approved within {step.expires_seconds:g} s", "deadline")
-    role = f" --role {step.role}" if step.role else ""
-    remedy = f"repave promote {application.name}{role}"
-    because = Because(f"approve: {who} must say yes", track.region, track.entered_at, until, remedy)
-    return Waiting(because, wake_at=until, has_deadline=False)
-
-
-def _waits_for_a_person(region: RegionName, observed: Observed) -> bool:
+def waits_for_a_person(region: RegionName, observed: Observed) -> bool:
     return region in observed and bool(observed[region].ahead)
 
 
@@ -230,7 +121,3 @@ def current_report(
         what = f"it has not confirmed the newest desired state yet{refusal}"
         return GroupReport(group.name), Because(what, region)
     return view.group(group.name), None
-
-
-def _remedy(application: Application) -> str:
-    return f"repave hosts {application.name} shows each host; repave abort {application.name} ends it"

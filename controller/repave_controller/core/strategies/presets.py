@@ -5,10 +5,11 @@ A deadline counts from the last progress. A host is healthy within the launch de
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from repave_controller.core.domain.application import FULL_PERCENT, ServerGroup
-from repave_controller.core.domain.rollout import Approve, Keep, Retire, Scale, Soak, Step, Verify, Weight
+from repave_controller.core.domain.steps import Step
+from repave_controller.core.steps import Approve, Keep, Retire, Scale, Soak, Verify, Weight
 from repave_protos.protocol.values import FULL_WEIGHT_BP
 
 MARGIN_SECONDS = 30.0
@@ -125,14 +126,15 @@ def retire(pace: Pace, percent: float) -> Retire:
 def first_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The same for a first release: nobody serves yet, so nothing is gained by going slowly. Approvals stay,
     and what follows the last share of the traffic."""
-    last = max((index for index, step in enumerate(steps) if isinstance(step, Weight)), default=-1)
-    scales = [step for step in steps if isinstance(step, Scale)]
-    verifies = [step for step in steps if isinstance(step, Verify)]
-    if last < 0 or not scales or not verifies:
+    last = max((index for index, step in enumerate(steps) if step.share_bp is not None), default=-1)
+    launches = [step for step in steps if step.is_launch]
+    proofs = [step for step in steps if step.is_proof]
+    if last < 0 or not launches or not proofs:
         return steps
-    approvals = [step for step in steps[:last] if isinstance(step, Approve)]
-    rest = [step for step in steps[last + 1 :] if not isinstance(step, Retire | Scale | Verify)]
-    return (replace(scales[-1], percent=FULL_PERCENT, count=0), verifies[-1], *approvals, steps[last], *rest)
+    approvals = [step for step in steps[:last] if step.approver is not None]
+    rest = [step for step in steps[last + 1 :] if not (step.is_move or step.is_proof)]
+    whole = Scale(FULL_PERCENT, launches[-1].deadline_seconds)
+    return (whole, proofs[-1], *approvals, steps[last], *rest)
 
 
 def rollback_steps(target: ServerGroup) -> tuple[Step, ...]:

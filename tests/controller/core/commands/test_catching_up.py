@@ -3,7 +3,8 @@ change on the way of a rollout holds. Found in simulation."""
 
 from repave_controller.core.commands.steering import request_abort_region, request_promote, request_size
 from repave_controller.core.domain.application import GroupState
-from repave_controller.core.domain.rollout import Phase, Scale
+from repave_controller.core.domain.rollout import Phase
+from repave_controller.core.steps import Scale
 from repave_protos.protocol.values import GroupName, RegionName
 from tests.scenarios.plays import away, back, rollback, serving
 from tests.scenarios.specs import spec

@@ -21,8 +21,9 @@ from repave_controller.core.commands.release import (
 )
 from repave_controller.core.domain.application import GroupState, Instant
 from repave_controller.core.domain.reasons import Refused
-from repave_controller.core.domain.rollout import Phase, RolloutKind, Weight
+from repave_controller.core.domain.rollout import Phase, RolloutKind
 from repave_controller.core.planning.plan import unborn
+from repave_controller.core.steps import Weight
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
 from tests.controller.core.rollout.test_step import HELLO, OSLO, PARIS, World, an_order, released

@@ -6,21 +6,10 @@ import pytest
 
 from repave_controller.core.domain.application import Application, Because, Instant, Policy
 from repave_controller.core.domain.by_region import ByRegion
-from repave_controller.core.domain.rollout import (
-    Approve,
-    Phase,
-    Rollout,
-    RolloutKind,
-    Soak,
-    Step,
-    Track,
-    TrackPhase,
-    Verify,
-    Wave,
-    Weight,
-)
+from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Step, Track, TrackPhase, Wave
 from repave_controller.core.planning.forecast import outlook
 from repave_controller.core.planning.plan import unborn
+from repave_controller.core.steps import Approve, Soak, Verify, Weight
 from repave_protos.protocol.values import ApplicationName, RegionName
 
 PARIS, OSLO = RegionName("paris"), RegionName("oslo")

@@ -6,8 +6,10 @@ import pytest
 
 from repave_controller.core.commands.release import request_abort
 from repave_controller.core.domain.application import GroupState, Instant, Policy, Upkeep
-from repave_controller.core.domain.rollout import Phase, Scale, Soak, Verify, Wave, Weight
-from repave_controller.core.planning.plan import describe, plan_id, preview, unborn
+from repave_controller.core.domain.rollout import Phase, Wave
+from repave_controller.core.planning.plan import plan_id, preview, unborn
+from repave_controller.core.steps import Scale, Soak, Verify, Weight
+from repave_controller.core.steps.step import describe
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import Digest, GroupName, Probe, Split
 from tests.controller.core.rollout.test_step import (

@@ -23,9 +23,10 @@ from repave_controller.core.domain.application import (
     Tenure,
 )
 from repave_controller.core.domain.reasons import Refused
-from repave_controller.core.domain.rollout import GroupNumber, Phase, Scale, Soak, Verify, Weight
+from repave_controller.core.domain.rollout import GroupNumber, Phase
 from repave_controller.core.rollout.step import overslept, step
 from repave_controller.core.rules.safety import check
+from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_protos.protocol.values import (
     ApplicationName,
     ApplicationReport,

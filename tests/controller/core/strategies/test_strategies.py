@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from repave_controller.core.domain.application import hosts_of
-from repave_controller.core.domain.rollout import Phase, Soak, TrackPhase, Weight
+from repave_controller.core.domain.rollout import Phase, TrackPhase
 from repave_controller.core.planning.plan import preview
 from repave_controller.core.rules.guards import precision
+from repave_controller.core.steps import Soak, Weight
 from repave_controller.core.strategies.checks import objection, peak_percent
 from repave_controller.core.strategies.presets import (
     Pace,

@@ -1,0 +1,80 @@
+"""What any part of repave may ask of any step. The kinds of steps are in `core/steps`, one file each."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import Any, ClassVar, TypeVar
+
+FULL_PERCENT = 100.0
+
+AnyStep = TypeVar("AnyStep", bound="Step")
+
+KINDS: dict[str, type["Step"]] = {}
+"""Every kind of step that is known, by its name in stores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Where the steps so far have brought a region, all in percent of its size or of its traffic."""
+
+    new: float = 0.0  # hosts of the target
+    proven: float = 0.0  # of these, verified
+    old: float = FULL_PERCENT  # hosts of the origin
+    traffic: float = 0.0  # that the target has
+    is_counted: bool = False
+    """A step asked for a number of hosts: there are more than `new` and `proven` say."""
+
+
+class Step:
+    """One step of a region's way. Each kind is a frozen dataclass whose literal `kind` names it in stores."""
+
+    __slots__ = ()
+
+    kind: str
+    deadline_seconds: float
+    """Without progress for so long it fails; 0: it may take for ever."""
+
+    is_move: ClassVar[bool] = False
+    """It changes something: windows, freezes and limits count."""
+    is_timed: ClassVar[bool] = False
+    """Time alone ends it, or a person who skips the rest."""
+    is_launch: ClassVar[bool] = False
+    """Fresh hosts are requested."""
+    is_proof: ClassVar[bool] = False
+    """Once it is done the fresh hosts are proven."""
+
+    @property
+    def share_bp(self) -> int | None:
+        """The target's share of the traffic from this step on; None: as before."""
+        return None
+
+    @property
+    def approver(self) -> str | None:
+        """The role that has to approve; "": any person, None: no approval is needed."""
+        return None
+
+    def advance(self, course: Course) -> Course:
+        """Where the step leads a region that does it after `course`."""
+        return course
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Callable[[object], Any]) -> Any:
+        """Stores read and write each registered kind where a `Step` is declared."""
+        return handler(reduce(or_, KINDS.values()) if cls is Step else source)
+
+
+def register(step_type: type[AnyStep]) -> type[AnyStep]:
+    """Makes a kind of step known to stores; decorates its dataclass."""
+    kind = step_type.__dataclass_fields__["kind"].default  # type: ignore[attr-defined]  # a dataclass
+    assert kind not in KINDS, f"two steps call themselves {kind}"
+    KINDS[kind] = step_type
+    return step_type
+
+
+def course_of(steps: Iterable[Step]) -> Course:
+    """Where these steps, one after another, lead."""
+    course = Course()
+    for step in steps:
+        course = step.advance(course)
+    return course

@@ -1,0 +1,47 @@
+"""Approve: a person decides that the region goes on."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from repave_controller.core.domain.application import Because, Instant, Observed
+from repave_controller.core.domain.place import Place
+from repave_controller.core.domain.steps import register
+from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, illness_during, may_pass
+from repave_controller.core.steps.step import StepRules
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class Approve(StepRules):
+    """Wait for somebody with `role` (any if empty), for `expires_seconds` at most; 0: for ever."""
+
+    role: str
+    expires_seconds: float = 0.0
+    deadline_seconds: float = 0.0
+    kind: Literal["approve"] = "approve"
+
+    @property
+    def approver(self) -> str:
+        return self.role
+
+    def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
+        illness = illness_during(self.kind, place, observed)
+        if illness is not None:
+            return illness
+        if may_pass(place):
+            return Done()
+        region, since = place.region, place.track.entered_at
+        until = Instant(since + self.expires_seconds) if self.expires_seconds else None
+        if until is not None and now >= until:
+            return Failed(f"{region}: nobody approved within {self.expires_seconds:g} s", "deadline")
+        flag = f" --role {self.role}" if self.role else ""
+        remedy = f"repave promote {place.application.name}{flag}"
+        because = Because(f"approve: {self._person} must say yes", region, since, until, remedy)
+        return Waiting(because, wake_at=until, has_deadline=False)
+
+    def describe(self) -> str:
+        return f"approve: {self._person} must say yes"
+
+    @property
+    def _person(self) -> str:
+        return f"somebody with the role {self.role}" if self.role else "somebody"

@@ -1,0 +1,38 @@
+"""Keep: the way back stays open for a while."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from repave_controller.core.domain.application import Because, Instant, Observed
+from repave_controller.core.domain.place import Place
+from repave_controller.core.domain.steps import register
+from repave_controller.core.rules.verdicts import Done, Verdict, Waiting, current_report, may_pass
+from repave_controller.core.steps.step import StepRules
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class Keep(StepRules):
+    """Leave everything as it is for `seconds`: the way back stays open, nothing is judged."""
+
+    seconds: float
+    deadline_seconds: float = 0.0
+    kind: Literal["keep"] = "keep"
+
+    is_timed: ClassVar[bool] = True
+
+    def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
+        group, region, since = place.target.group, place.region, place.track.entered_at
+        until = Instant(since + self.seconds)
+        if may_pass(place) or now >= until:
+            return Done()
+        _, absent = current_report(place.application, group, region, observed)
+        what = f"keep: {group.name} is kept" + (f"; {absent.what}" if absent is not None else "")
+        skip = f"repave promote {place.application.name} --skip ends it"
+        return Waiting(Because(what, region, since, until, skip), 0, until, has_deadline=False)
+
+    def describe(self) -> str:
+        return f"keep: everything stays as it is for {self.seconds:g} s"
+
+    def estimate_seconds(self, proof_seconds: float) -> float:
+        return self.seconds

@@ -1,0 +1,75 @@
+"""Retire: hosts of the origin are let go."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from repave_controller.core.domain.application import Application, Because, Instant, Observed, hosts_of
+from repave_controller.core.domain.place import Place, put_part
+from repave_controller.core.domain.steps import Course, register
+from repave_controller.core.rules.guards import Guard
+from repave_controller.core.rules.verdicts import Done, Verdict, Waiting, current_report, waits_for_a_person
+from repave_controller.core.steps.step import StepRules
+from repave_protos.protocol.values import GroupReport
+
+NO_PROGRESS = -10_000
+"""Less progress than any number of hosts that are left, which counts downwards."""
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class Retire(StepRules):
+    """Let hosts of the origin go until `percent` of them are left; done when they are gone."""
+
+    percent: float
+    deadline_seconds: float
+    kind: Literal["retire"] = "retire"
+
+    is_move: ClassVar[bool] = True
+
+    def advance(self, course: Course) -> Course:
+        return replace(course, old=min(course.old, self.percent))
+
+    def enter(self, place: Place) -> Application:
+        origin = place.origin
+        if origin is None:
+            return place.application
+        shrunk = replace(origin.part, percent=min(self.percent, origin.part.percent))
+        return put_part(place.application, origin.group, shrunk)
+
+    def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
+        origin, region = place.origin, place.region
+        if origin is None:
+            return Done()
+        report, absent = current_report(place.application, origin.group, region, observed)
+        if absent is not None:
+            return Waiting(absent, NO_PROGRESS, has_deadline=not waits_for_a_person(region, observed))
+        if report.present <= origin.part.count:
+            return Done()
+        name, left = origin.group.name, origin.part.count
+        what = f"retire: {report.present} hosts of {name} are left, {left} shall be"
+        return Waiting(Because(what, region, since=place.track.entered_at), progress=-report.present)
+
+    def guard(self, place: Place, observed: Observed) -> Guard | None:
+        """What is left once hosts of the origin have gone is not below the floor."""
+        origin, target, region = place.origin, place.target, place.region
+        if origin is None:
+            return Guard("capacity", False, "nobody served here before")
+        view = observed.get(region)
+        left = 0
+        if origin.part.weight_bp > 0:
+            name = origin.group.name
+            report = view.group(name) if view is not None else GroupReport(name)
+            left = min(report.verified, report.balancer_up, hosts_of(origin.part.size, self.percent))
+        report, absent = current_report(place.application, target.group, region, observed)
+        if absent is not None:
+            return Guard("capacity", True, f"{absent.what}, so its hosts can't be counted", absent.remedy)
+        if target.part.weight_bp > 0:
+            left += min(report.verified, report.balancer_up)
+        size = min(origin.part.size, target.part.size)  # a release may make a region smaller
+        floor = place.application.policy.floor(size)
+        text = f"{left} hosts could serve once hosts of {origin.group.name} have gone, the floor is {floor}"
+        remedy = f"repave hosts {place.application.name} shows each host"
+        return Guard("capacity", left < floor, text, remedy)
+
+    def describe(self) -> str:
+        return f"retire: old hosts go until {self.percent:g} % of them are left"

@@ -1,0 +1,133 @@
+"""What each kind of step has to answer, and the questions that are put to it. Pure.
+
+A new kind is one file in this room, one line in `__init__.py` and a field of the spec's `strategy.steps`.
+"""
+
+from abc import ABC, abstractmethod
+
+from repave_controller.core.domain.application import Application, Because, Instant, Observed
+from repave_controller.core.domain.place import Place, place_of
+from repave_controller.core.domain.rollout import Rollout, Track
+from repave_controller.core.domain.steps import Step
+from repave_controller.core.rules.guards import Guard, Surroundings, is_overridden, outside
+from repave_controller.core.rules.verdicts import (
+    Done,
+    Verdict,
+    Waiting,
+    current_report,
+    failure_of,
+    waits_for_a_person,
+)
+from repave_protos.protocol.values import GroupReport
+
+
+class StepRules(Step, ABC):
+    """A step that can be carried out."""
+
+    __slots__ = ()
+
+    def enter(self, place: Place) -> Application:
+        """The application once this is wanted in the region; a step that only watches changes nothing."""
+        return place.application
+
+    @abstractmethod
+    def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
+        """Whether the region, which is in this step, has done it."""
+
+    def guard(self, place: Place, observed: Observed) -> Guard | None:
+        """What the region has to be capable of at the moment of entering."""
+        return None
+
+    @abstractmethod
+    def describe(self) -> str:
+        """One line for the plan."""
+
+    @property
+    def name(self) -> str:
+        """A few words where steps are listed."""
+        return self.kind
+
+    def estimate_seconds(self, proof_seconds: float) -> float:
+        """How long it takes by itself; `proof_seconds`: until fresh hosts are proven."""
+        return 0.0
+
+
+class CountingStep(StepRules):
+    """A step that is done once enough of something is there."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def measure(self, place: Place, report: GroupReport) -> tuple[int, int, str]:
+        """(what there is, what is needed, its name)."""
+
+    def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
+        application, region = place.application, place.region
+        report, absent = current_report(application, place.target.group, region, observed)
+        if absent is not None:
+            return Waiting(absent, -1, has_deadline=not waits_for_a_person(region, observed))
+        have, need, noun = self.measure(place, report)
+        if have >= need:
+            return Done()
+        trouble = f" ({report.trouble})" if report.trouble else ""
+        what = f"{self.kind}: {have} of {need} {noun}{trouble}"
+        remedy = f"repave hosts {application.name} shows each host; repave abort {application.name} ends it"
+        return Waiting(Because(what, region, since=place.track.entered_at, remedy=remedy), progress=have)
+
+
+# ---------------------------------------------------------------------------------------------- questions
+
+
+def entered(application: Application, rollout: Rollout, track: Track, step: Step) -> Application:
+    """The application once `step` is wanted in the track's region."""
+    place = place_of(application, rollout, track)
+    return _rules(step).enter(place) if place is not None else application
+
+
+def judge(
+    application: Application, rollout: Rollout, track: Track, observed: Observed, now: Instant
+) -> Verdict:
+    """The verdict on the track's present step."""
+    place = place_of(application, rollout, track)
+    assert place is not None, "a running track has a target"
+    failure = failure_of(application, place.target.group, track.region, observed)
+    return failure or _rules(rollout.step(track)).judge(place, observed, now)
+
+
+def refusing(
+    application: Application,
+    rollout: Rollout,
+    track: Track,
+    step: Step,
+    observed: Observed,
+    now: Instant,
+    around: Surroundings,
+) -> Guard | None:
+    """The first rule against entering `step` that nobody has overridden; None when it may be entered."""
+    place = place_of(application, rollout, track)
+    assert place is not None, "a running track has a target"
+    answers = [*outside(application, rollout, track, step, now, around), _rules(step).guard(place, observed)]
+    return next(
+        (each for each in answers if each and each.refuses and not is_overridden(rollout, each.rule)), None
+    )
+
+
+def describe(step: Step) -> str:
+    """One line for people."""
+    return _rules(step).describe()
+
+
+def named(step: Step) -> str:
+    """A few words for people."""
+    return _rules(step).name
+
+
+def estimate_seconds(step: Step, proof_seconds: float) -> float:
+    """How long the step takes by itself, as far as it is known; `proof_seconds`: until fresh hosts are
+    proven."""
+    return _rules(step).estimate_seconds(proof_seconds)
+
+
+def _rules(step: Step) -> StepRules:
+    assert isinstance(step, StepRules), f"nothing says how to carry out {step!r}"
+    return step

@@ -1,0 +1,39 @@
+"""Verify: the fresh hosts are proven before anything depends on them."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from repave_controller.core.domain.application import Application
+from repave_controller.core.domain.place import Place, put_part
+from repave_controller.core.domain.steps import Course, register
+from repave_controller.core.steps.step import CountingStep
+from repave_protos.protocol.values import GroupReport
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class Verify(CountingStep):
+    """Wait until enough of these hosts are verified and up behind the balancer."""
+
+    deadline_seconds: float
+    kind: Literal["verify"] = "verify"
+
+    is_proof: ClassVar[bool] = True
+
+    def advance(self, course: Course) -> Course:
+        return replace(course, proven=course.new)
+
+    def enter(self, place: Place) -> Application:
+        """By then all hosts that are wanted now have had their time to come up."""
+        group, part = place.target.group, place.target.part
+        return put_part(place.application, group, replace(part, proven=part.count))
+
+    def measure(self, place: Place, report: GroupReport) -> tuple[int, int, str]:
+        have, need = min(report.verified, report.balancer_up), place.target.part.count
+        return have, place.application.policy.needed(need), "hosts verified and up behind the balancer"
+
+    def describe(self) -> str:
+        return "verify: every host healthy for long enough and up behind the balancer"
+
+    def estimate_seconds(self, proof_seconds: float) -> float:
+        return proof_seconds

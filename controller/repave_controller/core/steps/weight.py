@@ -1,0 +1,68 @@
+"""Weight: the target gets a share of the traffic."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from repave_controller.core.domain.application import Application, Observed, hosts_of
+from repave_controller.core.domain.place import Place, put_part
+from repave_controller.core.domain.rollout import RolloutKind
+from repave_controller.core.domain.steps import Course, register
+from repave_controller.core.rules.guards import Guard
+from repave_controller.core.rules.verdicts import current_report
+from repave_controller.core.steps.step import CountingStep
+from repave_protos.protocol.values import FULL_WEIGHT_BP, GroupReport
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class Weight(CountingStep):
+    """Give the target group `weight_bp` of the traffic, the origin the rest; done when balancers say so."""
+
+    weight_bp: int
+    deadline_seconds: float
+    kind: Literal["weight"] = "weight"
+
+    is_move: ClassVar[bool] = True
+
+    @property
+    def share_bp(self) -> int:
+        return self.weight_bp
+
+    def advance(self, course: Course) -> Course:
+        return replace(course, traffic=self.weight_bp / 100)
+
+    def enter(self, place: Place) -> Application:
+        """A region without an origin opens when the target is to have everything."""
+        group, part, origin = place.target.group, place.target.part, place.origin
+        if origin is None:
+            opened_bp = FULL_WEIGHT_BP if self.weight_bp == FULL_WEIGHT_BP else 0
+            return put_part(place.application, group, replace(part, weight_bp=opened_bp))
+        application = put_part(place.application, group, replace(part, weight_bp=self.weight_bp))
+        rest = replace(origin.part, weight_bp=FULL_WEIGHT_BP - self.weight_bp)
+        return put_part(application, origin.group, rest)
+
+    def measure(self, place: Place, report: GroupReport) -> tuple[int, int, str]:
+        wanted_bp = place.target.part.weight_bp
+        return int(report.weight_bp == wanted_bp), 1, f"balancers acknowledge {wanted_bp / 100:g} %"
+
+    def guard(self, place: Place, observed: Observed) -> Guard | None:
+        """The target is ready for its share at this moment, not only when it was verified, and by the size
+        that it has by now: one that grew on the way has the hosts that its share needs."""
+        if place.rollout.kind is RolloutKind.ROLLBACK:
+            return None
+        application, group, part = place.application, place.target.group, place.target.part
+        report, absent = current_report(application, group, place.region, observed)
+        if absent is not None:
+            return Guard("capacity", True, f"{absent.what}, so its hosts can't be counted", absent.remedy)
+        policy, share = application.policy, hosts_of(part.size, self.weight_bp / 100)
+        up, ready = min(report.verified, report.balancer_up), policy.needed(part.judged)
+        needed = max(ready, min(policy.floor(share), policy.needed(part.count)))
+        text = f"{up} of {part.count} hosts of {group.name} can serve, {needed} must"
+        return Guard("capacity", up < needed, text, f"repave hosts {application.name} shows each host")
+
+    def describe(self) -> str:
+        return f"weight: {self.weight_bp / 100:g} % of the traffic to the new group"
+
+    @property
+    def name(self) -> str:
+        return f"weight {self.weight_bp / 100:g} %"
