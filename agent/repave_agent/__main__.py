@@ -9,24 +9,21 @@ import os
 import random
 import signal
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
 
+from repave_agent.clock import SystemClock
 from repave_agent.core.fence import foreign
 from repave_agent.core.observation import Limits
 from repave_agent.core.ports import BalancerError, ProviderError
 from repave_agent.health.prober import Prober
-from repave_agent.operations.balancer import USAGE as BALANCER_USAGE
-from repave_agent.operations.balancer import balancer_command
-from repave_agent.operations.pool import USAGE as POOL_USAGE
-from repave_agent.operations.pool import PoolError, pool_command
+from repave_agent.kinds import CommandError, CommandLine, Site
 from repave_agent.operations.queries import Desk
 from repave_agent.packages.baking import Bakery
 from repave_agent.packages.cache import ImageCache
-from repave_agent.registry import fitted_balancer, fitted_provider
+from repave_agent.registry import Registry, RegistryError, installed
 from repave_agent.runtime.journal import FileDisk, Journal, JournalError
 from repave_agent.runtime.retry import Postponed
 from repave_agent.runtime.session import Session
@@ -38,7 +35,7 @@ from repave_protos.daemon.lock import own
 from repave_protos.daemon.logs import configure_logs
 from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
 from repave_protos.protocol import channel
-from repave_protos.protocol.capabilities import said_precision, said_split
+from repave_protos.protocol.capabilities import capability_words
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
     Answer,
@@ -52,7 +49,7 @@ from repave_protos.protocol.values import (
     Welcome,
 )
 
-COMMANDS = ("run", "clean", "show-config", "pool", "balancer")
+COMMANDS = ("run", "clean", "show-config")
 PREFIX = "REPAVE_AGENT_"
 DEFAULT_FILE = Path("/etc/repave/agent.toml")
 
@@ -62,15 +59,21 @@ log = structlog.get_logger()
 class Agent:
     """All parts of one region's agent, put together."""
 
-    def __init__(self, settings: AgentSettings) -> None:
-        state = settings.state
+    def __init__(self, settings: AgentSettings, registry: Registry) -> None:
+        state, clock = settings.state, SystemClock()
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = settings
         self.lock = own(state, f"agent of {settings.region}")
-        self.provider = fitted_provider(settings, lambda: self.worker.installation)
-        self.balancer = fitted_balancer(settings)
+        self.site = Site(settings, clock, lambda: self.worker.installation)
+        provider, balancer = registry.provider(settings), registry.balancer(settings)
+        self.provider = provider.build(settings.section(provider.name, provider.options), self.site)
+        self.balancer = balancer.build(settings.section(balancer.name, balancer.options), self.site)
+        self.capabilities = capability_words(
+            balancer.abilities(settings.section(balancer.name, balancer.options)),
+            takes_machine_images=provider.takes_machine_images,
+        )
         self.images = ImageCache(state / "images")
-        self.prober = Prober(time.monotonic, self.provider.execute)
+        self.prober = Prober(clock.monotonic, self.provider.execute)
         self.worker = Worker(
             provider=self.provider,
             balancer=self.balancer,
@@ -78,7 +81,7 @@ class Agent:
             prober=self.prober,
             journal=Journal(FileDisk(state / "journal.json")),
             upwards=self,
-            clock=time.monotonic,
+            clock=clock.monotonic,
             limits=Limits(
                 launches_in_flight=settings.limits.launches_in_flight,
                 launches_per_minute=settings.limits.launches_per_minute,
@@ -86,15 +89,15 @@ class Agent:
                 inspect_seconds=settings.limits.inspect_seconds,
             ),
         )
-        self.bakery = Bakery(self.provider, self.images, self.notice)
-        self.desk = Desk(settings, PunctualProvider(self.provider), self.bakery, self.notice)
-        self.postponed = Postponed(self.worker.on_desired, asyncio.sleep)
+        self.bakery = Bakery(self.provider, self.images, self.notice, clock)
+        self.desk = Desk(self.site, PunctualProvider(self.provider), self.bakery, self.notice)
+        self.postponed = Postponed(self.worker.on_desired, clock.sleep)
         self.session = Session(
             dial=lambda: channel.dial(settings.controller, "controller"),
             hello=self._hello,
             handler=self,
-            clock=time.monotonic,
-            sleep=asyncio.sleep,
+            clock=clock.monotonic,
+            sleep=clock.sleep,
             chance=random.random,
         )
 
@@ -105,11 +108,7 @@ class Agent:
             agent_version=__version__,
             provider=self.provider.name,
             balancer=self.balancer.name,
-            capabilities=(
-                "weights",
-                said_precision(self.balancer.traffic_precision_bp),
-                *said_split(self.balancer.tells_users_apart),
-            ),
+            capabilities=self.capabilities,
             applied=self.worker.applied(),
             traffic_address=self.balancer.traffic_address,
         )
@@ -167,10 +166,12 @@ class Agent:
         print(f"{self.settings.region}: {len(hosts)} hosts and the balancer are gone")  # noqa: T201
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser(registry: Registry) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="repave-agent", description="Acts for repave in one region.")
-    parser.add_argument("command", nargs="?", choices=COMMANDS, default="run")
-    parser.add_argument("words", nargs="*", help=f"of pool: {POOL_USAGE}; of balancer: {BALANCER_USAGE}")
+    special = registry.commands()
+    usages = "; ".join(f"of {name}: {command.usage}" for name, (_, command) in special.items())
+    parser.add_argument("command", nargs="?", choices=(*COMMANDS, *special), default="run")
+    parser.add_argument("words", nargs="*", help=usages)
     parser.add_argument("--config", type=Path, help=f"settings file (default {DEFAULT_FILE}, if it is there)")
     parser.add_argument("--reason", default="by hand", help="of pool quarantine, for whoever looks later")
     parser.add_argument(
@@ -181,21 +182,26 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the process's exit code: 0 done, 1 could not start, 2 wrong settings."""
-    parser = make_parser()
+    try:
+        registry = installed()
+    except RegistryError as error:
+        print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    parser = make_parser(registry)
     chosen = parser.parse_args(arguments)
-    if chosen.words and chosen.command not in ("pool", "balancer"):
+    if chosen.words and chosen.command in COMMANDS:
         parser.error(f"{chosen.command} takes no more words, not {' '.join(chosen.words)!r}")
     file = chosen.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
     try:
-        settings, origins = load_settings(AgentSettings, file, os.environ, PREFIX)
+        settings, origins = load_settings(registry.settings_model(), file, os.environ, PREFIX)
     except SettingsError as error:
         print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
         return 2
     if chosen.command == "show-config":
         print(show_settings(settings, origins))  # noqa: T201
         return 0
-    if chosen.command in ("pool", "balancer"):
-        return _shown(settings, chosen)
+    if chosen.command not in COMMANDS:
+        return _run_command(settings, registry, chosen)
     try:
         channel.loopback_only(settings.controller, "controller")
     except ValueError as error:
@@ -203,28 +209,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     configure_logs(settings.log)
     try:
-        asyncio.run(_run(settings, chosen.command))
+        asyncio.run(_run(settings, registry, chosen.command))
     except (ProviderError, BalancerError, JournalError, OSError) as error:
         print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
 
-def _shown(settings: AgentSettings, chosen: argparse.Namespace) -> int:
-    """What can be asked and done beside the running agent, or without one."""
+def _run_command(settings: AgentSettings, registry: Registry, chosen: argparse.Namespace) -> int:
+    """A command of one kind of provider or balancer, beside the running agent or without one."""
+    kind, command = registry.commands()[chosen.command]
+    line = CommandLine(tuple(chosen.words), chosen.reason, chosen.output)
     try:
-        if chosen.command == "pool":
-            print(pool_command(settings, chosen.words, chosen.reason, chosen.output))  # noqa: T201
-        else:
-            print(balancer_command(settings, chosen.words, chosen.output))  # noqa: T201
-    except (PoolError, ProviderError, BalancerError, OSError) as error:
+        what = "provider" if kind.name in registry.providers else "balancer"
+        used = getattr(settings, what)
+        if used != kind.name:
+            raise CommandError(f"{what} is {used}: {command.otherwise}")
+        site = Site(settings, SystemClock())
+        print(command.run(settings.section(kind.name, kind.options), site, line))  # noqa: T201
+    except (CommandError, ProviderError, BalancerError, OSError) as error:
         print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
 
-async def _run(settings: AgentSettings, command: str) -> None:
-    agent = Agent(settings)
+async def _run(settings: AgentSettings, registry: Registry, command: str) -> None:
+    agent = Agent(settings, registry)
     await (agent.clean() if command == "clean" else agent.run())
 
 

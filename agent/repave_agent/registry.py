@@ -1,138 +1,92 @@
-"""Which provider and which balancer a region works with, made from its settings.
+"""Which providers and balancers there are: those that ship with repave, and those that other packages bring.
 
-Each is imported only where it is used: an agent on a small machine does not load another cloud's client.
+Another package declares a ProviderKind or BalancerKind and names it in its entry points:
+
+    [project.entry-points."repave.providers"]
+    mycloud = "mycloud.repave:PROVIDER"
+
+To ship one: its folder, and a line here.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, TypeVar
 
-from repave_agent.core.ports import Balancer, Provider, RefusedError
-from repave_agent.settings import AgentSettings
-from repave_protos.protocol.values import RegionName
+from repave_agent.balancers import haproxy, haproxy_runtime, octavia
+from repave_agent.kinds import BalancerKind, Command, ProviderKind
+from repave_agent.providers import local, openstack, ssh_pool
+from repave_agent.settings import AgentSettings, settings_with
 
-if TYPE_CHECKING:
-    from repave_agent.balancers.haproxy_runtime.balancer import RuntimeBalancer
+PROVIDERS: tuple[ProviderKind[Any], ...] = (local.PROVIDER, ssh_pool.PROVIDER, openstack.PROVIDER)
+BALANCERS: tuple[BalancerKind[Any], ...] = (haproxy.BALANCER, haproxy_runtime.BALANCER, octavia.BALANCER)
+PROVIDER_GROUP, BALANCER_GROUP = "repave.providers", "repave.balancers"
+NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
-
-class FittedProvider(Provider, Protocol):
-    """A provider as a process owns it."""
-
-    async def start(self) -> str:
-        """Makes ready what every host needs, and looks whether the settings can work; returns in a few words
-        how hosts are kept apart, for the log. Repeatable. Raises ProviderError with all that is wrong."""
-
-
-class FittedBalancer(Balancer, Protocol):
-    """A balancer as a process owns it."""
-
-    async def end(self) -> None:
-        """Takes away all that this region has put there; nothing is served any more. For regions that are
-        given up, demos and tests."""
+Kind = TypeVar("Kind", bound=ProviderKind[Any] | BalancerKind[Any])
 
 
-def fitted_provider(settings: AgentSettings, installation: Callable[[], str]) -> FittedProvider:
-    """`installation` says whose hosts they are, "" while that is not known. Starts nothing."""
-    if settings.provider == "ssh_pool":
-        return _ssh_pool(settings, installation)
-    if settings.provider == "openstack":
-        return _openstack(settings, installation)
-    from repave_agent.providers.local.provider import LocalProvider
-
-    return LocalProvider(
-        settings.state,
-        region=RegionName(settings.region),
-        installation=installation,
-        address_range=settings.local.addresses,
-        isolation=settings.local.isolation,
-        stop_grace_seconds=settings.local.stop_grace_seconds,
-    )
+class RegistryError(Exception):
+    """Another package's provider or balancer can't be used. The text names both."""
 
 
-def _ssh_pool(settings: AgentSettings, installation: Callable[[], str]) -> FittedProvider:
-    from repave_agent.providers.ssh_pool.inventory import Inventory
-    from repave_agent.providers.ssh_pool.leases import Leases
-    from repave_agent.providers.ssh_pool.machines import Access, Machines
-    from repave_agent.providers.ssh_pool.provider import SshPoolProvider
-    from repave_agent.providers.ssh_pool.reset import Reset
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Kinds by their names."""
 
-    pool = settings.ssh_pool
-    access = Access(
-        pool.user, pool.key, pool.port, pool.known_hosts, pool.host_keys == "first-use", root=pool.root
-    )
-    machines = Machines(Inventory(pool.inventory), access, Leases(settings.state / "pool"))
-    reset = Reset(
-        pool.reset.command, pool.reset.remote, pool.reset.proof, pool.reset.marker, pool.reset.seconds
-    )
-    return SshPoolProvider(
-        RegionName(settings.region),
-        installation,
-        machines,
-        reset,
-        parallel=pool.parallel,
-        unreachable_seconds=pool.unreachable_seconds,
-        stop_grace_seconds=pool.stop_grace_seconds,
-    )
+    providers: Mapping[str, ProviderKind[Any]]
+    balancers: Mapping[str, BalancerKind[Any]]
 
+    def settings_model(self) -> type[AgentSettings]:
+        """The agent's settings with a section for each kind."""
+        return settings_with(
+            {name: kind.options for name, kind in self.providers.items()},
+            {name: kind.options for name, kind in self.balancers.items()},
+        )
 
-def _openstack(settings: AgentSettings, installation: Callable[[], str]) -> FittedProvider:
-    from repave_agent.clients.openstack.api import Api
-    from repave_agent.clients.openstack.login import load_cloud
-    from repave_agent.packages.server import Depot
-    from repave_agent.providers.openstack.provider import OpenstackProvider
-    from repave_agent.providers.openstack.shape import Shape
+    def provider(self, settings: AgentSettings) -> ProviderKind[Any]:
+        return self.providers[settings.provider]
 
-    wanted = settings.openstack
-    shape = Shape(**wanted.model_dump(exclude={"cloud"}))
-    depot = Depot(settings.state, settings.packages.listen, settings.packages.url)
-    api = Api(load_cloud(wanted.cloud))
-    return OpenstackProvider(RegionName(settings.region), installation, api, shape, depot)
+    def balancer(self, settings: AgentSettings) -> BalancerKind[Any]:
+        return self.balancers[settings.balancer]
+
+    def commands(self) -> Mapping[str, tuple[ProviderKind[Any] | BalancerKind[Any], Command[Any]]]:
+        """Each with the kind that has it."""
+        kinds: list[ProviderKind[Any] | BalancerKind[Any]] = [
+            *self.providers.values(),
+            *self.balancers.values(),
+        ]
+        return {name: (kind, command) for kind in kinds for name, command in kind.commands.items()}
 
 
-def fitted_balancer(settings: AgentSettings) -> FittedBalancer:
-    """Starts nothing."""
-    if settings.balancer == "haproxy_runtime":
-        return operators_haproxy(settings)
-    if settings.balancer == "octavia":
-        return _octavia(settings)
-    from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
-
-    return HaproxyBalancer(
-        settings.state / "haproxy",
-        traffic_address=settings.haproxy.traffic_address,
-        program=settings.haproxy.program,
-        redispatch=settings.haproxy.redispatch,
-    )
+def installed() -> Registry:
+    """All kinds of this Python environment. Raises RegistryError."""
+    providers = _by_name(PROVIDERS, _from_others(PROVIDER_GROUP, ProviderKind))
+    balancers = _by_name(BALANCERS, _from_others(BALANCER_GROUP, BalancerKind))
+    for name in (*providers, *balancers):
+        if NAME.fullmatch(name) is None or name in AgentSettings.model_fields:
+            raise RegistryError(f"{name!r} can't name a section of the settings: it is taken or not a-z0-9_")
+    for name in providers.keys() & balancers.keys():
+        raise RegistryError(f"{name} names both a provider and a balancer: each needs its own section")
+    return Registry(providers, balancers)
 
 
-def _octavia(settings: AgentSettings) -> FittedBalancer:
-    from repave_agent.balancers.octavia.balancer import OctaviaBalancer
-    from repave_agent.clients.openstack.api import Api
-    from repave_agent.clients.openstack.login import load_cloud
-
-    chosen = settings.octavia
-    return OctaviaBalancer(
-        settings.state / "octavia",
-        Api(load_cloud(chosen.cloud or settings.openstack.cloud)),
-        chosen.load_balancer,
-        settings.region,
-        subnet=chosen.subnet,
-        traffic_address=chosen.traffic_address,
-    )
+def _from_others(group: str, kind: type[Kind]) -> Iterator[Kind]:
+    for entry in metadata.entry_points(group=group):
+        try:
+            found = entry.load()
+        except Exception as error:  # whatever another package's import raises
+            raise RegistryError(f"{group}: {entry.name} ({entry.value}) can't be loaded: {error}") from error
+        if not isinstance(found, kind):
+            raise RegistryError(f"{group}: {entry.name} ({entry.value}) is no {kind.__name__}")
+        yield found
 
 
-def operators_haproxy(settings: AgentSettings) -> "RuntimeBalancer":
-    """Raises RefusedError when no socket is named."""
-    from repave_agent.balancers.haproxy_runtime.balancer import RuntimeBalancer
-    from repave_agent.balancers.haproxy_runtime.transport import Keys
-
-    chosen = settings.haproxy_runtime
-    if not chosen.sockets:
-        raise RefusedError("haproxy_runtime.sockets: name HAProxy's runtime socket: a path, or host:port")
-    return RuntimeBalancer(
-        settings.state / "haproxy-runtime",
-        chosen.sockets,
-        chosen.map,
-        chosen.traffic_address,
-        settings.region,
-        Keys(chosen.key, chosen.known_hosts),
-    )
+def _by_name(shipped: Iterable[Kind], others: Iterable[Kind]) -> dict[str, Kind]:
+    found: dict[str, Kind] = {}
+    for kind in (*shipped, *others):
+        if kind.name in found:
+            raise RegistryError(f"{kind.name} is registered twice")
+        found[kind.name] = kind
+    return found

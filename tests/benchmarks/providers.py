@@ -12,6 +12,7 @@ import asyncssh
 
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud
+from repave_agent.clock import SystemClock
 from repave_agent.core.ports import HostSpec, Provider
 from repave_agent.packages.server import Depot
 from repave_agent.providers.openstack.provider import OpenstackProvider
@@ -43,9 +44,9 @@ def openstack(directory: Path, hosts: int) -> Iterator[Line]:
 
 async def _openstack(directory: Path, url: str, hosts: int) -> list[Line]:
     auth = {"auth_url": url, "username": "u", "password": "p", "project_name": "demo"}
-    api = Api(Cloud(auth, "one"))
+    api = Api(Cloud(auth, "one"), SystemClock())
     shape, depot = Shape("small", "base", "fleet"), Depot(directory, "127.0.0.1:0")
-    provider = OpenstackProvider(RegionName("bench"), lambda: "bench", api, shape, depot)
+    provider = OpenstackProvider(RegionName("bench"), lambda: "bench", api, shape, depot, SystemClock())
     await provider.start()
     before = api.calls
     cpu = await _cpu_of(lambda: _launched(provider, directory, hosts))
@@ -80,7 +81,9 @@ async def _machines(directory: Path, made: Pool, hosts: int) -> list[Line]:
     reset = Reset(remote=("sh", "-c", empty), proof="marker", marker=f"{ROOT}/.fresh", seconds=30.0)
     access = Access("root", made.key, PORT, root=ROOT)
     reached = Machines(Inventory(made.inventory), access, Leases(directory / "leases"))
-    provider = SshPoolProvider(RegionName("bench"), lambda: "bench", reached, reset, parallel=IN_FLIGHT)
+    provider = SshPoolProvider(
+        RegionName("bench"), lambda: "bench", reached, reset, clock=SystemClock(), parallel=IN_FLIGHT
+    )
     cpu = await _cpu_of(lambda: _launched(provider, directory, hosts))
     looks = await _cpu_of(provider.list_hosts)
     await asyncio.gather(*(provider.destroy(host.name) for host in await provider.list_hosts()))

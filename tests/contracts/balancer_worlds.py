@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from repave_agent.balancers.octavia import balancer as octavia
+from repave_agent.balancers import haproxy, haproxy_runtime, octavia
 from repave_agent.balancers.octavia.balancer import OctaviaBalancer
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud
-from repave_agent.core.ports import Backend, Balancer, Frontend
+from repave_agent.clock import SystemClock
+from repave_agent.core.ports import Backend, Balancer, Clock, Frontend
+from repave_protos.protocol.capabilities import BalancerAbilities
 from repave_protos.protocol.values import GroupName
 from tests.fakes.agent.balancer import FakeBalancer, FakeMachine
 from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, get, haproxy_rig, needs_haproxy
 from tests.fakes.agent.operators_haproxy import ObligingBalancer, OperatorsHaproxy
+from tests.fakes.clock import QuickClock
 from tests.fakes.clouds.octavia import FakeOctavia
 from tests.fakes.clouds.openstack import FakeOpenstack, served
 from tests.fakes.many_requests import ask_all
@@ -30,10 +33,8 @@ from tests.support.rigs import load_balancer, rig_cloud, why_no_openstack
 class Rig(ABC):
     """The world around a balancer."""
 
-    precision_bp = 1
-    tells_users_apart = True
-    """Whether requests can be split by a cookie or header."""
-    knows_testers = True
+    abilities = BalancerAbilities()
+    """What its kind declares."""
     sees_requests = True
     """Whether it sends requests somewhere, and counts those of each group."""
 
@@ -62,11 +63,11 @@ class Rig(ABC):
         """Which group answers each request with such a header line."""
 
     def needs_users_apart(self) -> None:
-        if not self.tells_users_apart:
+        if not self.abilities.supports_sticky_split:
             pytest.skip("this balancer can't split by a cookie or header, and says so")
 
     def needs_testers(self) -> None:
-        if not self.knows_testers:
+        if not self.abilities.supports_testers:
             pytest.skip("this balancer knows no testers, and says so")
 
     def needs_requests(self) -> None:
@@ -107,6 +108,8 @@ class FakeRig(Rig):
 class RealRig(Rig):
     """The world around HAProxy: one application process per group."""
 
+    abilities = haproxy.ABILITIES
+
     def __init__(self, rig: HaproxyRig) -> None:
         self._rig = rig
         self._requests: list[asyncio.Task[str]] = []
@@ -140,8 +143,7 @@ class OperatorsRig(RealRig):
 
     def __init__(self, rig: HaproxyRig, addresses: tuple[str, ...], *, has_map: bool) -> None:
         super().__init__(rig)
-        if not has_map:
-            self.precision_bp, self.tells_users_apart, self.knows_testers = 100, False, False
+        self.abilities = haproxy_runtime.WITH_MAP if has_map else haproxy_runtime.BY_WEIGHTS
         self._made: list[ObligingBalancer] = []
         self._sides = [
             OperatorsHaproxy(rig.directory / address, address, has_map=has_map) for address in addresses
@@ -170,17 +172,22 @@ class OperatorsRig(RealRig):
 
 
 class OctaviaRig(Rig):
-    """The world around a load balancer of Octavia. `octavia` is None where the real API answers."""
+    """The world around a load balancer of Octavia. `fake` is None where the real API answers."""
 
-    precision_bp, tells_users_apart, sees_requests = 100, False, False
+    abilities, sees_requests = octavia.ABILITIES, False
 
-    def __init__(self, directory: Path, cloud: Cloud, name: str, octavia: FakeOctavia | None) -> None:
-        self._directory, self._cloud, self._name, self._octavia = directory, cloud, name, octavia
+    def __init__(self, directory: Path, cloud: Cloud, name: str, fake: FakeOctavia | None) -> None:
+        self._directory, self._cloud, self._name, self._octavia = directory, cloud, name, fake
         self._made: list[OctaviaBalancer] = []
         self._numbers = itertools.count(1)
+        self._clock: Clock = SystemClock() if fake is None else QuickClock()
 
     def balancer(self, agent: str = "agent") -> Balancer:
-        self._made.append(OctaviaBalancer(self._directory / agent, Api(self._cloud), self._name, "here"))
+        self._made.append(
+            OctaviaBalancer(
+                self._directory / agent, Api(self._cloud, self._clock), self._name, "here", clock=self._clock
+            )
+        )
         return self._made[-1]
 
     def rival(self) -> Balancer:
@@ -217,12 +224,12 @@ class OctaviaRig(Rig):
 async def octavia_rig(directory: Path, *, is_real: bool) -> AsyncIterator[OctaviaRig]:
     async with AsyncExitStack() as opened:
         if is_real:
-            cloud, name, octavia = rig_cloud(), await opened.enter_async_context(load_balancer()), None
+            cloud, name, balancers = rig_cloud(), await opened.enter_async_context(load_balancer()), None
         else:
             fake = await opened.enter_async_context(served(FakeOpenstack()))
-            cloud, octavia, name = fake.cloud(), fake.octavia, "front"
-            octavia.add(name)
-        made = OctaviaRig(directory, cloud, name, octavia)
+            cloud, balancers, name = fake.cloud(), fake.octavia, "front"
+            balancers.add(name)
+        made = OctaviaRig(directory, cloud, name, balancers)
         yield made
         await made.end()
 
@@ -236,9 +243,7 @@ KINDS = [
 
 
 @pytest.fixture(params=KINDS)
-async def rig(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Rig]:
+async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
     if request.param == "fake":
         yield FakeRig()
         return
@@ -246,7 +251,6 @@ async def rig(
         is_real = request.param == "octavia-real"
         if is_real and (reason := why_no_openstack()):
             pytest.skip(reason)
-        monkeypatch.setattr(octavia, "LOOK_SECONDS", 0.2 if is_real else 0.001)
         async with octavia_rig(tmp_path / "octavia", is_real=is_real) as made:
             yield made
         return

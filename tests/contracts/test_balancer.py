@@ -84,12 +84,6 @@ async def test_a_backend_that_takes_traffic_cannot_be_removed(rig: Rig, shop: Fr
     assert (await balancer.observe()).structure == wanted
 
 
-async def test_it_says_how_exactly_it_splits(rig: Rig) -> None:
-    balancer = rig.balancer()
-    assert balancer.traffic_precision_bp == rig.precision_bp
-    assert balancer.tells_users_apart == rig.tells_users_apart
-
-
 @pytest.mark.parametrize("split", [Split("cookie", "uid"), Split("header", "uid")], ids=lambda each: each.by)
 async def test_users_stay_on_their_side_while_a_share_grows(rig: Rig, shop: Frontend, split: Split) -> None:
     rig.needs_users_apart()
@@ -198,7 +192,7 @@ async def test_a_switch_is_one_step_or_said_not_to_be(rig: Rig, shop: Frontend) 
     await balancer.start()
     await balancer.arrange(Structure((shop,), (await rig.backend(BLUE), await rig.backend(GREEN))))
     await until_async(lambda: _are_up(balancer, 2))
-    if not balancer.is_flip_atomic:
+    if not rig.abilities.switches_at_once:
         pytest.skip("this balancer says that its switches take a moment")
     for before, after in ((TO_BLUE, TO_GREEN), (TO_GREEN, TO_BLUE)) * 3:
         await balancer.route((before,))

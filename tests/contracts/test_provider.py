@@ -15,11 +15,11 @@ import pytest
 
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud
+from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Host, HostSpec, OutOfCapacityError, Provider, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.command import Isolation, choose_sandbox
 from repave_agent.providers.local.provider import LocalProvider
-from repave_agent.providers.openstack import provider as openstack
 from repave_agent.providers.openstack.provider import OpenstackProvider
 from repave_agent.providers.openstack.shape import Shape
 from repave_agent.providers.ssh_pool.inventory import Inventory
@@ -31,6 +31,7 @@ from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.fakes.agent.interruptions import cancelled_at, waits_of
 from tests.fakes.agent.provider import FakeCloud, FakeProvider
+from tests.fakes.clock import QuickClock
 from tests.fakes.clouds.openstack import FakeOpenstack
 from tests.fakes.clouds.openstack import served as cloud_served
 from tests.fakes.waiting import until, until_async
@@ -105,7 +106,9 @@ def local_world(package: Path, root: Path, isolation: str) -> World:
     def make(owner: str) -> LocalProvider:
         chosen: Isolation = "bwrap" if isolation == "bwrap" else "none"
         installation, _, region = owner.partition("/")
-        return LocalProvider(root, RegionName(region or "here"), lambda: installation, isolation=chosen)
+        return LocalProvider(
+            root, RegionName(region or "here"), lambda: installation, clock=SystemClock(), isolation=chosen
+        )
 
     def tinker(host: HostName) -> None:
         page = root / "hosts" / host / "app" / "page.html"
@@ -140,7 +143,12 @@ def pool_world(package: Path, root: Path, machines: Pool) -> World:
         access = Access("root", machines.key, SSH_PORT, root=ROOT)
         reached = Machines(Inventory(machines.inventory), access, leases)
         return SshPoolProvider(
-            RegionName(region or "here"), lambda: installation, reached, reset, stop_grace_seconds=1.0
+            RegionName(region or "here"),
+            lambda: installation,
+            reached,
+            reset,
+            clock=SystemClock(),
+            stop_grace_seconds=1.0,
         )
 
     def tinker(host: HostName) -> None:
@@ -170,9 +178,10 @@ def openstack_world(package: Path, root: Path, cloud: Cloud, fake: FakeOpenstack
         depot = Depot(state, "127.0.0.1:0")
         shape = Shape("m1.tiny", "tiny", "fleet") if fake is None else Shape("small", "base", "fleet")
         named = RegionName(region or "here")
-        return OpenstackProvider(named, lambda: installation, Api(cloud), shape, depot)
+        return OpenstackProvider(named, lambda: installation, Api(cloud, clock), shape, depot, clock)
 
     root.mkdir()
+    clock = SystemClock() if fake is None else QuickClock()
     if fake is None:
         return World(make("ours"), package, make, lambda: True, lambda _: None, sees_inside=False)
     return World(
@@ -191,15 +200,12 @@ REAL_CLOUD = pytest.param("openstack-real", marks=[pytest.mark.rig, pytest.mark.
 
 
 @pytest.fixture(params=[*KINDS, REAL_CLOUD])
-async def world(
-    request: pytest.FixtureRequest, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[World]:
+async def world(request: pytest.FixtureRequest, package: Path, tmp_path: Path) -> AsyncIterator[World]:
     undo = AsyncExitStack()
     kind = str(request.param).removeprefix("local-")
     if kind == "bwrap" and choose_sandbox("auto", tmp_path) is None:
         pytest.skip("bubblewrap does not work on this machine")
     if kind == "openstack":
-        monkeypatch.setattr(openstack, "LOOK_SECONDS", 0.01)
         cloud = await undo.enter_async_context(cloud_served(FakeOpenstack()))
         made = openstack_world(package, tmp_path / "agents", cloud.cloud(region_name="one"), cloud)
     elif kind == "openstack-real":

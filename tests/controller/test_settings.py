@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from repave_agent.balancers.haproxy import HaproxyOptions
+from repave_agent.registry import installed
 from repave_agent.settings import AgentSettings
 from repave_controller.core.domain.limits import Limits
 from repave_controller.settings import ControllerSettings
@@ -12,7 +14,7 @@ from repave_protos.daemon.settings import SettingsError, load_settings
 
 def agent(**environment: str) -> AgentSettings:
     named = {f"REPAVE_AGENT_{name}": value for name, value in environment.items()}
-    return load_settings(AgentSettings, None, named, "REPAVE_AGENT_")[0]
+    return load_settings(installed().settings_model(), None, named, "REPAVE_AGENT_")[0]
 
 
 def test_a_controller_needs_no_settings_and_listens_on_loopback() -> None:
@@ -38,7 +40,7 @@ def test_an_agent_needs_its_region_only() -> None:
     settings = agent(REGION="paris-east")
     assert settings.region == "paris-east"
     assert settings.controller == "127.0.0.1:7443"
-    assert settings.haproxy.redispatch
+    assert settings.section("haproxy", HaproxyOptions).redispatch
     assert settings.limits.launches_in_flight == 20
     with pytest.raises(SettingsError, match="REPAVE_AGENT_REGION"):
         agent()

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from repave_agent.__main__ import make_parser as make_agent_parser
-from repave_agent.settings import AgentSettings
+from repave_agent.registry import installed
 from repave_cli.main import make_parser
 from repave_cli.transport import exit_codes
 from repave_controller.settings import ControllerSettings
@@ -41,6 +41,7 @@ from tests.docs.markdown import (
 )
 from tests.support.paths import ROOT
 
+AGENT_SETTINGS = installed().settings_model()
 SHELL = [block for block in blocks() if block.language in ("sh", "console")]
 SPECS = [block for block in blocks() if block.language == "yaml"]
 RUNNABLE = [block for block in SHELL if block.runs_in]
@@ -72,7 +73,7 @@ def check_command(words: list[str]) -> None:
         case "repave":
             make_parser().parse_args(words[1:])  # ends the test by SystemExit when it is wrong
         case "repave-agent":
-            make_agent_parser().parse_args(words[1:])
+            make_agent_parser(installed()).parse_args(words[1:])
         case "make":
             assert set(words[1:]) <= targets(), f"make has no {words[1:]}"
         case ".venv/bin/python" | "python" if words[1] == "-m":
@@ -178,7 +179,7 @@ def sections_in(annotation: object) -> Iterator[type[BaseModel]]:
     ("heading", "model", "prefix"),
     [
         ("### Of the controller", ControllerSettings, "REPAVE_CONTROLLER_"),
-        ("### Of an agent", AgentSettings, "REPAVE_AGENT_"),
+        ("### Of an agent", AGENT_SETTINGS, "REPAVE_AGENT_"),
     ],
 )
 def test_the_settings_shown_are_those_that_exist(heading: str, model: type[Settings], prefix: str) -> None:
@@ -207,14 +208,14 @@ def test_the_settings_files_shown_are_taken(block: Block, tmp_path: Path) -> Non
     tomllib.loads(block.text)
     file = tmp_path / "agent.toml"
     file.write_text(block.text)
-    load_settings(AgentSettings, file, {}, "REPAVE_AGENT_")
+    load_settings(AGENT_SETTINGS, file, {}, "REPAVE_AGENT_")
 
 
 def test_every_variable_named_anywhere_is_one_that_is_read() -> None:
     source = "\n".join(path.read_text() for path in sources())
     settings = {
         f"{prefix}{name.upper().replace('.', '__')}"
-        for model, prefix in ((ControllerSettings, "REPAVE_CONTROLLER_"), (AgentSettings, "REPAVE_AGENT_"))
+        for model, prefix in ((ControllerSettings, "REPAVE_CONTROLLER_"), (AGENT_SETTINGS, "REPAVE_AGENT_"))
         for name, _ in settings_of(model)
     }
     for document in DOCUMENTS:

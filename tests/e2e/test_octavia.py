@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from repave_agent.clients.openstack.api import Api
+from repave_agent.clock import SystemClock
 from tests.e2e.test_openstack import WANTED, nothing_is_left, settings
 from tests.e2e.test_release import release
 from tests.fakes.waiting import until_async
@@ -24,7 +25,7 @@ CANARY = "{canary: {steps: [{traffic: 25%, hold: 20s}]}}"
 
 @pytest.fixture
 async def api() -> AsyncIterator[Api]:
-    made = Api(rig_cloud())
+    made = Api(rig_cloud(), SystemClock())
     yield made
     await made.close()
 

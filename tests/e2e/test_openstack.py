@@ -10,6 +10,7 @@ import pytest
 
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import load_cloud
+from repave_agent.clock import SystemClock
 from repave_agent.core.ports import HostSpec, OutOfCapacityError, TransientError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.openstack.provider import OpenstackProvider
@@ -60,7 +61,7 @@ async def test_releases_and_rollbacks_of_two_regions_lose_no_request_and_leave_n
 
 
 async def nothing_is_left(stage: Stage) -> None:
-    api = Api(load_cloud("repave-test", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}))
+    api = Api(load_cloud("repave-test", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}), SystemClock())
     servers = await api.listed("compute", "/servers/detail", "servers")
     groups = await api.listed("compute", "/os-server-groups", "server_groups")
     await api.close()
@@ -77,10 +78,10 @@ async def test_a_server_that_the_real_cloud_can_not_build_is_told_and_removed(
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "a").write_text("a")
     digest = pack(tmp_path / "app", tmp_path / "app.tar.gz")
-    api = Api(load_cloud("repave-test", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}))
+    api = Api(load_cloud("repave-test", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}), SystemClock())
     shape = Shape("m1.tiny", "tiny", "fleet", metadata=told)
     provider = OpenstackProvider(
-        RegionName("faults"), lambda: "ours", api, shape, Depot(tmp_path, "127.0.0.1:0")
+        RegionName("faults"), lambda: "ours", api, shape, Depot(tmp_path, "127.0.0.1:0"), SystemClock()
     )
     name, group = HostName("shop-v001-1"), GroupName("shop-v001")
     spec = HostSpec(name, group, ApplicationName("shop"), digest, ("serve",), (), 8080)

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud, load_cloud
+from repave_agent.clock import SystemClock
 from repave_agent.core.ports import HostSpec
 from repave_agent.packages.server import Depot
 from repave_agent.providers.openstack.provider import OpenstackProvider
@@ -38,9 +39,11 @@ ONE = ("paris",)
 @asynccontextmanager
 async def quota_of(instances: int) -> AsyncIterator[Callable[[int], Any]]:
     """So many servers may be there in the project; the function sets another number."""
-    member = Api(rig_cloud())
+    member = Api(rig_cloud(), SystemClock())
     await member.listed("compute", "/servers", "servers")
-    admin = Api(load_cloud("repave-admin", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}))
+    admin = Api(
+        load_cloud("repave-admin", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}), SystemClock()
+    )
 
     async def set_to(number: int) -> None:
         body = {"quota_set": {"instances": number, "force": True}}
@@ -92,7 +95,7 @@ async def test_quota_that_ends_in_the_middle_and_services_that_restart_only_dela
 
 async def disk_uploaded(name: str) -> None:
     """What a hypervisor does for a snapshot: the rig's has no disks."""
-    api = Api(rig_cloud())
+    api = Api(rig_cloud(), SystemClock())
 
     async def is_asked_for() -> bool:
         return bool(await api.listed("image", "/images", "images", name=name))
@@ -134,7 +137,7 @@ async def test_a_release_of_a_baked_image_is_a_release_of_its_package(directory:
         )
         assert released.returncode == 0, released.stderr
         async with AsyncExitStack() as opened:
-            api = Api(rig_cloud())
+            api = Api(rig_cloud(), SystemClock())
             opened.push_async_callback(api.close)
             (image,) = await api.listed("image", "/images", "images", name="golden")
             servers = await api.listed("compute", "/servers/detail", "servers")
@@ -151,14 +154,16 @@ class Region:
     """One agent's provider on the real cloud."""
 
     def __init__(self, directory: Path, cloud: Cloud, metadata: dict[str, str]) -> None:
-        self.api = Api(cloud)
+        self.api = Api(cloud, SystemClock())
         (directory / "app").mkdir()
         (directory / "app" / "a").write_text("a")
         self.package = directory / "app.tar.gz"
         self.digest = pack(directory / "app", self.package)
         shape = Shape("m1.tiny", "tiny", "fleet", metadata=metadata)
         depot = Depot(directory, "127.0.0.1:0")
-        self.provider = OpenstackProvider(RegionName("faults"), lambda: "ours", self.api, shape, depot)
+        self.provider = OpenstackProvider(
+            RegionName("faults"), lambda: "ours", self.api, shape, depot, SystemClock()
+        )
 
     async def launch(self, number: int) -> str:
         name, group = HostName(f"shop-v001-{number}"), GroupName("shop-v001")
@@ -220,7 +225,7 @@ async def lossy(url: str, loses: Callable[[str, int], bool]) -> AsyncIterator[st
 
 
 async def test_answers_that_are_lost_make_no_host_twice_and_leave_none(tmp_path: Path) -> None:
-    known = Api(rig_cloud())
+    known = Api(rig_cloud(), SystemClock())
     await known.listed("compute", "/servers", "servers")
     origin, _, path = known._endpoints["compute"].partition("/v2.1")
     await known.close()

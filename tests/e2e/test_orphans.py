@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from repave_agent.clock import SystemClock
 from repave_agent.core.ports import HostSpec
 from repave_agent.providers.local import processes
 from repave_agent.providers.local.provider import LocalProvider
@@ -48,6 +49,7 @@ def local_provider(stage: Stage, installation: str, region: str) -> LocalProvide
         stage.directory / "paris",
         RegionName(region),
         lambda: installation,
+        clock=SystemClock(),
         address_range=addresses,
         isolation="none",
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud, load_cloud
+from repave_agent.clock import SystemClock
 from tests.fakes.waiting import until_async
 from tests.support.paths import ROOT
 
@@ -83,7 +84,7 @@ def rig_cloud() -> Cloud:
 async def load_balancer(name: str = "") -> AsyncIterator[str]:
     """The name of a load balancer of Octavia that is there as long as the block."""
     name = name or f"front-{secrets.token_hex(4)}"
-    api = Api(rig_cloud())
+    api = Api(rig_cloud(), SystemClock())
     (subnet,) = await api.listed("network", "/subnets", "subnets", name="fleet")
     body = {"loadbalancer": {"name": name, "vip_subnet_id": subnet["id"]}}
     made = (await api.call("load-balancer", "POST", "/lbaas/loadbalancers", body))["loadbalancer"]

@@ -21,6 +21,18 @@ from repave_protos.protocol.values import (
 )
 
 
+class Clock(Protocol):
+    """The time, as arguments are: only __main__ gives out the machine's."""
+
+    def wall(self) -> float:
+        """Seconds of Unix time, for what people read and other machines wrote."""
+
+    def monotonic(self) -> float:
+        """Seconds for deadlines and durations."""
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
 class ProviderError(Exception):
     """The provider could not do it. The text is shown to people: what happened and what to do."""
 
@@ -224,9 +236,6 @@ class Balancer(Protocol):
 
     name: str
     traffic_address: str  # where clients reach the frontends
-    traffic_precision_bp: int  # of how many basis points every share it can give is a multiple
-    tells_users_apart: bool  # whether requests can be split by a cookie or header
-    is_flip_atomic: bool  # False: while traffic moves, both groups get some of it for a moment
 
     async def start(self) -> None:
         """Adopts a running balancer of this region or starts one. Raises BalancerError (not installed)."""

@@ -11,9 +11,11 @@ from dataclasses import asdict
 from typing import Any
 
 from repave_agent.core.ports import Provider, ProviderError
-from repave_agent.operations.pool import PoolError, pool_told
+from repave_agent.kinds import CommandError, Site
 from repave_agent.packages.baking import BakeOrder, Bakery
-from repave_agent.settings import AgentSettings
+from repave_agent.providers.ssh_pool import PROVIDER as SSH_POOL
+from repave_agent.providers.ssh_pool import SshPoolOptions
+from repave_agent.providers.ssh_pool.pool import Row, work_on_pool
 from repave_protos.protocol.bounds import TOLD_LENGTH_MAX
 from repave_protos.protocol.values import Answer, Digest, Notice, Query
 
@@ -23,17 +25,17 @@ class Desk:
 
     def __init__(
         self,
-        settings: AgentSettings,
+        site: Site,
         provider: Provider,
         bakery: Bakery,
         notice: Callable[[Notice], None],
     ) -> None:
-        self._settings, self._provider, self._bakery, self._notice = settings, provider, bakery, notice
+        self._site, self._provider, self._bakery, self._notice = site, provider, bakery, notice
 
     async def answer(self, query: Query) -> Answer:
         try:
             text = json.dumps({"told": await self._told(query.words)})
-        except (ProviderError, PoolError, OSError) as error:
+        except (ProviderError, CommandError, OSError) as error:
             text = json.dumps({"refused": str(error)})
         if len(text) > TOLD_LENGTH_MAX:
             text = json.dumps({"refused": f"the answer has {len(text)} characters, which can't be sent"})
@@ -42,7 +44,7 @@ class Desk:
     async def _told(self, words: Sequence[str]) -> Any:
         match list(words):
             case ["pool", reason, *rest]:
-                told = await asyncio.to_thread(pool_told, self._settings, rest, reason)
+                told = await asyncio.to_thread(self._work_on_pool, rest, reason)
                 if not isinstance(told, str):
                     return [asdict(row) for row in told]
                 text = told if reason in told else f"{told} ({reason})"
@@ -56,4 +58,10 @@ class Desk:
             case ["bake", digest, name, by, *check]:
                 return asdict(self._bakery.begin(BakeOrder(Digest(digest), name, tuple(check), by)))
             case _:
-                raise PoolError(f"this agent does not know how to {' '.join(words)}: is it older?")
+                raise CommandError(f"this agent does not know how to {' '.join(words)}: is it older?")
+
+    def _work_on_pool(self, words: Sequence[str], reason: str) -> list[Row] | str:
+        settings = self._site.settings
+        if settings.provider != SSH_POOL.name:
+            raise CommandError(f"provider is {settings.provider}: only ssh_pool has a pool of machines")
+        return work_on_pool(settings.section(SSH_POOL.name, SshPoolOptions), self._site, words, reason)

@@ -3,7 +3,6 @@ which are there. What a cloud must do for one is its provider's; one that can't 
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import structlog
 
-from repave_agent.core.ports import PackageError, Packages, Provider, ProviderError, RefusedError
+from repave_agent.core.ports import Clock, PackageError, Packages, Provider, ProviderError, RefusedError
 from repave_protos.protocol.values import Digest, Notice
 
 log = structlog.get_logger()
@@ -72,7 +71,7 @@ class Bakery:
     provider: Provider
     packages: Packages
     notice: Callable[[Notice], None]
-    clock: Callable[[], float] = time.time
+    clock: Clock
     bakes: dict[Digest, Bake] = field(default_factory=dict)
     tasks: dict[Digest, asyncio.Task[None]] = field(default_factory=dict)
 
@@ -82,7 +81,7 @@ class Bakery:
         if order.digest not in self.tasks:
             while len(self.bakes) >= BAKES_REMEMBERED_MAX:
                 del self.bakes[next(iter(self.bakes))]
-            self.bakes[order.digest] = Bake(order.digest, order.name, "it begins", self.clock())
+            self.bakes[order.digest] = Bake(order.digest, order.name, "it begins", self.clock.wall())
             task = asyncio.create_task(self._bake(order), name=f"bake {order.digest[:12]}")
             self.tasks[order.digest] = task
             task.add_done_callback(lambda _: self.tasks.pop(order.digest))

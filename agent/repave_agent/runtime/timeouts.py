@@ -77,9 +77,6 @@ class PunctualBalancer:
     def __init__(self, balancer: Balancer) -> None:
         self._balancer = balancer
         self.name = balancer.name
-        self.traffic_precision_bp = balancer.traffic_precision_bp
-        self.tells_users_apart = balancer.tells_users_apart
-        self.is_flip_atomic = balancer.is_flip_atomic
 
     @property
     def traffic_address(self) -> str:

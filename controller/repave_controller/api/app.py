@@ -48,7 +48,7 @@ from repave_controller.spec.loader import load
 from repave_controller.spec.sections import PROVIDERS
 from repave_controller.spec.spec import Spec, compile_order
 from repave_protos import __version__
-from repave_protos.protocol.capabilities import tells_users_apart, traffic_precision_bp
+from repave_protos.protocol.capabilities import supports_sticky_split, traffic_precision_bp
 from repave_protos.protocol.values import ApplicationName, Digest, HostName, RegionName
 
 BODY_BYTES_MAX = 1 << 20
@@ -282,7 +282,7 @@ class Api:
         said = {name: each.hello.capabilities for name, each in self._sessions.views().items()}
         inexact = [
             *precision(order, _precisions(said)),
-            *split(order, {name: tells_users_apart(words) for name, words in said.items()}),
+            *split(order, {name: supports_sticky_split(words) for name, words in said.items()}),
         ]
         full = await self._regional.room(foretold)
         foretold = replace(foretold, guards=(*foretold.guards, *inexact, *full))

@@ -1,17 +1,46 @@
-"""What an agent says in Hello that its balancer can do: written by the agent, read by the controller."""
+"""What an agent says in Hello that its provider and balancer can do: written by the agent, read by the
+controller, which so works with kinds that it has never heard of.
+
+A spec is checked against these words when it is planned and released. Old agents leave words out; each reader
+says what that means.
+"""
+
+from dataclasses import dataclass
 
 _PRECISION = "traffic_precision"
-_ALIKE = "split=request"
+_NO_STICKY_SPLIT = "split=request"
+_NO_TESTERS = "testers=none"
+_MACHINE_IMAGES, _NO_MACHINE_IMAGES = "host.image=any", "host.image=none"
 
 
-def said_precision(precision_bp: int) -> str:
-    """Every share it can give is a multiple of `precision_bp`: 1 for any, 10,000 for all or nothing."""
-    assert 1 <= precision_bp <= 10_000
-    return f"{_PRECISION}={precision_bp}bp"
+@dataclass(frozen=True, slots=True)
+class BalancerAbilities:
+    """Every share is a multiple of `share_step_bp`: 1 for any, 10,000 for all or nothing.
+
+    `supports_sticky_split`: by a cookie or header. `switches_at_once`: False where both groups get some of
+    the traffic for a moment while it moves.
+    """
+
+    share_step_bp: int = 1
+    supports_sticky_split: bool = True
+    supports_testers: bool = True
+    switches_at_once: bool = True
+
+    def __post_init__(self) -> None:
+        assert 1 <= self.share_step_bp <= 10_000
+
+
+def capability_words(abilities: BalancerAbilities, *, takes_machine_images: bool) -> tuple[str, ...]:
+    """What Hello carries. `takes_machine_images`: a spec may name the machine image of its hosts."""
+    words = ["weights", f"{_PRECISION}={abilities.share_step_bp}bp"]
+    words += [_NO_STICKY_SPLIT] * (not abilities.supports_sticky_split)
+    words += [_NO_TESTERS] * (not abilities.supports_testers)
+    words += [_MACHINE_IMAGES if takes_machine_images else _NO_MACHINE_IMAGES]
+    return tuple(words)
 
 
 def traffic_precision_bp(capabilities: tuple[str, ...]) -> int | None:
-    """What said_precision said; None of an agent that says nothing, or nothing that can be meant."""
+    """The share_step_bp; None of an agent that says nothing, or nothing that can be meant."""
     for word in capabilities:
         name, _, value = word.partition("=")
         number = value.removesuffix("bp")
@@ -20,14 +49,21 @@ def traffic_precision_bp(capabilities: tuple[str, ...]) -> int | None:
     return None
 
 
-def said_split(tells_users_apart: bool) -> tuple[str, ...]:
-    """Only what a balancer can't do is said: agents before this could."""
-    return () if tells_users_apart else (_ALIKE,)
+def supports_sticky_split(capabilities: tuple[str, ...]) -> bool:
+    """Only balancers that can't say so: agents before this could."""
+    return _NO_STICKY_SPLIT not in capabilities
 
 
-def tells_users_apart(capabilities: tuple[str, ...]) -> bool:
-    """Whether requests can be split by a cookie or header, as far as is known."""
-    return _ALIKE not in capabilities
+def supports_testers(capabilities: tuple[str, ...]) -> bool:
+    """Only balancers that can't say so."""
+    return _NO_TESTERS not in capabilities
+
+
+def takes_machine_images(capabilities: tuple[str, ...]) -> bool | None:
+    """Whether a spec may name the machine image of hosts; None of an agent that does not say."""
+    if _MACHINE_IMAGES in capabilities:
+        return True
+    return False if _NO_MACHINE_IMAGES in capabilities else None
 
 
 def nearest_shares(weight_bp: int, precision_bp: int) -> tuple[int, int]:

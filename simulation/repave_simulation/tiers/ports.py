@@ -160,9 +160,6 @@ class SimulatedBalancer(Hands):
 
     name = "simulated"
     traffic_address = "10.0.0.1"
-    traffic_precision_bp = 1
-    tells_users_apart = True
-    is_flip_atomic = True
 
     def __init__(self, world: World, life: Life, place: Place) -> None:
         super().__init__(world, life)

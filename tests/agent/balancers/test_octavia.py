@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from repave_agent.balancers.octavia import balancer as octavia
 from repave_agent.balancers.octavia.balancer import OctaviaBalancer
 from repave_agent.balancers.shares import WEIGHT_MAX, shared, spread
-from repave_agent.clients.openstack import api as openstack_api
 from repave_agent.clients.openstack.api import Api
 from repave_agent.core.ports import Backend, BalancerError, Frontend, Route, Server, Structure
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Probe, Split
+from tests.fakes.clock import QuickClock
 from tests.fakes.clouds.openstack import FakeOpenstack, served
 
 SHOP, PORT = ApplicationName("shop"), 8080
@@ -35,21 +35,25 @@ Make = Callable[..., OctaviaBalancer]
 
 
 @pytest.fixture
-async def cloud(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeOpenstack]:
-    monkeypatch.setattr(octavia, "LOOK_SECONDS", 0.001)
-    monkeypatch.setattr(octavia, "VIEW_SECONDS", 0.0)
-    monkeypatch.setattr(openstack_api, "PAUSE_SECONDS", 0.01)
+def clock() -> QuickClock:
+    """Each reading finds the last view too old."""
+    return QuickClock(step=octavia.VIEW_SECONDS)
+
+
+@pytest.fixture
+async def cloud() -> AsyncIterator[FakeOpenstack]:
     async with served(FakeOpenstack()) as fake:
         fake.octavia.add("front")
         yield fake
 
 
 @pytest.fixture
-async def make(cloud: FakeOpenstack, tmp_path: Path) -> AsyncIterator[Make]:
+async def make(cloud: FakeOpenstack, clock: QuickClock, tmp_path: Path) -> AsyncIterator[Make]:
     async with AsyncExitStack() as opened:
 
         def made(directory: str = "agent", load_balancer: str = "front") -> OctaviaBalancer:
-            balancer = OctaviaBalancer(tmp_path / directory, Api(cloud.cloud()), load_balancer, "here")
+            api = Api(cloud.cloud(), clock)
+            balancer = OctaviaBalancer(tmp_path / directory, api, load_balancer, "here", clock=clock)
             opened.push_async_callback(balancer.close)
             return balancer
 
@@ -268,15 +272,15 @@ async def test_what_is_gone_is_made_again_and_counted(cloud: FakeOpenstack, make
     assert (view.restarts, view.routes, view.structure.backends) == (1, (TO_BLUE,), (BLUE,))
 
 
-@pytest.mark.parametrize("whole_seconds", [0.0, 1000.0])
+@pytest.mark.parametrize("is_whole", [True, False])
 async def test_a_load_balancer_that_was_deleted_and_made_anew_gets_everything_again(
-    cloud: FakeOpenstack, make: Make, monkeypatch: pytest.MonkeyPatch, whole_seconds: float
+    cloud: FakeOpenstack, make: Make, clock: QuickClock, is_whole: bool
 ) -> None:
-    monkeypatch.setattr(octavia, "WHOLE_SECONDS", whole_seconds)
     balancer = await begun(make(), BLUE, route=TO_BLUE)
     cloud.octavia.balancers.clear()
     cloud.octavia.forget_all()
     for why in ("front was deleted", "front: there is none"):
+        clock.slept += octavia.WHOLE_SECONDS * is_whole
         with pytest.raises(BalancerError, match=why):
             await balancer.observe()
     made = cloud.octavia.add("front")

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from repave_agent.kinds import Site
 from repave_agent.operations.queries import Desk
 from repave_agent.packages.baking import Bakery
 from repave_agent.providers.ssh_pool.leases import Leases
-from repave_agent.settings import AgentSettings
+from repave_agent.registry import installed
 from repave_protos.protocol.values import ApplicationName, Notice, Query
 from tests.agent.providers.openstack.test_bake import Shelf
 from tests.fakes.agent.provider import FakeProvider
+from tests.fakes.clock import QuickClock
 
 INVENTORY = """\
 machines:
@@ -27,18 +29,22 @@ class Region:
     def __init__(self, directory: Path, provider: str = "ssh_pool") -> None:
         inventory = directory / "pool.yaml"
         inventory.write_text(INVENTORY)
-        settings = AgentSettings.model_validate(
-            {
-                "region": "paris",
-                "state": directory,
-                "provider": provider,
-                "ssh_pool": {"inventory": inventory},
-            }
+        settings = (
+            installed()
+            .settings_model()
+            .model_validate(
+                {
+                    "region": "paris",
+                    "state": directory,
+                    "provider": provider,
+                    "ssh_pool": {"inventory": inventory},
+                }
+            )
         )
         self.provider, self.notices = FakeProvider(), list[Notice]()
         self.leases = Leases(directory / "pool")
-        bakery = Bakery(self.provider, Shelf(directory), self.notices.append)
-        self.desk = Desk(settings, self.provider, bakery, self.notices.append)
+        bakery = Bakery(self.provider, Shelf(directory), self.notices.append, QuickClock())
+        self.desk = Desk(Site(settings, QuickClock()), self.provider, bakery, self.notices.append)
 
     async def asked(self, *words: str) -> Any:
         """What is told; an AssertionError with the reason when it is refused."""

@@ -50,9 +50,6 @@ class FakeBalancer:
     """Implements ports.Balancer."""
 
     name = "fake"
-    traffic_precision_bp = 1
-    tells_users_apart = True
-    is_flip_atomic = True
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
+from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Backend, Frontend, Server, Structure
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Probe
 from tests.fakes.web import Web
@@ -29,7 +30,9 @@ class HaproxyRig:
         self.webs: list[Web] = []
 
     def balancer(self, directory: str = "", redispatch: bool = True) -> HaproxyBalancer:
-        self.balancers.append(HaproxyBalancer(self.directory / directory, redispatch=redispatch))
+        self.balancers.append(
+            HaproxyBalancer(self.directory / directory, clock=SystemClock(), redispatch=redispatch)
+        )
         return self.balancers[-1]
 
     async def web(self, version: str) -> Web:

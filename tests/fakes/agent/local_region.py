@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from repave_agent.clock import SystemClock
 from repave_agent.core.ports import (
     Host,
     HostSpec,
@@ -63,7 +64,12 @@ class Region:
 
     def restart(self) -> LocalProvider:
         self.provider = LocalProvider(
-            self.root, RegionName("here"), lambda: "ours", isolation=self.isolation, stop_grace_seconds=0.3
+            self.root,
+            RegionName("here"),
+            lambda: "ours",
+            clock=SystemClock(),
+            isolation=self.isolation,
+            stop_grace_seconds=0.3,
         )
         self.providers.append(self.provider)
         return self.provider

@@ -5,22 +5,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repave_protos.protocol.capabilities import (
+    BalancerAbilities,
+    capability_words,
     nearest_shares,
-    said_precision,
-    said_split,
-    tells_users_apart,
+    supports_sticky_split,
+    supports_testers,
+    takes_machine_images,
     traffic_precision_bp,
 )
 
 
-@given(st.integers(1, 10_000))
-def test_the_precision_of_a_balancer_arrives_as_it_was_said(precision_bp: int) -> None:
-    said = ("weights", said_precision(precision_bp), "other=1")
-    assert traffic_precision_bp(said) == precision_bp
+@given(
+    st.builds(BalancerAbilities, st.integers(1, 10_000), st.booleans(), st.booleans(), st.just(True)),
+    st.booleans(),
+)
+def test_what_a_kind_can_do_arrives_as_it_was_declared(
+    abilities: BalancerAbilities, has_images: bool
+) -> None:
+    words = (*capability_words(abilities, takes_machine_images=has_images), "other=1")
+    assert traffic_precision_bp(words) == abilities.share_step_bp
+    assert supports_sticky_split(words) == abilities.supports_sticky_split
+    assert supports_testers(words) == abilities.supports_testers
+    assert takes_machine_images(words) is has_images
 
 
-def test_it_is_said_in_words_that_may_be_sent() -> None:
-    assert said_precision(1) == "traffic_precision=1bp"
+def test_an_agent_of_version_0_1_is_understood() -> None:
+    words = ("weights", "traffic_precision=1bp")
+    assert traffic_precision_bp(words) == 1
+    assert supports_sticky_split(words)
+    assert supports_testers(words)
+    assert takes_machine_images(words) is None
 
 
 @pytest.mark.parametrize(
@@ -51,9 +65,3 @@ def test_the_nearest_shares_lie_around_the_wanted_one(weight_bp: int, precision_
 def test_a_balancer_of_1_bp_gives_every_share() -> None:
     assert nearest_shares(1, 1) == (1, 1)
     assert nearest_shares(500, 200) == (400, 600)
-
-
-def test_a_balancer_that_can_not_tell_users_apart_says_so_and_an_older_agent_can() -> None:
-    assert not tells_users_apart(("weights", *said_split(tells_users_apart=False)))
-    assert tells_users_apart(said_split(tells_users_apart=True))
-    assert tells_users_apart(())

@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from repave_agent.balancers.haproxy.instance import HaproxyInstance
-from repave_agent.core.ports import BalancerError, BalancerView, Route, Structure
+from repave_agent.core.ports import BalancerError, BalancerView, Clock, Route, Structure
 
 log = structlog.get_logger()
 
@@ -28,19 +28,18 @@ class HaproxyBalancer:
     """
 
     name = "haproxy"
-    traffic_precision_bp = 1
-    tells_users_apart = True
-    is_flip_atomic = True
 
     def __init__(
         self,
         directory: Path,
+        *,
+        clock: Clock,
         traffic_address: str = "127.0.0.1",
         program: str = "haproxy",
         redispatch: bool = True,
     ) -> None:
         self.traffic_address = traffic_address
-        self._instance = HaproxyInstance(directory, traffic_address, program, redispatch)
+        self._instance = HaproxyInstance(directory, traffic_address, program, redispatch, clock.monotonic)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="haproxy")  # one: the work is done in order
         self._descriptors: dict[int, int] = {}  # process id -> what becomes readable when it ends
         self._callbacks: list[Callable[[], None]] = []

@@ -4,6 +4,7 @@ caller at a time: balancer.py runs it in a thread of its own.
 Order: disk before socket, so that a HAProxy that dies comes back as it was last asked to be.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,9 +34,16 @@ ATTEMPTS_MAX = 4  # workers may end between being listed and being asked
 class HaproxyInstance:
     """One HAProxy and what it was last asked to be."""
 
-    def __init__(self, directory: Path, traffic_address: str, program: str, redispatch: bool) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        traffic_address: str,
+        program: str,
+        redispatch: bool,
+        monotonic: Callable[[], float],
+    ) -> None:
         self._directory = directory.absolute()
-        self.process = HaproxyProcess(self._directory, program)
+        self.process = HaproxyProcess(self._directory, program, monotonic)
         self._conditions = conditions(str(self.process.map_path), traffic_address, redispatch)
         self._remember(Structure())
         self._routes: tuple[Route, ...] = ()

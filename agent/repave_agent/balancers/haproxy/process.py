@@ -32,7 +32,8 @@ _ALERT = re.compile(r"\[ALERT\]\s*\(\d+\) : (.*)")
 class HaproxyProcess:
     """The HAProxy whose files are in `directory`."""
 
-    def __init__(self, directory: Path, program: str) -> None:
+    def __init__(self, directory: Path, program: str, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self.configuration_path = directory / "haproxy.cfg"
         self.map_path = directory / "routes.map"
         self._socket_path = directory / "master.sock"
@@ -66,8 +67,8 @@ class HaproxyProcess:
         done = self._run("-W", "-D", *self._arguments(self.configuration_path), "-p", str(self._pid_path))
         if done.returncode != 0:
             raise BalancerError(f"HAProxy does not start: {_complaint(done.stderr)}")
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while time.monotonic() < deadline:
+        deadline = self._monotonic() + START_SECONDS_MAX
+        while self._monotonic() < deadline:
             if workers := self.look_up():
                 return workers
             time.sleep(POLL_SECONDS)
@@ -85,8 +86,8 @@ class HaproxyProcess:
         Raises BalancerError; then the former worker goes on.
         """
         self.socket.reload()
-        deadline = time.monotonic() + RELOAD_SECONDS_MAX
-        while time.monotonic() < deadline:
+        deadline = self._monotonic() + RELOAD_SECONDS_MAX
+        while self._monotonic() < deadline:
             after = self._wait_for(self.socket.workers, RELOAD_SECONDS_MAX)
             if after is None:
                 raise BalancerError("HAProxy ended while it was reloading")
@@ -100,8 +101,8 @@ class HaproxyProcess:
 
     def end(self) -> None:
         """Kills what there is of it, at once. For one that is broken: requests in flight are lost."""
-        deadline = time.monotonic() + END_SECONDS_MAX
-        while (processes := list(self.processes())) and time.monotonic() < deadline:
+        deadline = self._monotonic() + END_SECONDS_MAX
+        while (processes := list(self.processes())) and self._monotonic() < deadline:
             for process in processes:
                 self._kill(process)
             time.sleep(POLL_SECONDS / 5)
@@ -135,7 +136,7 @@ class HaproxyProcess:
 
     def _wait_for(self, ask: Callable[[], Workers], seconds: float) -> Workers | None:
         """The first answer of the master, as long as there is a process that may give one."""
-        deadline = time.monotonic() + seconds
+        deadline = self._monotonic() + seconds
         misses = 0
         while True:
             try:
@@ -143,7 +144,7 @@ class HaproxyProcess:
             except OSError:
                 # A master that executes itself anew has no command line for a moment: look again.
                 misses = 0 if next(self.processes(), None) is not None else misses + 1
-                if time.monotonic() > deadline or misses >= MISSES_MAX:
+                if self._monotonic() > deadline or misses >= MISSES_MAX:
                     return None
             time.sleep(POLL_SECONDS)
 

@@ -54,9 +54,6 @@ class RuntimeBalancer:
     ) -> None:
         self._layout: Layout = SlotLayout(map_path) if map_path else WeightLayout()
         self.traffic_address = traffic_address
-        self.traffic_precision_bp = self._layout.traffic_precision_bp
-        self.is_flip_atomic = self._layout.is_flip_atomic
-        self.tells_users_apart = bool(map_path)
         self._file = directory / "runtime.json"
         self._sides = [RuntimeSocket(address, map_path, keys) for address in sockets]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="haproxy")  # one: the work is done in order

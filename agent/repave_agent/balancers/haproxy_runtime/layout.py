@@ -43,8 +43,6 @@ class Wanted:
 class Layout(Protocol):
     """One way to keep groups and routes in HAProxy."""
 
-    traffic_precision_bp: int
-    is_flip_atomic: bool
     first_weight: str
     """What a server that joins is told of its weight; "" where weights mean nothing."""
 
@@ -81,8 +79,6 @@ class Layout(Protocol):
 class SlotLayout:
     """Implements Layout with a map."""
 
-    traffic_precision_bp = 1
-    is_flip_atomic = True
     first_weight = ""
 
     def __init__(self, map_path: str) -> None:

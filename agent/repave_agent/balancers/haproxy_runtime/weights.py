@@ -22,8 +22,6 @@ NOWHERE = "127.0.0.1:1"
 class WeightLayout:
     """Implements Layout without a map."""
 
-    traffic_precision_bp = 100
-    is_flip_atomic = False
     first_weight = " weight 0"
 
     def is_ours(self, backend: str) -> bool:

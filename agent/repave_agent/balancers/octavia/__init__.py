@@ -1,0 +1,36 @@
+"""The balancer that is a load balancer of OpenStack: what it is called, takes and can do."""
+
+from repave_agent.clients.openstack import CloudOptions
+from repave_agent.kinds import BalancerKind, OwnedBalancer, Site
+from repave_protos.protocol.capabilities import BalancerAbilities
+
+ABILITIES = BalancerAbilities(share_step_bp=100, supports_sticky_split=False)
+
+
+class OctaviaOptions(CloudOptions):
+    """An empty `cloud`: that of [openstack]."""
+
+    load_balancer: str = ""
+    subnet: str = ""
+    traffic_address: str = ""
+
+
+def _build(options: OctaviaOptions, site: Site) -> OwnedBalancer:
+    # Only where it is used: aiohttp takes a tenth of a second to import.
+    from repave_agent.balancers.octavia.balancer import OctaviaBalancer
+    from repave_agent.clients.openstack.api import Api
+    from repave_agent.clients.openstack.login import load_cloud
+
+    cloud = options.cloud or site.settings.section("openstack", CloudOptions).cloud
+    return OctaviaBalancer(
+        site.settings.state / "octavia",
+        Api(load_cloud(cloud), site.clock),
+        options.load_balancer,
+        site.region,
+        clock=site.clock,
+        subnet=options.subnet,
+        traffic_address=options.traffic_address,
+    )
+
+
+BALANCER = BalancerKind("octavia", OctaviaOptions, _build, lambda _: ABILITIES)

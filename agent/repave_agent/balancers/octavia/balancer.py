@@ -9,7 +9,6 @@ for the one before. What was wanted last is on disk, for what Octavia can't hold
 import asyncio
 import json
 import secrets
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -28,6 +27,7 @@ from repave_agent.core.ports import (
     BackendView,
     BalancerError,
     BalancerView,
+    Clock,
     ProviderError,
     Route,
     Structure,
@@ -76,9 +76,6 @@ class OctaviaBalancer:
     """Implements ports.Balancer. `directory` is this balancer's alone; `load_balancer` is a name or an id."""
 
     name = "octavia"
-    traffic_precision_bp = 100
-    tells_users_apart = False
-    is_flip_atomic = True
 
     def __init__(
         self,
@@ -87,10 +84,12 @@ class OctaviaBalancer:
         load_balancer: str,
         region: str,
         *,
+        clock: Clock,
         subnet: str = "",
         traffic_address: str = "",
     ) -> None:
         self.traffic_address = traffic_address
+        self._clock = clock
         self._api, self._named, self._subnet = api, load_balancer, subnet
         self._file = directory / "octavia.json"
         self._queue = asyncio.Lock()
@@ -131,14 +130,14 @@ class OctaviaBalancer:
         await self._want(replace(self._wanted, routes=routes, served=served))
 
     async def observe(self) -> BalancerView:
-        if self._view is not None and time.monotonic() - self._view[0] < VIEW_SECONDS:
+        if self._view is not None and self._clock.monotonic() - self._view[0] < VIEW_SECONDS:
             return self._view[1]
         async with self._queue:
             try:
                 view = await self._seen()
             except ProviderError as error:
                 raise BalancerError(str(error)) from error
-            self._view = time.monotonic(), view
+            self._view = self._clock.monotonic(), view
             return view
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -189,7 +188,7 @@ class OctaviaBalancer:
         except TransientError as error:
             if "immutable" not in str(error):
                 raise
-            await asyncio.sleep(LOOK_SECONDS)
+            await self._clock.sleep(LOOK_SECONDS)
 
     # ------------------------------------------------------------------------------------------- looking
 
@@ -240,7 +239,7 @@ class OctaviaBalancer:
 
     async def _settled(self) -> dict[str, Any]:
         """The tree of all states once nothing is under way. Raises BalancerError when it stays so."""
-        deadline, pause = time.monotonic() + SETTLE_SECONDS, LOOK_SECONDS
+        deadline, pause = self._clock.monotonic() + SETTLE_SECONDS, LOOK_SECONDS
         while True:
             tree = await self._tree()
             status = tree["provisioning_status"]
@@ -250,9 +249,9 @@ class OctaviaBalancer:
                 raise BalancerError(
                     f"load balancer {self._named} is in ERROR: openstack loadbalancer failover {self._id}"
                 )
-            if time.monotonic() > deadline:
+            if self._clock.monotonic() > deadline:
                 raise BalancerError(f"load balancer {self._named} is {status} for {SETTLE_SECONDS:g} s")
-            await asyncio.sleep(pause)
+            await self._clock.sleep(pause)
             pause = min(pause * 1.5, LOOK_SECONDS_MAX)
 
     async def _tree(self) -> dict[str, Any]:
@@ -289,7 +288,7 @@ class OctaviaBalancer:
             for policy in policies
         }
         lists = Lists(listeners, pools, dict(zip(ids, members, strict=True)), monitors, policies, rules)
-        self._reading = Reading(tree, state_of(lists), time.monotonic())
+        self._reading = Reading(tree, state_of(lists), self._clock.monotonic())
         return self._reading
 
     async def _listed(self, path: str, what: str = "", **query: str) -> list[dict[str, Any]]:
@@ -307,7 +306,7 @@ class OctaviaBalancer:
     async def _seen(self) -> BalancerView:
         await self._found()
         reading = self._reading
-        if reading is None or time.monotonic() - reading.read_at > WHOLE_SECONDS:
+        if reading is None or self._clock.monotonic() - reading.read_at > WHOLE_SECONDS:
             reading = await self._read()
         elif (tree := await self._tree()) != reading.tree:
             reading = await self._read() if tree["provisioning_status"] == "ACTIVE" else reading

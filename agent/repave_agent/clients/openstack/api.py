@@ -8,14 +8,13 @@ here, and its threads stalled the loop for up to 53 ms.
 import asyncio
 import contextlib
 import ssl
-import time
 from datetime import datetime
 from typing import Any
 
 import aiohttp
 
 from repave_agent.clients.openstack.login import Cloud
-from repave_agent.core.ports import OutOfCapacityError, ProviderError, RefusedError, TransientError
+from repave_agent.core.ports import Clock, OutOfCapacityError, ProviderError, RefusedError, TransientError
 
 COMPUTE_VERSION = "2.64"
 """Of the compute API, since Rocky (2018): tags at create, policy of server groups."""
@@ -48,8 +47,8 @@ class LostError(TransientError):
 class Api:
     """One project of one cloud. `calls` counts requests, for whoever measures."""
 
-    def __init__(self, cloud: Cloud) -> None:
-        self._cloud = cloud
+    def __init__(self, cloud: Cloud, clock: Clock) -> None:
+        self._cloud, self._clock = cloud, clock
         self._http: aiohttp.ClientSession | None = None
         self._token, self._expires_at = "", 0.0
         self._endpoints: dict[str, str] = {}
@@ -80,7 +79,7 @@ class Api:
                 elif is_last or not _may_repeat(method, status):
                     raise failure(service, method, path, status, answer)
                 pause = min(max(pause, after), PAUSE_SECONDS_MAX)
-            await asyncio.sleep(pause)
+            await self._clock.sleep(pause)
             pause *= 2
         raise RefusedError(f"{service}: {method} {path}: the cloud does not accept its own token (401)")
 
@@ -135,7 +134,7 @@ class Api:
 
     async def _endpoint(self, service: str) -> str:
         async with self._lock:
-            if not self._token or time.time() > self._expires_at - RENEW_SECONDS:
+            if not self._token or self._clock.wall() > self._expires_at - RENEW_SECONDS:
                 await self._log_in()
         override = self._cloud.overrides.get(f"{service.replace('-', '_')}_endpoint_override")
         if override:
@@ -161,9 +160,16 @@ class Api:
         if response.status >= 400 or not token:
             raise failure("identity", "POST", "/auth/tokens", response.status, answer)
         given = answer["token"]
-        self._token, self._expires_at = token, _instant(given.get("expires_at", ""))
+        self._token, self._expires_at = token, self._expiry(given.get("expires_at", ""))
         self.project_id = given.get("project", {}).get("id", "")
         self._endpoints = self._choose(given.get("catalog") or [])
+
+    def _expiry(self, text: str) -> float:
+        """Seconds of the wall clock; an hour from now when it can't be read."""
+        try:
+            return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+        except ValueError:
+            return self._clock.wall() + 3600.0
 
     def _choose(self, catalogue: list[dict[str, Any]]) -> dict[str, str]:
         wanted, kind = self._cloud.region_name, self._cloud.interface.removesuffix("URL")
@@ -221,11 +227,3 @@ async def _decoded(response: aiohttp.ClientResponse) -> dict[str, Any]:
     except ValueError:
         return {"message": text[:300]}
     return raw if isinstance(raw, dict) else {"items": raw}
-
-
-def _instant(text: str) -> float:
-    """Seconds of the wall clock; an hour from now when it can't be read."""
-    try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return time.time() + 3600.0

@@ -116,18 +116,23 @@ class Watch:
 
 async def wait_ended(identity: Identity, timeout_seconds: float) -> bool:
     """Waits for the end of a process; whether it came in time."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await _wait_end(identity)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _wait_end(identity: Identity) -> None:
     if not is_alive(identity):
-        return True
+        return
     ended = asyncio.Event()
     watch = Watch(identity, ended.set)
     try:
-        async with asyncio.timeout(timeout_seconds):
-            await ended.wait()
-    except TimeoutError:
-        return False
+        await ended.wait()
     finally:
         watch.close()
-    return True
 
 
 async def end(
@@ -213,16 +218,16 @@ async def _wait_gone(
 ) -> bool:
     """Whether all have ended in time. `has_group`: the rest of the group is waited for as well; without it
     the namespace takes care of them (nothing in it outlives its process 1), or the number is not ours."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_seconds
-    for identity in (session.leader, session.inner):
-        if identity is not None and not await wait_ended(identity, max(0.0, deadline - loop.time())):
-            return False
-    reap()
-    while has_group and _is_group_living(session.leader.pid):
-        if loop.time() >= deadline:
-            return False
-        await asyncio.sleep(POLL_SECONDS)
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            for identity in (session.leader, session.inner):
+                if identity is not None:
+                    await _wait_end(identity)
+            reap()
+            while has_group and _is_group_living(session.leader.pid):  # noqa: ASYNC110  # no event tells
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        return False
     return True
 
 

@@ -10,7 +10,6 @@ import errno
 import functools
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import structlog
 
 from repave_agent.core.ports import (
     HOST_NAME,
+    Clock,
     Host,
     HostSpec,
     OutOfCapacityError,
@@ -90,17 +90,17 @@ class LocalProvider:
         region: RegionName,
         installation: Callable[[], str],
         *,
+        clock: Clock,
         address_range: str = ADDRESS_RANGE,
         isolation: Isolation = "auto",
         stop_grace_seconds: float = STOP_GRACE_SECONDS,
-        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._hosts_folder = root / "hosts"
         self._region = region
         self._installation = installation
         self._isolation = isolation
         self._stop_grace_seconds = stop_grace_seconds
-        self._wall_clock = wall_clock
+        self._clock = clock
         self._hosts_folder.mkdir(parents=True, exist_ok=True)
         self._addresses = AddressRange(address_range, root / "next-address")
         self._kept: dict[HostName, _Kept] = {}
@@ -156,7 +156,7 @@ class LocalProvider:
         await self._adopt(spec.name)
         kept = self._kept.get(spec.name)
         if kept is not None and kept.session is not None:
-            return kept.host(self._wall_clock())
+            return kept.host(self._clock.wall())
         if kept is not None:  # half-made by an agent that was killed: nobody has seen it work
             await self._destroy(kept)
         tags = self._tags()
@@ -166,7 +166,7 @@ class LocalProvider:
             kept = await asyncio.to_thread(self._make, tags, spec, package)
         self._keep(kept)
         log.info("host.launched", group=spec.group, host=spec.name, address=kept.record.address)
-        return kept.host(self._wall_clock())
+        return kept.host(self._clock.wall())
 
     def _make(self, tags: Tags, spec: HostSpec, package: Path) -> _Kept:
         """Blocks; all or nothing."""
@@ -175,7 +175,7 @@ class LocalProvider:
             address = self._addresses.take(spec.port)
         except OSError as error:
             raise _provider_error(error, "give the host an address", self._hosts_folder) from error
-        record = Record(tags, spec, address, self._wall_clock())
+        record = Record(tags, spec, address, self._clock.wall())
         try:
             folder.create(record)
             session, process = host.start(folder, record, package, self._sandbox)
@@ -191,7 +191,7 @@ class LocalProvider:
     async def list_hosts(self) -> list[Host]:
         await self._sweep()
         await self._adopt()
-        tags, now = self._tags(), self._wall_clock()
+        tags, now = self._tags(), self._clock.wall()
         for name, kept in tuple(self._kept.items()):
             if kept.ended and not kept.is_leaving and not kept.folder.path.exists():
                 self._let_go(name)  # somebody else removed it
@@ -329,7 +329,7 @@ class LocalProvider:
 
     async def _trim_logs(self) -> None:
         while True:
-            await asyncio.sleep(LOG_CHECK_SECONDS)
+            await self._clock.sleep(LOG_CHECK_SECONDS)
             for folder in [kept.folder for kept in self._kept.values()]:
                 with contextlib.suppress(OSError):  # a full disk: the next round may do better
                     await asyncio.to_thread(folder.trim_log)

@@ -6,7 +6,6 @@ killed goes when the next one starts.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import structlog
 
 from repave_agent.clients.openstack.api import Api, GoneError, LostError
-from repave_agent.core.ports import ProviderError, RefusedError, TransientError
+from repave_agent.core.ports import Clock, ProviderError, RefusedError, TransientError
 from repave_agent.packages.baking import BakedImage, BakeOrder
 from repave_agent.packages.server import Depot
 from repave_agent.providers.openstack.shape import Found, Shape, server_of
@@ -32,13 +31,15 @@ IMAGE_SECONDS = 3600.0
 CONSOLE_LINES = 100
 KNOWN_SECONDS = 60.0
 """So long it is remembered whether there is an image of a package."""
+NOT_UNPACKED = "the server's console does not say that it is unpacked"
 IS_BAKED = {"repave_baked": "1"}
 
 
 class Oven:
     """One for a provider. `tag` names what is this region's; an image is the whole project's."""
 
-    def __init__(self, api: Api, shape: Shape, depot: Depot, tag: Callable[[], str]) -> None:
+    def __init__(self, api: Api, shape: Shape, depot: Depot, tag: Callable[[], str], clock: Clock) -> None:
+        self._clock = clock
         self._api, self._shape, self._depot, self._tag = api, shape, depot, tag
         self._known: dict[Digest, tuple[float, str]] = {}
         self._asking = asyncio.Lock()
@@ -58,10 +59,10 @@ class Oven:
         that ask at the same time share one answer."""
         async with self._asking:
             asked_at, image = self._known.get(digest, (0.0, ""))
-            if not asked_at or time.monotonic() - asked_at > KNOWN_SECONDS:
+            if not asked_at or self._clock.monotonic() - asked_at > KNOWN_SECONDS:
                 images = await self.images(found)
                 image = next((each.image for each in images if each.digest == digest and each.is_current), "")
-                self._known[digest] = (time.monotonic(), image)
+                self._known[digest] = (self._clock.monotonic(), image)
             return image
 
     # -------------------------------------------------------------------------------------------- baking
@@ -124,7 +125,7 @@ class Oven:
                 raise TransientError(f"the server became ERROR: {fault}")
             return bool(found["status"] == status)
 
-        await _awaited(is_there, seconds, f"the server is not {status}")
+        await self._wait_until(is_there, seconds, f"the server is not {status}")
 
     async def _unpacked(self, server: str, order: BakeOrder) -> None:
         async def is_unpacked() -> bool:
@@ -134,7 +135,7 @@ class Oven:
                 raise RefusedError(f"it could not be baked; the end of the console:\n{_end(lines)}")
             return any(f"{BAKED} {order.digest}" in line for line in lines)
 
-        await _awaited(is_unpacked, UNPACK_SECONDS, "the server's console does not say that it is unpacked")
+        await self._wait_until(is_unpacked, UNPACK_SECONDS, NOT_UNPACKED)
 
     async def _act(self, server: str, action: dict[str, Any]) -> dict[str, Any]:
         return await self._api.call("compute", "POST", f"/servers/{server}/action", action)
@@ -166,7 +167,7 @@ class Oven:
             made[:] = [known]
             return bool(known["status"] == "active")
 
-        await _awaited(is_active, IMAGE_SECONDS, "the image is not active")
+        await self._wait_until(is_active, IMAGE_SECONDS, "the image is not active")
         return _baked(made[0], found)
 
     async def _image_removed(self, image: str) -> None:
@@ -188,20 +189,19 @@ class Oven:
         async def is_gone() -> bool:
             return all(each["id"] != server for each in await self._servers())
 
-        await _awaited(is_gone, STOP_SECONDS, "the server is still there")
+        await self._wait_until(is_gone, STOP_SECONDS, "the server is still there")
 
-
-async def _awaited(is_so: Callable[[], Awaitable[bool]], seconds: float, otherwise: str) -> None:
-    """A cloud that does not answer for a while is asked again."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if await is_so():
-                return
-        except LostError as lost:
-            log.info("bake.waits", because=str(lost))
-        await asyncio.sleep(LOOK_SECONDS)
-    raise TransientError(f"{otherwise} after {seconds:g} s")
+    async def _wait_until(self, is_so: Callable[[], Awaitable[bool]], seconds: float, otherwise: str) -> None:
+        """A cloud that does not answer for a while is asked again. Raises TransientError."""
+        deadline = self._clock.monotonic() + seconds
+        while self._clock.monotonic() < deadline:
+            try:
+                if await is_so():
+                    return
+            except LostError as lost:
+                log.info("bake.waits", because=str(lost))
+            await self._clock.sleep(LOOK_SECONDS)
+        raise TransientError(f"{otherwise} after {seconds:g} s")
 
 
 def _baked(image: dict[str, Any], found: Found) -> BakedImage:

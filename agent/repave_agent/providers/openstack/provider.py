@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import functools
 import hashlib
-import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ import structlog
 from repave_agent.clients.openstack.api import Api, GoneError, LostError
 from repave_agent.core.ports import (
     HOST_NAME,
+    Clock,
     Host,
     HostSpec,
     OutOfCapacityError,
@@ -60,15 +60,22 @@ class OpenstackProvider:
     name = "openstack"
 
     def __init__(
-        self, region: RegionName, installation: Callable[[], str], api: Api, shape: Shape, depot: Depot
+        self,
+        region: RegionName,
+        installation: Callable[[], str],
+        api: Api,
+        shape: Shape,
+        depot: Depot,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._region, self._installation = region, installation
         self._api, self._shape, self._depot = api, shape, depot
         self._found: Found | None = None
         self._launches, self._destructions = Work(), Work()
         self._listing: asyncio.Task[list[dict[str, Any]]] | None = None
         self._spread = Spread(api, self._tag)
-        self._oven = Oven(api, shape, depot, self._tag)
+        self._oven = Oven(api, shape, depot, self._tag, clock)
         self._launching: dict[HostName, GroupName] = {}
         self._next_zone = 0
 
@@ -145,12 +152,12 @@ class OpenstackProvider:
 
     async def _found_again(self, name: HostName, lost: LostError) -> dict[str, Any]:
         """The server whose creation was not answered, if it was made after all."""
-        deadline = time.monotonic() + LOST_SECONDS
-        while time.monotonic() < deadline:
+        deadline = self._clock.monotonic() + LOST_SECONDS
+        while self._clock.monotonic() < deadline:
             server = await self._server_of(name)
             if server is not None:
                 return server
-            await asyncio.sleep(LOOK_SECONDS)
+            await self._clock.sleep(LOOK_SECONDS)
         raise lost
 
     async def _server(self, spec: HostSpec, package: Path) -> dict[str, Any]:
@@ -175,8 +182,8 @@ class OpenstackProvider:
 
     async def _built(self, name: HostName, server_id: str) -> dict[str, Any]:
         """Waits until it is ACTIVE with an address. Raises ProviderError when it will never be."""
-        deadline, pause, misses = time.monotonic() + BUILD_SECONDS, LOOK_SECONDS, 0
-        while time.monotonic() < deadline:
+        deadline, pause, misses = self._clock.monotonic() + BUILD_SECONDS, LOOK_SECONDS, 0
+        while self._clock.monotonic() < deadline:
             try:
                 server = next((each for each in await self._servers() if each["id"] == server_id), None)
                 misses = misses + 1 if server is None else 0
@@ -192,7 +199,7 @@ class OpenstackProvider:
                 return server
             if status not in (*RUNNING, *BUILDING):
                 raise _failed(name, server or {})
-            await asyncio.sleep(pause)
+            await self._clock.sleep(pause)
             pause = min(pause * 1.3, LOOK_SECONDS_MAX)
         raise TransientError(f"{name} is not ACTIVE after {BUILD_SECONDS:g} s")
 
@@ -253,7 +260,7 @@ class OpenstackProvider:
             launched_at=launched_at,
             is_running=not ended,
             ended=ended,
-            age_seconds=max(0.0, time.time() - launched_at),
+            age_seconds=max(0.0, self._clock.wall() - launched_at),
         )
 
     def _address(self, server: dict[str, Any]) -> str:
@@ -298,8 +305,8 @@ class OpenstackProvider:
             log.warning("host.not_deleted", host=host, server=server_id, because=str(error))
 
     async def _gone(self, host: HostName, server_id: str) -> None:
-        deadline, pause = time.monotonic() + DESTROY_SECONDS, LOOK_SECONDS
-        while time.monotonic() < deadline:
+        deadline, pause = self._clock.monotonic() + DESTROY_SECONDS, LOOK_SECONDS
+        while self._clock.monotonic() < deadline:
             try:
                 everything = await self._everything()
             except TransientError:
@@ -309,7 +316,7 @@ class OpenstackProvider:
                 return
             if server["status"] == "ERROR" and not server.get("OS-EXT-STS:task_state"):
                 await self._delete(server_id)
-            await asyncio.sleep(pause)
+            await self._clock.sleep(pause)
             pause = min(pause * 1.3, LOOK_SECONDS_MAX)
         raise TransientError(f"the server of {host} is still there {DESTROY_SECONDS:g} s after its deletion")
 

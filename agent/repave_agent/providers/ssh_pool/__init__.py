@@ -1,0 +1,92 @@
+"""The provider whose hosts are machines of a pool, reached over SSH: what it is called and takes."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from repave_agent.kinds import Command, CommandLine, OwnedProvider, ProviderKind, Site
+from repave_agent.settings import Words
+from repave_protos.daemon.settings import Settings
+
+POOL_USAGE = "list | quarantine NAME | return NAME | release NAME"
+
+
+class ResetOptions(Settings):
+    """How a machine of the pool is reset, and what proves it."""
+
+    command: Words = ()
+    remote: Words = ()
+    proof: Literal["boot-id", "host-key", "marker"] = "boot-id"
+    marker: str = ""
+    seconds: Annotated[float, Field(ge=1, le=1500)] = 900.0
+
+    @model_validator(mode="after")
+    def _has_a_marker(self) -> "ResetOptions":
+        if self.proof == "marker" and not self.marker.startswith("/"):
+            raise ValueError("with proof: marker, name the file in marker, such as /run/repave-reset")
+        return self
+
+
+class SshPoolOptions(Settings):
+    inventory: Path = Path("/etc/repave/pool.yaml")
+    user: str = "root"
+    key: Path = Path("/etc/repave/pool-key")
+    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    host_keys: Literal["pinned", "first-use"] = "pinned"
+    known_hosts: Path | None = None
+    root: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9]$")] = "/var/lib/repave/host"
+    parallel: Annotated[int, Field(ge=1, le=200)] = 10
+    unreachable_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    stop_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    reset: ResetOptions = ResetOptions()
+
+
+def _build(options: SshPoolOptions, site: Site) -> OwnedProvider:
+    # Only where there is a pool: asyncssh is an extra, and takes a third of a second to import.
+    from repave_agent.providers.ssh_pool.inventory import Inventory
+    from repave_agent.providers.ssh_pool.leases import Leases
+    from repave_agent.providers.ssh_pool.machines import Access, Machines
+    from repave_agent.providers.ssh_pool.provider import SshPoolProvider
+    from repave_agent.providers.ssh_pool.reset import Reset
+
+    access = Access(
+        options.user,
+        options.key,
+        options.port,
+        options.known_hosts,
+        options.host_keys == "first-use",
+        root=options.root,
+    )
+    machines = Machines(Inventory(options.inventory), access, Leases(site.settings.state / "pool"))
+    reset = Reset(
+        options.reset.command,
+        options.reset.remote,
+        options.reset.proof,
+        options.reset.marker,
+        options.reset.seconds,
+    )
+    return SshPoolProvider(
+        site.region,
+        site.installation,
+        machines,
+        reset,
+        clock=site.clock,
+        parallel=options.parallel,
+        unreachable_seconds=options.unreachable_seconds,
+        stop_grace_seconds=options.stop_grace_seconds,
+    )
+
+
+def _pool(options: SshPoolOptions, site: Site, line: CommandLine) -> str:
+    from repave_agent.providers.ssh_pool.pool import pool_command  # only for this command
+
+    return pool_command(options, site, line)
+
+
+PROVIDER = ProviderKind(
+    "ssh_pool",
+    SshPoolOptions,
+    _build,
+    {"pool": Command(POOL_USAGE, "only ssh_pool has a pool of machines", _pool)},
+)

@@ -11,7 +11,6 @@ quarantined, with the reason, and another one is taken.
 
 import asyncio
 import functools
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ import structlog
 from repave_agent.clients.ssh import DoorError
 from repave_agent.core.ports import (
     HOST_NAME,
+    Clock,
     Host,
     HostSpec,
     OutOfCapacityError,
@@ -63,15 +63,15 @@ class SshPoolProvider:
         machines: Machines,
         reset: Reset,
         *,
+        clock: Clock,
         parallel: int = 10,
         unreachable_seconds: float = 60.0,
         stop_grace_seconds: float = 5.0,
-        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._region, self._installation = region, installation
         self._machines, self._leases, self._reset = machines, machines.leases, reset
         self._unreachable_seconds, self._stop_grace_seconds = unreachable_seconds, stop_grace_seconds
-        self._wall_clock = wall_clock
+        self._clock = clock
         self._launches, self._destructions = Work(), Work()
         self._launch_slots, self._refresh_slots = asyncio.Semaphore(parallel), asyncio.Semaphore(parallel)
         self._silent_since: dict[str, float] = {}
@@ -145,7 +145,7 @@ class SshPoolProvider:
 
     def _choose(self, spec: HostSpec) -> str | None:
         """Leases a free machine on disk: one that is fresh, and whose address was not used just now."""
-        now, listed = self._wall_clock(), self._machines.listed()
+        now, listed = self._clock.wall(), self._machines.listed()
         with self._leases.change() as entries:
             known = [entries.get(name) or Entry(name) for name in listed]
             free = [each for each in known if each.state in ("dirty", "fresh") and each.tried_by != spec.name]
@@ -198,7 +198,7 @@ class SshPoolProvider:
             return machine
         listed = self._machines.listed()[name]
         reach = functools.partial(self._machines.reach, name, is_new=True)
-        machine, seen = await made_anew(self._reset, listed, reach, before)
+        machine, seen = await made_anew(self._reset, listed, reach, before, self._clock)
         await machine.take(owner)
         self._leases.put(name, proof=seen, pinned=seen[2], may_replace=False)
         return machine
@@ -252,7 +252,7 @@ class SshPoolProvider:
                 self._silent_since.pop(machine, None)
                 return "" if state == "running" else await self._epitaph(there, host, state)
         except (ProviderError, TimeoutError) as error:
-            now = time.monotonic()
+            now = self._clock.monotonic()
             silent = now - self._silent_since.setdefault(machine, now)
             if silent < self._unreachable_seconds:
                 return ""
@@ -334,7 +334,7 @@ class SshPoolProvider:
             self._refreshes.pop(name, None)
         with self._leases.change() as entries:
             if entries[name].state == "dirty":  # a launch that has chosen it meanwhile sees for itself
-                entries[name] = replace(entries[name], state=state, reason=reason, since=self._wall_clock())
+                entries[name] = replace(entries[name], state=state, reason=reason, since=self._clock.wall())
         log.info("machine.refreshed", machine=name, state=state, why=reason)
 
     async def _stop_refresh(self, name: str) -> None:
@@ -372,11 +372,11 @@ class SshPoolProvider:
 
     def _quarantine(self, name: str, reason: str) -> None:
         log.warning("machine.quarantined", machine=name, why=reason)
-        now = self._wall_clock()
+        now = self._clock.wall()
         self._leases.put(name, state="quarantined", reason=reason, since=now, lease=None, proof=None)
 
     def _free(self, name: str, reason: str = "") -> None:
-        now = self._wall_clock()
+        now = self._clock.wall()
         self._leases.put(name, state="dirty", reason=reason, since=now, lease=None, proof=None)
 
     def _lease(self, name: str) -> Lease:
@@ -410,7 +410,7 @@ class SshPoolProvider:
             launched_at=lease.taken_at,
             is_running=not ended,
             ended=ended,
-            age_seconds=max(0.0, self._wall_clock() - lease.taken_at),
+            age_seconds=max(0.0, self._clock.wall() - lease.taken_at),
         )
 
     def _shortage(self) -> str:

@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import os
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from repave_agent.clients.ssh import HostKeyError, UnreachableError
-from repave_agent.core.ports import ProviderError, RefusedError, TransientError
+from repave_agent.core.ports import Clock, ProviderError, RefusedError, TransientError
 from repave_agent.providers.ssh_pool.bootstrap import Machine
 from repave_agent.providers.ssh_pool.inventory import Listed
 
@@ -41,7 +40,7 @@ class UnprovedError(RefusedError):
 
 
 async def made_anew(
-    reset: Reset, listed: Listed, reach: Callable[[], Machine], before: Seen | None
+    reset: Reset, listed: Listed, reach: Callable[[], Machine], before: Seen | None, clock: Clock
 ) -> tuple[Machine, Seen]:
     """Resets the machine and waits until it answers and is seen to be new; returns what it then shows.
 
@@ -54,14 +53,14 @@ async def made_anew(
             f"{listed.name} did not answer before its reset, so nothing could prove it afterwards: start it, "
             "or let the reset leave a marker (ssh_pool.reset.proof: marker)"
         )
-    deadline = time.monotonic() + reset.seconds
+    deadline = clock.monotonic() + reset.seconds
     if reset.command:
         await _run(reset, listed, nonce)
     if reset.remote:
         await _run_there(reset, reach(), nonce)
     last: ProviderError = TransientError(f"{listed.name}: its reset took longer than {reset.seconds:g} s")
     pause = LOOK_SECONDS
-    while time.monotonic() < deadline:
+    while clock.monotonic() < deadline:
         machine = reach()
         try:
             seen = await machine.proof(reset.marker)
@@ -72,7 +71,7 @@ async def made_anew(
         except (UnreachableError, HostKeyError, TransientError) as error:
             last = error
         await machine.shell.close()
-        await asyncio.sleep(pause)
+        await clock.sleep(pause)
         pause = min(1.5 * pause, LOOK_SECONDS_MAX)
     raise last
 

@@ -13,6 +13,7 @@ import pytest
 
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
 from repave_agent.balancers.haproxy.process import HaproxyProcess
+from repave_agent.clock import SystemClock
 from repave_agent.core.ports import BalancerError, Route, Structure
 from repave_protos.protocol.values import ApplicationName, GroupName
 from tests.fakes.agent.haproxy_rig import (
@@ -46,7 +47,7 @@ class Site:
     @property
     def process(self) -> HaproxyProcess:
         """A second pair of eyes on the same HAProxy."""
-        return HaproxyProcess(self.rig.directory, "haproxy")
+        return HaproxyProcess(self.rig.directory, "haproxy", SystemClock().monotonic)
 
 
 @pytest.fixture
@@ -262,14 +263,14 @@ async def test_a_damaged_configuration_on_disk_does_not_disturb_what_runs(site: 
 
 
 async def test_haproxy_missing_is_told_with_the_command_that_installs_it(tmp_path: Path) -> None:
-    balancer = HaproxyBalancer(tmp_path, program="haproxy-is-not-here")
+    balancer = HaproxyBalancer(tmp_path, clock=SystemClock(), program="haproxy-is-not-here")
     with pytest.raises(BalancerError, match="is not installed: apt install haproxy"):
         await balancer.start()
     await balancer.close()
 
 
 async def test_a_directory_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
-    balancer = HaproxyBalancer(tmp_path / ("d" * 100))
+    balancer = HaproxyBalancer(tmp_path / ("d" * 100), clock=SystemClock())
     with pytest.raises(BalancerError, match="shorter state directory"):
         await balancer.start()
     await balancer.close()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from repave_agent.balancers.haproxy.process import HaproxyProcess
+from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Structure
 from repave_protos.protocol.values import BY_REQUEST, GroupName, Split
 from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, free_port, get, haproxy_rig, needs_haproxy
@@ -113,7 +114,7 @@ async def test_a_user_stays_on_a_side_over_reloads_deaths_and_regions(shop: Open
 
     died = asyncio.Event()
     here.balancer.on_change(died.set)
-    workers = HaproxyProcess(here.rig.directory, "haproxy").socket.workers()
+    workers = HaproxyProcess(here.rig.directory, "haproxy", SystemClock().monotonic).socket.workers()
     os.kill(workers.master, signal.SIGKILL)
     await asyncio.wait_for(died.wait(), 20)
     await until_async(lambda: get(here.port))

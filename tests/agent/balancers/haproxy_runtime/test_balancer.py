@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from repave_agent.__main__ import main
+from repave_agent.balancers.haproxy_runtime import BALANCER, HaproxyRuntimeOptions
 from repave_agent.balancers.haproxy_runtime.balancer import RuntimeBalancer
 from repave_agent.balancers.haproxy_runtime.snippet import SLOT
 from repave_agent.balancers.haproxy_runtime.transport import Keys
@@ -234,7 +235,8 @@ async def test_more_groups_than_slots_are_refused_with_the_remedy(pair: Pair) ->
 async def test_by_weights_alone_what_can_not_be_had_is_refused(pair: Pair) -> None:
     pair.lose_map()
     balancer = await pair.serving()
-    assert (balancer.traffic_precision_bp, balancer.is_flip_atomic) == (100, False)
+    abilities = BALANCER.abilities(HaproxyRuntimeOptions(map=""))
+    assert (abilities.share_step_bp, abilities.switches_at_once) == (100, False)
     structure = (await balancer.observe()).structure
     for split in (Split("cookie", "uid"), Split(tester_by="header", tester_name="X", tester_value="y")):
         with pytest.raises(BalancerError, match="by weights alone there is no split"):

@@ -148,10 +148,11 @@ async def test_killing_only_the_inner_process_ends_the_host(sandboxed: Region) -
 AGENT = """
 import asyncio, sys
 from pathlib import Path
+from repave_agent.clock import SystemClock
 from repave_agent.core.ports import HostSpec
 from repave_agent.providers.local.provider import LocalProvider
 async def main(root, package, isolation):
-    provider = LocalProvider(Path(root), "here", lambda: "ours", isolation=isolation)
+    provider = LocalProvider(Path(root), "here", lambda: "ours", clock=SystemClock(), isolation=isolation)
     spec = HostSpec("shop-v001-1", "g", "shop", "d" * 64, ("./serve",), (), 18432)
     await provider.launch(spec, Path(package))
     print("launched", flush=True)

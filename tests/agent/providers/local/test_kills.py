@@ -30,6 +30,7 @@ MOMENTS = {
 }
 AGENT = """
 import asyncio, os, signal, sys
+from repave_agent.clock import SystemClock
 from pathlib import Path
 from repave_agent.core.ports import HostSpec
 from repave_agent.providers.local import host
@@ -50,7 +51,9 @@ def die_if_last(path):
     die() if path.name.startswith(".new-") else remove(path)
 
 async def main(root, package, moment, is_ending):
-    provider = LocalProvider(Path(root), "here", lambda: "ours", isolation="none", stop_grace_seconds=0.3)
+    provider = LocalProvider(
+        Path(root), "here", lambda: "ours", clock=SystemClock(), isolation="none", stop_grace_seconds=0.3
+    )
     await provider.start()
     if not is_ending:
         exec(moment)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from repave_agent.clock import SystemClock
 from repave_agent.core.ports import (
     OutOfCapacityError,
     ProviderError,
@@ -125,7 +126,9 @@ async def test_a_name_that_is_no_name_never_becomes_a_path(region: Region, name:
 
 
 async def test_no_host_is_made_before_its_installation_is_known(region: Region) -> None:
-    nameless = LocalProvider(region.root, RegionName("here"), lambda: "", isolation="none")
+    nameless = LocalProvider(
+        region.root, RegionName("here"), lambda: "", clock=SystemClock(), isolation="none"
+    )
     with pytest.raises(TransientError, match="met its controller"):
         await nameless.launch(spec("serve"), region.package)
     await nameless.close()
@@ -171,11 +174,15 @@ async def test_bubblewrap_that_is_missing_is_told_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    provider = LocalProvider(tmp_path / "r", RegionName("here"), lambda: "ours", isolation="bwrap")
+    provider = LocalProvider(
+        tmp_path / "r", RegionName("here"), lambda: "ours", clock=SystemClock(), isolation="bwrap"
+    )
     with pytest.raises(RefusedError, match=r"bwrap is not installed.*apt install bubblewrap"):
         await provider.start()
     await provider.close()
-    careful = LocalProvider(tmp_path / "r", RegionName("here"), lambda: "ours", isolation="auto")
+    careful = LocalProvider(
+        tmp_path / "r", RegionName("here"), lambda: "ours", clock=SystemClock(), isolation="auto"
+    )
     assert await careful.start() == "none"
     await careful.close()
 
@@ -265,7 +272,9 @@ async def test_a_full_disk_is_told_and_leaves_nothing(tiny_disk: Path, tmp_path:
     (tmp_path / "large").mkdir()
     (tmp_path / "large" / "blob").write_bytes(os.urandom(200_000))
     pack(tmp_path / "large", tmp_path / "large.tar.gz")
-    provider = LocalProvider(tiny_disk, RegionName("here"), lambda: "ours", isolation="none")
+    provider = LocalProvider(
+        tiny_disk, RegionName("here"), lambda: "ours", clock=SystemClock(), isolation="none"
+    )
     with pytest.raises(OutOfCapacityError) as caught:
         await provider.launch(spec("sleep", "600"), tmp_path / "large.tar.gz")
     words = f"cannot make the host: the disk of {tiny_disk}/hosts is full. Free space there."

@@ -10,22 +10,19 @@ import pytest
 
 from repave_agent.core.ports import RefusedError, TransientError
 from repave_agent.packages.baking import BakeOrder, Bakery
-from repave_agent.providers.openstack import bake as openstack_bake
-from repave_agent.providers.openstack import provider as openstack
 from repave_agent.providers.openstack.provider import OpenstackProvider
 from repave_agent.providers.openstack.user_data import BAKED, NOT_BAKED
 from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.values import Digest, Notice
 from tests.agent.providers.openstack.test_provider import provider_of, spec
 from tests.fakes.agent.provider import FakeProvider
+from tests.fakes.clock import QuickClock
 from tests.fakes.clouds.openstack import FakeOpenstack, served
 from tests.fakes.waiting import until
 
 
 @pytest.fixture
-async def cloud(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeOpenstack]:
-    monkeypatch.setattr(openstack, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(openstack_bake, "LOOK_SECONDS", 0.01)
+async def cloud() -> AsyncIterator[FakeOpenstack]:
     async with served(FakeOpenstack(console=f"{BAKED} {{repave_bake}}\n")) as fake:
         yield fake
 
@@ -172,7 +169,8 @@ async def test_a_bake_goes_on_by_itself_is_joined_and_tells_how_it_ended(
     cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
 ) -> None:
     notices: list[Notice] = []
-    bakery = Bakery(provider, Shelf(package), notices.append)
+    cloud.builds_for = 30
+    bakery = Bakery(provider, Shelf(package), notices.append, QuickClock())
     assert bakery.begin(order(package)).step == "it begins"
     await until(lambda: bool(cloud.servers))
     assert bakery.begin(order(package)).step != "it begins"
@@ -186,7 +184,7 @@ async def test_a_bake_that_failed_says_why_until_it_is_tried_again(
     cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
 ) -> None:
     notices: list[Notice] = []
-    bakery = Bakery(provider, Shelf(package), notices.append)
+    bakery = Bakery(provider, Shelf(package), notices.append, QuickClock())
     cloud.faults = ["No valid host was found."]
     bakery.begin(order(package))
     await ended(bakery)
@@ -202,7 +200,7 @@ async def test_an_agent_that_stops_leaves_nothing_of_a_bake(
     cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
 ) -> None:
     cloud.console = "booting\n"
-    bakery = Bakery(provider, Shelf(package), lambda _: None)
+    bakery = Bakery(provider, Shelf(package), lambda _: None, QuickClock())
     bakery.begin(order(package))
     await until(lambda: bool(cloud.servers))
     await bakery.close()
@@ -210,7 +208,7 @@ async def test_an_agent_that_stops_leaves_nothing_of_a_bake(
 
 
 async def test_a_provider_that_makes_no_images_says_so(package: Path) -> None:
-    bakery = Bakery(FakeProvider(), Shelf(package), lambda _: None)
+    bakery = Bakery(FakeProvider(), Shelf(package), lambda _: None, QuickClock())
     with pytest.raises(RefusedError, match="provider fake makes no machine images"):
         bakery.begin(order(package))
     assert await bakery.there() == ([], [])

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from repave_agent.clients.openstack import api as openstack_api
-from repave_agent.clients.openstack.api import Api
+from repave_agent.clients.openstack.api import TRIES_MAX, Api
 from repave_agent.clients.openstack.login import load_cloud
 from repave_agent.core.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
@@ -20,15 +19,13 @@ from repave_agent.providers.openstack.shape import Shape
 from repave_agent.providers.openstack.user_data import ON_SERVER, quoted, user_data
 from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
+from tests.fakes.clock import QuickClock
 from tests.fakes.clouds.openstack import FakeOpenstack, served
 from tests.fakes.waiting import until
 
 
 @pytest.fixture
-async def cloud(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeOpenstack]:
-    monkeypatch.setattr(openstack, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(openstack, "LOST_SECONDS", 0.5)
-    monkeypatch.setattr(openstack_api, "PAUSE_SECONDS", 0.01)
+async def cloud() -> AsyncIterator[FakeOpenstack]:
     async with served(FakeOpenstack()) as fake:
         yield fake
 
@@ -42,10 +39,9 @@ async def provider(cloud: FakeOpenstack, tmp_path: Path) -> AsyncIterator[Openst
 
 def provider_of(cloud: FakeOpenstack, tmp_path: Path, **shape: Any) -> OpenstackProvider:
     wanted = Shape(**{"flavor": "small", "image": "base", "network": "fleet", **shape})
-    depot = Depot(tmp_path, "127.0.0.1:0")
-    return OpenstackProvider(
-        RegionName("here"), lambda: "ours", Api(cloud.cloud(region_name="one")), wanted, depot
-    )
+    depot, clock = Depot(tmp_path, "127.0.0.1:0"), QuickClock()
+    api = Api(cloud.cloud(region_name="one"), clock)
+    return OpenstackProvider(RegionName("here"), lambda: "ours", api, wanted, depot, clock)
 
 
 def spec(package: Path, number: int = 1) -> HostSpec:
@@ -126,7 +122,7 @@ async def test_a_server_that_fails_after_it_was_accepted_is_removed_and_told(
 async def test_a_server_that_is_still_built_by_an_agent_that_ended_is_listed_and_taken_up(
     cloud: FakeOpenstack, provider: OpenstackProvider, package: Path, tmp_path: Path
 ) -> None:
-    cloud.builds_for = 3
+    cloud.builds_for = 30
     launch = asyncio.create_task(provider.launch(spec(package), package))
     await until(lambda: bool(cloud.servers))
     (tmp_path / "heir").mkdir()
@@ -152,7 +148,7 @@ async def test_hosts_are_found_over_pages_and_one_listing_serves_all_who_wait(
 async def test_a_cloud_that_can_not_list_for_a_while_costs_no_launch(
     cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
 ) -> None:
-    cloud.listings_refused = 2 * openstack_api.TRIES_MAX
+    cloud.listings_refused = 2 * TRIES_MAX
     assert (await provider.launch(spec(package), package)).is_running
     assert len(cloud.servers) == 1
     assert cloud.listings_refused == 0
@@ -244,7 +240,7 @@ async def test_ports_that_nova_left_are_removed_and_only_those_of_our_server(
 async def test_a_destruction_ends_when_the_server_is_gone_not_when_it_was_asked_for(
     cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
 ) -> None:
-    cloud.leaves_for = 3
+    cloud.leaves_for = 30
     await provider.launch(spec(package), package)
     destruction = asyncio.create_task(provider.destroy(HostName("shop-v001-1")))
     await until(lambda: any("leaves_for" in each for each in cloud.servers.values()))
@@ -328,7 +324,7 @@ async def test_an_image_that_was_exchanged_is_refused(cloud: FakeOpenstack, tmp_
 
 
 async def test_a_region_that_the_catalogue_does_not_have_is_named(cloud: FakeOpenstack) -> None:
-    api = Api(cloud.cloud(region_name="three"))
+    api = Api(cloud.cloud(region_name="three"), QuickClock())
     with pytest.raises(RefusedError, match="the cloud's catalogue has no compute in region three"):
         await api.call("compute", "GET", "/flavors")
     await api.close()

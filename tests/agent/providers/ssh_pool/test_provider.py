@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from repave_agent.__main__ import main
+from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Host, HostSpec, OutOfCapacityError, RefusedError, TransientError
 from repave_agent.providers.ssh_pool.bootstrap import Machine
 from repave_agent.providers.ssh_pool.inventory import Inventory, read
@@ -57,7 +58,7 @@ class Region:
         access = Access("root", self.machines.key, PORT, self.known_hosts, self.trusts_first_use, root=ROOT)
         reached = Machines(Inventory(self.machines.inventory), access, self.leases)
         provider = SshPoolProvider(
-            RegionName("here"), lambda: installation, reached, reset,
+            RegionName("here"), lambda: installation, reached, reset, clock=SystemClock(),
             unreachable_seconds=1.0, stop_grace_seconds=1.0,
         )  # fmt: skip
         try:

@@ -1,23 +1,16 @@
-"""What a person sees of the machines of a pool, and does with them: `repave-agent pool` beside the agent, or
-`repave pool` through it.
+"""Shows and changes the machines of a pool: `repave-agent pool` beside the agent, `repave pool` through it.
 
 All of it works on the agent's own records of the machines, under their lock; the agent sees it at once.
 """
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from repave_agent.kinds import CommandError, CommandLine, Site
+from repave_agent.providers.ssh_pool import POOL_USAGE, SshPoolOptions
 from repave_agent.providers.ssh_pool.inventory import Inventory
 from repave_agent.providers.ssh_pool.leases import Entry, Leases
-from repave_agent.settings import AgentSettings
-
-USAGE = "list | quarantine NAME | return NAME | release NAME"
-
-
-class PoolError(Exception):
-    """It can't be done. The text says why and what can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +25,29 @@ class Row:
     reason: str
 
 
-def pool_command(settings: AgentSettings, words: Sequence[str], reason: str, output: str) -> str:
-    """Does what the words ask and returns what is to be shown. Raises PoolError, ProviderError, OSError."""
-    told = pool_told(settings, words, reason)
-    if isinstance(told, str):
-        return told
-    return as_json(told) if output == "json" else as_text(told, time.time())
+def pool_command(options: SshPoolOptions, site: Site, line: CommandLine) -> str:
+    """Does what the words ask; returns what is to be shown. Raises CommandError, ProviderError, OSError."""
+    done = work_on_pool(options, site, line.words, line.reason)
+    if isinstance(done, str):
+        return done
+    return as_json(done) if line.output == "json" else as_text(done, site.clock.wall())
 
 
-def pool_told(settings: AgentSettings, words: Sequence[str], reason: str) -> list[Row] | str:
-    """Does what the words ask: the machines, or what was done. Raises PoolError, ProviderError, OSError."""
-    if settings.provider != "ssh_pool":
-        raise PoolError(f"provider is {settings.provider}: only ssh_pool has a pool of machines")
-    inventory, leases = Inventory(settings.ssh_pool.inventory), Leases(settings.state / "pool")
+def work_on_pool(options: SshPoolOptions, site: Site, words: Sequence[str], reason: str) -> list[Row] | str:
+    """Does what the words ask: the machines or what was done. Raises CommandError, ProviderError, OSError."""
+    inventory, leases = Inventory(options.inventory), Leases(site.settings.state / "pool")
+    now = site.clock.wall()
     match list(words):
         case ["list"] | []:
             return rows(inventory, leases)
         case ["quarantine", name]:
-            return quarantine(inventory, leases, name, reason)
+            return quarantine(inventory, leases, name, reason, now)
         case ["return", name]:
-            return give_back(inventory, leases, name)
+            return give_back(inventory, leases, name, now)
         case ["release", name]:
-            return release(inventory, leases, name)
+            return release(inventory, leases, name, now)
         case _:
-            raise PoolError(f"pool {' '.join(words)}: not understood. There is: {USAGE}")
+            raise CommandError(f"pool {' '.join(words)}: not understood. There is: {POOL_USAGE}")
 
 
 def rows(inventory: Inventory, leases: Leases) -> list[Row]:
@@ -73,44 +65,44 @@ def _row(entry: Entry, address: str) -> Row:
     return Row(entry.name, address, entry.state, host, entry.since, reason)
 
 
-def quarantine(inventory: Inventory, leases: Leases, name: str, reason: str) -> str:
+def quarantine(inventory: Inventory, leases: Leases, name: str, reason: str, now: float) -> str:
     """Takes a machine that has no host out of use."""
 
     def change(entry: Entry) -> Entry:
         if entry.lease is not None:
             host = entry.lease.spec.name
-            raise PoolError(f"{name} has {host}. First: repave taint {host}")
-        return replace(entry, state="quarantined", reason=reason, since=time.time(), proof=None)
+            raise CommandError(f"{name} has {host}. First: repave taint {host}")
+        return replace(entry, state="quarantined", reason=reason, since=now, proof=None)
 
     _change(inventory, leases, name, change)
     return f"{name} is quarantined: {reason}"
 
 
-def give_back(inventory: Inventory, leases: Leases, name: str) -> str:
+def give_back(inventory: Inventory, leases: Leases, name: str, now: float) -> str:
     """Lets a quarantined machine be used again; it is made anew before."""
 
     def change(entry: Entry) -> Entry:
         if entry.state != "quarantined":
-            raise PoolError(f"{name} is not quarantined, it is {entry.state}")
-        return replace(entry, state="dirty", reason="", since=time.time(), proof=None, tried_by="")
+            raise CommandError(f"{name} is not quarantined, it is {entry.state}")
+        return replace(entry, state="dirty", reason="", since=now, proof=None, tried_by="")
 
     _change(inventory, leases, name, change)
     return f"{name} is back; it is made anew before it is used"
 
 
-def release(inventory: Inventory, leases: Leases, name: str) -> str:
+def release(inventory: Inventory, leases: Leases, name: str, now: float) -> str:
     """Ends a lease of this region's that nothing stands behind any more: that of a host on a machine that is
     gone, or one that a machine holds and this agent knows nothing of. The machine stays quarantined."""
 
     def change(entry: Entry) -> Entry:
         if entry.lease is None and entry.state != "quarantined":
-            raise PoolError(f"{name} has no lease, it is {entry.state}")
+            raise CommandError(f"{name} has no lease, it is {entry.state}")
         reason = f"released by a person{f', it had {entry.lease.spec.name}' if entry.lease else ''}"
         return replace(
             entry,
             state="quarantined",
             reason=reason,
-            since=time.time(),
+            since=now,
             lease=None,
             proof=None,
             may_replace=True,
@@ -124,7 +116,7 @@ def _change(inventory: Inventory, leases: Leases, name: str, change: Callable[[E
     known = inventory.machines()
     with leases.change() as entries:
         if name not in known and name not in entries:
-            raise PoolError(f"no machine is called {name}; there are: {', '.join(known) or 'none'}")
+            raise CommandError(f"no machine is called {name}; there are: {', '.join(known) or 'none'}")
         entries[name] = change(entries.get(name) or Entry(name))
 
 

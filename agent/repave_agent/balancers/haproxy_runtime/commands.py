@@ -1,16 +1,16 @@
-"""What repave asks of an operator whose HAProxy it shall work on: `repave-agent balancer snippet` prints what
-to paste, `repave-agent balancer check` looks whether it is there."""
+"""What repave needs of an operator's HAProxy: `repave-agent balancer snippet` prints what to paste,
+`repave-agent balancer check` checks that it is there."""
 
 import json
 from collections.abc import Sequence
 
+from repave_agent.balancers.haproxy_runtime import COMMAND_USAGE, HaproxyRuntimeOptions, build
+from repave_agent.balancers.haproxy_runtime.balancer import RuntimeBalancer
 from repave_agent.balancers.haproxy_runtime.snippet import map_file, snippet, snippet_without_map
 from repave_agent.core.ports import BalancerError, Frontend
-from repave_agent.registry import operators_haproxy
-from repave_agent.settings import AgentSettings
+from repave_agent.kinds import CommandLine, Site
 from repave_protos.protocol.values import ApplicationName, Split
 
-USAGE = "snippet APP:PORT... | check"
 SLOTS = 6
 """For three applications with two groups each."""
 BY_WEIGHTS = (
@@ -20,28 +20,23 @@ BY_WEIGHTS = (
 SOCKET_NEEDED = "# Into haproxy.cfg; global needs: stats socket PATH mode 660 level admin\n"
 
 
-def balancer_command(settings: AgentSettings, words: Sequence[str], output: str) -> str:
+def balancer_command(options: HaproxyRuntimeOptions, site: Site, line: CommandLine) -> str:
     """Does what the words ask and returns what is to be shown. Raises BalancerError, RefusedError."""
-    if settings.balancer != "haproxy_runtime":
-        raise BalancerError(
-            f"balancer is {settings.balancer}: only haproxy_runtime is an operator's own; set balancer to it"
-        )
-    match list(words):
+    match list(line.words):
         case ["snippet", *applications] if applications:
-            return _snippet(settings, [_frontend(each) for each in applications])
+            return _snippet(options, [_frontend(each) for each in applications])
         case ["check"]:
-            return _check(settings, output)
+            return _check(build(options, site), line.output, has_map=bool(options.map))
         case _:
-            raise BalancerError(f"balancer {' '.join(words)}: not understood. There is: {USAGE}")
+            raise BalancerError(f"balancer {' '.join(line.words)}: not understood. There is: {COMMAND_USAGE}")
 
 
-def _snippet(settings: AgentSettings, frontends: Sequence[Frontend]) -> str:
-    chosen = settings.haproxy_runtime
-    if not chosen.map:
-        return f"{SOCKET_NEEDED}\n{snippet_without_map(frontends, chosen.traffic_address)}"
-    text = snippet(frontends, max(SLOTS, 2 * len(frontends)), chosen.map, chosen.traffic_address)
+def _snippet(options: HaproxyRuntimeOptions, frontends: Sequence[Frontend]) -> str:
+    if not options.map:
+        return f"{SOCKET_NEEDED}\n{snippet_without_map(frontends, options.traffic_address)}"
+    text = snippet(frontends, max(SLOTS, 2 * len(frontends)), options.map, options.traffic_address)
     first = "".join(f"#   {line}\n" for line in map_file(frontends).splitlines())
-    return f"{SOCKET_NEEDED}# Into {chosen.map}, which must be there:\n{first}\n{text}"
+    return f"{SOCKET_NEEDED}# Into {options.map}, which must be there:\n{first}\n{text}"
 
 
 def _frontend(text: str) -> Frontend:
@@ -54,12 +49,12 @@ def _frontend(text: str) -> Frontend:
     return Frontend(ApplicationName(name), int(port), Split(by, mark))  # type: ignore[arg-type]
 
 
-def _check(settings: AgentSettings, output: str) -> str:
-    problems = operators_haproxy(settings).check()
+def _check(balancer: RuntimeBalancer, output: str, *, has_map: bool) -> str:
+    problems = balancer.check()
     if output == "json":
         return json.dumps({"problems": problems}, indent=2)
     if problems:
         raise BalancerError("\n".join(problems))
-    if not settings.haproxy_runtime.map:
+    if not has_map:
         return f"all that repave needs is there. {BY_WEIGHTS}"
     return "all that repave needs is there"

@@ -1,0 +1,17 @@
+"""The machine's clock. `__main__` makes the one that all parts of the agent share."""
+
+import asyncio
+import time
+
+
+class SystemClock:
+    """Implements ports.Clock."""
+
+    def wall(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
