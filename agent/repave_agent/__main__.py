@@ -94,14 +94,14 @@ class Agent:
         self.postponed = Postponed(self.worker.on_desired, clock.sleep)
         self.session = Session(
             dial=lambda: channel.dial(settings.controller, "controller"),
-            hello=self._hello,
+            hello=self.make_hello,
             handler=self,
             clock=clock.monotonic,
             sleep=clock.sleep,
             chance=random.random,
         )
 
-    def _hello(self) -> Hello:
+    def make_hello(self) -> Hello:
         return Hello(
             region=RegionName(self.settings.region),
             protocol_version=PROTOCOL_VERSION,

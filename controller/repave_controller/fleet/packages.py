@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import secrets
-import time
 from collections.abc import AsyncIterable, Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -45,7 +44,7 @@ class ImageDirectory:
     def __init__(
         self,
         root: Path,
-        clock: Callable[[], Instant] = lambda: Instant(time.time()),
+        clock: Callable[[], Instant],
         *,
         bytes_max: int = IMAGE_BYTES_MAX,
         open_for_writing: Open = _open_for_writing,

@@ -14,7 +14,7 @@ class Standstill:
         self._seen_at: float | None = None
 
     def look(self) -> int:
-        now = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()  # the loop's own: what is measured is whether this loop ran
         if self._seen_at is not None and now - self._seen_at > STANDSTILL_SECONDS:
             self._count += 1
         self._seen_at = now

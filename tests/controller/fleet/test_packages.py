@@ -15,6 +15,10 @@ from repave_protos.package.archive import pack
 from repave_protos.protocol.values import Digest
 
 
+def clock() -> Instant:
+    return Instant(5.0)
+
+
 @pytest.fixture
 def package(tmp_path: Path) -> bytes:
     folder = tmp_path / "app"
@@ -42,7 +46,7 @@ def left_in(root: Path) -> list[str]:
 async def test_a_package_is_found_by_its_digest_with_the_bytes_that_were_pushed(
     root: Path, package: bytes
 ) -> None:
-    images = ImageDirectory(root, lambda: Instant(5.0))
+    images = ImageDirectory(root, clock)
     image = await images.receive(chunks(package), "app.tar.gz")
     path = images.path(image.digest)
     assert path is not None
@@ -57,21 +61,21 @@ async def test_a_package_is_found_by_its_digest_with_the_bytes_that_were_pushed(
 
 
 async def test_the_same_package_twice_is_one(root: Path, package: bytes) -> None:
-    images = ImageDirectory(root)
+    images = ImageDirectory(root, clock)
     both = await asyncio.gather(images.receive(chunks(package), "a"), images.receive(chunks(package), "b"))
     assert both[0].digest == both[1].digest
     assert len(left_in(root)) == 1
 
 
 async def test_a_package_that_is_not_the_announced_one_is_refused(root: Path, package: bytes) -> None:
-    images = ImageDirectory(root)
+    images = ImageDirectory(root, clock)
     with pytest.raises(ImageError, match=f"expected sha256 {'a' * 64}"):
         await images.receive(chunks(package), "app", Digest("a" * 64))
     assert left_in(root) == []
 
 
 async def test_what_is_no_package_is_refused_and_leaves_nothing(root: Path) -> None:
-    images = ImageDirectory(root)
+    images = ImageDirectory(root, clock)
     for content in (b"", b"nonsense" * 100):
         with pytest.raises(ImageError):
             await images.receive(chunks(content), "app")
@@ -79,7 +83,7 @@ async def test_what_is_no_package_is_refused_and_leaves_nothing(root: Path) -> N
 
 
 async def test_a_truncated_package_is_refused(root: Path, package: bytes) -> None:
-    images = ImageDirectory(root)
+    images = ImageDirectory(root, clock)
     with pytest.raises(ImageError):
         await images.receive(chunks(package[:-100]), "app")
     assert left_in(root) == []
@@ -88,7 +92,7 @@ async def test_a_truncated_package_is_refused(root: Path, package: bytes) -> Non
 async def test_a_package_beyond_the_limit_is_refused_before_it_has_all_arrived(
     root: Path, package: bytes
 ) -> None:
-    images = ImageDirectory(root, bytes_max=30_000)
+    images = ImageDirectory(root, clock, bytes_max=30_000)
     sent = 0
 
     async def counted() -> AsyncIterator[bytes]:
@@ -104,7 +108,7 @@ async def test_a_package_beyond_the_limit_is_refused_before_it_has_all_arrived(
 
 
 async def test_a_sender_that_breaks_off_leaves_nothing(root: Path, package: bytes) -> None:
-    images = ImageDirectory(root)
+    images = ImageDirectory(root, clock)
 
     async def broken() -> AsyncIterator[bytes]:
         yield package[:1000]
@@ -123,24 +127,24 @@ class FullDisk(io.BytesIO):
 
 
 async def test_a_full_disk_is_an_error_that_says_where_to_free_space(root: Path, package: bytes) -> None:
-    images = ImageDirectory(root, open_for_writing=lambda _: FullDisk())
+    images = ImageDirectory(root, clock, open_for_writing=lambda _: FullDisk())
     with pytest.raises(ImageError, match=r"disk is full at .*images: free some space"):
         await images.receive(chunks(package), "app")
     assert left_in(root) == []
 
 
 async def test_what_a_killed_controller_left_half_received_is_forgotten(root: Path, package: bytes) -> None:
-    image = await ImageDirectory(root).receive(chunks(package), "app")
+    image = await ImageDirectory(root, clock).receive(chunks(package), "app")
     (root / "0123456789abcdef.part").write_bytes(b"half")
-    assert ImageDirectory(root).path(image.digest) is not None
+    assert ImageDirectory(root, clock).path(image.digest) is not None
     assert left_in(root) == [f"{image.digest}.tar.gz"]
 
 
 @pytest.mark.parametrize("digest", ["", "a" * 64, "../../etc/passwd", "A" * 64, "a" * 63 + "\n"])
 def test_what_is_no_digest_of_a_stored_package_has_no_path(root: Path, digest: str) -> None:
-    assert ImageDirectory(root).path(Digest(digest)) is None
+    assert ImageDirectory(root, clock).path(Digest(digest)) is None
 
 
 async def test_a_name_that_would_break_a_line_of_output_is_refused(root: Path, package: bytes) -> None:
     with pytest.raises(ImageError, match="one line"):
-        await ImageDirectory(root).receive(chunks(package), "a\nb")
+        await ImageDirectory(root, clock).receive(chunks(package), "a\nb")
