@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from tests.benchmarks import fleet, inside, load, providers, release, split
+from tests.benchmarks import decision, fleet, inside, load, providers, release, split
 from tests.benchmarks.table import Line
 
 
@@ -24,6 +24,7 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
     chosen: dict[str, Callable[[Path], Iterator[Line]]] = {
         "store": inside.transitions,
         "reports": lambda _: inside.reports(),
+        "decision": lambda _: decision.run(),
         "plan": lambda _: fleet.planning(),
         "back": lambda place: fleet.back(place, 20 if is_quick else 100),
         "waves": lambda place: fleet.waves(place, 8 if is_quick else 20),

@@ -7,18 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from repave_controller.core.commands.release import request_release
-from repave_controller.core.domain.application import Application, Instant, RegionView, Tenure
-from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.planning.plan import preview, unborn
-from repave_controller.core.rollout.step import step
 from repave_controller.spec.loader import load
 from repave_controller.spec.spec import compile_order
-from repave_protos.protocol.values import ApplicationReport, DesiredState, Digest, GroupReport
+from repave_protos.protocol.values import Digest
 from tests.benchmarks.release import median
 from tests.benchmarks.table import Line
 from tests.support.stage import Stage, staged
@@ -55,7 +50,7 @@ def names(count: int) -> list[str]:
 
 
 def planning() -> Iterator[Line]:
-    """A release of 100 regions with 1,000 hosts each, planned and led through its steps on paper."""
+    """A release of 100 regions with 1,000 hosts each."""
     waves = "  - {regions: r00*, bake: 5m}\n  - {regions: r0*}\n  - {regions: rest, parallel: 30}"
     steps = "{canary: {steps: [{traffic: 1%, hold: 1s}, {traffic: 10%, hold: 1s}, {traffic: 50%, hold: 1s}]}}"
     text = spec(names(PLAN_REGIONS), PLAN_HOSTS, waves, steps)
@@ -68,37 +63,6 @@ def planning() -> Iterator[Line]:
     preview(application, order)
     yield Line("plan of 100 regions x 1,000 hosts", time.perf_counter() - began + reading, "s",
                f"reading the spec alone {reading:.2f} s", 1.0)  # fmt: skip
-    application, _, _ = lead(application, order, Instant(0))
-    application, slowest, mean = lead(application, replace(order, digest=Digest("2" * 64)), Instant(10_000))
-    assert application.rollout is not None
-    assert application.rollout.phase is Phase.SUCCEEDED
-    beside = f"mean {mean * 1e3 / PLAN_REGIONS:.3f} ms; a whole step {slowest * 1e3:.1f} ms at most"
-    yield Line("slowest step of a release, a region", slowest * 1e3 / PLAN_REGIONS, "ms", beside, 1.0)
-
-
-def lead(application: Application, order: object, now: Instant) -> tuple[Application, float, float]:
-    """Through a whole release with regions that obey; (application, slowest step, mean), seconds."""
-    application, _ = request_release(application, order, False, now)  # type: ignore[arg-type]
-    taken = []
-    while application.running is not None:
-        observed = {
-            region: RegionView(True, obeyed(state), Instant(0)) for region, state in application.desired
-        }
-        for region in application.regions:
-            observed.setdefault(region, RegionView(True, None, Instant(0)))
-        began = time.perf_counter()
-        decision = step(application, observed, now, Tenure(1, 1))
-        taken.append(time.perf_counter() - began)
-        application, now = decision.application, Instant(max(now + 1, decision.wake_at or 0))
-    return application, max(taken), sum(taken) / len(taken)
-
-
-def obeyed(state: DesiredState) -> ApplicationReport:
-    groups = tuple(
-        GroupReport(each.name, verified=each.count, balancer_up=each.count, weight_bp=each.weight_bp)
-        for each in state.groups
-    )
-    return ApplicationReport(state.application, state.epoch, groups)
 
 
 # --------------------------------------------------------------------------------------------- going back
