@@ -7,8 +7,15 @@ finish their requests first. Everything else is the product's own code.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from repave_controller.core.commands.release import Outcome, request_release
-from repave_controller.core.domain.application import Application, Instant, Observed, RegionView, Tenure
+from repave_controller.core.commands.release import request_release
+from repave_controller.core.domain.application import (
+    Application,
+    Instant,
+    Observed,
+    Outcome,
+    RegionView,
+    Tenure,
+)
 from repave_controller.core.domain.naming import format_cluster
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from repave_controller.core.commands.adoption import SHORT_DIGEST, Adoption, Said, adopt, event
-from repave_controller.core.commands.release import Outcome
-from repave_controller.core.domain.application import Application, GroupState, Instant, Observed
+from repave_controller.core.domain.application import Application, GroupState, Instant, Observed, Outcome
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.ports import ImageStore
 from repave_controller.core.rules.divergence import RECOVER

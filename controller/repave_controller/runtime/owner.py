@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from repave_controller.core.commands.release import Accepted, Outcome, answer
+from repave_controller.core.commands.release import Accepted, answer
 from repave_controller.core.domain.application import (
     Application,
     Because,
@@ -19,6 +19,7 @@ from repave_controller.core.domain.application import (
     Event,
     Instant,
     Observed,
+    Outcome,
     Tenure,
 )
 from repave_controller.core.domain.reasons import Refusal, Refused

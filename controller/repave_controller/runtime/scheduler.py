@@ -14,7 +14,6 @@ import structlog
 
 from repave_controller.core.commands.release import (
     Accepted,
-    Outcome,
     check_port,
     check_regions,
     request_release,
@@ -27,6 +26,7 @@ from repave_controller.core.domain.application import (
     Event,
     Instant,
     Observed,
+    Outcome,
     ReleaseOrder,
 )
 from repave_controller.core.domain.freezes import Command, Line

@@ -9,14 +9,20 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from repave_controller.core.commands.release import (
-    Outcome,
     answer,
     check_regions,
     request_release,
     unknown_application,
 )
 from repave_controller.core.commands.table import Abort, Rollback, carried_out
-from repave_controller.core.domain.application import Application, Decision, Instant, RegionView, Tenure
+from repave_controller.core.domain.application import (
+    Application,
+    Decision,
+    Instant,
+    Outcome,
+    RegionView,
+    Tenure,
+)
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.domain.rollout import GroupNumber
 from repave_controller.core.ports import StoreError

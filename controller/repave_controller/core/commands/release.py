@@ -14,11 +14,11 @@ from repave_controller.core.domain.application import (
     GroupState,
     Instant,
     Observed,
+    Outcome,
     Part,
     ReleaseOrder,
     ServerGroup,
 )
-from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import Refusal, Refused, cli
 from repave_controller.core.domain.rollout import (
@@ -26,20 +26,16 @@ from repave_controller.core.domain.rollout import (
     Phase,
     Rollout,
     RolloutKind,
-    Step,
-    Track,
-    TrackPhase,
     Wave,
 )
-from repave_controller.core.rollout.rollback import has_way_back, turned_round
+from repave_controller.core.rollout.rollback import undo
+from repave_controller.core.rollout.start import begin, group_event, new_parts, start_release
 from repave_controller.core.rules.divergence import RECOVER
 from repave_controller.core.rules.phrases import listed
-from repave_controller.core.strategies.presets import first_steps, rollback_steps
+from repave_controller.core.strategies.presets import rollback_steps
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
 
 QUEUE_MAX = 10
-
-Outcome = tuple[Application, tuple[Event, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,124 +65,8 @@ def request_release(application: Application, order: ReleaseOrder, queue: bool, 
         raise Refused(Refusal.QUEUE_FULL, application=application.name, limit=QUEUE_MAX)
     queued = replace(application, queue=(*application.queue, order))
     return queued, (
-        _event(queued, "release.queued", f"{order.version} waits for {running.name}", now, order.by),
+        group_event(queued, "release.queued", f"{order.version} waits for {running.name}", now, order.by),
     )
-
-
-def start_release(application: Application, order: ReleaseOrder, now: Instant) -> Outcome:
-    """A new server group and the rollout that brings it into traffic."""
-    _check_order(application, order)
-    number = application.next_number
-    group = ServerGroup(
-        name=format_group(application.cluster, number),
-        number=number,
-        version=order.version,
-        digest=order.digest,
-        parts=new_parts(order.sizes),
-        run=order.run,
-        environment=order.environment,
-        probe=order.probe,
-        min_healthy_seconds=order.min_healthy_seconds,
-        start_deadline_seconds=order.start_deadline_seconds,
-        drain_seconds=order.drain_seconds,
-        upkeep=order.upkeep,
-        created_at=now,
-    )
-    started = replace(
-        application.with_group(group),
-        next_number=GroupNumber(number + 1),
-        frontend_port=order.frontend_port,
-        split=order.split,
-        policy=order.policy,
-    )
-    steps = order.steps if application.serving is not None else first_steps(order.steps)
-    waves = order.waves or (Wave(tuple(region for region, _ in order.sizes)),)
-    started = _begin(started, RolloutKind.RELEASE, group, steps, waves, order.by, order.reason, now)
-    where = listed([region for region, _ in order.sizes])
-    text = f"{group.name} ({order.version}) is released to {where}"
-    return started, (_event(started, "release.started", text, now, order.by, group),)
-
-
-def new_parts(sizes: tuple[tuple[RegionName, int], ...]) -> ByRegion[Part]:
-    """The parts of a group that nobody has asked any region for yet."""
-    return ByRegion(Part(region, size, GroupState.NEW) for region, size in sorted(sizes))
-
-
-def _check_order(application: Application, order: ReleaseOrder) -> None:
-    named = {region for region, _ in order.sizes}
-    served = {region: group for region in application.regions if (group := application.serving_in(region))}
-    dropped = sorted(served.keys() - named)
-    if dropped:
-        raise Refused(Refusal.REGION_DROPPED, group=served[dropped[0]].name, regions=tuple(dropped))
-    if not served:
-        return
-    if application.frontend_port != order.frontend_port:
-        raise Refused(
-            Refusal.FRONTEND_PORT_CHANGED,
-            application=application.name,
-            port=application.frontend_port,
-            wanted=order.frontend_port,
-        )
-
-
-def _begin(
-    application: Application,
-    kind: RolloutKind,
-    target: ServerGroup,
-    steps: tuple[Step, ...],
-    waves: tuple[Wave, ...],
-    by: str,
-    reason: str,
-    now: Instant,
-) -> Application:
-    number = application.rollouts_total + 1
-    waves = waves or (Wave(tuple(region for region, _ in target.sizes)),)
-    rollout = Rollout(
-        number=number,
-        kind=kind,
-        target=target.number,
-        steps=steps,
-        waves=waves,
-        tracks=ByRegion(
-            _track(application, region, index, target)
-            for index, wave in enumerate(waves)
-            for region in wave.regions
-        ),
-        phase=Phase.RUNNING,
-        started_at=now,
-        started_by=by,
-        version=target.version,
-        reason=reason,
-    )
-    return replace(application, rollout=rollout, rollouts_total=number, missed=())
-
-
-def _track(application: Application, region: RegionName, wave: int, target: ServerGroup) -> Track:
-    serving = application.serving_in(region)
-    origin = serving.number if serving is not None and serving.number != target.number else None
-    return Track(region, wave, origin)
-
-
-def catch_up(application: Application, sizes: tuple[tuple[RegionName, int], ...], now: Instant) -> Outcome:
-    """Regions that a rollout had to leave out get what the others have: by the same steps, or straight where
-    the others went back to it."""
-    last = application.rollout
-    target = application.group(last.target) if last is not None else None
-    missed = tuple(pair for pair in application.missed if pair not in sizes)
-    if last is None or target is None or target.state is not GroupState.SERVING:
-        return replace(application, missed=()), ()
-    regions = tuple(region for region, _ in sizes)
-    for part in new_parts(sizes):
-        known = target.part(part.region)
-        if known is None or known.state is GroupState.RETIRING:
-            target = target.with_part(part)
-    application = application.with_group(target)
-    waves = (Wave(regions, is_lockstep=False),)
-    steps = last.steps if last.kind is RolloutKind.RELEASE else rollback_steps(target)
-    begun = _begin(application, last.kind, target, steps, waves, "repave", "catches up", now)
-    text = f"{target.name} ({target.version}) is released to {listed(list(regions))}, which had been away"
-    started = _event(begun, f"{last.kind}.started", text, now, "repave", target)
-    return replace(begun, missed=missed), (started,)
 
 
 # ---------------------------------------------------------------------------------------- abort, rollback
@@ -232,10 +112,10 @@ def request_rollback(
     is_whole = all(part.percent >= FULL_PERCENT for part in where)
     steps = rollback_steps(target)[-1:] if is_whole else rollback_steps(target)
     waves = (Wave(tuple(part.region for part in where), is_lockstep=False),)
-    begun = _begin(application, RolloutKind.ROLLBACK, target, steps, waves, by, reason, now)
+    begun = begin(application, RolloutKind.ROLLBACK, target, steps, waves, by, reason, now)
     place = f" in {listed(list(regions))}" if regions else ""
     text = f"all traffic{place} goes back to {target.name}, asked by {_who(by, reason)}"
-    return begun, (_event(begun, "rollback.started", text, now, by, target),)
+    return begun, (group_event(begun, "rollback.started", text, now, by, target),)
 
 
 def _rollback_target(application: Application, to: str, regions: tuple[RegionName, ...]) -> ServerGroup:
@@ -271,9 +151,9 @@ def _rebuild(application: Application, past: ServerGroup, by: str, reason: str, 
         created_at=now,
     )
     begun = replace(application.with_group(group), next_number=GroupNumber(number + 1))
-    begun = _begin(begun, RolloutKind.RELEASE, group, rollback_steps(past), (), by, reason, now)
+    begun = begin(begun, RolloutKind.RELEASE, group, rollback_steps(past), (), by, reason, now)
     text = f"{past.name} ({past.version}) is built again as {group.name}, asked by {_who(by, reason)}"
-    return begun, (_event(begun, "release.started", text, now, by, group),)
+    return begun, (group_event(begun, "release.started", text, now, by, group),)
 
 
 def _size_in(application: Application, region: RegionName) -> int:
@@ -311,22 +191,9 @@ def _turn_round(
     if rollout.origin is None and rollout.has_given_traffic():
         raise Refused(Refusal.FIRST_RELEASE_SERVES, group=target.name, application=application.name)
     undone = undo(application, rollout, text, end, now)
-    return undone, (_event(undone, f"{rollout.kind}.undoing", f"{target.name}: {text}", now, by, target),)
-
-
-def undo(application: Application, rollout: Rollout, reason: str, end: Phase, now: Instant) -> Application:
-    """Turns a running rollout round, also where it had finished: traffic to the origin, at once where that
-    runs in full; a new target is retired behind it. A region where nobody served before stays as it is when
-    nobody served anywhere."""
-    for track in rollout.tracks:
-        if not track.has_begun or track.phase in (TrackPhase.UNDOING, TrackPhase.UNDONE):
-            continue
-        if not has_way_back(rollout, track):
-            continue
-        application, changed = turned_round(application, rollout, track, reason, now)
-        rollout = rollout.with_track(changed)
-    undoing = replace(rollout, phase=Phase.UNDOING, undo_reason=reason, undo_end=end, pause=None)
-    return replace(application, rollout=undoing)
+    return undone, (
+        group_event(undone, f"{rollout.kind}.undoing", f"{target.name}: {text}", now, by, target),
+    )
 
 
 # ------------------------------------------------------------------------------------------------- words
@@ -367,13 +234,6 @@ def _target(application: Application, rollout: Rollout) -> ServerGroup:
     found = application.group(rollout.target)
     assert found is not None, f"{application.name}: the group of rollout {rollout.number} is unknown"
     return found
-
-
-def _event(
-    application: Application, kind: str, text: str, now: Instant, by: str, group: ServerGroup | None = None
-) -> Event:
-    name = group.name if group is not None else ""
-    return Event(kind, text, application=application.name, group=name, by=by, at=now)
 
 
 def event_of(

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
-from repave_controller.core.commands.release import Outcome, event_of
+from repave_controller.core.commands.release import event_of
 from repave_controller.core.domain.application import (
     FULL_PERCENT,
     Application,
     GroupState,
     Instant,
+    Outcome,
     Part,
 )
 from repave_controller.core.domain.by_region import ByRegion

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from repave_controller.core.commands import release, steering
-from repave_controller.core.commands.release import Outcome
-from repave_controller.core.domain.application import Application, Instant, Observed
+from repave_controller.core.domain.application import Application, Instant, Observed, Outcome
 from repave_protos.protocol.values import RegionName
 
 

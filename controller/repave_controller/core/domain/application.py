@@ -352,6 +352,10 @@ class Event:
     facts: Facts = ()  # what its text is made of, where that is ""
 
 
+Outcome = tuple["Application", tuple[Event, ...]]
+"""What a command, or the beginning of a rollout, makes of an application; both are saved together."""
+
+
 @dataclass(frozen=True, slots=True)
 class Because:
     """What a rollout, or an application, waits for: the text of `repave why`."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from repave_controller.core.commands.release import request_release, start_release
+from repave_controller.core.commands.release import request_release
 from repave_controller.core.domain.application import (
     Application,
     GroupState,
@@ -18,6 +18,7 @@ from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Track, TrackPhase, Wave
 from repave_controller.core.domain.steps import course_of
+from repave_controller.core.rollout.start import start_release
 from repave_controller.core.rules.guards import ALONE, Guard, Surroundings, foreseen
 from repave_controller.core.steps.step import entered, estimate_seconds
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName, fingerprint

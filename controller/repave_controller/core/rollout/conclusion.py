@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from repave_controller.core.commands.release import catch_up, start_release
 from repave_controller.core.domain.application import (
     PAST_MAX,
     Application,
@@ -18,6 +17,7 @@ from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPh
 from repave_controller.core.rollout import waves
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.rollback import told_later
+from repave_controller.core.rollout.start import catch_up, start_release
 from repave_controller.core.rollout.transitions import gone_back, never_begun, taken_over
 from repave_controller.core.rules import guards
 from repave_controller.core.rules.phrases import listed

@@ -16,6 +16,7 @@ from repave_controller.core.domain.application import (
     GroupState,
     Instant,
     Observed,
+    Outcome,
     RegionView,
     Replacement,
     ServerGroup,
@@ -29,8 +30,6 @@ TAINTED_MAX = 1000
 RENEWED_STATES = (GroupState.SERVING, GroupState.WARM)
 REASONS = {"age": "too old", "drift": "changed", "renewal": "renewed", "asked": "asked for"}
 BY_REPAVE = "repave"
-
-Outcome = tuple[Application, tuple[Event, ...]]
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from repave_controller.core.domain.application import (
     Observed,
     ServerGroup,
 )
-from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase
+from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
 from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout.transitions import gone_back, with_way_back
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, current_report
@@ -38,6 +38,21 @@ def turned_round(
     if is_short:
         return with_way_back(application, track), track
     return gone_back(application, rollout, track), track
+
+
+def undo(application: Application, rollout: Rollout, reason: str, end: Phase, now: Instant) -> Application:
+    """Turns a running rollout round, also where it had finished: traffic to the origin, at once where that
+    runs in full; a new target is retired behind it. A region where nobody served before stays as it is when
+    nobody served anywhere."""
+    for track in rollout.tracks:
+        if not track.has_begun or track.phase in (TrackPhase.UNDOING, TrackPhase.UNDONE):
+            continue
+        if not has_way_back(rollout, track):
+            continue
+        application, changed = turned_round(application, rollout, track, reason, now)
+        rollout = rollout.with_track(changed)
+    undoing = replace(rollout, phase=Phase.UNDOING, undo_reason=reason, undo_end=end, pause=None)
+    return replace(application, rollout=undoing)
 
 
 def has_way_back(rollout: Rollout, track: Track) -> bool:

@@ -10,7 +10,6 @@ enter through `commands/`; what a step makes of a region, and when it is done, i
 from collections.abc import Collection
 from dataclasses import replace
 
-from repave_controller.core.commands.release import undo
 from repave_controller.core.domain.application import (
     Application,
     Because,
@@ -32,7 +31,7 @@ from repave_controller.core.rollout import conclusion, waves
 from repave_controller.core.rollout.desired_state import publish
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.renewal import renew
-from repave_controller.core.rollout.rollback import has_way_back, may_return, turned_round, undone
+from repave_controller.core.rollout.rollback import has_way_back, may_return, turned_round, undo, undone
 from repave_controller.core.rollout.transitions import gone_back
 from repave_controller.core.rules.guards import ALONE, Surroundings, standing
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, illness_of

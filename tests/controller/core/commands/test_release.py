@@ -9,7 +9,6 @@ import pytest
 from repave_controller.core.commands.release import (
     QUEUE_MAX,
     Accepted,
-    Outcome,
     answer,
     check_regions,
     from_text,
@@ -19,7 +18,7 @@ from repave_controller.core.commands.release import (
     to_text,
     unknown_application,
 )
-from repave_controller.core.domain.application import GroupState, Instant
+from repave_controller.core.domain.application import GroupState, Instant, Outcome
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase, RolloutKind
 from repave_controller.core.planning.plan import unborn

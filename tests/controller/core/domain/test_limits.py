@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repave_controller.core.commands.release import start_release
 from repave_controller.core.domain.application import Application, GroupState, Instant
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.limits import Limits, Load, Wants, load_of, refusals, wants_of
 from repave_controller.core.domain.rollout import GroupNumber, Phase, TrackPhase
+from repave_controller.core.rollout.start import start_release
 from repave_protos.protocol.values import ApplicationName, RegionName
 from tests.fakes.controller.scheduled import OSLO, PARIS, an_order
 
