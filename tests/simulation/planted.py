@@ -32,7 +32,7 @@ def _bug(name: str, tier: int, promises: tuple[int, ...], *changes: str) -> Bug:
 
 
 ADMISSION = "agent/repave_agent/core/fence.py"
-FLEET = "agent/repave_agent/runtime/fleet.py"
+FLEET = "agent/repave_agent/core/fleet.py"
 JOURNAL = "agent/repave_agent/runtime/journal.py"
 LIFE = "agent/repave_agent/core/host_phase.py"
 RECONCILE = "agent/repave_agent/core/reconcile.py"

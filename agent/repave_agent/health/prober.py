@@ -1,19 +1,19 @@
 """Asks hosts whether they are healthy, and remembers what they said.
 
-Three pieces: `probe` asks once, `HealthRecord` counts the answers (pure), `Prober` asks every host again
-and again. What follows from an answer is decided elsewhere.
+`probe` asks once, `Prober` asks every host again and again. `core/host_health.py` counts the answers; what
+follows from them is decided in `core/region.py`.
 """
 
 import asyncio
-import math
 import urllib.parse
 import zlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import assert_never
 
 import structlog
 
+from repave_agent.core.host_health import PASSED, Health, HealthRecord, ProbeResult, ProbeTarget
 from repave_agent.core.ports import ProviderError
 from repave_protos.protocol.values import HostName, Probe
 
@@ -30,17 +30,6 @@ SHORTEST_INTERVAL_SECONDS = 0.01
 
 Execute = Callable[[tuple[str, ...], float], Awaitable[int]]
 """Runs a command inside the host that is probed: (command, timeout_seconds) -> exit code."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """What one probe said. `reason` is "" when `ok`; the same trouble always has the same text."""
-
-    ok: bool
-    reason: str = ""
-
-
-PASSED = ProbeResult(ok=True)
 
 
 # ------------------------------------------------------------------------------------------------ one probe
@@ -181,91 +170,6 @@ Ask = Callable[[Probe, str, Execute], Awaitable[ProbeResult]]
 """One probe of the host at an address: `probe`, or that of a simulated fleet."""
 
 
-# ------------------------------------------------------------------------------------------------ the record
-
-
-@dataclass(frozen=True, slots=True)
-class HealthRecord:
-    """What a host's probes have said so far. Times are those of the caller's clock."""
-
-    healthy_after: int = 1
-    unhealthy_after: int = 2
-    is_healthy: bool = False
-    healthy_since: float | None = None
-    """Since when it is healthy without a break, later by the time in which nobody asked; None while it is
-    not. A host that went unhealthy and came back starts again."""
-    steady_since: float | None = None
-    """Since when not a single probe has failed, None after a failed one. Later than `healthy_since` for a
-    host that fails now and then without being unhealthy: a base for judging a host that is still new."""
-    was_ever_healthy: bool = False
-    passed: int = 0
-    """Probes passed in a row."""
-    failed: int = 0
-    """Probes failed in a row."""
-    reason: str = "not probed yet"
-    """Why it is not healthy, or what its last failed probe said; "" after a passed one."""
-    answered_at: float | None = None
-    interval_seconds: float = math.inf
-    timeout_seconds: float = 0.0
-
-    @classmethod
-    def of(cls, probe: Probe) -> "HealthRecord":
-        return cls(
-            healthy_after=max(1, probe.healthy_after),
-            unhealthy_after=max(1, probe.unhealthy_after),
-            interval_seconds=probe.interval_seconds,
-            timeout_seconds=probe.timeout_seconds,
-        )
-
-    @property
-    def known_until(self) -> float:
-        """How far its newest answer reaches: then the next one is due, and without it nothing is known."""
-        return -math.inf if self.answered_at is None else self.answered_at + self.interval_seconds
-
-    def after(self, result: ProbeResult, now: float) -> "HealthRecord":
-        """The record with one more result in it."""
-        after = self._passed(now) if result.ok else self._failed(result.reason)
-        return replace(after, answered_at=now)
-
-    def _passed(self, now: float) -> "HealthRecord":
-        passed, unseen_seconds = self.passed + 1, self._unseen_seconds(now)
-        is_healthy = self.is_healthy or passed >= self.healthy_after
-        return replace(
-            self,
-            passed=passed,
-            failed=0,
-            is_healthy=is_healthy,
-            was_ever_healthy=self.was_ever_healthy or is_healthy,
-            healthy_since=_later(self.healthy_since, unseen_seconds, now) if is_healthy else None,
-            steady_since=_later(self.steady_since, unseen_seconds, now),
-            reason="",
-        )
-
-    def _unseen_seconds(self, now: float) -> float:
-        """Since the answer before, beyond what two probes are apart: the agent stood still, or was overrun.
-        Nobody knows how the host was, so it does not count as healthy."""
-        if self.answered_at is None:
-            return 0.0
-        return max(0.0, now - self.known_until - self.timeout_seconds)
-
-    def _failed(self, reason: str) -> "HealthRecord":
-        failed = self.failed + 1
-        is_healthy = self.is_healthy and failed < self.unhealthy_after
-        return replace(
-            self,
-            passed=0,
-            failed=failed,
-            is_healthy=is_healthy,
-            healthy_since=self.healthy_since if is_healthy else None,
-            steady_since=None,
-            reason=reason,
-        )
-
-
-def _later(since: float | None, seconds: float, now: float) -> float:
-    return now if since is None else since + seconds
-
-
 # ------------------------------------------------------------------------------------------------ all hosts
 
 
@@ -273,8 +177,7 @@ def _later(since: float | None, seconds: float, now: float) -> float:
 class _Watched:
     """One host that is probed."""
 
-    address: str
-    probe: Probe
+    target: ProbeTarget
     record: HealthRecord
     loop: asyncio.Task[None] | None = None
 
@@ -298,13 +201,20 @@ class Prober:
 
     def watch(self, host: HostName, address: str, probe: Probe) -> None:
         """Begins to probe a host. Repeatable; another address or probe begins with a fresh record."""
+        target = ProbeTarget(address, probe)
         known = self._watched.get(host)
-        if known is not None and (known.address, known.probe) == (address, probe):
+        if known is not None and known.target == target:
             return
         self.forget(host)
-        watched = _Watched(address, probe, HealthRecord.of(probe))
-        self._watched[host] = watched
+        watched = self._watched[host] = _Watched(target, HealthRecord.of(probe))
         watched.loop = asyncio.create_task(self._run(host, watched), name=f"probe {host}")
+
+    def watch_only(self, targets: Mapping[HostName, ProbeTarget]) -> None:
+        """Probes these hosts and no others."""
+        for host in sorted(self._watched.keys() - targets.keys()):
+            self.forget(host)
+        for host, target in targets.items():
+            self.watch(host, target.address, target.probe)
 
     def forget(self, host: HostName) -> None:
         """Ends the probing of a host. Repeatable."""
@@ -319,6 +229,10 @@ class Prober:
         watched = self._watched.get(host)
         return None if watched is None else watched.record
 
+    def health(self) -> dict[HostName, Health]:
+        """What the probes of every watched host have said so far."""
+        return {host: Health(watched.target, watched.record) for host, watched in self._watched.items()}
+
     def on_change(self, callback: Callable[[HostName], None]) -> None:
         """Calls `callback` whenever a host turns healthy or unhealthy, or its reason is another one."""
         self._callbacks.append(callback)
@@ -331,8 +245,7 @@ class Prober:
 
     async def _run(self, host: HostName, watched: _Watched) -> None:
         """The life of one probed host: soon and often until it was healthy once, then in even intervals."""
-        probe = watched.probe
-        interval = max(SHORTEST_INTERVAL_SECONDS, probe.interval_seconds)
+        interval = max(SHORTEST_INTERVAL_SECONDS, watched.target.probe.interval_seconds)
         phase = phase_of(host)
         pause = min(FIRST_INTERVAL_SECONDS, interval) * phase
         was_steady = False
@@ -351,7 +264,7 @@ class Prober:
 
         try:
             async with self._slots:
-                result = await self._ask_once(watched.probe, watched.address, execute)
+                result = await self._ask_once(watched.target.probe, watched.target.address, execute)
         except Exception as error:  # the root of this host's task: a bug here must not end the probing
             log.exception("probe.crashed", host=host)
             result = ProbeResult(False, f"the agent could not probe: {type(error).__name__}: {error}")

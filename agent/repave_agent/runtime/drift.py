@@ -6,14 +6,14 @@ being made.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import structlog
 
+from repave_agent.core.host_records import Record
 from repave_agent.core.ports import Provider, ProviderError
-from repave_agent.runtime.fleet import Fleet
-from repave_agent.runtime.host_records import Record
-from repave_protos.protocol.values import DesiredState, HostPhase
+from repave_agent.core.region import Region
+from repave_protos.protocol.values import HostPhase
 
 log = structlog.get_logger()
 
@@ -21,33 +21,35 @@ log = structlog.get_logger()
 class Inspections:
     """One for a region. `seconds`: from one look at a host to the next."""
 
-    def __init__(self, fleet: Fleet, provider: Provider, clock: Callable[[], float], seconds: float) -> None:
-        self._fleet = fleet
+    def __init__(
+        self, region: Region, provider: Provider, clock: Callable[[], float], seconds: float
+    ) -> None:
+        self._region = region
         self._provider = provider
         self._clock = clock
         self._seconds = seconds
         self._task: asyncio.Task[None] | None = None
 
-    def go_on(self, desired: Iterable[DesiredState], tasks: asyncio.TaskGroup) -> None:
+    def go_on(self, tasks: asyncio.TaskGroup) -> None:
         """Begins the next inspection, if one is due and none is under way."""
         if self._task is not None and not self._task.done():
             return
-        record = self._next(desired)
+        record = self._next()
         if record is not None:
             self._task = tasks.create_task(self._inspect(record), name=f"inspect {record.name}")
 
-    def _next(self, desired: Iterable[DesiredState]) -> Record | None:
+    def _next(self) -> Record | None:
         """The host that was not looked at for longest."""
         watched = {
             group.name
-            for state in desired
+            for state in self._region.desired.values()
             for group in state.groups
             if group.drift != "ignore" and group.count > 0
         }
         before = self._clock() - self._seconds
         due = (
             record
-            for record in (self._fleet.records.values() if watched else ())
+            for record in (self._region.records.values() if watched else ())
             if record.group in watched and _is_due(record, before)
         )
         return min(due, key=lambda record: (record.inspected_at or 0.0, record.name), default=None)
@@ -58,7 +60,7 @@ class Inspections:
         except ProviderError as error:
             log.warning("host.not_inspected", host=record.name, why=str(error))
             drift = ""  # it was not seen: it is looked at again when its turn comes
-        self._fleet.note_drift(record.name, drift, self._clock())
+        self._region.inspected(record.name, drift, self._clock())
 
 
 def _is_due(record: Record, before: float) -> bool:

@@ -8,33 +8,24 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from repave_agent.core import orphans
-from repave_agent.core.observation import Limits, Observation
+from repave_agent.core.host_records import Record
+from repave_agent.core.observation import Limits
 from repave_agent.core.ports import Provider, ProviderError
+from repave_agent.core.region import Region
 from repave_agent.core.reports import worn_hosts
-from repave_agent.health.prober import Prober
-from repave_agent.runtime.fleet import Fleet
-from repave_agent.runtime.host_records import Record
 from repave_protos.protocol.values import Answer, HostDetail, HostName, Query
 
 LOG_TAILS_MAX = 50
 
 
 class Answers:
-    """Knows the hosts of one region. `observed` gives what the worker saw last."""
+    """Knows the hosts of one region, as they were at its last decision."""
 
     def __init__(
-        self,
-        fleet: Fleet,
-        prober: Prober,
-        provider: Provider,
-        observed: Callable[[], Observation],
-        clock: Callable[[], float],
-        limits: Limits,
+        self, region: Region, provider: Provider, clock: Callable[[], float], limits: Limits
     ) -> None:
-        self._fleet = fleet
-        self._prober = prober
+        self._region = region
         self._provider = provider
-        self._observed = observed
         self._clock = clock
         self._limits = limits
 
@@ -42,7 +33,7 @@ class Answers:
         """Host detail for people."""
         fates = self._fates() if query.wants_orphans else None
         worn = self._worn(query)
-        chosen = [record for record in self._fleet.records.values() if _is_asked_for(record, query, fates)]
+        chosen = [record for record in self._region.records.values() if _is_asked_for(record, query, fates)]
         chosen.sort(key=lambda record: record.name)
         tails = await asyncio.gather(*(self._tail(record, query) for record in chosen[:LOG_TAILS_MAX]))
         tails += [""] * (len(chosen) - len(tails))
@@ -53,7 +44,7 @@ class Answers:
         return Answer(query.query_id, tuple(details))
 
     def _worn(self, query: Query) -> dict[HostName, str]:
-        observation = self._observed()
+        observation = self._region.seen
         groups = (group for state in observation.desired for group in state.groups if group.count > 0)
         return {
             worn.host: f"{worn.why}: {worn.text}"
@@ -63,7 +54,7 @@ class Answers:
         }
 
     def _fates(self) -> dict[HostName, str]:
-        observation = replace(self._observed(), now=self._clock())
+        observation = replace(self._region.seen, now=self._clock())
         return {host.name: fate for host, fate in orphans.suspects(observation, self._limits)}
 
     async def _tail(self, record: Record, query: Query) -> str:
@@ -76,7 +67,7 @@ class Answers:
 
     def _detail(self, record: Record, tail: str) -> HostDetail:
         now = self._clock()
-        health = self._prober.record(record.name)
+        health = self._region.health_of(record.name)
         since = health.healthy_since if health is not None else None
         return HostDetail(
             host=record.name,

@@ -6,32 +6,16 @@ the last epoch could undo what a newer one asked for.
 
 import errno
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
-from repave_agent.core.observation import GroupFact
-from repave_protos.protocol.values import DesiredState, GroupName, HostName
-
-FORMAT = 1
+from repave_agent.core.region import FORMAT, Entries
 
 
 class JournalError(Exception):
     """The journal can't be read or written. The text is shown to people."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entries:
-    """The whole content."""
-
-    format: int = FORMAT
-    installation: str = ""  # of the controller whose region this is; "" before the first Welcome
-    desired: tuple[DesiredState, ...] = ()
-    verified: tuple[HostName, ...] = ()
-    condemned: tuple[HostName, ...] = ()  # whose end was begun
-    groups: dict[GroupName, GroupFact] = field(default_factory=dict)
 
 
 _ENTRIES = TypeAdapter(Entries)

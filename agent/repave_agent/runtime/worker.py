@@ -1,61 +1,45 @@
-"""Brings the region to its desired state: looks, reconciles, acts within bounds, reports; again and again.
+"""Runs the region: brings what happens to `core/region.py`, does what that decides, and reports; for ever.
 
-Nothing is decided here. Whatever happens only wakes the one loop, which looks at the whole again, so that a
-lost or repeated wake-up is harmless. Actions run beside the loop; the balancer is handled one at a time.
+Nothing is decided here. Whatever happens only wakes the one loop, which has the whole decided again, so that
+a lost or repeated wake-up is harmless. Actions run beside the loop.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
-from repave_agent.core.fence import Accept, Again, Outdated, Refuse, admit, foreign
-from repave_agent.core.observation import EMPTY_VIEW, Limits, Observation, claims_of
-from repave_agent.core.orphans import is_orphan
+from repave_agent.core.fence import Accept, Outdated, Refuse, foreign
+from repave_agent.core.fleet import Known
+from repave_agent.core.observation import EMPTY_VIEW, Limits
 from repave_agent.core.ports import (
     Balancer,
     BalancerError,
+    BalancerView,
     HostSpec,
     PackageAwaitedError,
     PackageError,
     Packages,
     Provider,
     ProviderError,
-    RefusedError,
     Upwards,
 )
-from repave_agent.core.reconcile import Arrange, BeginDrain, Destroy, Launch, Plan, Steer, reconcile
-from repave_agent.core.reports import reports, with_troubles
-from repave_agent.core.traffic import is_awaited
+from repave_agent.core.reconcile import Arrange, Destroy, Steer
+from repave_agent.core.region import RETRY_SECONDS, Change, Decision, Region, Step
 from repave_agent.health.prober import Prober
 from repave_agent.runtime.drift import Inspections
-from repave_agent.runtime.fleet import Fleet
 from repave_agent.runtime.host_queries import Answers
-from repave_agent.runtime.journal import Entries, Journal, JournalError
+from repave_agent.runtime.journal import Journal, JournalError
 from repave_agent.runtime.timeouts import PunctualBalancer, PunctualProvider, happens
-from repave_protos.protocol.values import (
-    Answer,
-    ApplicationName,
-    Applied,
-    DesiredState,
-    Notice,
-    Query,
-    Welcome,
-    fingerprint,
-)
+from repave_protos.protocol.values import Answer, Applied, DesiredState, Query, Welcome, fingerprint
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 1.0
-"""The balancer is asked at least this often, whatever happens."""
-HURRY_SECONDS = 0.05
-"""While something is awaited of the balancer: servers coming up, requests draining."""
 BREATH_SECONDS = 0.01
 """Between two looks unless it is urgent: what happens to many hosts at once is looked at once."""
-RELIST_SECONDS = 5.0
-RELIST_SOONEST_SECONDS = 1.0
-BALANCER_RETRY_SECONDS = 1.0
+ERRORS = ("balancer.failed",)
+"""Kinds of notices that are errors in the agent's own log."""
 
 
 class Worker:
@@ -79,125 +63,82 @@ class Worker:
         self._journal = journal
         self._upwards = upwards
         self._clock = clock
-        self._limits = limits
-        self._fleet = Fleet(prober, upwards.notice)
-        self._installation = ""
-        self._desired: dict[ApplicationName, DesiredState] = {}
-        self._refusals: dict[ApplicationName, str] = {}
-        self._named: frozenset[ApplicationName] | None = None  # by the controller, in this life of the agent
-        self._seen = Observation(now=clock(), desired=(), hosts=(), groups={})
-        self._answers = Answers(self._fleet, prober, provider, lambda: self._seen, clock, limits)
-        self._inspections = Inspections(self._fleet, provider, clock, limits.inspect_seconds)
-        self._view = EMPTY_VIEW
-        self._restarts_told = 0
-        self._viewed_at = self._listed_at = float("-inf")
-        self._list_again_at = float("inf")  # to prove an orphan
-        self._hurries = False
+        self._region = Region(limits)
+        self._answers = Answers(self._region, provider, clock, limits)
+        self._inspections = Inspections(self._region, provider, clock, limits.inspect_seconds)
+        self._is_journal_failing = False
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
-        self._balancer_task: asyncio.Task[None] | None = None
-        self._listing: asyncio.Task[None] | None = None
-        self._is_steering = False
-        self._balancer_retry_at = 0.0
-        self._balancer_failures = 0  # in a row
-        self._balancer_trouble = self._provider_trouble = self._journal_trouble = ""
 
     # ------------------------------------------------------------------------------------ from outside
 
-    def recall(self) -> Entries:
+    def recall(self) -> None:
         """Takes up what the journal holds. Raises JournalError."""
-        entries = self._journal.load()
-        self._installation = entries.installation
-        self._desired = {state.application: state for state in entries.desired}
-        return entries
+        self._region.recall(self._journal.load(), self._clock())
 
     async def start(self) -> None:
         """Recalls the journal, adopts what runs. Raises JournalError, ProviderError, BalancerError."""
-        entries = self.recall()
-        # Instants of the former life's clock mean nothing now: pauses and drains begin again.
-        self._fleet.groups = {
-            name: replace(fact, retry_at=0.0, drain_since=None, setback_at=self._clock())
-            for name, fact in entries.groups.items()
-        }
-        self._fleet.condemned = set(entries.condemned)
+        self.recall()
         await self._balancer.start()
-        await self._view_balancer()
-        self._fleet.suspect_routed(self._view)
-        known = self._fleet.known()
+        view = await self._observe_balancer()
         hosts = await self._provider.list_hosts()
-        self._fleet.adopt(hosts, known, set(entries.verified), self._clock())
-        # A journal that is older than the balancer's state must not take hosts out of traffic.
-        self._fleet.note_enabled(self._view, self._clock())
-        self._listed_at = self._clock()
+        self._region.adopt(hosts, view, self._clock())
         self._provider.on_change(self._hosts_changed)
         self._balancer.on_change(self._balancer_changed)
         self._prober.on_change(lambda _host: self._wake.set())
-        log.info("agent.adopted", hosts=len(hosts), applications=sorted(self._desired))
+        log.info("agent.adopted", hosts=len(hosts), applications=sorted(self._region.desired))
 
     def welcome(self, welcome: Welcome) -> bool:
-        """Whether this controller is the one this region belongs to; the first one it meets is."""
-        if not self._installation:
-            self._installation = welcome.installation
-            self._save(durable=True)
-        if self._installation == welcome.installation:
-            self._heard_of(welcome)
-            return True
-        log.error("controller.foreign", text=foreign(self._installation, welcome.installation))
-        return False
-
-    def _heard_of(self, welcome: Welcome) -> None:
-        """What it names may be wanted, though its desired state has not come yet; the rest is not."""
-        self._named = None if welcome.applications is None else frozenset(welcome.applications)
-        self._hosts_changed()  # a provider that did not know the installation lists more from now on
+        """Whether this controller is the one this region belongs to; the first one it meets is. Raises
+        JournalError."""
+        is_first = not self._region.installation
+        if not self._region.welcome(welcome):
+            log.error("controller.foreign", text=foreign(self._region.installation, welcome.installation))
+            return False
+        if is_first:
+            self._journal.save(self._region.entries(), durable=True)
+        self._wake.set()
+        return True
 
     @property
     def installation(self) -> str:
-        return self._installation
+        return self._region.installation
 
     async def on_desired(self, state: DesiredState) -> None:
         """Accepts or refuses; an accepted state is on disk before anything follows from it. Raises
         JournalError when it can't be: then it must be sent again."""
-        if self._named is not None:
-            self._named |= {state.application}
-        known = self._desired.get(state.application)
-        match admit(known, state):
+        match self._region.hear(state):
             case Outdated(why):
                 log.warning("desired.outdated", application=state.application, why=why)
             case Refuse(why):
                 log.error("desired.refused", application=state.application, epoch=str(state.epoch), why=why)
-                self._refusals[state.application] = why
-            case Again():
-                self._refusals.pop(state.application, None)
             case Accept():
                 self._accept(state)
         self._wake_at_once()
 
     def _accept(self, state: DesiredState) -> None:
-        before = self._desired
-        self._desired = {**before, state.application: state}
         try:
-            self._save(durable=True)
+            self._journal.save(self._region.entries(accepting=state), durable=True)
         except JournalError as error:
-            self._desired = before
-            self._refusals[state.application] = str(error)
+            self._region.not_accepted(state, str(error))
             self._wake_at_once()
             raise
-        self._fleet.desired_changed(self._desired.values())
-        self._refusals.pop(state.application, None)
+        self._region.accept(state)
         log.info("desired.accepted", application=state.application, epoch=str(state.epoch))
 
     async def on_query(self, query: Query) -> Answer:
         """What the controller asks of single hosts, or what was accepted if its store has lost it."""
         if query.wants_accepted:
-            known = self._desired.get(query.application)
+            known = self._region.desired.get(query.application)
             return Answer(query.query_id, accepted=(known,) if known is not None else ())
         return await self._answers.answer(query)
 
     def applied(self) -> tuple[Applied, ...]:
         """What Hello tells of each application."""
         return tuple(
-            Applied(state.application, state.epoch, fingerprint(state)) for state in self._desired.values()
+            Applied(state.application, state.epoch, fingerprint(state))
+            for state in self._region.desired.values()
         )
 
     # ---------------------------------------------------------------------------------------- the loop
@@ -212,7 +153,7 @@ class Worker:
                 await self._rest(wake_at)
 
     async def _rest(self, wake_at: float | None) -> None:
-        pause = HURRY_SECONDS if self._hurries else LOOK_SECONDS
+        pause = self._region.look_seconds
         if wake_at is not None:
             pause = min(pause, max(0.0, wake_at - self._clock()))
         await happens(self._urgent, min(pause, BREATH_SECONDS))
@@ -223,225 +164,132 @@ class Worker:
         self._urgent.set()
 
     async def _converge(self) -> float | None:
-        await self._look()
-        observation = self._observation()
-        plan = reconcile(observation, self._limits)
-        self._perform(plan)
-        self._list_again_at = plan.list_at if plan.list_at is not None else float("inf")
-        # What was just begun (launches, destroys) is part of what is reported.
-        self._seen = observation = self._observation()
-        outside = (self._balancer_trouble, self._provider_trouble, self._journal_trouble)
-        troubles = with_troubles(observation, plan, self._fleet.troubles, outside)
-        if not self._is_steering:
-            # While traffic moves the report waits these few milliseconds: epoch and weights go up together.
-            told = reports(observation, troubles, self._refusals)
-            self._upwards.observed(told)
-            self._fleet.note_worn(told.values())
-        self._hurries = is_awaited(observation)
-        assert self._tasks is not None
-        self._inspections.go_on(observation.desired, self._tasks)
-        return plan.wake_at
-
-    async def _look(self) -> None:
-        now = self._clock()
-        is_asked_again = now >= self._list_again_at and now - self._listed_at >= RELIST_SOONEST_SECONDS
-        is_due = is_asked_again or now - self._listed_at >= RELIST_SECONDS
-        if is_due and (self._listing is None or self._listing.done()):
-            self._listed_at = now
-            assert self._tasks is not None
-            self._listing = self._tasks.create_task(self._relist(), name="list")
-        pause = HURRY_SECONDS if self._hurries else LOOK_SECONDS
-        if not self._is_balancing and now - self._viewed_at >= pause:
+        if self._region.wants_view(self._clock()):
             await self._view_balancer()
-            if self._view.restarts > self._restarts_told:
-                self._restarts_told = self._view.restarts
-                self._upwards.notice(
-                    Notice("balancer.restarted", "the balancer had died and was started again")
-                )
+        now = self._clock()
+        self._region.probed(self._prober.health())
+        decision = self._region.decide(now)
+        step = self._region.begin(decision, self._save(decision), now)
+        self._prober.watch_only(step.probes)
+        self._begin(step)
+        self._publish()
+        if step.reports is not None:
+            self._upwards.observed(step.reports)
+        assert self._tasks is not None
+        self._inspections.go_on(self._tasks)
+        return step.wake_at
 
-    async def _relist(self) -> None:
-        """Beside everything else: a slow provider must not hold up traffic. What it can't say now it may say
-        at the next look; until then its hosts stay as known."""
-        known = self._fleet.known(self._clock())
+    async def _list(self, known: Known) -> None:
+        """Beside everything else: a slow provider must not hold up traffic."""
         try:
             hosts = await self._provider.list_hosts()
         except ProviderError as error:
             log.error("hosts.not_listed", why=str(error))
-            self._provider_trouble = f"hosts can't be listed: {error}"
+            self._region.not_listed(str(error))
         else:
-            self._provider_trouble = ""
-            self._fleet.adopt(hosts, known, set(), self._clock())
-            self._fleet.note_enabled(self._view, self._clock())  # who serves was verified, forgotten or not
+            self._region.listed(hosts, known, self._clock())
         self._wake.set()
 
     async def _view_balancer(self) -> None:
+        self._region.viewed(await self._observe_balancer(), self._clock())
+
+    async def _observe_balancer(self) -> BalancerView:
         try:
-            self._view = await self._balancer.observe()
+            return await self._balancer.observe()
         except BalancerError as error:
             log.error("balancer.not_seen", why=str(error))
-            self._view = EMPTY_VIEW
-        self._viewed_at = self._clock()
-        self._fleet.note_enabled(self._view, self._viewed_at)
-
-    @property
-    def _is_balancing(self) -> bool:
-        return self._balancer_task is not None and not self._balancer_task.done()
-
-    def _observation(self) -> Observation:
-        now = self._clock()
-        desired = {group.name: group for state in self._desired.values() for group in state.groups}
-        states = tuple(self._desired.values())
-        facts = self._fleet.judge(desired, now, claims_of(states, self._named))
-        self._fleet.note_orphans(host.name for host in facts if is_orphan(host, self._limits))
-        return Observation(
-            now=now,
-            desired=states,
-            hosts=facts,
-            groups=dict(self._fleet.groups),
-            balancer=self._view,
-            is_balancer_busy=self._is_balancing,
-            named=self._named,
-            orphans_ended=self._fleet.orphans_ended,
-            launches_begun=self._fleet.launches_begun,
-        )
+            return EMPTY_VIEW
 
     def _hosts_changed(self) -> None:
-        self._listed_at = float("-inf")
+        self._region.hosts_changed()
         self._wake.set()
 
     def _balancer_changed(self) -> None:
-        self._viewed_at = float("-inf")
+        self._region.balancer_changed()
         self._wake_at_once()
+
+    def _save(self, decision: Decision) -> str:
+        """Why the journal could not be written; "" when it could."""
+        try:
+            self._journal.save(decision.entries, durable=decision.is_durable)
+        except JournalError as error:
+            if not self._is_journal_failing:
+                log.error("journal.not_written", why=str(error))
+            self._is_journal_failing = True
+            return str(error)
+        self._is_journal_failing = False
+        return ""
+
+    def _publish(self) -> None:
+        """Brings what has happened to people: into the agent's log, and up to the controller's events."""
+        for notice in self._region.take_notices():
+            write = log.error if notice.kind in ERRORS else log.info
+            write(notice.kind, host=notice.host, group=notice.group, text=notice.text)
+            self._upwards.notice(notice)
 
     # --------------------------------------------------------------------------------------- actions
 
-    def _perform(self, plan: Plan) -> None:
-        """Notes first what must be remembered, saves it, then begins the actions."""
-        launches: list[HostSpec] = []
-        destroys: list[Destroy] = []
-        balancing: list[Arrange | Steer] = []
-        for action in plan.actions:
-            match action:
-                case Launch():
-                    launches += self._fleet.launching(action, self._clock())
-                case Destroy():
-                    self._fleet.destroying(action.host, self._clock())
-                    destroys.append(action)
-                case BeginDrain(group):
-                    self._fleet.begin_drain(group, self._clock())
-                case Arrange() | Steer():
-                    balancing.append(action)
-        self._note_routed(balancing)
-        if not self._remember(durable=bool(launches)):
-            for spec in launches:
-                self._launch_failed(spec, self._journal_trouble, counts=False)
-            launches, balancing = [], [action for action in balancing if isinstance(action, Arrange)]
-            destroys = self._fleet.spared(destroys)
-        self._begin(launches, destroys, balancing)
-
-    def _remember(self, *, durable: bool) -> bool:
-        """Whether the journal holds what must outlive this agent; if not, what needs it is put off. Names of
-        hosts must outlive the machine too: none is ever used twice."""
-        try:
-            self._save(durable=durable)
-        except JournalError as error:
-            if not self._journal_trouble:
-                log.error("journal.not_written", why=str(error))
-            self._journal_trouble = str(error)
-        else:
-            self._journal_trouble = ""
-        return not self._journal_trouble
-
-    def _begin(
-        self, launches: list[HostSpec], destroys: list[Destroy], balancing: list[Arrange | Steer]
-    ) -> None:
+    def _begin(self, step: Step) -> None:
         assert self._tasks is not None
-        for spec in launches:
+        if self._region.wants_listing(self._clock()):
+            known = self._region.begin_listing(self._clock())
+            self._tasks.create_task(self._list(known), name="list")
+        for spec in step.launches:
             self._tasks.create_task(self._launch(spec), name=f"launch {spec.name}")
-        for destroy in destroys:
+        for destroy in step.destroys:
             self._tasks.create_task(self._destroy(destroy), name=f"destroy {destroy.host}")
-        if not balancing and not self._is_balancing:
-            self._balancer_trouble = ""  # what it could not do is not wanted any more
-        if balancing and self._clock() >= self._balancer_retry_at:
-            # One at a time. What failed lets the other one try: it may be what the first one lacks.
-            action = balancing[self._balancer_failures % len(balancing)]
-            self._is_steering = isinstance(action, Steer)
-            self._balancer_task = self._tasks.create_task(
-                self._balance(action, self._desired), name="balance"
-            )
-
-    def _note_routed(self, balancing: list[Arrange | Steer]) -> None:
-        routes = [*self._view.routes]
-        for change in balancing:
-            routes += change.routes if isinstance(change, Steer) else ()
-        self._fleet.note_routed({name for route in routes for name in route.groups})
+        if step.change is not None:
+            self._tasks.create_task(self._change(step.change), name="balance")
 
     async def _launch(self, spec: HostSpec) -> None:
         try:
-            package = await self._packages.fetch(spec.digest)
-            if not self._is_wanted(spec):
-                raise PackageAwaitedError("its group is not wanted any more")
+            package = await self._fetch(spec)
             host = await self._provider.launch(spec, package)
         except (PackageError, ProviderError) as error:
-            is_final = isinstance(error, RefusedError)
-            is_bad = isinstance(error, PackageError) and not isinstance(error, PackageAwaitedError)
-            self._launch_failed(spec, str(error), counts=is_final or is_bad, is_final=is_final)
+            self._region.launch_failed(spec.name, error, self._clock())
         else:
-            self._fleet.launched(host, self._clock())
+            self._region.launched(host, self._clock())
+        self._publish()
         self._wake.set()
 
-    def _is_wanted(self, spec: HostSpec) -> bool:
-        """Looked at again before the host is made: its package may have taken long to come."""
-        state = self._desired.get(spec.application)
-        group = state.group(spec.group) if state is not None else None
-        return group is not None and group.count > 0
-
-    def _launch_failed(self, spec: HostSpec, why: str, *, counts: bool, is_final: bool = False) -> None:
-        self._fleet.launch_failed(spec.name, why, self._clock(), counts=counts, is_final=is_final)
+    async def _fetch(self, spec: HostSpec) -> Path:
+        package = await self._packages.fetch(spec.digest)
+        if not self._region.is_wanted(spec):
+            raise PackageAwaitedError("its group is not wanted any more")
+        return package
 
     async def _destroy(self, action: Destroy) -> None:
         try:
             await self._provider.destroy(action.host)
         except ProviderError as error:
             log.error("host.not_destroyed", host=action.host, why=str(error))
-            await asyncio.sleep(BALANCER_RETRY_SECONDS)
-            self._fleet.not_destroyed(action.host, str(error))
+            await asyncio.sleep(RETRY_SECONDS)
+            self._region.not_destroyed(action.host, str(error))
         else:
-            self._fleet.destroyed(action.host, self._clock())
+            self._region.destroyed(action.host, self._clock())
+        self._publish()
         self._wake.set()
 
-    async def _balance(
-        self, action: Arrange | Steer, desired: Mapping[ApplicationName, DesiredState]
-    ) -> None:
-        """`desired`: what it was planned for. What was accepted since may want something else."""
-        try:
-            match action:
-                case Arrange(structure) if self._desired is desired:
-                    await self._balancer.arrange(structure)
-                case Steer(routes) if self._desired is desired:
-                    await self._balancer.route(routes)
-        except BalancerError as error:
-            if self._balancer_trouble != f"balancer: {error}":
-                log.error("balancer.failed", why=str(error))
-                self._upwards.notice(Notice("balancer.failed", str(error)))
-            self._balancer_trouble = f"balancer: {error}"
-            self._balancer_failures += 1
-            self._balancer_retry_at = self._clock() + BALANCER_RETRY_SECONDS
-        else:
-            self._balancer_trouble, self._balancer_failures = "", 0
+    async def _change(self, change: Change) -> None:
+        why = await self._try_change(change)
         await self._view_balancer()
-        self._is_steering = False
+        if why:
+            self._region.not_changed(why, self._clock())
+        else:
+            self._region.changed()
+        self._publish()
         self._wake_at_once()
 
-    # --------------------------------------------------------------------------------------- memory
-
-    def _save(self, *, durable: bool) -> None:
-        verified = sorted(record.name for record in self._fleet.records.values() if record.was_verified)
-        entries = Entries(
-            installation=self._installation,
-            desired=tuple(self._desired.values()),
-            verified=tuple(verified),
-            condemned=tuple(sorted(self._fleet.condemned)),
-            groups=dict(self._fleet.groups),
-        )
-        self._journal.save(entries, durable=durable)
+    async def _try_change(self, change: Change) -> str:
+        """Why the balancer could not be changed; "" when it was, or when that is not wanted any more."""
+        if not self._region.still_wants(change):
+            return ""
+        try:
+            match change.action:
+                case Arrange(structure):
+                    await self._balancer.arrange(structure)
+                case Steer(routes):
+                    await self._balancer.route(routes)
+        except BalancerError as error:
+            return str(error)
+        return ""

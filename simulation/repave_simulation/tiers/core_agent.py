@@ -1,17 +1,17 @@
-"""The first tier's agent: admission, life, traffic and reconcile on a plain heap of events.
+"""The first tier's agent: the core of production's (`core/region.py`) on a plain heap of events.
 
 What the worker does with tasks is callbacks here, and hosts are asked for their health only when their truth
-has changed; the decisions are the very ones of production.
+has changed.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
-from repave_agent.core.fence import Accept, Again, Outdated, Refuse, admit
-from repave_agent.core.observation import Limits, Observation, claims_of
-from repave_agent.core.orphans import is_orphan
+from repave_agent.core.fence import Accept, Outdated, Refuse
+from repave_agent.core.fleet import Known
+from repave_agent.core.host_health import PASSED, Health, HealthRecord, ProbeResult, ProbeTarget
+from repave_agent.core.observation import Limits
 from repave_agent.core.ports import (
     BalancerError,
     Host,
@@ -20,19 +20,14 @@ from repave_agent.core.ports import (
     ProviderError,
     TransientError,
 )
-from repave_agent.core.reconcile import Arrange, BeginDrain, Destroy, Launch, Plan, Steer, reconcile
-from repave_agent.core.reports import reports, with_troubles
-from repave_agent.health.prober import PASSED, HealthRecord, Prober, ProbeResult
-from repave_agent.runtime.fleet import Fleet
-from repave_agent.runtime.journal import Entries
+from repave_agent.core.reconcile import Arrange, Steer
+from repave_agent.core.region import RELIST_SECONDS, RETRY_SECONDS, Change, Entries, Region, Step
 from repave_protos.protocol.values import (
     ApplicationName,
     ApplicationReport,
-    DesiredGroup,
     DesiredState,
-    GroupName,
     HostName,
-    Probe,
+    Welcome,
 )
 from repave_simulation.kernel.timeline import Life
 from repave_simulation.world.place import Machine, Place
@@ -40,56 +35,54 @@ from repave_simulation.world.world import World
 
 LIMITS = Limits(launches_in_flight=4, destroys_in_flight=4, unclaimed_grace_seconds=10.0)
 BREATH_SECONDS = 0.01
-RELIST_SECONDS = 5.0
-RETRY_SECONDS = 1.0
 RESTART_SECONDS = 2.0
 AGAIN_SECONDS = 0.5
 """After a look that led to something."""
 
 Made = TypeVar("Made")
-Up = Callable[[dict[ApplicationName, ApplicationReport]], None]
+Up = Callable[[Mapping[ApplicationName, ApplicationReport]], None]
 
 
-class EventProber(Prober):
+class EventProber:
     """Asks a host only while its answers still change something, and again when its truth has changed."""
 
     def __init__(self, world: World, place: Place, life: Life, woken: Callable[[], None]) -> None:
         self._world, self._place, self._life, self._woken = world, place, life, woken
-        self._records: dict[HostName, tuple[Probe, HealthRecord]] = {}
+        self._health: dict[HostName, Health] = {}
         self._asking: set[HostName] = set()
 
-    def watch(self, host: HostName, address: str, probe: Probe) -> None:
-        if host not in self._records:
-            self._records[host] = (probe, HealthRecord.of(probe))
-            self.ask_soon(host)
+    def watch_only(self, targets: Mapping[HostName, ProbeTarget]) -> None:
+        """Probes these hosts and no others."""
+        for host in self._health.keys() - targets.keys():
+            del self._health[host]
+        for host, target in targets.items():
+            known = self._health.get(host)
+            if known is None or known.target != target:
+                self._health[host] = Health(target, HealthRecord.of(target.probe))
+                self.ask_soon(host)
 
-    def forget(self, host: HostName) -> None:
-        self._records.pop(host, None)
-
-    def record(self, host: HostName) -> HealthRecord | None:
-        known = self._records.get(host)
-        return known[1] if known is not None else None
+    def health(self) -> dict[HostName, Health]:
+        return dict(self._health)
 
     def ask_soon(self, host: HostName) -> None:
-        known = self._records.get(host)
+        known = self._health.get(host)
         if known is None or host in self._asking:
             return
         self._asking.add(host)
-        is_new = not known[1].was_ever_healthy
-        seconds = 0.1 if is_new else known[0].interval_seconds
+        seconds = known.target.probe.interval_seconds if known.record.was_ever_healthy else 0.1
         self._world.timeline.after(seconds, partial(self._ask_now, host), self._life)
 
     def _ask_now(self, host: HostName) -> None:
         self._asking.discard(host)
-        known, machine = self._records.get(host), self._place.machines.get(host)
+        known, machine = self._health.get(host), self._place.machines.get(host)
         if known is None:
             return
-        probe, before = known
+        before = known.record
         is_well = machine is not None and machine.is_well
         if not is_well and before.failed >= before.unhealthy_after:
             return
         after = before.after(PASSED if is_well else ProbeResult(False, "ill"), self._world.now)
-        self._records[host] = (probe, after)
+        self._health[host] = Health(known.target, after)
         was_proving, is_proving = self._is_proving(machine, before), self._is_proving(machine, after)
         if (after.is_healthy, after.steady_since) != (before.is_healthy, before.steady_since) or after.failed:
             self._woken()
@@ -114,75 +107,58 @@ class CoreAgent:
     def __init__(self, world: World, place: Place, life: Life, up: Up) -> None:
         self.world, self.place, self.life, self._up = world, place, life, up
         self._prober = EventProber(world, place, life, self.wake)
-        self.fleet = Fleet(
-            self._prober, lambda notice: world.tell(place.region, f"{notice.kind}: {notice.text}")
-        )
-        self.desired: dict[ApplicationName, DesiredState] = {}
-        self._refusals: dict[ApplicationName, str] = {}
-        self._reports: dict[ApplicationName, ApplicationReport] = {}
+        self.region = Region(LIMITS)
+        self._reports: Mapping[ApplicationName, ApplicationReport] = {}
         self._saved = place.journal
-        self._named: frozenset[ApplicationName] | None = None
-        self._list_again_at = float("inf")
-        self._is_woken = self._is_balancing = self._is_steering = False
-        self._balancer_failures, self._retry_at, self._wake_at = 0, 0.0, float("inf")
-        self._view = place.view()
-        self._listed_at, self._due_at = float("-inf"), float("inf")
+        self._is_woken = False
+        self._wake_at = self._due_at = float("inf")
         self._seen = self._listed = -1  # changes of the place that a look, and a listing, has shown
-        self._recall(place.journal)
+        self._recall()
         place.on_health = self._prober.ask_soon
         place.on_host_end = place.on_balancer = self._hint
         self.wake()
 
-    def _recall(self, entries: Entries) -> None:
-        self.desired = {state.application: state for state in entries.desired}
-        self.fleet.groups = {
-            name: replace(fact, retry_at=0.0, drain_since=None) for name, fact in entries.groups.items()
-        }
-        self.fleet.condemned = set(entries.condemned)
-        self.fleet.suspect_routed(self._view)
-        if not self._relist(set(entries.verified)):
+    def _recall(self) -> None:
+        self.region.recall(self.place.journal, self.world.now)
+        view = self.place.view()
+        if not self._ask_provider(lambda: self.region.adopt(self.place.listing(), view, self.world.now)):
             # As a worker: without a list of its hosts it does not begin, and its process is started again.
             self.world.kill(self.place.region, down_seconds=RESTART_SECONDS)
-        self.fleet.note_enabled(self._view, self.world.now)
 
     def _hint(self) -> None:
         if not self.life.is_over:
-            self._listed_at = float("-inf")
+            self.region.hosts_changed()
             self.wake()
 
     # ----------------------------------------------------------------------------------- from above
 
     def welcomed(self, named: frozenset[ApplicationName]) -> None:
         """A controller has said which applications the region has."""
-        self._named = named
-        self._hint()
+        self.region.welcome(Welcome("0", installation="", image_url="", applications=tuple(named)))
+        self.wake()
 
     def hear(self, state: DesiredState) -> None:
-        if self._named is not None:
-            self._named |= {state.application}
-        match admit(self.desired.get(state.application), state):
+        match self.region.hear(state):
             case Outdated():
                 self.world.story.reached["an agent was told an older epoch"] += 1
-            case Refuse(why):
+            case Refuse():
                 self.world.story.reached["an agent refused an epoch"] += 1
-                self._refusals[state.application] = why
-            case Again():
-                self._refusals.pop(state.application, None)
             case Accept():
-                before = self.desired
-                self.desired = {**before, state.application: state}
-                if self._save(durable=True):
-                    self.fleet.desired_changed(self.desired.values())
-                    self._refusals.pop(state.application, None)
-                else:
-                    self.desired = before
-                    self._refusals[state.application] = "the journal can't be written"
-                    self.world.timeline.after(RETRY_SECONDS, partial(self.hear, state), self.life)
+                self._accept(state)
         self.wake()
+
+    def _accept(self, state: DesiredState) -> None:
+        trouble = self._save(self.region.entries(accepting=state), durable=True)
+        if not trouble:
+            self.region.accept(state)
+        else:
+            self.region.not_accepted(state, trouble)
+            self.world.timeline.after(RETRY_SECONDS, partial(self.hear, state), self.life)
 
     # ------------------------------------------------------------------------------------- the loop
 
     def wake(self) -> None:
+        self._publish()
         if not self._is_woken:
             self._is_woken = True
             self.world.timeline.after(BREATH_SECONDS, self._converge, self.life)
@@ -190,24 +166,23 @@ class CoreAgent:
     def _converge(self) -> None:
         self._is_woken = False
         now, self._seen = self.world.now, self.place.changes
-        if now - self._listed_at >= RELIST_SECONDS or now >= self._list_again_at:
-            self._relist(set())
-        if not self._is_balancing:
-            self._view_balancer()
-        observation = self._observation()
-        plan = reconcile(observation, LIMITS)
-        self._list_again_at = plan.list_at if plan.list_at is not None else float("inf")
-        self._perform(plan)
+        if self.region.wants_listing(now):
+            self._list()
+        self.region.viewed(self.place.view(), now)
+        self.region.probed(self._prober.health())
+        decision = self.region.decide(now)
+        step = self.region.begin(decision, self._save(decision.entries, durable=decision.is_durable), now)
+        self._prober.watch_only(step.probes)
+        self._begin(step)
+        self._publish()
         if self.life.is_over:
             return
-        observation = self._observation()
-        if not self._is_steering:
-            troubles = with_troubles(observation, plan, self.fleet.troubles, ())
-            self._report(reports(observation, troubles, self._refusals))
-        self._sleep(now + AGAIN_SECONDS if plan.actions else plan.wake_at)
+        if step.reports is not None:
+            self._report(step.reports)
+        self._sleep(now + AGAIN_SECONDS if decision.plan.actions else step.wake_at)
 
     def _sleep(self, wake_at: float | None) -> None:
-        self._due_at = min(wake_at or float("inf"), self._list_again_at)
+        self._due_at = min(wake_at or float("inf"), self.region.prove_at)
         next_at = min(self._due_at, self.world.now + RELIST_SECONDS)
         if next_at < self._wake_at or self._wake_at <= self.world.now:
             self._wake_at = next_at
@@ -220,53 +195,36 @@ class CoreAgent:
         """
         self._wake_at = float("inf")
         is_new = self.place.changes not in (self._seen, self._listed) or self._seen != self._listed
-        is_starting = any(not record.was_verified for record in self.fleet.records.values())
+        is_starting = any(not record.was_verified for record in self.region.records.values())
         if is_new or is_starting or self.world.now >= self._due_at:
             self.wake()
         else:
             self._sleep(self._due_at)
 
-    def _relist(self, verified: set[HostName]) -> bool:
+    def _list(self) -> None:
+        known = self.region.begin_listing(self.world.now)
+        if not self._ask_provider(lambda: self._listed_hosts(known)):
+            self.region.not_listed("the provider does not answer")
+
+    def _ask_provider(self, adopt: Callable[[], None]) -> bool:
         """Whether the provider has said which hosts there are."""
-        self._listed_at = self.world.now
         is_down = self.place.provider_down_until > self.world.now
-        adopt = partial(self._adopt, verified)
         return not is_down and self.world.act_now(self.life, "list", self.place.region, adopt)
 
-    def _adopt(self, verified: set[HostName]) -> None:
+    def _listed_hosts(self, known: Known) -> None:
         hosts = self.place.listing()
-        self.fleet.adopt(hosts, self.fleet.known(self.world.now), verified, self.world.now)
-        is_sure = not self.place.lag_seconds and not any(
-            record.missing_since is not None for record in self.fleet.records.values()
-        )
-        # Who is listed and not taken over, as gone or still being made, has to be listed again.
-        is_sure = is_sure and {host.name for host in hosts} <= self.fleet.known().settled
+        self.region.listed(hosts, known, self.world.now)
+        records = self.region.records.values()
+        is_sure = not self.place.lag_seconds and all(record.missing_since is None for record in records)
+        # A host that is listed and not adopted, as gone or still being made, has to be listed again.
+        is_sure = is_sure and {host.name for host in hosts} <= self.region.settled()
         self._listed = self.place.changes if is_sure else -1
 
-    def _view_balancer(self) -> None:
-        self._view = self.place.view()
-        self.fleet.note_enabled(self._view, self.world.now)
+    def _publish(self) -> None:
+        for notice in self.region.take_notices():
+            self.world.tell(self.place.region, f"{notice.kind}: {notice.text}")
 
-    def _observation(self) -> Observation:
-        groups: dict[GroupName, DesiredGroup] = {
-            group.name: group for state in self.desired.values() for group in state.groups
-        }
-        states = tuple(self.desired.values())
-        facts = self.fleet.judge(groups, self.world.now, claims_of(states, self._named))
-        self.fleet.note_orphans(host.name for host in facts if is_orphan(host, LIMITS))
-        return Observation(
-            now=self.world.now,
-            desired=states,
-            named=self._named,
-            orphans_ended=self.fleet.orphans_ended,
-            launches_begun=self.fleet.launches_begun,
-            hosts=facts,
-            groups=dict(self.fleet.groups),
-            balancer=self._view,
-            is_balancer_busy=self._is_balancing,
-        )
-
-    def _report(self, now: dict[ApplicationName, ApplicationReport]) -> None:
+    def _report(self, now: Mapping[ApplicationName, ApplicationReport]) -> None:
         if now != self._reports:
             self._reports = now
             self._up(now)
@@ -277,46 +235,20 @@ class CoreAgent:
 
     # -------------------------------------------------------------------------------------- actions
 
-    def _perform(self, plan: Plan) -> None:
-        launches: list[HostSpec] = []
-        destroys: list[Destroy] = []
-        changes: list[Arrange | Steer] = []
-        for action in plan.actions:
-            match action:
-                case Launch():
-                    launches += self.fleet.launching(action, self.world.now)
-                case Destroy():
-                    self.fleet.destroying(action.host, self.world.now)
-                    destroys.append(action)
-                case BeginDrain(group):
-                    self.fleet.begin_drain(group, self.world.now)
-                case Arrange() | Steer():
-                    changes.append(action)
-        self._note_routed(changes)
-        if not self._save(durable=bool(launches)):
-            for spec in launches:
-                self.fleet.launch_failed(spec.name, "journal", self.world.now, counts=False, is_final=False)
-            launches, changes = [], [each for each in changes if isinstance(each, Arrange)]
-            destroys = self.fleet.spared(destroys)
-        for spec in launches:
+    def _begin(self, step: Step) -> None:
+        for spec in step.launches:
             self._launch(spec)
-        for destroy in destroys:
+        for destroy in step.destroys:
             self._destroy(destroy.host)
-        if changes and not self._is_balancing and self.world.now >= self._retry_at:
-            self._balance(changes[self._balancer_failures % len(changes)])
-
-    def _note_routed(self, changes: list[Arrange | Steer]) -> None:
-        routes = [*self._view.routes]
-        for change in changes:
-            routes += change.routes if isinstance(change, Steer) else ()
-        self.fleet.note_routed({name for route in routes for name in route.groups})
+        if step.change is not None:
+            self._change(step.change)
 
     def _launch(self, spec: HostSpec) -> None:
         def done(result: Host | Exception) -> None:
             if isinstance(result, Host):
-                self.fleet.launched(result, self.world.now)
+                self.region.launched(result, self.world.now)
             else:
-                self.fleet.launch_failed(spec.name, str(result), self.world.now, counts=False, is_final=False)
+                self.region.launch_failed(spec.name, result, self.world.now)
             self.wake()
 
         memory = self.place.memory
@@ -331,7 +263,7 @@ class CoreAgent:
 
         def done(result: Exception | None) -> None:
             if result is None:
-                self.fleet.destroyed(name, self.world.now)
+                self.region.destroyed(name, self.world.now)
                 self.wake()
             else:
                 self.world.timeline.after(
@@ -345,7 +277,7 @@ class CoreAgent:
         )  # fmt: skip
 
     def _not_destroyed(self, name: HostName, why: str) -> None:
-        self.fleet.not_destroyed(name, why)
+        self.region.not_destroyed(name, why)
         self.wake()
 
     def _provided(self, apply: Callable[[], Made]) -> Made:
@@ -353,44 +285,36 @@ class CoreAgent:
             raise TransientError("the provider does not answer")
         return apply()
 
-    def _balance(self, change: Arrange | Steer) -> None:
-        self._is_balancing, self._is_steering = True, isinstance(change, Steer)
-
+    def _change(self, change: Change) -> None:
         def done(result: Exception | None) -> None:
-            self._is_balancing = self._is_steering = False
+            self.region.viewed(self.place.view(), self.world.now)
             if result is None:
-                self._balancer_failures = 0
+                self.region.changed()
             else:
-                self._balancer_failures += 1
-                self._retry_at = self.world.now + RETRY_SECONDS
+                self.region.not_changed(str(result), self.world.now)
                 self.world.timeline.after(RETRY_SECONDS, self.wake, self.life)
             self.wake()
 
-        kind, apply = ("arrange", partial(self.place.arrange, change.structure)) if isinstance(
-            change, Arrange
-        ) else ("route", partial(self.place.route, change.routes, self.world.now))  # fmt: skip
+        match change.action:
+            case Arrange(structure):
+                kind, apply = "arrange", partial(self.place.arrange, structure)
+            case Steer(routes):
+                kind, apply = "route", partial(self.place.route, routes, self.world.now)
         self.world.act(self.life, kind, self.place.region, "", apply, done, BalancerError, 0.05)
 
     # --------------------------------------------------------------------------------------- memory
 
-    def _save(self, *, durable: bool) -> bool:
-        verified = sorted(record.name for record in self.fleet.records.values() if record.was_verified)
-        entries = Entries(
-            desired=tuple(self.desired.values()),
-            verified=tuple(verified),
-            condemned=tuple(sorted(self.fleet.condemned)),
-            groups=dict(self.fleet.groups),
-        )
+    def _save(self, entries: Entries, *, durable: bool) -> str:
+        """Why the journal could not be written; "" when it could."""
         if entries == self._saved and not durable:
-            return True
-        if self.place.journal_full_until > self.world.now:
-            return False
-        is_saved = self.world.act_now(
+            return ""
+        is_full = self.place.journal_full_until > self.world.now
+        if is_full or not self.world.act_now(
             self.life, "journal", self.place.region, lambda: self.place.save(entries, durable=durable)
-        )
-        if is_saved:
-            self._saved = entries
-        return is_saved
+        ):
+            return "the journal can't be written"
+        self._saved = entries
+        return ""
 
 
 def _no_launch(text: str) -> ProviderError:

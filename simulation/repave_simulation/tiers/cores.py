@@ -1,6 +1,6 @@
 """The first tier: the pure cores of controller and agents, joined by a network of plain calls on one heap."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -116,7 +116,7 @@ class TierOne:
         agent = self.agents[region]
         self._carry(region, CONTROLLER, region, "desired", state.application, lambda: agent.hear(state))
 
-    def _up(self, region: RegionName, reports: dict[ApplicationName, ApplicationReport]) -> None:
+    def _up(self, region: RegionName, reports: Mapping[ApplicationName, ApplicationReport]) -> None:
         stream = self._streams.get(region)
         if stream is None:
             return

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter
 
+from repave_agent.core.host_health import PASSED, ProbeResult
 from repave_agent.core.ports import (
     BalancerError,
     BalancerView,
@@ -19,8 +20,8 @@ from repave_agent.core.ports import (
     Structure,
     TransientError,
 )
-from repave_agent.health.prober import PASSED, Execute, ProbeResult
-from repave_agent.runtime.journal import Entries
+from repave_agent.core.region import Entries
+from repave_agent.health.prober import Execute
 from repave_controller.core.domain.application import Event, Instant, Tenure
 from repave_controller.core.ports import Loaded, StoreError, Transaction
 from repave_controller.wording.events import event_text

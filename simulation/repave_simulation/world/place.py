@@ -15,7 +15,7 @@ from repave_agent.core.ports import (
     Route,
     Structure,
 )
-from repave_agent.runtime.journal import Entries
+from repave_agent.core.region import Entries
 from repave_protos.protocol.values import (
     ApplicationName,
     DesiredState,

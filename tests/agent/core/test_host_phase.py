@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from repave_agent.core.fleet import Fleet
+from repave_agent.core.host_health import PASSED, ProbeResult
 from repave_agent.core.host_phase import Judgement, Signs, judge_host
 from repave_agent.core.ports import Host
 from repave_agent.core.reconcile import Launch
-from repave_agent.health.prober import PASSED, ProbeResult
 from repave_protos.protocol.values import HostName, HostPhase
+from tests.fakes.agent.fleet import answer
 from tests.fakes.agent.region_values import BLUE, PROBE, SHOP, a_group, a_state
-from tests.fakes.controller.fleet import fleet_by_hand
 
 GROUP = a_group(min_healthy_seconds=2.0, start_deadline_seconds=10.0)
 NEW = Signs(launched_at=100.0)
@@ -103,7 +104,7 @@ class Life:
     def __init__(self, healthy_after: int = 2, unhealthy_after: int = 2) -> None:
         probe = replace(PROBE, healthy_after=healthy_after, unhealthy_after=unhealthy_after)
         self.group = replace(GROUP, probe=probe, count=1)
-        self.fleet, self.prober = fleet_by_hand()
+        self.fleet = Fleet()
         (spec,) = self.fleet.launching(Launch(self.group, a_state(self.group), 1), 100.0)
         host = Host(spec.name, BLUE, SHOP, spec.digest, "127.9.0.1", spec.port, 0.0, is_running=True)
         self.fleet.launched(host, 100.0)
@@ -113,8 +114,7 @@ class Life:
     def at(self, now: float, *answers: bool) -> HostPhase:
         """Its phase at `now`, after these answers."""
         for ok in answers:
-            record = self.prober.records[self.name]
-            self.prober.records[self.name] = record.after(PASSED if ok else ProbeResult(False, "500"), now)
+            answer(self.fleet, self.name, PASSED if ok else ProbeResult(False, "500"), now)
             self._judge(now)
         return self._judge(now)
 
@@ -201,7 +201,7 @@ def test_a_restarted_agent_asks_an_idle_host_first_and_leaves_a_busy_one_in_traf
 
 
 def test_many_hosts_that_end_at_once_are_one_setback() -> None:
-    fleet, _ = fleet_by_hand()
+    fleet = Fleet()
     group = a_group(count=20)
     hosts = []
     for spec in fleet.launching(Launch(group, a_state(group), 20), 0.0):
@@ -250,7 +250,7 @@ def test_another_attempt_forgets_what_failed_and_a_group_that_grows_proves_itsel
 
 @pytest.mark.parametrize(("remembered", "expected"), [(True, "verified"), (False, "starting")])
 def test_adopted_hosts_are_what_the_journal_says(remembered: bool, expected: str) -> None:
-    fleet, _ = fleet_by_hand()
+    fleet = Fleet()
     host = Host(HostName("shop-v001-7"), BLUE, SHOP, GROUP.digest, "127.9.0.1", 80, 0.0, is_running=True)
     fleet.adopt([host], fleet.known(), {host.name} if remembered else set(), 100.0)
     (fact,) = fleet.judge({BLUE: GROUP}, 100.0)
@@ -258,7 +258,7 @@ def test_adopted_hosts_are_what_the_journal_says(remembered: bool, expected: str
 
 
 def test_the_name_of_an_adopted_host_is_never_given_again_even_when_the_journal_was_lost() -> None:
-    fleet, _ = fleet_by_hand()
+    fleet = Fleet()
     host = Host(HostName("shop-v001-7"), BLUE, SHOP, GROUP.digest, "127.9.0.1", 80, 0.0, is_running=True)
     fleet.adopt([host], fleet.known(), set(), 100.0)
     (spec,) = fleet.launching(Launch(GROUP, a_state(GROUP), 1), 100.0)
@@ -293,7 +293,7 @@ def test_a_group_that_gets_traffic_after_all_begins_its_drain_anew() -> None:
 
 def test_a_host_that_is_being_destroyed_is_not_probed_any_more() -> None:
     life = Life()
-    assert life.prober.record(life.name) is not None
+    assert life.fleet.health_of(life.name) is not None
     life.fleet.records[life.name].is_destroying = True
     life.at(101.0)
-    assert life.prober.record(life.name) is None
+    assert life.fleet.health_of(life.name) is None

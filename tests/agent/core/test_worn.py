@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repave_agent.core.fleet import Fleet
 from repave_agent.core.observation import GroupFact, HostFact, Limits
 from repave_agent.core.ports import Host
 from repave_agent.core.reconcile import Launch, reconcile
@@ -17,7 +18,6 @@ from repave_protos.protocol.bounds import WORN_MAX
 from repave_protos.protocol.values import GroupReport, HostName, HostPhase, Worn
 from tests.fakes.agent.region_values import BLUE, SHOP, a_group, a_host, a_state, seen, some_hosts
 from tests.fakes.agent.worker_rig import fast_group, worker_rig
-from tests.fakes.controller.fleet import fleet_by_hand
 from tests.fakes.waiting import until
 
 WEEK = 7 * 86_400.0
@@ -64,7 +64,7 @@ def test_a_host_that_was_there_when_its_group_is_renewed_is_worn() -> None:
 
 
 def test_a_renewed_group_remembers_which_hosts_were_there() -> None:
-    fleet, _ = fleet_by_hand()
+    fleet = Fleet()
     group = a_group(count=2)
     for generation in (0, 1, 1, 2):
         renewed = replace(group, generation=generation)
@@ -169,7 +169,7 @@ def test_a_host_that_dies_now_and_then_is_replaced_at_once() -> None:
 
 
 def pauses_of_deaths(every_seconds: float, times: int) -> list[float]:
-    fleet, _ = fleet_by_hand()
+    fleet = Fleet()
     group, now, pauses = a_group(count=1), 1000.0, []
     for _ in range(times):
         (spec,) = fleet.launching(Launch(group, a_state(group), 1), now)
@@ -187,7 +187,7 @@ def pauses_of_deaths(every_seconds: float, times: int) -> list[float]:
 
 
 def test_hosts_that_were_ended_because_they_were_ill_count_as_well() -> None:
-    fleet, _ = fleet_by_hand()
+    fleet = Fleet()
     group = a_group(count=1)
     fleet.groups[BLUE] = GroupFact(is_proven=True)
     pauses = []

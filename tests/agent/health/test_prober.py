@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repave_agent.core.host_health import HealthRecord, ProbeResult
 from repave_agent.core.ports import RefusedError
-from repave_agent.health.prober import HealthRecord, Prober, ProbeResult, phase_of, probe
+from repave_agent.health.prober import Prober, phase_of, probe
 from repave_protos.protocol.values import HostName, Probe
 from tests.fakes.waiting import until
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from repave_agent.core.observation import GroupFact
-from repave_agent.runtime.journal import Entries, FileDisk, Journal, JournalError
+from repave_agent.core.region import Entries
+from repave_agent.runtime.journal import FileDisk, Journal, JournalError
 from repave_protos.protocol.values import HostName
 from tests.fakes.agent.region_values import BLUE, GREEN, a_group, a_state
 

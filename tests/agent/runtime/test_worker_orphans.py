@@ -174,7 +174,7 @@ async def test_one_listing_looked_at_for_long_proves_nothing(rig: WorkerRig) -> 
     await bring(rig, SERVES)
     add_till(rig)
     assert rig.worker.welcome(welcome(SHOP))
-    await until(lambda: rig.worker._fleet.records.get(TILL_HOST))
+    await until(lambda: rig.worker._region.records.get(TILL_HOST))
     rig.provider.list_trouble = "the cloud is away"
     for _ in range(3):
         rig.skip(600.0)

@@ -1,21 +1,19 @@
-"""Keeps the agent's record of every host: what was launched, adopted, verified, failed.
+"""Keeps the agent's record of every host: what was launched, adopted, verified, failed. No I/O, clock or log.
 
 Facts only; what to do about them is decided in `reconcile`. A host's record ends when the host is destroyed.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-import structlog
-
+from repave_agent.core.host_health import HealthRecord, Healths, ProbeTarget
 from repave_agent.core.host_phase import Judgement, judge_host
+from repave_agent.core.host_records import Record, fact_of, signs_of
 from repave_agent.core.observation import Claims, GroupFact, HostFact
 from repave_agent.core.orphans import MINUTE_SECONDS, sighted
 from repave_agent.core.ports import BalancerView, Host, HostSpec
 from repave_agent.core.reconcile import Destroy, Launch
 from repave_agent.core.traffic import enabled_hosts, is_legible
-from repave_agent.health.prober import Prober
-from repave_agent.runtime.host_records import Record, fact_of, signs_of
 from repave_protos.protocol.values import (
     ApplicationReport,
     DesiredGroup,
@@ -25,8 +23,6 @@ from repave_protos.protocol.values import (
     HostPhase,
     Notice,
 )
-
-log = structlog.get_logger()
 
 RETRY_BASE_SECONDS = 0.5
 RETRY_CAP_SECONDS = 180.0
@@ -57,7 +53,7 @@ class Known:
 class Fleet:
     """All hosts of the region, and what must be remembered of their groups."""
 
-    def __init__(self, prober: Prober, notice: Callable[[Notice], None]) -> None:
+    def __init__(self) -> None:
         self.records: dict[HostName, Record] = {}
         self.groups: dict[GroupName, GroupFact] = {}
         self.troubles: dict[GroupName, str] = {}
@@ -66,8 +62,9 @@ class Fleet:
         self._judged_at = float("inf")
         self.orphans_ended: tuple[float, ...] = ()  # when, within the last minute
         self.launches_begun: tuple[float, ...] = ()  # when, within the last minute
-        self._prober = prober
-        self._notice = notice
+        self.probes: dict[HostName, ProbeTarget] = {}  # of the hosts that are to be probed
+        self.health: Healths = {}  # what their probes had said when that was looked at last
+        self.notices: list[Notice] = []  # not yet taken
 
     # -------------------------------------------------------------------------------- what happened
 
@@ -135,10 +132,10 @@ class Fleet:
                 self._miss(self.records[name], now)
 
     def _miss(self, record: Record, now: float) -> None:
-        """Whoever answers its probe is there, whatever a listing says."""
+        """A host that answers its probe is there, whatever a listing says."""
         if record.missing_since is None:
             record.missing_since = now
-        health = self._prober.record(record.name)
+        health = self.health_of(record.name)
         is_there = health is not None and health.is_healthy
         if now >= record.missing_since + LOST_AFTER_SECONDS and not is_there:
             record.is_running, record.ended = False, "its provider has lost it"
@@ -211,7 +208,7 @@ class Fleet:
         record = self.records.pop(name)
         self._gone[name] = now
         self.condemned.discard(name)
-        self._prober.forget(name)
+        self.probes.pop(name, None)
         fact = self.fact(record.group)
         self.groups[record.group] = replace(fact, destroyed_total=fact.destroyed_total + 1)
         self.tell("host.destroyed", f"{name} is destroyed", record)
@@ -273,9 +270,8 @@ class Fleet:
             why = claims.why_unwanted(record.application, record.group)
             record.sighting = sighted(record.sighting, why, record.listed_at, now)
             record.is_told_orphan = record.is_told_orphan and record.sighting is not None
-            self._take(
-                record, judge_host(signs_of(record, self._prober.record(record.name)), group, now), now
-            )
+            signs = signs_of(record, self.health_of(record.name))
+            self._take(record, judge_host(signs, group, now), now)
         self._prove(desired)
         return tuple(fact_of(record) for record in self.records.values())
 
@@ -313,9 +309,16 @@ class Fleet:
     def _watch(self, record: Record, group: DesiredGroup | None) -> None:
         is_probed = group is not None and record.is_running and record.address and not record.failure
         if is_probed and group is not None and not record.is_destroying:
-            self._prober.watch(record.name, record.address, group.probe)
+            self.probes[record.name] = ProbeTarget(record.address, group.probe)
         else:
-            self._prober.forget(record.name)
+            self.probes.pop(record.name, None)
+
+    def health_of(self, host: HostName) -> HealthRecord | None:
+        """What the host's probes have said; None when it is not to be probed."""
+        target, known = self.probes.get(host), self.health.get(host)
+        if target is None:
+            return None
+        return known.record if known is not None and known.target == target else HealthRecord.of(target.probe)
 
     def _take(self, record: Record, judgement: Judgement, now: float) -> None:
         before, record.judgement = record.judgement, judgement
@@ -358,8 +361,7 @@ class Fleet:
 
     def tell(self, kind: str, text: str, record: Record) -> None:
         """For people: to the agent's log, and up to the controller's events."""
-        log.info(kind, host=record.name, group=record.group, text=text)
-        self._notice(Notice(kind, text, record.application, record.group, record.name))
+        self.notices.append(Notice(kind, text, record.application, record.group, record.name))
 
 
 def _paused(fact: GroupFact, now: float, cap_seconds: float) -> GroupFact:

@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from repave_agent.core.host_health import HealthRecord
 from repave_agent.core.host_phase import Judgement, Signs
 from repave_agent.core.observation import HostFact, Sighting
-from repave_agent.health.prober import HealthRecord
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, HostPhase
 
 
