@@ -78,6 +78,10 @@ def check_command(words: list[str]) -> None:
             assert set(words[1:]) <= targets(), f"make has no {words[1:]}"
         case ".venv/bin/python" | "python" if words[1] == "-m":
             assert importlib.util.find_spec(words[2]) is not None, f"there is no module {words[2]}"
+        case ".venv/bin/prek":
+            subprocess.run(
+                [Path(sys.executable).with_name("prek"), "help", *words[1:]], capture_output=True, check=True
+            )
         case name:
             assert name in FOREIGN, f"{name}: nobody checks this command"
 
