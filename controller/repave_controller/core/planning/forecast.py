@@ -4,8 +4,10 @@
 """
 
 from repave_controller.core.domain.application import Application, Because, Policy
-from repave_controller.core.domain.rollout import Rollout, RolloutKind, Track, TrackPhase
+from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase
+from repave_controller.core.rollout.failure import FailureKind, effect_of
 from repave_controller.core.rules.phrases import listed
+from repave_controller.core.rules.verdicts import Cause
 from repave_controller.core.steps.step import named
 
 
@@ -53,15 +55,17 @@ def _after_step(policy: Policy, rollout: Rollout, track: Track, because: Because
     return f"{then}; {when}: {_failure(policy, rollout, track, 'deadline')}"
 
 
-def _failure(policy: Policy, rollout: Rollout, track: Track, cause: str) -> str:
-    """What a failure of this region does now; the same order of questions as `rollout.step` has."""
-    has_left = rollout.has_given_traffic()
-    if has_left and (rollout.origin is None or rollout.kind is RolloutKind.ROLLBACK):
-        return "it is held, for there is nobody to go back to"
-    if cause not in policy.goes_back_on:
-        return "it is held in place"
-    failures = sum(each.phase in (TrackPhase.UNDOING, TrackPhase.UNDONE) for each in rollout.tracks)
-    if failures < policy.failures_max:
-        return f"{track.region} goes back, the others go on"
-    where = {"region": track.region, "wave": f"wave {track.wave + 1}", "release": "every region"}
-    return f"{where[policy.scope]} goes back"
+def _failure(policy: Policy, rollout: Rollout, track: Track, cause: Cause) -> str:
+    effect = effect_of(policy, rollout, track, cause)
+    match effect.kind:
+        case FailureKind.END:
+            return "it is held, for there is no older group to go back to"
+        case FailureKind.PAUSE:
+            return "it is held in place"
+        case FailureKind.CONTINUE:
+            return f"{track.region} goes back, the others go on"
+        case FailureKind.STOP:
+            where = f"wave {track.wave + 1}" if policy.scope == "wave" else track.region
+            return f"{where} goes back"
+        case FailureKind.UNDO:
+            return "every region goes back"

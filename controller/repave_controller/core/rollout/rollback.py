@@ -17,6 +17,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
 from repave_controller.core.domain.steps import course_of
+from repave_controller.core.rollout.failure import returning
 from repave_controller.core.rollout.transitions import gone_back, with_way_back
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, current_report
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
@@ -44,21 +45,11 @@ def undo(application: Application, rollout: Rollout, reason: str, end: Phase, no
     """Turns a running rollout round, also where it had finished: traffic to the origin, at once where that
     runs in full; a new target is retired behind it. A region where nobody served before stays as it is when
     nobody served anywhere."""
-    for track in rollout.tracks:
-        if not track.has_begun or track.phase in (TrackPhase.UNDOING, TrackPhase.UNDONE):
-            continue
-        if not has_way_back(rollout, track):
-            continue
+    for track in returning(rollout, rollout.tracks):
         application, changed = turned_round(application, rollout, track, reason, now)
         rollout = rollout.with_track(changed)
     undoing = replace(rollout, phase=Phase.UNDOING, undo_reason=reason, undo_end=end, pause=None)
     return replace(application, rollout=undoing)
-
-
-def has_way_back(rollout: Rollout, track: Track) -> bool:
-    """Whether somebody served before, or nobody does yet. Where nobody served anywhere, whoever has traffic
-    keeps it."""
-    return rollout.origin is not None or not rollout.has_given_traffic(track)
 
 
 def _is_whole(application: Application, track: Track) -> bool:

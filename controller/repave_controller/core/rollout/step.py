@@ -7,7 +7,7 @@ enter through `commands/`; what a step makes of a region, and when it is done, i
 `rollback.py`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from repave_controller.core.domain.application import (
@@ -30,8 +30,9 @@ from repave_controller.core.domain.rollout import (
 from repave_controller.core.rollout import conclusion, waves
 from repave_controller.core.rollout.desired_state import publish
 from repave_controller.core.rollout.draft import Turn
+from repave_controller.core.rollout.failure import FailureKind, effect_of
 from repave_controller.core.rollout.renewal import renew
-from repave_controller.core.rollout.rollback import has_way_back, may_return, turned_round, undo, undone
+from repave_controller.core.rollout.rollback import may_return, turned_round, undo, undone
 from repave_controller.core.rollout.transitions import gone_back
 from repave_controller.core.rules.guards import ALONE, Surroundings, standing
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, illness_of
@@ -295,54 +296,38 @@ def _watch_finished(turn: Turn, rollout: Rollout, track: Track) -> None:
 
 
 def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
-    """A rollback, and a first release that has traffic, stay where they are, for a person: there is nobody
-    to go back to. A release goes back, as far as its policy says."""
-    policy = turn.application.policy
+    reason = failed.reason
+    effect = effect_of(turn.application.policy, rollout, track, failed.cause)
     turn.tell_of_steps()
-    has_left = rollout.has_given_traffic(track)
-    if has_left and (rollout.origin is None or rollout.kind is RolloutKind.ROLLBACK):
-        conclusion.hold(turn, track, failed.reason)
-    elif failed.cause not in policy.goes_back_on:
-        pause = Pause(turn.now, reason=failed.reason, is_hold=True)
-        turn.put(replace(rollout, pause=pause))
-        turn.tell(f"{rollout.kind}.held", f"{turn.target_name} holds: {failed.reason}")
-    elif _failures(rollout) < policy.failures_max:
-        _turn_round(turn, track, failed.reason)
-        turn.tell(
-            "region.failed",
-            f"{turn.target_name} failed: {failed.reason}; the other regions go on",
-            region=track.region,
-        )
-    elif policy.scope == "release":
-        conclusion.tell_failure(turn, rollout, failed.reason)
-        turn.application = undo(turn.application, rollout, failed.reason, Phase.ROLLED_BACK, turn.now)
-    else:
-        _stop(turn, rollout, track, failed.reason)
+    match effect.kind:
+        case FailureKind.END:
+            conclusion.hold(turn, track, reason)
+        case FailureKind.PAUSE:
+            turn.put(replace(rollout, pause=Pause(turn.now, reason=reason, is_hold=True)))
+            turn.tell(f"{rollout.kind}.held", f"{turn.target_name} holds: {reason}")
+        case FailureKind.CONTINUE:
+            text = f"{turn.target_name} failed: {reason}; the other regions go on"
+            _turn_round(turn, effect.regions, reason)
+            turn.tell("region.failed", text, region=track.region)
+        case FailureKind.STOP:
+            turn.put(replace(rollout, is_stopped=True, undo_reason=reason))
+            _turn_round(turn, effect.regions, reason)
+            where = f"wave {track.wave + 1}" if turn.application.policy.scope == "wave" else track.region
+            text = f"{turn.target_name} failed: {reason}; {where} goes back, no other region begins"
+            turn.tell("region.failed", text, region=track.region)
+        case FailureKind.UNDO:
+            conclusion.tell_failure(turn, rollout, reason)
+            turn.application = undo(turn.application, rollout, reason, Phase.ROLLED_BACK, turn.now)
 
 
-def _failures(rollout: Rollout) -> int:
-    gone = (TrackPhase.UNDOING, TrackPhase.UNDONE)
-    return sum(track.phase in gone for track in rollout.tracks)
-
-
-def _stop(turn: Turn, rollout: Rollout, track: Track, reason: str) -> None:
-    """The region, or its wave, goes back; others that have begun come to their end, none begins."""
-    is_wave = turn.application.policy.scope == "wave"
-    turn.put(replace(rollout, is_stopped=True, undo_reason=reason))
-    for each in waves.tracks_of(rollout, track.wave) if is_wave else (track,):
-        is_forward = each.has_begun and each.phase not in (TrackPhase.UNDOING, TrackPhase.UNDONE)
-        if is_forward and has_way_back(rollout, each):
-            _turn_round(turn, each, reason)
-    where = f"wave {track.wave + 1}" if is_wave else track.region
-    text = f"{turn.target_name} failed: {reason}; {where} goes back, no other region begins"
-    turn.tell("region.failed", text, region=track.region)
-
-
-def _turn_round(turn: Turn, track: Track, reason: str) -> None:
-    rollout = turn.rollout
-    assert rollout is not None
-    turn.application, changed = turned_round(turn.application, rollout, track, reason, turn.now)
-    turn.put_track(changed)
+def _turn_round(turn: Turn, regions: Iterable[RegionName], reason: str) -> None:
+    for region in regions:
+        rollout = turn.rollout
+        track = rollout.track(region) if rollout is not None else None
+        assert rollout is not None, "a running rollout fails"
+        assert track is not None, "its own regions go back"
+        turn.application, changed = turned_round(turn.application, rollout, track, reason, turn.now)
+        turn.put_track(changed)
 
 
 def _undo(turn: Turn, rollout: Rollout, track: Track) -> None:

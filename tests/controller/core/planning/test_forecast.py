@@ -50,7 +50,7 @@ def test_a_deadline_that_passes_does_what_the_policy_says(policy: Policy, what: 
 
 def test_an_illness_in_the_soak_of_a_first_release_is_held() -> None:
     said = outlook(an_application(2, Policy(), origin=None), UNTIL)
-    assert said == "then approve; if it falls ill: it is held, for there is nobody to go back to"
+    assert said == "then approve; if it falls ill: it is held, for there is no older group to go back to"
 
 
 def test_the_last_step_is_followed_by_the_end() -> None:
@@ -62,3 +62,10 @@ def test_a_bake_is_followed_by_the_next_wave_and_its_gate() -> None:
     assert outlook(application, Because("bake: ...")) == "then wave 2, once sre has said yes: oslo"
     assert outlook(application, Because("approve: ...")) == "then wave 2: oslo"
     assert outlook(application, Because("its agent is away", "oslo")) == "then verify"
+
+
+def test_a_region_of_a_first_release_that_has_no_traffic_yet_goes_back_alone() -> None:
+    """The first wave has the traffic and keeps it; the second wave's region has nothing to lose."""
+    done = Track(OSLO, 0, None, TrackPhase.DONE, len(STEPS) - 1)
+    application = an_application(0, Policy(scope="region"), done, origin=None)
+    assert outlook(application, UNTIL) == "then weight 5 %; without progress until then: paris goes back"

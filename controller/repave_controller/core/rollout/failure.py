@@ -1,0 +1,65 @@
+"""Decides what the failure of a region does to its rollout: for `step` to act, for `repave why` to foretell."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from repave_controller.core.domain.application import Policy
+from repave_controller.core.domain.rollout import Rollout, RolloutKind, Track, TrackPhase
+from repave_controller.core.rules.verdicts import Cause
+from repave_protos.protocol.values import RegionName
+
+BACKWARD = (TrackPhase.UNDOING, TrackPhase.UNDONE)
+
+
+class FailureKind(StrEnum):
+    """What becomes of the rollout."""
+
+    END = "end"  # it ends where it is, for there is no group to go back to
+    PAUSE = "pause"  # it stays where it is until a person decides
+    CONTINUE = "continue"  # the region goes back, the others go on
+    STOP = "stop"  # the region, or its wave, goes back; no further region begins
+    UNDO = "undo"  # all of it goes back
+
+
+@dataclass(frozen=True, slots=True)
+class FailureEffect:
+    """`regions` go back, as far as they have begun and have a way back."""
+
+    kind: FailureKind
+    regions: tuple[RegionName, ...] = ()
+
+
+def effect_of(policy: Policy, rollout: Rollout, track: Track, cause: Cause) -> FailureEffect:
+    """What a failure of the track's region does now. A rollback, and a first release that has traffic, stay
+    where they are: there is no group to go back to."""
+    has_traffic = rollout.has_given_traffic(track)
+    if has_traffic and (rollout.origin is None or rollout.kind is RolloutKind.ROLLBACK):
+        return FailureEffect(FailureKind.END)
+    if cause not in policy.goes_back_on:
+        return FailureEffect(FailureKind.PAUSE)
+    if sum(each.phase in BACKWARD for each in rollout.tracks) < policy.failures_max:
+        return FailureEffect(FailureKind.CONTINUE, (track.region,))
+    match policy.scope:
+        case "region":
+            kind, reached = FailureKind.STOP, [track]
+        case "wave":
+            kind, reached = FailureKind.STOP, [each for each in rollout.tracks if each.wave == track.wave]
+        case "release":
+            kind, reached = FailureKind.UNDO, list(rollout.tracks)
+    return FailureEffect(kind, tuple(each.region for each in returning(rollout, reached)))
+
+
+def returning(rollout: Rollout, tracks: Iterable[Track]) -> Iterable[Track]:
+    """Those of `tracks` that go back when the rollout does."""
+    return (
+        track
+        for track in tracks
+        if track.has_begun and track.phase not in BACKWARD and has_way_back(rollout, track)
+    )
+
+
+def has_way_back(rollout: Rollout, track: Track) -> bool:
+    """Whether an older group served before, or traffic has not been given yet. Where none served anywhere,
+    a group that has traffic keeps it."""
+    return rollout.origin is not None or not rollout.has_given_traffic(track)
