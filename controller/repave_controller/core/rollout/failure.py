@@ -1,4 +1,4 @@
-"""Decides what the failure of a region does to its rollout: for `step` to act, for `repave why` to foretell."""
+"""Decides what the failure of a region does to its rollout: `step` acts on it, `repave why` foretells it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
