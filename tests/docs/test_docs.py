@@ -79,7 +79,7 @@ def check_command(words: list[str]) -> None:
         case ".venv/bin/python" | "python" if words[1] == "-m":
             assert importlib.util.find_spec(words[2]) is not None, f"there is no module {words[2]}"
         case ".venv/bin/prek":
-            prek = [Path(sys.executable).with_name("prek"), *words[1:], "--help"]
+            prek = [str(Path(sys.executable).with_name("prek")), *words[1:], "--help"]
             subprocess.run(prek, capture_output=True, timeout=60, check=True)
         case name:
             assert name in FOREIGN, f"{name}: nobody checks this command"
