@@ -284,7 +284,7 @@ class Application:
     @property
     def regions(self) -> tuple[RegionName, ...]:
         """Every region that has, or shall have, a group of this application; sorted."""
-        return tuple(sorted({region for group in self.groups for region, _ in group.sizes}))
+        return tuple(sorted({part.region for group in self.groups for part in group.parts}))
 
     @property
     def running(self) -> Rollout | None:

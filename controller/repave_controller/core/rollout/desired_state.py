@@ -10,17 +10,15 @@ from repave_protos.protocol.values import DesiredGroup, DesiredState, Epoch, Reg
 
 def publish(application: Application, tenure: Tenure) -> ByRegion[tuple[RegionName, DesiredState]]:
     """The desired state of every region; a new epoch only where the content or the tenure changed."""
-    known = dict(application.desired)
     published = []
-    for region in sorted({*application.regions, *known}):
-        before = known.get(region)
-        rev = before.epoch.rev if before else 0
+    for region in sorted({*application.regions, *(region for region, _ in application.desired)}):
+        known = application.desired.find(region)
+        rev = known[1].epoch.rev if known is not None else 0
         state = desired_state(application, region, Epoch(tenure.incarnation, tenure.term, rev))
-        if before is None and not state.groups:
-            continue  # its turn has not come: it need not know
-        if state != before:
-            state = replace(state, epoch=replace(state.epoch, rev=rev + 1))
-        published.append((region, state))
+        if known is not None and state == known[1]:
+            published.append(known)
+        elif known is not None or state.groups:  # else its turn has not come: it need not know
+            published.append((region, replace(state, epoch=replace(state.epoch, rev=rev + 1))))
     return ByRegion(published)
 
 

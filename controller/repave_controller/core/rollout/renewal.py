@@ -53,11 +53,17 @@ def renew(
     turn = Renewed(application)
     _forget_gone_groups(turn)
     _take_reports(turn, observed, now, busy)
+    named = {(each.group, each.region) for each in turn.application.tainted}
+    named |= {(each.group, each.region) for each in turn.application.replacing}
+    quiet = frozenset(busy)
     for group in _in_order(application):
         for part in group.parts:
-            if part.region not in busy and part.state in RENEWED_STATES:
+            if part.region in quiet or part.state not in RENEWED_STATES:
+                continue
+            report = _heard(turn.application, group.name, part.region, observed)
+            if (report is not None and report.worn) or (group.name, part.region) in named:
                 why = (closed or {}).get(part.region, "")
-                _begin(turn, group, part.region, part.count, observed, now, why)
+                _begin(turn, group, part.region, part.count, report, now, why)
     return turn
 
 
@@ -169,13 +175,12 @@ def _begin(
     group: ServerGroup,
     region: RegionName,
     size: int,
-    observed: Observed,
+    report: GroupReport | None,
     now: Instant,
     closed: str,
 ) -> None:
     """Names more hosts, as many as may be replaced at once, where nothing speaks against it."""
     application = turn.application
-    report = _heard(application, group.name, region, observed)
     under_way = replaced_in(application, group.name, region)
     due = [each for each in _due(application, group, region, report, now) if each.host not in under_way]
     why_not = closed or _why_not(application, size, report)

@@ -62,7 +62,7 @@ def step(
         conclusion.start_next(turn)
     _renew(turn)
     published = publish(turn.application, tenure)
-    changed = tuple(pair for pair in published if pair not in application.desired)
+    changed = tuple(pair for pair in published if pair != application.desired.find(pair[0]))
     return Decision(
         application=replace(turn.application, desired=published),
         desired=changed,

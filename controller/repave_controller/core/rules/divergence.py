@@ -88,12 +88,14 @@ def told(region: RegionName, ahead: Ahead) -> Event:
 
 def offer(application: Application, regions: Collection[RegionName]) -> Application:
     """Notes that these regions are going to be sent what was decided last. To be saved before it is sent."""
-    offered = dict(application.offered)
-    for region, state in application.desired:
-        known = offered.get(region)
-        if region in regions and (known is None or known.epoch != state.epoch):
-            offered[region] = offer_of(state)
-    return replace(application, offered=ByRegion(offered.items()).sorted())
+    due = {
+        region: offer_of(state)
+        for region, state in application.desired
+        if region in regions and not is_offered(application, region)
+    }
+    if not due:
+        return application
+    return replace(application, offered=ByRegion({**dict(application.offered), **due}.items()).sorted())
 
 
 def offer_of(state: DesiredState) -> Offer:
@@ -120,11 +122,12 @@ def _as_sent(group: DesiredGroup) -> DesiredGroup:
 
 def offers(before: Application, after: Application) -> list[tuple[RegionName, DesiredState]]:
     """What is due to be sent once `after` is saved."""
-    known = dict(before.offered)
+    if after.offered is before.offered:
+        return []
     return [
         (region, state)
         for region, state in after.desired
-        if after.offered_to(region) != known.get(region) and is_offered(after, region)
+        if after.offered_to(region) != before.offered_to(region) and is_offered(after, region)
     ]
 
 

@@ -4,7 +4,7 @@
 numbers are those of the promises in ARCHITECTURE.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from repave_controller.core.domain.application import (
@@ -19,6 +19,8 @@ from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase
 from repave_controller.core.domain.steps import course_of
 from repave_protos.protocol.values import FULL_WEIGHT_BP, DesiredState, GroupName, RegionName, contradictions
 
+Groups = Mapping[GroupName, ServerGroup]
+
 
 @dataclass(frozen=True, slots=True)
 class Broken:
@@ -31,16 +33,38 @@ class Broken:
 def check(before: Application, decision: Decision, observed: Observed) -> list[Broken]:
     """Every promise that `decision` would break; empty when it may be saved and published."""
     after = decision.application
+    groups = {group.name: group for group in after.groups}
     broken: list[Broken] = []
     for region, state in after.desired:
         former = before.desired_in(region)
-        broken += _check_state(after, region, former, state)
-        broken += _check_capacity(after, region, state)
-        broken += _check_weights(after, region, former, state, observed)
+        broken += _check_capacity(after, groups, region, state)
+        if state is not former:  # else it was checked when it was decided
+            broken += _check_state(after, region, former, state)
+            broken += _check_weights(after, groups, region, former, state, observed)
     broken += _check_published(decision)
     broken += _check_way_back(after)
     broken += _check_owners(before, after, observed)
     return broken
+
+
+def _check_capacity(
+    application: Application, groups: Groups, region: RegionName, state: DesiredState
+) -> Iterator[Broken]:
+    """Promise 1: a group with traffic is wanted with the hosts that its share needs, down to the floor.
+    Promise 5: every group that shall run is known."""
+    for desired in state.groups:
+        group = groups.get(desired.name)
+        part = group.part(region) if group is not None else None
+        if group is None:
+            yield Broken(5, f"{region}: {desired.name} would run and nobody owns it")
+        if group is None or part is None or desired.weight_bp == 0:
+            continue
+        share = hosts_of(part.size, min(desired.weight_bp, FULL_WEIGHT_BP) / 100)
+        if desired.count < min(share, application.policy.floor(share)):
+            text = (
+                f"{group.name} serves {desired.weight_bp / 100:g} % with {desired.count} of {part.size} hosts"
+            )
+            yield Broken(1, f"{region}: {text}")
 
 
 def _check_state(
@@ -48,9 +72,6 @@ def _check_state(
 ) -> Iterator[Broken]:
     for text in contradictions(state):
         yield Broken(7, f"{region}: {text}")
-    for desired in state.groups:
-        if _named(application, desired.name) is None:
-            yield Broken(5, f"{region}: {desired.name} would run and nobody owns it")
     if former is None or former == state:
         return
     if state.epoch <= former.epoch:
@@ -67,27 +88,9 @@ def _check_published(decision: Decision) -> Iterator[Broken]:
             yield Broken(7, f"{region}: what would be published is not what would be saved")
 
 
-def _named(application: Application, name: GroupName) -> ServerGroup | None:
-    return next((group for group in application.groups if group.name == name), None)
-
-
-def _check_capacity(application: Application, region: RegionName, state: DesiredState) -> Iterator[Broken]:
-    """Promise 1: whoever has traffic is wanted with the hosts that its share needs, down to the floor."""
-    for desired in state.groups:
-        group = _named(application, desired.name)
-        part = group.part(region) if group is not None else None
-        if group is None or part is None or desired.weight_bp == 0:
-            continue
-        share = hosts_of(part.size, min(desired.weight_bp, FULL_WEIGHT_BP) / 100)
-        if desired.count < min(share, application.policy.floor(share)):
-            text = (
-                f"{group.name} serves {desired.weight_bp / 100:g} % with {desired.count} of {part.size} hosts"
-            )
-            yield Broken(1, f"{region}: {text}")
-
-
 def _check_weights(
     application: Application,
+    groups: Groups,
     region: RegionName,
     former: DesiredState | None,
     state: DesiredState,
@@ -98,7 +101,7 @@ def _check_weights(
         old = former.group(desired.name) if former is not None else None
         if desired.weight_bp <= (old.weight_bp if old else 0):
             continue
-        group = _named(application, desired.name)
+        group = groups.get(desired.name)
         if group is None:
             continue
         part = group.part(region)
@@ -147,7 +150,7 @@ def _check_owners(before: Application, after: Application, observed: Observed) -
     """Promise 5: no group is forgotten in a region that still reports hosts of it."""
     for group in before.groups:
         known = after.group(group.number)
-        for part in group.parts:
+        for part in group.parts if known is None or known.parts is not group.parts else ():
             view = observed.get(part.region)
             is_kept = known is not None and known.part(part.region) is not None
             if not is_kept and view is not None and view.group(group.name).present > 0:
