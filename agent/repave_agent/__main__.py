@@ -69,8 +69,7 @@ class Agent:
         self.provider = provider.build(settings.section(provider.name, provider.options), self.site)
         self.balancer = balancer.build(settings.section(balancer.name, balancer.options), self.site)
         self.capabilities = capability_words(
-            balancer.abilities(settings.section(balancer.name, balancer.options)),
-            takes_machine_images=provider.takes_machine_images,
+            provider.abilities, balancer.abilities(settings.section(balancer.name, balancer.options))
         )
         self.images = ImageCache(state / "images")
         self.prober = Prober(clock.monotonic, self.provider.execute)

@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from repave_agent.core.ports import Balancer, Clock, Provider
 from repave_agent.settings import AgentSettings
 from repave_protos.daemon.settings import Settings
-from repave_protos.protocol.capabilities import BalancerAbilities
+from repave_protos.protocol.capabilities import BalancerAbilities, ProviderAbilities
 from repave_protos.protocol.values import RegionName
 
 Options = TypeVar("Options", bound=Settings)
@@ -73,13 +73,13 @@ class CommandError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ProviderKind(Generic[Options]):
-    """`build` starts nothing. `takes_machine_images`: a spec's host.image may name one."""
+    """`build` starts nothing."""
 
     name: str
     options: type[Options]
     build: Callable[[Options, Site], OwnedProvider]
     commands: Mapping[str, Command[Options]] = field(default_factory=dict)
-    takes_machine_images: bool = False
+    abilities: ProviderAbilities = field(default_factory=ProviderAbilities)
 
 
 @dataclass(frozen=True, slots=True)

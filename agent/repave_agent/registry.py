@@ -8,7 +8,6 @@ Another package declares a ProviderKind or BalancerKind and names it in its entr
 To ship one: its folder, and a line here.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,11 +17,11 @@ from repave_agent.balancers import haproxy, haproxy_runtime, octavia
 from repave_agent.kinds import BalancerKind, Command, ProviderKind
 from repave_agent.providers import local, openstack, ssh_pool
 from repave_agent.settings import AgentSettings, settings_with
+from repave_protos.protocol.capabilities import KIND_NAME
 
 PROVIDERS: tuple[ProviderKind[Any], ...] = (local.PROVIDER, ssh_pool.PROVIDER, openstack.PROVIDER)
 BALANCERS: tuple[BalancerKind[Any], ...] = (haproxy.BALANCER, haproxy_runtime.BALANCER, octavia.BALANCER)
 PROVIDER_GROUP, BALANCER_GROUP = "repave.providers", "repave.balancers"
-NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 Kind = TypeVar("Kind", bound=ProviderKind[Any] | BalancerKind[Any])
 
@@ -65,7 +64,7 @@ def installed() -> Registry:
     providers = _by_name(PROVIDERS, _from_others(PROVIDER_GROUP, ProviderKind))
     balancers = _by_name(BALANCERS, _from_others(BALANCER_GROUP, BalancerKind))
     for name in (*providers, *balancers):
-        if NAME.fullmatch(name) is None or name in AgentSettings.model_fields:
+        if KIND_NAME.fullmatch(name) is None or name in AgentSettings.model_fields:
             raise RegistryError(f"{name!r} can't name a section of the settings: it is taken or not a-z0-9_")
     for name in providers.keys() & balancers.keys():
         raise RegistryError(f"{name} names both a provider and a balancer: each needs its own section")

@@ -25,7 +25,7 @@ from tests.fakes.waiting import until
 PLUGIN = """
 from repave_agent.kinds import BalancerKind, Command, ProviderKind
 from repave_protos.daemon.settings import Settings
-from repave_protos.protocol.capabilities import BalancerAbilities
+from repave_protos.protocol.capabilities import BalancerAbilities, ProviderAbilities
 from tests.fakes.agent.balancer import FakeBalancer
 from tests.fakes.agent.provider import FakeCloud, FakeProvider
 
@@ -59,7 +59,7 @@ def build(options, site):
 PROVIDER = ProviderKind(
     "cloudlet", CloudletOptions, build,
     {"cloudlet": Command("count", "only cloudlet counts", lambda options, *_: str(options.hosts_max))},
-    takes_machine_images=True,
+    abilities=ProviderAbilities(takes_machine_images=True),
 )
 BALANCER = BalancerKind(
     "splitter", SplitterOptions,

@@ -89,8 +89,8 @@ class SimulatedAgent:
             region=RegionName(self.region),
             protocol_version=PROTOCOL_VERSION,
             agent_version=__version__,
-            provider="fake",
-            balancer="fake",
+            provider="local",
+            balancer="haproxy",
             applied=self.worker.applied(),
             traffic_address="127.0.0.1",
         )

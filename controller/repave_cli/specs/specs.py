@@ -20,7 +20,6 @@ artifact:
   uri: .                                 # packed and stored by its digest; or a .tar.gz
 
 host:
-  image: local                           # hosts are processes on the region's machine
   # Started on each fresh host. $HOST and $PORT say where to listen: each host has an address of its own.
   run: {run}
   env: {{}}
@@ -32,7 +31,6 @@ health:
   launch_deadline: 1m
 
 traffic:
-  balancer: haproxy
   frontend: {app}
   port: {port}                             # where clients come in
   drain: 30s                             # what requests in flight have to finish

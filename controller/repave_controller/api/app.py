@@ -44,8 +44,8 @@ from repave_controller.operations.host_renewal import Tainting
 from repave_controller.operations.recovery import Recovery
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.spec.agreement import disagreements
 from repave_controller.spec.loader import load
-from repave_controller.spec.sections import PROVIDERS
 from repave_controller.spec.spec import Spec, compile_order
 from repave_protos import __version__
 from repave_protos.protocol.capabilities import supports_sticky_split, traffic_precision_bp
@@ -313,20 +313,15 @@ class Api:
             load, asked.spec, asked.filename
         )  # up to a second for a hostile one
         version = asked.version or asked.digest[:SHORT_DIGEST]
-        self._check_providers(spec)
+        self._check_agreement(spec)
         order = compile_order(spec, Digest(asked.digest), version, by=by, reason=reason, key=key)
         known = self._scheduler.applications().get(spec.application)
         return known or unborn(spec.application, spec.cluster), order
 
-    def _check_providers(self, spec: Spec) -> None:
-        """Hosts are made by what a region's agent was set up with: a spec that says otherwise is wrong."""
-        known = self._sessions.views()
-        for index, region in enumerate(spec.regions):
-            view = known.get(RegionName(region.name))
-            has = view.hello.provider if view is not None else region.provider
-            if has in PROVIDERS and has != region.provider:
-                text = f"the agent of {region.name} has the provider {has}, the spec says {region.provider}"
-                raise Problem(422, "provider", f"regions.{index}.provider: {text}: correct one of them")
+    def _check_agreement(self, spec: Spec) -> None:
+        agents = {name: view.hello for name, view in self._sessions.views().items()}
+        for first in disagreements(spec, agents):
+            raise Problem(422, first.field.rpartition(".")[2], f"{first.field}: {first.text}")
 
     def _steering(self, body: type[SteeringRequest]) -> Handler:
         """The handler of one of the commands of resources/steering.py."""

@@ -23,9 +23,10 @@ from repave_controller.spec.quantities import (
     later,
     wrong,
 )
+from repave_protos.protocol.capabilities import KIND_NAME
 from repave_protos.protocol.values import MARK_NAME, MARK_VALUE, Drift
 
-PROVIDERS = ("local", "ssh_pool", "openstack")
+NO_MACHINE_IMAGE = "local"
 SIZE_MAX = 1000
 ENVIRONMENT_MAX = 256
 TEXT_LENGTH_MAX = 8192
@@ -71,6 +72,13 @@ def check_region_name(text: str) -> str:
         raise wrong(str(error)) from None
 
 
+def _check_kind(text: str) -> str:
+    """Any name: which kinds there are is known where agents are; see agreement.py."""
+    if KIND_NAME.fullmatch(text) is None:
+        raise wrong("must be 1 to 32 of a-z, 0-9 and _, such as openstack or ssh_pool")
+    return text
+
+
 def _check_line(text: str) -> str:
     if not text.isprintable():
         raise wrong("must be one line of printable characters")
@@ -98,6 +106,7 @@ def _check_mark_value(text: str) -> str:
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Times = Annotated[int, Field(ge=1, le=TIMES_MAX)]
 Line = Annotated[str, Field(max_length=200), AfterValidator(_check_line)]
+KindName = Annotated[str, AfterValidator(_check_kind)]
 MarkName = Annotated[str, AfterValidator(_check_mark_name)]
 MarkValue = Annotated[str, AfterValidator(_check_mark_value)]
 
@@ -124,7 +133,11 @@ class Artifact(Section):
 class Host(Section):
     """What a fresh host is made of."""
 
-    image: str = Field(description="`local`: a host is a fresh process in a fresh folder.")
+    image: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_check_line)] | None = Field(
+        None,
+        description="The machine image of a host, by name or id, where the provider starts machines; that of "
+        "the agent's settings if left out. `local`: there is none, a host is a process on what is there.",
+    )
     run: Command = Field(
         description="The command that serves, as a line or as a list of words. $HOST and $PORT say where to "
         "listen; no shell runs it."
@@ -146,13 +159,6 @@ class Host(Section):
         description="Share of a region's hosts, at least one, that may be replaced at a time when they are "
         "too old, changed, tainted or renewed.",
     )
-
-    @field_validator("image")
-    @classmethod
-    def _is_known(cls, image: str) -> str:
-        if image != "local":
-            raise later("makes hosts of the image local only")
-        return image
 
     @field_validator("run")
     @classmethod
@@ -292,7 +298,11 @@ class Testers(Section):
 class Traffic(Section):
     """How clients reach the application."""
 
-    balancer: str = Field("haproxy", description="`haproxy`, run by the agent of each region.")
+    balancer: KindName | None = Field(
+        None,
+        description="The balancer that every region must have: `haproxy`, run by its agent, "
+        "`haproxy_runtime` or `octavia`; each region's own if left out.",
+    )
     frontend: Annotated[str, AfterValidator(check_region_name)] | None = Field(
         None, description="What the way in is called; the application's name if left out."
     )
@@ -308,13 +318,6 @@ class Traffic(Section):
         None, description="Who sees the new group at weight 0, as soon as it is verified."
     )
     drain: Duration = Field(as_written("30s"), description="How long requests in flight may take to finish.")
-
-    @field_validator("balancer")
-    @classmethod
-    def _is_known_balancer(cls, balancer: str) -> str:
-        if balancer != "haproxy":
-            raise later("knows the balancer haproxy only")
-        return balancer
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -337,17 +340,14 @@ class Region(Section):
     """A place with hosts of the application."""
 
     name: Annotated[str, AfterValidator(check_region_name)] = Field(description="As its agent is set up.")
-    provider: str = Field("local", description="What makes its hosts: `local`, `ssh_pool` or `openstack`.")
+    provider: KindName | None = Field(
+        None,
+        description="What must make hosts there: `local`, `ssh_pool` or `openstack`; the region's own if "
+        "left out.",
+    )
     size: Annotated[int, Field(ge=1, le=SIZE_MAX)] = Field(description="How many hosts.")
     labels: dict[Label, Label] = Field({}, description="Any marks, for waves to choose by: {tier: edge}.")
     cost_per_hour: Price | None = Field(None, description="What a host costs an hour here.")
-
-    @field_validator("provider")
-    @classmethod
-    def _is_known(cls, provider: str) -> str:
-        if provider not in PROVIDERS:
-            raise later(f"knows the providers {', '.join(PROVIDERS)}")
-        return provider
 
 
 class Keep(Section):

@@ -20,7 +20,7 @@ LATER = {
     "host.boot": "runs nothing but host.run on a host",
     "host.secrets": "hands out no secrets",
     "regions.zones": "knows no zones",
-    "regions.options": "knows the provider local only, which has no options",
+    "regions.options": "leaves what a provider needs to its agent's settings",
     "strategy.canary.steps.analyse": "judges a release by health only",
     "strategy.canary.baseline": "judges a release by health only",
     "strategy.canary.lockstep": "has lockstep under waves",

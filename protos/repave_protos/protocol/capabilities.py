@@ -5,12 +5,17 @@ A spec is checked against these words when it is planned and released. Old agent
 says what that means.
 """
 
+import re
 from dataclasses import dataclass
+
+KIND_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+"""What a provider or a balancer can be called."""
 
 _PRECISION = "traffic_precision"
 _NO_STICKY_SPLIT = "split=request"
 _NO_TESTERS = "testers=none"
-_MACHINE_IMAGES, _NO_MACHINE_IMAGES = "host.image=any", "host.image=none"
+_MACHINE_IMAGES = "host.image=any"
+_NO_COMMANDS = "health.command=none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +35,21 @@ class BalancerAbilities:
         assert 1 <= self.share_step_bp <= 10_000
 
 
-def capability_words(abilities: BalancerAbilities, *, takes_machine_images: bool) -> tuple[str, ...]:
-    """What Hello carries. `takes_machine_images`: a spec may name the machine image of its hosts."""
-    words = ["weights", f"{_PRECISION}={abilities.share_step_bp}bp"]
-    words += [_NO_STICKY_SPLIT] * (not abilities.supports_sticky_split)
-    words += [_NO_TESTERS] * (not abilities.supports_testers)
-    words += [_MACHINE_IMAGES if takes_machine_images else _NO_MACHINE_IMAGES]
+@dataclass(frozen=True, slots=True)
+class ProviderAbilities:
+    """`takes_machine_images`: a spec may name that of hosts. `runs_commands`: probes run inside hosts."""
+
+    takes_machine_images: bool = False
+    runs_commands: bool = True
+
+
+def capability_words(provider: ProviderAbilities, balancer: BalancerAbilities) -> tuple[str, ...]:
+    """What Hello carries."""
+    words = ["weights", f"{_PRECISION}={balancer.share_step_bp}bp"]
+    words += [_NO_STICKY_SPLIT] * (not balancer.supports_sticky_split)
+    words += [_NO_TESTERS] * (not balancer.supports_testers)
+    words += [_MACHINE_IMAGES] * provider.takes_machine_images
+    words += [_NO_COMMANDS] * (not provider.runs_commands)
     return tuple(words)
 
 
@@ -59,11 +73,14 @@ def supports_testers(capabilities: tuple[str, ...]) -> bool:
     return _NO_TESTERS not in capabilities
 
 
-def takes_machine_images(capabilities: tuple[str, ...]) -> bool | None:
-    """Whether a spec may name the machine image of hosts; None of an agent that does not say."""
-    if _MACHINE_IMAGES in capabilities:
-        return True
-    return False if _NO_MACHINE_IMAGES in capabilities else None
+def takes_machine_images(capabilities: tuple[str, ...]) -> bool:
+    """Only providers that can say so."""
+    return _MACHINE_IMAGES in capabilities
+
+
+def runs_commands(capabilities: tuple[str, ...]) -> bool:
+    """Only providers that can't say so."""
+    return _NO_COMMANDS not in capabilities
 
 
 def nearest_shares(weight_bp: int, precision_bp: int) -> tuple[int, int]:

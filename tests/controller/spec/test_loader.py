@@ -76,13 +76,15 @@ BAD = {
     ),
     "another provider": (
         "size: 3",
-        "size: 3, provider: aws",
-        ["13:38: regions.0.provider: this version of repave knows the providers local, ssh_pool, openstack"],
+        "size: 3, provider: AWS",
+        [
+            "13:38: regions.0.provider: must be 1 to 32 of a-z, 0-9 and _, such as openstack or ssh_pool",
+        ],
     ),
-    "another image": (
+    "an image without a name": (
         "image: local",
-        "image: debian-12",
-        ["6:10: host.image: this version of repave makes hosts of the image local only"],
+        'image: ""',
+        ["6:10: host.image: must not be empty"],
     ),
     "a package far away": (
         "./app",

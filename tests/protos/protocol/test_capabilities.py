@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from repave_protos.protocol.capabilities import (
     BalancerAbilities,
+    ProviderAbilities,
     capability_words,
     nearest_shares,
+    runs_commands,
     supports_sticky_split,
     supports_testers,
     takes_machine_images,
@@ -16,17 +18,17 @@ from repave_protos.protocol.capabilities import (
 
 
 @given(
-    st.builds(BalancerAbilities, st.integers(1, 10_000), st.booleans(), st.booleans(), st.just(True)),
-    st.booleans(),
+    st.builds(ProviderAbilities, st.booleans(), st.booleans()),
+    st.builds(BalancerAbilities, st.integers(1, 10_000), st.booleans(), st.booleans()),
 )
-def test_what_a_kind_can_do_arrives_as_it_was_declared(
-    abilities: BalancerAbilities, has_images: bool
+def test_what_kinds_can_do_arrives_as_they_declare_it(
+    provider: ProviderAbilities, balancer: BalancerAbilities
 ) -> None:
-    words = (*capability_words(abilities, takes_machine_images=has_images), "other=1")
-    assert traffic_precision_bp(words) == abilities.share_step_bp
-    assert supports_sticky_split(words) == abilities.supports_sticky_split
-    assert supports_testers(words) == abilities.supports_testers
-    assert takes_machine_images(words) is has_images
+    words = (*capability_words(provider, balancer), "other=1")
+    assert provider == ProviderAbilities(takes_machine_images(words), runs_commands(words))
+    assert balancer == BalancerAbilities(
+        traffic_precision_bp(words) or 0, supports_sticky_split(words), supports_testers(words)
+    )
 
 
 def test_an_agent_of_version_0_1_is_understood() -> None:
@@ -34,7 +36,8 @@ def test_an_agent_of_version_0_1_is_understood() -> None:
     assert traffic_precision_bp(words) == 1
     assert supports_sticky_split(words)
     assert supports_testers(words)
-    assert takes_machine_images(words) is None
+    assert runs_commands(words)
+    assert not takes_machine_images(words)
 
 
 @pytest.mark.parametrize(

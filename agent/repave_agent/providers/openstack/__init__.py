@@ -5,6 +5,7 @@ from pydantic import Field
 from repave_agent.clients.openstack import CloudOptions
 from repave_agent.kinds import OwnedProvider, ProviderKind, Site
 from repave_agent.settings import Pairs, Words
+from repave_protos.protocol.capabilities import ProviderAbilities
 
 
 class OpenstackOptions(CloudOptions):
@@ -38,4 +39,9 @@ def _build(options: OpenstackOptions, site: Site) -> OwnedProvider:
     return OpenstackProvider(site.region, site.installation, api, shape, depot, site.clock)
 
 
-PROVIDER = ProviderKind("openstack", OpenstackOptions, _build, takes_machine_images=True)
+PROVIDER = ProviderKind(
+    "openstack",
+    OpenstackOptions,
+    _build,
+    abilities=ProviderAbilities(takes_machine_images=True, runs_commands=False),
+)

@@ -1,0 +1,57 @@
+"""Whether a spec and its regions' agents mean the same provider and balancer, and these can do what it says.
+
+Which kinds there are, and what each can do, is declared once: in the agent's folders, or in another package
+that the controller has never heard of. Agents say it in their Hello, so the check is made when a release is
+planned or ordered. A region whose agent has never been here is believed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from repave_controller.spec.sections import NO_MACHINE_IMAGE
+from repave_controller.spec.spec import Spec
+from repave_protos.protocol.capabilities import runs_commands, supports_testers, takes_machine_images
+from repave_protos.protocol.values import Hello, RegionName
+
+CORRECT = "correct one of them"
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """`field` is what to change in the spec, such as regions.0.provider."""
+
+    field: str
+    text: str
+
+
+def disagreements(spec: Spec, agents: Mapping[RegionName, Hello]) -> Iterator[Disagreement]:
+    """In the order of the spec's regions."""
+    for index, region in enumerate(spec.regions):
+        hello = agents.get(RegionName(region.name))
+        if hello is None:
+            continue
+        wanted, has = region.provider, hello.provider
+        if wanted not in (None, has):
+            text = f"the agent of {region.name} has the provider {has}, the spec says {wanted}"
+            yield Disagreement(f"regions.{index}.provider", f"{text}: {CORRECT}")
+        else:
+            yield from _of_provider(spec, hello)
+        wanted, has = spec.traffic.balancer, hello.balancer
+        if wanted not in (None, has):
+            text = f"the agent of {region.name} has the balancer {has}, the spec says {wanted}"
+            yield Disagreement("traffic.balancer", f"{text}: {CORRECT}, or leave it out")
+        elif spec.traffic.testers is not None and not supports_testers(hello.capabilities):
+            text = f"balancer {has} of {region.name} can't tell testers: leave it out"
+            yield Disagreement("traffic.testers", text)
+
+
+def _of_provider(spec: Spec, hello: Hello) -> Iterator[Disagreement]:
+    image, provider = spec.host.image, f"provider {hello.provider} of {hello.region}"
+    has_images = takes_machine_images(hello.capabilities)
+    if image == NO_MACHINE_IMAGE and has_images:
+        yield Disagreement("host.image", f"{provider} starts machines of an image: name it, or leave it out")
+    if image not in (None, NO_MACHINE_IMAGE) and not has_images:
+        yield Disagreement("host.image", f"{provider} has no machine images: leave it out")
+    if spec.health.command is not None and not runs_commands(hello.capabilities):
+        text = f"{provider} runs nothing inside hosts: use health.http or health.tcp"
+        yield Disagreement("health.command", text)

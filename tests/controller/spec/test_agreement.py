@@ -1,0 +1,83 @@
+"""A spec is held to what each region's agent says of its provider and balancer; unknown kinds are fine."""
+
+import pytest
+
+from repave_controller.spec.agreement import disagreements
+from repave_controller.spec.loader import load
+from repave_protos.protocol.capabilities import BalancerAbilities, ProviderAbilities, capability_words
+from repave_protos.protocol.values import PROTOCOL_VERSION, Hello, RegionName
+
+SPEC = """\
+repave: 1
+app: shop
+artifact: {uri: ./shop}
+host: {run: ./serve%(host)s}
+health: {%(health)s}
+traffic: {port: 80%(traffic)s}
+regions: [{name: oslo, size: 4%(region)s}, {name: new, size: 1}]
+strategy: {blue_green: {}}
+"""
+HTTP = "http: {port: 8080}"
+MACHINES = ProviderAbilities(takes_machine_images=True, runs_commands=False)
+OSLO = RegionName("oslo")
+
+
+def agent(provider: str, balancer: str, can: ProviderAbilities, shares: BalancerAbilities) -> Hello:
+    return Hello(OSLO, PROTOCOL_VERSION, "0.2.0", provider, balancer, capability_words(can, shares))
+
+
+LOCAL = agent("local", "haproxy", ProviderAbilities(), BalancerAbilities())
+OPENSTACK = agent("openstack", "octavia", MACHINES, BalancerAbilities(100, supports_sticky_split=False))
+OTHERS = agent("mycloud", "my_lb", MACHINES, BalancerAbilities(supports_testers=False))
+OLD = Hello(OSLO, PROTOCOL_VERSION, "0.1.0", "openstack", "octavia", ("weights",))
+
+
+def found(hello: Hello, host: str = "", health: str = HTTP, traffic: str = "", region: str = "") -> list[str]:
+    text = SPEC % {"host": host, "health": health, "traffic": traffic, "region": region}
+    spec, _ = load(text, "repave.yaml")
+    return [f"{each.field}: {each.text}" for each in disagreements(spec, {OSLO: hello})]
+
+
+@pytest.mark.parametrize("hello", [LOCAL, OPENSTACK, OTHERS, OLD], ids=lambda each: each.provider)
+def test_what_is_left_out_is_each_region_s_own(hello: Hello) -> None:
+    assert found(hello) == []
+
+
+@pytest.mark.parametrize("hello", [LOCAL, OPENSTACK, OTHERS], ids=lambda each: each.provider)
+def test_a_region_may_be_held_to_its_provider_and_balancer(hello: Hello) -> None:
+    own = {"region": f", provider: {hello.provider}", "traffic": f", balancer: {hello.balancer}"}
+    assert found(hello, **own) == []
+    assert found(hello, region=", provider: ssh_pool", traffic=", balancer: haproxy_runtime") == [
+        f"regions.0.provider: the agent of oslo has the provider {hello.provider}, the spec says ssh_pool: "
+        "correct one of them",
+        f"traffic.balancer: the agent of oslo has the balancer {hello.balancer}, the spec says "
+        "haproxy_runtime: correct one of them, or leave it out",
+    ]
+
+
+def test_no_server_is_said_to_have_no_image_and_a_process_to_have_one() -> None:
+    assert found(LOCAL, host=", image: local") == []
+    assert found(OPENSTACK, host=", image: debian-12") == []
+    assert found(OPENSTACK, host=", image: local") == [
+        "host.image: provider openstack of oslo starts machines of an image: name it, or leave it out"
+    ]
+    assert found(LOCAL, host=", image: debian-12") == [
+        "host.image: provider local of oslo has no machine images: leave it out"
+    ]
+
+
+def test_what_a_kind_can_not_do_is_not_asked_of_it() -> None:
+    command = "command: {port: 8080, run: ./check}"
+    assert found(LOCAL, health=command) == []
+    assert found(OPENSTACK, health=command) == [
+        "health.command: provider openstack of oslo runs nothing inside hosts: use health.http or health.tcp"
+    ]
+    testers = ", testers: {header: X-Tester, value: yes-please}"
+    assert found(OPENSTACK, traffic=testers) == []
+    assert found(OTHERS, traffic=testers) == [
+        "traffic.testers: balancer my_lb of oslo can't tell testers: leave it out"
+    ]
+
+
+def test_an_old_agent_is_believed_to_take_what_old_specs_say() -> None:
+    assert found(OLD, host=", image: local", region=", provider: openstack") == []
