@@ -186,7 +186,7 @@ BUGS = (
     ),
     _bug(
         "a failed release keeps its share", 1, (3, 4, 5, 7),
-        PARTS, "application = put_part(application, target, replace(part, weight_bp=0, state=state))", "application = put_part(application, target, replace(part, state=state))",
+        PARTS, "application = put_part(application, target.group, replace(part, weight_bp=0, state=state))", "application = put_part(application, target.group, replace(part, state=state))",
     ),
     _bug(
         "an agent that lost its stream does not dial again", 2, (5,),

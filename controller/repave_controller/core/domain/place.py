@@ -32,13 +32,21 @@ class Place:
 
 def place_of(application: Application, rollout: Rollout, track: Track) -> Place | None:
     """None where the target has no part, or no part any more, in the region."""
-    target = side_of(application.group(rollout.target), track.region)
-    if target is None:
-        return None
-    return Place(application, rollout, track, target, side_of(application.group(track.origin), track.region))
+    target, origin = target_in(application, rollout, track), origin_in(application, track)
+    return Place(application, rollout, track, target, origin) if target is not None else None
 
 
-def side_of(group: ServerGroup | None, region: RegionName) -> Side | None:
+def target_in(application: Application, rollout: Rollout, track: Track) -> Side | None:
+    """The side that the rollout brings to the track's region."""
+    return _side(application.group(rollout.target), track.region)
+
+
+def origin_in(application: Application, track: Track) -> Side | None:
+    """The side that served in the track's region before."""
+    return _side(application.group(track.origin), track.region)
+
+
+def _side(group: ServerGroup | None, region: RegionName) -> Side | None:
     part = group.part(region) if group is not None else None
     return Side(group, part) if group is not None and part is not None else None
 
