@@ -45,6 +45,7 @@ SAME_AS = {
     "size": "scale",
     "resize": "scale",
     "freezes": "freeze list",
+    "thaw": "unfreeze",
     "logs": "hosts --logs 50",
     "log": "events",
     "get": "status",
@@ -77,10 +78,10 @@ class Parser(argparse.ArgumentParser):
 
     def _suggestion(self, wrong: str) -> str:
         known = [
-            name
+            choice.dest
             for action in self._actions
             if isinstance(action, argparse._SubParsersAction)
-            for name in action.choices
+            for choice in action._choices_actions  # those with a help text: no hidden ones
         ]
         near = difflib.get_close_matches(wrong, known, n=1)
         meant = SAME_AS.get(wrong) or (near[0] if near else "")
@@ -121,10 +122,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _all_parsers(commands: Any) -> list[argparse.ArgumentParser]:
+    """Those that run something."""
     found = []
     for command in commands.choices.values():
-        nested = [each for each in command._actions if isinstance(each, argparse._SubParsersAction)]
-        found += [leaf for each in nested for leaf in _all_parsers(each)] or [command]
+        found += [command] if command.get_default("run") else []
+        for each in command._actions:
+            if isinstance(each, argparse._SubParsersAction):
+                found += _all_parsers(each)
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from repave_controller.core.domain.application import Application, Event, Instant, Tenure
 from repave_controller.core.domain.by_region import ByRegion
-from repave_controller.core.domain.freezes import Line, NamedFreeze, Stop
+from repave_controller.core.domain.freezes import Freezes, FullFreeze, NamedFreeze
 from repave_controller.core.domain.rollout import (
     GroupNumber,
     Pass,
@@ -212,22 +212,22 @@ async def test_the_newest_of_many_commits_at_once_is_the_one_that_stays(stores: 
 
 async def test_the_line_is_loaded_as_it_was_saved_last_with_what_was_told_of_it(stores: Stores) -> None:
     store = stores()
-    assert (await store.open()).line == Line()
+    assert (await store.open()).freezes == Freezes()
     freeze = NamedFreeze(
         "F1", Instant(5.0), Instant(9.5), "Asia/Tokyo", "Grüße \U0001f980", "ann", Instant(2.0), ("web-*",)
     )
-    stopped = Line(Stop("ann", "prices are wrong", Instant(3.0)), (freeze,), 7)
-    await store.commit(Transaction(line=Line(freezes_total=6)))
-    await store.commit(Transaction(line=stopped, events=(an_event("stopped"),)))
+    stopped = Freezes(FullFreeze("ann", "prices are wrong", Instant(3.0)), (freeze,), 7)
+    await store.commit(Transaction(freezes=Freezes(named_total=6)))
+    await store.commit(Transaction(freezes=stopped, events=(an_event("stopped"),)))
     await store.commit(Transaction(events=(an_event("else"),)))
     await store.close()
     again = stores()
-    assert (await again.open()).line == stopped
+    assert (await again.open()).freezes == stopped
     assert [event.text for event in await again.events()] == ["stopped", "else"]
-    await again.commit(Transaction(line=Line()))
+    await again.commit(Transaction(freezes=Freezes()))
     await again.close()
     third = stores()
-    assert (await third.open()).line == Line()
+    assert (await third.open()).freezes == Freezes()
     await third.close()
 
 
@@ -235,12 +235,12 @@ async def test_a_line_that_is_not_saved_changes_nothing(stores: Stores) -> None:
     store = stores()
     await store.open()
     await store.commit(Transaction(receipt=Receipt("key", "hash", "")))
-    line = Line(Stop("ann", "", Instant(3.0)))
+    freezes = Freezes(FullFreeze("ann", "", Instant(3.0)))
     with pytest.raises(DuplicateKey):
-        await store.commit(Transaction(line=line, receipt=Receipt("key", "else", "")))
+        await store.commit(Transaction(freezes=freezes, receipt=Receipt("key", "else", "")))
     await store.close()
     again = stores()
-    assert (await again.open()).line == Line()
+    assert (await again.open()).freezes == Freezes()
     await again.close()
 
 

@@ -1,5 +1,6 @@
 """Holds the documents to the code: what they tell people to type, write, set and expect is so."""
 
+import argparse
 import ast
 import importlib.util
 import os
@@ -121,9 +122,8 @@ def test_something_is_run() -> None:
 
 def test_the_readme_names_every_command() -> None:
     named = {code_in(row[0])[0] for row in rows(section("README.md", "## Commands")) if "`repave " in row[0]}
-    known = next(action.choices for action in make_parser()._actions if action.dest == "command")
-    assert known is not None
-    assert named == {f"repave {name}" for name in known}
+    commands = (each for each in make_parser()._actions if isinstance(each, argparse._SubParsersAction))
+    assert named == {f"repave {shown.dest}" for shown in next(commands)._choices_actions}
 
 
 def test_the_readme_names_every_exit_code() -> None:

@@ -18,7 +18,7 @@ from repave_controller.core.commands.steering import (
     request_step_back,
 )
 from repave_controller.core.domain.application import Instant
-from repave_controller.core.domain.freezes import Line, Stop
+from repave_controller.core.domain.freezes import Freezes, FullFreeze
 from repave_controller.core.domain.limits import Limits, Load
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.rules.guards import Surroundings
@@ -383,8 +383,8 @@ def sizes_change_while_a_release_runs(title: str) -> World:
 
 
 @play
-def windows_stop_and_overrides(title: str) -> World:
-    """Nothing begins or goes on outside a window or while the line is stopped (ask 5); the guard says until
+def windows_freezes_and_overrides(title: str) -> World:
+    """Nothing begins or goes on outside a window or while everything is frozen (ask 5); the guard says until
     when; it can be overridden with a reason; a rollback is always possible."""
     extra = "windows:\n  - {from: '09:00', to: '10:00', zone: UTC}\n"
     world = serving(title, spec("{canary: {steps: [{traffic: 25%, hold: 50m}]}}", "paris:4", extra), 9 * HOUR)
@@ -402,8 +402,8 @@ def windows_stop_and_overrides(title: str) -> World:
         lambda app, now: request_override(app, "window", "ann", "sre", "a security fix", now),
     )
     world.run(1)
-    world.happens("bob: repave stop --reason 'the network is ill'")
-    world.around = Surroundings(Line(Stop("bob", "the network is ill", Instant(world.now))))
+    world.happens("bob: repave freeze --all --reason 'the network is ill'")
+    world.around = Surroundings(Freezes(FullFreeze("bob", "the network is ill", Instant(world.now))))
     world.run(60)
     world.why()
     world.ask("ann: repave rollback", rollback(world))

@@ -1,10 +1,14 @@
-"""Commands for the whole installation: stop, go, freeze. What they hold is shown by status and why."""
+"""Freezes of the whole installation: freeze, unfreeze. What they hold up is shown by status and why.
+
+`stop` and `go` are version 0.1's words for freeze --all and unfreeze --all: they work, and are not shown.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
 
 from repave_cli.render.output import Column, ago, clock, column, show, show_whole
-from repave_cli.transport.exit_codes import DONE
+from repave_cli.transport.errors import CliError
+from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.identity import who
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
@@ -22,21 +26,30 @@ FREEZES = (
 
 
 def register(commands: Any) -> None:
-    for name, run, text in (
-        ("stop", run_stop, "Stop the line: no rollout of any application moves"),
-        ("go", run_go, "Let rollouts move again after repave stop"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("--reason", default="", help="kept in the log of events")
-        command.set_defaults(run=run)
-    freeze = commands.add_parser("freeze", help="Times in which nothing is released: add, list, lift")
-    verbs = freeze.add_subparsers(dest="verb", metavar="VERB", required=True)
+    freeze = commands.add_parser(
+        "freeze", help="Release nothing: from now on (--all), or for a time (add); list"
+    )
+    freeze.add_argument("--all", action="store_true", help="everything, until repave unfreeze --all")
+    _add_reason(freeze)
+    freeze.set_defaults(run=run_freeze)
+    verbs = freeze.add_subparsers(dest="verb", metavar="VERB")
     _register_add(verbs)
     verbs.add_parser("list", help="Freezes that are on or to come").set_defaults(run=run_list)
-    lift = verbs.add_parser("lift", help="Take a freeze away")
-    lift.add_argument("id", help="as repave freeze list shows it")
-    lift.add_argument("--reason", default="", help="kept in the log of events")
-    lift.set_defaults(run=run_lift)
+    unfreeze = commands.add_parser("unfreeze", help="Lift a freeze, or the one of everything (--all)")
+    lift = verbs.add_parser("lift")
+    for command in (unfreeze, lift):
+        command.add_argument("id", nargs="?", default="", help="as repave freeze list shows it")
+        command.add_argument("--all", action="store_true", help="what repave freeze --all began")
+        _add_reason(command)
+        command.set_defaults(run=run_unfreeze)
+    for name, run in (("stop", freeze_all), ("go", unfreeze_all)):
+        command = commands.add_parser(name)
+        _add_reason(command)
+        command.set_defaults(run=run)
+
+
+def _add_reason(command: Any) -> None:
+    command.add_argument("--reason", default="", help="kept in the log of events")
 
 
 def _register_add(verbs: Any) -> None:
@@ -57,25 +70,46 @@ def _register_add(verbs: Any) -> None:
         action="append",
         default=[],
         metavar="GLOB",
-        help="only these: 'web-*' (all); repeatable",
+        help="only these, such as 'web-*' (default: all); may be repeated",
     )
-    add.add_argument("--reason", default="", help="shown to who meets it")
+    add.add_argument("--reason", default="", help="shown with every release that waits for it")
     add.set_defaults(run=run_add)
 
 
-def run_stop(terminal: Terminal) -> int:
-    answer = _change(terminal, "line/stop")
-    _show(terminal, answer, stopped_line(answer))
+def run_freeze(terminal: Terminal) -> int:
+    if not terminal.arguments.all:
+        raise CliError("say what: repave freeze --all, or repave freeze add --to TIME", USAGE)
+    return freeze_all(terminal)
+
+
+def run_unfreeze(terminal: Terminal) -> int:
+    arguments = terminal.arguments
+    if arguments.all == bool(arguments.id):
+        raise CliError("say what: repave unfreeze ID, which repave freeze list shows, or --all", USAGE)
+    if arguments.all:
+        return unfreeze_all(terminal)
+    answer = _change(terminal, f"freezes/{quoted(arguments.id)}/lift")
+    _show(terminal, answer, f"{arguments.id.upper()} is lifted")
     return DONE
 
 
-def run_go(terminal: Terminal) -> int:
-    _show(terminal, _change(terminal, "line/go"), "rollouts may move")
+def freeze_all(terminal: Terminal) -> int:
+    answer = _change(terminal, "freezes/all")
+    _show(terminal, answer, frozen_line(answer))
+    return DONE
+
+
+def unfreeze_all(terminal: Terminal) -> int:
+    answer = _change(terminal, "freezes/all/lift")
+    left = ", ".join(each["id"] for each in answer["items"] if each["is_on"])
+    _show(terminal, answer, "rollouts may move" + (f"; these freezes are still on: {left}" if left else ""))
     return DONE
 
 
 def run_add(terminal: Terminal) -> int:
     arguments = terminal.arguments
+    if arguments.all:
+        raise CliError("--all is everything from now on: leave it out, or leave add out", USAGE)
     body = {
         "from": arguments.begins or _now(),
         "to": arguments.ends,
@@ -92,34 +126,28 @@ def run_add(terminal: Terminal) -> int:
 
 
 def run_list(terminal: Terminal) -> int:
-    items = terminal.client.get("line")["freezes"]
-    show(terminal, {"items": items}, FREEZES, "no freezes; those of specs are shown by repave why")
+    answer = terminal.client.get("freezes")
+    tell_frozen(terminal, answer)
+    show(terminal, answer, FREEZES, "no freezes; those of specs are shown by repave why")
     return DONE
 
 
-def run_lift(terminal: Terminal) -> int:
-    answer = _change(terminal, f"freezes/{quoted(terminal.arguments.id)}/lift")
-    _show(terminal, answer, f"{terminal.arguments.id.upper()} is lifted")
-    return DONE
-
-
-def tell_stopped(terminal: Terminal) -> None:
-    """On top of what a person looks at, when nothing moves."""
+def tell_frozen(terminal: Terminal, answer: dict[str, Any] | None = None) -> None:
+    """On top of what a person looks at, when everything is frozen."""
     if terminal.is_for_people:
-        text = stopped_line(terminal.client.get("line"))
+        text = frozen_line(answer or terminal.client.get("freezes"))
         if text:
             terminal.out(text)
 
 
-def stopped_line(answer: dict[str, Any]) -> str:
+def frozen_line(answer: dict[str, Any]) -> str:
     """One line; "" while rollouts may move."""
-    stop = answer["stopped"]
-    if stop is None:
+    full = answer["everything"]
+    if full is None:
         return ""
-    why = f": {stop['reason']}" if stop["reason"] else ""
-    return (
-        f"THE LINE IS STOPPED by {stop['by'] or 'somebody'}, {ago(stop['at'])}{why}; let it move: repave go"
-    )
+    why = f": {full['reason']}" if full["reason"] else ""
+    by = full["by"] or "an unnamed operator"
+    return f"EVERYTHING IS FROZEN by {by}, {ago(full['at'])}{why}; lift it with: repave unfreeze --all"
 
 
 def _change(terminal: Terminal, path: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from contextlib import closing
 from itertools import chain
 from typing import Any
 
-from repave_cli.commands.freeze import tell_stopped
+from repave_cli.commands.freeze import tell_frozen
 from repave_cli.render import output
 from repave_cli.render.output import Column, ago, column, percent, show, show_whole
 from repave_cli.render.progress import RECOVER, awaited, person_awaited, status_lines
@@ -119,17 +119,17 @@ def register(commands: Any) -> None:
 def run_status(terminal: Terminal) -> int:
     arguments = terminal.arguments
     if not arguments.app:
-        tell_stopped(terminal)
+        tell_frozen(terminal)
         return run_apps(terminal)
     if arguments.wait:
         return _wait(terminal, f"applications/{quoted(arguments.app)}", arguments.timeout)
     if arguments.watch:
-        tell_stopped(terminal)
+        tell_frozen(terminal)
         for status in lasting(terminal, f"applications/{quoted(arguments.app)}/stream"):
             _show_change(terminal, status)
         return DONE
     status = terminal.client.get(f"applications/{quoted(arguments.app)}")
-    tell_stopped(terminal)
+    tell_frozen(terminal)
     _show_status(terminal, status)
     return DONE
 

@@ -13,16 +13,15 @@ from repave_controller.api.answers.ages import age_items
 from repave_controller.api.answers.plan import PlanAnswer, plan_answer
 from repave_controller.api.resources.doctor import examine
 from repave_controller.api.resources.freezes import (
+    FreezeChange,
     FreezeItem,
     FreezeRequest,
-    LineAnswer,
-    LineRequest,
+    FreezesAnswer,
     added_answer,
     adding,
-    going,
+    freezes_answer,
+    freezing_all,
     lifting,
-    line_answer,
-    stopping,
 )
 from repave_controller.api.resources.orphans import orphans_check, orphans_of
 from repave_controller.api.resources.regional import Regional
@@ -128,11 +127,10 @@ class Api:
             Route("POST", "hosts/{host}/taint", self.taint, models.TaintAnswer, models.TaintRequest),
             Route("GET", "groups", self.groups, models.Items[models.GroupItem]),
             Route("GET", "hosts", self.hosts, models.HostsAnswer),
-            Route("GET", "line", self.line, LineAnswer),
-            Route("POST", "line/stop", self.stop, LineAnswer, LineRequest),
-            Route("POST", "line/go", self.go, LineAnswer, LineRequest),
+            Route("GET", "freezes", self.freezes, FreezesAnswer),
+            Route("POST", "freezes/all", self.freeze_all, FreezesAnswer, FreezeChange),
             Route("POST", "freezes", self.add_freeze, FreezeItem, FreezeRequest),
-            Route("POST", "freezes/{freeze}/lift", self.lift_freeze, LineAnswer, LineRequest),
+            Route("POST", "freezes/{freeze}/lift", self.lift_freeze, FreezesAnswer, FreezeChange),
             Route("GET", "ages", self.ages, models.Items[models.AgeItem]),
             Route("GET", "orphans", self.orphans, models.OrphansAnswer),
             Route("GET", "regions", self.regions, models.Items[models.RegionItem]),
@@ -357,28 +355,25 @@ class Api:
         found = await self._recovery.adopt(asked.application, asked.serving, asked.by, asked.id)
         return _answer(views.recovery_answer(found))
 
-    # --------------------------------------------------------------------------------------------- line
+    # --------------------------------------------------------------------------------------------- freezes
 
-    async def line(self, _: web.Request) -> web.Response:
-        return _answer(line_answer(self._scheduler.line, self._clock()))
+    async def freezes(self, _: web.Request) -> web.Response:
+        return _answer(freezes_answer(self._scheduler.freezes, self._clock()))
 
-    async def stop(self, request: web.Request) -> web.Response:
-        return await self._change_line(stopping(await body_of(request, LineRequest)))
-
-    async def go(self, request: web.Request) -> web.Response:
-        return await self._change_line(going(await body_of(request, LineRequest)))
+    async def freeze_all(self, request: web.Request) -> web.Response:
+        return await self._change_freezes(freezing_all(await body_of(request, FreezeChange)))
 
     async def add_freeze(self, request: web.Request) -> web.Response:
         asked = await body_of(request, FreezeRequest)
-        line = await self._scheduler.change_line(adding(asked))
-        return _answer(added_answer(line, asked, self._clock()), status=201)
+        freezes = await self._scheduler.change_freezes(adding(asked))
+        return _answer(added_answer(freezes, asked, self._clock()), status=201)
 
     async def lift_freeze(self, request: web.Request) -> web.Response:
-        asked = await body_of(request, LineRequest)
-        return await self._change_line(lifting(request.match_info["freeze"], asked))
+        asked = await body_of(request, FreezeChange)
+        return await self._change_freezes(lifting(request.match_info["freeze"], asked))
 
-    async def _change_line(self, command: Command) -> web.Response:
-        return _answer(line_answer(await self._scheduler.change_line(command), self._clock()))
+    async def _change_freezes(self, command: Command) -> web.Response:
+        return _answer(freezes_answer(await self._scheduler.change_freezes(command), self._clock()))
 
     # ------------------------------------------------------------------------------------------- images
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from repave_controller.core.domain.application import Application, Event, Instant, Tenure
-from repave_controller.core.domain.freezes import Line
+from repave_controller.core.domain.freezes import Freezes
 from repave_controller.core.domain.rollout import Rollout
 from repave_protos.protocol.values import ApplicationName, Digest
 
@@ -46,7 +46,7 @@ class Transaction:
     rollout: Rollout | None = None  # upserted into the history by (application, number)
     spec: Spec | None = None
     receipt: Receipt | None = None
-    line: Line | None = None  # of the whole installation
+    freezes: Freezes | None = None  # of the whole installation
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Loaded:
     installation: str  # random name of this store
     applications: tuple[Application, ...]
     last_event_at: Instant
-    line: Line = field(default_factory=Line)
+    freezes: Freezes = field(default_factory=Freezes)
 
 
 class Store(Protocol):

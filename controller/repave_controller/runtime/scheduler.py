@@ -29,7 +29,7 @@ from repave_controller.core.domain.application import (
     Outcome,
     ReleaseOrder,
 )
-from repave_controller.core.domain.freezes import Command, Line
+from repave_controller.core.domain.freezes import Command, Freezes
 from repave_controller.core.domain.limits import Limits, load_of
 from repave_controller.core.domain.reasons import Refusal, Refused, cli
 from repave_controller.core.domain.rollout import GroupNumber
@@ -64,8 +64,8 @@ class Scheduler:
         self._images = images
         self.tenure = loaded.tenure
         self.clock = clock
-        self._line = loaded.line
-        self._line_lock = asyncio.Lock()
+        self._freezes = loaded.freezes
+        self._freezes_lock = asyncio.Lock()
         self._limits = limits
         self._turnstile = asyncio.Lock()  # who begins is saved before the next one counts what is under way
         self._regions = regions
@@ -146,30 +146,30 @@ class Scheduler:
         kind = type(asked).__name__.lower()
         return await self._owner(application).command(command, kind, key, repr((asked, reason)))
 
-    async def change_line(self, command: Command) -> Line:
-        """Stops the line, lets it go, adds or lifts a freeze; returns the line once it is saved, and all
+    async def change_freezes(self, command: Command) -> Freezes:
+        """Adds or lifts a freeze; returns the freezes once they are saved, and all
         applications look again. Raises Refused, StoreError."""
-        async with self._line_lock:
-            line, events = command(self._line, self.clock())
-            if line != self._line:
-                saved = await self.store.commit(Transaction(line=line, events=events))
-                self._line = line
+        async with self._freezes_lock:
+            freezes, events = command(self._freezes, self.clock())
+            if freezes != self._freezes:
+                saved = await self.store.commit(Transaction(freezes=freezes, events=events))
+                self._freezes = freezes
                 self.chronicle.tell(saved)
         for owner in self._owners.values():
             owner.wake()
-        return line
+        return freezes
 
     def around(self, application: Application) -> Surroundings:
         """What is so beyond the application. What others have under way counts only while regions of it have
         yet to begin."""
         if not _may_begin(application):
-            return Surroundings(self._line, self._limits)
+            return Surroundings(self._freezes, self._limits)
         return self.around_new(application.name)
 
     def around_new(self, name: ApplicationName) -> Surroundings:
         """The same for a release of it that has yet to begin."""
         others = (each for other, each in self._saved().items() if other != name)
-        return Surroundings(self._line, self._limits, load_of(others))
+        return Surroundings(self._freezes, self._limits, load_of(others))
 
     def turnstile(self, application: Application) -> AbstractAsyncContextManager[object]:
         """To be held from the decision to its end on the disk."""
@@ -246,9 +246,9 @@ class Scheduler:
         }
 
     @property
-    def line(self) -> Line:
+    def freezes(self) -> Freezes:
         """What is decided for the whole installation."""
-        return self._line
+        return self._freezes
 
     def saved(self, name: ApplicationName) -> Application | None:
         """What is decided of it, also when it was never released."""

@@ -1,4 +1,4 @@
-"""Applications, rollouts and the line as JSON text, for stores. The dataclasses are the schema.
+"""Applications, rollouts and freezes as JSON text, for stores. The dataclasses are the schema.
 
 A field that is new in a later version needs a default there; then older text is read as well.
 """
@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from repave_controller.core.domain.application import Application
-from repave_controller.core.domain.freezes import Line
+from repave_controller.core.domain.freezes import Freezes
 from repave_controller.core.domain.rollout import Rollout
 from repave_controller.core.ports import StoreError
 
@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 _APPLICATION = TypeAdapter(Application)
 _ROLLOUT = TypeAdapter(Rollout)
-_LINE = TypeAdapter(Line)
+_FREEZES = TypeAdapter(Freezes)
 
 
 def encode_application(application: Application) -> str:
@@ -38,13 +38,13 @@ def decode_rollout(text: str) -> Rollout:
     return _decode(_ROLLOUT.validate_json, text, "a rollout")
 
 
-def encode_line(line: Line) -> str:
-    return _LINE.dump_json(line).decode()
+def encode_freezes(freezes: Freezes) -> str:
+    return _FREEZES.dump_json(freezes).decode()
 
 
-def decode_line(text: str) -> Line:
-    """Raises StoreError if `text` is not what encode_line wrote."""
-    return _decode(_LINE.validate_json, text, "a line")
+def decode_freezes(text: str) -> Freezes:
+    """Raises StoreError if `text` is not what encode_freezes wrote."""
+    return _decode(_FREEZES.validate_json, text, "freezes")
 
 
 def _decode(validate: Callable[[str], Value], text: str, what: str) -> Value:

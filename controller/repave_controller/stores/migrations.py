@@ -62,6 +62,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             state TEXT NOT NULL
         ) STRICT""",
     ),
+    (
+        "ALTER TABLE line RENAME TO freezes",
+        """UPDATE freezes SET state = json_object(
+            'full', json_extract(state, '$.stopped'),
+            'named', json_extract(state, '$.freezes'),
+            'named_total', json_extract(state, '$.freezes_total')
+        )""",
+    ),
 )
 
 

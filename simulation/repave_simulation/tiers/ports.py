@@ -242,7 +242,7 @@ class SimulatedStore(MemoryStore, Hands):
         applications = tuple(self.shelf.applications[name] for name in sorted(self.shelf.applications))
         newest = max((event.at for event in self.shelf.events), default=Instant(0.0))
         tenure = Tenure(self.shelf.incarnation, self.shelf.terms)
-        return Loaded(tenure, "simulated", applications, newest, self.shelf.line)
+        return Loaded(tenure, "simulated", applications, newest, self.shelf.freezes)
 
     async def commit(self, transaction: Transaction) -> tuple[Event, ...]:
         name = transaction.application.name if transaction.application else "notices"

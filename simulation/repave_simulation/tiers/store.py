@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from repave_controller.core.domain.application import Application, Event, Instant, Tenure
-from repave_controller.core.domain.freezes import Line
+from repave_controller.core.domain.freezes import Freezes
 from repave_controller.core.domain.rollout import Rollout
 from repave_controller.core.ports import DuplicateKey, Image, Loaded, Receipt, StoreError, Transaction
 from repave_protos.protocol.values import ApplicationName, Digest
@@ -23,7 +23,7 @@ class Shelf:
     specs: dict[tuple[ApplicationName, str], str] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
     images: dict[Digest, Image] = field(default_factory=dict)
-    line: Line = field(default_factory=Line)
+    freezes: Freezes = field(default_factory=Freezes)
 
 
 class MemoryStore:
@@ -40,7 +40,7 @@ class MemoryStore:
         applications = tuple(self.shelf.applications[name] for name in sorted(self.shelf.applications))
         newest = max((event.at for event in self.shelf.events), default=Instant(0.0))
         tenure = Tenure(self.shelf.incarnation, self.shelf.terms)
-        return Loaded(tenure, "memory", applications, newest, self.shelf.line)
+        return Loaded(tenure, "memory", applications, newest, self.shelf.freezes)
 
     async def begin_incarnation(self, above: int) -> Tenure:
         self._check()
@@ -64,7 +64,7 @@ class MemoryStore:
                 shelf.rollouts[transaction.application.name, transaction.rollout.number] = transaction.rollout
         if spec is not None:
             shelf.specs[spec.application, spec.group] = spec.text
-        shelf.line = transaction.line if transaction.line is not None else shelf.line
+        shelf.freezes = transaction.freezes if transaction.freezes is not None else shelf.freezes
         first = len(shelf.events) + 1
         events = (dataclasses.replace(event, sequence=n) for n, event in enumerate(transaction.events, first))
         shelf.events += events

@@ -1,4 +1,4 @@
-"""repave stop, go and freeze: what they print, and that status says on top when nothing moves."""
+"""repave freeze and unfreeze: what they print, and that status says on top when nothing moves."""
 
 import json
 
@@ -9,37 +9,39 @@ from tests.fakes.controller.command_line import CommandLine
 LONG = ("--from", "2026-01-01", "--to", "2999-12-31")
 
 
-def test_a_stopped_line_is_on_top_of_status_until_go(repave: CommandLine) -> None:
-    stopped = repave("stop", "--reason", "prices are wrong")
-    assert (stopped.code, stopped.out) == (0, "")
-    assert stopped.err.startswith("THE LINE IS STOPPED by ")
-    assert stopped.err.endswith("0 s ago: prices are wrong; let it move: repave go\n")
-    assert repave("status").out.startswith("THE LINE IS STOPPED by ")
-    went = repave("go")
-    assert (went.code, went.err) == (0, "rollouts may move\n")
-    assert "STOPPED" not in repave("status").out
+def test_a_freeze_of_everything_is_on_top_of_status_until_it_is_lifted(repave: CommandLine) -> None:
+    frozen = repave("freeze", "--all", "--reason", "prices are wrong")
+    assert (frozen.code, frozen.out) == (0, "")
+    assert frozen.err.startswith("EVERYTHING IS FROZEN by ")
+    assert frozen.err.endswith("0 s ago: prices are wrong; lift it with: repave unfreeze --all\n")
+    assert repave("status").out.startswith("EVERYTHING IS FROZEN by ")
+    lifted = repave("unfreeze", "--all")
+    assert (lifted.code, lifted.err) == (0, "rollouts may move\n")
+    assert "FROZEN" not in repave("status").out
 
 
 def test_the_status_of_one_application_tells_it_too_and_json_stays_json(repave: CommandLine) -> None:
     assert repave.release("1.0").code == 0
-    repave("stop")
+    repave("freeze", "--all")
     first, second, *_ = repave("status", "hello").out.splitlines()
-    assert first.startswith("THE LINE IS STOPPED by ")
+    assert first.startswith("EVERYTHING IS FROZEN by ")
     assert second.startswith("hello: hello-v001")
     assert repave("status", "hello", "-o", "json").json["name"] == "hello"
 
 
-def test_stop_and_go_may_be_repeated(repave: CommandLine) -> None:
+def test_stop_and_go_of_version_0_1_still_work_may_be_repeated_and_are_not_shown(repave: CommandLine) -> None:
     codes = [repave(command).code for command in ("go", "stop", "stop", "go", "go")]
     assert codes == [0, 0, 0, 0, 0]
     kinds = [line.split()[1] for line in repave("events").out.splitlines()]
-    assert kinds == ["line.stopped", "line.started"]
+    assert kinds == ["freeze.all.added", "freeze.all.lifted"]
+    shown = {line.split()[0] for line in repave("--help").out.splitlines() if line}
+    assert not {"stop", "go"} & shown
 
 
-def test_programs_get_the_line(repave: CommandLine) -> None:
-    answer = repave("stop", "--reason", "prices are wrong", "-o", "json").json
-    assert answer["stopped"]["reason"] == "prices are wrong"
-    assert repave("go", "-o", "json").json == {"stopped": None, "freezes": []}
+def test_programs_get_the_freezes(repave: CommandLine) -> None:
+    answer = repave("freeze", "--all", "--reason", "prices are wrong", "-o", "json").json
+    assert answer["everything"]["reason"] == "prices are wrong"
+    assert repave("unfreeze", "--all", "-o", "json").json == {"everything": None, "items": []}
 
 
 def test_freezes_are_added_listed_and_lifted(repave: CommandLine) -> None:
@@ -59,7 +61,7 @@ def test_freezes_are_added_listed_and_lifted(repave: CommandLine) -> None:
     for cell in ("F2 ", "Wed 2999-01-02 12:00 UTC", " all ", " - "):
         assert cell in second
     assert repave("freeze", "list", "-o", "name").out == "F1\nF2\n"
-    lifted = repave("freeze", "lift", "f1", "--reason", "audit is over")
+    lifted = repave("unfreeze", "f1", "--reason", "audit is over")
     assert (lifted.code, lifted.err) == (0, "F1 is lifted\n")
     assert [each["id"] for each in repave("freeze", "list", "-o", "json").json["items"]] == ["F2"]
 
@@ -71,12 +73,15 @@ def test_a_freeze_without_a_beginning_begins_now(repave: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (("freeze", "lift", "F7"), 2, "no freeze is called 'F7'; there are: none"),
+        (("unfreeze", "F7"), 2, "no freeze is called 'F7'; there are: none"),
         (("freeze", "add", *LONG, "--zone", "Berlin"), 2, "did you mean Europe/Berlin?"),
         (("freeze", "add", "--from", "soon", "--to", "2999-01-01"), 2, "write a date such as 2026-12-20"),
         (("freeze", "add", "--from", "2020-01-01", "--to", "2020-01-02"), 5, "was over at"),
         (("freeze", "add"), 2, "--to"),
-        (("freeze",), 2, "VERB"),
+        (("freeze",), 2, "say what: repave freeze --all, or repave freeze add"),
+        (("freeze", "--all", "add", *LONG), 2, "leave add out"),
+        (("unfreeze",), 2, "say what: repave unfreeze ID"),
+        (("unfreeze", "F1", "--all"), 2, "say what: repave unfreeze ID"),
     ],
 )
 def test_what_is_wrong_is_told_and_changes_nothing(
@@ -85,7 +90,7 @@ def test_what_is_wrong_is_told_and_changes_nothing(
     ran = repave(*arguments)
     assert (ran.code, ran.out) == (code, "")
     assert told in ran.err
-    assert repave("freeze", "list", "-o", "json").json == {"items": []}
+    assert repave("freeze", "list", "-o", "json").json["items"] == []
 
 
 def test_a_refusal_is_a_problem_for_programs(repave: CommandLine) -> None:
@@ -95,6 +100,6 @@ def test_a_refusal_is_a_problem_for_programs(repave: CommandLine) -> None:
 
 def test_without_a_controller_it_says_so(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPAVE_URL", "http://127.0.0.1:9")
-    ran = run("stop")
+    ran = run("freeze", "--all")
     assert ran.code == 1
     assert "cannot reach the controller" in ran.err

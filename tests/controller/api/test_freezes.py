@@ -1,4 +1,4 @@
-"""The line in the API: stopped and started, freezes added and lifted, and how what is wrong is told."""
+"""Freezes in the API: of everything, and for a time; added, lifted, and how what is wrong is told."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,34 +12,34 @@ HOLIDAYS = {"from": "2999-12-20", "to": "2999-12-31", "zone": "Europe/Berlin", "
 
 
 def test_at_first_everything_may_move(api: Asked) -> None:
-    assert api.get("line").json == {"stopped": None, "freezes": []}
+    assert api.get("freezes").json == {"everything": None, "items": []}
 
 
-def test_a_stop_tells_who_when_and_why_until_somebody_says_go(
+def test_a_freeze_of_everything_tells_who_when_and_why_until_it_is_lifted(
     api: Asked, controller: ServedController
 ) -> None:
-    answer = api.post("line/stop", {"by": "ann", "reason": "prices are wrong"})
+    answer = api.post("freezes/all", {"by": "ann", "reason": "prices are wrong"})
     assert answer.status == 200
-    assert answer.json == api.get("line").json
-    stopped = answer.json["stopped"]
-    assert (stopped["by"], stopped["reason"]) == ("ann", "prices are wrong")
-    assert abs(datetime.fromisoformat(stopped["at"]) - datetime.now(UTC)) < timedelta(minutes=5)
-    assert controller.store.shelf.line.stopped is not None
-    assert api.post("line/go", {"by": "bob", "reason": "mended"}).json["stopped"] is None
+    assert answer.json == api.get("freezes").json
+    full = answer.json["everything"]
+    assert (full["by"], full["reason"]) == ("ann", "prices are wrong")
+    assert abs(datetime.fromisoformat(full["at"]) - datetime.now(UTC)) < timedelta(minutes=5)
+    assert controller.store.shelf.freezes.full is not None
+    assert api.post("freezes/all/lift", {"by": "bob", "reason": "mended"}).json["everything"] is None
     events = api.get("events").json["items"]
     assert [(each["kind"], each["by"]) for each in events] == [
-        ("line.stopped", "ann"),
-        ("line.started", "bob"),
+        ("freeze.all.added", "ann"),
+        ("freeze.all.lifted", "bob"),
     ]
     assert "prices are wrong" in events[0]["text"]
 
 
-def test_stopping_and_starting_may_be_repeated(api: Asked) -> None:
-    first = api.post("line/stop", {"by": "ann"}).json
-    again = api.post("line/stop", {"by": "bob"})
+def test_freezing_and_unfreezing_everything_may_be_repeated(api: Asked) -> None:
+    first = api.post("freezes/all", {"by": "ann"}).json
+    again = api.post("freezes/all", {"by": "bob"})
     assert (again.status, again.json) == (200, first)
     for _ in range(2):
-        assert api.post("line/go", {}).status == 200
+        assert api.post("freezes/all/lift", {}).status == 200
     assert len(api.get("events").json["items"]) == 2
 
 
@@ -58,7 +58,7 @@ def test_a_freeze_is_answered_as_it_is_kept(api: Asked) -> None:
         "reason": "holidays",
         "by": "ann",
     }
-    assert api.get("line").json["freezes"] == [{**freeze, "added_at": added_at}]
+    assert api.get("freezes").json["items"] == [{**freeze, "added_at": added_at}]
 
 
 def test_a_freeze_may_be_asked_for_twice_and_is_there_once(api: Asked) -> None:
@@ -66,7 +66,7 @@ def test_a_freeze_may_be_asked_for_twice_and_is_there_once(api: Asked) -> None:
     api.post("freezes", {**HOLIDAYS, "applications": ["shop"]})
     again = api.post("freezes", {**HOLIDAYS, "by": "bob"})
     assert (again.status, again.json) == (201, first)
-    assert [each["id"] for each in api.get("line").json["freezes"]] == ["F1", "F2"]
+    assert [each["id"] for each in api.get("freezes").json["items"]] == ["F1", "F2"]
 
 
 def test_a_freeze_that_is_on_is_told_as_on(api: Asked) -> None:
@@ -76,7 +76,7 @@ def test_a_freeze_that_is_on_is_told_as_on(api: Asked) -> None:
 
 def test_a_lifted_freeze_is_gone(api: Asked) -> None:
     api.post("freezes", HOLIDAYS)
-    assert api.post("freezes/F1/lift", {"by": "ann"}).json == {"stopped": None, "freezes": []}
+    assert api.post("freezes/F1/lift", {"by": "ann"}).json == {"everything": None, "items": []}
     assert [each["kind"] for each in api.get("events").json["items"]] == ["freeze.added", "freeze.lifted"]
     again = api.post("freezes/F1/lift", {})
     assert (again.status, again.json["rule"]) == (404, "unknown-freeze")
@@ -104,7 +104,7 @@ def test_a_wrong_freeze_is_refused_with_its_field(
     (problem,) = answer.json["problems"]
     assert problem["field"] == field
     assert text in problem["message"]
-    assert api.get("line").json["freezes"] == []
+    assert api.get("freezes").json["items"] == []
 
 
 def test_a_freeze_that_is_over_is_refused(api: Asked) -> None:
@@ -118,6 +118,6 @@ def test_what_cannot_be_saved_is_told_and_has_not_happened(api: Asked, controlle
         controller.store.trouble = "the disk is full"
 
     controller.in_loop(fill)
-    answer = api.post("line/stop", {"by": "ann"})
+    answer = api.post("freezes/all", {"by": "ann"})
     assert (answer.status, answer.json["rule"]) == (503, "store")
-    assert api.get("line").json["stopped"] is None
+    assert api.get("freezes").json["everything"] is None

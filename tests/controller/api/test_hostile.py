@@ -218,7 +218,7 @@ PATHS = st.sampled_from(
     [
         "plan",
         "images",
-        "line/stop",
+        "freezes/all",
         "freezes",
         "applications/hello/releases",
         "applications/hello/abort",

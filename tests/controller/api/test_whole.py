@@ -22,6 +22,7 @@ from tests.fakes.controller.api_rig import RealController, real_controller
 from tests.fakes.waiting import until
 
 FUTURE = 4_000_000_000.0
+HOLIDAYS = {"from": "2999-12-20", "to": "2999-12-31", "applications": ["web-*"]}
 
 
 @pytest.fixture
@@ -64,6 +65,8 @@ async def test_every_read_answers_as_described_before_and_after_a_release(real: 
         if is_released:
             await release(real)
             await release(real, "v2")
+            async with real.client.post("freezes", json=HOLIDAYS) as added:
+                assert added.status == 201
         for route in READS:
             if "{application}" in route.path and not is_released:
                 continue
@@ -124,10 +127,9 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     await post("applications/{application}/renew", json={"by": "ann"})
     await post("hosts/{host}/taint", json={"by": "ann", "region": "paris"})
     await post("recovery", json={"dry_run": True})
-    await post("freezes", json={"from": "2999-12-20", "to": "2999-12-31", "applications": ["web-*"]})
-    await post("line/stop", json={"by": "ann", "reason": "prices are wrong"})
+    await post("freezes", json=HOLIDAYS)
+    await post("freezes/all", json={"by": "ann", "reason": "prices are wrong"})
     await post("freezes/{freeze}/lift", json={"by": "ann"})
-    await post("line/go", json={"by": "ann"})
     await post("baked-images", json={"digest": digest, "name": "shop-1", "regions": ["paris"]})
     for agent in real.agents.values():
         agent.tells["pool"] = "it is done"

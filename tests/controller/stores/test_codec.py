@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.by_region import ByRegion
-from repave_controller.core.domain.freezes import Line
+from repave_controller.core.domain.freezes import Freezes
 from repave_controller.core.domain.rollout import Rollout
 from repave_controller.core.domain.steps import KINDS, Step
 from repave_controller.core.ports import StoreError
 from repave_controller.stores.codec import (
     decode_application,
-    decode_line,
+    decode_freezes,
     decode_rollout,
     encode_application,
-    encode_line,
+    encode_freezes,
     encode_rollout,
 )
 
@@ -61,9 +61,9 @@ def test_a_rollout_comes_back_the_same_with_each_step_of_its_own_kind(rollout: R
 
 
 @few
-@given(st.from_type(Line).map(finite))
-def test_a_line_comes_back_the_same(line: Line) -> None:
-    assert decode_line(encode_line(line)) == line
+@given(st.from_type(Freezes).map(finite))
+def test_freezes_come_back_the_same(freezes: Freezes) -> None:
+    assert decode_freezes(encode_freezes(freezes)) == freezes
 
 
 def test_what_is_no_application_is_refused_with_the_field_that_is_wrong() -> None:

@@ -46,7 +46,7 @@ class StoredWorld(World):
 
     async def open(self) -> None:
         loaded = await self.sqlite.open()
-        self.line = loaded.line
+        self.freezes = loaded.freezes
         self.scheduler = Scheduler(
             self.sqlite, Packages(), loaded, self.clock, lambda: self.regions, self._publish
         )
@@ -95,7 +95,7 @@ async def test_what_was_decided_is_known(path: Path) -> None:
         assert cart.running.pause is not None
         assert (cart.running.pause.by, cart.running.pause.reason) == ("bob", "prices are wrong")
         assert [each.version for each in cart.queue] == ["3.0"]
-        assert [(each.id, each.applications) for each in world.line.freezes] == [("F1", ("web-*",))]
+        assert [(each.id, each.applications) for each in world.freezes.named] == [("F1", ("web-*",))]
 
 
 @in_virtual_time

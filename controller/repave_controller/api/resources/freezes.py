@@ -1,4 +1,4 @@
-"""The line in the API: what is asked of it, what is answered. The routes are app.py's."""
+"""Freezes in the API: what is asked, what is answered. The routes are app.py's."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -10,15 +10,16 @@ from repave_controller.api.answers.models import REASON_LENGTH_MAX, Body
 from repave_controller.api.answers.views import time_of
 from repave_controller.core.domain import freezes
 from repave_controller.core.domain.application import Instant
-from repave_controller.core.domain.freezes import Line, NamedFreeze
+from repave_controller.core.domain.freezes import Freezes, NamedFreeze
 from repave_controller.spec.calendar import FreezeSection
 
 GLOBS_MAX = 50
+ALL = "all"
 Glob = Annotated[str, Field(pattern=r"^[a-z0-9*?\[\]!-]{1,100}$")]
 
 
-class LineRequest(Body):
-    """Stop the line, let it go, or lift a freeze."""
+class FreezeChange(Body):
+    """Freeze everything, or lift a freeze."""
 
     reason: str = Field("", max_length=REASON_LENGTH_MAX)
     by: str = Field("", max_length=100, description="Who asks, for the log of events.")
@@ -33,8 +34,8 @@ class FreezeRequest(FreezeSection):
     by: str = Field("", max_length=100, description="Who asks, for the log of events.")
 
 
-class StopItem(BaseModel):
-    """Who stopped the line, when, why."""
+class FullFreezeItem(BaseModel):
+    """Who froze everything, when, why."""
 
     by: str
     reason: str
@@ -55,25 +56,27 @@ class FreezeItem(BaseModel):
     added_at: datetime
 
 
-class LineAnswer(BaseModel):
-    """What is decided for the whole installation."""
+class FreezesAnswer(BaseModel):
+    """The freezes of the whole installation."""
 
-    stopped: StopItem | None = Field(description="Null while rollouts may move.")
-    freezes: list[FreezeItem]
+    everything: FullFreezeItem | None = Field(description="Null unless everything is frozen.")
+    items: list[FreezeItem] = Field(description="Those for a time, on or to come.")
 
 
-def line_answer(decided: Line, now: Instant) -> LineAnswer:
+def freezes_answer(decided: Freezes, now: Instant) -> FreezesAnswer:
     """Freezes that are over are left out."""
-    stop = decided.stopped
-    return LineAnswer(
-        stopped=None if stop is None else StopItem(by=stop.by, reason=stop.reason, at=time_of(stop.at)),
-        freezes=[_freeze_item(each, now) for each in decided.freezes if each.ends_at > now],
+    full = decided.full
+    return FreezesAnswer(
+        everything=None
+        if full is None
+        else FullFreezeItem(by=full.by, reason=full.reason, at=time_of(full.at)),
+        items=[_freeze_item(each, now) for each in decided.named if each.ends_at > now],
     )
 
 
-def added_answer(decided: Line, asked: FreezeRequest, now: Instant) -> FreezeItem:
-    """The freeze of the line that was just asked for."""
-    found = (each for each in decided.freezes if each.applications == asked.applications)
+def added_answer(decided: Freezes, asked: FreezeRequest, now: Instant) -> FreezeItem:
+    """The freeze that was just asked for."""
+    found = (each for each in decided.named if each.applications == asked.applications)
     wanted = asked.freeze
     return _freeze_item(next(each for each in found if replace(each.freeze, name="") == wanted), now)
 
@@ -92,17 +95,16 @@ def _freeze_item(freeze: NamedFreeze, now: Instant) -> FreezeItem:
     )
 
 
-def stopping(asked: LineRequest) -> freezes.Command:
-    return lambda known, now: freezes.stop(known, asked.by, asked.reason, now)
-
-
-def going(asked: LineRequest) -> freezes.Command:
-    return lambda known, now: freezes.go(known, asked.by, asked.reason, now)
+def freezing_all(asked: FreezeChange) -> freezes.Command:
+    return lambda known, now: freezes.freeze_all(known, asked.by, asked.reason, now)
 
 
 def adding(asked: FreezeRequest) -> freezes.Command:
     return lambda known, now: freezes.add_freeze(known, asked.freeze, asked.applications, asked.by, now)
 
 
-def lifting(identity: str, asked: LineRequest) -> freezes.Command:
+def lifting(identity: str, asked: FreezeChange) -> freezes.Command:
+    """`identity`: a freeze's, or `all`."""
+    if identity == ALL:
+        return lambda known, now: freezes.unfreeze_all(known, asked.by, asked.reason, now)
     return lambda known, now: freezes.lift_freeze(known, identity, asked.by, asked.reason, now)

@@ -1,8 +1,8 @@
-"""The line: what people decided for the whole installation, beside what each application's spec says.
+"""Freezes: what operators stopped for the whole installation, beside what each application's spec says.
 
-Anybody may stop it: then no rollout moves until somebody says go. Freezes are added and lifted, for all
-applications or for those whose names match. Here are the values and what may be done to them; the scheduler
-saves each change before anything follows from it, and `held` is what the decisions ask.
+One freeze of everything stops every rollout until it is lifted; named freezes stop all applications, or those
+whose names match, for a time. Here are the values and what may be done to them; the scheduler saves each
+change before anything follows from it, and `held` is what the decisions ask.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.domain.windows import Closed, Freeze, Window, closed
 
 FREEZES_MAX = 100
-GO = "repave go"
+UNFREEZE_ALL = "repave unfreeze --all"
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """The line stands still."""
+class FullFreeze:
+    """Every application is frozen, until it is lifted."""
 
     by: str
     reason: str
@@ -29,7 +29,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class NamedFreeze:
-    """A freeze that a person added. `applications`: globs such as `web-*`; none: every application."""
+    """A freeze for a time. `applications`: globs such as `web-*`; none: every application."""
 
     id: str
     begins_at: Instant
@@ -49,64 +49,64 @@ class NamedFreeze:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Freezes:
     """One for the whole installation; saved whole."""
 
-    stopped: Stop | None = None
-    freezes: tuple[NamedFreeze, ...] = ()  # in the order in which they were added
-    freezes_total: int = 0  # ever added: an id is never used again
+    full: FullFreeze | None = None
+    named: tuple[NamedFreeze, ...] = ()  # in the order in which they were added
+    named_total: int = 0  # ever added: an id is never used again
 
-    def freezes_of(self, application: str) -> tuple[Freeze, ...]:
-        return tuple(each.freeze for each in self.freezes if each.concerns(application))
+    def of(self, application: str) -> tuple[Freeze, ...]:
+        return tuple(each.freeze for each in self.named if each.concerns(application))
 
 
-Changed = tuple[Line, tuple[Event, ...]]
-Command = Callable[[Line, Instant], Changed]
-"""What a person makes of the line. Raises Refused."""
+Changed = tuple[Freezes, tuple[Event, ...]]
+Command = Callable[[Freezes, Instant], Changed]
+"""What an operator makes of the freezes. Raises Refused."""
 
 
 # ------------------------------------------------------------------------------------------- what it says
 
 
 def held(
-    line: Line, application: str, windows: Sequence[Window], freezes: Sequence[Freeze], now: Instant
+    known: Freezes, application: str, windows: Sequence[Window], freezes: Sequence[Freeze], now: Instant
 ) -> Closed | None:
-    """Why the application may not move now, by the line or by its own windows and freezes; None: it may."""
-    if line.stopped is not None:
-        return Closed("stop", describe(line.stopped), None, GO)
-    return closed(windows, (*line.freezes_of(application), *freezes), now)
+    """Why the application may not move now, by the installation's freezes or its spec; None: it may."""
+    if known.full is not None:
+        return Closed("freeze-all", describe(known.full), None, UNFREEZE_ALL)
+    return closed(windows, (*known.of(application), *freezes), now)
 
 
-def describe(stop: Stop) -> str:
-    why = f": {stop.reason}" if stop.reason else ""
-    return f"the line was stopped by {stop.by or 'somebody'} at {show(stop.at, 'UTC')}{why}"
+def describe(full: FullFreeze) -> str:
+    why = f": {full.reason}" if full.reason else ""
+    return f"everything is frozen by {full.by or 'an operator'} since {show(full.at, 'UTC')}{why}"
 
 
 # ---------------------------------------------------------------------------------------- what may be done
 
 
-def stop(line: Line, by: str, reason: str, now: Instant) -> Changed:
-    """Nothing moves from now on. A line that stands still stays as it is: the first reason counts."""
-    if line.stopped is not None:
-        return line, ()
-    stopped = Stop(by, reason, now)
-    return replace(line, stopped=stopped), (_event("line.stopped", "the line is stopped", by, reason, now),)
+def freeze_all(known: Freezes, by: str, reason: str, now: Instant) -> Changed:
+    """Nothing moves from now on. Again changes nothing: the first reason counts."""
+    if known.full is not None:
+        return known, ()
+    frozen = replace(known, full=FullFreeze(by, reason, now))
+    return frozen, (_event("freeze.all.added", "everything is frozen", by, reason, now),)
 
 
-def go(line: Line, by: str, reason: str, now: Instant) -> Changed:
+def unfreeze_all(known: Freezes, by: str, reason: str, now: Instant) -> Changed:
     """Rollouts may move again. Nothing changes when they may already."""
-    if line.stopped is None:
-        return line, ()
-    stopped_by = line.stopped.by or "somebody"
-    text = f"the line that {stopped_by} stopped at {show(line.stopped.at, 'UTC')} goes on"
-    return replace(line, stopped=None), (_event("line.started", text, by, reason, now),)
+    if known.full is None:
+        return known, ()
+    frozen_by = known.full.by or "an operator"
+    text = f"the freeze of everything by {frozen_by} since {show(known.full.at, 'UTC')} is lifted"
+    return replace(known, full=None), (_event("freeze.all.lifted", text, by, reason, now),)
 
 
-def add_freeze(line: Line, freeze: Freeze, applications: Sequence[str], by: str, now: Instant) -> Changed:
+def add_freeze(known: Freezes, freeze: Freeze, applications: Sequence[str], by: str, now: Instant) -> Changed:
     """A new freeze; the same one again is the one there is. Raises Refused."""
     if freeze.ends_at <= now:
         raise Refused(Refusal.FREEZE_OVER, ended_at=freeze.ends_at, zone=freeze.zone)
-    number = line.freezes_total + 1
+    number = known.named_total + 1
     added = NamedFreeze(
         f"F{number}",
         freeze.begins_at,
@@ -117,30 +117,30 @@ def add_freeze(line: Line, freeze: Freeze, applications: Sequence[str], by: str,
         now,
         tuple(applications),
     )
-    current = tuple(each for each in line.freezes if each.ends_at > now)
+    current = tuple(each for each in known.named if each.ends_at > now)
     if any(_is_alike(each, added) for each in current):
-        return line, ()
+        return known, ()
     if len(current) >= FREEZES_MAX:
         raise Refused(Refusal.TOO_MANY_FREEZES, limit=FREEZES_MAX)
-    changed = replace(line, freezes=(*current, added), freezes_total=number)
+    changed = replace(known, named=(*current, added), named_total=number)
     text = f"freeze {added.id} of {_whom(added)} is added: {_span(added)}"
     return changed, (_event("freeze.added", text, by, freeze.reason, now),)
 
 
-def lift_freeze(line: Line, identity: str, by: str, reason: str, now: Instant) -> Changed:
+def lift_freeze(known: Freezes, identity: str, by: str, reason: str, now: Instant) -> Changed:
     """Takes a freeze away. Raises Refused."""
-    lifted = find_freeze(line, identity)
+    lifted = find_freeze(known, identity)
     text = f"freeze {lifted.id} of {_whom(lifted)} is lifted: {_span(lifted)}"
-    changed = replace(line, freezes=tuple(each for each in line.freezes if each.id != lifted.id))
+    changed = replace(known, named=tuple(each for each in known.named if each.id != lifted.id))
     return changed, (_event("freeze.lifted", text, by, reason, now),)
 
 
-def find_freeze(line: Line, identity: str) -> NamedFreeze:
+def find_freeze(known: Freezes, identity: str) -> NamedFreeze:
     """The freeze with this id, in upper or lower case. Raises Refused."""
-    found = next((each for each in line.freezes if each.id == identity.upper()), None)
+    found = next((each for each in known.named if each.id == identity.upper()), None)
     if found is None:
-        known = tuple(each.id for each in line.freezes)
-        raise Refused(Refusal.UNKNOWN_FREEZE, name=identity, known=known)
+        there = tuple(each.id for each in known.named)
+        raise Refused(Refusal.UNKNOWN_FREEZE, name=identity, known=there)
     return found
 
 

@@ -3,7 +3,7 @@
 A window by days and times is open while a clock on the wall of its zone shows a time in it: nothing of it is
 left on a day that skips these times, and it is open in both of two hours with the same name. A window by cron
 opens when cron would run and stays open for so many seconds that pass. No windows: always open; several:
-while any of them is. A freeze wins over all windows. Who stopped the line is resources/freezes.py's.
+while any of them is. A freeze wins over all windows. The freezes of the whole installation are freezes.py's.
 """
 
 import math
@@ -63,7 +63,7 @@ class Freeze:
 class Closed:
     """Why nothing may move now. `opens_at`: None when nobody can tell."""
 
-    rule: Literal["stop", "freeze", "window"]
+    rule: Literal["freeze-all", "freeze", "window"]
     text: str
     opens_at: Instant | None
     remedy: str = ""
@@ -171,7 +171,7 @@ def _frozen(freeze: Freeze, opening: Instant | None, now: Instant) -> Closed:
         text += "; after it no window opens within a year"
     elif opening > freeze.ends_at:
         text += f"; it opens {show(opening, freeze.zone)}"
-    remedy = f"repave freeze lift {freeze.name}" if freeze.name else ""
+    remedy = f"repave unfreeze {freeze.name}" if freeze.name else ""
     return Closed("freeze", f"{text}; it is {show(now, freeze.zone)}", opening, remedy)
 
 

@@ -14,7 +14,7 @@ from repave_controller.core.domain.application import (
     Policy,
     ReleaseOrder,
 )
-from repave_controller.core.domain.freezes import Line, held
+from repave_controller.core.domain.freezes import Freezes, held
 from repave_controller.core.domain.limits import Limits, Load, refusals, wants_of
 from repave_controller.core.domain.rollout import Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.core.domain.steps import Step
@@ -39,10 +39,10 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What is so beyond one application: the line, the limits over all of them, what the others have under
+    """What is so beyond one application: the freezes, the limits over all of them, what the others have under
     way. By default nothing stands against it."""
 
-    line: Line = Line()  # noqa: RUF009  # frozen
+    freezes: Freezes = Freezes()  # noqa: RUF009  # frozen
     limits: Limits = Limits()  # noqa: RUF009  # frozen
     others: Load = Load()  # noqa: RUF009  # frozen
 
@@ -57,7 +57,7 @@ def is_overridden(rollout: Rollout, rule: str) -> bool:
 def outside(
     application: Application, rollout: Rollout, track: Track, step: Step, now: Instant, around: Surroundings
 ) -> list[Guard]:
-    """The line, windows and freezes for each move of a release; limits where a region begins. A way back is
+    """Windows and freezes for each move of a release; limits where a region begins. A way back is
     always open."""
     if rollout.kind is RolloutKind.ROLLBACK or not step.is_move:
         return []
@@ -75,7 +75,7 @@ def standing(application: Application, now: Instant, around: Surroundings) -> Gu
 
 
 def _times(application: Application, around: Surroundings, policy: Policy, now: Instant) -> list[Guard]:
-    closed = held(around.line, application.name, policy.windows, policy.freezes, now)
+    closed = held(around.freezes, application.name, policy.windows, policy.freezes, now)
     if closed is None:
         return []
     remedy = closed.remedy or f"repave promote {application.name} --override {closed.rule} --reason TEXT"

@@ -12,13 +12,13 @@ from pathlib import Path
 import structlog
 
 from repave_controller.core.domain.application import Event, Instant, Tenure
-from repave_controller.core.domain.freezes import Line
+from repave_controller.core.domain.freezes import Freezes
 from repave_controller.core.ports import DuplicateKey, Image, Loaded, StoreError, Transaction
 from repave_controller.stores.codec import (
     decode_application,
-    decode_line,
+    decode_freezes,
     encode_application,
-    encode_line,
+    encode_freezes,
     encode_rollout,
 )
 from repave_controller.stores.sqlite.file import Connect, explain, is_beyond_repair, open_writer
@@ -36,7 +36,7 @@ ROLLOUT = (
 )
 SPEC = "INSERT OR REPLACE INTO specs VALUES (?, ?, ?)"
 RECEIPT = "INSERT INTO receipts VALUES (?, ?, ?)"
-LINE = "INSERT OR REPLACE INTO line VALUES (1, ?)"
+FREEZES = "INSERT OR REPLACE INTO freezes VALUES (1, ?)"
 IMAGE = "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?)"
 
 OWN_FAULTS = (
@@ -63,7 +63,7 @@ class Rows:
     rollout: tuple[str, int, str] | None = None
     spec: tuple[str, str, str] | None = None
     receipt: tuple[str, str, str] | None = None
-    line: tuple[str] | None = None
+    freezes: tuple[str] | None = None
     image: tuple[str, int, int, str, float] | None = None
 
 
@@ -79,7 +79,7 @@ def rows_of(transaction: Transaction) -> Rows:
         else None,
         spec=(spec.application, spec.group, spec.text) if spec else None,
         receipt=(receipt.key, receipt.body_hash, receipt.response) if receipt else None,
-        line=(encode_line(transaction.line),) if transaction.line is not None else None,
+        freezes=(encode_freezes(transaction.freezes),) if transaction.freezes is not None else None,
     )
 
 
@@ -161,14 +161,14 @@ class SqliteWriter:
         (last,) = run("SELECT max(sequence) FROM events").fetchone()
         newest = "SELECT at FROM events ORDER BY sequence DESC LIMIT ?"
         (at,) = run(f"SELECT max(at) FROM ({newest})", (EVENTS_LOOKED_AT,)).fetchone()
-        line = run("SELECT state FROM line").fetchone()
+        freezes = run("SELECT state FROM freezes").fetchone()
         self._next_sequence = (last or 0) + 1
         return Loaded(
             tenure=tenure,
             installation=installation,
             applications=tuple(decode_application(state) for (state,) in applications),
             last_event_at=Instant(at or 0.0),
-            line=decode_line(line[0]) if line is not None else Line(),
+            freezes=decode_freezes(freezes[0]) if freezes is not None else Freezes(),
         )
 
     # ------------------------------------------------------------------------------------------- writing
@@ -191,7 +191,7 @@ class SqliteWriter:
         self._insert(ROLLOUT, (rows.rollout for rows in batch))
         self._insert(SPEC, (rows.spec for rows in batch))
         self._insert(RECEIPT, (rows.receipt for rows in batch))
-        self._insert(LINE, (rows.line for rows in batch))
+        self._insert(FREEZES, (rows.freezes for rows in batch))
         self._insert(IMAGE, (rows.image for rows in batch))
         return outcomes, following
 
@@ -213,7 +213,7 @@ class SqliteWriter:
         self._insert(APPLICATION, [rows.application])
         self._insert(ROLLOUT, [rows.rollout])
         self._insert(SPEC, [rows.spec])
-        self._insert(LINE, [rows.line])
+        self._insert(FREEZES, [rows.freezes])
         self._insert(IMAGE, [rows.image])
         if rows.receipt is not None and not self._is_repeated(rows.receipt):
             self._insert(RECEIPT, [rows.receipt])

@@ -1,4 +1,4 @@
-"""The line of the whole installation: stopped and started, freezes added and lifted, each told with why."""
+"""Freezes of the whole installation: of everything, and for a time; added and lifted, each told with why."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from repave_controller.core.domain.freezes import (
     FREEZES_MAX,
     Changed,
-    Line,
+    Freezes,
     NamedFreeze,
     add_freeze,
-    go,
+    freeze_all,
     held,
     lift_freeze,
-    stop,
+    unfreeze_all,
 )
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Refused
@@ -31,38 +31,40 @@ def freeze(begins: float = 0.0, ends: float = HOUR, reason: str = "audit") -> Fr
     return Freeze(Instant(NOW + begins), Instant(NOW + ends), "Europe/Berlin", reason)
 
 
-def frozen(*applications: str, known: Line | None = None, begins: float = 0.0, ends: float = HOUR) -> Line:
-    return add_freeze(known or Line(), freeze(begins, ends), applications, "ann", NOW)[0]
+def frozen(
+    *applications: str, known: Freezes | None = None, begins: float = 0.0, ends: float = HOUR
+) -> Freezes:
+    return add_freeze(known or Freezes(), freeze(begins, ends), applications, "ann", NOW)[0]
 
 
-def test_a_stopped_line_holds_every_application_whatever_its_windows_say() -> None:
-    stopped, _ = stop(frozen(), "ann", "prices are wrong", NOW)
+def test_a_freeze_of_everything_holds_every_application_whatever_its_windows_say() -> None:
+    full, _ = freeze_all(frozen(), "ann", "prices are wrong", NOW)
     for windows in ((), (CLOSED_WINDOW,)):
-        found = held(stopped, "web", windows, (), Instant(NOW + 60))
+        found = held(full, "web", windows, (), Instant(NOW + 60))
         assert found is not None
-        assert (found.rule, found.opens_at, found.remedy) == ("stop", None, "repave go")
-        assert found.text == ("the line was stopped by ann at Mon 2026-01-05 08:00 UTC: prices are wrong")
+        assert (found.rule, found.opens_at, found.remedy) == ("freeze-all", None, "repave unfreeze --all")
+        assert found.text == "everything is frozen by ann since Mon 2026-01-05 08:00 UTC: prices are wrong"
 
 
-def test_who_stops_and_starts_it_is_told_with_the_reason() -> None:
-    stopped, (first,) = stop(Line(), "ann", "prices are wrong", NOW)
+def test_who_freezes_and_unfreezes_everything_is_told_with_the_reason() -> None:
+    full, (first,) = freeze_all(Freezes(), "ann", "prices are wrong", NOW)
     assert (first.kind, first.text, first.by, first.at) == (
-        "line.stopped",
-        "the line is stopped: prices are wrong",
+        "freeze.all.added",
+        "everything is frozen: prices are wrong",
         "ann",
         NOW,
     )
-    started, (second,) = go(stopped, "bob", "mended", Instant(NOW + HOUR))
-    assert (second.kind, second.by, second.at) == ("line.started", "bob", NOW + HOUR)
-    assert second.text == "the line that ann stopped at Mon 2026-01-05 08:00 UTC goes on: mended"
-    assert started == Line()
-    assert held(started, "web", (), (), NOW) is None
+    lifted, (second,) = unfreeze_all(full, "bob", "mended", Instant(NOW + HOUR))
+    assert (second.kind, second.by, second.at) == ("freeze.all.lifted", "bob", NOW + HOUR)
+    assert second.text == "the freeze of everything by ann since Mon 2026-01-05 08:00 UTC is lifted: mended"
+    assert lifted == Freezes()
+    assert held(lifted, "web", (), (), NOW) is None
 
 
-def test_stopping_twice_keeps_the_first_reason_and_going_on_twice_does_nothing() -> None:
-    stopped, _ = stop(Line(), "ann", "prices are wrong", NOW)
-    assert stop(stopped, "bob", "me too", Instant(NOW + 1)) == (stopped, ())
-    assert go(Line(), "bob", "", NOW) == (Line(), ())
+def test_freezing_twice_keeps_the_first_reason_and_unfreezing_twice_does_nothing() -> None:
+    full, _ = freeze_all(Freezes(), "ann", "prices are wrong", NOW)
+    assert freeze_all(full, "bob", "me too", Instant(NOW + 1)) == (full, ())
+    assert unfreeze_all(Freezes(), "bob", "", NOW) == (Freezes(), ())
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_a_freeze_holds_the_applications_whose_names_match(
     for name in held_ones:
         found = held(known, name, (), (), NOW)
         assert found is not None
-        assert (found.rule, found.remedy, found.opens_at) == ("freeze", "repave freeze lift F1", NOW + HOUR)
+        assert (found.rule, found.remedy, found.opens_at) == ("freeze", "repave unfreeze F1", NOW + HOUR)
         assert "freeze F1 until Mon 2026-01-05 10:00 Europe/Berlin (audit)" in found.text
     for name in free_ones:
         assert held(known, name, (), (), NOW) is None
@@ -94,24 +96,24 @@ def test_a_freeze_holds_between_its_ends_only() -> None:
 
 
 def test_windows_and_freezes_of_the_spec_hold_too() -> None:
-    found = held(Line(), "web", (CLOSED_WINDOW,), (), NOW)
+    found = held(Freezes(), "web", (CLOSED_WINDOW,), (), NOW)
     assert found is not None
     assert found.rule == "window"
-    found = held(Line(), "web", (), (freeze(),), NOW)
+    found = held(Freezes(), "web", (), (freeze(),), NOW)
     assert found is not None
     assert (found.rule, found.remedy) == ("freeze", "")
 
 
 def test_freezes_have_names_that_are_never_used_again() -> None:
     known = frozen("web", known=frozen())
-    assert [each.id for each in known.freezes] == ["F1", "F2"]
+    assert [each.id for each in known.named] == ["F1", "F2"]
     lifted, (event,) = lift_freeze(known, "f2", "bob", "over", NOW)
     assert (event.kind, event.by) == ("freeze.lifted", "bob")
     assert event.text == (
         "freeze F2 of web is lifted: from Mon 2026-01-05 09:00 Europe/Berlin to Mon 2026-01-05 10:00 "
         "Europe/Berlin: over"
     )
-    assert [each.id for each in frozen("shop", known=lifted).freezes] == ["F1", "F3"]
+    assert [each.id for each in frozen("shop", known=lifted).named] == ["F1", "F3"]
 
 
 def test_the_same_freeze_asked_for_again_is_the_one_there_is() -> None:
@@ -119,7 +121,7 @@ def test_the_same_freeze_asked_for_again_is_the_one_there_is() -> None:
     again = add_freeze(known, freeze(), ["web"], "bob", Instant(NOW + 1))
     assert again == (known, ())
     other, (event,) = add_freeze(known, freeze(), ["shop"], "bob", Instant(NOW + 1))
-    assert len(other.freezes) == 2
+    assert len(other.named) == 2
     assert (event.kind, event.by) == ("freeze.added", "bob")
 
 
@@ -130,11 +132,11 @@ def test_freezes_that_are_over_are_forgotten_and_refused_as_new_ones() -> None:
         add_freeze(known, freeze(), [], "ann", later)
     assert caught.value.rule == "freeze-over"
     changed, _ = add_freeze(known, freeze(ends=3 * HOUR), [], "ann", later)
-    assert [each.id for each in changed.freezes] == ["F2"]
+    assert [each.id for each in changed.named] == ["F2"]
 
 
 def test_there_are_no_more_freezes_than_the_limit() -> None:
-    known = Line()
+    known = Freezes()
     for number in range(FREEZES_MAX):
         known = frozen(f"web{number}", known=known)
     with refused(match="lift one of them") as caught:
@@ -147,14 +149,14 @@ def test_a_freeze_that_is_not_there_is_told_with_those_that_are() -> None:
         lift_freeze(frozen(), "F9", "ann", "", NOW)
     assert caught.value.rule == "unknown-freeze"
     with refused(match="there are: none"):
-        lift_freeze(Line(), "F1", "ann", "", NOW)
+        lift_freeze(Freezes(), "F1", "ann", "", NOW)
 
 
 COMMANDS = st.lists(
     st.sampled_from(
         [
-            lambda known: stop(known, "ann", "", NOW),
-            lambda known: go(known, "ann", "", NOW),
+            lambda known: freeze_all(known, "ann", "", NOW),
+            lambda known: unfreeze_all(known, "ann", "", NOW),
             lambda known: add_freeze(known, freeze(), ["web"], "ann", NOW),
             lambda known: add_freeze(known, freeze(ends=9.0), [], "ann", NOW),
             lambda known: lift_freeze(known, "F1", "ann", "", NOW),
@@ -167,23 +169,23 @@ COMMANDS = st.lists(
 
 @given(COMMANDS)
 def test_whatever_changes_is_told_once_and_names_stay_apart(
-    commands: list[Callable[[Line], Changed]],
+    commands: list[Callable[[Freezes], Changed]],
 ) -> None:
-    known = Line()
+    known = Freezes()
     for command in commands:
         try:
             changed, events = command(known)
         except Refused:
             continue
         assert len(events) == int(changed != known)
-        names = [each.id for each in changed.freezes]
+        names = [each.id for each in changed.named]
         assert len(set(names)) == len(names)
-        assert changed.freezes_total >= known.freezes_total
+        assert changed.named_total >= known.named_total
         known = changed
 
 
 def test_a_freeze_is_a_plain_value() -> None:
-    (added,) = frozen("web").freezes
+    (added,) = frozen("web").named
     assert added == NamedFreeze(
         "F1", NOW, Instant(NOW + HOUR), "Europe/Berlin", "audit", "ann", NOW, ("web",)
     )

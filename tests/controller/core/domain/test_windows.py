@@ -206,7 +206,7 @@ def test_a_freeze_of_a_person_names_the_command_that_lifts_it() -> None:
     found = closed([], [freeze], at("2026-01-05 12:00"))
     assert found is not None
     assert found.text.startswith("freeze F3 until Tue 2026-01-06 00:00 UTC; it is Mon")
-    assert (found.opens_at, found.remedy) == (at("2026-01-06"), "repave freeze lift F3")
+    assert (found.opens_at, found.remedy) == (at("2026-01-06"), "repave unfreeze F3")
 
 
 def test_freezes_that_follow_each_other_are_one_and_windows_within_them_do_not_open() -> None:
