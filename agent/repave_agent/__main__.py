@@ -22,12 +22,12 @@ from repave_agent.health.prober import Prober
 from repave_agent.kinds import CommandError, CommandLine, Site
 from repave_agent.operations.queries import Desk
 from repave_agent.packages.baking import Bakery
-from repave_agent.packages.cache import ImageCache
+from repave_agent.packages.cache import PackageCache
 from repave_agent.registry import Registry, RegistryError, installed
 from repave_agent.runtime.journal import FileDisk, Journal, JournalError
 from repave_agent.runtime.retry import Postponed
 from repave_agent.runtime.session import Session
-from repave_agent.runtime.timeouts import PunctualProvider
+from repave_agent.runtime.timeouts import ProviderWithTimeouts
 from repave_agent.runtime.worker import Worker
 from repave_agent.settings import AgentSettings
 from repave_protos import __version__
@@ -71,7 +71,7 @@ class Agent:
         self.capabilities = capability_words(
             provider.abilities, balancer.abilities(settings.section(balancer.name, balancer.options))
         )
-        self.images = ImageCache(state / "images")
+        self.images = PackageCache(state / "images")
         self.prober = Prober(clock.monotonic, self.provider.execute)
         self.worker = Worker(
             provider=self.provider,
@@ -89,7 +89,7 @@ class Agent:
             ),
         )
         self.bakery = Bakery(self.provider, self.images, self.notice, clock)
-        self.desk = Desk(self.site, PunctualProvider(self.provider), self.bakery, self.notice)
+        self.desk = Desk(self.site, ProviderWithTimeouts(self.provider), self.bakery, self.notice)
         self.postponed = Postponed(self.worker.on_desired, clock.sleep)
         self.session = Session(
             dial=lambda: channel.dial(settings.controller, "controller"),
@@ -172,7 +172,7 @@ def make_parser(registry: Registry) -> argparse.ArgumentParser:
     parser.add_argument("command", nargs="?", choices=(*COMMANDS, *special), default="run")
     parser.add_argument("words", nargs="*", help=usages)
     parser.add_argument("--config", type=Path, help=f"settings file (default {DEFAULT_FILE}, if it is there)")
-    parser.add_argument("--reason", default="by hand", help="of pool quarantine, for whoever looks later")
+    parser.add_argument("--reason", default="by hand", help="of pool quarantine, shown with the machine")
     parser.add_argument(
         "-o", "--output", choices=("text", "json"), default="text", help="of pool list, balancer check"
     )

@@ -32,7 +32,7 @@ async def api() -> AsyncIterator[Api]:
 
 async def shares(api: Api, balancer: str) -> dict[str, int]:
     """Weights by group of the pool that the only listener of this load balancer sends to."""
-    there = await api.listed("load-balancer", "/lbaas/loadbalancers", "loadbalancers")
+    there = await api.list_all("load-balancer", "/lbaas/loadbalancers", "loadbalancers")
     (found,) = [each for each in there if each["name"] == balancer]
     listeners = [
         await api.call("load-balancer", "GET", f"/lbaas/listeners/{each['id']}")
@@ -42,7 +42,7 @@ async def shares(api: Api, balancer: str) -> dict[str, int]:
     totals: dict[str, int] = {}
     for pool in filter(None, pools):
         path = f"/lbaas/pools/{pool}/members"
-        for member in await api.listed("load-balancer", path, "members"):
+        for member in await api.list_all("load-balancer", path, "members"):
             group = member["name"].rpartition("-")[0]
             totals[group] = totals.get(group, 0) + member["weight"]
     return {group: weight for group, weight in totals.items() if weight}
@@ -90,5 +90,5 @@ async def test_weights_of_releases_and_rollbacks_arrive_in_octavia_s_api(directo
             orphans = await asyncio.to_thread(stage.repave, "orphans", "-o", "json")
             assert json.loads(orphans.stdout)["items"] == []
         await nothing_is_left(stage)
-        assert await api.listed("load-balancer", "/lbaas/pools", "pools") == []
-        assert await api.listed("load-balancer", "/lbaas/listeners", "listeners") == []
+        assert await api.list_all("load-balancer", "/lbaas/pools", "pools") == []
+        assert await api.list_all("load-balancer", "/lbaas/listeners", "listeners") == []

@@ -62,8 +62,8 @@ async def test_releases_and_rollbacks_of_two_regions_lose_no_request_and_leave_n
 
 async def nothing_is_left(stage: Stage) -> None:
     api = Api(load_cloud("repave-test", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}), SystemClock())
-    servers = await api.listed("compute", "/servers/detail", "servers")
-    groups = await api.listed("compute", "/os-server-groups", "server_groups")
+    servers = await api.list_all("compute", "/servers/detail", "servers")
+    groups = await api.list_all("compute", "/os-server-groups", "server_groups")
     await api.close()
     assert ([each["name"] for each in servers], groups) == ([], [])
 

@@ -40,7 +40,7 @@ ONE = ("paris",)
 async def quota_of(instances: int) -> AsyncIterator[Callable[[int], Any]]:
     """So many servers may be there in the project; the function sets another number."""
     member = Api(rig_cloud(), SystemClock())
-    await member.listed("compute", "/servers", "servers")
+    await member.list_all("compute", "/servers", "servers")
     admin = Api(
         load_cloud("repave-admin", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}), SystemClock()
     )
@@ -98,12 +98,12 @@ async def disk_uploaded(name: str) -> None:
     api = Api(rig_cloud(), SystemClock())
 
     async def is_asked_for() -> bool:
-        return bool(await api.listed("image", "/images", "images", name=name))
+        return bool(await api.list_all("image", "/images", "images", name=name))
 
     async with asyncio.timeout(120):
         while not await is_asked_for():  # noqa: ASYNC110
             await asyncio.sleep(0.5)
-    (image,) = await api.listed("image", "/images", "images", name=name)
+    (image,) = await api.list_all("image", "/images", "images", name=name)
     place = f"{api._endpoints['image']}/images/{image['id']}"
     formats = [
         {"op": "replace", "path": f"/{each}", "value": value}
@@ -139,8 +139,8 @@ async def test_a_release_of_a_baked_image_is_a_release_of_its_package(directory:
         async with AsyncExitStack() as opened:
             api = Api(rig_cloud(), SystemClock())
             opened.push_async_callback(api.close)
-            (image,) = await api.listed("image", "/images", "images", name="golden")
-            servers = await api.listed("compute", "/servers/detail", "servers")
+            (image,) = await api.list_all("image", "/images", "images", name="golden")
+            servers = await api.list_all("compute", "/servers/detail", "servers")
             used = {each["metadata"]["repave_group"]: each["image"]["id"] for each in servers}
             assert used["hello-v002"] == image["id"] != used["hello-v001"]
             await api.call("image", "DELETE", f"/images/{image['id']}")
@@ -175,9 +175,9 @@ class Region:
         for host in await self.provider.list_hosts():
             await self.provider.destroy(host.name)
         assert await self.provider.list_hosts() == []
-        assert await self.api.listed("compute", "/servers", "servers") == []
-        assert await self.api.listed("compute", "/os-server-groups", "server_groups") == []
-        ports = await self.api.listed("network", "/ports", "ports")
+        assert await self.api.list_all("compute", "/servers", "servers") == []
+        assert await self.api.list_all("compute", "/os-server-groups", "server_groups") == []
+        ports = await self.api.list_all("network", "/ports", "ports")
         assert [port for port in ports if port["device_owner"].startswith("compute:")] == []
         await self.provider.close()
 
@@ -226,7 +226,7 @@ async def lossy(url: str, loses: Callable[[str, int], bool]) -> AsyncIterator[st
 
 async def test_answers_that_are_lost_make_no_host_twice_and_leave_none(tmp_path: Path) -> None:
     known = Api(rig_cloud(), SystemClock())
-    await known.listed("compute", "/servers", "servers")
+    await known.list_all("compute", "/servers", "servers")
     origin, _, path = known._endpoints["compute"].partition("/v2.1")
     await known.close()
     async with lossy(origin, lambda method, number: number % (5 if method == "GET" else 2) == 1) as url:
@@ -234,13 +234,13 @@ async def test_answers_that_are_lost_make_no_host_twice_and_leave_none(tmp_path:
         async with served_region(tmp_path, cloud, {}) as region:
             names = await asyncio.gather(*(region.launch(number) for number in range(3)))
             assert {host.name for host in await region.provider.list_hosts()} == set(names)
-            assert len(await region.api.listed("compute", "/servers", "servers")) == 3
+            assert len(await region.api.list_all("compute", "/servers", "servers")) == 3
 
 
 async def test_a_revoked_token_and_a_slow_build_cost_no_host(tmp_path: Path) -> None:
     async with served_region(tmp_path, rig_cloud(), {"rig_spawn_seconds": "6"}) as region:
         launch = asyncio.create_task(region.launch(1))
-        await until_async(lambda: region.api.listed("compute", "/servers", "servers"))
+        await until_async(lambda: region.api.list_all("compute", "/servers", "servers"))
         async with aiohttp.ClientSession() as session:
             headers = {"X-Auth-Token": region.api._token, "X-Subject-Token": region.api._token}
             async with session.delete(f"{rig_cloud().auth_url}/auth/tokens", headers=headers) as revoked:

@@ -85,7 +85,7 @@ async def load_balancer(name: str = "") -> AsyncIterator[str]:
     """The name of a load balancer of Octavia that is there as long as the block."""
     name = name or f"front-{secrets.token_hex(4)}"
     api = Api(rig_cloud(), SystemClock())
-    (subnet,) = await api.listed("network", "/subnets", "subnets", name="fleet")
+    (subnet,) = await api.list_all("network", "/subnets", "subnets", name="fleet")
     body = {"loadbalancer": {"name": name, "vip_subnet_id": subnet["id"]}}
     made = (await api.call("load-balancer", "POST", "/lbaas/loadbalancers", body))["loadbalancer"]
     path = f"/lbaas/loadbalancers/{made['id']}"

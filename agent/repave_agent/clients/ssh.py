@@ -41,7 +41,7 @@ class Door:
     """Where a machine listens, and who may be behind it.
 
     `host_keys` are lines such as "ssh-ed25519 AAAA..."; `known_hosts` a file in OpenSSH's format, which may
-    name certificate authorities (@cert-authority). With neither, whoever answers is believed: callers
+    name certificate authorities (@cert-authority). With neither, any host key is believed: callers
     allow that only where their user said so.
     """
 
@@ -108,7 +108,7 @@ class Shell:
             raise UnreachableError(f"{self.door}: the connection broke: {error}") from error
 
     async def host_key(self) -> str:
-        """The key of whoever answers, as a line of OpenSSH."""
+        """The host key that is shown, as a line of OpenSSH."""
         key = (await self.connect()).get_server_host_key()
         assert key is not None, "a connection has a host key"
         return key.export_public_key().decode().strip()
@@ -116,7 +116,7 @@ class Shell:
     async def connect(self) -> "asyncssh.SSHClientConnection":
         async with self._lock:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await _connected(self.door)
+                self._connection = await _connect(self.door)
             return self._connection
 
     @property
@@ -131,7 +131,7 @@ class Shell:
                 await connection.wait_closed()
 
 
-async def _connected(door: Door) -> "asyncssh.SSHClientConnection":
+async def _connect(door: Door) -> "asyncssh.SSHClientConnection":
     try:
         return await asyncssh.connect(
             door.address,
@@ -149,7 +149,7 @@ async def _connected(door: Door) -> "asyncssh.SSHClientConnection":
     except asyncssh.HostKeyNotVerifiable as error:
         raise HostKeyError(
             f"{door}: its host key is not the one that is known for it. Was it set up anew, or is it "
-            f"somebody else? Compare it at its console, then correct host_key ({error.reason})"
+            f"another machine? Compare it at its console, then correct host_key ({error.reason})"
         ) from error
     except asyncssh.PermissionDenied as error:
         raise DoorError(f"{door}: the key {door.key} may not log in ({error.reason})") from error

@@ -51,7 +51,7 @@ class _Seen:
         return cls(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-class ImageCache:
+class PackageCache:
     """The packages of a region, in one directory. Implements ports.Packages; only one may own a directory."""
 
     def __init__(
@@ -96,7 +96,7 @@ class ImageCache:
     def _forget(self, digest: Digest, done: asyncio.Task[Path]) -> None:
         del self._fetches[digest]
         if not done.cancelled():
-            done.exception()  # seen, even when nobody waits any more
+            done.exception()  # seen, even when no caller waits any more
 
     def _is_unchanged(self, digest: Digest, path: Path) -> bool:
         known = self._verified.get(digest)

@@ -27,7 +27,7 @@ class Work:
     def _forget(self, host: HostName, done: asyncio.Task[Host | None]) -> None:
         del self.tasks[host]
         if not done.cancelled():
-            done.exception()  # seen, even when nobody waits any more
+            done.exception()  # seen, even when no caller waits any more
 
     async def settle(self, host: HostName | None = None) -> None:
         """Waits until the work on this host, or on all, is over; its outcome is for its own caller."""

@@ -30,7 +30,7 @@ ROUTE_SECONDS = 15.0
 OBSERVE_SECONDS = 10.0
 
 
-class PunctualProvider:
+class ProviderWithTimeouts:
     """Implements ports.Provider over another one."""
 
     def __init__(self, provider: Provider) -> None:
@@ -71,7 +71,7 @@ class PunctualProvider:
         await self._provider.close()
 
 
-class PunctualBalancer:
+class BalancerWithTimeouts:
     """Implements ports.Balancer over another one."""
 
     def __init__(self, balancer: Balancer) -> None:

@@ -31,7 +31,7 @@ from repave_agent.health.prober import Prober
 from repave_agent.runtime.drift import Inspections
 from repave_agent.runtime.host_queries import Answers
 from repave_agent.runtime.journal import Journal, JournalError
-from repave_agent.runtime.timeouts import PunctualBalancer, PunctualProvider, happens
+from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts, happens
 from repave_protos.protocol.values import Answer, Applied, DesiredState, Query, Welcome, fingerprint
 
 log = structlog.get_logger()
@@ -56,8 +56,8 @@ class Worker:
         clock: Callable[[], float],
         limits: Limits,
     ) -> None:
-        self._provider = provider = PunctualProvider(provider)
-        self._balancer = PunctualBalancer(balancer)
+        self._provider = provider = ProviderWithTimeouts(provider)
+        self._balancer = BalancerWithTimeouts(balancer)
         self._packages = packages
         self._prober = prober
         self._journal = journal

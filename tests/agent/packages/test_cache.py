@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from repave_agent.core.ports import PackageError
-from repave_agent.packages.cache import ImageCache
+from repave_agent.packages.cache import PackageCache
 from repave_protos.protocol.values import Digest
 
 TMPFS_BYTES = 64 * 1024
@@ -66,8 +66,8 @@ def store() -> Iterator[Store]:
 
 
 @pytest.fixture
-def cache(store: Store, tmp_path: Path) -> ImageCache:
-    made = ImageCache(tmp_path / "images")
+def cache(store: Store, tmp_path: Path) -> PackageCache:
+    made = PackageCache(tmp_path / "images")
     made.set_source(store.url)
     return made
 
@@ -76,7 +76,7 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-async def test_a_package_is_fetched_once_and_then_cached(store: Store, cache: ImageCache) -> None:
+async def test_a_package_is_fetched_once_and_then_cached(store: Store, cache: PackageCache) -> None:
     digest = store.put(b"package" * 100_000)
     path = await cache.fetch(digest)
     assert path.read_bytes() == b"package" * 100_000
@@ -85,7 +85,7 @@ async def test_a_package_is_fetched_once_and_then_cached(store: Store, cache: Im
     assert store.asked == [digest]
 
 
-async def test_concurrent_fetches_share_one_download(store: Store, cache: ImageCache) -> None:
+async def test_concurrent_fetches_share_one_download(store: Store, cache: PackageCache) -> None:
     digest = store.put(b"package")
     store.gate.clear()
     fetches = [asyncio.create_task(cache.fetch(digest)) for _ in range(20)]
@@ -99,7 +99,7 @@ async def test_concurrent_fetches_share_one_download(store: Store, cache: ImageC
 
 
 async def test_a_corrupt_package_is_refused_and_leaves_nothing(
-    store: Store, cache: ImageCache, tmp_path: Path
+    store: Store, cache: PackageCache, tmp_path: Path
 ) -> None:
     digest = store.put(b"right")
     store.bodies[digest] = b"wrong"
@@ -115,7 +115,7 @@ async def test_a_corrupt_package_is_refused_and_leaves_nothing(
     assert (await cache.fetch(digest)).read_bytes() == b"right"
 
 
-async def test_a_download_that_breaks_off_says_so(store: Store, cache: ImageCache, tmp_path: Path) -> None:
+async def test_a_download_that_breaks_off_says_so(store: Store, cache: PackageCache, tmp_path: Path) -> None:
     digest = store.put(b"x" * 1000)
     store.cut_after = 400
     with pytest.raises(PackageError, match="broke off"):
@@ -124,7 +124,7 @@ async def test_a_download_that_breaks_off_says_so(store: Store, cache: ImageCach
 
 
 async def test_a_cached_file_that_was_changed_is_dropped_and_fetched_again(
-    store: Store, cache: ImageCache
+    store: Store, cache: PackageCache
 ) -> None:
     digest = store.put(b"package")
     path = await cache.fetch(digest)
@@ -140,7 +140,7 @@ async def test_a_new_process_verifies_what_it_finds(store: Store, tmp_path: Path
     (directory / f"{good}.tar.gz").write_bytes(b"good")
     (directory / f"{bad}.tar.gz").write_bytes(b"bit rot")
     (directory / f"{bad}.tar.part").write_bytes(b"left by a killed agent")
-    cache = ImageCache(directory)
+    cache = PackageCache(directory)
     cache.set_source(store.url + "/")
     assert (await cache.fetch(good)).read_bytes() == b"good"
     assert (await cache.fetch(bad)).read_bytes() == b"bad"
@@ -150,7 +150,7 @@ async def test_a_new_process_verifies_what_it_finds(store: Store, tmp_path: Path
 
 async def test_without_a_controller_cached_packages_are_still_there(tmp_path: Path) -> None:
     digest = Digest(hashlib.sha256(b"kept").hexdigest())
-    cache = ImageCache(tmp_path)
+    cache = PackageCache(tmp_path)
     with pytest.raises(PackageError, match="the controller is not reachable"):
         await cache.fetch(digest)
     (tmp_path / f"{digest}.tar.gz").write_bytes(b"kept")
@@ -158,7 +158,7 @@ async def test_without_a_controller_cached_packages_are_still_there(tmp_path: Pa
 
 
 async def test_an_unknown_package_and_a_dead_controller_are_told_apart(
-    store: Store, cache: ImageCache
+    store: Store, cache: PackageCache
 ) -> None:
     with pytest.raises(PackageError, match=r"has no package 0000.*repave image push"):
         await cache.fetch(Digest("0" * 64))
@@ -168,13 +168,13 @@ async def test_an_unknown_package_and_a_dead_controller_are_told_apart(
 
 
 @pytest.mark.parametrize("digest", ["", "../../etc/passwd", "A" * 64, "0" * 63])
-async def test_what_is_no_digest_never_becomes_a_path(cache: ImageCache, digest: str) -> None:
+async def test_what_is_no_digest_never_becomes_a_path(cache: PackageCache, digest: str) -> None:
     with pytest.raises(PackageError, match="is no package digest"):
         await cache.fetch(Digest(digest))
 
 
 async def test_the_package_used_longest_ago_makes_room(store: Store, tmp_path: Path) -> None:
-    cache = ImageCache(tmp_path, bytes_max=2_500)
+    cache = PackageCache(tmp_path, bytes_max=2_500)
     cache.set_source(store.url)
     first, second, third = (store.put(letter * 1000) for letter in (b"a", b"b", b"c"))
     await cache.fetch(first)
@@ -187,7 +187,7 @@ async def test_the_package_used_longest_ago_makes_room(store: Store, tmp_path: P
 async def test_the_package_used_last_stays_even_when_the_cache_is_too_small(
     store: Store, tmp_path: Path
 ) -> None:
-    cache = ImageCache(tmp_path, bytes_max=1_500)
+    cache = PackageCache(tmp_path, bytes_max=1_500)
     cache.set_source(store.url)
     first, second, third = (store.put(letter * 1000) for letter in (b"a", b"b", b"c"))
     for digest in (first, second, third):
@@ -211,7 +211,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 async def test_a_full_disk_is_told_with_place_need_and_remedy(store: Store, tiny_disk: Path) -> None:
     digest, small = store.put(os.urandom(200_000)), store.put(b"small")
-    cache = ImageCache(tiny_disk / "images")
+    cache = PackageCache(tiny_disk / "images")
     cache.set_source(store.url)
     with pytest.raises(PackageError) as caught:
         await cache.fetch(digest)
@@ -223,7 +223,7 @@ async def test_a_full_disk_is_told_with_place_need_and_remedy(store: Store, tiny
     assert (await cache.fetch(small)).read_bytes() == b"small"
 
 
-async def test_closing_ends_a_download_under_way(store: Store, cache: ImageCache) -> None:
+async def test_closing_ends_a_download_under_way(store: Store, cache: PackageCache) -> None:
     digest = store.put(b"package" * 100_000)
     store.gate.clear()
     fetch = asyncio.create_task(cache.fetch(digest))

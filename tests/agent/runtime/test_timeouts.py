@@ -7,7 +7,7 @@ from typing import NoReturn
 import pytest
 
 from repave_agent.core.ports import BalancerError, Host, HostSpec, Route, Structure, TransientError
-from repave_agent.runtime.timeouts import PunctualBalancer, PunctualProvider
+from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts
 from repave_protos.protocol.values import HostName
 from tests.fakes.agent.balancer import FakeBalancer
 from tests.fakes.agent.provider import FakeProvider
@@ -44,7 +44,7 @@ class SilentBalancer(FakeBalancer):
 
 @in_virtual_time
 async def test_a_provider_that_never_answers_has_failed_in_the_end() -> None:
-    provider = PunctualProvider(SilentProvider())
+    provider = ProviderWithTimeouts(SilentProvider())
     with pytest.raises(TransientError, match="listing of hosts: no answer within 60 s; it is tried again"):
         await provider.list_hosts()
     with pytest.raises(TransientError, match="end of shop-v001-1: no answer within 600 s"):
@@ -53,7 +53,7 @@ async def test_a_provider_that_never_answers_has_failed_in_the_end() -> None:
 
 @in_virtual_time
 async def test_a_balancer_that_never_answers_has_failed_in_the_end() -> None:
-    balancer = PunctualBalancer(SilentBalancer())
+    balancer = BalancerWithTimeouts(SilentBalancer())
     with pytest.raises(BalancerError, match="switch of traffic: no answer within 15 s"):
         await balancer.route(())
     with pytest.raises(BalancerError, match="no answer within 60 s"):
@@ -63,7 +63,7 @@ async def test_a_balancer_that_never_answers_has_failed_in_the_end() -> None:
 @in_virtual_time
 async def test_errors_and_answers_pass_as_they_are() -> None:
     balancer = FakeBalancer()
-    punctual = PunctualBalancer(balancer)
+    punctual = BalancerWithTimeouts(balancer)
     await punctual.start()
     assert (await punctual.observe()).is_running
     balancer.machine.trouble = "out of order"

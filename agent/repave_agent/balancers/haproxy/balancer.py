@@ -1,5 +1,5 @@
 """The balancer `haproxy`: lets one thread do the blocking work in order, and notices by process descriptors
-when HAProxy's master or worker dies, so that it is mended before anybody asks.
+when HAProxy's master or worker dies, so that it is mended before the next look.
 """
 
 import asyncio

@@ -33,7 +33,7 @@ class Conditions:
     redispatch: bool  # False shows every failure of a host to the client: for proofs, not for production
     threads: int
     connections_max: int
-    user: str = ""  # whom the workers run as; "" is whoever started them
+    user: str = ""  # whom the workers run as; "": the user that started them
 
 
 # ------------------------------------------------------------------------------------------------ writing

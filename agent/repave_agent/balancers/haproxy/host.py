@@ -39,7 +39,7 @@ def _is_user(name: str) -> bool:
 
 def check_ports_free(frontends: tuple[Frontend, ...], address: str) -> None:
     """Raises BalancerError unless all are: HAProxy would share a port with another HAProxy without a word,
-    and would serve nobody for 2 s while it tries for one that is taken."""
+    and would serve no client for 2 s while it tries for one that is taken."""
     for frontend in frontends:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as trial:

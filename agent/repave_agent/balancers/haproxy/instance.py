@@ -180,7 +180,7 @@ class HaproxyInstance:
         assert workers.newest is not None
         if not self.process.socket.set_entries(workers.newest, map_of(self._routes), are_all=True):
             raise BalancerError(
-                "HAProxy acknowledged the routes and holds others: does somebody else edit its map?"
+                "HAProxy acknowledged the routes and holds others: does another program edit its map?"
             )
         self._send_on_from_old(workers)
 

@@ -59,7 +59,7 @@ class WorkerGoneError(OSError):
 
 
 class MasterSocket:
-    """Asks the master and, through it, its workers. Raises OSError when nobody answers."""
+    """Asks the master and, through it, its workers. Raises OSError when there is no answer."""
 
     def __init__(self, path: Path, map_path: Path) -> None:
         self._path = str(path)

@@ -173,7 +173,7 @@ class RuntimeBalancer:
         return [f"{side}: it belongs to another agent, {owner}. If that one is gone: reload HAProxy"]
 
     def _states(self, *, is_some_enough: bool = False) -> States:
-        """Every side as it is now. Raises BalancerError when one does not answer, or is somebody else's."""
+        """Every side as it is now. Raises BalancerError when one does not answer, or is another agent's."""
         states, silent = [], []
         for side in self._sides:
             try:

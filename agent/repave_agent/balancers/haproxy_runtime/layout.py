@@ -56,7 +56,7 @@ class Layout(Protocol):
         """Commands after which `owner` owns it."""
 
     def unmark(self, owner: str, state: SideState) -> list[str]:
-        """Commands after which it is nobody's, where it was `owner`'s."""
+        """Commands after which it has no owner, where that was `owner`."""
 
     def lacks(self, state: SideState) -> list[str]:
         """What the configuration must have, and has not."""

@@ -12,7 +12,7 @@ from repave_agent.balancers.haproxy.socket import (
     WorkerState,
     parse_worker,
 )
-from repave_agent.balancers.haproxy_runtime.transport import Keys, reach_of
+from repave_agent.balancers.haproxy_runtime.transport import Keys, transport_to
 from repave_agent.core.ports import BalancerError
 
 _PID = re.compile(r"^Pid: (\d+)", re.MULTILINE)
@@ -30,13 +30,13 @@ class SideState:
 
 
 class RuntimeSocket:
-    """One HAProxy. Raises OSError when nobody answers, BalancerError when it refuses."""
+    """One HAProxy. Raises OSError when there is no answer, BalancerError when it refuses."""
 
     def __init__(self, address: str, map_path: str, keys: Keys | None = None) -> None:
         """Without a `map_path` there is no map. `keys` for addresses over SSH. Raises BalancerError."""
         self.address = address
         self._map = map_path
-        self._reach = reach_of(address, keys)
+        self._transport = transport_to(address, keys)
 
     def __str__(self) -> str:
         return self.address
@@ -77,10 +77,10 @@ class RuntimeSocket:
         return "" if answer in FINE else answer
 
     def close(self) -> None:
-        self._reach.close()
+        self._transport.close()
 
     def _ask(self, commands: list[str]) -> str:
-        answer = self._reach.ask(";".join(commands) + "\n").decode(errors="replace")
+        answer = self._transport.ask(";".join(commands) + "\n").decode(errors="replace")
         if "Permission denied" in answer:
             raise BalancerError(f"{self}: the socket needs `level admin` in HAProxy's configuration")
         return answer

@@ -30,27 +30,27 @@ class Keys:
     known_hosts: Path
 
 
-class Reach(Protocol):
+class Transport(Protocol):
     """Asks one runtime socket."""
 
     def ask(self, text: str) -> bytes:
-        """Raises OSError when nobody answers."""
+        """Raises OSError when there is no answer."""
 
     def close(self) -> None: ...
 
 
-def reach_of(address: str, keys: Keys | None) -> Reach:
+def transport_to(address: str, keys: Keys | None) -> Transport:
     """Raises BalancerError when the address can't be meant."""
     if address.startswith("ssh:"):
         return _over_ssh(address, keys)
     if address.startswith("/"):
-        return PathReach(address)
+        return UnixTransport(address)
     if match := _HOST_AND_PORT.fullmatch(address):
-        return PortReach(match["host"].strip("[]"), int(match["port"]))
+        return TcpTransport(match["host"].strip("[]"), int(match["port"]))
     raise BalancerError(f"{address}: name a socket by /PATH, HOST:PORT, or ssh://USER@HOST[:PORT]/PATH")
 
 
-def _over_ssh(address: str, keys: Keys | None) -> "SshReach":
+def _over_ssh(address: str, keys: Keys | None) -> "SshTransport":
     match = _SSH.fullmatch(address)
     if match is None:
         raise BalancerError(f"{address}: write ssh://USER@HOST[:PORT]/PATH")
@@ -62,11 +62,11 @@ def _over_ssh(address: str, keys: Keys | None) -> "SshReach":
         raise BalancerError(str(error)) from error
     port = int(match["port"] or 22)
     door = Door(match["host"].strip("[]"), port, match["user"], keys.private, known_hosts=keys.known_hosts)
-    return SshReach(Shell(door), match["path"])
+    return SshTransport(Shell(door), match["path"])
 
 
-class PathReach:
-    """Implements Reach on this machine."""
+class UnixTransport:
+    """Implements Transport on this machine."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -75,27 +75,27 @@ class PathReach:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(ANSWER_SECONDS_MAX)
             connection.connect(self._path)
-            return _asked(connection, text)
+            return _ask(connection, text)
 
     def close(self) -> None:
         """Nothing is kept open."""
 
 
-class PortReach:
-    """Implements Reach over TCP. Nobody but the agent may reach such a port."""
+class TcpTransport:
+    """Implements Transport over TCP. Nobody but the agent may reach such a port."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
 
     def ask(self, text: str) -> bytes:
         with socket.create_connection(self._address, ANSWER_SECONDS_MAX) as connection:
-            return _asked(connection, text)
+            return _ask(connection, text)
 
     def close(self) -> None:
         """Nothing is kept open."""
 
 
-def _asked(connection: socket.socket, text: str) -> bytes:
+def _ask(connection: socket.socket, text: str) -> bytes:
     connection.sendall(text.encode())
     connection.shutdown(socket.SHUT_WR)
     parts = []
@@ -104,9 +104,9 @@ def _asked(connection: socket.socket, text: str) -> bytes:
     return b"".join(parts)
 
 
-class SshReach:
-    """Implements Reach over one SSH connection, which is kept. It has a loop of its own that runs only while
-    something is asked: the balancer's thread has none."""
+class SshTransport:
+    """Implements Transport over one SSH connection, which is kept. It has a loop of its own that runs only
+    while something is asked: the balancer's thread has none."""
 
     def __init__(self, shell: "Shell", path: str) -> None:
         self._shell, self._path = shell, path

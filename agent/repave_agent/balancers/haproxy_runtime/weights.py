@@ -2,8 +2,8 @@
 backend, and a route is their weights.
 
 It is not exact: HAProxy gives requests to servers in turn by whole numbers up to 256, so a share is that of
-the servers which are up. And it is not one command: those that get more come first, so that nobody is left
-without a server, and for some milliseconds both have traffic.
+the servers which are up. And it is not one command: those that get more come first, so that no request is
+left without a server, and for some milliseconds both have traffic.
 """
 
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ class WeightLayout:
         return rising + falling
 
     def routes(self, wanted: Wanted, state: SideState) -> tuple[Route, ...]:
-        """Those whose weights are all as they should be: of weights alone nobody can tell what was asked."""
+        """Those whose weights are all as they should be: weights alone do not say what was requested."""
         present = {(each.group, each.host): each.weight for each in state.worker.servers}
         expected = _weights(wanted)
 

@@ -105,7 +105,7 @@ class OctaviaBalancer:
     async def start(self) -> None:
         async with self._queue:
             try:
-                await self._found()
+                await self._find()
                 if not self._wanted.is_known:
                     await self._adopt()
                 await self._apply()
@@ -134,7 +134,7 @@ class OctaviaBalancer:
             return self._view[1]
         async with self._queue:
             try:
-                view = await self._seen()
+                view = await self._look()
             except ProviderError as error:
                 raise BalancerError(str(error)) from error
             self._view = self._clock.monotonic(), view
@@ -150,7 +150,7 @@ class OctaviaBalancer:
         """Takes away listeners, pools and the mark of the owner. The load balancer stays."""
         await self._want(replace(self._wanted, structure=Structure(), routes=(), served=()))
         async with self._queue:
-            await self._tagged(lambda tags: [tag for tag in tags if not tag.startswith(OWNER)])
+            await self._change_tags(lambda tags: [tag for tag in tags if not tag.startswith(OWNER)])
         await self.close()
 
     # ------------------------------------------------------------------------------------------ the queue
@@ -164,7 +164,7 @@ class OctaviaBalancer:
             self._save()
             self._view = None
             try:
-                await self._found()
+                await self._find()
                 await self._apply()
             except ProviderError as error:
                 raise BalancerError(str(error)) from error
@@ -176,9 +176,9 @@ class OctaviaBalancer:
             made[str(call)] += 1
             if made[str(call)] > REPEATS_MAX:
                 raise BalancerError(f"Octavia took {call} {REPEATS_MAX} times, and it is not as it should be")
-            await self._made(call)
+            await self._make_call(call)
 
-    async def _made(self, call: Call) -> None:
+    async def _make_call(self, call: Call) -> None:
         """A call that was lost or came in between is seen by the next look, and made again if need be."""
         try:
             await self._api.call(SERVICE, call.method, f"/lbaas{call.path}", call.body)
@@ -192,13 +192,13 @@ class OctaviaBalancer:
 
     # ------------------------------------------------------------------------------------------- looking
 
-    async def _found(self) -> None:
+    async def _find(self) -> None:
         """Which load balancer it is. Raises ProviderError."""
         if self._id:
             return
         if not self._named:
             raise BalancerError("octavia.load_balancer is not set: name a load balancer by its name or id")
-        there = await self._api.listed(SERVICE, "/lbaas/loadbalancers", "loadbalancers")
+        there = await self._api.list_all(SERVICE, "/lbaas/loadbalancers", "loadbalancers")
         found = [each for each in there if self._named in (each["id"], each["name"])]
         if len(found) != 1:
             names = ", ".join(sorted(each["name"] for each in there)) or "none"
@@ -212,16 +212,16 @@ class OctaviaBalancer:
         self._id = str(found[0]["id"])
         self.traffic_address = self.traffic_address or str(found[0]["vip_address"])
 
-    async def _owned(self) -> None:
+    async def _take_ownership(self) -> None:
         """Marks it as ours, unless it is another agent's."""
         ours = f"{OWNER}{self._wanted.owner}"
         if ours not in await self._tags():
-            await self._tagged(lambda tags: [*tags, ours])
+            await self._change_tags(lambda tags: [*tags, ours])
             await self._tags()
 
     async def _tags(self) -> list[str]:
         """Raises BalancerError when it is another agent's."""
-        tags: list[str] = (await self._asked(""))["loadbalancer"]["tags"]
+        tags: list[str] = (await self._get(""))["loadbalancer"]["tags"]
         for tag in tags:
             if tag.startswith(OWNER) and tag != f"{OWNER}{self._wanted.owner}":
                 raise BalancerError(
@@ -230,14 +230,14 @@ class OctaviaBalancer:
                 )
         return tags
 
-    async def _tagged(self, change: Callable[[list[str]], list[str]]) -> None:
+    async def _change_tags(self, change: Callable[[list[str]], list[str]]) -> None:
         tags = await self._tags()
-        await self._settled()
+        await self._wait_until_settled()
         body = {"loadbalancer": {"tags": change(tags)}}
-        await self._made(Call("PUT", f"/loadbalancers/{self._id}", body))
-        await self._settled()
+        await self._make_call(Call("PUT", f"/loadbalancers/{self._id}", body))
+        await self._wait_until_settled()
 
-    async def _settled(self) -> dict[str, Any]:
+    async def _wait_until_settled(self) -> dict[str, Any]:
         """The tree of all states once nothing is under way. Raises BalancerError when it stays so."""
         deadline, pause = self._clock.monotonic() + SETTLE_SECONDS, LOOK_SECONDS
         while True:
@@ -255,9 +255,9 @@ class OctaviaBalancer:
             pause = min(pause * 1.5, LOOK_SECONDS_MAX)
 
     async def _tree(self) -> dict[str, Any]:
-        return dict((await self._asked("/status"))["statuses"]["loadbalancer"])
+        return dict((await self._get("/status"))["statuses"]["loadbalancer"])
 
-    async def _asked(self, path: str) -> dict[str, Any]:
+    async def _get(self, path: str) -> dict[str, Any]:
         """Of the load balancer. One that was deleted is looked for by its name at the next call."""
         try:
             return await self._api.call(SERVICE, "GET", f"/lbaas/loadbalancers/{self._id}{path}")
@@ -267,32 +267,31 @@ class OctaviaBalancer:
 
     async def _read(self) -> Reading:
         """All that is there, once nothing is under way."""
-        await self._owned()
-        tree = await self._settled()
+        await self._take_ownership()
+        tree = await self._wait_until_settled()
         of_ours = {"loadbalancer_id": self._id}
         listeners, pools = await asyncio.gather(
-            self._listed("listeners", **of_ours), self._listed("pools", **of_ours)
+            self._list("listeners", **of_ours), self._list("pools", **of_ours)
         )
         ids = [pool["id"] for pool in pools]
-        members = await asyncio.gather(*(self._listed(f"pools/{each}/members", "members") for each in ids))
+        members = await asyncio.gather(*(self._list(f"pools/{each}/members", "members") for each in ids))
         has_monitors = any(pool.get("healthmonitor_id") for pool in pools)
-        monitors = await self._listed("healthmonitors") if has_monitors else []
+        monitors = await self._list("healthmonitors") if has_monitors else []
         policies = [
             policy
             for listener in listeners
             if listener["l7policies"]
-            for policy in await self._listed("l7policies", listener_id=listener["id"])
+            for policy in await self._list("l7policies", listener_id=listener["id"])
         ]
         rules = {
-            policy["id"]: await self._listed(f"l7policies/{policy['id']}/rules", "rules")
-            for policy in policies
+            policy["id"]: await self._list(f"l7policies/{policy['id']}/rules", "rules") for policy in policies
         }
         lists = Lists(listeners, pools, dict(zip(ids, members, strict=True)), monitors, policies, rules)
         self._reading = Reading(tree, state_of(lists), self._clock.monotonic())
         return self._reading
 
-    async def _listed(self, path: str, what: str = "", **query: str) -> list[dict[str, Any]]:
-        return await self._api.listed(SERVICE, f"/lbaas/{path}", what or path, **query)
+    async def _list(self, path: str, what: str = "", **query: str) -> list[dict[str, Any]]:
+        return await self._api.list_all(SERVICE, f"/lbaas/{path}", what or path, **query)
 
     async def _adopt(self) -> None:
         """An agent that has lost its disk goes on with what is there."""
@@ -303,8 +302,8 @@ class OctaviaBalancer:
         self._wanted = replace(self._wanted, structure=structure, routes=routes, served=served, is_known=True)
         self._save()
 
-    async def _seen(self) -> BalancerView:
-        await self._found()
+    async def _look(self) -> BalancerView:
+        await self._find()
         reading = self._reading
         if reading is None or self._clock.monotonic() - reading.read_at > WHOLE_SECONDS:
             reading = await self._read()

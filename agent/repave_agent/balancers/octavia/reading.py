@@ -206,7 +206,7 @@ def routes_in(state: State, structure: Structure, known: Iterable[Route]) -> tup
 def _shared(
     application: ApplicationName, pool: Pool, structure: Structure, asked: Route | None
 ) -> Route | None:
-    """None when nobody has any weight."""
+    """None when no group has any weight."""
     weights = {member.host: member.weight for member in pool.members if member.weight}
     if asked is not None and asked.second is not None:
         expected = weights_of(asked, structure)

@@ -45,7 +45,7 @@ class LostError(TransientError):
 
 
 class Api:
-    """One project of one cloud. `calls` counts requests, for whoever measures."""
+    """One project of one cloud. `calls` counts requests, for benchmarks."""
 
     def __init__(self, cloud: Cloud, clock: Clock) -> None:
         self._cloud, self._clock = cloud, clock
@@ -83,7 +83,7 @@ class Api:
             pause *= 2
         raise RefusedError(f"{service}: {method} {path}: the cloud does not accept its own token (401)")
 
-    async def listed(self, service: str, path: str, what: str, **query: str | int) -> list[dict[str, Any]]:
+    async def list_all(self, service: str, path: str, what: str, **query: str | int) -> list[dict[str, Any]]:
         """All items of a list, over its pages."""
         items: list[dict[str, Any]] = []
         while True:
@@ -113,7 +113,7 @@ class Api:
             after = 0.0
             with contextlib.suppress(ValueError):
                 after = float(response.headers.get("Retry-After", "0"))
-            return response.status, await _decoded(response), after
+            return response.status, await _decode(response), after
 
     def _forget(self, token: str) -> None:
         """Of many calls that are refused together only the first one costs a login."""
@@ -151,12 +151,12 @@ class Api:
         self.calls += 1
         try:
             async with self._session().post(url, json=self._cloud.login()) as response:
-                answer = await _decoded(response)
+                answer = await _decode(response)
                 token = response.headers.get("X-Subject-Token", "")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TransientError(f"identity: {url}: no answer: {error}") from error
         if response.status == 401:
-            raise RefusedError(f"identity: {url} refuses the credentials: {_said(answer)}")
+            raise RefusedError(f"identity: {url} refuses the credentials: {_message_of(answer)}")
         if response.status >= 400 or not token:
             raise failure("identity", "POST", "/auth/tokens", response.status, answer)
         given = answer["token"]
@@ -196,7 +196,7 @@ def _versioned(service: str, url: str) -> str:
 def failure(service: str, method: str, path: str, status: int, answer: dict[str, Any]) -> ProviderError:
     """By whose fault it is. Quotas and full clouds come as 403, 413 or 409, as 500 too. A creation that a
     gateway gave up, or that broke half-way, may have made something: LostError."""
-    said = _said(answer)
+    said = _message_of(answer)
     text = f"{service}: {method} {path}: {status}: {said}"
     lower = said.lower()
     if status == 404:
@@ -210,7 +210,7 @@ def failure(service: str, method: str, path: str, status: int, answer: dict[str,
     return RefusedError(text)
 
 
-def _said(answer: dict[str, Any]) -> str:
+def _message_of(answer: dict[str, Any]) -> str:
     """What the cloud said in words, whichever of its many forms they have."""
     for value in answer.values():
         if isinstance(value, dict) and "message" in value:
@@ -220,7 +220,7 @@ def _said(answer: dict[str, Any]) -> str:
     return str(answer.get("faultstring") or answer.get("message") or answer or "nothing was said")
 
 
-async def _decoded(response: aiohttp.ClientResponse) -> dict[str, Any]:
+async def _decode(response: aiohttp.ClientResponse) -> dict[str, Any]:
     text = await response.text(errors="replace")
     try:
         raw = await response.json(content_type=None) if text else {}

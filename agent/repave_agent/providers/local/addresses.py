@@ -16,7 +16,7 @@ from repave_agent.core.ports import OutOfCapacityError, RefusedError
 RESERVED_AT_ONCE = 64
 """The cursor is written once for so many addresses; after a restart the rest of them is skipped."""
 ADDRESSES_TRIED_MAX = 100
-"""Addresses on which the port is taken are passed over; when all of these are, somebody has every address."""
+"""Addresses on which the port is taken are passed over; when all of these are, there is none."""
 
 
 class AddressRange:

@@ -1,7 +1,7 @@
 """Whether the files of a host are still those that were unpacked for it.
 
 What was unpacked is noted beside the package, in the host's own folder, before its command is started. A file
-whose inode was not changed since (ctime, which nobody can set) is taken as the same; any other one is read
+whose inode was not changed since (ctime, which can't be set) is taken as the same; any other one is read
 again and compared by its SHA-256. Everything here blocks: provider.py calls it in threads.
 """
 

@@ -72,7 +72,7 @@ def _boot() -> str:
 
 
 def identify(pid: int) -> Identity | None:
-    """Who has this pid now; None when nobody has."""
+    """Who has this pid now; None when no process has."""
     found = _stat_of(pid)
     return None if found is None else Identity(pid, found.started_ticks, _boot())
 
@@ -140,8 +140,8 @@ async def end(
 ) -> bool:
     """Ends all processes of a host: SIGTERM, after `grace_seconds` SIGKILL. Whether all are gone.
 
-    Where the group's leader has gone before (or was never noted down) the group's number may be somebody
-    else's by now: then those are killed whose standard output or error is the file `output`.
+    Where the group's leader has gone before (or was never noted down) the group's number may be another
+    group's by now: then those are killed whose standard output or error is the file `output`.
     `reap` takes the leader's exit code once it has ended.
     """
     if session is None or not _owns_its_group(session):
@@ -157,7 +157,7 @@ async def end(
 
 
 def _owns_its_group(session: Session) -> bool:
-    """While the group's leader is there, even as a zombie, nobody else can have the group's number."""
+    """While the group's leader is there, even as a zombie, no other can have the group's number."""
     return identify(session.group_leader.pid) == session.group_leader
 
 
@@ -236,7 +236,7 @@ def _is_group_living(group: int) -> bool:
         os.killpg(group, 0)
     except ProcessLookupError:
         return False
-    found = (_stat_of(pid) for pid in _pids())  # zombies that nobody reaps do not count
+    found = (_stat_of(pid) for pid in _pids())  # zombies that are not reaped do not count
     return any(stat is not None and stat.group == group and stat.is_living for stat in found)
 
 

@@ -157,7 +157,7 @@ class LocalProvider:
         kept = self._kept.get(spec.name)
         if kept is not None and kept.session is not None:
             return kept.host(self._clock.wall())
-        if kept is not None:  # half-made by an agent that was killed: nobody has seen it work
+        if kept is not None:  # half-made by an agent that was killed: it was never seen to work
             await self._destroy(kept)
         tags = self._tags()
         if not tags.installation:
@@ -194,7 +194,7 @@ class LocalProvider:
         tags, now = self._tags(), self._clock.wall()
         for name, kept in tuple(self._kept.items()):
             if kept.ended and not kept.is_leaving and not kept.folder.path.exists():
-                self._let_go(name)  # somebody else removed it
+                self._let_go(name)  # something else removed it
         return [kept.host(now) for kept in self._kept.values() if kept.record.tags == tags]
 
     async def _sweep(self) -> None:

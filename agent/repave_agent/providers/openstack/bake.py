@@ -50,7 +50,7 @@ class Oven:
     async def images(self, found: Found) -> list[BakedImage]:
         """Newest first. Only those of our own project: who can share an image could run theirs as ours."""
         wanted = {**IS_BAKED, "status": "active", "owner": self._api.project_id}
-        listed = await self._api.listed("image", "/images", "images", **wanted)
+        listed = await self._api.list_all("image", "/images", "images", **wanted)
         images = [_baked(each, found) for each in listed]
         return sorted(images, key=lambda each: (each.made_at, each.image), reverse=True)
 
@@ -68,34 +68,34 @@ class Oven:
     # -------------------------------------------------------------------------------------------- baking
 
     async def bake(
-        self, order: BakeOrder, package: Path, found: Found, told: Callable[[str], None]
+        self, order: BakeOrder, package: Path, found: Found, report: Callable[[str], None]
     ) -> BakedImage:
         """Raises ProviderError; then there is neither server nor image."""
-        told("a server is made")
+        report("a server is made")
         server = await self._server(order, package, found)
         self._under_way.add(server)
         try:
-            told("the server boots")
-            await self._until(server, "ACTIVE", BUILD_SECONDS)
-            told("the package is unpacked and checked on the server")
-            await self._unpacked(server, order)
-            told("the server is stopped")
+            report("the server boots")
+            await self._wait_for_status(server, "ACTIVE", BUILD_SECONDS)
+            report("the package is unpacked and checked on the server")
+            await self._wait_until_unpacked(server, order)
+            report("the server is stopped")
             await self._act(server, {"os-stop": None})
-            await self._until(server, "SHUTOFF", STOP_SECONDS)
-            told("its disk becomes an image")
+            await self._wait_for_status(server, "SHUTOFF", STOP_SECONDS)
+            report("its disk becomes an image")
             return await self._image(server, order, found)
         finally:
-            told("the server is removed")
-            await asyncio.shield(self._removed(server))
+            report("the server is removed")
+            await asyncio.shield(self._delete_server(server))
             self._under_way.discard(server)
 
-    async def tidied(self) -> None:
+    async def tidy(self) -> None:
         """Removes servers that an agent left which was killed; if not now, then when the next one starts."""
         try:
             for server in await self._servers():
                 if server["id"] not in self._under_way:
                     log.warning("bake.left", server=server["id"], name=server["name"])
-                    await self._removed(str(server["id"]))
+                    await self._delete_server(str(server["id"]))
         except ProviderError as error:
             log.warning("bake.not_tidied", because=str(error))
 
@@ -107,7 +107,7 @@ class Oven:
         try:
             made = await self._api.call("compute", "POST", "/servers", {"server": server})
         except LostError:
-            await self.tidied()
+            await self.tidy()
             raise
         return str(made["server"]["id"])
 
@@ -115,9 +115,9 @@ class Oven:
         return f"{self._tag()}-bake"
 
     async def _servers(self) -> list[dict[str, Any]]:
-        return await self._api.listed("compute", "/servers/detail", "servers", tags=self._bake_tag())
+        return await self._api.list_all("compute", "/servers/detail", "servers", tags=self._bake_tag())
 
-    async def _until(self, server: str, status: str, seconds: float) -> None:
+    async def _wait_for_status(self, server: str, status: str, seconds: float) -> None:
         async def is_there() -> bool:
             found = (await self._api.call("compute", "GET", f"/servers/{server}"))["server"]
             if found["status"] == "ERROR":
@@ -127,7 +127,7 @@ class Oven:
 
         await self._wait_until(is_there, seconds, f"the server is not {status}")
 
-    async def _unpacked(self, server: str, order: BakeOrder) -> None:
+    async def _wait_until_unpacked(self, server: str, order: BakeOrder) -> None:
         async def is_unpacked() -> bool:
             answer = await self._act(server, {"os-getConsoleOutput": {"length": CONSOLE_LINES}})
             lines = str(answer.get("output") or "").splitlines()
@@ -150,14 +150,14 @@ class Oven:
         body = {"createImage": {"name": order.name, "metadata": properties}}
         image = str((await self._act(server, body))["image_id"])
         try:
-            return await self._finished(image, found)
+            return await self._wait_until_active(image, found)
         except BaseException:
-            await asyncio.shield(self._image_removed(image))
+            await asyncio.shield(self._delete_image(image))
             raise
         finally:
             self._known.pop(order.digest, None)
 
-    async def _finished(self, image: str, found: Found) -> BakedImage:
+    async def _wait_until_active(self, image: str, found: Found) -> BakedImage:
         made: list[dict[str, Any]] = []
 
         async def is_active() -> bool:
@@ -170,13 +170,13 @@ class Oven:
         await self._wait_until(is_active, IMAGE_SECONDS, "the image is not active")
         return _baked(made[0], found)
 
-    async def _image_removed(self, image: str) -> None:
+    async def _delete_image(self, image: str) -> None:
         try:
             await self._api.call("image", "DELETE", f"/images/{image}")
         except ProviderError as error:
             log.warning("image.left", image=image, because=str(error))
 
-    async def _removed(self, server: str) -> None:
+    async def _delete_server(self, server: str) -> None:
         """One that can't be removed goes when the agent starts again."""
         try:
             await self._api.call("compute", "DELETE", f"/servers/{server}")

@@ -31,7 +31,7 @@ from repave_agent.packages.baking import BakedImage, BakeOrder
 from repave_agent.packages.server import Depot
 from repave_agent.providers.command import DEFAULT_PATH, environment_of, substitute
 from repave_agent.providers.openstack.bake import Oven
-from repave_agent.providers.openstack.shape import Found, Shape, found_in, server_of
+from repave_agent.providers.openstack.shape import Found, Shape, look_up, server_of
 from repave_agent.providers.openstack.spread import Spread
 from repave_agent.providers.openstack.user_data import ON_SERVER, user_data
 from repave_agent.providers.single_flight import Work
@@ -83,8 +83,8 @@ class OpenstackProvider:
         """Looks whether the cloud has what the settings name. Raises ProviderError with all that is wrong."""
         await self._depot.start()
         if self._found is None:
-            self._found = await found_in(self._api, self._shape)
-            await self._oven.tidied()
+            self._found = await look_up(self._api, self._shape)
+            await self._oven.tidy()
         return f"servers of project {self._api.project_id}"
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -114,22 +114,22 @@ class OpenstackProvider:
         await self.start()
         self._launching[spec.name] = spec.group
         try:
-            return await self._made(spec, package)
+            return await self._create_and_wait(spec, package)
         except (ProviderError, asyncio.CancelledError):
             del self._launching[spec.name]
-            await self._tidied(spec.group)
+            await self._tidy(spec.group)
             raise
         finally:
             self._launching.pop(spec.name, None)
 
-    async def _made(self, spec: HostSpec, package: Path) -> Host:
+    async def _create_and_wait(self, spec: HostSpec, package: Path) -> Host:
         server = await self._server_of(spec.name)
         if server is None:
             server = await self._create(spec, package)
         try:
-            ready = await self._built(spec.name, str(server["id"]))
+            ready = await self._wait_until_active(spec.name, str(server["id"]))
         except (ProviderError, asyncio.CancelledError):
-            await self._deleted_if_it_can(spec.name, str(server["id"]))
+            await self._try_to_delete(spec.name, str(server["id"]))
             raise
         log.info("host.launched", group=spec.group, host=spec.name, server=server["id"])
         return self._host(ready)
@@ -138,19 +138,19 @@ class OpenstackProvider:
         server = {"server": await self._server(spec, package)}
         hints = await self._spread.hints(spec.group) if self._shape.spreads else {}
         try:
-            return await self._posted(spec.name, {**server, **hints})
+            return await self._post(spec.name, {**server, **hints})
         except (OutOfCapacityError, RefusedError) as error:
             if not hints or not self._spread.is_to_blame(spec.group, error):
                 raise
-        return await self._posted(spec.name, server)
+        return await self._post(spec.name, server)
 
-    async def _posted(self, name: HostName, body: dict[str, Any]) -> dict[str, Any]:
+    async def _post(self, name: HostName, body: dict[str, Any]) -> dict[str, Any]:
         try:
             return dict((await self._api.call("compute", "POST", "/servers", body))["server"])
         except LostError as lost:
-            return await self._found_again(name, lost)
+            return await self._find_again(name, lost)
 
-    async def _found_again(self, name: HostName, lost: LostError) -> dict[str, Any]:
+    async def _find_again(self, name: HostName, lost: LostError) -> dict[str, Any]:
         """The server whose creation was not answered, if it was made after all."""
         deadline = self._clock.monotonic() + LOST_SECONDS
         while self._clock.monotonic() < deadline:
@@ -180,7 +180,7 @@ class OpenstackProvider:
             self._next_zone += 1
         return server
 
-    async def _built(self, name: HostName, server_id: str) -> dict[str, Any]:
+    async def _wait_until_active(self, name: HostName, server_id: str) -> dict[str, Any]:
         """Waits until it is ACTIVE with an address. Raises ProviderError when it will never be."""
         deadline, pause, misses = self._clock.monotonic() + BUILD_SECONDS, LOOK_SECONDS, 0
         while self._clock.monotonic() < deadline:
@@ -191,14 +191,14 @@ class OpenstackProvider:
                     await self._api.call("compute", "GET", f"/servers/{server_id}")
                     misses = 0
             except GoneError as gone:
-                raise TransientError(f"the server of {name} was deleted by somebody else") from gone
+                raise TransientError(f"the server of {name} was deleted, and not by repave") from gone
             except TransientError:
                 server = None  # the cloud does not answer now; the server is built all the same
             status = server["status"] if server is not None else "BUILD"
             if server is not None and status in RUNNING and self._address(server):
                 return server
             if status not in (*RUNNING, *BUILDING):
-                raise _failed(name, server or {})
+                raise _failure(name, server or {})
             await self._clock.sleep(pause)
             pause = min(pause * 1.3, LOOK_SECONDS_MAX)
         raise TransientError(f"{name} is not ACTIVE after {BUILD_SECONDS:g} s")
@@ -218,7 +218,7 @@ class OpenstackProvider:
             name = HostName(server["metadata"]["repave_host"])
             if name in chosen:
                 log.warning("host.twice", host=name, server=server["id"])
-                await self._deleted_if_it_can(name, str(server["id"]))
+                await self._try_to_delete(name, str(server["id"]))
             else:
                 chosen[name] = server
         return chosen
@@ -237,7 +237,7 @@ class OpenstackProvider:
         return await asyncio.shield(self._listing)
 
     async def _list(self) -> list[dict[str, Any]]:
-        servers = await self._api.listed("compute", "/servers/detail", "servers", tags=self._tag())
+        servers = await self._api.list_all("compute", "/servers/detail", "servers", tags=self._tag())
         return [each for each in servers if self._is_ours(each)]
 
     def _is_ours(self, server: dict[str, Any]) -> bool:
@@ -284,12 +284,12 @@ class OpenstackProvider:
         for server in servers:
             await self._delete(str(server["id"]))
         for server in servers:
-            await self._gone(host, str(server["id"]))
-            await self._ports_gone(str(server["id"]))
+            await self._wait_until_gone(host, str(server["id"]))
+            await self._delete_ports(str(server["id"]))
             self._spread.one_left(GroupName(server["metadata"]["repave_group"]))
             log.info("host.destroyed", group=server["metadata"]["repave_group"], host=host)
         for group in {GroupName(each["metadata"]["repave_group"]) for each in servers}:
-            await self._tidied(group)
+            await self._tidy(group)
 
     async def _delete(self, server_id: str) -> None:
         try:
@@ -297,14 +297,14 @@ class OpenstackProvider:
         except GoneError:
             pass
 
-    async def _deleted_if_it_can(self, host: HostName, server_id: str) -> None:
+    async def _try_to_delete(self, host: HostName, server_id: str) -> None:
         """For where something else is to be told: a server that stays is found by the next listing."""
         try:
             await self._delete(server_id)
         except ProviderError as error:
             log.warning("host.not_deleted", host=host, server=server_id, because=str(error))
 
-    async def _gone(self, host: HostName, server_id: str) -> None:
+    async def _wait_until_gone(self, host: HostName, server_id: str) -> None:
         deadline, pause = self._clock.monotonic() + DESTROY_SECONDS, LOOK_SECONDS
         while self._clock.monotonic() < deadline:
             try:
@@ -320,15 +320,15 @@ class OpenstackProvider:
             pause = min(pause * 1.3, LOOK_SECONDS_MAX)
         raise TransientError(f"the server of {host} is still there {DESTROY_SECONDS:g} s after its deletion")
 
-    async def _ports_gone(self, server_id: str) -> None:
+    async def _delete_ports(self, server_id: str) -> None:
         """Nova makes and removes them; it leaves them when Neutron was away just then."""
-        for port in await self._api.listed("network", "/ports", "ports", device_id=server_id):
+        for port in await self._api.list_all("network", "/ports", "ports", device_id=server_id):
             if str(port["device_owner"]).startswith("compute:"):
                 log.warning("port.left", server=server_id, port=port["id"])
                 with contextlib.suppress(GoneError):
                     await self._api.call("network", "DELETE", f"/ports/{port['id']}")
 
-    async def _tidied(self, group: GroupName) -> None:
+    async def _tidy(self, group: GroupName) -> None:
         """Server groups go with their last host, if the cloud lets them; else after the next host."""
         if not self._shape.spreads:
             return
@@ -427,7 +427,7 @@ def _how_it_ended(server: dict[str, Any]) -> str:
     return f"its server is {status}{f': {fault}' if fault else ''}"
 
 
-def _failed(name: HostName, server: dict[str, Any]) -> ProviderError:
+def _failure(name: HostName, server: dict[str, Any]) -> ProviderError:
     fault = (server.get("fault") or {}).get("message") or "no reason was given"
     text = f"the server of {name} is {server.get('status', 'gone')}: {fault}"
     if any(words in fault.lower() for words in FULL):

@@ -53,10 +53,10 @@ def server_of(shape: Shape, found: Found, script: str, metadata: Mapping[str, st
     return server
 
 
-async def found_in(api: Api, shape: Shape) -> Found:
+async def look_up(api: Api, shape: Shape) -> Found:
     """Looks everything up. Raises RefusedError with all that is not there, and what is."""
-    flavors = await api.listed("compute", "/flavors/detail", "flavors")
-    networks = await api.listed("network", "/networks", "networks")
+    flavors = await api.list_all("compute", "/flavors/detail", "flavors")
+    networks = await api.list_all("network", "/networks", "networks")
     flavor = next((each for each in flavors if shape.flavor in (each["id"], each["name"])), None)
     network = next((each for each in networks if shape.network in (each["id"], each["name"])), None)
     wrong = [
@@ -80,11 +80,11 @@ async def _missing_extras(api: Api, shape: Shape) -> list[str]:
     """What is asked for only where the settings name it."""
     wrong: list[str] = []
     if shape.security_groups:
-        there = await api.listed("network", "/security-groups", "security_groups")
+        there = await api.list_all("network", "/security-groups", "security_groups")
         known = {value for each in there for value in (each["id"], each["name"])}
         wrong += _missing("security_groups", [x for x in shape.security_groups if x not in known], there)
     if shape.key_name:
-        pairs = [each["keypair"] for each in await api.listed("compute", "/os-keypairs", "keypairs")]
+        pairs = [each["keypair"] for each in await api.list_all("compute", "/os-keypairs", "keypairs")]
         names = [each["name"] for each in pairs]
         wrong += _missing("key_name", [] if shape.key_name in names else [shape.key_name], pairs)
     if shape.availability_zones:
@@ -124,7 +124,7 @@ async def _image(api: Api, shape: Shape) -> tuple[dict[str, Any], str]:
     wanted = shape.image
     if not wanted:
         return {}, "openstack.image is not set: name an image by its name or id"
-    images = await api.listed("image", "/images", "images", name=wanted)
+    images = await api.list_all("image", "/images", "images", name=wanted)
     if not images:
         try:
             images = [await api.call("image", "GET", f"/images/{wanted}")]

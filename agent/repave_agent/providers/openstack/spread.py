@@ -22,7 +22,7 @@ HINTS = "os:scheduler_hints"
 
 
 class Spread:
-    """`prefix` is how the names of our server groups begin: nobody else's do."""
+    """`prefix` is how the names of our server groups begin, and no others."""
 
     def __init__(self, api: Api, prefix: Callable[[], str]) -> None:
         self._api, self._prefix = api, prefix
@@ -37,7 +37,7 @@ class Spread:
                 return {}
             if group not in self._known:
                 try:
-                    self._known[group] = await self._found(group) or await self._made(group)
+                    self._known[group] = await self._find(group) or await self._create(group)
                 except OutOfCapacityError as full:
                     self._fill(group, full)
                     return {}
@@ -45,7 +45,7 @@ class Spread:
 
     def is_to_blame(self, group: GroupName, error: ProviderError) -> bool:
         """Whether a creation was refused for its server group's sake only: then it is repeated without, or
-        with a fresh one where somebody deleted ours."""
+        with a fresh one where ours was deleted."""
         text = str(error).lower()
         if isinstance(error, OutOfCapacityError) and "too many servers in group" in text:
             self._fill(group, error)
@@ -60,7 +60,7 @@ class Spread:
         killed. `wanted` is asked under the lock, so that no launch begins to use one meanwhile."""
         async with self._lock:
             before = set(wanted())
-            listed = await self._listed()
+            listed = await self._list()
             kept = {self._name(group) for group in before | set(wanted())}
             for each in listed:
                 if each["name"].startswith(f"{self._prefix()}-") and each["name"] not in kept:
@@ -75,21 +75,21 @@ class Spread:
         except GoneError:
             pass
 
-    async def _found(self, group: GroupName) -> str:
-        named = (each for each in await self._listed() if each["name"] == self._name(group))
+    async def _find(self, group: GroupName) -> str:
+        named = (each for each in await self._list() if each["name"] == self._name(group))
         return next((str(each["id"]) for each in named), "")
 
-    async def _made(self, group: GroupName) -> str:
+    async def _create(self, group: GroupName) -> str:
         body = {"server_group": {"name": self._name(group), "policy": "soft-anti-affinity"}}
         try:
             return str((await self._api.call("compute", "POST", PATH, body))["server_group"]["id"])
         except LostError:
-            if found := await self._found(group):
+            if found := await self._find(group):
                 return found
             raise
 
-    async def _listed(self) -> list[dict[str, Any]]:
-        return await self._api.listed("compute", PATH, "server_groups")
+    async def _list(self) -> list[dict[str, Any]]:
+        return await self._api.list_all("compute", PATH, "server_groups")
 
     def _fill(self, group: GroupName, why: ProviderError) -> None:
         if group not in self._full:

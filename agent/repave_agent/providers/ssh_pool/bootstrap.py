@@ -34,7 +34,7 @@ LOG_LINES = 10
 
 
 class TakenError(ProviderError):
-    """The machine is leased by somebody else; the text is their name."""
+    """The machine is leased by another agent; the text is its name."""
 
 
 class Machine:
@@ -59,7 +59,7 @@ class Machine:
         self._expect(await self._do("give", owner), "end the lease")
 
     async def holder(self) -> str:
-        """Whose it is; "" when nobody's."""
+        """Its owner; "" when it has none."""
         return (await self._do("holder")).out.strip()
 
     async def proof(self, marker: str) -> tuple[str, str, str]:
@@ -96,7 +96,7 @@ class Machine:
             raise self._error(done, "start the command", more)
 
     async def state(self, host: HostName) -> str:
-        """ "running", "exited CODE", "ended" (nobody saw how) or "absent"."""
+        """ "running", "exited CODE", "ended" (the exit code is not known) or "absent"."""
         done = await self._do("state", host)
         self._expect(done, "look at the host")
         return done.out.strip()

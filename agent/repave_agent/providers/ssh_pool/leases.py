@@ -2,7 +2,7 @@
 used.
 
 One file, changed under a lock and replaced whole, so that `repave-agent pool` may work on it beside the
-agent. A machine that is not in it is dirty: nobody has seen it made anew.
+agent. A machine that is not in it is dirty: its reset was not seen.
 """
 
 import fcntl
@@ -57,7 +57,7 @@ class Leases:
         self._read: dict[str, Entry] = {}
 
     def all(self) -> dict[str, Entry]:
-        """Read again when somebody has changed it. Raises RefusedError when the file can't be read."""
+        """Read again when the file has changed. Raises RefusedError when the file can't be read."""
         try:
             found = self._file.stat()
             if (found.st_mtime_ns, found.st_ino) != self._seen:

@@ -36,7 +36,7 @@ class Machines:
         return self._inventory.machines()
 
     def check(self) -> int:
-        """How many there are. Raises RefusedError when one could not be told from somebody else."""
+        """How many there are. Raises RefusedError when the key of one is neither pinned nor trusted."""
         listed, access = self.listed(), self._access
         keyless = [each.name for each in listed.values() if not each.host_key]
         if keyless and access.known_hosts is None and not access.trusts_first_use:
@@ -48,7 +48,7 @@ class Machines:
             raise RefusedError(f"ssh_pool.key: {access.key}: there is no such file")
         return len(listed)
 
-    def reach(self, name: str, *, is_new: bool = False) -> Machine:
+    def machine(self, name: str, *, is_new: bool = False) -> Machine:
         """The machine, not yet connected. One that was made anew has a new key: where first use is trusted,
         it is trusted once more. Raises TransientError, RefusedError."""
         listed = self.listed().get(name)

@@ -33,7 +33,7 @@ from repave_agent.providers.single_flight import Work
 from repave_agent.providers.ssh_pool.bootstrap import Machine, TakenError, difference
 from repave_agent.providers.ssh_pool.leases import Entry, Lease, State
 from repave_agent.providers.ssh_pool.machines import Machines
-from repave_agent.providers.ssh_pool.reset import Reset, made_anew
+from repave_agent.providers.ssh_pool.reset import Reset, reset_machine
 from repave_protos.protocol.values import HostName, RegionName
 
 log = structlog.get_logger()
@@ -168,7 +168,7 @@ class SshPoolProvider:
         is_fresh = False
         try:
             await self._stop_refresh(name)
-            machine = await self._freshened(name, lease.owner)
+            machine = await self._freshen(name, lease.owner)
             is_fresh = True
             lease = await self._bootstrap(machine, name, lease, package)
         except TakenError as error:
@@ -184,9 +184,9 @@ class SshPoolProvider:
         self._watch(name, spec.name)
         return self._host(lease)
 
-    async def _freshened(self, name: str, owner: str) -> Machine:
+    async def _freshen(self, name: str, owner: str) -> Machine:
         """The machine, leased by its own word as well, and seen to be new."""
-        entry, machine = self._leases.get(name), self._machines.reach(name)
+        entry, machine = self._leases.get(name), self._machines.machine(name)
         holder = await machine.holder()
         if holder == self._owner(BEING_RESET) or (
             entry.may_replace and holder.startswith(f"{self._tags()}/")
@@ -197,8 +197,8 @@ class SshPoolProvider:
         if entry.proof == before and not await machine.is_used():
             return machine
         listed = self._machines.listed()[name]
-        reach = functools.partial(self._machines.reach, name, is_new=True)
-        machine, seen = await made_anew(self._reset, listed, reach, before, self._clock)
+        connect = functools.partial(self._machines.machine, name, is_new=True)
+        machine, seen = await reset_machine(self._reset, listed, connect, before, self._clock)
         await machine.take(owner)
         self._leases.put(name, proof=seen, pinned=seen[2], may_replace=False)
         return machine
@@ -244,10 +244,10 @@ class SshPoolProvider:
         return self._host(lease, self._ended.get(name, ""))
 
     async def _how_it_ended(self, machine: str, host: HostName) -> str:
-        """ "" while it runs, as far as anybody can say: one that can't be reached is believed for a while."""
+        """ "" while it runs, as far as can be seen: one that can't be reached is believed for a while."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                there = self._machines.reach(machine)
+                there = self._machines.machine(machine)
                 state = await there.state(host)
                 self._silent_since.pop(machine, None)
                 return "" if state == "running" else await self._epitaph(there, host, state)
@@ -260,10 +260,12 @@ class SshPoolProvider:
 
     async def _epitaph(self, machine: Machine, host: HostName, state: str) -> str:
         how = (
-            f"exited with code {state.split()[1]}" if state.startswith("exited") else "ended, nobody saw how"
+            f"exited with code {state.split()[1]}"
+            if state.startswith("exited")
+            else "ended, and its exit code is not known"
         )
         if state == "absent":
-            return "is gone from its machine, which was made anew or emptied by somebody else"
+            return "is gone from its machine, which was reset or emptied by something else"
         tail = await machine.tail(host, ENDED_LOG_LINES)
         return f"{how}; its log ends: {tail}" if tail else f"{how}; its log is empty"
 
@@ -276,7 +278,7 @@ class SshPoolProvider:
 
     async def _await_end(self, machine: str, host: HostName) -> None:
         try:
-            await self._machines.reach(machine).ended(host)
+            await self._machines.machine(machine).ended(host)
         except (ProviderError, TimeoutError):
             return  # the next listing looks again
         if host not in self._destructions.tasks:
@@ -300,7 +302,7 @@ class SshPoolProvider:
         """Ends the host; its machine is made anew beside everything else, or quarantined."""
         host = lease.spec.name
         try:
-            machine = self._machines.reach(name)
+            machine = self._machines.machine(name)
             if await machine.holder() == lease.owner:
                 await machine.stop(host, self._stop_grace_seconds)
                 await machine.give(lease.owner)
@@ -323,7 +325,7 @@ class SshPoolProvider:
         reason = ""
         try:
             async with self._refresh_slots:
-                machine = await self._freshened(name, owner)
+                machine = await self._freshen(name, owner)
                 await machine.give(owner)
             state = "fresh"
         except TakenError as error:
@@ -349,18 +351,18 @@ class SshPoolProvider:
         name, lease = self._running(host)
         environment = self._environment(lease)
         words = substitute(command, environment)
-        return await self._machines.reach(name).execute(
+        return await self._machines.machine(name).execute(
             lease.spec.digest, words, environment, timeout_seconds
         )
 
     async def log_tail(self, host: HostName, lines: int) -> str:
         entry = self._entry_of(host)
-        return "" if entry is None else await self._machines.reach(entry.name).tail(host, lines)
+        return "" if entry is None else await self._machines.machine(entry.name).tail(host, lines)
 
     async def inspect(self, host: HostName) -> str:
         name, lease = self._running(host)
         before = self._leases.contents(host)
-        return difference(before, await self._machines.reach(name).contents(lease.spec.digest))
+        return difference(before, await self._machines.machine(name).contents(lease.spec.digest))
 
     def _running(self, host: HostName) -> tuple[str, Lease]:
         entry = self._entry_of(host)
@@ -395,7 +397,7 @@ class SshPoolProvider:
         return f"{self._installation()}/{self._region}"
 
     def _owner(self, host: HostName) -> str:
-        """As a machine's own lease has it; nobody's while the installation is not known."""
+        """As a machine's own lease has it; "" while the installation is not known."""
         return f"{self._tags()}/{host}" if self._installation() else ""
 
     def _host(self, lease: Lease, ended: str = "") -> Host:

@@ -39,12 +39,12 @@ class UnprovedError(RefusedError):
     """The reset ran, and the machine is not seen to be new."""
 
 
-async def made_anew(
-    reset: Reset, listed: Listed, reach: Callable[[], Machine], before: Seen | None, clock: Clock
+async def reset_machine(
+    reset: Reset, listed: Listed, connect: Callable[[], Machine], before: Seen | None, clock: Clock
 ) -> tuple[Machine, Seen]:
     """Resets the machine and waits until it answers and is seen to be new; returns what it then shows.
 
-    `reach` makes a connection to it by the inventory as it is at that moment. `before`: what it showed
+    `connect` makes a connection to it by the inventory as it is at that moment. `before`: what it showed
     before, None when it did not answer. Raises ProviderError; then it must not be used.
     """
     nonce = secrets.token_hex(16)
@@ -57,11 +57,11 @@ async def made_anew(
     if reset.command:
         await _run(reset, listed, nonce)
     if reset.remote:
-        await _run_there(reset, reach(), nonce)
+        await _run_there(reset, connect(), nonce)
     last: ProviderError = TransientError(f"{listed.name}: its reset took longer than {reset.seconds:g} s")
     pause = LOOK_SECONDS
     while clock.monotonic() < deadline:
-        machine = reach()
+        machine = connect()
         try:
             seen = await machine.proof(reset.marker)
             unproved = _unproved(reset, listed, nonce, before, seen)

@@ -257,7 +257,7 @@ async def test_a_server_that_somebody_deletes_while_it_is_built_is_told(
     launch = asyncio.create_task(provider.launch(spec(package), package))
     await until(lambda: bool(cloud.servers))
     cloud._end(next(iter(cloud.servers)))
-    with pytest.raises(TransientError, match="deleted by somebody else"):
+    with pytest.raises(TransientError, match="deleted, and not by repave"):
         await launch
 
 
