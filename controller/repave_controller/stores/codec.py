@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+import repave_controller.core.steps  # noqa: F401  # every kind of step that a rollout may hold
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.freezes import Freezes
 from repave_controller.core.domain.rollout import Rollout
