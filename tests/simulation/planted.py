@@ -69,7 +69,7 @@ BUGS = (
     _bug("an agent does not fence", 1, (7,), ADMISSION, "if proposed.epoch < known.epoch:", "if False:"),
     _bug(
         "an epoch does not grow with what it stands for", 1, (7,),
-        PUBLISHING, "state = replace(state, epoch=replace(state.epoch, rev=rev + 1))", "pass",
+        PUBLISHING, "replace(state, epoch=replace(state.epoch, rev=rev + 1))", "state",
     ),
     _bug("an agent forgets its journal", 2, (1, 2, 3, 4, 5, 7), JOURNAL, "content = self._disk.read()", "content = None"),
     _bug(
@@ -116,7 +116,7 @@ BUGS = (
     ),
     _bug(
         "no region of a lock-step wave waits for the others", 1, (0,),
-        WAVES, "    if not rollout.waves[track.wave].is_lockstep:\n        return False", "    if True:\n        return False",
+        WAVES, "        if not rollout.waves[track.wave].is_lockstep:", "        if True:",
     ),
     _bug(
         "old groups are not kept", 1, (4,),

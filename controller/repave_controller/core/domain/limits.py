@@ -5,7 +5,7 @@ application wants. Nothing is reserved: who asks must ask anew each time, and be
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from repave_controller.core.domain.application import Application, GroupState, Part
 from repave_controller.core.domain.rollout import Track
@@ -43,6 +43,7 @@ class Wants:
     hosts_in_flight: int = 0
     hosts: int = 0
     extra_hosts: int = 0
+    begins: bool = True  # nothing of its rollout has changed yet: it is one more
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,21 @@ def load_of(applications: Iterable[Application]) -> Load:
 def wants_of(application: Application) -> Wants:
     """What one application would have under way, were it decided so."""
     load = load_of([application])
-    return Wants(load.regions, load.hosts_in_flight, load.hosts, load.extra_hosts)
+    begins = not load.releasing
+    return Wants(load.regions, load.hosts_in_flight, load.hosts, load.extra_hosts, begins)
+
+
+def with_region(wants: Wants, application: Application, region: RegionName) -> Wants:
+    """What it would have under way once its rollout has begun in this region too."""
+    parts = (group.part(region) for group in application.groups)
+    fresh = sum(part.size for part in parts if part is not None and part.state is GroupState.NEW)
+    return replace(
+        wants,
+        regions=wants.regions | {region},
+        hosts_in_flight=wants.hosts_in_flight + fresh,
+        hosts=wants.hosts + fresh,
+        extra_hosts=wants.extra_hosts + fresh,
+    )
 
 
 def _begun(application: Application) -> Iterable[Track]:
@@ -104,7 +119,7 @@ def refusals(limits: Limits, others: Load, wants: Wants) -> list[Refusal]:
     """Every limit that the others and these wants together would break. What the others have alone may be
     above a limit that was lowered; then nothing more begins."""
     checks = (
-        _releases(limits, others),
+        _releases(limits, others, wants),
         _regions_in_flight(limits, others, wants),
         _hosts_in_flight(limits, others, wants),
         _extra_hosts(limits, others, wants),
@@ -112,9 +127,9 @@ def refusals(limits: Limits, others: Load, wants: Wants) -> list[Refusal]:
     return [each for each in checks if each is not None]
 
 
-def _releases(limits: Limits, others: Load) -> Refusal | None:
+def _releases(limits: Limits, others: Load, wants: Wants) -> Refusal | None:
     running = len(others.releasing)
-    if not limits.releases or running < limits.releases:
+    if not limits.releases or not wants.begins or running < limits.releases:
         return None
     text = f"{_count(running, 'other rollout')} under way ({_names(others)}), {limits.releases} may be"
     return Refusal("limits.releases", text, _remedy("limits.releases", others, is_too_much_alone=False))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
+from itertools import accumulate
 from operator import or_
 from typing import Any, ClassVar, TypeVar
 
@@ -74,7 +75,9 @@ def register(step_type: type[AnyStep]) -> type[AnyStep]:
 
 def course_of(steps: Iterable[Step]) -> Course:
     """Where these steps, one after another, lead."""
-    course = Course()
-    for step in steps:
-        course = step.advance(course)
-    return course
+    return courses_of(steps)[-1]
+
+
+def courses_of(steps: Iterable[Step]) -> tuple[Course, ...]:
+    """Where they lead after none, one, two, ... of them."""
+    return tuple(accumulate(steps, lambda course, step: step.advance(course), initial=Course()))

@@ -7,7 +7,7 @@ enter through `commands/`; what a step makes of a region, and when it is done, i
 `rollback.py`.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from repave_controller.core.domain.application import (
@@ -19,6 +19,7 @@ from repave_controller.core.domain.application import (
     Tenure,
 )
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.limits import Wants, wants_of, with_region
 from repave_controller.core.domain.rollout import (
     Pause,
     Phase,
@@ -123,6 +124,7 @@ def _advance(turn: Turn) -> None:
     _begin_tracks(turn)
     verdicts = _verdicts(turn)
     done = {region for region, verdict in verdicts.items() if isinstance(verdict, Done)}
+    together = waves.steps_done(turn.application.running or rollout, done)
     for region in [track.region for track in rollout.tracks]:
         now = turn.rollout
         track = now.track(region) if now is not None else None
@@ -130,7 +132,7 @@ def _advance(turn: Turn) -> None:
             return
         match track.phase:
             case TrackPhase.RUNNING if region in verdicts:
-                _run(turn, now, track, verdicts[region], done)
+                _run(turn, now, track, verdicts[region], together)
             case TrackPhase.UNDOING:
                 _undo(turn, now, track)
             case TrackPhase.DONE if now.phase is Phase.RUNNING:
@@ -171,23 +173,28 @@ def _begin_tracks(turn: Turn) -> None:
     if waiting is not None:
         turn.wait(waiting)
         return
+    room, under_way = waves.room(rollout, wave), wants_of(turn.application)
     for track in waves.tracks_of(rollout, wave):
-        if track.phase is TrackPhase.WAITING:
-            _begin(turn, track)
+        if track.phase is TrackPhase.WAITING and room > 0:
+            wants = with_region(under_way, turn.application, track.region)
+            if _begin(turn, track, wants):
+                room, under_way = room - 1, replace(wants, begins=False)
 
 
-def _begin(turn: Turn, track: Track) -> None:
+def _begin(turn: Turn, track: Track, wants: Wants) -> bool:
+    """Whether the region has begun; `wants` is what the application has under way if it does."""
     rollout = turn.rollout
-    if rollout is None or not waves.has_room(rollout, track):
-        return
+    assert rollout is not None, "a region of a rollout begins"
     skipped, waiting = waves.when_away(turn.application, track, turn.observed, turn.now)
     if skipped is not None:
         turn.put_track(skipped)
         turn.tell("region.skipped", f"{turn.target_name} skips {track.region}: {skipped.reason}")
     elif waiting is not None:
         turn.wait(waiting)
-    elif not _is_guarded(turn, rollout, track, 0):
+    elif not _is_guarded(turn, rollout, track, 0, wants):
         _enter(turn, track, 0)
+        return True
+    return False
 
 
 def _enter(turn: Turn, track: Track, cursor: int) -> None:
@@ -207,9 +214,10 @@ def _enter(turn: Turn, track: Track, cursor: int) -> None:
     turn.put_track(track)
 
 
-def _run(turn: Turn, rollout: Rollout, track: Track, verdict: Verdict, done: Collection[RegionName]) -> None:
+def _run(turn: Turn, rollout: Rollout, track: Track, verdict: Verdict, together: Mapping[int, int]) -> None:
+    """`together`: the steps that all regions of a wave have done."""
     match verdict:
-        case Done() if not waves.is_ahead(rollout, track, done):
+        case Done() if track.cursor < together.get(track.wave, len(rollout.steps)):
             _complete(turn, rollout, track)
         case Failed():
             _fail(turn, rollout, track, verdict)
@@ -263,10 +271,10 @@ def _learn(turn: Turn, rollout: Rollout, track: Track) -> None:
         turn.application = replace(turn.application, launch_seconds=round(seconds, 3))
 
 
-def _is_guarded(turn: Turn, rollout: Rollout, track: Track, cursor: int) -> bool:
+def _is_guarded(turn: Turn, rollout: Rollout, track: Track, cursor: int, wants: Wants | None = None) -> bool:
     """Whether a rule stands against the next step; it is waited for, or fails where time can't mend it."""
     step = rollout.steps[cursor]
-    guard = refusing(turn.application, rollout, track, step, turn.observed, turn.now, turn.around)
+    guard = refusing(turn.application, rollout, track, step, turn.observed, turn.now, turn.around, wants)
     if guard is None:
         return False
     seconds = step.deadline_seconds

@@ -67,26 +67,27 @@ def _approval(application: Application, rollout: Rollout, wave: int, now: Instan
     return Waiting(Because(what, remedy=f"repave promote {application.name}{flag}"))
 
 
-def has_room(rollout: Rollout, track: Track) -> bool:
-    """Whether fewer regions of the track's wave move than may at once."""
-    limit = rollout.waves[track.wave].parallel
-    moving = sum(each.phase in MOVING for each in tracks_of(rollout, track.wave))
-    return not limit or moving < limit
+def room(rollout: Rollout, wave: int) -> int:
+    """How many more regions of the wave may move now."""
+    moving = sum(each.phase in MOVING for each in tracks_of(rollout, wave))
+    return (rollout.waves[wave].parallel or len(rollout.tracks)) - moving
 
 
-def is_ahead(rollout: Rollout, track: Track, done: Collection[RegionName]) -> bool:
-    """In lock-step: whether a region that has done its step must wait for others of its wave. `done` are
-    those that have done the step they are in."""
-    if not rollout.waves[track.wave].is_lockstep:
-        return False
-    return any(
-        (each.phase is TrackPhase.WAITING and not rollout.is_stopped)
-        or (
-            each.phase is TrackPhase.RUNNING
-            and (each.cursor < track.cursor or (each.cursor == track.cursor and each.region not in done))
-        )
-        for each in tracks_of(rollout, track.wave)
-    )
+def steps_done(rollout: Rollout, done: Collection[RegionName]) -> dict[int, int]:
+    """By wave in lock-step: how many steps all of its regions have done, so that none goes on beyond them.
+    `done` are the regions that have done the step they are in."""
+    fewest: dict[int, int] = {}
+    for track in rollout.tracks:
+        if not rollout.waves[track.wave].is_lockstep:
+            continue
+        if track.phase is TrackPhase.RUNNING:
+            count = track.cursor + (track.region in done)
+        elif track.phase is TrackPhase.WAITING and not rollout.is_stopped:
+            count = 0
+        else:
+            continue
+        fewest[track.wave] = min(count, fewest.get(track.wave, count))
+    return fewest
 
 
 def when_away(

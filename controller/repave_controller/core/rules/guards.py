@@ -15,8 +15,8 @@ from repave_controller.core.domain.application import (
     ReleaseOrder,
 )
 from repave_controller.core.domain.freezes import Freezes, held
-from repave_controller.core.domain.limits import Limits, Load, refusals, wants_of
-from repave_controller.core.domain.rollout import Rollout, RolloutKind, Track, TrackPhase
+from repave_controller.core.domain.limits import Limits, Load, Wants, refusals, wants_of
+from repave_controller.core.domain.rollout import Rollout, RolloutKind
 from repave_controller.core.domain.steps import Step
 from repave_controller.core.rules.verdicts import current_report
 from repave_protos.protocol.capabilities import nearest_shares
@@ -55,18 +55,19 @@ def is_overridden(rollout: Rollout, rule: str) -> bool:
 
 
 def outside(
-    application: Application, rollout: Rollout, track: Track, step: Step, now: Instant, around: Surroundings
+    application: Application,
+    rollout: Rollout,
+    step: Step,
+    now: Instant,
+    around: Surroundings,
+    wants: Wants | None,
 ) -> list[Guard]:
-    """Windows and freezes for each move of a release; limits where a region begins. A way back is
-    always open."""
+    """Windows and freezes for each move of a release; limits where a region begins, which makes
+    the application want `wants`. A way back is always open."""
     if rollout.kind is RolloutKind.ROLLBACK or not step.is_move:
         return []
     answers = _times(application, around, application.policy, now)
-    if not track.has_begun:
-        begun = rollout.with_track(replace(track, phase=TrackPhase.RUNNING))
-        is_first = not any(each.has_begun for each in rollout.tracks)
-        answers += _limits(replace(application, rollout=begun), around, is_first)
-    return answers
+    return [*answers, *_limits(wants, around)] if wants is not None else answers
 
 
 def standing(application: Application, now: Instant, around: Surroundings) -> Guard | None:
@@ -82,10 +83,8 @@ def _times(application: Application, around: Surroundings, policy: Policy, now: 
     return [Guard(closed.rule, True, closed.text, remedy, closed.opens_at)]
 
 
-def _limits(wanted: Application, around: Surroundings, is_first: bool) -> list[Guard]:
-    """`wanted`: the application as it would be."""
-    limits = around.limits if is_first else replace(around.limits, releases=0)
-    found = refusals(limits, around.others, wants_of(wanted))
+def _limits(wants: Wants, around: Surroundings) -> list[Guard]:
+    found = refusals(around.limits, around.others, wants)
     return [Guard(each.rule, True, each.text, each.remedy) for each in found]
 
 
@@ -135,7 +134,7 @@ def foreseen(
     """The rules that a release would meet, with their answers of now; `planned`: the application with it."""
     answers = [
         *(_times(application, around, order.policy, now) or [Guard("times", False, "it may begin now")]),
-        *_limits(planned, around, is_first=True),
+        *_limits(replace(wants_of(planned), begins=True), around),
     ]
     for region, size in order.sizes:
         serving = application.serving_in(region)

@@ -15,8 +15,8 @@ from repave_controller.core.domain.application import (
     ServerGroup,
     hosts_of,
 )
-from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase
-from repave_controller.core.domain.steps import course_of
+from repave_controller.core.domain.rollout import TrackPhase
+from repave_controller.core.domain.steps import courses_of
 from repave_protos.protocol.values import FULL_WEIGHT_BP, DesiredState, GroupName, RegionName, contradictions
 
 Groups = Mapping[GroupName, ServerGroup]
@@ -125,8 +125,9 @@ def _check_way_back(application: Application) -> Iterator[Broken]:
     """Promise 4: until a rollout has ended its origin runs, ready for the switch back: in full, or with what
     the steps that the user chose have left of it."""
     rollout = application.running
+    courses = courses_of(rollout.steps) if rollout is not None else ()
     for track in rollout.tracks if rollout is not None else ():
-        if rollout is None or track.origin is None or track.phase is TrackPhase.UNDONE:
+        if track.origin is None or track.phase is TrackPhase.UNDONE:
             continue
         origin = application.group(track.origin)
         part = origin.part(track.region) if origin is not None else None
@@ -135,15 +136,11 @@ def _check_way_back(application: Application) -> Iterator[Broken]:
             continue
         state = application.desired_in(track.region)
         wanted = state.group(origin.name) if state is not None else None
-        have, need = wanted.count if wanted is not None else 0, hosts_of(part.size, _left(rollout, track))
+        left = courses[track.cursor + 1 if track.has_begun else 0].old
+        have, need = wanted.count if wanted is not None else 0, hosts_of(part.size, left)
         if have < need:
             text = f"the way back, {origin.name}, would keep {have} of {need} hosts"
             yield Broken(4, f"{track.region}: {text}")
-
-
-def _left(rollout: Rollout, track: Track) -> float:
-    """Percent of the origin's hosts that the steps so far have left."""
-    return course_of(rollout.steps_reached(track)).old
 
 
 def _check_owners(before: Application, after: Application, observed: Observed) -> Iterator[Broken]:

@@ -6,6 +6,7 @@ A new kind is one file in this room, one line in `__init__.py` and a field of th
 from abc import ABC, abstractmethod
 
 from repave_controller.core.domain.application import Application, Because, Instant, Observed
+from repave_controller.core.domain.limits import Wants
 from repave_controller.core.domain.place import Place, place_of
 from repave_controller.core.domain.rollout import Rollout, Track
 from repave_controller.core.domain.steps import Step
@@ -102,11 +103,13 @@ def refusing(
     observed: Observed,
     now: Instant,
     around: Surroundings,
+    wants: Wants | None = None,
 ) -> Guard | None:
-    """The first rule against entering `step` that nobody has overridden; None when it may be entered."""
+    """The first rule against entering `step` that nobody has overridden; None when it may be entered. Where
+    the region begins with it, `wants` is what the application has under way from then on."""
     place = place_of(application, rollout, track)
     assert place is not None, "a running track has a target"
-    answers = [*outside(application, rollout, track, step, now, around), _rules(step).guard(place, observed)]
+    answers = [*outside(application, rollout, step, now, around, wants), _rules(step).guard(place, observed)]
     return next(
         (each for each in answers if each and each.refuses and not is_overridden(rollout, each.rule)), None
     )

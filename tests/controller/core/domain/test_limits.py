@@ -86,7 +86,7 @@ def test_nothing_under_way_is_no_load() -> None:
 
 def test_what_one_wants_is_counted_like_what_others_have() -> None:
     wants = wants_of(again(released("web", (OSLO, 4), phase=Phase.SUCCEEDED)))
-    assert wants == Wants(frozenset({OSLO}), hosts_in_flight=4, hosts=8, extra_hosts=4)
+    assert wants == Wants(frozenset({OSLO}), hosts_in_flight=4, hosts=8, extra_hosts=4, begins=False)
 
 
 OTHERS = Load(
