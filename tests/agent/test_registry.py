@@ -17,6 +17,7 @@ from repave_protos.protocol.values import (
     Digest,
     Epoch,
     GroupName,
+    HostTemplate,
     Probe,
     Welcome,
 )
@@ -145,12 +146,14 @@ def desired(digest: Digest) -> DesiredState:
         digest=digest,
         count=2,
         weight_bp=10_000,
-        run=("serve",),
-        environment=(),
-        probe=Probe("command", 8080, command=("true",), interval_seconds=0.05, timeout_seconds=0.05),
-        min_healthy_seconds=0.0,
-        start_deadline_seconds=30.0,
-        drain_seconds=0.0,
+        template=HostTemplate(
+            run=("serve",),
+            environment=(),
+            probe=Probe("command", 8080, command=("true",), interval_seconds=0.05, timeout_seconds=0.05),
+            min_healthy_seconds=0.0,
+            launch_deadline_seconds=30.0,
+            drain_seconds=0.0,
+        ),
     )
     return DesiredState(SHOP, Epoch(1, 1, 1), 8080, (group,))
 

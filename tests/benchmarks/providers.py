@@ -25,6 +25,7 @@ from repave_agent.providers.ssh_pool.reset import Reset
 from repave_protos.package.archive import pack
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.benchmarks.table import Line
+from tests.fakes.templates import a_template
 from tests.support.sshd_hosts import PORT, ROOT, Pool, pool, why_not
 
 OCTET = 254
@@ -119,7 +120,7 @@ async def _launched(provider: Provider, directory: Path, hosts: int) -> None:
         name, group = HostName(f"shop-v001-{number}"), GroupName("shop-v001")
         run = ("sleep", "600")
         async with slots:
-            spec = HostSpec(name, group, ApplicationName("shop"), digest, run, (), 8080)
+            spec = HostSpec(name, group, ApplicationName("shop"), digest, a_template(run))
             await provider.launch(spec, package)
 
     await asyncio.gather(*(launch(number) for number in range(hosts)))

@@ -34,6 +34,7 @@ from tests.fakes.agent.provider import FakeCloud, FakeProvider
 from tests.fakes.clock import QuickClock
 from tests.fakes.clouds.openstack import FakeOpenstack
 from tests.fakes.clouds.openstack import served as cloud_served
+from tests.fakes.templates import a_template
 from tests.fakes.waiting import until, until_async
 from tests.support.rigs import rig_cloud, why_no_openstack
 from tests.support.sshd_hosts import PORT as SSH_PORT
@@ -74,7 +75,7 @@ class World:
         name = HostName(f"shop-v001-{number}")
         group, application = GroupName("shop-v001"), ApplicationName("shop")
         digest = sha256_of(self.package)
-        return HostSpec(name, group, application, digest, run, (("COLOUR", "blue"),), PORT)
+        return HostSpec(name, group, application, digest, a_template(run, (("COLOUR", "blue"),), PORT))
 
     async def launch(self, number: int = 1, run: tuple[str, ...] = RUN_FOR_LONG) -> Host:
         return await self.provider.launch(self.spec(number, run), self.package)

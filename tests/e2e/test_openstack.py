@@ -18,6 +18,7 @@ from repave_agent.providers.openstack.shape import Shape
 from repave_protos.package.archive import pack
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.e2e.test_release import clients, release
+from tests.fakes.templates import a_template
 from tests.support.rigs import STATE
 from tests.support.stage import Stage, staged
 
@@ -84,7 +85,7 @@ async def test_a_server_that_the_real_cloud_can_not_build_is_told_and_removed(
         RegionName("faults"), lambda: "ours", api, shape, Depot(tmp_path, "127.0.0.1:0"), SystemClock()
     )
     name, group = HostName("shop-v001-1"), GroupName("shop-v001")
-    spec = HostSpec(name, group, ApplicationName("shop"), digest, ("serve",), (), 8080)
+    spec = HostSpec(name, group, ApplicationName("shop"), digest, a_template(("serve",)))
     with pytest.raises(kind):
         await provider.launch(spec, tmp_path / "app.tar.gz")
     await provider.destroy(name)

@@ -25,6 +25,7 @@ from repave_protos.package.archive import pack
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.e2e.test_openstack import WANTED, nothing_is_left, settings
 from tests.e2e.test_release import release
+from tests.fakes.templates import a_template
 from tests.fakes.waiting import until_async
 from tests.support.rigs import STATE, restart_service, rig_cloud
 from tests.support.stage import Stage, staged
@@ -167,7 +168,7 @@ class Region:
 
     async def launch(self, number: int) -> str:
         name, group = HostName(f"shop-v001-{number}"), GroupName("shop-v001")
-        spec = HostSpec(name, group, ApplicationName("shop"), self.digest, ("serve",), (), 8080)
+        spec = HostSpec(name, group, ApplicationName("shop"), self.digest, a_template(("serve",)))
         return str((await self.provider.launch(spec, self.package)).name)
 
     async def end(self) -> None:

@@ -14,6 +14,7 @@ from repave_agent.core.ports import HostSpec
 from repave_agent.providers.local import processes
 from repave_agent.providers.local.provider import LocalProvider
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
+from tests.fakes.templates import a_template
 from tests.support.faults import leader_of
 from tests.support.stage import Stage
 
@@ -32,7 +33,7 @@ def make_host(stage: Stage, name: HostName, installation: str, region: str = "pa
     """As an agent does that is killed right after it."""
     group = GroupName(name.rpartition("-")[0])
     spec = HostSpec(
-        name, group, ApplicationName(group.partition("-")[0]), Digest("0" * 64), ("sleep", "600"), (), 8080
+        name, group, ApplicationName(group.partition("-")[0]), Digest("0" * 64), a_template(("sleep", "600"))
     )
 
     async def make() -> None:

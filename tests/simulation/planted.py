@@ -151,7 +151,7 @@ BUGS = (
     ),
     _bug(
         "requests are cut off instead of drained", 1, (1,),
-        TRAFFIC, "    return backend.in_flight == 0 or observation.now >= fact.drain_since + group.drain_seconds", "    return True",
+        TRAFFIC, "    return backend.in_flight == 0 or observation.now >= fact.drain_since + group.template.drain_seconds", "    return True",
     ),
     _bug(
         "hosts take requests before they are verified", 1, (2,),
@@ -164,7 +164,7 @@ BUGS = (
         "what nobody wants is never collected", 1, (5,),
         "agent/repave_agent/core/orphans.py", "    return seen.last_at >= seen.first_at + limits.unclaimed_grace_seconds", "    return False",
     ),
-    _bug("a host is made from another image", 1, (8,), FLEET, "        digest=group.digest,\n        run=group.run,", "        digest=type(group.digest)(\"0\" * 64),\n        run=group.run,"),
+    _bug("a host is made from another image", 1, (8,), FLEET, "        digest=group.digest,\n        template=", "        digest=type(group.digest)(\"0\" * 64),\n        template="),
     _bug("more hosts are launched than are missing", 1, (5,), RECONCILE, "    return group.count - _held_places(group, observation)", "    return group.count + 1 - _held_places(group, observation)"),
     _bug(
         "a retired group stays", 1, (5,),

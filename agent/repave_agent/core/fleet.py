@@ -309,7 +309,7 @@ class Fleet:
     def _watch(self, record: Record, group: DesiredGroup | None) -> None:
         is_probed = group is not None and record.is_running and record.address and not record.failure
         if is_probed and group is not None and not record.is_destroying:
-            self.probes[record.name] = ProbeTarget(record.address, group.probe)
+            self.probes[record.name] = ProbeTarget(record.address, group.template.probe)
         else:
             self.probes.pop(record.name, None)
 
@@ -385,7 +385,5 @@ def _spec(launch: Launch, ordinal: int) -> HostSpec:
         group=group.name,
         application=launch.state.application,
         digest=group.digest,
-        run=group.run,
-        environment=group.environment,
-        port=group.probe.port,
+        template=group.template,
     )

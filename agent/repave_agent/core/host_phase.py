@@ -58,7 +58,7 @@ def judge_host(signs: Signs, group: DesiredGroup | None, now: float) -> Judgemen
 
 
 def _healthy(signs: Signs, since: float, group: DesiredGroup | None, now: float) -> Judgement:
-    verified_at = since + (group.min_healthy_seconds if group else 0.0)
+    verified_at = since + (group.template.min_healthy_seconds if group else 0.0)
     is_proven = min(now, signs.known_until) >= verified_at  # an agent that stood still has proved nothing
     if is_proven or (signs.was_verified and not signs.is_recovering):
         return Judgement(HostPhase.VERIFIED)
@@ -73,10 +73,12 @@ def _healthy(signs: Signs, since: float, group: DesiredGroup | None, now: float)
 def _starting(signs: Signs, group: DesiredGroup | None, now: float) -> Judgement:
     if group is None:
         return Judgement(HostPhase.STARTING)
-    deadline = signs.launched_at + group.start_deadline_seconds
+    deadline = signs.launched_at + group.template.launch_deadline_seconds
     if now < deadline:
         return Judgement(HostPhase.STARTING, signs.health_reason, deadline)
     reason = signs.health_reason or "no probe has answered"
     if signs.is_healthy:
-        reason = f"it was not healthy for {group.min_healthy_seconds:g} s on end"
-    return Judgement(HostPhase.FAILED, f"not verified within {group.start_deadline_seconds:g} s: {reason}")
+        reason = f"it was not healthy for {group.template.min_healthy_seconds:g} s on end"
+    return Judgement(
+        HostPhase.FAILED, f"not verified within {group.template.launch_deadline_seconds:g} s: {reason}"
+    )

@@ -15,6 +15,7 @@ from repave_protos.protocol.values import (
     Digest,
     GroupName,
     HostName,
+    HostTemplate,
     Notice,
     Probe,
     Split,
@@ -67,15 +68,18 @@ HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:
-    """What a fresh host is made of. `name` is never used twice: it is the idempotency key of a launch."""
+    """A fresh host. `name` is never used twice: it is the idempotency key of a launch."""
 
     name: HostName
     group: GroupName
     application: ApplicationName
     digest: Digest
-    run: tuple[str, ...]
-    environment: tuple[tuple[str, str], ...]
-    port: int
+    template: HostTemplate
+
+    @property
+    def port(self) -> int:
+        """Where it takes the traffic."""
+        return self.template.probe.port
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,7 +254,7 @@ def _is_drained(host: HostFact, group: DesiredGroup, observation: Observation) -
     backend = observation.balancer.backend(group.name)
     if backend is None or backend.in_flight == 0:
         return True
-    return host.idle_since is not None and observation.now >= host.idle_since + group.drain_seconds
+    return host.idle_since is not None and observation.now >= host.idle_since + group.template.drain_seconds
 
 
 def _is_out_of_traffic(host: HostFact, observation: Observation) -> bool:
@@ -281,11 +281,11 @@ def _wake_at(observation: Observation, limits: Limits) -> float | None:
             if fact.retry_at > observation.now:
                 instants.append(fact.retry_at)
             if group.count == 0 and fact.drain_since is not None:
-                instants.append(fact.drain_since + group.drain_seconds)
+                instants.append(fact.drain_since + group.template.drain_seconds)
             elif group.count > 0:
                 instants += worn_instants(observation.hosts_of(group.name), group)
                 instants += [
-                    host.idle_since + group.drain_seconds
+                    host.idle_since + group.template.drain_seconds
                     for host in _replaced(group, observation)
                     if host.idle_since is not None
                 ]

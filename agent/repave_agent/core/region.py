@@ -40,7 +40,7 @@ from repave_protos.protocol.values import (
     Welcome,
 )
 
-FORMAT = 1
+FORMAT = 2
 LOOK_SECONDS = 1.0
 """The balancer is asked at least this often, whatever happens."""
 HURRY_SECONDS = 0.05

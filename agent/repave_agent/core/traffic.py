@@ -176,7 +176,7 @@ def _backends(state: DesiredState, observation: Observation) -> Iterator[Backend
             continue
         servers = _servers(group, present, observation)
         if servers:
-            yield Backend(group.name, servers, group.probe)
+            yield Backend(group.name, servers, group.template.probe)
 
 
 def _servers(group: DesiredGroup, present: Backend | None, observation: Observation) -> tuple[Server, ...]:
@@ -295,7 +295,7 @@ def may_detach(group: DesiredGroup, state: DesiredState, observation: Observatio
         return True
     if fact.drain_since is None:
         return False
-    return backend.in_flight == 0 or observation.now >= fact.drain_since + group.drain_seconds
+    return backend.in_flight == 0 or observation.now >= fact.drain_since + group.template.drain_seconds
 
 
 def needs_drain(group: DesiredGroup, observation: Observation) -> bool:

@@ -33,7 +33,7 @@ def environment_of(spec: HostSpec, address: str, region: str) -> dict[str, str]:
         "REPAVE_REGION": region,
         "REPAVE_DIGEST": spec.digest,
     }
-    users = dict(spec.environment)
+    users = dict(spec.template.environment)
     for name in ours.keys() & users.keys():
         if users[name] != ours[name]:
             raise RefusedError(f"env: {name} is set by repave. Remove it from the spec.")

@@ -5,13 +5,17 @@ the last epoch could undo what a newer one asked for.
 """
 
 import errno
+import json
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
 from repave_agent.core.region import FORMAT, Entries
+from repave_protos.protocol.older import with_templates
+
+_FORMAT_OF_0_1 = 1
 
 
 class JournalError(Exception):
@@ -70,10 +74,10 @@ class Journal:
             return Entries()
         self._saved = content
         try:
-            entries = _ENTRIES.validate_json(content)
-        except ValidationError as error:
+            entries = _ENTRIES.validate_python(_newest(json.loads(content)))
+        except ValueError as error:
             raise JournalError(
-                f"{self._disk.name} is damaged ({error.errors()[0]['msg']}); "
+                f"{self._disk.name} is damaged ({_first(error)}); "
                 "restore it, or move it away when every host of this region may be given up"
             ) from error
         if entries.format != FORMAT:
@@ -91,3 +95,14 @@ class Journal:
             fix = "; free some space" if error.errno == errno.ENOSPC else ""
             raise JournalError(f"{self._disk.name} can't be written: {error.strerror}{fix}") from error
         self._saved = content
+
+
+def _newest(raw: Any) -> Any:
+    """In the format of today, where it is one that this version reads."""
+    if isinstance(raw, dict) and raw.get("format") == _FORMAT_OF_0_1:
+        return {**with_templates(raw), "format": FORMAT}
+    return raw
+
+
+def _first(error: ValueError) -> str:
+    return str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)

@@ -33,7 +33,7 @@ from repave_controller.spec.sections import (
     name_of,
 )
 from repave_controller.spec.strategy import Strategy, WaveSection, check_strategy, compile_waves
-from repave_protos.protocol.values import ApplicationName, Digest, Probe, RegionName, Split
+from repave_protos.protocol.values import ApplicationName, Digest, HostTemplate, Probe, RegionName, Split
 
 FORMAT = 1
 REGIONS_MAX = 500
@@ -159,20 +159,12 @@ def compile_order(
     wanted = spec.artifact.sha256
     if wanted not in (None, "required", digest):
         raise PlanError("artifact.sha256", f"the spec wants the package {wanted}, this one is {digest}")
-    health = spec.health
     return ReleaseOrder(
         version=version,
         digest=digest,
         frontend_port=spec.traffic.port,
         sizes=tuple((RegionName(region.name), region.size) for region in spec.regions),
-        run=tuple(fill(word, version, spec.app) for word in spec.host.run),
-        environment=tuple(
-            (name, fill(value, version, spec.app)) for name, value in sorted(spec.host.env.items())
-        ),
-        probe=_probe(spec, version),
-        min_healthy_seconds=health.min_healthy_time,
-        start_deadline_seconds=health.launch_deadline,
-        drain_seconds=spec.traffic.drain,
+        template=_template(spec, version),
         steps=_steps(spec),
         waves=compile_waves(spec.waves, spec.regions),
         strategy=spec.strategy.name,
@@ -183,7 +175,7 @@ def compile_order(
             keep_groups=spec.rollback.keep.groups,
             retain=spec.rollback.keep.retain,
             keep_percent=spec.rollback.keep.size,
-            ready_percent=health.ready_percent,
+            ready_percent=spec.health.ready_percent,
             min_capacity_percent=spec.min_capacity_percent,
             min_hosts=spec.guards.min_hosts,
             goes_back_on=tuple(sorted(set(spec.rollback.on))),
@@ -202,6 +194,19 @@ def compile_order(
         reason=reason,
         key=key,
         split=_split(spec.traffic),
+    )
+
+
+def _template(spec: Spec, version: str) -> HostTemplate:
+    return HostTemplate(
+        run=tuple(fill(word, version, spec.app) for word in spec.host.run),
+        environment=tuple(
+            (name, fill(value, version, spec.app)) for name, value in sorted(spec.host.env.items())
+        ),
+        probe=_probe(spec, version),
+        min_healthy_seconds=spec.health.min_healthy_time,
+        launch_deadline_seconds=spec.health.launch_deadline,
+        drain_seconds=spec.traffic.drain,
     )
 
 

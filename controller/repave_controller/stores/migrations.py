@@ -4,9 +4,11 @@
 repave database from those of other programs.
 """
 
+import json
 import sqlite3
 
 from repave_controller.core.ports import StoreError
+from repave_protos.protocol.older import with_templates
 
 APPLICATION_ID = 0x72657076  # "repv"
 
@@ -70,6 +72,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             'named_total', json_extract(state, '$.freezes_total')
         )""",
     ),
+    ("UPDATE applications SET state = with_templates(state)",),
 )
 
 
@@ -81,6 +84,7 @@ def migrate(
     Raises StoreError for one of a newer repave or of another program, and leaves that as it is.
     """
     _check_owner(connection)
+    connection.create_function("with_templates", 1, _with_templates, deterministic=True)
     before = _pragma(connection, "user_version")
     if before > len(migrations):
         raise StoreError(
@@ -91,6 +95,14 @@ def migrate(
     for number in range(before, len(migrations)):
         _apply(connection, migrations[number], number + 1)
     return before, len(migrations)
+
+
+def _with_templates(state: str) -> str:
+    """An application of version 0.1. What it was offered had been written, and digested, in another way."""
+    application = with_templates(json.loads(state))
+    for _, offer in application.get("offered", ()):
+        offer["fingerprint"] = ""
+    return json.dumps(application, ensure_ascii=False)
 
 
 def _check_owner(connection: sqlite3.Connection) -> None:

@@ -23,7 +23,7 @@ Wear = Literal["age", "drift", "renewal", "asked"]
 """Why a host is to be replaced: too old, changed, its group is renewed, or the controller has asked."""
 
 FULL_WEIGHT_BP = 10_000
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 # What names a cookie or a header, and what testers put into it: nothing that means anything to a balancer.
 MARK_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -66,6 +66,26 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class HostTemplate:
+    """What a host is made of beside its package, and when it counts as up: one value from order to launch.
+
+    A field that is new in a later version needs a default here; then stored orders and journals are read.
+    """
+
+    run: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    probe: Probe
+    min_healthy_seconds: float  # healthy for so long without a break, it is verified
+    launch_deadline_seconds: float  # not verified by then, it has failed
+    drain_seconds: float  # for the requests that it still has when it leaves the balancer
+
+    @property
+    def growing_seconds(self) -> float:
+        """After so long a fresh host is verified, or never will be."""
+        return self.launch_deadline_seconds + self.min_healthy_seconds
+
+
+@dataclass(frozen=True, slots=True)
 class DesiredGroup:
     """One server group in one region. `count == 0` asks to drain and destroy it."""
 
@@ -73,12 +93,7 @@ class DesiredGroup:
     digest: Digest
     count: int
     weight_bp: int
-    run: tuple[str, ...]
-    environment: tuple[tuple[str, str], ...]
-    probe: Probe
-    min_healthy_seconds: float
-    start_deadline_seconds: float
-    drain_seconds: float
+    template: HostTemplate
     is_proven: bool = False  # it has served: its hosts are replaced for ever, however often they fail
     ready_count: int = 0  # hosts that must be up before it gets more traffic than it has; 1 at least
     attempt: int = 0  # grows when a person tries again: the failures of the attempt before are forgotten

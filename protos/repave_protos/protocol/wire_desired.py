@@ -15,6 +15,7 @@ from repave_protos.protocol.values import (
     Epoch,
     GroupName,
     HostName,
+    HostTemplate,
     Probe,
     Split,
 )
@@ -68,12 +69,7 @@ def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
         digest=group.digest,
         count=group.count,
         weight_bp=group.weight_bp,
-        run=group.run,
-        environment=[pb.Variable(name=name, value=value) for name, value in group.environment],
-        probe=_probe_message(group.probe),
-        min_healthy_seconds=group.min_healthy_seconds,
-        start_deadline_seconds=group.start_deadline_seconds,
-        drain_seconds=group.drain_seconds,
+        template=_template_message(group.template),
         is_proven=group.is_proven,
         ready_count=group.ready_count,
         attempt=group.attempt,
@@ -82,6 +78,17 @@ def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
         drift=_NUMBERS_OF_DRIFT[group.drift],
         generation=group.generation,
         replace=group.replace,
+    )
+
+
+def _template_message(template: HostTemplate) -> pb.HostTemplate:
+    return pb.HostTemplate(
+        run=template.run,
+        environment=[pb.Variable(name=name, value=value) for name, value in template.environment],
+        probe=_probe_message(template.probe),
+        min_healthy_seconds=template.min_healthy_seconds,
+        launch_deadline_seconds=template.launch_deadline_seconds,
+        drain_seconds=template.drain_seconds,
     )
 
 
@@ -130,9 +137,8 @@ def _mark(number: int, field: str) -> Mark:
 
 
 def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
-    bounds.few(message.environment, bounds.WORDS_MAX, "DesiredGroup.environment")
-    if not message.HasField("probe"):
-        raise WireError("DesiredGroup.probe: is missing")
+    if not message.HasField("template"):
+        raise WireError("DesiredGroup.template: is missing")
     drift = _DRIFTS.get(message.drift)
     if drift is None:
         raise WireError(f"DesiredGroup.drift: {message.drift} is nothing that this version knows")
@@ -142,14 +148,7 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
         digest=Digest(bounds.sha256(message.digest, "DesiredGroup.digest")),
         count=bounds.between(0, message.count, bounds.HOSTS_MAX, "DesiredGroup.count"),
         weight_bp=bounds.between(0, message.weight_bp, FULL_WEIGHT_BP, "DesiredGroup.weight_bp"),
-        run=bounds.words(message.run, "DesiredGroup.run"),
-        environment=tuple(map(_variable, message.environment)),
-        probe=_probe(message.probe),
-        min_healthy_seconds=bounds.seconds(message.min_healthy_seconds, "DesiredGroup.min_healthy_seconds"),
-        start_deadline_seconds=bounds.seconds(
-            message.start_deadline_seconds, "DesiredGroup.start_deadline_seconds"
-        ),
-        drain_seconds=bounds.seconds(message.drain_seconds, "DesiredGroup.drain_seconds"),
+        template=_template(message.template),
         is_proven=message.is_proven,
         ready_count=message.ready_count,
         attempt=message.attempt,
@@ -158,6 +157,22 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
         drift=drift,
         generation=message.generation,
         replace=tuple(HostName(bounds.name(each, "DesiredGroup.replace")) for each in message.replace),
+    )
+
+
+def _template(message: pb.HostTemplate) -> HostTemplate:
+    bounds.few(message.environment, bounds.WORDS_MAX, "HostTemplate.environment")
+    if not message.HasField("probe"):
+        raise WireError("HostTemplate.probe: is missing")
+    return HostTemplate(
+        run=bounds.words(message.run, "HostTemplate.run"),
+        environment=tuple(map(_variable, message.environment)),
+        probe=_probe(message.probe),
+        min_healthy_seconds=bounds.seconds(message.min_healthy_seconds, "HostTemplate.min_healthy_seconds"),
+        launch_deadline_seconds=bounds.seconds(
+            message.launch_deadline_seconds, "HostTemplate.launch_deadline_seconds"
+        ),
+        drain_seconds=bounds.seconds(message.drain_seconds, "HostTemplate.drain_seconds"),
     )
 
 

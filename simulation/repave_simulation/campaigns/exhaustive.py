@@ -8,7 +8,7 @@ from functools import partial
 
 from repave_controller.core.domain.application import Policy, ReleaseOrder
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
-from repave_protos.protocol.values import ApplicationName, Digest, Probe, RegionName
+from repave_protos.protocol.values import ApplicationName, Digest, HostTemplate, Probe, RegionName
 from repave_simulation.scenarios.scenario import Behaviour, Command, Scenario
 from repave_simulation.tiers.run import Result, run
 from repave_simulation.world.world import FATES, OTHERS_CRASH
@@ -52,12 +52,14 @@ def _order(key: str, digest: Digest, shares: tuple[Weight, ...]) -> ReleaseOrder
         digest=digest,
         frontend_port=8000,
         sizes=tuple((region, 2) for region in sorted(PLACES)),
-        run=("./serve",),
-        environment=(),
-        probe=Probe("command", 8080, command=("healthy",), interval_seconds=0.5),
-        min_healthy_seconds=0.5,
-        start_deadline_seconds=30.0,
-        drain_seconds=2.0,
+        template=HostTemplate(
+            run=("./serve",),
+            environment=(),
+            probe=Probe("command", 8080, command=("healthy",), interval_seconds=0.5),
+            min_healthy_seconds=0.5,
+            launch_deadline_seconds=30.0,
+            drain_seconds=2.0,
+        ),
         steps=(Scale(100, 60.0), Verify(60.0), *shares, Soak(2.0, 60.0)),
         policy=Policy(keep_seconds=300.0),
         by=key,

@@ -125,7 +125,7 @@ def _check_detach(place: "Place", group: GroupName) -> None:
     left_at = balancer.left_at.get(group)
     if left_at is None or decided is None or not place.is_busy(group):
         return
-    if now < left_at + decided.drain_seconds - 0.001:
+    if now < left_at + decided.template.drain_seconds - 0.001:
         text = f"{group} is detached {now - left_at:.2f} s after its last requests came in, which still run"
         _broken(place, 1, text)
 

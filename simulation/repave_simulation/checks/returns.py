@@ -169,7 +169,7 @@ class Returns:
         have = shrunk.hosts + len(place.proven.get(origin.name, ())) - shrunk.proven
         needed = after.policy.needed(now.size)
         waited = WALL + self.world.now - track.entered_at
-        is_over = waited >= origin.start_deadline_seconds + origin.min_healthy_seconds
+        is_over = waited >= origin.template.growing_seconds
         others = [each for each in place.ours() if each.host.group == target.name]
         if have < needed and not is_over and any(promises.is_known_well(place, each) for each in others):
             text = f"{origin.name} has {have} of {now.size} hosts and gets all traffic"

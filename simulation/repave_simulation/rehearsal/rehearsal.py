@@ -172,7 +172,10 @@ class _Rehearsing:
     def _is_whole_code(self, calm: Outcome) -> bool:
         order = order_of(self._stage)
         hosts = sum(size for _, size in (*self._stage.sizes, *self._stage.old_sizes))
-        return hosts * (calm.asked_at + calm.seconds) / order.probe.interval_seconds < PROBES_OF_TIER_TWO_MAX
+        return (
+            hosts * (calm.asked_at + calm.seconds) / order.template.probe.interval_seconds
+            < PROBES_OF_TIER_TWO_MAX
+        )
 
     def _help(self, trial: Trial, outcome: Outcome, name: str) -> None:
         self._tell("looking for settings that help", self._adviser.runs, 0)
@@ -216,7 +219,7 @@ class _Rehearsing:
         """One host of the old group has died a moment before."""
         assert last.rollback_at is not None
         order = order_of(self._stage)
-        seen = (order.probe.interval_seconds + 1.0) * (order.probe.unhealthy_after + 1)
+        seen = (order.template.probe.interval_seconds + 1.0) * (order.template.probe.unhealthy_after + 1)
         at = last.rollback_at
         region = self._stage.regions[0]
         return replace(

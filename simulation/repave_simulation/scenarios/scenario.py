@@ -9,7 +9,15 @@ from repave_controller.core.commands.table import Asked
 from repave_controller.core.domain.application import Policy, ReleaseOrder, Upkeep
 from repave_controller.core.domain.rollout import Step
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
-from repave_protos.protocol.values import BY_REQUEST, ApplicationName, Digest, Probe, RegionName, Split
+from repave_protos.protocol.values import (
+    BY_REQUEST,
+    ApplicationName,
+    Digest,
+    HostTemplate,
+    Probe,
+    RegionName,
+    Split,
+)
 from repave_simulation.kernel.chance import Chance
 from repave_simulation.scenarios.variety import met_by, steered, varied
 
@@ -261,19 +269,21 @@ def _release(
         digest=_digest(image),
         frontend_port=8000 + APPLICATIONS.index(application),
         sizes=tuple((region, size) for region in sorted(regions)),
-        run=("./serve",),
-        environment=(),
-        probe=Probe(
-            "command",
-            8080,
-            command=("healthy",),
-            interval_seconds=chance.one_of((0.5, 2.0), *names, "interval"),
-            healthy_after=chance.number(1, 2, *names, "healthy"),
-            unhealthy_after=chance.number(1, 3, *names, "unhealthy"),
+        template=HostTemplate(
+            run=("./serve",),
+            environment=(),
+            probe=Probe(
+                "command",
+                8080,
+                command=("healthy",),
+                interval_seconds=chance.one_of((0.5, 2.0), *names, "interval"),
+                healthy_after=chance.number(1, 2, *names, "healthy"),
+                unhealthy_after=chance.number(1, 3, *names, "unhealthy"),
+            ),
+            min_healthy_seconds=chance.one_of((0.5, 3.0), *names, "min"),
+            launch_deadline_seconds=chance.one_of((15.0, 30.0), *names, "start"),
+            drain_seconds=chance.one_of((2.0, 8.0), *names, "drain"),
         ),
-        min_healthy_seconds=chance.one_of((0.5, 3.0), *names, "min"),
-        start_deadline_seconds=chance.one_of((15.0, 30.0), *names, "start"),
-        drain_seconds=chance.one_of((2.0, 8.0), *names, "drain"),
         steps=steps,
         split=TESTERS if is_tested else BY_REQUEST,
         policy=Policy(

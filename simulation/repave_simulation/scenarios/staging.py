@@ -87,6 +87,7 @@ def scenario_of(
 ) -> Scenario:
     """The user's release in a world in which these things happen; it heals `seconds` after the beginning."""
     application, order = stage.spec.application, order_of(stage)
+    probe = order.template.probe
     images = {
         OLD: Behaviour("serves", OLD_BOOT_SECONDS),
         NEW: Behaviour(image, stage.boot_seconds, stage.ill_after_seconds),
@@ -107,7 +108,7 @@ def scenario_of(
         rates or {},
         unfair_seconds=seconds,
         converge_seconds=900.0 + patience_of(order),
-        blind_seconds=BLIND_SECONDS + order.probe.interval_seconds * order.probe.unhealthy_after,
+        blind_seconds=BLIND_SECONDS + probe.interval_seconds * probe.unhealthy_after,
         rates_from=rates_from,
         is_doubtful=True,
     )
@@ -125,6 +126,9 @@ def _older(stage: Stage, order: ReleaseOrder) -> ReleaseOrder:
         key="old",
         sizes=stage.old_sizes,
         steps=quick,
-        min_healthy_seconds=min(1.0, order.min_healthy_seconds),
-        start_deadline_seconds=long,
+        template=replace(
+            order.template,
+            min_healthy_seconds=min(1.0, order.template.min_healthy_seconds),
+            launch_deadline_seconds=long,
+        ),
     )

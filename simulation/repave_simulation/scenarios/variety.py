@@ -18,7 +18,7 @@ from repave_controller.core.commands.table import (
 from repave_controller.core.domain.application import Policy, ReleaseOrder
 from repave_controller.core.domain.rollout import Step, Wave
 from repave_controller.core.strategies import presets
-from repave_controller.core.strategies.presets import Pace, Stage
+from repave_controller.core.strategies.presets import Stage, pace_of
 from repave_protos.protocol.values import RegionName
 from repave_simulation.kernel.chance import Chance
 
@@ -41,7 +41,7 @@ def varied(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> Re
 
 
 def _steps(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> tuple[Step, ...]:
-    pace = Pace(order.start_deadline_seconds, order.min_healthy_seconds, order.drain_seconds)
+    pace = pace_of(order.template)
     hold = chance.one_of((0.0, 2.0, 8.0), *names, "hold")
     gate = "" if chance.happens(0.2, *names, "gate") else None
     stages = [Stage(chance.one_of((100, 2_500, HALF_BP), *names, "share"), hold, gate), Stage(FULL_BP, hold)]

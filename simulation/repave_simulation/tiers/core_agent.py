@@ -98,7 +98,7 @@ class EventProber:
         if group is None or record.steady_since is None or record.healthy_since is None:
             return False
         since = max(record.steady_since, record.healthy_since)
-        return record.known_until < since + group.min_healthy_seconds
+        return record.known_until < since + group.template.min_healthy_seconds
 
 
 class CoreAgent:

@@ -193,7 +193,7 @@ class Place:
         found = self.world.ledger.group(group)
         if found is None:
             return 0.0
-        return max(0.0, found.min_healthy_seconds - found.probe.interval_seconds - 0.5)
+        return max(0.0, found.template.min_healthy_seconds - found.template.probe.interval_seconds - 0.5)
 
     def condemn(self, name: HostName) -> None:
         """An agent is about to destroy it, perhaps not for the first time."""

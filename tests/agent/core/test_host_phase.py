@@ -13,8 +13,9 @@ from repave_agent.core.reconcile import Launch
 from repave_protos.protocol.values import HostName, HostPhase
 from tests.fakes.agent.fleet import answer
 from tests.fakes.agent.region_values import BLUE, PROBE, SHOP, a_group, a_state
+from tests.fakes.templates import changed
 
-GROUP = a_group(min_healthy_seconds=2.0, start_deadline_seconds=10.0)
+GROUP = a_group(min_healthy_seconds=2.0, launch_deadline_seconds=10.0)
 NEW = Signs(launched_at=100.0)
 VERIFIED = replace(NEW, was_verified=True)
 RECOVERING = replace(VERIFIED, is_recovering=True)
@@ -103,7 +104,7 @@ class Life:
 
     def __init__(self, healthy_after: int = 2, unhealthy_after: int = 2) -> None:
         probe = replace(PROBE, healthy_after=healthy_after, unhealthy_after=unhealthy_after)
-        self.group = replace(GROUP, probe=probe, count=1)
+        self.group = changed(GROUP, {"probe": probe, "count": 1})
         self.fleet = Fleet()
         (spec,) = self.fleet.launching(Launch(self.group, a_state(self.group), 1), 100.0)
         host = Host(spec.name, BLUE, SHOP, spec.digest, "127.9.0.1", spec.port, 0.0, is_running=True)

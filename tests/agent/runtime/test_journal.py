@@ -74,8 +74,8 @@ def test_a_damaged_journal_stops_the_start_and_says_what_to_do(tmp_path: Path) -
 
 def test_a_journal_of_another_format_is_not_guessed_at(tmp_path: Path) -> None:
     path = tmp_path / "journal.json"
-    path.write_text(json.dumps({"format": 2}))
-    with pytest.raises(JournalError, match="has format 2; this repave reads 1"):
+    path.write_text(json.dumps({"format": 3}))
+    with pytest.raises(JournalError, match="has format 3; this repave reads 2"):
         Journal(FileDisk(path)).load()
 
 

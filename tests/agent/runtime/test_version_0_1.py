@@ -28,11 +28,12 @@ def test_the_accepted_desired_states_are_as_they_were() -> None:
 
 def test_what_its_hosts_are_made_of_is_as_it_was() -> None:
     group = loaded().desired[1].groups[0]
+    made = group.template
     assert group.digest == "a" * 64
-    assert group.run == ("serve", "--port", "{port}")
-    assert group.environment == (("COLOUR", "blue"), ("TEXT", "hä\n"))
-    assert (group.probe.kind, group.probe.port, group.probe.command) == ("command", 8080, ("true",))
-    assert (group.min_healthy_seconds, group.start_deadline_seconds, group.drain_seconds) == (
+    assert made.run == ("serve", "--port", "{port}")
+    assert made.environment == (("COLOUR", "blue"), ("TEXT", "hä\n"))
+    assert (made.probe.kind, made.probe.port, made.probe.command) == ("command", 8080, ("true",))
+    assert (made.min_healthy_seconds, made.launch_deadline_seconds, made.drain_seconds) == (
         0.05,
         45.0,
         12.0,

@@ -22,6 +22,7 @@ from repave_protos.protocol.values import (
 )
 from tests.fakes.agent.region_values import BLUE, GREEN, SHOP, a_state
 from tests.fakes.agent.worker_rig import WorkerRig, fast_group, worker_rig
+from tests.fakes.templates import changed
 from tests.fakes.waiting import until
 
 OLD = fast_group(BLUE, weight_bp=FULL_WEIGHT_BP)
@@ -84,7 +85,7 @@ async def test_an_agent_killed_at_any_point_goes_on_where_it_was(
 async def test_a_restarted_agent_keeps_verified_hosts_in_traffic(rig: WorkerRig) -> None:
     """Even those whose proof would take long: no server is disabled for a moment."""
     await bring(rig, ALONE, SERVES)
-    patient = a_state(replace(OLD, min_healthy_seconds=3_600.0), rev=3)
+    patient = a_state(changed(OLD, {"min_healthy_seconds": 3_600.0}), rev=3)
     await bring(rig, patient)
     structure = rig.machine.structure
     await rig.restart()
@@ -95,7 +96,7 @@ async def test_a_restarted_agent_keeps_verified_hosts_in_traffic(rig: WorkerRig)
 
 
 async def test_an_agent_that_stood_still_verifies_nobody_by_the_time_it_slept(rig: WorkerRig) -> None:
-    await rig.desire(a_state(replace(OLD, min_healthy_seconds=3_600.0), rev=1))
+    await rig.desire(a_state(changed(OLD, {"min_healthy_seconds": 3_600.0}), rev=1))
     await until(lambda: rig.report().healthy == 2)
     reported = len(rig.told.reports)
     rig.skip(3_600.0)
@@ -173,7 +174,7 @@ async def test_a_drain_ends_at_its_time(rig: WorkerRig) -> None:
     rig.machine.in_flight[BLUE] = 1
     await rig.desire(RETIRED)
     await until(lambda: rig.report().in_flight == 1)
-    rig.skip(OLD.drain_seconds)
+    rig.skip(OLD.template.drain_seconds)
     await rig.converged(RETIRED)
 
 
@@ -202,10 +203,10 @@ async def test_a_replaced_host_finishes_its_requests(rig: WorkerRig) -> None:
     rig.ill.add(HostName("shop-v001-2"))
     await until(lambda: rig.report().verified == 2 and rig.report().unhealthy == 1)
     looks = len(rig.told.reports)
-    rig.skip(OLD.drain_seconds / 2)
+    rig.skip(OLD.template.drain_seconds / 2)
     await until(lambda: len(rig.told.reports) > looks)
     assert "shop-v001-2" in rig.hosts()
-    rig.skip(OLD.drain_seconds / 2)
+    rig.skip(OLD.template.drain_seconds / 2)
     await until(lambda: rig.hosts() == {"shop-v001-1", "shop-v001-3"})
 
 

@@ -21,6 +21,7 @@ from repave_protos.protocol.values import (
 )
 from tests.fakes.agent.region_values import BLUE, GREEN, SHOP, a_state
 from tests.fakes.agent.worker_rig import WorkerRig, fast_group, worker_rig
+from tests.fakes.templates import changed
 from tests.fakes.waiting import until, until_async
 
 OLD = fast_group(BLUE, weight_bp=FULL_WEIGHT_BP)
@@ -131,7 +132,7 @@ async def test_whoever_serves_goes_on_serving_without_a_break_when_the_journal_w
     rig.journal_path.unlink()
     await rig.begin()
     rig.skip(3_600.0)
-    patient = a_state(replace(OLD, min_healthy_seconds=3_600.0), rev=9)
+    patient = a_state(changed(OLD, {"min_healthy_seconds": 3_600.0}), rev=9)
     await rig.desire(patient)
     first = await rig.reported(patient)
     assert [group.verified for group in first.groups] == [2]

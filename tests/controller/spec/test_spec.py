@@ -30,11 +30,16 @@ def spec(text: str = SMALLEST) -> Spec:
 def test_the_smallest_file_is_a_whole_release() -> None:
     order = compile_order(spec(), DIGEST, "1.0", by="ann", reason="first", key="k")
     assert order.sizes == (("local", 3),)
-    assert order.run == ("python3", "-m", "http.server", "$PORT", "--bind", "$HOST")
-    assert order.environment == ()
-    assert order.probe == Probe("http", 8080)
+    assert order.template.run == ("python3", "-m", "http.server", "$PORT", "--bind", "$HOST")
+    assert order.template.environment == ()
+    assert order.template.probe == Probe("http", 8080)
     assert order.frontend_port == 8000
-    assert (order.min_healthy_seconds, order.start_deadline_seconds, order.drain_seconds) == (10, 300, 30)
+    hosts = order.template
+    assert (hosts.min_healthy_seconds, hosts.launch_deadline_seconds, hosts.drain_seconds) == (
+        10,
+        300,
+        30,
+    )
     assert order.policy == Policy()
     assert order.steps == (Scale(100, 340.0), Verify(340.0), Weight(10_000, 60.0), Soak(300.0, 330.0))
     assert (order.version, order.digest, order.by, order.reason, order.key) == (
@@ -50,13 +55,13 @@ def test_every_option_reaches_the_release() -> None:
     made = spec(EVERY_OPTION)
     assert (made.application, made.cluster, made.owner) == ("web-prod", "web-prod", "team web")
     order = compile_order(made, DIGEST, "1.42.0")
-    assert order.run == ("./serve", "--port", "$PORT", "--version", "1.42.0")
-    assert dict(order.environment) == {
+    assert order.template.run == ("./serve", "--port", "$PORT", "--version", "1.42.0")
+    assert dict(order.template.environment) == {
         "LOG_LEVEL": "info",
         "RELEASE": "web 1.42.0",
         "BRACES": "{} {other}",
     }
-    assert order.probe == Probe(
+    assert order.template.probe == Probe(
         "command",
         8080,
         command=("./check", "--quick"),
@@ -66,7 +71,12 @@ def test_every_option_reaches_the_release() -> None:
         unhealthy_after=4,
     )
     assert order.sizes == (("eu-north", 4), ("eu-west", 1000))
-    assert (order.min_healthy_seconds, order.start_deadline_seconds, order.drain_seconds) == (60, 600, 45)
+    hosts = order.template
+    assert (hosts.min_healthy_seconds, hosts.launch_deadline_seconds, hosts.drain_seconds) == (
+        60,
+        600,
+        45,
+    )
     assert order.split == Split("cookie", "uid", "header", "X-Tester", "let-me-in")
     assert order.steps[-1] == Soak(7200.0, 7230.0)
     assert order.policy == Policy(
@@ -86,14 +96,14 @@ def test_every_option_reaches_the_release() -> None:
 
 def test_every_way_to_ask_for_health_compiles() -> None:
     http = spec(SMALLEST.replace("path: /", "path: /health, expect: 204"))
-    assert compile_order(http, DIGEST, "1").probe == Probe("http", 8080, "/health", 204)
+    assert compile_order(http, DIGEST, "1").template.probe == Probe("http", 8080, "/health", 204)
     tcp = spec(SMALLEST.replace("{http: {port: 8080, path: /}}", "{tcp: {port: 9}}"))
-    assert compile_order(tcp, DIGEST, "1").probe == Probe("tcp", 9)
+    assert compile_order(tcp, DIGEST, "1").template.probe == Probe("tcp", 9)
 
 
 def test_an_answer_may_take_as_long_as_a_short_interval_when_nothing_is_said() -> None:
     short = spec(SMALLEST.replace("health: {", "health: {interval: 300ms, "))
-    assert compile_order(short, DIGEST, "1").probe.timeout_seconds == 0.3
+    assert compile_order(short, DIGEST, "1").template.probe.timeout_seconds == 0.3
 
 
 def test_what_must_be_able_to_serve_is_what_must_be_ready_when_nothing_is_said() -> None:

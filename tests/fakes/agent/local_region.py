@@ -16,6 +16,7 @@ from repave_agent.providers.local.processes import Session
 from repave_agent.providers.local.provider import LocalProvider
 from repave_protos.package.archive import pack
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
+from tests.fakes.templates import a_template
 from tests.fakes.waiting import until_async
 
 PORT = 18_432
@@ -109,7 +110,7 @@ class Region:
 def spec(*run: str, name: str = NAME, **environment: str) -> HostSpec:
     group, application = GroupName("shop-v001"), ApplicationName("shop")
     variables = tuple(environment.items())
-    return HostSpec(HostName(name), group, application, Digest("d" * 64), run, variables, PORT)
+    return HostSpec(HostName(name), group, application, Digest("d" * 64), a_template(run, variables, PORT))
 
 
 def is_living(pid: int) -> bool:

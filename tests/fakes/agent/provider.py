@@ -54,8 +54,8 @@ class FakeProvider:
             return self.cloud.hosts[spec.name][1]
         if self.refuse_next:
             raise self.refuse_next.pop(0)
-        if spec.run[0] not in PROGRAMS:
-            raise RefusedError(f"the command {spec.run[0]!r} is not there")
+        if spec.template.run[0] not in PROGRAMS:
+            raise RefusedError(f"the command {spec.template.run[0]!r} is not there")
         if len(self.cloud.hosts) >= self.cloud.capacity:
             raise OutOfCapacityError(f"all {self.cloud.capacity} hosts are taken")
         if not package.is_file():
@@ -70,10 +70,11 @@ class FakeProvider:
             spec.name, spec.group, spec.application, spec.digest, address, spec.port, 1_000.0, is_running=True
         )
         self.cloud.hosts[spec.name] = (self.owner, host)
-        self.cloud.logs[spec.name] = " ".join(spec.run[1:]) + "\n" if spec.run[0] == "echo" else ""
+        run = spec.template.run
+        self.cloud.logs[spec.name] = " ".join(run[1:]) + "\n" if run[0] == "echo" else ""
         self.launched.append(spec.name)
-        if spec.run[0] in ("true", "false", "echo"):
-            self.end(spec.name, f"exited with code {int(spec.run[0] == 'false')}")
+        if run[0] in ("true", "false", "echo"):
+            self.end(spec.name, f"exited with code {int(run[0] == 'false')}")
         return self.cloud.hosts[spec.name][1]
 
     async def room(self, hosts: int) -> str:

@@ -16,6 +16,7 @@ from repave_protos.protocol.values import (
     HostPhase,
     Probe,
 )
+from tests.fakes.templates import a_template, changed
 
 SHOP, TILL = ApplicationName("shop"), ApplicationName("till")
 BLUE, GREEN = GroupName("shop-v001"), GroupName("shop-v002")
@@ -31,14 +32,9 @@ def a_group(name: GroupName = BLUE, **changes: object) -> DesiredGroup:
         digest=Digest("d" * 64),
         count=2,
         weight_bp=0,
-        run=("./serve",),
-        environment=(),
-        probe=PROBE,
-        min_healthy_seconds=1.0,
-        start_deadline_seconds=30.0,
-        drain_seconds=10.0,
+        template=a_template(probe=PROBE),
     )
-    return replace(group, **changes)  # type: ignore[arg-type]  # keyword arguments of the dataclass
+    return changed(group, changes)
 
 
 def a_state(*groups: DesiredGroup, rev: int = 1, port: int = PORT) -> DesiredState:

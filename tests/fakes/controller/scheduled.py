@@ -4,7 +4,7 @@ region is compared with what is on the shelf at that moment: nothing may be said
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from repave_controller.core.commands.release import Accepted
@@ -24,11 +24,11 @@ from repave_protos.protocol.values import (
     GroupReport,
     Hello,
     Observations,
-    Probe,
     RegionName,
     fingerprint,
 )
 from repave_simulation.tiers.store import MemoryStore, Shelf
+from tests.fakes.templates import a_template, changed
 
 PARIS, OSLO = RegionName("paris"), RegionName("oslo")
 SHOP, CART = ApplicationName("shop"), ApplicationName("cart")
@@ -45,17 +45,12 @@ def an_order(digest: str = "a", application: ApplicationName = SHOP, **changes: 
         digest=Digest(digest * 64),
         frontend_port=PORTS[application],
         sizes=((OSLO, 3), (PARIS, 3)),
-        run=("./app",),
-        environment=(),
-        probe=Probe("http", 8080),
-        min_healthy_seconds=1.0,
-        start_deadline_seconds=30.0,
-        drain_seconds=10.0,
+        template=a_template(("./app",)),
         steps=STEPS,
         policy=Policy(keep_seconds=600.0),
         by="ann",
     )
-    return replace(order, **changes)  # type: ignore[arg-type]  # keyword arguments of the dataclass
+    return changed(order, changes)
 
 
 class Packages:

@@ -30,6 +30,7 @@ from repave_protos.protocol.values import (
     HostDetail,
     HostName,
     HostPhase,
+    HostTemplate,
     Notice,
     Probe,
     Query,
@@ -41,6 +42,7 @@ from repave_protos.protocol.values import (
     Welcome,
     Worn,
 )
+from tests.fakes.templates import changed
 
 names = st.from_regex(r"[a-z][a-zé0-9._-]{0,20}", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -120,18 +122,22 @@ probes = st.builds(
     healthy_after=times,
     unhealthy_after=times,
 )
+templates = st.builds(
+    HostTemplate,
+    run=tuples(texts),
+    environment=tuples(st.tuples(names, texts)),
+    probe=probes,
+    min_healthy_seconds=seconds,
+    launch_deadline_seconds=seconds,
+    drain_seconds=seconds,
+)
 desired_groups = st.builds(
     DesiredGroup,
     name=groups,
     digest=digests,
     count=st.integers(0, bounds.HOSTS_MAX),
     weight_bp=weights,
-    run=tuples(texts),
-    environment=tuples(st.tuples(names, texts)),
-    probe=probes,
-    min_healthy_seconds=seconds,
-    start_deadline_seconds=seconds,
-    drain_seconds=seconds,
+    template=templates,
     is_proven=st.booleans(),
     ready_count=counts,
     attempt=counts,
@@ -173,7 +179,7 @@ rejections = st.builds(Rejection, texts)
 
 PROBE = Probe(kind="http", port=8080)
 GROUP = DesiredGroup(
-    GroupName("shop-v001"), Digest("0" * 64), 3, 10_000, ("./run",), (), PROBE, 1.0, 60.0, 5.0
+    GroupName("shop-v001"), Digest("0" * 64), 3, 10_000, HostTemplate(("./run",), (), PROBE, 1.0, 60.0, 5.0)
 )
 DESIRED = DesiredState(ApplicationName("shop"), Epoch(1, 1, 1), 8000, (GROUP,))
 REPORT = Report(
@@ -266,7 +272,7 @@ def test_a_region_that_is_to_be_closed_hears_of_it() -> None:
 
 
 def _with_group(**changes: object) -> DesiredState:
-    return replace(DESIRED, groups=(replace(GROUP, **changes),))  # type: ignore[arg-type]  # one at a time
+    return replace(DESIRED, groups=(changed(GROUP, changes),))
 
 
 @pytest.mark.parametrize(
@@ -286,14 +292,14 @@ def _with_group(**changes: object) -> DesiredState:
         ("DesiredGroup.digest", _with_group(digest="A" * 64)),
         ("DesiredGroup.count", _with_group(count=1_000_000)),
         ("DesiredGroup.weight_bp", _with_group(weight_bp=10_001)),
-        ("DesiredGroup.min_healthy_seconds", _with_group(min_healthy_seconds=math.nan)),
-        ("DesiredGroup.start_deadline_seconds", _with_group(start_deadline_seconds=math.inf)),
-        ("DesiredGroup.drain_seconds", _with_group(drain_seconds=-1.0)),
+        ("HostTemplate.min_healthy_seconds", _with_group(min_healthy_seconds=math.nan)),
+        ("HostTemplate.launch_deadline_seconds", _with_group(launch_deadline_seconds=math.inf)),
+        ("HostTemplate.drain_seconds", _with_group(drain_seconds=-1.0)),
         ("DesiredGroup.max_age_seconds", _with_group(max_age_seconds=-1.0)),
         ("DesiredGroup.replace", _with_group(replace=("h",) * 101)),
         ("DesiredGroup.replace", _with_group(replace=("a host",))),
-        ("DesiredGroup.run", _with_group(run=("x",) * 1_001)),
-        ("DesiredGroup.environment", _with_group(environment=(("A", "x"),) * 1_001)),
+        ("HostTemplate.run", _with_group(run=("x",) * 1_001)),
+        ("HostTemplate.environment", _with_group(environment=(("A", "x"),) * 1_001)),
         ("Variable.name", _with_group(environment=(("", "x"),))),
         ("Split.name", replace(DESIRED, split=Split("cookie", "two words"))),
         ("Split.name", replace(DESIRED, split=Split("cookie", "end\n"))),
@@ -370,19 +376,22 @@ def test_an_agents_message_with_something_missing_or_unknown_is_refused(
 
 def test_a_controllers_message_with_something_missing_or_unknown_is_refused() -> None:
     desired = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
-    desired.desired.groups[0].probe.kind = 99  # type: ignore[assignment]  # a newer one
+    desired.desired.groups[0].template.probe.kind = 99  # type: ignore[assignment]  # a newer one
     strange_split = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
     strange_split.desired.split.by = 99  # type: ignore[assignment]  # a newer one
     drifting = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
     drifting.desired.groups[0].drift = 99  # type: ignore[assignment]  # a newer one
     without_probe = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
-    without_probe.desired.groups[0].ClearField("probe")
+    without_probe.desired.groups[0].template.ClearField("probe")
+    without_template = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
+    without_template.desired.groups[0].ClearField("template")  # that of protocol 1
     for field, message in [
         ("FromController.message", pb.FromController()),
         ("Probe.kind", desired),
         ("Split.by", strange_split),
         ("DesiredGroup.drift", drifting),
-        ("DesiredGroup.probe", without_probe),
+        ("HostTemplate.probe", without_probe),
+        ("DesiredGroup.template", without_template),
     ]:
         with pytest.raises(wire.WireError, match=f"^{field}: "):
             wire.decode_from_controller(message.SerializeToString())

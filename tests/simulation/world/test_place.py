@@ -29,6 +29,7 @@ from repave_simulation.scenarios.scenario import Behaviour, Command, Scenario, S
 from repave_simulation.tiers.run import run
 from repave_simulation.world.place import Place
 from repave_simulation.world.world import World
+from tests.fakes.templates import a_template
 
 SHOP, PARIS, IMAGE = ApplicationName("shop"), RegionName("paris"), Digest("1" * 64)
 BLUE, GREEN = GroupName("shop-v001"), GroupName("shop-v002")
@@ -39,7 +40,7 @@ def group(number: int, state: GroupState, size: int = 2) -> ServerGroup:
     part = Part(PARIS, size, state, 0.0 if state is GroupState.RETIRING else 100.0)
     return ServerGroup(
         GroupName(f"shop-v{number:03d}"), GroupNumber(number), str(number), IMAGE, ByRegion((part,)),
-        ("./serve",), (), PROBE, 3.0, 30.0, 8.0, Instant(0.0),
+        a_template(probe=PROBE, min_healthy_seconds=3.0, drain_seconds=8.0), Instant(0.0),
     )  # fmt: skip
 
 
@@ -76,7 +77,7 @@ def know(world: World, *groups: ServerGroup) -> None:
 
 
 def spec(number: int, of: GroupName = BLUE) -> HostSpec:
-    return HostSpec(HostName(f"{of}-{number}"), of, SHOP, IMAGE, ("./serve",), (), 8080)
+    return HostSpec(HostName(f"{of}-{number}"), of, SHOP, IMAGE, a_template())
 
 
 def wait(place: Place, seconds: float) -> None:

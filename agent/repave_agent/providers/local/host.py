@@ -21,10 +21,11 @@ from typing import Any
 
 from repave_agent.core.ports import HostSpec, RefusedError
 from repave_agent.providers.command import Sandbox, environment_of, look_up, substitute
+from repave_agent.providers.host_specs import read_spec
 from repave_agent.providers.local import contents, processes
 from repave_agent.providers.local.processes import Identity, Session
 from repave_protos.package.archive import remove, unpack
-from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
+from repave_protos.protocol.values import RegionName
 
 FORMAT_VERSION = 1
 UNFINISHED = ".new-"
@@ -174,7 +175,7 @@ def start(
 ) -> tuple[Session, subprocess.Popen[bytes]]:
     """Unpacks, starts, notes the processes down. Raises RefusedError, PackageFormatError, OSError."""
     environment = record.environment()
-    words = substitute(record.spec.run, environment)
+    words = substitute(record.spec.template.run, environment)
     unpack(package, folder.application, read_only=True)
     contents.note(folder.application, folder.contents)
     argv = look_up(words, folder.application, environment)
@@ -237,18 +238,9 @@ def _is_tagged(raw: dict[str, Any], tags: Tags) -> bool:
 
 
 def _record(raw: dict[str, Any]) -> Record:
-    spec = raw["spec"]
     return Record(
         Tags(str(raw["tags"]["installation"]), RegionName(raw["tags"]["region"])),
-        HostSpec(
-            name=HostName(spec["name"]),
-            group=GroupName(spec["group"]),
-            application=ApplicationName(spec["application"]),
-            digest=Digest(spec["digest"]),
-            run=tuple(spec["run"]),
-            environment=tuple((name, value) for name, value in spec["environment"]),
-            port=int(spec["port"]),
-        ),
+        read_spec(raw["spec"]),
         str(raw["address"]),
         float(raw["launched_at"]),
     )

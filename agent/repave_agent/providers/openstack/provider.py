@@ -165,9 +165,9 @@ class OpenstackProvider:
         assert found is not None, "the provider was started"
         environment = {
             **environment_of(spec, ON_SERVER, self._region),
-            "PATH": dict(spec.environment).get("PATH", DEFAULT_PATH),
+            "PATH": dict(spec.template.environment).get("PATH", DEFAULT_PATH),
         }
-        words = substitute(spec.run, environment)
+        words = substitute(spec.template.run, environment)
         url = self._depot.offer(spec.digest, package)
         script = user_data(spec.name, spec.digest, url, words, environment, shape.prepare)
         server = server_of(shape, found, script, self._metadata(spec))

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from repave_agent.core.ports import HostSpec, RefusedError
-from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName
+from repave_agent.providers.host_specs import read_spec
+from repave_protos.protocol.values import HostName
 
 State = Literal["dirty", "fresh", "leased", "quarantined"]
 
@@ -133,17 +134,8 @@ def _entry(name: str, raw: dict[str, Any]) -> Entry:
 
 
 def _lease(raw: dict[str, Any]) -> Lease:
-    spec = raw["spec"]
     return Lease(
-        HostSpec(
-            name=HostName(spec["name"]),
-            group=GroupName(spec["group"]),
-            application=ApplicationName(spec["application"]),
-            digest=Digest(spec["digest"]),
-            run=tuple(spec["run"]),
-            environment=tuple((name, value) for name, value in spec["environment"]),
-            port=int(spec["port"]),
-        ),
+        read_spec(raw["spec"]),
         str(raw["owner"]),
         str(raw["address"]),
         float(raw["taken_at"]),

@@ -205,7 +205,7 @@ class SshPoolProvider:
 
     async def _bootstrap(self, machine: Machine, name: str, lease: Lease, package: Path) -> Lease:
         environment = self._environment(lease)
-        words = substitute(lease.spec.run, environment)
+        words = substitute(lease.spec.template.run, environment)
         contents = await machine.install(lease.spec.digest, package)
         self._leases.note_contents(lease.spec.name, contents)
         await machine.start(lease.spec, words, environment)
@@ -215,7 +215,7 @@ class SshPoolProvider:
 
     def _environment(self, lease: Lease) -> dict[str, str]:
         ours = environment_of(lease.spec, lease.address, self._region)
-        users = dict(lease.spec.environment)
+        users = dict(lease.spec.template.environment)
         return {**ours, "PATH": users.get("PATH", DEFAULT_PATH)}
 
     # -------------------------------------------------------------------------------------------- list

@@ -214,12 +214,7 @@ def _group(
         version=known.version if known is not None and is_known else recipe.digest[:SHORT_DIGEST],
         digest=recipe.digest,
         parts=ByRegion(),
-        run=recipe.run,
-        environment=recipe.environment,
-        probe=recipe.probe,
-        min_healthy_seconds=recipe.min_healthy_seconds,
-        start_deadline_seconds=recipe.start_deadline_seconds,
-        drain_seconds=recipe.drain_seconds,
+        template=recipe.template,
         upkeep=replace(
             known.upkeep if known is not None else Upkeep(),
             max_age_seconds=recipe.max_age_seconds,

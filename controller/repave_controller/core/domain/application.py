@@ -28,7 +28,7 @@ from repave_protos.protocol.values import (
     GroupName,
     GroupReport,
     HostName,
-    Probe,
+    HostTemplate,
     RegionName,
     Split,
 )
@@ -124,12 +124,7 @@ class ServerGroup:
     version: str
     digest: Digest
     parts: ByRegion[Part]  # sorted
-    run: tuple[str, ...]
-    environment: tuple[tuple[str, str], ...]
-    probe: Probe
-    min_healthy_seconds: float
-    start_deadline_seconds: float
-    drain_seconds: float
+    template: HostTemplate
     created_at: Instant
     attempt: int = 0  # grows when a person tries a group again that had given up
     upkeep: Upkeep = Upkeep()  # frozen
@@ -181,12 +176,7 @@ class ReleaseOrder:
     digest: Digest
     frontend_port: int
     sizes: tuple[tuple[RegionName, int], ...]
-    run: tuple[str, ...]
-    environment: tuple[tuple[str, str], ...]
-    probe: Probe
-    min_healthy_seconds: float
-    start_deadline_seconds: float
-    drain_seconds: float
+    template: HostTemplate
     steps: tuple[Step, ...]
     policy: "Policy"
     waves: tuple[Wave, ...] = ()  # empty: all regions in one
@@ -305,7 +295,7 @@ class Offer:
     """The newest desired state that a region may have been sent; saved before it is sent."""
 
     epoch: Epoch
-    fingerprint: str
+    fingerprint: str  # "" of one that an older version noted, which wrote its content in another way
 
 
 # ----------------------------------------------------------------------------------- what comes in and out

@@ -144,13 +144,11 @@ def plan_parts(application: Application, order: ReleaseOrder) -> dict[str, str]:
     """What the id is made of, by what people call it: to say which of it has changed."""
     running = application.running
     serving = application.group(application.serving)
-    group = (order.run, order.environment, order.probe, order.min_healthy_seconds)
-    deadlines = (order.start_deadline_seconds, order.drain_seconds)
     return {
         "the package": order.digest,
         "the version": order.version,
         "the sizes of the regions": fingerprint(order.sizes),
-        "what a host runs and how it is asked": fingerprint((group, deadlines, order.frontend_port)),
+        "what a host runs and how it is asked": fingerprint((order.template, order.frontend_port)),
         "the steps": fingerprint((order.strategy, order.steps)),
         "the waves": fingerprint(order.waves),
         "the rules (rollback, guards, windows, host.max_age)": fingerprint((order.policy, order.upkeep)),
@@ -183,15 +181,15 @@ def _changes(application: Application, order: ReleaseOrder, origin: ServerGroup 
         found.append(f"package {origin.digest[:12]} -> {order.digest[:12]}")
     if order.version != origin.version:
         found.append(f"version {origin.version} -> {order.version}")
-    if order.run != origin.run:
-        found.append(f"run {' '.join(origin.run)} -> {' '.join(order.run)}")
-    found += _changed_environment(dict(origin.environment), dict(order.environment))
+    if order.template.run != origin.template.run:
+        found.append(f"run {' '.join(origin.template.run)} -> {' '.join(order.template.run)}")
+    found += _changed_environment(dict(origin.template.environment), dict(order.template.environment))
     for region, size in order.sizes:
         before = application.serving_in(region)
         had = before.size(region) if before is not None else 0
         if had != size:
             found.append(f"{region}: {had} -> {size} hosts")
-    if order.probe != origin.probe:
+    if order.template.probe != origin.template.probe:
         found.append("how hosts are asked for their health")
     return tuple(found) or ("nothing but fresh hosts",)
 
@@ -295,7 +293,7 @@ def _moments(
     alone, _ = start_release(alone, replace(order, sizes=((track.region, size),), waves=()), Instant(0))
     target = alone.rollout.target if alone.rollout is not None else GroupNumber(0)
     # Launches as they took of late.
-    proof_seconds = max(order.min_healthy_seconds, application.launch_seconds)
+    proof_seconds = max(order.template.min_healthy_seconds, application.launch_seconds)
     moments = []
     for step in rollout.steps:
         alone = entered(alone, replace(rollout, target=target), track, step)

@@ -46,12 +46,7 @@ def _desired_group(application: Application, group: ServerGroup, part: Part) -> 
         digest=group.digest,
         count=part.count,
         weight_bp=part.weight_bp,
-        run=group.run,
-        environment=group.environment,
-        probe=group.probe,
-        min_healthy_seconds=group.min_healthy_seconds,
-        start_deadline_seconds=group.start_deadline_seconds,
-        drain_seconds=group.drain_seconds,
+        template=group.template,
         is_proven=is_proven,
         # A way back is taken at once, with whoever is there; a way forward only with enough hosts.
         ready_count=0 if is_proven else application.policy.needed(part.judged),

@@ -79,7 +79,7 @@ def may_return(
 
 def _grown_by(origin: ServerGroup, track: Track) -> Instant:
     """By then fresh hosts of the origin are verified, or never will be."""
-    return Instant(track.entered_at + origin.start_deadline_seconds + origin.min_healthy_seconds)
+    return Instant(track.entered_at + origin.template.growing_seconds)
 
 
 def undone(
@@ -92,7 +92,7 @@ def undone(
         return Done()
     is_smaller = course_of(rollout.steps_reached(track)).old < FULL_PERCENT
     growing = _growing_seconds(application, track) if is_smaller else 0.0
-    deadline = Instant(track.entered_at + UNDO_DEADLINE_SECONDS + target.drain_seconds + growing)
+    deadline = Instant(track.entered_at + UNDO_DEADLINE_SECONDS + target.template.drain_seconds + growing)
     patience = Instant(track.entered_at + UNREACHABLE_PATIENCE_SECONDS)
     until = patience if is_away(region, observed) else deadline
     because = replace(left, region=region, since=left.since or track.entered_at, until=until)
@@ -107,7 +107,7 @@ def undone(
 
 def _growing_seconds(application: Application, track: Track) -> float:
     origin = application.group(track.origin)
-    return origin.start_deadline_seconds + origin.min_healthy_seconds if origin is not None else 0.0
+    return origin.template.growing_seconds if origin is not None else 0.0
 
 
 def is_away(region: RegionName, observed: Observed) -> bool:

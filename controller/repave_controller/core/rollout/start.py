@@ -39,12 +39,7 @@ def start_release(application: Application, order: ReleaseOrder, now: Instant) -
         version=order.version,
         digest=order.digest,
         parts=new_parts(order.sizes),
-        run=order.run,
-        environment=order.environment,
-        probe=order.probe,
-        min_healthy_seconds=order.min_healthy_seconds,
-        start_deadline_seconds=order.start_deadline_seconds,
-        drain_seconds=order.drain_seconds,
+        template=order.template,
         upkeep=order.upkeep,
         created_at=now,
     )

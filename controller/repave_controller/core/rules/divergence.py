@@ -6,7 +6,8 @@ more than its offer, and one that has is ahead of the store, whatever the epochs
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 from repave_controller.core.domain.application import Application, Because, Event, Instant, Offer
 from repave_controller.core.domain.by_region import ByRegion
@@ -17,12 +18,15 @@ from repave_protos.protocol.values import (
     DesiredGroup,
     DesiredState,
     Epoch,
+    HostTemplate,
+    Probe,
     RegionName,
     fingerprint,
 )
 
 RECOVER = cli("controller recover")
 RECOVER_COMMAND = "repave controller recover"
+Value = TypeVar("Value", DesiredGroup, HostTemplate, Probe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ def judge(
         if offer is None:
             found.append(Ahead(each.application, each.epoch, None))
         elif each.epoch > offer.epoch or (
-            compares_content and each.epoch == offer.epoch and each.fingerprint != offer.fingerprint
+            compares_content and each.epoch == offer.epoch and offer.fingerprint not in ("", each.fingerprint)
         ):
             found.append(Ahead(each.application, each.epoch, offer.epoch))
     return tuple(found)  # older is fine: a message was lost, or is on its way
@@ -105,19 +109,15 @@ def offer_of(state: DesiredState) -> Offer:
 
 
 def _as_sent(group: DesiredGroup) -> DesiredGroup:
-    probe = group.probe
-    return replace(
-        group,
-        probe=replace(
-            probe,
-            interval_seconds=float(probe.interval_seconds),
-            timeout_seconds=float(probe.timeout_seconds),
-        ),
-        min_healthy_seconds=float(group.min_healthy_seconds),
-        start_deadline_seconds=float(group.start_deadline_seconds),
-        drain_seconds=float(group.drain_seconds),
-        max_age_seconds=float(group.max_age_seconds),
-    )
+    probe = _with_floats(group.template.probe)
+    template = replace(_with_floats(group.template), probe=probe)
+    return replace(_with_floats(group), template=template)
+
+
+def _with_floats(value: Value) -> Value:
+    names = [each.name for each in fields(value) if each.name.endswith("_seconds")]
+    durations: dict[str, Any] = {name: float(getattr(value, name)) for name in names}
+    return replace(value, **durations)
 
 
 def offers(before: Application, after: Application) -> list[tuple[RegionName, DesiredState]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from repave_controller.core.domain.application import FULL_PERCENT, ServerGroup
 from repave_controller.core.domain.steps import Step
 from repave_controller.core.steps import Approve, Keep, Retire, Scale, Soak, Verify, Weight
-from repave_protos.protocol.values import FULL_WEIGHT_BP
+from repave_protos.protocol.values import FULL_WEIGHT_BP, HostTemplate
 
 MARGIN_SECONDS = 30.0
 """For reports to arrive, and for an agent that connects again, on top of what a step takes by itself."""
@@ -28,6 +28,10 @@ class Pace:
     @property
     def proven_seconds(self) -> float:
         return self.launch_deadline_seconds + self.min_healthy_seconds + MARGIN_SECONDS
+
+
+def pace_of(template: HostTemplate) -> Pace:
+    return Pace(template.launch_deadline_seconds, template.min_healthy_seconds, template.drain_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,5 +143,5 @@ def first_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
 def rollback_steps(target: ServerGroup) -> tuple[Step, ...]:
     """Straight back, without canary. Only the last step is needed where the group runs in full."""
-    pace = Pace(target.start_deadline_seconds, target.min_healthy_seconds, target.drain_seconds)
+    pace = pace_of(target.template)
     return (*up(pace, FULL_PERCENT), weight(FULL_WEIGHT_BP))

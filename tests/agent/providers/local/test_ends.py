@@ -150,10 +150,12 @@ import asyncio, sys
 from pathlib import Path
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import HostSpec
+from repave_protos.protocol.values import HostTemplate, Probe
 from repave_agent.providers.local.provider import LocalProvider
 async def main(root, package, isolation):
     provider = LocalProvider(Path(root), "here", lambda: "ours", clock=SystemClock(), isolation=isolation)
-    spec = HostSpec("shop-v001-1", "g", "shop", "d" * 64, ("./serve",), (), 18432)
+    template = HostTemplate(("./serve",), (), Probe("http", 18432), 1.0, 30.0, 10.0)
+    spec = HostSpec("shop-v001-1", "g", "shop", "d" * 64, template)
     await provider.launch(spec, Path(package))
     print("launched", flush=True)
     await asyncio.sleep(600)

@@ -33,6 +33,7 @@ import asyncio, os, signal, sys
 from repave_agent.clock import SystemClock
 from pathlib import Path
 from repave_agent.core.ports import HostSpec
+from repave_protos.protocol.values import HostTemplate, Probe
 from repave_agent.providers.local import host
 from repave_agent.providers.local.provider import LocalProvider
 from repave_agent.providers.local.host import Folder
@@ -57,7 +58,8 @@ async def main(root, package, moment, is_ending):
     await provider.start()
     if not is_ending:
         exec(moment)
-    spec = HostSpec("shop-v001-1", "shop-v001", "shop", "d" * 64, ("./serve",), (), 18432)
+    template = HostTemplate(("./serve",), (), Probe("http", 18432), 1.0, 30.0, 10.0)
+    spec = HostSpec("shop-v001-1", "shop-v001", "shop", "d" * 64, template)
     await provider.launch(spec, Path(package))
     exec(moment)
     await provider.destroy("shop-v001-1")

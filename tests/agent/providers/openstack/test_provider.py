@@ -21,6 +21,7 @@ from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
 from tests.fakes.clock import QuickClock
 from tests.fakes.clouds.openstack import FakeOpenstack, served
+from tests.fakes.templates import a_template
 from tests.fakes.waiting import until
 
 
@@ -46,7 +47,7 @@ def provider_of(cloud: FakeOpenstack, tmp_path: Path, **shape: Any) -> Openstack
 
 def spec(package: Path, number: int = 1) -> HostSpec:
     name, group = HostName(f"shop-v001-{number}"), GroupName("shop-v001")
-    return HostSpec(name, group, ApplicationName("shop"), sha256_of(package), ("serve", "$PORT"), (), 8080)
+    return HostSpec(name, group, ApplicationName("shop"), sha256_of(package), a_template(("serve", "$PORT")))
 
 
 # ---------------------------------------------------------------------------------------------- launches
@@ -366,8 +367,8 @@ async def test_what_a_server_runs_at_its_first_boot_fetches_checks_and_starts(
     evil = "a b'c\"d $(touch /tmp/evil) `id`"
     words = ("sh", "-c", 'printf "%s|%s|%s" "$$COLOUR" "$$1" "$$HOST" >"$$OUT"', "-", "at $HOST:$PORT")
     wanted = HostSpec(
-        HostName("shop-v001-1"), GroupName("shop-v001"), ApplicationName("shop"), sha256_of(package), words,
-        (("COLOUR", evil), ("OUT", str(tmp_path / "out"))), 8080,
+        HostName("shop-v001-1"), GroupName("shop-v001"), ApplicationName("shop"), sha256_of(package),
+        a_template(words, (("COLOUR", evil), ("OUT", str(tmp_path / "out")))),
     )  # fmt: skip
     await provider.launch(wanted, package)
     (server,) = cloud.servers.values()

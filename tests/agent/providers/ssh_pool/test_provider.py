@@ -22,6 +22,7 @@ from repave_agent.providers.ssh_pool.provider import SshPoolProvider
 from repave_agent.providers.ssh_pool.reset import Proof, Reset
 from repave_protos.package.archive import pack, sha256_of
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
+from tests.fakes.templates import a_template
 from tests.fakes.waiting import until_async
 from tests.support.sshd_hosts import PORT, ROOT, Pool, pool, why_not
 
@@ -70,7 +71,7 @@ class Region:
         name, group = HostName(f"shop-v001-{number}"), GroupName("shop-v001")
         pairs = tuple(environment.items())
         digest = sha256_of(self.package)
-        return HostSpec(name, group, ApplicationName("shop"), digest, run, pairs, 8080)
+        return HostSpec(name, group, ApplicationName("shop"), digest, a_template(run, pairs))
 
     def states(self) -> dict[str, str]:
         return {name: each.state for name, each in self.leases.all().items()}

@@ -23,10 +23,10 @@ from repave_protos.protocol.values import (
     DesiredState,
     Digest,
     Epoch,
-    Probe,
     RegionName,
 )
 from tests.fakes.controller.scheduled import OSLO, PARIS, SHOP, an_order
+from tests.fakes.templates import a_template
 from tests.support.refusals import refused
 
 NOW = Instant(5000.0)
@@ -40,12 +40,7 @@ def a_group(number: int = 1, count: int = 2, weight_bp: int = 0, digest: str = "
         digest=Digest((digest or "abcdef"[number % 6]) * 64),
         count=count,
         weight_bp=weight_bp,
-        run=("./app",),
-        environment=(),
-        probe=Probe("http", 8080),
-        min_healthy_seconds=1.0,
-        start_deadline_seconds=30.0,
-        drain_seconds=10.0,
+        template=a_template(("./app",)),
         is_proven=True,  # what is adopted has served, or may again
     )
 

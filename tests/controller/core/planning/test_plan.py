@@ -21,6 +21,7 @@ from tests.controller.core.rollout.test_step import (
     an_order,
     released,
 )
+from tests.fakes.templates import changed
 
 POLICIES = [
     Policy(keep_seconds=KEEP_SECONDS),
@@ -93,7 +94,7 @@ def test_foretelling_changes_nothing_and_gives_the_same_again() -> None:
         {"environment": (("A", "1"),)},
         {"probe": Probe("tcp", 8080)},
         {"min_healthy_seconds": 2.0},
-        {"start_deadline_seconds": 31.0},
+        {"launch_deadline_seconds": 31.0},
         {"drain_seconds": 11.0},
         {"steps": (Scale(100, 60.0), Verify(60.0), Weight(10_000, 60.0), Soak(0.0, 60.0))},
         {"policy": Policy(keep_seconds=1.0)},
@@ -106,7 +107,7 @@ def test_foretelling_changes_nothing_and_gives_the_same_again() -> None:
 )
 def test_a_plans_id_changes_with_everything_that_is_asked(changes: dict[str, object]) -> None:
     application = released("a").application
-    assert plan_id(application, an_order("b")) != plan_id(application, replace(an_order("b"), **changes))  # type: ignore[arg-type]  # fields of the dataclass
+    assert plan_id(application, an_order("b")) != plan_id(application, changed(an_order("b"), changes))
 
 
 def test_who_asks_and_why_is_no_part_of_a_plan() -> None:

@@ -34,9 +34,9 @@ from repave_protos.protocol.values import (
     Digest,
     GroupName,
     GroupReport,
-    Probe,
     RegionName,
 )
+from tests.fakes.templates import a_template, changed
 from tests.support.refusals import refused
 
 PARIS, OSLO = RegionName("paris"), RegionName("oslo")
@@ -50,17 +50,12 @@ def an_order(digest: str = "a", size: int = 3, **changes: Any) -> ReleaseOrder:
         digest=Digest(digest * 64),
         frontend_port=8000,
         sizes=((PARIS, size), (OSLO, size)),
-        run=("./app",),
-        environment=(),
-        probe=Probe("http", 8080),
-        min_healthy_seconds=1.0,
-        start_deadline_seconds=30.0,
-        drain_seconds=10.0,
+        template=a_template(("./app",)),
         steps=(Scale(100, 60.0), Verify(60.0), Weight(10_000, 60.0), Soak(20.0, 60.0)),
         policy=Policy(keep_seconds=KEEP_SECONDS),
         by="ann",
     )
-    return replace(order, **changes)
+    return changed(order, changes)
 
 
 @dataclass

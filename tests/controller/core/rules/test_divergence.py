@@ -18,10 +18,10 @@ from repave_protos.protocol.values import (
     Digest,
     Epoch,
     GroupName,
-    Probe,
     RegionName,
     fingerprint,
 )
+from tests.fakes.templates import a_template, changed
 
 SHOP, CART = ApplicationName("shop"), ApplicationName("cart")
 PARIS, OSLO = RegionName("paris"), RegionName("oslo")
@@ -30,9 +30,7 @@ EPOCHS = st.builds(Epoch, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3
 
 
 def a_state(epoch: Epoch = STORED, count: int = 2) -> DesiredState:
-    group = DesiredGroup(
-        GroupName("shop-v001"), Digest("a" * 64), count, 10_000, (), (), Probe("http", 80), 1.0, 30.0, 10.0
-    )
+    group = DesiredGroup(GroupName("shop-v001"), Digest("a" * 64), count, 10_000, a_template(port=80))
     return DesiredState(SHOP, epoch, 8000, (group,))
 
 
@@ -71,9 +69,8 @@ def test_content_is_not_compared_between_versions_that_may_write_it_differently(
 
 def test_an_offer_names_the_content_as_the_agent_gets_it_from_the_wire() -> None:
     (group,) = a_state().groups
-    whole = replace(
-        group, min_healthy_seconds=1, drain_seconds=10, probe=replace(group.probe, interval_seconds=2)
-    )
+    probe = replace(group.template.probe, interval_seconds=2)
+    whole = changed(group, {"min_healthy_seconds": 1, "drain_seconds": 10, "probe": probe})
     state = replace(a_state(), groups=(whole,))
     arrived = wire.decode_from_controller(wire.encode_from_controller(state))
     assert offer_of(state).fingerprint == fingerprint(arrived)
