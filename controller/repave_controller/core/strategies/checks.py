@@ -1,4 +1,4 @@
-"""Whether a list of steps, one after another, can keep the promises: said before a release begins. Pure."""
+"""Whether a list of steps, one after another, can keep the promises; checked before a release begins."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ def objection(steps: Sequence[Step], min_capacity_percent: float) -> str:
 def _too_few(course: Course, least: float) -> str:
     proven, old, share = course.proven, course.old, course.traffic
     if share > 0 and proven == 0:
-        return f"weight: {share:g}% goes to hosts that nobody has verified: put scale and verify: {{}} before"
+        return f"weight: {share:g}% goes to hosts that are not verified: put scale and verify: {{}} before"
     need = share * least / 100
     if not course.is_counted and proven + SLACK < need:
         return (

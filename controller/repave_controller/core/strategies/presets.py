@@ -40,7 +40,7 @@ class Stage:
 
     weight_bp: int
     hold_seconds: float = 0.0
-    approve: str | None = None  # role; "": anybody
+    approve: str | None = None  # role; "": any person
 
 
 def blue_green(pace: Pace, warm_seconds: float, approve: str | None = None) -> tuple[Step, ...]:
@@ -55,40 +55,40 @@ def highlander(pace: Pace, warm_seconds: float) -> tuple[Step, ...]:
 
 def canary(pace: Pace, stages: Sequence[Stage], headroom_percent: float) -> tuple[Step, ...]:
     """Growing shares of the traffic; at each the new group has the hosts for its share, and some more."""
-    made: list[Step] = []
+    steps: list[Step] = []
     for stage in stages:
         percent = min(FULL_PERCENT, stage.weight_bp / 100 * (1 + headroom_percent / 100))
-        made += [*up(pace, percent), weight(stage.weight_bp), *_pause(stage)]
-    return tuple(made)
+        steps += [*up(pace, percent), weight(stage.weight_bp), *_pause(stage)]
+    return tuple(steps)
 
 
 def rolling(pace: Pace, stages: Sequence[Stage], is_old_first: bool) -> tuple[Step, ...]:
     """Both groups move in the same shares. `is_old_first` needs no more hosts than there are, and lets
     capacity fall by one stage meanwhile."""
-    made: list[Step] = []
+    steps: list[Step] = []
     for stage in stages:
         percent = stage.weight_bp / 100
         grow, shrink = up(pace, percent), retire(pace, FULL_PERCENT - percent)
         if not is_old_first:
-            made += [*grow, weight(stage.weight_bp), *_pause(stage), shrink]
+            steps += [*grow, weight(stage.weight_bp), *_pause(stage), shrink]
         elif stage.weight_bp < FULL_WEIGHT_BP:
-            made += [shrink, *grow, weight(stage.weight_bp), *_pause(stage)]
+            steps += [shrink, *grow, weight(stage.weight_bp), *_pause(stage)]
         else:  # the last hosts of the old group make room for the last of the new one
-            made += [weight(stage.weight_bp), shrink, *grow, *_pause(stage)]
-    return tuple(made)
+            steps += [weight(stage.weight_bp), shrink, *grow, *_pause(stage)]
+    return tuple(steps)
 
 
 def phased(pace: Pace, stages: Sequence[Stage]) -> tuple[Step, ...]:
     """The whole new group first, then growing shares of the traffic."""
-    made: list[Step] = [*up(pace, FULL_PERCENT)]
+    steps: list[Step] = [*up(pace, FULL_PERCENT)]
     for stage in stages:
-        made += [weight(stage.weight_bp), *_pause(stage)]
-    return tuple(made)
+        steps += [weight(stage.weight_bp), *_pause(stage)]
+    return tuple(steps)
 
 
 def _pause(stage: Stage) -> tuple[Step, ...]:
-    held = (soak(stage.hold_seconds),) if stage.hold_seconds else ()
-    return (*held, *_gate(stage.approve))
+    watched = (soak(stage.hold_seconds),) if stage.hold_seconds else ()
+    return (*watched, *_gate(stage.approve))
 
 
 def _gate(role: str | None) -> tuple[Step, ...]:
@@ -128,7 +128,7 @@ def retire(pace: Pace, percent: float) -> Retire:
 
 
 def first_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The same for a first release: nobody serves yet, so nothing is gained by going slowly. Approvals stay,
+    """The same for a first release: no group serves yet, so going slowly gains nothing. Approvals stay,
     and what follows the last share of the traffic."""
     last = max((index for index, step in enumerate(steps) if step.share_bp is not None), default=-1)
     launches = [step for step in steps if step.is_launch]

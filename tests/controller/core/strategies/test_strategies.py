@@ -224,7 +224,7 @@ def test_shares_of_the_traffic_only_grow() -> None:
 @pytest.mark.parametrize(
     ("steps", "told"),
     [
-        ("[{weight: 100%}]", "goes to hosts that nobody has verified"),
+        ("[{weight: 100%}]", "goes to hosts that are not verified"),
         ("[{scale: 50%}, {verify: {}}, {weight: 100%}]", "would go to 50% of the hosts"),
         (
             "[{scale: 100%}, {verify: {}}, {retire: 50%}, {weight: 100%}]",
