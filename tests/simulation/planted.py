@@ -39,7 +39,6 @@ RECONCILE = "agent/repave_agent/core/reconcile.py"
 SESSION = "agent/repave_agent/runtime/session.py"
 SUMMARY = "agent/repave_agent/core/reports.py"
 TRAFFIC = "agent/repave_agent/core/traffic.py"
-WORKER = "agent/repave_agent/runtime/worker.py"
 ENDING = "controller/repave_controller/core/rollout/conclusion.py"
 PARTS = "controller/repave_controller/core/rollout/transitions.py"
 PUBLISHING = "controller/repave_controller/core/rollout/desired_state.py"
@@ -53,7 +52,6 @@ RECEIPTS = "controller/repave_controller/runtime/idempotency.py"
 SESSIONS = "controller/repave_controller/fleet/sessions.py"
 VERIFY = "controller/repave_controller/core/steps/verify.py"
 WEIGHT = "controller/repave_controller/core/steps/weight.py"
-CORE_AGENT = "simulation/repave_simulation/tiers/core_agent.py"
 
 NO_SAFETY = (SAFETY, "    broken: list[Broken] = []\n", "    return []\n    broken: list[Broken] = []\n")
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import structlog
 
 from repave_agent.core.ports import Clock, PackageError, Packages, Provider, ProviderError, RefusedError
-from repave_protos.protocol.values import Digest, Notice
+from repave_protos.protocol.values import Digest, Notice, short_digest
 
 log = structlog.get_logger()
 
@@ -82,7 +82,7 @@ class Bakery:
             while len(self.bakes) >= BAKES_REMEMBERED_MAX:
                 del self.bakes[next(iter(self.bakes))]
             self.bakes[order.digest] = Bake(order.digest, order.name, "it begins", self.clock.wall())
-            task = asyncio.create_task(self._bake(order), name=f"bake {order.digest[:12]}")
+            task = asyncio.create_task(self._bake(order), name=f"bake {short_digest(order.digest)}")
             self.tasks[order.digest] = task
             task.add_done_callback(lambda _: self.tasks.pop(order.digest))
         return self.bakes[order.digest]
@@ -125,7 +125,9 @@ class Bakery:
             raise
         else:
             log.info("image.baked", digest=order.digest, image=made.image, name=made.name)
-            self.notice(Notice("image.baked", f"{made.name} is {made.image}, of package {order.digest[:12]}"))
+            self.notice(
+                Notice("image.baked", f"{made.name} is {made.image}, of package {short_digest(order.digest)}")
+            )
             self._note(order, step="done", image=made.image, name=made.name)
 
     def _note(self, order: BakeOrder, **changes: Any) -> None:

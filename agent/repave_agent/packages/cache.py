@@ -20,7 +20,7 @@ import structlog
 
 from repave_agent.core.ports import PackageAwaitedError, PackageError
 from repave_protos.package.archive import sha256_of
-from repave_protos.protocol.values import Digest
+from repave_protos.protocol.values import Digest, short_digest
 
 log = structlog.get_logger()
 
@@ -83,7 +83,9 @@ class PackageCache:
             return path
         task = self._fetches.get(digest)
         if task is None:
-            task = asyncio.create_task(self._verify_or_download(digest, path), name=f"fetch {digest[:12]}")
+            task = asyncio.create_task(
+                self._verify_or_download(digest, path), name=f"fetch {short_digest(digest)}"
+            )
             self._fetches[digest] = task
             task.add_done_callback(lambda done: self._forget(digest, done))
         return await asyncio.shield(task)  # a waiter that is cancelled does not end it for the others
@@ -131,8 +133,8 @@ class PackageCache:
     def _download(self, digest: Digest, path: Path) -> None:
         if not self._source:
             raise PackageAwaitedError(
-                f"package {digest[:12]} is not in the image cache and the controller is not reachable. "
-                "It is fetched as soon as this agent reaches its controller."
+                f"package {short_digest(digest)} is not in the image cache and the controller is not "
+                "reachable. It is fetched as soon as this agent reaches its controller."
             )
         part = path.with_suffix(".part")
         url = f"{self._source}/{digest}"
@@ -185,8 +187,9 @@ class PackageCache:
     def _disk_error(self, error: OSError, digest: Digest, needed: int) -> PackageError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return PackageError(
-                f"the image cache at {self._directory} is full: package {digest[:12]} needs {needed:,} bytes "
-                f"({error.strerror}). Free space there, or let the agent keep its cache on a larger disk."
+                f"the image cache at {self._directory} is full: package {short_digest(digest)} needs "
+                f"{needed:,} bytes ({error.strerror}). Free space there, or "
+                "let the agent keep its cache on a larger disk."
             )
         return PackageError(f"cannot write the image cache at {self._directory}: {error.strerror or error}")
 
@@ -219,7 +222,9 @@ def _answer(url: str, digest: Digest) -> _Answer:
         text = response.read(ERROR_BODY_BYTES_MAX).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException) as error:
         connection.close()
-        raise PackageAwaitedError(f"cannot fetch package {digest[:12]} from {url}: {error}") from error
+        raise PackageAwaitedError(
+            f"cannot fetch package {short_digest(digest)} from {url}: {error}"
+        ) from error
     connection.close()
     if response.status == 404:
         raise PackageError(f"the controller has no package {digest}. Push it again: repave image push")

@@ -4,7 +4,7 @@ import shlex
 import time
 from typing import Any
 
-from repave_cli.render.output import Column, ago, column, show
+from repave_cli.render.output import Column, ago, column, short, show
 from repave_cli.specs.packages import stored
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, ERROR, USAGE
@@ -15,7 +15,7 @@ LOOK_SECONDS = 2.0
 BAKED = (
     column("REGION"),
     column("NAME"),
-    Column("PACKAGE", lambda item: item["digest"][:16]),
+    Column("PACKAGE", lambda item: short(item["digest"])),
     Column("MADE", lambda item: ago(item["made_at"])),
     Column("STATE", lambda item: "used" if item["is_current"] else "of another base image, not used"),
     column("IMAGE", is_wide=True),
@@ -55,7 +55,7 @@ def run_bake(terminal: Terminal) -> int:
     name, digest = stored(terminal, arguments.package)
     body = {
         "digest": digest,
-        "name": arguments.name or f"{name}-{digest[:12]}",
+        "name": arguments.name or f"{name}-{short(digest)}",
         "regions": arguments.region,
         "check": shlex.split(arguments.check),
         "by": who(),

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from repave_cli.commands import bake
-from repave_cli.render.output import Column, ago, column, show, show_whole
+from repave_cli.render.output import Column, ago, column, short, show, show_whole
 from repave_cli.specs.packages import packed
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE
 from repave_cli.transport.terminal import Terminal
 
 COLUMNS = (
-    Column("DIGEST", lambda item: item["digest"][:16]),
+    Column("DIGEST", lambda item: short(item["digest"])),
     column("NAME"),
     Column("SIZE", lambda item: f"{item['size_bytes']:,} B"),
     column("FILES"),

@@ -4,13 +4,12 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from repave_cli.render.output import Column, column, percent, show_whole, table
+from repave_cli.render.output import Column, column, percent, short, show_whole, table
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, REFUSED, USAGE
 from repave_cli.transport.identity import who
 from repave_cli.transport.terminal import Terminal
 
-SHORT_DIGEST = 12
 COLUMNS = (
     column("APPLICATION"),
     column("REGION"),
@@ -76,7 +75,7 @@ def _show(terminal: Terminal, found: dict[str, Any]) -> None:
 
 
 def _package(line: dict[str, Any]) -> str:
-    return f"{line['digest'][:SHORT_DIGEST]}{'' if line['is_stored'] else ' (not stored here)'}"
+    return f"{short(line['digest'])}{'' if line['is_stored'] else ' (not stored here)'}"
 
 
 def _ask(terminal: Terminal) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from repave_cli.transport.terminal import Terminal
 
+SHORT_DIGEST_LENGTH = 12
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -79,6 +81,11 @@ def _yaml(answer: dict[str, Any]) -> str:
     yaml.default_flow_style = False
     yaml.dump(answer, text)
     return text.getvalue().rstrip()
+
+
+def short(digest: str) -> str:
+    """As people read a digest."""
+    return digest[:SHORT_DIGEST_LENGTH]
 
 
 def ago(at: str | None) -> str:

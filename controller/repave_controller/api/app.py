@@ -48,12 +48,11 @@ from repave_controller.spec.loader import load
 from repave_controller.spec.spec import Spec, compile_order
 from repave_protos import __version__
 from repave_protos.protocol.capabilities import supports_sticky_split, traffic_precision_bp
-from repave_protos.protocol.values import ApplicationName, Digest, HostName, RegionName
+from repave_protos.protocol.values import ApplicationName, Digest, HostName, RegionName, short_digest
 
 BODY_BYTES_MAX = 1 << 20
 EVENTS_MAX = 1000
 LOG_LINES_MAX = 1000
-SHORT_DIGEST = 12
 
 
 def make_app(
@@ -310,7 +309,7 @@ class Api:
         spec, _ = await asyncio.to_thread(
             load, asked.spec, asked.filename
         )  # up to a second for a hostile one
-        version = asked.version or asked.digest[:SHORT_DIGEST]
+        version = asked.version or short_digest(asked.digest)
         self._check_agreement(spec)
         order = compile_order(spec, Digest(asked.digest), version, by=by, reason=reason, key=key)
         known = self._scheduler.applications().get(spec.application)

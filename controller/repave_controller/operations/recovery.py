@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from repave_controller.core.commands.adoption import SHORT_DIGEST, Adoption, Said, adopt, event
+from repave_controller.core.commands.adoption import Adoption, Said, adopt, event
 from repave_controller.core.domain.application import Application, GroupState, Instant, Observed, Outcome
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.ports import ImageStore
@@ -24,6 +24,7 @@ from repave_protos.protocol.values import (
     Hello,
     RegionName,
     fingerprint,
+    short_digest,
 )
 
 
@@ -141,7 +142,7 @@ class Recovery:
         wanted = [group for group in adoption.application.groups if group.state is not GroupState.RETIRING]
         lacking = [group for group in wanted if self._images.path(group.digest) is None]
         notes = [
-            f"the package {group.digest[:SHORT_DIGEST]} of {group.name} is not stored here: fresh hosts need "
+            f"the package {short_digest(group.digest)} of {group.name} is not stored here: fresh hosts need "
             "it; repave image push stores it again"
             for group in lacking
         ]

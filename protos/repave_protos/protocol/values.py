@@ -23,6 +23,7 @@ Wear = Literal["age", "drift", "renewal", "asked"]
 """Why a host is to be replaced: too old, changed, its group is renewed, or the controller has asked."""
 
 FULL_WEIGHT_BP = 10_000
+SHORT_DIGEST_LENGTH = 12
 PROTOCOL_VERSION = 2
 
 # What names a cookie or a header, and what testers put into it: nothing that means anything to a balancer.
@@ -406,3 +407,8 @@ class Observations:
         for application in report.applications:
             self.applications[application.application] = application
         return self.digest() == report.digest
+
+
+def short_digest(digest: str) -> str:
+    """As people read it: in versions, messages and names."""
+    return digest[:SHORT_DIGEST_LENGTH]

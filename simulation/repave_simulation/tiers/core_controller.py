@@ -48,7 +48,6 @@ class _Owner:
 
     application: Application
     is_busy: bool = False
-    is_stale: bool = False  # something changed while it was busy
     wake_at: float = float("inf")
     commands: deque[Waiting] = field(default_factory=deque)
 
@@ -171,7 +170,6 @@ class CoreController:
     def _decide(self, name: ApplicationName) -> None:
         owner = self._owners[name]
         if owner.is_busy:
-            owner.is_stale = True
             return
         if owner.commands:
             self._command(name, owner)

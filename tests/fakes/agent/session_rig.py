@@ -150,14 +150,12 @@ class Region:
         self.handler = Recorder()
         self.links: list[MemoryLink] = []
         self.refused: Exception | None = None
-        self.dials = 0
         self.hello = HELLO
         self.session = Session(
             self._dial, lambda: self.hello, self.handler, self.time.clock, self.time.sleep, lambda: 1.0
         )
 
     async def _dial(self) -> Link:
-        self.dials += 1
         if self.refused is not None:
             raise self.refused
         self.links.append(MemoryLink())

@@ -19,7 +19,7 @@ from repave_agent.packages.baking import BakedImage, BakeOrder
 from repave_agent.packages.server import Depot
 from repave_agent.providers.openstack.shape import Found, Shape, server_of
 from repave_agent.providers.openstack.user_data import BAKED, NOT_BAKED, bake_data
-from repave_protos.protocol.values import Digest
+from repave_protos.protocol.values import Digest, short_digest
 
 log = structlog.get_logger()
 
@@ -103,7 +103,7 @@ class Oven:
         url = self._depot.offer(order.digest, package)
         script = bake_data(order.digest, url, order.check, self._shape.prepare)
         server = server_of(self._shape, found, script, {"repave_bake": order.digest})
-        server |= {"name": f"repave-bake-{order.digest[:12]}", "tags": [self._bake_tag()]}
+        server |= {"name": f"repave-bake-{short_digest(order.digest)}", "tags": [self._bake_tag()]}
         try:
             made = await self._api.call("compute", "POST", "/servers", {"server": server})
         except LostError:

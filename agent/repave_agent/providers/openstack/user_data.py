@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from repave_agent.core.ports import RefusedError
-from repave_protos.protocol.values import Digest, HostName
+from repave_protos.protocol.values import Digest, HostName, short_digest
 
 BYTES_MAX = 48_000
 """Nova takes 65,535 as base64."""
@@ -89,7 +89,7 @@ def user_data(
 def bake_data(digest: Digest, url: str, check: Sequence[str], prepare: str = "") -> str:
     """Of a server that an image is made of. `check` ends with 0 in the package, or nothing is baked."""
     told = f"trap 'echo \"{NOT_BAKED} ($?)\"' EXIT"
-    begun = _unpacked(f"an image of {digest[:12]}", digest, url, prepare, told)
+    begun = _unpacked(f"an image of {short_digest(digest)}", digest, url, prepare, told)
     words = " ".join(map(quoted, check)) or ":"
     return _short_enough("the image", begun + CHECKED.format(digest=digest, check=words, baked=BAKED))
 

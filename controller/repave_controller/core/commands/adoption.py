@@ -32,6 +32,7 @@ from repave_protos.protocol.values import (
     DesiredState,
     GroupName,
     RegionName,
+    short_digest,
 )
 
 Said = Mapping[RegionName, DesiredState]
@@ -40,7 +41,6 @@ KEEP_SECONDS_MIN = 3600.0
 """For so long at least adopted warm groups stay, for people to look at them."""
 LESS_TRUSTED_SECONDS = 1.0
 """A group that may never have served goes before those that have."""
-SHORT_DIGEST = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ def _group(
     return ServerGroup(
         name=name,
         number=_number(name),
-        version=known.version if known is not None and is_known else recipe.digest[:SHORT_DIGEST],
+        version=known.version if known is not None and is_known else short_digest(recipe.digest),
         digest=recipe.digest,
         parts=ByRegion(),
         template=recipe.template,

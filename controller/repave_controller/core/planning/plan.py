@@ -21,7 +21,7 @@ from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout.start import start_release
 from repave_controller.core.rules.guards import ALONE, Guard, Surroundings, foreseen
 from repave_controller.core.steps.step import entered, estimate_seconds
-from repave_protos.protocol.values import ApplicationName, GroupName, RegionName, fingerprint
+from repave_protos.protocol.values import ApplicationName, GroupName, RegionName, fingerprint, short_digest
 
 HOUR_SECONDS = 3600.0
 
@@ -178,7 +178,7 @@ def _changes(application: Application, order: ReleaseOrder, origin: ServerGroup 
         return ("the first release",)
     found = []
     if order.digest != origin.digest:
-        found.append(f"package {origin.digest[:12]} -> {order.digest[:12]}")
+        found.append(f"package {short_digest(origin.digest)} -> {short_digest(order.digest)}")
     if order.version != origin.version:
         found.append(f"version {origin.version} -> {order.version}")
     if order.template.run != origin.template.run:

@@ -19,10 +19,10 @@ from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPh
 from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout.failure import returning
 from repave_controller.core.rollout.transitions import gone_back, with_way_back
+from repave_controller.core.rollout.waves import UNREACHABLE_PATIENCE_SECONDS
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, current_report
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 
-UNREACHABLE_PATIENCE_SECONDS = 60.0
 """How long an undo waits for a region that is away; it is told when it returns."""
 UNDO_DEADLINE_SECONDS = 300.0
 """How long an undo waits, beyond the drain, for regions that are there but do not get it done."""

@@ -52,7 +52,6 @@ def by_cron(cron: str, hours: float, zone: str = "UTC") -> Window:
     return Window((), 0, 0, zone, cron, hours * HOUR)
 
 
-WORKDAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri")
 OFFICE = by_days("09:00", "16:00", ("mon", "tue", "wed", "thu"), BERLIN)
 NIGHT = by_days("22:00", "04:00", ("fri",), BERLIN)
 
