@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
+from repave_agent.core import region
 from repave_agent.core.fence import Accept
 from repave_simulation.campaigns.exhaustive import SingleFault, try_all
 from repave_simulation.campaigns.seeds import gaps, run_all, shrink
 from repave_simulation.scenarios.scenario import STRIKES, draw
-from repave_simulation.tiers import core_agent
 from repave_simulation.tiers.run import run
 from tests.simulation.bugs import Found, hunt_all
 from tests.simulation.planted import BUGS
@@ -83,7 +83,7 @@ def test_a_broken_run_is_told_with_as_little_as_it_needs(monkeypatch: pytest.Mon
     def admit_anything(*_: object) -> Accept:
         return Accept()
 
-    monkeypatch.setattr(core_agent, "admit", admit_anything)
+    monkeypatch.setattr(region, "admit", admit_anything)
     broken = next(result for seed in range(50) if (result := run(1, draw(seed))).broken is not None)
     smallest = shrink(1, broken)
     assert smallest.broken is not None
