@@ -29,7 +29,7 @@ def reports(
         groups = tuple(_group(group, state, observation, troubles) for group in state.groups)
         refusal = refusals.get(state.application, "")
         result[state.application] = ApplicationReport(state.application, state.epoch, groups, refusal)
-    for application in refusals.keys() - result.keys():
+    for application in sorted(refusals.keys() - result.keys()):
         result[application] = ApplicationReport(application, ZERO_EPOCH, refusal=refusals[application])
     return result
 

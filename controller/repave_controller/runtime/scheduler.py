@@ -315,8 +315,7 @@ class Scheduler:
 
     def region_changed(self, region: RegionName, applications: set[ApplicationName]) -> None:
         """Something was reported, or the region came or went: the owners concerned look again."""
-        concerned = applications or set(self._owners)
-        for name in concerned:
+        for name in sorted(applications or self._owners):
             if name in self._owners:
                 self._owners[name].wake()
         self.visible.bump()

@@ -5,16 +5,13 @@ Knows the rules from what the user chose, and nothing of the code that follows t
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from repave_controller.core.domain.application import Application, Event, Instant
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase, Wave
 from repave_controller.core.steps import Approve, Keep, Soak
 from repave_protos.protocol.values import ApplicationName, RegionName
-
-if TYPE_CHECKING:
-    from repave_simulation.world.world import World
+from repave_simulation.world.world import World
 
 ROUNDING_SECONDS = 0.001
 BACK = (TrackPhase.UNDOING, TrackPhase.UNDONE)
@@ -36,7 +33,7 @@ class _Stay:
 class Course:
     """What is known of the rollouts under way, by application."""
 
-    world: "World"
+    world: World
     stays: dict[tuple[ApplicationName, RegionName], _Stay] = field(default_factory=dict)
 
     def check(self, before: Application | None, after: Application, events: Sequence[Event]) -> None:

@@ -10,6 +10,7 @@ from repave_controller.core.domain.application import Application, Instant
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.wording.render import text_of
+from repave_simulation.checks.plans import Plans
 from repave_simulation.scenarios.scenario import Command
 from repave_simulation.world.world import World
 
@@ -32,6 +33,7 @@ class People:
     """All commands of a run. `ask` carries one to the controller."""
 
     world: World
+    plans: Plans
     ask: Ask
     told: dict[str, Accepted] = field(default_factory=dict)  # by application, kind and key
     waiting: int = 0
@@ -95,7 +97,7 @@ class People:
         if (answer.application, answer.rollout) not in ledger.rollouts:
             self.world.broken(6, f"{command} is acknowledged, and rollout {answer.rollout} is not saved")
         for region, size in command.asked.sizes if isinstance(command.asked, Resize) else ():
-            if not ledger.plans.has_had(command.application, region, size):
+            if not self.plans.has_had(command.application, region, size):
                 self.world.broken(6, f"{command} is acknowledged, and the size is not saved")
 
     # ------------------------------------------------------------------------------------ afterwards

@@ -4,16 +4,13 @@ Checked on each decision when it has become durable, and in the end.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from repave_controller.core.commands.table import Resize
 from repave_controller.core.domain.application import Application, GroupState, ReleaseOrder
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.core.planning.plan import Moment, preview, unborn
 from repave_protos.protocol.values import ApplicationName, RegionName
-
-if TYPE_CHECKING:
-    from repave_simulation.world.world import World
+from repave_simulation.world.world import World
 
 REPAVE = "repave"
 """Who begins what nobody asked for: catching up."""
@@ -24,7 +21,7 @@ Place = tuple[ApplicationName, RegionName]
 class Plans:
     """What was foretold of the rollouts under way, asked for, and is still owed."""
 
-    world: "World"
+    world: World
     foretold: dict[Place, tuple[int, tuple[Moment, ...]]] = field(default_factory=dict)  # by rollout
     sizes: set[tuple[ApplicationName, RegionName, int]] = field(default_factory=set)  # that ever were
     resized: dict[Place, int] = field(default_factory=dict)  # while a rollout runs

@@ -5,28 +5,25 @@ Checks know more than any agent can: what a host is, what was committed. Where a
 """
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from repave_agent.core.ports import HostSpec, Route, Structure
 from repave_controller.core.domain.application import Application, GroupState, ServerGroup
 from repave_controller.core.domain.rollout import Phase, RolloutKind, TrackPhase
 from repave_protos.protocol.values import ApplicationName, DesiredState, GroupName, RegionName
 from repave_simulation.scenarios.scenario import OURS
-
-if TYPE_CHECKING:
-    from repave_simulation.world.place import Machine, Place
-
+from repave_simulation.world.place import Machine, Place
+from repave_simulation.world.world import World
 
 # ------------------------------------------------------------------------------------- 1: capacity
 
 
-def capacities(place: "Place") -> dict[ApplicationName, int]:
+def capacities(place: Place) -> dict[ApplicationName, int]:
     """Hosts that answer requests, by application."""
     return {route.application: _capacity(place, route, is_lenient=False) for route in place.balancer.routes}
 
 
 def check_capacities(
-    place: "Place", before: dict[ApplicationName, int], what: str, *, left: Collection[GroupName] = ()
+    place: Place, before: dict[ApplicationName, int], what: str, *, left: Collection[GroupName] = ()
 ) -> None:
     """I1: nothing that is done to the balancer takes capacity below the floor, or below what there was.
     `left`: the groups that have lost all their traffic by it."""
@@ -64,7 +61,7 @@ def _goes_back(decided: Application, region: RegionName, left: Collection[GroupN
     )
 
 
-def _capacity(place: "Place", route: Route, *, is_lenient: bool) -> int:
+def _capacity(place: Place, route: Route, *, is_lenient: bool) -> int:
     count = 0
     for group in _names(route):
         for name in place.balancer.enabled(group):
@@ -76,7 +73,7 @@ def _capacity(place: "Place", route: Route, *, is_lenient: bool) -> int:
     return count
 
 
-def is_known_well(place: "Place", machine: "Machine") -> bool:
+def is_known_well(place: Place, machine: Machine) -> bool:
     """Whether the agent has had the time to notice that the host is well again."""
     if machine.well_since is None:
         return False
@@ -84,7 +81,7 @@ def is_known_well(place: "Place", machine: "Machine") -> bool:
     return place.world.now >= since + place.world.scenario.blind_seconds
 
 
-def is_unnoticed(place: "Place", machine: "Machine") -> bool:
+def is_unnoticed(place: Place, machine: Machine) -> bool:
     """Whether the agent has had too little time to notice that the host is not well any more."""
     noticed_from = max(machine.ill_since, place.watched_since)
     noticed_by = noticed_from + place.world.scenario.blind_seconds
@@ -98,7 +95,7 @@ def _names(route: Route) -> list[GroupName]:
 # --------------------------------------------------------------------- 2, 3: only to the verified
 
 
-def check_arrange(place: "Place", structure: Structure) -> None:
+def check_arrange(place: Place, structure: Structure) -> None:
     balancer, now = place.balancer, place.world.now
     for backend in structure.backends:
         for server in backend.servers:
@@ -118,7 +115,7 @@ def check_arrange(place: "Place", structure: Structure) -> None:
             _check_detach(place, backend.group)
 
 
-def _check_detach(place: "Place", group: GroupName) -> None:
+def _check_detach(place: Place, group: GroupName) -> None:
     """The requests that a group still has are finished, or had drain_seconds for it."""
     balancer, now = place.balancer, place.world.now
     decided = place.world.ledger.group(group)
@@ -130,7 +127,7 @@ def _check_detach(place: "Place", group: GroupName) -> None:
         _broken(place, 1, text)
 
 
-def check_routes(place: "Place", routes: tuple[Route, ...], asked_at: float) -> None:
+def check_routes(world: World, place: Place, routes: tuple[Route, ...], asked_at: float) -> None:
     """A split changes only to what the region accepted last; whoever gains is proven in all its regions."""
     before = {route.application: route for route in place.balancer.routes}
     after = {route.application: route for route in routes}
@@ -147,14 +144,12 @@ def check_routes(place: "Place", routes: tuple[Route, ...], asked_at: float) -> 
             _check_wanted(place, route, states)
         for name in _names(route):
             if route.weight_bp(name) > (known.weight_bp(name) if known else 0):
-                _check_gain(place, name)
+                _check_gain(world, place, name)
         if route.testers is not None and (known is None or route.testers != known.testers):
-            _check_testers(place, route.testers, states)
+            _check_testers(world, place, route.testers, states)
 
 
-def _accepted_since(
-    place: "Place", application: ApplicationName, asked_at: float
-) -> list[DesiredState | None]:
+def _accepted_since(place: Place, application: ApplicationName, asked_at: float) -> list[DesiredState | None]:
     """What was the newest accepted state when the agent asked, or has been since; the newest one last."""
     superseded = (
         state for at, state in place.superseded if at >= asked_at and state.application == application
@@ -166,7 +161,7 @@ def _weights(route: Route) -> dict[GroupName, int]:
     return {name: route.weight_bp(name) for name in _names(route)}
 
 
-def _check_wanted(place: "Place", route: Route, states: list[DesiredState | None]) -> None:
+def _check_wanted(place: Place, route: Route, states: list[DesiredState | None]) -> None:
     for state in states:
         weights = {group.name: group.weight_bp for group in state.groups} if state else {}
         if all(weight_bp == weights.get(name, 0) for name, weight_bp in _weights(route).items()):
@@ -176,15 +171,14 @@ def _check_wanted(place: "Place", route: Route, states: list[DesiredState | None
     _broken(place, 3, f"routed to {split}; accepted last is {said}")
 
 
-def _check_testers(place: "Place", name: GroupName, states: list[DesiredState | None]) -> None:
+def _check_testers(world: World, place: Place, name: GroupName, states: list[DesiredState | None]) -> None:
     wanted = (state.group(name) for state in states if state is not None)
     if not any(group is not None and group.takes_testers for group in wanted):
         _broken(place, 3, f"testers are sent to {name}, and no accepted state says so")
-    _check_gain(place, name)
+    _check_gain(world, place, name)
 
 
-def _check_gain(place: "Place", name: GroupName) -> None:
-    world = place.world
+def _check_gain(world: World, place: Place, name: GroupName) -> None:
     group = world.ledger.group(name)
     if group is None:
         _broken(place, 2, f"{name} gets traffic and nobody ever decided it")
@@ -208,7 +202,7 @@ def _together(decided: Application, group: ServerGroup, region: RegionName) -> s
     return {region, *(each.region for each in wave if each.phase in moving)}
 
 
-def _application_of(place: "Place", group: GroupName) -> ApplicationName:
+def _application_of(place: Place, group: GroupName) -> ApplicationName:
     backend = next(
         (each.application for each in place.accepted.values() if each.group(group) is not None), None
     )
@@ -218,7 +212,7 @@ def _application_of(place: "Place", group: GroupName) -> ApplicationName:
 # ------------------------------------------------------------------------------ 4, 5: hosts that end
 
 
-def check_end(place: "Place", machine: "Machine") -> None:
+def check_end(place: Place, machine: Machine) -> None:
     host = machine.host
     if machine.owner != OURS:
         _broken(place, 5, f"{host.name} belongs to {machine.owner!r} and is destroyed")
@@ -230,7 +224,7 @@ def check_end(place: "Place", machine: "Machine") -> None:
         _broken(place, 1, f"{host.name} is destroyed while it takes requests")
 
 
-def check_condemned(place: "Place", machine: "Machine") -> None:
+def check_condemned(place: Place, machine: Machine) -> None:
     """Nobody begins to destroy a host that is well and that its group, which serves or is kept, needs."""
     group, now = place.world.ledger.group(machine.host.group), place.world.now
     wanted = place.world.ledger.kept(group, place.region) if group is not None else 0
@@ -251,7 +245,7 @@ def check_condemned(place: "Place", machine: "Machine") -> None:
 # ---------------------------------------------------------------------------- 7, 8: what was decided
 
 
-def check_accept(place: "Place", state: DesiredState) -> None:
+def check_accept(place: Place, state: DesiredState) -> None:
     known = place.accepted.get(state.application)
     if known is not None and state.epoch <= known.epoch:
         _broken(place, 7, f"{state.application}: {state.epoch} is accepted after {known.epoch}")
@@ -260,7 +254,7 @@ def check_accept(place: "Place", state: DesiredState) -> None:
         _broken(place, 7, f"{state.application}: {state.epoch} is accepted and was never saved")
 
 
-def check_make(place: "Place", spec: HostSpec, memory: int) -> None:
+def check_make(place: Place, spec: HostSpec, memory: int) -> None:
     """No name is used twice by agents that share a memory. One whose journal is lost can't know of a launch
     that is still under way, and gives its name to another host, whichever of both then comes first."""
     group = place.world.ledger.group(spec.group)
@@ -272,5 +266,5 @@ def check_make(place: "Place", spec: HostSpec, memory: int) -> None:
         _broken(place, 5, f"the name {spec.name} is used for a second host")
 
 
-def _broken(place: "Place", promise: int, text: str) -> None:
+def _broken(place: Place, promise: int, text: str) -> None:
     place.world.broken(promise, f"{place.region}: {text}")

@@ -4,7 +4,6 @@ Checked on each decision when it has become durable.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from repave_controller.core.domain.application import FULL_PERCENT, Application, GroupState, Part, ServerGroup
 from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Track, TrackPhase
@@ -12,9 +11,7 @@ from repave_protos.protocol.values import FULL_WEIGHT_BP, ApplicationName, Regio
 from repave_simulation.checks import promises
 from repave_simulation.checks.course import BACK, Moved, is_by_people, moved_since
 from repave_simulation.kernel.timeline import WALL
-
-if TYPE_CHECKING:
-    from repave_simulation.world.world import World
+from repave_simulation.world.world import World
 
 FORWARD = (TrackPhase.RUNNING, TrackPhase.DONE)
 ENDS_BACK = (Phase.ROLLED_BACK, Phase.ABORTED)
@@ -32,7 +29,7 @@ class _Shrunk:
 class Returns:
     """What is known of the ways back under way."""
 
-    world: "World"
+    world: World
     shrunk: dict[tuple[ApplicationName, RegionName], _Shrunk] = field(default_factory=dict)
 
     def check(self, before: Application | None, after: Application) -> None:

@@ -33,7 +33,7 @@ class Span:
 
 
 class Samples:
-    """Looks at a world as it goes: World.watch."""
+    """Looks at a world as it goes."""
 
     def __init__(self, world: World, new: Digest) -> None:
         self.of: dict[RegionName, list[Sample]] = {region: [] for region in world.places}
@@ -41,11 +41,13 @@ class Samples:
         self._world = world
         self._new = new
 
-    def __call__(self, changed: Place | str) -> None:
-        if isinstance(changed, str):
-            self.steps.append((self._world.now, changed))
-            return
-        sample, known = self._look(changed), self.of[changed.region]
+    def entered(self, step: str) -> None:
+        """A release has come to the step."""
+        self.steps.append((self._world.now, step))
+
+    def changed(self, region: RegionName) -> None:
+        """Something of the region has changed."""
+        sample, known = self._look(self._world.places[region]), self.of[region]
         if known and known[-1].at == sample.at:
             known.pop()
         if not known or replace(known[-1], at=sample.at) != sample:

@@ -142,7 +142,7 @@ def rehearse(stage: Stage, trial: Trial) -> Outcome:
     scenario = scenario_for(stage, trial)
     engine = TierOne(scenario) if trial.tier == 1 else TierTwo(scenario)
     samples = Samples(engine.world, NEW)
-    engine.world.watch = samples
+    engine.world.on_change, engine.world.on_step = samples.changed, samples.entered
     world = engine.run()
     asked_at = _asked_at(stage, samples)
     ended_at = next(

@@ -209,7 +209,7 @@ class CoreController:
             if self.world.store_full_until > self.world.now:
                 raise StoreError("the disk is full")
             self.world.ledger.last_at = self._clock()
-            self.world.ledger.commit(decision.application, decision.events)
+            self.world.commit(decision.application, decision.events)
             also()
 
         def done(result: Exception | None) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from repave_protos.protocol.values import ApplicationName, ApplicationReport, DesiredState, RegionName
+from repave_simulation.checks.oracle import Oracle
 from repave_simulation.checks.people import Answer, People
 from repave_simulation.kernel.log import listen
 from repave_simulation.kernel.timeline import CONTROLLER, KEEPALIVE_SECONDS, Heap, Life
@@ -12,6 +13,7 @@ from repave_simulation.scenarios.scenario import Command, Scenario
 from repave_simulation.tiers.core_agent import CoreAgent
 from repave_simulation.tiers.core_controller import CoreController
 from repave_simulation.tiers.living import live_through
+from repave_simulation.world.strikes import prepare_strikes
 from repave_simulation.world.world import FREEZE_SECONDS, World
 
 LATENCY_SECONDS = 0.005
@@ -39,10 +41,11 @@ class TierOne:
         self.world = World(scenario, self.heap)
         self.controller: CoreController
         self.agents: dict[RegionName, CoreAgent] = {}
-        self.people = People(self.world, self._ask)
+        self.people = People(self.world, Oracle(self.world).plans, self._ask)
         self._streams: dict[RegionName, _Stream] = {}
         self._sent: dict[RegionName, list[DesiredState]] = {region: [] for region in scenario.regions}
         self.world.begin(self)
+        prepare_strikes(self.world)
         self.people.begin()
 
     @property

@@ -266,5 +266,5 @@ class SimulatedStore(MemoryStore, Hands):
                 self.world.broken(0, f"{event.kind}: {event_text(event)}")
         self.world.ledger.last_at = max((event.at for event in events), default=self.world.ledger.last_at)
         if transaction.application is not None:
-            self.world.ledger.commit(transaction.application, events)
+            self.world.commit(transaction.application, events)
         return events

@@ -37,6 +37,7 @@ from repave_protos.protocol.values import (
     Welcome,
 )
 from repave_simulation.checks import people
+from repave_simulation.checks.oracle import Oracle
 from repave_simulation.checks.people import People
 from repave_simulation.kernel.log import listen
 from repave_simulation.kernel.loop import SimulatedLoop
@@ -52,6 +53,7 @@ from repave_simulation.tiers.ports import (
     SimulatedStore,
 )
 from repave_simulation.tiers.store import Shelf
+from repave_simulation.world.strikes import prepare_strikes
 from repave_simulation.world.world import World
 
 LATENCY_SECONDS = 0.005
@@ -170,11 +172,15 @@ class TierTwo:
         self.controller: SimulatedController
         self.agents: dict[RegionName, SimulatedAgent] = {}
         self.network = Network(self.world, self.loop, lambda link: self.controller.sessions.serve(link))
-        self.people = People(self.world, self._ask)
+        self.people = People(self.world, Oracle(self.world).plans, self._ask)
         self._mistakes: list[str] = []
         listen(self._mistakes)
-        self.loop.after(0.0, lambda: self.world.begin(self))
+        self.loop.after(0.0, self._set_going)
         self.people.begin()
+
+    def _set_going(self) -> None:
+        self.world.begin(self)
+        prepare_strikes(self.world)
 
     @property
     def happened(self) -> int:

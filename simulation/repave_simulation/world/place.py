@@ -3,7 +3,6 @@ late and as wrongly as the faults of the run want; the promises are checked on t
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from repave_agent.core.ports import (
     BackendView,
@@ -24,11 +23,8 @@ from repave_protos.protocol.values import (
     HostName,
     RegionName,
 )
-from repave_simulation.checks import promises
 from repave_simulation.scenarios.scenario import OURS, Behaviour
-
-if TYPE_CHECKING:
-    from repave_simulation.world.world import World
+from repave_simulation.world.bench import Bench
 
 _NO_DIGEST = Digest("f" * 64)
 BLIP_SECONDS = 2.5
@@ -93,7 +89,7 @@ class Balancer:
 class Place:
     """The truth of one region, and what its agent may do to it."""
 
-    def __init__(self, world: "World", region: RegionName) -> None:
+    def __init__(self, world: Bench, region: RegionName) -> None:
         self.world = world
         self.region = region
         self.machines: dict[HostName, Machine] = {}
@@ -131,7 +127,7 @@ class Place:
         known = self.machines.get(spec.name)
         if known is not None:
             return known.host
-        promises.check_make(self, spec, memory)
+        self.world.judge.makes(self.region, spec, memory)
         behaviour = self.world.behaviour(spec.digest)
         self.names_used.add((spec.name, memory))
         self.changes += 1
@@ -143,7 +139,7 @@ class Place:
         boot = behaviour.boot_seconds * self.world.chance.between(0.8, 1.5, "boot", self.region, spec.name)
         self.world.later(boot, lambda: self._booted(machine))
         self.tell(f"{spec.name} is made")
-        self.world.watch(self)
+        self.world.on_change(self.region)
         return host
 
     def _booted(self, machine: Machine) -> None:
@@ -200,14 +196,14 @@ class Place:
         machine = self.machines.get(name)
         if machine is not None and machine.condemned_at is None:
             machine.condemned_at = self.world.now
-            promises.check_condemned(self, machine)
+            self.world.judge.condemns(self.region, name)
 
     def end(self, name: HostName) -> None:
         """As Provider.destroy."""
         machine = self.machines.get(name)
         if machine is None:
             return
-        promises.check_end(self, machine)
+        self.world.judge.ends(self.region, name)
         if machine.owner != OURS:
             return
         del self.machines[name]
@@ -237,10 +233,8 @@ class Place:
         balancer = self.balancer
         for route in balancer.routes:
             _refuse_unknown(route, structure)
-        before = promises.capacities(self)
-        promises.check_arrange(self, structure)
-        balancer.structure = structure
-        promises.check_capacities(self, before, "arranged")
+        with self.world.judge.arranges(self.region, structure):
+            balancer.structure = structure
         self.tell(f"arranged: {_told(structure)}")
         self.check_servers_soon()
 
@@ -248,16 +242,14 @@ class Place:
         balancer = self.balancer
         for route in routes:
             _refuse_unknown(route, balancer.structure)
-        before = promises.capacities(self)
-        promises.check_routes(self, routes, asked_at)
-        sent = _routed(balancer.routes)
-        balancer.routes = routes
-        promises.check_capacities(self, before, "routed", left=sent - _routed(routes))
-        for group in sent - _routed(routes):
+        left = routed(balancer.routes) - routed(routes)
+        with self.world.judge.routes(self.region, routes, asked_at):
+            balancer.routes = routes
+        for group in left:
             balancer.left_at[group] = self.world.now
             request = self.world.chance.between(0.0, REQUEST_SECONDS_MAX, "request", self.region, group)
             balancer.busy_until[group] = self.world.now + request
-        self.world.watch(self)
+        self.world.on_change(self.region)
         self.tell("routed: " + (", ".join(map(_split, routes)) or "nobody"))
 
     def view(self) -> BalancerView:
@@ -295,11 +287,11 @@ class Place:
         balancer.busy_until.clear()
         if forgets:
             balancer.structure, balancer.routes, balancer.has_forgotten = Structure(), (), True
-        self.world.watch(self)
+        self.world.on_change(self.region)
         self.on_balancer()
 
     def check_servers_soon(self) -> None:
-        self.world.watch(self)
+        self.world.on_change(self.region)
         self.world.later(BALANCER_CHECK_SECONDS, self._check_servers)
 
     def _check_servers(self) -> None:
@@ -319,7 +311,7 @@ class Place:
         """The agent's journal; what is newly accepted in it is checked."""
         for state in entries.desired:
             if self.accepted.get(state.application) != state:
-                promises.check_accept(self, state)
+                self.world.judge.accepts(self.region, state)
                 if state.application in self.accepted:
                     self.superseded.append((self.world.now, self.accepted[state.application]))
                 self.accepted[state.application] = state
@@ -357,7 +349,7 @@ def _refuse_unknown(route: Route, structure: Structure) -> None:
             raise BalancerError(f"{route.application} is routed to {group}, which is not arranged")
 
 
-def _routed(routes: tuple[Route, ...]) -> set[GroupName]:
+def routed(routes: tuple[Route, ...]) -> set[GroupName]:
     return {name for route in routes for name in route.groups if route.reaches(name)}
 
 

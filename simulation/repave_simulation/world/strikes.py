@@ -1,19 +1,23 @@
 """What happens to the world when something strikes."""
 
-from typing import TYPE_CHECKING
+from functools import partial
 
 from repave_protos.protocol.values import GroupName
 from repave_simulation.kernel.timeline import CONTROLLER, KEEPALIVE_SECONDS
 from repave_simulation.scenarios.scenario import Strike
 from repave_simulation.world.place import Machine, Place
-
-if TYPE_CHECKING:
-    from repave_simulation.world.world import World
+from repave_simulation.world.world import World
 
 UNHEARD_SECONDS = 0.5
 
 
-def strike_now(world: "World", strike: Strike) -> None:
+def prepare_strikes(world: World) -> None:
+    """Puts what shall strike into the timeline."""
+    for strike in world.scenario.strikes:
+        world.when(strike.step, strike.at, partial(strike_now, world, strike))
+
+
+def strike_now(world: World, strike: Strike) -> None:
     """Does it, unless nothing goes wrong any more."""
     if world.is_fair:
         return
@@ -64,12 +68,12 @@ def strike_now(world: "World", strike: Strike) -> None:
             _strike_hosts(world, strike, place)
 
 
-def _cut(world: "World", place: Place, seconds: float) -> None:
+def _cut(world: World, place: Place, seconds: float) -> None:
     place.cut_until = world.now + seconds
     world.break_if_silent(place.region, seconds)
 
 
-def _strike_hosts(world: "World", strike: Strike, place: Place) -> None:
+def _strike_hosts(world: World, strike: Strike, place: Place) -> None:
     chosen = (each for each in place.ours() if strike.digest in (None, each.host.digest))
     machines = sorted(chosen, key=lambda each: each.host.name)
     if not machines:
@@ -103,7 +107,7 @@ def _end_group(place: Place, group: GroupName) -> None:
         place.end_by_itself(machine)
 
 
-def _fall_ill(world: "World", place: Place, machine: Machine, strike: Strike, how: str) -> None:
+def _fall_ill(world: World, place: Place, machine: Machine, strike: Strike, how: str) -> None:
     place.fall_ill(machine, how)
     if strike.seconds < KEEPALIVE_SECONDS and machine.behaviour.is_good:
         world.later(strike.seconds, lambda: place.fall_ill(machine, ""))

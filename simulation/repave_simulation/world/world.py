@@ -5,20 +5,18 @@ truth changes there and nowhere else.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
 from repave_agent.core.ports import BalancerError, PackageError, ProviderError
+from repave_controller.core.domain.application import Application, Event
 from repave_controller.core.ports import StoreError
-from repave_protos.protocol.values import Digest, RegionName
-from repave_simulation.kernel.chance import Chance
-from repave_simulation.kernel.story import Broken, Story
+from repave_protos.protocol.values import RegionName
 from repave_simulation.kernel.timeline import CONTROLLER, KEEPALIVE_SECONDS, Life, Timeline
-from repave_simulation.scenarios.scenario import Behaviour, Scenario, Trouble
-from repave_simulation.world.ledger import Ledger
+from repave_simulation.scenarios.scenario import Scenario, Trouble
+from repave_simulation.world.bench import Bench
 from repave_simulation.world.place import Place
-from repave_simulation.world.strikes import strike_now
 
 RESTART_SECONDS = (0.5, 20.0)
 FREEZE_SECONDS = (0.2, 45.0)
@@ -75,15 +73,11 @@ class Tier(Protocol):
         """Delivers a desired state that went out long ago once more."""
 
 
-class World:
-    """The truth, and everything that happens to it."""
+class World(Bench):
+    """The truth, and everything that happens to it. It begins once it has a `judge`."""
 
     def __init__(self, scenario: Scenario, timeline: Timeline) -> None:
-        self.scenario = scenario
-        self.timeline = timeline
-        self.chance = Chance(scenario.seed)
-        self.story = Story()
-        self.ledger = Ledger(self)
+        super().__init__(scenario, timeline)
         self.is_fair = False
         self.stored = set(scenario.images)
         self.lives: dict[str, Life] = {}
@@ -93,48 +87,21 @@ class World:
         self.clock_set_back_seconds = 0.0
         self.places = {region: Place(self, region) for region in scenario.regions}
         self._running: Tier | None = None
-        self.watch: Callable[[Place | str], None] = lambda _: (
-            None
-        )  # told of each changed place, each new step
         self._times: Counter[tuple[str, str]] = Counter()
         self._is_starting: set[str] = set()
         self._awaiting: dict[str, deque[tuple[float, Callable[[], None]]]] = {}
-
-    # ------------------------------------------------------------------------------------- telling
-
-    @property
-    def now(self) -> float:
-        return self.timeline.now
-
-    def later(self, seconds: float, act: Callable[[], None]) -> None:
-        """The world's own doing: no process has to be alive for it."""
-        self.timeline.after(seconds, act)
-
-    def tell(self, who: str, text: str) -> None:
-        self.story.tell(self.now, who, text)
-
-    def broken(self, promise: int, text: str) -> None:
-        """The run ends with the first promise that is broken."""
-        if self.story.broken is None:
-            self.story.broken = Broken(promise, text, self.now)
-            self.tell("!", f"promise {promise} is broken: {text}")
 
     def met(self, fault: str) -> None:
         for step in self.ledger.steps():
             self.story.met[fault, step] += 1
 
-    def behaviour(self, digest: Digest) -> Behaviour:
-        return self.scenario.images.get(digest, Behaviour())
-
     # ----------------------------------------------------------------------------------- processes
 
     def begin(self, tier: Tier) -> None:
-        """Starts every process, and puts what shall strike into the timeline."""
+        """Starts every process."""
         self._running = tier
         for name in (CONTROLLER, *self.places):
             self._start(name)
-        for strike in self.scenario.strikes:
-            self.when(strike.step, strike.at, lambda strike=strike: strike_now(self, strike))  # type: ignore[misc]
 
     def when(self, step: str, seconds: float, act: Callable[[], None]) -> None:
         """That much later; or, with a step, that long after the next release has come to it that nothing else
@@ -144,9 +111,19 @@ class World:
         else:
             self.later(seconds, act)
 
+    def commit(self, application: Application, events: Sequence[Event]) -> None:
+        """A decision has just become durable."""
+        before = self.ledger.applications.get(application.name)
+        self.judge.decides(before, application, events)
+        step_before = self.ledger.step_of(before) if before is not None else None
+        self.ledger.commit(application)
+        step = self.ledger.step_of(application)
+        if step != step_before:
+            self.entered(step)
+
     def entered(self, step: str) -> None:
         """Some release has come to that step."""
-        self.watch(step)
+        self.on_step(step)
         awaiting = self._awaiting.get(step)
         if awaiting and not self.is_fair:
             self.later(*awaiting.popleft())
@@ -354,7 +331,7 @@ class World:
             for region, state in application.desired:
                 if self.places[region].accepted.get(application.name) != state:
                     return f"{region}: {application.name} {state.epoch} is not accepted"
-        if owed := self.ledger.plans.unfinished():
+        if owed := self.judge.unfinished():
             return owed
         for place in self.places.values():
             different = _difference(place)

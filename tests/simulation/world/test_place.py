@@ -24,9 +24,11 @@ from repave_controller.core.domain.rollout import (
     Wave,
 )
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, Probe, RegionName
+from repave_simulation.checks.oracle import Oracle
 from repave_simulation.kernel.timeline import Heap
 from repave_simulation.scenarios.scenario import Behaviour, Command, Scenario, Strike, draw
 from repave_simulation.tiers.run import run
+from repave_simulation.world.bench import Bench
 from repave_simulation.world.place import Place
 from repave_simulation.world.world import World
 from tests.fakes.templates import a_template
@@ -67,11 +69,12 @@ def releasing(application: Application) -> Application:
 def place() -> Place:
     """A region with nothing in it, of a world in which nothing happens by itself."""
     world = World(Scenario(1, (PARIS,), {IMAGE: Behaviour(boot_seconds=0.1)}, ()), Heap())
+    Oracle(world)
     know(world, group(1, GroupState.SERVING), group(2, GroupState.SERVING))
     return world.places[PARIS]
 
 
-def know(world: World, *groups: ServerGroup) -> None:
+def know(world: Bench, *groups: ServerGroup) -> None:
     world.ledger.applications[SHOP] = decided(*groups)
     world.ledger.groups = {each.name: each for each in groups}
 

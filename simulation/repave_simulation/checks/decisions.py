@@ -1,0 +1,125 @@
+"""Whether what became durable follows from what was durable before: epochs, warm groups, shares, ends."""
+
+from dataclasses import dataclass
+
+from repave_controller.core.domain.application import Application, GroupState, Part, ServerGroup
+from repave_controller.core.domain.rollout import Phase, Rollout, TrackPhase
+from repave_controller.core.steps import Weight
+from repave_protos.protocol.values import (
+    FULL_WEIGHT_BP,
+    DesiredState,
+    RegionName,
+)
+from repave_simulation.world.world import World
+
+KEEP_SLACK_SECONDS = 1.0
+"""The decision was made a moment before it is saved."""
+
+
+@dataclass(slots=True)
+class Decisions:
+    """Holds each decision against the ledger, which does not have it yet."""
+
+    world: World
+
+    def check(self, before: Application | None, after: Application) -> None:
+        """`after` has just become durable in place of `before`."""
+        term = self.world.ledger.term
+        for region, state in after.desired:
+            term = self._check_state(region, state, before.desired_in(region) if before else None, term)
+        if before is not None:
+            self._check_kept(before, after)
+            self._check_moved(before, after)
+        if after.rollout is not None:
+            self._check_rollout(after, after.rollout)
+        if before is not None and after.rollouts_total < before.rollouts_total:
+            self.world.broken(6, f"{after.name} has forgotten a rollout")
+
+    def _check_rollout(self, after: Application, rollout: Rollout) -> None:
+        ledger, place = self.world.ledger, (after.name, rollout.number)
+        if ledger.rollouts.get(place, rollout.started_by) != rollout.started_by:
+            self.world.broken(6, f"rollout {rollout.number} of {after.name} is another one now")
+        if rollout.phase.is_over and place not in ledger.ended:
+            self._check_end(after, rollout)
+
+    def _check_state(
+        self, region: RegionName, state: DesiredState, before: DesiredState | None, term: int
+    ) -> int:
+        """The term that decides from now on."""
+        if state == before:
+            return term
+        known = self.world.ledger.states.get((region, state.application, state.epoch))
+        if known is not None and known != state:
+            self.world.broken(7, f"{region}: two desired states of {state.application} have {state.epoch}")
+        if before is not None and state.epoch <= before.epoch:
+            self.world.broken(7, f"{region}: {state.epoch} was saved after {before.epoch}")
+        if state.epoch.term < term:
+            self.world.broken(7, f"{region}: term {state.epoch.term} decides after term {term}")
+        return state.epoch.term
+
+    def _check_kept(self, before: Application, after: Application) -> None:
+        """An old group stays for as long as the user has asked, unless newer ones have its place."""
+        last_at = self.world.ledger.last_at
+        for region in before.regions:
+            known = {group.number for group, part in _parts(before, region) if _is_to_be_kept(part)}
+            warm = [
+                (group, part)
+                for group, part in _parts(after, region)
+                if part.state is GroupState.WARM or group.number in known
+            ]
+            warm.sort(key=lambda each: (each[1].left_traffic_at or 0.0, each[0].number), reverse=True)
+            for group, part in warm[: after.policy.keep_groups]:
+                until = (part.left_traffic_at or 0.0) + after.policy.keep_seconds
+                is_given_up = part.state is GroupState.RETIRING and part.left_traffic_at is not None
+                if is_given_up and last_at < until - KEEP_SLACK_SECONDS:
+                    text = f"{group.name} is given up {until - last_at:.1f} s too early"
+                    self.world.broken(4, f"{region}: {text}")
+
+    def _check_moved(self, before: Application, after: Application) -> None:
+        """A switch that is called done is done: each balancer has the share that the step asked for."""
+        rollout, now = before.running, after.rollout
+        target = before.group(rollout.target) if rollout is not None else None
+        if rollout is None or now is None or target is None or now.number != rollout.number:
+            return
+        for track in rollout.tracks:
+            later = now.track(track.region)
+            if later is None or track.phase is not TrackPhase.RUNNING:
+                continue
+            is_done = later.phase is TrackPhase.DONE or (
+                later.phase is TrackPhase.RUNNING and later.cursor > track.cursor
+            )
+            part = target.part(track.region)
+            if is_done and part is not None and isinstance(rollout.step(track), Weight):
+                self._check_share(track.region, target, part.weight_bp)
+
+    def _check_share(self, region: RegionName, target: ServerGroup, asked_bp: int) -> None:
+        balancer = self.world.places[region].balancer
+        if balancer.weight_bp(target.name) != asked_bp and not balancer.has_forgotten:
+            text = f"{target.name} is called to have {asked_bp} bp and has"
+            self.world.broken(5, f"{region}: {text} {balancer.weight_bp(target.name)}")
+
+    def _check_end(self, application: Application, rollout: Rollout) -> None:
+        """What is said to have ended has: traffic is where it was said to be. Where something goes wrong a
+        rollout that goes back may end without a region that is away."""
+        target = application.group(rollout.target) or self.world.ledger.numbered(application, rollout.target)
+        if target is None or rollout.phase is Phase.HELD:
+            return
+        for track in rollout.tracks:
+            is_there = track.phase is TrackPhase.DONE
+            if not is_there and not self.world.scenario.is_calm:
+                continue
+            balancer = self.world.places[track.region].balancer
+            weight_bp = balancer.weight_bp(target.name)
+            if weight_bp != (FULL_WEIGHT_BP if is_there else 0) and not balancer.has_forgotten:
+                text = f"rollout {rollout.number} is called {rollout.phase}, and its group has {weight_bp} bp"
+                self.world.broken(5, f"{track.region}: {text}")
+
+
+def _is_to_be_kept(part: Part) -> bool:
+    """It is warm, or serves with hosts: what steps of the user's choice have let go is not kept."""
+    return part.state is GroupState.WARM or (part.state is GroupState.SERVING and part.percent > 0)
+
+
+def _parts(application: Application, region: RegionName) -> list[tuple[ServerGroup, Part]]:
+    found = ((group, group.part(region)) for group in application.groups)
+    return [(group, part) for group, part in found if part is not None]
