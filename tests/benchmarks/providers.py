@@ -15,13 +15,13 @@ from repave_agent.clients.openstack.login import Cloud
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import HostSpec, Provider
 from repave_agent.packages.server import Depot
+from repave_agent.providers.openstack import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
-from repave_agent.providers.openstack.shape import Shape
+from repave_agent.providers.ssh_pool import ResetOptions
 from repave_agent.providers.ssh_pool.inventory import Inventory
 from repave_agent.providers.ssh_pool.leases import Leases
 from repave_agent.providers.ssh_pool.machines import Access, Machines
 from repave_agent.providers.ssh_pool.provider import SshPoolProvider
-from repave_agent.providers.ssh_pool.reset import Reset
 from repave_protos.package.archive import pack
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.benchmarks.table import Line
@@ -46,8 +46,11 @@ def openstack(directory: Path, hosts: int) -> Iterator[Line]:
 async def _openstack(directory: Path, url: str, hosts: int) -> list[Line]:
     auth = {"auth_url": url, "username": "u", "password": "p", "project_name": "demo"}
     api = Api(Cloud(auth, "one"), SystemClock())
-    shape, depot = Shape("small", "base", "fleet"), Depot(directory, "127.0.0.1:0")
-    provider = OpenstackProvider(RegionName("bench"), lambda: "bench", api, shape, depot, SystemClock())
+    options, depot = (
+        OpenstackOptions(flavor="small", image="base", network="fleet"),
+        Depot(directory, "127.0.0.1:0"),
+    )
+    provider = OpenstackProvider(RegionName("bench"), lambda: "bench", api, options, depot, SystemClock())
     await provider.start()
     before = api.calls
     cpu = await _cpu_of(lambda: _launched(provider, directory, hosts))
@@ -79,7 +82,7 @@ def machines(directory: Path, hosts: int) -> Iterator[Line]:
 
 async def _machines(directory: Path, made: Pool, hosts: int) -> list[Line]:
     empty = f"chmod -R u+w {ROOT}; rm -rf {ROOT}/*; printf %s $REPAVE_NONCE > {ROOT}/.fresh"
-    reset = Reset(remote=("sh", "-c", empty), proof="marker", marker=f"{ROOT}/.fresh", seconds=30.0)
+    reset = ResetOptions(remote=("sh", "-c", empty), proof="marker", marker=f"{ROOT}/.fresh", seconds=30.0)
     access = Access("root", made.key, PORT, root=ROOT)
     reached = Machines(Inventory(made.inventory), access, Leases(directory / "leases"))
     provider = SshPoolProvider(

@@ -20,13 +20,13 @@ from repave_agent.core.ports import Host, HostSpec, OutOfCapacityError, Provider
 from repave_agent.packages.server import Depot
 from repave_agent.providers.command import Isolation, choose_sandbox
 from repave_agent.providers.local.provider import LocalProvider
+from repave_agent.providers.openstack import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
-from repave_agent.providers.openstack.shape import Shape
+from repave_agent.providers.ssh_pool import ResetOptions
 from repave_agent.providers.ssh_pool.inventory import Inventory
 from repave_agent.providers.ssh_pool.leases import Leases
 from repave_agent.providers.ssh_pool.machines import Access, Machines
 from repave_agent.providers.ssh_pool.provider import SshPoolProvider
-from repave_agent.providers.ssh_pool.reset import Reset
 from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.fakes.agent.interruptions import cancelled_at, waits_of
@@ -132,7 +132,7 @@ def machines() -> Iterator[Pool]:
 def pool_world(package: Path, root: Path, machines: Pool) -> World:
     """Its machines are emptied by a command on them, which leaves its marker: quicker than a new start."""
     empty = f"chmod -R u+w {ROOT}; rm -rf {ROOT}/*; printf %s $REPAVE_NONCE > {ROOT}/.fresh"
-    reset = Reset(remote=("sh", "-c", empty), proof="marker", marker=f"{ROOT}/.fresh", seconds=30.0)
+    reset = ResetOptions(remote=("sh", "-c", empty), proof="marker", marker=f"{ROOT}/.fresh", seconds=30.0)
     kept: list[Leases] = []
 
     def make(owner: str) -> SshPoolProvider:
@@ -177,9 +177,10 @@ def openstack_world(package: Path, root: Path, cloud: Cloud, fake: FakeOpenstack
         state = root / f"{len(list(root.iterdir()))}"
         state.mkdir()
         depot = Depot(state, "127.0.0.1:0")
-        shape = Shape("m1.tiny", "tiny", "fleet") if fake is None else Shape("small", "base", "fleet")
+        flavor, image = ("m1.tiny", "tiny") if fake is None else ("small", "base")
+        options = OpenstackOptions(flavor=flavor, image=image, network="fleet")
         named = RegionName(region or "here")
-        return OpenstackProvider(named, lambda: installation, Api(cloud, clock), shape, depot, clock)
+        return OpenstackProvider(named, lambda: installation, Api(cloud, clock), options, depot, clock)
 
     root.mkdir()
     clock = SystemClock() if fake is None else QuickClock()

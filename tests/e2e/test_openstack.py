@@ -13,8 +13,8 @@ from repave_agent.clients.openstack.login import load_cloud
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import HostSpec, OutOfCapacityError, TransientError
 from repave_agent.packages.server import Depot
+from repave_agent.providers.openstack import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
-from repave_agent.providers.openstack.shape import Shape
 from repave_protos.package.archive import pack
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.e2e.test_release import clients, release
@@ -80,9 +80,9 @@ async def test_a_server_that_the_real_cloud_can_not_build_is_told_and_removed(
     (tmp_path / "app" / "a").write_text("a")
     digest = pack(tmp_path / "app", tmp_path / "app.tar.gz")
     api = Api(load_cloud("repave-test", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}), SystemClock())
-    shape = Shape("m1.tiny", "tiny", "fleet", metadata=told)
+    options = OpenstackOptions(flavor="m1.tiny", image="tiny", network="fleet", metadata=told)
     provider = OpenstackProvider(
-        RegionName("faults"), lambda: "ours", api, shape, Depot(tmp_path, "127.0.0.1:0"), SystemClock()
+        RegionName("faults"), lambda: "ours", api, options, Depot(tmp_path, "127.0.0.1:0"), SystemClock()
     )
     name, group = HostName("shop-v001-1"), GroupName("shop-v001")
     spec = HostSpec(name, group, ApplicationName("shop"), digest, a_template(("serve",)))

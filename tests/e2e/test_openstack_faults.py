@@ -19,8 +19,8 @@ from repave_agent.clients.openstack.login import Cloud, load_cloud
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import HostSpec
 from repave_agent.packages.server import Depot
+from repave_agent.providers.openstack import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
-from repave_agent.providers.openstack.shape import Shape
 from repave_protos.package.archive import pack
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.e2e.test_openstack import WANTED, nothing_is_left, settings
@@ -160,10 +160,10 @@ class Region:
         (directory / "app" / "a").write_text("a")
         self.package = directory / "app.tar.gz"
         self.digest = pack(directory / "app", self.package)
-        shape = Shape("m1.tiny", "tiny", "fleet", metadata=metadata)
+        options = OpenstackOptions(flavor="m1.tiny", image="tiny", network="fleet", metadata=metadata)
         depot = Depot(directory, "127.0.0.1:0")
         self.provider = OpenstackProvider(
-            RegionName("faults"), lambda: "ours", self.api, shape, depot, SystemClock()
+            RegionName("faults"), lambda: "ours", self.api, options, depot, SystemClock()
         )
 
     async def launch(self, number: int) -> str:

@@ -30,13 +30,11 @@ def _build(options: OpenstackOptions, site: Site) -> OwnedProvider:
     from repave_agent.clients.openstack.login import load_cloud
     from repave_agent.packages.server import Depot
     from repave_agent.providers.openstack.provider import OpenstackProvider
-    from repave_agent.providers.openstack.shape import Shape
 
     packages = site.settings.packages
-    shape = Shape(**options.model_dump(exclude={"cloud"}))
     depot = Depot(site.settings.state, packages.listen, packages.url)
     api = Api(load_cloud(options.cloud), site.clock)
-    return OpenstackProvider(site.region, site.installation, api, shape, depot, site.clock)
+    return OpenstackProvider(site.region, site.installation, api, options, depot, site.clock)
 
 
 PROVIDER = ProviderKind(

@@ -17,7 +17,8 @@ from repave_agent.clients.openstack.api import Api, GoneError, LostError
 from repave_agent.core.ports import Clock, ProviderError, RefusedError, TransientError
 from repave_agent.packages.baking import BakedImage, BakeOrder
 from repave_agent.packages.server import Depot
-from repave_agent.providers.openstack.shape import Found, Shape, server_of
+from repave_agent.providers.openstack import OpenstackOptions
+from repave_agent.providers.openstack.lookup import Found, server_of
 from repave_agent.providers.openstack.user_data import BAKED, NOT_BAKED, bake_data
 from repave_protos.protocol.values import Digest, short_digest
 
@@ -38,9 +39,11 @@ IS_BAKED = {"repave_baked": "1"}
 class Oven:
     """One for a provider. `tag` names what is this region's; an image is the whole project's."""
 
-    def __init__(self, api: Api, shape: Shape, depot: Depot, tag: Callable[[], str], clock: Clock) -> None:
+    def __init__(
+        self, api: Api, options: OpenstackOptions, depot: Depot, tag: Callable[[], str], clock: Clock
+    ) -> None:
         self._clock = clock
-        self._api, self._shape, self._depot, self._tag = api, shape, depot, tag
+        self._api, self._options, self._depot, self._tag = api, options, depot, tag
         self._known: dict[Digest, tuple[float, str]] = {}
         self._asking = asyncio.Lock()
         self._under_way: set[str] = set()
@@ -101,8 +104,8 @@ class Oven:
 
     async def _server(self, order: BakeOrder, package: Path, found: Found) -> str:
         url = self._depot.offer(order.digest, package)
-        script = bake_data(order.digest, url, order.check, self._shape.prepare)
-        server = server_of(self._shape, found, script, {"repave_bake": order.digest})
+        script = bake_data(order.digest, url, order.check, self._options.prepare)
+        server = server_of(self._options, found, script, {"repave_bake": order.digest})
         server |= {"name": f"repave-bake-{short_digest(order.digest)}", "tags": [self._bake_tag()]}
         try:
             made = await self._api.call("compute", "POST", "/servers", {"server": server})

@@ -30,8 +30,9 @@ from repave_agent.core.ports import (
 from repave_agent.packages.baking import BakedImage, BakeOrder
 from repave_agent.packages.server import Depot
 from repave_agent.providers.command import DEFAULT_PATH, environment_of, substitute
+from repave_agent.providers.openstack import OpenstackOptions
 from repave_agent.providers.openstack.bake import Oven
-from repave_agent.providers.openstack.shape import Found, Shape, look_up, server_of
+from repave_agent.providers.openstack.lookup import Found, look_up, server_of
 from repave_agent.providers.openstack.spread import Spread
 from repave_agent.providers.openstack.user_data import ON_SERVER, user_data
 from repave_agent.providers.single_flight import Work
@@ -64,18 +65,18 @@ class OpenstackProvider:
         region: RegionName,
         installation: Callable[[], str],
         api: Api,
-        shape: Shape,
+        options: OpenstackOptions,
         depot: Depot,
         clock: Clock,
     ) -> None:
         self._clock = clock
         self._region, self._installation = region, installation
-        self._api, self._shape, self._depot = api, shape, depot
+        self._api, self._options, self._depot = api, options, depot
         self._found: Found | None = None
         self._launches, self._destructions = Work(), Work()
         self._listing: asyncio.Task[list[dict[str, Any]]] | None = None
         self._spread = Spread(api, self._tag)
-        self._oven = Oven(api, shape, depot, self._tag, clock)
+        self._oven = Oven(api, options, depot, self._tag, clock)
         self._launching: dict[HostName, GroupName] = {}
         self._next_zone = 0
 
@@ -83,7 +84,7 @@ class OpenstackProvider:
         """Looks whether the cloud has what the settings name. Raises ProviderError with all that is wrong."""
         await self._depot.start()
         if self._found is None:
-            self._found = await look_up(self._api, self._shape)
+            self._found = await look_up(self._api, self._options)
             await self._oven.tidy()
         return f"servers of project {self._api.project_id}"
 
@@ -136,7 +137,7 @@ class OpenstackProvider:
 
     async def _create(self, spec: HostSpec, package: Path) -> dict[str, Any]:
         server = {"server": await self._server(spec, package)}
-        hints = await self._spread.hints(spec.group) if self._shape.spreads else {}
+        hints = await self._spread.hints(spec.group) if self._options.spreads else {}
         try:
             return await self._post(spec.name, {**server, **hints})
         except (OutOfCapacityError, RefusedError) as error:
@@ -161,7 +162,7 @@ class OpenstackProvider:
         raise lost
 
     async def _server(self, spec: HostSpec, package: Path) -> dict[str, Any]:
-        shape, found = self._shape, self._found
+        options, found = self._options, self._found
         assert found is not None, "the provider was started"
         environment = {
             **environment_of(spec, ON_SERVER, self._region),
@@ -169,13 +170,13 @@ class OpenstackProvider:
         }
         words = substitute(spec.template.run, environment)
         url = self._depot.offer(spec.digest, package)
-        script = user_data(spec.name, spec.digest, url, words, environment, shape.prepare)
-        server = server_of(shape, found, script, self._metadata(spec))
+        script = user_data(spec.name, spec.digest, url, words, environment, options.prepare)
+        server = server_of(options, found, script, self._metadata(spec))
         server |= {"name": spec.name, "tags": [self._tag()]}
         if baked := await self._oven.image_for(spec.digest, found):
             server["imageRef"] = baked
-        if shape.availability_zones:
-            zones = shape.availability_zones
+        if options.availability_zones:
+            zones = options.availability_zones
             server["availability_zone"] = zones[self._next_zone % len(zones)]
             self._next_zone += 1
         return server
@@ -330,7 +331,7 @@ class OpenstackProvider:
 
     async def _tidy(self, group: GroupName) -> None:
         """Server groups go with their last host, if the cloud lets them; else after the next host."""
-        if not self._shape.spreads:
+        if not self._options.spreads:
             return
         try:
             servers = await self._servers()

@@ -9,15 +9,21 @@ from repave_agent.kinds import Command, CommandLine, OwnedProvider, ProviderKind
 from repave_agent.settings import Words
 from repave_protos.daemon.settings import Settings
 
+Proof = Literal["boot-id", "host-key", "marker"]
 POOL_USAGE = "list | quarantine NAME | return NAME | release NAME"
 
 
 class ResetOptions(Settings):
-    """How a machine of the pool is reset, and what proves it."""
+    """How a machine of the pool is reset, and what proves it.
+
+    `command` runs on the agent's machine, with REPAVE_MACHINE, REPAVE_ADDRESS, REPAVE_NONCE and each variable
+    of the inventory as REPAVE_VARIABLE_NAME; `remote` runs on the machine itself, which may go away under it.
+    `marker`: a file in which the reset leaves REPAVE_NONCE.
+    """
 
     command: Words = ()
     remote: Words = ()
-    proof: Literal["boot-id", "host-key", "marker"] = "boot-id"
+    proof: Proof = "boot-id"
     marker: str = ""
     seconds: Annotated[float, Field(ge=1, le=1500)] = 900.0
 
@@ -48,7 +54,6 @@ def _build(options: SshPoolOptions, site: Site) -> OwnedProvider:
     from repave_agent.providers.ssh_pool.leases import Leases
     from repave_agent.providers.ssh_pool.machines import Access, Machines
     from repave_agent.providers.ssh_pool.provider import SshPoolProvider
-    from repave_agent.providers.ssh_pool.reset import Reset
 
     access = Access(
         options.user,
@@ -59,18 +64,11 @@ def _build(options: SshPoolOptions, site: Site) -> OwnedProvider:
         root=options.root,
     )
     machines = Machines(Inventory(options.inventory), access, Leases(site.settings.state / "pool"))
-    reset = Reset(
-        options.reset.command,
-        options.reset.remote,
-        options.reset.proof,
-        options.reset.marker,
-        options.reset.seconds,
-    )
     return SshPoolProvider(
         site.region,
         site.installation,
         machines,
-        reset,
+        options.reset,
         clock=site.clock,
         parallel=options.parallel,
         unreachable_seconds=options.unreachable_seconds,

@@ -5,15 +5,13 @@ import contextlib
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 from repave_agent.clients.ssh import HostKeyError, UnreachableError
 from repave_agent.core.ports import Clock, ProviderError, RefusedError, TransientError
+from repave_agent.providers.ssh_pool import ResetOptions
 from repave_agent.providers.ssh_pool.bootstrap import Machine
 from repave_agent.providers.ssh_pool.inventory import Listed
 
-Proof = Literal["boot-id", "host-key", "marker"]
 Seen = tuple[str, str, str]
 """Boot id, what stands in the marker, host key."""
 VARIABLE = "REPAVE_VARIABLE"
@@ -22,25 +20,12 @@ LOOK_SECONDS, LOOK_SECONDS_MAX = 0.5, 10.0
 OUTPUT_CHARACTERS_MAX = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Reset:
-    """`command` runs on the agent's machine, with REPAVE_MACHINE, REPAVE_ADDRESS, REPAVE_NONCE and each
-    variable of the inventory as REPAVE_VARIABLE_NAME; `remote` runs on the machine itself, which may go away
-    under it. `marker`: a file in which the reset leaves REPAVE_NONCE."""
-
-    command: tuple[str, ...] = ()
-    remote: tuple[str, ...] = ()
-    proof: Proof = "boot-id"
-    marker: str = ""
-    seconds: float = 1800.0
-
-
 class UnprovedError(RefusedError):
     """The reset ran, and the machine is not seen to be new."""
 
 
 async def reset_machine(
-    reset: Reset, listed: Listed, connect: Callable[[], Machine], before: Seen | None, clock: Clock
+    reset: ResetOptions, listed: Listed, connect: Callable[[], Machine], before: Seen | None, clock: Clock
 ) -> tuple[Machine, Seen]:
     """Resets the machine and waits until it answers and is seen to be new; returns what it then shows.
 
@@ -76,7 +61,7 @@ async def reset_machine(
     raise last
 
 
-def _unproved(reset: Reset, listed: Listed, nonce: str, before: Seen | None, seen: Seen) -> str:
+def _unproved(reset: ResetOptions, listed: Listed, nonce: str, before: Seen | None, seen: Seen) -> str:
     """Why it is not seen to be new; "" when it is."""
     boot, mark, key = seen
     match reset.proof:
@@ -91,7 +76,7 @@ def _unproved(reset: Reset, listed: Listed, nonce: str, before: Seen | None, see
             return f"{listed.name} was not started anew by its reset" if before and boot == before[0] else ""
 
 
-async def _run(reset: Reset, listed: Listed, nonce: str) -> None:
+async def _run(reset: ResetOptions, listed: Listed, nonce: str) -> None:
     variables = {f"{VARIABLE}_{name.upper()}": value for name, value in listed.variables.items()}
     ours = {"REPAVE_MACHINE": listed.name, "REPAVE_ADDRESS": listed.address, "REPAVE_NONCE": nonce}
     try:
@@ -121,7 +106,7 @@ async def _run(reset: Reset, listed: Listed, nonce: str) -> None:
         raise TransientError(f"{listed.name}: its reset failed with code {process.returncode}: {said}")
 
 
-async def _run_there(reset: Reset, machine: Machine, nonce: str) -> None:
+async def _run_there(reset: ResetOptions, machine: Machine, nonce: str) -> None:
     """The connection may break under it: what counts is the proof."""
     words = ["env", f"REPAVE_NONCE={nonce}", *reset.remote]
     with contextlib.suppress(UnreachableError, TimeoutError):

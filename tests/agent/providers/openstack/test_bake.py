@@ -129,9 +129,7 @@ async def test_the_server_of_an_image_unpacks_checks_and_says_so(
     check: tuple[str, ...],
     is_good: bool,
 ) -> None:
-    provider._oven._shape = provider._shape.__class__(
-        "small", "base", "fleet", prepare=f"ROOT={tmp_path}/server"
-    )
+    provider._oven._options = provider._options.model_copy(update={"prepare": f"ROOT={tmp_path}/server"})
     cloud.console = "booting\n"
     bake = asyncio.create_task(provider.bake(order(package, *check), package, lambda _: None))
     await until(lambda: bool(cloud.servers))

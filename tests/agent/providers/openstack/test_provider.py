@@ -13,9 +13,9 @@ from repave_agent.clients.openstack.api import TRIES_MAX, Api
 from repave_agent.clients.openstack.login import load_cloud
 from repave_agent.core.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
+from repave_agent.providers.openstack import OpenstackOptions
 from repave_agent.providers.openstack import provider as openstack
 from repave_agent.providers.openstack.provider import OpenstackProvider
-from repave_agent.providers.openstack.shape import Shape
 from repave_agent.providers.openstack.user_data import ON_SERVER, quoted, user_data
 from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
@@ -38,8 +38,8 @@ async def provider(cloud: FakeOpenstack, tmp_path: Path) -> AsyncIterator[Openst
     await made.close()
 
 
-def provider_of(cloud: FakeOpenstack, tmp_path: Path, **shape: Any) -> OpenstackProvider:
-    wanted = Shape(**{"flavor": "small", "image": "base", "network": "fleet", **shape})
+def provider_of(cloud: FakeOpenstack, tmp_path: Path, **options: Any) -> OpenstackProvider:
+    wanted = OpenstackOptions(**{"flavor": "small", "image": "base", "network": "fleet", **options})
     depot, clock = Depot(tmp_path, "127.0.0.1:0"), QuickClock()
     api = Api(cloud.cloud(region_name="one"), clock)
     return OpenstackProvider(RegionName("here"), lambda: "ours", api, wanted, depot, clock)
@@ -363,7 +363,9 @@ def test_clouds_yaml_secure_yaml_and_variables_are_read_as_everybody_does(tmp_pa
 async def test_what_a_server_runs_at_its_first_boot_fetches_checks_and_starts(
     cloud: FakeOpenstack, provider: OpenstackProvider, package: Path, tmp_path: Path
 ) -> None:
-    provider._shape = Shape("small", "base", "fleet", prepare=f"ROOT={tmp_path}/server HOST=127.9.9.9")
+    provider._options = OpenstackOptions(
+        flavor="small", image="base", network="fleet", prepare=f"ROOT={tmp_path}/server HOST=127.9.9.9"
+    )
     evil = "a b'c\"d $(touch /tmp/evil) `id`"
     words = ("sh", "-c", 'printf "%s|%s|%s" "$$COLOUR" "$$1" "$$HOST" >"$$OUT"', "-", "at $HOST:$PORT")
     wanted = HostSpec(
@@ -386,7 +388,9 @@ async def test_what_a_server_runs_at_its_first_boot_fetches_checks_and_starts(
 async def test_a_server_that_gets_another_package_starts_nothing(
     cloud: FakeOpenstack, provider: OpenstackProvider, package: Path, tmp_path: Path
 ) -> None:
-    provider._shape = Shape("small", "base", "fleet", prepare=f"ROOT={tmp_path}/server")
+    provider._options = OpenstackOptions(
+        flavor="small", image="base", network="fleet", prepare=f"ROOT={tmp_path}/server"
+    )
     await provider.launch(spec(package), package)
     package.write_bytes(b"something else")
     (server,) = cloud.servers.values()

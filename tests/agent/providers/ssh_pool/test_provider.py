@@ -14,12 +14,12 @@ import pytest
 from repave_agent.__main__ import main
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Host, HostSpec, OutOfCapacityError, RefusedError, TransientError
+from repave_agent.providers.ssh_pool import Proof, ResetOptions
 from repave_agent.providers.ssh_pool.bootstrap import Machine
 from repave_agent.providers.ssh_pool.inventory import Inventory, read
 from repave_agent.providers.ssh_pool.leases import Leases
 from repave_agent.providers.ssh_pool.machines import Access, Machines
 from repave_agent.providers.ssh_pool.provider import SshPoolProvider
-from repave_agent.providers.ssh_pool.reset import Proof, Reset
 from repave_protos.package.archive import pack, sha256_of
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.fakes.templates import a_template
@@ -45,7 +45,7 @@ class Region:
     package: Path
     directory: Path
     proof: Proof = "host-key"
-    reset: Reset | None = None
+    reset: ResetOptions | None = None
     trusts_first_use: bool = False
     known_hosts: Path | None = None
 
@@ -55,7 +55,9 @@ class Region:
 
     @asynccontextmanager
     async def agent(self, installation: str = "ours") -> AsyncIterator[SshPoolProvider]:
-        reset = self.reset or Reset(self.machines.reset_command, proof=self.proof, seconds=20.0)
+        reset = self.reset or ResetOptions(
+            command=self.machines.reset_command, proof=self.proof, seconds=20.0
+        )
         access = Access("root", self.machines.key, PORT, self.known_hosts, self.trusts_first_use, root=ROOT)
         reached = Machines(Inventory(self.machines.inventory), access, self.leases)
         provider = SshPoolProvider(
@@ -113,7 +115,7 @@ async def test_a_machine_is_made_anew_before_and_after_each_host(region: Region,
 
 
 async def test_a_machine_that_a_reset_left_as_it_was_is_not_used(region: Region) -> None:
-    region.reset = Reset(("true",), proof="boot-id", seconds=0.5)
+    region.reset = ResetOptions(command=("true",), proof="boot-id", seconds=1)
     async with region.agent() as agent:
         with pytest.raises(TransientError, match="m1 was not started anew by its reset"):
             await agent.launch(region.spec(), region.package)
@@ -121,7 +123,9 @@ async def test_a_machine_that_a_reset_left_as_it_was_is_not_used(region: Region)
 
 
 async def test_a_reset_that_fails_is_told_with_what_it_said(region: Region) -> None:
-    region.reset = Reset(("sh", "-c", "echo no answer of $REPAVE_MACHINE from its BMC; exit 3"))
+    region.reset = ResetOptions(
+        command=("sh", "-c", "echo no answer of $REPAVE_MACHINE from its BMC; exit 3")
+    )
     async with region.agent() as agent:
         with pytest.raises(TransientError, match="m2: its reset failed with code 3: no answer of m2 from"):
             await agent.launch(region.spec(), region.package)
@@ -180,7 +184,9 @@ async def test_a_full_disk_is_told_and_another_machine_is_taken(region: Region, 
     empty = (
         f"chmod -R u+w {ROOT}; rm -rf {ROOT}/hosts {ROOT}/packages; printf %s $REPAVE_NONCE > {ROOT}/.fresh"
     )
-    region.reset = Reset(remote=("sh", "-c", empty), proof="marker", marker=f"{ROOT}/.fresh", seconds=20.0)
+    region.reset = ResetOptions(
+        remote=("sh", "-c", empty), proof="marker", marker=f"{ROOT}/.fresh", seconds=20.0
+    )
     region.machines.run("m1", "sh", "-c", f"head -c 60000000 /dev/zero > {ROOT}/full")
     async with region.agent() as agent:
         host = await agent.launch(region.spec(), region.package)
@@ -334,7 +340,9 @@ async def test_first_use_is_trusted_only_where_it_was_asked_for_and_then_kept(re
     restart = region.machines.reset_command
     keep = f"cp {region.machines.inventory} {region.machines.inventory}.bare"
     back = f"cp {region.machines.inventory}.bare {region.machines.inventory}"
-    region.reset = Reset(("sh", "-c", f'{keep}; "$@"; {back}', "-", *restart), proof="boot-id", seconds=20.0)
+    region.reset = ResetOptions(
+        command=("sh", "-c", f'{keep}; "$@"; {back}', "-", *restart), proof="boot-id", seconds=20.0
+    )
     async with region.agent() as agent:
         assert await agent.start() == "3 machines"
         host = await agent.launch(region.spec(), region.package)

@@ -1,34 +1,18 @@
-"""What every server of a region is like, and by which ids the cloud knows that."""
+"""What a server of a region is asked for, and the cloud's ids of what the settings name."""
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from repave_agent.clients.openstack.api import Api, GoneError
 from repave_agent.core.ports import RefusedError
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What every server of the region is like. `image`, `flavor` and `network` are names or ids."""
-
-    flavor: str
-    image: str
-    network: str
-    image_hash: str = ""
-    security_groups: tuple[str, ...] = ()
-    availability_zones: tuple[str, ...] = ()
-    key_name: str = ""
-    metadata: dict[str, str] = field(default_factory=dict)
-    prepare: str = ""
-    spreads: bool = True
-    config_drive: bool = True
+from repave_agent.providers.openstack import OpenstackOptions
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Ids of what the shape names."""
+    """Ids of what the settings name."""
 
     flavor: str = ""
     image: str = ""
@@ -36,39 +20,41 @@ class Found:
     network_name: str = ""
 
 
-def server_of(shape: Shape, found: Found, script: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+def server_of(
+    options: OpenstackOptions, found: Found, script: str, metadata: Mapping[str, str]
+) -> dict[str, Any]:
     """All that a server is asked for with but name, tags and place. It runs `script` at its first boot."""
     server: dict[str, Any] = {
         "imageRef": found.image,
         "flavorRef": found.flavor,
         "networks": [{"uuid": found.network}],
-        "metadata": {**shape.metadata, **metadata},
+        "metadata": {**options.metadata, **metadata},
         "user_data": base64.b64encode(script.encode()).decode(),
-        "config_drive": shape.config_drive,
+        "config_drive": options.config_drive,
     }
-    if shape.key_name:
-        server["key_name"] = shape.key_name
-    if shape.security_groups:
-        server["security_groups"] = [{"name": name} for name in shape.security_groups]
+    if options.key_name:
+        server["key_name"] = options.key_name
+    if options.security_groups:
+        server["security_groups"] = [{"name": name} for name in options.security_groups]
     return server
 
 
-async def look_up(api: Api, shape: Shape) -> Found:
+async def look_up(api: Api, options: OpenstackOptions) -> Found:
     """Looks everything up. Raises RefusedError with all that is not there, and what is."""
     flavors = await api.list_all("compute", "/flavors/detail", "flavors")
     networks = await api.list_all("network", "/networks", "networks")
-    flavor = next((each for each in flavors if shape.flavor in (each["id"], each["name"])), None)
-    network = next((each for each in networks if shape.network in (each["id"], each["name"])), None)
+    flavor = next((each for each in flavors if options.flavor in (each["id"], each["name"])), None)
+    network = next((each for each in networks if options.network in (each["id"], each["name"])), None)
     wrong = [
-        *_missing("flavor", [shape.flavor] if flavor is None else [], flavors),
-        *_missing("network", [shape.network] if network is None else [], networks),
-        *await _missing_extras(api, shape),
+        *_missing("flavor", [options.flavor] if flavor is None else [], flavors),
+        *_missing("network", [options.network] if network is None else [], networks),
+        *await _missing_extras(api, options),
     ]
-    image, problem = await _image(api, shape)
+    image, problem = await _image(api, options)
     if problem:
         wrong.append(problem)
     elif flavor is not None:
-        wrong += _too_small(shape, flavor, image)
+        wrong += _too_small(options, flavor, image)
     if wrong:
         raise RefusedError("; ".join(wrong))
     assert flavor is not None
@@ -76,25 +62,25 @@ async def look_up(api: Api, shape: Shape) -> Found:
     return Found(flavor["id"], image["id"], network["id"], network["name"])
 
 
-async def _missing_extras(api: Api, shape: Shape) -> list[str]:
+async def _missing_extras(api: Api, options: OpenstackOptions) -> list[str]:
     """What is asked for only where the settings name it."""
     wrong: list[str] = []
-    if shape.security_groups:
+    if options.security_groups:
         there = await api.list_all("network", "/security-groups", "security_groups")
         known = {value for each in there for value in (each["id"], each["name"])}
-        wrong += _missing("security_groups", [x for x in shape.security_groups if x not in known], there)
-    if shape.key_name:
+        wrong += _missing("security_groups", [x for x in options.security_groups if x not in known], there)
+    if options.key_name:
         pairs = [each["keypair"] for each in await api.list_all("compute", "/os-keypairs", "keypairs")]
         names = [each["name"] for each in pairs]
-        wrong += _missing("key_name", [] if shape.key_name in names else [shape.key_name], pairs)
-    if shape.availability_zones:
+        wrong += _missing("key_name", [] if options.key_name in names else [options.key_name], pairs)
+    if options.availability_zones:
         answer = await api.call("compute", "GET", "/os-availability-zone")
         zones = [
             {"name": each["zoneName"]}
             for each in answer["availabilityZoneInfo"]
             if each["zoneState"]["available"]
         ]
-        gone = [x for x in shape.availability_zones if {"name": x} not in zones]
+        gone = [x for x in options.availability_zones if {"name": x} not in zones]
         wrong += _missing("availability_zones", gone, zones)
     return wrong
 
@@ -109,19 +95,20 @@ def _missing(setting: str, named: list[str], there: list[dict[str, Any]]) -> lis
     ]
 
 
-def _too_small(shape: Shape, flavor: dict[str, Any], image: dict[str, Any]) -> list[str]:
+def _too_small(options: OpenstackOptions, flavor: dict[str, Any], image: dict[str, Any]) -> list[str]:
     """Nova would refuse every server. A flavor with disk 0 takes the image's size."""
     needs = {"ram": image.get("min_ram") or 0, "disk": image.get("min_disk") or 0}
     return [
-        f"openstack.flavor: {shape.flavor} has {what} {flavor[what]}, and image {shape.image} needs {need}"
+        f"openstack.flavor: {options.flavor} has {what} {flavor[what]}, "
+        f"and image {options.image} needs {need}"
         for what, need in needs.items()
         if need > flavor[what] and not (what == "disk" and flavor[what] == 0)
     ]
 
 
-async def _image(api: Api, shape: Shape) -> tuple[dict[str, Any], str]:
+async def _image(api: Api, options: OpenstackOptions) -> tuple[dict[str, Any], str]:
     """The image, and what is wrong with it."""
-    wanted = shape.image
+    wanted = options.image
     if not wanted:
         return {}, "openstack.image is not set: name an image by its name or id"
     images = await api.list_all("image", "/images", "images", name=wanted)
@@ -135,6 +122,6 @@ async def _image(api: Api, shape: Shape) -> tuple[dict[str, Any], str]:
     (image,) = images
     if image["status"] != "active":
         return {}, f"openstack.image: {wanted} is {image['status']}, not active"
-    if shape.image_hash and image.get("os_hash_value") != shape.image_hash:
+    if options.image_hash and image.get("os_hash_value") != options.image_hash:
         return {}, f"openstack.image_hash: {wanted} has os_hash_value {image.get('os_hash_value')}"
     return image, ""
