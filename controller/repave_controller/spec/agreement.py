@@ -50,7 +50,7 @@ def _of_provider(spec: Spec, hello: Hello) -> Iterator[Disagreement]:
     has_images = takes_machine_images(hello.capabilities)
     if image == NO_MACHINE_IMAGE and has_images:
         yield Disagreement("host.image", f"{provider} starts machines of an image: name it, or leave it out")
-    if image not in (None, NO_MACHINE_IMAGE) and not has_images:
+    if spec.host.machine_image and not has_images:
         yield Disagreement("host.image", f"{provider} has no machine images: leave it out")
     if spec.health.command is not None and not runs_commands(hello.capabilities):
         text = f"{provider} runs nothing inside hosts: use health.http or health.tcp"

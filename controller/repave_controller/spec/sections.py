@@ -24,7 +24,7 @@ from repave_controller.spec.quantities import (
     wrong,
 )
 from repave_protos.protocol.capabilities import KIND_NAME
-from repave_protos.protocol.values import MARK_NAME, MARK_VALUE, Drift
+from repave_protos.protocol.values import MACHINE_IMAGE_LENGTH_MAX, MARK_NAME, MARK_VALUE, Drift
 
 NO_MACHINE_IMAGE = "local"
 SIZE_MAX = 1000
@@ -85,6 +85,10 @@ def _check_line(text: str) -> str:
     return text
 
 
+def _check_image(text: str) -> str:
+    return check_places(_check_line(text))
+
+
 def _check_value(text: str) -> str:
     if "\0" in text:
         raise wrong("can't hold NUL characters")
@@ -133,7 +137,10 @@ class Artifact(Section):
 class Host(Section):
     """What a fresh host is made of."""
 
-    image: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_check_line)] | None = Field(
+    image: (
+        Annotated[str, Field(min_length=1, max_length=MACHINE_IMAGE_LENGTH_MAX), AfterValidator(_check_image)]
+        | None
+    ) = Field(
         None,
         description="The machine image of a host, by name or id, where the provider starts machines; that of "
         "the agent's settings if left out. `local`: there is none, a host is a process on what is there.",
@@ -159,6 +166,11 @@ class Host(Section):
         description="Share of a region's hosts, at least one, that may be replaced at a time when they are "
         "too old, changed, tainted or renewed.",
     )
+
+    @property
+    def machine_image(self) -> str:
+        """ "" where the region's settings name it, or there is none."""
+        return "" if self.image in (None, NO_MACHINE_IMAGE) else str(self.image)
 
     @field_validator("run")
     @classmethod

@@ -207,6 +207,7 @@ def _template(spec: Spec, version: str) -> HostTemplate:
         min_healthy_seconds=spec.health.min_healthy_time,
         launch_deadline_seconds=spec.health.launch_deadline,
         drain_seconds=spec.traffic.drain,
+        machine_image=fill(spec.host.machine_image, version, spec.app),
     )
 
 

@@ -24,6 +24,7 @@ Wear = Literal["age", "drift", "renewal", "asked"]
 
 FULL_WEIGHT_BP = 10_000
 SHORT_DIGEST_LENGTH = 12
+MACHINE_IMAGE_LENGTH_MAX = 255
 PROTOCOL_VERSION = 2
 
 # What names a cookie or a header, and what testers put into it: nothing that means anything to a balancer.
@@ -79,6 +80,9 @@ class HostTemplate:
     min_healthy_seconds: float  # healthy for so long without a break, it is verified
     launch_deadline_seconds: float  # not verified by then, it has failed
     drain_seconds: float  # for the requests that it still has when it leaves the balancer
+    machine_image: str = (
+        ""  # its name or id; "": that of the region's settings, if machines are started there
+    )
 
     @property
     def growing_seconds(self) -> float:

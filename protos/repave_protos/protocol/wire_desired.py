@@ -7,6 +7,7 @@ from repave_protos.protocol import fleet_pb2 as pb
 from repave_protos.protocol.bounds import WireError
 from repave_protos.protocol.values import (
     FULL_WEIGHT_BP,
+    MACHINE_IMAGE_LENGTH_MAX,
     ApplicationName,
     DesiredGroup,
     DesiredState,
@@ -89,6 +90,7 @@ def _template_message(template: HostTemplate) -> pb.HostTemplate:
         min_healthy_seconds=template.min_healthy_seconds,
         launch_deadline_seconds=template.launch_deadline_seconds,
         drain_seconds=template.drain_seconds,
+        machine_image=template.machine_image,
     )
 
 
@@ -173,6 +175,9 @@ def _template(message: pb.HostTemplate) -> HostTemplate:
             message.launch_deadline_seconds, "HostTemplate.launch_deadline_seconds"
         ),
         drain_seconds=bounds.seconds(message.drain_seconds, "HostTemplate.drain_seconds"),
+        machine_image=bounds.text(
+            message.machine_image, "HostTemplate.machine_image", MACHINE_IMAGE_LENGTH_MAX
+        ),
     )
 
 

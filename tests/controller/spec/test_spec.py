@@ -51,6 +51,20 @@ def test_the_smallest_file_is_a_whole_release() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("image", "named"),
+    [
+        ("image: local, ", ""),
+        ("", ""),
+        ("image: debian-12, ", "debian-12"),
+        ('image: "web-{version}", ', "web-7"),
+    ],
+)
+def test_a_machine_image_is_named_or_left_to_the_region(image: str, named: str) -> None:
+    written = SMALLEST.replace("image: local, ", image)
+    assert compile_order(spec(written), DIGEST, "7").template.machine_image == named
+
+
 def test_every_option_reaches_the_release() -> None:
     made = spec(EVERY_OPTION)
     assert (made.application, made.cluster, made.owner) == ("web-prod", "web-prod", "team web")

@@ -130,6 +130,7 @@ templates = st.builds(
     min_healthy_seconds=seconds,
     launch_deadline_seconds=seconds,
     drain_seconds=seconds,
+    machine_image=st.text(st.characters(categories=["L", "N"]), max_size=255),
 )
 desired_groups = st.builds(
     DesiredGroup,
@@ -298,6 +299,7 @@ def _with_group(**changes: object) -> DesiredState:
         ("DesiredGroup.max_age_seconds", _with_group(max_age_seconds=-1.0)),
         ("DesiredGroup.replace", _with_group(replace=("h",) * 101)),
         ("DesiredGroup.replace", _with_group(replace=("a host",))),
+        ("HostTemplate.machine_image", _with_group(machine_image="x" * 256)),
         ("HostTemplate.run", _with_group(run=("x",) * 1_001)),
         ("HostTemplate.environment", _with_group(environment=(("A", "x"),) * 1_001)),
         ("Variable.name", _with_group(environment=(("", "x"),))),

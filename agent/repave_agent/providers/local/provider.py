@@ -146,6 +146,10 @@ class LocalProvider:
     async def launch(self, spec: HostSpec, package: Path) -> Host:
         if HOST_NAME.fullmatch(spec.name) is None:
             raise RefusedError(f"{spec.name!r} cannot name a host: use letters, digits, '.', '_', '-'")
+        if spec.template.machine_image:
+            raise RefusedError(
+                f"host.image: hosts of provider {self.name} have no machine image: leave it out"
+            )
         await self._destructions.settle(spec.name)
         host = await self._launches.join(spec.name, functools.partial(self._launch, spec, package))
         assert host is not None

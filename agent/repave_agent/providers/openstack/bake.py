@@ -44,7 +44,7 @@ class Oven:
     ) -> None:
         self._clock = clock
         self._api, self._options, self._depot, self._tag = api, options, depot, tag
-        self._known: dict[Digest, tuple[float, str]] = {}
+        self._known: dict[tuple[Digest, str], tuple[float, str]] = {}  # of a package on a base
         self._asking = asyncio.Lock()
         self._under_way: set[str] = set()
 
@@ -61,11 +61,11 @@ class Oven:
         """The id of the newest one with this package and the present base; "" when there is none. Launches
         that ask at the same time share one answer."""
         async with self._asking:
-            asked_at, image = self._known.get(digest, (0.0, ""))
+            asked_at, image = self._known.get((digest, found.image), (0.0, ""))
             if not asked_at or self._clock.monotonic() - asked_at > KNOWN_SECONDS:
                 images = await self.images(found)
                 image = next((each.image for each in images if each.digest == digest and each.is_current), "")
-                self._known[digest] = (self._clock.monotonic(), image)
+                self._known[digest, found.image] = (self._clock.monotonic(), image)
             return image
 
     # -------------------------------------------------------------------------------------------- baking
@@ -158,7 +158,7 @@ class Oven:
             await asyncio.shield(self._delete_image(image))
             raise
         finally:
-            self._known.pop(order.digest, None)
+            self._known.pop((order.digest, found.image), None)
 
     async def _wait_until_active(self, image: str, found: Found) -> BakedImage:
         made: list[dict[str, Any]] = []

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from repave_agent.clients.openstack.api import Api, GoneError
 from repave_agent.core.ports import RefusedError
@@ -107,21 +108,36 @@ def _too_small(options: OpenstackOptions, flavor: dict[str, Any], image: dict[st
 
 
 async def _image(api: Api, options: OpenstackOptions) -> tuple[dict[str, Any], str]:
-    """The image, and what is wrong with it."""
-    wanted = options.image
-    if not wanted:
+    """The image of the settings, and what is wrong with it."""
+    if not options.image:
         return {}, "openstack.image is not set: name an image by its name or id"
-    images = await api.list_all("image", "/images", "images", name=wanted)
+    image, problem = await _find_image(api, options.image)
+    if problem:
+        return {}, f"openstack.image: {problem}"
+    if options.image_hash and image.get("os_hash_value") != options.image_hash:
+        return {}, f"openstack.image_hash: {options.image} has os_hash_value {image.get('os_hash_value')}"
+    return image, ""
+
+
+async def look_up_image(api: Api, name: str) -> str:
+    """The id of the image that a spec names, by its name or id. Raises RefusedError."""
+    image, problem = await _find_image(api, name)
+    if problem:
+        raise RefusedError(f"host.image: {problem}")
+    return str(image["id"])
+
+
+async def _find_image(api: Api, name: str) -> tuple[dict[str, Any], str]:
+    """The image, and what is wrong with it."""
+    images = await api.list_all("image", "/images", "images", name=name)
     if not images:
         try:
-            images = [await api.call("image", "GET", f"/images/{wanted}")]
+            images = [await api.call("image", "GET", f"/images/{quote(name, safe='')}")]
         except GoneError:
-            return {}, f"openstack.image: there is no image {wanted}"
+            return {}, f"there is no image {name}"
     if len(images) > 1:
-        return {}, f"openstack.image: {len(images)} images are called {wanted}: name one by its id"
+        return {}, f"{len(images)} images are called {name}: name one by its id"
     (image,) = images
     if image["status"] != "active":
-        return {}, f"openstack.image: {wanted} is {image['status']}, not active"
-    if options.image_hash and image.get("os_hash_value") != options.image_hash:
-        return {}, f"openstack.image_hash: {wanted} has os_hash_value {image.get('os_hash_value')}"
+        return {}, f"{name} is {image['status']}, not active"
     return image, ""

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from repave_agent.packages.server import Depot
 from repave_agent.providers.command import DEFAULT_PATH, environment_of, substitute
 from repave_agent.providers.openstack import OpenstackOptions
 from repave_agent.providers.openstack.bake import Oven
-from repave_agent.providers.openstack.lookup import Found, look_up, server_of
+from repave_agent.providers.openstack.lookup import Found, look_up, look_up_image, server_of
 from repave_agent.providers.openstack.spread import Spread
 from repave_agent.providers.openstack.user_data import ON_SERVER, user_data
 from repave_agent.providers.single_flight import Work
@@ -73,6 +74,7 @@ class OpenstackProvider:
         self._region, self._installation = region, installation
         self._api, self._options, self._depot = api, options, depot
         self._found: Found | None = None
+        self._images: dict[str, str] = {}  # those that specs name, to their ids
         self._launches, self._destructions = Work(), Work()
         self._listing: asyncio.Task[list[dict[str, Any]]] | None = None
         self._spread = Spread(api, self._tag)
@@ -162,8 +164,7 @@ class OpenstackProvider:
         raise lost
 
     async def _server(self, spec: HostSpec, package: Path) -> dict[str, Any]:
-        options, found = self._options, self._found
-        assert found is not None, "the provider was started"
+        options, found = self._options, await self._base(spec.template.machine_image)
         environment = {
             **environment_of(spec, ON_SERVER, self._region),
             "PATH": dict(spec.template.environment).get("PATH", DEFAULT_PATH),
@@ -180,6 +181,15 @@ class OpenstackProvider:
             server["availability_zone"] = zones[self._next_zone % len(zones)]
             self._next_zone += 1
         return server
+
+    async def _base(self, image: str) -> Found:
+        """What the settings name, with the image that the spec names instead, if it does."""
+        assert self._found is not None, "the provider was started"
+        if not image:
+            return self._found
+        if image not in self._images:
+            self._images[image] = await look_up_image(self._api, image)
+        return replace(self._found, image=self._images[image])
 
     async def _wait_until_active(self, name: HostName, server_id: str) -> dict[str, Any]:
         """Waits until it is ACTIVE with an address. Raises ProviderError when it will never be."""

@@ -183,6 +183,9 @@ def _changes(application: Application, order: ReleaseOrder, origin: ServerGroup 
         found.append(f"version {origin.version} -> {order.version}")
     if order.template.run != origin.template.run:
         found.append(f"run {' '.join(origin.template.run)} -> {' '.join(order.template.run)}")
+    images = [each.template.machine_image or "of the settings" for each in (origin, order)]
+    if images[0] != images[1]:
+        found.append(f"machine image {images[0]} -> {images[1]}")
     found += _changed_environment(dict(origin.template.environment), dict(order.template.environment))
     for region, size in order.sizes:
         before = application.serving_in(region)

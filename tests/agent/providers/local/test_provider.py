@@ -4,6 +4,7 @@ import ctypes
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,13 @@ async def test_a_name_that_is_no_name_never_becomes_a_path(region: Region, name:
         await region.launch("serve", name=name)
     await region.provider.destroy(HostName(name))
     assert list(region.hosts.iterdir()) == []
+
+
+async def test_a_process_is_not_made_of_a_machine_image(region: Region) -> None:
+    asked = spec("serve")
+    named = replace(asked, template=replace(asked.template, machine_image="debian-12"))
+    with pytest.raises(RefusedError, match="hosts of provider local have no machine image"):
+        await region.provider.launch(named, region.package)
 
 
 async def test_no_host_is_made_before_its_installation_is_known(region: Region) -> None:

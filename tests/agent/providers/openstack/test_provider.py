@@ -4,6 +4,7 @@ import asyncio
 import base64
 import subprocess
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -439,3 +440,31 @@ def test_user_data_that_gets_too_long_is_refused() -> None:
 async def test_nothing_is_run_inside_and_the_reason_is_said(provider: OpenstackProvider) -> None:
     with pytest.raises(ProviderError, match=r"use health\.http or health\.tcp"):
         await provider.execute(HostName("shop-v001-1"), ("true",), 1.0)
+
+
+# ---------------------------------------------------------------------------------------- machine images
+
+
+def of_image(package: Path, image: str, number: int = 1) -> HostSpec:
+    made = spec(package, number)
+    return replace(made, template=replace(made.template, machine_image=image))
+
+
+async def test_a_spec_may_name_another_image_than_the_settings(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    cloud.images.append({**cloud.images[0], "id": "image-two", "name": "debian-13"})
+    await provider.launch(spec(package, 1), package)
+    await provider.launch(of_image(package, "debian-13", 2), package)
+    await provider.launch(of_image(package, "image-two", 3), package)
+    booted = {server["name"]: server["image"]["id"] for server in cloud.servers.values()}
+    base = cloud.images[0]["id"]
+    assert booted == {"shop-v001-1": base, "shop-v001-2": "image-two", "shop-v001-3": "image-two"}
+
+
+async def test_an_image_that_is_not_there_is_refused_before_a_server_is_made(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    with pytest.raises(RefusedError, match="there is no image debian-99"):
+        await provider.launch(of_image(package, "debian-99"), package)
+    assert cloud.servers == {}
