@@ -47,7 +47,7 @@ async def show(stage: Stage) -> Measured:
     """The story, step by step."""
     measured = Measured()
     tell("\n1. The first release", BOLD)
-    tell(f"   Version v1 gets {HOSTS} brand-new hosts in each region. Nobody serves until all are healthy.")
+    tell(f"   Version v1 gets {HOSTS} brand-new hosts in each region. No host serves until all are healthy.")
     await released(stage, "v1")
 
     loads = await clients(stage)
@@ -67,7 +67,7 @@ async def show(stage: Stage) -> Measured:
     measured.returned_at = time.monotonic()
     measured.rollback_ms = took_ms(await history(stage), "rollback.started", "traffic.moved")
     asked_ms = (measured.returned_at - begun) * 1000
-    tell(f"   Rolled back in {measured.rollback_ms:.0f} ms ({asked_ms:.0f} ms with the asking).", DIM)
+    tell(f"   Rolled back in {measured.rollback_ms:.0f} ms ({asked_ms:.0f} ms including the command).", DIM)
 
     tell("\n4. A bad version", BOLD)
     tell("   v3 starts, and answers its health check with 500. It never gets a single request.")
