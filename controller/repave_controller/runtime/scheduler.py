@@ -14,12 +14,13 @@ import structlog
 
 from repave_controller.core.commands.release import (
     Accepted,
+    Rollback,
     check_port,
     check_regions,
     request_release,
     unknown_application,
 )
-from repave_controller.core.commands.table import Asked, Rollback, carried_out
+from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import (
     Application,
     Because,
@@ -133,18 +134,18 @@ class Scheduler:
         check_port(application, order, self.applications())
 
     async def steer(
-        self, application: ApplicationName, asked: Asked, *, by: str, reason: str = "", key: str = ""
+        self, application: ApplicationName, verb: Verb, *, by: str, reason: str = "", key: str = ""
     ) -> Accepted:
         """Carries out what a person asks of an application; returns once it is saved. Raises Refused,
         StoreError."""
 
         def command(known: Application, observed: Observed, now: Instant) -> Outcome:
-            if isinstance(asked, Rollback):
+            if isinstance(verb, Rollback):
                 self._check_ahead(application, set())
-            return carried_out(asked, known, observed, by, reason, now)
+            return verb.apply(known, observed, by, reason, now)
 
-        kind = type(asked).__name__.lower()
-        return await self._owner(application).command(command, kind, key, repr((asked, reason)))
+        kind = type(verb).__name__.lower()
+        return await self._owner(application).command(command, kind, key, repr((verb, reason)))
 
     async def change_freezes(self, command: Command) -> Freezes:
         """Adds or lifts a freeze; returns the freezes once they are saved, and all

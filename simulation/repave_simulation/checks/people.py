@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from repave_controller.core.commands.release import Accepted
-from repave_controller.core.commands.steering import gates
-from repave_controller.core.commands.table import Asked, Pause, Promote, Resize, Resume, Retry, Rollback
+from repave_controller.core.commands.release import Accepted, Rollback
+from repave_controller.core.commands.steering import Pause, Promote, Resize, Resume, Retry, gates
+from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Application, Instant
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase
@@ -85,9 +85,9 @@ class People:
         if (known.group, known.rollout) != (answer.group, answer.rollout):
             self.world.broken(6, f"{command} has two effects: {known.group} and {answer.group}")
         self._check_saved(command, answer)
-        if isinstance(command.asked, Pause):
+        if isinstance(command.verb, Pause):
             seconds = self.world.chance.one_of(PAUSES_SECONDS, "resume", command.key)
-            again = replace(command, key=f"{command.key}-resumed", asked=Resume())
+            again = replace(command, key=f"{command.key}-resumed", verb=Resume())
             self.world.later(seconds, lambda: self._begin(again))
 
     def _check_saved(self, command: Command, answer: Accepted) -> None:
@@ -96,7 +96,7 @@ class People:
             return
         if (answer.application, answer.rollout) not in ledger.rollouts:
             self.world.broken(6, f"{command} is acknowledged, and rollout {answer.rollout} is not saved")
-        for region, size in command.asked.sizes if isinstance(command.asked, Resize) else ():
+        for region, size in command.verb.sizes if isinstance(command.verb, Resize) else ():
             if not self.plans.has_had(command.application, region, size):
                 self.world.broken(6, f"{command} is acknowledged, and the size is not saved")
 
@@ -116,13 +116,13 @@ class People:
     def _tend(self, share: float) -> None:
         for application in self.world.ledger.applications.values():
             is_seen = self.world.chance.happens(share, "seen", application.name, self.world.now)
-            asked = self._for(application) if is_seen else None
-            if asked is not None:
+            verb = self._for(application) if is_seen else None
+            if verb is not None:
                 self.tended += 1
                 key = f"tend-{self.tended}"
-                self._begin(Command(0.0, "steer", application.name, key, asked=asked))
+                self._begin(Command(0.0, "steer", application.name, key, verb=verb))
 
-    def _for(self, application: Application) -> Asked | None:
+    def _for(self, application: Application) -> Verb | None:
         """What a person would ask of a rollout that waits for people; None when none does."""
         rollout = application.running
         if rollout is None or rollout.phase is not Phase.RUNNING:

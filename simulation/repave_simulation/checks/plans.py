@@ -5,7 +5,7 @@ Checked on each decision when it has become durable, and in the end.
 
 from dataclasses import dataclass, field
 
-from repave_controller.core.commands.table import Resize
+from repave_controller.core.commands.steering import Resize
 from repave_controller.core.domain.application import Application, GroupState, ReleaseOrder
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.core.planning.plan import Moment, preview, unborn
@@ -107,8 +107,8 @@ class Plans:
         asked = {
             pair
             for command in self.world.scenario.commands
-            if command.application == name and isinstance(command.asked, Resize)
-            for pair in command.asked.sizes
+            if command.application == name and isinstance(command.verb, Resize)
+            for pair in command.verb.sizes
         }
         if (region, size) not in asked:
             self._broken(name, region, f"{size} hosts, and nobody has asked for so many")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from repave_controller.core.commands.table import Asked
+from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Policy, ReleaseOrder, Upkeep
 from repave_controller.core.domain.rollout import Step
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
@@ -95,13 +95,13 @@ class Command:
     application: ApplicationName
     key: str
     order: ReleaseOrder | None = None
-    asked: Asked | None = None  # what a steering command asks of the rollout
+    verb: Verb | None = None  # what a command to a rollout asks of it
     wrong: str = ""  # what is wrong with it, when it is to be refused
     step: str = ""
 
     def __str__(self) -> str:
         what = f" of image {int(self.order.digest, 16)}" if self.order else ""
-        what += f" ({self.asked})" if self.asked else ""
+        what += f" ({self.verb})" if self.verb else ""
         more = "".join(f", {each}" for each in (self.wrong, self.step and f"in {self.step}") if each)
         return f"{self.kind}{what} {self.application} ({self.key}{more})"
 
@@ -210,7 +210,7 @@ def _commands(
                 chance, kind, application, image, at, regions, is_first=is_first, number=number
             )
         elif kind == "steer":
-            command = Command(at, kind, application, key, asked=steered(chance, name, regions))
+            command = Command(at, kind, application, key, verb=steered(chance, name, regions))
         elif kind == "wrong":
             command = _wrong(chance, application, at, regions, number)
         else:
@@ -235,10 +235,10 @@ def _meeting(
         names = ("meeting", command.application, command.key)
         if command.order is None or not command.order.waves or not chance.happens(0.6, *names):
             continue
-        asked, step = met_by(chance, names, regions)
+        verb, step = met_by(chance, names, regions)
         delay = chance.one_of((0.0, 0.01, 0.5, 3.0), *names, "delay")
         key = f"{command.key}-met"
-        met.append(Command(delay, "steer", command.application, key, asked=asked, step=step))
+        met.append(Command(delay, "steer", command.application, key, verb=verb, step=step))
     return tuple(met)
 
 

@@ -3,18 +3,18 @@ the verbs that steer a rollout. Half of the releases are plain blue/green."""
 
 from dataclasses import replace
 
-from repave_controller.core.commands.table import (
+from repave_controller.core.commands.release import Rollback
+from repave_controller.core.commands.steering import (
     Abort,
-    Asked,
     Override,
     Pause,
     Promote,
     Resize,
     Resume,
     Retry,
-    Rollback,
     StepBack,
 )
+from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Policy, ReleaseOrder
 from repave_controller.core.domain.rollout import Step, Wave
 from repave_controller.core.strategies import presets
@@ -86,10 +86,10 @@ def _policy(chance: Chance, names: tuple[object, ...], policy: Policy) -> Policy
     )
 
 
-def steered(chance: Chance, names: tuple[object, ...], regions: tuple[RegionName, ...]) -> Asked:
+def steered(chance: Chance, names: tuple[object, ...], regions: tuple[RegionName, ...]) -> Verb:
     """Something that a person asks of a rollout on its way, whether it fits or not."""
     region = chance.one_of(regions, *names, "where")
-    options: tuple[Asked, ...] = (
+    options: tuple[Verb, ...] = (
         Pause(),
         Resume(),
         Retry(),
@@ -105,10 +105,10 @@ def steered(chance: Chance, names: tuple[object, ...], regions: tuple[RegionName
     return chance.one_of(options, *names, "steered")
 
 
-def met_by(chance: Chance, names: tuple[object, ...], regions: tuple[RegionName, ...]) -> tuple[Asked, str]:
+def met_by(chance: Chance, names: tuple[object, ...], regions: tuple[RegionName, ...]) -> tuple[Verb, str]:
     """Something that a person asks while a release is in a step, and that step."""
     region = chance.one_of(regions, *names, "met where")
-    options: tuple[Asked, ...] = (
+    options: tuple[Verb, ...] = (
         Pause(),
         Pause(),
         StepBack(),

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from repave_controller.core.commands.release import (
+    Rollback,
     answer,
     check_regions,
     request_release,
     unknown_application,
 )
-from repave_controller.core.commands.table import Abort, Rollback, carried_out
+from repave_controller.core.commands.steering import Abort
 from repave_controller.core.domain.application import (
     Application,
     Decision,
@@ -132,8 +133,8 @@ class CoreController:
                 raise Refused(Refusal.UNKNOWN_IMAGE)
             check_regions(order.sizes, tuple(self.reports))
             return request_release(known, order, command.kind == "queue", now)
-        asked = command.asked or (Abort() if command.kind == "abort" else Rollback())
-        return carried_out(asked, known, self._observed(name), command.key, "", now)
+        verb = command.verb or (Abort() if command.kind == "abort" else Rollback())
+        return verb.apply(known, self._observed(name), command.key, "", now)
 
     def _command(self, name: ApplicationName, owner: _Owner) -> None:
         command, done = owner.commands.popleft()

@@ -16,8 +16,8 @@ from repave_agent.runtime.journal import Journal, JournalError
 from repave_agent.runtime.retry import Postponed
 from repave_agent.runtime.session import Session
 from repave_agent.runtime.worker import Worker
-from repave_controller.core.commands.release import Accepted
-from repave_controller.core.commands.table import Abort, Rollback
+from repave_controller.core.commands.release import Accepted, Rollback
+from repave_controller.core.commands.steering import Abort
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.ports import StoreError
 from repave_controller.fleet.sessions import Sessions
@@ -259,5 +259,5 @@ async def _carried_out(scheduler: Scheduler, command: Command) -> Accepted:
         return await scheduler.release(
             name, name, command.order, f"spec of {command.key}", queue=command.kind == "queue"
         )
-    asked = command.asked or (Abort() if command.kind == "abort" else Rollback())
-    return await scheduler.steer(name, asked, by=command.key, key=command.key)
+    verb = command.verb or (Abort() if command.kind == "abort" else Rollback())
+    return await scheduler.steer(name, verb, by=command.key, key=command.key)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from repave_controller.core.commands.table import Abort, Rollback
+from repave_controller.core.commands.release import Rollback
+from repave_controller.core.commands.steering import Abort
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.fleet.sessions import RegionUnreachable
 from repave_controller.operations.recovery import Recovery

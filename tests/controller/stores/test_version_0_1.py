@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from repave_agent.runtime.journal import FileDisk, Journal
-from repave_controller.core.commands.table import Pause, Resume
+from repave_controller.core.commands.steering import Pause, Resume
 from repave_controller.core.domain.application import Instant
 from repave_controller.core.domain.rollout import Phase, TrackPhase
 from repave_controller.runtime.scheduler import Scheduler

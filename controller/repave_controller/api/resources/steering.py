@@ -5,7 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from repave_controller.api.answers.models import SignedRequest
-from repave_controller.core.commands import table
+from repave_controller.core.commands import steering
+from repave_controller.core.commands.release import Rollback
+from repave_controller.core.commands.verb import Verb
 from repave_controller.spec.sections import SIZE_MAX
 from repave_protos.protocol.values import RegionName
 
@@ -17,7 +19,7 @@ Name = Annotated[str, Field(max_length=NAME_LENGTH_MAX)]
 class SteeringRequest(SignedRequest):
     """A command to an application."""
 
-    def wanted(self) -> table.Asked:
+    def wanted(self) -> Verb:
         """What it asks for."""
         raise NotImplementedError
 
@@ -27,8 +29,8 @@ class AbortRequest(SteeringRequest):
 
     region: Name = Field("", description="Only this one: it goes back, the others go on. Empty: all.")
 
-    def wanted(self) -> table.Asked:
-        return table.Abort(RegionName(self.region) if self.region else None)
+    def wanted(self) -> Verb:
+        return steering.Abort(RegionName(self.region) if self.region else None)
 
 
 class RollbackRequest(SteeringRequest):
@@ -40,37 +42,37 @@ class RollbackRequest(SteeringRequest):
     )
     force: bool = Field(False, description="Even to a group that is not healthy everywhere.")
 
-    def wanted(self) -> table.Asked:
+    def wanted(self) -> Verb:
         regions = tuple(RegionName(region) for region in dict.fromkeys(self.regions))
-        return table.Rollback(self.to, regions, self.force)
+        return Rollback(self.to, regions, self.force)
 
 
 class PauseRequest(SteeringRequest):
     """Hold the rollout where it is."""
 
-    def wanted(self) -> table.Asked:
-        return table.Pause()
+    def wanted(self) -> Verb:
+        return steering.Pause()
 
 
 class ResumeRequest(SteeringRequest):
     """Let a paused rollout go on."""
 
-    def wanted(self) -> table.Asked:
-        return table.Resume()
+    def wanted(self) -> Verb:
+        return steering.Resume()
 
 
 class RetryRequest(SteeringRequest):
     """Try the step anew in which repave holds the rollout."""
 
-    def wanted(self) -> table.Asked:
-        return table.Retry()
+    def wanted(self) -> Verb:
+        return steering.Retry()
 
 
 class StepBackRequest(SteeringRequest):
     """Back to the share of the traffic of one step before, and pause there."""
 
-    def wanted(self) -> table.Asked:
-        return table.StepBack()
+    def wanted(self) -> Verb:
+        return steering.StepBack()
 
 
 class PromoteRequest(SteeringRequest):
@@ -82,8 +84,8 @@ class PromoteRequest(SteeringRequest):
     skip: bool = Field(False, description="Also end what only waits for time: a soak, a bake.")
     full: bool = Field(False, description="All gates and waits that are still to come.")
 
-    def wanted(self) -> table.Asked:
-        return table.Promote(self.role, self.skip, self.full)
+    def wanted(self) -> Verb:
+        return steering.Promote(self.role, self.skip, self.full)
 
 
 class OverrideRequest(SteeringRequest):
@@ -92,8 +94,8 @@ class OverrideRequest(SteeringRequest):
     rule: str = Field(min_length=1, max_length=100, description="As repave why names it: capacity, freeze.")
     role: str = Field("", max_length=100)
 
-    def wanted(self) -> table.Asked:
-        return table.Override(self.rule, self.role)
+    def wanted(self) -> Verb:
+        return steering.Override(self.rule, self.role)
 
 
 class SizesRequest(SteeringRequest):
@@ -103,8 +105,8 @@ class SizesRequest(SteeringRequest):
         dict[Name, Annotated[int, Field(ge=1, le=SIZE_MAX)]], Field(min_length=1, max_length=REGIONS_MAX)
     ] = Field(description="Region to hosts; regions that are not named stay as they are.")
 
-    def wanted(self) -> table.Asked:
-        return table.Resize(tuple((RegionName(name), size) for name, size in sorted(self.sizes.items())))
+    def wanted(self) -> Verb:
+        return steering.Resize(tuple((RegionName(name), size) for name, size in sorted(self.sizes.items())))
 
 
 BODIES: dict[str, type[SteeringRequest]] = {

@@ -82,6 +82,20 @@ def request_abort(application: Application, by: str, reason: str, now: Instant) 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Traffic back: to the newest warm group, or `to`; everywhere, or in `regions`."""
+
+    to: str = ""
+    regions: tuple[RegionName, ...] = ()
+    force: bool = False
+
+    def apply(
+        self, application: Application, observed: Observed, by: str, reason: str, now: Instant
+    ) -> Outcome:
+        return request_rollback(application, observed, by, reason, self.force, now, self.to, self.regions)
+
+
 def request_rollback(
     application: Application,
     observed: Observed,

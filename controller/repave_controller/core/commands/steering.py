@@ -2,22 +2,24 @@
 region out, override a guard, change a size. Pure, like `release.py`."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from repave_controller.core.commands.release import event_of
+from repave_controller.core.commands.release import event_of, request_abort
+from repave_controller.core.domain import rollout as rollouts
 from repave_controller.core.domain.application import (
     FULL_PERCENT,
     Application,
     GroupState,
     Instant,
+    Observed,
     Outcome,
     Part,
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.place import put_part
 from repave_controller.core.domain.reasons import Refusal, Refused, cli
-from repave_controller.core.domain.rollout import Pass, Pause, Phase, Rollout, Track, TrackPhase
+from repave_controller.core.domain.rollout import Pass, Phase, Rollout, Track, TrackPhase
 from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout import waves
 from repave_controller.core.rollout.rollback import turned_round
@@ -32,13 +34,33 @@ PASSES_MAX = 1000
 # ------------------------------------------------------------------------------------- pause and resume
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing of the rollout moves."""
+
+    def apply(
+        self, application: Application, observed: Observed, by: str, reason: str, now: Instant
+    ) -> Outcome:
+        return request_pause(application, by, reason, now)
+
+
 def request_pause(application: Application, by: str, reason: str, now: Instant) -> Outcome:
     """Nothing of the rollout moves until it is resumed; no deadline passes meanwhile."""
     rollout = _moving(application, "pause")
     if rollout.pause is not None:
         return application, ()
-    paused = replace(application, rollout=replace(rollout, pause=Pause(now, by, reason)))
+    paused = replace(application, rollout=replace(rollout, pause=rollouts.Pause(now, by, reason)))
     return paused, (event_of(paused, "rollout.paused", f"paused by {by or 'somebody'}", now, by, reason),)
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """It goes on after a pause."""
+
+    def apply(
+        self, application: Application, observed: Observed, by: str, reason: str, now: Instant
+    ) -> Outcome:
+        return request_resume(application, by, reason, now)
 
 
 def request_resume(application: Application, by: str, reason: str, now: Instant) -> Outcome:
@@ -63,6 +85,16 @@ def request_resume(application: Application, by: str, reason: str, now: Instant)
         )
     resumed = replace(application, rollout=_restarted(rollout, Instant(now - pause.at)))
     return resumed, (event_of(resumed, "rollout.resumed", f"resumed by {by or 'somebody'}", now, by, reason),)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The step in which repave holds the rollout begins anew."""
+
+    def apply(
+        self, application: Application, observed: Observed, by: str, reason: str, now: Instant
+    ) -> Outcome:
+        return request_retry(application, by, reason, now)
 
 
 def request_retry(application: Application, by: str, reason: str, now: Instant) -> Outcome:
@@ -98,6 +130,22 @@ def _restarted(rollout: Rollout, away: Instant) -> Rollout:
 
 
 # ------------------------------------------------------------------------------------------ going on
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """What waits for approval goes on; with `skips` also what waits for time, with `is_full` all to come."""
+
+    role: str = ""
+    skips: bool = False
+    is_full: bool = False
+
+    def apply(
+        self, application: Application, observed: Observed, by: str, reason: str, now: Instant
+    ) -> Outcome:
+        return request_promote(
+            application, by, self.role, reason, now, skips=self.skips, is_full=self.is_full
+        )
 
 
 def request_promote(
@@ -197,6 +245,19 @@ def _with_passes(rollout: Rollout, passes: tuple[Pass, ...]) -> Rollout:
     return replace(rollout, passes=(*rollout.passes, *passes)[-PASSES_MAX:])
 
 
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A guard counts no longer for this rollout."""
+
+    rule: str
+    role: str = ""
+
+    def apply(
+        self, application: Application, observed: Observed, by: str, reason: str, now: Instant
+    ) -> Outcome:
+        return request_override(application, self.rule, by, self.role, reason, now)
+
+
 def request_override(
     application: Application, rule: str, by: str, role: str, reason: str, now: Instant
 ) -> Outcome:
@@ -213,6 +274,16 @@ def request_override(
 # ------------------------------------------------------------------------------------------ going back
 
 
+@dataclass(frozen=True, slots=True)
+class StepBack:
+    """The share of the traffic of one step before, and a pause there."""
+
+    def apply(
+        self, application: Application, observed: Observed, by: str, reason: str, now: Instant
+    ) -> Outcome:
+        return request_step_back(application, by, reason, now)
+
+
 def request_step_back(application: Application, by: str, reason: str, now: Instant) -> Outcome:
     """Every region that moves has the share of the traffic that it had one step before, and the rollout is
     paused there."""
@@ -225,7 +296,7 @@ def request_step_back(application: Application, by: str, reason: str, now: Insta
     for track in moving:
         application, rollout = _step_back(application, rollout, track, now)
     paused = replace(
-        application, rollout=replace(rollout, pause=Pause(now, by, reason or "gone back a step"))
+        application, rollout=replace(rollout, pause=rollouts.Pause(now, by, reason or "gone back a step"))
     )
     text = f"gone back a step by {by or 'somebody'}; repave resume {application.name} goes on"
     return paused, (event_of(paused, "rollout.stepped_back", text, now, by, reason),)
@@ -251,6 +322,20 @@ def _step_back(
     return application, replace(rollout.with_track(changed), passes=passes)
 
 
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """The rollout ends as if it had never begun; with `region`, only there."""
+
+    region: RegionName | None = None
+
+    def apply(
+        self, application: Application, observed: Observed, by: str, reason: str, now: Instant
+    ) -> Outcome:
+        if self.region is None:
+            return request_abort(application, by, reason, now)
+        return request_abort_region(application, self.region, by, reason, now)
+
+
 def request_abort_region(
     application: Application, region: RegionName, by: str, reason: str, now: Instant
 ) -> Outcome:
@@ -274,6 +359,18 @@ def request_abort_region(
 
 
 # ------------------------------------------------------------------------------------------------ sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """So many hosts in these regions from now on."""
+
+    sizes: tuple[tuple[RegionName, int], ...]
+
+    def apply(
+        self, application: Application, observed: Observed, by: str, reason: str, now: Instant
+    ) -> Outcome:
+        return request_size(application, self.sizes, by, reason, now)
 
 
 def request_size(
