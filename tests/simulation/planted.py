@@ -197,7 +197,7 @@ BUGS = (
     ),
     _bug(
         "testers reach a group before it is verified", 1, (2,),
-        PUBLISHING, "    return is_verified and application.split.tester_by", "    return application.split.tester_by",
+        PUBLISHING, "    return any(step.is_proof for step in rollout.steps[: track.cursor])", "    return True",
     ),
     _bug(
         "testers stay with a group that takes none any more", 1, (1, 3, 5),

@@ -159,7 +159,10 @@ class DesiredState:
         return any(group.weight_bp > 0 for group in self.groups)
 
     def group(self, name: GroupName) -> DesiredGroup | None:
-        return next((group for group in self.groups if group.name == name), None)
+        for group in self.groups:
+            if group.name == name:
+                return group
+        return None
 
 
 def contradictions(state: DesiredState) -> list[str]:
@@ -256,7 +259,10 @@ class ApplicationReport:
     refusal: str = ""  # why the newest desired state was not accepted, or ""
 
     def group(self, name: GroupName) -> GroupReport | None:
-        return next((group for group in self.groups if group.group == name), None)
+        for group in self.groups:
+            if group.group == name:
+                return group
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,16 +67,19 @@ class Part:
     @property
     def count(self) -> int:
         """Hosts wanted now; rounded up."""
-        return 0 if self.state is GroupState.RETIRING else hosts_of(self.size, self.percent)
+        return hosts_of(self.size, self.percent) if self.state is not GroupState.RETIRING else 0
 
     @property
     def judged(self) -> int:
         """Hosts by which its health is judged: those that have had their time to come up."""
-        return min(self.count, self.proven) if self.proven else self.count
+        count = self.count
+        return min(count, self.proven) if self.proven else count
 
 
 def hosts_of(size: int, percent: float) -> int:
     """`percent` of `size` hosts, rounded up: 5 % of 8 hosts are 1."""
+    if percent == FULL_PERCENT:
+        return size
     return -int(-(size * percent / 100 - 1e-9) // 1)
 
 
@@ -247,7 +250,10 @@ class Application:
     replacing: tuple[Replacement, ...] = ()
 
     def group(self, number: GroupNumber | None) -> ServerGroup | None:
-        return next((group for group in self.groups if group.number == number), None)
+        for group in self.groups:
+            if group.number == number:
+                return group
+        return None
 
     def with_group(self, group: ServerGroup) -> "Application":
         """Replaces the group of that number, or adds it."""

@@ -25,8 +25,10 @@ class ByRegion(tuple[Entry, ...]):
     """
 
     def find(self, region: RegionName) -> Entry | None:
-        place = self._places.get(region)
-        return self[place] if place is not None else None
+        try:
+            return self[self._places[region]]
+        except KeyError:
+            return None
 
     def put(self, entry: Entry) -> Self:
         """With `entry` in the place of its region's former one, or at the end."""

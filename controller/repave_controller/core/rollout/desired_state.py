@@ -61,9 +61,8 @@ def _desired_group(application: Application, group: ServerGroup, part: Part) -> 
 
 def _takes_testers(application: Application, group: ServerGroup, part: Part) -> bool:
     """Testers see a group that is being released from the moment when it is verified, at any weight."""
-    rollout = application.running
+    rollout = application.running if application.split.tester_by else None
     track = rollout.track(part.region) if rollout is not None else None
     if rollout is None or track is None or group.number != rollout.target or part.state is not GroupState.NEW:
         return False
-    is_verified = any(step.is_proof for step in rollout.steps[: track.cursor])
-    return is_verified and application.split.tester_by != ""
+    return any(step.is_proof for step in rollout.steps[: track.cursor])

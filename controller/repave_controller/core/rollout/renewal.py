@@ -69,6 +69,8 @@ def renew(
 
 def replaced_in(application: Application, group: GroupName, region: RegionName) -> tuple[HostName, ...]:
     """Whom the region's desired state names in `replace`; sorted."""
+    if not application.replacing:
+        return ()
     found = (each for each in application.replacing if (each.group, each.region) == (group, region))
     return tuple(sorted(each.host for each in found))
 

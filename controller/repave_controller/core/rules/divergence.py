@@ -7,6 +7,7 @@ more than its offer, and one that has is ahead of the store, whatever the epochs
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from repave_controller.core.domain.application import Application, Because, Event, Instant, Offer
@@ -24,6 +25,8 @@ from repave_protos.protocol.values import (
     fingerprint,
 )
 
+TEMPLATES_MAX = 256
+"""Templates whose form on the wire is remembered: the same in all regions of a group."""
 RECOVER = cli("controller recover")
 RECOVER_COMMAND = "repave controller recover"
 Value = TypeVar("Value", DesiredGroup, HostTemplate, Probe)
@@ -92,14 +95,13 @@ def told(region: RegionName, ahead: Ahead) -> Event:
 
 def offer(application: Application, regions: Collection[RegionName]) -> Application:
     """Notes that these regions are going to be sent what was decided last. To be saved before it is sent."""
+    offered = dict(application.offered)
     due = {
         region: offer_of(state)
         for region, state in application.desired
-        if region in regions and not is_offered(application, region)
+        if region in regions and ((known := offered.get(region)) is None or known.epoch != state.epoch)
     }
-    if not due:
-        return application
-    return replace(application, offered=ByRegion({**dict(application.offered), **due}.items()).sorted())
+    return replace(application, offered=ByRegion((offered | due).items()).sorted()) if due else application
 
 
 def offer_of(state: DesiredState) -> Offer:
@@ -109,9 +111,12 @@ def offer_of(state: DesiredState) -> Offer:
 
 
 def _as_sent(group: DesiredGroup) -> DesiredGroup:
-    probe = _with_floats(group.template.probe)
-    template = replace(_with_floats(group.template), probe=probe)
-    return replace(_with_floats(group), template=template)
+    return replace(_with_floats(group), template=_template_as_sent(group.template))
+
+
+@lru_cache(maxsize=TEMPLATES_MAX)
+def _template_as_sent(template: HostTemplate) -> HostTemplate:
+    return replace(_with_floats(template), probe=_with_floats(template.probe))
 
 
 def _with_floats(value: Value) -> Value:
