@@ -54,7 +54,7 @@ def admit(known: DesiredState | None, proposed: DesiredState) -> Accept | Again 
     if proposed.epoch.term > known.epoch.term + TERM_JUMP_MAX:
         return Refuse(f"epoch {proposed.epoch} is implausibly far ahead of {known.epoch}")
     if known.is_serving and not proposed.is_serving and proposed.frontend_port:
-        return Refuse("it would leave clients with nobody to serve them")
+        return Refuse("no group would serve clients any more")
     return Accept()
 
 

@@ -13,7 +13,7 @@ from repave_agent.core.observation import Claims, GroupFact, HostFact
 from repave_agent.core.orphans import MINUTE_SECONDS, sighted
 from repave_agent.core.ports import BalancerView, Host, HostSpec
 from repave_agent.core.reconcile import Destroy, Launch
-from repave_agent.core.traffic import enabled_hosts, is_legible
+from repave_agent.core.traffic import enabled_hosts, is_consistent
 from repave_protos.protocol.values import (
     ApplicationReport,
     DesiredGroup,
@@ -168,11 +168,11 @@ class Fleet:
             record.inspected_at, record.drift = now, record.drift or drift
 
     def note_worn(self, reports: Iterable[ApplicationReport]) -> None:
-        """Told once for each host."""
+        """Noticed once for each host."""
         for worn in (each for report in reports for group in report.groups for each in group.worn):
             record = self.records.get(worn.host)
-            if record is not None and not record.is_told_worn and worn.why != "asked":
-                record.is_told_worn = True
+            if record is not None and not record.is_worn_noticed and worn.why != "asked":
+                record.is_worn_noticed = True
                 self.tell("host.worn", f"{worn.host} is worn: {worn.text}", record)
 
     def spared(self, destroys: Iterable[Destroy]) -> list[Destroy]:
@@ -193,14 +193,14 @@ class Fleet:
         return goes_on
 
     def note_orphans(self, names: Iterable[HostName]) -> None:
-        """It is proven that nobody wants them: told once for each."""
+        """They are proven to be orphans: noticed once for each."""
         for record in (self.records[name] for name in names):
-            if record.sighting is not None and not record.is_told_orphan:
-                record.is_told_orphan = True
+            if record.sighting is not None and not record.is_orphan_noticed:
+                record.is_orphan_noticed = True
                 self.tell("host.orphaned", f"{record.name} is an orphan: {record.sighting.why}", record)
 
     def not_destroyed(self, name: HostName, why: str) -> None:
-        """Nobody knows what became of it: it may still end at any moment, and is never used again."""
+        """What became of it is unknown: it may still end at any moment, and is never used again."""
         record = self.records[name]
         record.is_destroying, record.failure = False, f"it could not be destroyed: {why}"
 
@@ -219,9 +219,9 @@ class Fleet:
             self.groups[name] = replace(self.fact(name), was_routed=True, drain_since=None)
 
     def note_enabled(self, balancer: BalancerView, now: float) -> None:
-        """Whoever is not enabled any more finishes its requests from now on. Whoever is was verified, also
-        if the journal that said so was lost."""
-        if not is_legible(balancer):
+        """A host that is not enabled any more finishes its requests from now on. One that is was
+        verified, also if the journal that said so was lost."""
+        if not is_consistent(balancer):
             return
         enabled = enabled_hosts(balancer)
         for record in self.records.values():
@@ -238,7 +238,7 @@ class Fleet:
         self.groups[group] = replace(self.fact(group), drain_since=now)
 
     def desired_changed(self, desired: Iterable[DesiredState]) -> None:
-        """A group that is wanted again has not begun to drain; what nobody names and has no hosts is
+        """A group that is wanted again has not begun to drain; a group that is not named and has no hosts is
         forgotten."""
         groups = {group.name: group for state in desired for group in state.groups}
         named = groups.keys() | {record.group for record in self.records.values()}
@@ -257,8 +257,8 @@ class Fleet:
     def judge(
         self, desired: Mapping[GroupName, DesiredGroup], now: float, claims: Claims = NOTHING_KNOWN
     ) -> tuple[HostFact, ...]:
-        """Every host's phase at `now`, and whether nobody wants it by `claims`. What newly failed or was
-        newly verified is remembered and told."""
+        """Every host's phase at `now`, and whether it is unclaimed by `claims`. What newly failed or was
+        newly verified is remembered, and a notice made of it."""
         self._forgive(now)
         self._try_again(desired)
         self._outdate(desired.values())
@@ -267,16 +267,16 @@ class Fleet:
             self._watch(record, group)
             if group is None:
                 record.launched_at = now  # it is not probed: its time to start has not begun
-            why = claims.why_unwanted(record.application, record.group)
+            why = claims.why_unclaimed(record.application, record.group)
             record.sighting = sighted(record.sighting, why, record.listed_at, now)
-            record.is_told_orphan = record.is_told_orphan and record.sighting is not None
+            record.is_orphan_noticed = record.is_orphan_noticed and record.sighting is not None
             signs = signs_of(record, self.health_of(record.name))
             self._take(record, judge_host(signs, group, now), now)
         self._prove(desired)
         return tuple(fact_of(record) for record in self.records.values())
 
     def _forgive(self, now: float) -> None:
-        """An agent that stood still asked nobody: that time counts against no starting host."""
+        """An agent that stood still probed no host: that time counts against no starting host."""
         unseen_seconds = now - self._judged_at
         self._judged_at = now
         if unseen_seconds < UNSEEN_SECONDS:

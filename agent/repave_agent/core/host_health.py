@@ -26,7 +26,7 @@ class HealthRecord:
     unhealthy_after: int = 2
     is_healthy: bool = False
     healthy_since: float | None = None
-    """Since when it is healthy without a break, later by the time in which nobody asked; None while it is
+    """Since when it is healthy without a break, later by the time in which no probe ran; None while it is
     not. A host that went unhealthy and came back starts again."""
     steady_since: float | None = None
     """Since when not a single probe has failed, None after a failed one. Later than `healthy_since` for a
@@ -77,7 +77,7 @@ class HealthRecord:
 
     def _unseen_seconds(self, now: float) -> float:
         """Since the answer before, beyond what two probes are apart: the agent stood still, or was overrun.
-        Nobody knows how the host was, so it does not count as healthy."""
+        How the host was is unknown, so it does not count as healthy."""
         if self.answered_at is None:
             return 0.0
         return max(0.0, now - self.known_until - self.timeout_seconds)

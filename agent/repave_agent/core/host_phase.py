@@ -37,7 +37,7 @@ class Judgement:
 
 
 def judge_host(signs: Signs, group: DesiredGroup | None, now: float) -> Judgement:
-    """Where the host is at `now`; `group` is None when nobody claims it, then its health is not judged."""
+    """Where the host is at `now`; `group` is None when it is unclaimed, then its health is not judged."""
     if signs.is_destroying:
         return Judgement(HostPhase.DESTROYING)
     if signs.failure:
@@ -47,8 +47,8 @@ def judge_host(signs: Signs, group: DesiredGroup | None, now: float) -> Judgemen
     if not signs.is_running:
         return Judgement(HostPhase.FAILED, signs.ended)
     if signs.is_healthy is None and signs.was_verified and not signs.is_recovering:
-        # A restarted agent has not probed it yet. Whoever takes requests goes on with it until a probe says
-        # otherwise; whoever does not may have been taken out because it was ill, and is asked first.
+        # A restarted agent has not probed it yet. A host that takes requests goes on until a probe says
+        # otherwise; one that takes none may have been taken out because it was ill, and is probed first.
         return Judgement(HostPhase.HEALTHY if signs.is_idle else HostPhase.VERIFIED)
     if signs.is_healthy and signs.healthy_since is not None:
         return _healthy(signs, signs.healthy_since, group, now)

@@ -32,13 +32,13 @@ class Record:
     missing_since: float | None = None  # in no listing of the provider, since
     listed_at: float | None = None  # when the newest listing that shows it was begun
     sighting: Sighting | None = None
-    is_told_orphan: bool = False
+    is_orphan_noticed: bool = False
     idle_since: float | None = None  # the balancer gives it no new requests, since
     inspected_at: float | None = None
     drift: str = (
         ""  # how it differs from what it was made of; once seen it stays, whatever is done to it then
     )
-    is_told_worn: bool = False
+    is_worn_noticed: bool = False
     judgement: Judgement = Judgement(HostPhase.LAUNCHING)  # noqa: RUF009  # frozen
 
 

@@ -14,10 +14,10 @@ EMPTY_VIEW = BalancerView(is_running=False, structure=Structure(), routes=(), ba
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A host that nobody wants, as the provider's fresh listings showed it. A listing counts from when it was
-    begun, and only if nobody wanted the host by then."""
+    """An unclaimed host, as the provider's fresh listings showed it. A listing counts from when it was
+    begun, and only if the host was unclaimed by then."""
 
-    since: float  # known that nobody wants it, since
+    since: float  # known to be unclaimed, since
     why: str  # how that is known
     first_at: float | None = None
     last_at: float | None = None
@@ -34,7 +34,7 @@ class HostFact:
     address: str
     port: int
     launched_at: float
-    sighting: Sighting | None = None  # only while nobody wants it
+    sighting: Sighting | None = None  # only while it is unclaimed
     idle_since: float | None = None  # the balancer gives it no new requests, since
     made_at: float = 0.0  # also of one that an earlier life of the agent made
     launch_time: float = 0.0  # the same in Unix time, for people; 0: not known
@@ -76,8 +76,8 @@ class Claims:
         """Whether the controller is known to have no such application in this region."""
         return application not in self.accepted and self.named is not None and application not in self.named
 
-    def why_unwanted(self, application: ApplicationName, group: GroupName) -> str:
-        """How it is known that nobody wants the group's hosts; "" when somebody does, or may."""
+    def why_unclaimed(self, application: ApplicationName, group: GroupName) -> str:
+        """How the group's hosts are known to be unclaimed; "" when they are claimed, or may be."""
         if application in self.accepted and group not in self.groups:
             return f"the desired state of {application} does not name {group}"
         if self.is_forgotten(application) and group not in self.groups:

@@ -1,6 +1,6 @@
-"""Says which hosts nobody owns, which of them may be ended now, and in words what becomes of each. Pure.
+"""Says which hosts are unclaimed, which of them may be ended now, and in words what becomes of each. Pure.
 
-Only what is known counts. Nobody is known to want a host when its application has an accepted desired state
+Only what is known counts. A host is known to be unclaimed when its application has an accepted desired state
 without its group, or when the controller has said which applications the region has and it is of none of
 them. A journal that was lost is no reason. Such a host must be shown by two fresh listings of the provider,
 a grace apart, and be out of traffic by a balancer that can be relied on.
@@ -9,14 +9,14 @@ a grace apart, and be out of traffic by a balancer that can be relied on.
 from collections.abc import Iterator
 
 from repave_agent.core.observation import HostFact, Limits, Observation, Sighting
-from repave_agent.core.traffic import has_traffic, is_legible
+from repave_agent.core.traffic import has_traffic, is_consistent
 from repave_protos.protocol.values import HostPhase
 
 MINUTE_SECONDS = 60.0
 
 
 def sighted(before: Sighting | None, why: str, listed_at: float | None, now: float) -> Sighting | None:
-    """What is known after a look at `now`. `why`: how it is known that nobody wants the host, or "";
+    """What is known after a look at `now`. `why`: how it is known that the host is unclaimed, or "";
     `listed_at`: when the newest listing that shows it was begun."""
     if not why:
         return None
@@ -29,7 +29,7 @@ def sighted(before: Sighting | None, why: str, listed_at: float | None, now: flo
 
 
 def is_orphan(host: HostFact, limits: Limits) -> bool:
-    """Whether it is proven that nobody wants the host: shown twice, far enough apart."""
+    """Whether the host is proven to be unclaimed: shown twice, far enough apart."""
     seen = host.sighting
     if seen is None or seen.first_at is None or seen.last_at is None:
         return False
@@ -48,7 +48,7 @@ def list_at(observation: Observation, limits: Limits) -> float | None:
 
 
 def to_end(observation: Observation, limits: Limits) -> list[HostFact]:
-    """The orphans that may be ended now; those that nobody wants for longest come first."""
+    """The orphans that may be ended now; those unclaimed for longest come first."""
     found = [
         (host.sighting.since, host.name, host)
         for host in observation.hosts
@@ -79,7 +79,7 @@ def _why_kept(host: HostFact, observation: Observation) -> str:
         return "it is still being made"
     if host.phase is HostPhase.DESTROYING:
         return "it is being ended"
-    if not is_legible(observation.balancer):
+    if not is_consistent(observation.balancer):
         return "the balancer does not say whom it sends requests to"
     if has_traffic(host.group, observation):
         return "it has traffic"

@@ -63,7 +63,7 @@ class PackageAwaitedError(PackageError):
 
 
 HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-"""What can be the name of a host, whoever makes it."""
+"""What can be the name of a host, whichever provider makes it."""
 
 
 @dataclass(frozen=True, slots=True)

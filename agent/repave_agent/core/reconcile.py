@@ -13,7 +13,7 @@ from repave_agent.core.ports import Route, Structure
 from repave_agent.core.traffic import (
     Held,
     enabled,
-    is_legible,
+    is_consistent,
     is_replaced,
     is_routed,
     keepers,
@@ -159,7 +159,7 @@ def _held_places(group: DesiredGroup, observation: Observation) -> int:
     """Places of the group that need no fresh host. A host that is replaced holds none.
 
     Unhealthy hosts are replaced a tenth at a time: when a check turns bad for all of them, replacing the
-    whole fleet at once would help nobody. 20 hosts, 8 unhealthy: 12 alive + 6 that wait = 18, 2 are launched.
+    whole fleet at once would not help. 20 hosts, 8 unhealthy: 12 alive + 6 that wait = 18, 2 are launched.
     Once these are verified 2 of the 8 only finish their requests: 14 + (6 - 2) = 18, the next 2 are launched.
     """
     alive = _lasting(observation.hosts_of(group.name, *ALIVE), group)
@@ -201,7 +201,7 @@ def _destroys(observation: Observation, limits: Limits) -> list[Destroy]:
         for group in state.groups:
             wanted += _ends(group, state, observation)
     wanted += [
-        Destroy(host.name, host.group, "nobody wants it") for host in orphans.to_end(observation, limits)
+        Destroy(host.name, host.group, "it is an orphan") for host in orphans.to_end(observation, limits)
     ]
     return wanted[: max(0, room)]
 
@@ -222,7 +222,7 @@ def _ends(group: DesiredGroup, state: DesiredState, observation: Observation) ->
 
 def _retired(group: DesiredGroup, state: DesiredState, observation: Observation) -> Iterator[Destroy]:
     is_behind = observation.balancer.structure.backend(group.name) is not None
-    is_sure = is_legible(observation.balancer) or not observation.group(group.name).was_routed
+    is_sure = is_consistent(observation.balancer) or not observation.group(group.name).was_routed
     if is_behind or not is_sure or not may_detach(group, state, observation):
         return
     for host in observation.hosts_of(group.name):
@@ -263,7 +263,7 @@ def _is_out_of_traffic(host: HostFact, observation: Observation) -> bool:
     if backend is not None:
         return not any(server.host == host.name and server.is_enabled for server in backend.servers)
     was_routed = observation.group(host.group).was_routed
-    return host.phase is HostPhase.FAILED or not was_routed or is_legible(observation.balancer)
+    return host.phase is HostPhase.FAILED or not was_routed or is_consistent(observation.balancer)
 
 
 # ----------------------------------------------------------------------------------------------- waking

@@ -40,21 +40,21 @@ def with_troubles(
     troubles: dict[GroupName, str],
     outside: tuple[str, ...],
 ) -> dict[GroupName, str]:
-    """What is said of each group: what holds its traffic or its launches back, its own trouble, and that of
+    """The trouble of each group: what withholds its traffic or its launches, its own trouble, and that of
     balancer and provider (`outside`), which concerns them all."""
     held = plan.held
     if not observation.balancer.is_running:
         held, outside = (), (BALANCER_DEAD, *outside)
-    said = {group.name: list(outside) for state in observation.desired for group in state.groups}
+    lines = {group.name: list(outside) for state in observation.desired for group in state.groups}
     for each in held:
         for group in each.groups:
-            said[group].insert(0, each.why)
+            lines[group].insert(0, each.why)
     for name, why in plan.waits:
-        said[name].append(why)
-    for name, texts in said.items():
+        lines[name].append(why)
+    for name, texts in lines.items():
         if name in troubles:
             texts.append(troubles[name])
-    return {name: "; ".join(filter(None, texts)) for name, texts in said.items()}
+    return {name: "; ".join(filter(None, texts)) for name, texts in lines.items()}
 
 
 def worn_hosts(group: DesiredGroup, observation: Observation) -> list[Worn]:

@@ -25,7 +25,7 @@ RUNNING = (HostPhase.STARTING, HostPhase.HEALTHY, HostPhase.VERIFIED, HostPhase.
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A route that is not given because it would send requests where nobody answers. `groups` share it."""
+    """A route that is not given because it would send requests where no host answers. `groups` share it."""
 
     state: DesiredState
     why: str
@@ -54,7 +54,7 @@ def wanted_routes(observation: Observation) -> tuple[tuple[Route, ...], tuple[He
             testers, reason = _testers(state, present, observation)
             routes.append(replace(given, testers=testers))
             held += [Held(state, f"testers wait: {reason}", _takers(state))] if reason else []
-    # Nobody has said that these should end: an agent that lost its journal knows nothing against them.
+    # The controller has not said that these should end: a lost journal proves nothing against them.
     routes += [each for each in observation.balancer.routes if _is_unspoken_of(each.application, observation)]
     return tuple(routes), tuple(held)
 
@@ -90,7 +90,7 @@ def _testers(
             return None, "the balancer does not know their mark yet"
         if present is not None and present.testers == name:
             return name, ""
-        reason = _reason_nobody_answers(name, 1, observation)
+        reason = _why_unanswered(name, 1, observation)
         return (None if reason else name), reason
     return None, ""
 
@@ -102,18 +102,18 @@ def _had_traffic(state: DesiredState, observation: Observation) -> bool:
 def _reason_to_hold(
     state: DesiredState, wanted: Route, present: Route | None, observation: Observation
 ) -> str:
-    """Whoever would get more than now must be up behind the balancer; "" when all are."""
+    """A group that would get more than now must be up behind the balancer; "" when each is."""
     for name in (wanted.first, wanted.second):
         if name is None or wanted.weight_bp(name) <= (present.weight_bp(name) if present else 0):
             continue
         group = state.group(name)
-        reason = _reason_nobody_answers(name, group.ready_count if group is not None else 1, observation)
+        reason = _why_unanswered(name, group.ready_count if group is not None else 1, observation)
         if reason:
             return reason
     return ""
 
 
-def _reason_nobody_answers(name: GroupName, ready_count: int, observation: Observation) -> str:
+def _why_unanswered(name: GroupName, ready_count: int, observation: Observation) -> str:
     """Why the group can't take requests; "" when `ready_count` of its hosts, and one at least, are up."""
     backend, needed = observation.balancer.backend(name), max(1, ready_count)
     if backend is None:
@@ -142,7 +142,7 @@ def wanted_structure(observation: Observation) -> Structure:
             frontends.append(known)  # closed once no route needs it any more
     frontends += [known for known in present.values() if _stays_open(known.application, observation)]
     named = {backend.group for backend in backends}
-    # Routes first: a backend that has traffic stays even when nobody desires its group any more.
+    # Routes first: a backend that has traffic stays even when no desired state names its group any more.
     for backend in observation.balancer.structure.backends:
         if backend.group not in named and _stays_behind(backend.group, observation):
             backends.append(backend)
@@ -150,7 +150,7 @@ def wanted_structure(observation: Observation) -> Structure:
 
 
 def _stays_open(application: ApplicationName, observation: Observation) -> bool:
-    """The door of an application without an accepted state: open until it is known that nobody needs it."""
+    """The door of an application without an accepted state: open until it is known to be needless."""
     if not _is_unspoken_of(application, observation):
         return False
     is_routed = observation.balancer.route(application) is not None
@@ -166,7 +166,7 @@ def _stays_behind(group: GroupName, observation: Observation) -> bool:
         return False
     if not hosts:  # whose it was is not known
         return claims.named is None and not claims.accepted
-    return any(not claims.why_unwanted(host.application, group) for host in hosts)
+    return any(not claims.why_unclaimed(host.application, group) for host in hosts)
 
 
 def _backends(state: DesiredState, observation: Observation) -> Iterator[Backend]:
@@ -256,11 +256,11 @@ def is_routed(group: DesiredGroup, state: DesiredState, observation: Observation
 
 
 def has_traffic(group: GroupName, observation: Observation) -> bool:
-    """Whether the balancer is known to send requests to the group, whoever's it is."""
+    """Whether the balancer is known to send requests to the group, of whichever application."""
     return any(route.reaches(group) for route in observation.balancer.routes)
 
 
-def is_legible(balancer: BalancerView) -> bool:
+def is_consistent(balancer: BalancerView) -> bool:
     """Whether the balancer's view can be relied on: it runs, and knows every group that it sends to."""
     names = {name for route in balancer.routes for name in route.groups}
     return balancer.is_running and all(balancer.structure.backend(name) is not None for name in names)

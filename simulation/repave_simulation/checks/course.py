@@ -120,7 +120,7 @@ class Course:
         if wave.parallel and running > wave.parallel:
             self._broken(name, region, f"{running} regions at once, {wave.parallel} may")
         if wave.approve is not None and not rollout.may_pass(f"wave {track.wave + 1}"):
-            self._broken(name, region, f"nobody said yes to wave {track.wave + 1}")
+            self._broken(name, region, f"no approval of wave {track.wave + 1}")
         if track.wave:
             self._check_baked(application.name, rollout, track)
 
@@ -141,7 +141,7 @@ class Course:
                 self._broken(name, track.region, text)
 
     def _check_lockstep(self, name: ApplicationName, rollout: Rollout, track: Track) -> None:
-        """Nobody begins a step before all others of the wave have done the one before."""
+        """No region begins a step before all others of the wave have done the one before."""
         for other in rollout.tracks:
             if other.wave != track.wave or other.region == track.region:
                 continue
@@ -152,7 +152,7 @@ class Course:
                 self._broken(name, track.region, f"{text} {other.cursor + 1}")
 
     def _check_waits(self, application: Application, rollout: Rollout, former: Track, track: Track) -> None:
-        """Whoever leaves a step has waited for as long, and for whom, it says."""
+        """A region that leaves a step has waited for as long as it says, and for its approval."""
         end = len(rollout.steps) if track.phase is TrackPhase.DONE else track.cursor
         if track.phase not in (TrackPhase.RUNNING, TrackPhase.DONE) or former.phase not in (
             TrackPhase.RUNNING,
@@ -164,7 +164,7 @@ class Course:
             if rollout.may_pass(gate):
                 continue
             if isinstance(step, Approve):
-                self._broken(application.name, track.region, f"nobody said yes to {gate}")
+                self._broken(application.name, track.region, f"no approval of {gate}")
             stay = self.stays.get((application.name, track.region))
             is_here = index == former.cursor and former.phase is TrackPhase.RUNNING and stay is not None
             waited = track.entered_at - stay.since - stay.paused_seconds if is_here and stay else 0.0

@@ -21,10 +21,10 @@ TENDED_SHARE = 0.4
 PAUSES_SECONDS = (4.0, 45.0, 90.0)
 """For how long people pause a rollout; the longer ones are longer than the deadlines of its steps."""
 LATER = Instant(1e12)
-"""By then every bake time is over: whoever asks too early is refused, and asks again."""
+"""By then every bake time is over: a person who asks too early is refused, and asks again."""
 
 Answer = Accepted | Refused | None
-"""None: no answer, so that nobody knows what became of the command."""
+"""None: no answer, so that what became of the command is unknown."""
 Ask = Callable[[Command, Callable[[Answer], None]], None]
 
 

@@ -13,7 +13,7 @@ from repave_protos.protocol.values import ApplicationName, RegionName
 from repave_simulation.world.world import World
 
 REPAVE = "repave"
-"""Who begins what nobody asked for: catching up."""
+"""Who begins what no person asked for: catching up."""
 Place = tuple[ApplicationName, RegionName]
 
 
@@ -111,7 +111,7 @@ class Plans:
             for pair in command.verb.sizes
         }
         if (region, size) not in asked:
-            self._broken(name, region, f"{size} hosts, and nobody has asked for so many")
+            self._broken(name, region, f"{size} hosts, and so many were never asked for")
         self.resized[name, region] = size
 
     def has_had(self, name: ApplicationName, region: RegionName, size: int) -> bool:

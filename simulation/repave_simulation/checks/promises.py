@@ -46,8 +46,9 @@ def check_capacities(
 
 
 def _goes_back(decided: Application, region: RegionName, left: Collection[GroupName]) -> bool:
-    """A way back is taken at once, with whoever of the old group is there: staying would be worse. A region
-    that was away takes it when it is there again; the group it leaves was given up, whatever runs by now."""
+    """A way back is taken at once, with those hosts of the old group that are there: staying would be
+    worse. A region that was away takes it when it is there again; the group it leaves was given up, whatever
+    runs by now."""
     for group in decided.groups:
         part = group.part(region) if group.name in left else None
         if part is not None and part.state is GroupState.RETIRING:
@@ -128,7 +129,7 @@ def _check_detach(place: Place, group: GroupName) -> None:
 
 
 def check_routes(world: World, place: Place, routes: tuple[Route, ...], asked_at: float) -> None:
-    """A split changes only to what the region accepted last; whoever gains is proven in all its regions."""
+    """A split changes only to what the region accepted last; a group that gains is proven in all regions."""
     before = {route.application: route for route in place.balancer.routes}
     after = {route.application: route for route in routes}
     for application in before.keys() - after.keys():
@@ -181,7 +182,7 @@ def _check_testers(world: World, place: Place, name: GroupName, states: list[Des
 def _check_gain(world: World, place: Place, name: GroupName) -> None:
     group = world.ledger.group(name)
     if group is None:
-        _broken(place, 2, f"{name} gets traffic and nobody ever decided it")
+        _broken(place, 2, f"{name} gets traffic and was never decided")
         return
     decided = world.ledger.applications[_application_of(place, name)]
     for region in _together(decided, group, place.region):
@@ -225,7 +226,7 @@ def check_end(place: Place, machine: Machine) -> None:
 
 
 def check_condemned(place: Place, machine: Machine) -> None:
-    """Nobody begins to destroy a host that is well and that its group, which serves or is kept, needs."""
+    """No agent begins to destroy a host that is well and that its group, which serves or is kept, needs."""
     group, now = place.world.ledger.group(machine.host.group), place.world.now
     wanted = place.world.ledger.kept(group, place.region) if group is not None else 0
     for state in place.accepted.values():  # a newer wish that is still on its way can't be known
@@ -259,7 +260,7 @@ def check_make(place: Place, spec: HostSpec, memory: int) -> None:
     that is still under way, and gives its name to another host, whichever of both then comes first."""
     group = place.world.ledger.group(spec.group)
     if group is None:
-        _broken(place, 5, f"{spec.name} is made and nobody ever decided {spec.group}")
+        _broken(place, 5, f"{spec.name} is made and {spec.group} was never decided")
     elif spec.digest != group.digest:
         _broken(place, 8, f"{spec.name} is made from another image than {spec.group}")
     if (spec.name, memory) in place.names_used:

@@ -54,7 +54,7 @@ class Returns:
     # --------------------------------------------------------------------------- who gets no more
 
     def _check_retired(self, before: Application, after: Application) -> None:
-        """Nobody who was given up gets traffic again."""
+        """No group that was given up gets traffic again."""
         for group in before.groups:
             for part in group.parts:
                 now = _part(after, group, part.region)
@@ -119,8 +119,8 @@ class Returns:
             self._broken(after, f"it goes back, and {', '.join(forward)} stays")
 
     def _check_rested(self, after: Application, rollout: Rollout) -> None:
-        """In the end whoever is done serves, whoever went back is served by the group of before, and nobody
-        is on the way."""
+        """In the end a region that is done is served by the new group, one that went back by the group of
+        before, and no region is on the way."""
         for group in after.groups:
             for part in group.parts:
                 if part.state is GroupState.NEW:

@@ -1,7 +1,7 @@
 """An asyncio event loop in virtual time, for many processes at once that may die or freeze at any await.
 
-Time jumps to the next timer when nobody has anything to do. What is ready at one instant happens in an order
-that the seed decides. There are no threads and no sockets: whoever asks for one gets an error. It relies on
+Time jumps to the next timer when no task has anything to do. What is ready at one instant happens in an order
+that the seed decides. There are no threads and no sockets: code that asks for one gets an error. It relies on
 private names of asyncio (`_ready`, `_scheduled`, `_run_once`); tests hold it to CPython's.
 """
 

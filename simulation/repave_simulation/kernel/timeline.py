@@ -10,7 +10,7 @@ from typing import Protocol
 
 Act = Callable[[], None]
 EVENTS_IN_A_SECOND_MAX = 50_000
-"""More in one virtual second is somebody who runs in circles."""
+"""More in one virtual second is a loop without an end."""
 CONTROLLER = "controller"
 """The process that is in no region."""
 KEEPALIVE_SECONDS = 30.0

@@ -45,7 +45,7 @@ class Back:
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """What one fault did at one step. `verdict`: "came-through", "went-back" (rolled back, nobody harmed),
+    """What one fault did at one step. `verdict`: "came-through", "went-back" (rolled back, no request lost),
     or what is wrong: "fell-below" (the floor, by more than the fault took itself), "not-seen" (a bad image
     serves), "held", "never-ended", "promise-broken"."""
 
@@ -321,7 +321,7 @@ def _verdict(stage: Stage, trial: Trial, outcome: Outcome) -> str:
 
 
 def is_good(stage: Stage, trial: Trial, outcome: Outcome) -> bool:
-    """Whether a trial went as anybody would want it: what advice aims at."""
+    """Whether a trial went as every user would want it: what advice aims at."""
     if outcome.broken:
         return False
     if trial.rollback_at is not None:

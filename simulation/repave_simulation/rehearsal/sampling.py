@@ -20,7 +20,7 @@ class Sample:
     old_well: int
     new_well: int
     share_bp: int
-    routed_bp: int  # of all groups: 0 while nobody serves
+    routed_bp: int  # of all groups: 0 while no group serves
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,7 @@ def _how(world: World, rollout: Rollout | None) -> str:
 
 
 def _capacity(stage: Stage, region: RegionName, samples: Samples, begins: float, until: float) -> Capacity:
-    """A region in which nobody serves yet has no lowest capacity."""
+    """A region in which no group serves yet has no lowest capacity."""
     known = within(samples.of[region], begins, until)
     first = next((index for index, (each, _) in enumerate(known) if each.routed_bp), len(known))
     served = known[first:] if not stage.has_old else known

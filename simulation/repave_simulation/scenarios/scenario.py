@@ -205,7 +205,7 @@ def _commands(
         key = f"key-{number}"
         if kind in ("release", "queue"):
             image = min(image + 1, len(images))
-            is_first = commands_serve_nobody(commands, application)
+            is_first = is_first_release(commands, application)
             command = _release(
                 chance, kind, application, image, at, regions, is_first=is_first, number=number
             )
@@ -242,8 +242,8 @@ def _meeting(
     return tuple(met)
 
 
-def commands_serve_nobody(commands: list[Command], application: ApplicationName) -> bool:
-    """Whether only the first release was asked for: a canary has nobody to share with yet."""
+def is_first_release(commands: list[Command], application: ApplicationName) -> bool:
+    """Whether only the first release was asked for: a canary has no group to share with yet."""
     return sum(each.application == application for each in commands) < 2
 
 
@@ -324,7 +324,7 @@ def _wrong(
     elif what == "region":
         order = replace(whole.order, sizes=((RegionName("atlantis"), 2),))
     else:
-        return Command(at, "rollback", ApplicationName("nobody"), key, wrong="no such application")
+        return Command(at, "rollback", ApplicationName("nothing"), key, wrong="no such application")
     return Command(at, "release", application, key, order, wrong=f"no such {what}")
 
 

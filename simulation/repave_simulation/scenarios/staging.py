@@ -26,7 +26,7 @@ Sizes = tuple[tuple[RegionName, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What is rehearsed, and where. Without `old_sizes` nobody serves yet."""
+    """What is rehearsed, and where. Without `old_sizes` no group serves yet."""
 
     spec: Spec
     sizes: Sizes

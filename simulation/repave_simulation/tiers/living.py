@@ -45,7 +45,7 @@ def _run(world: World, run: Callable[[float], None], until: float) -> None:
         try:
             run(min(until, world.now + STRIDE_SECONDS))
         except InCircles:
-            world.broken(5, "somebody runs in circles")
+            world.broken(5, "a loop without an end")
 
 
 def _check_end(world: World, people: People) -> None:

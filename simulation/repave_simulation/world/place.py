@@ -42,7 +42,7 @@ class Machine:
     made_at: float
     is_booted: bool = False
     ill: str = ""
-    condemned_at: float | None = None  # when somebody began to destroy it
+    condemned_at: float | None = None  # when an agent began to destroy it
     lies: bool = False  # answers its probe, but not the balancer
     well_since: float | None = None
     ill_since: float = float("-inf")  # when it stopped being well
@@ -114,7 +114,7 @@ class Place:
 
     def _add_strangers(self) -> None:
         """Hosts that are not ours; one has a name such as ours have."""
-        for number, owner in enumerate(("somebody else", f"{OURS} in another region")):
+        for number, owner in enumerate(("another user", f"{OURS} in another region")):
             name = HostName(f"shop-v{number + 1:03d}-{number + 1}x")
             host = Host(name, GroupName(f"shop-v{number + 1:03d}"), ApplicationName("shop"), _NO_DIGEST,
                         f"10.9.9.{number}", 8080, 0.0, is_running=True)  # fmt: skip
@@ -250,7 +250,7 @@ class Place:
             request = self.world.chance.between(0.0, REQUEST_SECONDS_MAX, "request", self.region, group)
             balancer.busy_until[group] = self.world.now + request
         self.world.on_change(self.region)
-        self.tell("routed: " + (", ".join(map(_split, routes)) or "nobody"))
+        self.tell("routed: " + (", ".join(map(_split, routes)) or "nothing"))
 
     def view(self) -> BalancerView:
         """As Balancer.observe: a dead one is started again with what it has on disk."""
@@ -328,7 +328,7 @@ class Place:
         self.accepted = {state.application: state for state in self.journal.desired}
 
     def lose_journal(self) -> None:
-        """Somebody removes it, or the disk is another one."""
+        """It is removed, or the disk is another one."""
         self.journal_on_disk = Entries()
         self.memory += 1
         self.lose_power()

@@ -99,7 +99,7 @@ def _strike_hosts(world: World, strike: Strike, place: Place) -> None:
             for machine in machines:
                 _fall_ill(world, place, machine, strike, "refuses")
         case _:
-            raise AssertionError(f"nobody knows the strike {strike.kind}")
+            raise AssertionError(f"unknown strike: {strike.kind}")
 
 
 def _end_group(place: Place, group: GroupName) -> None:

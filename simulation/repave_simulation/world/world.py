@@ -365,7 +365,7 @@ def _difference(place: Place) -> str:
             if route is not None and route.testers == group.name and not group.takes_testers:
                 return f"testers are still sent to {group.name}"
     if hosts:
-        return f"nobody wants {', '.join(sorted(hosts))}"
+        return f"unclaimed hosts: {', '.join(sorted(hosts))}"
     wanted = {group.name for state in place.accepted.values() for group in state.groups}
     extra = [each.group for each in place.balancer.structure.backends if each.group not in wanted]
     return f"the balancer still has {', '.join(extra)}" if extra else ""

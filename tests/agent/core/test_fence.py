@@ -92,8 +92,8 @@ def test_a_term_that_no_controller_could_have_reached_is_refused() -> None:
 
 def test_clients_are_never_left_with_nobody() -> None:
     silent = a_state(replace(SERVING, weight_bp=0), rev=6)
-    assert refusal(silent) == "it would leave clients with nobody to serve them"
-    assert refusal(a_state(rev=6)) == "it would leave clients with nobody to serve them"
+    assert refusal(silent) == "no group would serve clients any more"
+    assert refusal(a_state(rev=6)) == "no group would serve clients any more"
 
 
 def test_a_region_may_be_closed_and_one_that_never_served_may_stay_silent() -> None:

@@ -29,7 +29,7 @@ from tests.fakes.agent.region_values import (
 
 LIMITS = Limits(unclaimed_grace_seconds=10.0, orphans_per_minute=3)
 GREEN_SERVES = a_state(a_group(GREEN, weight_bp=FULL_WEIGHT_BP))
-TWICE = Sighting(99.0, "nobody wants it", 100.0, 110.0)
+TWICE = Sighting(99.0, "unclaimed", 100.0, 110.0)
 ONCE = replace(TWICE, last_at=100.0)
 
 
@@ -68,7 +68,7 @@ def test_nobody_is_unwanted_but_by_what_is_known(
     application: ApplicationName,
     group: GroupName,
 ) -> None:
-    why = Claims(wanted, accepted, named).why_unwanted(application, group)
+    why = Claims(wanted, accepted, named).why_unclaimed(application, group)
     is_dropped = application in accepted and group not in wanted
     is_of_nobody = application not in accepted and named is not None and application not in named
     assert bool(why) == (is_dropped or (is_of_nobody and group not in wanted))
@@ -76,13 +76,13 @@ def test_nobody_is_unwanted_but_by_what_is_known(
         assert not why, "an agent that knows nothing knows nothing against anybody"
 
 
-@given(st.lists(st.tuples(st.sampled_from(["", "nobody wants it"]), st.floats(0.0, 9.0), st.booleans())))
+@given(st.lists(st.tuples(st.sampled_from(["", "unclaimed"]), st.floats(0.0, 9.0), st.booleans())))
 def test_an_orphan_was_shown_by_two_listings_a_grace_apart_and_wanted_by_nobody_meanwhile(
     looks: list[tuple[str, float, bool]],
 ) -> None:
     """Each look: whether somebody wants the host, how long after the last one, after a listing or not."""
     now, listed_at, sighting = 100.0, None, None
-    shown: list[float] = []  # by listings begun since nobody wants it
+    shown: list[float] = []  # by listings begun since it is unclaimed
     for why, pause, is_fresh in looks:
         now += pause
         listed_at = now if is_fresh else listed_at
