@@ -11,13 +11,10 @@ from typing import TypeVar
 from repave_agent.core.fence import Accept, Outdated, Refuse
 from repave_agent.core.fleet import Known
 from repave_agent.core.host_health import PASSED, Health, HealthRecord, ProbeResult, ProbeTarget
-from repave_agent.core.observation import Limits
 from repave_agent.core.ports import (
     BalancerError,
     Host,
     HostSpec,
-    OutOfCapacityError,
-    ProviderError,
     TransientError,
 )
 from repave_agent.core.reconcile import Arrange, Steer
@@ -30,12 +27,11 @@ from repave_protos.protocol.values import (
     Welcome,
 )
 from repave_simulation.kernel.timeline import Life
+from repave_simulation.tiers.figures import LIMITS, RESTART_SECONDS, refused_launch
 from repave_simulation.world.place import Machine, Place
 from repave_simulation.world.world import World
 
-LIMITS = Limits(launches_in_flight=4, destroys_in_flight=4, unclaimed_grace_seconds=10.0)
 BREATH_SECONDS = 0.01
-RESTART_SECONDS = 2.0
 AGAIN_SECONDS = 0.5
 """After a look that led to something."""
 
@@ -254,7 +250,7 @@ class CoreAgent:
         memory = self.place.memory
         self.world.act(
             self.life, "launch", self.place.region, spec.name,
-            lambda: self._provided(lambda: self.place.make(spec, memory)), done, _no_launch, 0.5,
+            lambda: self._provided(lambda: self.place.make(spec, memory)), done, refused_launch, 0.5,
         )  # fmt: skip
 
     def _destroy(self, name: HostName) -> None:
@@ -315,7 +311,3 @@ class CoreAgent:
             return "the journal can't be written"
         self._saved = entries
         return ""
-
-
-def _no_launch(text: str) -> ProviderError:
-    return OutOfCapacityError(text) if text.endswith("no-room") else TransientError(text)

@@ -12,14 +12,12 @@ from repave_simulation.kernel.timeline import CONTROLLER, KEEPALIVE_SECONDS, Hea
 from repave_simulation.scenarios.scenario import Command, Scenario
 from repave_simulation.tiers.core_agent import CoreAgent
 from repave_simulation.tiers.core_controller import CoreController
+from repave_simulation.tiers.figures import LATE_SECONDS_MAX, LATENCY_SECONDS, SENT_KEPT
 from repave_simulation.tiers.living import live_through
 from repave_simulation.world.strikes import prepare_strikes
 from repave_simulation.world.world import FREEZE_SECONDS, World
 
-LATENCY_SECONDS = 0.005
 REDIAL_SECONDS = 2.0
-LATE_SECONDS_MAX = 20.0
-SENT_KEPT = 200
 
 
 @dataclass(slots=True, eq=False)

@@ -8,12 +8,10 @@ from repave_protos.protocol.channel import Link
 from repave_protos.protocol.values import RegionName
 from repave_simulation.kernel.loop import SimulatedLoop
 from repave_simulation.kernel.timeline import CONTROLLER, KEEPALIVE_SECONDS, Life
+from repave_simulation.tiers.figures import LATE_SECONDS_MAX, LATENCY_SECONDS, SENT_KEPT
 from repave_simulation.world.world import FREEZE_SECONDS, World
 
-LATENCY_SECONDS = 0.005
 DIAL_SECONDS = 5.0
-LATE_SECONDS_MAX = 20.0
-SENT_KEPT = 200
 KINDS = {(True, 0x1A): "desired", (False, 0x12): "report"}
 """The messages that faults strike, by (goes down, first byte on the wire)."""
 

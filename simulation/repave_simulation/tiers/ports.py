@@ -13,9 +13,7 @@ from repave_agent.core.ports import (
     BalancerView,
     Host,
     HostSpec,
-    OutOfCapacityError,
     PackageAwaitedError,
-    ProviderError,
     Route,
     Structure,
     TransientError,
@@ -27,6 +25,7 @@ from repave_controller.core.ports import Loaded, StoreError, Transaction
 from repave_controller.wording.events import event_text
 from repave_protos.protocol.values import Digest, HostName, Probe, RegionName
 from repave_simulation.kernel.timeline import CONTROLLER, Life
+from repave_simulation.tiers.figures import refused_launch
 from repave_simulation.tiers.store import MemoryStore, Shelf
 from repave_simulation.world.place import Place
 from repave_simulation.world.world import World
@@ -95,7 +94,7 @@ class SimulatedProvider(Hands):
             place.region,
             spec.name,
             lambda: self._provided(lambda: place.make(spec, memory)),
-            _no_launch,
+            refused_launch,
             0.5,
         )
 
@@ -150,10 +149,6 @@ class SimulatedProvider(Hands):
             await asyncio.sleep(probe.timeout_seconds)
             return ProbeResult(False, "no answer")
         return ProbeResult(False, "connection refused")
-
-
-def _no_launch(text: str) -> ProviderError:
-    return OutOfCapacityError(text) if text.endswith("no-room") else TransientError(text)
 
 
 class SimulatedBalancer(Hands):

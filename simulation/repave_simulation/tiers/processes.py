@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from repave_agent.core.observation import Limits
 from repave_agent.core.ports import BalancerError, ProviderError
 from repave_agent.health.prober import Prober
 from repave_agent.runtime.journal import Journal, JournalError
@@ -43,6 +42,7 @@ from repave_simulation.kernel.log import listen
 from repave_simulation.kernel.loop import SimulatedLoop
 from repave_simulation.kernel.timeline import CONTROLLER, WALL, Life
 from repave_simulation.scenarios.scenario import Command, Scenario
+from repave_simulation.tiers.figures import LATENCY_SECONDS, LIMITS, RESTART_SECONDS
 from repave_simulation.tiers.living import live_through
 from repave_simulation.tiers.network import Network
 from repave_simulation.tiers.ports import (
@@ -55,10 +55,6 @@ from repave_simulation.tiers.ports import (
 from repave_simulation.tiers.store import Shelf
 from repave_simulation.world.strikes import prepare_strikes
 from repave_simulation.world.world import World
-
-LATENCY_SECONDS = 0.005
-RESTART_SECONDS = 2.0
-LIMITS = Limits(launches_in_flight=4, destroys_in_flight=4, unclaimed_grace_seconds=10.0)
 
 
 class SimulatedController:
