@@ -52,15 +52,10 @@ async def run(settings: ControllerSettings) -> None:
     images = ImageDirectory(settings.state / "images", clock)
     sessions = Sessions(
         Welcome(__version__, loaded.installation, f"http://{join(host, port)}/v1/images"),
-        desired_for=lambda region: scheduler.desired_for(region),
-        on_change=lambda region, applications: scheduler.region_changed(region, applications),
-        on_notices=lambda region, notices: scheduler.notices(region, notices),
-        clock=clock,
-        greet=lambda hello: scheduler.greet(hello),
-        applications_in=lambda region: scheduler.applications_in(region),
+        clock,
     )
-    limits = settings.limits.in_force
-    scheduler = Scheduler(store, images, loaded, clock, sessions.views, sessions.publish, limits)
+    scheduler = Scheduler(store, images, loaded, clock, sessions, settings.limits.in_force)
+    sessions.report_to(scheduler)
     app = make_app(scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()

@@ -30,6 +30,7 @@ from repave_protos.protocol.values import (
     Welcome,
 )
 from tests.benchmarks.table import Line
+from tests.fakes.controller.listener import QuietListener
 
 COMMITTERS = 100
 COMMITS_EACH = 100
@@ -136,13 +137,8 @@ def _messages(groups: int) -> list[bytes]:
 
 
 async def _ingest(messages: list[bytes]) -> float:
-    sessions = Sessions(
-        Welcome("0", "bench", ""),
-        desired_for=lambda region: (),
-        on_change=lambda region, applications: None,
-        on_notices=lambda region, notices: None,
-        clock=lambda: Instant(0.0),
-    )
+    sessions = Sessions(Welcome("0", "bench", ""), lambda: Instant(0.0))
+    sessions.report_to(QuietListener())
     began = time.process_time()
     await sessions.serve(_Feed(messages))
     spent = time.process_time() - began

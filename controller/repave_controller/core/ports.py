@@ -1,6 +1,6 @@
-"""What the controller needs of the world: a store that keeps its decisions, and packages."""
+"""What the controller needs of the world: the regions, a store that keeps its decisions, and packages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -8,7 +8,15 @@ from typing import Protocol
 from repave_controller.core.domain.application import Application, Event, Instant, Tenure
 from repave_controller.core.domain.freezes import Freezes
 from repave_controller.core.domain.rollout import Rollout
-from repave_protos.protocol.values import ApplicationName, Digest
+from repave_protos.protocol.values import (
+    ApplicationName,
+    DesiredState,
+    Digest,
+    Hello,
+    Notice,
+    Observations,
+    RegionName,
+)
 
 
 class StoreError(Exception):
@@ -69,6 +77,44 @@ class Loaded:
     applications: tuple[Application, ...]
     last_event_at: Instant
     freezes: Freezes = field(default_factory=Freezes)
+
+
+class Region(Protocol):
+    """A region as its agent reports it."""
+
+    is_connected: bool
+    since: float  # connected, or unreachable
+    observations: Observations
+
+
+class Regions(Protocol):
+    """The way to the regions, whatever carries it."""
+
+    def views(self) -> Mapping[RegionName, Region]:
+        """Every region that ever connected to this controller process."""
+
+    def publish(self, region: RegionName, desired: DesiredState) -> None:
+        """Sends it soon; a region that is not connected asks `desired_for` when it returns."""
+
+
+class RegionListener(Protocol):
+    """Hears what comes from the regions, and says what they shall be. Plain calls in the event loop."""
+
+    def greet(self, hello: Hello) -> None:
+        """Comes first of a stream, before anything is asked for the region or sent there."""
+
+    def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
+        """What may be sent to the region now."""
+
+    def applications_in(self, region: RegionName) -> tuple[ApplicationName, ...] | None:
+        """All that the region has, for its Welcome; None where that is not known. The agent may end hosts of
+        an application that is not named."""
+
+    def region_changed(self, region: RegionName, applications: set[ApplicationName]) -> None:
+        """These are to be looked at again: reported anew, connected or lost."""
+
+    def notices(self, region: RegionName, notices: Sequence[Notice]) -> None:
+        """What the region reports for the event log."""
 
 
 class Store(Protocol):

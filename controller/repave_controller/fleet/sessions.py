@@ -9,13 +9,14 @@ import asyncio
 import itertools
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc.aio
 import structlog
 
+from repave_controller.core.ports import RegionListener
 from repave_protos.protocol import wire
 from repave_protos.protocol.channel import Link, bind
 from repave_protos.protocol.values import (
@@ -27,7 +28,6 @@ from repave_protos.protocol.values import (
     FromController,
     Hello,
     HostDetail,
-    Notice,
     Observations,
     Query,
     RegionName,
@@ -77,36 +77,26 @@ class RegionView:
 
 
 class Sessions:
-    """Serves streams until `close`. Everything runs in one event loop; callbacks are plain calls in it."""
+    """Serves streams until `close`, in one event loop. What regions send goes to one listener."""
 
     def __init__(
         self,
         welcome: Welcome,
-        desired_for: Callable[[RegionName], Sequence[DesiredState]],
-        on_change: Callable[[RegionName, set[ApplicationName]], None],
-        on_notices: Callable[[RegionName, list[Notice]], None],
         clock: Callable[[], float],
         hello_deadline_seconds: float = HELLO_DEADLINE_SECONDS,
-        greet: Callable[[Hello], None] = lambda hello: None,
-        applications_in: Callable[[RegionName], tuple[ApplicationName, ...] | None] = lambda region: None,
     ) -> None:
-        """`on_change` names the applications to look at again: reported anew, connected or lost.
-
-        `greet` hears each Hello before `desired_for` is asked and before anything is sent. `applications_in`
-        names all that a region has, for its Welcome; None where that is not known: hosts of an application
-        that is not named may be ended."""
         self._welcome = welcome
-        self._desired_for = desired_for
-        self._on_change = on_change
-        self._on_notices = on_notices
         self._clock = clock
         self._hello_deadline_seconds = hello_deadline_seconds
-        self._greet = greet
-        self._applications_in = applications_in
+        self._listener: RegionListener
         self._views: dict[RegionName, RegionView] = {}
         self._streams: dict[RegionName, _Stream] = {}
         self._query_ids = itertools.count(1)
         self._is_closed = False
+
+    def report_to(self, listener: RegionListener) -> None:
+        """Before the first stream is served."""
+        self._listener = listener
 
     def views(self) -> Mapping[RegionName, RegionView]:
         """Every region that ever connected to this controller process, live or not."""
@@ -248,15 +238,15 @@ class Sessions:
         before, older = self._views.get(region), self._streams.get(region)
         if older is not None:
             older.finish(f"a newer agent has taken over {region}; is another one running?")
-        self._greet(hello)
-        waiting = {desired.application: desired for desired in self._desired_for(region)}
+        self._listener.greet(hello)
+        waiting = {desired.application: desired for desired in self._listener.desired_for(region)}
         stream = self._streams[region] = _Stream(region, link, desired=waiting)
         self._views[region] = RegionView(region, True, self._clock(), hello)
         log.info(
             "agent.connected", region=region, agent=hello.agent_version, has_taken_over=older is not None
         )
         known = set(before.observations.applications) if before is not None else set()
-        self._on_change(region, known | {each.application for each in hello.applied})
+        self._listener.region_changed(region, known | {each.application for each in hello.applied})
         return stream
 
     def _drop(self, stream: "_Stream", reason: str) -> None:
@@ -267,7 +257,7 @@ class Sessions:
         del self._streams[stream.region]
         view = self._views[stream.region]
         view.is_connected, view.since = False, self._clock()
-        self._on_change(stream.region, set(view.observations.applications))
+        self._listener.region_changed(stream.region, set(view.observations.applications))
 
     # ------------------------------------------------------------------------------------------------- up
 
@@ -305,9 +295,9 @@ class Sessions:
         names = spoken_of | before.keys() if report.is_full else spoken_of
         changed = {name for name in names if before.get(name) != after.get(name)}
         if changed:
-            self._on_change(stream.region, changed)
+            self._listener.region_changed(stream.region, changed)
         if report.notices:
-            self._on_notices(stream.region, list(report.notices))
+            self._listener.notices(stream.region, list(report.notices))
 
     def _mend(self, stream: "_Stream", report: Report) -> None:
         """The digests differ: asks once for everything. A full report that differs can't be mended so."""
@@ -334,7 +324,7 @@ class Sessions:
 
     def _welcome_to(self, region: RegionName) -> Welcome:
         """Made when it is sent: whatever begins later is told by its desired state, which follows."""
-        named = self._applications_in(region)
+        named = self._listener.applications_in(region)
         if named is not None and len(named) > APPLICATIONS_PER_REGION_MAX:
             named = None
         return replace(self._welcome, applications=named)

@@ -4,8 +4,7 @@ A region is judged by its Hello, before the first word to it. It stays ahead unt
 the store has caught up, which only an adoption brings about (operations/recovery.py).
 """
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Protocol
+from collections.abc import Collection, Mapping
 
 from repave_controller.core.domain.application import (
     Application,
@@ -16,26 +15,19 @@ from repave_controller.core.domain.application import (
     RegionView,
 )
 from repave_controller.core.domain.reasons import Refusal, Refused
+from repave_controller.core.ports import Regions
 from repave_controller.core.rules import divergence
 from repave_controller.core.rules.divergence import Ahead
 from repave_protos import __version__
-from repave_protos.protocol.values import ApplicationName, Hello, Observations, RegionName
+from repave_protos.protocol.values import ApplicationName, Hello, RegionName
 
 Applications = Mapping[ApplicationName, Application]
-
-
-class Region(Protocol):
-    """A region as the sessions know it."""
-
-    is_connected: bool
-    since: float
-    observations: Observations
 
 
 class Gate:
     """One for a controller; the scheduler asks it before each thing it sends and counts."""
 
-    def __init__(self, regions: Callable[[], Mapping[RegionName, Region]]) -> None:
+    def __init__(self, regions: Regions) -> None:
         self._regions = regions
         self._hellos: dict[RegionName, Hello] = {}  # of those that are ahead
         self.ahead: dict[RegionName, tuple[Ahead, ...]] = {}
@@ -59,9 +51,8 @@ class Gate:
 
     def open_regions(self) -> Collection[RegionName]:
         """Those that may be sent something now."""
-        return {
-            name for name, each in self._regions().items() if each.is_connected and name not in self.ahead
-        }
+        views = self._regions.views().items()
+        return {name for name, each in views if each.is_connected and name not in self.ahead}
 
     def seen(self, application: ApplicationName) -> Observed:
         """What each region reported last, for people."""
@@ -72,7 +63,7 @@ class Gate:
                 Instant(region.since),
                 divergence.describe(self.ahead.get(name, ())),
             )
-            for name, region in self._regions().items()
+            for name, region in self._regions.views().items()
         }
 
     def observed(self, application: ApplicationName) -> Observed:

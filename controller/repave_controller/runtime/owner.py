@@ -23,7 +23,7 @@ from repave_controller.core.domain.application import (
     Tenure,
 )
 from repave_controller.core.domain.reasons import Refusal, Refused
-from repave_controller.core.ports import Spec, Store, StoreError, Transaction
+from repave_controller.core.ports import Regions, Spec, Store, StoreError, Transaction
 from repave_controller.core.rollout.step import overslept, step
 from repave_controller.core.rules.divergence import offer, offers
 from repave_controller.core.rules.guards import Surroundings
@@ -34,7 +34,7 @@ from repave_controller.runtime.fence import Gate
 from repave_controller.runtime.idempotency import Request, repeated, spec_of_queued
 from repave_controller.runtime.suspension import Standstill
 from repave_controller.wording.render import text_of
-from repave_protos.protocol.values import ApplicationName, DesiredState, RegionName
+from repave_protos.protocol.values import ApplicationName
 
 log = structlog.get_logger()
 
@@ -51,13 +51,13 @@ class Office(Protocol):
     """What the owners of all applications share."""
 
     store: Store
+    regions: Regions
     tenure: Tenure
     gate: Gate
     chronicle: Chronicle
     visible: Pulse
     standstill: Standstill
     clock: Callable[[], Instant]
-    publish: Callable[[RegionName, DesiredState], None]
 
     def observed(self, application: ApplicationName) -> Observed:
         """What each region reported last of it."""
@@ -217,5 +217,5 @@ class Owner:
         office.make_room(former, application)
         for region, state in offers(former, application):  # the only way down, with desired_for
             if region not in office.gate.ahead:
-                office.publish(region, state)
+                office.regions.publish(region, state)
         office.chronicle.tell(events)

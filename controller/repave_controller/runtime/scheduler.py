@@ -35,12 +35,12 @@ from repave_controller.core.domain.limits import Limits, load_of
 from repave_controller.core.domain.reasons import Refusal, Refused, cli
 from repave_controller.core.domain.rollout import GroupNumber
 from repave_controller.core.planning.shown_plans import ForetoldPlans
-from repave_controller.core.ports import ImageStore, Loaded, Store, Transaction
+from repave_controller.core.ports import ImageStore, Loaded, Regions, Store, Transaction
 from repave_controller.core.rules.divergence import is_offered
 from repave_controller.core.rules.guards import Surroundings
 from repave_controller.runtime.broadcast import Pulse
 from repave_controller.runtime.event_log import Chronicle
-from repave_controller.runtime.fence import Gate, Region
+from repave_controller.runtime.fence import Gate
 from repave_controller.runtime.owner import Change, Owner
 from repave_controller.runtime.suspension import Standstill
 from repave_protos.protocol.values import ApplicationName, DesiredState, Hello, Notice, RegionName
@@ -57,8 +57,7 @@ class Scheduler:
         images: ImageStore,
         loaded: Loaded,
         clock: Callable[[], Instant],
-        regions: Callable[[], Mapping[RegionName, Region]],
-        publish: Callable[[RegionName, DesiredState], None],
+        regions: Regions,
         limits: Limits = Limits(),  # noqa: B008  # frozen
     ) -> None:
         self.store = store
@@ -69,8 +68,7 @@ class Scheduler:
         self._freezes_lock = asyncio.Lock()
         self._limits = limits
         self._turnstile = asyncio.Lock()  # who begins is saved before the next one counts what is under way
-        self._regions = regions
-        self.publish = publish
+        self.regions = regions
         self._owners = {each.name: Owner(self, each) for each in loaded.applications}
         self._unborn: WeakValueDictionary[ApplicationName, Owner] = WeakValueDictionary()
         self._starts: asyncio.Queue[Owner] = asyncio.Queue()
@@ -215,7 +213,7 @@ class Scheduler:
     def _known_regions(self) -> tuple[RegionName, ...]:
         """Regions whose agent has spoken since this controller began, or that have hosts from before."""
         served = {region for each in self.applications().values() for region in each.regions}
-        return tuple(sorted({*self._regions(), *served}))
+        return tuple(sorted({*self.regions.views(), *served}))
 
     def _owner(self, name: ApplicationName) -> Owner:
         owner = self._owners.get(name)

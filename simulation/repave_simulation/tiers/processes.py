@@ -70,16 +70,10 @@ class SimulatedController:
         )
         self.sessions = Sessions(
             Welcome("0", loaded.installation, "http://127.0.0.1/v1/images"),
-            desired_for=lambda region: self.scheduler.desired_for(region),
-            on_change=lambda region, names: self.scheduler.region_changed(region, names),
-            on_notices=lambda region, notices: self.scheduler.notices(region, notices),
-            clock=clock,
-            greet=lambda hello: self.scheduler.greet(hello),
-            applications_in=lambda region: self.scheduler.applications_in(region),
+            clock,
         )
-        self.scheduler = Scheduler(
-            store, _Images(world), loaded, clock, self.sessions.views, self.sessions.publish
-        )
+        self.scheduler = Scheduler(store, _Images(world), loaded, clock, self.sessions)
+        self.sessions.report_to(self.scheduler)
 
 
 class _Images:

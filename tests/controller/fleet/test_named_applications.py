@@ -1,9 +1,8 @@
 """What a controller says of a region's applications, and how it asks for orphans: links in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
@@ -22,6 +21,7 @@ from repave_protos.protocol.values import (
     RegionName,
     Welcome,
 )
+from tests.fakes.controller.listener import QuietListener
 from tests.fakes.controller.scheduled import OSLO, PARIS, SHOP, scheduled
 from tests.fakes.virtual_time import in_virtual_time
 from tests.fakes.waiting import until
@@ -52,13 +52,21 @@ class Agent:
         pass
 
 
+class Listener(QuietListener):
+    def __init__(self, named: Named | None) -> None:
+        self._named = named
+
+    def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
+        return [DesiredState(SHOP, Epoch(1, 1, 1), 8000, ())]
+
+    def applications_in(self, region: RegionName) -> tuple[ApplicationName, ...] | None:
+        return self._named(region) if self._named is not None else None
+
+
 @asynccontextmanager
 async def connected(named: Named | None = None) -> AsyncIterator[tuple[Sessions, Agent]]:
-    options: dict[str, Any] = {} if named is None else {"applications_in": named}
-    state = DesiredState(SHOP, Epoch(1, 1, 1), 8000, ())
-    sessions = Sessions(
-        Welcome("1", "store", ""), lambda _: [state], lambda *_: None, lambda *_: None, lambda: 0.0, **options
-    )
+    sessions = Sessions(Welcome("1", "store", ""), lambda: 0.0)
+    sessions.report_to(Listener(named))
     agent = Agent()
     serving = asyncio.create_task(sessions.serve(agent))
     try:

@@ -1,7 +1,7 @@
 """The controller's end of the streams, over links in memory; test_sessions_grpc.py does it for real."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -41,6 +41,7 @@ from repave_protos.protocol.values import (
     Resync,
     Welcome,
 )
+from tests.fakes.controller.listener import QuietListener
 from tests.fakes.waiting import until
 
 SHOP, CART = ApplicationName("shop"), ApplicationName("cart")
@@ -110,23 +111,28 @@ class MemoryLink:
         self.incoming.put_nowait(None)
 
 
-class Controller:
+class Controller(QuietListener):
     """Sessions with everything that they call."""
 
     def __init__(self, hello_deadline_seconds: float = 10.0) -> None:
         self.now = 0.0
         self.wanted: dict[RegionName, list[DesiredState]] = {}
         self.changes: list[tuple[RegionName, set[ApplicationName]]] = []
-        self.notices: list[tuple[RegionName, list[Notice]]] = []
+        self.noticed: list[tuple[RegionName, Sequence[Notice]]] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.sessions = Sessions(
-            WELCOME,
-            lambda region: self.wanted.get(region, []),
-            lambda region, applications: self.changes.append((region, applications)),
-            lambda region, notices: self.notices.append((region, notices)),
-            lambda: self.now,
-            hello_deadline_seconds,
+            WELCOME, lambda: self.now, hello_deadline_seconds
         )
+        self.sessions.report_to(self)
+
+    def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
+        return self.wanted.get(region, [])
+
+    def region_changed(self, region: RegionName, applications: set[ApplicationName]) -> None:
+        self.changes.append((region, applications))
+
+    def notices(self, region: RegionName, notices: Sequence[Notice]) -> None:
+        self.noticed.append((region, notices))
 
     @property
     def view(self) -> RegionView:
@@ -334,7 +340,7 @@ async def test_notices_are_handed_on() -> None:
         notice = Notice("host.failed", "exit code 1", "shop", "shop-v001", "h-1")
         link.say(replace(Observer().report(is_full=True), notices=(notice,)))
         await settle()
-        assert controller.notices == [(PARIS, [notice])]
+        assert controller.noticed == [(PARIS, [notice])]
 
 
 # ------------------------------------------------------------------------------------------------ desired
@@ -435,18 +441,19 @@ async def test_an_agent_can_be_asked_what_it_has_accepted() -> None:
 async def test_hello_is_judged_before_it_is_asked_what_to_send() -> None:
     asked: list[str] = []
 
-    def desired_for(_: RegionName) -> list[DesiredState]:
-        asked.append("desired")
-        return []
+    class Listener(QuietListener):
+        def greet(self, hello: Hello) -> None:
+            asked.append(f"greet {hello.region}")
 
-    sessions = Sessions(
-        WELCOME,
-        desired_for,
-        lambda *_: asked.append("changed"),
-        lambda *_: None,
-        lambda: 0.0,
-        greet=lambda hello: asked.append(f"greet {hello.region}"),
-    )
+        def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
+            asked.append("desired")
+            return []
+
+        def region_changed(self, region: RegionName, applications: set[ApplicationName]) -> None:
+            asked.append("changed")
+
+    sessions = Sessions(WELCOME, lambda: 0.0)
+    sessions.report_to(Listener())
     link = MemoryLink()
     link.say(HELLO)
     serving = asyncio.create_task(sessions.serve(link))

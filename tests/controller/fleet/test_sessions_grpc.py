@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -42,6 +42,7 @@ from repave_protos.protocol.values import (
     Resync,
     Welcome,
 )
+from tests.fakes.controller.listener import QuietListener
 from tests.fakes.waiting import until
 
 SHOP, CART = ApplicationName("shop"), ApplicationName("cart")
@@ -70,20 +71,22 @@ def seen(application: ApplicationName, verified: int) -> ApplicationReport:
     return ApplicationReport(application, Epoch(1, 1, 1), groups)
 
 
-class Controller:
+class Controller(QuietListener):
     """Sessions with everything that they call."""
 
     def __init__(self, hello_deadline_seconds: float = 10.0) -> None:
         self.wanted: list[DesiredState] = []
-        self.notices: list[Notice] = []
+        self.noticed: list[Notice] = []
         self.sessions = Sessions(
-            WELCOME,
-            lambda _: self.wanted,
-            lambda _region, _applications: None,
-            lambda _, notices: self.notices.extend(notices),
-            time.monotonic,
-            hello_deadline_seconds,
+            WELCOME, time.monotonic, hello_deadline_seconds
         )
+        self.sessions.report_to(self)
+
+    def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
+        return self.wanted
+
+    def notices(self, region: RegionName, notices: Sequence[Notice]) -> None:
+        self.noticed.extend(notices)
 
     @property
     def view(self) -> RegionView:
@@ -159,7 +162,7 @@ async def test_over_grpc_a_region_connects_obeys_reports_and_answers() -> None:
         await until(
             lambda: controller.view.observations.applications == {SHOP: seen(SHOP, 49), CART: seen(CART, 1)}
         )
-        await until(lambda: controller.notices)
+        await until(lambda: controller.noticed)
         assert await controller.sessions.query(PARIS, CART) == (replace(HOST, application=CART),)
     await until(lambda: not controller.view.is_connected)
     await stop_server(controller.sessions, server)

@@ -47,9 +47,7 @@ class StoredWorld(World):
     async def open(self) -> None:
         loaded = await self.sqlite.open()
         self.freezes = loaded.freezes
-        self.scheduler = Scheduler(
-            self.sqlite, Packages(), loaded, self.clock, lambda: self.regions, self._publish
-        )
+        self.scheduler = Scheduler(self.sqlite, Packages(), loaded, self.clock, self)
         for region in self.regions.values():
             region.is_connected = False
             states = (each.desired_in(region.name) for each in loaded.applications)
@@ -58,7 +56,7 @@ class StoredWorld(World):
             each.application: each for each in Journal(FileDisk(JOURNAL)).load().desired
         }
 
-    def _publish(self, region: RegionName, state: DesiredState) -> None:
+    def publish(self, region: RegionName, state: DesiredState) -> None:
         self.published.append((region, state))
         self.regions[region].desired[state.application] = state
         asyncio.get_running_loop().call_soon(self.obey, region, state.application)

@@ -153,14 +153,10 @@ async def real_controller(
     images = ImageDirectory(directory / "images", clock)
     sessions = Sessions(
         Welcome("0.1.0", loaded.installation, "http://127.0.0.1:1/v1/images"),
-        desired_for=lambda region: scheduler.desired_for(region),
-        on_change=lambda region, applications: scheduler.region_changed(region, applications),
-        on_notices=lambda region, notices: scheduler.notices(region, notices),
-        clock=clock,
-        greet=lambda hello: scheduler.greet(hello),
-        applications_in=lambda region: scheduler.applications_in(region),
+        clock,
     )
-    scheduler = Scheduler(store, images, loaded, clock, sessions.views, sessions.publish)
+    scheduler = Scheduler(store, images, loaded, clock, sessions)
+    sessions.report_to(scheduler)
     app = make_app(scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()

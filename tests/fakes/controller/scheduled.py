@@ -104,11 +104,12 @@ class World:
 
     async def open(self) -> None:
         loaded = await self.store.open()
-        self.scheduler = Scheduler(
-            self.store, Packages(), loaded, self.clock, lambda: self.regions, self._publish
-        )
+        self.scheduler = Scheduler(self.store, Packages(), loaded, self.clock, self)
 
-    def _publish(self, region: RegionName, state: DesiredState) -> None:
+    def views(self) -> dict[RegionName, FakeRegion]:
+        return self.regions
+
+    def publish(self, region: RegionName, state: DesiredState) -> None:
         saved = self.store.shelf.applications[state.application].desired_in(region)
         assert saved == state, "something was published that is not on disk"
         self.published.append((region, state))
@@ -133,7 +134,7 @@ class World:
             states = self.scheduler.desired_for(region)
             self.regions[region].is_connected = True
             for state in states:
-                self._publish(region, state)
+                self.publish(region, state)
             self.scheduler.region_changed(region, set())
 
     def hello(self, region: RegionName) -> Hello:

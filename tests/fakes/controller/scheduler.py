@@ -55,9 +55,7 @@ class ObedientSessions(Sessions):
     """
 
     def __init__(self, clock: SteadyClock, regions: tuple[str, ...], desired: Desired) -> None:
-        super().__init__(
-            Welcome("0", "fake", ""), lambda _: (), lambda region, names: None, lambda *_: None, clock
-        )
+        super().__init__(Welcome("0", "fake", ""), clock)
         self.scheduler: Scheduler | None = None
         self.desired = desired
         self.sick: set[str] = set()
@@ -241,9 +239,7 @@ class ServedController:
         clock = SteadyClock(Instant(0.0))
         images = ImageDirectory(self.directory / "images", clock)
         self.sessions = ObedientSessions(clock, self.regions, self.desired)
-        self.scheduler = Scheduler(
-            self.store, images, loaded, clock, self.sessions.views, self.sessions.publish
-        )
+        self.scheduler = Scheduler(self.store, images, loaded, clock, self.sessions)
         self.sessions.scheduler = self.scheduler
         app = make_app(
             scheduler=self.scheduler, store=self.store, images=images, sessions=self.sessions, clock=clock
