@@ -36,15 +36,20 @@ from repave_protos.daemon.logs import configure_logs
 from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
 from repave_protos.protocol import channel
 from repave_protos.protocol.capabilities import capability_words
+from repave_protos.protocol.queries import (
+    AcceptedOf,
+    Answer,
+    HostsOf,
+    Orphans,
+    Query,
+)
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
-    Answer,
     ApplicationName,
     ApplicationReport,
     DesiredState,
     Hello,
     Notice,
-    Query,
     RegionName,
     Welcome,
 )
@@ -127,7 +132,12 @@ class Agent:
         await self.postponed.on_desired(desired)
 
     async def on_query(self, query: Query) -> Answer:
-        return await (self.desk.answer(query) if query.words else self.worker.on_query(query))
+        match query.question:
+            case HostsOf() | Orphans() | AcceptedOf() as question:
+                content = await self.worker.answer(question)
+            case question:
+                content = await self.desk.answer(question)
+        return Answer(query.query_id, content)
 
     def observed(self, applications: Mapping[ApplicationName, ApplicationReport]) -> None:
         self.session.observed(applications)

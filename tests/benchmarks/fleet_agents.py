@@ -24,16 +24,15 @@ from repave_agent.runtime.session import Session
 from repave_agent.runtime.worker import Worker
 from repave_protos import __version__
 from repave_protos.protocol import channel
+from repave_protos.protocol.queries import AcceptedOf, Answer, HostsOf, Orphans, Query, Refusal
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
-    Answer,
     ApplicationName,
     ApplicationReport,
     DesiredState,
     Hello,
     HostName,
     Notice,
-    Query,
     RegionName,
     Welcome,
 )
@@ -106,7 +105,11 @@ class SimulatedAgent:
         await self.worker.on_desired(desired)
 
     async def on_query(self, query: Query) -> Answer:
-        return await self.worker.on_query(query)
+        match query.question:
+            case HostsOf() | Orphans() | AcceptedOf() as question:
+                return Answer(query.query_id, await self.worker.answer(question))
+            case question:
+                return Answer(query.query_id, Refusal(f"no provider here to ask: {question}"))
 
     def observed(self, applications: Mapping[ApplicationName, ApplicationReport]) -> None:
         self.session.observed(applications)

@@ -1,23 +1,33 @@
 """Answers what the controller asks of this region's provider alone, for people: the machines of its pool,
 whether there is room for more hosts, images to be baked.
-
-A question is words, an answer JSON: what is asked is checked here, what is answered shown by the controller.
 """
 
 import asyncio
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable
+from typing import assert_never
 
 from repave_agent.core.ports import Provider, ProviderError
 from repave_agent.kinds import CommandError, Site
-from repave_agent.packages.baking import BakeOrder, Bakery
+from repave_agent.packages.baking import Bakery
 from repave_agent.providers.ssh_pool import PROVIDER as SSH_POOL
 from repave_agent.providers.ssh_pool import SshPoolOptions
-from repave_agent.providers.ssh_pool.pool import Row, work_on_pool
-from repave_protos.protocol.bounds import TOLD_LENGTH_MAX
-from repave_protos.protocol.values import Answer, Digest, Notice, Query
+from repave_agent.providers.ssh_pool.pool import change_machine, list_machines
+from repave_protos.protocol.queries import (
+    BakeOrder,
+    Bakes,
+    ChangeMachine,
+    Content,
+    Done,
+    FindRoom,
+    ListBakes,
+    ListMachines,
+    Machines,
+    OfProvider,
+    Refusal,
+    Room,
+    UnknownQuestion,
+)
+from repave_protos.protocol.values import Notice
 
 
 class Desk:
@@ -32,36 +42,39 @@ class Desk:
     ) -> None:
         self._site, self._provider, self._bakery, self._notice = site, provider, bakery, notice
 
-    async def answer(self, query: Query) -> Answer:
+    async def answer(self, question: OfProvider | UnknownQuestion) -> Content:
+        if isinstance(question, UnknownQuestion):
+            return Refusal(f"this agent does not know {question.kind!r}: upgrade it")
         try:
-            text = json.dumps({"told": await self._told(query.words)})
+            return await self._answer(question)
         except (ProviderError, CommandError, OSError) as error:
-            text = json.dumps({"refused": str(error)})
-        if len(text) > TOLD_LENGTH_MAX:
-            text = json.dumps({"refused": f"the answer has {len(text)} characters, which can't be sent"})
-        return Answer(query.query_id, told=text)
+            return Refusal(str(error))
 
-    async def _told(self, words: Sequence[str]) -> Any:
-        match list(words):
-            case ["pool", reason, *rest]:
-                told = await asyncio.to_thread(self._work_on_pool, rest, reason)
-                if not isinstance(told, str):
-                    return [asdict(row) for row in told]
-                text = told if reason in told else f"{told} ({reason})"
-                self._notice(Notice(f"pool.{rest[0]}", text))
-                return told
-            case ["room", hosts]:
-                return await self._provider.room(int(hosts))
-            case ["images"]:
+    async def _answer(self, question: OfProvider) -> Content:
+        match question:
+            case ListMachines():
+                machines = await asyncio.to_thread(list_machines, self._pool(), self._site)
+                return Machines(tuple(machines))
+            case ChangeMachine():
+                return Done(await self._change(question))
+            case FindRoom(hosts):
+                return Room(await self._provider.room(hosts))
+            case ListBakes():
                 images, bakes = await self._bakery.there()
-                return {"images": list(map(asdict, images)), "bakes": list(map(asdict, bakes))}
-            case ["bake", digest, name, by, *check]:
-                return asdict(self._bakery.begin(BakeOrder(Digest(digest), name, tuple(check), by)))
+                return Bakes(tuple(images), tuple(bakes))
+            case BakeOrder():
+                return Bakes(bakes=(self._bakery.begin(question),))
             case _:
-                raise CommandError(f"this agent does not know how to {' '.join(words)}: is it older?")
+                assert_never(question)
 
-    def _work_on_pool(self, words: Sequence[str], reason: str) -> list[Row] | str:
+    async def _change(self, change: ChangeMachine) -> str:
+        done = await asyncio.to_thread(change_machine, self._pool(), self._site, change)
+        text = done if change.reason in done else f"{done} ({change.reason})"
+        self._notice(Notice(f"pool.{change.verb}", text))
+        return text
+
+    def _pool(self) -> SshPoolOptions:
         settings = self._site.settings
         if settings.provider != SSH_POOL.name:
             raise CommandError(f"provider is {settings.provider}: only ssh_pool has a pool of machines")
-        return work_on_pool(settings.section(SSH_POOL.name, SshPoolOptions), self._site, words, reason)
+        return settings.section(SSH_POOL.name, SshPoolOptions)

@@ -11,46 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 import structlog
 
 from repave_agent.core.ports import Clock, PackageError, Packages, Provider, ProviderError, RefusedError
+from repave_protos.protocol.queries import Bake, BakedImage, BakeOrder
 from repave_protos.protocol.values import Digest, Notice, short_digest
 
 log = structlog.get_logger()
 
 BAKES_REMEMBERED_MAX = 100
-
-
-@dataclass(frozen=True, slots=True)
-class BakeOrder:
-    """`check` is run on the machine, in the unpacked package, before its image is taken; () runs nothing."""
-
-    digest: Digest
-    name: str
-    check: tuple[str, ...] = ()
-    by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class BakedImage:
-    """As the cloud keeps it, with what it was made from."""
-
-    image: str
-    name: str
-    digest: Digest
-    base: str
-    by: str
-    made_at: float  # seconds of the wall clock
-    is_current: bool  # False: it was made from another base image than hosts have now, and is not used
-
-
-@dataclass(frozen=True, slots=True)
-class Bake:
-    """One that is under way, or how it ended. `image` is "" until it is there."""
-
-    digest: Digest
-    name: str
-    step: str
-    since: float
-    image: str = ""
-    error: str = ""
 
 
 @runtime_checkable

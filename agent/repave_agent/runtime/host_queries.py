@@ -4,7 +4,7 @@ Changes nothing, and decides nothing: the worker goes on beside it.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from repave_agent.core import orphans
@@ -13,7 +13,8 @@ from repave_agent.core.observation import Limits
 from repave_agent.core.ports import Provider, ProviderError
 from repave_agent.core.region import Region
 from repave_agent.core.reports import worn_hosts
-from repave_protos.protocol.values import Answer, HostDetail, HostName, Query
+from repave_protos.protocol.queries import Hosts, HostsOf, OfHosts, Orphans
+from repave_protos.protocol.values import HostDetail, HostName
 
 LOG_TAILS_MAX = 50
 
@@ -29,27 +30,27 @@ class Answers:
         self._clock = clock
         self._limits = limits
 
-    async def answer(self, query: Query) -> Answer:
+    async def answer(self, question: OfHosts) -> Hosts:
         """Host detail for people."""
-        fates = self._fates() if query.wants_orphans else None
-        worn = self._worn(query)
-        chosen = [record for record in self._region.records.values() if _is_asked_for(record, query, fates)]
+        fates = self._fates() if isinstance(question, Orphans) else {}
+        worn = self._worn()
+        chosen = [record for record in self._region.records.values() if _is_chosen(record, question, fates)]
         chosen.sort(key=lambda record: record.name)
-        tails = await asyncio.gather(*(self._tail(record, query) for record in chosen[:LOG_TAILS_MAX]))
+        lines = question.log_lines if isinstance(question, HostsOf) else 0
+        tails = await asyncio.gather(*(self._tail(record, lines) for record in chosen[:LOG_TAILS_MAX]))
         tails += [""] * (len(chosen) - len(tails))
         details = (
-            replace(detail, orphan=(fates or {}).get(detail.host, ""), worn=worn.get(detail.host, ""))
+            replace(detail, orphan=fates.get(detail.host, ""), worn=worn.get(detail.host, ""))
             for detail in map(self._detail, chosen, tails)
         )
-        return Answer(query.query_id, tuple(details))
+        return Hosts(tuple(details))
 
-    def _worn(self, query: Query) -> dict[HostName, str]:
+    def _worn(self) -> dict[HostName, str]:
         observation = self._region.seen
         groups = (group for state in observation.desired for group in state.groups if group.count > 0)
         return {
             worn.host: f"{worn.why}: {worn.text}"
             for group in groups
-            if query.group in ("", group.name)
             for worn in worn_hosts(group, observation)
         }
 
@@ -57,11 +58,11 @@ class Answers:
         observation = replace(self._region.seen, now=self._clock())
         return {host.name: fate for host, fate in orphans.suspects(observation, self._limits)}
 
-    async def _tail(self, record: Record, query: Query) -> str:
-        if not query.log_lines or record.is_launching:
+    async def _tail(self, record: Record, lines: int) -> str:
+        if not lines or record.is_launching:
             return ""
         try:
-            return await self._provider.log_tail(record.name, query.log_lines)
+            return await self._provider.log_tail(record.name, lines)
         except ProviderError as error:
             return f"(no log: {error})"
 
@@ -85,9 +86,10 @@ class Answers:
         )
 
 
-def _is_asked_for(record: Record, query: Query, fates: dict[HostName, str] | None) -> bool:
-    """`fates` are those of all orphans, if they are asked for."""
-    if fates is not None and record.name not in fates:
-        return False
-    is_of_any = fates is not None and not query.application
-    return (is_of_any or record.application == query.application) and query.group in ("", record.group)
+def _is_chosen(record: Record, question: OfHosts, fates: Mapping[HostName, str]) -> bool:
+    """`fates` are those of all orphans, if these are wanted."""
+    match question:
+        case Orphans():
+            return record.name in fates
+        case HostsOf(application, group):
+            return record.application == application and group in ("", record.group)

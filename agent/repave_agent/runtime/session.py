@@ -16,16 +16,14 @@ import structlog
 from repave_agent.core.ports import Dial, Link
 from repave_protos.protocol import bounds, wire
 from repave_protos.protocol.channel import MESSAGE_BYTES_MAX, full_jitter
+from repave_protos.protocol.queries import Answer, Failure, FromController, Query
 from repave_protos.protocol.values import (
-    Answer,
     ApplicationName,
     ApplicationReport,
     DesiredState,
-    FromController,
     Hello,
     Notice,
     Observations,
-    Query,
     Rejection,
     Report,
     Resync,
@@ -181,7 +179,7 @@ class Session:
 
     def _ask(self, stream: "_Stream", query: Query, tasks: asyncio.TaskGroup) -> None:
         if stream.queries_in_flight >= QUERIES_IN_FLIGHT_MAX:
-            log.warning("session.query_dropped", application=query.application, query=query.query_id)
+            log.warning("session.query_dropped", question=type(query.question).__name__, query=query.query_id)
             return
         stream.queries_in_flight += 1
         tasks.create_task(self._answer(stream, query))
@@ -193,8 +191,8 @@ class Session:
             if len(message) > MESSAGE_BYTES_MAX:
                 raise ValueError("the answer is too large; ask for one group, or for fewer log lines")
         except Exception as error:  # the root of a question: who asked is told, all else goes on
-            log.warning("session.query_failed", application=query.application, error=str(error))
-            message = wire.encode_from_agent(Answer(query.query_id, error=str(error) or repr(error)))
+            log.warning("session.query_failed", question=type(query.question).__name__, error=str(error))
+            message = wire.encode_from_agent(Answer(query.query_id, Failure(str(error) or repr(error))))
         stream.answers.append(message)
         stream.wake.set()
 

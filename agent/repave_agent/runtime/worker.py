@@ -32,7 +32,8 @@ from repave_agent.runtime.drift import Inspections
 from repave_agent.runtime.host_queries import Answers
 from repave_agent.runtime.journal import Journal, JournalError
 from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts, happens
-from repave_protos.protocol.values import Answer, Applied, DesiredState, Query, Welcome, fingerprint
+from repave_protos.protocol.queries import Accepted, AcceptedOf, Content, OfHosts
+from repave_protos.protocol.values import Applied, DesiredState, Welcome, fingerprint
 
 log = structlog.get_logger()
 
@@ -127,12 +128,11 @@ class Worker:
         self._region.accept(state)
         log.info("desired.accepted", application=state.application, epoch=str(state.epoch))
 
-    async def on_query(self, query: Query) -> Answer:
+    async def answer(self, question: OfHosts | AcceptedOf) -> Content:
         """What the controller asks of single hosts, or what was accepted if its store has lost it."""
-        if query.wants_accepted:
-            known = self._region.desired.get(query.application)
-            return Answer(query.query_id, accepted=(known,) if known is not None else ())
-        return await self._answers.answer(query)
+        if isinstance(question, AcceptedOf):
+            return Accepted(self._region.desired.get(question.application))
+        return await self._answers.answer(question)
 
     def applied(self) -> tuple[Applied, ...]:
         """What Hello tells of each application."""

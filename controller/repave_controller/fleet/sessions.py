@@ -7,11 +7,10 @@ knows gRPC.
 
 import asyncio
 import itertools
-import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TypeVar
 
 import grpc.aio
 import structlog
@@ -19,17 +18,28 @@ import structlog
 from repave_controller.core.ports import RegionListener
 from repave_protos.protocol import wire
 from repave_protos.protocol.channel import Link, bind
-from repave_protos.protocol.values import (
-    PROTOCOL_VERSION,
+from repave_protos.protocol.queries import (
+    Accepted,
+    AcceptedOf,
     Answer,
-    ApplicationName,
-    DesiredState,
+    Content,
+    Failure,
     FromAgent,
     FromController,
+    Hosts,
+    HostsOf,
+    Orphans,
+    Query,
+    Question,
+    Refusal,
+)
+from repave_protos.protocol.values import (
+    PROTOCOL_VERSION,
+    ApplicationName,
+    DesiredState,
     Hello,
     HostDetail,
     Observations,
-    Query,
     RegionName,
     Rejection,
     Report,
@@ -56,6 +66,9 @@ class AgentRefused(Exception):
 
 class RegionUnreachable(Exception):
     """The region's agent could not be asked. The text is shown to people."""
+
+
+AnswerContent = TypeVar("AnswerContent", bound=Content)
 
 
 class _StreamEnded(ConnectionError):
@@ -121,35 +134,35 @@ class Sessions:
         timeout_seconds: float = 5.0,
     ) -> tuple[HostDetail, ...]:
         """Asks the region's agent for its hosts. Raises RegionUnreachable, or ValueError: a bad argument."""
-        query = Query(next(self._query_ids), application, group, log_lines)
-        return (await self._ask(region, query, timeout_seconds)).hosts
+        found = await self.ask(region, HostsOf(application, group, log_lines), Hosts, timeout_seconds)
+        return found.hosts
 
     async def accepted(
         self, region: RegionName, application: ApplicationName, timeout_seconds: float = 5.0
     ) -> DesiredState | None:
         """Asks the region's agent which desired state it has accepted. Raises RegionUnreachable."""
-        query = Query(next(self._query_ids), application, wants_accepted=True)
-        answer = await self._ask(region, query, timeout_seconds)
-        return next((state for state in answer.accepted if state.application == application), None)
+        return (await self.ask(region, AcceptedOf(application), Accepted, timeout_seconds)).state
 
     async def orphans(self, region: RegionName, timeout_seconds: float = 5.0) -> tuple[HostDetail, ...]:
-        """Asks the region's agent for the hosts that nobody is known to want. Raises RegionUnreachable."""
-        query = Query(next(self._query_ids), ApplicationName(""), wants_orphans=True)
-        return (await self._ask(region, query, timeout_seconds)).hosts
+        """Asks the region's agent for hosts that no desired state wants. Raises RegionUnreachable."""
+        return (await self.ask(region, Orphans(), Hosts, timeout_seconds)).hosts
 
-    async def told(self, region: RegionName, *words: str, timeout_seconds: float = 5.0) -> Any:
-        """What the region's provider answers, from JSON. Raises RegionUnreachable, AgentRefused."""
-        query = Query(next(self._query_ids), NOBODY, words=words)
-        answer = await self._ask(region, query, timeout_seconds)
-        if not answer.told:
-            raise RegionUnreachable(f"the agent of {region} is of an older version, which can't say that")
-        try:
-            told = json.loads(answer.told)
-            if "refused" in told:
-                raise AgentRefused(str(told["refused"]))
-            return told["told"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise RegionUnreachable(f"the agent of {region} answered what nobody understands") from error
+    async def ask(
+        self, region: RegionName, question: Question, kind: type[AnswerContent], timeout_seconds: float = 5.0
+    ) -> AnswerContent:
+        """The agent's answer, which is of this kind. Raises RegionUnreachable, AgentRefused, or ValueError: a
+        bad argument."""
+        answer = await self._ask(region, Query(next(self._query_ids), question), timeout_seconds)
+        match answer.content:
+            case Failure(why):
+                raise RegionUnreachable(f"the agent of {region} could not answer: {why}")
+            case Refusal(why):
+                raise AgentRefused(why)
+            case content if isinstance(content, kind):
+                return content
+            case content:
+                text = f"the agent of {region} answered {type(content).__name__} instead of {kind.__name__}"
+                raise RegionUnreachable(f"{text}: is it of another version?")
 
     async def _ask(self, region: RegionName, query: Query, timeout_seconds: float) -> Answer:
         stream = self._streams.get(region)
@@ -164,8 +177,6 @@ class Sessions:
         except TimeoutError as error:
             text = f"the agent of {region} did not answer within {timeout_seconds:g} s"
             raise RegionUnreachable(text) from error
-        if answer.error:
-            raise RegionUnreachable(f"the agent of {region} could not answer: {answer.error}")
         return answer
 
     async def serve(self, link: Link) -> None:

@@ -338,17 +338,6 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """To `Query` with the same id. `told` is JSON: {"told": ...} or {"refused": why}."""
-
-    query_id: int
-    hosts: tuple[HostDetail, ...] = ()
-    error: str = ""
-    accepted: tuple[DesiredState, ...] = ()
-    told: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Welcome:
     """The controller's answer to Hello. The agent fetches packages below `image_url`.
 
@@ -371,29 +360,6 @@ class Rejection:
 @dataclass(frozen=True, slots=True)
 class Resync:
     """Asks for a full report: the digests did not agree."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Asks for the hosts of an application or of one of its groups, and for the ends of their logs.
-
-    With `wants_accepted` for the desired state that the agent has accepted instead, for a controller whose
-    store has lost it.
-    With `wants_orphans` for the hosts that nobody is known to want instead, of all applications.
-    With `words` for what only the region's provider knows or does: its pool, its room, images to bake.
-    """
-
-    query_id: int
-    application: ApplicationName
-    group: str = ""
-    log_lines: int = 0
-    wants_accepted: bool = False
-    wants_orphans: bool = False
-    words: tuple[str, ...] = ()
-
-
-FromAgent = Hello | Report | Answer
-FromController = Welcome | Rejection | DesiredState | Resync | Query
 
 
 def fingerprint(value: object) -> str:

@@ -1,11 +1,10 @@
 """Turns values into the bytes that travel between agent and controller, and back.
 
-The only module that touches generated code, with its part wire_desired.py. Decoding trusts nobody: what
-arrives becomes a value within every bound of bounds.py, or raises WireError, which names the field. Unknown
-fields are skipped, so that a newer peer may say more. Reports are the hot path.
+The only module that touches generated code, with its parts wire_desired.py and wire_queries.py. Decoding
+trusts no peer: what arrives becomes a value within every bound of bounds.py, or raises WireError, which names
+the field. Unknown fields are skipped, so that a newer peer may say more. Reports are the hot path.
 """
 
-from dataclasses import asdict
 from typing import Final, TypeVar, assert_never
 
 from google.protobuf.message import DecodeError
@@ -13,24 +12,18 @@ from google.protobuf.message import DecodeError
 from repave_protos.protocol import bounds
 from repave_protos.protocol import fleet_pb2 as pb
 from repave_protos.protocol.bounds import WireError as WireError  # callers catch wire.WireError
+from repave_protos.protocol.queries import Answer, FromAgent, FromController, Query
 from repave_protos.protocol.values import (
     FULL_WEIGHT_BP,
-    Answer,
     ApplicationName,
     ApplicationReport,
     Applied,
     DesiredState,
-    Digest,
-    FromAgent,
-    FromController,
     GroupName,
     GroupReport,
     Hello,
-    HostDetail,
     HostName,
-    HostPhase,
     Notice,
-    Query,
     RegionName,
     Rejection,
     Report,
@@ -40,14 +33,13 @@ from repave_protos.protocol.values import (
     Worn,
 )
 from repave_protos.protocol.wire_desired import desired, desired_message, epoch, epoch_message
+from repave_protos.protocol.wire_queries import answer, answer_message, query, query_message
 
 _service = pb.DESCRIPTOR.services_by_name["Fleet"]
 SERVICE_NAME: Final[str] = _service.full_name
 METHOD_NAME: Final[str] = _service.methods_by_name["Connect"].name
 METHOD_PATH: Final[str] = f"/{SERVICE_NAME}/{METHOD_NAME}"
 
-_NUMBERS_OF_PHASE = {phase: pb.HostPhase.Value(f"HOST_PHASE_{phase.name}") for phase in HostPhase}
-_PHASES: Final[dict[int, HostPhase]] = {number: phase for phase, number in _NUMBERS_OF_PHASE.items()}
 _WEARS: Final[dict[int, Wear]] = {
     pb.WEAR_AGE: "age",
     pb.WEAR_DRIFT: "drift",
@@ -65,7 +57,7 @@ def encode_from_agent(value: FromAgent) -> bytes:
         case Report():
             message = pb.FromAgent(report=_report_message(value))
         case Answer():
-            message = pb.FromAgent(answer=_answer_message(value))
+            message = pb.FromAgent(answer=answer_message(value))
         case Hello():
             message = pb.FromAgent(hello=_hello_message(value))
         case _:
@@ -80,7 +72,7 @@ def decode_from_agent(message: bytes) -> FromAgent:
         case "report":
             return _report(parsed.report)
         case "answer":
-            return _answer(parsed.answer)
+            return answer(parsed.answer)
         case "hello":
             return _hello(parsed.hello)
         case _:
@@ -93,7 +85,7 @@ def encode_from_controller(value: FromController) -> bytes:
         case DesiredState():
             message = pb.FromController(desired=desired_message(value))
         case Query():
-            message = pb.FromController(query=pb.Query(**asdict(value)))
+            message = pb.FromController(query=query_message(value))
         case Resync():
             message = pb.FromController(resync=pb.Resync())
         case Welcome():
@@ -112,7 +104,7 @@ def decode_from_controller(message: bytes) -> FromController:
         case "desired":
             return desired(parsed.desired)
         case "query":
-            return _query(parsed.query)
+            return query(parsed.query)
         case "resync":
             return Resync()
         case "welcome":
@@ -294,77 +286,6 @@ def _applied(message: pb.Applied) -> Applied:
         ApplicationName(bounds.name(message.application, "Applied.application")),
         epoch(message, "Applied.epoch"),
         bounds.fingerprint(message.fingerprint, "Applied.fingerprint"),
-    )
-
-
-def _answer_message(answer: Answer) -> pb.Answer:
-    hosts, accepted = map(_host_message, answer.hosts), map(desired_message, answer.accepted)
-    error = bounds.sendable(answer.error)
-    return pb.Answer(query_id=answer.query_id, hosts=hosts, error=error, accepted=accepted, told=answer.told)
-
-
-def _host_message(host: HostDetail) -> pb.HostDetail:
-    return pb.HostDetail(
-        host=host.host,
-        group=host.group,
-        application=host.application,
-        phase=_NUMBERS_OF_PHASE[host.phase],
-        address=host.address,
-        port=host.port,
-        digest=host.digest,
-        age_seconds=host.age_seconds,
-        healthy_seconds=host.healthy_seconds,
-        trouble=bounds.sendable(host.trouble),
-        log_tail=bounds.sendable(host.log_tail),
-        orphan=bounds.sendable(host.orphan),
-        unclaimed_seconds=host.unclaimed_seconds,
-        worn=bounds.sendable(host.worn),
-    )
-
-
-def _answer(message: pb.Answer) -> Answer:
-    bounds.few(message.hosts, bounds.HOSTS_MAX, "Answer.hosts")
-    bounds.few(message.accepted, bounds.APPLICATIONS_MAX, "Answer.accepted")
-    return Answer(
-        query_id=bounds.between(0, message.query_id, bounds.NUMBER_MAX, "Answer.query_id"),
-        hosts=tuple(map(_host, message.hosts)),
-        error=bounds.text(message.error, "Answer.error"),
-        accepted=tuple(map(desired, message.accepted)),
-        told=bounds.text(message.told, "Answer.told", bounds.TOLD_LENGTH_MAX),
-    )
-
-
-def _host(message: pb.HostDetail) -> HostDetail:
-    if message.phase not in _PHASES:
-        raise WireError(f"HostDetail.phase: {message.phase} is no phase that this version knows")
-    return HostDetail(
-        host=HostName(bounds.name(message.host, "HostDetail.host")),
-        group=GroupName(bounds.name(message.group, "HostDetail.group")),
-        application=ApplicationName(bounds.name(message.application, "HostDetail.application")),
-        phase=_PHASES[message.phase],
-        address=bounds.text(message.address, "HostDetail.address"),
-        port=bounds.between(0, message.port, 65_535, "HostDetail.port"),
-        digest=Digest(bounds.sha256(message.digest, "HostDetail.digest")),
-        age_seconds=bounds.seconds(message.age_seconds, "HostDetail.age_seconds"),
-        healthy_seconds=bounds.seconds(message.healthy_seconds, "HostDetail.healthy_seconds"),
-        trouble=bounds.text(message.trouble, "HostDetail.trouble"),
-        log_tail=bounds.text(message.log_tail, "HostDetail.log_tail"),
-        orphan=bounds.text(message.orphan, "HostDetail.orphan"),
-        unclaimed_seconds=bounds.seconds(message.unclaimed_seconds, "HostDetail.unclaimed_seconds"),
-        worn=bounds.text(message.worn, "HostDetail.worn"),
-    )
-
-
-def _query(message: pb.Query) -> Query:
-    name = bounds.name_or_none if message.wants_orphans else bounds.name
-    return Query(
-        query_id=bounds.between(0, message.query_id, bounds.NUMBER_MAX, "Query.query_id"),
-        application=ApplicationName(name(message.application, "Query.application")),
-        group=bounds.name_or_none(message.group, "Query.group"),
-        log_lines=bounds.between(0, message.log_lines, bounds.LOG_LINES_MAX, "Query.log_lines"),
-        wants_accepted=message.wants_accepted,
-        wants_orphans=message.wants_orphans,
-        words=bounds.words(message.words, "Query.words"),
     )
 
 

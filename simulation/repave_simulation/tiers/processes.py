@@ -22,16 +22,15 @@ from repave_controller.core.ports import StoreError
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
+from repave_protos.protocol.queries import AcceptedOf, Answer, HostsOf, Orphans, Query, Refusal
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
-    Answer,
     ApplicationName,
     ApplicationReport,
     DesiredState,
     Digest,
     Hello,
     Notice,
-    Query,
     RegionName,
     Welcome,
 )
@@ -132,7 +131,11 @@ class SimulatedAgent:
         await self.postponed.on_desired(desired)
 
     async def on_query(self, query: Query) -> Answer:
-        return await self.worker.on_query(query)
+        match query.question:
+            case HostsOf() | Orphans() | AcceptedOf() as question:
+                return Answer(query.query_id, await self.worker.answer(question))
+            case question:
+                return Answer(query.query_id, Refusal(f"no provider here to ask: {question}"))
 
     def observed(self, applications: Mapping[ApplicationName, ApplicationReport]) -> None:
         self.session.observed(applications)

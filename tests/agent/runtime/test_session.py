@@ -17,9 +17,9 @@ from repave_agent.runtime.session import (
     WATCH_SECONDS,
     Session,
 )
+from repave_protos.protocol.queries import Answer, Failure, Hosts, HostsOf, Query
 from repave_protos.protocol.values import (
     ZERO_EPOCH,
-    Answer,
     ApplicationName,
     ApplicationReport,
     DesiredState,
@@ -32,7 +32,6 @@ from repave_protos.protocol.values import (
     HostPhase,
     Notice,
     Observations,
-    Query,
     Rejection,
     Resync,
 )
@@ -209,17 +208,17 @@ async def test_a_question_is_answered_while_another_one_takes_its_time() -> None
         async def answer(query: Query) -> Answer:
             if query.query_id == 1:
                 await slow.wait()
-            return Answer(query.query_id, (HOST,))
+            return Answer(query.query_id, Hosts((HOST,)))
 
         region.handler.answer = answer
         await region.welcome()
-        region.link.say(Query(1, SHOP))
-        region.link.say(Query(2, SHOP))
+        region.link.say(Query(1, HostsOf(SHOP)))
+        region.link.say(Query(2, HostsOf(SHOP)))
         await settle()
-        assert region.link.answers == [Answer(2, (HOST,))]
+        assert region.link.answers == [Answer(2, Hosts((HOST,)))]
         slow.set()
         await settle()
-        assert region.link.answers == [Answer(2, (HOST,)), Answer(1, (HOST,))]
+        assert region.link.answers == [Answer(2, Hosts((HOST,))), Answer(1, Hosts((HOST,)))]
 
 
 HOST = HostDetail(
@@ -251,15 +250,16 @@ async def test_a_question_that_fails_is_told_to_who_asked_and_costs_nothing_else
         async def answer(query: Query) -> Answer:
             if hosts is None:
                 raise RuntimeError("the disk is on fire")
-            return Answer(query.query_id, hosts)
+            return Answer(query.query_id, Hosts(hosts))
 
         region.handler.answer = answer
         await region.welcome()
-        region.link.say(Query(7, SHOP))
+        region.link.say(Query(7, HostsOf(SHOP)))
         await settle()
         (failed,) = region.link.answers
         assert failed.query_id == 7
-        assert expected in failed.error
+        assert isinstance(failed.content, Failure)
+        assert expected in failed.content.why
         assert len(region.links) == 1
 
 
@@ -269,17 +269,17 @@ async def test_no_more_questions_are_taken_than_can_be_in_flight() -> None:
 
         async def answer(query: Query) -> Answer:
             await release.wait()
-            return Answer(query.query_id)
+            return Answer(query.query_id, Hosts())
 
         region.handler.answer = answer
         await region.welcome()
         for number in range(QUERIES_IN_FLIGHT_MAX + 5):
-            region.link.say(Query(number, SHOP))
+            region.link.say(Query(number, HostsOf(SHOP)))
         await settle()
         release.set()
         await settle()
         assert len(region.link.answers) == QUERIES_IN_FLIGHT_MAX
-        region.link.say(Query(999, SHOP))
+        region.link.say(Query(999, HostsOf(SHOP)))
         await settle()
         assert region.link.answers[-1].query_id == 999
 

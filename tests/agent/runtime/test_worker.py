@@ -9,14 +9,13 @@ import pytest
 
 from repave_agent.core.ports import Host, OutOfCapacityError, RefusedError, Route, TransientError
 from repave_agent.runtime.journal import JournalError
+from repave_protos.protocol.queries import Accepted, AcceptedOf, Hosts, HostsOf
 from repave_protos.protocol.values import (
     FULL_WEIGHT_BP,
-    Answer,
     ApplicationName,
     DesiredState,
     Epoch,
     HostName,
-    Query,
     Welcome,
     fingerprint,
 )
@@ -413,18 +412,16 @@ async def test_no_host_that_runs_is_ended_before_that_is_written_down(rig: Worke
 async def test_a_question_is_answered_with_the_ends_of_logs(rig: WorkerRig) -> None:
     await bring(rig, ALONE)
     rig.cloud.logs[HostName("shop-v001-1")] = "one\ntwo\nthree\n"
-    answer = await rig.worker.on_query(Query(7, SHOP, BLUE, log_lines=2))
-    assert answer.query_id == 7
+    answer = await rig.worker.answer(HostsOf(SHOP, BLUE, log_lines=2))
+    assert isinstance(answer, Hosts)
     assert [(host.host, host.phase, host.log_tail) for host in answer.hosts] == [
         ("shop-v001-1", "verified", "two\nthree"),
         ("shop-v001-2", "verified", ""),
     ]
-    assert (await rig.worker.on_query(Query(8, SHOP, GREEN))).hosts == ()
+    assert await rig.worker.answer(HostsOf(SHOP, GREEN)) == Hosts()
 
 
 async def test_a_controller_that_has_lost_it_is_told_what_was_accepted(rig: WorkerRig) -> None:
     await rig.desire(ALONE)
-    asked = await rig.worker.on_query(Query(9, SHOP, wants_accepted=True))
-    assert asked == Answer(9, accepted=(ALONE,))
-    other = await rig.worker.on_query(Query(10, ApplicationName("till"), wants_accepted=True))
-    assert other == Answer(10)
+    assert await rig.worker.answer(AcceptedOf(SHOP)) == Accepted(ALONE)
+    assert await rig.worker.answer(AcceptedOf(ApplicationName("till"))) == Accepted(None)

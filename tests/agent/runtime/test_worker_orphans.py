@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from repave_agent.core.ports import Host, TransientError
+from repave_protos.protocol.queries import Hosts, Orphans
 from repave_protos.protocol.values import (
     FULL_WEIGHT_BP,
     ApplicationName,
@@ -16,7 +17,6 @@ from repave_protos.protocol.values import (
     GroupName,
     HostDetail,
     HostName,
-    Query,
     Welcome,
 )
 from tests.fakes.agent.region_values import BLUE, GREEN, SHOP, a_state
@@ -56,7 +56,8 @@ def add_till(rig: WorkerRig, owner: str = "installation/region") -> None:
 
 
 async def orphans(rig: WorkerRig) -> dict[HostName, HostDetail]:
-    answer = await rig.worker.on_query(Query(1, ApplicationName(""), wants_orphans=True))
+    answer = await rig.worker.answer(Orphans())
+    assert isinstance(answer, Hosts)
     return {host.host: host for host in answer.hosts}
 
 

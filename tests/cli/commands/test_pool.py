@@ -7,19 +7,30 @@ import pytest
 
 from repave_cli.commands import bake
 from repave_controller.fleet.sessions import AgentRefused
+from repave_protos.protocol.queries import (
+    Bake,
+    BakedImage,
+    BakeOrder,
+    Bakes,
+    ChangeMachine,
+    Done,
+    ListBakes,
+    ListMachines,
+    Machines,
+)
 from repave_protos.protocol.values import RegionName
 from tests.fakes.controller.api_rig import MACHINE as A_MACHINE
 from tests.fakes.controller.command_line import CommandLine
 from tests.fakes.controller.scheduler import ServedController
 
-MACHINE = {**A_MACHINE, "state": "quarantined", "reason": "disk"}
+MACHINE = replace(A_MACHINE, state="quarantined", reason="disk")
 
 
 @pytest.fixture
 def pooled(controller: ServedController) -> ServedController:
     view = controller.sessions.known[RegionName("paris")]
     view.hello = replace(view.hello, provider="ssh_pool")
-    controller.sessions.tells["paris", "pool"] = [MACHINE]
+    controller.sessions.tells["paris", ListMachines] = Machines((MACHINE,))
     return controller
 
 
@@ -43,19 +54,20 @@ def test_without_a_pool_that_is_said(repave: CommandLine) -> None:
 
 
 def test_a_machine_is_taken_out_with_the_reason(repave: CommandLine, pooled: ServedController) -> None:
-    pooled.sessions.tells["paris", "pool"] = "m1 is quarantined: it smells"
+    pooled.sessions.tells["paris", ChangeMachine] = Done("m1 is quarantined: it smells")
     ran = repave("pool", "quarantine", "paris", "m1", "--reason", "it smells")
     assert (ran.code, ran.out) == (0, "m1 is quarantined: it smells\n")
-    ((region, words),) = pooled.sessions.questions
-    assert (region, words[0], words[2:]) == ("paris", "pool", ("quarantine", "m1"))
-    assert words[1].startswith("it smells, ")
+    ((region, asked),) = pooled.sessions.questions
+    assert isinstance(asked, ChangeMachine)
+    assert (region, asked.verb, asked.machine) == ("paris", "quarantine", "m1")
+    assert asked.reason.startswith("it smells, ")
     assert json.loads(repave("pool", "return", "paris", "m1", "-o", "json").out) == {
         "text": "m1 is quarantined: it smells"
     }
 
 
 def test_what_the_region_refuses_is_an_error(repave: CommandLine, pooled: ServedController) -> None:
-    pooled.sessions.tells["paris", "pool"] = AgentRefused("no machine is called m9; there are: m1")
+    pooled.sessions.tells["paris", ChangeMachine] = AgentRefused("no machine is called m9; there are: m1")
     ran = repave("pool", "release", "paris", "m9")
     assert ran.code != 0
     assert "no machine is called m9; there are: m1" in ran.err
@@ -68,28 +80,27 @@ class Cloud:
     """What a region with a cloud tells of images: one is ready after some looks."""
 
     def __init__(self, controller: ServedController, region: str, error: str = "") -> None:
-        self.images: list[dict[str, object]] = []
-        self.bakes: list[dict[str, object]] = []
+        self.images: list[BakedImage] = []
+        self.bakes: list[Bake] = []
         self.steps = ["the server boots", "its disk becomes an image"]
         self.error = error
-        controller.sessions.tells[region, "images"] = self.tell
-        controller.sessions.tells[region, "bake"] = self.bake
+        controller.sessions.tells[region, ListBakes] = self.tell
+        controller.sessions.tells[region, BakeOrder] = self.bake
 
-    def bake(self, words: tuple[str, ...]) -> object:
-        made = {"digest": words[1], "name": words[2], "since": 1.0, "image": "", "error": ""}
-        self.bakes = [{**made, "step": "it begins"}]
-        return self.bakes[0]
+    def bake(self, order: BakeOrder) -> Bakes:
+        self.bakes = [Bake(order.digest, order.name, "it begins", 1.0)]
+        return Bakes(bakes=tuple(self.bakes))
 
-    def tell(self, _: tuple[str, ...]) -> object:
+    def tell(self, _: ListBakes) -> Bakes:
         if self.bakes and self.steps:
-            self.bakes[0]["step"] = self.steps.pop(0)
+            self.bakes[0] = replace(self.bakes[0], step=self.steps.pop(0))
         elif self.bakes and self.error:
-            self.bakes[0]["error"] = self.error
+            self.bakes[0] = replace(self.bakes[0], error=self.error)
         elif self.bakes:
             (made,) = self.bakes
-            kept = {"image": "i1", "base": "b1", "by": "", "made_at": 2.0, "is_current": True}
-            self.images, self.bakes = [{"name": made["name"], "digest": made["digest"], **kept}], []
-        return {"images": self.images, "bakes": self.bakes}
+            self.bakes = []
+            self.images = [BakedImage("i1", made.name, made.digest, "b1", "", 2.0, is_current=True)]
+        return Bakes(tuple(self.images), tuple(self.bakes))
 
 
 def test_a_bake_shows_its_steps_and_in_the_end_the_image(
@@ -115,7 +126,7 @@ def test_a_release_may_name_the_image_and_regions_without_it_are_named(
     both = ("--region", "paris", "--region", "oslo")
     assert repave("image", "bake", "app", *both, "--name", "golden").code == 0
     assert repave("release", "--baked", "golden").code == 0
-    (digest,) = {str(each["digest"]) for cloud in clouds for each in cloud.images}
+    (digest,) = {each.digest for cloud in clouds for each in cloud.images}
     assert digest[:12] in repave("groups").out
     clouds[1].images.clear()
     ran = repave("release", "--baked", "golden")
@@ -135,7 +146,7 @@ def test_a_bake_that_fails_says_why_and_ends_so(
     ran = repave("image", "bake", "app", "--region", "paris")
     assert (ran.code, "failed: No valid host was found" in ran.err) == (1, True)
     assert repave("image", "bake", "app").code == 2
-    controller.sessions.tells["paris", "images"] = {"images": [], "bakes": []}
+    controller.sessions.tells["paris", ListBakes] = Bakes()
     assert "was its agent restarted?" in repave("image", "bake", "app", "--region", "paris").err
     assert "no package" in repave("image", "bake", "d" * 64, "--region", "paris").err
     assert "there is no such path" in repave("image", "bake", "nowhere", "--region", "paris").err

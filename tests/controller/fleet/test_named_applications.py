@@ -8,16 +8,13 @@ import pytest
 
 from repave_controller.fleet.sessions import APPLICATIONS_PER_REGION_MAX, RegionUnreachable, Sessions
 from repave_protos.protocol import wire
+from repave_protos.protocol.queries import Answer, FromAgent, FromController, Hosts, Orphans, Query
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
-    Answer,
     ApplicationName,
     DesiredState,
     Epoch,
-    FromAgent,
-    FromController,
     Hello,
-    Query,
     RegionName,
     Welcome,
 )
@@ -109,8 +106,8 @@ async def test_orphans_are_asked_for_over_all_applications() -> None:
         asking = asyncio.create_task(sessions.orphans(PARIS))
         await until(lambda: len(agent.heard) == 3)
         question = agent.heard[-1]
-        assert question == Query(1, ApplicationName(""), wants_orphans=True)
-        agent.say(Answer(1))
+        assert question == Query(1, Orphans())
+        agent.say(Answer(1, Hosts()))
         assert await asking == ()
         with pytest.raises(RegionUnreachable, match="the agent of oslo is not connected"):
             await sessions.orphans(OSLO)

@@ -15,17 +15,29 @@ from repave_controller.fleet.sessions import (
     Sessions,
 )
 from repave_protos.protocol import wire
+from repave_protos.protocol.queries import (
+    Accepted,
+    AcceptedOf,
+    Answer,
+    Content,
+    Failure,
+    FromAgent,
+    FromController,
+    Hosts,
+    HostsOf,
+    ListMachines,
+    Machines,
+    Query,
+    Refusal,
+)
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
-    Answer,
     ApplicationName,
     ApplicationReport,
     Applied,
     DesiredState,
     Digest,
     Epoch,
-    FromAgent,
-    FromController,
     GroupName,
     GroupReport,
     Hello,
@@ -34,7 +46,6 @@ from repave_protos.protocol.values import (
     HostPhase,
     Notice,
     Observations,
-    Query,
     RegionName,
     Rejection,
     Report,
@@ -120,9 +131,7 @@ class Controller(QuietListener):
         self.changes: list[tuple[RegionName, set[ApplicationName]]] = []
         self.noticed: list[tuple[RegionName, Sequence[Notice]]] = []
         self.tasks: list[asyncio.Task[None]] = []
-        self.sessions = Sessions(
-            WELCOME, lambda: self.now, hello_deadline_seconds
-        )
+        self.sessions = Sessions(WELCOME, lambda: self.now, hello_deadline_seconds)
         self.sessions.report_to(self)
 
     def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
@@ -388,36 +397,35 @@ async def test_a_question_brings_the_hosts() -> None:
         await settle()
         (question,) = link.heard[1:]
         assert isinstance(question, Query)
-        assert question == Query(question.query_id, SHOP, "shop-v001", 20)
-        link.say(Answer(question.query_id + 1000))
-        link.say(Answer(question.query_id, (HOST,)))
+        assert question == Query(question.query_id, HostsOf(SHOP, "shop-v001", 20))
+        link.say(Answer(question.query_id + 1000, Hosts()))
+        link.say(Answer(question.query_id, Hosts((HOST,))))
         assert await asking == (HOST,)
 
 
 @pytest.mark.parametrize(
-    ("told", "kind", "text"),
+    ("content", "kind", "text"),
     [
-        ('{"refused": "no such machine"}', AgentRefused, "no such machine"),
-        ("", RegionUnreachable, "an older version, which can't say that"),
-        ("not json", RegionUnreachable, "what nobody understands"),
-        ("[]", RegionUnreachable, "what nobody understands"),
+        (Refusal("no such machine"), AgentRefused, "no such machine"),
+        (Failure("the disk is full"), RegionUnreachable, "paris could not answer: the disk is full"),
+        (Hosts(), RegionUnreachable, "paris answered Hosts instead of Machines: is it of another version"),
     ],
 )
-async def test_what_a_provider_tells_is_decoded_and_its_refusals_are_refusals(
-    told: str, kind: type[Exception], text: str
+async def test_what_is_no_answer_to_a_question_is_an_error(
+    content: Content, kind: type[Exception], text: str
 ) -> None:
     async with controlling() as controller:
         link = await controller.connect()
-        asking = asyncio.create_task(controller.sessions.told(PARIS, "pool", "list"))
+        asking = asyncio.create_task(controller.sessions.ask(PARIS, ListMachines(), Machines))
         await settle()
         (question,) = link.heard[1:]
         assert isinstance(question, Query)
-        assert question.words == ("pool", "list")
-        link.say(Answer(question.query_id, told='{"told": [1, 2]}'))
-        assert await asking == [1, 2]
-        asking = asyncio.create_task(controller.sessions.told(PARIS, "pool", "list"))
+        assert question.question == ListMachines()
+        link.say(Answer(question.query_id, Machines()))
+        assert await asking == Machines()
+        asking = asyncio.create_task(controller.sessions.ask(PARIS, ListMachines(), Machines))
         await settle()
-        link.say(Answer(question.query_id + 1, told=told))
+        link.say(Answer(question.query_id + 1, content))
         with pytest.raises(kind, match=text):
             await asking
 
@@ -429,13 +437,13 @@ async def test_an_agent_can_be_asked_what_it_has_accepted() -> None:
         await settle()
         (question,) = link.heard[1:]
         assert isinstance(question, Query)
-        assert question == Query(question.query_id, SHOP, wants_accepted=True)
-        link.say(Answer(question.query_id, accepted=(desired(7),)))
+        assert question == Query(question.query_id, AcceptedOf(SHOP))
+        link.say(Answer(question.query_id, Accepted(desired(7))))
         assert await asking == desired(7)
         asking = asyncio.create_task(controller.sessions.accepted(PARIS, CART))
         await settle()
-        link.say(Answer(question.query_id + 1, accepted=(desired(7),)))
-        assert await asking is None, "an older agent answers with something else"
+        link.say(Answer(question.query_id + 1, Accepted(None)))
+        assert await asking is None
 
 
 async def test_hello_is_judged_before_it_is_asked_what_to_send() -> None:
@@ -470,7 +478,7 @@ async def test_a_question_that_cannot_be_answered_says_why() -> None:
         link = await controller.connect()
         with pytest.raises(RegionUnreachable, match=r"did not answer within 0\.01 s"):
             await controller.sessions.query(PARIS, SHOP, timeout_seconds=0.01)
-        with pytest.raises(ValueError, match=r"^Query\.group"):
+        with pytest.raises(ValueError, match=r"^HostsOf\.group"):
             await controller.sessions.query(PARIS, SHOP, "two words")
         assert not link.is_closed
         failing = asyncio.create_task(controller.sessions.query(PARIS, SHOP))
@@ -478,7 +486,7 @@ async def test_a_question_that_cannot_be_answered_says_why() -> None:
         await settle()
         first = link.heard[-2]
         assert isinstance(first, Query)
-        link.say(Answer(first.query_id, error="no such application"))
+        link.say(Answer(first.query_id, Failure("no such application")))
         with pytest.raises(RegionUnreachable, match="no such application"):
             await failing
         link.hang_up()
@@ -506,5 +514,5 @@ async def test_questions_in_flight_are_bounded_and_given_up_ones_make_room() -> 
         assert len([each for each in link.heard if isinstance(each, Query)]) == 2, "given up: not sent"
         question = link.heard[-1]
         assert isinstance(question, Query)
-        link.say(Answer(question.query_id))
+        link.say(Answer(question.query_id, Hosts()))
         assert await again == ()

@@ -18,15 +18,14 @@ from repave_controller.fleet.sessions import (
 )
 from repave_protos.protocol import wire
 from repave_protos.protocol.channel import InsecureAddressError, Link, dial
+from repave_protos.protocol.queries import Answer, FromController, Hosts, HostsOf, Query
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
-    Answer,
     ApplicationName,
     ApplicationReport,
     DesiredState,
     Digest,
     Epoch,
-    FromController,
     GroupName,
     GroupReport,
     Hello,
@@ -35,7 +34,6 @@ from repave_protos.protocol.values import (
     HostPhase,
     Notice,
     Observations,
-    Query,
     RegionName,
     Rejection,
     Report,
@@ -77,9 +75,7 @@ class Controller(QuietListener):
     def __init__(self, hello_deadline_seconds: float = 10.0) -> None:
         self.wanted: list[DesiredState] = []
         self.noticed: list[Notice] = []
-        self.sessions = Sessions(
-            WELCOME, time.monotonic, hello_deadline_seconds
-        )
+        self.sessions = Sessions(WELCOME, time.monotonic, hello_deadline_seconds)
         self.sessions.report_to(self)
 
     def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
@@ -122,7 +118,8 @@ class Agent:
         self.desired.append(desired)
 
     async def on_query(self, query: Query) -> Answer:
-        return Answer(query.query_id, (replace(HOST, application=query.application),))
+        assert isinstance(query.question, HostsOf)
+        return Answer(query.query_id, Hosts((replace(HOST, application=query.question.application),)))
 
 
 @asynccontextmanager

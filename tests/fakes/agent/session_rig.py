@@ -8,18 +8,15 @@ from dataclasses import dataclass, field
 from repave_agent.core.ports import Link
 from repave_agent.runtime.session import Session
 from repave_protos.protocol import wire
+from repave_protos.protocol.queries import Answer, FromAgent, FromController, Hosts, Query
 from repave_protos.protocol.values import (
-    Answer,
     ApplicationName,
     ApplicationReport,
     DesiredState,
     Epoch,
-    FromAgent,
-    FromController,
     GroupName,
     GroupReport,
     Hello,
-    Query,
     RegionName,
     Report,
     Welcome,
@@ -139,7 +136,7 @@ class Recorder:
         self.desired.append(desired)
 
     async def on_query(self, query: Query) -> Answer:
-        return await self.answer(query) if self.answer is not None else Answer(query.query_id)
+        return await self.answer(query) if self.answer is not None else Answer(query.query_id, Hosts())
 
 
 class Region:

@@ -2,7 +2,6 @@
 ephemeral port, with agents that obey at the other end of links in memory."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,12 +17,34 @@ from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.stores.sqlite.store import SqliteStore
 from repave_protos.protocol import wire
+from repave_protos.protocol.queries import (
+    Accepted,
+    AcceptedOf,
+    Answer,
+    Bake,
+    BakedImage,
+    BakeOrder,
+    Bakes,
+    Content,
+    Done,
+    FindRoom,
+    FromAgent,
+    Hosts,
+    HostsOf,
+    ListBakes,
+    ListMachines,
+    Machine,
+    Machines,
+    Orphans,
+    Query,
+    Question,
+    Room,
+)
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
-    Answer,
     ApplicationReport,
     DesiredState,
-    FromAgent,
+    Digest,
     GroupReport,
     Hello,
     HostDetail,
@@ -31,22 +52,20 @@ from repave_protos.protocol.values import (
     HostPhase,
     Notice,
     Observations,
-    Query,
     RegionName,
     Report,
     Resync,
     Welcome,
 )
 
-MACHINE = {"machine": "m1", "address": "10.0.0.1", "state": "fresh", "host": "", "since": 60.0, "reason": ""}
-NAMED = {"digest": "d" * 64, "name": "shop-1"}
-IMAGE = {**NAMED, "image": "i1", "base": "b1", "by": "", "made_at": 60.0, "is_current": True}
-BAKE = {**NAMED, "step": "the server boots", "since": 60.0, "image": "", "error": ""}
+MACHINE = Machine("m1", "10.0.0.1", "fresh", "", 60.0, "")
+IMAGE = BakedImage("i1", "shop-1", Digest("d" * 64), "b1", "", 60.0, is_current=True)
+BAKE = Bake(Digest("d" * 64), "shop-1", "the server boots", 60.0)
 
 
 class ObedientAgent:
     """A link that reports at once whatever it is asked to be, and answers questions with one host a group.
-    A question to its provider gets what `tells` has for its first word, else an empty text."""
+    A question to its provider gets what `tells` has for its type, else `Done`."""
 
     def __init__(self, region: str) -> None:
         self.region = RegionName(region)
@@ -55,8 +74,13 @@ class ObedientAgent:
         self._desired: dict[str, DesiredState] = {}
         self._is_held = False
         self._reports_sent = 0
-        self.asked: list[tuple[str, ...]] = []
-        self.tells: dict[str, object] = {"pool": [MACHINE], "images": {"images": [IMAGE], "bakes": [BAKE]}}
+        bakes = Bakes((IMAGE,), (BAKE,))
+        self.tells: dict[type[Question], Content] = {
+            ListMachines: Machines((MACHINE,)),
+            ListBakes: bakes,
+            BakeOrder: bakes,
+            FindRoom: Room(""),
+        }
         self._say(
             Hello(self.region, PROTOCOL_VERSION, "0.1.0", "local", "haproxy", traffic_address="127.0.9.1")
         )
@@ -87,15 +111,13 @@ class ObedientAgent:
         match wire.decode_from_controller(message):
             case DesiredState() as state:
                 self._obey(state)
-            case Query(query_id=query_id, wants_accepted=True, application=name):
-                known = self._desired.get(name)
-                self._say(Answer(query_id, accepted=(known,) if known is not None else ()))
-            case Query(query_id=query_id, words=words) if words:
-                self.asked.append(words)
-                self._say(Answer(query_id, told=json.dumps({"told": self.tells.get(words[0], "")})))
-            case Query(query_id=query_id):
+            case Query(query_id, AcceptedOf(name)):
+                self._say(Answer(query_id, Accepted(self._desired.get(name))))
+            case Query(query_id, HostsOf() | Orphans()):
                 hosts = [self._host(state) for state in self._desired.values() if state.groups]
-                self._say(Answer(query_id, tuple(hosts)))
+                self._say(Answer(query_id, Hosts(tuple(hosts))))
+            case Query(query_id, question):
+                self._say(Answer(query_id, self.tells.get(type(question), Done("it is done"))))
             case Welcome() | Resync():
                 self._report(is_full=True)
 

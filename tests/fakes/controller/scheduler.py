@@ -15,10 +15,11 @@ from aiohttp import web
 from repave_controller.api.app import make_app
 from repave_controller.core.domain.application import Instant
 from repave_controller.fleet.packages import ImageDirectory
-from repave_controller.fleet.sessions import RegionUnreachable, RegionView, Sessions
+from repave_controller.fleet.sessions import AnswerContent, RegionUnreachable, RegionView, Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_protos import __version__
+from repave_protos.protocol.queries import Bakes, Content, Question, Room
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
     ApplicationName,
@@ -61,8 +62,8 @@ class ObedientSessions(Sessions):
         self.sick: set[str] = set()
         self.broken: set[str] = set()
         self.unwanted: dict[str, list[HostDetail]] = {}  # what a region says of its orphans
-        self.tells: dict[tuple[str, str], Any] = {}  # region and first word: what its provider answers
-        self.questions: list[tuple[str, tuple[str, ...]]] = []
+        self.tells: dict[tuple[str, type[Question]], Any] = {}  # what a region's provider answers
+        self.questions: list[tuple[str, Question]] = []
         self.worn: dict[str, tuple[Worn, ...]] = {}  # by group; reported when the region obeys next
         self.is_held = False
         self.waiting: list[tuple[RegionName, DesiredState]] = []
@@ -90,17 +91,20 @@ class ObedientSessions(Sessions):
             raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
         return self.desired.get(region, {}).get(application)
 
-    async def told(self, region: RegionName, *words: str, timeout_seconds: float = 5.0) -> Any:
-        """An exception in `tells` is raised; a function is called with the words."""
+    async def ask(
+        self, region: RegionName, question: Question, kind: type[AnswerContent], timeout_seconds: float = 5.0
+    ) -> AnswerContent:
+        """An exception in `tells` is raised; a function is called with the question."""
         if not self.known[region].is_connected:
             raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
-        self.questions.append((region, words))
-        answer = self.tells.get(
-            (region, words[0]), {"images": [], "bakes": []} if words == ("images",) else ""
-        )
+        self.questions.append((region, question))
+        none: Content = Bakes() if kind is Bakes else Room("")
+        answer = self.tells.get((region, type(question)), none)
         if isinstance(answer, Exception):
             raise answer
-        return answer(words) if callable(answer) else answer
+        content = answer(question) if callable(answer) else answer
+        assert isinstance(content, kind)
+        return content
 
     def views(self) -> Mapping[RegionName, RegionView]:
         return self.known

@@ -10,11 +10,38 @@ from hypothesis import strategies as st
 
 from repave_protos.protocol import bounds, wire
 from repave_protos.protocol import fleet_pb2 as pb
+from repave_protos.protocol.queries import (
+    Accepted,
+    AcceptedOf,
+    Answer,
+    Bake,
+    BakedImage,
+    BakeOrder,
+    Bakes,
+    ChangeMachine,
+    Content,
+    Done,
+    Failure,
+    FindRoom,
+    FromAgent,
+    FromController,
+    Hosts,
+    HostsOf,
+    ListBakes,
+    ListMachines,
+    Machine,
+    Machines,
+    Orphans,
+    Query,
+    Question,
+    Refusal,
+    Room,
+    UnknownQuestion,
+)
 from repave_protos.protocol.values import (
     BY_REQUEST,
     MARK_NAME,
     MARK_VALUE,
-    Answer,
     ApplicationName,
     ApplicationReport,
     Applied,
@@ -22,8 +49,6 @@ from repave_protos.protocol.values import (
     DesiredState,
     Digest,
     Epoch,
-    FromAgent,
-    FromController,
     GroupName,
     GroupReport,
     Hello,
@@ -33,7 +58,6 @@ from repave_protos.protocol.values import (
     HostTemplate,
     Notice,
     Probe,
-    Query,
     RegionName,
     Rejection,
     Report,
@@ -165,16 +189,41 @@ desired_states = st.builds(
     tuples(desired_groups),
     splits,
 )
-answers = st.builds(Answer, numbers, tuples(hosts), texts, tuples(desired_states))
-queries = st.builds(
-    Query,
-    numbers,
-    applications,
-    groups | st.just(""),
-    st.integers(0, bounds.LOG_LINES_MAX),
-    wants_accepted=st.booleans(),
-    wants_orphans=st.booleans(),
+instants = st.floats(0.0, bounds.INSTANT_MAX)
+short = st.text(max_size=bounds.NAME_LENGTH_MAX)
+machines = st.builds(
+    Machine,
+    name=short,
+    address=texts,
+    state=st.sampled_from(["dirty", "fresh", "leased", "quarantined"]),
+    host=names | st.just(""),
+    since=instants,
+    reason=texts,
 )
+images = st.builds(BakedImage, texts, texts, texts.map(Digest), texts, texts, instants, st.booleans())
+bakes = st.builds(Bake, digests, texts, texts, instants, texts, texts)
+contents: st.SearchStrategy[Content] = st.one_of(
+    st.builds(Hosts, tuples(hosts)),
+    st.builds(Accepted, st.none() | desired_states),
+    st.builds(Machines, tuples(machines)),
+    st.builds(Done, texts),
+    st.builds(Room, texts),
+    st.builds(Bakes, tuples(images), tuples(bakes)),
+    st.builds(Refusal, texts),
+    st.builds(Failure, texts),
+)
+answers = st.builds(Answer, numbers, contents)
+questions: st.SearchStrategy[Question] = st.one_of(
+    st.builds(HostsOf, applications, groups | st.just(""), st.integers(0, bounds.LOG_LINES_MAX)),
+    st.builds(AcceptedOf, applications),
+    st.just(Orphans()),
+    st.just(ListMachines()),
+    st.builds(ChangeMachine, st.sampled_from(["quarantine", "return", "release"]), short, texts),
+    st.builds(FindRoom, st.integers(1, bounds.HOSTS_MAX)),
+    st.just(ListBakes()),
+    st.builds(BakeOrder, digests, short, tuples(texts), texts),
+)
+queries = st.builds(Query, numbers, questions)
 welcomes = st.builds(Welcome, texts, names, texts, st.none() | tuples(applications))
 rejections = st.builds(Rejection, texts)
 
@@ -227,7 +276,7 @@ def test_the_same_report_is_always_the_same_bytes(report: Report) -> None:
 
 def test_every_phase_and_every_kind_of_probe_has_its_number() -> None:
     for phase in HostPhase:
-        answer = Answer(1, (replace(HOST, phase=phase),))
+        answer = Answer(1, Hosts((replace(HOST, phase=phase),)))
         assert wire.decode_from_agent(wire.encode_from_agent(answer)) == answer
     assert len(pb.HostPhase.keys()) == len(HostPhase) + 1
     assert len(pb.Probe.Kind.keys()) == 3 + 1
@@ -340,10 +389,10 @@ def test_a_desired_state_out_of_bounds_is_refused_by_the_name_of_its_field(
         ("GroupReport.due_at", _report_with(GroupReport(GroupName("g"), due_at=-1.0))),
         ("Worn.host", _report_with(GroupReport(GroupName("g"), worn=(replace(WORN, host=HostName("")),)))),
         ("Hello.region", Hello(RegionName(""), 1, "", "", "")),
-        ("HostDetail.digest", Answer(1, (replace(HOST, digest=Digest("no")),))),
-        ("HostDetail.port", Answer(1, (replace(HOST, port=65_536),))),
-        ("HostDetail.age_seconds", Answer(1, (replace(HOST, age_seconds=-0.5),))),
-        ("HostDetail.healthy_seconds", Answer(1, (replace(HOST, healthy_seconds=math.nan),))),
+        ("HostDetail.digest", Answer(1, Hosts((replace(HOST, digest=Digest("no")),)))),
+        ("HostDetail.port", Answer(1, Hosts((replace(HOST, port=65_536),)))),
+        ("HostDetail.age_seconds", Answer(1, Hosts((replace(HOST, age_seconds=-0.5),)))),
+        ("HostDetail.healthy_seconds", Answer(1, Hosts((replace(HOST, healthy_seconds=math.nan),)))),
     ],
 )
 def test_what_an_agent_says_out_of_bounds_is_refused_by_the_name_of_its_field(
@@ -365,8 +414,8 @@ def test_what_an_agent_says_out_of_bounds_is_refused_by_the_name_of_its_field(
                 report=pb.Report(digest="0" * 16, applications=[pb.ApplicationReport(application="a")])
             ),
         ),
-        ("HostDetail.phase", pb.FromAgent(answer=pb.Answer(hosts=[pb.HostDetail()]))),
-        ("HostDetail.phase", pb.FromAgent(answer=pb.Answer(hosts=[pb.HostDetail(phase=99)]))),  # type: ignore[arg-type]  # a newer one
+        ("HostDetail.phase", pb.FromAgent(answer=pb.Answer(hosts=pb.Hosts(hosts=[pb.HostDetail()])))),
+        ("HostDetail.phase", pb.FromAgent(answer=pb.Answer(hosts=pb.Hosts(hosts=[pb.HostDetail(phase=99)])))),  # type: ignore[arg-type]  # a newer one
     ],
 )
 def test_an_agents_message_with_something_missing_or_unknown_is_refused(
@@ -409,7 +458,9 @@ def test_an_older_controller_that_says_nothing_of_a_split_means_the_one_there_wa
 
 def test_texts_of_hosts_are_cut_and_cleaned_rather_than_refused() -> None:
     broken = replace(HOST, log_tail="x" * 70_000 + "\udcff end")
-    (host,) = _sent(Answer(1, (broken,))).hosts
+    content = _sent(Answer(1, Hosts((broken,)))).content
+    assert isinstance(content, Hosts)
+    (host,) = content.hosts
     assert host.log_tail.endswith("? end")
     assert len(host.log_tail) == bounds.TEXT_LENGTH_MAX
 
@@ -422,3 +473,40 @@ def _sent(answer: Answer) -> Answer:
 
 def test_the_method_is_the_one_of_fleet_proto() -> None:
     assert wire.METHOD_PATH == "/repave.fleet.v1.Fleet/Connect"
+
+
+def test_a_question_of_a_newer_controller_keeps_its_name() -> None:
+    asked = pb.FromController(query=pb.Query(query_id=7, kind="sing"))
+    assert wire.decode_from_controller(asked.SerializeToString()) == Query(7, UnknownQuestion("sing"))
+
+
+def test_every_question_names_its_kind_for_agents_that_do_not_know_it() -> None:
+    sent = pb.FromController.FromString(wire.encode_from_controller(Query(7, FindRoom(3))))
+    assert sent.query.kind == "find_room"
+    sent.query.ClearField("find_room")
+    assert wire.decode_from_controller(sent.SerializeToString()) == Query(7, UnknownQuestion("find_room"))
+
+
+def test_an_answer_of_a_newer_agent_is_a_failure_not_the_end_of_its_stream() -> None:
+    said = pb.FromAgent(answer=pb.Answer(query_id=7))
+    received = wire.decode_from_agent(said.SerializeToString())
+    assert isinstance(received, Answer)
+    assert isinstance(received.content, Failure)
+
+
+@pytest.mark.parametrize(
+    ("field", "question"),
+    [
+        ("HostsOf.application", HostsOf(ApplicationName(""))),
+        ("HostsOf.log_lines", HostsOf(ApplicationName("shop"), "", 10_001)),
+        ("AcceptedOf.application", AcceptedOf(ApplicationName("two words"))),
+        ("ChangeMachine.machine", ChangeMachine("return", "m" * 201, "")),
+        ("FindRoom.hosts", FindRoom(0)),
+        ("BakeOrder.digest", BakeOrder(Digest("d"), "shop-1")),
+        ("BakeOrder.check", BakeOrder(Digest("d" * 64), "shop-1", ("x",) * 1_001)),
+    ],
+)
+def test_a_question_out_of_bounds_is_refused_by_the_name_of_its_field(field: str, question: Question) -> None:
+    encoded = wire.encode_from_controller(Query(1, question))
+    with pytest.raises(wire.WireError, match=f"^{field}: "):
+        wire.decode_from_controller(encoded)

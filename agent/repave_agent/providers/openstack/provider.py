@@ -28,7 +28,6 @@ from repave_agent.core.ports import (
     RefusedError,
     TransientError,
 )
-from repave_agent.packages.baking import BakedImage, BakeOrder
 from repave_agent.packages.server import Depot
 from repave_agent.providers.command import DEFAULT_PATH, environment_of, substitute
 from repave_agent.providers.openstack import OpenstackOptions
@@ -37,6 +36,7 @@ from repave_agent.providers.openstack.lookup import Found, look_up, look_up_imag
 from repave_agent.providers.openstack.spread import Spread
 from repave_agent.providers.openstack.user_data import ON_SERVER, user_data
 from repave_agent.providers.single_flight import Work
+from repave_protos.protocol.queries import BakedImage, BakeOrder
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
 
 log = structlog.get_logger()

@@ -4,53 +4,51 @@ All of it works on the agent's own records of the machines, under their lock; th
 """
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 
 from repave_agent.kinds import CommandError, CommandLine, Site
 from repave_agent.providers.ssh_pool import POOL_USAGE, SshPoolOptions
 from repave_agent.providers.ssh_pool.inventory import Inventory
 from repave_agent.providers.ssh_pool.leases import Entry, Leases
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One machine as it is shown. `state`: dirty, fresh, leased, quarantined."""
-
-    machine: str
-    address: str
-    state: str
-    host: str
-    since: float  # seconds of the wall clock; 0 when nothing ever happened to it
-    reason: str
+from repave_protos.protocol.queries import ChangeMachine, Machine
 
 
 def pool_command(options: SshPoolOptions, site: Site, line: CommandLine) -> str:
     """Does what the words ask; returns what is to be shown. Raises CommandError, ProviderError, OSError."""
-    done = work_on_pool(options, site, line.words, line.reason)
-    if isinstance(done, str):
-        return done
-    return as_json(done) if line.output == "json" else as_text(done, site.clock.wall())
-
-
-def work_on_pool(options: SshPoolOptions, site: Site, words: Sequence[str], reason: str) -> list[Row] | str:
-    """Does what the words ask: the machines or what was done. Raises CommandError, ProviderError, OSError."""
-    inventory, leases = Inventory(options.inventory), Leases(site.settings.state / "pool")
-    now = site.clock.wall()
-    match list(words):
+    match list(line.words):
         case ["list"] | []:
-            return rows(inventory, leases)
-        case ["quarantine", name]:
-            return quarantine(inventory, leases, name, reason, now)
-        case ["return", name]:
-            return give_back(inventory, leases, name, now)
-        case ["release", name]:
-            return release(inventory, leases, name, now)
-        case _:
+            machines = list_machines(options, site)
+            return as_json(machines) if line.output == "json" else as_text(machines, site.clock.wall())
+        case ["quarantine" | "return" | "release" as verb, machine]:
+            return change_machine(options, site, ChangeMachine(verb, machine, line.reason))
+        case words:
             raise CommandError(f"pool {' '.join(words)}: not understood. There is: {POOL_USAGE}")
 
 
-def rows(inventory: Inventory, leases: Leases) -> list[Row]:
+def change_machine(options: SshPoolOptions, site: Site, change: ChangeMachine) -> str:
+    """Returns what was done. Raises CommandError, ProviderError, OSError."""
+    inventory, leases = _records(options, site)
+    now = site.clock.wall()
+    match change.verb:
+        case "quarantine":
+            return quarantine(inventory, leases, change.machine, change.reason, now)
+        case "return":
+            return give_back(inventory, leases, change.machine, now)
+        case "release":
+            return release(inventory, leases, change.machine, now)
+
+
+def list_machines(options: SshPoolOptions, site: Site) -> list[Machine]:
+    """Those of the inventory, and those that have left it but are still known. Raises ProviderError."""
+    return rows(*_records(options, site))
+
+
+def _records(options: SshPoolOptions, site: Site) -> tuple[Inventory, Leases]:
+    return Inventory(options.inventory), Leases(site.settings.state / "pool")
+
+
+def rows(inventory: Inventory, leases: Leases) -> list[Machine]:
     """Every machine of the inventory, and those that are not in it any more but still known."""
     listed, known = inventory.machines(), leases.all()
     names = [*listed, *(name for name in known if name not in listed)]
@@ -59,10 +57,10 @@ def rows(inventory: Inventory, leases: Leases) -> list[Row]:
     ]
 
 
-def _row(entry: Entry, address: str) -> Row:
+def _row(entry: Entry, address: str) -> Machine:
     host = entry.lease.spec.name if entry.lease else ""
     reason = entry.reason if address else f"{entry.reason}; not in the inventory".lstrip("; ")
-    return Row(entry.name, address, entry.state, host, entry.since, reason)
+    return Machine(entry.name, address, entry.state, host, entry.since, reason)
 
 
 def quarantine(inventory: Inventory, leases: Leases, name: str, reason: str, now: float) -> str:
@@ -120,15 +118,19 @@ def _change(inventory: Inventory, leases: Leases, name: str, change: Callable[[E
         entries[name] = change(entries.get(name) or Entry(name))
 
 
-def as_json(shown: list[Row]) -> str:
-    fields = ("machine", "address", "state", "host", "since", "reason")
-    return json.dumps({"items": [{name: getattr(row, name) for name in fields} for row in shown]}, indent=2)
+def as_json(shown: list[Machine]) -> str:
+    return json.dumps({"items": [_item(machine) for machine in shown]}, indent=2)
 
 
-def as_text(shown: list[Row], now: float) -> str:
+def _item(machine: Machine) -> dict[str, object]:
+    raw = asdict(machine)
+    return {"machine": raw.pop("name"), **raw}
+
+
+def as_text(shown: list[Machine], now: float) -> str:
     """A table for people."""
     head = ("machine", "address", "state", "for", "host", "reason")
-    lines = [head, *((r.machine, r.address, r.state, _age(r.since, now), r.host, r.reason) for r in shown)]
+    lines = [head, *((r.name, r.address, r.state, _age(r.since, now), r.host, r.reason) for r in shown)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -2,11 +2,12 @@
 hosts, images baked of packages."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import asdict
+from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from repave_controller.api.answers.models import SignedRequest
 from repave_controller.api.answers.regional_models import (
@@ -24,14 +25,27 @@ from repave_controller.api.web.requests import body_of
 from repave_controller.core.planning.plan import Preview, RegionPreview
 from repave_controller.core.rules.guards import Guard
 from repave_controller.fleet.packages import ImageDirectory
-from repave_controller.fleet.sessions import AgentRefused, RegionUnreachable, Sessions
+from repave_controller.fleet.sessions import AgentRefused, AnswerContent, RegionUnreachable, Sessions
+from repave_protos.protocol.queries import (
+    BakeOrder,
+    Bakes,
+    ChangeMachine,
+    Done,
+    FindRoom,
+    ListBakes,
+    ListMachines,
+    Machine,
+    Machines,
+    PoolVerb,
+    Question,
+    Room,
+)
 from repave_protos.protocol.values import Digest, RegionName
 
 ROOM_SECONDS = 3.0
 """So long a plan waits for a region's word on its quotas."""
 POOLED = "ssh_pool"
-Told = TypeVar("Told")
-VERBS = ("quarantine", "return", "release")
+VERBS: tuple[PoolVerb, ...] = ("quarantine", "return", "release")
 
 
 class Regional:
@@ -66,17 +80,17 @@ class Regional:
         views = self._sessions.views()
         regions = [name for name, view in views.items() if view.hello.provider == POOLED]
         asked = [RegionName(only)] if only else regions
-        found, unreachable = await self._all(asked, _machines, "pool", "", "list")
-        items = [item for items in found.values() for item in items]
+        found, unreachable = await self._all(asked, ListMachines(), Machines)
+        items = [_machine(region, each) for region, answer in found.items() for each in answer.machines]
         return _answer(PoolAnswer(items=items, asked=list(found), unreachable=unreachable))
 
-    def _change(self, verb: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def _change(self, verb: PoolVerb) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def change(request: web.Request) -> web.Response:
             asked = await body_of(request, SignedRequest)
             reason = ", ".join(filter(None, (asked.reason or "by hand", asked.by)))
             machine = request.match_info["machine"]
-            text = await self._one(self._region(request), "pool", reason, verb, machine)
-            return _answer(DoneAnswer(text=str(text)))
+            done = await self._one(self._region(request), ChangeMachine(verb, machine, reason), Done)
+            return _answer(DoneAnswer(text=done.text))
 
         return change
 
@@ -92,15 +106,13 @@ class Regional:
     async def _lack(self, region: RegionPreview) -> Guard | None:
         more = "1 more host" if region.extra == 1 else f"{region.extra} more hosts"
         try:
-            why = await self._sessions.told(
-                region.name, "room", str(region.extra), timeout_seconds=ROOM_SECONDS
-            )
+            room = await self._sessions.ask(region.name, FindRoom(region.extra), Room, ROOM_SECONDS)
         except (RegionUnreachable, AgentRefused) as error:
             unknown = f"{region.name}: whether there is room for {more} is not known: {error}"
             return Guard("room", False, unknown)
-        if not why:
+        if not room.lack:
             return None
-        text = f"{region.name} needs {more} at its peak, and has no room: {why}"
+        text = f"{region.name} needs {more} at its peak, and has no room: {room.lack}"
         return Guard("room", True, text, "raise the quota, add machines, or end groups that are kept")
 
     # -------------------------------------------------------------------------------------------- images
@@ -116,14 +128,17 @@ class Regional:
         if not asked.regions:
             raise Problem(422, "regions", "name the regions in which it shall be baked")
         regions = [self._known(RegionName(name)) for name in asked.regions]
+        order = BakeOrder(Digest(asked.digest), asked.name, tuple(asked.check), asked.by)
         for region in regions:
-            await self._one(region, "bake", asked.digest, asked.name, asked.by, *asked.check)
+            await self._one(region, order, Bakes)
         return _answer(await self._baked(regions), status=202)
 
     async def _baked(self, regions: Iterable[RegionName]) -> BakedAnswer:
-        found, unreachable = await self._all(regions, _images, "images")
-        images = [image for images, _ in found.values() for image in images]
-        bakes = [bake for _, bakes in found.values() for bake in bakes]
+        found, unreachable = await self._all(regions, ListBakes(), Bakes)
+        images, bakes = list[BakedItem](), list[BakeItem]()
+        for region, each in found.items():
+            images += [BakedItem(region=region, **asdict(image)) for image in each.images]
+            bakes += [BakeItem(region=region, **asdict(bake)) for bake in each.bakes]
         return BakedAnswer(items=images, bakes=bakes, asked=list(found), unreachable=unreachable)
 
     # ------------------------------------------------------------------------------------------------ asking
@@ -139,44 +154,33 @@ class Regional:
             )
         return region
 
-    async def _one(self, region: RegionName, *words: str) -> Any:
+    async def _one(self, region: RegionName, question: Question, kind: type[AnswerContent]) -> AnswerContent:
         try:
-            return await self._sessions.told(region, *words)
+            return await self._sessions.ask(region, question, kind)
         except AgentRefused as refused:
             raise Problem(409, "provider", f"{region}: {refused}") from refused
         except RegionUnreachable as error:
             raise Problem(503, "region", str(error)) from error
 
     async def _all(
-        self, regions: Iterable[RegionName], read: Callable[[RegionName, Any], Told], *words: str
-    ) -> tuple[dict[RegionName, Told], dict[str, str]]:
+        self, regions: Iterable[RegionName], question: Question, kind: type[AnswerContent]
+    ) -> tuple[dict[RegionName, AnswerContent], dict[str, str]]:
         """Answers by region, and why others gave none."""
-        names = sorted(self._known(region) for region in regions)
-        answers = await asyncio.gather(*(self._read(name, read, words) for name in names))
-        found = {name: told for name, (told, _) in zip(names, answers, strict=True) if told is not None}
-        return found, {str(name): why for name, (_, why) in zip(names, answers, strict=True) if why}
+        found: dict[RegionName, AnswerContent] = {}
+        unreachable: dict[str, str] = {}
 
-    async def _read(
-        self, region: RegionName, read: Callable[[RegionName, Any], Told], words: Sequence[str]
-    ) -> tuple[Told | None, str]:
-        try:
-            return read(region, await self._sessions.told(region, *words)), ""
-        except (RegionUnreachable, AgentRefused) as error:
-            return None, str(error)
-        except (ValidationError, KeyError, TypeError, ValueError):
-            return None, f"the agent of {region} answered what nobody understands: is it of another version?"
+        async def ask(region: RegionName) -> None:
+            try:
+                found[region] = await self._sessions.ask(region, question, kind)
+            except (RegionUnreachable, AgentRefused) as error:
+                unreachable[region] = str(error)
+
+        await asyncio.gather(*map(ask, map(self._known, regions)))
+        return dict(sorted(found.items())), dict(sorted(unreachable.items()))
 
 
-def _machines(region: RegionName, rows: Any) -> list[MachineItem]:
-    return [
-        MachineItem(region=region, name=row.pop("machine"), since=row.pop("since") or None, **row)
-        for row in map(dict, rows)
-    ]
-
-
-def _images(region: RegionName, told: Any) -> tuple[list[BakedItem], list[BakeItem]]:
-    images = [BakedItem(region=region, **image) for image in told["images"]]
-    return images, [BakeItem(region=region, **bake) for bake in told["bakes"]]
+def _machine(region: RegionName, machine: Machine) -> MachineItem:
+    return MachineItem(region=region, **{**asdict(machine), "since": machine.since or None})
 
 
 def _is_here(view: Any) -> bool:

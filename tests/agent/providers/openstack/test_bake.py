@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from repave_agent.core.ports import RefusedError, TransientError
-from repave_agent.packages.baking import BakeOrder, Bakery
+from repave_agent.packages.baking import Bakery
 from repave_agent.providers.openstack.provider import OpenstackProvider
 from repave_agent.providers.openstack.user_data import BAKED, NOT_BAKED
 from repave_protos.package.archive import sha256_of
+from repave_protos.protocol.queries import BakeOrder
 from repave_protos.protocol.values import Digest, Notice
 from tests.agent.providers.openstack.test_provider import provider_of, spec
 from tests.fakes.agent.provider import FakeProvider

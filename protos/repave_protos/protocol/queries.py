@@ -1,0 +1,204 @@
+"""What the controller asks an agent on behalf of a person, and what the agent answers; as values.
+
+A question that an agent does not know, since it is older, it refuses by name.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from repave_protos.protocol.values import (
+    ApplicationName,
+    DesiredState,
+    Digest,
+    Hello,
+    HostDetail,
+    Rejection,
+    Report,
+    Resync,
+    Welcome,
+)
+
+PoolVerb = Literal["quarantine", "return", "release"]
+MachineState = Literal["dirty", "fresh", "leased", "quarantined"]
+
+
+# -------------------------------------------------------------------------------------------- questions
+
+
+@dataclass(frozen=True, slots=True)
+class HostsOf:
+    """The hosts of an application or of one of its groups, with the ends of their logs. Hosts."""
+
+    application: ApplicationName
+    group: str = ""
+    log_lines: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedOf:
+    """The desired state that the agent has accepted, for a controller whose store has lost it. Accepted."""
+
+    application: ApplicationName
+
+
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """The hosts that no desired state is known to want, of all applications. Hosts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListMachines:
+    """The machines of the region's pool. Machines."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeMachine:
+    """Take a machine out of use, give it back, or end a lease that nothing stands behind. Done."""
+
+    verb: PoolVerb
+    machine: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindRoom:
+    """Whether the provider has room for so many more hosts. Room."""
+
+    hosts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListBakes:
+    """Machine images that were baked here, and bakes that are under way or failed. Bakes."""
+
+
+@dataclass(frozen=True, slots=True)
+class BakeOrder:
+    """Bake a machine image of a package. `check` is run on the machine, in the unpacked package, before its
+    image is taken; () runs nothing. Bakes, with this one only.
+    """
+
+    digest: Digest
+    name: str
+    check: tuple[str, ...] = ()
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownQuestion:
+    """One of a newer controller. `kind` is its field in fleet.proto."""
+
+    kind: str
+
+
+OfHosts = HostsOf | Orphans
+OfProvider = ListMachines | ChangeMachine | FindRoom | ListBakes | BakeOrder
+Question = OfHosts | AcceptedOf | OfProvider | UnknownQuestion
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """From the controller."""
+
+    query_id: int
+    question: Question
+
+
+# ---------------------------------------------------------------------------------------------- answers
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    hosts: tuple[HostDetail, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    state: DesiredState | None = None  # None: it has accepted none
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One machine of a pool."""
+
+    name: str
+    address: str  # "" when it is not in the inventory any more
+    state: MachineState
+    host: str  # that it is leased for
+    since: float  # Unix time; 0 when nothing ever happened to it
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    machines: tuple[Machine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    text: str  # what was done
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    lack: str  # why the hosts do not fit; "" when they do
+
+
+@dataclass(frozen=True, slots=True)
+class BakedImage:
+    """As the cloud keeps it, with what it was made from."""
+
+    image: str
+    name: str
+    digest: Digest
+    base: str
+    by: str
+    made_at: float  # Unix time
+    is_current: bool  # False: it was made from another base image than hosts have now, and is not used
+
+
+@dataclass(frozen=True, slots=True)
+class Bake:
+    """One that is under way, or how it ended. `image` is "" until it is there."""
+
+    digest: Digest
+    name: str
+    step: str
+    since: float  # Unix time
+    image: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bakes:
+    images: tuple[BakedImage, ...] = ()
+    bakes: tuple[Bake, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The agent or its provider will not do it; `why` is for people."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The agent could not answer, or in a way that this version does not know; `why` is for people."""
+
+    why: str
+
+
+Content = Hosts | Accepted | Machines | Done | Room | Bakes | Refusal | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """From the agent, to the query with the same id."""
+
+    query_id: int
+    content: Content
+
+
+FromAgent = Hello | Report | Answer
+FromController = Welcome | Rejection | DesiredState | Resync | Query

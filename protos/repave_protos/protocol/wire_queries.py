@@ -1,0 +1,319 @@
+"""Questions and answers as messages, and back: a part of wire.py, which alone calls it."""
+
+from typing import Final, assert_never
+
+from repave_protos.protocol import bounds
+from repave_protos.protocol import fleet_pb2 as pb
+from repave_protos.protocol.bounds import WireError
+from repave_protos.protocol.queries import (
+    Accepted,
+    AcceptedOf,
+    Answer,
+    Bake,
+    BakedImage,
+    BakeOrder,
+    Bakes,
+    ChangeMachine,
+    Content,
+    Done,
+    Failure,
+    FindRoom,
+    Hosts,
+    HostsOf,
+    ListBakes,
+    ListMachines,
+    Machine,
+    Machines,
+    MachineState,
+    Orphans,
+    PoolVerb,
+    Query,
+    Question,
+    Refusal,
+    Room,
+    UnknownQuestion,
+)
+from repave_protos.protocol.values import (
+    ApplicationName,
+    Digest,
+    GroupName,
+    HostDetail,
+    HostName,
+    HostPhase,
+)
+from repave_protos.protocol.wire_desired import desired, desired_message
+
+_NUMBERS_OF_PHASE = {phase: pb.HostPhase.Value(f"HOST_PHASE_{phase.name}") for phase in HostPhase}
+_PHASES: Final[dict[int, HostPhase]] = {number: phase for phase, number in _NUMBERS_OF_PHASE.items()}
+_VERBS: Final[dict[int, PoolVerb]] = {
+    pb.ChangeMachine.VERB_QUARANTINE: "quarantine",
+    pb.ChangeMachine.VERB_RETURN: "return",
+    pb.ChangeMachine.VERB_RELEASE: "release",
+}
+_NUMBERS_OF_VERB = {verb: pb.ChangeMachine.Verb.Value(f"VERB_{verb.upper()}") for verb in _VERBS.values()}
+_STATES: Final[dict[int, MachineState]] = {
+    pb.Machine.STATE_DIRTY: "dirty",
+    pb.Machine.STATE_FRESH: "fresh",
+    pb.Machine.STATE_LEASED: "leased",
+    pb.Machine.STATE_QUARANTINED: "quarantined",
+}
+_NUMBERS_OF_STATE = {state: pb.Machine.State.Value(f"STATE_{state.upper()}") for state in _STATES.values()}
+
+
+# -------------------------------------------------------------------------------------------- questions
+
+
+def query_message(query: Query) -> pb.Query:
+    message = _question_message(query.question)
+    message.query_id = query.query_id
+    message.kind = message.WhichOneof("question") or message.kind
+    return message
+
+
+def _question_message(question: Question) -> pb.Query:
+    match question:
+        case HostsOf(application, group, log_lines):
+            return pb.Query(hosts_of=pb.HostsOf(application=application, group=group, log_lines=log_lines))
+        case AcceptedOf(application):
+            return pb.Query(accepted_of=pb.AcceptedOf(application=application))
+        case Orphans():
+            return pb.Query(orphans=pb.Orphans())
+        case ListMachines():
+            return pb.Query(list_machines=pb.ListMachines())
+        case ChangeMachine(verb, machine, reason):
+            number = _NUMBERS_OF_VERB[verb]
+            return pb.Query(change_machine=pb.ChangeMachine(verb=number, machine=machine, reason=reason))
+        case FindRoom(hosts):
+            return pb.Query(find_room=pb.FindRoom(hosts=hosts))
+        case ListBakes():
+            return pb.Query(list_bakes=pb.ListBakes())
+        case BakeOrder(digest, name, check, by):
+            return pb.Query(bake_order=pb.BakeOrder(digest=digest, name=name, check=check, by=by))
+        case UnknownQuestion(kind):
+            return pb.Query(kind=kind)
+        case _:
+            assert_never(question)
+
+
+def query(message: pb.Query) -> Query:
+    query_id = bounds.between(0, message.query_id, bounds.NUMBER_MAX, "Query.query_id")
+    return Query(query_id, _question(message))
+
+
+def _question(message: pb.Query) -> Question:
+    match message.WhichOneof("question"):
+        case "hosts_of":
+            hosts = message.hosts_of
+            return HostsOf(
+                ApplicationName(bounds.name(hosts.application, "HostsOf.application")),
+                bounds.name_or_none(hosts.group, "HostsOf.group"),
+                bounds.between(0, hosts.log_lines, bounds.LOG_LINES_MAX, "HostsOf.log_lines"),
+            )
+        case "accepted_of":
+            accepted = message.accepted_of
+            return AcceptedOf(ApplicationName(bounds.name(accepted.application, "AcceptedOf.application")))
+        case "orphans":
+            return Orphans()
+        case "list_machines":
+            return ListMachines()
+        case "change_machine":
+            return _change_machine(message.change_machine)
+        case "find_room":
+            return FindRoom(bounds.between(1, message.find_room.hosts, bounds.HOSTS_MAX, "FindRoom.hosts"))
+        case "list_bakes":
+            return ListBakes()
+        case "bake_order":
+            order = message.bake_order
+            return BakeOrder(
+                Digest(bounds.sha256(order.digest, "BakeOrder.digest")),
+                bounds.text(order.name, "BakeOrder.name", bounds.NAME_LENGTH_MAX),
+                bounds.words(order.check, "BakeOrder.check"),
+                bounds.text(order.by, "BakeOrder.by"),
+            )
+        case _:
+            return UnknownQuestion(bounds.text(message.kind, "Query.kind", bounds.NAME_LENGTH_MAX))
+
+
+def _change_machine(message: pb.ChangeMachine) -> ChangeMachine:
+    verb = _VERBS.get(message.verb)
+    if verb is None:
+        raise WireError(f"ChangeMachine.verb: {message.verb} is no verb that this version knows")
+    machine = bounds.text(message.machine, "ChangeMachine.machine", bounds.NAME_LENGTH_MAX)
+    return ChangeMachine(verb, machine, bounds.text(message.reason, "ChangeMachine.reason"))
+
+
+# ---------------------------------------------------------------------------------------------- answers
+
+
+def answer_message(answer: Answer) -> pb.Answer:
+    message = _content_message(answer.content)
+    message.query_id = answer.query_id
+    return message
+
+
+def _content_message(content: Content) -> pb.Answer:
+    match content:
+        case Hosts(hosts):
+            return pb.Answer(hosts=pb.Hosts(hosts=map(_host_message, hosts)))
+        case Accepted(state):
+            return pb.Answer(accepted=pb.Accepted(state=None if state is None else desired_message(state)))
+        case Machines(machines):
+            return pb.Answer(machines=pb.Machines(machines=map(_machine_message, machines)))
+        case Done(text):
+            return pb.Answer(done=pb.Done(text=bounds.sendable(text)))
+        case Room(lack):
+            return pb.Answer(room=pb.Room(lack=bounds.sendable(lack)))
+        case Bakes(images, bakes):
+            return pb.Answer(
+                bakes=pb.Bakes(images=map(_image_message, images), bakes=map(_bake_message, bakes))
+            )
+        case Refusal(why):
+            return pb.Answer(refusal=pb.Refusal(why=bounds.sendable(why)))
+        case Failure(why):
+            return pb.Answer(failure=pb.Failure(why=bounds.sendable(why)))
+        case _:
+            assert_never(content)
+
+
+def answer(message: pb.Answer) -> Answer:
+    query_id = bounds.between(0, message.query_id, bounds.NUMBER_MAX, "Answer.query_id")
+    return Answer(query_id, _content(message))
+
+
+def _content(message: pb.Answer) -> Content:
+    match message.WhichOneof("content"):
+        case "hosts":
+            bounds.few(message.hosts.hosts, bounds.HOSTS_MAX, "Hosts.hosts")
+            return Hosts(tuple(map(_host, message.hosts.hosts)))
+        case "accepted":
+            has_state = message.accepted.HasField("state")
+            return Accepted(desired(message.accepted.state) if has_state else None)
+        case "machines":
+            bounds.few(message.machines.machines, bounds.MACHINES_MAX, "Machines.machines")
+            return Machines(tuple(map(_machine, message.machines.machines)))
+        case "done":
+            return Done(bounds.text(message.done.text, "Done.text"))
+        case "room":
+            return Room(bounds.text(message.room.lack, "Room.lack"))
+        case "bakes":
+            bounds.few(message.bakes.images, bounds.IMAGES_MAX, "Bakes.images")
+            bounds.few(message.bakes.bakes, bounds.IMAGES_MAX, "Bakes.bakes")
+            return Bakes(tuple(map(_image, message.bakes.images)), tuple(map(_bake, message.bakes.bakes)))
+        case "refusal":
+            return Refusal(bounds.text(message.refusal.why, "Refusal.why"))
+        case "failure":
+            return Failure(bounds.text(message.failure.why, "Failure.why"))
+        case _:
+            return Failure("its answer is of a kind that this version does not know")
+
+
+def _host_message(host: HostDetail) -> pb.HostDetail:
+    return pb.HostDetail(
+        host=host.host,
+        group=host.group,
+        application=host.application,
+        phase=_NUMBERS_OF_PHASE[host.phase],
+        address=host.address,
+        port=host.port,
+        digest=host.digest,
+        age_seconds=host.age_seconds,
+        healthy_seconds=host.healthy_seconds,
+        trouble=bounds.sendable(host.trouble),
+        log_tail=bounds.sendable(host.log_tail),
+        orphan=bounds.sendable(host.orphan),
+        unclaimed_seconds=host.unclaimed_seconds,
+        worn=bounds.sendable(host.worn),
+    )
+
+
+def _host(message: pb.HostDetail) -> HostDetail:
+    if message.phase not in _PHASES:
+        raise WireError(f"HostDetail.phase: {message.phase} is no phase that this version knows")
+    return HostDetail(
+        host=HostName(bounds.name(message.host, "HostDetail.host")),
+        group=GroupName(bounds.name(message.group, "HostDetail.group")),
+        application=ApplicationName(bounds.name(message.application, "HostDetail.application")),
+        phase=_PHASES[message.phase],
+        address=bounds.text(message.address, "HostDetail.address"),
+        port=bounds.between(0, message.port, 65_535, "HostDetail.port"),
+        digest=Digest(bounds.sha256(message.digest, "HostDetail.digest")),
+        age_seconds=bounds.seconds(message.age_seconds, "HostDetail.age_seconds"),
+        healthy_seconds=bounds.seconds(message.healthy_seconds, "HostDetail.healthy_seconds"),
+        trouble=bounds.text(message.trouble, "HostDetail.trouble"),
+        log_tail=bounds.text(message.log_tail, "HostDetail.log_tail"),
+        orphan=bounds.text(message.orphan, "HostDetail.orphan"),
+        unclaimed_seconds=bounds.seconds(message.unclaimed_seconds, "HostDetail.unclaimed_seconds"),
+        worn=bounds.text(message.worn, "HostDetail.worn"),
+    )
+
+
+def _machine_message(machine: Machine) -> pb.Machine:
+    return pb.Machine(
+        name=machine.name,
+        address=machine.address,
+        state=_NUMBERS_OF_STATE[machine.state],
+        host=machine.host,
+        since=machine.since,
+        reason=bounds.sendable(machine.reason),
+    )
+
+
+def _machine(message: pb.Machine) -> Machine:
+    state = _STATES.get(message.state)
+    if state is None:
+        raise WireError(f"Machine.state: {message.state} is no state that this version knows")
+    return Machine(
+        name=bounds.text(message.name, "Machine.name", bounds.NAME_LENGTH_MAX),
+        address=bounds.text(message.address, "Machine.address"),
+        state=state,
+        host=bounds.name_or_none(message.host, "Machine.host"),
+        since=bounds.instant(message.since, "Machine.since"),
+        reason=bounds.text(message.reason, "Machine.reason"),
+    )
+
+
+def _image_message(image: BakedImage) -> pb.BakedImage:
+    return pb.BakedImage(
+        image=image.image,
+        name=bounds.sendable(image.name),
+        digest=image.digest,
+        base=image.base,
+        by=bounds.sendable(image.by),
+        made_at=image.made_at,
+        is_current=image.is_current,
+    )
+
+
+def _image(message: pb.BakedImage) -> BakedImage:
+    """Its texts are the cloud's, where others may change them."""
+    return BakedImage(
+        image=bounds.text(message.image, "BakedImage.image"),
+        name=bounds.text(message.name, "BakedImage.name"),
+        digest=Digest(bounds.text(message.digest, "BakedImage.digest")),
+        base=bounds.text(message.base, "BakedImage.base"),
+        by=bounds.text(message.by, "BakedImage.by"),
+        made_at=bounds.instant(message.made_at, "BakedImage.made_at"),
+        is_current=message.is_current,
+    )
+
+
+def _bake_message(bake: Bake) -> pb.Bake:
+    return pb.Bake(
+        digest=bake.digest,
+        name=bake.name,
+        step=bounds.sendable(bake.step),
+        since=bake.since,
+        image=bake.image,
+        error=bounds.sendable(bake.error),
+    )
+
+
+def _bake(message: pb.Bake) -> Bake:
+    return Bake(
+        digest=Digest(bounds.sha256(message.digest, "Bake.digest")),
+        name=bounds.text(message.name, "Bake.name"),
+        step=bounds.text(message.step, "Bake.step"),
+        since=bounds.instant(message.since, "Bake.since"),
+        image=bounds.text(message.image, "Bake.image"),
+        error=bounds.text(message.error, "Bake.error"),
+    )
