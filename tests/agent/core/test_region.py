@@ -1,0 +1,181 @@
+"""The region's core by itself: what it decides from what has happened, without worker, clock or disk."""
+
+from dataclasses import replace
+
+import pytest
+
+from repave_agent.core.fence import Accept
+from repave_agent.core.host_health import PASSED, Health, HealthRecord
+from repave_agent.core.observation import EMPTY_VIEW, Limits
+from repave_agent.core.ports import BackendView, Host, RefusedError, TransientError
+from repave_agent.core.reconcile import Arrange, Steer
+from repave_agent.core.region import RETRY_SECONDS, Entries, Region, Step
+from repave_protos.protocol.values import DesiredState, Welcome
+from tests.fakes.agent.region_values import BLUE, SHOP, a_group, a_state
+
+SERVES = a_state(a_group(weight_bp=10_000, min_healthy_seconds=1.0))
+RUNNING = replace(EMPTY_VIEW, is_running=True)
+
+
+class Ground:
+    """A region, and what its agent would do for it: launches take no time."""
+
+    def __init__(self, entries: Entries | None = None) -> None:
+        self.now = 100.0
+        self.region = Region(Limits())
+        self.region.recall(entries or Entries(), self.now)
+        self.region.adopt([], RUNNING, self.now)
+        self.view = RUNNING
+
+    def accept(self, state: DesiredState) -> None:
+        assert self.region.hear(state) == Accept()
+        self.region.accept(state)
+
+    def step(self, journal_trouble: str = "") -> Step:
+        decision = self.region.decide(self.now)
+        return self.region.begin(decision, journal_trouble, self.now)
+
+    def launch_all(self, step: Step) -> None:
+        for spec in step.launches:
+            address = f"127.9.0.{spec.name.rpartition('-')[2]}"
+            host = Host(spec.name, spec.group, SHOP, spec.digest, address, 8080, self.now, is_running=True)
+            self.region.launched(host, self.now)
+
+    def probe_all(self, step: Step) -> None:
+        """Every host passes its probes for long enough."""
+        records = {name: HealthRecord.of(target.probe) for name, target in step.probes.items()}
+        for _ in range(3):
+            records = {name: record.after(PASSED, self.now) for name, record in records.items()}
+            self.now += 1.0
+        self.region.probed({name: Health(target, records[name]) for name, target in step.probes.items()})
+
+    def carry_out(self, step: Step) -> None:
+        """The balancer changes as the step says, and all that is enabled is up."""
+        assert step.change is not None
+        match step.change.action:
+            case Arrange(structure):
+                up = {
+                    each.group: sum(server.is_enabled for server in each.servers)
+                    for each in structure.backends
+                }
+                backends = tuple(BackendView(group, servers, 0) for group, servers in up.items())
+                self.view = replace(self.view, structure=structure, backends=backends)
+            case Steer(routes):
+                self.view = replace(self.view, routes=routes)
+        self.region.viewed(self.view, self.now)
+        self.region.changed()
+
+
+@pytest.fixture
+def ground() -> Ground:
+    return Ground()
+
+
+def test_an_accepted_state_counts_only_once_it_is_saved(ground: Ground) -> None:
+    assert ground.region.hear(SERVES) == Accept()
+    assert ground.region.entries(accepting=SERVES).desired == (SERVES,)
+    ground.region.not_accepted(SERVES, "the disk is full")
+    step = ground.step()
+    assert (step.launches, ground.region.entries().desired) == ((), ())
+    assert step.reports is not None
+    assert step.reports[SHOP].refusal == "the disk is full"
+
+
+def test_names_are_used_up_before_a_host_is_made(ground: Ground) -> None:
+    ground.accept(SERVES)
+    decision = ground.region.decide(ground.now)
+    assert [spec.name for spec in decision.launches] == ["shop-v001-1", "shop-v001-2"]
+    assert decision.is_durable
+    assert decision.entries.groups[BLUE].next_ordinal == 3
+    again = Ground(decision.entries)
+    assert [spec.name for spec in again.step().launches] == ["shop-v001-3", "shop-v001-4"]
+
+
+def test_what_can_not_be_saved_is_put_off(ground: Ground) -> None:
+    ground.accept(SERVES)
+    step = ground.step("no space left")
+    assert step.launches == ()
+    assert step.reports is not None
+    assert "no space left" in step.reports[SHOP].groups[0].trouble
+    ground.now += 10.0
+    assert [spec.name for spec in ground.step().launches] == ["shop-v001-3", "shop-v001-4"]
+
+
+def test_a_release_goes_its_way_one_change_of_the_balancer_at_a_time(ground: Ground) -> None:
+    ground.accept(SERVES)
+    ground.launch_all(ground.step())
+    step, kinds = ground.step(), []
+    assert sorted(step.probes) == ["shop-v001-1", "shop-v001-2"]
+    while step.change is not None:
+        kinds.append(type(step.change.action))
+        assert ground.step().change is None, "one is under way"
+        assert not ground.region.wants_view(ground.now + 60.0), "what it shows may be over already"
+        ground.carry_out(step)
+        ground.probe_all(step)
+        step = ground.step()
+    assert kinds == [Arrange, Arrange, Steer], "disabled, enabled once verified, then in traffic"
+    assert ground.region.entries().verified == ("shop-v001-1", "shop-v001-2")
+    assert step.reports is not None
+    assert step.reports[SHOP].groups[0].weight_bp == 10_000
+
+
+def test_no_report_goes_up_while_traffic_moves(ground: Ground) -> None:
+    ground.accept(SERVES)
+    ground.launch_all(ground.step())
+    step = ground.step()
+    while step.change is not None and isinstance(step.change.action, Arrange):
+        assert step.reports is not None
+        ground.carry_out(step)
+        ground.probe_all(step)
+        step = ground.step()
+    assert isinstance(step.change and step.change.action, Steer)
+    assert step.reports is None
+
+
+def test_a_change_that_was_planned_for_another_state_is_not_wanted_any_more(ground: Ground) -> None:
+    ground.accept(SERVES)
+    ground.launch_all(ground.step())
+    change = ground.step().change
+    assert change is not None
+    assert ground.region.still_wants(change)
+    ground.accept(replace(SERVES, epoch=replace(SERVES.epoch, rev=2)))
+    assert not ground.region.still_wants(change)
+
+
+def test_a_change_that_failed_is_tried_again_a_little_later(ground: Ground) -> None:
+    ground.accept(SERVES)
+    ground.launch_all(ground.step())
+    assert ground.step().change is not None
+    ground.region.not_changed("no answer", ground.now)
+    assert ground.step().change is None
+    assert [notice.kind for notice in ground.region.take_notices()][-1] == "balancer.failed"
+    ground.now += RETRY_SECONDS
+    assert ground.step().change is not None
+
+
+@pytest.mark.parametrize(("error", "failures"), [(TransientError("away"), 0), (RefusedError("no"), 1)])
+def test_only_what_speaks_against_the_group_counts_as_its_failure(
+    ground: Ground, error: Exception, failures: int
+) -> None:
+    ground.accept(SERVES)
+    for spec in ground.step().launches[:1]:
+        ground.region.launch_failed(spec.name, error, ground.now)
+    assert ground.region.entries().groups[BLUE].failures == failures
+
+
+def test_a_listing_is_due_from_time_to_time_and_at_once_after_a_hint(ground: Ground) -> None:
+    assert not ground.region.wants_listing(ground.now + 4.0)
+    assert ground.region.wants_listing(ground.now + 5.0)
+    ground.region.hosts_changed()
+    assert ground.region.wants_listing(ground.now)
+    known = ground.region.begin_listing(ground.now)
+    assert not ground.region.wants_listing(ground.now + 60.0), "one is under way"
+    ground.region.listed([], known, ground.now)
+    assert ground.region.wants_listing(ground.now + 60.0)
+
+
+def test_a_region_belongs_to_the_first_controller_it_meets(ground: Ground) -> None:
+    assert ground.region.welcome(Welcome("1", "ours", ""))
+    assert ground.region.entries().installation == "ours"
+    assert not ground.region.welcome(Welcome("1", "theirs", ""))
+    assert ground.region.installation == "ours"
