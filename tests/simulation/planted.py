@@ -183,7 +183,7 @@ BUGS = (
         "    match undone(turn.application, rollout, track, turn.observed, turn.now):\n        case Done() | Waiting():",
     ),
     _bug(
-        "a failed release keeps its share", 1, (3, 4, 5, 7),
+        "a failed release keeps its share", 1, (1, 3, 4, 5, 7),
         PARTS, "application = put_part(application, target.group, replace(part, weight_bp=0, state=state))", "application = put_part(application, target.group, replace(part, state=state))",
     ),
     _bug(
