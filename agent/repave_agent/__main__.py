@@ -76,12 +76,12 @@ class Agent:
         self.capabilities = capability_words(
             provider.abilities, balancer.abilities(settings.section(balancer.name, balancer.options))
         )
-        self.images = PackageCache(state / "images")
+        self.packages = PackageCache(state / "images")
         self.prober = Prober(clock.monotonic, self.provider.execute)
         self.worker = Worker(
             provider=self.provider,
             balancer=self.balancer,
-            packages=self.images,
+            packages=self.packages,
             prober=self.prober,
             journal=Journal(FileDisk(state / "journal.json")),
             upwards=self,
@@ -93,7 +93,7 @@ class Agent:
                 inspect_seconds=settings.limits.inspect_seconds,
             ),
         )
-        self.bakery = Bakery(self.provider, self.images, self.notice, clock)
+        self.bakery = Bakery(self.provider, self.packages, self.notice, clock)
         self.desk = Desk(self.site, ProviderWithTimeouts(self.provider), self.bakery, self.notice)
         self.postponed = Postponed(self.worker.on_desired, clock.sleep)
         self.session = Session(
@@ -126,7 +126,7 @@ class Agent:
             raise ConnectionError(str(error)) from error
         if not is_ours:
             raise ConnectionError(foreign(self.worker.installation, welcome.installation))
-        self.images.set_source(welcome.image_url)
+        self.packages.set_source(welcome.image_url)
 
     async def on_desired(self, desired: DesiredState) -> None:
         await self.postponed.on_desired(desired)
@@ -161,7 +161,7 @@ class Agent:
         finally:
             await self.bakery.close()
             await self.prober.close()
-            await self.images.close()
+            await self.packages.close()
             await self.provider.close()
             await self.balancer.close()
 

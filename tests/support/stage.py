@@ -307,7 +307,6 @@ repave: 1
 app: {application}
 artifact: {{uri: ./{version}}}
 host:
-  image: local
   run: [{python}, -S, -E, app.py]
   env: {{{environment}}}
 {upkeep}
@@ -316,7 +315,7 @@ health:
   interval: {interval}
   min_healthy_time: {min_healthy}
   launch_deadline: {launch_deadline}
-traffic: {{balancer: haproxy, frontend: {application}, port: {port}, drain: {drain}}}
+traffic: {{frontend: {application}, port: {port}, drain: {drain}}}
 regions:
 {regions}
 strategy: {strategy}
