@@ -309,7 +309,9 @@ class Fleet:
     def _watch(self, record: Record, group: DesiredGroup | None) -> None:
         is_probed = group is not None and record.is_running and record.address and not record.failure
         if is_probed and group is not None and not record.is_destroying:
-            self.probes[record.name] = ProbeTarget(record.address, group.template.probe)
+            known, probe = self.probes.get(record.name), group.template.probe
+            if known is None or known.address != record.address or known.probe is not probe:
+                self.probes[record.name] = ProbeTarget(record.address, probe)
         else:
             self.probes.pop(record.name, None)
 

@@ -65,7 +65,7 @@ class GroupFact:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Who is known to want hosts here. What an agent has forgotten, or was not told yet, counts for nothing
+    """Who is known to want hosts here. What an agent has forgotten, or has not heard yet, counts for nothing
     against a host: only what it knows does."""
 
     groups: frozenset[GroupName] = frozenset()  # that accepted desired states name

@@ -25,7 +25,7 @@ from repave_agent.core.traffic import (
 from repave_agent.core.worn import worn_instants
 from repave_protos.protocol.values import DesiredGroup, DesiredState, GroupName, HostName, HostPhase
 
-SETBACKS_TOLD = 3
+SETBACKS_REPORTED = 3
 """So many in a row are more than an accident."""
 ALIVE = (HostPhase.LAUNCHING, HostPhase.STARTING, HostPhase.HEALTHY, HostPhase.VERIFIED)
 
@@ -148,7 +148,7 @@ def _waits(observation: Observation, limits: Limits) -> Iterator[tuple[GroupName
         fact = observation.group(group.name)
         if has_given_up(group, observation) or _missing(group, observation) <= 0:
             continue
-        if observation.now < fact.retry_at and fact.setbacks >= SETBACKS_TOLD:
+        if observation.now < fact.retry_at and fact.setbacks >= SETBACKS_REPORTED:
             pause = fact.retry_at - fact.setback_at
             yield group.name, f"its hosts keep failing: the next one is launched {pause:.0f} s after the last"
         elif is_full:

@@ -32,8 +32,8 @@ from repave_simulation.world.world import World
 
 PROBE_SECONDS = 0.01
 HINT_SECONDS = 0.02
-TOLD = ("bug", "promise.broken")
-"""Events that a correct repave never tells."""
+MISTAKES = ("bug", "promise.broken")
+"""Kinds of events that a correct repave never writes."""
 
 Made = TypeVar("Made")
 _ENTRIES = TypeAdapter(Entries)
@@ -257,7 +257,7 @@ class SimulatedStore(MemoryStore, Hands):
         events = self.put(transaction)
         for event in events:
             self.world.tell(CONTROLLER, f"{event.kind}: {event_text(event)}")
-            if event.kind in TOLD:
+            if event.kind in MISTAKES:
                 self.world.broken(0, f"{event.kind}: {event_text(event)}")
         self.world.ledger.last_at = max((event.at for event in events), default=self.world.ledger.last_at)
         if transaction.application is not None:
