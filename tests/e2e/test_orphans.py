@@ -109,7 +109,7 @@ def test_orphans_are_shown_and_ended_and_nobody_else_is(stage: Stage) -> None:
 
     stage.wait(lambda: told(stage, "host.destroyed") >= {DROPPED, GHOST}, "the events")
     assert told(stage, "host.orphaned") == {DROPPED, GHOST}
-    assert stage.repave("orphans").stderr == "no orphans in paris: every host there was asked for\n"
+    assert stage.repave("orphans").stderr == "no orphans in paris: a release wants every host there\n"
     asyncio.run(local_provider(stage, installation, "rome").destroy(STRANGER))
     assert not Path(stage.directory / "paris" / "hosts" / STRANGER).exists()
 

@@ -65,7 +65,7 @@ async def test_waves_are_steered_go_back_everywhere_and_rolling_keeps_its_floor(
         steer(stage, "promote", skip=True)
         ran = await asyncio.to_thread(stage.repave, "watch", "hello", "--until-gate", "--timeout", "30s")
         assert ran.returncode == 6, ran.stderr
-        assert "somebody with the role sre must say yes (wave 2)" in ran.stderr
+        assert "approval of wave 2 by sre" in ran.stderr
         assert phases(stage) == {"paris": "done", "oslo": "waiting", "rome": "waiting"}
         steer(stage, "promote", role="sre")
         await until(stage, lambda: set(phases(stage).values()) == {"done", "soak"}, "both soak")

@@ -51,7 +51,7 @@ def run_baked(terminal: Terminal) -> int:
 def run_bake(terminal: Terminal) -> int:
     arguments = terminal.arguments
     if not arguments.region:
-        raise CliError("--region: name the regions in which the image shall be made", USAGE)
+        raise CliError("--region: name the regions to make the image in", USAGE)
     name, digest = stored(terminal, arguments.package)
     body = {
         "digest": digest,
@@ -61,37 +61,37 @@ def run_bake(terminal: Terminal) -> int:
         "by": who(),
     }
     answer = terminal.client.post("baked-images", body)
-    return _shown(terminal, answer, digest) if arguments.no_wait else _waited(terminal, answer, digest)
+    return _report(terminal, answer, digest) if arguments.no_wait else _wait(terminal, answer, digest)
 
 
-def _waited(terminal: Terminal, answer: dict[str, Any], digest: str) -> int:
+def _wait(terminal: Terminal, answer: dict[str, Any], digest: str) -> int:
     """Tells each step, until all regions have the image or have failed."""
-    told: dict[str, str] = {}
+    shown: dict[str, str] = {}
     while True:
         bakes = {each["region"]: each for each in answer["bakes"] if each["digest"] == digest}
         for region, bake in bakes.items():
-            if told.get(region) != (text := _line(bake)):
+            if shown.get(region) != (text := _line(bake)):
                 terminal.say(text)
-                told[region] = text
+                shown[region] = text
         if all(bake["error"] for bake in bakes.values()):
-            return _shown(terminal, answer, digest)
+            return _report(terminal, answer, digest)
         time.sleep(LOOK_SECONDS)
         answer = terminal.client.get("baked-images", region=",".join(terminal.arguments.region))
 
 
-def _shown(terminal: Terminal, answer: dict[str, Any], digest: str) -> int:
+def _report(terminal: Terminal, answer: dict[str, Any], digest: str) -> int:
     wanted = set(terminal.arguments.region)
     made = [each for each in answer["items"] if each["digest"] == digest and each["region"] in wanted]
     show(terminal, {**answer, "items": made}, BAKED)
-    told = {each["region"] for each in (*made, *answer["bakes"])} | answer["unreachable"].keys()
+    shown = {each["region"] for each in (*made, *answer["bakes"])} | answer["unreachable"].keys()
     for region, why in answer["unreachable"].items():
         terminal.say(f"{region}: {why}")
-    for region in sorted(wanted - told):
+    for region in sorted(wanted - shown):
         terminal.say(f"{region}: there is no image, and none is made: was its agent restarted?")
     is_done = wanted <= {each["region"] for each in made}
     return DONE if is_done or terminal.arguments.no_wait else ERROR
 
 
 def _line(bake: dict[str, Any]) -> str:
-    said = f"failed: {bake['error']}" if bake["error"] else bake["step"]
-    return f"{bake['region']} {bake['name']}: {said}"
+    state = f"failed: {bake['error']}" if bake["error"] else bake["step"]
+    return f"{bake['region']} {bake['name']}: {state}"

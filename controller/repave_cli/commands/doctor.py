@@ -69,7 +69,7 @@ def _programs() -> list[dict[str, Any]]:
             checks.append(_check(program, "ok", path))
         else:
             text = f"not installed; needed only where an agent runs, for {use}"
-            checks.append(_check(program, "warn", text, f"where an agent shall run: apt install {package}"))
+            checks.append(_check(program, "warn", text, f"where an agent runs: apt install {package}"))
     return checks
 
 

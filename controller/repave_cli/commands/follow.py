@@ -96,7 +96,7 @@ def _finish(
     """One clear line on how it ended."""
     code = DONE if rollout["phase"] in wanted else ENDS[rollout["phase"]]
     where = ", ".join(region["name"] for region in status["region_items"])
-    now = f"{status['serving'] or 'nobody'} serves {status['name']}" + (f" in {where}" if where else "")
+    now = f"{status['serving'] or 'no group'} serves {status['name']}" + (f" in {where}" if where else "")
     ended = f"{rollout['group']} {rollout['phase']}: {rollout['outcome']}"
     if rollout["phase"] == "held" and not rollout["ended_at"]:
         name = status["name"]

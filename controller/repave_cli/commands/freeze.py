@@ -27,7 +27,7 @@ FREEZES = (
 
 def register(commands: Any) -> None:
     freeze = commands.add_parser(
-        "freeze", help="Release nothing: from now on (--all), or for a time (add); list"
+        "freeze", help="Stop releases: all from now on (--all), or for a time (add); list"
     )
     freeze.add_argument("--all", action="store_true", help="everything, until repave unfreeze --all")
     _add_reason(freeze)
@@ -35,7 +35,7 @@ def register(commands: Any) -> None:
     verbs = freeze.add_subparsers(dest="verb", metavar="VERB")
     _register_add(verbs)
     verbs.add_parser("list", help="Freezes that are on or to come").set_defaults(run=run_list)
-    unfreeze = commands.add_parser("unfreeze", help="Lift a freeze, or the one of everything (--all)")
+    unfreeze = commands.add_parser("unfreeze", help="Lift a freeze by its id, or that of everything (--all)")
     lift = verbs.add_parser("lift")
     for command in (unfreeze, lift):
         command.add_argument("id", nargs="?", default="", help="as repave freeze list shows it")
@@ -53,7 +53,7 @@ def _add_reason(command: Any) -> None:
 
 
 def _register_add(verbs: Any) -> None:
-    add = verbs.add_parser("add", help="Release nothing in these times")
+    add = verbs.add_parser("add", help="Stop releases for a time")
     add.add_argument(
         "--from", dest="begins", default="", metavar="TIME", help="2026-12-20 or 2026-12-20T18:00 (now)"
     )

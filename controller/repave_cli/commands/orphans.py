@@ -1,4 +1,4 @@
-"""Lists the hosts that nobody asked for, and what becomes of each: orphans."""
+"""Lists the hosts that no release wants, and what becomes of each: orphans."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ ORPHANS = (
 
 
 def register(commands: Any) -> None:
-    orphans = commands.add_parser("orphans", help="Hosts that nobody asked for, and what becomes of them")
+    orphans = commands.add_parser("orphans", help="Hosts that no release wants, and what becomes of them")
     orphans.add_argument("--region", default="")
     orphans.set_defaults(run=run_orphans)
 
@@ -34,4 +34,4 @@ def run_orphans(terminal: Terminal) -> int:
 
 
 def _none_in(regions: list[str]) -> str:
-    return f"no orphans in {', '.join(regions)}: every host there was asked for" if regions else ""
+    return f"no orphans in {', '.join(regions)}: a release wants every host there" if regions else ""

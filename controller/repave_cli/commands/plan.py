@@ -96,7 +96,7 @@ def _manners(wave: dict[str, Any]) -> str:
     """How its regions go, and what comes before and after."""
     found = []
     if wave["approve"] is not None:
-        found.append(f"gate {wave['approve'] or 'anybody'}")
+        found.append(f"gate {wave['approve']}" if wave["approve"] else "a gate")
     if wave["parallel"]:
         found.append(f"{wave['parallel']} at once")
     elif not wave["lockstep"] and len(wave["regions"]) > 1:
@@ -191,12 +191,12 @@ def _floor(plan: dict[str, Any]) -> str:
         floors.setdefault(region["floor"], []).append(region["name"])
     if len(floors) == 1:
         return f"never below {next(iter(floors))} hosts that serve, in each region"
-    told = "; ".join(f"{floor} in {_clipped(names)}" for floor, names in floors.items())
-    return f"never below so many hosts that serve: {told}"
+    listed = "; ".join(f"{floor} in {_clipped(names)}" for floor, names in floors.items())
+    return f"never below so many hosts that serve: {listed}"
 
 
 def _guards(guards: list[dict[str, Any]], is_wide: bool) -> list[str]:
-    """Those that stand against it now, each; of the others one a rule, unless all are asked for."""
+    """Those that stand against it now, each; of the others one a rule, unless all are wanted."""
     refusing = [each for each in guards if each["refuses"]]
     good = [each for each in guards if not each["refuses"]]
     lines = [f"AGAINST IT NOW: {each['rule']}: {_with_way(each)}" for each in refusing]

@@ -19,8 +19,8 @@ MACHINES = (
 )
 VERBS = {
     "quarantine": "Take a machine that has no host out of use",
-    "return": "Let a quarantined machine be used again; it is made anew before",
-    "release": "End the lease of a machine that is gone, or that nobody knows of; it stays quarantined",
+    "return": "Put a quarantined machine back into use; it is reset first",
+    "release": "End the lease of a machine that is gone or unknown; it stays quarantined",
 }
 
 
@@ -34,7 +34,7 @@ def register(commands: Any) -> None:
         parser = verbs.add_parser(verb, help=text)
         parser.add_argument("region")
         parser.add_argument("machine")
-        parser.add_argument("--reason", default="", help="for whoever looks later")
+        parser.add_argument("--reason", default="", help="shown by repave pool list")
         parser.set_defaults(run=run_change)
 
 

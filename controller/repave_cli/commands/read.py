@@ -98,7 +98,7 @@ def register(commands: Any) -> None:
     groups = commands.add_parser("groups", help="Server groups: state, health, traffic")
     groups.add_argument("app", nargs="?")
     groups.set_defaults(run=run_groups)
-    hosts = commands.add_parser("hosts", help="Hosts, asked of their regions just now")
+    hosts = commands.add_parser("hosts", help="Hosts, as their regions see them now")
     hosts.add_argument("app", nargs="?")
     hosts.add_argument("--region", default="")
     hosts.add_argument("--group", default="")
@@ -135,7 +135,7 @@ def run_status(terminal: Terminal) -> int:
 
 
 def _wait(terminal: Terminal, path: str, timeout: float | None) -> int:
-    """Asks once, so that a wrong name or address is told; then goes on over restarts of the controller."""
+    """Asks once, so that a wrong name or address fails; then goes on over restarts of the controller."""
     deadline = None if timeout is None else time.monotonic() + timeout
     phase, first = "", terminal.client.get(path)
     with closing(lasting(terminal, f"{path}/stream", deadline=deadline, was_there=True)) as later:

@@ -81,15 +81,18 @@ def _package(line: dict[str, Any]) -> str:
 def _ask(terminal: Terminal) -> None:
     """Raises CliError unless a person says yes."""
     if not (terminal.is_interactive and terminal.is_for_people and sys.stdin.isatty()):
-        raise CliError("nothing was changed: nobody is here to be asked; --yes adopts it", USAGE)
-    if input("Adopt this, and begin a new life of the store? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise CliError("nothing was changed: there is no terminal to confirm it at; --yes adopts it", USAGE)
+    if input("Adopt this, and begin a new incarnation of the store? [y/N] ").strip().lower() not in (
+        "y",
+        "yes",
+    ):
         raise CliError("nothing was changed")
 
 
 def _tell_end(terminal: Terminal, done: dict[str, Any]) -> None:
     for item in done["items"]:
         if item["adopted"]:
-            serves = f"{item['serving']} serves" if item["serving"] else "nobody serves yet"
+            serves = f"{item['serving']} serves" if item["serving"] else "no group serves yet"
             terminal.say(f"adopted {item['application']}: {serves}, {_regions(item['lines'])}")
         else:
             terminal.say(f"NOT ADOPTED: {item['refused']}")

@@ -29,7 +29,7 @@ def register(commands: Any) -> None:
         "--plan", default="", metavar="ID", help="refuse if anything changed since that plan"
     )
     release.add_argument("--dry-run", action="store_true", help="show the plan, change nothing")
-    release.add_argument("--key", default="", help="idempotency key (default: made of what is released)")
+    release.add_argument("--key", default="", help="idempotency key (default: derived from what is released)")
     _add_following(release)
     release.set_defaults(run=run_release)
     rollback = commands.add_parser(
@@ -93,14 +93,14 @@ def run_release(terminal: Terminal) -> int:
 
 
 def _key(terminal: Terminal, application: str, body: dict[str, Any]) -> str:
-    """The same release asked again joins the running one; asked after it has ended, it is a new one."""
+    """The same release again joins the running one; after that has ended it is a new one."""
     try:
         history = terminal.client.get(f"applications/{quoted(application)}/history")["items"]
     except CliError:
         history = []
     ended = max((each["number"] for each in history if each["ended_at"]), default=0)
-    asked = (application, body["version"], body["digest"], body["spec"], body["queue"], ended)
-    return hashlib.sha256(repr(asked).encode()).hexdigest()
+    requested = (application, body["version"], body["digest"], body["spec"], body["queue"], ended)
+    return hashlib.sha256(repr(requested).encode()).hexdigest()
 
 
 def run_rollback(terminal: Terminal) -> int:
@@ -129,7 +129,7 @@ def run_abort(terminal: Terminal) -> int:
 
 
 def ask(terminal: Terminal, app: str, verb: str, **body: object) -> dict[str, Any]:
-    """Gives one command to the controller, with who asks and why; returns what was accepted."""
+    """Gives one command to the controller, with who gives it and why; returns what was accepted."""
     arguments = terminal.arguments
     path = f"applications/{quoted(app)}/{verb}"
     accepted: dict[str, Any] = terminal.client.post(
@@ -143,12 +143,12 @@ def run_watch(terminal: Terminal) -> int:
 
 
 def _go_on(terminal: Terminal, accepted: dict[str, Any], wanted: frozenset[str] = SUCCEEDED) -> int:
-    """Says what was accepted; follows it, unless told to leave, to an end that may be a `wanted` one."""
+    """Says what was accepted; follows it, unless --detach is given, to an end that may be a `wanted` one."""
     arguments, app = terminal.arguments, accepted["application"]
     if accepted["is_queued"]:
         terminal.say(f"queued behind the running rollout of {app}; see it with: repave status {app}")
     elif accepted["is_joined"]:
-        terminal.say(f"{accepted['group']} was asked for already; joining it")
+        terminal.say(f"{accepted['group']} was requested already; joining it")
     if not terminal.is_for_people:
         show_whole(terminal, accepted)
     elif arguments.detach and accepted["group"]:

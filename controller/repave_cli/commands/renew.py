@@ -30,7 +30,7 @@ def register(commands: Any) -> None:
     ages = commands.add_parser("ages", help="How old hosts are, which are worn, when the next are due")
     ages.add_argument("app", nargs="?")
     ages.set_defaults(run=run_ages)
-    taint = commands.add_parser("taint", help="Have a host replaced, after a fresh one is there")
+    taint = commands.add_parser("taint", help="Replace a host once a fresh one is up")
     taint.add_argument("host")
     taint.add_argument("--region", default="", help="where it is, if several regions have a host of its name")
     renew = commands.add_parser("renew", help="Replace every host by a fresh one of the same release")

@@ -143,7 +143,7 @@ def _scaled(sizes: "Sizes", factor: float) -> "Sizes":
 
 
 def _present(terminal: Terminal, spec: "Spec") -> dict[str, int] | None:
-    """Hosts of the group that serves now, by region; None when nobody can say, which is told."""
+    """Hosts of the group that serves now, by region; None when it is not known, which is said."""
     try:
         there = {each["name"] for each in terminal.client.get("regions")["items"]}
         names = {each["name"] for each in terminal.client.get("applications")["items"]}
@@ -165,8 +165,8 @@ def _present(terminal: Terminal, spec: "Spec") -> dict[str, int] | None:
         for group in region["groups"]
         if group["state"] == "serving"
     }
-    told = ", ".join(f"{name} {size}" for name, size in sizes.items()) or "nobody"
-    terminal.say(f"from {terminal.client.url}: now serve {told}")
+    listed = ", ".join(f"{name} {size}" for name, size in sizes.items()) or "no hosts"
+    terminal.say(f"from {terminal.client.url}: now serve {listed}")
     return sizes or None
 
 

@@ -17,11 +17,11 @@ from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.terminal import Terminal
 
 VERBS = (
-    ("pause", "Hold a rollout where it is", "{group} is paused; it goes on with: repave resume {app}"),
+    ("pause", "Pause a rollout where it is", "{group} is paused; it goes on with: repave resume {app}"),
     ("resume", "Let a paused rollout go on", "{group} goes on; follow it with: repave watch {app}"),
     (
         "retry",
-        "Try the step anew in which repave holds a rollout",
+        "Retry the failed step of a held rollout",
         "{group} tries again; follow it with: repave watch {app}",
     ),
     (
@@ -33,13 +33,13 @@ VERBS = (
 
 
 def register(commands: Any) -> None:
-    for name, text, told in VERBS:
-        command = commands.add_parser(name, help=text)
+    for name, help_text, text in VERBS:
+        command = commands.add_parser(name, help=help_text)
         command.add_argument("app")
         add_who_and_why(command)
-        command.set_defaults(run=run_verb, told=told)
+        command.set_defaults(run=run_verb, text=text)
     _register_promote(commands)
-    scale = commands.add_parser("scale", help="Other numbers of hosts, whatever is being rolled out")
+    scale = commands.add_parser("scale", help="Change the number of hosts, also during a rollout")
     scale.add_argument("app", nargs="?", help="may be left out with -f")
     scale.add_argument("sizes", nargs="*", type=_size, metavar="REGION=HOSTS", help="such as paris=8")
     scale.add_argument(
@@ -55,7 +55,7 @@ def _register_promote(commands: Any) -> None:
     )
     promote.add_argument("app")
     promote.add_argument(
-        "--role", action="append", default=[], help="the role in which you say yes; may be repeated"
+        "--role", action="append", default=[], help="the role in which you approve; may be repeated"
     )
     how = promote.add_mutually_exclusive_group()
     how.add_argument("--skip", action="store_true", help="also end what only waits for time: a soak, a bake")
@@ -77,7 +77,7 @@ def _size(text: str) -> tuple[str, int]:
 
 def run_verb(terminal: Terminal) -> int:
     arguments = terminal.arguments
-    return _told(terminal, ask(terminal, arguments.app, arguments.command), arguments.told)
+    return _report(terminal, ask(terminal, arguments.app, arguments.command), arguments.text)
 
 
 def run_promote(terminal: Terminal) -> int:
@@ -85,17 +85,17 @@ def run_promote(terminal: Terminal) -> int:
     if arguments.override:
         body = {"rule": arguments.override, "role": role}
         text = "{group} may pass the guard " + arguments.override + "; follow it with: repave watch {app}"
-        return _told(terminal, ask(terminal, arguments.app, "override", **body), text)
+        return _report(terminal, ask(terminal, arguments.app, "override", **body), text)
     body = {"role": role, "skip": arguments.skip, "full": arguments.full}
     accepted = ask(terminal, arguments.app, "promote", **body)
-    return _told(terminal, accepted, "{group} goes on; follow it with: repave watch {app}")
+    return _report(terminal, accepted, "{group} goes on; follow it with: repave watch {app}")
 
 
 def run_scale(terminal: Terminal) -> int:
     app, sizes = _sizes(terminal)
     accepted = ask(terminal, app, "sizes", sizes=sizes)
     listed = ", ".join(f"{region} {size}" for region, size in sizes.items())
-    return _told(
+    return _report(
         terminal, accepted, f"hosts of {app} from now on: {listed}; see them with: repave status {app}"
     )
 
@@ -125,7 +125,7 @@ def _once_each(sizes: Iterable[tuple[str, int]]) -> dict[str, int]:
     return found
 
 
-def _told(terminal: Terminal, accepted: dict[str, Any], text: str) -> int:
+def _report(terminal: Terminal, accepted: dict[str, Any], text: str) -> int:
     if terminal.is_for_people:
         terminal.say(text.format(group=accepted["group"], app=accepted["application"]))
     else:

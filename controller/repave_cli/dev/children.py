@@ -101,22 +101,22 @@ class Children:
 
 
 def clean(agents: Sequence[Child]) -> Iterator[tuple[bool, str]]:
-    """Ends all hosts and balancers of these regions, side by side; whether it worked, and what was said."""
+    """Ends all hosts and balancers of these regions, side by side; whether it worked, and its last line."""
     cleaners = [(each, _run(each, ("clean",), subprocess.PIPE, subprocess.STDOUT)) for each in agents]
     for agent, cleaner in cleaners:
         try:
-            said, _ = cleaner.communicate(timeout=CLEAN_SECONDS)
+            output, _ = cleaner.communicate(timeout=CLEAN_SECONDS)
         except subprocess.TimeoutExpired:
             cleaner.kill()
             cleaner.communicate()
             yield False, f"{agent.name}: its hosts did not end within {CLEAN_SECONDS:.0f} s"
         else:
-            yield cleaner.returncode == 0, f"{_last_line(said)}"
+            yield cleaner.returncode == 0, f"{_last_line(output)}"
 
 
-def _last_line(said: bytes) -> str:
-    lines = said.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "(clean said nothing)"
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "(clean printed nothing)"
 
 
 def _run(child: Child, arguments: tuple[str, ...], out: int, err: int) -> subprocess.Popen[bytes]:
@@ -127,7 +127,7 @@ def _run(child: Child, arguments: tuple[str, ...], out: int, err: int) -> subpro
         stdin=subprocess.DEVNULL,
         stdout=out,
         stderr=err,
-        start_new_session=True,  # Ctrl-C is for us alone: we end them in order, and a second one hurts nobody
+        start_new_session=True,  # Ctrl-C is for us alone: we end them in order, whatever follows
     )
 
 

@@ -164,9 +164,9 @@ def _forget(state: Path) -> None:
     if entries and not (state / CONTROLLER).exists():
         raise CliError(f"--fresh: {state} was not made by repave dev; remove it yourself", USAGE)
     agents = [each for each in entries if (each / LOCK).is_file() and each.name != CONTROLLER]
-    for is_done, said in clean([_left_behind(each) for each in agents]):
+    for is_done, output in clean([_left_behind(each) for each in agents]):
         if not is_done:
-            raise CliError(f"--fresh: what is left of the last time does not end: {said}")
+            raise CliError(f"--fresh: what is left of the last time does not end: {output}")
     _remove(entries)
 
 
@@ -300,9 +300,9 @@ class _Dev:
             self._say(f"hosts and balancers go on; repave dev --state {self.state} takes them up again")
             return True
         are_done = []
-        for is_done, said in clean([each for each in self.agents if Path(self._state_of(each)).exists()]):
+        for is_done, output in clean([each for each in self.agents if Path(self._state_of(each)).exists()]):
             are_done.append(is_done)
-            self._say(said if is_done else f"NOT CLEAN: {said}")
+            self._say(output if is_done else f"NOT CLEAN: {output}")
         return all(are_done)
 
     def _state_of(self, agent: Child) -> str:

@@ -29,7 +29,7 @@ def column(title: str, field: str = "", is_wide: bool = False) -> Column:
 
 
 def show(terminal: Terminal, answer: dict[str, Any], columns: Sequence[Column], nothing: str = "") -> None:
-    """A list answer in the chosen format; `nothing` is said when it is empty and a person looks."""
+    """A list answer in the chosen format; a person who looks is told `nothing` when it is empty."""
     items: list[dict[str, Any]] = answer["items"]
     match terminal.format:
         case "jsonl":

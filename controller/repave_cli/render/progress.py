@@ -33,7 +33,7 @@ class Branch:
 def status_lines(status: dict[str, Any], *, is_wide: bool = False) -> list[str]:
     """An application as text: its rollout, its regions with their groups, then what is waited for."""
     serving = (
-        f"{status['serving']} ({status['version']}) serves" if status["serving"] else "nobody serves yet"
+        f"{status['serving']} ({status['version']}) serves" if status["serving"] else "no group serves yet"
     )
     if any(region["ahead"] for region in status["region_items"]):
         serving = f"by the store's older copy {serving}"
@@ -148,7 +148,7 @@ def wave_state(number: int, rollout: dict[str, Any]) -> str:
         return "never begun"
     passed = {each["gate"] for each in rollout["passes"]}
     if text == "waits" and wave["approve"] is not None and not {f"wave {number + 1}", "*"} & passed:
-        return f"waits, for {wave['approve'] or 'somebody'} to say yes too"
+        return "waits, also for approval" + (f" by {wave['approve']}" if wave["approve"] else "")
     if text == "done" and wave["bake_seconds"] and not {f"bake {number + 1}", "*"} & passed:
         return f"done, {_baked(wave)}"
     return text
@@ -257,12 +257,12 @@ def _awaited(what: str, alike: list[dict[str, Any]]) -> Awaited:
 
 
 def person_awaited(status: dict[str, Any]) -> str:
-    """What a person must do before the rollout goes on, with the command; "" when nobody has to."""
+    """What the rollout waits for that only a person can do, with the command; "" when there is none."""
     if status["phase"] == "paused":
         by = status["current_rollout"]["paused_by"]
         return f"paused by {by}; it goes on with: repave resume {status['name']}"
     if status["gates"]:
         gate = status["gates"][0]
-        who = f"somebody with the role {gate['role']}" if gate["role"] else "somebody"
-        return f"{who} must say yes ({gate['gate']}): {gate['command']}"
+        by = f" by {gate['role']}" if gate["role"] else ""
+        return f"approval of {gate['gate']}{by}: {gate['command']}"
     return ""

@@ -144,7 +144,7 @@ def _capacity(document: dict[str, Any]) -> list[str]:
 
 
 def _rollbacks(document: dict[str, Any]) -> list[str]:
-    lines = ["Going back, asked for in the middle of each step:"]
+    lines = ["Going back, requested in the middle of each step:"]
     for each in document["rollbacks"]:
         when = f"{each['step']}, one old host just lost" if each["fault"] else each["step"]
         if each["is_refused"]:
@@ -194,9 +194,9 @@ def _cell(struck: dict[str, Any]) -> str:
 
 
 def _reasons(document: dict[str, Any], *, is_wide: bool) -> list[str]:
-    told = [each for each in document["faults"] if each["verdict"] != "came-through"]
-    told.sort(key=lambda each: bool(each["is_fine"]))
-    shown = told if is_wide else told[:REASONS_MAX]
+    failed = [each for each in document["faults"] if each["verdict"] != "came-through"]
+    failed.sort(key=lambda each: bool(each["is_fine"]))
+    shown = failed if is_wide else failed[:REASONS_MAX]
     lines = []
     for each in shown:
         whose = f" ({each['group']})" if each["group"] else ""
@@ -204,8 +204,8 @@ def _reasons(document: dict[str, Any], *, is_wide: bool) -> list[str]:
         how = each["ended"] or "not ended"
         why = f": {each['reason'][:REASON_LENGTH]}" if each["reason"] else ""
         lines.append(f"  {each['fault']}{whose}{step}: {how} after {length(each['seconds'])}{why}")
-    if len(shown) < len(told):
-        lines.append(f"  ... and {len(told) - len(shown)} more: -o wide")
+    if len(shown) < len(failed):
+        lines.append(f"  ... and {len(failed) - len(shown)} more: -o wide")
     return lines
 
 

@@ -19,7 +19,7 @@ EXIT_CODES = {400: USAGE, 404: USAGE, 409: REFUSED, 413: USAGE, 422: USAGE}
 
 
 class Client:
-    """One connection for each request. Raises CliError with what the controller said, or UnreachableError."""
+    """One connection for each request. Raises CliError with the controller's answer, or UnreachableError."""
 
     def __init__(self, url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         parts = urllib.parse.urlsplit(url)

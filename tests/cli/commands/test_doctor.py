@@ -46,7 +46,7 @@ def test_programs_that_only_agents_need_are_no_failure(
     assert checks["bwrap"]["text"] == (
         "not installed; needed only where an agent runs, for hosts with a read-only root"
     )
-    assert checks["bwrap"]["remedy"] == "where an agent shall run: apt install bubblewrap"
+    assert checks["bwrap"]["remedy"] == "where an agent runs: apt install bubblewrap"
 
 
 def test_an_old_python_fails_and_the_least_is_enough() -> None:

@@ -35,7 +35,7 @@ def test_orphans_come_in_every_format(repave: Run, controller: ServedController,
 def test_no_orphans_is_said_and_is_no_failure(repave: Run) -> None:
     ran = repave("orphans")
     assert (ran.code, ran.out) == (0, "")
-    assert ran.err == "no orphans in oslo, paris: every host there was asked for\n"
+    assert ran.err == "no orphans in oslo, paris: a release wants every host there\n"
     assert json.loads(repave("orphans", "-o", "json").out)["items"] == []
 
 
@@ -44,7 +44,7 @@ def test_a_region_that_could_not_be_asked_is_missed(repave: Run, controller: Ser
     ran = repave("orphans")
     assert ran.code == 1
     assert ran.err.splitlines() == [
-        "no orphans in paris: every host there was asked for",
+        "no orphans in paris: a release wants every host there",
         "oslo: the agent of oslo is not connected; is repave-agent running there?",
     ]
     assert repave("orphans", "--region", "paris").code == 0

@@ -44,7 +44,7 @@ def test_it_shows_what_would_be_adopted_and_changes_nothing(
 def test_with_nobody_to_ask_it_needs_a_yes(run: CommandLine, restored: ServedController) -> None:
     ran = run("controller", "recover")
     assert ran.code == 2
-    assert ran.err.endswith("repave: nothing was changed: nobody is here to be asked; --yes adopts it\n")
+    assert ran.err.endswith("nothing was changed: there is no terminal to confirm it at; --yes adopts it\n")
     assert restored.store.shelf.incarnation == 1
 
 

@@ -44,7 +44,7 @@ def test_a_retried_job_joins_the_running_release(repave: CommandLine, controller
     repave.release("v1", "--detach")
     again = repave.release("v1", "--detach")
     assert (again.code, again.out) == (0, "hello-v001\n")
-    assert "hello-v001 was asked for already; joining it" in again.err
+    assert "hello-v001 was requested already; joining it" in again.err
 
 
 def test_the_same_release_asked_after_it_ended_starts_anew(

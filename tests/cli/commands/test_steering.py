@@ -44,8 +44,7 @@ def test_a_release_is_led_to_its_end_gate_by_gate(canary: CommandLine) -> None:
     ran = canary("watch", "hello", "--until-gate")
     assert ran.code == 6
     assert ran.err.endswith(
-        "waits for a person: somebody with the role leads must say yes (step 1.5): "
-        "repave promote hello --role leads\n"
+        "waits for a person: approval of step 1.5 by leads: repave promote hello --role leads\n"
     )
     assert canary("status", "hello", "--wait", "--gate-ok").code == 0
     assert (
@@ -57,7 +56,7 @@ def test_a_release_is_led_to_its_end_gate_by_gate(canary: CommandLine) -> None:
     until_why(canary, "say yes to wave 2 of 2")
     status = canary("status", "hello")
     assert "|- wave 1  done" in status.out
-    assert "`- wave 2  waits, for sre to say yes too: oslo" in status.out
+    assert "`- wave 2  waits, also for approval by sre: oslo" in status.out
     canary("promote", "hello", "--role", "sre")
     until_why(canary, "soak")
     canary("promote", "hello", "--skip")

@@ -88,7 +88,7 @@ def test_regions_alike_share_a_line_and_those_in_trouble_have_their_own() -> Non
         "|  |- eu-20  127.0.1.1:8000  verify  AGENT AWAY",
         "|  |    shop-v002            new       4 verified of 4  traffic 0 %",
         "|  `- verify: eu-1, eu-2, eu-3, ... (18 regions)",
-        "`- wave 2  waits, for sre to say yes too: us",
+        "`- wave 2  waits, also for approval by sre: us",
     ]
     wide = status_lines(a_status(rollout, [*regions, a_region("us")]), is_wide=True)
     assert len(wide) == 2 + 2 + 2 * 21
@@ -127,6 +127,4 @@ def test_a_person_is_awaited_at_gates_and_in_a_pause_only() -> None:
     paused = a_status({**rollout, "phase": "paused"}, [])
     assert person_awaited(paused) == "paused by ann; it goes on with: repave resume shop"
     gate = {"gate": "wave 2", "role": "", "command": "repave promote shop"}
-    assert person_awaited(a_status(rollout, [], gates=[gate])) == (
-        "somebody must say yes (wave 2): repave promote shop"
-    )
+    assert person_awaited(a_status(rollout, [], gates=[gate])) == ("approval of wave 2: repave promote shop")
