@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.benchmarks.table import Line
+from tests.support.example import Example
 from tests.support.paths import EXAMPLE
-from tests.support.stage import Stage, staged, write_application
+from tests.support.stage import Stage, staged
 
 GOALS = {20: 1.5, 200: 1.2}
 CPU_GOAL_MS = 20.0
@@ -41,16 +42,10 @@ def run(directory: Path, hosts: int, rounds: int) -> Iterator[Line]:
 def one_release(stage: Stage, version: str, hosts: int) -> tuple[float, float]:
     """(seconds from the asking to the acknowledged flip, CPU seconds of controller and agent for it)."""
     region = stage.regions[0]
-    spec = write_application(
-        stage.directory,
-        version,
-        size=hosts,
-        regions=stage.regions,
-        warm="0s",
-        keep="0s",
-        drain="1s",
-        launch_deadline="5m",
+    example = Example(
+        size=hosts, regions=stage.regions, warm="0s", keep="0s", drain="1s", launch_deadline="5m"
     )
+    spec = example.write(stage.directory, version)
     digest = stage.push(stage.directory / version)
     seen = stage.get("events?newest=1&limit=1")["items"][-1]["sequence"]
     events = stage.events(seen)

@@ -5,7 +5,8 @@ import urllib.request
 
 import pytest
 
-from tests.support.stage import Stage, write_application
+from tests.support.example import Example
+from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -25,7 +26,7 @@ def test_a_release_undone_where_its_region_was_new_closes_that_region(stage: Sta
 
 
 def release(stage: Stage, version: str, regions: tuple[str, ...], **options: object) -> None:
-    spec = write_application(stage.directory, version, size=2, regions=regions, **options)  # type: ignore[arg-type]
+    spec = Example(size=2, regions=regions, **options).write(stage.directory, version)  # type: ignore[arg-type]
     body = {"spec": spec.read_text(), "digest": stage.push(stage.directory / version), "version": version}
     stage.call("POST", "applications/hello/releases", body)
 

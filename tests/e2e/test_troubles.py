@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stage import Stage, write_application
+from tests.support.example import Example
+from tests.support.stage import Stage
 
 ONE_REGION = {"regions": ("paris",)}
 pytestmark = [
@@ -80,7 +81,7 @@ def test_a_taken_port_is_named_with_the_way_to_find_who_has_it(stage: Stage) -> 
 def test_a_corrupt_package_is_not_unpacked(stage: Stage) -> None:
     stage.release("v1")
     stage.ended()
-    spec = write_application(stage.directory, "v2", regions=stage.regions)
+    spec = Example(regions=stage.regions).write(stage.directory, "v2")
     digest = stage.push(stage.directory / "v2")
     stored = stage.directory / "controller" / "images" / f"{digest}.tar.gz"
     stored.write_bytes(stored.read_bytes()[:-1] + b"!")  # as a bad disk would

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from repave_protos.package.archive import pack
-from tests.support.paths import EXAMPLE
+from tests.support.example import Example
 
 READY_SECONDS = 30.0
 OCTETS = range(101, 251)  # a region gets 127.N.0.0/16 and 127.0.N.1: apart from those of `repave dev`
@@ -140,9 +140,10 @@ class Stage:
     # -------------------------------------------------------------------------------------- commands
 
     def release(self, version: str, *, application: Any = "hello", **options: Any) -> dict[str, Any]:
-        """Writes, packs, pushes and releases the example application; returns what was accepted."""
-        wanted = {"regions": self.regions, "application": application, **options}
-        spec = write_application(self.directory, version, **wanted)
+        """Writes, packs, pushes and releases the example that `options` describe; returns what was
+        accepted."""
+        example = Example(application=application, **{"regions": self.regions, **options})
+        spec = example.write(self.directory, version)
         digest = self.push(self.directory / version)
         body = {"spec": spec.read_text(), "digest": digest, "version": version, "by": "test"}
         accepted: dict[str, Any] = self.call("POST", f"applications/{application}/releases", body)
@@ -298,87 +299,3 @@ def _free_ports(count: int) -> list[int]:
     for each in sockets:
         each.close()
     return ports
-
-
-# ---------------------------------------------------------------------------------------- an application
-
-SPEC = """\
-repave: 1
-app: {application}
-artifact: {{uri: ./{version}}}
-host:
-  run: [{python}, -S, -E, app.py]
-  env: {{{environment}}}
-{upkeep}
-health:
-  http: {{port: {app_port}, path: /health}}
-  interval: {interval}
-  min_healthy_time: {min_healthy}
-  launch_deadline: {launch_deadline}
-traffic: {{frontend: {application}, port: {port}, drain: {drain}}}
-regions:
-{regions}
-strategy: {strategy}
-rollback:
-  keep: {{for: {keep}, groups: 1}}
-{more}"""
-
-
-def write_application(
-    directory: Path,
-    version: str,
-    *,
-    size: int = 2,
-    regions: tuple[str, ...] = ("paris", "oslo"),
-    environment: dict[str, str] | None = None,
-    min_healthy: str = "0s",
-    launch_deadline: str = "30s",
-    warm: str = "1s",
-    drain: str = "5s",
-    keep: str = "1h",
-    interval: str = "1s",
-    app_port: int = 8080,
-    application: str = "hello",
-    port: int = 8000,
-    strategy: str = "",
-    more: str = "",
-    upkeep: tuple[str, ...] = (),
-    sick_in: str = "",
-    provider: str = "local",
-) -> Path:
-    """The example application as `version`, and a spec for it beside; returns the spec's path. `strategy` and
-    `more` are lines of the spec, `upkeep` of its section host, such as "max_age: 7d"; in the region `sick_in`
-    the application never gets healthy."""
-    package = directory / version
-    package.mkdir(parents=True, exist_ok=True)
-    program = (EXAMPLE / "app.py").read_text()
-    if sick_in:
-        line = (
-            f'os.environ["HEALTH"] = "500 Oops" if os.environ["REPAVE_REGION"] == "{sick_in}" else "200 OK"'
-        )
-        program = program.replace("\nHEALTH = ", f"\n{line}\nHEALTH = ", 1)
-    (package / "app.py").write_text(program)
-    (package / "version.txt").write_text(f"{version}\n")
-    spec = directory / f"{version}.yaml"
-    spec.write_text(
-        SPEC.format(
-            application=application,
-            port=port,
-            version=version,
-            python=os.path.realpath(sys.executable),
-            environment=", ".join(f'{name}: "{value}"' for name, value in (environment or {}).items()),
-            min_healthy=min_healthy,
-            launch_deadline=launch_deadline,
-            drain=drain,
-            regions="\n".join(
-                f"  - {{name: {region}, provider: {provider}, size: {size}}}" for region in regions
-            ),
-            strategy=strategy or f"{{blue_green: {{warm: {warm}}}}}",
-            more=more,
-            keep=keep,
-            interval=interval,
-            app_port=app_port,
-            upkeep="\n".join(f"  {line}" for line in upkeep),
-        )
-    )
-    return spec

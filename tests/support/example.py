@@ -1,0 +1,97 @@
+"""The example application as a test releases it: its files, and the spec beside them."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.paths import EXAMPLE
+
+SPEC = """\
+repave: 1
+app: {application}
+artifact: {{uri: ./{version}}}
+host:
+  run: [{python}, -S, -E, app.py]
+  env: {{{environment}}}
+{upkeep}
+health:
+  http: {{port: {app_port}, path: /health}}
+  interval: {interval}
+  min_healthy_time: {min_healthy}
+  launch_deadline: {launch_deadline}
+traffic: {{frontend: {application}, port: {port}, drain: {drain}}}
+regions:
+{regions}
+strategy: {strategy}
+rollback:
+  keep: {{for: {keep}, groups: 1}}
+{more}"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Example:
+    """What differs from one release of it to the next."""
+
+    application: str = "hello"
+    port: int = 8000
+    regions: tuple[str, ...] = ("paris", "oslo")
+    provider: str = "local"
+    size: int = 2
+    environment: Mapping[str, str] = field(default_factory=dict)
+    upkeep: tuple[str, ...] = ()
+    """Lines of the spec's section host, such as "max_age: 7d"."""
+    app_port: int = 8080
+    interval: str = "1s"
+    min_healthy: str = "0s"
+    launch_deadline: str = "30s"
+    drain: str = "5s"
+    warm: str = "1s"
+    strategy: str = ""
+    """As the spec has it, instead of blue/green with `warm`."""
+    keep: str = "1h"
+    more: str = ""
+    """Further lines of the spec."""
+    sick_in: str = ""
+    """In this region the application never gets healthy."""
+
+    def write(self, directory: Path, version: str) -> Path:
+        """Its files in a folder called like the version, and the spec beside it; returns the spec's path."""
+        package = directory / version
+        package.mkdir(parents=True, exist_ok=True)
+        (package / "app.py").write_text(self._program())
+        (package / "version.txt").write_text(f"{version}\n")
+        spec = directory / f"{version}.yaml"
+        spec.write_text(self.spec(version))
+        return spec
+
+    def _program(self) -> str:
+        program = (EXAMPLE / "app.py").read_text()
+        if not self.sick_in:
+            return program
+        is_sick = f'os.environ["REPAVE_REGION"] == "{self.sick_in}"'
+        line = f'os.environ["HEALTH"] = "500 Oops" if {is_sick} else "200 OK"'
+        return program.replace("\nHEALTH = ", f"\n{line}\nHEALTH = ", 1)
+
+    def spec(self, version: str) -> str:
+        regions = (
+            f"  - {{name: {name}, provider: {self.provider}, size: {self.size}}}" for name in self.regions
+        )
+        return SPEC.format(
+            application=self.application,
+            port=self.port,
+            version=version,
+            python=os.path.realpath(sys.executable),
+            environment=", ".join(f'{name}: "{value}"' for name, value in self.environment.items()),
+            upkeep="\n".join(f"  {line}" for line in self.upkeep),
+            app_port=self.app_port,
+            interval=self.interval,
+            min_healthy=self.min_healthy,
+            launch_deadline=self.launch_deadline,
+            drain=self.drain,
+            regions="\n".join(regions),
+            strategy=self.strategy or f"{{blue_green: {{warm: {self.warm}}}}}",
+            keep=self.keep,
+            more=self.more,
+        )
