@@ -24,7 +24,7 @@ from repave_controller.core.rules.guards import ALONE
 from repave_controller.core.rules.safety import check
 from repave_controller.spec.loader import load
 from repave_controller.spec.spec import compile_order
-from repave_controller.wording.render import text_of
+from repave_controller.wording.render import event_text, remedy_of, text_of
 from repave_protos.protocol.values import (
     ApplicationReport,
     DesiredState,
@@ -138,7 +138,7 @@ class World:
         assert check(self.application, decision, self.observed) == [], self.transcript()
         self.application = decision.application
         for event in decision.events:
-            self.tell(f"{event.kind}: {event.text}")
+            self.tell(f"{event.kind}: {event_text(event)}")
         for name, state in self.application.desired:
             region = self.regions[name]
             if region.is_connected and region.desired != state:
@@ -209,7 +209,7 @@ class World:
             self.tell(f"refused ({refused.rule}): {text_of(refused.reason)}")
             return
         for event in events:
-            self.tell(f"{event.kind}: {event.text}")
+            self.tell(f"{event.kind}: {event_text(event)}")
         self.decide()
 
     def why(self) -> None:
@@ -219,8 +219,8 @@ class World:
         for each in decision.because:
             where = f"{each.region}: " if each.region else ""
             until = f" (until {each.until:g} s)" if each.until is not None else ""
-            remedy = f" [{each.remedy}]" if each.remedy else ""
-            self.lines.append(f"{'':11}  ? {where}{each.what}{until}{remedy}")
+            remedy = f" [{way}]" if (way := remedy_of(each.reason)) else ""
+            self.lines.append(f"{'':11}  ? {where}{text_of(each.reason)}{until}{remedy}")
 
     def happens(self, text: str) -> None:
         self.tell(f"* {text}")

@@ -215,7 +215,7 @@ def _guards(guards: list[dict[str, Any]], is_wide: bool) -> list[str]:
 
 
 def _with_way(guard: dict[str, Any]) -> str:
-    return f"{guard['text']}; {guard['remedy']}" if guard["remedy"] else str(guard["text"])
+    return f"{guard['text']}; {guard['remedy']['text']}" if guard["remedy"] else str(guard["text"])
 
 
 def _sum(plan: dict[str, Any]) -> str:

@@ -14,7 +14,8 @@ STEPS_SHOWN_MAX = 6
 RECOVER = "adopt what it runs with: repave controller recover"
 LABELS = {"waiting": "waits", "undoing": "going back", "undone": "as before", "skipped": "left out"}
 TROUBLED = ("undoing", "held", "skipped")
-LATER_WAVE = "waits for the waves before it"
+FOR_PEOPLE = ("approve", "paused", "held")
+"""Kinds of waits that end when a person decides."""
 QUIET = ("waiting", "done", "undone", "skipped")
 
 
@@ -235,9 +236,9 @@ def awaited(items: Iterable[dict[str, Any]]) -> list[Awaited]:
     it is told by the tree, and left out where there is anything else."""
     same: dict[str, list[dict[str, Any]]] = {}
     for because in items:
-        same.setdefault(because["what"], []).append(because)
-    others = {what: alike for what, alike in same.items() if not what.endswith(LATER_WAVE)}
-    found = [_awaited(what, alike) for what, alike in (others or same).items()]
+        same.setdefault(because["text"], []).append(because)
+    others = {text: alike for text, alike in same.items() if alike[0]["kind"] != "earlier-waves"}
+    found = [_awaited(text, alike) for text, alike in (others or same).items()]
     return sorted(found, key=lambda each: not each.is_for_people)
 
 
@@ -251,8 +252,8 @@ def _awaited(what: str, alike: list[dict[str, Any]]) -> Awaited:
         text,
         min((each["since"] for each in alike if each["since"]), default=None),
         tuple(dict.fromkeys(each["then"] for each in alike if each["then"])),
-        tuple(dict.fromkeys(each["remedy"] for each in alike if each["remedy"]))[:REGIONS_NAMED_MAX],
-        what.startswith(("approve", "paused", "held")),
+        tuple(dict.fromkeys(each["remedy"]["text"] for each in alike if each["remedy"]))[:REGIONS_NAMED_MAX],
+        alike[0]["kind"] in FOR_PEOPLE,
     )
 
 

@@ -16,7 +16,7 @@ from repave_controller.core.ports import ImageStore
 from repave_controller.core.rules.divergence import RECOVER
 from repave_controller.fleet.sessions import RegionUnreachable
 from repave_controller.runtime.scheduler import Scheduler
-from repave_controller.wording.render import text_of
+from repave_controller.wording.render import text_of, texts_of
 from repave_protos.protocol.values import (
     ApplicationName,
     DesiredState,
@@ -187,5 +187,6 @@ class Recovery:
 
     def _waiting(self) -> dict[RegionName, str]:
         return {
-            region: "; ".join(map(str, found)) for region, found in sorted(self._scheduler.gate.ahead.items())
+            region: texts_of(each.reason for each in found)
+            for region, found in sorted(self._scheduler.gate.ahead.items())
         }

@@ -9,7 +9,7 @@ import structlog
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import Store, StoreError, Transaction
 from repave_controller.runtime.broadcast import Pulse
-from repave_controller.wording.events import event_text
+from repave_controller.wording.render import event_text
 from repave_protos.protocol.values import Notice, RegionName
 
 log = structlog.get_logger()

@@ -61,7 +61,7 @@ class Gate:
                 region.is_connected,
                 region.observations.applications.get(application),
                 Instant(region.since),
-                divergence.describe(self.ahead.get(name, ())),
+                tuple(each.reason for each in self.ahead.get(name, ())),
             )
             for name, region in self._regions.views().items()
         }
@@ -94,7 +94,7 @@ class Gate:
         """No region of a command is ahead: it would be decided by what is not so. Raises Refused."""
         for region in sorted(self.ahead):
             if self._concerns(region, application, regions):
-                why = divergence.describe(self.ahead[region])
+                why = tuple(each.reason for each in self.ahead[region])
                 raise Refused(Refusal.REGION_AHEAD, divergence.RECOVER, region=region, why=why)
 
     def _concerns(

@@ -22,7 +22,7 @@ from repave_controller.core.domain.application import (
     Outcome,
     Tenure,
 )
-from repave_controller.core.domain.reasons import Refusal, Refused
+from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Why, reason_of
 from repave_controller.core.ports import Regions, Spec, Store, StoreError, Transaction
 from repave_controller.core.rollout.step import overslept, step
 from repave_controller.core.rules.divergence import offer, offers
@@ -95,23 +95,23 @@ class Owner:
                 async with self._lock:
                     await self._decide()
             except StoreError as error:
-                self._stop(f"the store does not take decisions: {error}", "decision.not_saved")
+                self._stop(reason_of(Why.NOT_SAVED, error=str(error)), "decision.not_saved")
                 self._wake_at = Instant(self._office.clock() + STORE_RETRY_SECONDS)
             except Refused as broken:
-                self._stop(f"stopped: {text_of(broken.reason)}", "promise.broken")
+                self._stop(reason_of(Why.PROMISE_BROKEN, promises=broken.reason), "promise.broken")
             except Exception:  # the root of an owner: a mistake with one application must not end the others
                 log.exception("decision.failed", application=self.application.name)
-                self._stop("stopped by a mistake of repave's own; the controller's log says which", "bug")
+                self._stop(reason_of(Why.BUG), "bug")
             await self._sleep()
 
-    def _stop(self, text: str, kind: str) -> None:
+    def _stop(self, reason: Reason, kind: str) -> None:
         """Nothing is decided until something new is seen; told once, not at each look."""
         self._wake_at = None
-        because = (Because(text),)
+        because = (Because(reason),)
         if because != self.because:
             self.because = because
-            log.error(kind, application=self.application.name, text=text)
-            self._office.chronicle.note(Event(kind, text, application=self.application.name))
+            log.error(kind, application=self.application.name, text=text_of(reason))
+            self._office.chronicle.note(Event(kind, application=self.application.name, what=reason))
             self._office.visible.bump()
 
     async def _sleep(self) -> None:

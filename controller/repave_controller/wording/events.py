@@ -1,15 +1,139 @@
 """What people read of an event that was decided; those that regions tell bring their text along."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from repave_controller.core.domain.application import Event
-from repave_controller.wording.render import Template, filled
+from repave_controller.core.domain.instants import Instant, show
+from repave_controller.core.domain.reasons import Happening, Kind
+from repave_controller.wording.phrases import Template, listed, percent, who, with_reason
 
-TEXTS: Mapping[str, Template] = {
-    "release.refused": "the queued release of {version} is refused: {refusal}",
+
+def _released(group: str, version: str, regions: Sequence[str]) -> str:
+    return f"{group} ({version}) is released to {listed(regions)}"
+
+
+def _caught_up(group: str, version: str, regions: Sequence[str]) -> str:
+    return f"{_released(group, version, regions)}, which had been away"
+
+
+def _rollback_started(group: str, regions: Sequence[str], by: str, reason: str) -> str:
+    place = f" in {listed(regions)}" if regions else ""
+    return f"all traffic{place} goes back to {group}, asked by {who(by, reason)}"
+
+
+def _built_again(past: str, version: str, group: str, by: str, reason: str) -> str:
+    return f"{past} ({version}) is built again as {group}, asked by {who(by, reason)}"
+
+
+def _by_person(done: str) -> Template:
+    def text(by: str, reason: str) -> str:
+        return f"{done} by {who(by, reason)}"
+
+    return text
+
+
+def _gate_passed(gates: Sequence[str], kind: str, by: str, role: str, reason: str) -> str:
+    passed = ", ".join(gates) or "all gates and waits"
+    return with_reason(f"{passed} {kind} by {_signed(by, role)}", reason)
+
+
+def _guard_overridden(rule: str, by: str, role: str, reason: str) -> str:
+    return with_reason(f"guard {rule} overridden by {_signed(by, role)}", reason)
+
+
+def _signed(by: str, role: str) -> str:
+    return who(by) + (f" as {role}" if role else "")
+
+
+def _stepped_back(resume: str, by: str, reason: str) -> str:
+    return with_reason(f"gone back a step by {who(by)}; {resume} goes on", reason)
+
+
+def _step_entered(group: str, step: str, regions: Sequence[str]) -> str:
+    return f"{group}: {step} in {listed(regions) or 'every region'}"
+
+
+def _traffic_moved(group: str, weight_bp: int, regions: Sequence[str]) -> str:
+    return f"{group} takes {percent(weight_bp)} of the traffic in {listed(regions) or 'every region'}"
+
+
+def _scope_failed(group: str, reason: str, wave: int | None, region: str) -> str:
+    where = region if wave is None else f"wave {wave}"
+    return f"{group} failed: {reason}; {where} goes back, no other region begins"
+
+
+def _failed(group: str, reason: str, has_traffic: bool) -> str:
+    where = "goes back to the old group" if has_traffic else "was not touched"
+    return f"{group} failed: {reason}; traffic {where}"
+
+
+def _succeeded(rollout: str, group: str, reason: str | None) -> str:
+    return f"{rollout} of {group} succeeded" + (f" ({reason})" if reason else "")
+
+
+def _group_retires(group: str, regions: Sequence[str]) -> str:
+    where = f" in {listed(regions)}" if regions else ""
+    return f"{group} has been kept long enough: drained and destroyed{where}"
+
+
+def _group_renewed(hosts: int, group: str, by: str, reason: str) -> str:
+    return f"all {hosts} hosts of {group} are replaced, a few at a time, asked by {who(by, reason)}"
+
+
+def _all_unfrozen(by: str, at: Instant, reason: str) -> str:
+    since = show(at, "UTC")
+    return with_reason(f"the freeze of everything by {by or 'an operator'} since {since} is lifted", reason)
+
+
+def _freeze(done: str) -> Template:
+    def text(
+        name: str, applications: Sequence[str], begins_at: Instant, ends_at: Instant, zone: str, reason: str
+    ) -> str:
+        whom = ", ".join(applications) or "every application"
+        span = f"from {show(begins_at, zone)} to {show(ends_at, zone)}"
+        return with_reason(f"freeze {name} of {whom} is {done}: {span}", reason)
+
+    return text
+
+
+def _adopted(group: str, notes: Sequence[str]) -> str:
+    return "; ".join((f"adopted what the regions run: {group or 'nobody'} serves", *notes))
+
+
+TEXTS: Mapping[Kind, Template] = {
+    Happening.RELEASE_QUEUED: "{version} waits for {running}",
+    Happening.RELEASE_STARTED: _released,
+    Happening.RELEASE_REFUSED: "the queued release of {version} is refused: {refusal}",
+    Happening.CAUGHT_UP: _caught_up,
+    Happening.ROLLBACK_STARTED: _rollback_started,
+    Happening.BUILT_AGAIN: _built_again,
+    Happening.GOES_BACK: "{group}: {reason}",
+    Happening.PAUSED: _by_person("paused"),
+    Happening.RESUMED: _by_person("resumed"),
+    Happening.RETRIED: _by_person("retried"),
+    Happening.GATE_PASSED: _gate_passed,
+    Happening.GUARD_OVERRIDDEN: _guard_overridden,
+    Happening.STEPPED_BACK: _stepped_back,
+    Happening.REGION_ABORTED: "{region}: {reason}",
+    Happening.SIZED: lambda changes, reason: with_reason("; ".join(changes), reason),
+    Happening.STEP_ENTERED: _step_entered,
+    Happening.TRAFFIC_MOVED: _traffic_moved,
+    Happening.REGION_DONE: "{group}: {region} is done",
+    Happening.REGION_SKIPPED: "{group} skips {region}: {reason}",
+    Happening.REGION_FAILED: "{group} failed: {reason}; the other regions go on",
+    Happening.SCOPE_FAILED: _scope_failed,
+    Happening.FAILED: _failed,
+    Happening.HOLDS: "{group} holds: {reason}",
+    Happening.SUCCEEDED: _succeeded,
+    Happening.ENDED: "{group} {phase}: {reason}",
+    Happening.GROUP_RETIRES: _group_retires,
+    Happening.GROUP_DESTROYED: "{group} is destroyed in every region",
+    Happening.GROUP_RENEWED: _group_renewed,
+    Happening.HOST_TAINTED: lambda host, reason: with_reason(f"{host} is tainted", reason),
+    Happening.HOST_REPLACED: "{host} is gone and a fresh host has its place: {why}",
+    Happening.ALL_FROZEN: lambda reason: with_reason("everything is frozen", reason),
+    Happening.ALL_UNFROZEN: _all_unfrozen,
+    Happening.FREEZE_ADDED: _freeze("added"),
+    Happening.FREEZE_LIFTED: _freeze("lifted"),
+    Happening.ADOPTED: _adopted,
+    Happening.REGION_AHEAD: ("{region} is ahead of this store: {ahead}; nothing is sent there until: {0}"),
 }
-
-
-def event_text(event: Event) -> str:
-    """One line for people."""
-    return event.text or filled(TEXTS[event.kind], event.facts)

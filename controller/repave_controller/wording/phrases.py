@@ -1,11 +1,47 @@
-"""How lists of things are said to people."""
+"""How names, numbers, shares and persons are said to people."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+REGIONS_TOLD_MAX = 8
 NAMES_SHOWN_MAX = 10
+
+Template = str | Callable[..., str]
+"""The text of a kind: with the facts by their names and the commands that would help by their places."""
+
+
+def listed(regions: Sequence[str]) -> str:
+    """`oslo, paris` or, where there are many, `oslo, paris, ... (40 regions)`."""
+    if len(regions) <= REGIONS_TOLD_MAX:
+        return ", ".join(regions)
+    return f"{', '.join(regions[:3])}, ... ({len(regions)} regions)"
 
 
 def some(names: Sequence[str]) -> str:
     """The first ten, and how many more there are."""
     rest = f" and {len(names) - NAMES_SHOWN_MAX} more" if len(names) > NAMES_SHOWN_MAX else ""
     return ", ".join(names[:NAMES_SHOWN_MAX]) + rest
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 host`, `2 hosts`"""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def percent(share_bp: int) -> str:
+    """Basis points: 500 -> `5 %`"""
+    return f"{share_bp / 100:g} %"
+
+
+def with_reason(text: str, reason: str | None) -> str:
+    """`paused by ann: lunch`"""
+    return f"{text}: {reason}" if reason else text
+
+
+def who(by: str, reason: str | None = None) -> str:
+    """`ann: lunch`"""
+    return with_reason(by or "somebody", reason)
+
+
+def approver(role: str) -> str:
+    """The person that has to say yes."""
+    return f"somebody with the role {role}" if role else "somebody"

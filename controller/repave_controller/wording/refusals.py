@@ -1,10 +1,10 @@
 """What people read when a command is refused: what is wrong, with its facts, and how to go on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from repave_controller.core.domain.instants import Instant, show
-from repave_controller.core.domain.reasons import Refusal
-from repave_controller.wording.phrases import some
+from repave_controller.core.domain.reasons import Kind, Refusal
+from repave_controller.wording.phrases import Template, some
 
 NAME_SHOWN_MAX = 40
 
@@ -70,7 +70,7 @@ def _not_serving_in(application: str, region: str, known: Sequence[str]) -> str:
     return f"{application} does not serve in {region}; it does in: {', '.join(known) or 'none'}"
 
 
-TEXTS: Mapping[Refusal, str | Callable[..., str]] = {
+TEXTS: Mapping[Kind, Template] = {
     Refusal.AMBIGUOUS_HOST: _ambiguous_host,
     Refusal.FIRST_STEP: "no region has been given traffic yet; {0} ends the rollout",
     Refusal.FREEZE_OVER: _freeze_over,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from repave_controller.core.domain.application import Application, Event, Instant
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.reasons import Reason, Why
 from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase, Wave
 from repave_controller.core.steps import Approve, Keep, Soak
 from repave_protos.protocol.values import ApplicationName, RegionName
@@ -15,7 +16,7 @@ from repave_simulation.world.world import World
 
 ROUNDING_SECONDS = 0.001
 BACK = (TrackPhase.UNDOING, TrackPhase.UNDONE)
-BY_PEOPLE = ("aborted by", "rolled back by")
+BY_PEOPLE = (Why.ABORTED, Why.ROLLED_BACK)
 
 Moved = tuple[Track, Track]
 """A region before and after."""
@@ -89,7 +90,8 @@ class Course:
                 continue
             had = was.pause.at - former.progressed_at
             deadline = getattr(was.step(former), "deadline_seconds", 0.0)
-            is_late = "no progress" in track.reason and track.reason != former.reason
+            reason = track.reason if track.reason != former.reason else None
+            is_late = reason is not None and reason.kind is Why.NO_PROGRESS
             if is_late and had < deadline - ROUNDING_SECONDS:
                 self._broken(name, track.region, f"a deadline passed in a pause of {away:.1f} s")
 
@@ -198,7 +200,9 @@ def _resumed_at(events: Sequence[Event]) -> Instant | None:
 
 def _unbegun(rollout: Rollout) -> Rollout:
     """The same rollout before anything of it."""
-    tracks = ByRegion(replace(each, phase=TrackPhase.WAITING, cursor=0, reason="") for each in rollout.tracks)
+    tracks = ByRegion(
+        replace(each, phase=TrackPhase.WAITING, cursor=0, reason=None) for each in rollout.tracks
+    )
     return replace(rollout, tracks=tracks, pause=None, is_stopped=False)
 
 
@@ -214,5 +218,5 @@ def _is_aborted(former: Track, track: Track) -> bool:
     return track.phase in BACK and former.phase is not track.phase and is_by_people(track.reason)
 
 
-def is_by_people(reason: str) -> bool:
-    return reason.startswith(BY_PEOPLE)
+def is_by_people(reason: Reason | None) -> bool:
+    return reason is not None and reason.kind in BY_PEOPLE

@@ -10,6 +10,7 @@ from repave_controller.core.domain.application import Application, Instant
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.wording.render import text_of
+from repave_simulation.checks.course import is_by_people
 from repave_simulation.checks.plans import Plans
 from repave_simulation.scenarios.scenario import Command
 from repave_simulation.world.world import World
@@ -158,7 +159,7 @@ class People:
         for (application, number), rollout in self.world.ledger.ended.items():
             group = self.world.ledger.numbered(self.world.ledger.applications[application], rollout.target)
             is_good = group is not None and self.world.behaviour(group.digest).is_good
-            by_people = " by " in rollout.undo_reason
+            by_people = is_by_people(rollout.undo_reason)
             if is_good and rollout.phase is not Phase.SUCCEEDED and not by_people:
                 text = f"nothing goes wrong, and rollout {number} of {application} is {rollout.phase}"
-                self.world.broken(5, f"{text}: {rollout.undo_reason}")
+                self.world.broken(5, f"{text}: {text_of(rollout.undo_reason)}")

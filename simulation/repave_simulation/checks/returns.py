@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from repave_controller.core.domain.application import FULL_PERCENT, Application, GroupState, Part, ServerGroup
 from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Track, TrackPhase
+from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import FULL_WEIGHT_BP, ApplicationName, RegionName
 from repave_simulation.checks import promises
 from repave_simulation.checks.course import BACK, Moved, is_by_people, moved_since
@@ -80,9 +81,8 @@ class Returns:
         """What goes back by itself is what the policy lets go back."""
         policy = after.policy
         if not policy.goes_back_on:
-            self._broken(
-                after, f"{failed[0].region} goes back by itself, and shall be held: {failed[0].reason}"
-            )
+            text = f"{failed[0].region} goes back by itself, and shall be held"
+            self._broken(after, f"{text}: {text_of(failed[0].reason)}")
         goes_on = rollout.phase in (Phase.RUNNING, Phase.SUCCEEDED) and not rollout.is_stopped
         back = [each for each in rollout.tracks if each.phase in BACK and not is_by_people(each.reason)]
         if goes_on and len(back) > policy.failures_max:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from repave_controller.core.domain.rollout import Rollout
+from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 from repave_simulation.kernel.chance import Chance
 from repave_simulation.rehearsal.sampling import Sample, Samples, Span, within
@@ -157,7 +158,7 @@ def rehearse(stage: Stage, trial: Trial) -> Outcome:
     )
     return Outcome(
         ended=_how(world, rollout),
-        reason=rollout.undo_reason if rollout is not None else "",
+        reason=text_of(rollout.undo_reason) if rollout is not None else "",
         seconds=end - asked_at,
         asked_at=asked_at,
         steps=spans,

@@ -30,7 +30,7 @@ from repave_controller.core.ports import StoreError
 from repave_controller.core.rollout.step import step
 from repave_controller.core.rules.safety import check
 from repave_controller.runtime.clock import SteadyClock
-from repave_controller.wording.events import event_text
+from repave_controller.wording.render import event_text
 from repave_protos.protocol.values import ApplicationName, ApplicationReport, DesiredState, RegionName
 from repave_simulation.checks.people import Answer
 from repave_simulation.kernel.timeline import CONTROLLER, WALL, Life

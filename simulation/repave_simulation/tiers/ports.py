@@ -22,7 +22,7 @@ from repave_agent.core.region import Entries
 from repave_agent.health.prober import Execute
 from repave_controller.core.domain.application import Event, Instant, Tenure
 from repave_controller.core.ports import Loaded, StoreError, Transaction
-from repave_controller.wording.events import event_text
+from repave_controller.wording.render import event_text
 from repave_protos.protocol.values import Digest, HostName, Probe, RegionName
 from repave_simulation.kernel.timeline import CONTROLLER, Life
 from repave_simulation.tiers.figures import refused_launch

@@ -13,6 +13,7 @@ from repave_controller.core.commands.steering import Abort
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.fleet.sessions import RegionUnreachable
 from repave_controller.operations.recovery import Recovery
+from repave_controller.wording.render import event_text, remedy_of
 from repave_protos.protocol.values import (
     ApplicationName,
     Applied,
@@ -136,11 +137,11 @@ async def test_it_is_told_once_and_every_word_names_the_way_on() -> None:
         await asyncio.sleep(MOMENT)
         told = [event for event in world.store.shelf.events if event.kind == "region.ahead"]
         assert [event.region for event in told] == [PARIS, OSLO]
-        assert all(event.text.endswith("until: repave controller recover") for event in told)
-        assert all("it has accepted epoch 1.2." in event.text for event in told)
+        assert all(event_text(event).endswith("until: repave controller recover") for event in told)
+        assert all("it has accepted epoch 1.2." in event_text(event) for event in told)
         waits = world.scheduler.because(SHOP)
         assert [each.region for each in waits] == [OSLO, PARIS]
-        assert all(each.remedy.startswith("repave controller recover") for each in waits)
+        assert all(remedy_of(each.reason).startswith("repave controller recover") for each in waits)
 
 
 @in_virtual_time

@@ -15,6 +15,7 @@ from repave_controller.core.domain.application import Instant
 from repave_controller.core.domain.rollout import Phase, TrackPhase
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.stores.sqlite.store import SqliteStore
+from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import DesiredState, GroupName, RegionName
 from tests.fakes.controller.scheduled import CART, OSLO, PARIS, SHOP, Packages, World
 from tests.fakes.virtual_time import in_virtual_time
@@ -91,7 +92,7 @@ async def test_what_was_decided_is_known(path: Path) -> None:
         ]
         assert cart.running is not None
         assert cart.running.pause is not None
-        assert (cart.running.pause.by, cart.running.pause.reason) == ("bob", "prices are wrong")
+        assert (cart.running.pause.by, text_of(cart.running.pause.reason)) == ("bob", "prices are wrong")
         assert [each.version for each in cart.queue] == ["3.0"]
         assert [(each.id, each.applications) for each in world.freezes.named] == [("F1", ("web-*",))]
 

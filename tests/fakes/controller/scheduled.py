@@ -13,6 +13,7 @@ from repave_controller.core.domain.rollout import Phase, Step
 from repave_controller.core.ports import Transaction
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.wording.render import text_of
 from repave_protos import __version__
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
@@ -177,7 +178,7 @@ class World:
         return [event.kind for event in self.store.shelf.events if event.application == application]
 
     def waits_for(self, application: ApplicationName = SHOP) -> str:
-        return "; ".join(each.what for each in self.scheduler.because(application))
+        return "; ".join(text_of(each.reason) for each in self.scheduler.because(application))
 
 
 @asynccontextmanager

@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from repave_controller.api.answers.reasons import FactValue, RemedyItem
+
 Item = TypeVar("Item", bound=BaseModel)
 SPEC_LENGTH_MAX = 262_144
 REASON_LENGTH_MAX = 500
@@ -108,12 +110,14 @@ class TaintAnswer(BaseModel):
 class BecauseItem(BaseModel):
     """One thing that is waited for."""
 
-    what: str
+    kind: str = Field(description="What it is, such as soak, agent-away or guard.")
+    text: str
+    facts: dict[str, FactValue]
     region: str
     since: datetime | None
     until: datetime | None
     then: str = Field(description="What follows when it has come, and when it does not.")
-    remedy: str = Field(description="What a person could do about it.")
+    remedy: RemedyItem | None
 
 
 class GateItem(BaseModel):

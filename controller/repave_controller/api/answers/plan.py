@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, Field
 
+from repave_controller.api.answers.reasons import FactValue, RemedyItem, facts_of, remedy_item
 from repave_controller.core.planning.plan import Preview, RegionPreview
 from repave_controller.core.steps.step import describe
 from repave_controller.wording.render import text_of
@@ -39,7 +40,8 @@ class GuardItem(BaseModel):
     rule: str
     refuses: bool
     text: str
-    remedy: str
+    facts: dict[str, FactValue]
+    remedy: RemedyItem | None
 
 
 class PlanRegion(BaseModel):
@@ -114,7 +116,13 @@ def plan_answer(plan: Preview, version: str) -> PlanAnswer:
         currency=plan.currency,
         changes=list(plan.changes),
         guards=[
-            GuardItem(rule=each.rule, refuses=each.refuses, text=each.text, remedy=each.remedy)
+            GuardItem(
+                rule=each.rule,
+                refuses=each.refuses,
+                text=text_of(each.reason),
+                facts=facts_of(each.reason),
+                remedy=remedy_item(each.reason),
+            )
             for each in plan.guards
         ],
         problems=[text_of(each) for each in plan.problems],

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, Field
 
 from repave_controller.core.domain.reasons import Fact, Reason, Remedy
-from repave_controller.wording.render import command_of, text_of
+from repave_controller.wording.render import remedy_of, text_of
 
 FactValue = str | int | float | list[str] | None
 
@@ -11,19 +11,19 @@ FactValue = str | int | float | list[str] | None
 class RemedyItem(BaseModel):
     """What a person could do about it."""
 
-    command: str = Field(description="Of the CLI, such as promote.")
+    command: str = Field(description="Of the CLI, such as promote; empty where none would help.")
     arguments: list[str]
     options: dict[str, str | bool] = Field(description="By their names; true: a flag.")
-    text: str
+    text: str = Field(description="In words, with other commands that would help.")
 
 
-def remedy_item(remedy: Remedy) -> RemedyItem:
-    return RemedyItem(
-        command=remedy.command,
-        arguments=list(remedy.arguments),
-        options=dict(remedy.options),
-        text=command_of(remedy),
-    )
+def remedy_item(reason: Reason) -> RemedyItem | None:
+    """The command that would help, and in words what else would."""
+    remedy = reason.remedies[0] if reason.remedies else Remedy("")
+    text, options = remedy_of(reason), dict(remedy.options)
+    if not text:
+        return None
+    return RemedyItem(command=remedy.command, arguments=list(remedy.arguments), options=options, text=text)
 
 
 def facts_of(reason: Reason) -> dict[str, FactValue]:
@@ -32,5 +32,5 @@ def facts_of(reason: Reason) -> dict[str, FactValue]:
 
 def _value(fact: Fact) -> FactValue:
     if isinstance(fact, tuple):
-        return list(fact)
+        return [text_of(each) if isinstance(each, Reason) else each for each in fact]
     return text_of(fact) if isinstance(fact, Reason) else fact

@@ -6,6 +6,7 @@ from typing import Any
 
 from repave_controller.api.answers import models
 from repave_controller.api.answers.ages import worn_text
+from repave_controller.api.answers.reasons import facts_of, remedy_item
 from repave_controller.core.commands.release import Accepted
 from repave_controller.core.commands.steering import gates
 from repave_controller.core.domain.application import (
@@ -18,14 +19,16 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.naming import format_group
+from repave_controller.core.domain.reasons import Why, cli
 from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
 from repave_controller.core.planning.forecast import outlook
 from repave_controller.core.ports import Image
-from repave_controller.core.rules.divergence import RECOVER_COMMAND, Ahead
-from repave_controller.core.rules.divergence import describe as ahead_text
+from repave_controller.core.rules.divergence import Ahead
 from repave_controller.core.steps.step import describe
 from repave_controller.fleet.sessions import RegionView
 from repave_controller.operations.recovery import Candidate, Findings
+from repave_controller.wording.phrases import with_reason
+from repave_controller.wording.render import command_of, text_of, texts_of
 from repave_protos.protocol.values import DesiredGroup, GroupReport, HostDetail, HostName, RegionName
 
 
@@ -119,7 +122,7 @@ def _region_of(
     return models.ApplicationRegionItem(
         name=name,
         connected=view is not None and view.is_connected,
-        ahead=view.ahead if view is not None else "",
+        ahead=texts_of(view.ahead) if view is not None else "",
         since=time_of(view.since) if view is not None else None,
         current=is_current,
         traffic_address=f"{region.hello.traffic_address}:{application.frontend_port}" if region else "",
@@ -165,24 +168,26 @@ _REPORTED = (
 
 
 def _gate_item(application: Application, gate: str, role: str) -> models.GateItem:
-    flag = f" --role {role}" if role else ""
-    return models.GateItem(gate=gate, role=role, command=f"repave promote {application.name}{flag}")
+    remedy = cli("promote", application.name, role=role)
+    return models.GateItem(gate=gate, role=role, command=command_of(remedy))
 
 
 def because_item(application: Application, because: Because) -> models.BecauseItem:
     return models.BecauseItem(
-        what=because.what,
+        kind=because.reason.kind.root,
+        text=text_of(because.reason),
+        facts=facts_of(because.reason),
         region=because.region,
         since=_time_or_none(because.since),
         until=_time_or_none(because.until),
-        then=outlook(application, because),
-        remedy=because.remedy,
+        then=text_of(outlook(application, because)),
+        remedy=remedy_item(because.reason),
     )
 
 
 def why(application: Application, because: tuple[Because, ...]) -> models.WhyAnswer:
     text = _why_text(application)
-    if any(each.remedy.startswith(RECOVER_COMMAND) for each in because):
+    if any(each.reason.kind is Why.AHEAD for each in because):
         text = f"regions are ahead of this store, so it cannot say; its own older copy is: {text}"
     items = [because_item(application, each) for each in because]
     return models.WhyAnswer(application=application.name, text=text, because=items)
@@ -195,10 +200,10 @@ def _why_text(application: Application) -> str:
         name = format_group(application.cluster, running.target)
         doing = "is going back" if running.phase is Phase.UNDOING else f"is {_doing(running)}"
         text = f"the {running.kind} of {name} {doing}"
-        return f"{text}: {running.undo_reason}" if running.undo_reason else text
+        return with_reason(text, text_of(running.undo_reason))
     if rollout is not None and rollout.phase is Phase.HELD:
-        back = f"repave rollback {application.name}"
-        return f"held: {rollout.undo_reason}; release a better version, or {back}"
+        back = command_of(cli("rollback", application.name))
+        return f"held: {text_of(rollout.undo_reason)}; release a better version, or {back}"
     return f"nothing is being rolled out; {serving.name if serving else 'nobody'} serves"
 
 
@@ -252,7 +257,7 @@ def rollout_item(rollout: Rollout, cluster: str) -> models.RolloutItem:
         started_by=rollout.started_by,
         reason=rollout.reason,
         ended_at=_time_or_none(rollout.ended_at),
-        outcome=rollout.undo_reason or (pause.reason if pause is not None else ""),
+        outcome=text_of(rollout.undo_reason or (pause.reason if pause is not None else None)),
     )
 
 
@@ -271,7 +276,7 @@ def _track_item(track: Track, rollout: Rollout) -> models.TrackItem:
         step=track.cursor,
         kind=str(step),
         since=time_of(track.entered_at) if track.has_begun else None,
-        reason=track.reason,
+        reason=text_of(track.reason),
     )
 
 
@@ -342,7 +347,7 @@ def region_item(region: RegionView, ahead: tuple[Ahead, ...]) -> models.RegionIt
     return models.RegionItem(
         name=region.region,
         connected=region.is_connected,
-        ahead=ahead_text(ahead),
+        ahead=texts_of(each.reason for each in ahead),
         since=time_of(region.since),
         provider=region.hello.provider,
         balancer=region.hello.balancer,

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from repave_controller.api.answers.models import CheckItem
 from repave_controller.core.ports import Store, StoreError
-from repave_controller.core.rules.divergence import RECOVER, Ahead, describe
+from repave_controller.core.rules.divergence import RECOVER, Ahead
 from repave_controller.fleet.sessions import RegionView
 from repave_controller.runtime.clock import SteadyClock
-from repave_controller.wording.render import command_of
+from repave_controller.wording.render import command_of, texts_of
 from repave_protos import __version__
 from repave_protos.protocol.values import RegionName
 
@@ -42,7 +42,8 @@ def _clock(clock: SteadyClock) -> CheckItem:
 def _region(region: RegionView, ahead: tuple[Ahead, ...]) -> CheckItem:
     name, hello = f"region {region.region}", region.hello
     if ahead:
-        text = f"{describe(ahead)}; nothing is sent there: the store was restored from a backup, or lost"
+        found = texts_of(each.reason for each in ahead)
+        text = f"{found}; nothing is sent there: the store was restored from a backup, or lost"
         return _check(name, "fail", text, command_of(RECOVER))
     if not region.is_connected:
         return _check(name, "fail", "its agent is not connected", f"start repave-agent in {region.region}")

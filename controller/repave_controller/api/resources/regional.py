@@ -22,6 +22,7 @@ from repave_controller.api.answers.regional_models import (
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of
+from repave_controller.core.domain.reasons import Rule, reason_of
 from repave_controller.core.planning.plan import Preview, RegionPreview
 from repave_controller.core.rules.guards import Guard
 from repave_controller.fleet.packages import ImageDirectory
@@ -104,16 +105,14 @@ class Regional:
         return tuple(guard for guard in found if guard is not None)
 
     async def _lack(self, region: RegionPreview) -> Guard | None:
-        more = "1 more host" if region.extra == 1 else f"{region.extra} more hosts"
         try:
             room = await self._sessions.ask(region.name, FindRoom(region.extra), Room, ROOM_SECONDS)
         except (RegionUnreachable, AgentRefused) as error:
-            unknown = f"{region.name}: whether there is room for {more} is not known: {error}"
-            return Guard("room", False, unknown)
+            facts = {"region": region.name, "error": str(error)}
+            return Guard(False, reason_of(Rule.ROOM_UNKNOWN, hosts=region.extra, **facts))
         if not room.lack:
             return None
-        text = f"{region.name} needs {more} at its peak, and has no room: {room.lack}"
-        return Guard("room", True, text, "raise the quota, add machines, or end groups that are kept")
+        return Guard(True, reason_of(Rule.ROOM, region=region.name, hosts=region.extra, why=room.lack))
 
     # -------------------------------------------------------------------------------------------- images
 

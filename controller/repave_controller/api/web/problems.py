@@ -42,6 +42,7 @@ class Problem(Exception):
         self.reason = reason
 
     def response(self) -> web.Response:
+        remedy = remedy_item(self.reason) if self.reason is not None else None
         body = {
             "type": f"urn:repave:problem:{self.rule}",
             "title": self.rule.replace("-", " "),
@@ -50,10 +51,8 @@ class Problem(Exception):
             "rule": self.rule,
             "problems": list(self.problems),
             "facts": facts_of(self.reason) if self.reason is not None else {},
-            "remedy": None,
+            "remedy": remedy.model_dump() if remedy is not None else None,
         }
-        if self.reason is not None and self.reason.remedies:
-            body["remedy"] = remedy_item(self.reason.remedies[0]).model_dump()
         return web.Response(
             status=self.status, text=json.dumps(body), content_type="application/problem+json"
         )

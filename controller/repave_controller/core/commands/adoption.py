@@ -22,9 +22,9 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import NamingError, parse_group
-from repave_controller.core.domain.reasons import Refusal, Refused, cli
+from repave_controller.core.domain.reasons import Happening, Refusal, Refused, Why, cli, reason_of
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind
-from repave_controller.core.rules.divergence import RECOVER, RECOVER_COMMAND, offer_of
+from repave_controller.core.rules.divergence import RECOVER, offer_of
 from repave_protos.protocol.values import (
     FULL_WEIGHT_BP,
     ApplicationName,
@@ -85,10 +85,10 @@ def event(adoption: Adoption, now: Instant, by: str) -> Event:
     """For the log of events."""
     application = adoption.application
     server = application.group(application.serving)
-    text = f"adopted what the regions run: {server.name if server else 'nobody'} serves"
+    what = reason_of(Happening.ADOPTED, group=server.name if server is not None else "", notes=adoption.notes)
     return Event(
         "application.adopted",
-        "; ".join((text, *adoption.notes)),
+        what=what,
         application=application.name,
         group=server.name if server else "",
         by=by,
@@ -292,7 +292,7 @@ def _ended(
         return _first_rollout(groups, server, now), ()
     if last.phase.is_over:
         return last, ()
-    reason = "the store was restored while it ran; what the regions run was adopted"
+    reason = reason_of(Why.STORE_RESTORED)
     held = replace(last, phase=Phase.HELD, undo_reason=reason, ended_at=now)
     return held, (f"the {last.kind} of {last.version or last.target} that ran in the store is held",)
 
@@ -336,7 +336,7 @@ def _away_notes(away: Said) -> list[str]:
         return []
     return [
         f"{', '.join(away)} did not answer and is taken to be as the store knows it; if it says otherwise "
-        f"when it returns, it waits for another {RECOVER_COMMAND}"
+        f"when it returns, it waits for another recovery"
     ]
 
 

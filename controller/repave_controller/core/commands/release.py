@@ -20,7 +20,15 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.naming import format_group
-from repave_controller.core.domain.reasons import Refusal, Refused, cli
+from repave_controller.core.domain.reasons import (
+    Happening,
+    Reason,
+    Refusal,
+    Refused,
+    Why,
+    cli,
+    reason_of,
+)
 from repave_controller.core.domain.rollout import (
     GroupNumber,
     Phase,
@@ -31,7 +39,6 @@ from repave_controller.core.domain.rollout import (
 from repave_controller.core.rollout.rollback import undo
 from repave_controller.core.rollout.start import begin, group_event, new_parts, start_release
 from repave_controller.core.rules.divergence import RECOVER
-from repave_controller.core.rules.phrases import listed
 from repave_controller.core.strategies.presets import rollback_steps
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
 
@@ -64,9 +71,8 @@ def request_release(application: Application, order: ReleaseOrder, queue: bool, 
     if len(application.queue) >= QUEUE_MAX:
         raise Refused(Refusal.QUEUE_FULL, application=application.name, limit=QUEUE_MAX)
     queued = replace(application, queue=(*application.queue, order))
-    return queued, (
-        group_event(queued, "release.queued", f"{order.version} waits for {running.name}", now, order.by),
-    )
+    what = reason_of(Happening.RELEASE_QUEUED, version=order.version, running=running.name)
+    return queued, (group_event(queued, "release.queued", what, now, order.by),)
 
 
 # ---------------------------------------------------------------------------------------- abort, rollback
@@ -78,7 +84,7 @@ def request_abort(application: Application, by: str, reason: str, now: Instant) 
         remedy = cli("rollback", application.name)
         raise Refused(Refusal.NOTHING_TO_ABORT, remedy, application=application.name)
     return _turn_round(
-        application, application.running, f"aborted by {_who(by, reason)}", Phase.ABORTED, by, now
+        application, application.running, reason_of(Why.ABORTED, by=by, reason=reason), Phase.ABORTED, by, now
     )
 
 
@@ -114,8 +120,8 @@ def request_rollback(
             raise Refused(
                 Refusal.ROLLOUT_RUNNING_AT_ROLLBACK, cli("abort", application.name), running=running
             )
-        text = f"rolled back by {_who(by, reason)}"
-        return _turn_round(application, application.running, text, Phase.ROLLED_BACK, by, now)
+        why = reason_of(Why.ROLLED_BACK, by=by, reason=reason)
+        return _turn_round(application, application.running, why, Phase.ROLLED_BACK, by, now)
     target = _rollback_target(application, to, regions)
     if target not in application.groups:
         return _rebuild(application, target, by, reason, now)
@@ -127,9 +133,8 @@ def request_rollback(
     steps = rollback_steps(target)[-1:] if is_whole else rollback_steps(target)
     waves = (Wave(tuple(part.region for part in where), is_lockstep=False),)
     begun = begin(application, RolloutKind.ROLLBACK, target, steps, waves, by, reason, now)
-    place = f" in {listed(list(regions))}" if regions else ""
-    text = f"all traffic{place} goes back to {target.name}, asked by {_who(by, reason)}"
-    return begun, (group_event(begun, "rollback.started", text, now, by, target),)
+    what = reason_of(Happening.ROLLBACK_STARTED, group=target.name, regions=regions, by=by, reason=reason)
+    return begun, (group_event(begun, "rollback.started", what, now, by, target),)
 
 
 def _rollback_target(application: Application, to: str, regions: tuple[RegionName, ...]) -> ServerGroup:
@@ -166,8 +171,15 @@ def _rebuild(application: Application, past: ServerGroup, by: str, reason: str, 
     )
     begun = replace(application.with_group(group), next_number=GroupNumber(number + 1))
     begun = begin(begun, RolloutKind.RELEASE, group, rollback_steps(past), (), by, reason, now)
-    text = f"{past.name} ({past.version}) is built again as {group.name}, asked by {_who(by, reason)}"
-    return begun, (group_event(begun, "release.started", text, now, by, group),)
+    what = reason_of(
+        Happening.BUILT_AGAIN,
+        past=past.name,
+        version=past.version,
+        group=group.name,
+        by=by,
+        reason=reason,
+    )
+    return begun, (group_event(begun, "release.started", what, now, by, group),)
 
 
 def _size_in(application: Application, region: RegionName) -> int:
@@ -197,17 +209,16 @@ def _check_health(
 
 
 def _turn_round(
-    application: Application, rollout: Rollout, text: str, end: Phase, by: str, now: Instant
+    application: Application, rollout: Rollout, reason: Reason, end: Phase, by: str, now: Instant
 ) -> Outcome:
     target = _target(application, rollout)
     if rollout.phase is Phase.UNDOING:
         return application, ()
     if rollout.origin is None and rollout.has_given_traffic():
         raise Refused(Refusal.FIRST_RELEASE_SERVES, group=target.name, application=application.name)
-    undone = undo(application, rollout, text, end, now)
-    return undone, (
-        group_event(undone, f"{rollout.kind}.undoing", f"{target.name}: {text}", now, by, target),
-    )
+    undone = undo(application, rollout, reason, end, now)
+    what = reason_of(Happening.GOES_BACK, group=target.name, reason=reason)
+    return undone, (group_event(undone, f"{rollout.kind}.undoing", what, now, by, target),)
 
 
 # ------------------------------------------------------------------------------------------------- words
@@ -240,10 +251,6 @@ def check_port(
             )
 
 
-def _who(by: str, reason: str) -> str:
-    return f"{by or 'somebody'}: {reason}" if reason else by or "somebody"
-
-
 def _target(application: Application, rollout: Rollout) -> ServerGroup:
     found = application.group(rollout.target)
     assert found is not None, f"{application.name}: the group of rollout {rollout.number} is unknown"
@@ -251,13 +258,12 @@ def _target(application: Application, rollout: Rollout) -> ServerGroup:
 
 
 def event_of(
-    application: Application, kind: str, text: str, now: Instant, by: str, reason: str, region: str = ""
+    application: Application, kind: str, what: Reason, now: Instant, by: str, region: str = ""
 ) -> Event:
-    """What a person did to the running rollout, with the reason given."""
+    """What a person did to the running rollout."""
     rollout = application.running
     name = format_group(application.cluster, rollout.target) if rollout is not None else ""
-    text = f"{text}: {reason}" if reason and reason not in text else text
-    return Event(kind, text, application=application.name, group=name, region=region, by=by, at=now)
+    return Event(kind, application=application.name, group=name, region=region, by=by, at=now, what=what)
 
 
 # ------------------------------------------------------------------------------------------------ answers

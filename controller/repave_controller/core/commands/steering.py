@@ -18,7 +18,15 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.place import put_part
-from repave_controller.core.domain.reasons import Refusal, Refused, cli
+from repave_controller.core.domain.reasons import (
+    Happening,
+    Refusal,
+    Refused,
+    Why,
+    cli,
+    in_words,
+    reason_of,
+)
 from repave_controller.core.domain.rollout import Pass, Phase, Rollout, Track, TrackPhase
 from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout import waves
@@ -49,8 +57,10 @@ def request_pause(application: Application, by: str, reason: str, now: Instant) 
     rollout = _moving(application, "pause")
     if rollout.pause is not None:
         return application, ()
-    paused = replace(application, rollout=replace(rollout, pause=rollouts.Pause(now, by, reason)))
-    return paused, (event_of(paused, "rollout.paused", f"paused by {by or 'somebody'}", now, by, reason),)
+    pause = rollouts.Pause(now, by, in_words(reason))
+    paused = replace(application, rollout=replace(rollout, pause=pause))
+    what = reason_of(Happening.PAUSED, by=by, reason=reason)
+    return paused, (event_of(paused, "rollout.paused", what, now, by),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,8 @@ def request_resume(application: Application, by: str, reason: str, now: Instant)
             reason=pause.reason,
         )
     resumed = replace(application, rollout=_restarted(rollout, Instant(now - pause.at)))
-    return resumed, (event_of(resumed, "rollout.resumed", f"resumed by {by or 'somebody'}", now, by, reason),)
+    what = reason_of(Happening.RESUMED, by=by, reason=reason)
+    return resumed, (event_of(resumed, "rollout.resumed", what, now, by),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +123,8 @@ def request_retry(application: Application, by: str, reason: str, now: Instant) 
     assert target is not None, "a running rollout has a target"
     application = application.with_group(replace(target, attempt=target.attempt + 1))
     retried = replace(application, rollout=replace(rollout, tracks=tracks, pause=None))
-    return retried, (event_of(retried, "rollout.retried", f"retried by {by or 'somebody'}", now, by, reason),)
+    what = reason_of(Happening.RETRIED, by=by, reason=reason)
+    return retried, (event_of(retried, "rollout.retried", what, now, by),)
 
 
 def _restarted(rollout: Rollout, away: Instant) -> Rollout:
@@ -174,9 +186,9 @@ def request_promote(
         Pass(gate, kind, now, by, role, reason) for gate in dict.fromkeys(name for name, _ in gates)
     )
     promoted = replace(application, rollout=_with_passes(rollout, passes))
-    what = "all gates and waits" if is_full else ", ".join(gate for gate, _ in gates)
-    text = f"{what} {kind} by {by or 'somebody'}" + (f" as {role}" if role else "")
-    return promoted, (event_of(promoted, f"gate.{kind}", text, now, by, reason),)
+    passed = () if is_full else tuple(gate for gate, _ in gates)
+    what = reason_of(Happening.GATE_PASSED, gates=passed, kind=kind, by=by, role=role, reason=reason)
+    return promoted, (event_of(promoted, f"gate.{kind}", what, now, by),)
 
 
 def gates(application: Application, now: Instant) -> list[tuple[str, str]]:
@@ -267,8 +279,8 @@ def request_override(
         raise Refused(Refusal.REASON_MISSING)
     overridden = Pass(f"guard {rule}", "overridden", now, by, role, reason)
     passed = replace(application, rollout=_with_passes(rollout, (overridden,)))
-    text = f"guard {rule} overridden by {by or 'somebody'}" + (f" as {role}" if role else "")
-    return passed, (event_of(passed, "guard.overridden", text, now, by, reason),)
+    what = reason_of(Happening.GUARD_OVERRIDDEN, rule=rule, by=by, role=role, reason=reason)
+    return passed, (event_of(passed, "guard.overridden", what, now, by),)
 
 
 # ------------------------------------------------------------------------------------------ going back
@@ -295,11 +307,10 @@ def request_step_back(application: Application, by: str, reason: str, now: Insta
         raise Refused(Refusal.NO_STEP_BACK)
     for track in moving:
         application, rollout = _step_back(application, rollout, track, now)
-    paused = replace(
-        application, rollout=replace(rollout, pause=rollouts.Pause(now, by, reason or "gone back a step"))
-    )
-    text = f"gone back a step by {by or 'somebody'}; repave resume {application.name} goes on"
-    return paused, (event_of(paused, "rollout.stepped_back", text, now, by, reason),)
+    pause = rollouts.Pause(now, by, in_words(reason) or reason_of(Why.STEPPED_BACK))
+    paused = replace(application, rollout=replace(rollout, pause=pause))
+    what = reason_of(Happening.STEPPED_BACK, cli("resume", application.name), by=by, reason=reason)
+    return paused, (event_of(paused, "rollout.stepped_back", what, now, by),)
 
 
 def _step_back(
@@ -349,13 +360,14 @@ def request_abort_region(
         return application, ()
     if track.origin is None and rollout.has_given_traffic(track):
         raise Refused(Refusal.NO_WAY_BACK_IN_REGION, region=region)
-    why = f"aborted by {by or 'somebody'}" + (f": {reason}" if reason else "")
+    why = reason_of(Why.ABORTED, by=by, reason=reason)
     if track.has_begun:
         application, track = turned_round(application, rollout, track, why, now)
     else:
         track = replace(track, phase=TrackPhase.UNDONE, entered_at=now, reason=why)
     aborted = replace(application, rollout=replace(rollout.with_track(track), undo_end=Phase.ABORTED))
-    return aborted, (event_of(aborted, "region.aborted", f"{region}: {why}", now, by, reason, region),)
+    what = reason_of(Happening.REGION_ABORTED, region=region, reason=why)
+    return aborted, (event_of(aborted, "region.aborted", what, now, by, region),)
 
 
 # ------------------------------------------------------------------------------------------------ sizes
@@ -397,7 +409,8 @@ def request_size(
             told.append(f"{group.name} in {region}: {part.size} -> {size} hosts")
     if not told:
         return application, ()
-    return application, (event_of(application, "group.sized", "; ".join(told), now, by, reason),)
+    what = reason_of(Happening.SIZED, changes=tuple(told), reason=reason)
+    return application, (event_of(application, "group.sized", what, now, by),)
 
 
 def _sized(part: Part, size: int) -> Part:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.instants import Instant as Instant
-from repave_controller.core.domain.reasons import Facts
+from repave_controller.core.domain.reasons import Reason
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Wave
 from repave_controller.core.domain.steps import FULL_PERCENT as FULL_PERCENT
 from repave_controller.core.domain.steps import Step
@@ -314,7 +314,7 @@ class RegionView:
     is_connected: bool
     report: ApplicationReport | None  # None: has not spoken of it yet
     since: Instant = Instant(0)  # connected, or unreachable, since
-    ahead: str = ""  # why it waits for repave controller recover; then it has no report that counts
+    ahead: tuple[Reason, ...] = ()  # in what it is ahead of the store; then it has no report that counts
 
     def group(self, name: GroupName) -> GroupReport:
         found = self.report.group(name) if self.report is not None else None
@@ -337,7 +337,7 @@ class Event:
     """Something that was decided or that happened, for people and their tools; saved with its cause."""
 
     kind: str  # "release.started", "step.entered", "traffic.moved", "host.failed", ...
-    text: str  # one line for people
+    text: str = ""  # one line for people, where it was not decided here
     application: str = ""
     region: str = ""
     group: str = ""
@@ -345,7 +345,7 @@ class Event:
     by: str = ""
     at: Instant = Instant(0)
     sequence: int = 0  # given by the store
-    facts: Facts = ()  # what its text is made of, where that is ""
+    what: Reason | None = None  # of one that was decided here
 
 
 Outcome = tuple["Application", tuple[Event, ...]]
@@ -354,13 +354,12 @@ Outcome = tuple["Application", tuple[Event, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Because:
-    """What a rollout, or an application, waits for: the text of `repave why`."""
+    """What a rollout, or an application, waits for."""
 
-    what: str
+    reason: Reason
     region: str = ""
     since: Instant | None = None
     until: Instant | None = None
-    remedy: str = ""  # what a person could do about it
 
 
 @dataclass(frozen=True, slots=True)

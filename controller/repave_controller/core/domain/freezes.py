@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from repave_controller.core.domain.application import Event
-from repave_controller.core.domain.instants import Instant, show
-from repave_controller.core.domain.reasons import Refusal, Refused
+from repave_controller.core.domain.instants import Instant
+from repave_controller.core.domain.reasons import Happening, Reason, Refusal, Refused, Rule, cli, reason_of
 from repave_controller.core.domain.windows import Closed, Freeze, Window, closed
 
 FREEZES_MAX = 100
-UNFREEZE_ALL = "repave unfreeze --all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +72,10 @@ def held(
 ) -> Closed | None:
     """Why the application may not move now, by the installation's freezes or its spec; None: it may."""
     if known.full is not None:
-        return Closed("freeze-all", describe(known.full), None, UNFREEZE_ALL)
+        by, at, why = known.full.by, known.full.at, known.full.reason
+        remedy = cli("unfreeze", all=True)
+        return Closed(reason_of(Rule.FREEZE_ALL, remedy, by=by, at=at, reason=why), None)
     return closed(windows, (*known.of(application), *freezes), now)
-
-
-def describe(full: FullFreeze) -> str:
-    why = f": {full.reason}" if full.reason else ""
-    return f"everything is frozen by {full.by or 'an operator'} since {show(full.at, 'UTC')}{why}"
 
 
 # ---------------------------------------------------------------------------------------- what may be done
@@ -90,16 +86,16 @@ def freeze_all(known: Freezes, by: str, reason: str, now: Instant) -> Changed:
     if known.full is not None:
         return known, ()
     frozen = replace(known, full=FullFreeze(by, reason, now))
-    return frozen, (_event("freeze.all.added", "everything is frozen", by, reason, now),)
+    what = reason_of(Happening.ALL_FROZEN, reason=reason)
+    return frozen, (Event("freeze.all.added", by=by, at=now, what=what),)
 
 
 def unfreeze_all(known: Freezes, by: str, reason: str, now: Instant) -> Changed:
     """Rollouts may move again. Nothing changes when they may already."""
     if known.full is None:
         return known, ()
-    frozen_by = known.full.by or "an operator"
-    text = f"the freeze of everything by {frozen_by} since {show(known.full.at, 'UTC')} is lifted"
-    return replace(known, full=None), (_event("freeze.all.lifted", text, by, reason, now),)
+    what = reason_of(Happening.ALL_UNFROZEN, by=known.full.by, at=known.full.at, reason=reason)
+    return replace(known, full=None), (Event("freeze.all.lifted", by=by, at=now, what=what),)
 
 
 def add_freeze(known: Freezes, freeze: Freeze, applications: Sequence[str], by: str, now: Instant) -> Changed:
@@ -123,16 +119,16 @@ def add_freeze(known: Freezes, freeze: Freeze, applications: Sequence[str], by: 
     if len(current) >= FREEZES_MAX:
         raise Refused(Refusal.TOO_MANY_FREEZES, limit=FREEZES_MAX)
     changed = replace(known, named=(*current, added), named_total=number)
-    text = f"freeze {added.id} of {_whom(added)} is added: {_span(added)}"
-    return changed, (_event("freeze.added", text, by, freeze.reason, now),)
+    what = _of_freeze(Happening.FREEZE_ADDED, added, freeze.reason)
+    return changed, (Event("freeze.added", by=by, at=now, what=what),)
 
 
 def lift_freeze(known: Freezes, identity: str, by: str, reason: str, now: Instant) -> Changed:
     """Takes a freeze away. Raises Refused."""
     lifted = find_freeze(known, identity)
-    text = f"freeze {lifted.id} of {_whom(lifted)} is lifted: {_span(lifted)}"
     changed = replace(known, named=tuple(each for each in known.named if each.id != lifted.id))
-    return changed, (_event("freeze.lifted", text, by, reason, now),)
+    what = _of_freeze(Happening.FREEZE_LIFTED, lifted, reason)
+    return changed, (Event("freeze.lifted", by=by, at=now, what=what),)
 
 
 def find_freeze(known: Freezes, identity: str) -> NamedFreeze:
@@ -149,13 +145,13 @@ def _is_alike(one: NamedFreeze, other: NamedFreeze) -> bool:
     return replace(one, id="", by="", added_at=other.added_at) == replace(other, id="", by="")
 
 
-def _whom(freeze: NamedFreeze) -> str:
-    return ", ".join(freeze.applications) or "every application"
-
-
-def _span(freeze: NamedFreeze) -> str:
-    return f"from {show(freeze.begins_at, freeze.zone)} to {show(freeze.ends_at, freeze.zone)}"
-
-
-def _event(kind: str, text: str, by: str, reason: str, now: Instant) -> Event:
-    return Event(kind, f"{text}: {reason}" if reason else text, by=by, at=now)
+def _of_freeze(kind: Happening, freeze: NamedFreeze, reason: str) -> Reason:
+    return reason_of(
+        kind,
+        name=freeze.id,
+        applications=freeze.applications,
+        begins_at=freeze.begins_at,
+        ends_at=freeze.ends_at,
+        zone=freeze.zone,
+        reason=reason,
+    )

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from repave_controller.core.domain.application import Application, GroupState, Part
+from repave_controller.core.domain.reasons import Reason, Rule, reason_of
 from repave_controller.core.domain.rollout import Track
 from repave_protos.protocol.values import ApplicationName, RegionName
-
-NAMES_SHOWN_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +43,6 @@ class Wants:
     hosts: int = 0
     extra_hosts: int = 0
     begins: bool = True  # nothing of its rollout has changed yet: it is one more
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Which limit, with the numbers, and what would satisfy it."""
-
-    rule: str
-    text: str
-    remedy: str
 
 
 # ------------------------------------------------------------------------------------------ what is done now
@@ -115,7 +105,7 @@ def _parts(application: Application, *states: GroupState) -> Iterable[Part]:
 # ------------------------------------------------------------------------------------------- what is too much
 
 
-def refusals(limits: Limits, others: Load, wants: Wants) -> list[Refusal]:
+def refusals(limits: Limits, others: Load, wants: Wants) -> list[Reason]:
     """Every limit that the others and these wants together would break. What the others have alone may be
     above a limit that was lowered; then nothing more begins."""
     checks = (
@@ -127,28 +117,30 @@ def refusals(limits: Limits, others: Load, wants: Wants) -> list[Refusal]:
     return [each for each in checks if each is not None]
 
 
-def _releases(limits: Limits, others: Load, wants: Wants) -> Refusal | None:
-    running = len(others.releasing)
-    if not limits.releases or not wants.begins or running < limits.releases:
+def _releases(limits: Limits, others: Load, wants: Wants) -> Reason | None:
+    if not limits.releases or not wants.begins or len(others.releasing) < limits.releases:
         return None
-    text = f"{_count(running, 'other rollout')} under way ({_names(others)}), {limits.releases} may be"
-    return Refusal("limits.releases", text, _remedy("limits.releases", others, is_too_much_alone=False))
+    return reason_of(
+        Rule.LIMIT_OF_RELEASES, limit=limits.releases, others=others.releasing, is_too_much_alone=False
+    )
 
 
-def _regions_in_flight(limits: Limits, others: Load, wants: Wants) -> Refusal | None:
+def _regions_in_flight(limits: Limits, others: Load, wants: Wants) -> Reason | None:
     """A region in which others release already counts once."""
     together, limit = len(others.regions | wants.regions), limits.regions_in_flight
     if not limit or together <= limit or wants.regions <= others.regions:
         return None
-    text = (
-        f"a rollout runs in {_count(len(others.regions), 'region')} ({_names(others)}), this one would make "
-        f"them {together}, {limit} may be in flight"
+    return reason_of(
+        Rule.LIMIT_OF_REGIONS,
+        limit=limit,
+        others=others.releasing,
+        regions=len(others.regions),
+        together=together,
+        is_too_much_alone=len(wants.regions) > limit,
     )
-    remedy = _remedy("limits.regions_in_flight", others, is_too_much_alone=len(wants.regions) > limit)
-    return Refusal("limits.regions_in_flight", text, remedy)
 
 
-def _hosts_in_flight(limits: Limits, others: Load, wants: Wants) -> Refusal | None:
+def _hosts_in_flight(limits: Limits, others: Load, wants: Wants) -> Reason | None:
     """90 of others in flight, 30 wanted, of 1000 hosts in all: 12 %."""
     limit, hosts = limits.hosts_in_flight_percent, others.hosts + wants.hosts
     if not limit or not wants.hosts_in_flight or not hosts:
@@ -156,43 +148,28 @@ def _hosts_in_flight(limits: Limits, others: Load, wants: Wants) -> Refusal | No
     share = 100 * (others.hosts_in_flight + wants.hosts_in_flight) / hosts
     if share <= limit:
         return None
-    text = (
-        f"{others.hosts_in_flight} hosts of others are not proven yet or leave ({_names(others)}), with the "
-        f"{wants.hosts_in_flight} of this one that is {share:.1f} % of {hosts}, {limit:g} % may be in flight"
+    return reason_of(
+        Rule.LIMIT_OF_HOSTS,
+        limit=limit,
+        others=others.releasing,
+        theirs=others.hosts_in_flight,
+        wanted=wants.hosts_in_flight,
+        share=share,
+        hosts=hosts,
+        is_too_much_alone=100 * wants.hosts_in_flight / hosts > limit,
     )
-    is_too_much_alone = 100 * wants.hosts_in_flight / hosts > limit
-    remedy = _remedy("limits.hosts_in_flight_percent", others, is_too_much_alone)
-    return Refusal("limits.hosts_in_flight_percent", text, remedy)
 
 
-def _extra_hosts(limits: Limits, others: Load, wants: Wants) -> Refusal | None:
+def _extra_hosts(limits: Limits, others: Load, wants: Wants) -> Reason | None:
     together, limit = others.extra_hosts + wants.extra_hosts, limits.extra_hosts
     if not limit or not wants.extra_hosts or together <= limit:
         return None
-    text = (
-        f"{_count(others.extra_hosts, 'extra host')} of others ({_names(others)}), with the "
-        f"{wants.extra_hosts} of this one that is {together}, {limit} may be there"
+    return reason_of(
+        Rule.LIMIT_OF_EXTRA_HOSTS,
+        limit=limit,
+        others=others.releasing,
+        theirs=others.extra_hosts,
+        wanted=wants.extra_hosts,
+        together=together,
+        is_too_much_alone=wants.extra_hosts > limit,
     )
-    remedy = _remedy("limits.extra_hosts", others, is_too_much_alone=wants.extra_hosts > limit)
-    return Refusal("limits.extra_hosts", text, remedy)
-
-
-def _remedy(setting: str, others: Load, is_too_much_alone: bool) -> str:
-    """Waiting helps only when this one would fit in alone."""
-    if is_too_much_alone:
-        return f"it is too much also alone: release in smaller steps, or raise the controller's {setting}"
-    if others.releasing:
-        return f"wait for {_names(others)}, or raise the controller's {setting}"
-    return f"wait for the hosts that leave, or raise the controller's {setting}"
-
-
-def _names(load: Load) -> str:
-    if not load.releasing:
-        return "no rollout runs"
-    more = len(load.releasing) - NAMES_SHOWN_MAX
-    shown = ", ".join(load.releasing[:NAMES_SHOWN_MAX])
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -9,8 +9,17 @@ from enum import StrEnum
 from typing import Union
 
 
-class Refusal(StrEnum):
-    """Why a command changed nothing. Before the `/` stands the rule; the rest tells its cases apart."""
+class Kind(StrEnum):
+    """What a reason is. Before the `/` stands what programs go by; the rest tells cases with a text of their
+    own apart."""
+
+    @property
+    def root(self) -> str:
+        return self.partition("/")[0]
+
+
+class Refusal(Kind):
+    """Why a command changed nothing; the root is the rule."""
 
     AMBIGUOUS_HOST = "ambiguous-host"
     FIRST_STEP = "first-step"
@@ -68,13 +77,95 @@ class Refusal(StrEnum):
     UNKNOWN_REGION_OF_ROLLOUT = "unknown-region/rollout"
     UNKNOWN_REGION_OF_SERVICE = "unknown-region/serves"
 
-    @property
-    def rule(self) -> str:
-        """What programs tell refusals apart by."""
-        return self.partition("/")[0]
+
+class Why(Kind):
+    """Why an application, a rollout or a region of it waits, or has failed."""
+
+    # A step that is not done yet.
+    SCALE = "scale"
+    VERIFY = "verify"
+    WEIGHT = "weight"
+    SOAK = "soak"
+    APPROVE = "approve"
+    APPROVE_WAVE = "approve/wave"
+    KEEP = "keep"
+    RETIRE = "retire"
+    # A region that can't be judged.
+    AGENT_AWAY = "agent-away"
+    AGENT_AWAY_AT_BEGIN = "agent-away/begin"
+    AGENT_AWAY_AT_UNDO = "agent-away/undo"
+    AGENT_AWAY_AT_END = "agent-away/end"
+    AHEAD = "ahead"
+    AHEAD_OF_NOTHING = "ahead/of-nothing"
+    AHEAD_UNDER_ONE_EPOCH = "ahead/one-epoch"
+    AHEAD_BY_EPOCHS = "ahead/epochs"
+    UNCONFIRMED = "unconfirmed"
+    # A rollout, or a wave of it.
+    PAUSED = "paused"
+    HELD = "held"
+    EARLIER_WAVES = "earlier-waves"
+    BAKE = "bake"
+    GUARD = "guard"
+    # A region on its way back.
+    GROWS_BACK = "grows-back"
+    STILL_IN_TRAFFIC = "still-in-traffic"
+    NOT_YET_IN_TRAFFIC = "not-yet-in-traffic"
+    DRAINING = "draining"
+    # Old groups and worn hosts.
+    OLD_GROUP_STAYS = "old-group-stays"
+    RENEWAL = "renewal"
+    RENEWAL_UNCONFIRMED = "renewal/unconfirmed"
+    RENEWAL_FLOOR = "renewal/floor"
+    # A region or a rollout that has failed, or goes back.
+    AGENT_REFUSES = "agent-refuses"
+    HOSTS_FAIL = "hosts-fail"
+    ILL = "ill"
+    ILL_IN_STEP = "ill/step"
+    ILL_WHEN_DONE = "ill/done"
+    NO_PROGRESS = "no-progress"
+    NOT_APPROVED = "not-approved"
+    GUARD_FOR_TOO_LONG = "guard-for-too-long"
+    NOT_UNDONE = "not-undone"
+    UNDO_FAILED = "undo-failed"
+    ABORTED = "aborted"
+    ROLLED_BACK = "rolled-back"
+    SKIPPED = "skipped"
+    SERVES_ONLY_IN = "serves-only-in"
+    LEFT_OUT = "left-out"
+    NOT_IN_REGION = "left-out/region"
+    STORE_RESTORED = "store-restored"
+    STEPPED_BACK = "stepped-back"
+    # An application that is not decided about.
+    NOT_SAVED = "not-saved"
+    PROMISE_BROKEN = "promise-broken"
+    BUG = "bug"
+    TEXT = "text"  # a person's words, or those of a store from before reasons had kinds
 
 
-Kind = Refusal
+class Rule(Kind):
+    """What a guard answers; the root is the rule, by which it is overridden."""
+
+    FREEZE_ALL = "freeze-all"
+    FREEZE = "freeze"
+    WINDOW = "window"
+    TIMES = "times"
+    LIMIT_OF_RELEASES = "limits.releases"
+    LIMIT_OF_REGIONS = "limits.regions_in_flight"
+    LIMIT_OF_HOSTS = "limits.hosts_in_flight_percent"
+    LIMIT_OF_EXTRA_HOSTS = "limits.extra_hosts"
+    CAPACITY = "capacity"
+    CAPACITY_UNKNOWN = "capacity/unknown"
+    CAPACITY_FOR_SHARE = "capacity/share"
+    CAPACITY_LEFT = "capacity/left"
+    CAPACITY_OF_NONE = "capacity/none"
+    TRAFFIC = "traffic"
+    TRAFFIC_UNKNOWN = "traffic/unknown"
+    TRAFFIC_TO_NONE = "traffic/none"
+    TRAFFIC_PRECISION = "traffic_precision"
+    TRAFFIC_SPLIT = "traffic_split"
+    REGION = "region"
+    ROOM = "room"
+    ROOM_UNKNOWN = "room/unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +183,57 @@ def cli(command: str, *arguments: str, **options: str | bool) -> Remedy:
     return Remedy(command, arguments, given)
 
 
-Fact = Union[str, int, float, None, tuple[str, ...], "Reason"]
+class Forecast(Kind):
+    """What follows when that which is waited for has come, or has not."""
+
+    STEP = "step"
+    WAVE = "wave"
+    SUCCESS = "success"
+    END_WITHOUT_REGION = "end-without-region"
+
+
+class Happening(Kind):
+    """What an event says; which kind the event has is for programs to go by."""
+
+    RELEASE_QUEUED = "release-queued"
+    RELEASE_STARTED = "release-started"
+    RELEASE_REFUSED = "release-refused"
+    CAUGHT_UP = "caught-up"
+    ROLLBACK_STARTED = "rollback-started"
+    BUILT_AGAIN = "built-again"
+    GOES_BACK = "goes-back"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    RETRIED = "retried"
+    GATE_PASSED = "gate-passed"
+    GUARD_OVERRIDDEN = "guard-overridden"
+    STEPPED_BACK = "stepped-back"
+    REGION_ABORTED = "region-aborted"
+    SIZED = "sized"
+    STEP_ENTERED = "step-entered"
+    TRAFFIC_MOVED = "traffic-moved"
+    REGION_DONE = "region-done"
+    REGION_SKIPPED = "region-skipped"
+    REGION_FAILED = "region-failed"
+    SCOPE_FAILED = "scope-failed"
+    FAILED = "failed"
+    HOLDS = "holds"
+    SUCCEEDED = "succeeded"
+    ENDED = "ended"
+    GROUP_RETIRES = "group-retires"
+    GROUP_DESTROYED = "group-destroyed"
+    GROUP_RENEWED = "group-renewed"
+    HOST_TAINTED = "host-tainted"
+    HOST_REPLACED = "host-replaced"
+    ALL_FROZEN = "all-frozen"
+    ALL_UNFROZEN = "all-unfrozen"
+    FREEZE_ADDED = "freeze-added"
+    FREEZE_LIFTED = "freeze-lifted"
+    ADOPTED = "adopted"
+    REGION_AHEAD = "region-ahead"
+
+
+Fact = Union[str, int, float, None, tuple[str, ...], "Reason", tuple["Reason", ...]]
 Facts = tuple[tuple[str, Fact], ...]
 
 
@@ -100,23 +241,30 @@ Facts = tuple[tuple[str, Fact], ...]
 class Reason:
     """One reason; `reason_of` makes it. Facts have the names that the text of their kind uses."""
 
-    kind: Kind
+    kind: Why | Rule | Refusal | Forecast | Happening  # stored as its text; the first that has it counts
     facts: Facts = ()
     remedies: tuple[Remedy, ...] = ()
 
 
-def reason_of(kind: Kind, *remedies: Remedy, **facts: Fact) -> Reason:
+def in_words(text: str) -> Reason | None:
+    """The reason that a person gave, if any."""
+    return reason_of(Why.TEXT, text=text) if text else None
+
+
+def reason_of(
+    kind: Why | Rule | Refusal | Forecast | Happening, /, *remedies: Remedy, **facts: Fact
+) -> Reason:
     return Reason(kind, tuple(facts.items()), remedies)
 
 
 class Refused(Exception):
     """A command was refused and changed nothing."""
 
-    def __init__(self, kind: Refusal, *remedies: Remedy, **facts: Fact) -> None:
+    def __init__(self, kind: Refusal, /, *remedies: Remedy, **facts: Fact) -> None:
         super().__init__(kind, facts)
         self.kind = kind
         self.reason = reason_of(kind, *remedies, **facts)
 
     @property
     def rule(self) -> str:
-        return self.kind.rule
+        return self.kind.root

@@ -9,6 +9,7 @@ from typing import Literal, NewType
 
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.instants import Instant
+from repave_controller.core.domain.reasons import Reason
 from repave_controller.core.domain.steps import Step as Step
 from repave_protos.protocol.values import RegionName
 
@@ -75,7 +76,7 @@ class Track:
     progressed_at: Instant = Instant(0)  # a step's deadline counts from here
     progress: int | None = None  # what `progressed_at` watches; growth is progress
     scaled_at: Instant | None = None  # when its newest hosts were asked for
-    reason: str = ""  # why it was undone or skipped
+    reason: Reason | None = None  # why it was undone or skipped
 
     @property
     def has_begun(self) -> bool:
@@ -104,7 +105,7 @@ class Pause:
 
     at: Instant
     by: str = ""
-    reason: str = ""
+    reason: Reason | None = None
     is_hold: bool = False
 
 
@@ -126,7 +127,7 @@ class Rollout:
     is_stopped: bool = False  # no further region begins; those that have begun come to their end
     version: str = ""  # of the target, still known when the group is gone
     reason: str = ""  # why a person started it
-    undo_reason: str = ""  # why it goes back or was held
+    undo_reason: Reason | None = None  # why it goes back or was held
     undo_end: Phase = Phase.ROLLED_BACK  # what UNDOING ends in
     ended_at: Instant | None = None
 

@@ -20,9 +20,9 @@ from repave_controller.core.domain.instants import (
     instant_of,
     reached,
     shifts,
-    show,
     wall_clock,
 )
+from repave_controller.core.domain.reasons import Reason, Rule, cli, reason_of
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -30,7 +30,6 @@ DAY_MINUTES = 24 * 60
 DAYS_SEARCHED = 16
 """A window by days opens in each week, but for one that falls into an hour which is skipped."""
 CRON_SECONDS_SEARCHED = 366 * DAY_SECONDS
-WINDOWS_SHOWN_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +62,8 @@ class Freeze:
 class Closed:
     """Why nothing may move now. `opens_at`: None when nobody can tell."""
 
-    rule: Literal["freeze-all", "freeze", "window"]
-    text: str
+    reason: Reason
     opens_at: Instant | None
-    remedy: str = ""
 
 
 def closed(windows: Sequence[Window], freezes: Sequence[Freeze], now: Instant) -> Closed | None:
@@ -159,34 +156,29 @@ def _possible_openings(window: Window, after: float) -> Iterator[Instant]:
     yield from shifts(window.zone, after, after + DAYS_SEARCHED * DAY_SECONDS)
 
 
-# --------------------------------------------------------------------------------------------- in words
+# --------------------------------------------------------------------------------------------- the answer
 
 
 def _frozen(freeze: Freeze, opening: Instant | None, now: Instant) -> Closed:
-    named = f"freeze {freeze.name}" if freeze.name else "a freeze"
-    text = f"{named} until {show(freeze.ends_at, freeze.zone)}"
-    if freeze.reason:
-        text += f" ({freeze.reason})"
-    if opening is None:
-        text += "; after it no window opens within a year"
-    elif opening > freeze.ends_at:
-        text += f"; it opens {show(opening, freeze.zone)}"
-    remedy = f"repave unfreeze {freeze.name}" if freeze.name else ""
-    return Closed("freeze", f"{text}; it is {show(now, freeze.zone)}", opening, remedy)
+    reason = reason_of(
+        Rule.FREEZE,
+        *((cli("unfreeze", freeze.name),) if freeze.name else ()),
+        name=freeze.name,
+        ends_at=freeze.ends_at,
+        zone=freeze.zone,
+        reason=freeze.reason,
+        opens_at=opening,
+        now=now,
+    )
+    return Closed(reason, opening)
 
 
 def _between_windows(windows: Sequence[Window], opening: Instant | None, now: Instant) -> Closed:
     """Times are shown in the zone of the window that opens next."""
     opened = (each for each in windows if opening is not None and _is_in(each, opening))
     zone = next(opened, windows[0]).zone
-    when = "no window opens within a year" if opening is None else f"it opens {show(opening, zone)}"
-    return Closed("window", f"outside of {_all_of(windows)}; {when}; it is {show(now, zone)}", opening)
-
-
-def _all_of(windows: Sequence[Window]) -> str:
-    shown = ", ".join(describe(each) for each in windows[:WINDOWS_SHOWN_MAX])
-    more = len(windows) - WINDOWS_SHOWN_MAX
-    return f"{shown} and {more} more" if more > 0 else shown
+    named = tuple(describe(each) for each in windows)
+    return Closed(reason_of(Rule.WINDOW, windows=named, zone=zone, opens_at=opening, now=now), opening)
 
 
 def describe(window: Window) -> str:

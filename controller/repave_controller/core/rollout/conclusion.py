@@ -12,15 +12,13 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.place import put_part
-from repave_controller.core.domain.reasons import Refused
+from repave_controller.core.domain.reasons import Happening, Reason, Refused, Why, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
 from repave_controller.core.rollout import waves
 from repave_controller.core.rollout.draft import Turn
-from repave_controller.core.rollout.rollback import told_later
 from repave_controller.core.rollout.start import catch_up, start_release
 from repave_controller.core.rollout.transitions import gone_back, never_begun, taken_over
 from repave_controller.core.rules import guards
-from repave_controller.core.rules.phrases import listed
 from repave_protos.protocol.values import RegionName
 
 # ---------------------------------------------------------------------------------------------- rollouts
@@ -37,8 +35,11 @@ def conclude(turn: Turn) -> None:
     if rollout.phase is Phase.UNDOING:
         _end(turn, Phase.HELD if done else rollout.undo_end, rollout.undo_reason)
     elif rollout.is_stopped:
-        where = f"; it serves in {listed([track.region for track in done])} only" if done else ""
-        _end(turn, Phase.HELD if done else Phase.ROLLED_BACK, f"{rollout.undo_reason}{where}")
+        reason = rollout.undo_reason
+        if done:
+            regions = tuple(track.region for track in done)
+            reason = reason_of(Why.SERVES_ONLY_IN, reason=reason, regions=regions)
+        _end(turn, Phase.HELD if done else Phase.ROLLED_BACK, reason)
     elif all(track.is_settled for track in rollout.tracks):
         baking = waves.in_bake(turn.application, rollout, len(rollout.waves) - 1, turn.now)
         if baking is not None:
@@ -49,16 +50,17 @@ def conclude(turn: Turn) -> None:
             _end(turn, rollout.undo_end, rollout.undo_reason or _left_out(rollout))
 
 
-def _left_out(rollout: Rollout) -> str:
+def _left_out(rollout: Rollout) -> Reason | None:
     """The regions that a release ended without, and why."""
-    return "; ".join(
-        f"not in {track.region}: {track.reason}"
+    found = tuple(
+        reason_of(Why.NOT_IN_REGION, region=track.region, reason=track.reason)
         for track in rollout.tracks
         if track.phase in (TrackPhase.UNDONE, TrackPhase.SKIPPED)
     )
+    return reason_of(Why.LEFT_OUT, regions=found) if found else None
 
 
-def hold(turn: Turn, track: Track, reason: str) -> None:
+def hold(turn: Turn, track: Track, reason: Reason) -> None:
     """Ends the rollout where it is: whoever has been given traffic keeps it, the rest is as before."""
     rollout = turn.rollout
     assert rollout is not None, "a running rollout is held"
@@ -77,12 +79,13 @@ def _stays(application: Application, rollout: Rollout, track: Track) -> bool:
     return part is not None and part.weight_bp > 0
 
 
-def tell_failure(turn: Turn, rollout: Rollout, reason: str) -> None:
-    where = "goes back to the old group" if rollout.has_given_traffic() else "was not touched"
-    turn.tell(f"{rollout.kind}.failed", f"{turn.target_name} failed: {reason}; traffic {where}")
+def tell_failure(turn: Turn, rollout: Rollout, reason: Reason) -> None:
+    has_traffic = rollout.has_given_traffic()
+    what = reason_of(Happening.FAILED, group=turn.target_name, reason=reason, has_traffic=has_traffic)
+    turn.tell(f"{rollout.kind}.failed", what)
 
 
-def _end(turn: Turn, phase: Phase, reason: str) -> None:
+def _end(turn: Turn, phase: Phase, reason: Reason | None) -> None:
     rollout = turn.rollout
     assert rollout is not None, "a running rollout ends"
     ended = replace(rollout, phase=phase, undo_reason=reason, ended_at=turn.now)
@@ -117,16 +120,15 @@ def _take_over(turn: Turn, rollout: Rollout, track: Track) -> None:
 
 def _tell_end(turn: Turn, rollout: Rollout) -> None:
     turn.tell_of_steps()
-    name = turn.target_name
+    name, reason = turn.target_name, rollout.undo_reason
     match rollout.phase:
         case Phase.SUCCEEDED:
-            rest = f" ({rollout.undo_reason})" if rollout.undo_reason else ""
-            text, kind = f"{rollout.kind} of {name} succeeded{rest}", "succeeded"
+            what = reason_of(Happening.SUCCEEDED, rollout=str(rollout.kind), group=name, reason=reason)
         case Phase.HELD:
-            text, kind = f"{name} holds: {rollout.undo_reason}", "held"
+            what = reason_of(Happening.HOLDS, group=name, reason=reason)
         case phase:
-            text, kind = f"{name} {phase}: {rollout.undo_reason}", str(phase)
-    turn.tell(f"{rollout.kind}.{kind}", text)
+            what = reason_of(Happening.ENDED, group=name, phase=str(phase), reason=reason)
+    turn.tell(f"{rollout.kind}.{rollout.phase}", what)
 
 
 # ------------------------------------------------------------------------------------------- old groups
@@ -141,8 +143,10 @@ def retire_old_groups(turn: Turn) -> None:
         for group, part in _too_old(turn, region):
             guard = guards.traffic(turn.application, region, turn.observed)
             if guard.refuses and _hears(turn, region):
-                what = f"{group.name} stays although its time is over: {guard.text}"
-                turn.because.append(Because(what, region, remedy=guard.remedy))
+                stays = reason_of(
+                    Why.OLD_GROUP_STAYS, *guard.reason.remedies, group=group.name, answer=guard.reason
+                )
+                turn.because.append(Because(stays, region))
                 continue
             if not retired.get(group.number):
                 turn.application = remembered(turn.application, group)
@@ -151,9 +155,9 @@ def retire_old_groups(turn: Turn) -> None:
             turn.application = put_part(turn.application, group, gone)
     for number, regions in retired.items():
         group = next(each for each in turn.application.groups if each.number == number)
-        where = "" if len(regions) == len(group.parts) else f" in {listed(regions)}"
+        where = () if len(regions) == len(group.parts) else tuple(regions)
         turn.tell(
-            "group.retiring", f"{group.name} has been kept long enough: drained and destroyed{where}", group
+            "group.retiring", reason_of(Happening.GROUP_RETIRES, group=group.name, regions=where), group
         )
 
 
@@ -209,7 +213,7 @@ def forget_gone_groups(turn: Turn) -> None:
         if not group.parts and not is_target:
             rest = tuple(other for other in turn.application.groups if other.number != group.number)
             turn.application = replace(turn.application, groups=rest)
-            turn.tell("group.destroyed", f"{group.name} is destroyed in every region", group)
+            turn.tell("group.destroyed", reason_of(Happening.GROUP_DESTROYED, group=group.name), group)
 
 
 def _say_who_is_away(turn: Turn, group: ServerGroup, regions: list[RegionName]) -> None:
@@ -217,9 +221,9 @@ def _say_who_is_away(turn: Turn, group: ServerGroup, regions: list[RegionName]) 
     for region in regions if turn.application.running is None else ():
         view = turn.observed.get(region)
         if view is None or not view.is_connected:
-            what = f"its agent is not connected; hosts of {group.name} may be left there"
             since = view.since if view is not None else None
-            turn.because.append(Because(what, region, since, remedy=told_later(region)))
+            reason = reason_of(Why.AGENT_AWAY_AT_END, region=region, group=group.name)
+            turn.because.append(Because(reason, region, since))
 
 
 def _is_gone(turn: Turn, group: ServerGroup, region: RegionName) -> bool:
@@ -264,7 +268,7 @@ def _start_queued(turn: Turn) -> None:
     try:
         turn.application, events = start_release(turn.application, order, turn.now)
     except Refused as refused:
-        facts = (("version", order.version), ("refusal", refused.reason))
-        turn.tell("release.refused", "", by=order.by, facts=facts)
+        what = reason_of(Happening.RELEASE_REFUSED, version=order.version, refusal=refused.reason)
+        turn.tell("release.refused", what, by=order.by)
     else:
         turn.events.extend(events)

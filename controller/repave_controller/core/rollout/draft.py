@@ -11,10 +11,9 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.naming import format_group
-from repave_controller.core.domain.reasons import Facts
+from repave_controller.core.domain.reasons import Happening, Reason, reason_of
 from repave_controller.core.domain.rollout import Rollout, Track
 from repave_controller.core.rules.guards import Surroundings
-from repave_controller.core.rules.phrases import listed
 from repave_controller.core.rules.verdicts import Waiting
 from repave_protos.protocol.values import RegionName
 
@@ -60,25 +59,18 @@ class Turn:
             self.wakes.append(waiting.wake_at)
 
     def tell(
-        self,
-        kind: str,
-        text: str,
-        group: ServerGroup | None = None,
-        by: str = "",
-        region: str = "",
-        facts: Facts = (),
+        self, kind: str, what: Reason, group: ServerGroup | None = None, by: str = "", region: str = ""
     ) -> None:
         name = group.name if group is not None else self.target_name
         self.events.append(
             Event(
                 kind,
-                text,
                 application=self.application.name,
                 group=name,
                 region=region,
                 by=by,
                 at=self.now,
-                facts=facts,
+                what=what,
             )
         )
 
@@ -93,12 +85,15 @@ class Turn:
         for (left, entered), regions in self._steps.items() if rollout is not None else ():
             assert rollout is not None
             is_all = len(regions) == len(rollout.tracks)
-            where = "every region" if is_all else listed(regions)
+            where = () if is_all else tuple(regions)
             region = regions[0] if len(regions) == 1 and not is_all else ""
             if left >= 0 and (share_bp := rollout.steps[left].share_bp) is not None:
-                text = f"{self.target_name} takes {share_bp / 100:g} % of the traffic in {where}"
-                self.tell("traffic.moved", text, region=region)
+                moved = reason_of(
+                    Happening.TRAFFIC_MOVED, group=self.target_name, weight_bp=share_bp, regions=where
+                )
+                self.tell("traffic.moved", moved, region=region)
             if entered < len(rollout.steps):
-                kind = rollout.steps[entered].kind
-                self.tell("step.entered", f"{self.target_name}: {kind} in {where}", region=region)
+                step = rollout.steps[entered].kind
+                what = reason_of(Happening.STEP_ENTERED, group=self.target_name, step=step, regions=where)
+                self.tell("step.entered", what, region=region)
         self._steps.clear()

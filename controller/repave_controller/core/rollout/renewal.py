@@ -22,7 +22,15 @@ from repave_controller.core.domain.application import (
     ServerGroup,
     Tainted,
 )
-from repave_controller.core.domain.reasons import Refusal, Refused, cli
+from repave_controller.core.domain.reasons import (
+    Happening,
+    Reason,
+    Refusal,
+    Refused,
+    Why,
+    cli,
+    reason_of,
+)
 from repave_protos.protocol.values import GroupName, GroupReport, HostName, RegionName
 
 TAINTED_MAX = 1000
@@ -46,7 +54,7 @@ def renew(
     observed: Observed,
     now: Instant,
     busy: Collection[RegionName] = (),
-    closed: Mapping[RegionName, str] | None = None,
+    closed: Mapping[RegionName, Reason] | None = None,
 ) -> Renewed:
     """`busy`: regions where a rollout of the application runs; nothing is replaced there, and what was begun
     is taken back. `closed`: regions where nothing new may begin, and why; what was begun is finished."""
@@ -62,7 +70,7 @@ def renew(
                 continue
             report = _heard(turn.application, group.name, part.region, observed)
             if (report is not None and report.worn) or (group.name, part.region) in named:
-                why = (closed or {}).get(part.region, "")
+                why = (closed or {}).get(part.region)
                 _begin(turn, group, part.region, part.count, report, now, why)
     return turn
 
@@ -149,8 +157,8 @@ def _untainted(application: Application, gone: Replacement) -> Application:
 
 
 def _replaced_event(application: Application, each: Replacement, now: Instant) -> Event:
-    text = f"{each.host} is gone and a fresh host has its place: {each.why}"
-    return _event(application, "host.replaced", text, now, each.region, each.group, each.host)
+    what = reason_of(Happening.HOST_REPLACED, host=each.host, why=each.why)
+    return _event(application, "host.replaced", what, now, each.region, each.group, each.host)
 
 
 def _taint_changed(turn: Renewed, group: ServerGroup, observed: Observed, now: Instant) -> None:
@@ -179,7 +187,7 @@ def _begin(
     size: int,
     report: GroupReport | None,
     now: Instant,
-    closed: str,
+    closed: Reason | None,
 ) -> None:
     """Names more hosts, as many as may be replaced at once, where nothing speaks against it."""
     application = turn.application
@@ -214,14 +222,14 @@ def _due(
                 yield Replacement(host.host, region, group.name, f"{REASONS[reason]}: {host.text}", now)
 
 
-def _why_not(application: Application, size: int, report: GroupReport | None) -> str:
-    """Why nothing may be replaced now; "" when it may."""
+def _why_not(application: Application, size: int, report: GroupReport | None) -> Reason | None:
+    """Why nothing may be replaced now; None when it may."""
     if report is None:
-        return "the region has not confirmed its newest desired state yet"
+        return reason_of(Why.RENEWAL_UNCONFIRMED)
     have, floor = min(report.verified, report.balancer_up), application.policy.floor(size)
     if have < floor:
-        return f"{have} hosts are verified and up, the floor is {floor}"
-    return ""
+        return reason_of(Why.RENEWAL_FLOOR, up=have, floor=floor)
+    return None
 
 
 def _because(
@@ -230,17 +238,20 @@ def _because(
     region: RegionName,
     under_way: int,
     waiting: int,
-    why_not: str,
+    why_not: Reason | None,
 ) -> Because:
-    what = f"renewal: {under_way} of {group.name} being replaced"
-    what += f", {waiting} more due" if waiting else ""
-    what += f"; nothing begins now: {why_not}" if waiting and why_not else ""
+    reason = reason_of(
+        Why.RENEWAL,
+        cli("ages", application.name),
+        group=group.name,
+        under_way=under_way,
+        waiting=waiting,
+        why_not=why_not,
+    )
     since = [
         each.since for each in application.replacing if (each.group, each.region) == (group.name, region)
     ]
-    return Because(
-        what, region, min(since, default=None), remedy=f"repave ages {application.name} shows what is worn"
-    )
+    return Because(reason, region, min(since, default=None))
 
 
 # -------------------------------------------------------------------------------------------- commands
@@ -286,25 +297,24 @@ def request_renewal(application: Application, by: str, reason: str, now: Instant
         raise Refused(Refusal.NOTHING_TO_RENEW, application=application.name)
     renewed = application.with_group(replace(serving, generation=serving.generation + 1))
     hosts = sum(size for _, size in serving.sizes)
-    who = f"{by or 'somebody'}: {reason}" if reason else by or "somebody"
-    text = f"all {hosts} hosts of {serving.name} are replaced, a few at a time, asked by {who}"
-    event = Event("group.renewing", text, application=application.name, group=serving.name, by=by, at=now)
-    return renewed, (event,)
+    what = reason_of(Happening.GROUP_RENEWED, hosts=hosts, group=serving.name, by=by, reason=reason)
+    name = application.name
+    return renewed, (Event("group.renewing", "", name, group=serving.name, by=by, at=now, what=what),)
 
 
 def _tainted_event(application: Application, tainted: Tainted) -> Event:
-    text = f"{tainted.host} is tainted" + (f": {tainted.reason}" if tainted.reason else "")
-    made = _event(application, "host.tainted", text, tainted.at, tainted.region, tainted.group, tainted.host)
+    what = reason_of(Happening.HOST_TAINTED, host=tainted.host, reason=tainted.reason)
+    made = _event(application, "host.tainted", what, tainted.at, tainted.region, tainted.group, tainted.host)
     return replace(made, by=tainted.by)
 
 
 def _event(
     application: Application,
     kind: str,
-    text: str,
+    what: Reason,
     now: Instant,
     region: RegionName,
     group: GroupName,
     host: HostName,
 ) -> Event:
-    return Event(kind, text, application.name, region, group, host, at=now)
+    return Event(kind, "", application.name, region, group, host, at=now, what=what)

@@ -15,6 +15,7 @@ from repave_controller.core.domain.application import (
     Observed,
     ServerGroup,
 )
+from repave_controller.core.domain.reasons import Reason, Why, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
 from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout.failure import returning
@@ -29,7 +30,7 @@ UNDO_DEADLINE_SECONDS = 300.0
 
 
 def turned_round(
-    application: Application, rollout: Rollout, track: Track, reason: str, now: Instant
+    application: Application, rollout: Rollout, track: Track, reason: Reason, now: Instant
 ) -> tuple[Application, Track]:
     """The track on its way back; what `undone` then waits for."""
     is_short = not _is_whole(application, track)
@@ -41,7 +42,7 @@ def turned_round(
     return gone_back(application, rollout, track), track
 
 
-def undo(application: Application, rollout: Rollout, reason: str, end: Phase, now: Instant) -> Application:
+def undo(application: Application, rollout: Rollout, reason: Reason, end: Phase, now: Instant) -> Application:
     """Turns a running rollout round, also where it had finished: traffic to the origin, at once where that
     runs in full; a new target is retired behind it. A region where nobody served before stays as it is when
     nobody served anywhere."""
@@ -102,7 +103,8 @@ def undone(
         return Done()
     # One that listens is waited for to the end: nobody may say that it has gone back when it has not.
     seconds = deadline - track.entered_at
-    return Failed(f"going back is not done after {seconds:g} s: {region}: {because.what}", "deadline")
+    reason = reason_of(Why.NOT_UNDONE, seconds=seconds, region=region, left=because.reason)
+    return Failed(reason, "deadline")
 
 
 def _growing_seconds(application: Application, track: Track) -> float:
@@ -116,11 +118,6 @@ def is_away(region: RegionName, observed: Observed) -> bool:
     return view is None or not view.is_connected or bool(view.ahead)
 
 
-def told_later(region: RegionName) -> str:
-    """The way on where a region is away that nobody waits for any longer."""
-    return f"it is told when it returns: start or reconnect the agent of {region}"
-
-
 def _left_to_undo(
     application: Application, rollout: Rollout, track: Track, observed: Observed
 ) -> Because | None:
@@ -129,27 +126,29 @@ def _left_to_undo(
         return None
     _, absent = current_report(application, target, track.region, observed)
     if absent is None:
-        what = _not_undone(application, target, track, observed)
-        return Because(what, track.region) if what else None
-    view = observed.get(track.region)
-    is_cut_off = view is None or not view.is_connected
-    return replace(absent, remedy=told_later(track.region)) if is_cut_off else absent
+        reason = _not_undone(application, target, track, observed)
+        return Because(reason, track.region) if reason is not None else None
+    if absent.reason.kind is Why.AGENT_AWAY:
+        return replace(absent, reason=reason_of(Why.AGENT_AWAY_AT_UNDO, region=track.region))
+    return absent
 
 
-def _not_undone(application: Application, target: ServerGroup, track: Track, observed: Observed) -> str:
+def _not_undone(
+    application: Application, target: ServerGroup, track: Track, observed: Observed
+) -> Reason | None:
     region, view = track.region, observed[track.region]
     report, origin = view.group(target.name), application.group(track.origin)
     old = origin.part(region) if origin is not None else None
     if origin is not None and old is not None and old.weight_bp < FULL_WEIGHT_BP:
         up = view.group(origin.name).balancer_up
-        return f"{origin.name} grows back to its full size first: {up} of {old.size} hosts are up"
+        return reason_of(Why.GROWS_BACK, group=origin.name, up=up, size=old.size)
     if report.weight_bp > 0:
-        return f"the balancer still sends traffic to {target.name}"
+        return reason_of(Why.STILL_IN_TRAFFIC, group=target.name)
     if origin is not None and old is not None and view.group(origin.name).weight_bp != FULL_WEIGHT_BP:
-        return f"the balancer has not yet given all traffic back to {origin.name}"
+        return reason_of(Why.NOT_YET_IN_TRAFFIC, group=origin.name)
     part, desired = target.part(region), application.desired_in(region)
     asked = desired.group(target.name) if desired is not None else None
     is_retired = part is not None and part.state is GroupState.RETIRING
     if is_retired and (report.present > 0 or (asked and asked.count > 0)):
-        return f"{target.name}: {report.present} hosts are being drained and destroyed"
-    return ""
+        return reason_of(Why.DRAINING, group=target.name, hosts=report.present)
+    return None

@@ -14,7 +14,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import format_group
-from repave_controller.core.domain.reasons import Refusal, Refused
+from repave_controller.core.domain.reasons import Happening, Reason, Refusal, Refused, reason_of
 from repave_controller.core.domain.rollout import (
     GroupNumber,
     Phase,
@@ -24,7 +24,6 @@ from repave_controller.core.domain.rollout import (
     Track,
     Wave,
 )
-from repave_controller.core.rules.phrases import listed
 from repave_controller.core.strategies.presets import first_steps, rollback_steps
 from repave_protos.protocol.values import RegionName
 
@@ -53,9 +52,13 @@ def start_release(application: Application, order: ReleaseOrder, now: Instant) -
     steps = order.steps if application.serving is not None else first_steps(order.steps)
     waves = order.waves or (Wave(tuple(region for region, _ in order.sizes)),)
     started = begin(started, RolloutKind.RELEASE, group, steps, waves, order.by, order.reason, now)
-    where = listed([region for region, _ in order.sizes])
-    text = f"{group.name} ({order.version}) is released to {where}"
-    return started, (group_event(started, "release.started", text, now, order.by, group),)
+    what = reason_of(
+        Happening.RELEASE_STARTED,
+        group=group.name,
+        version=order.version,
+        regions=tuple(region for region, _ in order.sizes),
+    )
+    return started, (group_event(started, "release.started", what, now, order.by, group),)
 
 
 def new_parts(sizes: tuple[tuple[RegionName, int], ...]) -> ByRegion[Part]:
@@ -136,13 +139,13 @@ def catch_up(application: Application, sizes: tuple[tuple[RegionName, int], ...]
     waves = (Wave(regions, is_lockstep=False),)
     steps = last.steps if last.kind is RolloutKind.RELEASE else rollback_steps(target)
     begun = begin(application, last.kind, target, steps, waves, "repave", "catches up", now)
-    text = f"{target.name} ({target.version}) is released to {listed(list(regions))}, which had been away"
-    started = group_event(begun, f"{last.kind}.started", text, now, "repave", target)
+    what = reason_of(Happening.CAUGHT_UP, group=target.name, version=target.version, regions=regions)
+    started = group_event(begun, f"{last.kind}.started", what, now, "repave", target)
     return replace(begun, missed=missed), (started,)
 
 
 def group_event(
-    application: Application, kind: str, text: str, now: Instant, by: str, group: ServerGroup | None = None
+    application: Application, kind: str, what: Reason, now: Instant, by: str, group: ServerGroup | None = None
 ) -> Event:
     name = group.name if group is not None else ""
-    return Event(kind, text, application=application.name, group=name, by=by, at=now)
+    return Event(kind, application=application.name, group=name, by=by, at=now, what=what)

@@ -20,6 +20,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.limits import Wants, wants_of, with_region
+from repave_controller.core.domain.reasons import Happening, Reason, Why, cli, reason_of
 from repave_controller.core.domain.rollout import (
     Pause,
     Phase,
@@ -77,7 +78,7 @@ def _renew(turn: Turn) -> None:
     """Worn hosts are replaced while no rollout runs, and only when a release might begin."""
     busy = turn.application.regions if turn.application.running is not None else ()
     closed = standing(turn.application, turn.now, turn.around)
-    why = dict.fromkeys(turn.application.regions, f"guard {closed.rule}: {closed.text}") if closed else None
+    why = dict.fromkeys(turn.application.regions, closed.waiting) if closed else None
     renewed = renew(turn.application, turn.observed, turn.now, busy, why)
     turn.application = renewed.application
     turn.events += renewed.events
@@ -153,15 +154,12 @@ def _verdicts(turn: Turn) -> dict[RegionName, Verdict]:
 
 
 def _because_paused(application: Application, pause: Pause) -> Because:
-    who = "repave" if pause.is_hold else pause.by or "somebody"
-    what = f"held: {pause.reason}" if pause.is_hold else f"paused by {who}"
-    if pause.reason and not pause.is_hold:
-        what += f": {pause.reason}"
-    name = application.name
-    remedy = f"repave resume {name} goes on, repave rollback {name} goes back"
+    name, back = application.name, cli("rollback", application.name)
     if pause.is_hold:
-        remedy = f"repave retry {name} tries again, repave rollback {name} goes back"
-    return Because(what, since=pause.at, remedy=remedy)
+        reason = reason_of(Why.HELD, cli("retry", name), back, reason=pause.reason)
+    else:
+        reason = reason_of(Why.PAUSED, cli("resume", name), back, by=pause.by, reason=pause.reason)
+    return Because(reason, since=pause.at)
 
 
 def _begin_tracks(turn: Turn) -> None:
@@ -188,7 +186,10 @@ def _begin(turn: Turn, track: Track, wants: Wants) -> bool:
     skipped, waiting = waves.when_away(turn.application, track, turn.observed, turn.now)
     if skipped is not None:
         turn.put_track(skipped)
-        turn.tell("region.skipped", f"{turn.target_name} skips {track.region}: {skipped.reason}")
+        what = reason_of(
+            Happening.REGION_SKIPPED, group=turn.target_name, region=track.region, reason=skipped.reason
+        )
+        turn.tell("region.skipped", what)
     elif waiting is not None:
         turn.wait(waiting)
     elif not _is_guarded(turn, rollout, track, 0, wants):
@@ -239,7 +240,13 @@ def _wait(turn: Turn, rollout: Rollout, track: Track, waiting: Waiting) -> None:
         return
     deadline = Instant(track.progressed_at + seconds)
     if turn.now >= deadline:
-        reason = f"{step.kind}: no progress for {seconds:g} s; {waiting}"
+        reason = reason_of(
+            Why.NO_PROGRESS,
+            step=step.kind,
+            seconds=seconds,
+            region=track.region,
+            waiting=waiting.because.reason,
+        )
         _fail(turn, rollout, track, Failed(reason, "deadline"))
         return
     turn.wakes.append(min(deadline, waiting.wake_at or deadline))
@@ -256,7 +263,8 @@ def _complete(turn: Turn, rollout: Rollout, track: Track) -> None:
     turn.note_step(track, following)
     turn.put_track(replace(track, phase=TrackPhase.DONE, entered_at=turn.now))
     if rollout.kind is RolloutKind.RELEASE and len(rollout.tracks) > 1 and not _is_together(rollout):
-        turn.tell("region.done", f"{turn.target_name}: {track.region} is done", region=track.region)
+        what = reason_of(Happening.REGION_DONE, group=turn.target_name, region=track.region)
+        turn.tell("region.done", what, region=track.region)
 
 
 def _is_together(rollout: Rollout) -> bool:
@@ -281,7 +289,10 @@ def _is_guarded(turn: Turn, rollout: Rollout, track: Track, cursor: int, wants: 
     deadline = Instant(track.progressed_at + seconds)
     if guard.rule == "capacity" and track.has_begun:
         if turn.now >= deadline:
-            _fail(turn, rollout, track, Failed(f"{track.region}: {guard.text} for {seconds:g} s"))
+            reason = reason_of(
+                Why.GUARD_FOR_TOO_LONG, region=track.region, seconds=seconds, answer=guard.reason
+            )
+            _fail(turn, rollout, track, Failed(reason))
             return True
         turn.wakes.append(deadline)
     turn.wakes += [guard.until] if guard.until is not None else []
@@ -297,14 +308,15 @@ def _watch_finished(turn: Turn, rollout: Rollout, track: Track) -> None:
         return
     illness = illness_of(turn.application, target, part, turn.observed)
     if illness is not None:
-        _fail(turn, rollout, track, replace(illness, reason=f"{illness.reason} after the region was done"))
+        reason = reason_of(Why.ILL_WHEN_DONE, illness=illness.reason)
+        _fail(turn, rollout, track, replace(illness, reason=reason))
 
 
 # --------------------------------------------------------------------------------------------- failure
 
 
 def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
-    reason = failed.reason
+    name, reason = turn.target_name, failed.reason
     effect = effect_of(turn.application.policy, rollout, track, failed.cause)
     turn.tell_of_steps()
     match effect.kind:
@@ -312,23 +324,25 @@ def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
             conclusion.hold(turn, track, reason)
         case FailureKind.PAUSE:
             turn.put(replace(rollout, pause=Pause(turn.now, reason=reason, is_hold=True)))
-            turn.tell(f"{rollout.kind}.held", f"{turn.target_name} holds: {reason}")
+            turn.tell(f"{rollout.kind}.held", reason_of(Happening.HOLDS, group=name, reason=reason))
         case FailureKind.CONTINUE:
-            text = f"{turn.target_name} failed: {reason}; the other regions go on"
             _turn_round(turn, effect.regions, reason)
-            turn.tell("region.failed", text, region=track.region)
+            what = reason_of(Happening.REGION_FAILED, group=name, reason=reason)
+            turn.tell("region.failed", what, region=track.region)
         case FailureKind.STOP:
             turn.put(replace(rollout, is_stopped=True, undo_reason=reason))
             _turn_round(turn, effect.regions, reason)
-            where = f"wave {track.wave + 1}" if turn.application.policy.scope == "wave" else track.region
-            text = f"{turn.target_name} failed: {reason}; {where} goes back, no other region begins"
-            turn.tell("region.failed", text, region=track.region)
+            wave = track.wave + 1 if turn.application.policy.scope == "wave" else None
+            what = reason_of(
+                Happening.SCOPE_FAILED, group=name, reason=reason, wave=wave, region=track.region
+            )
+            turn.tell("region.failed", what, region=track.region)
         case FailureKind.UNDO:
             conclusion.tell_failure(turn, rollout, reason)
             turn.application = undo(turn.application, rollout, reason, Phase.ROLLED_BACK, turn.now)
 
 
-def _turn_round(turn: Turn, regions: Iterable[RegionName], reason: str) -> None:
+def _turn_round(turn: Turn, regions: Iterable[RegionName], reason: Reason) -> None:
     for region in regions:
         rollout = turn.rollout
         track = rollout.track(region) if rollout is not None else None
@@ -346,6 +360,7 @@ def _undo(turn: Turn, rollout: Rollout, track: Track) -> None:
         case Done():
             turn.put_track(replace(track, phase=TrackPhase.UNDONE, entered_at=turn.now))
         case Failed(reason):
-            conclusion.hold(turn, track, f"{rollout.undo_reason or track.reason}; {reason}")
+            why = reason_of(Why.UNDO_FAILED, reason=rollout.undo_reason or track.reason, failure=reason)
+            conclusion.hold(turn, track, why)
         case Waiting() as waiting:
             turn.wait(waiting)

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from repave_controller.core.domain.application import Application, Because, Instant, Observed
+from repave_controller.core.domain.reasons import Why, cli, reason_of
 from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase
 from repave_controller.core.rules.verdicts import Waiting
 from repave_protos.protocol.values import RegionName
@@ -38,7 +39,7 @@ def before_wave(application: Application, rollout: Rollout, wave: int, now: Inst
     """What `wave` waits for before any of its regions begins; None when it may."""
     earlier = [track for track in rollout.tracks if track.wave < wave]
     if not all(track.is_settled for track in earlier):
-        return Waiting(Because(f"wave {wave + 1} waits for the waves before it"))
+        return Waiting(Because(reason_of(Why.EARLIER_WAVES, wave=wave + 1)))
     baking = in_bake(application, rollout, wave - 1, now) if wave else None
     return baking or _approval(application, rollout, wave, now)
 
@@ -52,19 +53,19 @@ def in_bake(application: Application, rollout: Rollout, wave: int, now: Instant)
     until = Instant(max(ended) + seconds)
     if now >= until:
         return None
-    what = f"bake: wave {wave + 1} of {len(rollout.waves)} is watched"
-    skip = f"repave promote {application.name} --skip ends it"
-    return Waiting(Because(what, since=max(ended), until=until, remedy=skip), wake_at=until)
+    skip = cli("promote", application.name, skip=True)
+    reason = reason_of(Why.BAKE, skip, wave=wave + 1, waves=len(rollout.waves))
+    return Waiting(Because(reason, since=max(ended), until=until), wake_at=until)
 
 
 def _approval(application: Application, rollout: Rollout, wave: int, now: Instant) -> Waiting | None:
     role = rollout.waves[wave].approve
     if role is None or rollout.may_pass(gate_of_wave(wave)):
         return None
-    who = f"somebody with the role {role}" if role else "somebody"
-    flag = f" --role {role}" if role else ""
-    what = f"approve: {who} must say yes to wave {wave + 1} of {len(rollout.waves)}"
-    return Waiting(Because(what, remedy=f"repave promote {application.name}{flag}"))
+    remedy = cli("promote", application.name, role=role)
+    return Waiting(
+        Because(reason_of(Why.APPROVE_WAVE, remedy, role=role, wave=wave + 1, waves=len(rollout.waves)))
+    )
 
 
 def room(rollout: Rollout, wave: int) -> int:
@@ -100,12 +101,11 @@ def when_away(
     if policy == "fail" or (view is not None and view.is_connected):
         return None, None
     since = view.since if view is not None else None
-    what = f"its agent is not connected; {policy} is what guards.unreachable_region says"
-    remedy = f"start or reconnect the agent of {track.region}"
+    away = reason_of(Why.AGENT_AWAY_AT_BEGIN, region=track.region, policy=policy)
     if policy == "wait":
-        return None, Waiting(Because(what, track.region, since, remedy=remedy))
+        return None, Waiting(Because(away, track.region, since))
     until = Instant((since if since is not None else now) + UNREACHABLE_PATIENCE_SECONDS)
     if since is not None and now < until:
-        return None, Waiting(Because(what, track.region, since, until, remedy), wake_at=until)
-    reason = "its agent was not connected; it is caught up when it returns"
-    return replace(track, phase=TrackPhase.SKIPPED, entered_at=now, reason=reason), None
+        return None, Waiting(Because(away, track.region, since, until), wake_at=until)
+    skipped = reason_of(Why.SKIPPED)
+    return replace(track, phase=TrackPhase.SKIPPED, entered_at=now, reason=skipped), None

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from repave_controller.core.domain.application import Application, Because, Event, Instant, Offer
 from repave_controller.core.domain.by_region import ByRegion
-from repave_controller.core.domain.reasons import cli
+from repave_controller.core.domain.reasons import Happening, Reason, Why, cli, reason_of
 from repave_protos.protocol.values import (
     ApplicationName,
     Applied,
@@ -28,7 +28,6 @@ from repave_protos.protocol.values import (
 TEMPLATES_MAX = 256
 """Templates whose form on the wire is remembered: the same in all regions of a group."""
 RECOVER = cli("controller recover")
-RECOVER_COMMAND = "repave controller recover"
 Value = TypeVar("Value", DesiredGroup, HostTemplate, Probe)
 
 
@@ -40,12 +39,14 @@ class Ahead:
     accepted: Epoch
     offered: Epoch | None
 
-    def __str__(self) -> str:
+    @property
+    def reason(self) -> Reason:
+        facts = {"application": self.application, "accepted": str(self.accepted)}
         if self.offered is None:
-            return f"it runs {self.application} (epoch {self.accepted}), which this store does not know there"
+            return reason_of(Why.AHEAD_OF_NOTHING, **facts)
         if self.offered == self.accepted:
-            return f"it has something else under epoch {self.accepted} of {self.application} than this store"
-        return f"it has accepted epoch {self.accepted} of {self.application}, this store knows {self.offered}"
+            return reason_of(Why.AHEAD_UNDER_ONE_EPOCH, **facts)
+        return reason_of(Why.AHEAD_BY_EPOCHS, **facts, offered=str(self.offered))
 
 
 def judge(
@@ -69,25 +70,15 @@ def judge(
     return tuple(found)  # older is fine: a message was lost, or is on its way
 
 
-def describe(ahead: Iterable[Ahead]) -> str:
-    """Why the region waits, in words; "" when it does not."""
-    return "; ".join(map(str, ahead))
-
-
-def because_ahead(region: RegionName, text: str, since: Instant) -> Because:
+def because_ahead(region: RegionName, ahead: tuple[Reason, ...], since: Instant) -> Because:
     """What an application waits for that needs a region which is ahead."""
-    return Because(
-        f"{text}: the store was restored from an older backup, or lost; nothing is sent there",
-        region,
-        since,
-        remedy=f"{RECOVER_COMMAND} adopts what the regions run",
-    )
+    return Because(reason_of(Why.AHEAD, RECOVER, ahead=ahead), region, since)
 
 
 def told(region: RegionName, ahead: Ahead) -> Event:
     """For the log of events, once for each."""
-    text = f"{region} is ahead of this store: {ahead}; nothing is sent there until: {RECOVER_COMMAND}"
-    return Event("region.ahead", text, application=ahead.application, region=region)
+    what = reason_of(Happening.REGION_AHEAD, RECOVER, region=region, ahead=ahead.reason)
+    return Event("region.ahead", application=ahead.application, region=region, what=what)
 
 
 # ------------------------------------------------------------------------------------------------ offers

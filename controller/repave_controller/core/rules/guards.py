@@ -16,6 +16,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.freezes import Freezes, held
 from repave_controller.core.domain.limits import Limits, Load, Wants, refusals, wants_of
+from repave_controller.core.domain.reasons import Reason, Rule, Why, cli, reason_of
 from repave_controller.core.domain.rollout import Rollout, RolloutKind
 from repave_controller.core.domain.steps import Step
 from repave_controller.core.rules.verdicts import current_report
@@ -25,16 +26,23 @@ from repave_protos.protocol.values import RegionName
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The answer of one rule: `refuses` or not, in words with its numbers."""
+    """The answer of one rule: `refuses` or not, with its numbers."""
 
-    rule: str
     refuses: bool
-    text: str
-    remedy: str = ""
+    reason: Reason
     until: Instant | None = None  # when it may say otherwise by itself
 
+    @property
+    def rule(self) -> str:
+        return self.reason.kind.root
+
+    @property
+    def waiting(self) -> Reason:
+        """Of that which waits for the rule."""
+        return reason_of(Why.GUARD, *self.reason.remedies, rule=self.rule, answer=self.reason)
+
     def because(self, region: str = "") -> Because:
-        return Because(f"guard {self.rule}: {self.text}", region, until=self.until, remedy=self.remedy)
+        return Because(self.waiting, region, until=self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,27 +87,40 @@ def _times(application: Application, around: Surroundings, policy: Policy, now: 
     closed = held(around.freezes, application.name, policy.windows, policy.freezes, now)
     if closed is None:
         return []
-    remedy = closed.remedy or f"repave promote {application.name} --override {closed.rule} --reason TEXT"
-    return [Guard(closed.rule, True, closed.text, remedy, closed.opens_at)]
+    reason = closed.reason
+    if not reason.remedies:
+        remedy = cli("promote", application.name, override=reason.kind.root, reason="TEXT")
+        reason = replace(reason, remedies=(remedy,))
+    return [Guard(True, reason, closed.opens_at)]
 
 
 def _limits(wants: Wants, around: Surroundings) -> list[Guard]:
     found = refusals(around.limits, around.others, wants)
-    return [Guard(each.rule, True, each.text, each.remedy) for each in found]
+    return [Guard(True, each) for each in found]
 
 
 def traffic(application: Application, region: RegionName, observed: Observed) -> Guard:
     """An old group goes only while another one serves there with enough healthy hosts."""
     serving = application.serving_in(region)
     if serving is None:
-        return Guard("traffic", False, "nobody serves there")
+        return Guard(False, reason_of(Rule.TRAFFIC_TO_NONE))
     report, absent = current_report(application, serving, region, observed)
     floor = application.policy.floor(serving.size(region))
     up = min(report.verified, report.balancer_up)
     if absent is not None:
-        return Guard("traffic", True, f"{serving.name} serves there, and {absent.what}", absent.remedy)
-    text = f"{serving.name} serves with {up} healthy hosts, the floor is {floor}"
-    return Guard("traffic", up < floor, text, f"repave hosts {application.name} shows each host")
+        return Guard(
+            True,
+            reason_of(
+                Rule.TRAFFIC_UNKNOWN, *absent.reason.remedies, group=serving.name, absent=absent.reason
+            ),
+        )
+    remedy = cli("hosts", application.name)
+    return Guard(up < floor, reason_of(Rule.TRAFFIC, remedy, group=serving.name, up=up, floor=floor))
+
+
+def uncounted(absent: Because) -> Guard:
+    """What can't be seen can't serve."""
+    return Guard(True, reason_of(Rule.CAPACITY_UNKNOWN, *absent.reason.remedies, absent=absent.reason))
 
 
 def precision(order: ReleaseOrder, precisions: Mapping[RegionName, int]) -> Iterator[Guard]:
@@ -109,18 +130,15 @@ def precision(order: ReleaseOrder, precisions: Mapping[RegionName, int]) -> Iter
         for weight_bp in wanted:
             below, above = nearest_shares(weight_bp, precisions.get(region, 1))
             if below != above:
-                nearest = f"{below / 100:g} % or {above / 100:g} %"
-                text = f"{region}: its balancer gives {nearest}, not {weight_bp / 100:g} %"
-                yield Guard("traffic_precision", False, text)
+                shares = {"below_bp": below, "above_bp": above, "weight_bp": weight_bp}
+                yield Guard(False, reason_of(Rule.TRAFFIC_PRECISION, region=region, **shares))
 
 
 def split(order: ReleaseOrder, told_apart: Mapping[RegionName, bool]) -> Iterator[Guard]:
     """Regions whose balancer can't tell users apart, and the spec asks for it; `told_apart`: where known."""
     for region, _ in order.sizes:
         if order.split.by != "request" and not told_apart.get(region, True):
-            text = f"{region}: its balancer can't split by {order.split.by}: it would get no traffic there"
-            remedy = "leave out traffic.split, or use a balancer with HAProxy"
-            yield Guard("traffic_split", True, text, remedy)
+            yield Guard(True, reason_of(Rule.TRAFFIC_SPLIT, region=region, by=order.split.by))
 
 
 def foreseen(
@@ -133,7 +151,7 @@ def foreseen(
 ) -> tuple[Guard, ...]:
     """The rules that a release would meet, with their answers of now; `planned`: the application with it."""
     answers = [
-        *(_times(application, around, order.policy, now) or [Guard("times", False, "it may begin now")]),
+        *(_times(application, around, order.policy, now) or [Guard(False, reason_of(Rule.TIMES))]),
         *_limits(replace(wants_of(planned), begins=True), around),
     ]
     for region, size in order.sizes:
@@ -143,9 +161,10 @@ def foreseen(
         report, absent = current_report(application, serving, region, observed)
         floor = order.policy.floor(serving.size(region))
         if absent is not None:
-            answers.append(Guard("region", True, f"{region}: {absent.what}", absent.remedy))
+            reason = reason_of(Rule.REGION, *absent.reason.remedies, region=region, absent=absent.reason)
+            answers.append(Guard(True, reason))
             continue
         up = min(report.verified, report.balancer_up)
-        text = f"{region}: {up} hosts of {serving.name} can serve, the floor is {floor} of {size}"
-        answers.append(Guard("capacity", up < floor, text))
+        reason = reason_of(Rule.CAPACITY, region=region, up=up, group=serving.name, floor=floor, size=size)
+        answers.append(Guard(up < floor, reason))
     return tuple(answers)

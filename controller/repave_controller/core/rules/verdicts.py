@@ -15,6 +15,7 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.place import Place
+from repave_controller.core.domain.reasons import Reason, Why, cli, reason_of
 from repave_controller.core.domain.rollout import Track
 from repave_controller.core.rules.divergence import because_ahead
 from repave_protos.protocol.values import GroupReport, RegionName
@@ -29,9 +30,9 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The step cannot be completed; `reason` is for people."""
+    """The step cannot be completed."""
 
-    reason: str
+    reason: Reason
     cause: Cause = "health"
 
 
@@ -43,9 +44,6 @@ class Waiting:
     progress: int = 0
     wake_at: Instant | None = None
     has_deadline: bool = True  # False: only a person, or time, can end this wait
-
-    def __str__(self) -> str:
-        return f"{self.because.region}: {self.because.what}"
 
 
 Verdict = Done | Failed | Waiting
@@ -70,7 +68,7 @@ def failure_of(
     if view is None or view.report is None:
         return None
     if view.report.refusal:
-        return Failed(f"{region} refuses: {view.report.refusal}")
+        return Failed(reason_of(Why.AGENT_REFUSES, region=region, refusal=view.report.refusal))
     report, desired = view.group(target.name), application.desired_in(region)
     asked = desired.group(target.name) if desired is not None else None
     is_answer = target.attempt == 0 or (
@@ -81,7 +79,7 @@ def failure_of(
     )
     if not report.has_given_up or not is_answer:
         return None
-    return Failed(f"{region}: {report.trouble or 'its hosts fail'}")
+    return Failed(reason_of(Why.HOSTS_FAIL, region=region, trouble=report.trouble))
 
 
 def illness_of(
@@ -91,14 +89,17 @@ def illness_of(
     report, absent = current_report(application, target, part.region, observed)
     if absent is not None or report.verified >= application.policy.needed(part.judged):
         return None
-    detail = f" ({report.trouble})" if report.trouble else ""
-    return Failed(f"{part.region}: {report.verified} of {part.judged} hosts are healthy{detail}")
+    return Failed(
+        reason_of(Why.ILL, region=part.region, have=report.verified, need=part.judged, trouble=report.trouble)
+    )
 
 
 def illness_during(kind: str, place: Place, observed: Observed) -> Failed | None:
     """The same, of a region that is in a step of this kind."""
     illness = illness_of(place.application, place.target.group, place.target.part, observed)
-    return replace(illness, reason=f"{illness.reason} in the {kind}") if illness is not None else None
+    if illness is None:
+        return None
+    return replace(illness, reason=reason_of(Why.ILL_IN_STEP, illness=illness.reason, step=kind))
 
 
 def waits_for_a_person(region: RegionName, observed: Observed) -> bool:
@@ -112,12 +113,11 @@ def current_report(
     view, desired = observed.get(region), application.desired_in(region)
     if view is None or not view.is_connected:
         since = view.since if view is not None else None
-        remedy = f"start or reconnect the agent of {region}; repave abort {application.name} gives up"
-        return GroupReport(group.name), Because("its agent is not connected", region, since, remedy=remedy)
+        reason = reason_of(Why.AGENT_AWAY, cli("abort", application.name), region=region)
+        return GroupReport(group.name), Because(reason, region, since)
     if view.ahead:
         return GroupReport(group.name), because_ahead(region, view.ahead, view.since)
     if view.report is None or desired is None or view.report.epoch != desired.epoch:
-        refusal = f" ({view.report.refusal})" if view.report is not None and view.report.refusal else ""
-        what = f"it has not confirmed the newest desired state yet{refusal}"
-        return GroupReport(group.name), Because(what, region)
+        refusal = view.report.refusal if view.report is not None else ""
+        return GroupReport(group.name), Because(reason_of(Why.UNCONFIRMED, refusal=refusal), region)
     return view.group(group.name), None

@@ -5,6 +5,7 @@ from typing import Literal
 
 from repave_controller.core.domain.application import Because, Instant, Observed
 from repave_controller.core.domain.place import Place
+from repave_controller.core.domain.reasons import Why, cli, reason_of
 from repave_controller.core.domain.steps import register
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, illness_during, may_pass
 from repave_controller.core.steps.step import StepRules
@@ -33,10 +34,10 @@ class Approve(StepRules):
         region, since = place.region, place.track.entered_at
         until = Instant(since + self.expires_seconds) if self.expires_seconds else None
         if until is not None and now >= until:
-            return Failed(f"{region}: nobody approved within {self.expires_seconds:g} s", "deadline")
-        flag = f" --role {self.role}" if self.role else ""
-        remedy = f"repave promote {place.application.name}{flag}"
-        because = Because(f"approve: {self._person} must say yes", region, since, until, remedy)
+            reason = reason_of(Why.NOT_APPROVED, region=region, seconds=self.expires_seconds)
+            return Failed(reason, "deadline")
+        remedy = cli("promote", place.application.name, role=self.role)
+        because = Because(reason_of(Why.APPROVE, remedy, role=self.role), region, since, until)
         return Waiting(because, wake_at=until, has_deadline=False)
 
     def describe(self) -> str:

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from repave_controller.core.domain.application import Because, Instant, Observed
 from repave_controller.core.domain.place import Place
+from repave_controller.core.domain.reasons import Why, cli, reason_of
 from repave_controller.core.domain.steps import register
 from repave_controller.core.rules.verdicts import Done, Verdict, Waiting, current_report, may_pass
 from repave_controller.core.steps.step import StepRules
@@ -27,9 +28,13 @@ class Keep(StepRules):
         if may_pass(place) or now >= until:
             return Done()
         _, absent = current_report(place.application, group, region, observed)
-        what = f"keep: {group.name} is kept" + (f"; {absent.what}" if absent is not None else "")
-        skip = f"repave promote {place.application.name} --skip ends it"
-        return Waiting(Because(what, region, since, until, skip), 0, until, has_deadline=False)
+        reason = reason_of(
+            Why.KEEP,
+            cli("promote", place.application.name, skip=True),
+            group=group.name,
+            absent=absent.reason if absent is not None else None,
+        )
+        return Waiting(Because(reason, region, since, until), 0, until, has_deadline=False)
 
     def describe(self) -> str:
         return f"keep: everything stays as it is for {self.seconds:g} s"

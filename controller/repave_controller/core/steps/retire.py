@@ -5,8 +5,9 @@ from typing import ClassVar, Literal
 
 from repave_controller.core.domain.application import Application, Because, Instant, Observed, hosts_of
 from repave_controller.core.domain.place import Place, put_part
+from repave_controller.core.domain.reasons import Rule, Why, cli, reason_of
 from repave_controller.core.domain.steps import Course, register
-from repave_controller.core.rules.guards import Guard
+from repave_controller.core.rules.guards import Guard, uncounted
 from repave_controller.core.rules.verdicts import Done, Verdict, Waiting, current_report, waits_for_a_person
 from repave_controller.core.steps.step import StepRules
 from repave_protos.protocol.values import GroupReport
@@ -45,15 +46,14 @@ class Retire(StepRules):
             return Waiting(absent, NO_PROGRESS, has_deadline=not waits_for_a_person(region, observed))
         if report.present <= origin.part.count:
             return Done()
-        name, left = origin.group.name, origin.part.count
-        what = f"retire: {report.present} hosts of {name} are left, {left} shall be"
-        return Waiting(Because(what, region, since=place.track.entered_at), progress=-report.present)
+        reason = reason_of(Why.RETIRE, have=report.present, need=origin.part.count, group=origin.group.name)
+        return Waiting(Because(reason, region, since=place.track.entered_at), progress=-report.present)
 
     def guard(self, place: Place, observed: Observed) -> Guard | None:
         """What is left once hosts of the origin have gone is not below the floor."""
         origin, target, region = place.origin, place.target, place.region
         if origin is None:
-            return Guard("capacity", False, "nobody served here before")
+            return Guard(False, reason_of(Rule.CAPACITY_OF_NONE))
         view = observed.get(region)
         left = 0
         if origin.part.weight_bp > 0:
@@ -62,14 +62,13 @@ class Retire(StepRules):
             left = min(report.verified, report.balancer_up, hosts_of(origin.part.size, self.percent))
         report, absent = current_report(place.application, target.group, region, observed)
         if absent is not None:
-            return Guard("capacity", True, f"{absent.what}, so its hosts can't be counted", absent.remedy)
+            return uncounted(absent)
         if target.part.weight_bp > 0:
             left += min(report.verified, report.balancer_up)
         size = min(origin.part.size, target.part.size)  # a release may make a region smaller
         floor = place.application.policy.floor(size)
-        text = f"{left} hosts could serve once hosts of {origin.group.name} have gone, the floor is {floor}"
-        remedy = f"repave hosts {place.application.name} shows each host"
-        return Guard("capacity", left < floor, text, remedy)
+        remedy, name = cli("hosts", place.application.name), origin.group.name
+        return Guard(left < floor, reason_of(Rule.CAPACITY_LEFT, remedy, left=left, group=name, floor=floor))
 
     def describe(self) -> str:
         return f"retire: old hosts go until {self.percent:g} % of them are left"

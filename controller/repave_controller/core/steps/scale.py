@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from repave_controller.core.domain.application import FULL_PERCENT, Application
 from repave_controller.core.domain.place import Place, put_part
+from repave_controller.core.domain.reasons import Why
 from repave_controller.core.domain.steps import Course, register
 from repave_controller.core.steps.step import CountingStep
 from repave_protos.protocol.values import GroupReport
@@ -23,6 +24,7 @@ class Scale(CountingStep):
     count: int = 0
     kind: Literal["scale"] = "scale"
 
+    why: ClassVar[Why] = Why.SCALE
     is_move: ClassVar[bool] = True
     is_launch: ClassVar[bool] = True
 
@@ -37,8 +39,8 @@ class Scale(CountingStep):
         grown = replace(part, percent=max(share, part.percent))
         return put_part(place.application, place.target.group, grown)
 
-    def measure(self, place: Place, report: GroupReport) -> tuple[int, int, str]:
-        return report.starting + report.healthy + report.verified, place.target.part.count, "hosts run"
+    def measure(self, place: Place, report: GroupReport) -> tuple[int, int]:
+        return report.starting + report.healthy + report.verified, place.target.part.count
 
     def describe(self) -> str:
         what = f"{self.count}" if self.count else f"{self.percent:g} %"

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from repave_controller.core.domain.application import Because, Instant, Observed
 from repave_controller.core.domain.place import Place
+from repave_controller.core.domain.reasons import Why, cli, reason_of
 from repave_controller.core.domain.steps import register
 from repave_controller.core.rules.verdicts import (
     Done,
@@ -40,9 +41,13 @@ class Soak(StepRules):
         until = Instant(since + self.seconds)
         _, absent = current_report(place.application, group, region, observed)
         if now < until:
-            what = f"soak: {group.name} proves itself" + (f"; {absent.what}" if absent is not None else "")
-            skip = f"repave promote {place.application.name} --skip ends it"
-            return Waiting(Because(what, region, since, until, skip), 0, until, has_deadline=False)
+            reason = reason_of(
+                Why.SOAK,
+                cli("promote", place.application.name, skip=True),
+                group=group.name,
+                absent=absent.reason if absent is not None else None,
+            )
+            return Waiting(Because(reason, region, since, until), 0, until, has_deadline=False)
         if absent is not None:
             return Waiting(absent, 1, has_deadline=not waits_for_a_person(region, observed))
         return Done()

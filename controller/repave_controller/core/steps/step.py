@@ -4,10 +4,12 @@ A new kind is one file in this room, one line in `__init__.py` and a field of th
 """
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from repave_controller.core.domain.application import Application, Because, Instant, Observed
 from repave_controller.core.domain.limits import Wants
 from repave_controller.core.domain.place import Place, place_of
+from repave_controller.core.domain.reasons import Why, cli, reason_of
 from repave_controller.core.domain.rollout import Rollout, Track
 from repave_controller.core.domain.steps import Step
 from repave_controller.core.rules.guards import Guard, Surroundings, is_overridden, outside
@@ -58,22 +60,31 @@ class CountingStep(StepRules):
 
     __slots__ = ()
 
+    why: ClassVar[Why]
+    """Of a region that has not got enough yet."""
+
     @abstractmethod
-    def measure(self, place: Place, report: GroupReport) -> tuple[int, int, str]:
-        """(what there is, what is needed, its name)."""
+    def measure(self, place: Place, report: GroupReport) -> tuple[int, int]:
+        """(what there is, what is needed)."""
 
     def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
         application, region = place.application, place.region
         report, absent = current_report(application, place.target.group, region, observed)
         if absent is not None:
             return Waiting(absent, -1, has_deadline=not waits_for_a_person(region, observed))
-        have, need, noun = self.measure(place, report)
+        have, need = self.measure(place, report)
         if have >= need:
             return Done()
-        trouble = f" ({report.trouble})" if report.trouble else ""
-        what = f"{self.kind}: {have} of {need} {noun}{trouble}"
-        remedy = f"repave hosts {application.name} shows each host; repave abort {application.name} ends it"
-        return Waiting(Because(what, region, since=place.track.entered_at, remedy=remedy), progress=have)
+        reason = reason_of(
+            self.why,
+            cli("hosts", application.name),
+            cli("abort", application.name),
+            have=have,
+            need=need,
+            weight_bp=place.target.part.weight_bp,
+            trouble=report.trouble,
+        )
+        return Waiting(Because(reason, region, since=place.track.entered_at), progress=have)
 
 
 # ---------------------------------------------------------------------------------------------- questions

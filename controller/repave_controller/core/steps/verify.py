@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.place import Place, put_part
+from repave_controller.core.domain.reasons import Why
 from repave_controller.core.domain.steps import Course, register
 from repave_controller.core.steps.step import CountingStep
 from repave_protos.protocol.values import GroupReport
@@ -18,6 +19,7 @@ class Verify(CountingStep):
     deadline_seconds: float
     kind: Literal["verify"] = "verify"
 
+    why: ClassVar[Why] = Why.VERIFY
     is_proof: ClassVar[bool] = True
 
     def advance(self, course: Course) -> Course:
@@ -28,9 +30,9 @@ class Verify(CountingStep):
         group, part = place.target.group, place.target.part
         return put_part(place.application, group, replace(part, proven=part.count))
 
-    def measure(self, place: Place, report: GroupReport) -> tuple[int, int, str]:
+    def measure(self, place: Place, report: GroupReport) -> tuple[int, int]:
         have, need = min(report.verified, report.balancer_up), place.target.part.count
-        return have, place.application.policy.needed(need), "hosts verified and up behind the balancer"
+        return have, place.application.policy.needed(need)
 
     def describe(self) -> str:
         return "verify: every host healthy for long enough and up behind the balancer"

@@ -5,9 +5,10 @@ from typing import ClassVar, Literal
 
 from repave_controller.core.domain.application import Application, Observed, hosts_of
 from repave_controller.core.domain.place import Place, put_part
+from repave_controller.core.domain.reasons import Rule, Why, cli, reason_of
 from repave_controller.core.domain.rollout import RolloutKind
 from repave_controller.core.domain.steps import Course, register
-from repave_controller.core.rules.guards import Guard
+from repave_controller.core.rules.guards import Guard, uncounted
 from repave_controller.core.rules.verdicts import current_report
 from repave_controller.core.steps.step import CountingStep
 from repave_protos.protocol.values import FULL_WEIGHT_BP, GroupReport
@@ -22,6 +23,7 @@ class Weight(CountingStep):
     deadline_seconds: float
     kind: Literal["weight"] = "weight"
 
+    why: ClassVar[Why] = Why.WEIGHT
     is_move: ClassVar[bool] = True
 
     @property
@@ -41,9 +43,8 @@ class Weight(CountingStep):
         rest = replace(origin.part, weight_bp=FULL_WEIGHT_BP - self.weight_bp)
         return put_part(application, origin.group, rest)
 
-    def measure(self, place: Place, report: GroupReport) -> tuple[int, int, str]:
-        wanted_bp = place.target.part.weight_bp
-        return int(report.weight_bp == wanted_bp), 1, f"balancers acknowledge {wanted_bp / 100:g} %"
+    def measure(self, place: Place, report: GroupReport) -> tuple[int, int]:
+        return int(report.weight_bp == place.target.part.weight_bp), 1
 
     def guard(self, place: Place, observed: Observed) -> Guard | None:
         """The target is ready for its share at this moment, not only when it was verified, and by the size
@@ -53,12 +54,19 @@ class Weight(CountingStep):
         application, group, part = place.application, place.target.group, place.target.part
         report, absent = current_report(application, group, place.region, observed)
         if absent is not None:
-            return Guard("capacity", True, f"{absent.what}, so its hosts can't be counted", absent.remedy)
+            return uncounted(absent)
         policy, share = application.policy, hosts_of(part.size, self.weight_bp / 100)
         up, ready = min(report.verified, report.balancer_up), policy.needed(part.judged)
         needed = max(ready, min(policy.floor(share), policy.needed(part.count)))
-        text = f"{up} of {part.count} hosts of {group.name} can serve, {needed} must"
-        return Guard("capacity", up < needed, text, f"repave hosts {application.name} shows each host")
+        reason = reason_of(
+            Rule.CAPACITY_FOR_SHARE,
+            cli("hosts", application.name),
+            up=up,
+            hosts=part.count,
+            group=group.name,
+            needed=needed,
+        )
+        return Guard(up < needed, reason)
 
     def describe(self) -> str:
         return f"weight: {self.weight_bp / 100:g} % of the traffic to the new group"

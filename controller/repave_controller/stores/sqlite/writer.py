@@ -22,7 +22,7 @@ from repave_controller.stores.codec import (
     encode_rollout,
 )
 from repave_controller.stores.sqlite.file import Connect, explain, is_beyond_repair, open_writer
-from repave_controller.wording.events import event_text
+from repave_controller.wording.render import event_text
 
 log = structlog.get_logger()
 

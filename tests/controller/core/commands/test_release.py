@@ -23,7 +23,7 @@ from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase, RolloutKind
 from repave_controller.core.planning.plan import unborn
 from repave_controller.core.steps import Weight
-from repave_controller.wording.render import text_of
+from repave_controller.wording.render import event_text, text_of
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
 from tests.controller.core.rollout.test_step import HELLO, OSLO, PARIS, World, an_order, released
 
@@ -55,7 +55,7 @@ def test_a_release_makes_a_new_group_that_is_named_after_the_cluster() -> None:
         "why",
     )
     assert (event.kind, event.by, event.at, event.group) == ("release.started", "ann", NOW, group.name)
-    assert event.text == "hello-prod-v001 (a) is released to paris, oslo"
+    assert event_text(event) == "hello-prod-v001 (a) is released to paris, oslo"
 
 
 def test_numbers_of_groups_are_never_used_again() -> None:
@@ -143,7 +143,7 @@ def test_a_rollback_goes_to_the_newest_warm_group_in_one_switch() -> None:
     assert after.rollout is not None
     assert (after.rollout.kind, after.rollout.target, after.rollout.origin) == (RolloutKind.ROLLBACK, 1, 2)
     assert [type(step) for step in after.rollout.steps] == [Weight]
-    assert event.text == "all traffic goes back to hello-v001, asked by ann: too slow"
+    assert event_text(event) == "all traffic goes back to hello-v001, asked by ann: too slow"
 
 
 def test_a_rollback_of_a_running_release_turns_it_round() -> None:
@@ -152,7 +152,7 @@ def test_a_rollback_of_a_running_release_turns_it_round() -> None:
     after, (event,) = rollback(world)
     assert after.rollout is not None
     assert (after.rollout.phase, after.rollout.undo_end) == (Phase.UNDOING, Phase.ROLLED_BACK)
-    assert (event.kind, event.text) == ("release.undoing", "hello-v002: rolled back by ann")
+    assert (event.kind, event_text(event)) == ("release.undoing", "hello-v002: rolled back by ann")
     new = after.group(after.rollout.target)
     assert new is not None
     assert new.state is GroupState.RETIRING
@@ -177,7 +177,10 @@ def test_a_first_release_can_be_ended_until_it_has_the_traffic() -> None:
     world.release()
     after, _ = request_abort(world.application, "ann", "typo", NOW)
     assert after.rollout is not None
-    assert (after.rollout.phase, after.rollout.undo_reason) == (Phase.UNDOING, "aborted by ann: typo")
+    assert (after.rollout.phase, text_of(after.rollout.undo_reason)) == (
+        Phase.UNDOING,
+        "aborted by ann: typo",
+    )
     world.settle()
     assert world.weights() == {V1: 10_000}
     for command in (lambda: request_abort(world.application, "", "", NOW), lambda: rollback(world)):

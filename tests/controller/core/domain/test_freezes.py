@@ -20,6 +20,7 @@ from repave_controller.core.domain.freezes import (
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.windows import Freeze, Window
+from repave_controller.wording.render import event_text, remedy_of, text_of
 from tests.support.refusals import refused
 
 NOW = Instant(1_767_600_000.0)  # Mon 2026-01-05 08:00 UTC
@@ -42,13 +43,20 @@ def test_a_freeze_of_everything_holds_every_application_whatever_its_windows_say
     for windows in ((), (CLOSED_WINDOW,)):
         found = held(full, "web", windows, (), Instant(NOW + 60))
         assert found is not None
-        assert (found.rule, found.opens_at, found.remedy) == ("freeze-all", None, "repave unfreeze --all")
-        assert found.text == "everything is frozen by ann since Mon 2026-01-05 08:00 UTC: prices are wrong"
+        assert (found.reason.kind.root, found.opens_at, remedy_of(found.reason)) == (
+            "freeze-all",
+            None,
+            "repave unfreeze --all",
+        )
+        assert (
+            text_of(found.reason)
+            == "everything is frozen by ann since Mon 2026-01-05 08:00 UTC: prices are wrong"
+        )
 
 
 def test_who_freezes_and_unfreezes_everything_is_told_with_the_reason() -> None:
     full, (first,) = freeze_all(Freezes(), "ann", "prices are wrong", NOW)
-    assert (first.kind, first.text, first.by, first.at) == (
+    assert (first.kind, event_text(first), first.by, first.at) == (
         "freeze.all.added",
         "everything is frozen: prices are wrong",
         "ann",
@@ -56,7 +64,10 @@ def test_who_freezes_and_unfreezes_everything_is_told_with_the_reason() -> None:
     )
     lifted, (second,) = unfreeze_all(full, "bob", "mended", Instant(NOW + HOUR))
     assert (second.kind, second.by, second.at) == ("freeze.all.lifted", "bob", NOW + HOUR)
-    assert second.text == "the freeze of everything by ann since Mon 2026-01-05 08:00 UTC is lifted: mended"
+    assert (
+        event_text(second)
+        == "the freeze of everything by ann since Mon 2026-01-05 08:00 UTC is lifted: mended"
+    )
     assert lifted == Freezes()
     assert held(lifted, "web", (), (), NOW) is None
 
@@ -83,8 +94,12 @@ def test_a_freeze_holds_the_applications_whose_names_match(
     for name in held_ones:
         found = held(known, name, (), (), NOW)
         assert found is not None
-        assert (found.rule, found.remedy, found.opens_at) == ("freeze", "repave unfreeze F1", NOW + HOUR)
-        assert "freeze F1 until Mon 2026-01-05 10:00 Europe/Berlin (audit)" in found.text
+        assert (found.reason.kind.root, remedy_of(found.reason), found.opens_at) == (
+            "freeze",
+            "repave unfreeze F1",
+            NOW + HOUR,
+        )
+        assert "freeze F1 until Mon 2026-01-05 10:00 Europe/Berlin (audit)" in text_of(found.reason)
     for name in free_ones:
         assert held(known, name, (), (), NOW) is None
 
@@ -98,10 +113,10 @@ def test_a_freeze_holds_between_its_ends_only() -> None:
 def test_windows_and_freezes_of_the_spec_hold_too() -> None:
     found = held(Freezes(), "web", (CLOSED_WINDOW,), (), NOW)
     assert found is not None
-    assert found.rule == "window"
+    assert found.reason.kind.root == "window"
     found = held(Freezes(), "web", (), (freeze(),), NOW)
     assert found is not None
-    assert (found.rule, found.remedy) == ("freeze", "")
+    assert (found.reason.kind.root, remedy_of(found.reason)) == ("freeze", "")
 
 
 def test_freezes_have_names_that_are_never_used_again() -> None:
@@ -109,7 +124,7 @@ def test_freezes_have_names_that_are_never_used_again() -> None:
     assert [each.id for each in known.named] == ["F1", "F2"]
     lifted, (event,) = lift_freeze(known, "f2", "bob", "over", NOW)
     assert (event.kind, event.by) == ("freeze.lifted", "bob")
-    assert event.text == (
+    assert event_text(event) == (
         "freeze F2 of web is lifted: from Mon 2026-01-05 09:00 Europe/Berlin to Mon 2026-01-05 10:00 "
         "Europe/Berlin: over"
     )

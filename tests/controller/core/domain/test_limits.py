@@ -11,6 +11,7 @@ from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.limits import Limits, Load, Wants, load_of, refusals, wants_of
 from repave_controller.core.domain.rollout import GroupNumber, Phase, TrackPhase
 from repave_controller.core.rollout.start import start_release
+from repave_controller.wording.render import remedy_of, text_of
 from repave_protos.protocol.values import ApplicationName, RegionName
 from tests.fakes.controller.scheduled import OSLO, PARIS, an_order
 
@@ -141,7 +142,7 @@ def test_a_refusal_names_the_limit_the_numbers_and_what_would_do(
     limits: Limits, rule: str, text: str, remedy: str
 ) -> None:
     (refusal,) = refusals(limits, OTHERS, WANTS)
-    assert (refusal.rule, refusal.text, refusal.remedy) == (rule, text, remedy)
+    assert (refusal.kind.root, text_of(refusal), remedy_of(refusal)) == (rule, text, remedy)
 
 
 def test_up_to_the_limit_everything_is_allowed_and_0_is_no_limit() -> None:
@@ -151,7 +152,7 @@ def test_up_to_the_limit_everything_is_allowed_and_0_is_no_limit() -> None:
 
 def test_every_limit_that_would_be_broken_is_told() -> None:
     found = refusals(Limits(1, 1, 1.0, 1), OTHERS, WANTS)
-    assert [each.rule.removeprefix("limits.") for each in found] == [
+    assert [each.kind.root.removeprefix("limits.") for each in found] == [
         "releases",
         "regions_in_flight",
         "hosts_in_flight_percent",
@@ -171,7 +172,7 @@ def test_a_move_that_brings_no_hosts_is_not_held_by_limits_on_hosts() -> None:
 def test_many_names_are_not_all_told() -> None:
     names = tuple(ApplicationName(f"app{number}") for number in range(9))
     (refusal,) = refusals(Limits(releases=9), Load(releasing=names), Wants())
-    assert refusal.text == "9 other rollouts under way (app0, app1, app2 and 6 more), 9 may be"
+    assert text_of(refusal) == "9 other rollouts under way (app0, app1, app2 and 6 more), 9 may be"
 
 
 counts = st.integers(0, 300)
@@ -196,7 +197,7 @@ def test_less_load_is_never_refused_where_more_was_allowed(limits: Limits, load:
 
 @given(some_limits, wanted)
 def test_waiting_is_advised_only_where_it_helps(limits: Limits, wants: Wants) -> None:
-    alone = {each.rule for each in refusals(limits, Load(), wants)}
+    alone = {each.kind.root for each in refusals(limits, Load(), wants)}
     others = replace(OTHERS, hosts=0)
     for refusal in refusals(limits, others, wants):
-        assert ("alone" in refusal.remedy) == (refusal.rule in alone)
+        assert ("alone" in remedy_of(refusal)) == (refusal.kind.root in alone)

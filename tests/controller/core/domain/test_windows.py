@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from repave_controller.core.domain.instants import Instant, instant_of, shifts, wall_clock
 from repave_controller.core.domain.windows import DAYS, Day, Freeze, Window, closed, is_open, opens_at
+from repave_controller.wording.render import remedy_of, text_of
 
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
 LORD_HOWE = "Australia/Lord_Howe"  # half an hour of daylight saving
@@ -179,8 +180,8 @@ def test_of_several_windows_any_will_do_and_the_next_one_is_told_in_its_own_zone
     now = berlin("2026-01-09 20:00")  # Friday evening
     found = closed([OFFICE, tokyo], [], now)
     assert found is not None
-    assert (found.rule, found.opens_at) == ("window", at("2026-01-10 09:00", "Asia/Tokyo"))
-    assert found.text == (
+    assert (found.reason.kind.root, found.opens_at) == ("window", at("2026-01-10 09:00", "Asia/Tokyo"))
+    assert text_of(found.reason) == (
         "outside of mon-thu 09:00-16:00 Europe/Berlin, sat 09:00-10:00 Asia/Tokyo; "
         "it opens Sat 2026-01-10 09:00 Asia/Tokyo; it is Sat 2026-01-10 04:00 Asia/Tokyo"
     )
@@ -191,8 +192,12 @@ def test_a_freeze_wins_over_every_window_and_tells_when_it_is_over() -> None:
     freeze = Freeze(at("2026-12-20"), at("2027-01-04"), "UTC", "holidays")
     found = closed([OFFICE], [freeze], at("2026-12-21 09:30"))
     assert found is not None
-    assert (found.rule, found.opens_at, found.remedy) == ("freeze", at("2027-01-04 08:00"), "")
-    assert found.text == (
+    assert (found.reason.kind.root, found.opens_at, remedy_of(found.reason)) == (
+        "freeze",
+        at("2027-01-04 08:00"),
+        "",
+    )
+    assert text_of(found.reason) == (
         "a freeze until Mon 2027-01-04 00:00 UTC (holidays); it opens Mon 2027-01-04 08:00 UTC; "
         "it is Mon 2026-12-21 09:30 UTC"
     )
@@ -204,8 +209,8 @@ def test_a_freeze_of_a_person_names_the_command_that_lifts_it() -> None:
     freeze = Freeze(at("2026-01-05"), at("2026-01-06"), name="F3")
     found = closed([], [freeze], at("2026-01-05 12:00"))
     assert found is not None
-    assert found.text.startswith("freeze F3 until Tue 2026-01-06 00:00 UTC; it is Mon")
-    assert (found.opens_at, found.remedy) == (at("2026-01-06"), "repave unfreeze F3")
+    assert text_of(found.reason).startswith("freeze F3 until Tue 2026-01-06 00:00 UTC; it is Mon")
+    assert (found.opens_at, remedy_of(found.reason)) == (at("2026-01-06"), "repave unfreeze F3")
 
 
 def test_freezes_that_follow_each_other_are_one_and_windows_within_them_do_not_open() -> None:
@@ -224,17 +229,17 @@ def test_a_window_that_opens_in_no_year_to_come_is_told_as_that() -> None:
     found = closed([yearly], [], at("2026-03-01"))
     assert found is not None
     assert found.opens_at is None
-    assert "no window opens within a year" in found.text
+    assert "no window opens within a year" in text_of(found.reason)
     frozen = closed([yearly], [Freeze(at("2026-03-01"), at("2026-03-02"))], at("2026-03-01"))
     assert frozen is not None
-    assert (frozen.rule, frozen.opens_at) == ("freeze", None)
+    assert (frozen.reason.kind.root, frozen.opens_at) == ("freeze", None)
 
 
 def test_many_windows_are_not_all_told() -> None:
     windows = [by_days(f"{hour:02}:00", f"{hour:02}:01") for hour in range(5)]
     found = closed(windows, [], at("2026-01-05 12:00"))
     assert found is not None
-    assert "02:00-02:01 UTC and 2 more; it opens Tue 2026-01-06 00:00 UTC" in found.text
+    assert "02:00-02:01 UTC and 2 more; it opens Tue 2026-01-06 00:00 UTC" in text_of(found.reason)
 
 
 # ------------------------------------------------------------------------------------------------ properties

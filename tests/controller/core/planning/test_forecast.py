@@ -6,16 +6,19 @@ import pytest
 
 from repave_controller.core.domain.application import Application, Because, Instant, Policy
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.reasons import Why, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Step, Track, TrackPhase, Wave
 from repave_controller.core.planning.forecast import outlook
 from repave_controller.core.planning.plan import unborn
 from repave_controller.core.steps import Approve, Soak, Verify, Weight
+from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import ApplicationName, RegionName
 
 PARIS, OSLO = RegionName("paris"), RegionName("oslo")
 SHOP = ApplicationName("shop")
 STEPS: tuple[Step, ...] = (Verify(60.0), Weight(500, 60.0), Soak(60.0, 90.0), Approve("sre"))
-UNTIL = Because("it", "paris", until=Instant(9.0))
+IT = reason_of(Why.UNCONFIRMED, refusal="")
+UNTIL = Because(IT, "paris", until=Instant(9.0))
 
 
 def an_application(cursor: int, policy: Policy, *others: Track, origin: int | None = 1) -> Application:
@@ -44,28 +47,37 @@ def an_application(cursor: int, policy: Policy, *others: Track, origin: int | No
     ],
 )
 def test_a_deadline_that_passes_does_what_the_policy_says(policy: Policy, what: str) -> None:
-    said = outlook(an_application(0, policy), UNTIL)
+    said = text_of(outlook(an_application(0, policy), UNTIL))
     assert said == f"then weight 5 %; without progress until then: {what}"
 
 
 def test_an_illness_in_the_soak_of_a_first_release_is_held() -> None:
-    said = outlook(an_application(2, Policy(), origin=None), UNTIL)
+    said = text_of(outlook(an_application(2, Policy(), origin=None), UNTIL))
     assert said == "then approve; if it falls ill: it is held, for there is no older group to go back to"
 
 
 def test_the_last_step_is_followed_by_the_end() -> None:
-    assert outlook(an_application(3, Policy()), Because("it", "paris")) == "then it is done"
+    assert text_of(outlook(an_application(3, Policy()), Because(IT, "paris"))) == "then it is done"
 
 
 def test_a_bake_is_followed_by_the_next_wave_and_its_gate() -> None:
     application = an_application(3, Policy(), Track(OSLO, 1, None))
-    assert outlook(application, Because("bake: ...")) == "then wave 2, once sre has said yes: oslo"
-    assert outlook(application, Because("approve: ...")) == "then wave 2: oslo"
-    assert outlook(application, Because("its agent is away", "oslo")) == "then verify"
+    assert (
+        text_of(outlook(application, Because(reason_of(Why.BAKE, wave=1, waves=2))))
+        == "then wave 2, once sre has said yes: oslo"
+    )
+    assert (
+        text_of(outlook(application, Because(reason_of(Why.APPROVE_WAVE, role="sre", wave=2, waves=2))))
+        == "then wave 2: oslo"
+    )
+    assert text_of(outlook(application, Because(IT, "oslo"))) == "then verify"
 
 
 def test_a_region_of_a_first_release_that_has_no_traffic_yet_goes_back_alone() -> None:
     """The first wave has the traffic and keeps it; the second wave's region has nothing to lose."""
     done = Track(OSLO, 0, None, TrackPhase.DONE, len(STEPS) - 1)
     application = an_application(0, Policy(scope="region"), done, origin=None)
-    assert outlook(application, UNTIL) == "then weight 5 %; without progress until then: paris goes back"
+    assert (
+        text_of(outlook(application, UNTIL))
+        == "then weight 5 %; without progress until then: paris goes back"
+    )

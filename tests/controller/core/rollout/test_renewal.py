@@ -17,11 +17,13 @@ from repave_controller.core.domain.application import (
     Tenure,
     Upkeep,
 )
+from repave_controller.core.domain.reasons import Why, reason_of
 from repave_controller.core.domain.rollout import GroupNumber
 from repave_controller.core.rollout.renewal import TAINTED_MAX, renew, request_renewal, request_taint
 from repave_controller.core.rollout.step import step
 from repave_controller.core.rules.safety import check
 from repave_controller.stores.codec import decode_application, encode_application
+from repave_controller.wording.render import event_text, text_of
 from repave_protos.protocol.values import (
     ApplicationReport,
     DesiredGroup,
@@ -130,8 +132,8 @@ class World:
         assert check(self.application, decision, self.observed) == []
         self.application = decision.application
         self.kinds += [(event.kind, event.host) for event in decision.events]
-        self.texts += [event.text for event in decision.events]
-        self.waits = [each.what for each in decision.because]
+        self.texts += [event_text(event) for event in decision.events]
+        self.waits = [text_of(each.reason) for each in decision.because]
         for name, state in self.application.desired:
             if self.places[name].is_connected:
                 self.places[name].desired = state
@@ -251,8 +253,8 @@ def test_a_renewal_grows_the_generation_of_who_serves() -> None:
     renewed, events = request_renewal(before, "ann", "new kernel", world.now)
     assert [group.generation for group in renewed.groups] == [0, 1]
     assert (events[0].kind, events[0].by) == ("group.renewing", "ann")
-    assert "all 20 hosts of shop-v002" in events[0].text
-    assert "ann: new kernel" in events[0].text
+    assert "all 20 hosts of shop-v002" in event_text(events[0])
+    assert "ann: new kernel" in event_text(events[0])
     world.application = renewed
     world.decide()
     state = world.application.desired_in(PARIS)
@@ -325,16 +327,17 @@ def test_what_has_begun_goes_on_when_a_host_falls_ill() -> None:
 
 
 def test_where_it_is_closed_nothing_begins_and_what_has_begun_is_finished() -> None:
+    outside = reason_of(Why.TEXT, text="outside its window")
     world = World()
     world.taint(3)
     world.places[PARIS].worn[host(4)] = "age"
     world.places[PARIS].report()
-    turn = renew(world.application, world.observed, world.now, closed={PARIS: "outside its window"})
+    turn = renew(world.application, world.observed, world.now, closed={PARIS: outside})
     assert [each.host for each in turn.application.replacing] == [host(3)]
-    assert "1 more due; nothing begins now: outside its window" in turn.because[0].what
+    assert "1 more due; nothing begins now: outside its window" in text_of(turn.because[0].reason)
     world.places[PARIS].replace_one()
     world.places[PARIS].report()
-    turn = renew(world.application, world.observed, world.now, closed={PARIS: "outside its window"})
+    turn = renew(world.application, world.observed, world.now, closed={PARIS: outside})
     assert turn.application.replacing == ()
     assert [event.kind for event in turn.events] == ["host.replaced"]
 

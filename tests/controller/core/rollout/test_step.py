@@ -27,6 +27,7 @@ from repave_controller.core.domain.rollout import GroupNumber, Phase
 from repave_controller.core.rollout.step import overslept, step
 from repave_controller.core.rules.safety import check
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
+from repave_controller.wording.render import remedy_of, text_of
 from repave_protos.protocol.values import (
     ApplicationName,
     ApplicationReport,
@@ -253,7 +254,7 @@ def test_a_failure_before_the_flip_leaves_traffic_untouched_and_cleans_up() -> N
     assert world.weights() == {"hello-v001": 10_000}
     assert [group.name for group in world.application.groups] == ["hello-v001"]
     assert world.application.rollout is not None
-    assert world.application.rollout.undo_reason == "oslo: exited with code 1"
+    assert text_of(world.application.rollout.undo_reason) == "oslo: exited with code 1"
 
 
 def test_a_failure_in_the_soak_flips_every_region_back_by_itself() -> None:
@@ -289,7 +290,7 @@ def test_a_step_without_progress_fails_at_its_deadline_and_progress_resets_it() 
     world.settle()
     assert world.is_in(Phase.UNDOING)
     assert world.application.rollout is not None
-    assert "oslo: its agent is not connected" in world.application.rollout.undo_reason
+    assert "oslo: its agent is not connected" in text_of(world.application.rollout.undo_reason)
 
 
 def test_a_region_that_is_away_during_an_undo_is_told_when_it_returns() -> None:
@@ -304,13 +305,13 @@ def test_a_region_that_is_away_during_an_undo_is_told_when_it_returns() -> None:
     assert world.is_in(Phase.UNDOING)
     (waited,) = world.because
     assert (waited.region, waited.until) == (OSLO, world.now + 60)
-    assert "it is told when it returns" in waited.remedy
+    assert "it is told when it returns" in remedy_of(waited.reason)
     world.now = Instant(world.now + 61)
     world.settle()
     assert world.is_in(Phase.ROLLED_BACK)
     assert [group.state for group in world.application.groups] == [GroupState.SERVING, GroupState.RETIRING]
     (left,) = world.because
-    assert (left.region, left.what) == (
+    assert (left.region, text_of(left.reason)) == (
         OSLO,
         "its agent is not connected; hosts of hello-v002 may be left there",
     )
@@ -337,7 +338,7 @@ def test_a_region_that_listens_but_can_not_follow_is_never_said_to_have_gone_bac
     assert world.is_in(Phase.UNDOING)
     (waited,) = world.because
     assert waited.region == OSLO
-    assert "not confirmed the newest desired state yet (the disk is full)" in waited.what
+    assert "not confirmed the newest desired state yet (the disk is full)" in text_of(waited.reason)
     world.now = Instant(world.now + 12)
     world.decide()
     assert world.is_in(Phase.HELD)
@@ -374,7 +375,7 @@ def test_an_old_report_never_completes_a_step() -> None:
     world.decide()
     assert world.is_in(Phase.RUNNING)
     assert any(
-        "confirmed" in each.what
+        "confirmed" in text_of(each.reason)
         for each in step(world.application, world.observed, world.now, world.tenure).because
     )
 

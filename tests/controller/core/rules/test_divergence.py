@@ -9,6 +9,7 @@ from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.rollout import GroupNumber
 from repave_controller.core.rules.divergence import Ahead, judge, offer, offer_of, offers
+from repave_controller.wording.render import text_of
 from repave_protos.protocol import wire
 from repave_protos.protocol.values import (
     ApplicationName,
@@ -56,7 +57,7 @@ def test_a_region_is_ahead_when_it_has_accepted_what_it_was_never_offered(
 def test_an_application_that_the_store_does_not_know_there_shows_that_it_is_older() -> None:
     (found,) = judge(PARIS, [applied(a_state())], {})
     assert found == Ahead(SHOP, Epoch(1, 5, 3), None)
-    assert str(found) == "it runs shop (epoch 1.5.3), which this store does not know there"
+    assert text_of(found.reason) == "it runs shop (epoch 1.5.3), which this store does not know there"
     assert judge(OSLO, [applied(a_state())], a_store(a_state())), "it was offered to paris only"
     assert judge(PARIS, [applied(a_state())], a_store(None))
 

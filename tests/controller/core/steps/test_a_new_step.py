@@ -9,11 +9,13 @@ from pydantic import TypeAdapter
 from repave_controller.core.domain import steps
 from repave_controller.core.domain.application import Application, Because, Instant, Observed
 from repave_controller.core.domain.place import Place, put_part
+from repave_controller.core.domain.reasons import Why, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout
 from repave_controller.core.planning.forecast import outlook
 from repave_controller.core.planning.plan import preview
 from repave_controller.core.rules.verdicts import Done, Verdict, Waiting
 from repave_controller.core.steps.step import StepRules, describe
+from repave_controller.wording.render import text_of
 from tests.controller.core.rollout.test_step import World, an_order, released
 
 
@@ -32,7 +34,7 @@ class Settle(StepRules):
         until = Instant(place.track.entered_at + self.seconds)
         if now >= until:
             return Done()
-        what = f"settle: caches of {place.target.group.name} fill"
+        what = reason_of(Why.TEXT, text=f"settle: caches of {place.target.group.name} fill")
         return Waiting(Because(what, place.region, until=until), wake_at=until)
 
     def describe(self) -> str:
@@ -58,8 +60,8 @@ def test_it_is_entered_waited_for_and_done() -> None:
     a_release(world)
     world.settle()
     (oslo, paris) = sorted(each.region for each in world.because)
-    assert [each.what for each in world.because] == ["settle: caches of hello-v002 fill"] * 2
-    assert outlook(world.application, replace(world.because[0], region=oslo)).startswith("then soak")
+    assert [text_of(each.reason) for each in world.because] == ["settle: caches of hello-v002 fill"] * 2
+    assert text_of(outlook(world.application, replace(world.because[0], region=oslo))).startswith("then soak")
     assert {part.proven for part in world.application.groups[-1].parts} == {1}, paris
     world.now = Instant(world.now + 30)
     world.finish()

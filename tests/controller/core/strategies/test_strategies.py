@@ -25,6 +25,7 @@ from repave_controller.core.strategies.presets import (
 )
 from repave_controller.spec.loader import SpecError
 from repave_controller.spec.spec import compile_order
+from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import Digest, GroupName, RegionName
 from tests.scenarios.specs import spec
 from tests.scenarios.world import World
@@ -247,7 +248,7 @@ def test_a_step_without_progress_fails_at_its_deadline_and_the_pause_does_not_co
     world.regions[RegionName("oslo")].sick.add(NEW)
     start = world.now
     assert world.until_over() is Phase.ROLLED_BACK
-    assert "verify: no progress for 95 s" in world.rollout.undo_reason
+    assert "verify: no progress for 95 s" in text_of(world.rollout.undo_reason)
     assert world.now - start < 130
 
 
@@ -269,7 +270,7 @@ def test_an_approval_that_nobody_gives_fails_the_step_when_it_expires() -> None:
     world.release("1.1")
     began = world.now
     assert world.until_over() is Phase.ROLLED_BACK
-    assert world.rollout.undo_reason.endswith("nobody approved within 600 s")
+    assert text_of(world.rollout.undo_reason).endswith("nobody approved within 600 s")
     assert 600 <= world.now - began < 700
 
 
@@ -277,6 +278,6 @@ def test_a_plan_says_which_shares_a_balancer_can_not_give_exactly() -> None:
     world = World(spec("{canary: {steps: [{traffic: 5%}]}}"), "")
     order = compile_order(world.spec, Digest("1" * 64), "1.1")
     paris, oslo = RegionName("paris"), RegionName("oslo")
-    told = [guard.text for guard in precision(order, {paris: 1, oslo: 200})]
+    told = [text_of(guard.reason) for guard in precision(order, {paris: 1, oslo: 200})]
     assert told == ["oslo: its balancer gives 4 % or 6 %, not 5 %"]
     assert list(precision(order, {})) == []

@@ -1,0 +1,149 @@
+"""What people read of that which is waited for, and what they could do about it."""
+
+from collections.abc import Mapping, Sequence
+
+from repave_controller.core.domain.reasons import Kind, Why
+from repave_controller.wording.phrases import Template, approver, listed, percent, who
+
+
+def _counted(step: str, noun: str) -> Template:
+    def text(*_: str, have: int, need: int, trouble: str, **__: object) -> str:
+        return f"{step}: {have} of {need} {noun}{in_brackets(trouble)}"
+
+    return text
+
+
+def _weight(*_: str, have: int, need: int, weight_bp: int, trouble: str) -> str:
+    return f"weight: {have} of {need} balancers acknowledge {percent(weight_bp)}{in_brackets(trouble)}"
+
+
+def in_brackets(trouble: str) -> str:
+    return f" ({trouble})" if trouble else ""
+
+
+def _soak(*_: str, group: str, absent: str | None) -> str:
+    return f"soak: {group} proves itself" + (f"; {absent}" if absent else "")
+
+
+def _keep(*_: str, group: str, absent: str | None) -> str:
+    return f"keep: {group} is kept" + (f"; {absent}" if absent else "")
+
+
+def _approve(*_: str, role: str) -> str:
+    return f"approve: {approver(role)} must say yes"
+
+
+def _approve_wave(*_: str, role: str, wave: int, waves: int) -> str:
+    return f"approve: {approver(role)} must say yes to wave {wave} of {waves}"
+
+
+def _unconfirmed(refusal: str) -> str:
+    return f"it has not confirmed the newest desired state yet{in_brackets(refusal)}"
+
+
+def _paused(*_: str, by: str, reason: str | None) -> str:
+    return f"paused by {who(by, reason)}"
+
+
+def _renewal(*_: str, group: str, under_way: int, waiting: int, why_not: str | None) -> str:
+    text = f"renewal: {under_way} of {group} being replaced"
+    text += f", {waiting} more due" if waiting else ""
+    return text + (f"; nothing begins now: {why_not}" if waiting and why_not else "")
+
+
+def _hosts_fail(region: str, trouble: str) -> str:
+    return f"{region}: {trouble or 'its hosts fail'}"
+
+
+def _ill(region: str, have: int, need: int, trouble: str) -> str:
+    return f"{region}: {have} of {need} hosts are healthy{in_brackets(trouble)}"
+
+
+def _ended_by(done: str) -> Template:
+    def text(by: str, reason: str) -> str:
+        return f"{done} by {who(by, reason)}"
+
+    return text
+
+
+def _serves_only_in(reason: str, regions: Sequence[str]) -> str:
+    return f"{reason}; it serves in {listed(regions)} only"
+
+
+TEXTS: Mapping[Kind, Template] = {
+    Why.SCALE: _counted("scale", "hosts run"),
+    Why.VERIFY: _counted("verify", "hosts verified and up behind the balancer"),
+    Why.WEIGHT: _weight,
+    Why.SOAK: _soak,
+    Why.APPROVE: _approve,
+    Why.APPROVE_WAVE: _approve_wave,
+    Why.KEEP: _keep,
+    Why.RETIRE: "retire: {have} hosts of {group} are left, {need} shall be",
+    Why.AGENT_AWAY: "its agent is not connected",
+    Why.AGENT_AWAY_AT_BEGIN: ("its agent is not connected; {policy} is what guards.unreachable_region says"),
+    Why.AGENT_AWAY_AT_UNDO: "its agent is not connected",
+    Why.AGENT_AWAY_AT_END: "its agent is not connected; hosts of {group} may be left there",
+    Why.AHEAD: "{ahead}: the store was restored from an older backup, or lost; nothing is sent there",
+    Why.AHEAD_OF_NOTHING: ("it runs {application} (epoch {accepted}), which this store does not know there"),
+    Why.AHEAD_UNDER_ONE_EPOCH: (
+        "it has something else under epoch {accepted} of {application} than this store"
+    ),
+    Why.AHEAD_BY_EPOCHS: ("it has accepted epoch {accepted} of {application}, this store knows {offered}"),
+    Why.UNCONFIRMED: _unconfirmed,
+    Why.PAUSED: _paused,
+    Why.HELD: "held: {reason}",
+    Why.EARLIER_WAVES: "wave {wave} waits for the waves before it",
+    Why.BAKE: "bake: wave {wave} of {waves} is watched",
+    Why.GUARD: "guard {rule}: {answer}",
+    Why.GROWS_BACK: "{group} grows back to its full size first: {up} of {size} hosts are up",
+    Why.STILL_IN_TRAFFIC: "the balancer still sends traffic to {group}",
+    Why.NOT_YET_IN_TRAFFIC: "the balancer has not yet given all traffic back to {group}",
+    Why.DRAINING: "{group}: {hosts} hosts are being drained and destroyed",
+    Why.OLD_GROUP_STAYS: "{group} stays although its time is over: {answer}",
+    Why.RENEWAL: _renewal,
+    Why.RENEWAL_UNCONFIRMED: "the region has not confirmed its newest desired state yet",
+    Why.RENEWAL_FLOOR: "{up} hosts are verified and up, the floor is {floor}",
+    Why.AGENT_REFUSES: "{region} refuses: {refusal}",
+    Why.HOSTS_FAIL: _hosts_fail,
+    Why.ILL: _ill,
+    Why.ILL_IN_STEP: "{illness} in the {step}",
+    Why.ILL_WHEN_DONE: "{illness} after the region was done",
+    Why.NO_PROGRESS: "{step}: no progress for {seconds:g} s; {region}: {waiting}",
+    Why.NOT_APPROVED: "{region}: nobody approved within {seconds:g} s",
+    Why.GUARD_FOR_TOO_LONG: "{region}: {answer} for {seconds:g} s",
+    Why.NOT_UNDONE: "going back is not done after {seconds:g} s: {region}: {left}",
+    Why.UNDO_FAILED: "{reason}; {failure}",
+    Why.ABORTED: _ended_by("aborted"),
+    Why.ROLLED_BACK: _ended_by("rolled back"),
+    Why.SKIPPED: "its agent was not connected; it is caught up when it returns",
+    Why.SERVES_ONLY_IN: _serves_only_in,
+    Why.LEFT_OUT: "{regions}",
+    Why.NOT_IN_REGION: "not in {region}: {reason}",
+    Why.STORE_RESTORED: "the store was restored while it ran; what the regions run was adopted",
+    Why.STEPPED_BACK: "gone back a step",
+    Why.NOT_SAVED: "the store does not take decisions: {error}",
+    Why.PROMISE_BROKEN: "stopped: {promises}",
+    Why.BUG: "stopped by a mistake of repave's own; the controller's log says which",
+    Why.TEXT: "{text}",
+}
+
+_SHOWS_HOSTS = "{0} shows each host; {1} ends it"
+_TOLD_LATER = "it is told when it returns: start or reconnect the agent of {region}"
+
+REMEDIES: Mapping[Kind, Template] = {
+    Why.SCALE: _SHOWS_HOSTS,
+    Why.VERIFY: _SHOWS_HOSTS,
+    Why.WEIGHT: _SHOWS_HOSTS,
+    Why.SOAK: "{0} ends it",
+    Why.KEEP: "{0} ends it",
+    Why.BAKE: "{0} ends it",
+    Why.AGENT_AWAY: "start or reconnect the agent of {region}; {0} gives up",
+    Why.AGENT_AWAY_AT_BEGIN: "start or reconnect the agent of {region}",
+    Why.AGENT_AWAY_AT_UNDO: _TOLD_LATER,
+    Why.AGENT_AWAY_AT_END: _TOLD_LATER,
+    Why.AHEAD: "{0} adopts what the regions run",
+    Why.PAUSED: "{0} goes on, {1} goes back",
+    Why.HELD: "{0} tries again, {1} goes back",
+    Why.RENEWAL: "{0} shows what is worn",
+}
+"""With the others helps what helps with the reason within, or the command alone, or nothing but time."""
