@@ -70,9 +70,16 @@ def a_status(rollout: dict[str, Any], regions: list[dict[str, Any]], **changes: 
     return {**status, **changes}
 
 
-def a_because(region: str, what: str, **changes: object) -> dict[str, Any]:
-    because = {"region": region, "what": what, "since": None, "until": None, "then": "", "remedy": ""}
-    return {**because, **changes}
+def a_because(region: str, kind: str, text: str, *, then: str = "", remedy: str = "") -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "text": text,
+        "region": region,
+        "since": None,
+        "until": None,
+        "then": then,
+        "remedy": {"text": remedy} if remedy else None,
+    }
 
 
 def test_regions_alike_share_a_line_and_those_in_trouble_have_their_own() -> None:
@@ -97,9 +104,9 @@ def test_regions_alike_share_a_line_and_those_in_trouble_have_their_own() -> Non
 def test_what_many_regions_wait_for_is_said_once_and_persons_come_first() -> None:
     found = awaited(
         [
-            a_because("", "wave 2 waits for the waves before it"),
-            *(a_because(name, "soak: it proves itself", then="then weight 50 %") for name in NAMES),
-            a_because("rome", "approve: somebody must say yes", remedy="repave promote shop"),
+            a_because("", "earlier-waves", "wave 2 waits for the waves before it"),
+            *(a_because(name, "soak", "soak: it proves itself", then="then weight 50 %") for name in NAMES),
+            a_because("rome", "approve", "approve: somebody must say yes", remedy="repave promote shop"),
         ]
     )
     assert [each.text + each.way_on for each in found] == [
@@ -110,7 +117,7 @@ def test_what_many_regions_wait_for_is_said_once_and_persons_come_first() -> Non
 
 
 def test_that_a_wave_waits_is_said_where_nothing_else_is() -> None:
-    (only,) = awaited([a_because("", "wave 2 waits for the waves before it")])
+    (only,) = awaited([a_because("", "earlier-waves", "wave 2 waits for the waves before it")])
     assert only.text == "wave 2 waits for the waves before it"
 
 

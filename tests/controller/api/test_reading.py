@@ -70,11 +70,13 @@ def test_why_says_which_region_is_waited_for_and_what_a_person_could_do(
     api.release()
     with api.stream("applications/hello/stream") as snapshots:
         for _, status in snapshots:
-            if any("verified" in because["what"] for because in status["because"]):
+            if any(because["kind"] == "verify" for because in status["because"]):
                 break
     answer = api.get("applications/hello/why").json
     assert answer["text"] == "the release of hello-v001 is in step verify"
-    assert [(because["region"], because["what"], because["remedy"]) for because in answer["because"]] == [
+    assert [
+        (because["region"], because["text"], because["remedy"]["text"]) for because in answer["because"]
+    ] == [
         (
             region,
             f"verify: 0 of {size} hosts verified and up behind the balancer (answered 500)",

@@ -67,7 +67,7 @@ def test_a_canary_is_led_through_its_gates_and_waits(canary: Asked) -> None:
         "this waits for the role leads; say so with --role leads",
     )
     assert canary.post(f"{APP}/promote", {"role": "leads", "by": "ann", "reason": "fine"}).status == 202
-    status = seen(canary, lambda each: any("bake" in because["what"] for because in each["because"]))
+    status = seen(canary, lambda each: any(because["kind"] == "bake" for because in each["because"]))
     (bake,) = status["because"]
     assert bake["then"] == "then wave 2, once sre has said yes: oslo"
     assert canary.post(f"{APP}/promote", {"skip": True}).status == 202
@@ -92,7 +92,14 @@ def test_a_pause_is_told_and_ended_by_resume(canary: Asked) -> None:
     assert canary.post(f"{APP}/pause", {"by": "ann", "reason": "lunch"}).status == 202
     status = seen(canary, lambda each: each["phase"] == "paused")
     assert status["current_rollout"]["paused_by"] == "ann"
-    assert [because["what"] for because in status["because"]] == ["paused by ann: lunch"]
+    (because,) = status["because"]
+    assert (because["kind"], because["text"]) == ("paused", "paused by ann: lunch")
+    assert because["remedy"] == {
+        "command": "resume",
+        "arguments": ["hello"],
+        "options": {},
+        "text": "repave resume hello goes on, repave rollback hello goes back",
+    }
     assert refused(canary, "promote") == ("paused", "it is paused; repave resume hello lets it go on")
     assert canary.post(f"{APP}/resume", {}).status == 202
     seen(canary, lambda each: each["phase"] == "running")
