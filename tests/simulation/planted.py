@@ -103,14 +103,14 @@ BUGS = (
     # ----------------------------------------------------------------------------------- the decisions
     _bug(
         "flip before healthy", 1, (2, 5),
-        VERIFY, "return have, place.application.policy.needed(need), ", "return have, 0, ",
+        VERIFY, "return have, place.application.policy.needed(need)", "return have, 0",
     ),
     _bug(
         "flip before healthy, and nobody checks the promises", 1, (1, 2),
-        VERIFY, "return have, place.application.policy.needed(need), ", "return have, 0, ",
+        VERIFY, "return have, place.application.policy.needed(need)", "return have, 0",
         *NO_SAFETY,
         PUBLISHING, "ready_count=0 if is_proven else application.policy.needed(part.judged)", "ready_count=0",
-        WEIGHT, "        return Guard(\"capacity\", up < needed, text,", "        return Guard(\"capacity\", False, text,",
+        WEIGHT, "        return Guard(up < needed, reason)", "        return Guard(False, reason)",
     ),
     _bug(
         "no region of a lock-step wave waits for the others", 1, (0,),

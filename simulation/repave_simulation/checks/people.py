@@ -159,7 +159,8 @@ class People:
         for (application, number), rollout in self.world.ledger.ended.items():
             group = self.world.ledger.numbered(self.world.ledger.applications[application], rollout.target)
             is_good = group is not None and self.world.behaviour(group.digest).is_good
-            by_people = is_by_people(rollout.undo_reason)
+            reasons = (rollout.undo_reason, *(track.reason for track in rollout.tracks))
+            by_people = any(map(is_by_people, reasons))
             if is_good and rollout.phase is not Phase.SUCCEEDED and not by_people:
                 text = f"nothing goes wrong, and rollout {number} of {application} is {rollout.phase}"
                 self.world.broken(5, f"{text}: {text_of(rollout.undo_reason)}")
