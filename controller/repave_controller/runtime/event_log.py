@@ -32,7 +32,7 @@ class Chronicle:
     def note(self, event: Event) -> None:
         """Adds an event that no decision caused; beyond the bound the newest are dropped."""
         if self._notices.full():
-            log.warning("notice.dropped", kind=event.kind, text=event.text)
+            log.warning("notice.dropped", kind=event.kind, text=event_text(event))
             return
         self._notices.put_nowait(dataclasses.replace(event, at=self._clock()))
 

@@ -22,7 +22,7 @@ def is_a_problem(answer: Answered, status: int | None = None) -> dict[str, Any]:
     """The problem, checked to be a whole one that tells nothing of our insides."""
     problem: dict[str, Any] = answer.json
     assert answer.headers["Content-Type"].split(";")[0] == "application/problem+json"
-    assert set(problem) == {"type", "title", "status", "detail", "rule", "problems"}
+    assert set(problem) == {"type", "title", "status", "detail", "rule", "problems", "facts", "remedy"}
     assert problem["status"] == answer.status
     assert status in (None, answer.status), problem
     assert 400 <= answer.status < 500, problem

@@ -28,7 +28,7 @@ from repave_controller.core.steps.step import describe
 from repave_controller.fleet.sessions import RegionView
 from repave_controller.operations.recovery import Candidate, Findings
 from repave_controller.wording.phrases import with_reason
-from repave_controller.wording.render import command_of, text_of, texts_of
+from repave_controller.wording.render import command_of, event_text, text_of, texts_of
 from repave_protos.protocol.values import DesiredGroup, GroupReport, HostDetail, HostName, RegionName
 
 
@@ -363,7 +363,7 @@ def event_item(event: Event) -> models.EventItem:
         sequence=event.sequence,
         at=time_of(event.at),
         kind=event.kind,
-        text=event.text,
+        text=event_text(event),
         application=event.application,
         region=event.region,
         group=event.group,
