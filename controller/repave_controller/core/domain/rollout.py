@@ -31,7 +31,7 @@ class Phase(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        return self not in (Phase.RUNNING, Phase.UNDOING)
+        return self is not Phase.RUNNING and self is not Phase.UNDOING
 
 
 class RolloutKind(StrEnum):

@@ -40,18 +40,18 @@ def is_told(part: Part) -> bool:
 
 
 def _desired_group(application: Application, group: ServerGroup, part: Part) -> DesiredGroup:
-    is_proven = part.state is not GroupState.NEW
+    is_proven, count = part.state is not GroupState.NEW, part.count
     return DesiredGroup(
         name=group.name,
         digest=group.digest,
-        count=part.count,
+        count=count,
         weight_bp=part.weight_bp,
         template=group.template,
         is_proven=is_proven,
         # A way back is taken at once, with whoever is there; a way forward only with enough hosts.
         ready_count=0 if is_proven else application.policy.needed(part.judged),
         attempt=group.attempt,
-        takes_testers=part.count > 0 and _takes_testers(application, group, part),
+        takes_testers=count > 0 and _takes_testers(application, group, part),
         max_age_seconds=group.upkeep.max_age_seconds,
         drift=group.upkeep.drift,
         generation=group.generation,
