@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 
 from repave_agent.core.ports import Dial, Link
+from repave_protos.daemon.standstill import STANDSTILL_SECONDS, WATCH_SECONDS
 from repave_protos.protocol import bounds, wire
 from repave_protos.protocol.channel import MESSAGE_BYTES_MAX, full_jitter
 from repave_protos.protocol.queries import Answer, Failure, FromController, Query
@@ -37,10 +38,6 @@ TROUBLE_LENGTH_MAX = 2_000
 WELCOME_DEADLINE_SECONDS = 10.0
 STEADY_SECONDS = 5.0  # a stream that lived so long was no failed attempt
 RECONNECT_CAP_SECONDS = 5.0
-WATCH_SECONDS = 1.0
-STANDSTILL_SECONDS = 5.0
-"""An agent that stood still for so long (SIGSTOP, a machine that swaps) asks anew: what was sent to it
-meanwhile may have been taken back since, and acting on it would move traffic for a moment."""
 
 log = structlog.get_logger()
 
@@ -208,6 +205,8 @@ class Session:
             stream.awake_at = self._clock()
 
     def _check_awake(self, stream: "_Stream") -> None:
+        """An agent that stood still asks anew: what was sent to it meanwhile may have been taken back since,
+        and acting on it would move traffic for a moment."""
         still_seconds = self._clock() - stream.awake_at
         if still_seconds > STANDSTILL_SECONDS:
             raise ConnectionError(

@@ -2,8 +2,7 @@
 
 import asyncio
 
-WATCH_SECONDS = 1.0
-STANDSTILL_SECONDS = 5.0
+from repave_protos.daemon.standstill import STANDSTILL_SECONDS, WATCH_SECONDS
 
 
 class Standstill:

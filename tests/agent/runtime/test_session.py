@@ -12,11 +12,10 @@ from structlog.typing import EventDict
 from repave_agent.runtime.session import (
     NOTICES_MAX,
     QUERIES_IN_FLIGHT_MAX,
-    STANDSTILL_SECONDS,
     TROUBLE_LENGTH_MAX,
-    WATCH_SECONDS,
     Session,
 )
+from repave_protos.daemon.standstill import STANDSTILL_SECONDS, WATCH_SECONDS
 from repave_protos.protocol.queries import Answer, Failure, Hosts, HostsOf, Query
 from repave_protos.protocol.values import (
     ZERO_EPOCH,
