@@ -131,7 +131,7 @@ BUGS = (
     _bug("a step has no deadline", 1, (5,), ROLLOUT, "    if turn.now >= deadline:\n        reason", "    if False:\n        reason"),
     _bug(
         "an undo looks again and again at a region that is away", 1, (0, 5),
-        UNDOING, "    if until == patience:\n        return Done()\n", "    if until == patience:\n        return Waiting(because, wake_at=until)\n",
+        UNDOING, "    if expiry is Expiry.LEAVE:\n        return Done()\n", "    if until == patience:\n        return Waiting(because, wake_at=until)\n",
     ),
     _bug(
         "what was never stored is released", 2, (10,),

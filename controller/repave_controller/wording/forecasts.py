@@ -8,14 +8,25 @@ from repave_controller.wording.phrases import Template, listed, percent
 
 FAILURES = {
     "health": "if it falls ill",
-    "approval": "if nobody does by then",
+    "guard": "without enough healthy hosts until then",
+    "approval": "if no one does by then",
     "deadline": "without progress until then",
 }
 
 
-def _step(step: str, share_bp: int | None, failure: str, effect: str, region: str, wave: int | None) -> str:
+def _step(
+    step: str,
+    share_bp: int | None,
+    failure: str,
+    effect: str,
+    regions: Sequence[str],
+    wave: int | None,
+    is_all: bool,
+) -> str:
     then = f"then {_named(step, share_bp)}"
-    return f"{then}; {FAILURES[failure]}: {_effect(FailureKind(effect), region, wave)}" if failure else then
+    if not failure:
+        return then
+    return f"{then}; {FAILURES[failure]}: {_effect(FailureKind(effect), regions, wave, is_all)}"
 
 
 def _named(step: str, share_bp: int | None) -> str:
@@ -25,28 +36,39 @@ def _named(step: str, share_bp: int | None) -> str:
     return step if share_bp is None else f"{step} {percent(share_bp)}"
 
 
-def _effect(effect: FailureKind, region: str, wave: int | None) -> str:
+def _effect(effect: FailureKind, regions: Sequence[str], wave: int | None, is_all: bool) -> str:
     match effect:
         case FailureKind.END:
             return "it is held, for there is no older group to go back to"
         case FailureKind.PAUSE:
             return "it is held in place"
         case FailureKind.CONTINUE:
-            return f"{region} goes back, the others go on"
+            return f"{listed(regions)} goes back, the others go on"
         case FailureKind.STOP:
-            return f"{region if wave is None else f'wave {wave}'} goes back"
+            return f"{listed(regions) if wave is None else f'wave {wave}'} goes back"
         case FailureKind.UNDO:
-            return "every region goes back"
+            return "every region goes back" if is_all else f"{listed(regions)} goes back"
+
+
+def _skipped(step: str, share_bp: int | None, **_: object) -> str:
+    return f"then {_named(step, share_bp)}; if not by then: it is left out, and caught up when it returns"
+
+
+def _gone_back(failure: str, **_: object) -> str:
+    return "if not by then: the rollout is held as it is" if failure else ""
 
 
 def _wave(wave: int, regions: Sequence[str], approver: str | None) -> str:
-    gate = f", once {approver or 'somebody'} has said yes" if approver is not None else ""
+    role = f"a person with the role {approver}" if approver else "a person"
+    gate = f", once {role} has approved" if approver is not None else ""
     return f"then wave {wave}{gate}: {listed(regions)}"
 
 
 TEXTS: Mapping[Kind, Template] = {
     Forecast.STEP: _step,
+    Forecast.REGION_SKIPPED: _skipped,
+    Forecast.GONE_BACK: _gone_back,
     Forecast.WAVE: _wave,
     Forecast.SUCCESS: "then the rollout has succeeded",
-    Forecast.END_WITHOUT_REGION: "if not by then, it is said, and the rollout ends without it",
+    Forecast.END_WITHOUT_REGION: "if not by then, the rollout ends without it",
 }

@@ -352,6 +352,16 @@ Outcome = tuple["Application", tuple[Event, ...]]
 """What a command, or the beginning of a rollout, makes of an application; both are saved together."""
 
 
+class Expiry(StrEnum):
+    """What comes of a wait of a rollout at its `until`."""
+
+    PROGRESS = "progress"  # it goes on, or waits for something else
+    DEADLINE = "deadline"  # the region fails, for it took too long
+    ILLNESS = "illness"  # the region fails, for too few of its hosts can serve
+    SKIP = "skip"  # the region is left out
+    LEAVE = "leave"  # the rollout ends without it
+
+
 @dataclass(frozen=True, slots=True)
 class Because:
     """What a rollout, or an application, waits for."""
@@ -360,6 +370,7 @@ class Because:
     region: str = ""
     since: Instant | None = None
     until: Instant | None = None
+    expiry: Expiry | None = None  # None: no rollout waits for it
 
 
 @dataclass(frozen=True, slots=True)

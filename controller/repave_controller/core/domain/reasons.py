@@ -189,6 +189,8 @@ class Forecast(Kind):
     STEP = "step"
     WAVE = "wave"
     SUCCESS = "success"
+    REGION_SKIPPED = "region-skipped"
+    GONE_BACK = "gone-back"
     END_WITHOUT_REGION = "end-without-region"
 
 

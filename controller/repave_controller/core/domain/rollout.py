@@ -141,6 +141,11 @@ class Rollout:
     def step(self, track: Track) -> Step:
         return self.steps[track.cursor]
 
+    def following(self, track: Track) -> Step | None:
+        """The step that the track enters next; None: it is done then."""
+        cursor = track.cursor + 1 if track.has_begun else 0
+        return self.steps[cursor] if cursor < len(self.steps) else None
+
     @property
     def origin(self) -> GroupNumber | None:
         """The group that served before; the newest of several where regions differed."""

@@ -40,6 +40,8 @@ class Step:
     """It changes something: windows, freezes and limits count."""
     is_timed: ClassVar[bool] = False
     """Time alone ends it, or a person who skips the rest."""
+    is_watched: ClassVar[bool] = False
+    """The region fails when too few of its new hosts are healthy meanwhile."""
     is_launch: ClassVar[bool] = False
     """Fresh hosts are requested."""
     is_proof: ClassVar[bool] = False

@@ -1,75 +1,69 @@
 """What happens when that which a rollout waits for has come, or when its time is over. Pure.
 
-`rules/verdicts.py` and `rollout/waves.py` say what is waited for, this says what follows.
+It decides nothing: `core/rollout` says what follows a step, a wave or a failure, and acts by the same.
 """
 
-from repave_controller.core.domain.application import Application, Because, Policy
-from repave_controller.core.domain.reasons import Forecast, Reason, Why, reason_of
+from repave_controller.core.domain.application import Application, Because, Expiry
+from repave_controller.core.domain.reasons import Fact, Forecast, Reason, Why, reason_of
 from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase
-from repave_controller.core.domain.steps import Step
-from repave_controller.core.rollout.failure import effect_of
+from repave_controller.core.rollout.failure import BACKWARD, effect_of
+from repave_controller.core.rollout.waves import next_wave, pending_approver, tracks_of
 from repave_controller.core.rules.verdicts import Cause
 from repave_protos.protocol.values import RegionName
 
+FAILURES: dict[Expiry, Cause] = {Expiry.DEADLINE: "deadline", Expiry.ILLNESS: "health"}
+
 
 def outlook(application: Application, because: Because) -> Reason | None:
-    """The next step or wave, and what a failure does instead; None where that can't be told."""
+    """The next step or wave, and what a failure does instead; None where no rollout waits for it."""
     rollout = application.running
-    if rollout is None or rollout.pause is not None:
+    if rollout is None or because.expiry is None:
         return None
-    if not because.region:
-        return _after_wave(rollout, because)
     track = rollout.track(RegionName(because.region))
-    match track:
-        case Track(phase=TrackPhase.RUNNING):
-            return _after_step(application.policy, rollout, track, because)
-        case Track(phase=TrackPhase.UNDOING) if because.until is not None:
-            return reason_of(Forecast.END_WITHOUT_REGION)
-        case Track(phase=TrackPhase.WAITING):
-            return _then(rollout.steps[0], track)
-        case _:
-            return None
+    if track is None:
+        return _after_wave(rollout, because)
+    if because.expiry is Expiry.LEAVE:
+        return reason_of(Forecast.END_WITHOUT_REGION)
+    kind = Forecast.REGION_SKIPPED if because.expiry is Expiry.SKIP else Forecast.STEP
+    if track.phase is TrackPhase.UNDOING:
+        kind = Forecast.GONE_BACK
+    following = rollout.following(track)
+    return reason_of(
+        kind,
+        step=following.kind if following is not None else "",
+        share_bp=following.share_bp if following is not None else None,
+        **_failure(application, rollout, track, because.expiry),
+    )
 
 
 def _after_wave(rollout: Rollout, because: Because) -> Reason | None:
     """After the bake of the wave before, or the approval of the next one."""
     if because.reason.kind not in (Why.BAKE, Why.APPROVE_WAVE):
         return None
-    waiting = [track.wave for track in rollout.tracks if track.phase is TrackPhase.WAITING]
-    if not waiting:
+    wave = next_wave(rollout)
+    if wave is None:
         return reason_of(Forecast.SUCCESS)
-    wave = rollout.waves[min(waiting)]
-    approver = wave.approve if because.reason.kind is Why.BAKE else None
-    return reason_of(Forecast.WAVE, wave=min(waiting) + 1, regions=wave.regions, approver=approver)
+    waiting = tuple(track.region for track in tracks_of(rollout, wave) if track.phase is TrackPhase.WAITING)
+    approver = pending_approver(rollout, wave) if because.reason.kind is Why.BAKE else None
+    return reason_of(Forecast.WAVE, wave=wave + 1, regions=waiting, approver=approver)
 
 
-def _after_step(policy: Policy, rollout: Rollout, track: Track, because: Because) -> Reason:
-    is_last = track.cursor + 1 == len(rollout.steps)
-    following = None if is_last else rollout.steps[track.cursor + 1]
-    step = rollout.step(track)
-    cause: Cause = "health" if step.is_timed else "deadline"
-    if not step.deadline_seconds if step.is_timed else because.until is None:
-        return _then(following, track)
-    effect = effect_of(policy, rollout, track, cause)
-    return _then(
-        following,
-        track,
-        failure="approval" if step.approver is not None else cause,
-        effect=str(effect.kind),
-        is_whole_wave=policy.scope == "wave",
-    )
-
-
-def _then(
-    step: Step | None, track: Track, failure: str = "", effect: str = "", is_whole_wave: bool = False
-) -> Reason:
-    """`step`: None, the region is done. `failure`: what might happen instead, if it is worth telling."""
-    return reason_of(
-        Forecast.STEP,
-        step=step.kind if step is not None else "",
-        share_bp=step.share_bp if step is not None else None,
-        failure=failure,
-        effect=effect,
-        region=track.region,
-        wave=track.wave + 1 if is_whole_wave else None,
-    )
+def _failure(application: Application, rollout: Rollout, track: Track, expiry: Expiry) -> dict[str, Fact]:
+    """What a failure does, and what would be one: `failure` is "" where none is worth telling."""
+    step, cause = rollout.step(track), FAILURES.get(expiry)
+    failure = "guard" if cause == "health" else "deadline"
+    if cause == "deadline" and step.approver is not None:
+        failure = "approval"
+    elif cause is None and step.is_timed and step.is_watched and track.phase is TrackPhase.RUNNING:
+        failure = cause = "health"
+    if cause is None:
+        return {"failure": "", "effect": "", "regions": (), "wave": None, "is_all": False}
+    effect = effect_of(application.policy, rollout, track, cause)
+    begun = {each.region for each in rollout.tracks if each.has_begun and each.phase not in BACKWARD}
+    return {
+        "failure": failure,
+        "effect": str(effect.kind),
+        "regions": effect.regions,
+        "wave": effect.wave + 1 if effect.wave is not None else None,
+        "is_all": begun == set(effect.regions),
+    }

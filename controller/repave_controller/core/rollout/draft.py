@@ -6,6 +6,7 @@ from repave_controller.core.domain.application import (
     Application,
     Because,
     Event,
+    Expiry,
     Instant,
     Observed,
     ServerGroup,
@@ -54,7 +55,8 @@ class Turn:
         self.put(rollout.with_track(track))
 
     def wait(self, waiting: Waiting) -> None:
-        self.because.append(waiting.because)
+        because = waiting.because
+        self.because.append(replace(because, expiry=because.expiry or Expiry.PROGRESS))
         if waiting.wake_at is not None:
             self.wakes.append(waiting.wake_at)
 

@@ -24,15 +24,18 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailureEffect:
-    """`regions` go back, as far as they have begun and have a way back."""
+    """`regions` go back: those that have begun and have a way back."""
 
     kind: FailureKind
     regions: tuple[RegionName, ...] = ()
+    wave: int | None = None  # whose regions these are, where a whole wave goes back
 
 
 def effect_of(policy: Policy, rollout: Rollout, track: Track, cause: Cause) -> FailureEffect:
-    """What a failure of the track's region does now. A rollback, and a first release that has traffic, stay
-    where they are: there is no group to go back to."""
+    """What a failure of the track's region does now. A rollback, a first release that has traffic, and a
+    region that can't go back stay where they are: there is no group to go back to."""
+    if track.phase is TrackPhase.UNDOING:
+        return FailureEffect(FailureKind.END)
     has_traffic = rollout.has_given_traffic(track)
     if has_traffic and (rollout.origin is None or rollout.kind is RolloutKind.ROLLBACK):
         return FailureEffect(FailureKind.END)
@@ -42,12 +45,16 @@ def effect_of(policy: Policy, rollout: Rollout, track: Track, cause: Cause) -> F
         return FailureEffect(FailureKind.CONTINUE, (track.region,))
     match policy.scope:
         case "region":
-            kind, reached = FailureKind.STOP, [track]
+            return FailureEffect(FailureKind.STOP, _regions(rollout, [track]))
         case "wave":
-            kind, reached = FailureKind.STOP, [each for each in rollout.tracks if each.wave == track.wave]
+            wave = [each for each in rollout.tracks if each.wave == track.wave]
+            return FailureEffect(FailureKind.STOP, _regions(rollout, wave), track.wave)
         case "release":
-            kind, reached = FailureKind.UNDO, list(rollout.tracks)
-    return FailureEffect(kind, tuple(each.region for each in returning(rollout, reached)))
+            return FailureEffect(FailureKind.UNDO, _regions(rollout, rollout.tracks))
+
+
+def _regions(rollout: Rollout, tracks: Iterable[Track]) -> tuple[RegionName, ...]:
+    return tuple(track.region for track in returning(rollout, tracks))
 
 
 def returning(rollout: Rollout, tracks: Iterable[Track]) -> Iterable[Track]:

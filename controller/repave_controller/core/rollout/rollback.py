@@ -10,6 +10,7 @@ from repave_controller.core.domain.application import (
     FULL_PERCENT,
     Application,
     Because,
+    Expiry,
     GroupState,
     Instant,
     Observed,
@@ -95,13 +96,14 @@ def undone(
     growing = _growing_seconds(application, track) if is_smaller else 0.0
     deadline = Instant(track.entered_at + UNDO_DEADLINE_SECONDS + target.template.drain_seconds + growing)
     patience = Instant(track.entered_at + UNREACHABLE_PATIENCE_SECONDS)
-    until = patience if is_away(region, observed) else deadline
-    because = replace(left, region=region, since=left.since or track.entered_at, until=until)
+    until, expiry = (patience, Expiry.LEAVE) if is_away(region, observed) else (deadline, Expiry.DEADLINE)
+    since = left.since or track.entered_at
+    because = replace(left, region=region, since=since, until=until, expiry=expiry)
     if now < until:
         return Waiting(because, wake_at=until)
-    if until == patience:
+    if expiry is Expiry.LEAVE:
         return Done()
-    # One that listens is waited for to the end: nobody may say that it has gone back when it has not.
+    # A region that is connected is waited for to the end: until then it may not be called gone back.
     seconds = deadline - track.entered_at
     reason = reason_of(Why.NOT_UNDONE, seconds=seconds, region=region, left=because.reason)
     return Failed(reason, "deadline")

@@ -14,6 +14,7 @@ from repave_controller.core.domain.application import (
     Application,
     Because,
     Decision,
+    Expiry,
     Instant,
     Observed,
     Tenure,
@@ -250,12 +251,12 @@ def _wait(turn: Turn, rollout: Rollout, track: Track, waiting: Waiting) -> None:
         _fail(turn, rollout, track, Failed(reason, "deadline"))
         return
     turn.wakes.append(min(deadline, waiting.wake_at or deadline))
-    turn.because.append(replace(waiting.because, until=deadline))
+    turn.because.append(replace(waiting.because, until=deadline, expiry=Expiry.DEADLINE))
 
 
 def _complete(turn: Turn, rollout: Rollout, track: Track) -> None:
     following = track.cursor + 1
-    if following < len(rollout.steps):
+    if rollout.following(track) is not None:
         if not _is_guarded(turn, rollout, track, following):
             _learn(turn, rollout, track)
             _enter(turn, track, following)
@@ -285,7 +286,7 @@ def _is_guarded(turn: Turn, rollout: Rollout, track: Track, cursor: int, wants: 
     guard = refusing(turn.application, rollout, track, step, turn.observed, turn.now, turn.around, wants)
     if guard is None:
         return False
-    seconds = step.deadline_seconds
+    seconds, because = step.deadline_seconds, replace(guard.because(track.region), expiry=Expiry.PROGRESS)
     deadline = Instant(track.progressed_at + seconds)
     if guard.rule == "capacity" and track.has_begun:
         if turn.now >= deadline:
@@ -294,9 +295,9 @@ def _is_guarded(turn: Turn, rollout: Rollout, track: Track, cursor: int, wants: 
             )
             _fail(turn, rollout, track, Failed(reason))
             return True
-        turn.wakes.append(deadline)
-    turn.wakes += [guard.until] if guard.until is not None else []
-    turn.because.append(guard.because(track.region))
+        because = replace(because, until=deadline, expiry=Expiry.ILLNESS)
+    turn.wakes += [because.until] if because.until is not None else []
+    turn.because.append(because)
     return True
 
 
@@ -332,7 +333,7 @@ def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
         case FailureKind.STOP:
             turn.put(replace(rollout, is_stopped=True, undo_reason=reason))
             _turn_round(turn, effect.regions, reason)
-            wave = track.wave + 1 if turn.application.policy.scope == "wave" else None
+            wave = effect.wave + 1 if effect.wave is not None else None
             what = reason_of(
                 Happening.SCOPE_FAILED, group=name, reason=reason, wave=wave, region=track.region
             )
@@ -361,6 +362,6 @@ def _undo(turn: Turn, rollout: Rollout, track: Track) -> None:
             turn.put_track(replace(track, phase=TrackPhase.UNDONE, entered_at=turn.now))
         case Failed(reason):
             why = reason_of(Why.UNDO_FAILED, reason=rollout.undo_reason or track.reason, failure=reason)
-            conclusion.hold(turn, track, why)
+            _fail(turn, rollout, track, Failed(why, "deadline"))
         case Waiting() as waiting:
             turn.wait(waiting)

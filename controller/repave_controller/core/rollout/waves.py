@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from repave_controller.core.domain.application import Application, Because, Instant, Observed
+from repave_controller.core.domain.application import Application, Because, Expiry, Instant, Observed
 from repave_controller.core.domain.reasons import Why, cli, reason_of
 from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase
 from repave_controller.core.rules.verdicts import Waiting
@@ -59,13 +59,18 @@ def in_bake(application: Application, rollout: Rollout, wave: int, now: Instant)
 
 
 def _approval(application: Application, rollout: Rollout, wave: int, now: Instant) -> Waiting | None:
-    role = rollout.waves[wave].approve
-    if role is None or rollout.may_pass(gate_of_wave(wave)):
+    role = pending_approver(rollout, wave)
+    if role is None:
         return None
     remedy = cli("promote", application.name, role=role)
     return Waiting(
         Because(reason_of(Why.APPROVE_WAVE, remedy, role=role, wave=wave + 1, waves=len(rollout.waves)))
     )
+
+
+def pending_approver(rollout: Rollout, wave: int) -> str | None:
+    """The role that has yet to approve `wave`; "": any person, None: no approval is needed any more."""
+    return None if rollout.may_pass(gate_of_wave(wave)) else rollout.waves[wave].approve
 
 
 def room(rollout: Rollout, wave: int) -> int:
@@ -106,6 +111,6 @@ def when_away(
         return None, Waiting(Because(away, track.region, since))
     until = Instant((since if since is not None else now) + UNREACHABLE_PATIENCE_SECONDS)
     if since is not None and now < until:
-        return None, Waiting(Because(away, track.region, since, until), wake_at=until)
+        return None, Waiting(Because(away, track.region, since, until, Expiry.SKIP), wake_at=until)
     skipped = reason_of(Why.SKIPPED)
     return replace(track, phase=TrackPhase.SKIPPED, entered_at=now, reason=skipped), None

@@ -1,13 +1,13 @@
 """Approve: a person decides that the region goes on."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from repave_controller.core.domain.application import Because, Instant, Observed
+from repave_controller.core.domain.application import Because, Expiry, Instant, Observed
 from repave_controller.core.domain.place import Place
 from repave_controller.core.domain.reasons import Why, cli, reason_of
 from repave_controller.core.domain.steps import register
-from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, illness_during, may_pass
+from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, may_pass
 from repave_controller.core.steps.step import StepRules
 
 
@@ -21,14 +21,13 @@ class Approve(StepRules):
     deadline_seconds: float = 0.0
     kind: Literal["approve"] = "approve"
 
+    is_watched: ClassVar[bool] = True
+
     @property
     def approver(self) -> str:
         return self.role
 
     def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
-        illness = illness_during(self.kind, place, observed)
-        if illness is not None:
-            return illness
         if may_pass(place):
             return Done()
         region, since = place.region, place.track.entered_at
@@ -37,7 +36,8 @@ class Approve(StepRules):
             reason = reason_of(Why.NOT_APPROVED, region=region, seconds=self.expires_seconds)
             return Failed(reason, "deadline")
         remedy = cli("promote", place.application.name, role=self.role)
-        because = Because(reason_of(Why.APPROVE, remedy, role=self.role), region, since, until)
+        reason, expiry = reason_of(Why.APPROVE, remedy, role=self.role), Expiry.DEADLINE if until else None
+        because = Because(reason, region, since, until, expiry)
         return Waiting(because, wake_at=until, has_deadline=False)
 
     def describe(self) -> str:

@@ -12,7 +12,6 @@ from repave_controller.core.rules.verdicts import (
     Verdict,
     Waiting,
     current_report,
-    illness_during,
     may_pass,
     waits_for_a_person,
 )
@@ -29,12 +28,10 @@ class Soak(StepRules):
     kind: Literal["soak"] = "soak"
 
     is_timed: ClassVar[bool] = True
+    is_watched: ClassVar[bool] = True
 
     def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
         """At its end the region has to be heard once more."""
-        illness = illness_during(self.kind, place, observed)
-        if illness is not None:
-            return illness
         if may_pass(place):
             return Done()
         group, region, since = place.target.group, place.region, place.track.entered_at

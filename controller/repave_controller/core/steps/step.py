@@ -19,6 +19,7 @@ from repave_controller.core.rules.verdicts import (
     Waiting,
     current_report,
     failure_of,
+    illness_during,
     waits_for_a_person,
 )
 from repave_protos.protocol.values import GroupReport
@@ -102,8 +103,11 @@ def judge(
     """The verdict on the track's present step."""
     place = place_of(application, rollout, track)
     assert place is not None, "a running track has a target"
+    step = rollout.step(track)
     failure = failure_of(application, place.target.group, track.region, observed)
-    return failure or _rules(rollout.step(track)).judge(place, observed, now)
+    if failure is None and step.is_watched:
+        failure = illness_during(step.kind, place, observed)
+    return failure or _rules(step).judge(place, observed, now)
 
 
 def refusing(

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from repave_controller.core.domain.application import Application, Because, Instant, Policy
+from repave_controller.core.domain.application import Application, Because, Expiry, Instant, Policy
 from repave_controller.core.domain.by_region import ByRegion
-from repave_controller.core.domain.reasons import Why, reason_of
+from repave_controller.core.domain.reasons import Reason, Why, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Step, Track, TrackPhase, Wave
 from repave_controller.core.planning.forecast import outlook
 from repave_controller.core.planning.plan import unborn
@@ -18,7 +18,11 @@ PARIS, OSLO = RegionName("paris"), RegionName("oslo")
 SHOP = ApplicationName("shop")
 STEPS: tuple[Step, ...] = (Verify(60.0), Weight(500, 60.0), Soak(60.0, 90.0), Approve("sre"))
 IT = reason_of(Why.UNCONFIRMED, refusal="")
-UNTIL = Because(IT, "paris", until=Instant(9.0))
+UNTIL = Because(IT, "paris", until=Instant(9.0), expiry=Expiry.DEADLINE)
+
+
+def waits(reason: Reason, region: str = "") -> Because:
+    return Because(reason, region, expiry=Expiry.PROGRESS)
 
 
 def an_application(cursor: int, policy: Policy, *others: Track, origin: int | None = 1) -> Application:
@@ -52,25 +56,25 @@ def test_a_deadline_that_passes_does_what_the_policy_says(policy: Policy, what: 
 
 
 def test_an_illness_in_the_soak_of_a_first_release_is_held() -> None:
-    said = text_of(outlook(an_application(2, Policy(), origin=None), UNTIL))
+    said = text_of(outlook(an_application(2, Policy(), origin=None), waits(IT, "paris")))
     assert said == "then approve; if it falls ill: it is held, for there is no older group to go back to"
 
 
 def test_the_last_step_is_followed_by_the_end() -> None:
-    assert text_of(outlook(an_application(3, Policy()), Because(IT, "paris"))) == "then it is done"
+    assert text_of(outlook(an_application(3, Policy()), waits(IT, "paris"))) == "then it is done"
 
 
 def test_a_bake_is_followed_by_the_next_wave_and_its_gate() -> None:
     application = an_application(3, Policy(), Track(OSLO, 1, None))
     assert (
-        text_of(outlook(application, Because(reason_of(Why.BAKE, wave=1, waves=2))))
-        == "then wave 2, once sre has said yes: oslo"
+        text_of(outlook(application, waits(reason_of(Why.BAKE, wave=1, waves=2))))
+        == "then wave 2, once a person with the role sre has approved: oslo"
     )
     assert (
-        text_of(outlook(application, Because(reason_of(Why.APPROVE_WAVE, role="sre", wave=2, waves=2))))
+        text_of(outlook(application, waits(reason_of(Why.APPROVE_WAVE, role="sre", wave=2, waves=2))))
         == "then wave 2: oslo"
     )
-    assert text_of(outlook(application, Because(IT, "oslo"))) == "then verify"
+    assert text_of(outlook(application, waits(IT, "oslo"))) == "then verify"
 
 
 def test_a_region_of_a_first_release_that_has_no_traffic_yet_goes_back_alone() -> None:

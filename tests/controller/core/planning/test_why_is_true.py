@@ -1,0 +1,389 @@
+"""What `repave why` foretells is what `step` does: over random strategies, waves, policies, first releases,
+rollbacks, troubles and failures.
+
+Regions obey at once unless a trouble holds them up, so a rollout stands still at each of its waits. There
+each thing that is foretold is made to happen on a copy: a region fails, or a wait comes to its end.
+"""
+
+from contextlib import suppress
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from repave_controller.core.commands.release import request_release, request_rollback
+from repave_controller.core.commands.steering import request_promote
+from repave_controller.core.domain.application import (
+    Application,
+    Because,
+    Decision,
+    Expiry,
+    Instant,
+    Policy,
+    RegionView,
+    ReleaseOrder,
+    Tenure,
+)
+from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.reasons import Fact, Forecast, Refused
+from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, Track, TrackPhase, Wave
+from repave_controller.core.domain.steps import Step
+from repave_controller.core.planning.forecast import outlook
+from repave_controller.core.rollout.failure import BACKWARD, FailureKind, effect_of
+from repave_controller.core.rollout.step import step
+from repave_controller.core.rollout.waves import gate_of_wave
+from repave_controller.core.strategies import presets
+from repave_controller.core.strategies.presets import Pace, Stage
+from repave_protos.protocol.values import ApplicationReport, GroupName, GroupReport, RegionName
+from tests.controller.core.rollout.test_step import HELLO, an_order
+
+REGIONS = tuple(RegionName(name) for name in ("bergen", "lyon", "oslo", "paris"))
+TENURE = Tenure(1, 1)
+PACE = Pace(30.0, 1.0, 10.0)
+STILL_MAX = 60
+MOMENTS_MAX = 20
+TROUBLES = ("", "ill", "half", "deaf", "away")
+"""None; no host is healthy; half of them are; it does nothing that it is told; its agent is not connected."""
+
+Facts = dict[str, Fact]
+
+
+# ------------------------------------------------------------------------------------------------ chance
+
+
+@st.composite
+def ways(draw: Any) -> tuple[Step, ...]:
+    role, hold = draw(st.sampled_from((None, "", "ops"))), draw(st.sampled_from((0.0, 20.0)))
+    shares = sorted(draw(st.sets(st.sampled_from((500, 2000, 5000)), max_size=2)))
+    stages = [*(Stage(share, hold, role) for share in shares), Stage(10_000, hold)]
+    pauses = [presets.soak(15.0), presets.keep(25.0), presets.approval(""), presets.weight(3000)]
+    pauses.append(replace(presets.approval("ops"), expires_seconds=45.0))
+    own = st.lists(st.sampled_from(pauses), max_size=3)
+    known: tuple[tuple[Step, ...], ...] = (
+        presets.blue_green(PACE, 20.0, role),
+        presets.highlander(PACE, 20.0),
+        presets.canary(PACE, stages, 20.0),
+        presets.rolling(PACE, stages, is_old_first=False),
+        presets.phased(PACE, stages),
+        (*presets.up(PACE, 100.0), *draw(own), presets.weight(10_000), *draw(own)),
+    )
+    chosen: tuple[Step, ...] = draw(st.sampled_from(known))
+    return chosen
+
+
+@st.composite
+def wave_lists(draw: Any) -> tuple[Wave, ...]:
+    order = draw(st.permutations(REGIONS))[: draw(st.sampled_from((1, 2, 3, 4, 4)))]
+    first = draw(st.integers(1, len(order)))
+    return tuple(draw(waves_of(tuple(sorted(part)))) for part in (order[:first], order[first:]) if part)
+
+
+@st.composite
+def waves_of(draw: Any, regions: tuple[RegionName, ...]) -> Wave:
+    parallel, bake = draw(st.sampled_from((0, 0, 1, 2))), draw(st.sampled_from((0.0, 40.0)))
+    role = draw(st.sampled_from((None, None, "", "ops")))
+    return Wave(regions, parallel, bake, role, is_lockstep=parallel == 0 and draw(st.booleans()))
+
+
+policies = st.builds(
+    Policy,
+    keep_seconds=st.just(100_000.0),
+    keep_percent=st.sampled_from((100.0, 50.0)),
+    goes_back_on=st.sampled_from((*[("deadline", "health")] * 3, ("health",), ("deadline",))),
+    scope=st.sampled_from(("region", "wave", "release")),
+    failures_max=st.sampled_from((0, 0, 1, 2)),
+    unreachable=st.sampled_from(("wait", "skip", "fail")),
+)
+
+
+# ----------------------------------------------------------------------------------------------- a world
+
+
+class World:
+    """One application, and regions that do at once what they are told unless in trouble."""
+
+    def __init__(self) -> None:
+        self.application = Application(HELLO, "hello", GroupNumber(1))
+        self.now = Instant(1000.0)
+        self.trouble: dict[RegionName, str] = {}
+        self.views: dict[RegionName, RegionView] = {}
+
+    def strike(self, region: RegionName, trouble: str) -> None:
+        is_away = trouble == "away"
+        if is_away != (self.trouble.get(region) == "away"):
+            view = self.views.get(region, RegionView(True, None))
+            self.views[region] = replace(view, is_connected=not is_away, since=self.now)
+        self.trouble[region] = trouble
+
+    def decide(self) -> Decision:
+        decision = step(self.application, self.views, self.now, TENURE)
+        self.application = decision.application
+        return decision
+
+    def settle(self) -> Decision:
+        """Until nothing moves any more at this instant."""
+        for _ in range(STILL_MAX):
+            before = self.application, dict(self.views)
+            for region, state in self.application.desired:
+                trouble = self.trouble.get(region, "")
+                view = self.views.setdefault(region, RegionView(True, None))
+                if trouble not in ("deaf", "away"):
+                    groups = tuple(
+                        self._report(each.name, each.count, each.weight_bp, trouble) for each in state.groups
+                    )
+                    report = ApplicationReport(state.application, state.epoch, groups)
+                    self.views[region] = replace(view, report=report)
+            decision = self.decide()
+            if (self.application, self.views) == before:
+                return decision
+        raise AssertionError("it never stands still")
+
+    def _report(self, name: GroupName, count: int, weight_bp: int, trouble: str) -> GroupReport:
+        rollout = self.application.rollout
+        target = self.application.group(rollout.target) if rollout is not None else None
+        healthy = count
+        if target is not None and name == target.name:
+            healthy = {"ill": 0, "half": count // 2}.get(trouble, count)
+        return GroupReport(
+            name, verified=healthy, unhealthy=count - healthy, balancer_up=healthy, weight_bp=weight_bp
+        )
+
+    def release(self, order: ReleaseOrder) -> None:
+        self.application, _ = request_release(self.application, order, False, self.now)
+
+    def finish(self) -> None:
+        """Until the rollout has ended, where nothing holds it up."""
+        while self.application.running is not None:
+            self.settle()
+            self.now = Instant(self.now + 30)
+
+
+def begun(waves: tuple[Wave, ...], way: tuple[Step, ...], policy: Policy, kind: str, old: int) -> World:
+    """A world in which a first release, a later one (`old` of its regions served before) or a rollback has
+    begun."""
+    world, regions = World(), sorted(region for wave in waves for region in wave.regions)
+    sizes = tuple((region, 2) for region in regions)
+    quick = presets.blue_green(PACE, 5.0)
+    world.views = {region: RegionView(True, None) for region in regions}
+    if kind != "first":
+        world.release(an_order("a", sizes=sizes[:old], steps=quick, policy=Policy()))
+        world.finish()
+    if kind == "rollback":
+        world.release(an_order("b", sizes=sizes, steps=quick, policy=policy))
+        world.finish()
+        try:
+            world.application, _ = request_rollback(
+                world.application, world.views, "ann", "", True, world.now
+            )
+        except Refused:
+            event("nothing to roll back to")
+        return world
+    world.release(an_order("c", sizes=sizes, steps=way, policy=policy, waves=waves))
+    return world
+
+
+# ------------------------------------------------------------------------------------- what is foretold
+
+
+def foretold(application: Application, because: Because) -> tuple[Forecast | None, Facts]:
+    reason = outlook(application, because)
+    return (reason.kind, dict(reason.facts)) if reason is not None else (None, {})  # type: ignore[return-value]
+
+
+def check_moment(world: World, decision: Decision) -> None:
+    """The rollout stands still, and `decision` says why."""
+    rollout = world.application.running
+    if rollout is None or rollout.pause is not None:
+        return
+    for because in decision.because:
+        check_end_of_wait(world, because)
+    for track in rollout.tracks:
+        check_illness(world, track)
+
+
+def check_illness(world: World, track: Track) -> None:
+    """The region's hosts are given up, or fall ill after it was done: what `effect_of` says becomes true."""
+    application, rollout, view = world.application, world.application.running, world.views[track.region]
+    state = application.desired_in(track.region)
+    target = application.group(rollout.target) if rollout is not None else None
+    if rollout is None or target is None or state is None or view.report is None:
+        return
+    if track.phase is TrackPhase.RUNNING:
+        failing = GroupReport(target.name, failed=2, has_given_up=True)
+    elif track.phase is TrackPhase.DONE and rollout.phase is Phase.RUNNING and rollout.kind == "release":
+        if not view.is_connected or view.report.epoch != state.epoch:
+            return
+        failing = GroupReport(target.name, unhealthy=2, weight_bp=10_000)
+    else:
+        return
+    others = tuple(each for each in view.report.groups if each.group != target.name)
+    report = replace(view.report, groups=(*others, failing))
+    observed = {**world.views, track.region: replace(view, report=report)}
+    effect = effect_of(application.policy, rollout, track, "health")
+    after = step(application, observed, world.now, TENURE).application
+    compare(rollout, after, effect.kind, effect.regions)
+
+
+def check_end_of_wait(world: World, because: Because) -> None:
+    """Nothing changes until its end, but for other regions, whose waits begin again then."""
+    rollout, until = world.application.running, because.until
+    if because.expiry is None:
+        assert outlook(world.application, because) is None
+        return
+    if rollout is None or until is None:
+        return
+    application = world.application
+    kind, facts = foretold(application, because)
+    fresh = ByRegion(
+        replace(track, entered_at=until, progressed_at=until)
+        if track.region != because.region and track.phase in (TrackPhase.RUNNING, TrackPhase.UNDOING)
+        else track
+        for track in rollout.tracks
+    )
+    application = replace(application, rollout=replace(rollout, tracks=fresh))
+    after = step(application, world.views, until, TENURE).application
+    event(f"{because.expiry}: {kind}")
+    now = after.rollout
+    assert now is not None
+    track = now.track(RegionName(because.region))
+    match because.expiry:
+        case Expiry.DEADLINE | Expiry.ILLNESS:
+            compare(rollout, after, FailureKind(str(facts["effect"])), facts["regions"])
+        case Expiry.SKIP:
+            assert kind is Forecast.REGION_SKIPPED
+            assert track is not None
+            assert track.phase is TrackPhase.SKIPPED
+        case Expiry.LEAVE:
+            assert kind is Forecast.END_WITHOUT_REGION
+            assert track is not None
+            assert track.phase is TrackPhase.UNDONE
+        case Expiry.PROGRESS:
+            former = rollout.track(RegionName(because.region))
+            if (
+                former is None
+                or track is None
+                or (track.phase, track.cursor) == (former.phase, former.cursor)
+            ):
+                assert not newly_backward(rollout, now)
+                assert now.pause is None
+            if kind is Forecast.SUCCESS:
+                assert now.phase is Phase.SUCCEEDED
+            elif kind is Forecast.WAVE:
+                check_wave(world, rollout, now, facts)
+
+
+def check_wave(world: World, rollout: Rollout, after: Rollout, facts: Facts) -> None:
+    """After the bake the wave waits for its approver, or its regions begin as far as they are there."""
+    started = {track.region for track in after.tracks if track.has_begun}
+    started -= {track.region for track in rollout.tracks if track.has_begun}
+    expected = {RegionName(str(region)) for region in facts["regions"]}  # type: ignore[union-attr]  # names
+    assert started <= expected
+    if facts["approver"] is not None:
+        assert not started
+    elif not any(world.trouble.get(region) == "away" for region in expected):
+        assert started
+
+
+def newly_backward(before: Rollout, after: Rollout) -> set[RegionName]:
+    was = {track.region for track in before.tracks if track.phase in BACKWARD}
+    return {track.region for track in after.tracks if track.phase in BACKWARD} - was
+
+
+def compare(before: Rollout, after: Application, kind: FailureKind, regions: Any) -> None:
+    now = after.rollout
+    assert now is not None
+    event(f"failure: {kind}")
+    if kind is FailureKind.END:
+        assert now.phase is Phase.HELD
+        return
+    if kind is FailureKind.PAUSE:
+        assert now.pause is not None
+        assert now.pause.is_hold
+        assert not newly_backward(before, now)
+        return
+    assert now.pause is None
+    assert newly_backward(before, now) == set(regions)
+    assert now.is_stopped == (kind is FailureKind.STOP or before.is_stopped)
+    assert (now.phase is Phase.UNDOING or now.phase.is_over) or kind is not FailureKind.UNDO
+    assert now.phase is not Phase.UNDOING or kind is FailureKind.UNDO or before.phase is Phase.UNDOING
+
+
+class Watcher:
+    """Remembers what was foretold at each stand-still, and holds the next moves to it."""
+
+    def __init__(self) -> None:
+        self.before: Rollout | None = None
+        self.regions: dict[str, Facts] = {}
+        self.wave: Facts = {}
+
+    def remember(self, world: World, decision: Decision) -> None:
+        self.before, self.regions, self.wave = world.application.running, {}, {}
+        for because in decision.because:
+            kind, facts = foretold(world.application, because)
+            if kind is Forecast.STEP:
+                self.regions[because.region] = facts
+            elif kind is Forecast.WAVE:
+                self.wave = facts
+
+    def hold(self, after: Rollout) -> None:
+        """No region has moved in a way that was not foretold. To be asked after each single decision."""
+        for track in self.before.tracks if self.before is not None else ():
+            now = after.track(track.region)
+            assert now is not None
+            if now.phase not in (TrackPhase.RUNNING, TrackPhase.DONE) or now.cursor < track.cursor:
+                self.regions.pop(track.region, None)
+            elif (now.phase, now.cursor) != (track.phase, track.cursor):
+                self._check(track, now, after)
+
+    def _check(self, track: Track, now: Track, after: Rollout) -> None:
+        facts = self.regions.pop(track.region, None)
+        following = track.cursor + 1 if track.has_begun else 0
+        if facts is not None:
+            entered = after.steps[following] if following < len(after.steps) else None
+            assert facts["step"] == (entered.kind if entered is not None else "")
+            assert facts["share_bp"] == (entered.share_bp if entered is not None else None)
+        if self.wave and not track.has_begun and self.wave["wave"] == track.wave + 1:
+            assert isinstance(self.wave["regions"], tuple)
+            assert track.region in self.wave["regions"]
+            assert self.wave["approver"] is None or after.may_pass(gate_of_wave(track.wave))
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    st.randoms(use_true_random=True),
+    wave_lists(),
+    ways(),
+    policies,
+    st.sampled_from(("first", "later", "later", "rollback")),
+)
+def test_what_is_foretold_comes_true(
+    chance: Random, waves: tuple[Wave, ...], way: tuple[Step, ...], policy: Policy, kind: str
+) -> None:
+    total = sum(len(wave.regions) for wave in waves)
+    world, watcher = begun(waves, way, policy, kind, old=chance.randint(1, total)), Watcher()
+    for _ in range(MOMENTS_MAX):
+        decision = world.settle()
+        if world.application.rollout is not None:
+            watcher.hold(world.application.rollout)
+        if world.application.running is None:
+            return
+        check_moment(world, decision)
+        watcher.remember(world, decision)
+        act(world, decision, chance)
+
+
+def act(world: World, decision: Decision, chance: Random) -> None:
+    match chance.choice(("time", "time", "trouble", "promote", "promote")):
+        case "time":
+            ends = [each.until for each in decision.because if each.until is not None]
+            world.now = Instant(max(world.now + 7, min(ends, default=0.0)))
+        case "trouble":
+            world.strike(chance.choice(sorted(world.views)), chance.choice(TROUBLES))
+        case _:
+            skips = chance.random() < 0.5
+            with suppress(Refused):
+                world.application, _ = request_promote(
+                    world.application, "ann", "ops", "", world.now, skips=skips
+                )
