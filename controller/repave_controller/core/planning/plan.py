@@ -15,6 +15,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import format_group
+from repave_controller.core.domain.place import place_of
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Track, TrackPhase, Wave
 from repave_controller.core.domain.steps import course_of
@@ -300,18 +301,11 @@ def _moments(
     moments = []
     for step in rollout.steps:
         alone = entered(alone, replace(rollout, target=target), track, step)
-        new, old = alone.group(target), alone.group(track.origin)
-        part = new.part(track.region) if new is not None else None
-        former = old.part(track.region) if old is not None else None
-        assert part is not None, "a release has a part in each of its regions"
-        moments.append(
-            Moment(
-                part.count,
-                former.count if former is not None else 0,
-                part.weight_bp,
-                estimate_seconds(step, proof_seconds),
-            )
-        )
+        place = place_of(alone, replace(rollout, target=target), track)
+        assert place is not None, "a release has a part in each of its regions"
+        old_hosts = place.origin.part.count if place.origin is not None else 0
+        seconds = estimate_seconds(step, proof_seconds)
+        moments.append(Moment(place.target.part.count, old_hosts, place.target.part.weight_bp, seconds))
     return tuple(moments)
 
 

@@ -11,7 +11,7 @@ from repave_controller.core.domain.application import (
     Part,
     ServerGroup,
 )
-from repave_controller.core.domain.place import put_part
+from repave_controller.core.domain.place import origin_in, put_part, target_in
 from repave_controller.core.domain.reasons import Happening, Reason, Refused, Why, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
 from repave_controller.core.rollout import waves
@@ -61,22 +61,18 @@ def _left_out(rollout: Rollout) -> Reason | None:
 
 
 def hold(turn: Turn, track: Track, reason: Reason) -> None:
-    """Ends the rollout where it is: whoever has been given traffic keeps it, the rest is as before."""
+    """Ends the rollout where it is: a target that has been given traffic keeps it."""
     rollout = turn.rollout
     assert rollout is not None, "a running rollout is held"
     for each in rollout.tracks:
-        if each.phase is TrackPhase.RUNNING and _stays(turn.application, rollout, each):
+        target = target_in(turn.application, rollout, each)
+        has_traffic = target is not None and target.part.weight_bp > 0
+        if each.phase is TrackPhase.RUNNING and has_traffic:
             turn.put_track(replace(each, phase=TrackPhase.HELD, entered_at=turn.now))
         elif each.phase in waves.MOVING:
             turn.application = gone_back(turn.application, rollout, each)
             turn.put_track(replace(each, phase=TrackPhase.UNDONE, entered_at=turn.now))
     _end(turn, Phase.HELD, reason)
-
-
-def _stays(application: Application, rollout: Rollout, track: Track) -> bool:
-    target = application.group(rollout.target)
-    part = target.part(track.region) if target is not None else None
-    return part is not None and part.weight_bp > 0
 
 
 def tell_failure(turn: Turn, rollout: Rollout, reason: Reason) -> None:
@@ -112,9 +108,8 @@ def _missed(application: Application, rollout: Rollout, phase: Phase) -> tuple[t
 def _take_over(turn: Turn, rollout: Rollout, track: Track) -> None:
     before = turn.application.group(track.origin)
     turn.application = taken_over(turn.application, rollout, track, turn.now)
-    after = turn.application.group(track.origin)
-    part = after.part(track.region) if after is not None else None
-    if before is not None and part is not None and part.state is GroupState.RETIRING:
+    origin = origin_in(turn.application, track)
+    if before is not None and origin is not None and origin.part.state is GroupState.RETIRING:
         turn.application = remembered(turn.application, before)
 
 

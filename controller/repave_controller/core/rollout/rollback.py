@@ -14,8 +14,9 @@ from repave_controller.core.domain.application import (
     GroupState,
     Instant,
     Observed,
-    ServerGroup,
+    RegionView,
 )
+from repave_controller.core.domain.place import Place, origin_in, place_of
 from repave_controller.core.domain.reasons import Reason, Why, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
 from repave_controller.core.domain.steps import course_of
@@ -25,7 +26,6 @@ from repave_controller.core.rollout.waves import UNREACHABLE_PATIENCE_SECONDS
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, current_report
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 
-"""How long an undo waits for a region that is away; it is told when it returns."""
 UNDO_DEADLINE_SECONDS = 300.0
 """How long an undo waits, beyond the drain, for regions that are there but do not get it done."""
 
@@ -56,45 +56,43 @@ def undo(application: Application, rollout: Rollout, reason: Reason, end: Phase,
 
 def _is_whole(application: Application, track: Track) -> bool:
     """Whether the origin can have all traffic at once: it has its hosts, or never gave any traffic away."""
-    origin = application.group(track.origin)
-    part = origin.part(track.region) if origin is not None else None
-    return part is None or part.percent >= FULL_PERCENT or part.weight_bp == FULL_WEIGHT_BP
+    origin = origin_in(application, track)
+    if origin is None:
+        return True
+    return origin.part.percent >= FULL_PERCENT or origin.part.weight_bp == FULL_WEIGHT_BP
 
 
 def may_return(
     application: Application, rollout: Rollout, track: Track, observed: Observed, now: Instant
 ) -> bool:
     """Whether an origin that had been scaled down may have all the traffic again."""
-    origin, target = application.group(track.origin), application.group(rollout.target)
-    part = origin.part(track.region) if origin is not None else None
-    if origin is None or part is None or part.weight_bp == FULL_WEIGHT_BP:
+    origin, target = origin_in(application, track), application.group(rollout.target)
+    if origin is None or origin.part.weight_bp == FULL_WEIGHT_BP:
         return False
-    report, absent = current_report(application, origin, track.region, observed)
-    if absent is None and min(report.verified, report.balancer_up) >= application.policy.needed(part.size):
+    report, absent = current_report(application, origin.group, track.region, observed)
+    needed = application.policy.needed(origin.part.size)
+    if absent is None and min(report.verified, report.balancer_up) >= needed:
         return True
     if absent is None and report.balancer_up > 0 and target is not None:
         other, _ = current_report(application, target, track.region, observed)
         if other.verified == 0:
             return True
-    return now >= _grown_by(origin, track)
-
-
-def _grown_by(origin: ServerGroup, track: Track) -> Instant:
-    """By then fresh hosts of the origin are verified, or never will be."""
-    return Instant(track.entered_at + origin.template.growing_seconds)
+    # By then fresh hosts of the origin are verified, or never will be.
+    return now >= track.entered_at + origin.group.template.growing_seconds
 
 
 def undone(
     application: Application, rollout: Rollout, track: Track, observed: Observed, now: Instant
 ) -> Verdict:
     """Whether traffic is back with the origin and nothing is left of a new target in this region."""
-    target, region = application.group(rollout.target), track.region
-    left = _left_to_undo(application, rollout, track, observed)
-    if left is None or target is None:
+    place, region = place_of(application, rollout, track), track.region
+    left = _left_to_undo(place, observed) if place is not None else None
+    if place is None or left is None:
         return Done()
     is_smaller = course_of(rollout.steps_reached(track)).old < FULL_PERCENT
-    growing = _growing_seconds(application, track) if is_smaller else 0.0
-    deadline = Instant(track.entered_at + UNDO_DEADLINE_SECONDS + target.template.drain_seconds + growing)
+    growing = place.origin.group.template.growing_seconds if place.origin and is_smaller else 0.0
+    drain_seconds = place.target.group.template.drain_seconds
+    deadline = Instant(track.entered_at + UNDO_DEADLINE_SECONDS + drain_seconds + growing)
     patience = Instant(track.entered_at + UNREACHABLE_PATIENCE_SECONDS)
     until, expiry = (patience, Expiry.LEAVE) if is_away(region, observed) else (deadline, Expiry.DEADLINE)
     since = left.since or track.entered_at
@@ -109,48 +107,35 @@ def undone(
     return Failed(reason, "deadline")
 
 
-def _growing_seconds(application: Application, track: Track) -> float:
-    origin = application.group(track.origin)
-    return origin.template.growing_seconds if origin is not None else 0.0
-
-
 def is_away(region: RegionName, observed: Observed) -> bool:
     """Nothing can be sent there now."""
     view = observed.get(region)
     return view is None or not view.is_connected or bool(view.ahead)
 
 
-def _left_to_undo(
-    application: Application, rollout: Rollout, track: Track, observed: Observed
-) -> Because | None:
-    target = application.group(rollout.target)
-    if target is None or target.part(track.region) is None:
-        return None
-    _, absent = current_report(application, target, track.region, observed)
+def _left_to_undo(place: Place, observed: Observed) -> Because | None:
+    _, absent = current_report(place.application, place.target.group, place.region, observed)
     if absent is None:
-        reason = _not_undone(application, target, track, observed)
-        return Because(reason, track.region) if reason is not None else None
+        reason = _not_undone(place, observed[place.region])
+        return Because(reason, place.region) if reason is not None else None
     if absent.reason.kind is Why.AGENT_AWAY:
-        return replace(absent, reason=reason_of(Why.AGENT_AWAY_AT_UNDO, region=track.region))
+        return replace(absent, reason=reason_of(Why.AGENT_AWAY_AT_UNDO, region=place.region))
     return absent
 
 
-def _not_undone(
-    application: Application, target: ServerGroup, track: Track, observed: Observed
-) -> Reason | None:
-    region, view = track.region, observed[track.region]
-    report, origin = view.group(target.name), application.group(track.origin)
-    old = origin.part(region) if origin is not None else None
-    if origin is not None and old is not None and old.weight_bp < FULL_WEIGHT_BP:
-        up = view.group(origin.name).balancer_up
-        return reason_of(Why.GROWS_BACK, group=origin.name, up=up, size=old.size)
+def _not_undone(place: Place, view: RegionView) -> Reason | None:
+    target, origin = place.target, place.origin
+    name, report = target.group.name, view.group(target.group.name)
+    if origin is not None and origin.part.weight_bp < FULL_WEIGHT_BP:
+        up = view.group(origin.group.name).balancer_up
+        return reason_of(Why.GROWS_BACK, group=origin.group.name, up=up, size=origin.part.size)
     if report.weight_bp > 0:
-        return reason_of(Why.STILL_IN_TRAFFIC, group=target.name)
-    if origin is not None and old is not None and view.group(origin.name).weight_bp != FULL_WEIGHT_BP:
-        return reason_of(Why.NOT_YET_IN_TRAFFIC, group=origin.name)
-    part, desired = target.part(region), application.desired_in(region)
-    asked = desired.group(target.name) if desired is not None else None
-    is_retired = part is not None and part.state is GroupState.RETIRING
-    if is_retired and (report.present > 0 or (asked and asked.count > 0)):
-        return reason_of(Why.DRAINING, group=target.name, hosts=report.present)
+        return reason_of(Why.STILL_IN_TRAFFIC, group=name)
+    if origin is not None and view.group(origin.group.name).weight_bp != FULL_WEIGHT_BP:
+        return reason_of(Why.NOT_YET_IN_TRAFFIC, group=origin.group.name)
+    desired = place.application.desired_in(place.region)
+    requested = desired.group(name) if desired is not None else None
+    is_retired = target.part.state is GroupState.RETIRING
+    if is_retired and (report.present > 0 or (requested and requested.count > 0)):
+        return reason_of(Why.DRAINING, group=name, hosts=report.present)
     return None

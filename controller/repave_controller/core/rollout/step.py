@@ -21,6 +21,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.limits import Wants, wants_of, with_region
+from repave_controller.core.domain.place import target_in
 from repave_controller.core.domain.reasons import Happening, Reason, Why, cli, reason_of
 from repave_controller.core.domain.rollout import (
     Pause,
@@ -303,11 +304,10 @@ def _is_guarded(turn: Turn, rollout: Rollout, track: Track, cursor: int, wants: 
 
 def _watch_finished(turn: Turn, rollout: Rollout, track: Track) -> None:
     """A finished region whose new group falls ill fails the release as long as it runs."""
-    target = turn.application.group(rollout.target)
-    part = target.part(track.region) if target is not None else None
-    if target is None or part is None or rollout.kind is RolloutKind.ROLLBACK:
+    target = target_in(turn.application, rollout, track)
+    if target is None or rollout.kind is RolloutKind.ROLLBACK:
         return
-    illness = illness_of(turn.application, target, part, turn.observed)
+    illness = illness_of(turn.application, target.group, target.part, turn.observed)
     if illness is not None:
         reason = reason_of(Why.ILL_WHEN_DONE, illness=illness.reason)
         _fail(turn, rollout, track, replace(illness, reason=reason))

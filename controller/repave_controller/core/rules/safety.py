@@ -15,6 +15,7 @@ from repave_controller.core.domain.application import (
     ServerGroup,
     hosts_of,
 )
+from repave_controller.core.domain.place import origin_in
 from repave_controller.core.domain.rollout import TrackPhase
 from repave_controller.core.domain.steps import courses_of
 from repave_protos.protocol.values import FULL_WEIGHT_BP, DesiredState, GroupName, RegionName, contradictions
@@ -129,17 +130,16 @@ def _check_way_back(application: Application) -> Iterator[Broken]:
     for track in rollout.tracks if rollout is not None else ():
         if track.origin is None or track.phase is TrackPhase.UNDONE:
             continue
-        origin = application.group(track.origin)
-        part = origin.part(track.region) if origin is not None else None
-        if origin is None or part is None or part.state is GroupState.RETIRING:
+        origin = origin_in(application, track)
+        if origin is None or origin.part.state is GroupState.RETIRING:
             yield Broken(4, f"{track.region}: the group that it would go back to is given up")
             continue
         state = application.desired_in(track.region)
-        wanted = state.group(origin.name) if state is not None else None
+        wanted = state.group(origin.group.name) if state is not None else None
         left = courses[track.cursor + 1 if track.has_begun else 0].old
-        have, need = wanted.count if wanted is not None else 0, hosts_of(part.size, left)
+        have, need = wanted.count if wanted is not None else 0, hosts_of(origin.part.size, left)
         if have < need:
-            text = f"the way back, {origin.name}, would keep {have} of {need} hosts"
+            text = f"the way back, {origin.group.name}, would keep {have} of {need} hosts"
             yield Broken(4, f"{track.region}: {text}")
 
 
