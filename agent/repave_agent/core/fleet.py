@@ -175,7 +175,7 @@ class Fleet:
                 record.is_worn_noticed = True
                 self.tell("host.worn", f"{worn.host} is worn: {worn.text}", record)
 
-    def spared(self, destroys: Iterable[Destroy]) -> list[Destroy]:
+    def call_off(self, destroys: Iterable[Destroy]) -> list[Destroy]:
         """They could not be written down: gives those that may go on all the same, and undoes the beginning
         of the others. A next agent that knows nothing of it would give traffic to a host while it still ends;
         not so to one that has ended by itself, and ending that may be what makes room for the journal."""

@@ -350,7 +350,7 @@ class Region:
             for spec in launches:
                 self._fleet.launch_failed(spec.name, journal_trouble, now, counts=False, is_final=False)
             launches, changes = (), tuple(each for each in changes if isinstance(each, Arrange))
-            destroys = tuple(self._fleet.spared(destroys))
+            destroys = tuple(self._fleet.call_off(destroys))
         change = self._choose(changes, now)
         # What begins now (launches, destroys) is part of what is reported.
         self._seen = self._observe(now)

@@ -36,7 +36,7 @@ class People:
     world: World
     plans: Plans
     ask: Ask
-    told: dict[str, Accepted] = field(default_factory=dict)  # by application, kind and key
+    acknowledged: dict[str, Accepted] = field(default_factory=dict)  # by application, kind and key
     waiting: int = 0
     tended: int = 0
 
@@ -75,14 +75,14 @@ class People:
         if isinstance(answer, Refused):
             self.world.story.reached[f"refused: {answer.rule}"] += 1
             self.world.tell("people", f"{command.key} is refused: {answer.rule}")
-            if name in self.told:
+            if name in self.acknowledged:
                 why = text_of(answer.reason)
                 self.world.broken(6, f"{command} was accepted, and repeated it is refused: {why}")
             return
         self.world.tell("people", f"{command.key} is accepted: {answer.group} rollout {answer.rollout}")
         if command.wrong:
             self.world.broken(10, f"{command} is accepted")
-        known = self.told.setdefault(name, answer)
+        known = self.acknowledged.setdefault(name, answer)
         if (known.group, known.rollout) != (answer.group, answer.rollout):
             self.world.broken(6, f"{command} has two effects: {known.group} and {answer.group}")
         self._check_saved(command, answer)
@@ -140,7 +140,7 @@ class People:
     def check_end(self) -> None:
         """Every acknowledged release was begun exactly once; in a calm world the good ones succeeded."""
         ledger = self.world.ledger
-        for name, answer in self.told.items():
+        for name, answer in self.acknowledged.items():
             application, kind, key = name.split("/")
             begun = sum(
                 by == key and place[0] == application

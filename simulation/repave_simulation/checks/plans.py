@@ -1,4 +1,4 @@
-"""What people were told is what runs: plans, sizes, and regions that were left out and are caught up.
+"""What repave promised is what runs: plans, sizes, and regions that were left out and are caught up.
 
 Checked on each decision when it has become durable, and in the end.
 """
@@ -78,10 +78,8 @@ class Plans:
         old = state.group(origin.name) if state is not None and origin is not None else None
         has = (new.count if new else 0, old.count if old else 0, new.weight_bp if new else 0)
         if has != (moment.new_hosts, moment.old_hosts, moment.weight_bp):
-            told = f"{moment.new_hosts} and {moment.old_hosts} hosts, {moment.weight_bp} bp"
-            text = (
-                f"step {track.cursor + 1} has {has[0]} and {has[1]} hosts, {has[2]} bp, foretold were {told}"
-            )
+            planned = f"{moment.new_hosts} and {moment.old_hosts} hosts, {moment.weight_bp} bp"
+            text = f"step {track.cursor + 1} has {has[0]} and {has[1]} hosts, {has[2]} bp, planned: {planned}"
             self._broken(after.name, track.region, text)
 
     # ------------------------------------------------------------------------------------------ sizes

@@ -26,7 +26,7 @@ _TEXTS = {
     "rack-dies-unheard": "a region is cut off, and all hosts of its newest group end",
     "everybody-looks-ill": "all hosts of a region refuse connections",
     "balancer-dies": "the balancer ends",
-    "balancer-forgets": "the balancer ends and forgets what it was told",
+    "balancer-forgets": "the balancer ends and forgets its configuration",
     "workers-disagree": "an old process of the balancer goes on with other routes",
     "region-cut": "controller and region don't reach each other",
     "controller-killed": "the controller is killed",

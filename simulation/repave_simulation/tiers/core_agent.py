@@ -136,7 +136,7 @@ class CoreAgent:
     def hear(self, state: DesiredState) -> None:
         match self.region.hear(state):
             case Outdated():
-                self.world.story.reached["an agent was told an older epoch"] += 1
+                self.world.story.reached["an agent was sent an older epoch"] += 1
             case Refuse():
                 self.world.story.reached["an agent refused an epoch"] += 1
             case Accept():

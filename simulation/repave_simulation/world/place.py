@@ -60,12 +60,12 @@ class Machine:
 
 @dataclass(slots=True)
 class Balancer:
-    """What the balancer does with requests. What it was told outlives its death, unless it forgets."""
+    """What the balancer does with requests. Its configuration outlives its death, unless it forgets."""
 
     structure: Structure = field(default_factory=Structure)
     routes: tuple[Route, ...] = ()
     is_running: bool = True
-    has_forgotten: bool = False  # what it was told, at least once
+    has_forgotten: bool = False  # its configuration, at least once
     restarts: int = 0
     disagrees_until: float = 0.0  # an old worker still has other routes
     up: dict[HostName, bool] = field(default_factory=dict)  # as its own checks say
@@ -235,7 +235,7 @@ class Place:
             _refuse_unknown(route, structure)
         with self.world.judge.arranges(self.region, structure):
             balancer.structure = structure
-        self.tell(f"arranged: {_told(structure)}")
+        self.tell(f"arranged: {_summary(structure)}")
         self.check_servers_soon()
 
     def route(self, routes: tuple[Route, ...], asked_at: float) -> None:
@@ -353,7 +353,7 @@ def routed(routes: tuple[Route, ...]) -> set[GroupName]:
     return {name for route in routes for name in route.groups if route.reaches(name)}
 
 
-def _told(structure: Structure) -> str:
+def _summary(structure: Structure) -> str:
     """shop-v001[1 -2]: hosts by their numbers, those that take nothing with a minus."""
     backends = []
     for each in structure.backends:
