@@ -18,7 +18,7 @@ from repave_controller.core.domain.application import (
     Tenure,
 )
 from repave_controller.core.domain.rollout import Wave
-from repave_controller.core.planning.plan import unborn
+from repave_controller.core.planning.plan import never_released
 from repave_controller.core.rollout.step import step
 from repave_controller.core.rules.divergence import offer, offers
 from repave_controller.core.rules.safety import check
@@ -105,7 +105,8 @@ def run() -> Iterator[Line]:
 
 def measured(regions: int) -> dict[str, float]:
     """CPU seconds of a decision, by what it is about."""
-    *_, served = release(Moment(unborn(ApplicationName("fleet"), "fleet"), Instant(0)), order(regions, "1"))
+    fresh = never_released(ApplicationName("fleet"), "fleet")
+    *_, served = release(Moment(fresh, Instant(0)), order(regions, "1"))
     moments = list(release(served, order(regions, "2")))
     begun = next(each for each in moments if _last_wave_step(each))
     soak = next(each for each in moments if _last_wave_step(each) == "soak")

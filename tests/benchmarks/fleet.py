@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from repave_controller.core.planning.plan import preview, unborn
+from repave_controller.core.planning.plan import never_released, preview
 from repave_controller.spec.loader import load
 from repave_controller.spec.spec import compile_order
 from repave_protos.protocol.values import Digest
@@ -58,7 +58,7 @@ def planning() -> Iterator[Line]:
     read, _ = load(text, "repave.yaml")
     order = compile_order(read, Digest("1" * 64), "1")
     reading = time.perf_counter() - began
-    application = unborn(read.application, read.cluster)
+    application = never_released(read.application, read.cluster)
     began = time.perf_counter()
     preview(application, order)
     yield Line("plan of 100 regions x 1,000 hosts", time.perf_counter() - began + reading, "s",

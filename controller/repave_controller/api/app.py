@@ -34,12 +34,12 @@ from repave_controller.core.commands.release import unknown_application
 from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.freezes import Command
 from repave_controller.core.domain.reasons import Refused
-from repave_controller.core.planning.plan import preview, unborn
+from repave_controller.core.planning.plan import never_released, preview
 from repave_controller.core.ports import Store
 from repave_controller.core.rules.guards import precision, split
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import RegionUnreachable, Sessions
-from repave_controller.operations.host_renewal import Tainting
+from repave_controller.operations.host_renewal import HostRenewal
 from repave_controller.operations.recovery import Recovery
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
@@ -100,7 +100,7 @@ class Api:
         self._sessions = sessions
         self._clock = clock
         self._recovery = Recovery(scheduler, sessions, images, clock)
-        self._tainting = Tainting(scheduler, sessions)
+        self._host_renewal = HostRenewal(scheduler, sessions)
         self._regional = Regional(sessions, images)
         self.streams = Streams(scheduler)
 
@@ -149,7 +149,7 @@ class Api:
     async def applications(self, _: web.Request) -> web.Response:
         known = self._scheduler.applications()
         return _items(
-            views.application_item(known[name], self._scheduler.gate.seen(name)) for name in sorted(known)
+            views.application_item(known[name], self._scheduler.fence.seen(name)) for name in sorted(known)
         )
 
     async def application(self, request: web.Request) -> web.Response:
@@ -158,7 +158,7 @@ class Api:
     def _status(self, name: ApplicationName) -> models.ApplicationStatus:
         return views.application_status(
             self._scheduler.applications()[name],
-            self._scheduler.gate.seen(name),
+            self._scheduler.fence.seen(name),
             self._scheduler.because(name),
             self._sessions.views(),
             self._clock(),
@@ -177,7 +177,7 @@ class Api:
     async def groups(self, request: web.Request) -> web.Response:
         known = self._scheduler.applications()
         return _items(
-            views.group_item(group, known[name], self._scheduler.gate.seen(name))
+            views.group_item(group, known[name], self._scheduler.fence.seen(name))
             for name in self._asked_for(request)
             for group in known[name].groups
         )
@@ -218,7 +218,7 @@ class Api:
         return _items(
             item
             for name in self._asked_for(request)
-            for item in age_items(known[name], self._scheduler.gate.seen(name))
+            for item in age_items(known[name], self._scheduler.fence.seen(name))
         )
 
     async def orphans(self, request: web.Request) -> web.Response:
@@ -229,7 +229,7 @@ class Api:
 
     async def regions(self, _: web.Request) -> web.Response:
         known = self._sessions.views()
-        ahead = self._scheduler.gate.ahead
+        ahead = self._scheduler.fence.ahead
         return _items(views.region_item(known[name], ahead.get(name, ())) for name in sorted(known))
 
     async def events(self, request: web.Request) -> web.Response:
@@ -255,7 +255,7 @@ class Api:
         name = ApplicationName(request.match_info["application"])
         known = self._scheduler.applications()
         if name not in known:
-            raise unknown_application(name, tuple(sorted(known)), self._scheduler.gate.knowing(name))
+            raise unknown_application(name, tuple(sorted(known)), self._scheduler.fence.knowing(name))
         return name
 
     def _asked_for(self, request: web.Request) -> list[ApplicationName]:
@@ -283,7 +283,7 @@ class Api:
         ]
         full = await self._regional.room(foretold)
         foretold = replace(foretold, guards=(*foretold.guards, *inexact, *full))
-        self._scheduler.foretold.remember(application, order)
+        self._scheduler.shown_plans.remember(application, order)
         try:
             self._scheduler.check_places(application.name, order)
             if not asked.will_push:
@@ -313,7 +313,7 @@ class Api:
         self._check_agreement(spec)
         order = compile_order(spec, Digest(asked.digest), version, by=by, reason=reason, key=key)
         known = self._scheduler.applications().get(spec.application)
-        return known or unborn(spec.application, spec.cluster), order
+        return known or never_released(spec.application, spec.cluster), order
 
     def _check_agreement(self, spec: Spec) -> None:
         agents = {name: view.hello for name, view in self._sessions.views().items()}
@@ -334,7 +334,7 @@ class Api:
 
     async def renew(self, request: web.Request) -> web.Response:
         asked = await body_of(request, models.RenewRequest)
-        accepted = await self._tainting.renew(
+        accepted = await self._host_renewal.renew(
             self._name(request), by=asked.by, reason=asked.reason, key=key_of(request)
         )
         return _answer(views.accepted(accepted), status=202)
@@ -342,7 +342,7 @@ class Api:
     async def taint(self, request: web.Request) -> web.Response:
         asked = await body_of(request, models.TaintRequest)
         host = HostName(request.match_info["host"])
-        accepted, region = await self._tainting.taint(
+        accepted, region = await self._host_renewal.taint(
             host, asked.region, by=asked.by, reason=asked.reason, key=key_of(request)
         )
         return _answer(views.tainted(accepted, region, host), status=202)
@@ -398,7 +398,7 @@ class Api:
     # ------------------------------------------------------------------------------------------- doctor
 
     async def doctor(self, _: web.Request) -> web.Response:
-        regions, ahead = self._sessions.views(), self._scheduler.gate.ahead
+        regions, ahead = self._sessions.views(), self._scheduler.fence.ahead
         found = await examine(self._store, self._clock, regions, ahead)
         found.append(orphans_check(await orphans_of(self._sessions, regions)))
         return _answer(

@@ -47,7 +47,7 @@ class Decider(Protocol):
         """Raises Refused, StoreError."""
 
 
-class Tainting:
+class HostRenewal:
     """One for a controller."""
 
     def __init__(self, decider: Decider, agents: Agents) -> None:

@@ -84,7 +84,7 @@ class Recovery:
 
     async def look(self, only: str = "", serving: str = "") -> Findings:
         """What would be adopted; changes nothing. Empty when no region is ahead."""
-        ahead = self._scheduler.gate.ahead
+        ahead = self._scheduler.fence.ahead
         names = sorted({each.application for found in ahead.values() for each in found})
         chosen = [name for name in names if only in ("", name)]
         candidates = await asyncio.gather(*(self._candidate(name, serving) for name in chosen))
@@ -121,7 +121,7 @@ class Recovery:
 
     async def _candidate(self, name: ApplicationName, serving: str) -> Candidate:
         said, silent = await self._said(name)
-        knowing = self._scheduler.gate.knowing(name)
+        knowing = self._scheduler.fence.knowing(name)
         if not any(region in said for region in knowing):
             text = f"{name}: no region that is ahead in it answers: {'; '.join(silent) or ', '.join(knowing)}"
             return Candidate(name, said, refusal=f"{text}; start their agents, then try again")
@@ -182,11 +182,11 @@ class Recovery:
     def _highest(self, findings: Findings) -> int:
         """The highest incarnation that any region has seen, of whichever application."""
         seen = [state.epoch.incarnation for each in findings.candidates for state in each.said.values()]
-        ahead = self._scheduler.gate.ahead.values()
+        ahead = self._scheduler.fence.ahead.values()
         return max([*seen, *(each.accepted.incarnation for found in ahead for each in found)])
 
     def _waiting(self) -> dict[RegionName, str]:
         return {
             region: texts_of(each.reason for each in found)
-            for region, found in sorted(self._scheduler.gate.ahead.items())
+            for region, found in sorted(self._scheduler.fence.ahead.items())
         }

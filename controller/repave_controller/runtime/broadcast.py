@@ -3,7 +3,7 @@
 import asyncio
 
 
-class Pulse:
+class Broadcast:
     """`bump` raises `version` and wakes all who wait for it."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import structlog
 
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import Store, StoreError, Transaction
-from repave_controller.runtime.broadcast import Pulse
+from repave_controller.runtime.broadcast import Broadcast
 from repave_controller.wording.render import event_text
 from repave_protos.protocol.values import Notice, RegionName
 
@@ -18,15 +18,15 @@ NOTICES_WAITING_MAX = 10_000
 NOTICES_BATCH_MAX = 500
 
 
-class Chronicle:
+class EventLog:
     """Events that a decision caused are saved with it and then told here; `note` saves the others."""
 
-    def __init__(self, store: Store, clock: Callable[[], Instant], visible: Pulse) -> None:
+    def __init__(self, store: Store, clock: Callable[[], Instant], visible: Broadcast) -> None:
         """`visible` is bumped for everything told."""
         self._store = store
         self._clock = clock
         self._visible = visible
-        self._events = Pulse()
+        self._events = Broadcast()
         self._notices: asyncio.Queue[Event] = asyncio.Queue(NOTICES_WAITING_MAX)
 
     def note(self, event: Event) -> None:

@@ -24,7 +24,7 @@ from repave_protos.protocol.values import ApplicationName, Hello, RegionName
 Applications = Mapping[ApplicationName, Application]
 
 
-class Gate:
+class Fence:
     """One for a controller; the scheduler asks it before each thing it sends and counts."""
 
     def __init__(self, regions: Regions) -> None:

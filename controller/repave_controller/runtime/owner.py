@@ -24,15 +24,15 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Why, reason_of
 from repave_controller.core.ports import Regions, Spec, Store, StoreError, Transaction
-from repave_controller.core.rollout.step import overslept, step
+from repave_controller.core.rollout.step import after_suspension, step
 from repave_controller.core.rules.divergence import offer, offers
 from repave_controller.core.rules.guards import Surroundings
 from repave_controller.core.rules.safety import check
-from repave_controller.runtime.broadcast import Pulse
-from repave_controller.runtime.event_log import Chronicle
-from repave_controller.runtime.fence import Gate
+from repave_controller.runtime.broadcast import Broadcast
+from repave_controller.runtime.event_log import EventLog
+from repave_controller.runtime.fence import Fence
 from repave_controller.runtime.idempotency import Request, repeated, spec_of_queued
-from repave_controller.runtime.suspension import Standstill
+from repave_controller.runtime.suspension import SuspensionWatch
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import ApplicationName
 
@@ -53,10 +53,10 @@ class Office(Protocol):
     store: Store
     regions: Regions
     tenure: Tenure
-    gate: Gate
-    chronicle: Chronicle
-    visible: Pulse
-    standstill: Standstill
+    fence: Fence
+    event_log: EventLog
+    visible: Broadcast
+    suspensions: SuspensionWatch
     clock: Callable[[], Instant]
 
     def observed(self, application: ApplicationName) -> Observed:
@@ -82,7 +82,7 @@ class Owner:
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._wake_at: Instant | None = None
-        self._standstills = -1  # those it knows of; what was loaded from the store comes after one
+        self._suspensions = -1  # those it knows of; what was loaded from the store comes after one
 
     def wake(self) -> None:
         self._wake.set()
@@ -111,7 +111,7 @@ class Owner:
         if because != self.because:
             self.because = because
             log.error(kind, application=self.application.name, text=text_of(reason))
-            self._office.chronicle.note(Event(kind, application=self.application.name, what=reason))
+            self._office.event_log.note(Event(kind, application=self.application.name, what=reason))
             self._office.visible.bump()
 
     async def _sleep(self) -> None:
@@ -162,10 +162,10 @@ class Owner:
 
     def _catch_up(self) -> None:
         """Nothing fails because this controller was away or stood still."""
-        standstills = self._office.standstill.look()
-        if standstills != self._standstills:
-            self._standstills = standstills
-            self.application = overslept(self.application, self._office.clock())
+        suspensions = self._office.suspensions.look()
+        if suspensions != self._suspensions:
+            self._suspensions = suspensions
+            self.application = after_suspension(self.application, self._office.clock())
 
     async def _decide(self) -> None:
         office = self._office
@@ -186,7 +186,7 @@ class Owner:
         office, application = self._office, self.application
         observed, now = office.observed(application.name), office.clock()
         decision = step(application, observed, now, office.tenure, office.around(application))
-        offered = offer(decision.application, office.gate.open_regions())
+        offered = offer(decision.application, office.fence.open_regions())
         has_news = offered != application or bool(decision.events)
         if has_news:
             await self._save(decision, observed, Transaction())
@@ -204,7 +204,7 @@ class Owner:
         if broken:
             promises = tuple(f"promise {each.promise}: {each.text}" for each in broken)
             raise Refused(Refusal.PROMISE, promises=promises)
-        application = offer(decision.application, office.gate.open_regions())
+        application = offer(decision.application, office.fence.open_regions())
         transaction = dataclasses.replace(
             extra,
             application=application,
@@ -216,6 +216,6 @@ class Owner:
         self.application = application
         office.make_room(former, application)
         for region, state in offers(former, application):  # the only way down, with desired_for
-            if region not in office.gate.ahead:
+            if region not in office.fence.ahead:
                 office.regions.publish(region, state)
-        office.chronicle.tell(events)
+        office.event_log.tell(events)

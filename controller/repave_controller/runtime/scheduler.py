@@ -34,15 +34,15 @@ from repave_controller.core.domain.freezes import Command, Freezes
 from repave_controller.core.domain.limits import Limits, load_of
 from repave_controller.core.domain.reasons import Refusal, Refused, cli
 from repave_controller.core.domain.rollout import GroupNumber
-from repave_controller.core.planning.shown_plans import ForetoldPlans
+from repave_controller.core.planning.shown_plans import ShownPlans
 from repave_controller.core.ports import ImageStore, Loaded, Regions, Store, Transaction
 from repave_controller.core.rules.divergence import is_offered
 from repave_controller.core.rules.guards import Surroundings
-from repave_controller.runtime.broadcast import Pulse
-from repave_controller.runtime.event_log import Chronicle
-from repave_controller.runtime.fence import Gate
+from repave_controller.runtime.broadcast import Broadcast
+from repave_controller.runtime.event_log import EventLog
+from repave_controller.runtime.fence import Fence
 from repave_controller.runtime.owner import Change, Owner
-from repave_controller.runtime.suspension import Standstill
+from repave_controller.runtime.suspension import SuspensionWatch
 from repave_protos.protocol.values import ApplicationName, DesiredState, Hello, Notice, RegionName
 
 log = structlog.get_logger()
@@ -70,21 +70,21 @@ class Scheduler:
         self._turnstile = asyncio.Lock()  # who begins is saved before the next one counts what is under way
         self.regions = regions
         self._owners = {each.name: Owner(self, each) for each in loaded.applications}
-        self._unborn: WeakValueDictionary[ApplicationName, Owner] = WeakValueDictionary()
+        self._never_released: WeakValueDictionary[ApplicationName, Owner] = WeakValueDictionary()
         self._starts: asyncio.Queue[Owner] = asyncio.Queue()
-        self.visible = Pulse()
-        self.chronicle = Chronicle(store, clock, self.visible)
-        self.standstill = Standstill()
-        self.gate = Gate(regions)
-        self.foretold = ForetoldPlans()
+        self.visible = Broadcast()
+        self.event_log = EventLog(store, clock, self.visible)
+        self.suspensions = SuspensionWatch()
+        self.fence = Fence(regions)
+        self.shown_plans = ShownPlans()
         for owner in self._owners.values():
             self._starts.put_nowait(owner)
 
     async def run(self) -> None:
         """Owns every application until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.chronicle.run(), name="notices")
-            tasks.create_task(self.standstill.run(), name="standstill")
+            tasks.create_task(self.event_log.run(), name="notices")
+            tasks.create_task(self.suspensions.run(), name="suspensions")
             while True:
                 owner = await self._starts.get()
                 tasks.create_task(owner.run(), name=f"owner {owner.application.name}")
@@ -109,7 +109,7 @@ class Scheduler:
 
         def command(known: Application, _: Observed, now: Instant) -> Outcome:
             if plan:
-                self.foretold.check(plan, known, order)
+                self.shown_plans.check(plan, known, order)
             self.check_image(order)
             self.check_places(application, order)
             return request_release(known, order, queue, now)
@@ -153,7 +153,7 @@ class Scheduler:
             if freezes != self._freezes:
                 saved = await self.store.commit(Transaction(freezes=freezes, events=events))
                 self._freezes = freezes
-                self.chronicle.tell(saved)
+                self.event_log.tell(saved)
         for owner in self._owners.values():
             owner.wake()
         return freezes
@@ -193,14 +193,14 @@ class Scheduler:
 
     def _check_ahead(self, application: ApplicationName, regions: set[RegionName]) -> None:
         known = self.applications().get(application)
-        self.gate.check(application, regions | set(known.regions if known is not None else ()))
+        self.fence.check(application, regions | set(known.regions if known is not None else ()))
 
     async def adopt(self, application: ApplicationName, cluster: str, change: Change) -> None:
         """Takes what the regions run as decided; returns once it is saved. Raises Refused, StoreError."""
         owner = self._owner_of_new(application, cluster)
         await owner.adopt(change)
         self._begin(owner)
-        self.gate.judge_again(self._saved())
+        self.fence.judge_again(self._saved())
         for each in self._owners.values():  # for what could not be sent until now
             each.wake()
         self.visible.bump()
@@ -218,14 +218,14 @@ class Scheduler:
     def _owner(self, name: ApplicationName) -> Owner:
         owner = self._owners.get(name)
         if owner is None:
-            raise unknown_application(name, tuple(sorted(self.applications())), self.gate.knowing(name))
+            raise unknown_application(name, tuple(sorted(self.applications())), self.fence.knowing(name))
         return owner
 
     def _owner_of_new(self, name: ApplicationName, cluster: str) -> Owner:
         """The application's owner; an application begins to exist with the first release that is saved."""
-        owner = self._owners.get(name) or self._unborn.get(name)
+        owner = self._owners.get(name) or self._never_released.get(name)
         if owner is None:
-            owner = self._unborn[name] = Owner(self, Application(name, cluster, GroupNumber(1)))
+            owner = self._never_released[name] = Owner(self, Application(name, cluster, GroupNumber(1)))
         return owner
 
     def _begin(self, owner: Owner) -> None:
@@ -255,25 +255,25 @@ class Scheduler:
 
     def observed(self, application: ApplicationName) -> Observed:
         """What each region reported last of this application, where it counts."""
-        return self.gate.observed(application)
+        return self.fence.observed(application)
 
     def because(self, application: ApplicationName) -> tuple[Because, ...]:
         """What the application waits for."""
         owner = self._owners.get(application)
         if owner is None:
             return ()
-        ahead = self.gate.because(owner.application)
+        ahead = self.fence.because(owner.application)
         return (*ahead, *(each for each in owner.because if each not in ahead))
 
     def greet(self, hello: Hello) -> None:
         """Judges the region before anything is sent to it."""
-        for event in self.gate.greet(hello, self._saved()):
+        for event in self.fence.greet(hello, self._saved()):
             self.note(event)
 
     def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
         """What was offered to this region before. Owners that have something else for it look again."""
         offered: list[DesiredState] = []
-        if region in self.gate.ahead:
+        if region in self.fence.ahead:
             return offered
         for owner in self._owners.values():
             state = owner.application.desired_in(region)
@@ -288,7 +288,7 @@ class Scheduler:
 
     def applications_in(self, region: RegionName) -> tuple[ApplicationName, ...] | None:
         """Those that have, or are about to have, hosts in this region; None where the store may not know."""
-        if region in self.gate.ahead:
+        if region in self.fence.ahead:
             return None
         found = (
             name
@@ -308,7 +308,7 @@ class Scheduler:
 
     def follow(self, after: int, application: str = "") -> AsyncIterator[Event]:
         """Stored events after that sequence number, then new ones as they are saved; never ends."""
-        return self.chronicle.follow(after, application)
+        return self.event_log.follow(after, application)
 
     # ---------------------------------------------------------------------------------- what happens
 
@@ -321,11 +321,11 @@ class Scheduler:
 
     def notices(self, region: RegionName, notices: Sequence[Notice]) -> None:
         """Takes what a region tells for the event log; beyond the bound the newest are dropped."""
-        self.chronicle.note_notices(region, notices)
+        self.event_log.note_notices(region, notices)
 
     def note(self, event: Event) -> None:
         """Adds an event that no decision caused."""
-        self.chronicle.note(event)
+        self.event_log.note(event)
 
 
 def _may_begin(application: Application) -> bool:

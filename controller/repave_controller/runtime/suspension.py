@@ -5,7 +5,7 @@ import asyncio
 from repave_protos.daemon.standstill import STANDSTILL_SECONDS, WATCH_SECONDS
 
 
-class Standstill:
+class SuspensionWatch:
     """`look` counts how often it has happened; between two looks `run` must be running."""
 
     def __init__(self) -> None:

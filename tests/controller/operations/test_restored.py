@@ -106,7 +106,7 @@ async def test_nothing_is_sent_to_regions_that_are_ahead_and_they_go_on_as_they_
 async def test_it_is_noticed_whatever_terms_the_older_copy_went_through(between: int) -> None:
     """Also when the controller's own epochs are higher by now than those that the region has accepted."""
     async with restored(PARIS, OSLO, between=between) as world:
-        assert sorted(world.scheduler.gate.ahead) == [OSLO, PARIS]
+        assert sorted(world.scheduler.fence.ahead) == [OSLO, PARIS]
         assert world.published == []
 
 
@@ -125,7 +125,7 @@ async def test_a_region_that_was_away_is_noticed_after_more_restarts_of_the_rest
         assert saved.epoch > regions[OSLO].desired[SHOP].epoch, "or this shows nothing"
         world.arrive(OSLO)
         await asyncio.sleep(MOMENT)
-        assert list(world.scheduler.gate.ahead) == [OSLO]
+        assert list(world.scheduler.fence.ahead) == [OSLO]
         assert world.published == []
 
 
@@ -201,7 +201,7 @@ async def test_a_region_that_is_ahead_in_one_application_is_sent_nothing_and_its
         world.scheduler.greet(replace(known, applied=(*known.applied, stranger)))
         assert world.scheduler.desired_for(PARIS) == []
         assert world.scheduler.observed(SHOP)[PARIS].report is None
-        assert world.scheduler.gate.seen(SHOP)[PARIS].report is not None, "people see it all the same"
+        assert world.scheduler.fence.seen(SHOP)[PARIS].report is not None, "people see it all the same"
         assert world.scheduler.observed(SHOP)[OSLO].report is not None
 
 
@@ -227,7 +227,7 @@ async def test_a_region_that_was_merely_away_hears_what_it_missed() -> None:
         world.arrive(OSLO)
         assert await world.ended() is Phase.SUCCEEDED
         assert world.weights(region=OSLO) == {"shop-v002": 10_000}
-        assert world.scheduler.gate.ahead == {}
+        assert world.scheduler.fence.ahead == {}
 
 
 @in_virtual_time
@@ -245,7 +245,7 @@ async def test_a_controller_that_died_at_any_moment_is_no_restored_one() -> None
             if step % 4 == 0:
                 await world.release("bcd"[step // 4], queue=True)
             await asyncio.sleep(0.0025 * step)
-            assert world.scheduler.gate.ahead == {}
+            assert world.scheduler.fence.ahead == {}
 
 
 # ----------------------------------------------------------------------------------------------- and a way on
@@ -307,7 +307,7 @@ async def test_a_region_that_is_away_at_the_recovery_stays_ahead_and_is_adopted_
         published = len(world.published)
         world.arrive(OSLO)
         await asyncio.sleep(MOMENT)
-        assert list(world.scheduler.gate.ahead) == [OSLO]
+        assert list(world.scheduler.fence.ahead) == [OSLO]
         assert {region for region, _ in world.published[published:]} <= {PARIS}
         again = await recovery(world).adopt()
         await asyncio.sleep(MOMENT)
@@ -329,7 +329,7 @@ async def test_a_region_away_that_had_missed_the_newer_release_too_gets_it_behin
         world.regions[OSLO].desired[SHOP] = replace(older, epoch=Epoch(0, 9, 9))  # older than the offer
         world.arrive(OSLO)
         await asyncio.sleep(MOMENT)
-        assert world.scheduler.gate.ahead == {}
+        assert world.scheduler.fence.ahead == {}
         assert world.weights(region=OSLO) == {"shop-v002": 10_000}
         assert [each.count for each in world.regions[OSLO].desired[SHOP].groups] == [3, 3]
 
@@ -372,7 +372,7 @@ async def test_one_application_can_be_adopted_alone_and_its_region_waits_for_the
         assert world.published == []
         await recovery(world).adopt()
         await asyncio.sleep(MOMENT)
-        assert world.scheduler.gate.ahead == {}
+        assert world.scheduler.fence.ahead == {}
         assert {state.application for _, state in world.published} == {SHOP, CART}
 
 

@@ -12,7 +12,7 @@ from repave_controller.core.domain.application import Application, Decision, Eve
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase, TrackPhase
-from repave_controller.core.planning.plan import plan_id, unborn
+from repave_controller.core.planning.plan import never_released, plan_id
 from repave_controller.core.ports import StoreError
 from repave_controller.runtime import owner as module
 from repave_controller.runtime.event_log import NOTICES_WAITING_MAX
@@ -155,7 +155,7 @@ async def test_a_key_is_remembered_by_the_next_controller_even_while_no_agent_ha
 async def test_a_repeat_with_the_plan_it_was_accepted_under_gets_its_answer() -> None:
     """The accepted release has changed the plan's id; the client that lost the answer can't know."""
     async with scheduled() as world:
-        plan = plan_id(unborn(SHOP, SHOP), an_order())
+        plan = plan_id(never_released(SHOP, SHOP), an_order())
         first = await world.release(key="ci-7", plan=plan)
         assert await world.release(key="ci-7", plan=plan) == replace(first, is_joined=True)
         await world.ended()

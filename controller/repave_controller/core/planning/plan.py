@@ -165,7 +165,7 @@ def plan_parts(application: Application, order: ReleaseOrder) -> dict[str, str]:
     }
 
 
-def unborn(name: ApplicationName, cluster: str) -> Application:
+def never_released(name: ApplicationName, cluster: str) -> Application:
     """An application that was never released."""
     return Application(name, cluster, GroupNumber(1))
 

@@ -18,7 +18,7 @@ READABLE = (
 """Parts that are told with their values; the others are digests."""
 
 
-class ForetoldPlans:
+class ShownPlans:
     """The parts of each plan by its id, oldest first."""
 
     def __init__(self) -> None:

@@ -95,7 +95,7 @@ def _moves_max(application: Application) -> int:
     return (len(rollout.steps) + 2) * (len(rollout.waves) + 2) + 8 if rollout is not None else 1
 
 
-def overslept(application: Application, now: Instant) -> Application:
+def after_suspension(application: Application, now: Instant) -> Application:
     """The application after a time in which no controller looked at it: its deadlines begin again, since what
     the regions have done meanwhile has yet to be heard."""
     rollout = application.running

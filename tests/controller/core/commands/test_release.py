@@ -21,7 +21,7 @@ from repave_controller.core.commands.release import (
 from repave_controller.core.domain.application import GroupState, Instant, Outcome
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase, RolloutKind
-from repave_controller.core.planning.plan import unborn
+from repave_controller.core.planning.plan import never_released
 from repave_controller.core.steps import Weight
 from repave_controller.wording.render import event_text, text_of
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
@@ -45,7 +45,7 @@ def rollback(world: World, force: bool = False, reason: str = "") -> Outcome:
 
 
 def test_a_release_makes_a_new_group_that_is_named_after_the_cluster() -> None:
-    after, (event,) = request_release(unborn(HELLO, "hello-prod"), an_order(reason="why"), False, NOW)
+    after, (event,) = request_release(never_released(HELLO, "hello-prod"), an_order(reason="why"), False, NOW)
     (group,) = after.groups
     assert (group.name, group.state, group.created_at) == ("hello-prod-v001", GroupState.NEW, NOW)
     assert after.rollout is not None
@@ -98,7 +98,7 @@ def test_a_queued_release_that_may_not_be_any_more_is_refused_when_its_turn_come
 
 
 def test_who_queues_behind_nothing_starts_at_once() -> None:
-    after, (event,) = request_release(unborn(HELLO, "hello"), an_order(), True, NOW)
+    after, (event,) = request_release(never_released(HELLO, "hello"), an_order(), True, NOW)
     assert (event.kind, after.queue) == ("release.started", ())
 
 

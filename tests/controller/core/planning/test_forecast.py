@@ -9,7 +9,7 @@ from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.reasons import Reason, Why, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Step, Track, TrackPhase, Wave
 from repave_controller.core.planning.forecast import outlook
-from repave_controller.core.planning.plan import unborn
+from repave_controller.core.planning.plan import never_released
 from repave_controller.core.steps import Approve, Soak, Verify, Weight
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import ApplicationName, RegionName
@@ -37,7 +37,7 @@ def an_application(cursor: int, policy: Policy, *others: Track, origin: int | No
         started_by="ann",
         waves=(Wave((PARIS,)), Wave((OSLO,), approve="sre")),
     )
-    return replace(unborn(SHOP, "shop"), rollout=rollout, policy=policy)
+    return replace(never_released(SHOP, "shop"), rollout=rollout, policy=policy)
 
 
 @pytest.mark.parametrize(

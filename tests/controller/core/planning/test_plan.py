@@ -7,7 +7,7 @@ import pytest
 from repave_controller.core.commands.release import request_abort
 from repave_controller.core.domain.application import GroupState, Instant, Policy, Upkeep
 from repave_controller.core.domain.rollout import Phase, Wave
-from repave_controller.core.planning.plan import plan_id, preview, unborn
+from repave_controller.core.planning.plan import never_released, plan_id, preview
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.core.steps.step import describe
 from repave_controller.wording.render import text_of
@@ -32,7 +32,7 @@ POLICIES = [
 
 
 def test_a_first_release_creates_everything_and_destroys_nothing() -> None:
-    foretold = preview(unborn(HELLO, "hello"), an_order())
+    foretold = preview(never_released(HELLO, "hello"), an_order())
     assert (foretold.group, foretold.origin) == ("hello-v001", None)
     assert (foretold.keeps, foretold.destroys, foretold.problems) == ((), (), ())
     assert [(each.name, each.creates, each.peak, each.floor) for each in foretold.regions] == [

@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 
 from repave_controller.core.domain.reasons import Refused
-from repave_controller.core.planning.plan import plan_id, unborn
-from repave_controller.core.planning.shown_plans import PLANS_REMEMBERED_MAX, ForetoldPlans
+from repave_controller.core.planning.plan import never_released, plan_id
+from repave_controller.core.planning.shown_plans import PLANS_REMEMBERED_MAX, ShownPlans
 from repave_controller.wording.render import text_of
 from tests.controller.core.rollout.test_step import HELLO, an_order
 
-NOBODY = unborn(HELLO, "hello")
+NOBODY = never_released(HELLO, "hello")
 
 
-def refusal(plans: ForetoldPlans, plan: str, version: str) -> str:
+def refusal(plans: ShownPlans, plan: str, version: str) -> str:
     with pytest.raises(Refused) as refused:
         plans.check(plan, NOBODY, replace(an_order("a"), version=version))
     assert refused.value.rule == "plan-changed"
@@ -22,11 +22,11 @@ def refusal(plans: ForetoldPlans, plan: str, version: str) -> str:
 
 def test_what_holds_is_let_through_also_when_nobody_remembers_it() -> None:
     order = an_order("a")
-    ForetoldPlans().check(plan_id(NOBODY, order).lower(), NOBODY, order)
+    ShownPlans().check(plan_id(NOBODY, order).lower(), NOBODY, order)
 
 
 def test_no_more_than_so_many_are_remembered_and_the_oldest_are_forgotten() -> None:
-    plans = ForetoldPlans()
+    plans = ShownPlans()
     orders = [replace(an_order("a"), version=str(number)) for number in range(PLANS_REMEMBERED_MAX + 1)]
     for order in orders:
         plans.remember(NOBODY, order)

@@ -24,7 +24,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import GroupNumber, Phase
-from repave_controller.core.rollout.step import overslept, step
+from repave_controller.core.rollout.step import after_suspension, step
 from repave_controller.core.rules.safety import check
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.wording.render import remedy_of, text_of
@@ -350,19 +350,19 @@ def test_time_in_which_no_controller_looked_counts_for_no_deadline() -> None:
     world.regions[OSLO].is_connected = False
     world.settle()
     world.now = Instant(world.now + 3600)
-    world.application = overslept(world.application, world.now)
+    world.application = after_suspension(world.application, world.now)
     world.settle()
     assert world.is_in(Phase.RUNNING)
     world.application, _ = request_abort(world.application, "ann", "", world.now)
     world.settle()
     world.now = Instant(world.now + 3600)
-    world.application = overslept(world.application, world.now)
+    world.application = after_suspension(world.application, world.now)
     world.settle()
     assert world.is_in(Phase.UNDOING)
     world.now = Instant(world.now + 61)
     world.settle()
     assert world.is_in(Phase.ABORTED)
-    assert overslept(world.application, world.now) == world.application
+    assert after_suspension(world.application, world.now) == world.application
 
 
 def test_an_old_report_never_completes_a_step() -> None:
