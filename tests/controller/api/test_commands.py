@@ -57,6 +57,13 @@ def test_a_second_release_is_refused_with_the_ways_on_or_queued(
         "hello), or queue this release behind it (--queue)",
         "rule": "rollout-running",
         "problems": [],
+        "facts": {"running": "hello-v001"},
+        "remedy": {
+            "command": "watch",
+            "arguments": ["hello"],
+            "options": {},
+            "text": "repave watch hello",
+        },
     }
     queued = api.release("v2", queue=True)
     assert (queued.status, queued.json["is_queued"]) == (202, True)

@@ -69,7 +69,7 @@ def test_a_canary_is_led_through_its_gates_and_waits(canary: Asked) -> None:
     assert canary.post(f"{APP}/promote", {"role": "leads", "by": "ann", "reason": "fine"}).status == 202
     status = seen(canary, lambda each: any(because["kind"] == "bake" for because in each["because"]))
     (bake,) = status["because"]
-    assert bake["then"] == "then wave 2, once sre has said yes: oslo"
+    assert bake["then"] == "then wave 2, once a person with the role sre has approved: oslo"
     assert canary.post(f"{APP}/promote", {"skip": True}).status == 202
     seen(canary, lambda each: each["gates"])
     assert canary.post(f"{APP}/promote", {"full": True, "role": "sre"}).json["rule"] == "role-missing"
