@@ -14,7 +14,7 @@ DIGEST_LENGTH = 64
 
 def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) -> str:
     """The digest that an option or the spec names, or that of what artifact.uri names, stored if `push`."""
-    from repave_controller.spec.spec import PlanError, artifact_path  # slow to import
+    from repave_controller.spec.spec import OrderError, artifact_path  # slow to import
 
     arguments, wanted = terminal.arguments, spec.artifact.sha256
     if arguments.baked:
@@ -31,7 +31,7 @@ def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) ->
         raise CliError(f"artifact.uri is {spec.artifact.uri}: say which version with --version", USAGE)
     try:
         path = spec_file.resolve().parent / artifact_path(spec, arguments.version or "0")
-    except PlanError as error:
+    except OrderError as error:
         raise CliError(str(error), USAGE) from error
     if not path.exists():
         raise CliError(f"artifact.uri: {path} is not there", USAGE)

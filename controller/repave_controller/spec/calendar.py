@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJso
 
 from repave_controller.core.domain.instants import Instant, instant_of, reached
 from repave_controller.core.domain.windows import DAY_MINUTES, DAYS, Day, Freeze, Window
-from repave_controller.spec.quantities import SomeDuration, Unquoted, wrong
+from repave_controller.spec.quantities import PositiveDuration, Unquoted, wrong
 from repave_controller.spec.sections import Line, Section, contradiction
 
 WINDOWS_MAX = 20
@@ -149,7 +149,9 @@ class WindowSection(Section):
         None, alias="to", description='Until this time: "16:00"; not after `from`: on the following day.'
     )
     cron: Cron | None = Field(None, description='Instead of days: "0 9 * * mon-fri" opens the window.')
-    seconds: SomeDuration | None = Field(None, alias="for", description="With cron: how long it stays open.")
+    seconds: PositiveDuration | None = Field(
+        None, alias="for", description="With cron: how long it stays open."
+    )
     zone: Zone = Field("UTC", description="IANA zone whose clocks count, such as Europe/Berlin.")
 
     @model_validator(mode="after")

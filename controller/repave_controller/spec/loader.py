@@ -188,7 +188,7 @@ def _nearest(path: yaml_tree.Path, root: Written) -> Place:
 def _words(
     error: ErrorDetails, path: yaml_tree.Path, context: Mapping[str, object], found: Written | None
 ) -> tuple[str, str]:
-    """(what is wrong, what to do), in the words of somebody who has only seen the file."""
+    """(what is wrong, what to do), in words for a reader who knows only the file."""
     match error["type"]:
         case "wrong" | "contradiction":
             return str(context["text"]), ""

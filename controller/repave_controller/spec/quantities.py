@@ -58,7 +58,7 @@ def read_duration(written: object) -> float:
     return seconds
 
 
-def read_some_duration(written: object) -> float:
+def read_positive_duration(written: object) -> float:
     """The same for a duration that can't be 0."""
     seconds = read_duration(written)
     if seconds == 0:
@@ -76,7 +76,7 @@ def read_share(written: object) -> float:
     return percent
 
 
-def read_some_share(written: object) -> float:
+def read_positive_share(written: object) -> float:
     """The same for a share that can't be 0."""
     percent = read_share(written)
     if percent == 0:
@@ -141,9 +141,9 @@ def _schema(pattern: str, example: str) -> WithJsonSchema:
 
 
 Duration = Annotated[float, BeforeValidator(read_duration), _schema(DURATION_PATTERN, "30s")]
-SomeDuration = Annotated[float, BeforeValidator(read_some_duration), _schema(DURATION_PATTERN, "30s")]
+PositiveDuration = Annotated[float, BeforeValidator(read_positive_duration), _schema(DURATION_PATTERN, "30s")]
 Share = Annotated[float, BeforeValidator(read_share), _schema(SHARE_PATTERN, "100%")]
-SomeShare = Annotated[float, BeforeValidator(read_some_share), _schema(SHARE_PATTERN, "100%")]
+PositiveShare = Annotated[float, BeforeValidator(read_positive_share), _schema(SHARE_PATTERN, "100%")]
 Price = Annotated[
     float,
     BeforeValidator(read_price),

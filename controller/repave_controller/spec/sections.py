@@ -15,10 +15,10 @@ from repave_controller.core.domain.naming import NamingError, check_part, check_
 from repave_controller.spec.quantities import (
     Command,
     Duration,
+    PositiveDuration,
+    PositiveShare,
     Price,
     Share,
-    SomeDuration,
-    SomeShare,
     check_places,
     later,
     wrong,
@@ -153,7 +153,7 @@ class Host(Section):
         {}, description="Environment of the command.", max_length=ENVIRONMENT_MAX
     )
 
-    max_age: SomeDuration | None = Field(
+    max_age: PositiveDuration | None = Field(
         None, description="An older host is replaced by a fresh one, also when nothing is released."
     )
     drift: Drift = Field(
@@ -161,7 +161,7 @@ class Host(Section):
         description="What becomes of a host that is no longer as it was made: `ignore`, `report` or `taint`, "
         "which replaces it.",
     )
-    renew_at_once: SomeShare = Field(
+    renew_at_once: PositiveShare = Field(
         as_written("10%"),
         description="Share of a region's hosts, at least one, that may be replaced at a time when they are "
         "too old, changed, tainted or renewed.",
@@ -226,8 +226,8 @@ class Health(Section):
     http: Http | None = Field(None, description="Ask by HTTP.")
     tcp: Tcp | None = Field(None, description="Ask by connecting.")
     command: CommandProbe | None = Field(None, description="Ask by running a command.")
-    interval: SomeDuration = Field(as_written("2s"), description="From one question to the next.")
-    timeout: SomeDuration | None = Field(
+    interval: PositiveDuration = Field(as_written("2s"), description="From one question to the next.")
+    timeout: PositiveDuration | None = Field(
         None, description="How long an answer may take. 1s, or the interval if that is shorter."
     )
     healthy_after: Times = Field(1, description="Good answers in a row that make a host healthy.")
@@ -235,10 +235,10 @@ class Health(Section):
     min_healthy_time: Duration = Field(
         as_written("10s"), description="How long a host is healthy before it is proven."
     )
-    launch_deadline: SomeDuration = Field(
+    launch_deadline: PositiveDuration = Field(
         as_written("5m"), description="A host that is not healthy by then has failed."
     )
-    ready_percent: SomeShare = Field(
+    ready_percent: PositiveShare = Field(
         as_written("100%"), description="Share of a region's hosts that must be proven before traffic moves."
     )
 
@@ -278,7 +278,7 @@ class Health(Section):
 
 
 class Testers(Section):
-    """Requests that see the new group before anybody else does. Exactly one of header, cookie."""
+    """Requests that see the new group before all others. Exactly one of header, cookie."""
 
     model_config = ConfigDict(
         json_schema_extra={"oneOf": [{"required": [kind]} for kind in ("header", "cookie")]}
@@ -372,7 +372,7 @@ class Keep(Section):
     retain: Annotated[int, Field(ge=0, le=KEEP_GROUPS_MAX)] = Field(
         0, description="How many of them stay after that too."
     )
-    size: SomeShare = Field(
+    size: PositiveShare = Field(
         as_written("100%"),
         description="Share of their hosts that stay; with less, a rollback launches the rest.",
     )

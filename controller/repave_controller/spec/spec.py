@@ -40,7 +40,7 @@ REGIONS_MAX = 500
 WAVES_MAX = 100
 
 
-class PlanError(ValueError):
+class OrderError(ValueError):
     """A release can't be made of this spec with these arguments. `field` is what to change."""
 
     def __init__(self, field: str, text: str) -> None:
@@ -154,11 +154,11 @@ class Spec(Section):
 def compile_order(
     spec: Spec, digest: Digest, version: str, by: str = "", reason: str = "", key: str = ""
 ) -> ReleaseOrder:
-    """The release that `spec` asks for with this package. Raises PlanError."""
+    """The release that `spec` asks for with this package. Raises OrderError."""
     _check_version(version)
     wanted = spec.artifact.sha256
     if wanted not in (None, "required", digest):
-        raise PlanError("artifact.sha256", f"the spec wants the package {wanted}, this one is {digest}")
+        raise OrderError("artifact.sha256", f"the spec wants the package {wanted}, this one is {digest}")
     return ReleaseOrder(
         version=version,
         digest=digest,
@@ -238,7 +238,7 @@ def artifact_path(spec: Spec, version: str) -> str:
 
 def _check_version(version: str) -> None:
     if not is_version(version):
-        raise PlanError("version", f"{version!a} is no version: letters, digits and . _ + -, at most 64")
+        raise OrderError("version", f"{version!a} is no version: letters, digits and . _ + -, at most 64")
 
 
 def _probe(spec: Spec, version: str) -> Probe:
@@ -283,7 +283,7 @@ def schema() -> dict[str, Any]:
 
 
 def _without_null(node: Any) -> Any:
-    """Nobody writes null; with that branch editors say "not valid under any of the given schemas"."""
+    """Specs don't write null; with that branch editors say "not valid under any of the given schemas"."""
     if isinstance(node, list):
         return [_without_null(each) for each in node]
     if not isinstance(node, dict):

@@ -12,7 +12,7 @@ from repave_controller.core.domain.rollout import Step, Wave
 from repave_controller.core.strategies import presets
 from repave_controller.core.strategies.checks import objection
 from repave_controller.core.strategies.presets import Pace, Stage
-from repave_controller.spec.quantities import Duration, Share, SomeShare, wrong
+from repave_controller.spec.quantities import Duration, PositiveShare, Share, wrong
 from repave_controller.spec.sections import Line, Region, Section, as_written, contradiction
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 
@@ -40,7 +40,7 @@ class Highlander(Section):
 class StageSection(Section):
     """One share of the traffic, and what happens before the next one."""
 
-    traffic: SomeShare = Field(description="Share of the requests that the new group gets.")
+    traffic: PositiveShare = Field(description="Share of the requests that the new group gets.")
     hold: Duration = Field(as_written("0s"), description="How long it is watched at this share.")
     approve: Line | None = Field(None, description="Role that must say yes before the next step.")
 
@@ -124,7 +124,7 @@ class OwnStep(Section):
     )
     weight: Share | None = Field(None, description="Give them this share of the traffic.")
     soak: Duration | None = Field(None, description="Watch them for so long.")
-    approve: Line | None = Field(None, description="Wait for somebody with this role.")
+    approve: Line | None = Field(None, description="Wait for a person with this role.")
     keep: Duration | None = Field(None, description="Leave all as it is for so long.")
     retire: Share | None = Field(None, description="Let old hosts go until this share of them is left.")
 

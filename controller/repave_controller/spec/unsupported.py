@@ -13,7 +13,7 @@ from repave_controller.spec.spec import Spec
 Path = Sequence[str | int]
 
 LATER = {
-    "notify": "notifies nobody",
+    "notify": "sends no notifications",
     "analysis": "judges a release by health only",
     "artifact.unpack": "unpacks into a folder of the host's own",
     "host.flavor": "has one kind of host only",

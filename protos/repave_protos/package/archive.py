@@ -1,6 +1,6 @@
 """The package format: a `.tar.gz` with the files of one application, named by the SHA-256 of its bytes.
 
-Packs a folder, inspects what somebody sent, unpacks it safely. One set of rules, tree.py, holds for
+Packs a folder, inspects what a client sent, unpacks it safely. One set of rules, tree.py, holds for
 all three: what `pack` makes, `unpack` takes. Standard library only: controller, agent and CLI share it.
 """
 

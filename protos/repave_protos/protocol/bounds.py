@@ -32,7 +32,7 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 
 
 class WireError(ValueError):
-    """A message that nobody who keeps to the protocol can have sent. The text begins with the field."""
+    """A message that breaks the protocol. The text begins with the field."""
 
 
 def sendable(text: str, length_max: int = TEXT_LENGTH_MAX) -> str:
@@ -124,7 +124,7 @@ def instant(value: float, field: str) -> float:
     return value
 
 
-def some_seconds(value: float, field: str) -> float:
+def positive_seconds(value: float, field: str) -> float:
     """A duration that is not 0: something is done again and again after it."""
     if seconds(value, field) == 0.0:
         raise WireError(f"{field}: must be more than 0 seconds")

@@ -106,7 +106,7 @@ def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return False  # a name: nobody knows where it leads tomorrow
+        return False  # a name: it may resolve elsewhere tomorrow
 
 
 def join(host: str, port: int) -> str:

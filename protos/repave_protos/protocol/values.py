@@ -113,15 +113,15 @@ class DesiredGroup:
 class Split:
     """How requests are given to the two groups that share the traffic, and by what testers are known.
 
-    By request: each by chance. By cookie or header: by a hash of its value, so that whoever sends the same
-    value stays on one side; as the share of the newer group grows, people only come to it.
+    By request: each by chance. By cookie or header: by a hash of its value, so that clients
+    that send the same value stay on one side; as the newer group's share grows, clients only move to it.
     """
 
     by: Literal["request", "cookie", "header"] = "request"
     name: str = ""  # of the cookie or header
     tester_by: Literal["", "cookie", "header"] = ""
     tester_name: str = ""
-    tester_value: str = ""  # whoever sends exactly this is a tester
+    tester_value: str = ""  # a client that sends exactly this is a tester
 
 
 BY_REQUEST = Split()
@@ -129,7 +129,7 @@ BY_REQUEST = Split()
 
 
 def split_contradictions(split: Split) -> list[str]:
-    """Why `split` cannot be meant by anybody; empty when it makes sense."""
+    """What is inconsistent in `split`; empty when it is valid."""
     wrong = []
     if split.by == "request" and split.name:
         wrong.append(f"a split by request needs no name, and has {split.name!r}")
@@ -166,7 +166,7 @@ class DesiredState:
 
 
 def contradictions(state: DesiredState) -> list[str]:
-    """Why `state` cannot be meant by anybody; empty when it makes sense. Both sides check it."""
+    """What is inconsistent in `state`; empty when it is valid. Both sides check it."""
     wrong = []
     names = [group.name for group in state.groups]
     if len(set(names)) != len(names):
@@ -291,8 +291,8 @@ class HostDetail:
     healthy_seconds: float
     trouble: str = ""
     log_tail: str = ""
-    orphan: str = ""  # where nobody asks for it: what becomes of it, in words
-    unclaimed_seconds: float = 0.0  # for how long it is known that nobody asks for it
+    orphan: str = ""  # of a host in no desired state: what becomes of it, in words
+    unclaimed_seconds: float = 0.0  # for how long it has been in no desired state
     worn: str = ""  # why it is to be replaced, in words
 
 

@@ -197,8 +197,8 @@ def _probe(message: pb.Probe) -> Probe:
         path=bounds.text(message.path, "Probe.path"),
         expect_status=message.expect_status,
         command=bounds.words(message.command, "Probe.command"),
-        interval_seconds=bounds.some_seconds(message.interval_seconds, "Probe.interval_seconds"),
-        timeout_seconds=bounds.some_seconds(message.timeout_seconds, "Probe.timeout_seconds"),
+        interval_seconds=bounds.positive_seconds(message.interval_seconds, "Probe.interval_seconds"),
+        timeout_seconds=bounds.positive_seconds(message.timeout_seconds, "Probe.timeout_seconds"),
         healthy_after=bounds.between(1, message.healthy_after, bounds.TIMES_MAX, "Probe.healthy_after"),
         unhealthy_after=bounds.between(1, message.unhealthy_after, bounds.TIMES_MAX, "Probe.unhealthy_after"),
     )

@@ -14,7 +14,7 @@ from repave_controller.core.domain.windows import Freeze, Window
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.spec.loader import load
 from repave_controller.spec.quantities import read_command, read_duration, read_share
-from repave_controller.spec.spec import PlanError, Spec, artifact_path, compile_order, schema
+from repave_controller.spec.spec import OrderError, Spec, artifact_path, compile_order, schema
 from repave_controller.spec.unsupported import LATER, later_option, options
 from repave_protos.protocol.values import Digest, Probe, Split
 from tests.fakes.controller.specs import DIGEST, EVERY_OPTION, SMALLEST
@@ -130,7 +130,7 @@ def test_each_stack_of_an_app_is_released_by_itself() -> None:
 
 
 def test_another_package_than_the_one_that_the_spec_wants_is_refused() -> None:
-    with pytest.raises(PlanError, match=r"^artifact.sha256: the spec wants"):
+    with pytest.raises(OrderError, match=r"^artifact.sha256: the spec wants"):
         compile_order(spec(EVERY_OPTION), Digest("b" * 64), "1")
     required = spec(SMALLEST.replace("./app", "./app, sha256: required"))
     assert compile_order(required, DIGEST, "1").digest == DIGEST
@@ -138,9 +138,9 @@ def test_another_package_than_the_one_that_the_spec_wants_is_refused() -> None:
 
 @pytest.mark.parametrize("version", ["", "../etc", "1 0", "1/2", "-1", "v\n", "x" * 65, "１"])
 def test_a_version_that_could_leave_its_folder_or_line_is_refused(version: str) -> None:
-    with pytest.raises(PlanError, match=r"^version: "):
+    with pytest.raises(OrderError, match=r"^version: "):
         compile_order(spec(), DIGEST, version)
-    with pytest.raises(PlanError, match=r"^version: "):
+    with pytest.raises(OrderError, match=r"^version: "):
         artifact_path(spec(), version)
 
 

@@ -73,7 +73,7 @@ def test_what_a_spec_says_of_traffic_is_in_the_release(more: str, split: Split) 
         ),
     ],
 )
-def test_a_split_that_nobody_can_mean_is_refused_at_its_place(more: str, problem: str) -> None:
+def test_an_inconsistent_split_is_refused_at_its_place(more: str, problem: str) -> None:
     with pytest.raises(SpecError) as caught:
         load(with_traffic(more), "repave.yaml")
     (line,) = str(caught.value).splitlines()

@@ -121,7 +121,7 @@ async def test_bytes_go_both_ways_and_the_stream_ends_when_its_handler_returns()
     await server.stop(None)
 
 
-async def test_dialling_where_nobody_listens_fails_as_a_connection_error() -> None:
+async def test_dialling_a_closed_port_fails_as_a_connection_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
         with pytest.raises(ConnectionError, match="unavailable"):

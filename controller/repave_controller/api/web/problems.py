@@ -12,7 +12,7 @@ from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.ports import StoreError
 from repave_controller.fleet.packages import ImageError
 from repave_controller.spec.loader import SpecError
-from repave_controller.spec.spec import PlanError
+from repave_controller.spec.spec import OrderError
 from repave_controller.wording.render import text_of
 
 log = structlog.get_logger()
@@ -71,7 +71,7 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
         return Problem(status, refused.rule, detail, reason=refused.reason).response()
     except SpecError as error:
         return _of_spec(error).response()
-    except PlanError as error:
+    except OrderError as error:
         where = {"field": error.field, "message": error.text}
         return Problem(422, "spec", str(error), [where]).response()
     except ImageError as error:
