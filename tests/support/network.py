@@ -35,7 +35,7 @@ class Cable:
         self.mend()
 
     def cut(self) -> None:
-        """From now on packets vanish; nobody is told."""
+        """From now on packets vanish without a notice."""
         _ip("link", "set", self._near_end, "down")
 
     def mend(self) -> None:

@@ -27,7 +27,7 @@ async def _relay(
         async with asyncio.timeout(CONNECT_SECONDS):
             far_in, far_out = await asyncio.open_connection(target, port)
         await asyncio.gather(_copy(near_in, far_out), _copy(far_in, near_out))
-    except OSError:  # TimeoutError too: whoever asked sees a closed connection and knows what to do
+    except OSError:  # TimeoutError too: the client sees a closed connection and knows what to do
         pass
     finally:
         near_out.close()

@@ -107,7 +107,7 @@ class Pool:
     def boot(self, name: str) -> None:
         """Makes the machine anew and waits until its sshd answers."""
         own = self.directory / name
-        assert not _answers(self.address(name)), f"{self.address(name)} is taken: somebody left an sshd there"
+        assert not _answers(self.address(name)), f"{self.address(name)} is taken: an sshd was left there"
         shutil.rmtree(own, ignore_errors=True)
         own.mkdir()
         _keygen(own / "host_key")
@@ -148,7 +148,7 @@ class Pool:
 
     def be_certified(self) -> Path:
         """From their next start on machines have certificates instead of keys that are known; returns what
-        OpenSSH's known_hosts says of whoever signs them."""
+        OpenSSH's known_hosts says of their authority."""
         _keygen(self.directory / "ca")
         authority = (self.directory / "ca.pub").read_text()
         known = self.directory / "known_hosts"
@@ -184,7 +184,7 @@ class Pool:
             os.kill(pid, signal.SIGCONT)
 
     def run(self, name: str, *words: str) -> str:
-        """As somebody at its console does."""
+        """As an operator at its console does."""
         inner = self._inside(name)[0]
         done = subprocess.run(
             ["nsenter", "--target", str(inner), "--mount", "--pid", *words],

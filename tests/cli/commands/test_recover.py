@@ -41,7 +41,7 @@ def test_it_shows_what_would_be_adopted_and_changes_nothing(
     assert restored.store.shelf.incarnation == 1
 
 
-def test_with_nobody_to_ask_it_needs_a_yes(run: CommandLine, restored: ServedController) -> None:
+def test_without_a_terminal_it_needs_a_yes(run: CommandLine, restored: ServedController) -> None:
     ran = run("controller", "recover")
     assert ran.code == 2
     assert ran.err.endswith("nothing was changed: there is no terminal to confirm it at; --yes adopts it\n")

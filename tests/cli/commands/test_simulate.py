@@ -8,7 +8,7 @@ import pytest
 from tests.fakes.controller.command_line import SPEC, CommandLine
 from tests.fakes.controller.scheduler import ServedController
 
-NOBODY = ("--url", "http://127.0.0.1:9")
+NO_CONTROLLER = ("--url", "http://127.0.0.1:9")
 QUICK = SPEC.replace("min_healthy_time: 0s", "min_healthy_time: 1s, launch_deadline: 1m").replace(
     "warm: 0s", "warm: 20s"
 )
@@ -21,7 +21,7 @@ def simulate(run: CommandLine) -> CommandLine:
 
 
 def test_a_good_spec_is_fine_and_shows_timeline_capacity_and_ways_back(simulate: CommandLine) -> None:
-    ran = simulate("simulate", *NOBODY, "--faults", "none", "--boot", "5s")
+    ran = simulate("simulate", *NO_CONTROLLER, "--faults", "none", "--boot", "5s")
     assert ran.code == 0
     assert "no controller at http://127.0.0.1:9: the fleet is that of the spec" in ran.err
     lines = ran.out.splitlines()
@@ -35,7 +35,7 @@ def test_a_good_spec_is_fine_and_shows_timeline_capacity_and_ways_back(simulate:
 
 
 def test_the_drawing_shows_requests_going_from_the_old_to_the_new_group(simulate: CommandLine) -> None:
-    ran = simulate("simulate", *NOBODY, "--faults", "none")
+    ran = simulate("simulate", *NO_CONTROLLER, "--faults", "none")
     (paris, oslo) = [line.split()[1] for line in ran.out.splitlines() if line.strip().startswith("to ")]
     assert paris.strip("o").strip("n") == ""
     assert paris[0] == "o"
@@ -45,14 +45,14 @@ def test_the_drawing_shows_requests_going_from_the_old_to_the_new_group(simulate
 
 def test_a_deadline_too_short_for_the_boot_ends_with_1_and_names_the_field(simulate: CommandLine) -> None:
     (simulate.folder / "repave.yaml").write_text(QUICK.replace("launch_deadline: 1m", "launch_deadline: 10s"))
-    ran = simulate("simulate", *NOBODY, "--faults", "none")
+    ran = simulate("simulate", *NO_CONTROLLER, "--faults", "none")
     assert ran.code == 1
     assert "health.launch_deadline: 10s -> " in ran.out
     assert ran.out.splitlines()[-1].startswith("NOT FINE")
 
 
 def test_json_has_the_documented_shape(simulate: CommandLine) -> None:
-    ran = simulate("simulate", *NOBODY, "--faults", "host-dies", "--seeds", "1", "-o", "json")
+    ran = simulate("simulate", *NO_CONTROLLER, "--faults", "host-dies", "--seeds", "1", "-o", "json")
     document = ran.json
     assert set(document) == {
         "application", "is_fine", "sizes_from", "is_whole_code", "boot_seconds", "ill_after_seconds",
@@ -70,7 +70,7 @@ def test_json_has_the_documented_shape(simulate: CommandLine) -> None:
 
 def test_options_overrule_the_regions_and_sizes_of_the_spec(simulate: CommandLine) -> None:
     document = simulate(
-        "simulate", *NOBODY, "--faults", "none", "--regions", "rome,oslo", "--hosts", "4", "-o", "json"
+        "simulate", *NO_CONTROLLER, "--faults", "none", "--regions", "rome,oslo", "--hosts", "4", "-o", "json"
     ).json
     assert [(each["name"], each["size"]) for each in document["regions"]] == [("rome", 4), ("oslo", 4)]
     assert document["sizes_from"] == "options"
@@ -104,14 +104,14 @@ def test_a_controller_that_never_released_it_is_told(
 def test_a_wrong_option_says_what_there_is(
     simulate: CommandLine, arguments: tuple[str, ...], text: str
 ) -> None:
-    ran = simulate("simulate", *NOBODY, *arguments)
+    ran = simulate("simulate", *NO_CONTROLLER, *arguments)
     assert ran.code == 2
     assert ran.err.splitlines()[-1].startswith(text)
 
 
 def test_an_error_of_the_spec_is_told_as_validate_tells_it(run: CommandLine) -> None:
     (run.folder / "repave.yaml").write_text(SPEC.replace("size: 3", "size: three"))
-    ran, validated = run("simulate", *NOBODY), run("validate")
+    ran, validated = run("simulate", *NO_CONTROLLER), run("validate")
     assert (ran.code, ran.err) == (2, validated.err)
 
 
