@@ -56,9 +56,6 @@ APPLICATIONS_PER_REGION_MAX = 10_000
 
 log = structlog.get_logger()
 
-NOBODY = ApplicationName("-")
-"""Stands where a question is of no application."""
-
 
 class AgentRefused(Exception):
     """The agent has understood the question, and says why it can't be done. The text is shown to people."""
