@@ -23,8 +23,8 @@ BAKES_REMEMBERED_MAX = 100
 class BakingProvider(Protocol):
     """A provider that can make machine images."""
 
-    async def bake(self, order: BakeOrder, package: Path, told: Callable[[str], None]) -> BakedImage:
-        """Makes the image, `told` each step; leaves nothing else behind. Raises ProviderError."""
+    async def bake(self, order: BakeOrder, package: Path, report: Callable[[str], None]) -> BakedImage:
+        """Makes the image; calls `report` at each step; leaves nothing else behind. Raises ProviderError."""
 
     async def baked(self) -> list[BakedImage]:
         """All that were made of packages, by whichever region of the project. Raises ProviderError."""
@@ -74,14 +74,14 @@ class Bakery:
         return self.provider
 
     async def _bake(self, order: BakeOrder) -> None:
-        def told(step: str) -> None:
+        def report(step: str) -> None:
             log.info("image.bake", digest=order.digest, step=step)
             self._note(order, step=step)
 
         try:
-            told("the package is fetched")
+            report("the package is fetched")
             package = await self.packages.fetch(order.digest)
-            made = await self._baking().bake(order, package, told)
+            made = await self._baking().bake(order, package, report)
         except (ProviderError, PackageError) as error:
             log.warning("image.not_baked", digest=order.digest, because=str(error))
             self.notice(Notice("image.bake_failed", f"{order.name}: {error}"))

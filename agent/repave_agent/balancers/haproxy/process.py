@@ -175,9 +175,9 @@ class HaproxyProcess:
 def _complaint(printed: str) -> str:
     """HAProxy's alerts in one line, with what to do about the usual ones."""
     alerts = [match[1].strip() for match in map(_ALERT.match, printed.splitlines()) if match]
-    told = "; ".join(alerts[:3]) or printed.strip()[-300:] or "it gave no reason"
-    if "already in use" in told:
-        told += ": stop the program that has the port, or give the application another port"
-    if "Permission denied" in told:
-        told += ": ports below 1024 need root or CAP_NET_BIND_SERVICE"
-    return told
+    text = "; ".join(alerts[:3]) or printed.strip()[-300:] or "it gave no reason"
+    if "already in use" in text:
+        text += ": stop the program that has the port, or give the application another port"
+    if "Permission denied" in text:
+        text += ": ports below 1024 need root or CAP_NET_BIND_SERVICE"
+    return text

@@ -42,8 +42,8 @@ def _snippet(options: HaproxyRuntimeOptions, frontends: Sequence[Frontend]) -> s
 def _frontend(text: str) -> Frontend:
     """`shop:80`, or `shop:80:cookie=uid` for a split by a cookie or header."""
     name, _, rest = text.partition(":")
-    port, _, told = rest.partition(":")
-    by, sign, mark = told.partition("=") if told else ("request", "=", "")
+    port, _, mark_of_user = rest.partition(":")
+    by, sign, mark = mark_of_user.partition("=") if mark_of_user else ("request", "=", "")
     if not name or not port.isdecimal() or not sign or by not in ("request", "cookie", "header"):
         raise BalancerError(f"{text}: write APP:PORT, or APP:PORT:cookie=NAME, or APP:PORT:header=NAME")
     return Frontend(ApplicationName(name), int(port), Split(by, mark))  # type: ignore[arg-type]

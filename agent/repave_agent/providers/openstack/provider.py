@@ -309,7 +309,7 @@ class OpenstackProvider:
             pass
 
     async def _try_to_delete(self, host: HostName, server_id: str) -> None:
-        """For where something else is to be told: a server that stays is found by the next listing."""
+        """For where another error is raised: a server that stays is found by the next listing."""
         try:
             await self._delete(server_id)
         except ProviderError as error:
@@ -391,10 +391,10 @@ class OpenstackProvider:
                 short.append(f"{QUOTAS[name]}: {used} of {most} are used, {more} more are needed")
         return "; ".join(short)
 
-    async def bake(self, order: BakeOrder, package: Path, told: Callable[[str], None]) -> BakedImage:
+    async def bake(self, order: BakeOrder, package: Path, report: Callable[[str], None]) -> BakedImage:
         await self.start()
         assert self._found is not None, "the provider was started"
-        return await self._oven.bake(order, package, self._found, told)
+        return await self._oven.bake(order, package, self._found, report)
 
     async def baked(self) -> list[BakedImage]:
         await self.start()

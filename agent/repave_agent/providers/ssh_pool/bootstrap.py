@@ -101,7 +101,7 @@ class Machine:
         self._expect(done, "look at the host")
         return done.out.strip()
 
-    async def ended(self, host: HostName) -> None:
+    async def wait_until_ended(self, host: HostName) -> None:
         """Returns when the host's command has ended, and not before, unless the connection breaks."""
         await self._prepare()
         await self.shell.run(self._words("await", host), None)

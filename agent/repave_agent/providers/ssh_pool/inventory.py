@@ -72,7 +72,7 @@ def read(path: Path) -> dict[str, Listed]:
     except (YAMLError, UnicodeDecodeError) as error:
         raise RefusedError(f"{path} is no YAML: {error}") from error
     except ValidationError as error:
-        raise RefusedError(f"{path}: {_told(error)}") from error
+        raise RefusedError(f"{path}: {_message(error)}") from error
     for field in ("name", "address"):
         values = [getattr(each, field) for each in listed]
         twice = sorted({value for value in values if values.count(value) > 1})
@@ -90,7 +90,7 @@ def _with_lists(raw: Any) -> Any:
     return raw
 
 
-def _told(error: ValidationError) -> str:
+def _message(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"]) or "the file"
     given = f", not {first['input']!r}" if not isinstance(first["input"], dict | list) else ""

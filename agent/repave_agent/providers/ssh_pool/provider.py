@@ -283,7 +283,7 @@ class SshPoolProvider:
 
     async def _await_end(self, machine: str, host: HostName) -> None:
         try:
-            await self._machines.machine(machine).ended(host)
+            await self._machines.machine(machine).wait_until_ended(host)
         except (ProviderError, TimeoutError):
             return  # the next listing looks again
         if host not in self._destructions.tasks:
