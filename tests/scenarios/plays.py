@@ -21,7 +21,7 @@ from repave_controller.core.domain.application import Instant
 from repave_controller.core.domain.freezes import Freezes, FullFreeze
 from repave_controller.core.domain.limits import Limits, Load
 from repave_controller.core.domain.rollout import Phase
-from repave_controller.core.rules.guards import Surroundings
+from repave_controller.core.rules.guards import Constraints
 from repave_controller.core.steps import Approve
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
 from tests.scenarios.specs import spec
@@ -403,7 +403,7 @@ def windows_freezes_and_overrides(title: str) -> World:
     )
     world.run(1)
     world.happens("bob: repave freeze --all --reason 'the network is ill'")
-    world.around = Surroundings(Freezes(FullFreeze("bob", "the network is ill", Instant(world.now))))
+    world.constraints = Constraints(Freezes(FullFreeze("bob", "the network is ill", Instant(world.now))))
     world.run(60)
     world.why()
     world.ask("ann: repave rollback", rollback(world))
@@ -417,12 +417,12 @@ def limits_over_all_applications(title: str) -> World:
     world = serving(title, spec("{blue_green: {warm: 10s}}", "paris:4, oslo:4"))
     world.happens("another application is being released to rome; two regions may be in flight")
     others = Load((ApplicationName("cart"),), frozenset({ROME}), hosts_in_flight=4, hosts=8, extra_hosts=4)
-    world.around = Surroundings(limits=Limits(regions_in_flight=2), others=others)
+    world.constraints = Constraints(limits=Limits(regions_in_flight=2), others=others)
     world.release("1.2")
     world.run(5)
     world.why()
     world.happens("the release of the other application ends")
-    world.around = Surroundings(limits=Limits(regions_in_flight=2))
+    world.constraints = Constraints(limits=Limits(regions_in_flight=2))
     assert world.until_over() is Phase.SUCCEEDED
     return world
 

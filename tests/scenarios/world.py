@@ -20,7 +20,7 @@ from repave_controller.core.domain.naming import format_cluster
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout
 from repave_controller.core.rollout.step import step
-from repave_controller.core.rules.guards import ALONE
+from repave_controller.core.rules.guards import NO_CONSTRAINTS
 from repave_controller.core.rules.safety import check
 from repave_controller.spec.loader import load
 from repave_controller.spec.spec import compile_order
@@ -115,7 +115,7 @@ class World:
         self.regions = {RegionName(each.name): Region() for each in self.spec.regions}
         self.now = 0
         self.lines = [title, ""]
-        self.around = ALONE
+        self.constraints = NO_CONSTRAINTS
         self._pictures: dict[RegionName, str] = {}
         self._because = ""
 
@@ -134,7 +134,7 @@ class World:
     def decide(self) -> None:
         """One decision with all promises checked; what it says is told."""
         now = Instant(self.now)
-        decision = step(self.application, self.observed, now, Tenure(1, 1), self.around)
+        decision = step(self.application, self.observed, now, Tenure(1, 1), self.constraints)
         assert check(self.application, decision, self.observed) == [], self.transcript()
         self.application = decision.application
         for event in decision.events:
@@ -214,7 +214,7 @@ class World:
 
     def why(self) -> None:
         """What `repave why` says now."""
-        decision = step(self.application, self.observed, Instant(self.now), Tenure(1, 1), self.around)
+        decision = step(self.application, self.observed, Instant(self.now), Tenure(1, 1), self.constraints)
         self.tell("ann: repave why")
         for each in decision.because:
             where = f"{each.region}: " if each.region else ""

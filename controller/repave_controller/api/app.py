@@ -274,7 +274,7 @@ class Api:
             order,
             self._scheduler.observed(application.name),
             self._clock(),
-            self._scheduler.around_new(application.name),
+            self._scheduler.constraints_of_new(application.name),
         )
         said = {name: each.hello.capabilities for name, each in self._sessions.views().items()}
         inexact = [

@@ -26,7 +26,7 @@ from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Why,
 from repave_controller.core.ports import Regions, Spec, Store, StoreError, Transaction
 from repave_controller.core.rollout.step import after_suspension, step
 from repave_controller.core.rules.divergence import offer, offers
-from repave_controller.core.rules.guards import Surroundings
+from repave_controller.core.rules.guards import Constraints
 from repave_controller.core.rules.safety import check
 from repave_controller.runtime.broadcast import Broadcast
 from repave_controller.runtime.event_log import EventLog
@@ -62,7 +62,7 @@ class Office(Protocol):
     def observed(self, application: ApplicationName) -> Observed:
         """What each region reported last of it."""
 
-    def around(self, application: Application) -> Surroundings:
+    def constraints(self, application: Application) -> Constraints:
         """What is so beyond it."""
 
     def turnstile(self, application: Application) -> AbstractAsyncContextManager[object]:
@@ -145,7 +145,7 @@ class Owner:
             is_begun = spec_text and not accepted.is_queued
             spec = Spec(changed.name, accepted.group, spec_text) if is_begun else None
             async with office.turnstile(changed):
-                decision = step(changed, observed, now, office.tenure, office.around(changed))
+                decision = step(changed, observed, now, office.tenure, office.constraints(changed))
                 await self._save(decision, observed, Transaction(events=events, receipt=receipt, spec=spec))
         self.wake()
         return accepted
@@ -185,7 +185,7 @@ class Owner:
         """The decision, and whether there was something to save."""
         office, application = self._office, self.application
         observed, now = office.observed(application.name), office.clock()
-        decision = step(application, observed, now, office.tenure, office.around(application))
+        decision = step(application, observed, now, office.tenure, office.constraints(application))
         offered = offer(decision.application, office.fence.open_regions())
         has_news = offered != application or bool(decision.events)
         if has_news:

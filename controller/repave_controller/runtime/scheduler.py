@@ -37,7 +37,7 @@ from repave_controller.core.domain.rollout import GroupNumber
 from repave_controller.core.planning.shown_plans import ShownPlans
 from repave_controller.core.ports import ImageStore, Loaded, Regions, Store, Transaction
 from repave_controller.core.rules.divergence import is_offered
-from repave_controller.core.rules.guards import Surroundings
+from repave_controller.core.rules.guards import Constraints
 from repave_controller.runtime.broadcast import Broadcast
 from repave_controller.runtime.event_log import EventLog
 from repave_controller.runtime.fence import Fence
@@ -158,17 +158,17 @@ class Scheduler:
             owner.wake()
         return freezes
 
-    def around(self, application: Application) -> Surroundings:
+    def constraints(self, application: Application) -> Constraints:
         """What is so beyond the application. What others have under way counts only while regions of it have
         yet to begin."""
         if not _may_begin(application):
-            return Surroundings(self._freezes, self._limits)
-        return self.around_new(application.name)
+            return Constraints(self._freezes, self._limits)
+        return self.constraints_of_new(application.name)
 
-    def around_new(self, name: ApplicationName) -> Surroundings:
+    def constraints_of_new(self, name: ApplicationName) -> Constraints:
         """The same for a release of it that has yet to begin."""
         others = (each for other, each in self._saved().items() if other != name)
-        return Surroundings(self._freezes, self._limits, load_of(others))
+        return Constraints(self._freezes, self._limits, load_of(others))
 
     def turnstile(self, application: Application) -> AbstractAsyncContextManager[object]:
         """To be held from the decision to its end on the disk."""

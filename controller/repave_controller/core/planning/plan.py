@@ -20,7 +20,7 @@ from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Track, TrackPhase, Wave
 from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout.start import start_release
-from repave_controller.core.rules.guards import ALONE, Guard, Surroundings, foreseen
+from repave_controller.core.rules.guards import NO_CONSTRAINTS, Constraints, Guard, foreseen
 from repave_controller.core.steps.step import entered, estimate_seconds
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName, fingerprint, short_digest
 
@@ -83,7 +83,7 @@ def preview(
     order: ReleaseOrder,
     observed: Observed | None = None,
     now: Instant = Instant(0),  # noqa: B008  # frozen
-    around: Surroundings = ALONE,
+    constraints: Constraints = NO_CONSTRAINTS,
 ) -> Preview:
     """What releasing `order` now would do, when nothing fails."""
     started = planned(application, order, now)
@@ -109,7 +109,7 @@ def preview(
         cost=sum(costs) if costs else None,
         currency=order.currency,
         changes=_changes(application, order, origin),
-        guards=foreseen(application, _all_begun(started), order, observed or {}, now, around),
+        guards=foreseen(application, _all_begun(started), order, observed or {}, now, constraints),
         problems=_problems(application, order),
     )
 

@@ -14,7 +14,7 @@ from repave_controller.core.domain.application import (
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import Happening, Reason, reason_of
 from repave_controller.core.domain.rollout import Rollout, Track
-from repave_controller.core.rules.guards import Surroundings
+from repave_controller.core.rules.guards import Constraints
 from repave_controller.core.rules.verdicts import Waiting
 from repave_protos.protocol.values import RegionName
 
@@ -26,7 +26,7 @@ class Turn:
     application: Application
     observed: Observed
     now: Instant
-    around: Surroundings
+    constraints: Constraints
     events: list[Event] = field(default_factory=list)
     because: list[Because] = field(default_factory=list)
     wakes: list[Instant] = field(default_factory=list)

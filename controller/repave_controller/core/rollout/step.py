@@ -38,7 +38,7 @@ from repave_controller.core.rollout.failure import FailureKind, effect_of
 from repave_controller.core.rollout.renewal import renew
 from repave_controller.core.rollout.rollback import may_return, turned_round, undo, undone
 from repave_controller.core.rollout.transitions import gone_back
-from repave_controller.core.rules.guards import ALONE, Surroundings, standing
+from repave_controller.core.rules.guards import NO_CONSTRAINTS, Constraints, standing
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, illness_of
 from repave_controller.core.steps.step import entered, judge, refusing
 from repave_protos.protocol.values import RegionName
@@ -49,10 +49,10 @@ def step(
     observed: Observed,
     now: Instant,
     tenure: Tenure,
-    around: Surroundings = ALONE,
+    constraints: Constraints = NO_CONSTRAINTS,
 ) -> Decision:
-    """Moves `application` on as far as `observed` and what is `around` it allow."""
-    turn = Turn(application, observed, now, around)
+    """Moves `application` on as far as `observed` and the `constraints` allow."""
+    turn = Turn(application, observed, now, constraints)
     for _ in range(_moves_max(application)):
         before = turn.application
         turn.begin_again()
@@ -79,7 +79,7 @@ def step(
 def _renew(turn: Turn) -> None:
     """Worn hosts are replaced while no rollout runs, and only when a release might begin."""
     busy = turn.application.regions if turn.application.running is not None else ()
-    closed = standing(turn.application, turn.now, turn.around)
+    closed = standing(turn.application, turn.now, turn.constraints)
     why = dict.fromkeys(turn.application.regions, closed.waiting) if closed else None
     renewed = renew(turn.application, turn.observed, turn.now, busy, why)
     turn.application = renewed.application
@@ -284,7 +284,7 @@ def _learn(turn: Turn, rollout: Rollout, track: Track) -> None:
 def _is_guarded(turn: Turn, rollout: Rollout, track: Track, cursor: int, wants: Wants | None = None) -> bool:
     """Whether a rule stands against the next step; it is waited for, or fails where time can't mend it."""
     step = rollout.steps[cursor]
-    guard = refusing(turn.application, rollout, track, step, turn.observed, turn.now, turn.around, wants)
+    guard = refusing(turn.application, rollout, track, step, turn.observed, turn.now, turn.constraints, wants)
     if guard is None:
         return False
     seconds, because = step.deadline_seconds, replace(guard.because(track.region), expiry=Expiry.PROGRESS)

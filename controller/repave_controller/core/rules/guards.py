@@ -46,7 +46,7 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Constraints:
     """What is so beyond one application: the freezes, the limits over all of them, what the others have under
     way. By default nothing stands against it."""
 
@@ -55,7 +55,7 @@ class Surroundings:
     others: Load = Load()  # noqa: RUF009  # frozen
 
 
-ALONE = Surroundings()
+NO_CONSTRAINTS = Constraints()
 
 
 def is_overridden(rollout: Rollout, rule: str) -> bool:
@@ -67,24 +67,24 @@ def outside(
     rollout: Rollout,
     step: Step,
     now: Instant,
-    around: Surroundings,
+    constraints: Constraints,
     wants: Wants | None,
 ) -> list[Guard]:
     """Windows and freezes for each move of a release; limits where a region begins, which makes
     the application want `wants`. A way back is always open."""
     if rollout.kind is RolloutKind.ROLLBACK or not step.is_move:
         return []
-    answers = _times(application, around, application.policy, now)
-    return [*answers, *_limits(wants, around)] if wants is not None else answers
+    answers = _times(application, constraints, application.policy, now)
+    return [*answers, *_limits(wants, constraints)] if wants is not None else answers
 
 
-def standing(application: Application, now: Instant, around: Surroundings) -> Guard | None:
+def standing(application: Application, now: Instant, constraints: Constraints) -> Guard | None:
     """Why nothing of the application may begin at this time; None when it may."""
-    return next(iter(_times(application, around, application.policy, now)), None)
+    return next(iter(_times(application, constraints, application.policy, now)), None)
 
 
-def _times(application: Application, around: Surroundings, policy: Policy, now: Instant) -> list[Guard]:
-    closed = held(around.freezes, application.name, policy.windows, policy.freezes, now)
+def _times(application: Application, constraints: Constraints, policy: Policy, now: Instant) -> list[Guard]:
+    closed = held(constraints.freezes, application.name, policy.windows, policy.freezes, now)
     if closed is None:
         return []
     reason = closed.reason
@@ -94,8 +94,8 @@ def _times(application: Application, around: Surroundings, policy: Policy, now: 
     return [Guard(True, reason, closed.opens_at)]
 
 
-def _limits(wants: Wants, around: Surroundings) -> list[Guard]:
-    found = refusals(around.limits, around.others, wants)
+def _limits(wants: Wants, constraints: Constraints) -> list[Guard]:
+    found = refusals(constraints.limits, constraints.others, wants)
     return [Guard(True, each) for each in found]
 
 
@@ -147,12 +147,12 @@ def foreseen(
     order: ReleaseOrder,
     observed: Observed,
     now: Instant,
-    around: Surroundings,
+    constraints: Constraints,
 ) -> tuple[Guard, ...]:
     """The rules that a release would meet, with their answers of now; `planned`: the application with it."""
     answers = [
-        *(_times(application, around, order.policy, now) or [Guard(False, reason_of(Rule.TIMES))]),
-        *_limits(replace(wants_of(planned), begins=True), around),
+        *(_times(application, constraints, order.policy, now) or [Guard(False, reason_of(Rule.TIMES))]),
+        *_limits(replace(wants_of(planned), begins=True), constraints),
     ]
     for region, size in order.sizes:
         serving = application.serving_in(region)

@@ -12,7 +12,7 @@ from repave_controller.core.domain.place import Place, place_of
 from repave_controller.core.domain.reasons import Why, cli, reason_of
 from repave_controller.core.domain.rollout import Rollout, Track
 from repave_controller.core.domain.steps import Step
-from repave_controller.core.rules.guards import Guard, Surroundings, is_overridden, outside
+from repave_controller.core.rules.guards import Constraints, Guard, is_overridden, outside
 from repave_controller.core.rules.verdicts import (
     Done,
     Verdict,
@@ -117,14 +117,17 @@ def refusing(
     step: Step,
     observed: Observed,
     now: Instant,
-    around: Surroundings,
+    constraints: Constraints,
     wants: Wants | None = None,
 ) -> Guard | None:
     """The first rule against entering `step` that nobody has overridden; None when it may be entered. Where
     the region begins with it, `wants` is what the application has under way from then on."""
     place = place_of(application, rollout, track)
     assert place is not None, "a running track has a target"
-    answers = [*outside(application, rollout, step, now, around, wants), _rules(step).guard(place, observed)]
+    answers = [
+        *outside(application, rollout, step, now, constraints, wants),
+        _rules(step).guard(place, observed),
+    ]
     return next(
         (each for each in answers if each and each.refuses and not is_overridden(rollout, each.rule)), None
     )
