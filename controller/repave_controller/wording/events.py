@@ -96,7 +96,7 @@ def _freeze(done: str) -> Template:
 
 
 def _adopted(group: str, notes: Sequence[str]) -> str:
-    return "; ".join((f"adopted what the regions run: {group or 'nobody'} serves", *notes))
+    return "; ".join((f"adopted what the regions run: {group or 'no group'} serves", *notes))
 
 
 TEXTS: Mapping[Kind, Template] = {

@@ -47,7 +47,7 @@ def _unknown_freeze(name: str, known: Sequence[str]) -> str:
 def _unknown_group(application: str, group: str, regions: Sequence[str], votes: Sequence[str]) -> str:
     where = ", ".join(regions) or "any region that has traffic"
     return (
-        f"{application}: --serving {group}: it has no hosts in {where}; now: {'; '.join(votes) or 'nobody'}"
+        f"{application}: --serving {group}: it has no hosts in {where}; now: {'; '.join(votes) or 'no group'}"
     )
 
 
@@ -91,15 +91,15 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.NOT_PAUSED_BUT_GATED: "the rollout of {application} is not paused; it waits for approval: {0}",
     Refusal.NOTHING_RUNNING: "no rollout of {application} is running; nothing to {verb}",
     Refusal.NOTHING_TO_ABORT: ("no rollout of {application} is running; to go back to the group before, {0}"),
-    Refusal.NOTHING_TO_RENEW: "nobody serves {application}; release it first",
+    Refusal.NOTHING_TO_RENEW: "no group serves {application}; release it first",
     Refusal.NO_OLDER_GROUP: "no older group of {application} is kept; release the older version again",
     Refusal.NO_OLDER_GROUP_OF_NAME: ("no older group of {application} is called {name}; there are: {groups}"),
     Refusal.FIRST_RELEASE_SERVES: (
         "{group} is the first release of {application} and has the traffic already: there is no older group "
         "to go back to; release a better version"
     ),
-    Refusal.NO_STEP_BACK: "nobody served before: there is nobody to give traffic back to",
-    Refusal.NO_WAY_BACK_IN_REGION: "nobody served in {region} before: there is no way back",
+    Refusal.NO_STEP_BACK: "no group served before: there is none to give traffic back to",
+    Refusal.NO_WAY_BACK_IN_REGION: "no group served in {region} before: there is no way back",
     Refusal.PAUSED: "it is paused; {0} lets it go on",
     Refusal.PLAN_CHANGED: _plan_changed,
     Refusal.PORT_TAKEN: "traffic.port: {port} is taken by {other} in {regions}; choose another port",

@@ -109,7 +109,7 @@ TEXTS: Mapping[Kind, Template] = {
     Why.ILL_IN_STEP: "{illness} in the {step}",
     Why.ILL_WHEN_DONE: "{illness} after the region was done",
     Why.NO_PROGRESS: "{step}: no progress for {seconds:g} s; {region}: {waiting}",
-    Why.NOT_APPROVED: "{region}: nobody approved within {seconds:g} s",
+    Why.NOT_APPROVED: "{region}: no approval within {seconds:g} s",
     Why.GUARD_FOR_TOO_LONG: "{region}: {answer} for {seconds:g} s",
     Why.NOT_UNDONE: "going back is not done after {seconds:g} s: {region}: {left}",
     Why.UNDO_FAILED: "{reason}; {failure}",

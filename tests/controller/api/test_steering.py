@@ -226,7 +226,7 @@ def test_a_plan_that_does_not_hold_says_what_has_changed(api: Asked) -> None:
     api.release("v0")
     api.ended()
     detail = api.post(f"{APP}/releases", {**body, "plan": plan}).json["detail"]
-    assert "who serves (nobody serves -> hello-v001 serves)" in detail
+    assert "who serves (no group serves -> hello-v001 serves)" in detail
 
 
 def test_a_plan_of_a_former_life_is_refused_in_general_words(api: Asked) -> None:

@@ -204,7 +204,7 @@ def _why_text(application: Application) -> str:
     if rollout is not None and rollout.phase is Phase.HELD:
         back = command_of(cli("rollback", application.name))
         return f"held: {text_of(rollout.undo_reason)}; release a better version, or {back}"
-    return f"nothing is being rolled out; {serving.name if serving else 'nobody'} serves"
+    return f"nothing is being rolled out; {serving.name if serving else 'no group'} serves"
 
 
 def _doing(running: Rollout) -> str:

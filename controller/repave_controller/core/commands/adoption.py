@@ -100,7 +100,7 @@ def event(adoption: Adoption, now: Instant, by: str) -> Event:
 
 
 def _server(name: ApplicationName, said: Said, chosen: str) -> GroupName | None:
-    """The group with all the traffic in every region that has any; None where nobody serves yet."""
+    """The group with all the traffic in every region that has any; None where no group serves yet."""
     voters = {region: state for region, state in sorted(said.items()) if state.is_serving}
     if chosen:
         return _chosen(name, voters, chosen)
@@ -324,7 +324,7 @@ def _offers(said: Said) -> dict[RegionName, Offer]:
 
 def _server_notes(said: Said, server: GroupName | None) -> list[str]:
     if server is None:
-        return ["nobody serves it in any region yet"]
+        return ["no group serves it in any region yet"]
     moved = [
         region for region, state in sorted(said.items()) if state.frontend_port and _full(state) != server
     ]

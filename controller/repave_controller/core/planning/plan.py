@@ -155,7 +155,7 @@ def plan_parts(application: Application, order: ReleaseOrder) -> dict[str, str]:
         "the rules (rollback, guards, windows, host.max_age)": fingerprint((order.policy, order.upkeep)),
         "who gets which side (traffic.split)": fingerprint(order.split),
         "the prices": fingerprint((order.prices, order.currency)),
-        "who serves": f"{serving.name} serves" if serving else "nobody serves",
+        "who serves": f"{serving.name} serves" if serving else "no group serves",
         "the groups there are": fingerprint(
             tuple((each.name, each.state, each.sizes) for each in application.groups)
         ),

@@ -23,7 +23,7 @@ def publish(application: Application, tenure: Tenure) -> ByRegion[tuple[RegionNa
 
 
 def desired_state(application: Application, region: RegionName, epoch: Epoch) -> DesiredState:
-    """What `region` shall be. A region where nobody serves any more has no frontend: port 0 closes it."""
+    """What `region` shall be. A region that no group serves any more has no frontend: port 0 closes it."""
     groups = tuple(
         _desired_group(application, group, part)
         for group in application.groups

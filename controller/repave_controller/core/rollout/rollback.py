@@ -45,8 +45,8 @@ def turned_round(
 
 def undo(application: Application, rollout: Rollout, reason: Reason, end: Phase, now: Instant) -> Application:
     """Turns a running rollout round, also where it had finished: traffic to the origin, at once where that
-    runs in full; a new target is retired behind it. A region where nobody served before stays as it is when
-    nobody served anywhere."""
+    runs in full; a new target is retired behind it. A region that no group served before stays as it is when
+    no group served anywhere."""
     for track in returning(rollout, rollout.tracks):
         application, changed = turned_round(application, rollout, track, reason, now)
         rollout = rollout.with_track(changed)

@@ -161,7 +161,7 @@ def test_a_group_that_is_being_destroyed_goes_on_to_be() -> None:
 def test_where_nobody_serves_yet_nobody_does_afterwards() -> None:
     adoption = adopted({PARIS: a_state(a_group(1))})
     assert adoption.application.serving is None
-    assert "nobody serves it in any region yet" in adoption.notes
+    assert "no group serves it in any region yet" in adoption.notes
     assert not desired_state(adoption.application, PARIS, Epoch(2, 1, 1)).is_serving
 
 

@@ -409,7 +409,7 @@ def test_a_renewal_is_refused_while_a_rollout_runs_or_nobody_serves() -> None:
     world.begin("b")
     with refused(match="repave watch shop"):
         request_renewal(world.application, "", "", world.now)
-    with refused(match="nobody serves"):
+    with refused(match="no group serves"):
         request_renewal(Application(SHOP, "shop", GroupNumber(1)), "", "", world.now)
 
 

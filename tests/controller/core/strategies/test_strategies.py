@@ -270,7 +270,7 @@ def test_an_approval_that_nobody_gives_fails_the_step_when_it_expires() -> None:
     world.release("1.1")
     began = world.now
     assert world.until_over() is Phase.ROLLED_BACK
-    assert text_of(world.rollout.undo_reason).endswith("nobody approved within 600 s")
+    assert text_of(world.rollout.undo_reason).endswith("no approval within 600 s")
     assert 600 <= world.now - began < 700
 
 
