@@ -69,7 +69,7 @@ async def run(settings: ControllerSettings) -> None:
             "controller.started", http=settings.http.listen, grpc=settings.grpc.listen, version=__version__
         )
         try:
-            await _until_told(scheduler)
+            await _run_until_signal(scheduler)
         finally:
             await stop_server(sessions, server)
     finally:
@@ -77,7 +77,7 @@ async def run(settings: ControllerSettings) -> None:
         await store.close()
 
 
-async def _until_told(scheduler: Scheduler) -> None:
+async def _run_until_signal(scheduler: Scheduler) -> None:
     work = asyncio.ensure_future(scheduler.run())
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):

@@ -167,7 +167,7 @@ class Sessions:
             raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
         if len(stream.questions) >= QUERIES_IN_FLIGHT_MAX:
             raise RegionUnreachable(f"the agent of {region} has too many questions to answer; ask again soon")
-        _checked(query)
+        _encode(query)
         try:
             async with asyncio.timeout(timeout_seconds):
                 answer = await stream.ask(query)
@@ -281,7 +281,7 @@ class Sessions:
             case Report():
                 self._merge(stream, message)
             case Answer():
-                stream.answered(message)
+                stream.take_answer(message)
             case Hello():
                 raise _StreamEnded("the agent said Hello twice")
 
@@ -331,7 +331,7 @@ class Sessions:
         raise _StreamEnded(stream.farewell)
 
     def _welcome_to(self, region: RegionName) -> Welcome:
-        """Made when it is sent: whatever begins later is told by its desired state, which follows."""
+        """Built when it is sent: what begins later is in its desired state, which follows."""
         named = self._listener.applications_in(region)
         if named is not None and len(named) > APPLICATIONS_PER_REGION_MAX:
             named = None
@@ -368,7 +368,7 @@ class _Stream:
     async def send(self, message: FromController) -> None:
         """Leaves out what the agent would refuse: it would cost the stream, again and again."""
         try:
-            encoded = _checked(message)
+            encoded = _encode(message)
         except ValueError as error:
             log.error("agent.message_unsendable", region=self.region, error=str(error))
             return
@@ -387,8 +387,8 @@ class _Stream:
             if query in self.queries:
                 self.queries.remove(query)
 
-    def answered(self, answer: Answer) -> None:
-        """An answer that nobody waits for any more is fine."""
+    def take_answer(self, answer: Answer) -> None:
+        """An answer to a query that has been given up is ignored."""
         future = self.questions.get(answer.query_id)
         if future is not None and not future.done():
             future.set_result(answer)
@@ -412,7 +412,7 @@ class _Stream:
         raise _StreamEnded(self.farewell)
 
 
-def _checked(message: FromController) -> bytes:
+def _encode(message: FromController) -> bytes:
     """Encoded, and sure to be accepted. Raises ValueError, which names the field."""
     encoded = wire.encode_from_controller(message)
     wire.decode_from_controller(encoded)

@@ -32,7 +32,7 @@ class Agents(Protocol):
 
 
 class Decider(Protocol):
-    """Who decides: the scheduler."""
+    """What decides: the scheduler."""
 
     def applications(self) -> Mapping[ApplicationName, Application]: ...
 

@@ -155,7 +155,7 @@ class Recovery:
         )
 
     async def _said(self, name: ApplicationName) -> tuple[Said, list[str]]:
-        """What each region that knows the application has accepted, and who could not be asked."""
+        """What each region that knows the application has accepted, and those that could not be asked."""
         stored = self._scheduler.saved(name)
         regions = [
             region

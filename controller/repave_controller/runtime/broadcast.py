@@ -4,7 +4,7 @@ import asyncio
 
 
 class Broadcast:
-    """`bump` raises `version` and wakes all who wait for it."""
+    """`bump` raises `version` and wakes all waiters."""
 
     def __init__(self) -> None:
         self.version = 0

@@ -1,4 +1,4 @@
-"""Keeps the log of events: what was decided and what regions tell, as it is on disk, for who follows it."""
+"""Keeps the log of events: what was decided and what regions report, as it is on disk, for its followers."""
 
 import asyncio
 import dataclasses
@@ -19,10 +19,10 @@ NOTICES_BATCH_MAX = 500
 
 
 class EventLog:
-    """Events that a decision caused are saved with it and then told here; `note` saves the others."""
+    """Events that a decision caused are saved with it and then published here; `note` saves the others."""
 
     def __init__(self, store: Store, clock: Callable[[], Instant], visible: Broadcast) -> None:
-        """`visible` is bumped for everything told."""
+        """`visible` is bumped for everything published."""
         self._store = store
         self._clock = clock
         self._visible = visible

@@ -41,7 +41,7 @@ class Fence:
         return [divergence.told(hello.region, each) for each in found if each not in former]
 
     def judge_again(self, applications: Applications) -> None:
-        """By what the store holds now. Who has caught up is forgotten."""
+        """By what the store holds now; a region that has caught up is forgotten."""
         for region, hello in list(self._hellos.items()):
             is_alike = hello.agent_version == __version__  # else values may look different
             found = divergence.judge(region, hello.applied, applications, compares_content=is_alike)

@@ -26,7 +26,7 @@ class Request:
         return Receipt(self.key, self.body_hash, to_text(accepted)) if self.key else None
 
 
-async def repeated(store: Store, request: Request) -> Accepted | None:
+async def earlier_answer(store: Store, request: Request) -> Accepted | None:
     """What the same request was answered before. Raises Refused where its key was another request's."""
     receipt = await store.receipt(request.key) if request.key else None
     if receipt is None:

@@ -31,7 +31,7 @@ from repave_controller.core.rules.safety import check
 from repave_controller.runtime.broadcast import Broadcast
 from repave_controller.runtime.event_log import EventLog
 from repave_controller.runtime.fence import Fence
-from repave_controller.runtime.idempotency import Request, repeated, spec_of_queued
+from repave_controller.runtime.idempotency import Request, earlier_answer, spec_of_queued
 from repave_controller.runtime.suspension import SuspensionWatch
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import ApplicationName
@@ -105,7 +105,7 @@ class Owner:
             await self._sleep()
 
     def _stop(self, reason: Reason, kind: str) -> None:
-        """Nothing is decided until something new is seen; told once, not at each look."""
+        """Nothing is decided until something new is seen; reported once, not at each look."""
         self._wake_at = None
         because = (Because(reason),)
         if because != self.because:
@@ -134,7 +134,7 @@ class Owner:
         """Decides on a person's command; returns once it is saved. The same key again: the same answer."""
         async with self._lock:
             office, request = self._office, Request.of(self.application, kind, key, body)
-            answered = await repeated(office.store, request)
+            answered = await earlier_answer(office.store, request)
             if answered is not None:
                 return answered
             self._catch_up()

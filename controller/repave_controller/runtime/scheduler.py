@@ -67,7 +67,7 @@ class Scheduler:
         self._freezes = loaded.freezes
         self._freezes_lock = asyncio.Lock()
         self._limits = limits
-        self._turnstile = asyncio.Lock()  # who begins is saved before the next one counts what is under way
+        self._turnstile = asyncio.Lock()  # a beginning is saved before the next one counts what is under way
         self.regions = regions
         self._owners = {each.name: Owner(self, each) for each in loaded.applications}
         self._never_released: WeakValueDictionary[ApplicationName, Owner] = WeakValueDictionary()

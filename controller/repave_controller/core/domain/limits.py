@@ -1,7 +1,7 @@
 """Does a rollout stay within what all applications together may have under way; if not, what is in the way?
 
 The limits are the controller's settings. `load_of` counts what the others do now, `refusals` adds what one
-application wants. Nothing is reserved: who asks must ask anew each time, and be saved before the next asks.
+application wants. Nothing is reserved: each caller asks anew each time, and is saved before the next asks.
 """
 
 from collections.abc import Iterable
@@ -50,7 +50,7 @@ class Wants:
 
 def load_of(applications: Iterable[Application]) -> Load:
     """What these applications have under way together. A region that has begun counts with all the hosts that
-    it will come to: whoever may begin can also finish, and nobody waits for whoever waits for him."""
+    it will come to: a rollout that may begin can also finish, and no two wait for each other."""
     known = tuple(applications)
     begun = {each.name: tuple(_begun(each)) for each in known}
     fresh = sum(part.size for each in known for part in _fresh(each, begun[each.name]))

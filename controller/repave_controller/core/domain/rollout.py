@@ -47,7 +47,7 @@ class Wave:
     regions: tuple[RegionName, ...]
     parallel: int = 0
     bake_seconds: float = 0.0  # from the end of its last region to the start of the next wave
-    approve: str | None = None  # role that must say yes before the wave; "": anybody
+    approve: str | None = None  # role that approves the wave; "": any person
     is_lockstep: bool = True
 
 
@@ -59,8 +59,8 @@ class TrackPhase(StrEnum):
     DONE = "done"
     UNDOING = "undoing"
     UNDONE = "undone"  # as before the rollout again
-    SKIPPED = "skipped"  # left out; caught up later where nobody decided otherwise
-    HELD = "held"  # not done, and stays where it was sent, for there is nobody to go back to
+    SKIPPED = "skipped"  # left out; caught up later unless a person decides otherwise
+    HELD = "held"  # not done, and stays where it was sent, for no group served before
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Why nothing may move now. `opens_at`: None when nobody can tell."""
+    """Why nothing may move now. `opens_at`: None when it is not known."""
 
     reason: Reason
     opens_at: Instant | None

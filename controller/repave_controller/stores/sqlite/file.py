@@ -1,4 +1,4 @@
-"""The file of the SQLite store: who may use it, how it is opened, and what its errors mean for people."""
+"""The file of the SQLite store: which process may use it, how it opens, and what its errors mean."""
 
 import errno
 import fcntl
@@ -105,7 +105,7 @@ def code_of(error: sqlite3.Error) -> int:
 
 
 def is_beyond_repair(error: sqlite3.Error) -> bool:
-    """Whether nobody can know what is on disk now: after a failed fsync the kernel may have dropped pages
+    """Whether it is unknown what is on disk now: after a failed fsync the kernel may have dropped pages
     and would report success the next time."""
     return code_of(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 

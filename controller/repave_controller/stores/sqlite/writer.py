@@ -56,7 +56,7 @@ Outcome = int | Exception
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """One transaction as rows, encoded by the one who asks for it. Events lack their sequence number."""
+    """One transaction as rows, encoded by the caller. Events lack their sequence number."""
 
     application: tuple[str, str] | None = None
     events: tuple[tuple[object, ...], ...] = ()
@@ -135,7 +135,7 @@ class SqliteWriter:
             self._undo()
             failure = self._failure(error)
             return [StoreError(failure) for _ in batch]
-        except Exception as error:  # the root of the writer thread: nobody above could tell the waiting ones
+        except Exception as error:  # the thread's root: nothing above could answer the waiters
             log.exception("store.writer_failed")
             self._undo()
             self._broken = f"the store's writer failed: {error!r}. Restart the controller."
