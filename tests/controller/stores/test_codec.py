@@ -1,6 +1,7 @@
 """What is saved comes back the same, whatever it was."""
 
 import dataclasses
+import json
 import math
 from typing import Any, get_args
 
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.freezes import Freezes
-from repave_controller.core.domain.rollout import Rollout
+from repave_controller.core.domain.instants import Instant
+from repave_controller.core.domain.reasons import Rule, Why, cli, reason_of
+from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind
 from repave_controller.core.domain.steps import KINDS, Step
 from repave_controller.core.ports import StoreError
 from repave_controller.stores.codec import (
@@ -22,6 +25,7 @@ from repave_controller.stores.codec import (
     encode_freezes,
     encode_rollout,
 )
+from repave_controller.wording.render import text_of
 
 
 def finite(value: Any) -> Any:
@@ -71,3 +75,16 @@ def test_what_is_no_application_is_refused_with_the_field_that_is_wrong() -> Non
         decode_application('{"name": "hello", "next_number": 1}')
     with pytest.raises(StoreError, match="cannot read"):
         decode_rollout("{")
+
+
+def test_reasons_come_back_with_their_kinds_and_those_of_version_0_1_as_words() -> None:
+    away = reason_of(Why.AGENT_AWAY, cli("abort", "web"), region="oslo")
+    unknown = reason_of(Rule.CAPACITY_UNKNOWN, *away.remedies, absent=away)
+    failed = reason_of(Why.GUARD_FOR_TOO_LONG, region="oslo", seconds=60.0, answer=unknown)
+    rollout = Rollout(1, RolloutKind.RELEASE, GroupNumber(1), (), ByRegion(), Phase.HELD, Instant(0), "")
+    stored = encode_rollout(dataclasses.replace(rollout, undo_reason=failed))
+    found = decode_rollout(stored).undo_reason
+    assert found == failed
+    assert text_of(found) == text_of(failed)
+    plain = {**json.loads(stored), "undo_reason": "oslo: exited with code 1"}
+    assert text_of(decode_rollout(json.dumps(plain)).undo_reason) == "oslo: exited with code 1"
