@@ -1,4 +1,4 @@
-"""What each region shall be told: a projection of the groups' parts, and its epochs. Pure."""
+"""The desired state of each region: a projection of the groups' parts, and its epochs. Pure."""
 
 from dataclasses import replace
 
@@ -27,15 +27,15 @@ def desired_state(application: Application, region: RegionName, epoch: Epoch) ->
     groups = tuple(
         _desired_group(application, group, part)
         for group in application.groups
-        if (part := group.part(region)) is not None and is_told(part)
+        if (part := group.part(region)) is not None and is_published(part)
     )
     is_open = any(group.weight_bp > 0 for group in groups) or application.serving is None
     port = application.frontend_port if is_open and groups else 0
     return DesiredState(application.name, epoch, port, groups, application.split)
 
 
-def is_told(part: Part) -> bool:
-    """A new group whose turn has not come is nothing to a region yet."""
+def is_published(part: Part) -> bool:
+    """A new group is not published to a region before its turn."""
     return part.state is not GroupState.NEW or part.count > 0
 
 
@@ -48,7 +48,7 @@ def _desired_group(application: Application, group: ServerGroup, part: Part) -> 
         weight_bp=part.weight_bp,
         template=group.template,
         is_proven=is_proven,
-        # A way back is taken at once, with whoever is there; a way forward only with enough hosts.
+        # A way back is taken at once, with the hosts there are; a way forward only with enough.
         ready_count=0 if is_proven else application.policy.needed(part.judged),
         attempt=group.attempt,
         takes_testers=count > 0 and _takes_testers(application, group, part),

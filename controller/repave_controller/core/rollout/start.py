@@ -62,7 +62,7 @@ def start_release(application: Application, order: ReleaseOrder, now: Instant) -
 
 
 def new_parts(sizes: tuple[tuple[RegionName, int], ...]) -> ByRegion[Part]:
-    """The parts of a group that nobody has asked any region for yet."""
+    """The parts of a group of which no region has been asked for hosts yet."""
     return ByRegion(Part(region, size, GroupState.NEW) for region, size in sorted(sizes))
 
 

@@ -14,7 +14,7 @@ from repave_controller.core.steps.step import StepRules
 @register
 @dataclass(frozen=True, slots=True)
 class Approve(StepRules):
-    """Wait for somebody with `role` (any if empty), for `expires_seconds` at most; 0: for ever."""
+    """Wait for approval by `role` (any if empty), for `expires_seconds` at most; 0: for ever."""
 
     role: str
     expires_seconds: float = 0.0
@@ -45,4 +45,4 @@ class Approve(StepRules):
 
     @property
     def _person(self) -> str:
-        return f"somebody with the role {self.role}" if self.role else "somebody"
+        return f"a person with the role {self.role}" if self.role else "a person"

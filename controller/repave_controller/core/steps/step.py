@@ -120,7 +120,7 @@ def refusing(
     constraints: Constraints,
     wants: Wants | None = None,
 ) -> Guard | None:
-    """The first rule against entering `step` that nobody has overridden; None when it may be entered. Where
+    """The first rule against entering `step` that is not overridden; None when it may be entered. Where
     the region begins with it, `wants` is what the application has under way from then on."""
     place = place_of(application, rollout, track)
     assert place is not None, "a running track has a target"
