@@ -15,12 +15,12 @@ from repave_agent.clients.openstack.login import Cloud
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import HostSpec, Provider
 from repave_agent.packages.server import Depot
-from repave_agent.providers.openstack import OpenstackOptions
+from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
-from repave_agent.providers.ssh_pool import ResetOptions
 from repave_agent.providers.ssh_pool.inventory import Inventory
 from repave_agent.providers.ssh_pool.leases import Leases
 from repave_agent.providers.ssh_pool.machines import Access, Machines
+from repave_agent.providers.ssh_pool.options import ResetOptions
 from repave_agent.providers.ssh_pool.provider import SshPoolProvider
 from repave_protos.package.archive import pack
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName

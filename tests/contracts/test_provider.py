@@ -20,12 +20,12 @@ from repave_agent.core.ports import Host, HostSpec, OutOfCapacityError, Provider
 from repave_agent.packages.server import Depot
 from repave_agent.providers.command import Isolation, choose_sandbox
 from repave_agent.providers.local.provider import LocalProvider
-from repave_agent.providers.openstack import OpenstackOptions
+from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
-from repave_agent.providers.ssh_pool import ResetOptions
 from repave_agent.providers.ssh_pool.inventory import Inventory
 from repave_agent.providers.ssh_pool.leases import Leases
 from repave_agent.providers.ssh_pool.machines import Access, Machines
+from repave_agent.providers.ssh_pool.options import ResetOptions
 from repave_agent.providers.ssh_pool.provider import SshPoolProvider
 from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName

@@ -13,7 +13,7 @@ from repave_agent.clients.openstack.login import load_cloud
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import HostSpec, OutOfCapacityError, TransientError
 from repave_agent.packages.server import Depot
-from repave_agent.providers.openstack import OpenstackOptions
+from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
 from repave_protos.package.archive import pack
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName

@@ -10,7 +10,7 @@ from repave_agent.core.ports import Provider, ProviderError
 from repave_agent.kinds import CommandError, Site
 from repave_agent.packages.baking import Bakery
 from repave_agent.providers.ssh_pool import PROVIDER as SSH_POOL
-from repave_agent.providers.ssh_pool import SshPoolOptions
+from repave_agent.providers.ssh_pool.options import SshPoolOptions
 from repave_agent.providers.ssh_pool.pool import change_machine, list_machines
 from repave_protos.protocol.queries import (
     BakeOrder,

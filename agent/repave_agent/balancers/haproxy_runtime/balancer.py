@@ -21,10 +21,19 @@ import structlog
 from repave_agent.balancers.checks import check_routes, check_structure
 from repave_agent.balancers.haproxy.config import structure_from
 from repave_agent.balancers.haproxy_runtime.layout import Layout, SlotLayout, Wanted, lacking
+from repave_agent.balancers.haproxy_runtime.options import HaproxyRuntimeOptions
 from repave_agent.balancers.haproxy_runtime.socket import RuntimeSocket, SideState
 from repave_agent.balancers.haproxy_runtime.transport import Keys
 from repave_agent.balancers.haproxy_runtime.weights import WeightLayout
-from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Route, Structure
+from repave_agent.core.ports import (
+    BackendView,
+    BalancerError,
+    BalancerView,
+    RefusedError,
+    Route,
+    Structure,
+)
+from repave_agent.kinds import Site
 from repave_protos.protocol.values import GroupName
 
 log = structlog.get_logger()
@@ -35,6 +44,20 @@ DYNAMIC = ("roundrobin", "leastconn", "random")
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 States = list[tuple[RuntimeSocket, SideState]]
+
+
+def build(options: HaproxyRuntimeOptions, site: Site) -> "RuntimeBalancer":
+    """Raises RefusedError when no socket is named."""
+    if not options.sockets:
+        raise RefusedError("haproxy_runtime.sockets: name HAProxy's runtime socket: a path, or host:port")
+    return RuntimeBalancer(
+        site.settings.state / "haproxy-runtime",
+        options.sockets,
+        options.map,
+        options.traffic_address,
+        site.region,
+        Keys(options.key, options.known_hosts),
+    )
 
 
 class RuntimeBalancer:

@@ -4,8 +4,8 @@
 import json
 from collections.abc import Sequence
 
-from repave_agent.balancers.haproxy_runtime import COMMAND_USAGE, HaproxyRuntimeOptions, build
-from repave_agent.balancers.haproxy_runtime.balancer import RuntimeBalancer
+from repave_agent.balancers.haproxy_runtime.balancer import RuntimeBalancer, build
+from repave_agent.balancers.haproxy_runtime.options import COMMAND_USAGE, HaproxyRuntimeOptions
 from repave_agent.balancers.haproxy_runtime.snippet import map_file, snippet, snippet_without_map
 from repave_agent.core.ports import BalancerError, Frontend
 from repave_agent.kinds import CommandLine, Site

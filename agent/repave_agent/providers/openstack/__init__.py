@@ -1,27 +1,8 @@
 """The provider whose hosts are servers of an OpenStack project: what it is called and takes."""
 
-from pydantic import Field
-
-from repave_agent.clients.openstack import CloudOptions
 from repave_agent.kinds import OwnedProvider, ProviderKind, Site
-from repave_agent.settings import Pairs, Words
+from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_protos.protocol.capabilities import ProviderAbilities
-
-
-class OpenstackOptions(CloudOptions):
-    """`image` is of every host whose spec names none."""
-
-    flavor: str = ""
-    image: str = ""
-    image_hash: str = ""
-    network: str = ""
-    security_groups: Words = ()
-    availability_zones: Words = ()
-    key_name: str = ""
-    metadata: Pairs = Field(default_factory=dict)
-    prepare: str = ""
-    spreads: bool = True
-    config_drive: bool = True
 
 
 def _build(options: OpenstackOptions, site: Site) -> OwnedProvider:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from repave_agent.clients.openstack.api import Api, GoneError
 from repave_agent.core.ports import RefusedError
-from repave_agent.providers.openstack import OpenstackOptions
+from repave_agent.providers.openstack.options import OpenstackOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,9 @@ from repave_agent.core.ports import (
 )
 from repave_agent.packages.server import Depot
 from repave_agent.providers.command import DEFAULT_PATH, environment_of, substitute
-from repave_agent.providers.openstack import OpenstackOptions
 from repave_agent.providers.openstack.bake import Oven
 from repave_agent.providers.openstack.lookup import Found, look_up, look_up_image, server_of
+from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.spread import Spread
 from repave_agent.providers.openstack.user_data import ON_SERVER, user_data
 from repave_agent.providers.single_flight import Work

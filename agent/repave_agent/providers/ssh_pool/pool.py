@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 
 from repave_agent.kinds import CommandError, CommandLine, Site
-from repave_agent.providers.ssh_pool import POOL_USAGE, SshPoolOptions
 from repave_agent.providers.ssh_pool.inventory import Inventory
 from repave_agent.providers.ssh_pool.leases import Entry, Leases
+from repave_agent.providers.ssh_pool.options import POOL_USAGE, SshPoolOptions
 from repave_protos.protocol.queries import ChangeMachine, Machine
 
 

@@ -30,10 +30,10 @@ from repave_agent.core.ports import (
 )
 from repave_agent.providers.command import DEFAULT_PATH, environment_of, substitute
 from repave_agent.providers.single_flight import Work
-from repave_agent.providers.ssh_pool import ResetOptions
 from repave_agent.providers.ssh_pool.bootstrap import Machine, TakenError, difference
 from repave_agent.providers.ssh_pool.leases import Entry, Lease, State
 from repave_agent.providers.ssh_pool.machines import Machines
+from repave_agent.providers.ssh_pool.options import ResetOptions
 from repave_agent.providers.ssh_pool.reset import reset_machine
 from repave_protos.protocol.values import HostName, RegionName
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from repave_agent.clients.ssh import HostKeyError, UnreachableError
 from repave_agent.core.ports import Clock, ProviderError, RefusedError, TransientError
-from repave_agent.providers.ssh_pool import ResetOptions
 from repave_agent.providers.ssh_pool.bootstrap import Machine
 from repave_agent.providers.ssh_pool.inventory import Listed
+from repave_agent.providers.ssh_pool.options import ResetOptions
 
 Seen = tuple[str, str, str]
 """Boot id, what stands in the marker, host key."""

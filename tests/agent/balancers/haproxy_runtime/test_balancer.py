@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from repave_agent.__main__ import main
-from repave_agent.balancers.haproxy_runtime import BALANCER, HaproxyRuntimeOptions
+from repave_agent.balancers.haproxy_runtime import BALANCER
 from repave_agent.balancers.haproxy_runtime.balancer import RuntimeBalancer
+from repave_agent.balancers.haproxy_runtime.options import HaproxyRuntimeOptions
 from repave_agent.balancers.haproxy_runtime.snippet import SLOT
 from repave_agent.balancers.haproxy_runtime.transport import Keys
 from repave_agent.core.ports import BalancerError, Route, Structure

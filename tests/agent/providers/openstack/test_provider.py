@@ -14,8 +14,8 @@ from repave_agent.clients.openstack.api import TRIES_MAX, Api
 from repave_agent.clients.openstack.login import load_cloud
 from repave_agent.core.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
-from repave_agent.providers.openstack import OpenstackOptions
 from repave_agent.providers.openstack import provider as openstack
+from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
 from repave_agent.providers.openstack.user_data import ON_SERVER, quoted, user_data
 from repave_protos.package.archive import sha256_of

@@ -14,11 +14,11 @@ import pytest
 from repave_agent.__main__ import main
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Host, HostSpec, OutOfCapacityError, RefusedError, TransientError
-from repave_agent.providers.ssh_pool import Proof, ResetOptions
 from repave_agent.providers.ssh_pool.bootstrap import Machine
 from repave_agent.providers.ssh_pool.inventory import Inventory, read
 from repave_agent.providers.ssh_pool.leases import Leases
 from repave_agent.providers.ssh_pool.machines import Access, Machines
+from repave_agent.providers.ssh_pool.options import Proof, ResetOptions
 from repave_agent.providers.ssh_pool.provider import SshPoolProvider
 from repave_protos.package.archive import pack, sha256_of
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
