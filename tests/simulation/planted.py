@@ -74,7 +74,7 @@ BUGS = (
         "publish before commit", 2, (7,),
         OWNER, "        events = await office.store.commit(transaction)\n",
         "        for region, state in decision.desired:\n"
-        "            office.publish(region, state)\n"
+        "            office.regions.publish(region, state)\n"
         "        events = await office.store.commit(transaction)\n",
     ),
     _bug(
