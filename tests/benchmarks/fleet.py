@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from repave_controller.core.planning.plan import never_released, preview
+from repave_controller.core.planning.plan import never_released, plan_release
 from repave_controller.spec.loader import load
 from repave_controller.spec.spec import compile_order
 from repave_protos.protocol.values import Digest
@@ -60,7 +60,7 @@ def planning() -> Iterator[Line]:
     reading = time.perf_counter() - began
     application = never_released(read.application, read.cluster)
     began = time.perf_counter()
-    preview(application, order)
+    plan_release(application, order)
     yield Line("plan of 100 regions x 1,000 hosts", time.perf_counter() - began + reading, "s",
                f"reading the spec alone {reading:.2f} s", 1.0)  # fmt: skip
 

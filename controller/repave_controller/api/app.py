@@ -34,7 +34,7 @@ from repave_controller.core.commands.release import unknown_application
 from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.freezes import Command
 from repave_controller.core.domain.reasons import Refused
-from repave_controller.core.planning.plan import never_released, preview
+from repave_controller.core.planning.plan import never_released, plan_release
 from repave_controller.core.ports import Store
 from repave_controller.core.rules.guards import precision, split
 from repave_controller.fleet.packages import ImageDirectory
@@ -269,7 +269,7 @@ class Api:
     async def plan(self, request: web.Request) -> web.Response:
         asked = await body_of(request, models.ForetellRequest)
         application, order = await self._order(asked)
-        foretold = preview(
+        foretold = plan_release(
             application,
             order,
             self._scheduler.observed(application.name),

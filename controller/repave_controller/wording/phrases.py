@@ -39,9 +39,9 @@ def with_reason(text: str, reason: str | None) -> str:
 
 def who(by: str, reason: str | None = None) -> str:
     """`ann: lunch`"""
-    return with_reason(by or "somebody", reason)
+    return with_reason(by or "an operator", reason)
 
 
 def approver(role: str) -> str:
     """The person that has to say yes."""
-    return f"somebody with the role {role}" if role else "somebody"
+    return f"a person with the role {role}" if role else "a person"

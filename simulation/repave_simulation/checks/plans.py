@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from repave_controller.core.commands.steering import Resize
 from repave_controller.core.domain.application import Application, GroupState, ReleaseOrder
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind, Track, TrackPhase
-from repave_controller.core.planning.plan import Moment, never_released, preview
+from repave_controller.core.planning.plan import Moment, never_released, plan_release
 from repave_protos.protocol.values import ApplicationName, RegionName
 from repave_simulation.world.world import World
 
@@ -53,7 +53,9 @@ class Plans:
         order = self._order(after.name, rollout)
         if order is None:
             return
-        shown = preview(before if before is not None else never_released(after.name, after.cluster), order)
+        shown = plan_release(
+            before if before is not None else never_released(after.name, after.cluster), order
+        )
         for region in shown.regions:
             self.foretold[after.name, region.name] = (rollout.number, region.moments)
 

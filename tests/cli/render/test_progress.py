@@ -106,11 +106,11 @@ def test_what_many_regions_wait_for_is_said_once_and_persons_come_first() -> Non
         [
             a_because("", "earlier-waves", "wave 2 waits for the waves before it"),
             *(a_because(name, "soak", "soak: it proves itself", then="then weight 50 %") for name in NAMES),
-            a_because("rome", "approve", "approve: somebody must say yes", remedy="repave promote shop"),
+            a_because("rome", "approve", "approve: a person must say yes", remedy="repave promote shop"),
         ]
     )
     assert [each.text + each.way_on for each in found] == [
-        "rome: approve: somebody must say yes; repave promote shop",
+        "rome: approve: a person must say yes; repave promote shop",
         "eu-1, eu-2, eu-3, ... (20 regions): soak: it proves itself",
     ]
     assert found[1].then == ("then weight 50 %",)

@@ -53,8 +53,8 @@ def test_orphans_are_described(api: Asked) -> None:
     ("ages", "state", "text"),
     [
         ((6.0, 60.0), "ok", "none older than 60 s"),
-        ((6.0, 61.0), "warn", "1 host that nobody wants is still there after 60 s, in paris"),
-        ((61.0, 90.0), "warn", "2 hosts that nobody wants are still there after 60 s, in paris"),
+        ((6.0, 61.0), "warn", "1 orphaned host is still there after 60 s, in paris"),
+        ((61.0, 90.0), "warn", "2 orphaned hosts are still there after 60 s, in paris"),
     ],
 )
 def test_doctor_warns_of_orphans_that_stay(

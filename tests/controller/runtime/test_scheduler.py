@@ -300,7 +300,7 @@ async def test_a_step_that_would_leave_nobody_serving_never_gets_out(monkeypatch
         monkeypatch.setattr(module, "step", mistaken)
         world.scheduler.region_changed(PARIS, {SHOP})
         await asyncio.sleep(1)
-        assert "paris: nobody would serve" in world.waits_for()
+        assert "paris: no group would serve" in world.waits_for()
         assert len(world.published) == told
 
 

@@ -82,7 +82,7 @@ class UnixTransport:
 
 
 class TcpTransport:
-    """Implements Transport over TCP. Nobody but the agent may reach such a port."""
+    """Implements Transport over TCP. Only the agent may be able to reach such a port."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)

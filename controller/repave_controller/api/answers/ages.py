@@ -64,7 +64,7 @@ def worn_text(host: HostDetail, region: RegionName, application: Application) ->
     tainted = {each.host: each for each in tainted_in(application, host.group, region)}.get(host.host)
     text = host.worn
     if tainted is not None:
-        text = f"tainted by {tainted.by or 'somebody'}" + (f": {tainted.reason}" if tainted.reason else "")
+        text = f"tainted by {tainted.by or 'an operator'}" + (f": {tainted.reason}" if tainted.reason else "")
     is_replaced = host.host in replaced_in(application, host.group, region)
     return f"{text}; being replaced" if is_replaced else text
 

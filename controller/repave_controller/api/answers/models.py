@@ -124,7 +124,7 @@ class GateItem(BaseModel):
     """An approval that is waited for now."""
 
     gate: str
-    role: str = Field(description="Who may say yes; empty: anybody.")
+    role: str = Field(description="The role that may approve; empty: any operator.")
     command: str
 
 
@@ -326,7 +326,7 @@ class AgeItem(BaseModel):
 
 
 class OrphanItem(BaseModel):
-    """One host that nobody is known to want."""
+    """One host that no desired state is known to name."""
 
     name: str
     region: str
@@ -335,7 +335,7 @@ class OrphanItem(BaseModel):
     phase: str
     age_seconds: float
     unclaimed_seconds: float = Field(
-        description="For how long it is known that nobody wants it; 0: it is not."
+        description="For how long no desired state is known to name it; 0: unknown."
     )
     state: str = Field(description="What becomes of it, in words.")
 

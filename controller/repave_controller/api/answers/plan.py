@@ -3,7 +3,7 @@
 from pydantic import BaseModel, Field
 
 from repave_controller.api.answers.reasons import FactValue, RemedyItem, facts_of, remedy_item
-from repave_controller.core.planning.plan import Preview, RegionPreview
+from repave_controller.core.planning.plan import Plan, RegionPlan
 from repave_controller.core.steps.step import describe
 from repave_controller.wording.render import text_of
 
@@ -85,7 +85,7 @@ class PlanAnswer(BaseModel):
     problems: list[str] = Field(description="Why it would be refused now; empty when it would not.")
 
 
-def plan_answer(plan: Preview, version: str) -> PlanAnswer:
+def plan_answer(plan: Plan, version: str) -> PlanAnswer:
     return PlanAnswer(
         id=plan.id,
         application=plan.application,
@@ -129,7 +129,7 @@ def plan_answer(plan: Preview, version: str) -> PlanAnswer:
     )
 
 
-def _plan_region(region: RegionPreview) -> PlanRegion:
+def _plan_region(region: RegionPlan) -> PlanRegion:
     return PlanRegion(
         name=region.name,
         wave=region.wave + 1,

@@ -252,7 +252,7 @@ def rollout_item(rollout: Rollout, cluster: str) -> models.RolloutItem:
             )
             for each in rollout.passes
         ],
-        paused_by=("repave" if pause.is_hold else pause.by or "somebody") if pause is not None else "",
+        paused_by=("repave" if pause.is_hold else pause.by or "an operator") if pause is not None else "",
         started_at=time_of(rollout.started_at),
         started_by=rollout.started_by,
         reason=rollout.reason,

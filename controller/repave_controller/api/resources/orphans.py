@@ -1,4 +1,4 @@
-"""Asks the regions which of their hosts nobody wants, for `repave orphans` and for doctor."""
+"""Asks the regions for their orphaned hosts, for `repave orphans` and for doctor."""
 
 import asyncio
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ def orphans_check(answer: models.OrphansAnswer) -> models.CheckItem:
         text = f"none older than {OLD_SECONDS:.0f} s"
         return models.CheckItem(name="orphans", state="ok", text=text, remedy="")
     places = ", ".join(sorted({item.region for item in old}))
-    hosts = "1 host that nobody wants is" if len(old) == 1 else f"{len(old)} hosts that nobody wants are"
+    hosts = "1 orphaned host is" if len(old) == 1 else f"{len(old)} orphaned hosts are"
     return models.CheckItem(
         name="orphans",
         state="warn",

@@ -23,7 +23,7 @@ from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of
 from repave_controller.core.domain.reasons import Rule, reason_of
-from repave_controller.core.planning.plan import Preview, RegionPreview
+from repave_controller.core.planning.plan import Plan, RegionPlan
 from repave_controller.core.rules.guards import Guard
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import AgentRefused, AnswerContent, RegionUnreachable, Sessions
@@ -97,14 +97,14 @@ class Regional:
 
     # ------------------------------------------------------------------------------------------------ room
 
-    async def room(self, foretold: Preview) -> tuple[Guard, ...]:
+    async def room(self, foretold: Plan) -> tuple[Guard, ...]:
         """Regions where the hosts of the plan don't fit now; none is waited for long."""
         views = self._sessions.views()
         asked = [each for each in foretold.regions if each.extra and _is_here(views.get(each.name))]
         found = await asyncio.gather(*(self._lack(each) for each in asked))
         return tuple(guard for guard in found if guard is not None)
 
-    async def _lack(self, region: RegionPreview) -> Guard | None:
+    async def _lack(self, region: RegionPlan) -> Guard | None:
         try:
             room = await self._sessions.ask(region.name, FindRoom(region.extra), Room, ROOM_SECONDS)
         except (RegionUnreachable, AgentRefused) as error:

@@ -79,7 +79,7 @@ class PromoteRequest(SteeringRequest):
     """Let it go on past the gate that it waits at."""
 
     role: str = Field(
-        "", max_length=100, description="The role in which somebody says yes; several with commas between."
+        "", max_length=100, description="The role of the approval; several with commas between."
     )
     skip: bool = Field(False, description="Also end what only waits for time: a soak, a bake.")
     full: bool = Field(False, description="All gates and waits that are still to come.")

@@ -60,7 +60,7 @@ class Problem(Exception):
 
 @web.middleware
 async def as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every refusal becomes a problem; what nobody foresaw is logged and says nothing of our insides."""
+    """Every refusal becomes a problem; an unforeseen error is logged and says nothing of our insides."""
     try:
         return await handler(request)
     except Problem as problem:
@@ -99,8 +99,8 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
 @web.middleware
 async def no_strangers(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """There are no log-ins, so what a web page in somebody's browser sends must not be obeyed: requests come
-    under a loopback name, without a foreign Origin, and commands as JSON, which no plain form can send."""
+    """Without log-ins, a web page in an operator's browser could send commands: requests must come under a
+    loopback name, without a foreign Origin, and commands as JSON, which no plain form can send."""
     origin = request.headers.get("Origin")
     if request.url.host not in LOOPBACK_NAMES:
         raise Problem(403, "foreign-host", "this controller is reached as 127.0.0.1 or localhost only")

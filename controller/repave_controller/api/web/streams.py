@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 class Streams:
-    """Open streams, bounded. A slow client holds up nobody: each has its own task and reads at its pace."""
+    """Open streams, bounded. A slow client holds up no other: each has its own task and reads at its pace."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler

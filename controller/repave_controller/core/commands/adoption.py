@@ -1,8 +1,8 @@
 """Makes an application anew of what its regions have accepted, when the store has lost it. Pure.
 
-Whoever has all the traffic everywhere serves; the other groups are kept warm. Nothing is moved and nothing is
-destroyed by it: each region is afterwards desired to be what it is. What agents cannot know (version, policy)
-is taken from the store's older copy where there is one. All that is assumed is told in `notes`.
+The group with all the traffic everywhere serves; the other groups are kept warm. Nothing is moved or
+destroyed: each region is afterwards desired to be what it is. What agents cannot know (version, policy) is taken
+from the store's older copy where there is one. All that is assumed is told in `notes`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -226,7 +226,7 @@ def _group(
 
 
 def _former_size(known: ServerGroup | None, region: RegionName) -> int:
-    """Of a group that is being destroyed: it must have had one, or nobody would wait for its end."""
+    """Of a group that is being destroyed: it must have had one, or no region would wait for its end."""
     return max(1, known.size(region) if known is not None else 0)
 
 

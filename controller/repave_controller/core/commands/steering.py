@@ -215,7 +215,7 @@ def _gates(application: Application, rollout: Rollout, now: Instant) -> list[tup
 
 
 def _roles_to_come(rollout: Rollout) -> list[str]:
-    """The roles of all approvals that the rollout may yet wait for; at least nobody's."""
+    """The roles of all approvals that the rollout may yet wait for; the empty role if there are none."""
     steps = {step.approver for step in rollout.steps if step.approver}
     begun = waves.next_wave(rollout)
     later = rollout.waves[begun:] if begun is not None else ()
@@ -247,7 +247,7 @@ def _no_gate(application: Application, rollout: Rollout, now: Instant) -> Refuse
 
 
 def _check_role(gates: list[tuple[str, str]], role: str) -> None:
-    """Whoever has several roles gives them with commas between."""
+    """Several roles are given with commas between."""
     wanted = sorted({needed for _, needed in gates if needed} - {each.strip() for each in role.split(",")})
     if wanted:
         raise Refused(Refusal.ROLE_MISSING, roles=tuple(wanted))

@@ -38,7 +38,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class RegionPreview:
+class RegionPlan:
     """Hosts of one region. `peak` counts all groups at the moment when most hosts run; `extra` are those that
     are not there now."""
 
@@ -56,7 +56,7 @@ class RegionPreview:
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class Plan:
     """All that is known beforehand. `id` changes with the order and with the application."""
 
     id: str
@@ -66,7 +66,7 @@ class Preview:
     strategy: str
     steps: tuple[Step, ...]
     waves: tuple[Wave, ...]
-    regions: tuple[RegionPreview, ...]
+    regions: tuple[RegionPlan, ...]
     keeps: tuple[GroupName, ...]
     destroys: tuple[GroupName, ...]
     at_least_seconds: float
@@ -78,13 +78,13 @@ class Preview:
     problems: tuple[Reason, ...]
 
 
-def preview(
+def plan_release(
     application: Application,
     order: ReleaseOrder,
     observed: Observed | None = None,
     now: Instant = Instant(0),  # noqa: B008  # frozen
     constraints: Constraints = NO_CONSTRAINTS,
-) -> Preview:
+) -> Plan:
     """What releasing `order` now would do, when nothing fails."""
     started = planned(application, order, now)
     rollout = started.rollout
@@ -93,7 +93,7 @@ def preview(
     keeps, destroys = _old_groups(application, order)
     regions = _regions(application, order, rollout, keeps, destroys)
     costs = [region.cost for region in regions if region.cost is not None]
-    return Preview(
+    return Plan(
         id=plan_id(application, order),
         application=application.name,
         group=format_group(application.cluster, application.next_number),
@@ -228,7 +228,7 @@ def _regions(
     rollout: Rollout,
     keeps: list[ServerGroup],
     destroys: list[ServerGroup],
-) -> tuple[RegionPreview, ...]:
+) -> tuple[RegionPlan, ...]:
     sizes, prices = dict(order.sizes), dict(order.prices)
     moments = {
         track.region: _moments(application, order, rollout, track, sizes[track.region])
@@ -260,7 +260,7 @@ def _region(
     moments: tuple[Moment, ...],
     waits_seconds: float,
     price: float | None,
-) -> RegionPreview:
+) -> RegionPlan:
     region, (keeps, destroys) = track.region, old
     serving = application.group(track.origin)
     had = serving.size(region) if serving is not None else 0
@@ -274,7 +274,7 @@ def _region(
     left = moments[-1].old_hosts if moments else 0
     kept = hosts_of(left, order.policy.keep_percent) if serving in keeps else 0
     hours += left * waits_seconds + kept * order.policy.keep_seconds
-    return RegionPreview(
+    return RegionPlan(
         name=region,
         wave=track.wave,
         creates=size,
@@ -330,7 +330,7 @@ def _wave_ends(rollout: Rollout, seconds: Mapping[RegionName, float]) -> list[fl
     return ends
 
 
-def _length(rollout: Rollout, regions: tuple[RegionPreview, ...]) -> float:
+def _length(rollout: Rollout, regions: tuple[RegionPlan, ...]) -> float:
     seconds = {region.name: sum(each.seconds for each in region.moments) for region in regions}
     return _wave_ends(rollout, seconds)[-1]
 

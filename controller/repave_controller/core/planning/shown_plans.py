@@ -25,7 +25,7 @@ class ShownPlans:
         self._parts: dict[str, dict[str, str]] = {}
 
     def remember(self, application: Application, order: ReleaseOrder) -> None:
-        """Somebody is shown what releasing `order` would do now."""
+        """A client is shown what releasing `order` would do now."""
         plan = plan_id(application, order)
         self._parts.pop(plan, None)
         self._parts[plan] = plan_parts(application, order)

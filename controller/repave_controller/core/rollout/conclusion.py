@@ -212,7 +212,7 @@ def forget_gone_groups(turn: Turn) -> None:
 
 
 def _say_who_is_away(turn: Turn, group: ServerGroup, regions: list[RegionName]) -> None:
-    """Nobody waits for these regions any longer, but something may be left of the group there."""
+    """The rollout no longer waits for these regions, but something may be left of the group there."""
     for region in regions if turn.application.running is None else ():
         view = turn.observed.get(region)
         if view is None or not view.is_connected:

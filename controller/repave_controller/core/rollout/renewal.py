@@ -2,8 +2,8 @@
 
 A host that a region's desired state names in `replace` may be replaced there; the agent makes a fresh one
 first. `renew` says which these are from what regions report, whenever anything is decided. It starts nothing
-while its application moves, nor where the group lacks hosts already. Pure; people's commands for it are here
-as well.
+while its application moves, nor where the group lacks hosts already. Pure; what
+people ask for is in `commands/renewal.py`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -16,7 +16,6 @@ from repave_controller.core.domain.application import (
     GroupState,
     Instant,
     Observed,
-    Outcome,
     RegionView,
     Replacement,
     ServerGroup,
@@ -25,8 +24,6 @@ from repave_controller.core.domain.application import (
 from repave_controller.core.domain.reasons import (
     Happening,
     Reason,
-    Refusal,
-    Refused,
     Why,
     cli,
     reason_of,
@@ -112,7 +109,7 @@ def _forget_gone_groups(turn: Renewed) -> None:
 
 
 def _take_reports(turn: Renewed, observed: Observed, now: Instant, busy: Collection[RegionName]) -> None:
-    """Who is gone was replaced; where a rollout runs nobody is; who was changed is tainted."""
+    """A host that is gone was replaced; where a rollout runs none is replaced; a changed one is tainted."""
     going_on = []
     for each in turn.application.replacing:
         report = _heard(turn.application, each.group, each.region, observed)
@@ -169,10 +166,11 @@ def _taint_changed(turn: Renewed, group: ServerGroup, observed: Observed, now: I
             is_new = worn.why == "drift" and worn.host not in known
             if is_new and len(turn.application.tainted) < TAINTED_MAX:
                 tainted = Tainted(worn.host, region, group.name, BY_REPAVE, f"changed: {worn.text}", now)
-                _add(turn, tainted)
+                taint(turn, tainted)
 
 
-def _add(turn: Renewed, tainted: Tainted) -> None:
+def taint(turn: Renewed, tainted: Tainted) -> None:
+    """Notes that the host is to be replaced, and says so in an event."""
     turn.application = replace(turn.application, tainted=(*turn.application.tainted, tainted))
     turn.events.append(_tainted_event(turn.application, tainted))
 
@@ -212,7 +210,7 @@ def _due(
     """The worn hosts of a region, the most urgent first: tainted, renewed, too old."""
     tainted = tainted_in(application, group.name, region)
     for each in tainted:
-        why = f"tainted by {each.by or 'somebody'}" + (f": {each.reason}" if each.reason else "")
+        why = f"tainted by {each.by or 'an operator'}" + (f": {each.reason}" if each.reason else "")
         yield Replacement(each.host, region, group.name, why, now)
     named = {each.host for each in tainted}
     worn = [each for each in report.worn if each.host not in named] if report is not None else []
@@ -252,54 +250,6 @@ def _because(
         each.since for each in application.replacing if (each.group, each.region) == (group.name, region)
     ]
     return Because(reason, region, min(since, default=None))
-
-
-# -------------------------------------------------------------------------------------------- commands
-
-
-def request_taint(
-    application: Application,
-    group: GroupName,
-    region: RegionName,
-    host: HostName,
-    by: str,
-    reason: str,
-    now: Instant,
-) -> Outcome:
-    """The host is to be replaced. Asked again it changes nothing."""
-    known = next((each for each in application.groups if each.name == group), None)
-    if known is None or known.state is GroupState.RETIRING:
-        raise Refused(Refusal.RETIRING_GROUP, group=group, host=host)
-    if any((each.host, each.region) == (host, region) for each in application.tainted):
-        return application, ()
-    if len(application.tainted) >= TAINTED_MAX:
-        raise Refused(
-            Refusal.TOO_MANY_TAINTED,
-            cli("renew", application.name),
-            application=application.name,
-            limit=TAINTED_MAX,
-        )
-    turn = Renewed(application)
-    _add(turn, Tainted(host, region, group, by, reason, now))
-    return turn.application, tuple(turn.events)
-
-
-def request_renewal(application: Application, by: str, reason: str, now: Instant) -> Outcome:
-    """Every host of the group that serves, as they are now, is to be replaced."""
-    if application.running is not None:
-        raise Refused(
-            Refusal.ROLLOUT_RUNNING_AT_RENEWAL,
-            cli("watch", application.name),
-            application=application.name,
-        )
-    serving = application.group(application.serving)
-    if serving is None:
-        raise Refused(Refusal.NOTHING_TO_RENEW, application=application.name)
-    renewed = application.with_group(replace(serving, generation=serving.generation + 1))
-    hosts = sum(size for _, size in serving.sizes)
-    what = reason_of(Happening.GROUP_RENEWED, hosts=hosts, group=serving.name, by=by, reason=reason)
-    name = application.name
-    return renewed, (Event("group.renewing", "", name, group=serving.name, by=by, at=now, what=what),)
 
 
 def _tainted_event(application: Application, tainted: Tainted) -> Event:

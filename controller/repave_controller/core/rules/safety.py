@@ -57,7 +57,7 @@ def _check_capacity(
         group = groups.get(desired.name)
         part = group.part(region) if group is not None else None
         if group is None:
-            yield Broken(5, f"{region}: {desired.name} would run and nobody owns it")
+            yield Broken(5, f"{region}: {desired.name} would run without an owner")
         if group is None or part is None or desired.weight_bp == 0:
             continue
         share = hosts_of(part.size, min(desired.weight_bp, FULL_WEIGHT_BP) / 100)
@@ -79,7 +79,7 @@ def _check_state(
         yield Broken(7, f"{region}: epoch {state.epoch} does not follow {former.epoch}")
     is_left = application.serving_in(region) is None
     if former.is_serving and not state.is_serving and (state.frontend_port or not is_left):
-        yield Broken(7, f"{region}: nobody would serve")
+        yield Broken(7, f"{region}: no group would serve")
 
 
 def _check_published(decision: Decision) -> Iterator[Broken]:

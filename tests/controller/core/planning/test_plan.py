@@ -7,7 +7,7 @@ import pytest
 from repave_controller.core.commands.release import request_abort
 from repave_controller.core.domain.application import GroupState, Instant, Policy, Upkeep
 from repave_controller.core.domain.rollout import Phase, Wave
-from repave_controller.core.planning.plan import never_released, plan_id, preview
+from repave_controller.core.planning.plan import never_released, plan_id, plan_release
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.core.steps.step import describe
 from repave_controller.wording.render import text_of
@@ -32,7 +32,7 @@ POLICIES = [
 
 
 def test_a_first_release_creates_everything_and_destroys_nothing() -> None:
-    foretold = preview(never_released(HELLO, "hello"), an_order())
+    foretold = plan_release(never_released(HELLO, "hello"), an_order())
     assert (foretold.group, foretold.origin) == ("hello-v001", None)
     assert (foretold.keeps, foretold.destroys, foretold.problems) == ((), (), ())
     assert [(each.name, each.creates, each.peak, each.floor) for each in foretold.regions] == [
@@ -50,7 +50,7 @@ def test_what_is_foretold_is_what_happens(policy: Policy, releases: int) -> None
         world.release(digest, policy=policy)
         world.finish()
     before = {group.name for group in world.application.groups}
-    foretold = preview(world.application, an_order("d", policy=policy))
+    foretold = plan_release(world.application, an_order("d", policy=policy))
     world.release("d", policy=policy)
     asked = world.regions[PARIS].desired
     assert asked is not None
@@ -68,18 +68,18 @@ def test_what_is_foretold_is_what_happens(policy: Policy, releases: int) -> None
 
 def test_a_plan_says_why_it_would_be_refused_now() -> None:
     world = released("a")
-    assert preview(world.application, an_order("b")).problems == ()
-    (problem,) = preview(world.application, an_order("b", sizes=((PARIS, 3),))).problems
+    assert plan_release(world.application, an_order("b")).problems == ()
+    (problem,) = plan_release(world.application, an_order("b", sizes=((PARIS, 3),))).problems
     assert "hello-v001 serves in oslo" in text_of(problem)
     world.release("b")
-    (problem,) = preview(world.application, an_order("c")).problems
+    (problem,) = plan_release(world.application, an_order("c")).problems
     assert "hello-v002 is being rolled out" in text_of(problem)
 
 
 def test_foretelling_changes_nothing_and_gives_the_same_again() -> None:
     world = released("a")
     before = world.application
-    assert preview(world.application, an_order("b")) == preview(world.application, an_order("b"))
+    assert plan_release(world.application, an_order("b")) == plan_release(world.application, an_order("b"))
     assert world.application == before
 
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repave_controller.core.commands.release import request_release, request_rollback
+from repave_controller.core.commands.renewal import request_renewal, request_taint
 from repave_controller.core.domain.application import (
     Application,
     GroupState,
@@ -19,7 +20,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.reasons import Why, reason_of
 from repave_controller.core.domain.rollout import GroupNumber
-from repave_controller.core.rollout.renewal import TAINTED_MAX, renew, request_renewal, request_taint
+from repave_controller.core.rollout.renewal import TAINTED_MAX, renew
 from repave_controller.core.rollout.step import step
 from repave_controller.core.rules.safety import check
 from repave_controller.stores.codec import decode_application, encode_application

@@ -188,7 +188,7 @@ def test_promise_5_nothing_runs_that_nobody_owns() -> None:
     world = released("a", "b")
     after = replace(world.application, groups=world.application.groups[1:])
     assert broken_by(world, after, observed={}) == [
-        Broken(5, f"{region}: hello-v001 would run and nobody owns it") for region in (OSLO, PARIS)
+        Broken(5, f"{region}: hello-v001 would run without an owner") for region in (OSLO, PARIS)
     ]
 
 
@@ -219,7 +219,7 @@ def test_promise_7_a_changed_state_has_a_new_epoch() -> None:
 def test_promise_7_somebody_serves_where_somebody_served(port: int) -> None:
     world = released("a")
     after = with_groups(world.application, weights(), frontend_port=port)
-    assert broken_by(world, after) == [Broken(7, "paris: nobody would serve")]
+    assert broken_by(world, after) == [Broken(7, "paris: no group would serve")]
 
 
 @pytest.mark.parametrize("weight_bp", [9_999, 10_001])

@@ -12,7 +12,7 @@ from repave_controller.core.domain.place import Place, put_part
 from repave_controller.core.domain.reasons import Why, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout
 from repave_controller.core.planning.forecast import outlook
-from repave_controller.core.planning.plan import preview
+from repave_controller.core.planning.plan import plan_release
 from repave_controller.core.rules.verdicts import Done, Verdict, Waiting
 from repave_controller.core.steps.step import StepRules, describe
 from repave_controller.wording.render import text_of
@@ -72,7 +72,7 @@ def test_it_is_described_and_has_its_time_in_the_plan() -> None:
     order = an_order()
     longer = replace(order, steps=(*order.steps, Settle(30.0)))
     application = released("a").application
-    plan, plain = preview(application, longer), preview(application, order)
+    plan, plain = plan_release(application, longer), plan_release(application, order)
     assert describe(plan.steps[-1]) == "settle: caches fill for 30 s"
     assert plan.at_least_seconds == plain.at_least_seconds + 30
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from repave_controller.core.domain.application import hosts_of
 from repave_controller.core.domain.rollout import Phase, TrackPhase
-from repave_controller.core.planning.plan import preview
+from repave_controller.core.planning.plan import plan_release
 from repave_controller.core.rules.guards import precision
 from repave_controller.core.steps import Soak, Weight
 from repave_controller.core.strategies.checks import objection, peak_percent
@@ -129,7 +129,7 @@ def check_region(world: World, name: RegionName) -> None:
 def test_a_release_keeps_its_floors_and_order_and_does_what_its_plan_foretold(text: str) -> None:
     world = released_once(text)
     order = compile_order(world.spec, Digest("2" * 64), "1.2", "ann")
-    foretold = preview(world.application, order)
+    foretold = plan_release(world.application, order)
     world.release("1.2")
     assert world.rollout.steps == foretold.steps
     assert world.rollout.waves == foretold.waves
@@ -256,10 +256,14 @@ def test_soaks_add_up_in_the_plan_and_a_first_release_has_no_canary() -> None:
     text = spec("{canary: {steps: [{traffic: 5%, hold: 10m}, {traffic: 50%, hold: 5m}]}}")
     world = World(text, "")
     order = compile_order(world.spec, Digest("1" * 64), "1.1")
-    assert [step.kind for step in preview(world.application, order).steps] == ["scale", "verify", "weight"]
+    assert [step.kind for step in plan_release(world.application, order).steps] == [
+        "scale",
+        "verify",
+        "weight",
+    ]
     world.release("1.1")
     world.until_over()
-    foretold = preview(world.application, replace(order, digest=Digest("2" * 64)))
+    foretold = plan_release(world.application, replace(order, digest=Digest("2" * 64)))
     assert sum(step.seconds for step in foretold.steps if isinstance(step, Soak)) == 900
     assert foretold.at_least_seconds >= 900
 
