@@ -1,8 +1,8 @@
 """Makes an application anew of what its regions have accepted, when the store has lost it. Pure.
 
 The group with all the traffic everywhere serves; the other groups are kept warm. Nothing is moved or
-destroyed: each region is afterwards desired to be what it is. What agents cannot know (version, policy) is taken
-from the store's older copy where there is one. All that is assumed is told in `notes`.
+destroyed: each region is afterwards desired to be what it is. What agents cannot know (version, policy)
+is taken from the store's older copy where there is one. All that is assumed is told in `notes`.
 """
 
 from collections.abc import Iterable, Mapping
