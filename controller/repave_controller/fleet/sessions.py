@@ -73,7 +73,7 @@ class _StreamEnded(ConnectionError):
 
 
 @dataclass(slots=True)
-class RegionView:
+class KnownRegion:
     """One region as its agent reports it. `since`: connected, or unreachable, since (seconds of the clock).
 
     A new stream starts with no observations: what was true before the gap need not be true now.
@@ -99,7 +99,7 @@ class Sessions:
         self._clock = clock
         self._hello_deadline_seconds = hello_deadline_seconds
         self._listener: RegionListener
-        self._views: dict[RegionName, RegionView] = {}
+        self._views: dict[RegionName, KnownRegion] = {}
         self._streams: dict[RegionName, _Stream] = {}
         self._query_ids = itertools.count(1)
         self._is_closed = False
@@ -108,7 +108,7 @@ class Sessions:
         """Before the first stream is served."""
         self._listener = listener
 
-    def views(self) -> Mapping[RegionName, RegionView]:
+    def views(self) -> Mapping[RegionName, KnownRegion]:
         """Every region that ever connected to this controller process, live or not."""
         return self._views
 
@@ -249,7 +249,7 @@ class Sessions:
         self._listener.greet(hello)
         waiting = {desired.application: desired for desired in self._listener.desired_for(region)}
         stream = self._streams[region] = _Stream(region, link, desired=waiting)
-        self._views[region] = RegionView(region, True, self._clock(), hello)
+        self._views[region] = KnownRegion(region, True, self._clock(), hello)
         log.info(
             "agent.connected", region=region, agent=hello.agent_version, has_taken_over=older is not None
         )

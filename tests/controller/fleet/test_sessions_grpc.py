@@ -11,7 +11,7 @@ import pytest
 
 from repave_agent.runtime.session import Session
 from repave_controller.fleet.sessions import (
-    RegionView,
+    KnownRegion,
     Sessions,
     start_server,
     stop_server,
@@ -85,7 +85,7 @@ class Controller(QuietListener):
         self.noticed.extend(notices)
 
     @property
-    def view(self) -> RegionView:
+    def view(self) -> KnownRegion:
         return self.sessions.views()[PARIS]
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from repave_controller.fleet.sessions import (
-    RegionView,
+    KnownRegion,
     Sessions,
 )
 from repave_protos.protocol import wire
@@ -124,7 +124,7 @@ class Controller(QuietListener):
         self.noticed.append((region, notices))
 
     @property
-    def view(self) -> RegionView:
+    def view(self) -> KnownRegion:
         return self.sessions.views()[PARIS]
 
     async def connect(self, hello: FromAgent = HELLO) -> MemoryLink:

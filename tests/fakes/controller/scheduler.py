@@ -15,7 +15,7 @@ from aiohttp import web
 from repave_controller.api.app import make_app
 from repave_controller.core.domain.application import Instant
 from repave_controller.fleet.packages import ImageDirectory
-from repave_controller.fleet.sessions import AnswerContent, RegionUnreachable, RegionView, Sessions
+from repave_controller.fleet.sessions import AnswerContent, KnownRegion, RegionUnreachable, Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_protos import __version__
@@ -68,7 +68,7 @@ class ObedientSessions(Sessions):
         self.is_held = False
         self.waiting: list[tuple[RegionName, DesiredState]] = []
         self.known = {
-            RegionName(name): RegionView(RegionName(name), True, clock(), self._hello(name, number))
+            RegionName(name): KnownRegion(RegionName(name), True, clock(), self._hello(name, number))
             for number, name in enumerate(regions, start=1)
         }
 
@@ -106,7 +106,7 @@ class ObedientSessions(Sessions):
         assert isinstance(content, kind)
         return content
 
-    def views(self) -> Mapping[RegionName, RegionView]:
+    def views(self) -> Mapping[RegionName, KnownRegion]:
         return self.known
 
     def publish(self, region: RegionName, desired: DesiredState) -> None:

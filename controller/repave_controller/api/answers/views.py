@@ -25,7 +25,7 @@ from repave_controller.core.planning.forecast import outlook
 from repave_controller.core.ports import Image
 from repave_controller.core.rules.divergence import Ahead
 from repave_controller.core.steps.step import describe
-from repave_controller.fleet.sessions import RegionView
+from repave_controller.fleet.sessions import KnownRegion
 from repave_controller.operations.recovery import Candidate, Findings
 from repave_controller.wording.phrases import with_reason
 from repave_controller.wording.render import command_of, event_text, text_of, texts_of
@@ -72,7 +72,7 @@ def application_status(
     application: Application,
     observed: Observed,
     because: tuple[Because, ...],
-    regions: Mapping[RegionName, RegionView],
+    regions: Mapping[RegionName, KnownRegion],
     now: Instant,
 ) -> models.ApplicationStatus:
     rollout = application.rollout
@@ -110,7 +110,7 @@ def _item(application: Application, observed: Observed) -> dict[str, Any]:
 
 
 def _region_of(
-    name: RegionName, application: Application, observed: Observed, region: RegionView | None
+    name: RegionName, application: Application, observed: Observed, region: KnownRegion | None
 ) -> models.ApplicationRegionItem:
     view, desired = observed.get(name), application.desired_in(name)
     is_current = (
@@ -342,7 +342,7 @@ def orphan_item(host: HostDetail, region: str) -> models.OrphanItem:
     )
 
 
-def region_item(region: RegionView, ahead: tuple[Ahead, ...]) -> models.RegionItem:
+def region_item(region: KnownRegion, ahead: tuple[Ahead, ...]) -> models.RegionItem:
     reports = region.observations.applications.values()
     return models.RegionItem(
         name=region.region,

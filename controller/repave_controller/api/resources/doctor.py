@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from repave_controller.api.answers.models import CheckItem
 from repave_controller.core.ports import Store, StoreError
 from repave_controller.core.rules.divergence import RECOVER, Ahead
-from repave_controller.fleet.sessions import RegionView
+from repave_controller.fleet.sessions import KnownRegion
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.wording.render import command_of, texts_of
 from repave_protos import __version__
@@ -15,7 +15,7 @@ from repave_protos.protocol.values import RegionName
 async def examine(
     store: Store,
     clock: SteadyClock,
-    regions: Mapping[RegionName, RegionView],
+    regions: Mapping[RegionName, KnownRegion],
     ahead: Mapping[RegionName, tuple[Ahead, ...]],
 ) -> list[CheckItem]:
     """The store, the clock, then every region that ever connected to this controller process."""
@@ -39,7 +39,7 @@ def _clock(clock: SteadyClock) -> CheckItem:
     return _check("clock", "ok", "has not been set back")
 
 
-def _region(region: RegionView, ahead: tuple[Ahead, ...]) -> CheckItem:
+def _region(region: KnownRegion, ahead: tuple[Ahead, ...]) -> CheckItem:
     name, hello = f"region {region.region}", region.hello
     if ahead:
         found = texts_of(each.reason for each in ahead)
