@@ -1,6 +1,6 @@
 """A region on its way through a rollout: the groups that meet there, and what becomes of their parts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from repave_controller.core.domain.application import Application, Part, ServerGroup
 from repave_controller.core.domain.rollout import Rollout, Track
@@ -49,6 +49,16 @@ def origin_in(application: Application, track: Track) -> Side | None:
 def _side(group: ServerGroup | None, region: RegionName) -> Side | None:
     part = group.part(region) if group is not None else None
     return Side(group, part) if group is not None and part is not None else None
+
+
+def put_sides(application: Application, *sides: Side) -> Application:
+    """Replaces the parts of several groups of the application at once."""
+    parts = {side.group.number: side.part for side in sides}
+    groups = (
+        group.with_part(parts[group.number]) if group.number in parts else group
+        for group in application.groups
+    )
+    return replace(application, groups=tuple(groups))
 
 
 def put_part(application: Application, group: ServerGroup, part: Part) -> Application:

@@ -5,16 +5,20 @@ from dataclasses import replace
 from repave_controller.core.domain.application import Application, GroupState, Part, ServerGroup, Tenure
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.rollout.renewal import replaced_in
-from repave_protos.protocol.values import DesiredGroup, DesiredState, Epoch, RegionName
+from repave_protos.protocol.values import DesiredGroup, DesiredState, Epoch, HostName, RegionName
+
+Made = dict[tuple[object, ...], DesiredGroup]
+"""What one projection has made so far: regions whose parts are alike share their groups."""
 
 
 def publish(application: Application, tenure: Tenure) -> ByRegion[tuple[RegionName, DesiredState]]:
     """The desired state of every region; a new epoch only where the content or the tenure changed."""
-    published = []
+    published: list[tuple[RegionName, DesiredState]] = []
+    made: Made = {}
     for region in sorted({*application.regions, *(region for region, _ in application.desired)}):
         known = application.desired.find(region)
         rev = known[1].epoch.rev if known is not None else 0
-        state = desired_state(application, region, Epoch(tenure.incarnation, tenure.term, rev))
+        state = _desired_state(application, region, Epoch(tenure.incarnation, tenure.term, rev), made)
         if known is not None and state == known[1]:
             published.append(known)
         elif known is not None or state.groups:  # else its turn has not come: it need not know
@@ -24,8 +28,12 @@ def publish(application: Application, tenure: Tenure) -> ByRegion[tuple[RegionNa
 
 def desired_state(application: Application, region: RegionName, epoch: Epoch) -> DesiredState:
     """What `region` shall be. A region that no group serves any more has no frontend: port 0 closes it."""
+    return _desired_state(application, region, epoch, {})
+
+
+def _desired_state(application: Application, region: RegionName, epoch: Epoch, made: Made) -> DesiredState:
     groups = tuple(
-        _desired_group(application, group, part)
+        _desired_group(application, group, part, made)
         for group in application.groups
         if (part := group.part(region)) is not None and is_published(part)
     )
@@ -39,7 +47,25 @@ def is_published(part: Part) -> bool:
     return part.state is not GroupState.NEW or part.count > 0
 
 
-def _desired_group(application: Application, group: ServerGroup, part: Part) -> DesiredGroup:
+def _desired_group(application: Application, group: ServerGroup, part: Part, made: Made) -> DesiredGroup:
+    """Depends on the part's numbers, and on what else of the region the key names."""
+    testers = _takes_testers(application, group, part)
+    leaving = replaced_in(application, group.name, part.region)
+    numbers = (part.size, part.state, part.percent, part.weight_bp, part.proven)
+    key = (group.number, *numbers, testers, leaving)
+    found = made.get(key)
+    if found is None:
+        found = made[key] = _make_group(application, group, part, testers, leaving)
+    return found
+
+
+def _make_group(
+    application: Application,
+    group: ServerGroup,
+    part: Part,
+    takes_testers: bool,
+    leaving: tuple[HostName, ...],
+) -> DesiredGroup:
     is_proven, count = part.state is not GroupState.NEW, part.count
     return DesiredGroup(
         name=group.name,
@@ -51,11 +77,11 @@ def _desired_group(application: Application, group: ServerGroup, part: Part) -> 
         # A way back is taken at once, with the hosts there are; a way forward only with enough.
         ready_count=0 if is_proven else application.policy.needed(part.judged),
         attempt=group.attempt,
-        takes_testers=count > 0 and _takes_testers(application, group, part),
+        takes_testers=count > 0 and takes_testers,
         max_age_seconds=group.upkeep.max_age_seconds,
         drift=group.upkeep.drift,
         generation=group.generation,
-        replace=replaced_in(application, group.name, part.region),
+        replace=leaving,
     )
 
 

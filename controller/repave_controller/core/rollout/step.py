@@ -277,8 +277,9 @@ def _learn(turn: Turn, rollout: Rollout, track: Track) -> None:
     """How long fresh hosts take to be proven here, for the next plan."""
     if rollout.step(track).is_proof and track.scaled_at is not None:
         took, known = turn.now - track.scaled_at, turn.application.launch_seconds
-        seconds = (took + known) / 2 if known else took
-        turn.application = replace(turn.application, launch_seconds=round(seconds, 3))
+        seconds = round((took + known) / 2 if known else took, 3)
+        if seconds != known:
+            turn.application = replace(turn.application, launch_seconds=seconds)
 
 
 def _is_guarded(turn: Turn, rollout: Rollout, track: Track, cursor: int, wants: Wants | None = None) -> bool:

@@ -102,7 +102,8 @@ def offer_of(state: DesiredState) -> Offer:
 
 
 def _as_sent(group: DesiredGroup) -> DesiredGroup:
-    return replace(_with_floats(group), template=_template_as_sent(group.template))
+    sent, template = _with_floats(group), _template_as_sent(group.template)
+    return replace(sent, template=template) if template is not sent.template else sent
 
 
 @lru_cache(maxsize=TEMPLATES_MAX)
@@ -111,9 +112,11 @@ def _template_as_sent(template: HostTemplate) -> HostTemplate:
 
 
 def _with_floats(value: Value) -> Value:
-    names = [each.name for each in fields(value) if each.name.endswith("_seconds")]
-    durations: dict[str, Any] = {name: float(getattr(value, name)) for name in names}
-    return replace(value, **durations)
+    names = (each.name for each in fields(value) if each.name.endswith("_seconds"))
+    durations: dict[str, Any] = {
+        name: float(known) for name in names if not isinstance(known := getattr(value, name), float)
+    }
+    return replace(value, **durations) if durations else value
 
 
 def offers(before: Application, after: Application) -> list[tuple[RegionName, DesiredState]]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from repave_controller.core.domain.application import Application, Observed, hosts_of
-from repave_controller.core.domain.place import Place, put_part
+from repave_controller.core.domain.place import Place, Side, put_part, put_sides
 from repave_controller.core.domain.reasons import Rule, Why, cli, reason_of
 from repave_controller.core.domain.rollout import RolloutKind
 from repave_controller.core.domain.steps import Course, register
@@ -39,9 +39,9 @@ class Weight(CountingStep):
         if origin is None:
             opened_bp = FULL_WEIGHT_BP if self.weight_bp == FULL_WEIGHT_BP else 0
             return put_part(place.application, group, replace(part, weight_bp=opened_bp))
-        application = put_part(place.application, group, replace(part, weight_bp=self.weight_bp))
+        given = replace(part, weight_bp=self.weight_bp)
         rest = replace(origin.part, weight_bp=FULL_WEIGHT_BP - self.weight_bp)
-        return put_part(application, origin.group, rest)
+        return put_sides(place.application, Side(group, given), Side(origin.group, rest))
 
     def measure(self, place: Place, report: GroupReport) -> tuple[int, int]:
         return int(report.weight_bp == place.target.part.weight_bp), 1
