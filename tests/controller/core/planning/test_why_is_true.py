@@ -329,7 +329,9 @@ class Watcher:
 
     def hold(self, after: Rollout) -> None:
         """No region has moved in a way that was not foretold. To be asked after each single decision."""
-        for track in self.before.tracks if self.before is not None else ():
+        if self.before is None or after.number != self.before.number:
+            return  # it is over, and regions that were away catch up
+        for track in self.before.tracks:
             now = after.track(track.region)
             assert now is not None
             if now.phase not in (TrackPhase.RUNNING, TrackPhase.DONE) or now.cursor < track.cursor:
