@@ -20,18 +20,8 @@ from repave_protos.protocol import wire
 from repave_protos.protocol.channel import InsecureAddressError, Link, dial
 from repave_protos.protocol.queries import Answer, FromController, Hosts, HostsOf, Query
 from repave_protos.protocol.values import (
-    PROTOCOL_VERSION,
-    ApplicationName,
     ApplicationReport,
     DesiredState,
-    Digest,
-    Epoch,
-    GroupName,
-    GroupReport,
-    Hello,
-    HostDetail,
-    HostName,
-    HostPhase,
     Notice,
     Observations,
     RegionName,
@@ -40,33 +30,9 @@ from repave_protos.protocol.values import (
     Resync,
     Welcome,
 )
+from tests.fakes.controller.links import CART, HELLO, HOST, PARIS, SHOP, WELCOME, desired, seen
 from tests.fakes.controller.listener import QuietListener
 from tests.fakes.waiting import until
-
-SHOP, CART = ApplicationName("shop"), ApplicationName("cart")
-PARIS = RegionName("paris")
-WELCOME = Welcome("0.1.0", "store-1", "http://127.0.0.1:7400/v1/images")
-HELLO = Hello(PARIS, PROTOCOL_VERSION, "0.1.0", "local", "haproxy")
-HOST = HostDetail(
-    HostName("h-1"),
-    GroupName("shop-v001"),
-    SHOP,
-    HostPhase.VERIFIED,
-    "127.1.1.1",
-    80,
-    Digest("0" * 64),
-    1.0,
-    1.0,
-)
-
-
-def desired(rev: int, application: ApplicationName = SHOP) -> DesiredState:
-    return DesiredState(application, Epoch(1, 1, rev), 8000, ())
-
-
-def seen(application: ApplicationName, verified: int) -> ApplicationReport:
-    groups = (GroupReport(GroupName(f"{application}-v001"), verified=verified),)
-    return ApplicationReport(application, Epoch(1, 1, 1), groups)
 
 
 class Controller(QuietListener):
