@@ -242,12 +242,14 @@ async def test_ports_that_nova_left_are_removed_and_only_those_of_our_server(
 async def test_a_destruction_ends_when_the_server_is_gone_not_when_it_was_asked_for(
     cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
 ) -> None:
-    cloud.leaves_for = 30
+    cloud.leaves_for = 1_000_000  # listings: as long as the test looks
     await provider.launch(spec(package), package)
     destruction = asyncio.create_task(provider.destroy(HostName("shop-v001-1")))
     await until(lambda: any("leaves_for" in each for each in cloud.servers.values()))
     assert await provider.list_hosts() == []
     assert not destruction.done()
+    (server,) = cloud.servers.values()
+    server["leaves_for"] = 0
     await destruction
     assert cloud.servers == {}
 
