@@ -6,7 +6,7 @@ The docstring is the transcript's title; "ask N" is the number of what users of 
 import textwrap
 from collections.abc import Callable
 
-from repave_controller.core.commands.release import request_abort, request_rollback
+from repave_controller.core.commands.rollback import request_abort, request_rollback
 from repave_controller.core.commands.steering import (
     request_abort_region,
     request_override,

@@ -14,12 +14,12 @@ import structlog
 
 from repave_controller.core.commands.release import (
     Accepted,
-    Rollback,
     check_port,
     check_regions,
     request_release,
     unknown_application,
 )
+from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import (
     Application,

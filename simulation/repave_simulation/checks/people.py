@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from repave_controller.core.commands.release import Accepted, Rollback
+from repave_controller.core.commands.release import Accepted
+from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Pause, Promote, Resize, Resume, Retry, gates
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Application, Instant

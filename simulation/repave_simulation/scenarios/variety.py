@@ -3,7 +3,7 @@ the verbs that steer a rollout. Half of the releases are plain blue/green."""
 
 from dataclasses import replace
 
-from repave_controller.core.commands.release import Rollback
+from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import (
     Abort,
     Override,

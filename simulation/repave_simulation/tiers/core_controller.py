@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from repave_controller.core.commands.release import (
-    Rollback,
     answer,
     check_regions,
     request_release,
     unknown_application,
 )
+from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Abort
 from repave_controller.core.domain.application import (
     Application,

@@ -15,7 +15,8 @@ from repave_agent.runtime.journal import Journal, JournalError
 from repave_agent.runtime.retry import Postponed
 from repave_agent.runtime.session import Session
 from repave_agent.runtime.worker import Worker
-from repave_controller.core.commands.release import Accepted, Rollback
+from repave_controller.core.commands.release import Accepted
+from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Abort
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.ports import StoreError

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from repave_controller.core.commands.release import Rollback
+from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Abort
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.fleet.sessions import RegionUnreachable

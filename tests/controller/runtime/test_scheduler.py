@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from repave_controller.core.commands.release import Rollback
+from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Abort
 from repave_controller.core.domain.application import Application, Decision, Event, Instant
 from repave_controller.core.domain.by_region import ByRegion

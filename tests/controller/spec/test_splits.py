@@ -2,7 +2,7 @@
 
 import pytest
 
-from repave_controller.core.commands.release import request_abort
+from repave_controller.core.commands.rollback import request_abort
 from repave_controller.core.domain.application import Instant
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.spec.loader import SpecError, load

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from repave_controller.api.answers.models import SignedRequest
 from repave_controller.core.commands import steering
-from repave_controller.core.commands.release import Rollback
+from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.verb import Verb
 from repave_controller.spec.sections import SIZE_MAX
 from repave_protos.protocol.values import RegionName

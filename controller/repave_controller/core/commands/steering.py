@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from repave_controller.core.commands.release import event_of, request_abort
+from repave_controller.core.commands.release import event_of
+from repave_controller.core.commands.rollback import request_abort
 from repave_controller.core.domain import rollout as rollouts
 from repave_controller.core.domain.application import (
     FULL_PERCENT,

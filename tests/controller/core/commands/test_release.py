@@ -12,12 +12,11 @@ from repave_controller.core.commands.release import (
     answer,
     check_regions,
     from_text,
-    request_abort,
     request_release,
-    request_rollback,
     to_text,
     unknown_application,
 )
+from repave_controller.core.commands.rollback import request_abort, request_rollback
 from repave_controller.core.domain.application import GroupState, Instant, Outcome
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase, RolloutKind

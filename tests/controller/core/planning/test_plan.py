@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from repave_controller.core.commands.release import request_abort
+from repave_controller.core.commands.rollback import request_abort
 from repave_controller.core.domain.application import GroupState, Instant, Policy, Upkeep
 from repave_controller.core.domain.rollout import Phase, Wave
 from repave_controller.core.planning.plan import never_released, plan_id, plan_release

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repave_controller.core.commands.release import request_release, request_rollback
+from repave_controller.core.commands.release import request_release
 from repave_controller.core.commands.renewal import request_renewal, request_taint
+from repave_controller.core.commands.rollback import request_rollback
 from repave_controller.core.domain.application import (
     Application,
     GroupState,

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from repave_controller.core.commands.release import request_abort, request_release, request_rollback
+from repave_controller.core.commands.release import request_release
+from repave_controller.core.commands.rollback import request_abort, request_rollback
 from repave_controller.core.domain.application import (
     Application,
     Because,
