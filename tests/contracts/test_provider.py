@@ -5,6 +5,7 @@ Programs used: those that the fake knows too (`true`, `false`, `sleep`, `echo`).
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -58,12 +59,17 @@ class World:
     is_clean: Callable[[], bool]
     tinker: Callable[[HostName], None]  # somebody changes a running host
     sees_inside: bool = True  # whether it can be seen what happens in its hosts
+    runs_programs: bool = True  # whether its hosts are processes at all
     limit: Callable[[int], None] | None = None  # from now on there is room for so many hosts
 
     def needs_inside(self) -> None:
         """Skips the test where hosts are closed: a server of a cloud outlives its command; health tells."""
         if not self.sees_inside:
             pytest.skip("nobody sees what happens inside its hosts")
+
+    def needs_programs(self) -> None:
+        if not (self.sees_inside and self.runs_programs):
+            pytest.skip("nothing runs in its hosts that could print something")
 
     def has_room_for(self, hosts: int) -> None:
         """Skips the test where nobody knows how many hosts there can be."""
@@ -99,6 +105,7 @@ def fake_world(package: Path) -> World:
         lambda owner: FakeProvider(cloud, owner if "/" in owner else f"{owner}/here"),
         lambda: not cloud.hosts,
         lambda host: cloud.changes.update({host: "page.html has other content"}),
+        runs_programs=False,
         limit=lambda hosts: setattr(cloud, "capacity", hosts),
     )
 
@@ -354,6 +361,71 @@ async def test_an_adopted_host_that_ends_is_told_too(world: World) -> None:
     adopted = (await world.listed(heir))[host.name]
     assert not adopted.is_running
     assert adopted.ended
+
+
+async def test_a_host_finds_the_system_s_path_its_own_variables_and_nothing_of_the_agent_s(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.needs_programs()
+    impostor = tmp_path / ".venv" / "bin" / "env"
+    impostor.parent.mkdir(parents=True)
+    impostor.write_text("#!/bin/sh\necho developer=1\n")
+    impostor.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{impostor.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("VIRTUAL_ENV", str(impostor.parent.parent))
+    monkeypatch.setenv("REPAVE_AGENT_JOIN_TOKEN", "secret")
+    before = os.umask(0o077)
+    try:
+        host = await world.launch(1, ("sh", "-c", "umask; exec env"))
+    finally:
+        os.umask(before)
+    await world.ended(host.name)
+    umask, *lines = (await world.provider.log_tail(host.name, 100)).splitlines()
+    found = dict(line.split("=", 1) for line in lines)
+    for name in ("PWD", "SHLVL", "_"):  # the host's own shell says where it is
+        found.pop(name, None)
+    assert (umask, found) == (
+        "0022",
+        {
+            "COLOUR": "blue",
+            "HOST": host.address,
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PORT": str(PORT),
+            "REPAVE_APPLICATION": "shop",
+            "REPAVE_DIGEST": host.digest,
+            "REPAVE_GROUP": "shop-v001",
+            "REPAVE_HOST": host.name,
+            "REPAVE_REGION": "here",
+        },
+    )
+
+
+async def test_a_command_in_a_host_finds_the_host_s_environment_too(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.needs_programs()
+    host = await world.launch()
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    same = '[ "$COLOUR $PATH $VIRTUAL_ENV$HOME$LC_ALL" = "blue $1 " ]'
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert (
+        await world.provider.execute(host.name, ("sh", "-c", same.replace("$", "$$"), "-", path), 10.0) == 0
+    )
+
+
+async def test_a_path_of_the_spec_is_where_a_host_s_programs_are_looked_for(world: World) -> None:
+    world.needs_programs()
+    wanted = world.spec(1, ("echo", "found"))
+    template = replace(wanted.template, environment=(("PATH", "/nowhere:/usr/bin:/bin"),))
+    host = await world.provider.launch(replace(wanted, template=template), world.package)
+    await world.ended(host.name)
+    assert await world.provider.log_tail(host.name, 1) == "found"
+    nowhere = replace(wanted, name=HostName("shop-v001-2"))
+    template = replace(wanted.template, environment=(("PATH", "/nowhere"),))
+    error = await refusal(world.provider.launch(replace(nowhere, template=template), world.package))
+    assert "'echo' is neither in the package nor on the host's PATH (/nowhere)" in str(error)
+    assert "set env.PATH" in str(error)
 
 
 async def test_a_launch_that_fails_leaves_nothing(world: World) -> None:

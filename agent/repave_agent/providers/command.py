@@ -16,14 +16,15 @@ from repave_agent.core.ports import HostSpec, RefusedError
 
 Isolation = Literal["auto", "bwrap", "none"]
 TRIAL_TIMEOUT_SECONDS = 10.0
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where every host looks for programs, whatever the agent's own PATH is; `host.env` may set another one."""
 DROPPED_CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_BOOT", "CAP_MKNOD")
 """What root in a sandbox must not have: with them it could mount the root file system writable again."""
 VARIABLE = re.compile(r"\$(?:\$|(?P<bare>[A-Za-z_][A-Za-z0-9_]*)|\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\})")
 
 
 def environment_of(spec: HostSpec, address: str, region: str) -> dict[str, str]:
-    """All that a host's command finds in its environment. Raises RefusedError."""
+    """All that a host's command finds in its environment, on every provider. Raises RefusedError."""
     ours = {
         "HOST": address,
         "PORT": str(spec.port),
@@ -40,7 +41,7 @@ def environment_of(spec: HostSpec, address: str, region: str) -> dict[str, str]:
     for name, value in users.items():
         if not name or "=" in name or "\0" in name + value:
             raise RefusedError(f"env: {name!r} cannot be a variable (a '=' in its name, or a NUL character)")
-    return {"PATH": os.environ.get("PATH", DEFAULT_PATH), **users, **ours}
+    return {"PATH": SYSTEM_PATH, **users, **ours}
 
 
 def substitute(run: tuple[str, ...], environment: Mapping[str, str]) -> list[str]:
@@ -72,17 +73,21 @@ def look_up(argv: list[str], application: Path, environment: Mapping[str, str]) 
                 f"run: {argv[0]} is not executable. Do chmod +x on it and push the package again."
             )
         return [str(inside), *argv[1:]]
-    found = None if "/" in argv[0] else shutil.which(argv[0], path=environment.get("PATH"))
+    found = None if "/" in argv[0] else shutil.which(argv[0], path=environment["PATH"])
     if found is None:
-        raise RefusedError(f"run: {argv[0]!r} {_where_missing(argv[0])}. Correct it or install it.")
+        raise RefusedError(f"run: {argv[0]!r} {_where_missing(argv[0], environment['PATH'])}")
     return [found, *argv[1:]]
 
 
-def _where_missing(program: str) -> str:
+def _where_missing(program: str, path: str) -> str:
+    """With the remedy. machine.sh says the same."""
     if program.startswith("/"):
-        return "is not on this machine"
+        return "is not on this machine. Correct it or install it."
+    if "/" in program:
+        return "is not in the package. Correct it."
     return (
-        "is not in the package" if "/" in program else "is neither in the package nor on this machine's PATH"
+        f"is neither in the package nor on the host's PATH ({path}). Put it into the package, install it "
+        "there, or set env.PATH."
     )
 
 
@@ -159,4 +164,13 @@ def enter(inner_pid: int, argv: list[str], application: Path, is_root: bool) -> 
     """
     if not is_root:
         return [*Sandbox(shutil.which("bwrap") or "bwrap").options(application), "--", *argv]
-    return ["nsenter", "--target", str(inner_pid), "--mount", "--pid", "--wd", "--", *argv]
+    return [
+        shutil.which("nsenter") or "nsenter",
+        "--target",
+        str(inner_pid),
+        "--mount",
+        "--pid",
+        "--wd",
+        "--",
+        *argv,
+    ]

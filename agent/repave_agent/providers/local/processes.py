@@ -316,6 +316,7 @@ def start(
         stderr=output,
         pass_fds=pass_fds,
         start_new_session=True,
+        umask=0o022,  # that of the agent is the agent's own matter
     )
 
 

@@ -29,7 +29,7 @@ from repave_agent.core.ports import (
     TransientError,
 )
 from repave_agent.packages.server import Depot
-from repave_agent.providers.command import DEFAULT_PATH, environment_of, substitute
+from repave_agent.providers.command import environment_of, substitute
 from repave_agent.providers.openstack.bake import Oven
 from repave_agent.providers.openstack.lookup import Found, look_up, look_up_image, server_of
 from repave_agent.providers.openstack.options import OpenstackOptions
@@ -165,10 +165,7 @@ class OpenstackProvider:
 
     async def _server(self, spec: HostSpec, package: Path) -> dict[str, Any]:
         options, found = self._options, await self._base(spec.template.machine_image)
-        environment = {
-            **environment_of(spec, ON_SERVER, self._region),
-            "PATH": dict(spec.template.environment).get("PATH", DEFAULT_PATH),
-        }
+        environment = environment_of(spec, ON_SERVER, self._region)
         words = substitute(spec.template.run, environment)
         url = self._depot.offer(spec.digest, package)
         script = user_data(spec.name, spec.digest, url, words, environment, options.prepare)

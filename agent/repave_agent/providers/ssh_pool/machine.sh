@@ -42,7 +42,25 @@ members() { # pids of all processes of the session $1
     return 0
 }
 
-program_of() { # WORD: what is executed; the present folder is that of the package
+on_path() { # WORD PATH
+    rest=$2:
+    while [ -n "$rest" ]; do
+        candidate=${rest%%:*}
+        candidate=${candidate:-.}/$1
+        rest=${rest#*:}
+        [ ! -f "$candidate" ] || [ ! -x "$candidate" ] || { echo "$candidate"; return; }
+    done
+    return 1
+}
+
+program_of() { # VARIABLES NAME=VALUE... COMMAND...: what is executed; the present folder is the package's
+    path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin left=$1
+    shift
+    while [ "$left" -gt 0 ]; do
+        case $1 in PATH=*) path=${1#PATH=} ;; esac
+        shift
+        left=$((left - 1))
+    done
     case $1 in
     /*) inside= ;;
     *) inside=$PWD/$1 ;;
@@ -55,8 +73,33 @@ program_of() { # WORD: what is executed; the present folder is that of the packa
     case $1 in
     /*) [ -x "$1" ] && [ -f "$1" ] || fail "run: '$1' is not on this machine. Correct it or install it." 64; echo "$1" ;;
     */*) fail "run: '$1' is not in the package. Correct it." 64 ;;
-    *) command -v -- "$1" || fail "run: '$1' is neither in the package nor on this machine's PATH. Correct it or install it." 64 ;;
+    *) on_path "$1" "$path" || fail "run: '$1' is neither in the package nor on the host's PATH ($path). Put it into the package, install it there, or set env.PATH." 64 ;;
     esac
+}
+
+become() { # PROGRAM VARIABLES NAME=VALUE... COMMAND...: with these variables, and none that are ours
+    program=$1 left=$2
+    shift 2
+    words=$(($# - left))
+    while [ "$left" -gt 0 ]; do # the variables go behind the command
+        set -- "$@" "$1"
+        shift
+        left=$((left - 1))
+    done
+    shift
+    set -- "$program" "$@"
+    case $program in
+    *=*) # env would take it for a variable
+        set -- /bin/sh -c 'exec "$0" "$@"' "$@"
+        words=$((words + 3))
+        ;;
+    esac
+    while [ "$words" -gt 0 ]; do # and the command behind the variables
+        set -- "$@" "$1"
+        shift
+        words=$((words - 1))
+    done
+    exec env -i "$@"
 }
 
 case $verb in
@@ -127,24 +170,17 @@ supervise) # HOST DIGEST VARIABLES NAME=VALUE... COMMAND...: becomes the leader 
     cd "$root/packages/$digest/app"
     trap '' TERM HUP INT
     exec >>"$home/log" 2>&1
-    index=0
-    while [ "$index" -lt "$variables" ]; do
-        export "${1?}"
-        shift
-        index=$((index + 1))
-    done
-    if ! program=$(program_of "$1" 2>"$home/why"); then
+    if ! program=$(program_of "$variables" "$@" 2>"$home/why"); then
         mv "$home/why" "$home/ready"
         exit 64
     fi
-    shift
     echo "$$ $(started_at $$)" >"$home/process.part"
     mv "$home/process.part" "$home/process"
     echo ok >"$home/ready.part"
     mv "$home/ready.part" "$home/ready"
     (
         trap - TERM HUP INT
-        exec "$program" "$@"
+        become "$program" "$variables" "$@"
     ) &
     child=$! code=0
     ( # Its writers append, so they go on at the start of the emptied file.
@@ -196,17 +232,9 @@ stop) # HOST GRACE_SECONDS: nothing of it runs afterwards
     ;;
 run) # DIGEST VARIABLES NAME=VALUE... COMMAND...
     cd "$root/packages/$1/app"
-    variables=$2
-    shift 2
-    index=0
-    while [ "$index" -lt "$variables" ]; do
-        export "${1?}"
-        shift
-        index=$((index + 1))
-    done
-    program=$(program_of "$1") || exit 119
     shift
-    exec "$program" "$@" >/dev/null 2>&1 # only its exit code is asked for
+    program=$(program_of "$@") || exit 119
+    become "$program" "$@" >/dev/null 2>&1 # only its exit code is asked for
     ;;
 tail) # HOST LINES
     for part in log.1 log; do

@@ -28,7 +28,7 @@ from repave_agent.core.ports import (
     RefusedError,
     TransientError,
 )
-from repave_agent.providers.command import DEFAULT_PATH, environment_of, substitute
+from repave_agent.providers.command import environment_of, substitute
 from repave_agent.providers.single_flight import Work
 from repave_agent.providers.ssh_pool.bootstrap import Machine, TakenError, difference
 from repave_agent.providers.ssh_pool.leases import Entry, Lease, State
@@ -219,9 +219,7 @@ class SshPoolProvider:
         return lease
 
     def _environment(self, lease: Lease) -> dict[str, str]:
-        ours = environment_of(lease.spec, lease.address, self._region)
-        users = dict(lease.spec.template.environment)
-        return {**ours, "PATH": users.get("PATH", DEFAULT_PATH)}
+        return environment_of(lease.spec, lease.address, self._region)
 
     # -------------------------------------------------------------------------------------------- list
 

@@ -16,7 +16,7 @@ from repave_agent.core.ports import (
     RefusedError,
     TransientError,
 )
-from repave_agent.providers.command import choose_sandbox, enter, substitute
+from repave_agent.providers.command import SYSTEM_PATH, choose_sandbox, enter, substitute
 from repave_agent.providers.local import host as local_host
 from repave_agent.providers.local import processes
 from repave_agent.providers.local.addresses import AddressRange
@@ -68,7 +68,7 @@ async def test_a_host_finds_exactly_its_own_environment(
     await either.ended()
     lines = (await either.provider.log_tail(NAME, 100)).splitlines()
     found = dict(line.split("=", 1) for line in lines)
-    assert found.pop("PATH") == os.environ["PATH"]
+    assert found.pop("PATH") == SYSTEM_PATH
     found.pop("PWD", None)  # bubblewrap says where it is
     assert found == {
         "COLOUR": "blue with = and $PORT",
@@ -102,7 +102,7 @@ async def test_a_program_of_the_package_comes_before_one_of_the_machine(region: 
 async def test_a_command_that_cannot_run_is_refused_by_name(region: Region) -> None:
     assert "'./missing' is not in the package" in await refusal(region, "./missing")
     assert "'/no/such' is not on this machine" in await refusal(region, "/no/such")
-    neither = "'gunicornx' is neither in the package nor on this machine's PATH"
+    neither = "'gunicornx' is neither in the package nor on the host's PATH (/usr/local/sbin:"
     assert neither in await refusal(region, "gunicornx")
     assert "chmod +x" in await refusal(region, "./not-executable")
     assert "first line (#!)" in await refusal(region, "./no-interpreter")

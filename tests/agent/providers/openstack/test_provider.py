@@ -370,7 +370,8 @@ async def test_what_a_server_runs_at_its_first_boot_fetches_checks_and_starts(
         flavor="small", image="base", network="fleet", prepare=f"ROOT={tmp_path}/server HOST=127.9.9.9"
     )
     evil = "a b'c\"d $(touch /tmp/evil) `id`"
-    words = ("sh", "-c", 'printf "%s|%s|%s" "$$COLOUR" "$$1" "$$HOST" >"$$OUT"', "-", "at $HOST:$PORT")
+    tells = 'printf "%s|%s|%s" "$$COLOUR" "$$1" "$$HOST" >"$$OUT"; env >"$$OUT.env"'
+    words = ("sh", "-c", tells, "-", "at $HOST:$PORT")
     wanted = HostSpec(
         HostName("shop-v001-1"), GroupName("shop-v001"), ApplicationName("shop"), sha256_of(package),
         a_template(words, (("COLOUR", evil), ("OUT", str(tmp_path / "out")))),
@@ -384,6 +385,9 @@ async def test_what_a_server_runs_at_its_first_boot_fetches_checks_and_starts(
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out").read_text() == f"{evil}|at 127.9.9.9:8080|127.9.9.9"
+    found = {line.partition("=")[0] for line in (tmp_path / "out.env").read_text().splitlines()}
+    ours = {f"REPAVE_{name}" for name in ("HOST", "GROUP", "APPLICATION", "REGION", "DIGEST")}
+    assert found - {"PWD", "SHLVL", "_"} == {"PATH", "COLOUR", "OUT", "HOST", "PORT", *ours}
     assert "repave: exited 0" in done.stdout
     assert not (tmp_path / "server" / "packages" / wanted.digest / "app" / "page.html").stat().st_mode & 0o222
 

@@ -66,3 +66,28 @@ async def test_a_log_that_grows_is_cut_and_its_end_is_still_told(tmp_path: Path)
     finally:
         told("stop", "h", "0")
     assert not (root / "hosts" / "h").exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("./a=b", "a=b|x y||$(id)"),  # env by itself would take it for a variable
+        ("c=d", "c=d|x y||$(id)"),
+        ("echo", "x y  $(id)"),  # a builtin of the shell is no program by itself
+        ("/bin/echo", "x y  $(id)"),
+    ],
+)
+async def test_what_a_host_runs_is_found_by_its_own_path(tmp_path: Path, word: str, told: str) -> None:
+    root = tmp_path / "root"
+    app = root / "packages" / "d" / "app"
+    app.mkdir(parents=True)
+    for name in ("a=b", "c=d"):
+        (app / name).write_text('#!/bin/sh\nprintf "%s" "${0##*/}"; printf "|%s" "$@"; echo\n')
+        (app / name).chmod(0o755)
+    done = ask(root, "start", "h", "d", "2", "PATH=/usr/bin:/bin", "B=a b = c", word, "x y", "", "$(id)")
+    try:
+        assert done.wait(30) == 0, done.stderr and done.stderr.read()
+        await until(lambda: ask(root, "state", "h").communicate(timeout=30)[0] == "exited 0\n")
+        assert ask(root, "tail", "h", "9").communicate(timeout=30)[0] == f"{told}\n"
+    finally:
+        assert ask(root, "stop", "h", "0").wait(30) == 0
