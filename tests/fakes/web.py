@@ -11,6 +11,7 @@ class Web:
         self.version = version
         self.port = 0
         self.waiting = 0
+        self.last_request = b""
         self._released = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Transport] = set()
@@ -41,6 +42,7 @@ class Web:
         self.say(request, transport)
 
     def say(self, request: bytes, transport: asyncio.Transport) -> None:
+        self.last_request = request
         is_last = b"\r\nconnection: close" in request.lower()
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(self.version) + 1}\r\n"
         transport.write(

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from ipaddress import IPv4Network
 from typing import Any
 
 from repave_agent.balancers.haproxy.split import split_rules, tester_rules
@@ -19,6 +20,7 @@ CHECK_AGAIN_MILLISECONDS = 250  # while a server is down or in doubt
 HARD_STOP_SECONDS = 600  # an old worker ends then, whatever it still has in flight
 RELOADS_SURVIVED_MAX = 50  # bounds the old workers that long requests keep alive
 KEEP_ALIVE_SECONDS = 5  # idle client connections keep an old worker alive for this long
+INNER_ADDRESSES = IPv4Network("127.192.0.0/10")
 
 NO_ROUTE = "_no_route"  # "_" is refused in names of groups
 _STRUCTURE_MARK = "# structure "
@@ -121,7 +123,6 @@ defaults
   mode http
   option idle-close-on-response
   option http-server-close
-  option forwardfor
   {again if conditions.redispatch else "retries 0"}
   timeout connect 2s
   timeout queue 5s
@@ -139,7 +140,10 @@ backend {NO_ROUTE}
 
 def _frontend(frontend: Frontend, conditions: Conditions) -> str:
     """One lookup, one roll of 10,000: `second` is asked when the roll is below its basis points."""
-    lines = [f"bind {_endpoint(conditions.traffic_address, frontend.port)}"]
+    lines = [
+        f"bind {_endpoint(conditions.traffic_address, frontend.port)}",
+        f"bind {_inner_endpoint(frontend, conditions)} accept-proxy",
+    ]
     if conditions.redispatch:
         lines.append("http-request disable-l7-retry unless { method GET HEAD OPTIONS }")
     lines += [
@@ -158,19 +162,26 @@ def _frontend(frontend: Frontend, conditions: Conditions) -> str:
 
 def _newer(frontend: Frontend, conditions: Conditions) -> str:
     """After a reload the old worker still owns idle client connections, and does not know newer groups. It is
-    told to pass what comes in on them to the frontend's port, where only the newest worker listens."""
-    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(conditions.traffic_address, conditions.traffic_address)
+    told to pass what comes in on them to the newest worker, with the client's address."""
     return f"""\
 backend {newer_name(frontend.application)}
-  server newest {_endpoint(local, frontend.port)}
+  server newest {_inner_endpoint(frontend, conditions)} send-proxy-v2
 """
+
+
+def _inner_endpoint(frontend: Frontend, conditions: Conditions) -> str:
+    """Where only the newest worker listens, on a loopback address of this HAProxy's own. A program on this
+    machine could forge a client's address there; as it could at the hosts themselves."""
+    digest = hashlib.sha256(conditions.map_path.encode()).digest()
+    place = int.from_bytes(digest[:3], "big") % (INNER_ADDRESSES.num_addresses - 2) + 1
+    return _endpoint(str(INNER_ADDRESSES[place]), frontend.port)
 
 
 def _backend(backend: Backend) -> str:
     probe = backend.probe
     interval = round(min(probe.interval_seconds, CHECK_INTERVAL_SECONDS_MAX) * 1000)
     again = min(interval, CHECK_AGAIN_MILLISECONDS)
-    lines = [f"backend {backend.group}", "  balance roundrobin", *_http_check(probe)]
+    lines = [f"backend {backend.group}", "  balance roundrobin", "  option forwardfor", *_http_check(probe)]
     lines += [
         f"  timeout check {round(probe.timeout_seconds * 1000)}ms",
         f"  default-server check inter {interval}ms fastinter {again}ms downinter {again}ms"

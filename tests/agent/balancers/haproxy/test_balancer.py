@@ -26,6 +26,7 @@ from tests.fakes.agent.haproxy_rig import (
     needs_haproxy,
 )
 from tests.fakes.waiting import until, until_async
+from tests.fakes.web import Web
 from tests.support.load import Load
 
 pytestmark = needs_haproxy
@@ -106,6 +107,31 @@ async def test_a_connection_left_on_an_old_worker_follows_a_flip_to_a_group_it_d
     await site.balancer.route((Route(SHOP, group),))
     assert (await site.balancer.observe()).routes == (Route(SHOP, group),)
     assert await _ask(reader, writer) == "newcomer"
+    writer.close()
+
+
+@pytest.mark.parametrize("reloads", [1, 3])
+async def test_a_host_is_told_the_clients_address_alone_before_and_after_reloads(
+    site: Site, reloads: int
+) -> None:
+    """Also by an old worker, which passes the request on to the newest one; and by the second-oldest."""
+    connections = []
+    for number in range(reloads):
+        source = f"127.0.0.{9 + number}"
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port, local_addr=(source, 0))
+        await _ask(reader, writer)
+        assert _forwarded_for(site.rig.webs[0]) == [source]
+        connections.append((source, reader, writer))
+        other = backend(f"blog-v{number:03}", free_port())
+        await site.balancer.arrange(Structure(site.structure.frontends, (*site.structure.backends, other)))
+    assert (await site.balancer.observe()).old_workers == reloads
+    for source, reader, writer in connections:
+        await _ask(reader, writer)
+        assert _forwarded_for(site.rig.webs[0]) == [source]
+        writer.close()
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    await _ask(reader, writer, "X-Forwarded-For: 192.0.2.7\r\n")
+    assert _forwarded_for(site.rig.webs[0]) == ["192.0.2.7", "127.0.0.1"], "a proxy's own word is kept"
     writer.close()
 
 
@@ -292,11 +318,18 @@ async def _more_answers(load: Load, count: int) -> None:
     await until(lambda: load.answers >= wanted)
 
 
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
-    writer.write(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: str = "") -> str:
+    writer.write(f"GET / HTTP/1.1\r\nHost: test\r\n{headers}\r\n".encode())
     head = await reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200"), head
     return (await reader.readline()).decode().strip()
+
+
+def _forwarded_for(web: Web) -> list[str]:
+    """Every entry that the last request had, in order."""
+    lines = web.last_request.decode().split("\r\n")
+    named = (line.partition(":") for line in lines)
+    return [value.strip() for name, _, value in named if name.lower() == "x-forwarded-for"]
 
 
 async def _is_up(balancer: HaproxyBalancer, count: int) -> bool:
