@@ -32,7 +32,7 @@ from repave_agent.runtime.worker import Worker
 from repave_agent.settings import AgentSettings
 from repave_protos import __version__
 from repave_protos.daemon.lock import own
-from repave_protos.daemon.logs import configure_logs
+from repave_protos.daemon.logs import configure_logs, log_faults_of
 from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
 from repave_protos.protocol import channel
 from repave_protos.protocol.capabilities import capability_words
@@ -151,6 +151,7 @@ class Agent:
         await self.worker.start()
         log.info("agent.started", region=self.settings.region, isolation=isolation, version=__version__)
         loop = asyncio.get_running_loop()
+        log_faults_of(loop)
         work = asyncio.gather(self.worker.run(), self.session.run(), self.postponed.run())
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, work.cancel)
@@ -216,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    configure_logs(settings.log)
+    configure_logs(settings.log, SystemClock().monotonic)
     try:
         asyncio.run(_run(settings, registry, chosen.command))
     except (ProviderError, BalancerError, JournalError, OSError) as error:

@@ -28,6 +28,7 @@ from repave_cli.specs import specs
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DETACHED, USAGE
 from repave_cli.transport.terminal import FORMATS, Terminal
+from repave_protos.daemon.printable import printable
 
 SAME_AS = {
     "deploy": "release",
@@ -172,7 +173,7 @@ def _fail(arguments: argparse.Namespace, error: CliError) -> int:
         print(json.dumps(problem, indent=2 if chosen == "json" else None))
     is_spec = error.problem is not None and error.problem.get("rule") == "spec"
     # Places in a file stand alone at the line's start, as editors want them.
-    print(error.text if is_spec else f"repave: {error.text}", file=sys.stderr)
+    print(printable(error.text if is_spec else f"repave: {error.text}", keeps="\n"), file=sys.stderr)
     return error.exit_code
 
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
-from aiohttp import web
 
 from repave_controller.api.app import make_app
-from repave_controller.core.domain.application import Event
+from repave_controller.api.web.server import connections_within, descriptors, serve
+from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import StoreError
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions, start_server, stop_server
@@ -24,7 +24,7 @@ from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.settings import ControllerSettings
 from repave_controller.stores.sqlite.store import SqliteStore, new_name
 from repave_protos import __version__
-from repave_protos.daemon.logs import configure_logs
+from repave_protos.daemon.logs import configure_logs, log_faults_of
 from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
 from repave_protos.protocol.channel import join, loopback_only
 from repave_protos.protocol.values import Welcome
@@ -37,6 +37,7 @@ log = structlog.get_logger()
 
 async def run(settings: ControllerSettings) -> None:
     """Serves until SIGTERM or SIGINT. Raises StoreError, ValueError (an address), OSError (a port taken)."""
+    log_faults_of(asyncio.get_running_loop())
     host, port = loopback_only(settings.http.listen, "http.listen")
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     named = (lambda: settings.installation) if settings.installation else new_name
@@ -57,23 +58,23 @@ async def run(settings: ControllerSettings) -> None:
     scheduler = Scheduler(store, images, loaded, clock, sessions, settings.limits.in_force)
     sessions.report_to(scheduler)
     app = make_app(scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-    await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
         server, _ = await start_server(sessions, settings.grpc.listen)
-        if clock.warning:
-            log.warning("clock.set_back", text=clock.warning)
-            scheduler.note(Event("clock.set_back", clock.warning))
-        log.info(
-            "controller.started", http=settings.http.listen, grpc=settings.grpc.listen, version=__version__
-        )
         try:
-            await _run_until_signal(scheduler)
+            async with serve(app, host, port, connections_within(descriptors())):
+                if clock.warning:
+                    log.warning("clock.set_back", text=clock.warning)
+                    scheduler.note(Event("clock.set_back", clock.warning))
+                log.info(
+                    "controller.started",
+                    http=settings.http.listen,
+                    grpc=settings.grpc.listen,
+                    version=__version__,
+                )
+                await _run_until_signal(scheduler)
         finally:
             await stop_server(sessions, server)
     finally:
-        await runner.cleanup()
         await store.close()
 
 
@@ -103,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command == "show-config":
         print(show_settings(settings, origins))  # noqa: T201
         return 0
-    configure_logs(settings.log)
+    configure_logs(settings.log, SteadyClock(Instant(0.0)))
     try:
         asyncio.run(run(settings))
     except (StoreError, ValueError, OSError) as error:

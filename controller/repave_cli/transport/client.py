@@ -1,19 +1,25 @@
-"""Talks to the controller's API by http.client alone, so that a command starts quickly."""
+"""Talks to the controller's API by http.client alone, so that a command starts quickly.
+
+What people are to read comes with its hidden characters escaped; what programs read is exact.
+"""
 
 import http.client
 import json
 import time
 import urllib.parse
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 from repave_cli.transport.errors import CliError, UnreachableError
 from repave_cli.transport.exit_codes import ERROR, REFUSED, USAGE
 from repave_cli.transport.paths import with_query
+from repave_protos.daemon.printable import printable
 
 TIMEOUT_SECONDS = 30.0
 STREAM_TIMEOUT_SECONDS = 45.0  # the controller says something every 15 s
+OF_LINES = ("log_tail",)
+"""Fields whose text has lines; in all others a newline would forge a row."""
 LEAST_WAIT_SECONDS = 0.01
 EXIT_CODES = {400: USAGE, 404: USAGE, 409: REFUSED, 413: USAGE, 422: USAGE}
 
@@ -21,13 +27,16 @@ EXIT_CODES = {400: USAGE, 404: USAGE, 409: REFUSED, 413: USAGE, 422: USAGE}
 class Client:
     """One connection for each request. Raises CliError with the controller's answer, or UnreachableError."""
 
-    def __init__(self, url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, url: str, timeout_seconds: float = TIMEOUT_SECONDS, is_for_people: bool = False
+    ) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
             raise CliError(f"{url} is no address of a controller; write http://HOST:PORT", USAGE)
         self.url = url.rstrip("/")
         self._host, self._port = parts.hostname, parts.port or 80
         self._timeout_seconds = timeout_seconds
+        self._shown: Callable[[Any], Any] = _printable if is_for_people else lambda answer: answer
 
     def get(self, path: str, **query: object) -> Any:
         return self._ask("GET", with_query(path, query))
@@ -69,7 +78,7 @@ class Client:
                 if line.startswith(b"id: "):
                     number = int(line[4:])
                 elif line.startswith(b"data: "):
-                    yield number, json.loads(line[6:])
+                    yield number, self._shown(json.loads(line[6:]))
         except (OSError, http.client.HTTPException) as error:
             if deadline is None or time.monotonic() < deadline:
                 raise UnreachableError(f"the connection to {self.url} broke: {error}") from error
@@ -87,7 +96,7 @@ class Client:
             connection.close()
         if response.status >= 400:
             raise _error(response.status, content)
-        return json.loads(content)
+        return self._shown(json.loads(content))
 
     def _connect(self, timeout_seconds: float) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(self._host, self._port, timeout=timeout_seconds)
@@ -108,6 +117,22 @@ class Client:
             raise UnreachableError(
                 f"cannot reach the controller at {self.url}: {why}; is it running? start one with: repave dev"
             ) from error
+
+
+def _printable(answer: Any, keeps: str = "") -> Any:
+    """The same with every text in one line, but those of lines, and nothing that controls a terminal."""
+    match answer:
+        case str():
+            return printable(answer, keeps)
+        case list():
+            return [_printable(each, keeps) for each in answer]
+        case dict():
+            return {
+                printable(name): _printable(each, "\n\t" if name in OF_LINES else "")
+                for name, each in answer.items()
+            }
+        case _:
+            return answer
 
 
 def _next_line(

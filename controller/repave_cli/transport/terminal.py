@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from repave_cli.transport.context import url
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import USAGE
+from repave_protos.daemon.printable import printable
 
 if TYPE_CHECKING:
     from repave_cli.transport.client import Client
@@ -35,7 +36,7 @@ class Terminal:
         if self._client is None:
             from repave_cli.transport.client import Client  # http.client is slow to import: email, ssl
 
-            self._client = Client(url(self.arguments))
+            self._client = Client(url(self.arguments), is_for_people=self.is_for_people)
         return self._client
 
     @property
@@ -46,7 +47,8 @@ class Terminal:
         print(text, flush=True)
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        """Errors quote what others wrote, so what controls the terminal is escaped here."""
+        print(printable(text, keeps="\n"), file=sys.stderr, flush=True)
 
 
 def seconds(text: str) -> float:

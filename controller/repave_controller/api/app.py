@@ -11,6 +11,12 @@ from pydantic import BaseModel
 from repave_controller.api.answers import models, views
 from repave_controller.api.answers.ages import age_items
 from repave_controller.api.answers.plan import PlanAnswer, plan_answer
+from repave_controller.api.answers.queries import (
+    EventsQuery,
+    EventStreamQuery,
+    HostsQuery,
+    RegionQuery,
+)
 from repave_controller.api.resources.doctor import examine
 from repave_controller.api.resources.freezes import (
     FreezeChange,
@@ -28,7 +34,14 @@ from repave_controller.api.resources.regional import Regional
 from repave_controller.api.resources.steering import BODIES, SteeringRequest
 from repave_controller.api.web.openapi import Route, document
 from repave_controller.api.web.problems import Handler, Problem, as_problems, no_strangers
-from repave_controller.api.web.requests import body_of, key_of, number_in, whole_number
+from repave_controller.api.web.requests import (
+    body_of,
+    key_of,
+    last_event_of,
+    parts_of,
+    query_of,
+    without_query,
+)
 from repave_controller.api.web.streams import Streams
 from repave_controller.core.commands.release import unknown_application
 from repave_controller.core.domain.application import Application, ReleaseOrder
@@ -51,8 +64,6 @@ from repave_protos.protocol.capabilities import supports_sticky_split, traffic_p
 from repave_protos.protocol.values import ApplicationName, Digest, HostName, RegionName, short_digest
 
 BODY_BYTES_MAX = 1 << 20
-EVENTS_MAX = 1000
-LOG_LINES_MAX = 1000
 
 
 def make_app(
@@ -68,7 +79,8 @@ def make_app(
     app = web.Application(middlewares=[as_problems, no_strangers], client_max_size=BODY_BYTES_MAX)
     routes = api.routes()
     for route in routes:
-        app.router.add_route(route.method, f"/v1/{route.path}", route.handler)
+        handler = without_query(route.handler) if route.query is None else route.handler
+        app.router.add_route(route.method, f"/v1/{route.path}", handler)
     described = document(routes, __version__)
 
     async def openapi(_: web.Request) -> web.Response:
@@ -113,7 +125,7 @@ class Api:
             Route("GET", f"{one}/why", self.why, models.WhyAnswer),
             Route("GET", f"{one}/history", self.history, models.Items[models.RolloutItem]),
             Route("GET", f"{one}/groups", self.groups, models.Items[models.GroupItem]),
-            Route("GET", f"{one}/hosts", self.hosts, models.HostsAnswer),
+            Route("GET", f"{one}/hosts", self.hosts, models.HostsAnswer, query=HostsQuery),
             Route("GET", f"{one}/ages", self.ages, models.Items[models.AgeItem]),
             Route("GET", f"{one}/stream", self.stream, models.ApplicationStatus),
             Route("POST", f"{one}/releases", self.release, models.AcceptedAnswer, models.ReleaseRequest),
@@ -125,16 +137,16 @@ class Api:
             Route("POST", f"{one}/renew", self.renew, models.AcceptedAnswer, models.RenewRequest),
             Route("POST", "hosts/{host}/taint", self.taint, models.TaintAnswer, models.TaintRequest),
             Route("GET", "groups", self.groups, models.Items[models.GroupItem]),
-            Route("GET", "hosts", self.hosts, models.HostsAnswer),
+            Route("GET", "hosts", self.hosts, models.HostsAnswer, query=HostsQuery),
             Route("GET", "freezes", self.freezes, FreezesAnswer),
             Route("POST", "freezes/all", self.freeze_all, FreezesAnswer, FreezeChange),
             Route("POST", "freezes", self.add_freeze, FreezeItem, FreezeRequest),
             Route("POST", "freezes/{freeze}/lift", self.lift_freeze, FreezesAnswer, FreezeChange),
             Route("GET", "ages", self.ages, models.Items[models.AgeItem]),
-            Route("GET", "orphans", self.orphans, models.OrphansAnswer),
+            Route("GET", "orphans", self.orphans, models.OrphansAnswer, query=RegionQuery),
             Route("GET", "regions", self.regions, models.Items[models.RegionItem]),
-            Route("GET", "events", self.events, models.Items[models.EventItem]),
-            Route("GET", "events/stream", self.events_stream, models.EventItem),
+            Route("GET", "events", self.events, models.Items[models.EventItem], query=EventsQuery),
+            Route("GET", "events/stream", self.events_stream, models.EventItem, query=EventStreamQuery),
             Route("POST", "images", self.push_image, models.ImageItem),
             Route("GET", "images", self.list_images, models.Items[models.ImageItem]),
             Route("GET", "images/{digest}", self.image, None),
@@ -183,15 +195,14 @@ class Api:
         )
 
     async def hosts(self, request: web.Request) -> web.Response:
-        log_lines = number_in(request, "log_lines", 0, LOG_LINES_MAX)
-        group, only = request.query.get("group", ""), request.query.get("region", "")
+        query = query_of(request, HostsQuery)
         asked: dict[RegionName, list[ApplicationName]] = {}
         for name in self._asked_for(request):
             for region in self._scheduler.applications()[name].regions:
-                if only in ("", region):
+                if query.region in ("", region):
                     asked.setdefault(region, []).append(name)
         answers = await asyncio.gather(
-            *(self._hosts_of(region, names, group, log_lines) for region, names in asked.items())
+            *(self._hosts_of(region, names, query.group, query.log_lines) for region, names in asked.items())
         )
         items = sorted((item for found, _ in answers for item in found), key=_place)
         unreachable = dict(each for _, missing in answers for each in missing)
@@ -222,7 +233,7 @@ class Api:
         )
 
     async def orphans(self, request: web.Request) -> web.Response:
-        only = request.query.get("region", "")
+        only = query_of(request, RegionQuery).region
         return _answer(
             await orphans_of(self._sessions, [RegionName(only)] if only else self._sessions.views())
         )
@@ -233,18 +244,15 @@ class Api:
         return _items(views.region_item(known[name], ahead.get(name, ())) for name in sorted(known))
 
     async def events(self, request: web.Request) -> web.Response:
+        query = query_of(request, EventsQuery)
         events = await self._store.events(
-            after=number_in(request, "after", 0),
-            application=request.query.get("application", ""),
-            limit=number_in(request, "limit", 100, EVENTS_MAX),
-            newest=request.query.get("newest", "") in ("1", "true"),
+            after=query.after, application=query.application, limit=query.limit, newest=query.newest
         )
         return _items(views.event_item(event) for event in events)
 
     async def events_stream(self, request: web.Request) -> web.StreamResponse:
-        last = request.headers.get("Last-Event-ID", "")
-        after = whole_number("Last-Event-ID", last) if last else number_in(request, "after", 0)
-        return await self.streams.events(request, after, request.query.get("application", ""))
+        query = query_of(request, EventStreamQuery)
+        return await self.streams.events(request, last_event_of(request, query.after), query.application)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         name = self._name(request)
@@ -379,9 +387,7 @@ class Api:
     async def push_image(self, request: web.Request) -> web.Response:
         name = request.headers.get("X-Repave-Name", "")
         expected = request.headers.get("X-Repave-Digest", "")
-        image = await self._images.receive(
-            request.content.iter_any(), name, Digest(expected) if expected else None
-        )
+        image = await self._images.receive(parts_of(request), name, Digest(expected) if expected else None)
         await self._store.add_image(image)
         return _answer(views.image_item(image), status=201)
 

@@ -1,16 +1,28 @@
-"""How both kinds of process write their logs: events with fields, as JSON lines or for a terminal."""
+"""How both kinds of process write their logs: events with fields, as JSON lines or for a terminal.
 
+A fault that repeats is written once a minute, with how often it came meanwhile.
+"""
+
+import asyncio
 import logging
 import sys
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import structlog
 
+from repave_protos.daemon.printable import printable
+
 LogFormat = Literal["json", "console"]
+REPEATED_SECONDS = 60.0
+REMEMBERED_MAX = 1000
+FAULTS = ("warning", "error", "critical")
+
+log = structlog.get_logger()
 
 
-def configure_logs(form: LogFormat, level: int = logging.INFO) -> None:
-    """To standard error; times are ISO 8601 in UTC."""
+def configure_logs(form: LogFormat, clock: Callable[[], float], level: int = logging.INFO) -> None:
+    """To standard error; times are ISO 8601 in UTC. `clock` counts seconds."""
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"
@@ -19,11 +31,57 @@ def configure_logs(form: LogFormat, level: int = logging.INFO) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            Repeats(clock),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
-            *([structlog.processors.format_exc_info] if form == "json" else []),
+            *([structlog.processors.format_exc_info] if form == "json" else [_printable_values]),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
     )
+
+
+class Repeats:
+    """Drops a warning or an error that was written with the same fields less than a minute ago."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._written: dict[str, tuple[float, int]] = {}  # when, and how often it was dropped since
+
+    def __call__(
+        self, _: structlog.typing.WrappedLogger, level: str, fields: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        if level not in FAULTS:
+            return fields
+        fault, now = repr(sorted(fields.items(), key=lambda field: field[0])), self._clock()
+        at, dropped = self._written.pop(fault, (now - REPEATED_SECONDS, 0))
+        is_due = now - at >= REPEATED_SECONDS
+        self._written[fault] = (now, 0) if is_due else (at, dropped + 1)
+        if len(self._written) > REMEMBERED_MAX:
+            del self._written[next(iter(self._written))]
+        if not is_due:
+            raise structlog.DropEvent
+        return {**fields, "repeated": dropped} if dropped else fields
+
+
+def log_faults_of(loop: asyncio.AbstractEventLoop) -> None:
+    """What no task of ours could catch, a connection that can't be accepted, say, goes to the log too."""
+
+    def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        fault = context.get("exception")
+        is_ours = isinstance(fault, Exception) and not isinstance(fault, OSError)
+        log.error(
+            "loop.fault",
+            text=context.get("message", ""),
+            error=str(fault or ""),
+            **({"exc_info": fault} if is_ours else {}),
+        )
+
+    loop.set_exception_handler(report)
+
+
+def _printable_values(
+    _: structlog.typing.WrappedLogger, __: str, fields: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    return {name: printable(each) if isinstance(each, str) else each for name, each in fields.items()}

@@ -7,6 +7,7 @@ text unless they fail, for reports are the hot path. Knows no message: wire.py c
 import re
 from collections.abc import Collection, Sized
 
+from repave_protos.daemon.printable import is_printable
 from repave_protos.protocol.values import MARK_NAME, MARK_VALUE
 
 APPLICATIONS_MAX = 10_000  # in one message
@@ -43,10 +44,11 @@ def sendable(text: str, length_max: int = TEXT_LENGTH_MAX) -> str:
 
 
 def name(value: str, field: str) -> str:
-    """1 to 200 characters without white space, control characters and slashes; not "." or ".."."""
-    if _NAME.fullmatch(value) is None:
+    """1 to 200 characters that show themselves, without white space and slashes; not "." or ".."."""
+    if _NAME.fullmatch(value) is None or not (value.isascii() or is_printable(value)):
         raise WireError(
-            f"{field}: {value[:40]!r} is no name: 1 to {NAME_LENGTH_MAX} characters, no spaces, no slashes"
+            f"{field}: {value[:40]!a} is no name: 1 to {NAME_LENGTH_MAX} characters, no spaces, no slashes, "
+            "none that control a terminal or can't be seen"
         )
     return value
 
@@ -74,6 +76,13 @@ def text(value: str, field: str, length_max: int = TEXT_LENGTH_MAX) -> str:
     """Anything, but not for ever."""
     if len(value) > length_max:
         raise WireError(f"{field}: is {len(value)} characters long, at most {length_max} may be sent")
+    return value
+
+
+def line(value: str, field: str, length_max: int = TEXT_LENGTH_MAX) -> str:
+    """What stands in a row of a table: any characters that show themselves."""
+    if not is_printable(text(value, field, length_max)):
+        raise WireError(f"{field}: {value[:40]!a} has characters that control a terminal or can't be seen")
     return value
 
 

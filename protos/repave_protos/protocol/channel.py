@@ -46,6 +46,9 @@ SERVER_OPTIONS: Options = (
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.server.max_pending_requests", PENDING_STREAMS_MAX),
     ("grpc.server.max_pending_requests_hard_limit", PENDING_STREAMS_HARD_MAX),
+    # Connections that never speak HTTP/2, or hold no stream, give their descriptors back.
+    ("grpc.server_handshake_timeout_ms", 20_000),
+    ("grpc.max_connection_idle_ms", 60_000),
     ("grpc.so_reuseport", 0),  # a second controller on the port is an error, not half of the agents
 )
 

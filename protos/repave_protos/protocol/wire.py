@@ -272,12 +272,12 @@ def _hello(message: pb.Hello) -> Hello:
     return Hello(
         region=RegionName(bounds.name(message.region, "Hello.region")),
         protocol_version=message.protocol_version,
-        agent_version=bounds.text(message.agent_version, "Hello.agent_version"),
-        provider=bounds.text(message.provider, "Hello.provider"),
-        balancer=bounds.text(message.balancer, "Hello.balancer"),
+        agent_version=bounds.line(message.agent_version, "Hello.agent_version"),
+        provider=bounds.line(message.provider, "Hello.provider"),
+        balancer=bounds.line(message.balancer, "Hello.balancer"),
         capabilities=tuple(bounds.name(word, "Hello.capabilities") for word in message.capabilities),
         applied=tuple(map(_applied, message.applied)),
-        traffic_address=bounds.text(message.traffic_address, "Hello.traffic_address"),
+        traffic_address=bounds.line(message.traffic_address, "Hello.traffic_address"),
     )
 
 
@@ -305,8 +305,8 @@ def _welcome(message: pb.Welcome) -> Welcome:
         ApplicationName(bounds.name(each, "Welcome.applications")) for each in message.applications.names
     )
     return Welcome(
-        controller_version=bounds.text(message.controller_version, "Welcome.controller_version"),
+        controller_version=bounds.line(message.controller_version, "Welcome.controller_version"),
         installation=bounds.name(message.installation, "Welcome.installation"),
-        image_url=bounds.text(message.image_url, "Welcome.image_url"),
+        image_url=bounds.line(message.image_url, "Welcome.image_url"),
         applications=named if message.HasField("applications") else None,
     )

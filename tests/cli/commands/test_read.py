@@ -52,6 +52,19 @@ def test_why_names_the_region_that_is_waited_for_and_what_to_do(
     assert "start or reconnect the agent of oslo" in ran.out
 
 
+def test_what_a_person_reads_cannot_control_the_terminal_or_forge_a_row(repave: Run) -> None:
+    reason = "because\x1b[2J\u202e\nforged row"
+    repave("release", "--version", "1.0", "--reason", reason)
+    for command in (["events", "hello"], ["history", "hello"], ["status", "hello"], ["why", "hello"]):
+        shown = repave(*command)
+        assert not set(shown.out + shown.err) & {"\x1b", "\u202e"}
+        assert "\nforged" not in shown.out + shown.err
+    repave("freeze", "--all", "--reason", reason)
+    assert "because\\x1b[2J\\u202e\\nforged row" in repave("events").out
+    exact = json.loads(repave("history", "hello", "-o", "json").out)["items"][0]
+    assert exact["reason"] == reason
+
+
 def test_events_tell_who_and_why(repave: Run) -> None:
     repave("release", "--version", "1.0")
     lines = repave("events", "hello").out.splitlines()

@@ -91,3 +91,9 @@ def test_only_what_must_be_given_is_required(described: dict[str, Any]) -> None:
     assert set(schemas["ReleaseRequest"]["required"]) == {"spec", "digest"}
     assert schemas["ReleaseRequest"]["additionalProperties"] is False
     assert "required" not in schemas["AbortRequest"]
+
+
+def test_queries_are_described(described: dict[str, Any]) -> None:
+    parameters = operations(described)["GET", "/v1/events"]["parameters"]
+    assert {each["name"] for each in parameters} == {"after", "application", "limit", "newest"}
+    assert all(each["in"] == "query" and each["schema"]["type"] for each in parameters)

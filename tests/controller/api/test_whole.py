@@ -227,7 +227,7 @@ async def test_followers_get_each_event_once_and_their_streams_end_with_the_serv
             stored = [each["sequence"] for each in (await answer.json())["items"]]
         await until(lambda: all(each.numbers[-1:] >= stored[-1:] for each in readers))
         async with asyncio.timeout(20):
-            await real.runner.cleanup()
+            await real.stop()
             await asyncio.gather(*(each.ended for each in readers))
     everything = readers[0].numbers
     assert everything[: len(stored)] == stored == list(range(1, len(stored) + 1))
@@ -244,7 +244,7 @@ async def test_a_snapshot_is_always_a_whole_one_and_the_last_is_the_newest(real:
         async with real.client.get("applications/hello") as now:
             newest = await now.json()
         await until(lambda: reader.messages[-1]["serving"] == newest["serving"])
-        await real.runner.cleanup()
+        await real.stop()
         await reader.ended
     (model,) = [route.answer for route in routes() if route.path.endswith("{application}/stream")]
     assert model is not None

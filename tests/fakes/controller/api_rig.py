@@ -2,15 +2,15 @@
 ephemeral port, with agents that obey at the other end of links in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
-from aiohttp import web
 
 from repave_controller.api.app import make_app
+from repave_controller.api.web.server import serve
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.clock import SteadyClock
@@ -160,7 +160,7 @@ class RealController:
     """What a test holds."""
 
     client: aiohttp.ClientSession
-    runner: web.AppRunner
+    stop: Callable[[], Awaitable[None]]
     sessions: Sessions
     scheduler: Scheduler
     agents: dict[str, ObedientAgent] = field(default_factory=dict)
@@ -180,20 +180,18 @@ async def real_controller(
     scheduler = Scheduler(store, images, loaded, clock, sessions)
     sessions.report_to(scheduler)
     app = make_app(scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
     agents = {name: ObedientAgent(name) for name in regions}
     tasks = [asyncio.create_task(scheduler.run())]
     tasks += [asyncio.create_task(sessions.serve(agent)) for agent in agents.values()]
     connector = aiohttp.TCPConnector(limit=0)
-    client = aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}/v1/", connector=connector)
-    try:
-        yield RealController(client, runner, sessions, scheduler, agents)
-    finally:
-        await client.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        await runner.cleanup()
-        await store.close()
+    async with AsyncExitStack() as serving:
+        port = await serving.enter_async_context(serve(app, "127.0.0.1", 0))
+        client = aiohttp.ClientSession(f"http://127.0.0.1:{port}/v1/", connector=connector)
+        try:
+            yield RealController(client, serving.aclose, sessions, scheduler, agents)
+        finally:
+            await client.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+    await store.close()

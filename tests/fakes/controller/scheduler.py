@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from aiohttp import web
 
 from repave_controller.api.app import make_app
+from repave_controller.api.web.server import CONNECTIONS_MAX, serve
 from repave_controller.core.domain.application import Instant
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import AnswerContent, KnownRegion, RegionUnreachable, Sessions
@@ -210,6 +210,7 @@ class ServedController:
     desired: Desired = field(default_factory=dict)  # what the regions have accepted
     port: int = 0
     url: str = ""
+    connections_max: int = CONNECTIONS_MAX
 
     def in_loop(self, call: Callable[[], Result]) -> Result:
         """Calls it in the controller's thread."""
@@ -248,22 +249,17 @@ class ServedController:
         app = make_app(
             scheduler=self.scheduler, store=self.store, images=images, sessions=self.sessions, clock=clock
         )
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self.port)
-        await site.start()
-        self.port = runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        for region, view in self.sessions.known.items():
-            self.scheduler.greet(view.hello)
-            for desired in self.scheduler.desired_for(region):
-                self.sessions.publish(region, desired)
-        work = asyncio.ensure_future(self.scheduler.run())
-        ready.set()
-        await self._stop.wait()
-        work.cancel()
-        await asyncio.wait({work})
-        await runner.cleanup()
+        async with serve(app, "127.0.0.1", self.port, self.connections_max) as self.port:
+            self.url = f"http://127.0.0.1:{self.port}"
+            for region, view in self.sessions.known.items():
+                self.scheduler.greet(view.hello)
+                for desired in self.scheduler.desired_for(region):
+                    self.sessions.publish(region, desired)
+            work = asyncio.ensure_future(self.scheduler.run())
+            ready.set()
+            await self._stop.wait()
+            work.cancel()
+            await asyncio.wait({work})
 
 
 @contextmanager
@@ -272,10 +268,11 @@ def served(
     regions: tuple[str, ...] = ("paris", "oslo"),
     former: ServedController | None = None,
     backup: Shelf | None = None,
+    connections_max: int = CONNECTIONS_MAX,
 ) -> Iterator[ServedController]:
     """A controller that serves until the block is left; with `former`, that one restarted after its end, with
     its store or the `backup` of it."""
-    controller = ServedController(directory, regions)
+    controller = ServedController(directory, regions, connections_max=connections_max)
     if former is not None:
         controller.store, controller.port = MemoryStore(backup or former.store.shelf), former.port
         controller.desired = former.desired

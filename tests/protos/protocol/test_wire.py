@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from repave_protos.daemon.printable import printable
 from repave_protos.protocol import bounds, wire
 from repave_protos.protocol import fleet_pb2 as pb
 from repave_protos.protocol.queries import (
@@ -70,6 +71,7 @@ from tests.fakes.templates import changed
 
 names = st.from_regex(r"[a-z][a-zé0-9._-]{0,20}", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+lines = texts.map(printable)
 digests = st.text("0123456789abcdef", min_size=64, max_size=64).map(Digest)
 fingerprints = st.text("0123456789abcdef", min_size=16, max_size=16)
 numbers = st.integers(0, bounds.NUMBER_MAX)
@@ -115,7 +117,7 @@ reports = st.builds(
 )
 applied = st.builds(Applied, applications, epochs, fingerprints)
 hellos = st.builds(
-    Hello, names.map(RegionName), counts, texts, texts, texts, tuples(names), tuples(applied), texts
+    Hello, names.map(RegionName), counts, lines, lines, lines, tuples(names), tuples(applied), lines
 )
 hosts = st.builds(
     HostDetail,
@@ -224,7 +226,7 @@ questions: st.SearchStrategy[Question] = st.one_of(
     st.builds(BakeOrder, digests, short, tuples(texts), texts),
 )
 queries = st.builds(Query, numbers, questions)
-welcomes = st.builds(Welcome, texts, names, texts, st.none() | tuples(applications))
+welcomes = st.builds(Welcome, lines, names, lines, st.none() | tuples(applications))
 rejections = st.builds(Rejection, texts)
 
 PROBE = Probe(kind="http", port=8080)
@@ -389,6 +391,13 @@ def test_a_desired_state_out_of_bounds_is_refused_by_the_name_of_its_field(
         ("GroupReport.due_at", _report_with(GroupReport(GroupName("g"), due_at=-1.0))),
         ("Worn.host", _report_with(GroupReport(GroupName("g"), worn=(replace(WORN, host=HostName("")),)))),
         ("Hello.region", Hello(RegionName(""), 1, "", "", "")),
+        ("Hello.region", Hello(RegionName("paris\x1b[2K"), 1, "", "", "")),
+        ("Hello.region", Hello(RegionName("paris\u202e"), 1, "", "", "")),
+        ("Hello.region", Hello(RegionName("paris\u200b"), 1, "", "", "")),
+        ("Hello.agent_version", Hello(RegionName("paris"), 1, "0.1\nforged  row", "", "")),
+        ("Hello.provider", Hello(RegionName("paris"), 1, "", "local\x9b", "")),
+        ("Hello.balancer", Hello(RegionName("paris"), 1, "", "", "haproxy\r")),
+        ("Hello.capabilities", Hello(RegionName("paris"), 1, "", "", "", ("a\u2066",))),
         ("HostDetail.digest", Answer(1, Hosts((replace(HOST, digest=Digest("no")),)))),
         ("HostDetail.port", Answer(1, Hosts((replace(HOST, port=65_536),)))),
         ("HostDetail.age_seconds", Answer(1, Hosts((replace(HOST, age_seconds=-0.5),)))),

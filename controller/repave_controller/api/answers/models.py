@@ -6,19 +6,29 @@ Times are ISO 8601 in UTC; durations end in `_seconds`, weights in `_bp` (basis 
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from repave_controller.api.answers.reasons import FactValue, RemedyItem
+from repave_protos.daemon.printable import is_printable
 
 Item = TypeVar("Item", bound=BaseModel)
 SPEC_LENGTH_MAX = 262_144
 REASON_LENGTH_MAX = 500
+OF_LINES = ("spec", "reason")
 
 
 class Body(BaseModel):
-    """Unknown fields are refused: they are misspelt ones."""
+    """Unknown fields are refused: they are misspelt ones. So are values of another type: "3" is no number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @field_validator("*")
+    @classmethod
+    def _shows_itself(cls, value: object, info: ValidationInfo) -> object:
+        """Names and versions stand in rows of tables and logs."""
+        if isinstance(value, str) and info.field_name not in OF_LINES and not is_printable(value):
+            raise ValueError("expected characters that can be seen, none that control a terminal")
+        return value
 
 
 class Items(BaseModel, Generic[Item]):

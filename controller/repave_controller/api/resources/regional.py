@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from repave_controller.api.answers.models import SignedRequest
+from repave_controller.api.answers.queries import BakedQuery, RegionQuery
 from repave_controller.api.answers.regional_models import (
     BakedAnswer,
     BakedItem,
@@ -21,7 +22,7 @@ from repave_controller.api.answers.regional_models import (
 )
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.problems import Problem
-from repave_controller.api.web.requests import body_of
+from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.core.domain.reasons import Rule, reason_of
 from repave_controller.core.planning.plan import Plan, RegionPlan
 from repave_controller.core.rules.guards import Guard
@@ -58,7 +59,7 @@ class Regional:
     def routes(self) -> tuple[Route, ...]:
         one = "regions/{region}/pool/{machine}"
         return (
-            Route("GET", "pool", self.pool, PoolAnswer),
+            Route("GET", "pool", self.pool, PoolAnswer, query=RegionQuery),
             *(
                 Route(
                     "POST",
@@ -69,7 +70,7 @@ class Regional:
                 )
                 for verb in VERBS
             ),
-            Route("GET", "baked-images", self.images, BakedAnswer),
+            Route("GET", "baked-images", self.images, BakedAnswer, query=BakedQuery),
             Route("POST", "baked-images", self.bake, BakedAnswer, BakeRequest),
         )
 
@@ -77,7 +78,7 @@ class Regional:
 
     async def pool(self, request: web.Request) -> web.Response:
         """Regions without a pool are left out, unless one is named."""
-        only = request.query.get("region", "")
+        only = query_of(request, RegionQuery).region
         views = self._sessions.views()
         regions = [name for name, view in views.items() if view.hello.provider == POOLED]
         asked = [RegionName(only)] if only else regions
@@ -117,7 +118,7 @@ class Regional:
     # -------------------------------------------------------------------------------------------- images
 
     async def images(self, request: web.Request) -> web.Response:
-        named = [RegionName(name) for name in request.query.get("region", "").split(",") if name]
+        named = [RegionName(name) for name in query_of(request, BakedQuery).region.split(",") if name]
         return _answer(await self._baked(named or list(self._sessions.views())))
 
     async def bake(self, request: web.Request) -> web.Response:

@@ -19,6 +19,7 @@ class Route:
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     answer: type[BaseModel] | None
     body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
 
 
 def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
@@ -50,7 +51,8 @@ def _operation(route: Route, references: dict[type[BaseModel], Any]) -> dict[str
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in re.findall(r"\{(\w+)\}", route.path)
-        ],
+        ]
+        + _query(route),
         "responses": {
             "2XX": answer,
             "default": {"description": "an RFC 9457 problem", "content": {"application/problem+json": {}}},
@@ -62,3 +64,17 @@ def _operation(route: Route, references: dict[type[BaseModel], Any]) -> dict[str
             "content": {"application/json": {"schema": references[route.body]}},
         }
     return operation
+
+
+def _query(route: Route) -> list[dict[str, Any]]:
+    """The parameters after ?; a schema without the title that pydantic makes up."""
+    fields = route.query.model_json_schema()["properties"] if route.query is not None else {}
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "description": schema.pop("description", ""),
+            "schema": {key: value for key, value in schema.items() if key != "title"},
+        }
+        for name, schema in fields.items()
+    ]

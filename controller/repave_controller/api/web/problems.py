@@ -1,6 +1,7 @@
 """Errors of the API, as RFC 9457 problems: what is wrong, which rule says so, where, and how to go on."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -94,6 +95,7 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
         return Problem(500, "bug", "the controller failed at this; its log says why").response()
 
 
+HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
@@ -102,11 +104,30 @@ async def no_strangers(request: web.Request, handler: Handler) -> web.StreamResp
     """Without log-ins, a web page in an operator's browser could send commands: requests must come under a
     loopback name, without a foreign Origin, and commands as JSON, which no plain form can send."""
     origin = request.headers.get("Origin")
+    if request.headers.get("Host") is not None and not _is_address(request):
+        raise Problem(400, "bad-host", "Host: expected this controller's address, such as 127.0.0.1:7400")
     if request.url.host not in LOOPBACK_NAMES:
         raise Problem(403, "foreign-host", "this controller is reached as 127.0.0.1 or localhost only")
     if origin is not None and origin != f"http://{request.host}":
         raise Problem(403, "foreign-origin", "web pages of other origins may not use this API")
     return await handler(request)
+
+
+def _is_address(request: web.Request) -> bool:
+    if HOST.fullmatch(request.headers["Host"]) is None:
+        return False
+    try:
+        return bool(request.url.host)
+    except ValueError:  # a port above 65535, an address between brackets that is none
+        return False
+
+
+def problem_of(status: int) -> web.Response:
+    """An error that comes before there is a request for the application."""
+    if status == 400:
+        text = "the request is no HTTP/1.1, or a header of it is too long"
+        return Problem(400, "not-http", text).response()
+    return Problem(500, "bug", "the controller failed at this; its log says why").response()
 
 
 def _of_spec(error: SpecError) -> Problem:

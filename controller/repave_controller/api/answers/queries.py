@@ -1,0 +1,71 @@
+"""What the query of an address may hold: after ?, each name once, none that is not listed here."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+NAME_LENGTH_MAX = 200
+NUMBER_MAX = 1 << 53
+EVENTS_MAX = 1000
+LOG_LINES_MAX = 1000
+FLAGS = {"1": True, "true": True, "0": False, "false": False}
+
+
+def whole_number(text: object) -> object:
+    """Digits alone; int() also takes signs, spaces, underscores and the digits of other scripts."""
+    if isinstance(text, str) and not (text.isascii() and text.isdecimal() and len(text) <= 16):
+        raise ValueError(f"expected a whole number, not {text[:40]!r}")
+    return text
+
+
+def flag(text: object, info: ValidationInfo) -> object:
+    """1 and true, 0 and false; `?newest` alone is not clear."""
+    if isinstance(text, str) and text not in FLAGS:
+        raise ValueError(f"expected {info.field_name}=1 or {info.field_name}=0, not {text[:40]!r}")
+    return FLAGS.get(text, text) if isinstance(text, str) else text
+
+
+Number = Annotated[int, BeforeValidator(whole_number), Field(ge=0, le=NUMBER_MAX)]
+Flag = Annotated[bool, BeforeValidator(flag)]
+Name = Annotated[str, Field(max_length=NAME_LENGTH_MAX)]
+
+
+class Query(BaseModel):
+    """Unknown names are refused: they are misspelt ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RegionQuery(Query):
+    """Only one region."""
+
+    region: Name = Field("", description="Empty: all.")
+
+
+class HostsQuery(RegionQuery):
+    """Which hosts, and how much of their logs."""
+
+    group: Name = Field("", description="Empty: all.")
+    log_lines: Annotated[Number, Field(le=LOG_LINES_MAX)] = Field(
+        0, description="Of each host's log, the last."
+    )
+
+
+class EventStreamQuery(Query):
+    """Where to go on."""
+
+    after: Number = Field(0, description="The number of the last event that is known; Last-Event-ID wins.")
+    application: Name = Field("", description="Empty: all.")
+
+
+class EventsQuery(EventStreamQuery):
+    """Which events, how many."""
+
+    limit: Annotated[Number, Field(le=EVENTS_MAX)] = 100
+    newest: Flag = Field(False, description="The last ones instead of those that follow `after`.")
+
+
+class BakedQuery(Query):
+    """Several regions."""
+
+    region: str = Field("", max_length=NAME_LENGTH_MAX * 100, description="With commas between; empty: all.")

@@ -1,0 +1,138 @@
+"""Serves the API within bounds: how many connections, how long each may be silent, what is no HTTP.
+
+At the bound a newcomer takes the place of the connection that has been idle for longest, so clients that
+connect and say nothing, or say it slowly, keep no one out. Connections that are in the middle of a request
+are never closed for a newcomer: if all are, the newcomer is.
+"""
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from aiohttp import web
+
+from repave_controller.api.web.problems import Handler, problem_of
+
+IDLE_SECONDS = 15.0
+"""So long a connection may take for its request's header, and be idle after a request."""
+LINGER_SECONDS = 1.0
+"""So long what still comes of a request that was answered is read, for the client to see the answer."""
+STOP_SECONDS = 1.0
+CONNECTIONS_MAX = 2000
+RESERVED_DESCRIPTORS = 64
+"""For the store, packages and logs."""
+
+log = structlog.get_logger()
+
+
+def descriptors() -> int:
+    """How many files and connections this process may have open, after asking for as many as are allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def connections_within(limit: int) -> int:
+    """Of `limit` descriptors the API takes at most half: the other half is the agents'."""
+    return max(8, min(CONNECTIONS_MAX, (limit - RESERVED_DESCRIPTORS) // 2))
+
+
+class Connections:
+    """Those that are open, the one that has been idle for longest first."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._idle: dict[_Connection, None] = {}
+        self._busy: set[_Connection] = set()
+
+    def admit(self, newcomer: "_Connection") -> bool:
+        """Makes room for one more; False if every connection is in the middle of a request."""
+        if len(self._idle) + len(self._busy) >= self._most:
+            oldest = next(iter(self._idle), None)
+            closed = "new ones" if oldest is None else "idle ones"
+            log.warning("api.connections_full", most=self._most, closed=closed)
+            if oldest is None:
+                return False
+            self.forget(oldest)
+            oldest.force_close()
+        self._idle[newcomer] = None
+        return True
+
+    def forget(self, connection: "_Connection") -> None:
+        self._idle.pop(connection, None)
+        self._busy.discard(connection)
+
+    @web.middleware
+    async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """A connection is busy from its request's header on until it is answered."""
+        connection = request.protocol
+        if not isinstance(connection, _Connection) or connection not in self._idle:
+            return await handler(request)
+        del self._idle[connection]
+        self._busy.add(connection)
+        try:
+            return await handler(request)
+        finally:
+            if connection in self._busy:
+                self._busy.discard(connection)
+                self._idle[connection] = None
+
+
+class _Connection(web.RequestHandler):
+    """One connection of a client."""
+
+    def __init__(self, manager: web.Server, connections: Connections) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(manager, loop=loop, keepalive_timeout=IDLE_SECONDS, lingering_time=LINGER_SECONDS)
+        self._connections = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._connections.admit(self):
+            super().connection_made(transport)
+        else:
+            transport.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._connections.forget(self)
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What is no HTTP is the client's fault; all else is ours, and logged."""
+        if status != 400:
+            log.error("request.failed", exc_info=exc)
+        if request.writer.output_size:
+            raise ConnectionError("the answer was begun")
+        response = problem_of(status)
+        response.force_close()
+        return response
+
+
+@asynccontextmanager
+async def serve(
+    app: web.Application, host: str, port: int, connections_max: int = CONNECTIONS_MAX
+) -> AsyncIterator[int]:
+    """Listens until the block ends; gives the port. Raises OSError when it is taken."""
+    connections = Connections(connections_max)
+    app.middlewares.insert(0, connections.watch)
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=STOP_SECONDS)
+    await runner.setup()
+    try:
+        manager = runner.server
+        assert manager is not None  # set up above
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: _Connection(manager, connections), host, port)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+    finally:
+        await runner.cleanup()

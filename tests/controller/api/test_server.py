@@ -1,0 +1,126 @@
+"""What is sent to the API's port that is no request, or comes too slowly, or too often at once."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repave_controller.api.web import requests, server
+from repave_controller.api.web.server import CONNECTIONS_MAX, connections_within
+from tests.controller.api.conftest import Asked
+from tests.fakes.controller.scheduler import ServedController, served
+
+
+def connect(controller: ServedController) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", controller.port), timeout=20)
+
+
+def raw(controller: ServedController, request: bytes) -> tuple[int, str, Any]:
+    """Status, content type and body of the answer to bytes."""
+    with closing(connect(controller)) as client:
+        client.sendall(request)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines[1:])
+    return int(lines[0].split()[1]), headers["content-type"], json.loads(body)
+
+
+HOSTS = (
+    "127.0.0.1:abc",
+    "127.0.0.1:99999",
+    "[::1",
+    "127.0.0.1:-1",
+    "[",
+    "a b",
+    "127.0.0.1:80:80",
+    "\x7f",
+    "%",
+    "",
+)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_host_that_is_no_address_is_a_problem(controller: ServedController, host: str) -> None:
+    status, kind, body = raw(
+        controller, f"GET /v1/applications HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+    )
+    assert status in (400, 403)
+    assert kind.startswith("application/problem+json")
+    assert body["status"] == status
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET /v1/apps HTTP/9.9\r\n\r\n",
+        b"GET /v1/applications HTTP/1.1\r\nHost: 127.0.0.1\r\nbad header\r\n\r\n",
+        b"GET /v1/applications HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET http://[::1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"POST /v1/plan HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/plan HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_a_problem_too(controller: ServedController, request_: bytes) -> None:
+    status, kind, body = raw(controller, request_)
+    assert status in (400, 403, 404)
+    assert kind.startswith("application/problem+json")
+    assert body["detail"]
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Iterator[ServedController]:
+    with served(tmp_path, connections_max=8) as controller:
+        yield controller
+
+
+def test_silent_connections_keep_no_client_out(crowded: ServedController) -> None:
+    with ExitStack() as stack:
+        for _ in range(40):
+            silent = stack.enter_context(closing(connect(crowded)))
+            silent.sendall(b"GET /v1/applications HTTP/1.1\r\nHost: 127.0")
+        assert Asked(crowded.url).get("applications").status == 200
+
+
+def test_a_client_that_is_being_answered_is_not_closed_for_a_newcomer(crowded: ServedController) -> None:
+    api = Asked(crowded.url)
+    api.release()
+    with api.stream("events/stream") as events, ExitStack() as stack:
+        sequence, _ = next(events)
+        for _ in range(40):
+            stack.enter_context(closing(connect(crowded)))
+        api.release("v2")
+        assert next(events)[0] == sequence + 1
+
+
+def test_half_of_the_descriptors_are_left_to_the_agents() -> None:
+    assert connections_within(1024) == 480
+    assert connections_within(1_048_576) == CONNECTIONS_MAX
+    assert connections_within(64) == 8
+
+
+@pytest.mark.parametrize("path", ["plan", "images"])
+def test_a_body_that_does_not_arrive_is_not_waited_for_long(
+    controller: ServedController, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "BODY_SECONDS", 0.05)
+    head = f"POST /v1/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+    kind = "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    status, _, body = raw(controller, (head + kind).encode())
+    assert (status, body["rule"]) == (408, "slow-body")
+
+
+def test_a_connection_that_says_nothing_is_closed(
+    controller: ServedController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "IDLE_SECONDS", 0.05)
+    with closing(connect(controller)) as client:
+        client.sendall(b"GET /v1/applications HTTP/1.1\r\nHost: 127.0")
+        assert client.recv(1) == b""

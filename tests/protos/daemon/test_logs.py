@@ -1,0 +1,76 @@
+"""How faults reach the log: once a minute each, and never as anything that controls a terminal."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from repave_protos.daemon.logs import configure_logs, log_faults_of
+
+NO_DESCRIPTORS = "socket.accept() out of system resource"
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    yield Clock()
+    structlog.reset_defaults()
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_fault_that_repeats_is_written_once_a_minute(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs("json", clock)
+    log = structlog.get_logger()
+    for _ in range(1000):
+        log.warning("api.connections_full", most=480)
+    log.warning("api.connections_full", most=8)
+    clock.now += 60.0
+    log.warning("api.connections_full", most=480)
+    written = [(each["most"], each.get("repeated")) for each in lines(capsys)]
+    assert written == [(480, None), (8, None), (480, 999)]
+
+
+def test_what_is_no_fault_is_always_written(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("json", clock)
+    for _ in range(3):
+        structlog.get_logger().info("release.started")
+    assert len(lines(capsys)) == 3
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_value_cannot_control_the_terminal(
+    form: str, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs(form, clock)  # type: ignore[arg-type]
+    structlog.get_logger().info("host.said", text="\x1b]0;title\x07\nforged\u202e")
+    written = capsys.readouterr().err
+    assert written.count("\n") == 1
+    assert not set(written) & {"\x1b", "\x07", "\u202e"}
+
+
+async def test_what_no_task_catches_is_logged_as_a_fault(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs("json", clock)
+    loop = asyncio.get_running_loop()
+    log_faults_of(loop)
+    for _ in range(200):
+        loop.call_exception_handler({"message": NO_DESCRIPTORS, "exception": OSError(24, "too many")})
+    (line,) = lines(capsys)
+    assert (line["event"], line["text"]) == ("loop.fault", NO_DESCRIPTORS)
