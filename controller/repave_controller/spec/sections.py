@@ -330,6 +330,11 @@ class Traffic(Section):
         None, description="Who sees the new group at weight 0, as soon as it is verified."
     )
     drain: Duration = Field(as_written("30s"), description="How long requests in flight may take to finish.")
+    protect: bool = Field(
+        True,
+        description="During a rollout traffic leaves a group that can't serve its share for the other one, "
+        "when that one can; the rollout is then held.",
+    )
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

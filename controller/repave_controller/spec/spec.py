@@ -182,6 +182,7 @@ def compile_order(
             scope=spec.rollback.scope,
             failures_max=spec.rollback.failures,
             unreachable=spec.guards.unreachable_region,
+            protects=spec.traffic.protect,
             windows=tuple(each.window for each in spec.windows),
             freezes=tuple(each.freeze for each in spec.freezes),
         ),

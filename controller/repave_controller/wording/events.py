@@ -117,6 +117,7 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.SIZED: lambda changes, reason: with_reason("; ".join(changes), reason),
     Happening.STEP_ENTERED: _step_entered,
     Happening.TRAFFIC_MOVED: _traffic_moved,
+    Happening.TRAFFIC_PROTECTED: "{moved}",
     Happening.REGION_DONE: "{group}: {region} is done",
     Happening.REGION_SKIPPED: "{group} skips {region}: {reason}",
     Happening.REGION_FAILED: "{group} failed: {reason}; the other regions go on",

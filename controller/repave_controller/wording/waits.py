@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from repave_controller.core.domain.reasons import Kind, Why
-from repave_controller.wording.phrases import Template, approver, listed, percent, who
+from repave_controller.wording.phrases import Template, approver, counted, listed, percent, who
 
 
 def _counted(step: str, noun: str) -> Template:
@@ -59,6 +59,21 @@ def _ill(region: str, have: int, need: int, trouble: str) -> str:
     return f"{region}: {have} of {need} hosts are healthy{in_brackets(trouble)}"
 
 
+def _neither_whole(reason: str, regions: Sequence[str]) -> str:
+    return f"{reason}; {'; '.join(regions)}"
+
+
+def _larger_side(region: str, group: str, up: int, size: int, other: str, other_up: int, stays: bool) -> str:
+    verb = "stays with" if stays else "goes to"
+    sides = f"{group} has {up} of {size} hosts up, {other} {other_up}"
+    return f"{region}: neither group is whole: {sides}; traffic {verb} {group}"
+
+
+def _protected(region: str, group: str, up: int, other: str, other_up: int) -> str:
+    left = f"has {counted(other_up, 'host')} up" if other_up else "has no healthy host"
+    return f"{region}: {other} {left}; all traffic goes to {group}, which has {up} up"
+
+
 def _ended_by(done: str) -> Template:
     def text(by: str, reason: str) -> str:
         return f"{done} by {who(by, reason)}"
@@ -108,6 +123,9 @@ TEXTS: Mapping[Kind, Template] = {
     Why.ILL: _ill,
     Why.ILL_IN_STEP: "{illness} in the {step}",
     Why.ILL_WHEN_DONE: "{illness} after the region was done",
+    Why.NEITHER_WHOLE: _neither_whole,
+    Why.LARGER_SIDE: _larger_side,
+    Why.PROTECTED: _protected,
     Why.NO_PROGRESS: "{step}: no progress for {seconds:g} s; {region}: {waiting}",
     Why.NOT_APPROVED: "{region}: no approval within {seconds:g} s",
     Why.GUARD_FOR_TOO_LONG: "{region}: {answer} for {seconds:g} s",

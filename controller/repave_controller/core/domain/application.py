@@ -213,6 +213,7 @@ class Policy:
     scope: Literal["region", "wave", "release"] = "release"
     failures_max: int = 0  # regions that may fail by themselves before `scope` counts
     unreachable: Literal["wait", "skip", "fail"] = "fail"
+    protects: bool = True  # traffic leaves a side that can't serve it for one that can
     windows: tuple[Window, ...] = ()
     freezes: tuple[Freeze, ...] = ()
 

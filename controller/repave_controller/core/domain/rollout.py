@@ -77,6 +77,7 @@ class Track:
     progress: int | None = None  # what `progressed_at` watches; growth is progress
     scaled_at: Instant | None = None  # when its newest hosts were asked for
     reason: Reason | None = None  # why it was undone or skipped
+    refuge: GroupNumber | None = None  # has all traffic, for the other side could not serve its share
 
     @property
     def has_begun(self) -> bool:

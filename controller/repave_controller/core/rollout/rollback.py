@@ -34,7 +34,7 @@ def turned_round(
     application: Application, rollout: Rollout, track: Track, reason: Reason, now: Instant
 ) -> tuple[Application, Track]:
     """The track on its way back; what `undone` then waits for."""
-    is_short = not _is_whole(application, track)
+    is_short = not _is_whole(application, track) or track.refuge == rollout.target
     track = replace(
         track, phase=TrackPhase.UNDOING, entered_at=now, progressed_at=now, progress=None, reason=reason
     )
@@ -89,7 +89,7 @@ def undone(
     left = _left_to_undo(place, observed) if place is not None else None
     if place is None or left is None:
         return Done()
-    is_smaller = course_of(rollout.steps_reached(track)).old < FULL_PERCENT
+    is_smaller = course_of(rollout.steps_reached(track)).old < FULL_PERCENT or track.refuge is not None
     growing = place.origin.group.template.growing_seconds if place.origin and is_smaller else 0.0
     drain_seconds = place.target.group.template.drain_seconds
     deadline = Instant(track.entered_at + UNDO_DEADLINE_SECONDS + drain_seconds + growing)

@@ -31,7 +31,7 @@ from repave_controller.core.domain.rollout import (
     Track,
     TrackPhase,
 )
-from repave_controller.core.rollout import conclusion, waves
+from repave_controller.core.rollout import conclusion, protection, waves
 from repave_controller.core.rollout.desired_state import publish
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.failure import FailureKind, effect_of
@@ -122,6 +122,8 @@ def _advance(turn: Turn) -> None:
     if rollout is None:
         return
     if rollout.pause is not None:
+        for troubled in protection.troubled(turn):
+            protection.protect(turn, *troubled)
         turn.because.append(_because_paused(turn.application, rollout.pause))
         return
     _begin_tracks(turn)
@@ -142,7 +144,20 @@ def _advance(turn: Turn) -> None:
                 _watch_finished(turn, now, track)
             case _:
                 pass
+    _protect(turn)
     conclusion.conclude(turn)
+
+
+def _protect(turn: Turn) -> None:
+    """A side that can't serve its share loses it: the target fails, for the origin the target steps in."""
+    for track, sides, refuge in protection.troubled(turn):
+        rollout = turn.rollout
+        if rollout is None or rollout.pause is not None or rollout.phase is not Phase.RUNNING:
+            return  # seen to in the next pass
+        if refuge is sides.target:
+            protection.protect(turn, track, sides, refuge)
+        else:
+            _fail(turn, rollout, track, protection.illness_by(track, sides))
 
 
 def _verdicts(turn: Turn) -> dict[RegionName, Verdict]:
@@ -212,6 +227,7 @@ def _enter(turn: Turn, track: Track, cursor: int) -> None:
         progressed_at=turn.now,
         progress=None,
         scaled_at=turn.now if rollout.steps[cursor].is_launch else track.scaled_at,
+        refuge=track.refuge if track.refuge == rollout.target else None,
     )
     turn.application = entered(turn.application, rollout, track, rollout.steps[cursor])
     turn.put_track(track)
@@ -321,6 +337,10 @@ def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
     name, reason = turn.target_name, failed.reason
     effect = effect_of(turn.application.policy, rollout, track, failed.cause)
     turn.tell_of_steps()
+    unsafe = protection.unsafe_returns(turn, effect.regions)
+    if unsafe:
+        protection.keep_larger(turn, unsafe, reason)
+        return
     match effect.kind:
         case FailureKind.END:
             conclusion.hold(turn, track, reason)

@@ -39,6 +39,8 @@ class Weight(CountingStep):
         if origin is None:
             opened_bp = FULL_WEIGHT_BP if self.weight_bp == FULL_WEIGHT_BP else 0
             return put_part(place.application, group, replace(part, weight_bp=opened_bp))
+        if place.track.refuge == group.number:  # the origin could not serve its share: it is given none
+            return place.application
         given = replace(part, weight_bp=self.weight_bp)
         rest = replace(origin.part, weight_bp=FULL_WEIGHT_BP - self.weight_bp)
         return put_sides(place.application, Side(group, given), Side(origin.group, rest))
