@@ -29,7 +29,7 @@ from tests.scenarios.world import World
 
 HOUR = 3600
 PARIS, OSLO, ROME, LIMA = (RegionName(name) for name in ("paris", "oslo", "rome", "lima"))
-NEW = GroupName("shop-v002")
+OLD, NEW = GroupName("shop-v001"), GroupName("shop-v002")
 
 Play = Callable[[str], World]
 PLAYS: dict[str, Play] = {}
@@ -237,6 +237,74 @@ def hold_on_failure(title: str) -> World:
     world.happens("somebody mends its database")
     world.regions[OSLO].sick.clear()
     world.ask("ann: repave retry", lambda app, now: request_retry(app, "ann", "database mended", now))
+    assert world.until_over() is Phase.SUCCEEDED
+    return world
+
+
+@play
+def neither_group_is_whole(title: str) -> World:
+    """Both groups are judged before a region goes back: where neither is whole the one with more hosts up has
+    the traffic, and the release is held."""
+    world = serving(title, spec("{blue_green: {warm: 10m}}", "paris:10, oslo:10"))
+    world.release("1.2")
+    world.until(lambda each: each.weights("paris").get("shop-v002") == 10_000)
+    world.run(60)
+    world.happens("in paris 8 of the 10 old hosts fall ill; a little later 2 of the new ones")
+    world.regions[PARIS].ill[OLD] = 8
+    world.run(5)
+    world.regions[PARIS].ill[NEW] = 2
+    world.until_told("release.held")
+    assert world.weights("paris") == {"shop-v002": 10_000}
+    world.run(60)
+    world.why()
+    world.happens("all hosts are well again")
+    world.regions[PARIS].ill.clear()
+    world.ask("ann: repave rollback", rollback(world))
+    assert world.until_over() is Phase.ROLLED_BACK
+    return world
+
+
+@play
+def the_old_group_dies_at_a_quarter(title: str) -> World:
+    """The old group dies while the new one has a quarter of the traffic and is well: the new one gets all of
+    it, and the release is held until a person decides. It then goes on without giving the old one any."""
+    world = serving(title, spec("{canary: {steps: [{traffic: 25%, hold: 10m}]}}", "paris:8, oslo:4"))
+    world.release("1.2")
+    world.until(lambda each: each.weights("paris").get("shop-v002") == 2500)
+    world.run(60)
+    world.happens("every host of 1.1 dies in paris, and what starts in their place as well")
+    world.regions[PARIS].sick.add(OLD)
+    world.until_told("release.held")
+    assert world.weights("paris") == {"shop-v002": 10_000}
+    assert world.counts("paris")["shop-v002"] == 8
+    assert world.weights("oslo") == {"shop-v001": 7500, "shop-v002": 2500}
+    world.run(60)
+    world.why()
+    world.ask("ann: repave retry", lambda app, now: request_retry(app, "ann", "1.2 is fine", now))
+    world.until_told("traffic.moved")
+    assert world.weights("paris") == {"shop-v002": 10_000}
+    assert world.until_over() is Phase.SUCCEEDED
+    return world
+
+
+@play
+def the_new_group_dies_while_everything_is_paused(title: str) -> World:
+    """Nothing of a paused rollout moves, but traffic still leaves a group that can't serve it; resumed, the
+    new group begins again before its first share."""
+    world = serving(title, spec("{canary: {steps: [{traffic: 25%, hold: 10m}]}}", "paris:8"))
+    world.release("1.2")
+    world.until(lambda each: each.weights("paris").get("shop-v002") == 2500)
+    world.run(10)
+    world.ask("ann: repave pause", lambda app, now: request_pause(app, "ann", "lunch", now))
+    world.run(60)
+    world.happens("every host of 1.2 falls ill")
+    world.regions[PARIS].sick.add(NEW)
+    world.until_told("traffic.protected")
+    world.run(60)
+    world.why()
+    world.happens("they are well again")
+    world.regions[PARIS].sick.clear()
+    world.ask("ann: repave resume", lambda app, now: request_resume(app, "ann", "", now))
     assert world.until_over() is Phase.SUCCEEDED
     return world
 

@@ -58,6 +58,7 @@ class Region:
     since: int = 0
     sick: set[GroupName] = field(default_factory=set)
     broken: set[GroupName] = field(default_factory=set)
+    ill: dict[GroupName, int] = field(default_factory=dict)  # how many hosts of a group answer 500
 
     def work(self, now: int) -> None:
         for wanted in self.desired.groups if self.desired is not None else ():
@@ -89,11 +90,14 @@ class Region:
                 weight_bp=hosts.weight_bp,
                 trouble="answered 500",
             )
+        ill = min(self.ill.get(name, 0), ready)
         return GroupReport(
             name,
-            verified=ready,
+            verified=ready - ill,
+            unhealthy=ill,
             starting=there - ready,
-            balancer_up=ready,
+            balancer_up=ready - ill,
+            trouble="answered 500" if ill else "",
             destroying=len(hosts.leaving),
             weight_bp=hosts.weight_bp,
         )

@@ -59,10 +59,6 @@ def _ill(region: str, have: int, need: int, trouble: str) -> str:
     return f"{region}: {have} of {need} hosts are healthy{in_brackets(trouble)}"
 
 
-def _neither_whole(reason: str, regions: Sequence[str]) -> str:
-    return f"{reason}; {'; '.join(regions)}"
-
-
 def _larger_side(region: str, group: str, up: int, size: int, other: str, other_up: int, stays: bool) -> str:
     verb = "stays with" if stays else "goes to"
     sides = f"{group} has {up} of {size} hosts up, {other} {other_up}"
@@ -123,9 +119,10 @@ TEXTS: Mapping[Kind, Template] = {
     Why.ILL: _ill,
     Why.ILL_IN_STEP: "{illness} in the {step}",
     Why.ILL_WHEN_DONE: "{illness} after the region was done",
-    Why.NEITHER_WHOLE: _neither_whole,
+    Why.NEITHER_WHOLE: "{reason}; {regions}",
     Why.LARGER_SIDE: _larger_side,
     Why.PROTECTED: _protected,
+    Why.IN_REFUGE: "all traffic is with {group}: the other group could not serve its share",
     Why.NO_PROGRESS: "{step}: no progress for {seconds:g} s; {region}: {waiting}",
     Why.NOT_APPROVED: "{region}: no approval within {seconds:g} s",
     Why.GUARD_FOR_TOO_LONG: "{region}: {answer} for {seconds:g} s",

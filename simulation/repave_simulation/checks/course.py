@@ -61,9 +61,10 @@ class Course:
     # --------------------------------------------------------------------------------------- pauses
 
     def _check_paused(self, before: Application, after: Application, moved: list[Moved]) -> None:
-        """While a rollout is paused, or held, nothing of it moves but what people move."""
+        """While a rollout is paused, or held, nothing of it moves but what people move, and the traffic of a
+        side that can't serve."""
         for former, track in moved:
-            if _is_aborted(former, track):
+            if _is_aborted(former, track) or track.refuge != former.refuge:
                 continue
             if (former.phase, former.cursor) != (track.phase, track.cursor):
                 text = f"{former.phase} {former.cursor} -> {track.phase} {track.cursor}"

@@ -46,8 +46,8 @@ def check_capacities(
 
 
 def _goes_back(decided: Application, region: RegionName, left: Collection[GroupName]) -> bool:
-    """A way back is taken at once, with those hosts of the old group that are there: staying would be
-    worse. A region that was away takes it when it is there again; the group it leaves was given up, whatever
+    """A way back, or away from a side that can't serve, is taken at once, with those hosts of the other group
+    that are there: staying would be worse. A region that was away takes it when it is there again; the group it leaves was given up, whatever
     runs by now."""
     for group in decided.groups:
         part = group.part(region) if group.name in left else None
@@ -59,6 +59,7 @@ def _goes_back(decided: Application, region: RegionName, left: Collection[GroupN
         rollout.phase is not Phase.RUNNING
         or rollout.kind is RolloutKind.ROLLBACK
         or (track is not None and track.phase in (TrackPhase.UNDOING, TrackPhase.UNDONE))
+        or (track is not None and track.refuge is not None)
     )
 
 

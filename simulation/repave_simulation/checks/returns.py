@@ -18,6 +18,10 @@ FORWARD = (TrackPhase.RUNNING, TrackPhase.DONE)
 ENDS_BACK = (Phase.ROLLED_BACK, Phase.ABORTED)
 
 
+OF_LATE_SECONDS = 30.0
+"""A report of illness may be on its way for so long before it is decided on."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Shrunk:
     """An origin that had been scaled down when its region turned round."""
@@ -49,6 +53,7 @@ class Returns:
             self._check_policy(after, was, rollout, failed)
         self._check_whole(after, rollout)
         self._check_grown(before, after, moved)
+        self._check_refuges(after, rollout, moved)
         if rollout.phase.is_over:
             self._check_rested(after, rollout)
 
@@ -157,6 +162,22 @@ class Returns:
                     self.shrunk[key] = _Shrunk(max(old.count, running), ever)
             if key in self.shrunk and old.weight_bp < FULL_WEIGHT_BP == now.weight_bp:
                 self._check_enough(after, origin, now, track, target)
+
+    def _check_refuges(self, after: Application, rollout: Rollout, moved: list[Moved]) -> None:
+        """Traffic leaves a side of its own accord only where hosts of that side were not well of late."""
+        for former, track in moved:
+            if track.refuge is None or track.refuge == former.refuge:
+                continue
+            left = after.group(track.origin if track.refuge == rollout.target else rollout.target)
+            part = left.part(track.region) if left is not None else None
+            place, since = self.world.places[track.region], self.world.now - OF_LATE_SECONDS
+            if left is None or part is None:
+                continue
+            machines = [each for each in place.ours() if each.host.group == left.name]
+            well = sum(each.is_well and (each.well_since or since) < since for each in machines)
+            if well * 2 > part.count:
+                text = f"{left.name} lost its traffic with {well} of {part.count} hosts well all the time"
+                self.world.broken(1, f"{track.region}: {text}")
 
     def _check_enough(
         self, after: Application, origin: ServerGroup, now: Part, track: Track, target: ServerGroup

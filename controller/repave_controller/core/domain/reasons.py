@@ -125,6 +125,7 @@ class Why(Kind):
     NEITHER_WHOLE = "neither-whole"
     LARGER_SIDE = "neither-whole/region"
     PROTECTED = "protected"
+    IN_REFUGE = "protected/refuge"
     NO_PROGRESS = "no-progress"
     NOT_APPROVED = "not-approved"
     GUARD_FOR_TOO_LONG = "guard-for-too-long"

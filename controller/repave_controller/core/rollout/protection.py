@@ -7,7 +7,7 @@ share that a step asks for can't be had, and which of the groups shall serve is 
 from collections.abc import Iterable
 from dataclasses import replace
 
-from repave_controller.core.domain.application import FULL_PERCENT, Application, GroupState, Instant
+from repave_controller.core.domain.application import FULL_PERCENT, Application, Because, GroupState, Instant
 from repave_controller.core.domain.place import Side, place_of, put_sides
 from repave_controller.core.domain.reasons import Happening, Reason, Why, reason_of
 from repave_controller.core.domain.rollout import Pause, Rollout, Track, TrackPhase
@@ -62,6 +62,14 @@ def hold_still(turn: Turn, reason: Reason) -> None:
     assert rollout is not None, "a running rollout is held"
     turn.put(replace(rollout, pause=Pause(turn.now, reason=reason, is_hold=True)))
     turn.tell(f"{rollout.kind}.held", reason_of(Happening.HOLDS, group=turn.target_name, reason=reason))
+
+
+def refuges(application: Application, rollout: Rollout) -> Iterable[Because]:
+    """The regions whose traffic is where it was moved to, and not as the steps say."""
+    for track in rollout.tracks:
+        group = application.group(track.refuge)
+        if group is not None and track.phase in WATCHED:
+            yield Because(reason_of(Why.IN_REFUGE, group=group.name), track.region)
 
 
 def illness_by(track: Track, sides: Sides) -> Failed:

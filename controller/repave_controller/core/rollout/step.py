@@ -121,6 +121,7 @@ def _advance(turn: Turn) -> None:
     rollout = turn.application.running
     if rollout is None:
         return
+    turn.because.extend(protection.refuges(turn.application, rollout))
     if rollout.pause is not None:
         for troubled in protection.troubled(turn):
             protection.protect(turn, *troubled)

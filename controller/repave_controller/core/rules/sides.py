@@ -33,11 +33,11 @@ class Strength:
 
     @property
     def is_crippled(self) -> bool:
-        """10 hosts, of which 3 are up, have 75 % of the traffic, which needs 8: fewer than half of these.
-        Steps may ask for fewer hosts than a share needs; that is the user's choice."""
+        """10 hosts, of which 3 are verified, have 75 % of the traffic, which needs 8: fewer than half of
+        these. Steps may ask for fewer hosts than a share needs; that is the user's choice."""
         part = self.side.part
         share = min(hosts_of(part.size, part.weight_bp / 100), part.judged)
-        return self.up * 100 < share * CRIPPLED_PERCENT
+        return self.verified * 100 < share * CRIPPLED_PERCENT
 
     @property
     def may_take_all(self) -> bool:
