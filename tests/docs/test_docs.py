@@ -163,6 +163,8 @@ def default_of(field: FieldInfo) -> str:
     default = field.default
     if default is PydanticUndefined:
         return "" if field.default_factory is not None else "**required**"
+    if isinstance(default, bool):
+        default = str(default).lower()
     if isinstance(default, tuple):
         default = f"[{', '.join(default)}]"
     return "" if default is None else f"`{default}`"

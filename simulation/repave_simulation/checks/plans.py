@@ -65,8 +65,8 @@ class Plans:
         return next(found, None)
 
     def _check_moment(self, after: Application, rollout: Rollout, former: Track | None, track: Track) -> None:
-        """A region that is in a step has what was foretold for it. Where people change sizes, go back a step, or
-        traffic left a side that could not serve, it has something else."""
+        """A region that is in a step has what was foretold for it. Where people change sizes or go
+        back a step, or traffic left a side that could not serve, it has something else."""
         place = (after.name, track.region)
         number, moments = self.foretold.get(place, (0, ()))
         if number != rollout.number or track.phase is not TrackPhase.RUNNING:

@@ -47,8 +47,8 @@ def check_capacities(
 
 def _goes_back(decided: Application, region: RegionName, left: Collection[GroupName]) -> bool:
     """A way back, or away from a side that can't serve, is taken at once, with those hosts of the other group
-    that are there: staying would be worse. A region that was away takes it when it is there again; the group it leaves was given up, whatever
-    runs by now."""
+    that are there: staying would be worse. A region that was away takes it when it is there again; the group
+    it leaves was given up, whatever runs by now."""
     for group in decided.groups:
         part = group.part(region) if group.name in left else None
         if part is not None and part.state is GroupState.RETIRING:

@@ -53,7 +53,7 @@ BAD = {
         "  port: 8000\n  zzz: 1",
         [
             "12:8: traffic.zzz: unknown option; there are: balancer, frontend, port, split, cookie, "
-            "header, testers, drain"
+            "header, testers, drain, protect"
         ],
     ),
     "a misspelt option of a later version": (
