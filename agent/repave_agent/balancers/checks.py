@@ -3,11 +3,11 @@
 import ipaddress
 import re
 
+from repave_agent.core.health_request import request_fault
 from repave_agent.core.ports import BalancerError, Route, Server, Structure
 from repave_protos.protocol.values import FULL_WEIGHT_BP, Probe, split_contradictions
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,127}")
-_PATH = re.compile(r"/[A-Za-z0-9/_.~%?&=+:@,;!*-]*")
 
 
 def check_structure(structure: Structure) -> None:
@@ -82,11 +82,8 @@ def _check_port(of: str, port: int) -> None:
 
 
 def _check_probe(group: str, probe: Probe) -> None:
-    if probe.kind == "http" and not _PATH.fullmatch(probe.path):
-        raise BalancerError(
-            f"{group}: the balancer cannot check the path {probe.path!r}: spaces, quotes and '#'"
-            " must be percent-encoded"
-        )
+    if probe.kind == "http" and (fault := request_fault(probe)):
+        raise BalancerError(f"{group}: {fault}")
     if probe.kind == "http" and not 100 <= probe.expect_status <= 599:
         raise BalancerError(f"{group}: {probe.expect_status} is no HTTP status to expect")
     if min(probe.interval_seconds, probe.timeout_seconds) < 0.001 or probe.timeout_seconds > 3600:

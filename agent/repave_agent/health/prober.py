@@ -1,11 +1,11 @@
 """Asks hosts whether they are healthy, and remembers what they said.
 
-`probe` asks once, `Prober` asks every host again and again. `core/host_health.py` counts the answers; what
-follows from them is decided in `core/region.py`.
+`probe` asks once, `Prober` asks every host again and again. What is asked over HTTP is
+`core/health_request.py`'s, and which answer is good `answer.py`'s. `core/host_health.py` counts the answers;
+what follows from them is decided in `core/region.py`.
 """
 
 import asyncio
-import urllib.parse
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -13,17 +13,15 @@ from typing import assert_never
 
 import structlog
 
+from repave_agent.core.health_request import request_bytes, request_fault
 from repave_agent.core.host_health import PASSED, Health, HealthRecord, ProbeResult, ProbeTarget
 from repave_agent.core.ports import ProviderError
+from repave_agent.health.answer import Answer
 from repave_protos.protocol.values import HostName, Probe
 
 log = structlog.get_logger()
 
 PROBES_IN_FLIGHT_MAX = 100
-STATUS_LINE_BYTES_MAX = 1024
-LINGER_SECONDS = 0.5
-"""How long a host may go on with its answer after its first line. Hanging up at once would fill its log."""
-LINGER_BYTES_MAX = 64 * 1024
 FIRST_INTERVAL_SECONDS = 0.02
 INTERVAL_GROWTH = 1.5
 SHORTEST_INTERVAL_SECONDS = 0.01
@@ -72,83 +70,53 @@ def _asked(probe: Probe, address: str) -> str:
 
 
 async def _probe_http(probe: Probe, address: str) -> ProbeResult:
+    if fault := request_fault(probe):
+        return ProbeResult(False, fault)
+    answer = Answer(probe.expect_status)
+    try:
+        async with asyncio.timeout(probe.timeout_seconds):
+            await _exchange(probe, address, answer)
+    except TimeoutError:
+        if not answer.is_begun:
+            raise
+        answer.time_out(probe.timeout_seconds)
+    return PASSED if not answer.fault else ProbeResult(False, f"{_asked(probe, address)} {answer.fault}")
+
+
+async def _exchange(probe: Probe, address: str, answer: Answer) -> None:
+    """Returns when the answer is over."""
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(probe.timeout_seconds):
-        _, status = await loop.create_connection(
-            lambda: _StatusLine(loop, _request(probe, address)), address, probe.port
-        )
-        try:
-            line = await status.line
-        finally:
-            status.let_go()
-    return _judge_status(line, probe, address)
+    over: asyncio.Future[None] = loop.create_future()
+    transport, _ = await loop.create_connection(
+        lambda: _Exchange(over, request_bytes(probe), answer), address, probe.port
+    )
+    try:
+        await over
+    finally:
+        transport.abort()
 
 
-def _request(probe: Probe, address: str) -> bytes:
-    path = urllib.parse.quote(probe.path, safe="/?&=%:@+,;~!$'()*-._#")  # no blanks, no line ends
-    return (
-        f"GET {path} HTTP/1.1\r\nHost: {address}:{probe.port}\r\nUser-Agent: repave-agent\r\n"
-        "Accept: */*\r\nConnection: close\r\n\r\n"
-    ).encode("ascii")
+class _Exchange(asyncio.Protocol):
+    """Sends one request and gives what comes back to `answer`, until that is over."""
 
-
-def _judge_status(line: bytes, probe: Probe, address: str) -> ProbeResult:
-    parts = line.split(None, 2)
-    if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not parts[1].isdigit():
-        what = f"{line[:40].decode('latin-1')!r}, which is not HTTP/1.1" if line else "nothing and hung up"
-        return ProbeResult(False, f"{_asked(probe, address)} answered {what}")
-    if int(parts[1]) == probe.expect_status:
-        return PASSED
-    answered = f"answered {int(parts[1])}, expected {probe.expect_status}"
-    return ProbeResult(False, f"{_asked(probe, address)} {answered}")
-
-
-class _StatusLine(asyncio.Protocol):
-    """Sends one request and takes the first line of the answer; the rest is read and thrown away."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, request: bytes) -> None:
-        self.line: asyncio.Future[bytes] = loop.create_future()
-        self._loop = loop
-        self._request = request
-        self._received = b""
-        self._thrown_away = 0
-        self._transport: asyncio.Transport | None = None
-        self._hang_up: asyncio.TimerHandle | None = None
+    def __init__(self, over: asyncio.Future[None], request: bytes, answer: Answer) -> None:
+        self._over, self._request, self._answer = over, request, answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
         transport.write(self._request)
 
-    def data_received(self, data: bytes) -> None:
-        if self.line.done():
-            self._thrown_away += len(data)
-            if self._thrown_away > LINGER_BYTES_MAX and self._transport is not None:
-                self._transport.abort()
-            return
-        self._received += data
-        if b"\n" in self._received or len(self._received) > STATUS_LINE_BYTES_MAX:
-            self.line.set_result(self._received.partition(b"\n")[0].rstrip())
+    def data_received(self, received: bytes) -> None:
+        self._answer.take(received)
+        self._end_if_over()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
-        if self._hang_up is not None:
-            self._hang_up.cancel()
-        if self.line.done():
-            return
-        if error is None:
-            self.line.set_result(self._received)
-        else:
-            self.line.set_exception(error)
+        self._answer.end("" if error is None else "and reset the connection")
+        self._end_if_over()
 
-    def let_go(self) -> None:
-        """Hangs up: at once without an answer, else a little later so that the host can end its answer."""
-        if self._transport is None:
-            return
-        if not self.line.done() or self.line.cancelled():
-            self._transport.abort()
-        else:
-            self._hang_up = self._loop.call_later(LINGER_SECONDS, self._transport.abort)
+    def _end_if_over(self) -> None:
+        if self._answer.is_over and not self._over.done():
+            self._over.set_result(None)
 
 
 async def _probe_tcp(probe: Probe, address: str) -> ProbeResult:

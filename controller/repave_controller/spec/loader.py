@@ -226,7 +226,6 @@ def _is_none(found: Written | None) -> bool:
 def _pattern_words(path: yaml_tree.Path) -> str:
     words = {
         "sha256": "must be required, or 64 lower-case hexadecimal digits",
-        "path": "must begin with / and hold no spaces: write a path such as /health",
     }
     return words[str(path[-1])]
 

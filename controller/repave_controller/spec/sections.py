@@ -24,6 +24,7 @@ from repave_controller.spec.quantities import (
     wrong,
 )
 from repave_protos.protocol.capabilities import KIND_NAME
+from repave_protos.protocol.health_requests import header_fault, headers_fault, host_fault, path_fault
 from repave_protos.protocol.values import MACHINE_IMAGE_LENGTH_MAX, MARK_NAME, MARK_VALUE, Drift
 
 NO_MACHINE_IMAGE = "local"
@@ -33,6 +34,8 @@ TEXT_LENGTH_MAX = 8192
 PATH_LENGTH_MAX = 1024
 KEEP_GROUPS_MAX = 10
 TIMES_MAX = 100
+PROBE_SECONDS_MIN, PROBE_SECONDS_MAX = 0.001, 3600.0
+"""What balancers take as the time of one check."""
 LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$"
 SET_BY_REPAVE = ("HOST", "PORT")
 
@@ -104,6 +107,18 @@ def _check_mark_name(text: str) -> str:
 def _check_mark_value(text: str) -> str:
     if MARK_VALUE.fullmatch(text) is None:
         raise wrong("must be 1 to 200 letters, digits or _ . : / = + @ ~ -; anything else could be misread")
+    return text
+
+
+def _check_health_path(text: str) -> str:
+    if fault := path_fault(text):
+        raise wrong(fault)
+    return text
+
+
+def _check_health_host(text: str) -> str:
+    if fault := host_fault(text):
+        raise wrong(fault)
     return text
 
 
@@ -192,10 +207,27 @@ class Http(Section):
     """Healthy is what answers a GET with this status."""
 
     port: Port = Field(description="Where the application serves; also the port that takes the traffic.")
-    path: Annotated[str, Field(pattern=r"^/[!-~]*$", max_length=PATH_LENGTH_MAX)] = Field(
-        "/", description="What is asked for."
-    )
+    path: Annotated[str, AfterValidator(_check_health_path)] = Field("/", description="What is asked for.")
     expect: Annotated[int, Field(ge=100, le=599)] = Field(200, description="The status that is healthy.")
+    host: Annotated[str, AfterValidator(_check_health_host)] | None = Field(
+        None,
+        description="What the request says in Host, where the application answers only to its name; "
+        "localhost if left out.",
+    )
+    headers: dict[str, str] = Field(
+        {},
+        description="Headers that the request has besides. User-Agent and Accept have a value if left out.",
+    )
+
+    @field_validator("headers")
+    @classmethod
+    def _can_be_sent(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if fault := header_fault(name, value):
+                raise contradiction(fault, (name,))
+        if fault := headers_fault(tuple(headers.items())):
+            raise wrong(fault)
+        return headers
 
 
 class Tcp(Section):
@@ -262,6 +294,8 @@ class Health(Section):
                 f"hosts are asked in one way only; leave out {' or '.join(kinds)}",
                 *((kind,) for kind in kinds),
             )
+        if not PROBE_SECONDS_MIN <= self.timeout_seconds <= PROBE_SECONDS_MAX:
+            raise contradiction("must be between 1ms and 1h", ("timeout",), ("interval",))
         if self.timeout_seconds > self.interval:
             raise contradiction(
                 "an answer may not take longer than the interval: timeout <= interval",

@@ -254,7 +254,14 @@ def _probe(spec: Spec, version: str) -> Probe:
     )
     match chosen:
         case Http():
-            return replace(base, kind="http", path=chosen.path, expect_status=chosen.expect)
+            return replace(
+                base,
+                kind="http",
+                path=chosen.path,
+                expect_status=chosen.expect,
+                host=chosen.host or "",
+                headers=tuple(chosen.headers.items()),
+            )
         case CommandProbe():
             command = tuple(fill(word, version, spec.app) for word in chosen.run)
             return replace(base, kind="command", command=command)

@@ -70,6 +70,11 @@ def _protected(region: str, group: str, up: int, other: str, other_up: int) -> s
     return f"{region}: {other} {left}; all traffic goes to {group}, which has {up} up"
 
 
+def _none_up(region: str, group: str, healthy: int, trouble: str) -> str:
+    fact = f"the balancer finds none of {group} up, though {healthy} are healthy to the agent"
+    return f"{region}: {fact}{in_brackets(trouble)}"
+
+
 def _ended_by(done: str) -> Template:
     def text(by: str, reason: str) -> str:
         return f"{done} by {who(by, reason)}"
@@ -117,6 +122,7 @@ TEXTS: Mapping[Kind, Template] = {
     Why.AGENT_REFUSES: "{region} refuses: {refusal}",
     Why.HOSTS_FAIL: _hosts_fail,
     Why.ILL: _ill,
+    Why.NONE_UP: _none_up,
     Why.ILL_IN_STEP: "{illness} in the {step}",
     Why.ILL_WHEN_DONE: "{illness} after the region was done",
     Why.NEITHER_WHOLE: "{reason}; {regions}",

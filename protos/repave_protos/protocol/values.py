@@ -65,6 +65,8 @@ class Probe:
     timeout_seconds: float = 1.0
     healthy_after: int = 1
     unhealthy_after: int = 2
+    host: str = ""  # what the request says in Host; "": localhost
+    headers: tuple[tuple[str, str], ...] = ()  # that the request has besides
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,8 @@ def _probe_message(probe: Probe) -> pb.Probe:
         timeout_seconds=probe.timeout_seconds,
         healthy_after=probe.healthy_after,
         unhealthy_after=probe.unhealthy_after,
+        host=probe.host,
+        headers=[pb.Header(name=name, value=value) for name, value in probe.headers],
     )
 
 
@@ -191,6 +193,7 @@ def _probe(message: pb.Probe) -> Probe:
         raise WireError(f"Probe.kind: {message.kind} is no kind that this version knows")
     if kind == "http":
         bounds.between(100, message.expect_status, 599, "Probe.expect_status")
+    bounds.few(message.headers, bounds.WORDS_MAX, "Probe.headers")
     return Probe(
         kind=kind,
         port=bounds.between(1, message.port, 65_535, "Probe.port"),
@@ -201,7 +204,13 @@ def _probe(message: pb.Probe) -> Probe:
         timeout_seconds=bounds.positive_seconds(message.timeout_seconds, "Probe.timeout_seconds"),
         healthy_after=bounds.between(1, message.healthy_after, bounds.TIMES_MAX, "Probe.healthy_after"),
         unhealthy_after=bounds.between(1, message.unhealthy_after, bounds.TIMES_MAX, "Probe.unhealthy_after"),
+        host=bounds.text(message.host, "Probe.host"),
+        headers=tuple(map(_header, message.headers)),
     )
+
+
+def _header(message: pb.Header) -> tuple[str, str]:
+    return bounds.text(message.name, "Header.name"), bounds.text(message.value, "Header.value")
 
 
 def epoch_message(value: Epoch) -> pb.Epoch:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -162,10 +163,29 @@ async def test_a_probe_becomes_a_monitor_and_changes_with_it(cloud: FakeOpenstac
     await balancer.arrange(Structure((DOOR,), (slower,)))
     (monitor,) = fake.things["healthmonitor"].values()
     assert (monitor["delay"], monitor["url_path"]) == (5, "/ready")
+    assert (monitor["http_version"], monitor["domain_name"]) == (1.1, "localhost")
+    named = replace(BLUE, probe=replace(BLUE.probe, host="shop.example.com"))
+    await balancer.arrange(Structure((DOOR,), (named,)))
+    (monitor,) = fake.things["healthmonitor"].values()
+    assert monitor["domain_name"] == "shop.example.com"
+    assert (await balancer.observe()).structure.backends == (named,)
     await balancer.arrange(Structure((DOOR,), (behind("shop-v001", 1, 2, probe="tcp"),)))
     (monitor,) = fake.things["healthmonitor"].values()
     assert monitor["type"] == "TCP"
     assert (await balancer.observe()).structure.backends == (behind("shop-v001", 1, 2, probe="tcp"),)
+
+
+@pytest.mark.parametrize(
+    "asks", [{"headers": (("X-Key", "1"),)}, {"host": "shop.example:8443"}, {"host": "10.0.0.1"}]
+)
+async def test_a_request_that_octavia_can_not_send_is_sent_by_the_agent_alone(
+    cloud: FakeOpenstack, make: Make, asks: dict[str, Any]
+) -> None:
+    wanted = replace(BLUE, probe=replace(BLUE.probe, **asks))
+    balancer, fake = await begun(make(), wanted), cloud.octavia
+    (monitor,) = fake.things["healthmonitor"].values()
+    assert monitor["type"] == "TCP"
+    assert (await balancer.observe()).structure.backends == (wanted,)
 
 
 # ----------------------------------------------------------------------------------------------------- faults

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import itertools
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
@@ -79,12 +81,30 @@ async def test_what_is_asked_is_one_plain_request() -> None:
         writer.write(b"HTTP/1.0 204 \r\n\r\n")
 
     async with listening(answer) as port:
-        spoilt = http(port, path="/a b\r\nX: y?q=1", expect_status=204)
-        assert await probe(spoilt, "127.0.0.1", no_command) == OK
-    lines = asked[0].decode().split("\r\n")
-    assert lines[0] == "GET /a%20b%0D%0AX:%20y?q=1 HTTP/1.1"
-    assert f"Host: 127.0.0.1:{port}" in lines
-    assert "Connection: close" in lines
+        plain = http(port, path="/health?q=1", expect_status=204)
+        assert await probe(plain, "127.0.0.1", no_command) == OK
+        named = replace(plain, host="shop.example", headers=(("User-Agent", "me"), ("X-Key", "a b")))
+        assert await probe(named, "127.0.0.1", no_command) == OK
+    assert asked == [
+        b"GET /health?q=1 HTTP/1.1\r\nhost: localhost\r\nuser-agent: repave-health-check\r\naccept: */*\r\n"
+        b"connection: close\r\n\r\n",
+        b"GET /health?q=1 HTTP/1.1\r\nhost: shop.example\r\nuser-agent: me\r\naccept: */*\r\nx-key: a b\r\n"
+        b"connection: close\r\n\r\n",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "field"),
+    [
+        ({"path": "/a b\r\nX: y"}, "health.http.path"),
+        ({"host": "a b"}, "health.http.host"),
+        ({"headers": (("X", "y\r\nZ: 1"),)}, "health.http.headers"),
+    ],
+)
+async def test_what_would_be_another_request_is_not_sent(spoilt: dict[str, object], field: str) -> None:
+    result = await probe(http(1, **spoilt), "127.0.0.1", no_command)
+    assert not result.ok
+    assert result.reason.startswith(f"{field}: ")
 
 
 async def test_another_status_is_told() -> None:
@@ -136,21 +156,74 @@ async def test_what_is_no_http_is_told(said: str, words: str) -> None:
     assert words in result.reason
 
 
-async def test_an_endless_answer_passes_by_its_first_line_and_is_hung_up_on() -> None:
+async def endless(writer: asyncio.StreamWriter, piece: bytes) -> None:
+    while True:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0)
+
+
+async def test_a_page_may_be_long_and_is_not_read_to_its_end() -> None:
     hung_up = asyncio.Event()
 
-    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def long(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         try:
-            while True:
-                writer.write(b"x" * 10_000)
-                await writer.drain()
+            await endless(writer, b"x" * 10_000)
         except ConnectionError:
             hung_up.set()
 
-    async with listening(endless) as port:
+    async with listening(long) as port:
         assert await probe(http(port), "127.0.0.1", no_command) == OK
         await asyncio.wait_for(hung_up.wait(), 10)
+
+
+async def test_endless_headers_are_told_and_hung_up_on() -> None:
+    hung_up = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        try:
+            await endless(writer, b"X-More: and more\r\n" * 100)
+        except ConnectionError:
+            hung_up.set()
+
+    async with listening(answer) as port:
+        result = await probe(http(port), "127.0.0.1", no_command)
+        await asyncio.wait_for(hung_up.wait(), 10)
+    assert result.reason.endswith("/health answered 200 and more than 15360 bytes of headers")
+
+
+@pytest.mark.parametrize(
+    "said", ["HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1234"], ids=["head", "body"]
+)
+async def test_a_reset_after_the_first_line_is_told(said: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said.encode())
+        await writer.drain()
+        taken = writer.get_extra_info("socket")
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async with listening(answer) as port:
+        result = await probe(http(port), "127.0.0.1", no_command)
+    assert not result.ok
+    assert result.reason.endswith("/health answered 200 and reset the connection")
+
+
+@pytest.mark.parametrize(
+    "piece", [b"X-More: and more\r\n", b"Content-Length: 5000\r\n\r\n1"], ids=["headers", "body"]
+)
+async def test_an_answer_that_takes_its_time_is_told(piece: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n" + piece)
+        await writer.drain()
+        await asyncio.Event().wait()
+
+    async with listening(answer) as port:
+        result = await probe(http(port, timeout_seconds=0.1), "127.0.0.1", no_command)
+    assert result.reason.endswith("/health answered 200 and did not end its answer within 0.1 s")
 
 
 async def test_a_host_may_end_its_answer_in_peace() -> None:

@@ -1,5 +1,6 @@
 """A wrong spec is refused with file, line, column, field and fix, all of its problems at once."""
 
+import json
 import textwrap
 from pathlib import Path
 
@@ -248,6 +249,20 @@ BAD = {
         "{port: 8080, path: health}",
         ["9:28: health.http.path: must begin with / and hold no spaces: write a path such as /health"],
     ),
+    "a host and headers that are none": (
+        "  http: {port: 8080}",
+        '  http:\n    port: 8080\n    host: a b\n    headers: {X-A: "1", X-B: " 2"}',
+        [
+            "11:11: health.http.host: must be a name or an address, with a port if need be: "
+            "shop.example.com or shop.example.com:8443",
+            "12:30: health.http.headers.X-B: must neither be empty nor begin or end with a space",
+        ],
+    ),
+    "a time that no balancer takes": (
+        "{port: 8080}",
+        "{port: 8080}\n  timeout: 0.1ms",
+        ["10:12: health.timeout: must be between 1ms and 1h"],
+    ),
     "a digest that is none": (
         "./app",
         "./app\n  sha256: ABC",
@@ -429,3 +444,27 @@ def test_the_spec_is_searched_upwards_to_the_git_root(tmp_path: Path) -> None:
     assert find_spec(folder) == tmp_path / "repository" / "repave.yaml"
     (folder / "repave.yaml").touch()
     assert find_spec(folder) == folder / "repave.yaml"
+
+
+BALANCERS_TEXT = {
+    "/a b": "' ' (U+0020) must be percent-encoded: write %20",
+    '/a"b': "'\"' must be percent-encoded: write %22",
+    "/a'b": '"\'" must be percent-encoded: write %27',
+    "/a#b": "'#' must be percent-encoded: write %23",
+    "/$HOME": "'$' must be percent-encoded: write %24",
+    "/a\\b": r"'\\' must be percent-encoded: write %5C",
+    "/a\nb": r"'\n' (U+000A) must be percent-encoded: write %0A",
+    "/a\tb": r"'\t' (U+0009) must be percent-encoded: write %09",
+    "/{a}": "'{' must be percent-encoded: write %7B",
+    "/[a]": "'[' must be percent-encoded: write %5B",
+    "/é": r"'\xe9' (U+00E9) must be percent-encoded: write %C3%A9",
+    "/a\u202eb": r"'\u202e' (U+202E) must be percent-encoded: write %E2%80%AE",
+    "/" + "a" * 1024: "has 1025 characters, at most 1024 can be asked for",
+    "": "must begin with / and hold no spaces: write a path such as /health",
+}
+
+
+@pytest.mark.parametrize("path", BALANCERS_TEXT)
+def test_a_path_that_a_balancer_could_misread_is_refused_with_what_to_write(path: str) -> None:
+    asking = GOOD.replace("{port: 8080}", "{port: 8080, path: " + json.dumps(path) + "}")
+    assert refusal(asking) == [f"repave.yaml:9:28: health.http.path: {BALANCERS_TEXT[path]}"]

@@ -111,6 +111,12 @@ def test_every_option_reaches_the_release() -> None:
 def test_every_way_to_ask_for_health_compiles() -> None:
     http = spec(SMALLEST.replace("path: /", "path: /health, expect: 204"))
     assert compile_order(http, DIGEST, "1").template.probe == Probe("http", 8080, "/health", 204)
+    named = spec(
+        SMALLEST.replace("path: /", 'path: /, host: "shop.example:8443", headers: {X-A: b c, User-Agent: d}')
+    )
+    assert compile_order(named, DIGEST, "1").template.probe == Probe(
+        "http", 8080, host="shop.example:8443", headers=(("X-A", "b c"), ("User-Agent", "d"))
+    )
     tcp = spec(SMALLEST.replace("{http: {port: 8080, path: /}}", "{tcp: {port: 9}}"))
     assert compile_order(tcp, DIGEST, "1").template.probe == Probe("tcp", 9)
 

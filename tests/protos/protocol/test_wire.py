@@ -147,6 +147,8 @@ probes = st.builds(
     timeout_seconds=positive_seconds,
     healthy_after=times,
     unhealthy_after=times,
+    host=texts,
+    headers=tuples(st.tuples(texts, texts)),
 )
 templates = st.builds(
     HostTemplate,

@@ -12,11 +12,13 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from repave_agent.balancers.haproxy.split import split_rules, tester_rules
+from repave_agent.core.health_request import request_headers
 from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure
 from repave_protos.protocol.values import ApplicationName, GroupName, Probe, Split
 
 CHECK_INTERVAL_SECONDS_MAX = 1.0  # a dead host leaves by itself even when the agent is away
 CHECK_AGAIN_MILLISECONDS = 250  # while a server is down or in doubt
+FALL_MIN = 2  # with 1, a server that was just enabled shows as one whose check has passed
 HARD_STOP_SECONDS = 600  # an old worker ends then, whatever it still has in flight
 RELOADS_SURVIVED_MAX = 50  # bounds the old workers that long requests keep alive
 KEEP_ALIVE_SECONDS = 5  # idle client connections keep an old worker alive for this long
@@ -77,7 +79,9 @@ def _frontend_from(plain: Any) -> Frontend:
 
 
 def _backend_from(plain: Any) -> Backend:
-    probe = Probe(**plain["probe"] | {"command": tuple(plain["probe"]["command"])})
+    raw = plain["probe"]
+    headers = tuple((name, value) for name, value in raw.get("headers", ()))
+    probe = Probe(**raw | {"command": tuple(raw["command"]), "headers": headers})
     return Backend(plain["group"], tuple(Server(**server) for server in plain["servers"]), probe)
 
 
@@ -185,7 +189,7 @@ def _backend(backend: Backend) -> str:
     lines += [
         f"  timeout check {round(probe.timeout_seconds * 1000)}ms",
         f"  default-server check inter {interval}ms fastinter {again}ms downinter {again}ms"
-        f" fall {probe.unhealthy_after} rise {probe.healthy_after}",
+        f" fall {max(FALL_MIN, probe.unhealthy_after)} rise {probe.healthy_after}",
     ]
     for server in sorted(backend.servers, key=lambda each: each.host):
         flag = "" if server.is_enabled else " disabled"
@@ -196,11 +200,22 @@ def _backend(backend: Backend) -> str:
 def _http_check(probe: Probe) -> list[str]:
     if probe.kind != "http":
         return []
+    headers = "".join(f" hdr {name} {_formatted(value)}" for name, value in request_headers(probe))
     return [
         "  option httpchk",
-        f"  http-check send meth GET uri {probe.path} ver HTTP/1.1 hdr Host localhost",
+        f"  http-check send meth GET uri {quoted(probe.path)} ver HTTP/1.1{headers}",
         f"  http-check expect status {probe.expect_status}",
     ]
+
+
+def _formatted(text: str) -> str:
+    """As a value that may hold expressions, and holds none."""
+    return quoted(text.replace("%", "%%"))
+
+
+def quoted(text: str) -> str:
+    """As one word, whatever is in it but line ends."""
+    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def _endpoint(address: str, port: int) -> str:

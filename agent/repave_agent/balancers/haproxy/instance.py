@@ -24,6 +24,7 @@ from repave_agent.balancers.haproxy.config import (
 from repave_agent.balancers.haproxy.host import check_ports_free, conditions, make_directory, read, write
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.socket import WorkerGoneError, Workers, WorkerState
+from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, with_traffic
 from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Route, Structure
 
 log = structlog.get_logger()
@@ -48,6 +49,7 @@ class HaproxyInstance:
         self._remember(Structure())
         self._routes: tuple[Route, ...] = ()
         self.restarts = 0
+        self._up: frozenset[Key] = frozenset()  # at the last look
 
     # -------------------------------------------------------------------------------------------- start
 
@@ -59,6 +61,7 @@ class HaproxyInstance:
         remembered = structure_of(read(self.process.configuration_path))
         self._remember(remembered or Structure())
         self._routes = routes_of(entries_of(read(self.process.map_path)))
+        self._up = with_traffic(self._structure, self._routes)
         if workers := self.process.look_up():
             self._adopt(workers, is_known=remembered is not None)
         else:
@@ -107,6 +110,7 @@ class HaproxyInstance:
         self._refuse_loss_of_routed(structure)
         workers = self.mend()
         assert workers.newest is not None
+        self._up &= untouched(placed(self._structure), placed(structure))
         state = self.process.socket.worker_state(workers.newest)
         if state.fingerprint == fingerprint(structure, self._conditions):
             self._enable(structure, workers.newest, state)
@@ -220,11 +224,12 @@ class HaproxyInstance:
         newest = self.process.socket.worker_state(workers.newest)
         old = [state for worker in workers.old if (state := self._state_of_old(worker)) is not None]
         structure = self._running_structure(newest)
+        self._up = up(newest.servers, self._up)
         return BalancerView(
             is_running=True,
             structure=structure,
             routes=routes_of(self._agreed(newest, old)),
-            backends=_backend_views(structure, newest, old),
+            backends=_backend_views(structure, self._up, (newest, *old)),
             old_workers=len(old),
             restarts=self.restarts,
         )
@@ -261,14 +266,14 @@ class HaproxyInstance:
 
 
 def _backend_views(
-    structure: Structure, newest: WorkerState, old: list[WorkerState]
+    structure: Structure, servers_up: frozenset[Key], workers: tuple[WorkerState, ...]
 ) -> tuple[BackendView, ...]:
-    up = [server.group for server in newest.servers if server.is_up]
+    groups = [group for group, _ in servers_up]
     return tuple(
         BackendView(
             backend.group,
-            servers_up=up.count(backend.group),
-            in_flight=sum(state.in_flight.get(backend.group, 0) for state in (newest, *old)),
+            servers_up=groups.count(backend.group),
+            in_flight=sum(worker.in_flight.get(backend.group, 0) for worker in workers),
         )
         for backend in structure.backends
     )

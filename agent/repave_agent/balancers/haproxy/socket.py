@@ -39,9 +39,10 @@ class ServerState:
     group: str
     host: str
     is_enabled: bool
-    is_up: bool
+    is_up: bool  # it would get requests: also one whose check has not passed since it was enabled
     weight: int = 0
     in_flight: int = 0
+    has_passed: bool = False  # the newest check has, and it was asked since it was enabled
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +167,11 @@ def _parse_table(lines: Iterable[str]) -> tuple[tuple[ServerState, ...], dict[st
     rows = iter(lines)
     columns = next(rows).removeprefix("# ").split(",")
     queued, current, status = columns.index("qcur"), columns.index("scur"), columns.index("status")
-    weight = columns.index("weight")
+    weight, checked = columns.index("weight"), columns.index("check_status")
     servers, in_flight = [], {}
     for row in rows:
-        cells = row.split(",", weight + 1)
-        if len(cells) <= weight:
+        cells = row.split(",", checked + 1)
+        if len(cells) <= checked:
             continue
         requests = int(cells[queued] or 0) + int(cells[current] or 0)
         if cells[1] == "BACKEND":
@@ -178,7 +179,15 @@ def _parse_table(lines: Iterable[str]) -> tuple[tuple[ServerState, ...], dict[st
         else:
             is_enabled, is_up = _standing(cells[status])
             servers.append(
-                ServerState(cells[0], cells[1], is_enabled, is_up, int(cells[weight] or 0), requests)
+                ServerState(
+                    cells[0],
+                    cells[1],
+                    is_enabled,
+                    is_up,
+                    int(cells[weight] or 0),
+                    requests,
+                    is_up and _has_passed(cells[status], cells[checked]),
+                )
             )
     return tuple(servers), in_flight
 
@@ -188,3 +197,9 @@ def _standing(status: str) -> tuple[bool, bool]:
     "MAINT", "DRAIN", "no check"."""
     is_enabled = not status.startswith(("MAINT", "DRAIN"))
     return is_enabled, is_enabled and status.startswith(("UP", "no check"))
+
+
+def _has_passed(status: str, checked: str) -> bool:
+    """A server that is enabled is "UP 1/2", on probation, and "UP" once a check has passed; or "UP" with
+    "INI" for a check that was never made. "*" marks one that is being made."""
+    return status == "no check" or (status == "UP" and checked.removeprefix("* ") not in ("", "INI", "UNK"))

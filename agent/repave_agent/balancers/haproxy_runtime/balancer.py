@@ -20,6 +20,7 @@ import structlog
 
 from repave_agent.balancers.checks import check_routes, check_structure
 from repave_agent.balancers.haproxy.config import structure_from
+from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, with_traffic
 from repave_agent.balancers.haproxy_runtime.layout import Layout, SlotLayout, Wanted, lacking
 from repave_agent.balancers.haproxy_runtime.options import HaproxyRuntimeOptions
 from repave_agent.balancers.haproxy_runtime.socket import RuntimeSocket, SideState
@@ -81,6 +82,7 @@ class RuntimeBalancer:
         self._sides = [RuntimeSocket(address, map_path, keys) for address in sockets]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="haproxy")  # one: the work is done in order
         self._restarts = 0
+        self._up: dict[str, frozenset[Key]] = {}  # by side, at the last look
         directory.mkdir(parents=True, exist_ok=True)
         self._wanted = _read(self._file) or Wanted(f"{region}-{secrets.token_hex(6)}")
 
@@ -128,7 +130,10 @@ class RuntimeBalancer:
         if problems := self.check():
             raise BalancerError("; ".join(problems))
         self._save()
-        self._mend(self._states())
+        states = self._states()
+        known = with_traffic(self._wanted.structure, self._wanted.routes, self._wanted.slots)
+        self._up = {str(side): known for side, _ in states}
+        self._mend(states)
 
     def _arrange(self, structure: Structure) -> None:
         check_structure(structure)
@@ -149,6 +154,8 @@ class RuntimeBalancer:
         states = self._states(is_some_enough=True)
         if self._mend(states):
             states = self._states(is_some_enough=True)
+        for side, state in states:
+            self._up[str(side)] = up(state.worker.servers, self._up.get(str(side), frozenset()))
         routes = [self._layout.routes(self._wanted, state) for _, state in states]
         agreed = tuple(route for route in routes[0] if all(route in others for others in routes[1:]))
         backends = tuple(self._view(backend.group, states) for backend in self._wanted.structure.backends)
@@ -213,17 +220,19 @@ class RuntimeBalancer:
         """The fewest that any side sees up, and all that is in flight anywhere."""
         hosts = {server.host for server in self._wanted.servers_of(group)}
         place = self._wanted.slots[group]
-        up = min(
-            sum(each.is_up and each.group == place and each.host in hosts for each in state.worker.servers)
-            for _, state in states
+        servers_up = min(
+            sum(group == place and host in hosts for group, host in self._up[str(side)]) for side, _ in states
         )
         in_flight = sum(self._layout.in_flight(group, self._wanted, state) for _, state in states)
-        return BackendView(group, up, in_flight)
+        return BackendView(group, servers_up, in_flight)
 
     # ---------------------------------------------------------------------------------------- changing
 
     def _want(self, wanted: Wanted, states: States) -> None:
         """On disk first, then on every side."""
+        before, after = (placed(each.structure, each.slots) for each in (self._wanted, wanted))
+        steady = untouched(before, after)
+        self._up = {side: known & steady for side, known in self._up.items()}
         self._wanted = wanted
         self._save()
         for side, state in states:

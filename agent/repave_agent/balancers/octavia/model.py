@@ -7,11 +7,13 @@ there is compared with what is wanted, again and again, so that it does not matt
 """
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from repave_agent.balancers.shares import application_of, weights_of
+from repave_agent.core.health_request import DEFAULT_HOST
 from repave_agent.core.ports import Backend, Route, Structure
 from repave_protos.protocol.values import ApplicationName, HostName, Probe
 
@@ -20,6 +22,10 @@ OURS = "repave"
 SHARES = "-shares"
 """How the pool for shares is called, after its application. No group ends so."""
 TESTERS = "testers"
+_DOMAIN = re.compile(
+    r"(?!\d+\.)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]*[A-Za-z]{2}"
+)
+"""What Octavia takes for a domain: no port, no address."""
 RETRIES_MAX = 10
 """Octavia's own bound of how often a server is asked before it is believed."""
 
@@ -46,17 +52,23 @@ class Monitor:
     unhealthy_after: int
     path: str = ""
     expect: str = ""
+    host: str = ""
     id: str = field(default="", compare=False)
 
     def body(self) -> dict[str, Any]:
-        http = {"url_path": self.path, "expected_codes": self.expect} if self.kind == "HTTP" else {}
+        http = {
+            "http_version": 1.1,
+            "domain_name": self.host,
+            "url_path": self.path,
+            "expected_codes": self.expect,
+        }
         return {
             "type": self.kind,
             "delay": self.delay,
             "timeout": self.timeout,
             "max_retries": self.healthy_after,
             "max_retries_down": self.unhealthy_after,
-            **http,
+            **(http if self.kind == "HTTP" else {}),
         }
 
 
@@ -171,8 +183,10 @@ def _shares(application: ApplicationName, structure: Structure, route: Route | N
 
 
 def monitor_of(probe: Probe) -> Monitor:
-    """A probe by command is run by the agent alone; Octavia then looks whether the port answers."""
-    is_http = probe.kind == "http"
+    """A probe by command is run by the agent alone, and so is a request that Octavia can't send: it knows no
+    headers but Host, and no Host but a name. It then looks whether the port answers."""
+    host = probe.host or DEFAULT_HOST
+    is_http = probe.kind == "http" and not probe.headers and _DOMAIN.fullmatch(host) is not None
     return Monitor(
         kind="HTTP" if is_http else "TCP",
         delay=max(1, math.ceil(probe.interval_seconds)),
@@ -181,6 +195,7 @@ def monitor_of(probe: Probe) -> Monitor:
         unhealthy_after=min(probe.unhealthy_after, RETRIES_MAX),
         path=probe.path if is_http else "",
         expect=str(probe.expect_status) if is_http else "",
+        host=host if is_http else "",
     )
 
 

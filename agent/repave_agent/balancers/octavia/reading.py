@@ -18,6 +18,7 @@ from repave_agent.balancers.octavia.model import (
     shares_pool,
 )
 from repave_agent.balancers.shares import weights_of
+from repave_agent.core.health_request import DEFAULT_HOST
 from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure
 from repave_protos.protocol.values import (
     BY_REQUEST,
@@ -115,6 +116,7 @@ def _monitor(found: Json) -> Monitor:
         found["max_retries_down"],
         found["url_path"] if is_http else "",
         found["expected_codes"] if is_http else "",
+        (found.get("domain_name") or "") if is_http else "",
         found["id"],
     )
 
@@ -185,7 +187,8 @@ def _probe(pool: Pool) -> Probe:
     monitor = pool.monitor
     if monitor is None or monitor.kind != "HTTP":
         return Probe("tcp", port)
-    return Probe("http", port, monitor.path, int(monitor.expect[:3]), (), monitor.delay, monitor.timeout)
+    expect, host = int(monitor.expect[:3]), "" if monitor.host == DEFAULT_HOST else monitor.host
+    return Probe("http", port, monitor.path, expect, (), monitor.delay, monitor.timeout, host=host)
 
 
 def routes_in(state: State, structure: Structure, known: Iterable[Route]) -> tuple[Route, ...]:

@@ -120,6 +120,7 @@ class Why(Kind):
     AGENT_REFUSES = "agent-refuses"
     HOSTS_FAIL = "hosts-fail"
     ILL = "ill"
+    NONE_UP = "ill/none-up"
     ILL_IN_STEP = "ill/step"
     ILL_WHEN_DONE = "ill/done"
     NEITHER_WHOLE = "neither-whole"

@@ -85,12 +85,24 @@ def failure_of(
 def illness_of(
     application: Application, target: ServerGroup, part: Part, observed: Observed
 ) -> Failed | None:
-    """Fewer of its hosts are healthy than make it ready, by a report that counts."""
+    """Fewer of its hosts are healthy than make it ready, or the balancer finds none of them up though it
+    sends requests to them; by a report that counts."""
     report, absent = current_report(application, target, part.region, observed)
-    if absent is not None or report.verified >= application.policy.needed(part.judged):
+    if absent is not None:
         return None
+    if report.verified >= application.policy.needed(part.judged):
+        return _unanswered(target, part, report)
     return Failed(
         reason_of(Why.ILL, region=part.region, have=report.verified, need=part.judged, trouble=report.trouble)
+    )
+
+
+def _unanswered(target: ServerGroup, part: Part, report: GroupReport) -> Failed | None:
+    if not part.weight_bp or not report.weight_bp or report.balancer_up:
+        return None
+    healthy, trouble = report.verified, report.trouble
+    return Failed(
+        reason_of(Why.NONE_UP, region=part.region, group=target.name, healthy=healthy, trouble=trouble)
     )
 
 

@@ -17,7 +17,8 @@ from repave_agent.balancers.haproxy.config import (
     routes_of,
     structure_of,
 )
-from repave_agent.balancers.haproxy.socket import parse_worker, parse_workers
+from repave_agent.balancers.haproxy.socket import ServerState, parse_worker, parse_workers
+from repave_agent.balancers.haproxy.up import up
 from repave_agent.core.ports import Backend, BalancerError, Frontend, Route, Server, Structure
 from repave_protos.protocol.values import BY_REQUEST, ApplicationName, GroupName, HostName, Probe, Split
 
@@ -227,18 +228,41 @@ def test_a_worker_is_understood() -> None:
     state = parse_worker(
         "Name: HAProxy\ndescription: repave-12ab\n\n0x564af57ae5b0 shop a|b|5\n\n"
         "# pxname,svname,qcur,qmax,scur,smax,slim,stot,bin,bout,dreq,dresp,ereq,econ,eresp,wretr,wredis,"
-        "status,weight\n"
-        "a,h1,0,0,1,0,,0,0,0,,0,,0,0,0,0,UP 1/2,1\n"
-        "a,h2,0,0,0,0,,0,0,0,,0,,0,0,0,0,MAINT,1\n"
-        "a,h3,0,0,0,0,,0,0,0,,0,,0,0,0,0,DOWN 1/2,1\n"
-        "a,h4,0,0,0,0,,0,0,0,,0,,0,0,0,0,no check,1\n"
-        "a,BACKEND,2,0,1,0,1,0,0,0,0,0,,0,0,0,0,UP,0\n\n"
+        "status,weight,check_status\n"
+        "a,h1,0,0,1,0,,0,0,0,,0,,0,0,0,0,UP 1/2,1,L7OK\n"
+        "a,h2,0,0,0,0,,0,0,0,,0,,0,0,0,0,MAINT,1,\n"
+        "a,h3,0,0,0,0,,0,0,0,,0,,0,0,0,0,DOWN 1/2,1,L7STS\n"
+        "a,h4,0,0,0,0,,0,0,0,,0,,0,0,0,0,no check,1,\n"
+        "a,h5,0,0,0,0,,0,0,0,,0,,0,0,0,0,UP,1,* L7OK\n"
+        "a,h6,0,0,0,0,,0,0,0,,0,,0,0,0,0,UP,1,INI\n"
+        "a,BACKEND,2,0,1,0,1,0,0,0,0,0,,0,0,0,0,UP,0,\n\n"
     )
     assert (state.fingerprint, state.entries) == ("repave-12ab", {"shop": "a|b|5"})
-    assert [(each.host, each.is_enabled, each.is_up) for each in state.servers] == [
-        ("h1", True, True),
-        ("h2", False, False),
-        ("h3", True, False),
-        ("h4", True, True),
+    assert [(each.host, each.is_enabled, each.is_up, each.has_passed) for each in state.servers] == [
+        ("h1", True, True, False),
+        ("h2", False, False, False),
+        ("h3", True, False, False),
+        ("h4", True, True, True),
+        ("h5", True, True, True),
+        ("h6", True, True, False),
     ]
     assert state.in_flight == {"a": 3}
+
+
+def test_a_server_is_up_from_its_first_good_check_until_it_goes_down() -> None:
+    """Each step is a look: what HAProxy says of it (enabled, would get requests, its check has passed)."""
+    told = [
+        ((True, True, False), False),  # just enabled
+        ((True, True, True), True),
+        ((True, True, False), True),  # a reload has forgotten its check, or one has failed of two
+        ((True, False, False), False),
+        ((True, True, False), False),
+        ((True, True, True), True),
+        ((False, False, False), False),
+        ((True, True, False), False),  # enabled again
+    ]
+    before: frozenset[tuple[str, str]] = frozenset()
+    for (is_enabled, is_up, has_passed), is_counted in told:
+        server = ServerState("a", "h1", is_enabled, is_up, has_passed=has_passed)
+        before = up([server], before)
+        assert bool(before) is is_counted

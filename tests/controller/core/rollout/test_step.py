@@ -69,6 +69,7 @@ class Region:
     is_connected: bool = True
     present: dict[GroupName, int] = field(default_factory=dict)
     sick: set[GroupName] = field(default_factory=set)
+    unseen: set[GroupName] = field(default_factory=set)  # healthy hosts that the balancer finds down
     broken: set[GroupName] = field(default_factory=set)
     draining: set[GroupName] = field(default_factory=set)  # no hosts are left, but requests
 
@@ -86,7 +87,8 @@ class Region:
             return GroupReport(name, failed=count, has_given_up=count > 0, trouble="exited with code 1")
         if name in self.sick:
             return GroupReport(name, unhealthy=count, weight_bp=weight_bp, trouble="answered 500")
-        return GroupReport(name, verified=count, balancer_up=count, weight_bp=weight_bp)
+        up = 0 if name in self.unseen else count
+        return GroupReport(name, verified=count, balancer_up=up, weight_bp=weight_bp)
 
 
 class World:
@@ -267,6 +269,28 @@ def test_a_failure_in_the_soak_flips_every_region_back_by_itself() -> None:
     world.settle()
     assert world.weights(PARIS) == world.weights(OSLO) == {"hello-v001": 10_000}
     assert world.is_in(Phase.ROLLED_BACK)
+
+
+def test_a_group_that_the_balancer_finds_down_goes_back_though_the_agent_finds_it_well() -> None:
+    world = released("a")
+    world.release("b")
+    world.settle()
+    world.regions[PARIS].unseen.add(GroupName("hello-v002"))
+    world.settle()
+    assert world.weights(PARIS) == world.weights(OSLO) == {"hello-v001": 10_000}
+    assert world.is_in(Phase.ROLLED_BACK)
+    assert world.application.rollout is not None
+    told = "paris: the balancer finds none of hello-v002 up, though 3 are healthy to the agent in the soak"
+    assert text_of(world.application.rollout.undo_reason) == told
+
+
+def test_a_group_that_the_balancer_finds_down_never_gets_traffic() -> None:
+    world = released("a")
+    world.regions[PARIS].unseen.add(GroupName("hello-v002"))
+    world.release("b")
+    world.settle()
+    assert world.weights(PARIS) == world.weights(OSLO) == {"hello-v001": 10_000}
+    assert "weight" not in world.kinds[-1]
 
 
 def test_a_first_release_that_fails_in_the_soak_is_held_because_nobody_else_can_serve() -> None:
