@@ -6,12 +6,11 @@ The docstring is the transcript's title; "ask N" is the number of what users of 
 import textwrap
 from collections.abc import Callable
 
+from repave_controller.core.commands.promotion import request_override, request_promote
 from repave_controller.core.commands.rollback import request_abort, request_rollback
 from repave_controller.core.commands.steering import (
     request_abort_region,
-    request_override,
     request_pause,
-    request_promote,
     request_resume,
     request_retry,
     request_size,

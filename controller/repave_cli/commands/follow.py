@@ -99,8 +99,8 @@ def _finish(
     now = f"{status['serving'] or 'no group'} serves {status['name']}" + (f" in {where}" if where else "")
     ended = f"{rollout['group']} {rollout['phase']}: {rollout['outcome']}"
     if rollout["phase"] == "held" and not rollout["ended_at"]:
-        name = status["name"]
-        ways = f"repave retry {name} tries again, repave rollback {name} goes back"
+        held = (each["remedy"]["text"] for each in status["because"] if each["kind"] == "held")
+        ways = next(held, f"repave why {status['name']}")
         terminal.say(f"HELD where it is: {rollout['outcome']}; a person must act: {ways}")
     elif rollout["phase"] == "held":
         terminal.say(f"HELD: {rollout['outcome']}; a person must act: repave why {status['name']}")

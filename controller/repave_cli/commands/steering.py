@@ -14,6 +14,7 @@ from repave_cli.render.output import show_whole
 from repave_cli.specs.specs import read_spec
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
+from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
 
 VERBS = (
@@ -61,6 +62,19 @@ def _register_promote(commands: Any) -> None:
     how.add_argument("--skip", action="store_true", help="also end what only waits for time: a soak, a bake")
     how.add_argument("--full", action="store_true", help="all gates and waits that are still to come")
     how.add_argument("--override", default="", metavar="RULE", help="pass this guard; needs --reason")
+    promote.add_argument(
+        "--gate",
+        action="append",
+        default=[],
+        dest="gates",
+        help='only this one, such as "step 1.4", and only while it is waited at; may be repeated',
+    )
+    promote.add_argument(
+        "--region", action="append", default=[], dest="regions", help="only there; may be repeated"
+    )
+    promote.add_argument(
+        "--all", action="store_true", help="also in the regions of the wave that come there later"
+    )
     add_who_and_why(promote)
     promote.set_defaults(run=run_promote)
 
@@ -86,9 +100,37 @@ def run_promote(terminal: Terminal) -> int:
         body = {"rule": arguments.override, "role": role}
         text = "{group} may pass the guard " + arguments.override + "; follow it with: repave watch {app}"
         return _report(terminal, ask(terminal, arguments.app, "override", **body), text)
-    body = {"role": role, "skip": arguments.skip, "full": arguments.full}
-    accepted = ask(terminal, arguments.app, "promote", **body)
-    return _report(terminal, accepted, "{group} goes on; follow it with: repave watch {app}")
+    gates, regions = arguments.gates, arguments.regions
+    before = terminal.client.get(f"applications/{quoted(arguments.app)}")
+    seen = [*before["gates"], *(before["waits"] if arguments.skip else [])]
+    is_pinned = not (gates or regions or arguments.full or arguments.key)
+    if is_pinned:  # what waits by the time it arrives may be another
+        gates = [gate["gate"] for gate in seen]
+        regions = sorted({region for gate in seen for region in gate["regions"]})
+    accepted = ask(
+        terminal,
+        arguments.app,
+        "promote",
+        role=role,
+        skip=arguments.skip,
+        full=arguments.full,
+        gates=gates,
+        regions=regions,
+        all=arguments.all,
+    )
+    passed = [_passed(gate, regions, arguments.all) for gate in seen if not gates or gate["gate"] in gates]
+    said = f" past {'; '.join(each for each in passed if each)}" if any(passed) else ""
+    return _report(terminal, accepted, "{group} goes on" + said + "; follow it with: repave watch {app}")
+
+
+def _passed(gate: dict[str, Any], regions: list[str], is_everywhere: bool) -> str:
+    """`step 1.4 in oslo, paris`; "" where it is not at a region that was asked for."""
+    at = [region for region in gate["regions"] if not regions or region in regions]
+    if is_everywhere:
+        return f"{gate['gate']} in every region of its wave" if gate["regions"] else str(gate["gate"])
+    if gate["regions"] and not at:
+        return ""
+    return f"{gate['gate']} in {', '.join(at)}" if at else str(gate["gate"])
 
 
 def run_scale(terminal: Terminal) -> int:
@@ -127,6 +169,7 @@ def _once_each(sizes: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 def _report(terminal: Terminal, accepted: dict[str, Any], text: str) -> int:
     if terminal.is_for_people:
+        text = f"that is so already: {text}" if accepted["is_joined"] else text
         terminal.say(text.format(group=accepted["group"], app=accepted["application"]))
     else:
         show_whole(terminal, accepted)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import structlog
 
+from repave_controller.core.commands.advice import with_ways_that_work
 from repave_controller.core.commands.release import Accepted, answer
 from repave_controller.core.domain.application import (
     Application,
@@ -139,7 +140,10 @@ class Owner:
                 return answered
             self._catch_up()
             now, observed = office.clock(), office.observed(self.application.name)
-            changed, events = change(self.application, observed, now)
+            try:
+                changed, events = change(self.application, observed, now)
+            except Refused as refused:
+                raise with_ways_that_work(refused, self.application, observed, now) from None
             accepted = accepted or answer(self.application, changed)
             receipt = request.receipt(accepted)
             is_begun = spec_text and not accepted.is_queued

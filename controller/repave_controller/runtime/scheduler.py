@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from repave_controller.core.commands.promotion import Override
 from repave_controller.core.commands.release import (
     Accepted,
     check_port,
@@ -32,10 +33,11 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.freezes import Command, Freezes
 from repave_controller.core.domain.limits import Limits, load_of
-from repave_controller.core.domain.reasons import Refusal, Refused, cli
+from repave_controller.core.domain.reasons import Refusal, Refused, Why, cli
 from repave_controller.core.domain.rollout import GroupNumber
 from repave_controller.core.planning.shown_plans import ShownPlans
 from repave_controller.core.ports import ImageStore, Loaded, Regions, Store, Transaction
+from repave_controller.core.rollout.holds import guard_of
 from repave_controller.core.rules.divergence import is_offered
 from repave_controller.core.rules.guards import Constraints
 from repave_controller.runtime.broadcast import Broadcast
@@ -140,10 +142,18 @@ class Scheduler:
         def command(known: Application, observed: Observed, now: Instant) -> Outcome:
             if isinstance(verb, Rollback):
                 self._check_ahead(application, set())
-            return verb.apply(known, observed, by, reason, now)
+            asked = verb.among(self._standing(known)) if isinstance(verb, Override) else verb
+            return asked.apply(known, observed, by, reason, now)
 
         kind = type(verb).__name__.lower()
         return await self._owner(application).command(command, kind, key, repr((verb, reason)))
+
+    def _standing(self, application: Application) -> tuple[str, ...]:
+        """The rules of the guards that hold its rollout up now."""
+        found = [each.reason for each in self.because(application.name)]
+        pause = application.running.pause if application.running is not None else None
+        rules = [str(dict(each.facts)["rule"]) for each in found if each.kind is Why.GUARD]
+        return (*rules, *([guard_of(pause)] if pause is not None and guard_of(pause) else []))
 
     async def change_freezes(self, command: Command) -> Freezes:
         """Adds or lifts a freeze; returns the freezes once they are saved, and all

@@ -1,6 +1,6 @@
 """How names, numbers, shares and persons are said to people."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 REGIONS_TOLD_MAX = 8
 NAMES_SHOWN_MAX = 10
@@ -45,3 +45,21 @@ def who(by: str, reason: str | None = None) -> str:
 def approver(role: str) -> str:
     """The person that has to say yes."""
     return f"a person with the role {role}" if role else "a person"
+
+
+WAYS: Mapping[str, str] = {
+    "abort": "ends it",
+    "promote": "goes past it",
+    "resume": "lets it go on",
+    "retry": "tries again",
+    "rollback": "goes back",
+    "watch": "follows it",
+    "why": "says what it waits for",
+}
+"""What a command does for a rollout that stands in the way, by its first word."""
+
+
+def ways(commands: Sequence[str]) -> str:
+    """`; repave retry web tries the step again, repave rollback web goes back`; "" without any."""
+    said = ", ".join(f"{command} {WAYS[command.split()[1]]}" for command in commands)
+    return f"; {said}" if said else ""

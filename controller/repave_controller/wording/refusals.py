@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from repave_controller.core.domain.instants import Instant, show
 from repave_controller.core.domain.reasons import Kind, Refusal
-from repave_controller.wording.phrases import Template, some
+from repave_controller.wording.phrases import Template, some, ways, who
 
 NAME_SHOWN_MAX = 40
 
@@ -17,6 +17,23 @@ def _ambiguous_host(host: str, regions: Sequence[str], silent: Sequence[str]) ->
 
 def _freeze_over(ended_at: Instant, zone: str) -> str:
     return f"this freeze was over at {show(ended_at, zone)}; choose a time to come as its end"
+
+
+def _gate_left(application: str, gate: str, gates: Sequence[str]) -> str:
+    return f"the rollout of {application} does not wait at {gate} now; it waits at: {_listed(gates)}"
+
+
+def _listed(gates: Sequence[str]) -> str:
+    return ", ".join(gates) or "no gate"
+
+
+def _unknown_guard(name: str, guards: Sequence[str], known: Sequence[str]) -> str:
+    stand = f"those that stand now: {', '.join(guards)}" if guards else "none stands in the way now"
+    return f"no guard is called {_quoted(name)}; {stand}; there are: {', '.join(known)}"
+
+
+def _quoted(name: str) -> str:
+    return f"{name[:NAME_SHOWN_MAX]!a}"
 
 
 def _plan_changed(again: str, plan: str, changes: Sequence[str]) -> str:
@@ -71,15 +88,19 @@ def _not_serving_in(application: str, region: str, known: Sequence[str]) -> str:
 
 
 TEXTS: Mapping[Kind, Template] = {
+    Refusal.ALL_PASSED: "the rollout of {application} may pass all gates and waits already; {0} says more",
     Refusal.AMBIGUOUS_HOST: _ambiguous_host,
-    Refusal.FIRST_STEP: "no region has been given traffic yet; {0} ends the rollout",
+    Refusal.FIRST_STEP: lambda *commands: f"no region that moves has been given traffic yet{ways(commands)}",
     Refusal.FREEZE_OVER: _freeze_over,
     Refusal.FRONTEND_PORT_CHANGED: (
         "traffic.port: clients reach {application} on port {port}; a release can't move them to {wanted}; "
         "keep the port, or release under another app name"
     ),
-    Refusal.HELD: ("repave holds it itself: {reason}; {0} tries the step again, {1} goes past it, {2} back"),
-    Refusal.HOSTS_GONE: "hosts of the old group have gone in {region}; {0} brings all back",
+    Refusal.GATE_LEFT: _gate_left,
+    Refusal.HELD: lambda *commands, reason: f"repave holds it itself: {reason}{ways(commands)}",
+    Refusal.HOSTS_GONE: (
+        lambda *commands, region: f"hosts of the old group have gone in {region}{ways(commands)}"
+    ),
     Refusal.KEY_REUSED: "this idempotency key was used for a different request; use a new key",
     Refusal.NO_GATE: (
         "nothing of {application} waits for approval or for time: what it waits for has to happen; {0} says "
@@ -90,7 +111,9 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.NOT_PAUSED: "the rollout of {application} is not paused",
     Refusal.NOT_PAUSED_BUT_GATED: "the rollout of {application} is not paused; it waits for approval: {0}",
     Refusal.NOTHING_RUNNING: "no rollout of {application} is running; nothing to {verb}",
-    Refusal.NOTHING_TO_ABORT: ("no rollout of {application} is running; to go back to the group before, {0}"),
+    Refusal.NOTHING_TO_ABORT: (
+        lambda *commands, application: f"no rollout of {application} is running{ways(commands)}"
+    ),
     Refusal.NOTHING_TO_RENEW: "no group serves {application}; release it first",
     Refusal.NO_OLDER_GROUP: "no older group of {application} is kept; release the older version again",
     Refusal.NO_OLDER_GROUP_OF_NAME: ("no older group of {application} is called {name}; there are: {groups}"),
@@ -100,7 +123,11 @@ TEXTS: Mapping[Kind, Template] = {
     ),
     Refusal.NO_STEP_BACK: "no group served before: there is none to give traffic back to",
     Refusal.NO_WAY_BACK_IN_REGION: "no group served in {region} before: there is no way back",
-    Refusal.PAUSED: "it is paused; {0} lets it go on",
+    Refusal.OVERRIDDEN: "the guard {rule} is overridden already; {0} says what it waits for",
+    Refusal.PAUSED: lambda *commands: f"it is paused{ways(commands)}",
+    Refusal.PAUSED_ALREADY: (
+        lambda *commands, by, reason: f"it is paused already, by {who(by, reason)}{ways(commands)}"
+    ),
     Refusal.PLAN_CHANGED: _plan_changed,
     Refusal.PORT_TAKEN: "traffic.port: {port} is taken by {other} in {regions}; choose another port",
     Refusal.PROMISE: lambda promises: "; ".join(promises),
@@ -122,11 +149,14 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.RETIRING_GROUP: "{group} is being destroyed: {host} goes with it",
     Refusal.ROLE_MISSING: _role_missing,
     Refusal.ROLLOUT_RUNNING: (
-        "{running} is being rolled out; wait for it ({0}), end it ({1}), or queue this release behind it "
-        "(--queue)"
+        lambda *commands, running: (
+            f"{running} is being rolled out{ways(commands)}; --queue releases this after it"
+        )
     ),
     Refusal.ROLLOUT_RUNNING_AT_ROLLBACK: (
-        "{running} is being rolled out; rollback --to and --region wait for it to end, or {0}"
+        lambda *commands, running: (
+            f"{running} is being rolled out; rollback --to and --region wait for its end{ways(commands)}"
+        )
     ),
     Refusal.ROLLOUT_RUNNING_AT_RENEWAL: (
         "a rollout of {application} runs, and makes fresh hosts by itself; wait for it: {0}"
@@ -146,6 +176,10 @@ TEXTS: Mapping[Kind, Template] = {
         "with: {0}"
     ),
     Refusal.UNKNOWN_FREEZE: _unknown_freeze,
+    Refusal.UNKNOWN_GATE: (
+        lambda name, gates: f"the rollout has no gate {_quoted(name)}; it waits at: {_listed(gates)}"
+    ),
+    Refusal.UNKNOWN_GUARD: _unknown_guard,
     Refusal.UNKNOWN_GROUP: "a region has a group that repave did not make: {error}",
     Refusal.UNKNOWN_GROUP_SERVING: _unknown_group,
     Refusal.UNKNOWN_HOST: _unknown_host,

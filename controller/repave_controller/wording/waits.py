@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from repave_controller.core.domain.reasons import Kind, Why
-from repave_controller.wording.phrases import Template, approver, counted, listed, percent, who
+from repave_controller.wording.phrases import Template, approver, counted, listed, percent, ways, who
 
 
 def _counted(step: str, noun: str) -> Template:
@@ -21,19 +21,19 @@ def in_brackets(trouble: str) -> str:
     return f" ({trouble})" if trouble else ""
 
 
-def _soak(*_: str, group: str, absent: str | None) -> str:
+def _soak(*_: str, group: str, absent: str | None, **__: object) -> str:
     return f"soak: {group} proves itself" + (f"; {absent}" if absent else "")
 
 
-def _keep(*_: str, group: str, absent: str | None) -> str:
+def _keep(*_: str, group: str, absent: str | None, **__: object) -> str:
     return f"keep: {group} is kept" + (f"; {absent}" if absent else "")
 
 
-def _approve(*_: str, role: str) -> str:
+def _approve(*_: str, role: str, **__: object) -> str:
     return f"approve: {approver(role)} must say yes"
 
 
-def _approve_wave(*_: str, role: str, wave: int, waves: int) -> str:
+def _approve_wave(*_: str, role: str, wave: int, waves: int, **__: object) -> str:
     return f"approve: {approver(role)} must say yes to wave {wave} of {waves}"
 
 
@@ -163,8 +163,8 @@ REMEDIES: Mapping[Kind, Template] = {
     Why.AGENT_AWAY_AT_UNDO: _TOLD_LATER,
     Why.AGENT_AWAY_AT_END: _TOLD_LATER,
     Why.AHEAD: "{0} adopts what the regions run",
-    Why.PAUSED: "{0} goes on, {1} goes back",
-    Why.HELD: "{0} tries again, {1} goes back",
+    Why.PAUSED: lambda *commands, **_: ways(commands).removeprefix("; "),
+    Why.HELD: lambda *commands, **_: ways(commands).removeprefix("; "),
     Why.RENEWAL: "{0} shows what is worn",
 }
 """With the others helps what helps with the reason within, or the command alone, or nothing but time."""

@@ -164,7 +164,7 @@ class Course:
             return
         for index in range(former.cursor, end):
             step, gate = rollout.steps[index], f"step {track.wave + 1}.{index + 1}"
-            if rollout.may_pass(gate):
+            if rollout.may_pass(gate, track.region):
                 continue
             if isinstance(step, Approve):
                 self._broken(application.name, track.region, f"no approval of {gate}")

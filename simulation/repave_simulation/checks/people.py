@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from repave_controller.core.commands.promotion import Promote
 from repave_controller.core.commands.release import Accepted
 from repave_controller.core.commands.rollback import Rollback
-from repave_controller.core.commands.steering import Pause, Promote, Resize, Resume, Retry, gates
+from repave_controller.core.commands.steering import Pause, Resize, Resume, Retry
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Application, Instant
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase
+from repave_controller.core.rollout.gates import approvals
 from repave_controller.wording.render import text_of
 from repave_simulation.checks.course import is_by_people
 from repave_simulation.checks.plans import Plans
@@ -130,7 +132,7 @@ class People:
         if rollout is None or rollout.phase is not Phase.RUNNING:
             return None
         if rollout.pause is None:
-            return Promote() if gates(application, LATER) else None
+            return Promote() if approvals(application, LATER) else None
         if not rollout.pause.is_hold:
             return Resume()
         is_tried = self.world.chance.happens(0.5, "tend", application.name, self.tended)

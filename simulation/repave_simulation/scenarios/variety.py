@@ -3,12 +3,11 @@ the verbs that steer a rollout. Half of the releases are plain blue/green."""
 
 from dataclasses import replace
 
+from repave_controller.core.commands.promotion import Override, Promote
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import (
     Abort,
-    Override,
     Pause,
-    Promote,
     Resize,
     Resume,
     Retry,

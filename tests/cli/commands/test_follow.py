@@ -119,6 +119,7 @@ def snapshot(phase: str) -> dict[str, object]:
         queued=0,
         current_rollout=None,
         gates=[],
+        waits=[],
         because=[],
         region_items=[],
     )

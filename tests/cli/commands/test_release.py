@@ -73,8 +73,8 @@ def test_a_second_release_is_refused_unless_queued(repave: CommandLine, controll
     refused = repave.release("v2", "--detach")
     assert (refused.code, refused.out) == (5, "")
     assert refused.err.endswith(
-        "repave: hello-v001 is being rolled out; wait for it (repave watch hello), end it (repave abort "
-        "hello), or queue this release behind it (--queue)\n"
+        "repave: hello-v001 is being rolled out; repave watch hello follows it, repave abort hello ends it; "
+        "--queue releases this after it\n"
     )
     queued = repave.release("v2", "--queue", "--detach")
     assert queued.code == 0

@@ -40,7 +40,10 @@ def test_a_release_is_led_to_its_end_gate_by_gate(canary: CommandLine) -> None:
         "repave: nothing waits for approval, only for time; repave promote hello --skip ends that\n",
     )
     ran = canary("promote", "hello", "--skip")
-    assert (ran.code, ran.err) == (0, "hello-v002 goes on; follow it with: repave watch hello\n")
+    assert (ran.code, ran.err) == (
+        0,
+        "hello-v002 goes on past step 1.4 in paris; follow it with: repave watch hello\n",
+    )
     ran = canary("watch", "hello", "--until-gate")
     assert ran.code == 6
     assert ran.err.endswith(
@@ -89,7 +92,7 @@ def test_a_pause_is_said_wherever_one_looks(canary: CommandLine) -> None:
     ran = canary("pause", "hello", "--reason", "lunch")
     assert (ran.code, ran.err) == (0, "hello-v002 is paused; it goes on with: repave resume hello\n")
     said = until_why(canary, "paused by")
-    assert "repave resume hello goes on, repave rollback hello goes back" in said
+    assert "repave resume hello lets it go on, repave rollback hello goes back" in said
     assert "paused by" in canary("status", "hello").out.splitlines()[1]
     ran = canary("watch", "hello", "--until-gate")
     assert ran.code == 6
@@ -105,7 +108,7 @@ def test_a_step_back_is_refused_where_there_is_none(canary: CommandLine) -> None
     ran = canary("step-back", "hello")
     assert (ran.code, ran.err) == (
         5,
-        "repave: no region has been given traffic yet; repave abort ends the rollout\n",
+        "repave: no region that moves has been given traffic yet; repave abort hello ends it\n",
     )
 
 
@@ -118,7 +121,24 @@ def test_one_region_is_taken_out(canary: CommandLine) -> None:
     wide = canary("status", "hello", "-o", "wide").out
     assert "   `- oslo  " in wide
     assert "as before  aborted by" in wide
-    assert canary("abort", "hello", "--region", "rome").code == 5
+    assert canary("abort", "hello", "--region", "rome").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("promote", "hello", "--override", "nonsense", "--reason", "x"), "no guard is called 'nonsense'"),
+        (("promote", "hello", "--skip", "--gate", "nonsense"), "it waits at: step 1.4 in paris"),
+        (("promote", "hello", "--skip", "--region", "rome"), "it goes to: paris, oslo"),
+        (("scale", "hello", "rome=3"), "hello does not serve in rome"),
+    ],
+)
+def test_what_is_not_there_is_a_usage_error_that_lists_what_is(
+    canary: CommandLine, arguments: tuple[str, ...], said: str
+) -> None:
+    ran = canary(*arguments)
+    assert ran.code == 2
+    assert said in ran.err
 
 
 def test_what_is_held_in_place_ends_with_8_and_is_tried_again(

@@ -53,8 +53,8 @@ def test_a_second_release_is_refused_with_the_ways_on_or_queued(
         "type": "urn:repave:problem:rollout-running",
         "title": "rollout running",
         "status": 409,
-        "detail": "hello-v001 is being rolled out; wait for it (repave watch hello), end it (repave abort "
-        "hello), or queue this release behind it (--queue)",
+        "detail": "hello-v001 is being rolled out; repave watch hello follows it, repave abort hello ends "
+        "it; --queue releases this after it",
         "rule": "rollout-running",
         "problems": [],
         "facts": {"running": "hello-v001"},

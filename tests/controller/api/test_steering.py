@@ -60,7 +60,13 @@ def test_a_canary_is_led_through_its_gates_and_waits(canary: Asked) -> None:
     assert canary.post(f"{APP}/promote", {"skip": True}).status == 202
     status = seen(canary, in_step("paris", "approve"))
     assert status["gates"] == [
-        {"gate": "step 1.5", "role": "leads", "command": "repave promote hello --role leads"}
+        {
+            "gate": "step 1.5",
+            "kind": "approval",
+            "regions": ["paris"],
+            "role": "leads",
+            "command": "repave promote hello --role leads",
+        }
     ]
     assert refused(canary, "promote") == (
         "role-missing",
@@ -98,7 +104,7 @@ def test_a_pause_is_told_and_ended_by_resume(canary: Asked) -> None:
         "command": "resume",
         "arguments": ["hello"],
         "options": {},
-        "text": "repave resume hello goes on, repave rollback hello goes back",
+        "text": "repave resume hello lets it go on, repave rollback hello goes back",
     }
     assert refused(canary, "promote") == ("paused", "it is paused; repave resume hello lets it go on")
     assert canary.post(f"{APP}/resume", {}).status == 202

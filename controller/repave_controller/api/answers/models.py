@@ -104,7 +104,7 @@ class AcceptedAnswer(BaseModel):
     rollout: int
     kind: str
     is_queued: bool
-    is_joined: bool = Field(description="An equal request had started it already.")
+    is_joined: bool = Field(description="An equal request had started it, or all is as it asks already.")
 
 
 class TaintAnswer(BaseModel):
@@ -131,9 +131,11 @@ class BecauseItem(BaseModel):
 
 
 class GateItem(BaseModel):
-    """An approval that is waited for now."""
+    """What a person may let the rollout go past now."""
 
     gate: str
+    kind: str = Field(description="approval, or time: a soak, a bake.")
+    regions: list[str] = Field(description="That are at it; empty where the whole rollout is.")
     role: str = Field(description="The role that may approve; empty: any operator.")
     command: str
 
@@ -176,6 +178,7 @@ class PassItem(BaseModel):
     by: str
     role: str
     reason: str
+    regions: list[str] = Field(description="Where; empty: in all.")
 
 
 class RolloutItem(BaseModel):
@@ -253,7 +256,8 @@ class ApplicationStatus(ApplicationItem):
     """All about an application."""
 
     current_rollout: RolloutItem | None
-    gates: list[GateItem]
+    gates: list[GateItem] = Field(description="Approvals that are waited for.")
+    waits: list[GateItem] = Field(description="Times that a person may end: soaks, bakes.")
     because: list[BecauseItem]
     region_items: list[ApplicationRegionItem]
 

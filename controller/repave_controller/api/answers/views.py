@@ -8,7 +8,6 @@ from repave_controller.api.answers import models
 from repave_controller.api.answers.ages import worn_text
 from repave_controller.api.answers.reasons import facts_of, remedy_item
 from repave_controller.core.commands.release import Accepted
-from repave_controller.core.commands.steering import gates
 from repave_controller.core.domain.application import (
     Application,
     Because,
@@ -20,14 +19,15 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import Why, cli
-from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
+from repave_controller.core.domain.rollout import Pause, Phase, Rollout, Track, TrackPhase
 from repave_controller.core.planning.forecast import outlook
 from repave_controller.core.ports import Image
+from repave_controller.core.rollout.gates import Gate, gates
 from repave_controller.core.rules.divergence import Ahead
 from repave_controller.core.steps.step import describe
 from repave_controller.fleet.sessions import KnownRegion
 from repave_controller.operations.recovery import Candidate, Findings
-from repave_controller.wording.phrases import with_reason
+from repave_controller.wording.phrases import listed, with_reason
 from repave_controller.wording.render import command_of, event_text, text_of, texts_of
 from repave_protos.protocol.values import DesiredGroup, GroupReport, HostDetail, HostName, RegionName
 
@@ -75,11 +75,12 @@ def application_status(
     regions: Mapping[RegionName, KnownRegion],
     now: Instant,
 ) -> models.ApplicationStatus:
-    rollout = application.rollout
+    rollout, found = application.rollout, gates(application, now)
     return models.ApplicationStatus(
         **_item(application, observed),
         current_rollout=rollout_item(rollout, application.cluster) if rollout else None,
-        gates=[_gate_item(application, gate, role) for gate, role in gates(application, now)],
+        gates=[_gate_item(application, gate) for gate in found if gate.kind == "approval"],
+        waits=[_gate_item(application, gate) for gate in found if gate.kind == "time"],
         because=[because_item(application, each) for each in because],
         region_items=[
             _region_of(name, application, observed, regions.get(name)) for name in application.regions
@@ -167,9 +168,15 @@ _REPORTED = (
 )
 
 
-def _gate_item(application: Application, gate: str, role: str) -> models.GateItem:
-    remedy = cli("promote", application.name, role=role)
-    return models.GateItem(gate=gate, role=role, command=command_of(remedy))
+def _gate_item(application: Application, gate: Gate) -> models.GateItem:
+    remedy = cli("promote", application.name, skip=gate.kind == "time", role=gate.role)
+    return models.GateItem(
+        gate=gate.name,
+        kind=gate.kind,
+        regions=list(gate.regions),
+        role=gate.role,
+        command=command_of(remedy),
+    )
 
 
 def because_item(application: Application, because: Because) -> models.BecauseItem:
@@ -199,7 +206,7 @@ def _why_text(application: Application) -> str:
     if running is not None:
         name = format_group(application.cluster, running.target)
         doing = "is going back" if running.phase is Phase.UNDOING else f"is {_doing(running)}"
-        text = f"the {running.kind} of {name} {doing}"
+        text = "; ".join((f"the {running.kind} of {name} {doing}", *_asked_of(running)))
         return with_reason(text, text_of(running.undo_reason))
     if rollout is not None and rollout.phase is Phase.HELD:
         back = command_of(cli("rollback", application.name))
@@ -207,14 +214,42 @@ def _why_text(application: Application) -> str:
     return f"nothing is being rolled out; {serving.name if serving else 'no group'} serves"
 
 
+def _asked_of(running: Rollout) -> list[str]:
+    """What people have asked that counts from now on: passes that have yet to be used, regions left out."""
+    said = []
+    for each in running.passes:
+        rule = each.gate.removeprefix("guard ") if each.kind == "overridden" else ""
+        signed = each.by or "an operator"
+        if rule:
+            said.append(f"the guard {rule} is overridden by {signed}")
+        elif each.gate == "*":
+            said.append(f"{signed} lets {listed(each.regions) or 'it'} pass all gates and waits")
+    out = [track.region for track in running.tracks if track.phase is TrackPhase.UNDONE]
+    return said + ([f"without {listed(out)}"] if out else [])
+
+
 def _doing(running: Rollout) -> str:
     if running.pause is not None:
-        return "held" if running.pause.is_hold else "paused"
+        return _held(running, running.pause) if running.pause.is_hold else "paused"
     moving = {track.wave for track in running.tracks if track.phase is TrackPhase.RUNNING}
     wave = f" of wave {min(moving) + 1}" if moving and len(running.waves) > 1 else ""
     if not moving:
         return "between two waves" if len(running.waves) > 1 else "about to end"
-    return f"in step {running.steps[running.cursor].kind}{wave}"
+    return f"in step {_step_named(running, running.cursor)}{wave}"
+
+
+def _held(running: Rollout, pause: Pause) -> str:
+    track = running.track(pause.region) if pause.region is not None else None
+    if track is None or track.phase is not TrackPhase.RUNNING:
+        return "held"
+    return f"held in step {_step_named(running, track.cursor)}"
+
+
+def _step_named(running: Rollout, cursor: int) -> str:
+    """Its kind, with its number where others are of the same kind."""
+    kinds = [step.kind for step in running.steps]
+    kind = kinds[cursor]
+    return f"{kind} ({cursor + 1} of {len(kinds)})" if kinds.count(kind) > 1 else kind
 
 
 def rollout_item(rollout: Rollout, cluster: str) -> models.RolloutItem:
@@ -249,6 +284,7 @@ def rollout_item(rollout: Rollout, cluster: str) -> models.RolloutItem:
                 by=each.by,
                 role=each.role,
                 reason=each.reason,
+                regions=list(each.regions),
             )
             for each in rollout.passes
         ],

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from repave_controller.api.answers.models import SignedRequest
-from repave_controller.core.commands import steering
+from repave_controller.core.commands import promotion, steering
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.verb import Verb
 from repave_controller.spec.sections import SIZE_MAX
@@ -83,9 +83,18 @@ class PromoteRequest(SteeringRequest):
     )
     skip: bool = Field(False, description="Also end what only waits for time: a soak, a bake.")
     full: bool = Field(False, description="All gates and waits that are still to come.")
+    gates: Annotated[list[Name], Field(max_length=REGIONS_MAX)] = Field(
+        default_factory=list,
+        description="Seen to wait, as status names them: refused once that is over. Empty: what waits now.",
+    )
+    regions: Annotated[list[Name], Field(max_length=REGIONS_MAX)] = Field(
+        default_factory=list, description="Only in these; empty: in all that wait there now."
+    )
+    all: bool = Field(False, description="Also in the regions of the wave that come there later.")
 
     def wanted(self) -> Verb:
-        return steering.Promote(self.role, self.skip, self.full)
+        regions = tuple(RegionName(region) for region in dict.fromkeys(self.regions))
+        return promotion.Promote(self.role, self.skip, self.full, tuple(self.gates), regions, self.all)
 
 
 class OverrideRequest(SteeringRequest):
@@ -95,7 +104,7 @@ class OverrideRequest(SteeringRequest):
     role: str = Field("", max_length=100)
 
     def wanted(self) -> Verb:
-        return steering.Override(self.rule, self.role)
+        return promotion.Override(self.rule, self.role)
 
 
 class SizesRequest(SteeringRequest):

@@ -67,7 +67,7 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
     except Problem as problem:
         return problem.response()
     except Refused as refused:
-        status = 404 if refused.rule in UNKNOWN else 409
+        status = 404 if refused.rule in UNKNOWN else 422 if refused.rule.startswith("unknown-") else 409
         detail = text_of(refused.reason)
         return Problem(status, refused.rule, detail, reason=refused.reason).response()
     except SpecError as error:

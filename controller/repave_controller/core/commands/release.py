@@ -44,7 +44,7 @@ class Accepted:
     rollout: int  # its number within the application; 0 while queued
     kind: str  # "release" or "rollback"
     is_queued: bool = False
-    is_joined: bool = False  # an equal request had been accepted before
+    is_joined: bool = False  # an equal request had been accepted before, or all is as it asks
 
 
 # ---------------------------------------------------------------------------------------------- release
@@ -120,7 +120,8 @@ def answer(before: Application, after: Application) -> Accepted:
     rollout = after.rollout
     assert rollout is not None, "an accepted command leaves a rollout or a queued one"
     name = format_group(after.cluster, rollout.target)
-    return Accepted(after.name, name, rollout.number, str(rollout.kind))
+    is_so = after is before
+    return Accepted(after.name, name, rollout.number, str(rollout.kind), is_joined=is_so)
 
 
 def to_text(accepted: Accepted) -> str:

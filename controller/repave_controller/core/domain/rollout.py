@@ -98,6 +98,12 @@ class Pass:
     by: str = ""
     role: str = ""
     reason: str = ""
+    regions: tuple[RegionName, ...] = ()  # that may go on past a step; empty: all, those to come as well
+    is_despite_failure: bool = False  # the step had failed there: its hosts' health holds it up no more
+
+    def opens(self, gate: str, region: RegionName | None) -> bool:
+        """Whether it lets the region go on past the gate; None: the rollout, past one that has no region."""
+        return self.gate in (gate, "*") and (not self.regions or region in self.regions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,7 @@ class Pause:
     by: str = ""
     reason: Reason | None = None
     is_hold: bool = False
+    region: RegionName | None = None  # which failed; of a hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,5 +178,5 @@ class Rollout:
         """Those that the track is past, and the one that it is in."""
         return self.steps[: track.cursor + 1] if track.has_begun else ()
 
-    def may_pass(self, gate: str) -> bool:
-        return any(each.gate in (gate, "*") for each in self.passes)
+    def may_pass(self, gate: str, region: RegionName | None = None) -> bool:
+        return any(each.opens(gate, region) for each in self.passes)

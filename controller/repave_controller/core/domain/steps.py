@@ -57,6 +57,11 @@ class Step:
         """The role that has to approve; "": any person, None: no approval is needed."""
         return None
 
+    @property
+    def wait_seconds(self) -> float:
+        """For how long it waits for nothing but time."""
+        return 0.0
+
     def advance(self, course: Course) -> Course:
         """Where the step leads a region that does it after `course`."""
         return course

@@ -53,14 +53,14 @@ def protect(turn: Turn, track: Track, sides: Sides, refuge: Strength) -> None:
     turn.application = moved_to(turn.application, rollout, track, refuge.side, turn.now)
     turn.tell("traffic.protected", reason_of(Happening.TRAFFIC_PROTECTED, moved=reason), region=track.region)
     if rollout.pause is None:
-        hold_still(turn, reason)
+        hold_still(turn, reason, track.region)
 
 
-def hold_still(turn: Turn, reason: Reason) -> None:
-    """Nothing of the rollout moves until a person decides."""
+def hold_still(turn: Turn, reason: Reason, region: RegionName | None) -> None:
+    """Nothing of the rollout moves until a person decides; `region`: the one that holds it up."""
     rollout = turn.rollout
     assert rollout is not None, "a running rollout is held"
-    turn.put(replace(rollout, pause=Pause(turn.now, reason=reason, is_hold=True)))
+    turn.put(replace(rollout, pause=Pause(turn.now, reason=reason, is_hold=True, region=region)))
     turn.tell(f"{rollout.kind}.held", reason_of(Happening.HOLDS, group=turn.target_name, reason=reason))
 
 
@@ -131,7 +131,8 @@ def keep_larger(turn: Turn, unsafe: list[tuple[Track, Sides]], reason: Reason) -
                 stays=stays,
             )
         )
-    hold_still(turn, reason_of(Why.NEITHER_WHOLE, reason=reason, regions=tuple(told)))
+    region = unsafe[0][0].region if len(unsafe) == 1 else None
+    hold_still(turn, reason_of(Why.NEITHER_WHOLE, reason=reason, regions=tuple(told)), region)
 
 
 # --------------------------------------------------------------------------------------------- the move

@@ -35,6 +35,7 @@ from repave_controller.core.rollout import conclusion, protection, waves
 from repave_controller.core.rollout.desired_state import publish
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.failure import FailureKind, effect_of
+from repave_controller.core.rollout.holds import has_way_back_from, ways_on
 from repave_controller.core.rollout.renewal import renew
 from repave_controller.core.rollout.rollback import may_return, turned_round, undo, undone
 from repave_controller.core.rollout.transitions import gone_back
@@ -125,7 +126,8 @@ def _advance(turn: Turn) -> None:
     if rollout.pause is not None:
         for troubled in protection.troubled(turn):
             protection.protect(turn, *troubled)
-        turn.because.append(_because_paused(turn.application, rollout.pause))
+        turn.because.append(_because_paused(turn, rollout, rollout.pause))
+        _go_on_back(turn)
         return
     _begin_tracks(turn)
     verdicts = _verdicts(turn)
@@ -161,6 +163,15 @@ def _protect(turn: Turn) -> None:
             _fail(turn, rollout, track, protection.illness_by(track, sides))
 
 
+def _go_on_back(turn: Turn) -> None:
+    """A pause holds no region up that goes back."""
+    for region in [track.region for track in turn.rollout.tracks] if turn.rollout is not None else ():
+        rollout = turn.rollout
+        track = rollout.track(region) if rollout is not None else None
+        if rollout is not None and track is not None and track.phase is TrackPhase.UNDOING:
+            _undo(turn, rollout, track)
+
+
 def _verdicts(turn: Turn) -> dict[RegionName, Verdict]:
     """On the step that each region is in; who has begun only now is judged in the next pass."""
     rollout = turn.rollout
@@ -171,12 +182,14 @@ def _verdicts(turn: Turn) -> dict[RegionName, Verdict]:
     }
 
 
-def _because_paused(application: Application, pause: Pause) -> Because:
-    name, back = application.name, cli("rollback", application.name)
+def _because_paused(turn: Turn, rollout: Rollout, pause: Pause) -> Because:
+    name = turn.application.name
     if pause.is_hold:
-        reason = reason_of(Why.HELD, cli("retry", name), back, reason=pause.reason)
+        ways = ways_on(turn.application, rollout, turn.observed)
+        reason = reason_of(Why.HELD, *ways, reason=pause.reason)
     else:
-        reason = reason_of(Why.PAUSED, cli("resume", name), back, by=pause.by, reason=pause.reason)
+        back = (cli("rollback", name),) if has_way_back_from(rollout) else ()
+        reason = reason_of(Why.PAUSED, cli("resume", name), *back, by=pause.by, reason=pause.reason)
     return Because(reason, since=pause.at)
 
 
@@ -346,7 +359,8 @@ def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
         case FailureKind.END:
             conclusion.hold(turn, track, reason)
         case FailureKind.PAUSE:
-            turn.put(replace(rollout, pause=Pause(turn.now, reason=reason, is_hold=True)))
+            pause = Pause(turn.now, reason=reason, is_hold=True, region=track.region)
+            turn.put(replace(rollout, pause=pause))
             turn.tell(f"{rollout.kind}.held", reason_of(Happening.HOLDS, group=name, reason=reason))
         case FailureKind.CONTINUE:
             _turn_round(turn, effect.regions, reason)

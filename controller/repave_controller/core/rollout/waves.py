@@ -54,7 +54,7 @@ def in_bake(application: Application, rollout: Rollout, wave: int, now: Instant)
     if now >= until:
         return None
     skip = cli("promote", application.name, skip=True)
-    reason = reason_of(Why.BAKE, skip, wave=wave + 1, waves=len(rollout.waves))
+    reason = reason_of(Why.BAKE, skip, wave=wave + 1, waves=len(rollout.waves), gate=gate_of_bake(wave))
     return Waiting(Because(reason, since=max(ended), until=until), wake_at=until)
 
 
@@ -63,9 +63,8 @@ def _approval(application: Application, rollout: Rollout, wave: int, now: Instan
     if role is None:
         return None
     remedy = cli("promote", application.name, role=role)
-    return Waiting(
-        Because(reason_of(Why.APPROVE_WAVE, remedy, role=role, wave=wave + 1, waves=len(rollout.waves)))
-    )
+    facts = {"role": role, "wave": wave + 1, "waves": len(rollout.waves), "gate": gate_of_wave(wave)}
+    return Waiting(Because(reason_of(Why.APPROVE_WAVE, remedy, **facts)))
 
 
 def pending_approver(rollout: Rollout, wave: int) -> str | None:

@@ -57,6 +57,21 @@ class Constraints:
 
 NO_CONSTRAINTS = Constraints()
 
+OVERRIDABLE = frozenset(
+    rule.root
+    for rule in (
+        Rule.FREEZE_ALL,
+        Rule.FREEZE,
+        Rule.WINDOW,
+        Rule.LIMIT_OF_RELEASES,
+        Rule.LIMIT_OF_REGIONS,
+        Rule.LIMIT_OF_HOSTS,
+        Rule.LIMIT_OF_EXTRA_HOSTS,
+        Rule.CAPACITY,
+    )
+)
+"""The rules that a rollout in its way may meet, and that a person may override; others speak of plans."""
+
 
 def is_overridden(rollout: Rollout, rule: str) -> bool:
     return any(each.gate == f"guard {rule}" for each in rollout.passes)

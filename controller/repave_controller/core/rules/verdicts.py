@@ -16,7 +16,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.place import Place
 from repave_controller.core.domain.reasons import Reason, Why, cli, reason_of
-from repave_controller.core.domain.rollout import Track
+from repave_controller.core.domain.rollout import Rollout, Track
 from repave_controller.core.rules.divergence import because_ahead
 from repave_protos.protocol.values import GroupReport, RegionName
 
@@ -50,13 +50,19 @@ Verdict = Done | Failed | Waiting
 
 
 def gate_of(track: Track) -> str:
-    """What a person passes who lets the regions of this wave go on past this step."""
+    """What a person passes who lets regions of this wave go on past this step."""
     return f"step {track.wave + 1}.{track.cursor + 1}"
 
 
 def may_pass(place: Place) -> bool:
     """Whether a person has let the region go on past its step."""
-    return place.rollout.may_pass(gate_of(place.track))
+    return place.rollout.may_pass(gate_of(place.track), place.region)
+
+
+def is_endured(rollout: Rollout, track: Track) -> bool:
+    """Whether a person has let the region go on although its step had failed."""
+    gate = gate_of(track)
+    return any(each.is_despite_failure and each.opens(gate, track.region) for each in rollout.passes)
 
 
 def failure_of(
@@ -129,7 +135,9 @@ def current_report(
         return GroupReport(group.name), Because(reason, region, since)
     if view.ahead:
         return GroupReport(group.name), because_ahead(region, view.ahead, view.since)
-    if view.report is None or desired is None or view.report.epoch != desired.epoch:
+    asked = desired.group(group.name) if desired is not None else None
+    is_tried_anew = asked is not None and asked.attempt != group.attempt
+    if view.report is None or desired is None or view.report.epoch != desired.epoch or is_tried_anew:
         refusal = view.report.refusal if view.report is not None else ""
         return GroupReport(group.name), Because(reason_of(Why.UNCONFIRMED, refusal=refusal), region)
     return view.group(group.name), None

@@ -7,7 +7,7 @@ from repave_controller.core.domain.application import Because, Expiry, Instant, 
 from repave_controller.core.domain.place import Place
 from repave_controller.core.domain.reasons import Why, cli, reason_of
 from repave_controller.core.domain.steps import register
-from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, may_pass
+from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, gate_of, may_pass
 from repave_controller.core.steps.step import StepRules
 
 
@@ -36,7 +36,9 @@ class Approve(StepRules):
             reason = reason_of(Why.NOT_APPROVED, region=region, seconds=self.expires_seconds)
             return Failed(reason, "deadline")
         remedy = cli("promote", place.application.name, role=self.role)
-        reason, expiry = reason_of(Why.APPROVE, remedy, role=self.role), Expiry.DEADLINE if until else None
+        gate = gate_of(place.track)
+        reason = reason_of(Why.APPROVE, remedy, role=self.role, gate=gate)
+        expiry = Expiry.DEADLINE if until else None
         because = Because(reason, region, since, until, expiry)
         return Waiting(because, wake_at=until, has_deadline=False)
 

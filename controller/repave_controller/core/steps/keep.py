@@ -7,7 +7,7 @@ from repave_controller.core.domain.application import Because, Instant, Observed
 from repave_controller.core.domain.place import Place
 from repave_controller.core.domain.reasons import Why, cli, reason_of
 from repave_controller.core.domain.steps import register
-from repave_controller.core.rules.verdicts import Done, Verdict, Waiting, current_report, may_pass
+from repave_controller.core.rules.verdicts import Done, Verdict, Waiting, current_report, gate_of, may_pass
 from repave_controller.core.steps.step import StepRules
 
 
@@ -22,6 +22,10 @@ class Keep(StepRules):
 
     is_timed: ClassVar[bool] = True
 
+    @property
+    def wait_seconds(self) -> float:
+        return self.seconds
+
     def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
         group, region, since = place.target.group, place.region, place.track.entered_at
         until = Instant(since + self.seconds)
@@ -32,6 +36,7 @@ class Keep(StepRules):
             Why.KEEP,
             cli("promote", place.application.name, skip=True),
             group=group.name,
+            gate=gate_of(place.track),
             absent=absent.reason if absent is not None else None,
         )
         return Waiting(Because(reason, region, since, until), 0, until, has_deadline=False)

@@ -12,6 +12,7 @@ from repave_controller.core.rules.verdicts import (
     Verdict,
     Waiting,
     current_report,
+    gate_of,
     may_pass,
     waits_for_a_person,
 )
@@ -30,6 +31,10 @@ class Soak(StepRules):
     is_timed: ClassVar[bool] = True
     is_watched: ClassVar[bool] = True
 
+    @property
+    def wait_seconds(self) -> float:
+        return self.seconds
+
     def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
         """At its end the region has to be heard once more."""
         if may_pass(place):
@@ -42,6 +47,7 @@ class Soak(StepRules):
                 Why.SOAK,
                 cli("promote", place.application.name, skip=True),
                 group=group.name,
+                gate=gate_of(place.track),
                 absent=absent.reason if absent is not None else None,
             )
             return Waiting(Because(reason, region, since, until), 0, until, has_deadline=False)

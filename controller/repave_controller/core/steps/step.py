@@ -20,6 +20,7 @@ from repave_controller.core.rules.verdicts import (
     current_report,
     failure_of,
     illness_during,
+    is_endured,
     waits_for_a_person,
 )
 from repave_protos.protocol.values import GroupReport
@@ -105,7 +106,7 @@ def judge(
     assert place is not None, "a running track has a target"
     step = rollout.step(track)
     failure = failure_of(application, place.target.group, track.region, observed)
-    if failure is None and step.is_watched:
+    if failure is None and step.is_watched and not is_endured(rollout, track):
         failure = illness_during(step.kind, place, observed)
     return failure or _rules(step).judge(place, observed, now)
 

@@ -1,7 +1,8 @@
 """Regions that were away when others got a release, or went back, follow when they return; and what people
 change on the way of a rollout holds. Found in simulation."""
 
-from repave_controller.core.commands.steering import request_abort_region, request_promote, request_size
+from repave_controller.core.commands.promotion import request_promote
+from repave_controller.core.commands.steering import request_abort_region, request_size
 from repave_controller.core.domain.application import GroupState
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.steps import Scale

@@ -13,9 +13,9 @@ from typing import Any
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from repave_controller.core.commands.promotion import request_promote
 from repave_controller.core.commands.release import request_release
 from repave_controller.core.commands.rollback import request_rollback
-from repave_controller.core.commands.steering import request_promote
 from repave_controller.core.domain.application import (
     Application,
     Because,

@@ -1,0 +1,264 @@
+"""What people may let a rollout go past: approvals, waits for time, holds of repave's own, guards. Pure.
+
+A pass counts for the wait that is there, in the regions that are in it. What comes later waits again, unless
+the person asks for more.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from repave_controller.core.commands.release import event_of
+from repave_controller.core.commands.steering import on_its_way, restarted
+from repave_controller.core.domain.application import Application, Event, Instant, Observed, Outcome
+from repave_controller.core.domain.reasons import Happening, Refusal, Refused, cli, reason_of
+from repave_controller.core.domain.rollout import Pass, Rollout
+from repave_controller.core.rollout import waves
+from repave_controller.core.rollout.gates import Gate, approvals_in, gate_names, times_in
+from repave_controller.core.rollout.holds import guard_of, passable, ways_on
+from repave_controller.core.rules.guards import OVERRIDABLE, is_overridden
+from repave_controller.core.rules.verdicts import gate_of
+from repave_protos.protocol.values import RegionName
+
+PASSES_MAX = 1000
+ALL = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """What waits for approval goes on; with `skips` also what waits for time, with `is_full` all to come.
+
+    `gates` and `regions` name what was seen to wait: if that has changed, the command is refused. Without
+    them it is what waits now. With `is_everywhere` the regions that have yet to come there pass as well.
+    """
+
+    role: str = ""
+    skips: bool = False
+    is_full: bool = False
+    gates: tuple[str, ...] = ()
+    regions: tuple[RegionName, ...] = ()
+    is_everywhere: bool = False
+
+    def apply(
+        self, application: Application, observed: Observed, by: str, reason: str, now: Instant
+    ) -> Outcome:
+        return _promoted(application, observed, self, by, reason, now)
+
+
+def request_promote(
+    application: Application,
+    by: str,
+    role: str,
+    reason: str,
+    now: Instant,
+    *,
+    skips: bool = False,
+    is_full: bool = False,
+) -> Outcome:
+    """Approves what waits for approval; with `skips` also ends what only waits for time; with `is_full` all
+    gates and waits that are still to come."""
+    return Promote(role, skips, is_full).apply(application, {}, by, reason, now)
+
+
+# ---------------------------------------------------------------------------------------------- promote
+
+
+def _promoted(
+    application: Application, observed: Observed, asked: Promote, by: str, reason: str, now: Instant
+) -> Outcome:
+    rollout = on_its_way(application, "promote")
+    _check_regions(rollout, asked.regions)
+    if rollout.pause is not None:
+        return _past_hold(application, rollout, observed, asked, by, reason, now)
+    if asked.is_full:
+        return _all_passed(application, rollout, asked, by, reason, now)
+    found = _chosen(application, rollout, asked, now)
+    _check_role({gate.role for gate in found}, asked.role)
+    kind: Literal["approved", "skipped"] = "skipped" if asked.skips else "approved"
+    passes = tuple(
+        Pass(
+            gate.name,
+            kind,
+            now,
+            by,
+            asked.role,
+            reason,
+            () if asked.is_everywhere else gate.regions,
+        )
+        for gate in found
+    )
+    promoted = replace(application, rollout=_with_passes(rollout, passes))
+    return promoted, _told(promoted, passes, by, now)
+
+
+def _all_passed(
+    application: Application, rollout: Rollout, asked: Promote, by: str, reason: str, now: Instant
+) -> Outcome:
+    if any(each.gate == ALL and each.regions in ((), asked.regions) for each in rollout.passes):
+        raise Refused(Refusal.ALL_PASSED, cli("why", application.name), application=application.name)
+    _check_role(set(_roles_to_come(rollout)), asked.role)
+    every = Pass(ALL, "skipped", now, by, asked.role, reason, asked.regions)
+    promoted = replace(application, rollout=_with_passes(rollout, (every,)))
+    return promoted, _told(promoted, (every,), by, now)
+
+
+def _past_hold(
+    application: Application,
+    rollout: Rollout,
+    observed: Observed,
+    asked: Promote,
+    by: str,
+    reason: str,
+    now: Instant,
+) -> Outcome:
+    """A region that failed while it was watched, or was not approved in time, goes on all the same."""
+    pause, track = rollout.pause, passable(application, rollout, observed)
+    assert pause is not None, "it is paused or held"
+    if not pause.is_hold:
+        raise Refused(Refusal.PAUSED, cli("resume", application.name))
+    role = rollout.step(track).approver if track is not None else None
+    is_meant = track is not None and (not asked.regions or track.region in asked.regions)
+    is_meant = is_meant and (not asked.gates or (track is not None and gate_of(track) in asked.gates))
+    if track is None or not is_meant or not (asked.skips or role is not None) or asked.is_full:
+        raise Refused(Refusal.HELD, *ways_on(application, rollout, observed), reason=pause.reason)
+    _check_role({role or ""}, asked.role)
+    kind: Literal["approved", "skipped"] = "skipped" if role is None else "approved"
+    past = Pass(gate_of(track), kind, now, by, asked.role, reason, (track.region,), is_despite_failure=True)
+    rollout = _with_passes(restarted(rollout, Instant(now - pause.at)), (past,))
+    promoted = replace(application, rollout=rollout)
+    return promoted, _told(promoted, (past,), by, now)
+
+
+def _chosen(application: Application, rollout: Rollout, asked: Promote, now: Instant) -> list[Gate]:
+    """The gates that are passed: those asked for, as far as they are waited at. Raises Refused."""
+    here = approvals_in(application, rollout, now)
+    times = times_in(application, rollout, now)
+    found = [*here, *(times if asked.skips else [])]
+    _check_gates(rollout, asked, [*here, *times], found, application.name)
+    if asked.gates:
+        found = [gate for gate in found if gate.name in asked.gates]
+    elif asked.regions:
+        found = [gate for gate in found if gate.regions]
+    if asked.regions:
+        cut = [(gate.only_in(asked.regions) if gate.regions else gate) for gate in found]
+        found = [gate for gate in cut if gate is not None]
+    if found:
+        return found
+    if times and not asked.skips:
+        raise Refused(Refusal.NO_GATE_BUT_TIME, cli("promote", application.name, skip=True))
+    raise Refused(Refusal.NO_GATE, cli("why", application.name), application=application.name)
+
+
+def _check_gates(
+    rollout: Rollout, asked: Promote, waiting: list[Gate], found: list[Gate], application: str
+) -> None:
+    """Every gate that was named is waited at, in every region that was named with it."""
+    shown = tuple(gate.in_words for gate in waiting)
+    known = gate_names(rollout)
+    for name in asked.gates:
+        if name not in known:
+            raise Refused(Refusal.UNKNOWN_GATE, name=name, gates=shown)
+        here = next((gate for gate in waiting if gate.name == name), None)
+        if here is None:
+            raise Refused(Refusal.GATE_LEFT, application=application, gate=name, gates=shown)
+        if here not in found:
+            raise Refused(Refusal.NO_GATE_BUT_TIME, cli("promote", application, skip=True))
+    if not asked.gates:
+        return
+    regions = {region for gate in found if gate.name in asked.gates for region in gate.regions}
+    is_regional = all(gate.regions for gate in found if gate.name in asked.gates)
+    left = tuple(region for region in asked.regions if is_regional and region not in regions)
+    if left:
+        where = f"{', '.join(asked.gates)} in {', '.join(left)}"
+        raise Refused(Refusal.GATE_LEFT, application=application, gate=where, gates=shown)
+
+
+def _roles_to_come(rollout: Rollout) -> list[str]:
+    """The roles of all approvals that the rollout may yet wait for; the empty role if there are none."""
+    steps = {step.approver for step in rollout.steps if step.approver}
+    begun = waves.next_wave(rollout)
+    later = rollout.waves[begun:] if begun is not None else ()
+    return sorted({"", *steps, *(wave.approve for wave in later if wave.approve)})
+
+
+def _check_regions(rollout: Rollout, regions: tuple[RegionName, ...]) -> None:
+    there = tuple(track.region for track in rollout.tracks)
+    for region in regions:
+        if region not in there:
+            raise Refused(Refusal.UNKNOWN_REGION_OF_ROLLOUT, region=region, known=there)
+
+
+def _check_role(needed: set[str], role: str) -> None:
+    """Several roles are given with commas between."""
+    wanted = sorted(needed - {""} - {each.strip() for each in role.split(",")})
+    if wanted:
+        raise Refused(Refusal.ROLE_MISSING, roles=tuple(wanted))
+
+
+def _with_passes(rollout: Rollout, passes: tuple[Pass, ...]) -> Rollout:
+    return replace(rollout, passes=(*rollout.passes, *passes)[-PASSES_MAX:])
+
+
+def _told(promoted: Application, passes: tuple[Pass, ...], by: str, now: Instant) -> tuple[Event, ...]:
+    """One event for all that was passed."""
+    first = passes[0]
+    what = reason_of(
+        Happening.GATE_PASSED,
+        gates=tuple(_passed_in_words(each) for each in passes if each.gate != ALL),
+        kind=first.kind,
+        by=by,
+        role=first.role,
+        reason=first.reason,
+    )
+    return (event_of(promoted, f"gate.{first.kind}", what, now, by),)
+
+
+def _passed_in_words(passed: Pass) -> str:
+    where = f" in {', '.join(passed.regions)}" if passed.regions else ""
+    return f"{passed.gate}{where}" + (" despite its failure" if passed.is_despite_failure else "")
+
+
+# ------------------------------------------------------------------------------------------- overriding
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A guard counts no longer for this rollout."""
+
+    rule: str
+    role: str = ""
+    standing: tuple[str, ...] = ()
+
+    def apply(
+        self, application: Application, observed: Observed, by: str, reason: str, now: Instant
+    ) -> Outcome:
+        return request_override(application, self.rule, by, self.role, reason, now, self.standing)
+
+    def among(self, standing: Iterable[str]) -> "Override":
+        """The same, knowing which guards stand now: a wrong name is answered with them."""
+        return replace(self, standing=tuple(dict.fromkeys(standing)))
+
+
+def request_override(
+    application: Application,
+    rule: str,
+    by: str,
+    role: str,
+    reason: str,
+    now: Instant,
+    standing: tuple[str, ...] = (),
+) -> Outcome:
+    """The rule counts no longer for this rollout, and a hold that it caused ends. It takes a reason."""
+    rollout = on_its_way(application, "override a guard of")
+    if rule not in OVERRIDABLE:
+        raise Refused(Refusal.UNKNOWN_GUARD, name=rule, guards=standing, known=tuple(sorted(OVERRIDABLE)))
+    if not reason:
+        raise Refused(Refusal.REASON_MISSING)
+    if is_overridden(rollout, rule):
+        raise Refused(Refusal.OVERRIDDEN, cli("why", application.name), rule=rule)
+    overridden = Pass(f"guard {rule}", "overridden", now, by, role, reason)
+    if rollout.pause is not None and rollout.pause.is_hold and guard_of(rollout.pause) == rule:
+        rollout = restarted(rollout, Instant(now - rollout.pause.at))
+    passed = replace(application, rollout=_with_passes(rollout, (overridden,)))
+    what = reason_of(Happening.GUARD_OVERRIDDEN, rule=rule, by=by, role=role, reason=reason)
+    return passed, (event_of(passed, "guard.overridden", what, now, by),)

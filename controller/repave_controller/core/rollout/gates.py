@@ -1,0 +1,107 @@
+"""Lists the gates that a rollout waits at, and the times that a person may end. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from repave_controller.core.domain.application import Application, Instant
+from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
+from repave_controller.core.rollout import waves
+from repave_controller.core.rules.verdicts import gate_of
+from repave_protos.protocol.values import RegionName
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a rollout waits at now: an approval, or the end of a time. `regions`: those that are at it; none
+    where the whole rollout is."""
+
+    name: str
+    kind: Literal["approval", "time"]
+    role: str = ""
+    regions: tuple[RegionName, ...] = ()
+
+    @property
+    def in_words(self) -> str:
+        """`step 1.4 in oslo, paris`"""
+        return f"{self.name} in {', '.join(self.regions)}" if self.regions else self.name
+
+    def only_in(self, regions: tuple[RegionName, ...]) -> "Gate | None":
+        """The part of it that is in these regions; None when there is none."""
+        left = tuple(region for region in self.regions if region in regions)
+        return replace(self, regions=left) if left else None
+
+
+def gates(application: Application, now: Instant) -> tuple[Gate, ...]:
+    """What the running rollout waits at now, approvals first; nothing while it is paused or held."""
+    rollout = application.running
+    if rollout is None or rollout.phase is Phase.UNDOING or rollout.pause is not None:
+        return ()
+    return (*approvals_in(application, rollout, now), *times_in(application, rollout, now))
+
+
+def approvals(application: Application, now: Instant) -> tuple[Gate, ...]:
+    """Those of the gates that wait for a person."""
+    return tuple(gate for gate in gates(application, now) if gate.kind == "approval")
+
+
+def approvals_in(application: Application, rollout: Rollout, now: Instant) -> list[Gate]:
+    """The approvals that are waited for, also while the rollout is paused."""
+    found = _at_steps(
+        rollout,
+        "approval",
+        [
+            (track, role)
+            for track in rollout.tracks
+            if track.phase is TrackPhase.RUNNING and (role := rollout.step(track).approver) is not None
+        ],
+    )
+    wave = waves.next_wave(rollout)
+    if wave is not None and waves.pending_approver(rollout, wave) is not None and not rollout.is_stopped:
+        earlier = [track for track in rollout.tracks if track.wave < wave]
+        baked = not wave or waves.in_bake(application, rollout, wave - 1, now) is None
+        if all(track.is_settled for track in earlier) and baked:
+            found.append(Gate(waves.gate_of_wave(wave), "approval", rollout.waves[wave].approve or ""))
+    return found
+
+
+def times_in(application: Application, rollout: Rollout, now: Instant) -> list[Gate]:
+    """The soaks and bakes that run now."""
+    running = [
+        (track, "")
+        for track in rollout.tracks
+        if track.phase is TrackPhase.RUNNING and now < track.entered_at + rollout.step(track).wait_seconds
+    ]
+    found = _at_steps(rollout, "time", running)
+    for wave in range(len(rollout.waves)):
+        settled = all(track.is_settled for track in waves.tracks_of(rollout, wave))
+        if settled and waves.in_bake(application, rollout, wave, now) is not None:
+            found.append(Gate(waves.gate_of_bake(wave), "time"))
+    return found
+
+
+def _at_steps(
+    rollout: Rollout, kind: Literal["approval", "time"], tracks: Iterable[tuple[Track, str]]
+) -> list[Gate]:
+    """One gate for all regions that are in the same step of one wave."""
+    found: dict[str, Gate] = {}
+    for track, role in tracks:
+        name = gate_of(track)
+        if not rollout.may_pass(name, track.region):
+            gate = found.get(name, Gate(name, kind, role))
+            found[name] = replace(gate, regions=(*gate.regions, track.region))
+    return list(found.values())
+
+
+def gate_names(rollout: Rollout) -> set[str]:
+    """Of all gates and waits of the rollout, those to come as well."""
+    waves_ = range(len(rollout.waves))
+    steps = {
+        f"step {wave + 1}.{index + 1}"
+        for wave in waves_
+        for index, step in enumerate(rollout.steps)
+        if step.is_timed or step.approver is not None
+    }
+    bakes = {waves.gate_of_bake(wave) for wave in waves_ if rollout.waves[wave].bake_seconds}
+    begins = {waves.gate_of_wave(wave) for wave in waves_ if rollout.waves[wave].approve is not None}
+    return steps | bakes | begins

@@ -1,0 +1,242 @@
+"""An approval or a skip ends the wait that was shown, in the regions that were shown; more only with `--all`.
+A hold is gone past, or the refusal says what works."""
+
+from dataclasses import replace
+
+import pytest
+
+from repave_controller.core.commands.promotion import Override, Promote
+from repave_controller.core.commands.steering import Abort, Pause, Resume, Retry
+from repave_controller.core.commands.verb import Verb
+from repave_controller.core.domain.application import Instant
+from repave_controller.core.domain.reasons import Refusal, Refused
+from repave_controller.core.domain.rollout import Phase, TrackPhase
+from repave_controller.core.rollout.gates import Gate, gates
+from repave_controller.core.rules.guards import OVERRIDABLE
+from repave_controller.core.steps import Approve
+from repave_controller.wording.render import text_of
+from repave_protos.protocol.values import GroupName, RegionName
+from tests.scenarios.plays import serving
+from tests.scenarios.specs import spec
+from tests.scenarios.world import World
+
+LIMA, OSLO, PARIS = (RegionName(name) for name in ("lima", "oslo", "paris"))
+ONE_BY_ONE = "waves:\n  - {regions: [paris, oslo, lima], parallel: 1}\n"
+THREE = "paris:2, oslo:2, lima:2"
+SOAKS = "{blue_green: {warm: 10m}}"
+ASKS = "{blue_green: {approve: ops, warm: 0s}}"
+NEW = GroupName("shop-v002")
+
+
+def released(strategy: str, extra: str = ONE_BY_ONE, regions: str = THREE) -> World:
+    world = serving("gates", spec(strategy, regions, extra))
+    world.release("1.2")
+    return world
+
+
+def asked(world: World, verb: Verb) -> Refused | None:
+    try:
+        world.application, _ = verb.apply(world.application, world.observed, "ann", "so", Instant(world.now))
+    except Refused as refused:
+        return refused
+    world.decide()
+    return None
+
+
+def waiting(world: World) -> tuple[Gate, ...]:
+    return gates(world.application, Instant(world.now))
+
+
+def in_gate(world: World, *regions: str) -> bool:
+    return tuple(region for gate in waiting(world) for region in gate.regions) == regions
+
+
+# ----------------------------------------------------------------------------------- where it was shown
+
+
+@pytest.mark.parametrize("strategy", [SOAKS, ASKS])
+def test_a_pass_counts_in_the_region_that_waits_and_the_next_one_waits_again(strategy: str) -> None:
+    world = released(strategy)
+    for region in ("paris", "oslo", "lima"):
+        world.until(lambda each, region=region: in_gate(each, region))  # type: ignore[misc]
+        assert asked(world, Promote("ops", skips=True)) is None
+        assert not in_gate(world, region)
+    assert world.until_over() is Phase.SUCCEEDED
+    assert [each.regions for each in world.rollout.passes] == [(PARIS,), (OSLO,), (LIMA,)]
+
+
+@pytest.mark.parametrize("strategy", [SOAKS, ASKS])
+def test_with_all_the_regions_to_come_pass_as_well(strategy: str) -> None:
+    world = released(strategy)
+    world.until(lambda each: in_gate(each, "paris"))
+    assert asked(world, Promote("ops", skips=True, is_everywhere=True)) is None
+    began = world.now
+    assert world.until_over() is Phase.SUCCEEDED
+    assert world.now - began < 600
+    assert len(world.rollout.passes) == 1
+
+
+def test_regions_that_wait_together_pass_together_or_one_alone() -> None:
+    world = released(SOAKS, extra="waves:\n  - {regions: rest, lockstep: false}\n")
+    world.until(lambda each: len(waiting(each)[:1] and waiting(each)[0].regions) == 3)
+    assert asked(world, Promote(skips=True, regions=(OSLO,))) is None
+    assert in_gate(world, "lima", "paris") or in_gate(world, "paris", "lima")
+    assert asked(world, Promote(skips=True)) is None
+    assert waiting(world) == ()
+    assert world.until_over() is Phase.SUCCEEDED
+
+
+def test_a_wait_that_is_over_when_the_command_arrives_is_not_taken_for_the_next_one() -> None:
+    steps = "[{traffic: 10%, hold: 5m}, {traffic: 50%, hold: 5m}]"
+    world = released(f"{{canary: {{steps: {steps}}}}}", "", "paris:4")
+    world.until(lambda each: in_gate(each, "paris"))
+    (seen,) = waiting(world)
+    stale = Promote(skips=True, gates=(seen.name,), regions=seen.regions)
+    world.run(400)
+    (now,) = waiting(world)
+    assert now.name != seen.name
+    refused = asked(world, stale)
+    assert refused is not None
+    assert (refused.kind, text_of(refused.reason)) == (
+        Refusal.GATE_LEFT,
+        f"the rollout of shop does not wait at {seen.name} now; it waits at: {now.name} in paris",
+    )
+    assert waiting(world) == (now,)
+    assert asked(world, Promote(skips=True, gates=(now.name,), regions=now.regions)) is None
+
+
+def test_a_region_that_left_the_wait_in_between_is_told() -> None:
+    world = released(SOAKS)
+    world.until(lambda each: in_gate(each, "paris"))
+    (seen,) = waiting(world)
+    asked(world, Promote(skips=True))
+    world.until(lambda each: in_gate(each, "oslo"))
+    refused = asked(world, Promote(skips=True, gates=(seen.name,), regions=seen.regions))
+    assert refused is not None
+    assert f"does not wait at {seen.name} in paris now" in text_of(refused.reason)
+    assert in_gate(world, "oslo")
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [
+        (Promote(skips=True, gates=("step 9.9",)), Refusal.UNKNOWN_GATE),
+        (Promote(skips=True, gates=("step 1.1",)), Refusal.UNKNOWN_GATE),
+        (Promote(skips=True, regions=(RegionName("rome"),)), Refusal.UNKNOWN_REGION_OF_ROLLOUT),
+        (Promote(skips=True, regions=(OSLO,)), Refusal.NO_GATE),
+        (Promote(gates=("step 1.4",)), Refusal.NO_GATE_BUT_TIME),
+        (Abort(RegionName("rome")), Refusal.UNKNOWN_REGION_OF_ROLLOUT),
+        (Override("nonsense"), Refusal.UNKNOWN_GUARD),
+        (Override("traffic"), Refusal.UNKNOWN_GUARD),
+    ],
+)
+def test_what_is_not_there_is_refused_by_its_name(verb: Verb, kind: Refusal) -> None:
+    world = released(SOAKS)
+    world.until(lambda each: in_gate(each, "paris"))
+    refused = asked(world, verb)
+    assert refused is not None
+    assert refused.kind is kind
+    assert text_of(refused.reason)
+
+
+def test_all_that_is_to_come_is_let_through_once() -> None:
+    world = released(ASKS)
+    world.until(lambda each: in_gate(each, "paris"))
+    assert asked(world, Promote("ops", is_full=True)) is None
+    refused = asked(world, Promote("ops", is_full=True))
+    assert refused is not None
+    assert refused.kind is Refusal.ALL_PASSED
+    assert world.until_over() is Phase.SUCCEEDED
+
+
+# ------------------------------------------------------------------------------------------------- holds
+
+
+def held(strategy: str, trouble: str, extra: str = "rollback: {on: []}\n") -> World:
+    world = released(strategy, extra, "paris:2, oslo:2")
+    world.until(lambda each: in_gate(each, "paris", "oslo"))
+    getattr(world.regions[OSLO], trouble).add(NEW)
+    world.until(lambda each: each.rollout.pause is not None)
+    return world
+
+
+def test_a_soak_in_which_a_region_fell_ill_is_gone_past() -> None:
+    world = held("{canary: {steps: [{traffic: 50%, hold: 5m}]}}", "sick")
+    refused = asked(world, Resume())
+    assert refused is not None
+    assert "repave promote shop --skip goes past it" in text_of(refused.reason)
+    assert asked(world, Promote(skips=True)) is None
+    track = world.rollout.track(OSLO)
+    assert track is not None
+    assert world.rollout.pause is None
+    assert [(each.gate, each.regions, each.is_despite_failure) for each in world.rollout.passes] == [
+        ("step 1.4", (OSLO,), True)
+    ]
+    world.regions[OSLO].sick.clear()
+    assert world.until_over() is Phase.SUCCEEDED
+
+
+def test_hosts_that_do_not_run_can_not_be_gone_past_and_the_refusal_says_what_works() -> None:
+    world = held(SOAKS, "broken")
+    refused = asked(world, Promote(skips=True))
+    assert refused is not None
+    assert text_of(refused.reason) == (
+        "repave holds it itself: oslo: exited with code 1; repave retry shop tries again, repave rollback "
+        "shop goes back"
+    )
+    world.regions[OSLO].broken.clear()
+    assert asked(world, Retry()) is None
+    assert world.rollout.pause is None
+
+
+def test_an_approval_that_comes_too_late_still_counts() -> None:
+    world = released(ASKS, "rollback: {on: []}\n", "paris:2")
+    steps = (
+        replace(each, expires_seconds=60.0) if isinstance(each, Approve) else each
+        for each in world.rollout.steps
+    )
+    world.application = replace(world.application, rollout=replace(world.rollout, steps=tuple(steps)))
+    world.until(lambda each: each.rollout.pause is not None)
+    refused = asked(world, Promote())
+    assert refused is not None
+    assert refused.kind is Refusal.ROLE_MISSING
+    assert asked(world, Promote("ops")) is None
+    assert world.until_over() is Phase.SUCCEEDED
+
+
+def test_a_region_that_is_taken_out_ends_the_hold_it_was_the_cause_of() -> None:
+    world = held(SOAKS, "sick")
+    assert asked(world, Abort(OSLO)) is None
+    assert world.rollout.pause is None
+    assert world.until_over() is Phase.SUCCEEDED
+    assert world.weights("oslo") == {"shop-v001": 10_000}
+
+
+def test_a_region_that_is_taken_out_in_a_pause_goes_back_at_once() -> None:
+    world = released(SOAKS, "", "paris:2, oslo:2")
+    world.until(lambda each: in_gate(each, "paris", "oslo"))
+    assert asked(world, Pause()) is None
+    assert asked(world, Abort(OSLO)) is None
+    world.run(30)
+    track = world.rollout.track(OSLO)
+    assert track is not None
+    assert track.phase is TrackPhase.UNDONE
+    assert world.rollout.pause is not None
+
+
+def test_a_pause_of_what_is_paused_is_refused_with_the_one_who_did_it() -> None:
+    world = released(SOAKS)
+    assert asked(world, Pause()) is None
+    refused = asked(world, Pause())
+    assert refused is not None
+    assert text_of(refused.reason) == "it is paused already, by ann: so; repave resume shop lets it go on"
+
+
+def test_a_guard_with_a_wrong_name_is_answered_with_those_that_stand() -> None:
+    world = released(SOAKS)
+    refused = asked(world, Override("nonsense").among(["window", "window"]))
+    assert refused is not None
+    assert text_of(refused.reason) == (
+        "no guard is called 'nonsense'; those that stand now: window; there are: "
+        + ", ".join(sorted(OVERRIDABLE))
+    )
