@@ -245,4 +245,4 @@ def test_what_is_no_package_is_refused(api: Asked) -> None:
 
 def test_a_release_of_a_package_that_is_not_stored_is_refused(api: Asked) -> None:
     answer = api.post("applications/hello/releases", {"spec": SPEC, "digest": "a" * 64})
-    assert (answer.status, answer.json["rule"]) == (409, "unknown-image")
+    assert (answer.status, answer.json["rule"]) == (422, "unknown-image")

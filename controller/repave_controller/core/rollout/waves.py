@@ -63,8 +63,9 @@ def _approval(application: Application, rollout: Rollout, wave: int, now: Instan
     if role is None:
         return None
     remedy = cli("promote", application.name, role=role)
-    facts = {"role": role, "wave": wave + 1, "waves": len(rollout.waves), "gate": gate_of_wave(wave)}
-    return Waiting(Because(reason_of(Why.APPROVE_WAVE, remedy, **facts)))
+    count, gate = len(rollout.waves), gate_of_wave(wave)
+    reason = reason_of(Why.APPROVE_WAVE, remedy, role=role, wave=wave + 1, waves=count, gate=gate)
+    return Waiting(Because(reason))
 
 
 def pending_approver(rollout: Rollout, wave: int) -> str | None:
