@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from tests.benchmarks import decision, fleet, inside, load, providers, release, split
+from tests.benchmarks import decision, files, fleet, inside, load, providers, release, split
 from tests.benchmarks.table import Line
 
 
@@ -30,6 +30,7 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "waves": lambda place: fleet.waves(place, 8 if is_quick else 20),
         "openstack": lambda place: providers.openstack(place, 20 if is_quick else 100),
         "ssh": lambda place: providers.machines(place, 4 if is_quick else 16),
+        "files": lambda place: files.run(place, 2_000 if is_quick else 20_000),
         "switch": lambda place: load.switches(place, 5 if is_quick else 30),
         "split": lambda place: split.run(place, 4_000 if is_quick else 40_000),
         "release20": lambda place: release.run(place, 20, 1 if is_quick else 7),

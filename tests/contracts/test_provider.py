@@ -6,6 +6,7 @@ Programs used: those that the fake knows too (`true`, `false`, `sleep`, `echo`).
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ from tests.fakes.agent.provider import FakeCloud, FakeProvider
 from tests.fakes.clock import QuickClock
 from tests.fakes.clouds.openstack import FakeOpenstack
 from tests.fakes.clouds.openstack import served as cloud_served
+from tests.fakes.packages import EVIL, RELEASED, plain, tarball
 from tests.fakes.templates import a_template
 from tests.fakes.waiting import until, until_async
 from tests.support.rigs import rig_cloud, why_no_openstack
@@ -81,7 +83,8 @@ class World:
         name = HostName(f"shop-v001-{number}")
         group, application = GroupName("shop-v001"), ApplicationName("shop")
         digest = sha256_of(self.package)
-        return HostSpec(name, group, application, digest, a_template(run, (("COLOUR", "blue"),), PORT))
+        template = a_template(run, (("COLOUR", "blue"),), PORT)
+        return HostSpec(name, group, application, digest, template, released_at=RELEASED + 0.5)
 
     async def launch(self, number: int = 1, run: tuple[str, ...] = RUN_FOR_LONG) -> Host:
         return await self.provider.launch(self.spec(number, run), self.package)
@@ -426,6 +429,29 @@ async def test_a_path_of_the_spec_is_where_a_host_s_programs_are_looked_for(worl
     error = await refusal(world.provider.launch(replace(nowhere, template=template), world.package))
     assert "'echo' is neither in the package nor on the host's PATH (/nowhere)" in str(error)
     assert "set env.PATH" in str(error)
+
+
+async def test_files_of_a_package_without_times_have_that_of_its_release_and_can_not_be_written(
+    world: World,
+) -> None:
+    world.needs_programs()
+    host = await world.launch(1, ("stat", "-c", "%a %Y %n", ".", "page.html"))
+    await world.ended(host.name)
+    told = await world.provider.log_tail(host.name, 2)
+    assert told.splitlines() == [f"555 {RELEASED} .", f"444 {RELEASED} page.html"]
+
+
+async def test_an_evil_package_is_refused_with_the_words_for_what_it_is(world: World, tmp_path: Path) -> None:
+    if not world.runs_programs:
+        pytest.skip("nothing is unpacked in its hosts")
+    members, words = EVIL["link-absolute"]
+    evil = tarball(tmp_path / "evil.tar.gz", plain("first"), *members)
+    wanted = replace(world.spec(), digest=sha256_of(evil))
+    error = await refusal(world.provider.launch(wanted, evil))
+    assert isinstance(error, RefusedError)
+    assert re.search(f"the package cannot be unpacked: .*{words}", str(error))
+    assert await world.listed() == {}
+    assert world.is_clean()
 
 
 async def test_a_launch_that_fails_leaves_nothing(world: World) -> None:

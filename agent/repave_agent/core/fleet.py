@@ -388,4 +388,5 @@ def _spec(launch: Launch, ordinal: int) -> HostSpec:
         application=launch.state.application,
         digest=group.digest,
         template=group.template,
+        released_at=group.released_at,
     )

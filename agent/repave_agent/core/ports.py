@@ -75,6 +75,7 @@ class HostSpec:
     application: ApplicationName
     digest: Digest
     template: HostTemplate
+    released_at: float = 0.0  # Unix time; 0: not known
 
     @property
     def port(self) -> int:

@@ -33,7 +33,7 @@ from repave_agent.runtime.host_queries import Answers
 from repave_agent.runtime.journal import Journal, JournalError
 from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts, happens
 from repave_protos.protocol.queries import Accepted, AcceptedOf, Content, OfHosts
-from repave_protos.protocol.values import Applied, DesiredState, Welcome, fingerprint
+from repave_protos.protocol.values import Applied, DesiredState, Welcome, fingerprint_of_state
 
 log = structlog.get_logger()
 
@@ -137,7 +137,7 @@ class Worker:
     def applied(self) -> tuple[Applied, ...]:
         """What Hello tells of each application."""
         return tuple(
-            Applied(state.application, state.epoch, fingerprint(state))
+            Applied(state.application, state.epoch, fingerprint_of_state(state))
             for state in self._region.desired.values()
         )
 

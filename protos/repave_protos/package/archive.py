@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-from repave_protos.package.tree import DEFAULT_LIMITS, Limits, PackageFormatError, Tree, refusal
+from repave_protos.package.tree import DEFAULT_LIMITS, Limits, PackageFormatError, Tree, refusal, time_of
 from repave_protos.protocol.values import Digest
 
 __all__ = [
@@ -75,15 +75,22 @@ def inspect(path: Path, limits: Limits = DEFAULT_LIMITS) -> Contents:
 
 
 def unpack(
-    path: Path, directory: Path, limits: Limits = DEFAULT_LIMITS, *, read_only: bool = False
+    path: Path,
+    directory: Path,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    read_only: bool = False,
+    released_at: float = 0.0,
 ) -> Contents:
     """Unpacks into `directory`, which must not exist yet; all or nothing. `read_only` drops write permission.
 
+    Files get mode 0755 or 0644 whatever else the package says, and its times; `released_at` where it has
+    none. machine.sh unpacks by the same rule.
     Raises PackageFormatError, or OSError when the disk does not take it; then `directory` is gone again.
     """
     directory.mkdir()
     try:
-        return _read(path, limits, _Folder(directory, read_only))
+        return _read(path, limits, _Folder(directory, read_only, released_at))
     except BaseException:
         remove(directory)
         raise
@@ -110,13 +117,13 @@ def sha256_of(path: Path) -> Digest:
 class _Nowhere:
     """Where `inspect` unpacks to."""
 
-    def folder(self, name: str) -> None: ...
+    def folder(self, name: str, modified_at: float = 0.0) -> None: ...
 
-    def file(self, name: str, mode: int, chunks: Iterator[bytes]) -> None:
+    def file(self, name: str, mode: int, modified_at: float, chunks: Iterator[bytes]) -> None:
         for _ in chunks:
             pass
 
-    def link(self, name: str, target: str) -> None: ...
+    def link(self, name: str, target: str, modified_at: float) -> None: ...
 
     def hard_link(self, name: str, source: str) -> None: ...
 
@@ -129,41 +136,52 @@ class _Folder:
 
     top: Path
     is_read_only: bool
-    folders: list[Path] = field(default_factory=list)
-    made: set[str] = field(default_factory=lambda: {""})
+    released_at: float
+    folders: dict[str, float] = field(default_factory=lambda: {"": 0.0})
+    """With their times in the package, which they get when nothing comes into them any more."""
 
-    def folder(self, name: str) -> None:
-        if name in self.made:
-            return
-        self.folder(name.rpartition("/")[0])
-        path = self.top / name
-        path.mkdir(mode=0o755)
-        self.made.add(name)
-        self.folders.append(path)
+    def folder(self, name: str, modified_at: float = 0.0) -> None:
+        if name not in self.folders:
+            self.folder(name.rpartition("/")[0])
+            (self.top / name).mkdir()
+            self.folders[name] = modified_at
+        self.folders[name] = modified_at or self.folders[name]
 
-    def file(self, name: str, mode: int, chunks: Iterator[bytes]) -> None:
+    def file(self, name: str, mode: int, modified_at: float, chunks: Iterator[bytes]) -> None:
         self.folder(name.rpartition("/")[0])
-        kept = 0o755 if mode & stat.S_IXUSR else 0o644
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        target = os.open(f"{self.top}/{name}", flags, kept & ~0o222 if self.is_read_only else kept)
+        target = os.open(f"{self.top}/{name}", flags, 0o600)
         try:
             for chunk in chunks:
                 _write_all(target, chunk)
+            os.fchmod(target, self._mode(0o755 if mode & stat.S_IXUSR else 0o644))
+            self._date(target, modified_at)
         finally:
             os.close(target)
 
-    def link(self, name: str, target: str) -> None:
+    def link(self, name: str, target: str, modified_at: float) -> None:
         self.folder(name.rpartition("/")[0])
         (self.top / name).symlink_to(target)
+        self._date(f"{self.top}/{name}", modified_at)
 
     def hard_link(self, name: str, source: str) -> None:
         self.folder(name.rpartition("/")[0])
         os.link(self.top / source, self.top / name, follow_symlinks=False)
 
     def finish(self) -> None:
-        if self.is_read_only:
-            for folder in (*self.folders, self.top):
-                folder.chmod(0o555)
+        for name, modified_at in self.folders.items():
+            (self.top / name).chmod(self._mode(0o755))
+            self._date(f"{self.top}/{name}", modified_at)
+
+    def _mode(self, mode: int) -> int:
+        return mode & ~0o222 if self.is_read_only else mode
+
+    def _date(self, target: int | str, modified_at: float) -> None:
+        found = time_of(modified_at, self.released_at)
+        if found is not None and isinstance(target, int):
+            os.utime(target, (found, found))
+        elif found is not None:
+            os.utime(target, (found, found), follow_symlinks=False)
 
 
 def _write_all(target: int, chunk: bytes) -> None:
@@ -199,6 +217,7 @@ def _read_tar(stream: "_Bounded", tree: Tree, into: _Nowhere | _Folder) -> Conte
             size += member.size if member.isreg() else 0
             _take(member, stream, tree, into)
     stream.expect_end()
+    tree.finish()
     if not files:
         raise PackageFormatError("the package holds no files. Pack the folder that holds the application.")
     into.finish()
@@ -207,16 +226,16 @@ def _read_tar(stream: "_Bounded", tree: Tree, into: _Nowhere | _Folder) -> Conte
 
 def _take(member: tarfile.TarInfo, stream: "_Bounded", tree: Tree, into: _Nowhere | _Folder) -> None:
     if member.isdir():
-        into.folder(tree.add(member.name, "folder"))
+        into.folder(tree.add(member.name, "folder"), member.mtime)
     elif member.issym():
-        into.link(tree.add_link(member.name, member.linkname), member.linkname)
+        into.link(tree.add_link(member.name, member.linkname), member.linkname, member.mtime)
     elif member.islnk():
         into.hard_link(*tree.add_hard_link(member.name, member.linkname))
     elif member.isreg() and not member.issparse():
         name = tree.add(member.name, "file")
         if not name or member.name.endswith("/"):
             raise refusal(member.name, "is a file with the name of a folder", "pack the folder again")
-        into.file(name, member.mode, stream.chunks(name, member.offset_data, member.size))
+        into.file(name, member.mode, member.mtime, stream.chunks(name, member.offset_data, member.size))
     else:
         kinds = {tarfile.CHRTYPE: "a device", tarfile.BLKTYPE: "a device", tarfile.FIFOTYPE: "a named pipe"}
         kind = kinds.get(member.type, "neither file, folder nor link (a sparse file, for one)")
@@ -314,6 +333,7 @@ def _scan(directory: Path, target: Path) -> list[str]:
     names = sorted(_walk(directory), key=lambda name: name.split("/"))
     for name in names:
         _judge(directory / name, name, tree)
+    tree.finish()
     if all(tree.kinds[name] == "folder" for name in names):
         raise PackageFormatError(f"{directory} holds no files. Name the folder that holds the application.")
     return names

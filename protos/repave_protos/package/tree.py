@@ -1,4 +1,4 @@
-"""What may be in a package: rules on names, links and numbers, the same for packing and unpacking.
+"""What may be in a package: rules on names, links, times and numbers, the same for packing and unpacking.
 
 Pure: knows neither tar nor the disk. archive.py asks it about one member after the other.
 """
@@ -6,10 +6,16 @@ Pure: knows neither tar nor the disk. archive.py asks it about one member after 
 from dataclasses import dataclass, field
 from typing import Literal
 
-MEMBERS_MAX = 100_000
+MEMBERS_MAX = 200_000
 UNPACKED_BYTES_MAX = 8 * 1024**3
 NAME_BYTES_MAX = 1024
 NAME_PART_BYTES_MAX = 255
+LINKS_FOLLOWED_MAX = 40
+"""After so many the kernel gives up as well."""
+NO_TIME_BEFORE = 315_619_200
+"""The second day of 1980: packers that want no times write earlier ones, and zip files can't hold those."""
+NO_TIME_AFTER = 4_102_444_800
+"""The year 2100, where the time of the release is not known."""
 
 Kind = Literal["file", "folder", "link"]
 
@@ -36,6 +42,8 @@ class Tree:
     limits: Limits
     kinds: dict[str, Kind] = field(default_factory=dict)
     members: int = 0
+    links: dict[str, str] = field(default_factory=dict)
+    winding: list[str] = field(default_factory=list)
 
     def add(self, raw_name: str, kind: Kind) -> str:
         """Takes a member in; returns its clean relative name, "" for the top folder itself."""
@@ -52,22 +60,59 @@ class Tree:
         return name
 
     def add_link(self, raw_name: str, target: str) -> str:
-        """A symbolic link. `..` may only stand at the start of its target.
+        """A symbolic link. Its target may wind, as `a/b/../c` does; `finish` sees where that leads.
 
-        Then it cannot leave the tree: the link's own parents are real folders, so the leading `..` are
-        counted exactly, and what follows only goes down, through folders or links judged by this same rule.
+        One with `..` only at its start is judged here: the link's own parents are real folders, so these
+        are counted exactly, and what follows only goes down, through folders or links that stay inside.
         """
         name = self.add(raw_name, "link")
-        parts = [part for part in target.split("/") if part not in ("", ".")]
-        ups = sum(part == ".." for part in parts)
-        if target.startswith("/") or ups > name.count("/"):
-            raise refusal(name, f"is a link out of the package, to {target!r}", "link to a file inside it")
-        if ".." in parts[ups:] or _has_control(target) or not name:
-            raise refusal(name, f"is a link to {target!r}", "put any '..' only at the start of a link")
+        if not name:
+            raise refusal(raw_name, "is a link in place of the package's own folder", "pack the folder again")
+        if not target or _has_control(target):
+            problem = "has control characters or broken UTF-8 in its target" if target else "leads nowhere"
+            raise refusal(name, f"is a link that {problem}", "make the link again")
+        if target.startswith("/"):
+            raise _link_out(name, f"the absolute path {target!r}")
+        parts = _parts(target)
+        ups = next((place for place, part in enumerate(parts) if part != ".."), len(parts))
+        if ups > name.count("/"):
+            raise _link_out(name, repr(target))
+        if ".." in parts[ups:]:
+            self.winding.append(name)
+        self.links[name] = target
         return name
 
+    def finish(self) -> None:
+        """All members are there: follows the links whose targets wind, as the kernel will."""
+        for name in self.winding:
+            if not self._stays_inside(name):
+                raise _link_out(name, repr(self.links[name]))
+
+    def _stays_inside(self, name: str) -> bool:
+        """What is not there counts as a folder. A circle leads nowhere, and so not out."""
+        above, _, _ = name.rpartition("/")
+        here, ahead, followed = _parts(above), _parts(self.links[name])[::-1], 0
+        while ahead and followed < LINKS_FOLLOWED_MAX:
+            part = ahead.pop()
+            if part != "..":
+                here.append(part)
+                target = self.links.get("/".join(here))
+                if target is not None:
+                    here.pop()
+                    ahead += _parts(target)[::-1]
+                    followed += 1
+            elif here:
+                here.pop()
+            else:
+                return False
+        return True
+
     def add_hard_link(self, raw_name: str, target: str) -> tuple[str, str]:
-        name, source = self.add(raw_name, "file"), _clean(target)
+        name = self.add(raw_name, "file")
+        if target.startswith("/") or ".." in _parts(target):
+            where = f"the absolute path {target!r}" if target.startswith("/") else repr(target)
+            raise refusal(name, f"is a hard link out of the package, to {where}", "pack the file itself")
+        source = _clean(target)
         if source == name or self.kinds.get(source) != "file":
             problem = f"is a hard link to {target!r}, which is no earlier file of the package"
             raise refusal(name, problem, "pack the file itself")
@@ -92,7 +137,7 @@ def _clean(raw_name: str) -> str:
     """`./a//b/` becomes `a/b`. Refuses what would leave the folder or cannot be a file's name."""
     if _has_control(raw_name):
         raise refusal(raw_name, "has control characters or broken UTF-8 in its name", "rename the file")
-    parts = [part for part in raw_name.split("/") if part not in ("", ".")]
+    parts = _parts(raw_name)
     if raw_name.startswith("/"):
         raise refusal(raw_name, "has an absolute path", "pack from inside the folder: tar -C FOLDER -czf X .")
     if ".." in parts:
@@ -104,8 +149,25 @@ def _clean(raw_name: str) -> str:
     return name
 
 
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
 def _has_control(name: str) -> bool:
     return any(char < " " or "\x7f" <= char <= "\x9f" or "\ud800" <= char <= "\udfff" for char in name)
+
+
+def time_of(modified_at: float, released_at: float) -> float | None:
+    """When a file of the package was changed last, as every host of a release shows it: the packer's time, or
+    that of the release where there is none, or one that can't be. None where neither is known."""
+    released = int(released_at)
+    if NO_TIME_BEFORE < modified_at <= (released or NO_TIME_AFTER):  # false for what is not a number
+        return modified_at
+    return released or None
+
+
+def _link_out(name: str, where: str) -> PackageFormatError:
+    return refusal(name, f"is a link out of the package, to {where}", "link to a file inside it")
 
 
 def refusal(name: str, problem: str, fix: str) -> PackageFormatError:

@@ -6,7 +6,7 @@ Times are seconds; durations end in `_seconds`, weights in `_bp` (basis points, 
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Literal, NewType
 
@@ -109,6 +109,7 @@ class DesiredGroup:
     drift: Drift = "ignore"
     generation: int = 0  # hosts that were there when it grew are worn
     replace: tuple[HostName, ...] = ()  # those that may be replaced now; each after a fresh one is up
+    released_at: float = 0.0  # Unix time; 0: of a controller that did not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +368,25 @@ class Resync:
 def fingerprint(value: object) -> str:
     """Short content hash of a value of this module (all are built of str, numbers and tuples)."""
     return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
+
+
+_FORM = fingerprint(
+    [
+        (each.__name__, *(field.name for field in fields(each)))
+        for each in (DesiredState, DesiredGroup, HostTemplate, Probe, Split, Epoch)
+    ]
+)[:4]
+
+
+def fingerprint_of_state(state: DesiredState) -> str:
+    """Of the same length. It begins with that of the fields that this version knows, for a version that
+    knows others writes the same state in another way."""
+    return _FORM + fingerprint(state)[: -len(_FORM)]
+
+
+def is_other_state(one: str, other: str) -> bool:
+    """Whether these are fingerprints of different states, as far as they can be compared."""
+    return one[: len(_FORM)] == other[: len(_FORM)] and one != other
 
 
 @dataclass(slots=True)

@@ -79,6 +79,7 @@ def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
         drift=_NUMBERS_OF_DRIFT[group.drift],
         generation=group.generation,
         replace=group.replace,
+        released_at=group.released_at,
     )
 
 
@@ -161,6 +162,7 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
         drift=drift,
         generation=message.generation,
         replace=tuple(HostName(bounds.name(each, "DesiredGroup.replace")) for each in message.replace),
+        released_at=bounds.instant(message.released_at, "DesiredGroup.released_at"),
     )
 
 

@@ -17,7 +17,7 @@ from repave_protos.protocol.values import (
     Epoch,
     HostName,
     Welcome,
-    fingerprint,
+    fingerprint_of_state,
 )
 from tests.fakes.agent.region_values import BLUE, GREEN, SHOP, a_state
 from tests.fakes.agent.worker_rig import WorkerRig, fast_group, worker_rig
@@ -360,7 +360,7 @@ async def test_hello_tells_what_was_accepted(rig: WorkerRig) -> None:
     assert (applied.application, applied.epoch, applied.fingerprint) == (
         SHOP,
         ALONE.epoch,
-        fingerprint(ALONE),
+        fingerprint_of_state(ALONE),
     )
 
 

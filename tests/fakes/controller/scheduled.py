@@ -26,7 +26,7 @@ from repave_protos.protocol.values import (
     Hello,
     Observations,
     RegionName,
-    fingerprint,
+    fingerprint_of_state,
 )
 from repave_simulation.tiers.store import MemoryStore, Shelf
 from tests.fakes.templates import a_template, changed
@@ -140,7 +140,7 @@ class World:
 
     def hello(self, region: RegionName) -> Hello:
         known = self.regions[region].desired.values()
-        applied = tuple(Applied(each.application, each.epoch, fingerprint(each)) for each in known)
+        applied = tuple(Applied(each.application, each.epoch, fingerprint_of_state(each)) for each in known)
         return Hello(region, PROTOCOL_VERSION, __version__, "local", "haproxy", applied=applied)
 
     def connect(self, region: RegionName) -> None:

@@ -37,7 +37,7 @@ from repave_protos.protocol.values import (
     RegionName,
     Welcome,
     Worn,
-    fingerprint,
+    fingerprint_of_state,
 )
 from repave_simulation.tiers.store import MemoryStore, Shelf
 
@@ -80,7 +80,9 @@ class ObedientSessions(Sessions):
             __version__,
             "local",
             "haproxy",
-            applied=tuple(Applied(each.application, each.epoch, fingerprint(each)) for each in known),
+            applied=tuple(
+                Applied(each.application, each.epoch, fingerprint_of_state(each)) for each in known
+            ),
             traffic_address=f"127.0.{number}.1",
         )
 

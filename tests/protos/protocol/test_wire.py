@@ -175,6 +175,7 @@ desired_groups = st.builds(
     drift=st.sampled_from(["ignore", "report", "taint"]),
     generation=counts,
     replace=tuples(names.map(HostName)),
+    released_at=instants,
 )
 mark_names = st.just("") | st.from_regex(MARK_NAME, fullmatch=True)
 splits = st.builds(

@@ -176,7 +176,7 @@ def start(
     """Unpacks, starts, notes the processes down. Raises RefusedError, PackageFormatError, OSError."""
     environment = record.environment()
     words = substitute(record.spec.template.run, environment)
-    unpack(package, folder.application, read_only=True)
+    unpack(package, folder.application, read_only=True, released_at=record.spec.released_at)
     contents.note(folder.application, folder.contents)
     argv = look_up(words, folder.application, environment)
     output = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

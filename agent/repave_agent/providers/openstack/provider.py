@@ -28,6 +28,7 @@ from repave_agent.core.ports import (
     RefusedError,
     TransientError,
 )
+from repave_agent.packages.inspection import Inspector
 from repave_agent.packages.server import Depot
 from repave_agent.providers.command import environment_of, substitute
 from repave_agent.providers.openstack.bake import Oven
@@ -76,6 +77,7 @@ class OpenstackProvider:
         self._found: Found | None = None
         self._images: dict[str, str] = {}  # those that specs name, to their ids
         self._launches, self._destructions = Work(), Work()
+        self._inspector = Inspector()
         self._listing: asyncio.Task[list[dict[str, Any]]] | None = None
         self._spread = Spread(api, self._tag)
         self._oven = Oven(api, options, depot, self._tag, clock)
@@ -112,8 +114,7 @@ class OpenstackProvider:
     async def _launch(self, spec: HostSpec, package: Path) -> Host:
         if not self._installation():
             raise TransientError("no host is made before the agent has met its controller for the first time")
-        if not package.is_file():
-            raise RefusedError(f"{package}: there is no such package")
+        await self._inspector.check(spec.digest, package)
         await self.start()
         self._launching[spec.name] = spec.group
         try:
@@ -168,7 +169,7 @@ class OpenstackProvider:
         environment = environment_of(spec, ON_SERVER, self._region)
         words = substitute(spec.template.run, environment)
         url = self._depot.offer(spec.digest, package)
-        script = user_data(spec.name, spec.digest, url, words, environment, options.prepare)
+        script = user_data(spec.name, spec.digest, url, words, environment, options.prepare, spec.released_at)
         server = server_of(options, found, script, self._metadata(spec))
         server |= {"name": spec.name, "tags": [self._tag()]}
         if baked := await self._oven.image_for(spec.digest, found):

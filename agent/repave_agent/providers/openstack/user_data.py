@@ -46,6 +46,7 @@ if [ ! -e "$ROOT/packages/{digest}" ]; then
 fi
 """
 STARTED = """\
+sh "$ROOT/machine.sh" date "$ROOT" {digest} {released}
 sh "$ROOT/machine.sh" start "$ROOT" {host} {digest} {words}
 echo "repave: {host} was started"
 if [ ! -d /run/systemd/system ]; then
@@ -78,12 +79,14 @@ def user_data(
     run: Sequence[str],
     environment: Mapping[str, str],
     prepare: str = "",
+    released_at: float = 0.0,
 ) -> str:
     """`run` and values of `environment` may hold ON_SERVER. Raises RefusedError when it gets too long."""
     pairs = [f"{name}={value}" for name, value in environment.items()]
     words = " ".join([str(len(pairs)), *(quoted(each) for each in (*pairs, *run))])
     begun = _unpacked(f"{host}", digest, url, prepare)
-    return _short_enough(host, begun + STARTED.format(host=host, digest=digest, words=words))
+    started = STARTED.format(host=host, digest=digest, words=words, released=int(released_at))
+    return _short_enough(host, begun + started)
 
 
 def bake_data(digest: Digest, url: str, check: Sequence[str], prepare: str = "") -> str:

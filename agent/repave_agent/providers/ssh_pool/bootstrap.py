@@ -73,15 +73,17 @@ class Machine:
 
     # ----------------------------------------------------------------------------------------- host
 
-    async def install(self, digest: Digest, package: Path) -> str:
+    async def install(self, digest: Digest, package: Path, released_at: float) -> str:
         """Puts the package there; returns what it holds, for `difference`. Raises OutOfCapacityError (its
         disk is full), RefusedError (it is broken)."""
         arriving = f"{self._root}/incoming/{digest}.tar.gz"
         if not package.is_file():
             raise RefusedError(f"{package}: there is no such package")
         await self._put(package, arriving)
+        dating = ("date", digest, str(int(released_at)))
         try:
             self._expect(await self._do("unpack", digest, arriving, seconds=UNPACK_SECONDS), "unpack")
+            self._expect(await self._do(*dating, seconds=UNPACK_SECONDS), "date what was unpacked")
         except TimeoutError as late:
             raise TransientError(f"{self.name}: unpacking took longer than {UNPACK_SECONDS:g} s") from late
         return await self.contents(digest)
@@ -136,7 +138,7 @@ class Machine:
         """Kind, mode, target or SHA-256, and name of all that the package's folder holds, a line each."""
         done = await self._do("contents", digest, seconds=UNPACK_SECONDS)
         self._expect(done, "look at the package")
-        return done.out
+        return _joined(done.out)
 
     # ------------------------------------------------------------------------------------- the script
 
@@ -217,6 +219,27 @@ def difference(before: str, now: str, named_max: int = 3) -> str:
             found.append(f"{name} has mode {present[name][1]}, not {known[name][1]}")
     rest = f" and {len(found) - named_max} more" if len(found) > named_max else ""
     return ", ".join(found[:named_max]) + rest
+
+
+def _joined(listing: str) -> str:
+    """A line for each member, of the two listings that machine.sh makes in one pass each."""
+    members, _, sums = listing.partition("\n\n") if not listing.startswith("\n") else ("", "", listing)
+    hashes = dict(_sum_and_name(line) for line in sums.splitlines() if line)
+    lines = []
+    for line in members.splitlines():
+        kind, _, rest = line.partition(" ")
+        mode, _, rest = rest.partition(" ")
+        lines.append(f"{kind} {mode} {hashes.pop(rest[1:], '') if kind == 'f' else ''}{rest}")
+    lines += [f"f - {digest} {name!r}" for name, digest in hashes.items()]  # a name with a line end in it
+    return "".join(f"{line}\n" for line in sorted(lines))
+
+
+def _sum_and_name(line: str) -> tuple[str, str]:
+    """sha256sum puts a backslash before a line whose name it had to escape."""
+    digest, _, name = line.partition("  ./")
+    if digest.startswith("\\"):
+        name = name.replace("\\n", "\n").replace("\\\\", "\\")
+    return name, digest.removeprefix("\\")
 
 
 def _members(contents: str) -> dict[str, tuple[str, str, str]]:

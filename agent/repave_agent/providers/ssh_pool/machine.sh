@@ -124,22 +124,40 @@ proof) # MARKER: the boot, and what stands in the marker
     cat /proc/sys/kernel/random/boot_id
     [ -z "$1" ] || head -c 200 -- "$1" 2>/dev/null || :
     ;;
-unpack) # DIGEST FILE
+unpack) # DIGEST FILE: modes are as repave_protos.package has them, whatever else the package says
     target=$root/packages/$1
     [ "$(sha256sum <"$2" | cut -d' ' -f1)" = "$1" ] || fail "what arrived has another SHA-256" 65
     if [ ! -e "$target" ]; then
         rm -rf "$target.part"
         mkdir -p "$target.part/app" || fail "$(room)$target.part can't be made" 74
-        tar -xzf "$2" -C "$target.part/app" --no-same-owner || fail "$(room)the package can't be unpacked" 74
-        chmod -R a-w "$target.part/app"
+        : >"$target.part/began"
+        # -P: links are made at once, so that folders keep their times; the agent has seen where they lead.
+        tar -xzPf "$2" -C "$target.part/app" --no-same-owner --delay-directory-restore || fail "$(room)the package can't be unpacked" 74
+        cd "$target.part"
+        find app -type d ! -perm -u+rwx -exec chmod u+rwx {} \;
+        find app -type d -newer began -exec touch -d @0 {} + # the package says nothing of their times
+        find app -type d -exec chmod 00555 {} +
+        find app -type f -perm -u+x -exec chmod 0555 {} +
+        find app -type f ! -perm -u+x -exec chmod 0444 {} +
+        rm began
         mv "$target.part" "$target"
     fi
     rm -f "$2"
     ;;
-contents) # DIGEST: kind, mode, target or SHA-256, and name of everything in the package
+date) # DIGEST RELEASED: files without a time that can be get that of their release, as in repave_protos.package
+    cd "$root/packages/$1"
+    released=$2
+    [ "$released" -gt 0 ] || released=$(date +%s)
+    touch -d @315619200 "early.$$"
+    touch -d "@$released" "late.$$"
+    find app \( ! -newer "early.$$" -o -newer "late.$$" \) -exec touch -h -d "@$released" {} +
+    rm "early.$$" "late.$$"
+    ;;
+contents) # DIGEST: kind, mode, target and name of everything in the package; behind a blank line SHA-256 and name of files
     cd "$root/packages/$1/app"
-    find . -mindepth 1 ! -type f -printf '%y %m %l %P\n' | sort
-    find . -type f -printf '%y %m ' -exec sh -c 'printf "%s %s\n" "$(sha256sum <"$1" | cut -d" " -f1)" "${1#./}"' - {} \; | sort
+    find . -mindepth 1 -printf '%y %m %l %P\n'
+    echo
+    find . -type f -print0 | xargs -0 -r sha256sum --
     ;;
 start) # HOST DIGEST VARIABLES NAME=VALUE... COMMAND...
     host=$1 digest=$2 variables=$3

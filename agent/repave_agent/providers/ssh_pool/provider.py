@@ -28,6 +28,7 @@ from repave_agent.core.ports import (
     RefusedError,
     TransientError,
 )
+from repave_agent.packages.inspection import Inspector
 from repave_agent.providers.command import environment_of, substitute
 from repave_agent.providers.single_flight import Work
 from repave_agent.providers.ssh_pool.bootstrap import Machine, TakenError, difference
@@ -74,6 +75,7 @@ class SshPoolProvider:
         self._unreachable_seconds, self._stop_grace_seconds = unreachable_seconds, stop_grace_seconds
         self._clock = clock
         self._launches, self._destructions = Work(), Work()
+        self._inspector = Inspector()
         self._launch_slots, self._refresh_slots = asyncio.Semaphore(parallel), asyncio.Semaphore(parallel)
         self._silent_since: dict[str, float] = {}
         self._ended: dict[HostName, str] = {}
@@ -132,8 +134,7 @@ class SshPoolProvider:
             if kept.lease.is_started:
                 return self._host(kept.lease, self._ended.get(spec.name, ""))
             await self._hand_back(kept.name, kept.lease)  # half-made by an agent that was killed
-        if not package.is_file():
-            raise RefusedError(f"{package}: there is no such package")
+        await self._inspector.check(spec.digest, package)
         troubles: list[str] = []
         async with self._launch_slots:
             while len(troubles) < TRIES_MAX:
@@ -211,7 +212,7 @@ class SshPoolProvider:
     async def _bootstrap(self, machine: Machine, name: str, lease: Lease, package: Path) -> Lease:
         environment = self._environment(lease)
         words = substitute(lease.spec.template.run, environment)
-        contents = await machine.install(lease.spec.digest, package)
+        contents = await machine.install(lease.spec.digest, package, lease.spec.released_at)
         self._leases.note_contents(lease.spec.name, contents)
         await machine.start(lease.spec, words, environment)
         lease = replace(lease, is_started=True)

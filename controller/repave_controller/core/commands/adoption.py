@@ -194,6 +194,7 @@ def _group(
             attempt=0,
             takes_testers=False,
             replace=(),
+            released_at=0.0,
         )
         for region, each in found.items()
     }
@@ -221,8 +222,13 @@ def _group(
             drift=recipe.drift,
         ),
         generation=recipe.generation,
-        created_at=known.created_at if known is not None and is_known else now,
+        created_at=known.created_at if known is not None and is_known else _released_at(found, now),
     )
+
+
+def _released_at(found: Mapping[RegionName, DesiredGroup], now: Instant) -> Instant:
+    """As the regions know it: files of hosts still to come get the same times as those there are."""
+    return Instant(max(each.released_at for each in found.values()) or now)
 
 
 def _former_size(known: ServerGroup | None, region: RegionName) -> int:

@@ -82,6 +82,7 @@ def _make_group(
         drift=group.upkeep.drift,
         generation=group.generation,
         replace=leaving,
+        released_at=group.created_at,
     )
 
 

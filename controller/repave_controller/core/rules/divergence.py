@@ -22,7 +22,8 @@ from repave_protos.protocol.values import (
     HostTemplate,
     Probe,
     RegionName,
-    fingerprint,
+    fingerprint_of_state,
+    is_other_state,
 )
 
 TEMPLATES_MAX = 256
@@ -64,7 +65,9 @@ def judge(
         if offer is None:
             found.append(Ahead(each.application, each.epoch, None))
         elif each.epoch > offer.epoch or (
-            compares_content and each.epoch == offer.epoch and offer.fingerprint not in ("", each.fingerprint)
+            compares_content
+            and each.epoch == offer.epoch
+            and is_other_state(offer.fingerprint, each.fingerprint)
         ):
             found.append(Ahead(each.application, each.epoch, offer.epoch))
     return tuple(found)  # older is fine: a message was lost, or is on its way
@@ -96,9 +99,9 @@ def offer(application: Application, regions: Collection[RegionName]) -> Applicat
 
 
 def offer_of(state: DesiredState) -> Offer:
-    """As an agent that has accepted it will name it: durations are floats on the wire."""
+    """As an agent that has accepted it will name it: times are floats on the wire."""
     groups = tuple(_as_sent(group) for group in state.groups)
-    return Offer(state.epoch, fingerprint(replace(state, groups=groups)))
+    return Offer(state.epoch, fingerprint_of_state(replace(state, groups=groups)))
 
 
 def _as_sent(group: DesiredGroup) -> DesiredGroup:
@@ -112,11 +115,11 @@ def _template_as_sent(template: HostTemplate) -> HostTemplate:
 
 
 def _with_floats(value: Value) -> Value:
-    names = (each.name for each in fields(value) if each.name.endswith("_seconds"))
-    durations: dict[str, Any] = {
+    names = (each.name for each in fields(value) if each.name.endswith(("_seconds", "_at")))
+    times: dict[str, Any] = {
         name: float(known) for name in names if not isinstance(known := getattr(value, name), float)
     }
-    return replace(value, **durations) if durations else value
+    return replace(value, **times) if times else value
 
 
 def offers(before: Application, after: Application) -> list[tuple[RegionName, DesiredState]]:

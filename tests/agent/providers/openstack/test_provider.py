@@ -22,6 +22,7 @@ from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
 from tests.fakes.clock import QuickClock
 from tests.fakes.clouds.openstack import FakeOpenstack, served
+from tests.fakes.packages import RELEASED
 from tests.fakes.templates import a_template
 from tests.fakes.waiting import until
 
@@ -374,7 +375,7 @@ async def test_what_a_server_runs_at_its_first_boot_fetches_checks_and_starts(
     words = ("sh", "-c", tells, "-", "at $HOST:$PORT")
     wanted = HostSpec(
         HostName("shop-v001-1"), GroupName("shop-v001"), ApplicationName("shop"), sha256_of(package),
-        a_template(words, (("COLOUR", evil), ("OUT", str(tmp_path / "out")))),
+        a_template(words, (("COLOUR", evil), ("OUT", str(tmp_path / "out")))), released_at=RELEASED,
     )  # fmt: skip
     await provider.launch(wanted, package)
     (server,) = cloud.servers.values()
@@ -389,7 +390,8 @@ async def test_what_a_server_runs_at_its_first_boot_fetches_checks_and_starts(
     ours = {f"REPAVE_{name}" for name in ("HOST", "GROUP", "APPLICATION", "REGION", "DIGEST")}
     assert found - {"PWD", "SHLVL", "_"} == {"PATH", "COLOUR", "OUT", "HOST", "PORT", *ours}
     assert "repave: exited 0" in done.stdout
-    assert not (tmp_path / "server" / "packages" / wanted.digest / "app" / "page.html").stat().st_mode & 0o222
+    page = (tmp_path / "server" / "packages" / wanted.digest / "app" / "page.html").stat()
+    assert (page.st_mode & 0o7777, page.st_mtime) == (0o444, RELEASED)
 
 
 async def test_a_server_that_gets_another_package_starts_nothing(

@@ -1,11 +1,14 @@
 """machine.sh by itself, on this machine: who wins a lease, and that logs are bounded."""
 
+import hashlib
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from repave_agent.providers.ssh_pool.bootstrap import SCRIPT
+from repave_agent.providers.ssh_pool.bootstrap import SCRIPT, _joined, difference
 from tests.fakes.waiting import until
 
 TAKERS, ROUNDS = 6, 15
@@ -91,3 +94,34 @@ async def test_what_a_host_runs_is_found_by_its_own_path(tmp_path: Path, word: s
         assert ask(root, "tail", "h", "9").communicate(timeout=30)[0] == f"{told}\n"
     finally:
         assert ask(root, "stop", "h", "0").wait(30) == 0
+
+
+def test_many_files_are_looked_at_by_a_few_processes_whatever_they_are_called(tmp_path: Path) -> None:
+    app, bin_ = tmp_path / "root" / "packages" / "d" / "app", tmp_path / "bin"
+    bin_.mkdir()
+    (app / "folder").mkdir(parents=True)
+    odd = ("a b", "back\\slash", "-rf", "*", "new\nline", "  ", "ä")
+    names = [*odd, *(f"folder/f{number}" for number in range(3_000))]
+    for name in names:
+        (app / name).write_text(name)
+    (app / "link").symlink_to("folder/f1")
+    for program in ("sha256sum", "sh", "cut"):
+        real = shutil.which(program)
+        (bin_ / program).write_text(
+            f'#!{shutil.which("sh")}\necho x >>{tmp_path}/started\nexec {real} "$@"\n'
+        )
+        (bin_ / program).chmod(0o755)
+    command = ["/bin/sh", str(SCRIPT), "contents", str(tmp_path / "root"), "d"]
+    path = {"PATH": f"{bin_}:{os.environ['PATH']}"}
+    listing = subprocess.run(command, env=path, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert len((tmp_path / "started").read_text().splitlines()) < 10
+    contents = f"\n{_joined(listing)}"
+    for name in set(names) - {"new\nline"}:
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        assert f"\nf 644 {digest} {name}\n" in contents
+    assert "\nl 777 folder/f1 link\n" in contents
+    assert "\nd 755  folder\n" in contents
+    (app / "new\nline").write_text("other")
+    again = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert difference(contents, contents) == ""
+    assert difference(contents, _joined(again)) != "", "also where a name has two lines"

@@ -43,6 +43,7 @@ def a_group(number: int = 1, count: int = 2, weight_bp: int = 0, digest: str = "
         weight_bp=weight_bp,
         template=a_template(("./app",)),
         is_proven=True,  # what is adopted has served, or may again
+        released_at=float(number),
     )
 
 
