@@ -31,8 +31,10 @@ from repave_agent.runtime.timeouts import ProviderWithTimeouts
 from repave_agent.runtime.worker import Worker
 from repave_agent.settings import AgentSettings
 from repave_protos import __version__
+from repave_protos.daemon.files import make_directory
 from repave_protos.daemon.lock import own
 from repave_protos.daemon.logs import configure_logs, log_faults_of
+from repave_protos.daemon.resources import require_threads
 from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
 from repave_protos.protocol import channel
 from repave_protos.protocol.capabilities import capability_words
@@ -66,7 +68,7 @@ class Agent:
 
     def __init__(self, settings: AgentSettings, registry: Registry) -> None:
         state, clock = settings.state, SystemClock()
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(state)
         self.settings = settings
         self.lock = own(state, f"agent of {settings.region}")
         self.site = Site(settings, clock, lambda: self.worker.installation)
@@ -219,6 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     configure_logs(settings.log, SystemClock().monotonic)
     try:
+        require_threads()
         asyncio.run(_run(settings, registry, chosen.command))
     except (ProviderError, BalancerError, JournalError, OSError) as error:
         print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201

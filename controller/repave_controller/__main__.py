@@ -14,10 +14,10 @@ from pathlib import Path
 import structlog
 
 from repave_controller.api.app import make_app
-from repave_controller.api.web.server import connections_within, descriptors, serve
+from repave_controller.api.web.server import connections_within, serve
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import StoreError
-from repave_controller.fleet.packages import ImageDirectory
+from repave_controller.fleet.packages import SUFFIX, ImageDirectory
 from repave_controller.fleet.sessions import Sessions, start_server, stop_server
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
@@ -25,6 +25,7 @@ from repave_controller.settings import ControllerSettings
 from repave_controller.stores.sqlite.store import SqliteStore, new_name
 from repave_protos import __version__
 from repave_protos.daemon.logs import configure_logs, log_faults_of
+from repave_protos.daemon.resources import descriptors, require_threads
 from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
 from repave_protos.protocol.channel import join, loopback_only
 from repave_protos.protocol.values import Welcome
@@ -35,13 +36,14 @@ DEFAULT_FILE = Path("/etc/repave/controller.toml")
 log = structlog.get_logger()
 
 
-async def run(settings: ControllerSettings) -> None:
+async def run(settings: ControllerSettings, is_new: bool = False) -> None:
     """Serves until SIGTERM or SIGINT. Raises StoreError, ValueError (an address), OSError (a port taken)."""
     log_faults_of(asyncio.get_running_loop())
     host, port = loopback_only(settings.http.listen, "http.listen")
-    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     named = (lambda: settings.installation) if settings.installation else new_name
     store = SqliteStore(settings.state / "controller.db", new_name=named)
+    if not is_new:
+        refuse_loss(settings.state)
     loaded = await store.open()
     if settings.installation not in ("", loaded.installation):
         await store.close()
@@ -78,6 +80,22 @@ async def run(settings: ControllerSettings) -> None:
         await store.close()
 
 
+def refuse_loss(state: Path) -> None:
+    """A store that is gone or empty beside packages was lost: to begin anew is a person's decision.
+
+    Raises StoreError.
+    """
+    store = state / "controller.db"
+    packages = sum(1 for _ in (state / "images").glob(f"*{SUFFIX}"))
+    if packages and not (store.exists() and store.stat().st_size):
+        is_there = "is empty" if store.exists() else "is gone"
+        raise StoreError(
+            f"{store} {is_there}, and {state / 'images'} holds {packages} packages of the releases it knew. "
+            "Restore it from a backup; or start with --new, and then adopt what regions run "
+            "(repave controller recover)"
+        )
+
+
 async def _run_until_signal(scheduler: Scheduler) -> None:
     work = asyncio.ensure_future(scheduler.run())
     loop = asyncio.get_running_loop()
@@ -94,6 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="repave-controller", description="Decides for repave.")
     parser.add_argument("command", nargs="?", choices=("run", "show-config"), default="run")
     parser.add_argument("--config", type=Path, help=f"settings file (default {DEFAULT_FILE}, if it is there)")
+    parser.add_argument(
+        "--new", action="store_true", help="begin an empty store though packages of a former one are there"
+    )
     chosen = parser.parse_args(arguments)
     file = chosen.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
     try:
@@ -106,9 +127,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     configure_logs(settings.log, SteadyClock(Instant(0.0)))
     try:
-        asyncio.run(run(settings))
+        require_threads()
+        asyncio.run(run(settings, is_new=chosen.new))
     except (StoreError, ValueError, OSError) as error:
         print(f"repave-controller: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except MemoryError:
+        print("repave-controller: out of memory: allow this process more (ulimit -v)", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

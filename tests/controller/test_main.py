@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from repave_controller.__main__ import main
+from repave_controller.__main__ import main, refuse_loss
 from repave_controller.core.domain.application import Event, Instant
-from repave_controller.core.ports import Transaction
+from repave_controller.core.ports import StoreError, Transaction
 from repave_controller.stores.sqlite.store import SqliteStore
 from tests.fakes.processes import ended, started
 
@@ -181,3 +181,27 @@ async def opened(store: SqliteStore) -> str:
     loaded = await store.open()
     await store.close()
     return loaded.installation
+
+
+@pytest.mark.parametrize("left", ["gone", "empty"])
+def test_a_lost_store_beside_packages_is_not_begun_anew_without_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / f"{'a' * 64}.tar.gz").touch()
+    if left == "empty":
+        (tmp_path / "controller.db").touch()
+    code, told = refused(capsys, monkeypatch, settings(tmp_path))
+    assert code == 1
+    assert f"controller.db is {left}, and {tmp_path}/images holds 1 packages" in told
+    assert "start with --new" in told
+
+
+def test_a_new_store_is_begun_on_request(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / f"{'a' * 64}.tar.gz").touch()
+    refuse_loss(tmp_path / "other")
+    with pytest.raises(StoreError):
+        refuse_loss(tmp_path)
+    with started(MODULE, "controller.started", "run", "--new", **settings(tmp_path)) as (_, lines):
+        assert lines

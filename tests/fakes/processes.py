@@ -31,9 +31,11 @@ def ended(module: str, *arguments: str, **settings: str) -> tuple[int, str]:
 
 
 @contextmanager
-def started(module: str, said: str, **settings: str) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
+def started(
+    module: str, said: str, *arguments: str, **settings: str
+) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
     """A process that has `said` something, and its lines up to then; it is ended by SIGTERM."""
-    command = [sys.executable, "-m", module]
+    command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(
         command,
         env=environment(settings),

@@ -3,7 +3,6 @@
 The way has a secret word in it, which is kept in the agent's state; hosts check what they got by its digest.
 """
 
-import os
 import re
 import secrets
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from aiohttp import web
 
 from repave_agent.core.ports import RefusedError
+from repave_protos.daemon import files
 from repave_protos.protocol.values import Digest
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -67,7 +67,5 @@ def _word(file: Path) -> str:
         return file.read_text().strip()
     except FileNotFoundError:
         word = secrets.token_urlsafe(24)
-        target = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(target, "w") as written:
-            written.write(word)
+        files.replace(file, word.encode())
         return word

@@ -6,13 +6,13 @@ the last epoch could undo what a newer one asked for.
 
 import errno
 import json
-import os
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
 from repave_agent.core.region import FORMAT, Entries
+from repave_protos.daemon import files
 from repave_protos.protocol.older import with_templates
 
 _FORMAT_OF_0_1 = 1
@@ -51,13 +51,7 @@ class FileDisk:
             return None
 
     def replace(self, content: bytes, *, durable: bool) -> None:
-        fresh = self._path.with_suffix(".new")
-        with fresh.open("wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        fresh.replace(self._path)
+        files.replace(self._path, content, durable=durable)
 
 
 class Journal:

@@ -34,6 +34,14 @@ class ImageError(Exception):
     """A package was not taken; nothing of it is left. The text is shown to people."""
 
 
+class ImageStorageError(ImageError):
+    """The disk did not take it: the package may be all right. `is_full`: it needs space."""
+
+    def __init__(self, text: str, *, is_full: bool) -> None:
+        super().__init__(text)
+        self.is_full = is_full
+
+
 def _open_for_writing(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640), "wb")
 
@@ -120,12 +128,14 @@ class ImageDirectory:
             await asyncio.to_thread(_sync, file)
         return Digest(sha256.hexdigest()), size
 
-    def _disk_error(self, error: OSError) -> ImageError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return ImageError(
-                f"the controller's disk is full at {self._root}: free some space there and push again"
-            )
-        return ImageError(f"the controller cannot store packages at {self._root}: {error.strerror or error}")
+    def _disk_error(self, error: OSError) -> ImageStorageError:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        text = (
+            f"the controller's disk is full at {self._root}: free some space there and push again"
+            if is_full
+            else f"the controller cannot store packages at {self._root}: {error.strerror or error}"
+        )
+        return ImageStorageError(text, is_full=is_full)
 
 
 def _sync(file: BinaryIO) -> None:

@@ -5,19 +5,24 @@ import os
 from pathlib import Path
 from typing import IO
 
+from repave_protos.daemon.files import check_directory, open_file
+
 
 class AlreadyRunningError(OSError):
     """Another process owns the directory. The text names it."""
 
 
-def own(directory: Path, who: str) -> IO[str]:
-    """Locks `directory` for `who` ("agent of paris"); keep the result for as long as it is to hold."""
-    path = directory / "lock"
-    file = path.open("a+")
+def own(directory: Path, who: str, name: str = "lock") -> IO[str]:
+    """Locks `directory` for `who` ("agent of paris"); keep the result for as long as it is to hold.
+
+    Raises AlreadyRunningError, UnsafeDirectoryError, OSError.
+    """
+    check_directory(directory)
+    path = directory / name
+    file = os.fdopen(open_file(path, os.O_RDWR | os.O_CREAT), "r+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        file.seek(0)
         owner = file.read().strip() or "unknown"
         file.close()
         raise AlreadyRunningError(

@@ -83,11 +83,11 @@ def test_a_journal_that_can_not_be_written_leaves_the_former_one(tmp_path: Path)
     path = tmp_path / "journal.json"
     journal = Journal(FileDisk(path))
     journal.save(ENTRIES, durable=True)
-    (tmp_path / "journal.new").mkdir()
+    (tmp_path / "journal.json.new").mkdir()
     with pytest.raises(JournalError, match=f"{path} can't be written: Is a directory"):
         journal.save(Entries(), durable=False)
     assert Journal(FileDisk(path)).load() == ENTRIES
-    (tmp_path / "journal.new").rmdir()
+    (tmp_path / "journal.json.new").rmdir()
     journal.save(Entries(), durable=False)
     assert Journal(FileDisk(path)).load() == Entries()
 
@@ -95,7 +95,7 @@ def test_a_journal_that_can_not_be_written_leaves_the_former_one(tmp_path: Path)
 def test_an_agent_cut_off_while_it_saved_starts_with_the_former_entries(tmp_path: Path) -> None:
     path = tmp_path / "journal.json"
     Journal(FileDisk(path)).save(ENTRIES, durable=True)
-    (tmp_path / "journal.new").write_text('{"form')
+    (tmp_path / "journal.json.new").write_text('{"form')
     journal = Journal(FileDisk(path))
     assert journal.load() == ENTRIES
     journal.save(Entries(installation="ours"), durable=False)

@@ -366,7 +366,7 @@ async def test_hello_tells_what_was_accepted(rig: WorkerRig) -> None:
 
 async def test_a_state_that_can_not_be_saved_is_not_acted_on(rig: WorkerRig) -> None:
     await bring(rig, ALONE, SERVES)
-    obstacle = rig.journal_path.with_suffix(".new")
+    obstacle = rig.journal_path.with_suffix(".json.new")
     obstacle.mkdir()
     with pytest.raises(JournalError):
         await rig.desire(BESIDE)
@@ -381,7 +381,7 @@ async def test_a_state_that_can_not_be_saved_is_not_acted_on(rig: WorkerRig) -> 
 async def test_what_must_be_remembered_waits_for_the_journal(rig: WorkerRig) -> None:
     """A host's name is on disk before the host is made; all the same the sick leave traffic at once."""
     await bring(rig, ALONE, SERVES)
-    obstacle = rig.journal_path.with_suffix(".new")
+    obstacle = rig.journal_path.with_suffix(".json.new")
     obstacle.mkdir()
     rig.provider.end(HostName("shop-v001-1"))
     await until(lambda: "can't be written" in rig.report().trouble)
@@ -398,7 +398,7 @@ async def test_no_host_that_runs_is_ended_before_that_is_written_down(rig: Worke
     rig.provider.gate.clear()
     rig.ill.add(HostName("shop-v001-1"))
     await until(lambda: rig.report().unhealthy == rig.report().launching == 1)
-    obstacle = rig.journal_path.with_suffix(".new")
+    obstacle = rig.journal_path.with_suffix(".json.new")
     obstacle.mkdir()
     rig.provider.gate.set()
     await until(lambda: rig.report().balancer_up == 2 and "can't be written" in rig.report().trouble)

@@ -1,8 +1,10 @@
 """Input that means harm or is broken: always refused in the same form, never with anything of our insides."""
 
+import errno
 import gzip
 import io
 import json
+import os
 import tarfile
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from repave_controller.fleet import packages
 from tests.controller.api.conftest import SPEC, a_package
 from tests.fakes.controller.asking import Answered
 from tests.fakes.controller.scheduler import ServedController
@@ -192,6 +195,18 @@ def test_a_package_that_would_do_harm_or_is_broken_is_not_kept(
 @pytest.mark.parametrize("name", ["x" * 201, "two\tlines", "\xff"])
 def test_a_packages_name_is_one_line(api: Any, name: str) -> None:
     is_a_problem(api.post("images", a_package("v1"), **{"X-Repave-Name": name}), 422)
+
+
+@pytest.mark.parametrize(("fault", "status"), [(errno.ENOSPC, 507), (errno.EDQUOT, 507), (errno.EIO, 503)])
+def test_a_disk_that_does_not_take_a_package_is_not_the_packages_fault(
+    api: Any, monkeypatch: pytest.MonkeyPatch, fault: int, status: int
+) -> None:
+    def fail(_: object) -> None:
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setattr(packages, "_sync", fail)
+    answer = api.post("images", a_package("v1"))
+    assert (answer.status, answer.json["rule"]) == (status, "image-storage")
 
 
 # ---------------------------------------------------------------------------------------------------- fuzz

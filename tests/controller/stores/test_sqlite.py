@@ -98,6 +98,37 @@ def test_nothing_acknowledged_is_lost_when_the_controller_is_killed(path: Path) 
     assert asyncio.run(texts(path))[: len(acknowledged)] == [str(number) for number in acknowledged]
 
 
+async def test_a_controller_whose_lock_was_deleted_saves_nothing_once_another_has_begun(path: Path) -> None:
+    first, second = SqliteStore(path), SqliteStore(path)
+    await first.open()
+    await first.commit(Transaction(events=(Event("before", "is saved"),)))
+    path.with_name(f"{path.name}.lock").unlink()
+    loaded = await second.open()
+    for _ in range(2):
+        with pytest.raises(StoreError, match=f"has this store now .term {loaded.tenure.term}"):
+            await first.commit(Transaction(events=(Event("stale", "is not"),)))
+    with pytest.raises(StoreError, match="another controller"):
+        await first.begin_incarnation(0)
+    await second.commit(Transaction(events=(Event("after", "is saved"),)))
+    assert [event.kind for event in await second.events()] == ["before", "after"]
+    await first.close()
+    await second.close()
+
+
+async def test_a_store_that_is_a_link_or_where_others_may_write_is_refused(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    victim = path.parent / "victim"
+    victim.write_text("precious")
+    path.symlink_to(victim)
+    with pytest.raises(StoreError, match=path.name):
+        await SqliteStore(path).open()
+    assert victim.read_text() == "precious"
+    path.unlink()
+    path.parent.chmod(0o777)
+    with pytest.raises(StoreError, match="others may write"):
+        await SqliteStore(path).open()
+
+
 async def test_only_its_owner_can_read_the_store(path: Path) -> None:
     store = SqliteStore(path)
     await store.open()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from repave_agent.balancers.haproxy.config import Conditions
 from repave_agent.core.ports import BalancerError, Frontend
+from repave_protos.daemon import files
 
 THREADS_MAX = 4
 CONNECTIONS_MAX = 10_000
@@ -78,13 +79,7 @@ def write(path: Path, text: str) -> None:
     """Replaces the file whole and durably; leaves it alone when it says so already. Raises BalancerError."""
     if read(path) == text and path.exists():
         return
-    aside = path.with_name(path.name + ".tmp")
     try:
-        with aside.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+        files.replace(path, text.encode())
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise BalancerError(f"{path} cannot be written: {error.strerror}") from None

@@ -24,6 +24,7 @@ from repave_agent.providers.command import Sandbox, environment_of, look_up, sub
 from repave_agent.providers.host_specs import read_spec
 from repave_agent.providers.local import contents, processes
 from repave_agent.providers.local.processes import Identity, Session
+from repave_protos.daemon.files import open_file
 from repave_protos.package.archive import remove, unpack
 from repave_protos.protocol.values import RegionName
 
@@ -179,7 +180,7 @@ def start(
     unpack(package, folder.application, read_only=True, released_at=record.spec.released_at)
     contents.note(folder.application, folder.contents)
     argv = look_up(words, folder.application, environment)
-    output = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    output = open_file(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         process, inner = _start(argv, environment, folder.application, output, sandbox)
     finally:
@@ -247,7 +248,7 @@ def _record(raw: dict[str, Any]) -> Record:
 
 
 def _write(path: Path, raw: dict[str, Any]) -> None:
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    target = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     with open(target, "w", encoding="utf-8") as file:
         json.dump(raw, file)
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from repave_agent.core.ports import HostSpec, RefusedError
 from repave_agent.providers.host_specs import read_spec
+from repave_protos.daemon import files
 from repave_protos.protocol.values import HostName
 
 State = Literal["dirty", "fresh", "leased", "quarantined"]
@@ -80,7 +81,7 @@ class Leases:
     @contextmanager
     def change(self) -> Iterator[dict[str, Entry]]:
         """What is put into the dictionary is saved, durably, when the block ends well. Raises OSError."""
-        with open(self._lock, "a") as lock:
+        with open(files.open_file(self._lock, os.O_RDWR | os.O_CREAT)) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             entries = self.all()
             before = dict(entries)
@@ -109,13 +110,8 @@ class Leases:
         (self._contents / host).unlink(missing_ok=True)
 
     def _save(self, entries: dict[str, Entry]) -> None:
-        part = self._file.with_suffix(".part")
-        target = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(target, "w", encoding="utf-8") as file:
-            json.dump({name: asdict(each) for name, each in entries.items()}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self._file)
+        content = json.dumps({name: asdict(each) for name, each in entries.items()})
+        files.replace(self._file, content.encode())
 
 
 def _entry(name: str, raw: dict[str, Any]) -> Entry:

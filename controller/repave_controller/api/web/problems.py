@@ -11,7 +11,7 @@ from aiohttp import web
 from repave_controller.api.answers.reasons import facts_of, remedy_item
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.ports import StoreError
-from repave_controller.fleet.packages import ImageError
+from repave_controller.fleet.packages import ImageError, ImageStorageError
 from repave_controller.spec.loader import SpecError
 from repave_controller.spec.spec import OrderError
 from repave_controller.wording.render import text_of
@@ -75,6 +75,8 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
     except OrderError as error:
         where = {"field": error.field, "message": error.text}
         return Problem(422, "spec", str(error), [where]).response()
+    except ImageStorageError as error:
+        return Problem(507 if error.is_full else 503, "image-storage", str(error)).response()
     except ImageError as error:
         return Problem(422, "image", str(error)).response()
     except StoreError as error:

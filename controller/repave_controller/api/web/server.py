@@ -6,7 +6,6 @@ are never closed for a newcomer: if all are, the newcomer is.
 """
 
 import asyncio
-import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,14 +24,6 @@ RESERVED_DESCRIPTORS = 64
 """For the store, packages and logs."""
 
 log = structlog.get_logger()
-
-
-def descriptors() -> int:
-    """How many files and connections this process may have open, after asking for as many as are allowed."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 def connections_within(limit: int) -> int:

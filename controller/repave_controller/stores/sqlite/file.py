@@ -1,14 +1,16 @@
 """The file of the SQLite store: which process may use it, how it opens, and what its errors mean."""
 
 import errno
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from repave_controller.core.ports import StoreError
 from repave_controller.stores.migrations import migrate
+from repave_protos.daemon.files import MODE, UnsafeDirectoryError, make_directory, open_file
+from repave_protos.daemon.lock import AlreadyRunningError, own
 
 BUSY_TIMEOUT_SECONDS = 5.0
 WAL_PAGES_MAX = 4000
@@ -19,7 +21,6 @@ NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "fuse.sshfs", "fuse.glusterfs"}
 )
 MOUNTS = Path("/proc/self/mountinfo")
-MODE = 0o600
 
 Connect = Callable[[Path], sqlite3.Connection]
 
@@ -29,38 +30,19 @@ def connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
 
 
-class Lock:
-    """A lock on the store for the life of this process. The kernel lets go of it when the process ends."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises StoreError, naming the process that has the store."""
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(self._descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-            os.close(self._descriptor)
-            raise StoreError(
-                f"another controller (process {holder}) has this store open; {path} is locked. "
-                "End that one first, or name another store."
-            ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
-
-    def release(self) -> None:
-        os.close(self._descriptor)
-
-
-def lock(path: Path, mounts: Path = MOUNTS) -> Lock:
-    """Makes the folder and an empty database where there are none, and locks the store. Raises StoreError."""
+def lock(path: Path, mounts: Path = MOUNTS) -> IO[str]:
+    """Makes the folder and an empty database where there are none, and locks the store for the life of this
+    process. Raises StoreError."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(path.parent)
         _refuse_network(path, mounts)
-        held = Lock(path.with_name(f"{path.name}.lock"))
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+        held = own(path.parent, "controller", f"{path.name}.lock")
+        descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
         os.fchmod(descriptor, MODE)
         os.close(descriptor)
         _sync_folder(path.parent)
+    except (AlreadyRunningError, UnsafeDirectoryError) as error:
+        raise StoreError(str(error)) from error
     except OSError as error:
         why = error.strerror or str(error)
         fix = "Free some space." if error.errno == errno.ENOSPC else "Check the folder and its owner."

@@ -12,13 +12,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from repave_controller.core.domain.application import Event, Instant, Tenure
 from repave_controller.core.domain.rollout import Rollout
 from repave_controller.core.ports import Image, Loaded, Receipt, StoreError, Transaction
 from repave_controller.stores.codec import decode_rollout
-from repave_controller.stores.sqlite.file import MOUNTS, Connect, Lock, connect, explain, lock, open_reader
+from repave_controller.stores.sqlite.file import MOUNTS, Connect, connect, explain, lock, open_reader
 from repave_controller.stores.sqlite.writer import Outcome, Rows, SqliteWriter, rows_of, rows_of_image
 from repave_protos.protocol.values import ApplicationName, Digest
 
@@ -55,7 +55,7 @@ class SqliteStore:
         self._mounts = mounts
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._read_thread = ThreadPoolExecutor(1, thread_name_prefix="store-read")
-        self._lock: Lock | None = None
+        self._lock: IO[str] | None = None
         self._writer: SqliteWriter | None = None
         self._reader: sqlite3.Connection | None = None
         self._waiting: deque[Waiting] = deque()
@@ -135,7 +135,7 @@ class SqliteStore:
         if writer is not None:
             await loop.run_in_executor(self._write_thread, writer.close)
         if held is not None:
-            held.release()
+            held.close()
         self._read_thread.shutdown(wait=False)
         self._write_thread.shutdown(wait=False)
 

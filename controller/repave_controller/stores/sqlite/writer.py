@@ -100,6 +100,7 @@ class SqliteWriter:
         self._path = path
         self._connection = open_writer(path, connect)
         self._next_sequence = 0
+        self._term = 0
         self._broken = ""  # why nothing is taken any more
 
     def load(self, new_name: Callable[[], str]) -> Loaded:
@@ -116,7 +117,7 @@ class SqliteWriter:
             raise StoreError(self._broken)
         run = self._connection.execute
         try:
-            run(BEGIN)
+            self._begin()
             run("UPDATE store SET incarnation = max(incarnation, ?) + 1", (above,))
             incarnation, term = run("SELECT incarnation, term FROM store").fetchone()
             run("COMMIT")
@@ -131,6 +132,8 @@ class SqliteWriter:
             return [StoreError(self._broken) for _ in batch]
         try:
             return self._write(batch)
+        except StoreError as error:
+            return [error for _ in batch]
         except sqlite3.Error as error:
             self._undo()
             failure = self._failure(error)
@@ -153,6 +156,7 @@ class SqliteWriter:
         run("UPDATE store SET term = term + 1")
         incarnation, term, name = run("SELECT incarnation, term, installation FROM store").fetchone()
         run("COMMIT")
+        self._term = term
         return Tenure(incarnation, term), name
 
     def _read(self, tenure: Tenure, installation: str) -> Loaded:
@@ -174,16 +178,29 @@ class SqliteWriter:
     # ------------------------------------------------------------------------------------------- writing
 
     def _write(self, batch: Sequence[Rows]) -> list[Outcome]:
-        self._connection.execute(BEGIN)
+        self._begin()
         try:
             outcomes, following = self._write_together(batch)
         except OWN_FAULTS:
             self._connection.execute("ROLLBACK")
-            self._connection.execute(BEGIN)
+            self._begin()
             outcomes, following = self._write_apart(batch)
         self._connection.execute("COMMIT")
         self._next_sequence = following
         return outcomes
+
+    def _begin(self) -> None:
+        """Raises StoreError when another controller has begun a term since: its decisions count, not ours."""
+        self._connection.execute(BEGIN)
+        (term,) = self._connection.execute("SELECT term FROM store").fetchone()
+        if term != self._term:
+            self._undo()
+            self._broken = (
+                f"{self._path}: another controller has this store now (term {term}, this one had "
+                f"{self._term}). End one of them; this one saves nothing more."
+            )
+            log.error("store.taken_over", term=term, own_term=self._term)
+            raise StoreError(self._broken)
 
     def _write_together(self, batch: Sequence[Rows]) -> tuple[list[Outcome], int]:
         outcomes, following = self._insert_events(batch, self._next_sequence)

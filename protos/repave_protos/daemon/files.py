@@ -1,0 +1,74 @@
+"""The files of a daemon's state: replaced whole, and never another user's.
+
+Who may write to a directory can put a symbolic link where a daemon is about to write, and so have it write
+elsewhere. No such directory is used, and no last link is followed.
+"""
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+MODE = 0o600
+DIRECTORY_MODE = 0o700
+UNMAPPED_UID = 65_534
+"""So root looks like from inside a user namespace."""
+
+
+class UnsafeDirectoryError(OSError):
+    """Others could change what is in the directory. The text names it and the fix."""
+
+
+def make_directory(directory: Path) -> None:
+    """Makes it where it is missing, for this user alone, and looks who may write there.
+
+    Raises UnsafeDirectoryError, OSError.
+    """
+    directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    check_directory(directory)
+
+
+def check_directory(directory: Path) -> None:
+    """Raises UnsafeDirectoryError unless only this user, or root, may write there or replace it."""
+    for each in (directory, *directory.absolute().parents):
+        known = each.stat()
+        if known.st_uid not in (0, os.geteuid(), UNMAPPED_UID):
+            raise UnsafeDirectoryError(
+                f"{each} belongs to another user ({known.st_uid}), who could change what is in {directory}; "
+                "choose another directory, or change its owner"
+            )
+        if _others_may_write(known) and not (known.st_mode & stat.S_ISVTX and each != directory):
+            raise UnsafeDirectoryError(
+                f"others may write to {each}, and so change what is in {directory}; chmod go-w {each}, or "
+                "choose another directory"
+            )
+
+
+def open_file(path: Path, flags: int) -> int:
+    """As os.open, for this user alone. Raises OSError (ELOOP) when `path` is a symbolic link."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, MODE)
+
+
+def replace(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Puts `content` in the place of what `path` held, at once; when it fails the former stays.
+
+    With `durable` it survives the machine, not only the process. Raises OSError.
+    """
+    aside = path.with_name(f"{path.name}.new")
+    try:
+        with open(open_file(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
+
+
+def _others_may_write(known: os.stat_result) -> bool:
+    """A group that is this user's own counts as the user: some systems make one for each."""
+    by_group = known.st_mode & stat.S_IWGRP and known.st_gid not in (0, os.getegid())
+    return bool(known.st_mode & stat.S_IWOTH or by_group)
