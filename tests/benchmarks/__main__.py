@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from tests.benchmarks import decision, files, fleet, inside, load, providers, release, split
+from tests.benchmarks import deaths, decision, files, fleet, inside, load, providers, release, split
 from tests.benchmarks.table import Line
 
 
@@ -33,6 +33,7 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "files": lambda place: files.run(place, 2_000 if is_quick else 20_000),
         "switch": lambda place: load.switches(place, 5 if is_quick else 30),
         "split": lambda place: split.run(place, 4_000 if is_quick else 40_000),
+        "deaths": lambda place: deaths.run(place, 2 if is_quick else 10),
         "release20": lambda place: release.run(place, 20, 1 if is_quick else 7),
         "load": lambda place: load.run(place, 2 if is_quick else 10, 300 if is_quick else 1000),
     }

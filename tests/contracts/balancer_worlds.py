@@ -121,7 +121,7 @@ class RealRig(Rig):
         return self._rig.balancer("rival")
 
     async def restart(self) -> None:
-        os.kill(self._rig.balancers[0]._instance.process.socket.workers().master, signal.SIGKILL)
+        os.kill(self._rig.balancers[0]._sides[0].instance.process.socket.workers().master, signal.SIGKILL)
 
     async def backend(self, group: str, is_enabled: bool = True) -> Backend:
         return backend(group, (await self._rig.web(group)).port, is_enabled=is_enabled)

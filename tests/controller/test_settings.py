@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from repave_agent.balancers.haproxy import HaproxyOptions
+from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.registry import installed
 from repave_agent.settings import AgentSettings
 from repave_controller.core.domain.limits import Limits

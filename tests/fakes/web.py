@@ -42,7 +42,8 @@ class Web:
         self.say(request, transport)
 
     def say(self, request: bytes, transport: asyncio.Transport) -> None:
-        self.last_request = request
+        if b" /health" not in request:
+            self.last_request = request
         is_last = b"\r\nconnection: close" in request.lower()
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(self.version) + 1}\r\n"
         transport.write(

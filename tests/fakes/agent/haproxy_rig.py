@@ -7,10 +7,12 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
+from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Backend, Frontend, Server, Structure
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Probe
@@ -29,10 +31,11 @@ class HaproxyRig:
         self.balancers: list[HaproxyBalancer] = []
         self.webs: list[Web] = []
 
-    def balancer(self, directory: str = "", redispatch: bool = True) -> HaproxyBalancer:
-        self.balancers.append(
-            HaproxyBalancer(self.directory / directory, clock=SystemClock(), redispatch=redispatch)
-        )
+    def balancer(
+        self, directory: str = "", redispatch: bool = True, processes: Literal[1, 2] = 2
+    ) -> HaproxyBalancer:
+        options = HaproxyOptions(redispatch=redispatch, processes=processes)
+        self.balancers.append(HaproxyBalancer(self.directory / directory, options, clock=SystemClock()))
         return self.balancers[-1]
 
     async def web(self, version: str) -> Web:

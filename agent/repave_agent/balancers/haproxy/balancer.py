@@ -1,22 +1,28 @@
-"""The balancer `haproxy`: lets one thread do the blocking work in order, and notices by process descriptors
-when HAProxy's master or worker dies, so that it is mended before the next look.
+"""The balancer `haproxy`: two HAProxys on one address, each with a process tree, files and checks of its own.
+
+The kernel gives each new connection to one of them (SO_REUSEPORT), and all to the other while one is down. A
+change is done when both have it, and what they do not agree on has not happened. One that is dead is left
+out: it finds on disk what it missed.
 """
 
 import asyncio
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
-from repave_agent.balancers.haproxy.instance import HaproxyInstance
-from repave_agent.core.ports import BalancerError, BalancerView, Clock, Route, Structure
+from repave_agent.balancers.checks import check_routes, check_structure
+from repave_agent.balancers.haproxy.host import check_ports_free
+from repave_agent.balancers.haproxy.instance import HaproxyDeadError, HaproxyInstance
+from repave_agent.balancers.haproxy.options import HaproxyOptions
+from repave_agent.balancers.haproxy.process import HaproxyProcess
+from repave_agent.balancers.haproxy.side import HaproxySide
+from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Clock, Route, Structure
+from repave_protos.protocol.values import ApplicationName, GroupName
 
 log = structlog.get_logger()
 
-Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
@@ -24,102 +30,152 @@ class HaproxyBalancer:
     """HAProxy as a `Balancer`: one map entry per application splits its requests in basis points.
 
     `directory` is this balancer's alone and keeps its files; HAProxy outlives the agent, and the next one
-    with the same directory adopts it. `redispatch=False` hides no failure of a host from the client.
+    with the same directory adopts it.
     """
 
     name = "haproxy"
 
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        clock: Clock,
-        traffic_address: str = "127.0.0.1",
-        program: str = "haproxy",
-        redispatch: bool = True,
-    ) -> None:
-        self.traffic_address = traffic_address
-        self._instance = HaproxyInstance(directory, traffic_address, program, redispatch, clock.monotonic)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="haproxy")  # one: the work is done in order
-        self._descriptors: dict[int, int] = {}  # process id -> what becomes readable when it ends
+    def __init__(self, directory: Path, options: HaproxyOptions, *, clock: Clock) -> None:
+        self.traffic_address = options.traffic_address
+        first, second = directory, directory / "2"
+        pairs = [(first, None)] if options.processes == 1 else [(first, second), (second, first)]
+        self._sides = [
+            HaproxySide(HaproxyInstance(own, other, options, clock.monotonic), self._one_died)
+            for own, other in pairs
+        ]
+        self._surplus = None if len(pairs) > 1 else HaproxyProcess(second, options.program, clock.monotonic)
+        self._structure = Structure()
         self._callbacks: list[Callable[[], None]] = []
-        self._mending: asyncio.Task[None] | None = None
-        self._is_closed = False
+        self._turn = asyncio.Lock()
 
     async def start(self) -> None:
-        await self._in_thread(self._instance.start)
+        await self._in_turn(self._start())
 
     async def arrange(self, structure: Structure) -> None:
-        await self._in_thread(self._instance.arrange, structure)
+        await self._in_turn(self._arrange(structure))
 
     async def route(self, routes: tuple[Route, ...]) -> None:
-        await self._in_thread(self._instance.route, routes)
+        await self._in_turn(self._route(routes))
 
     async def observe(self) -> BalancerView:
-        return await self._in_thread(self._instance.observe)
+        return await self._in_turn(self._observe())
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
 
+    def _one_died(self) -> None:
+        for callback in self._callbacks:
+            callback()
+
     async def close(self) -> None:
-        self._is_closed = True
-        self._watch(())
-        if self._mending is not None:
-            await asyncio.wait((self._mending,))
-        await asyncio.to_thread(self._thread.shutdown)
+        for side in self._sides:
+            await side.close()
 
     async def end(self) -> None:
         """Closes and ends HAProxy itself, at once; nothing is served any more. For demos and tests."""
         await self.close()
-        await asyncio.to_thread(self._instance.process.end)
+        for side in self._sides:
+            await asyncio.to_thread(side.instance.process.end)
+        await asyncio.to_thread(self._end_surplus)
 
-    async def _in_thread(
-        self, work: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
-    ) -> Result:
-        """Once begun, work is finished even when its caller is cancelled: no reload is left half done."""
-        assert not self._is_closed, "the balancer was closed"
-        future = asyncio.wrap_future(self._thread.submit(work, *arguments, **named))
-        future.add_done_callback(lambda _: self._watch(self._instance.process.watched))
+    async def _in_turn(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """One change or look after the other; each is finished even when its caller is cancelled."""
+
+        async def alone() -> Result:
+            async with self._turn:
+                return await work
+
+        return await asyncio.shield(asyncio.create_task(alone(), name="haproxy-turn"))
+
+    # ------------------------------------------------------------------------------------- in turn
+
+    async def _start(self) -> None:
+        """What runs, else what was written first, is what all shall be: a crash may have come in between."""
+        looks = [await side.do(side.instance.look) for side in self._sides]
+        found = [remembered for _, remembered in sorted(looks, key=lambda look: not look[0])]
+        wanted = next((each for each in found if each.structure is not None), found[0])
+        self._structure = wanted.structure or Structure()
+        if not any(is_running for is_running, _ in looks):
+            check_ports_free(self._structure.frontends, self.traffic_address)
+        await self._everywhere(lambda side: side.do(side.instance.start, wanted))
+        await asyncio.to_thread(self._end_surplus)
+
+    async def _arrange(self, structure: Structure) -> None:
+        check_structure(structure)
+        arranged = (side.instance.structure for side in self._sides)
+        known = {frontend.port for each in arranged for frontend in each.frontends}
+        newcomers = tuple(frontend for frontend in structure.frontends if frontend.port not in known)
+        check_ports_free(newcomers, self.traffic_address)
+        self._structure = structure
+        await self._everywhere(lambda side: side.do(side.instance.arrange, structure))
+
+    async def _route(self, routes: tuple[Route, ...]) -> None:
+        """One decides while the other passes requests on to it, so that a switch is one step."""
+        check_routes(routes, self._structure)
+        *passing, deciding = await self._everywhere(lambda side: side.do(side.instance.mend))
+        former = deciding.instance.routes
+        changed = [route.application for route in former if route not in routes]
+        for side in passing:
+            await self._defer(side, changed)
         try:
-            return await asyncio.shield(future)
-        except OSError as error:
-            raise BalancerError(f"HAProxy does not answer: {error}") from error
+            await deciding.do(deciding.instance.route, routes)
+        except BalancerError:
+            for side in passing:
+                await side.do(side.instance.route, former)
+            raise
+        await self._everywhere(lambda side: side.do(side.instance.route, routes))
 
-    def _watch(self, processes: tuple[int, ...]) -> None:
-        loop = asyncio.get_running_loop()
-        if self._is_closed:
-            processes = ()
-        for process in self._descriptors.keys() - set(processes):
-            descriptor = self._descriptors.pop(process)
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
-        for process in set(processes) - self._descriptors.keys():
-            try:
-                descriptor = os.pidfd_open(process)
-            except ProcessLookupError:
-                self._mend_soon()
-                continue
-            self._descriptors[process] = descriptor
-            loop.add_reader(descriptor, self._ended, process)
-
-    def _ended(self, process: int) -> None:
-        descriptor = self._descriptors.pop(process)
-        asyncio.get_running_loop().remove_reader(descriptor)
-        os.close(descriptor)
-        self._mend_soon()
-
-    def _mend_soon(self) -> None:
-        if not self._is_closed and (self._mending is None or self._mending.done()):
-            self._mending = asyncio.create_task(self._mend(), name="haproxy-mend")
-
-    async def _mend(self) -> None:
-        before = self._instance.restarts
+    async def _defer(self, side: HaproxySide, applications: list[ApplicationName]) -> None:
+        """Without it requests still follow a route, but for a moment not all the same one."""
         try:
-            await self._in_thread(self._instance.mend)
+            await side.do(side.instance.defer, applications)
         except BalancerError as error:
-            log.error("balancer.dead", because=str(error))
-        else:
-            if self._instance.restarts == before:
-                return
-        for callback in self._callbacks:
-            callback()
+            log.warning("balancer.not_deferred", because=str(error))
+
+    async def _observe(self) -> BalancerView:
+        views = await asyncio.gather(*(side.do(side.instance.observe) for side in self._sides))
+        restarts = sum(view.restarts for view in views)
+        running = [view for view in views if view.is_running]
+        if not running:
+            return BalancerView(False, Structure(), (), (), 0, restarts)
+        lagging = (view.structure for view in running if view.structure != self._structure)
+        structure = next(lagging, self._structure)
+        return BalancerView(
+            is_running=True,
+            structure=structure,
+            routes=tuple(each for each in running[0].routes if all(each in view.routes for view in running)),
+            backends=tuple(_backend_view(backend.group, running) for backend in structure.backends),
+            old_workers=sum(view.old_workers for view in running),
+            restarts=restarts,
+        )
+
+    async def _everywhere(self, work: Callable[[HaproxySide], Awaitable[object]]) -> list[HaproxySide]:
+        """Returns those that live. Raises BalancerError when one of them did not do it, or none lives."""
+        outcomes = await asyncio.gather(*map(work, self._sides), return_exceptions=True)
+        failures = [each for each in outcomes if isinstance(each, BaseException)]
+        dead = [each for each in failures if isinstance(each, HaproxyDeadError)]
+        for failure in failures:
+            if failure not in dead or len(dead) == len(self._sides):
+                raise failure
+        for failure in dead:
+            log.error("balancer.side_dead", because=str(failure))
+        return [
+            side
+            for side, outcome in zip(self._sides, outcomes, strict=True)
+            if not isinstance(outcome, BaseException)
+        ]
+
+    def _end_surplus(self) -> None:
+        """One that runs from when there were two, once the first serves alone."""
+        if self._surplus is not None:
+            self._surplus.end()
+
+
+def _backend_view(group: GroupName, views: list[BalancerView]) -> BackendView:
+    """The fewest that any of them sees up, and all that is in flight anywhere."""
+    of_group = [view.backend(group) for view in views]
+    return BackendView(
+        group,
+        servers_up=min(each.servers_up if each is not None else 0 for each in of_group),
+        in_flight=sum(each.in_flight for each in of_group if each is not None),
+    )

@@ -6,9 +6,8 @@ knows it) and a fingerprint of everything that only a reload can change (HAProxy
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from ipaddress import IPv4Network
 from typing import Any
 
 from repave_agent.balancers.haproxy.split import split_rules, tester_rules
@@ -19,12 +18,9 @@ from repave_protos.protocol.values import ApplicationName, GroupName, Probe, Spl
 CHECK_INTERVAL_SECONDS_MAX = 1.0  # a dead host leaves by itself even when the agent is away
 CHECK_AGAIN_MILLISECONDS = 250  # while a server is down or in doubt
 FALL_MIN = 2  # with 1, a server that was just enabled shows as one whose check has passed
-HARD_STOP_SECONDS = 600  # an old worker ends then, whatever it still has in flight
-RELOADS_SURVIVED_MAX = 50  # bounds the old workers that long requests keep alive
+RELOADS_SURVIVED_MAX = 100  # bounds the old workers that long requests keep alive, at 6 MB each
 KEEP_ALIVE_SECONDS = 5  # idle client connections keep an old worker alive for this long
-INNER_ADDRESSES = IPv4Network("127.192.0.0/10")
-
-NO_ROUTE = "_no_route"  # "_" is refused in names of groups
+NO_ROUTE, NEWER, OTHER = "_no_route", "_newer", "_other"  # "_" is refused in names of groups
 _STRUCTURE_MARK = "# structure "
 
 
@@ -37,6 +33,9 @@ class Conditions:
     redispatch: bool  # False shows every failure of a host to the client: for proofs, not for production
     threads: int
     connections_max: int
+    old_seconds_max: int  # an old worker ends then, whatever it still has in flight
+    inner_address: str  # where its newest worker takes what others pass on
+    others_inner_address: str = ""  # the same of the HAProxy that shares its addresses; "": it is alone
     user: str = ""  # whom the workers run as; "": the user that started them
 
 
@@ -98,7 +97,7 @@ def _all_enabled(structure: Structure) -> Structure:
 def _text(structure: Structure, conditions: Conditions, name: str) -> str:
     sections = [_global(conditions, name), _defaults(conditions)]
     for frontend in sorted(structure.frontends, key=lambda each: each.application):
-        sections += [_frontend(frontend, conditions), _newer(frontend, conditions)]
+        sections += [_frontend(frontend, conditions), *_inner(frontend, conditions)]
     sections += [_backend(each) for each in sorted(structure.backends, key=lambda each: each.group)]
     return "\n".join(sections)
 
@@ -110,7 +109,7 @@ global
   description {name}
   nbthread {conditions.threads}
   maxconn {conditions.connections_max}
-  hard-stop-after {HARD_STOP_SECONDS}s
+  hard-stop-after {conditions.old_seconds_max}s
   mworker-max-reloads {RELOADS_SURVIVED_MAX}
 {user}"""
 
@@ -146,7 +145,7 @@ def _frontend(frontend: Frontend, conditions: Conditions) -> str:
     """One lookup, one roll of 10,000: `second` is asked when the roll is below its basis points."""
     lines = [
         f"bind {_endpoint(conditions.traffic_address, frontend.port)}",
-        f"bind {_inner_endpoint(frontend, conditions)} accept-proxy",
+        f"bind {_endpoint(conditions.inner_address, frontend.port)} accept-proxy",
     ]
     if conditions.redispatch:
         lines.append("http-request disable-l7-retry unless { method GET HEAD OPTIONS }")
@@ -164,21 +163,21 @@ def _frontend(frontend: Frontend, conditions: Conditions) -> str:
     return "\n  ".join((f"frontend {frontend.application}", *lines)) + "\n"
 
 
-def _newer(frontend: Frontend, conditions: Conditions) -> str:
-    """After a reload the old worker still owns idle client connections, and does not know newer groups. It is
-    told to pass what comes in on them to the newest worker, with the client's address."""
-    return f"""\
-backend {newer_name(frontend.application)}
-  server newest {_inner_endpoint(frontend, conditions)} send-proxy-v2
+def _inner(frontend: Frontend, conditions: Conditions) -> Iterator[str]:
+    """By which a worker passes an application's requests on, each with its client's address.
+
+    After a reload the old worker still owns idle client connections, and does not know newer groups: it
+    passes what comes in on them to the newest one. And while a switch is under way one of two HAProxys passes
+    all to the other: one map entry decides then, and no client sees the newer group and then the older.
+    A program on this machine could forge a client's address there; as it could at the hosts themselves.
+    """
+    addresses = {NEWER: conditions.inner_address, OTHER: conditions.others_inner_address}
+    for name, address in addresses.items():
+        if address:
+            yield f"""\
+backend {name}.{frontend.application}
+  server {name} {_endpoint(address, frontend.port)} send-proxy-v2
 """
-
-
-def _inner_endpoint(frontend: Frontend, conditions: Conditions) -> str:
-    """Where only the newest worker listens, on a loopback address of this HAProxy's own. A program on this
-    machine could forge a client's address there; as it could at the hosts themselves."""
-    digest = hashlib.sha256(conditions.map_path.encode()).digest()
-    place = int.from_bytes(digest[:3], "big") % (INNER_ADDRESSES.num_addresses - 2) + 1
-    return _endpoint(str(INNER_ADDRESSES[place]), frontend.port)
 
 
 def _backend(backend: Backend) -> str:
@@ -257,8 +256,3 @@ def entries_of(map_file: str) -> dict[str, str]:
     """The entries of a map file's text."""
     pairs = (line.split(maxsplit=1) for line in map_file.splitlines() if line.strip())
     return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
-
-
-def newer_name(application: str) -> str:
-    """The backend by which an old worker passes an application's requests to the newest worker."""
-    return f"_newer.{application}"

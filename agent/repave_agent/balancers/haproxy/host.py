@@ -1,33 +1,48 @@
 """What HAProxy needs of this machine: free ports, files replaced whole, limits that fit."""
 
 import errno
+import hashlib
 import os
 import pwd
 import resource
 import socket
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from repave_agent.balancers.haproxy.config import Conditions
+from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.core.ports import BalancerError, Frontend
 from repave_protos.daemon import files
 
 THREADS_MAX = 4
 CONNECTIONS_MAX = 10_000
+MAP_FILE = "routes.map"
+INNER_ADDRESSES = IPv4Network("127.192.0.0/10")
 UNPRIVILEGED_USER = "haproxy"  # made by the Debian package
 
 
-def conditions(map_path: str, traffic_address: str, redispatch: bool) -> Conditions:
+def conditions(directory: Path, others_directory: Path | None, options: HaproxyOptions) -> Conditions:
     """Fits the machine and the limits of this process. A connection takes two descriptors."""
     _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
     affordable = CONNECTIONS_MAX if descriptors == resource.RLIM_INFINITY else descriptors // 2 - 400
     return Conditions(
-        map_path=map_path,
-        traffic_address=traffic_address,
-        redispatch=redispatch,
+        map_path=str(directory / MAP_FILE),
+        traffic_address=options.traffic_address,
+        redispatch=options.redispatch,
         threads=min(THREADS_MAX, len(os.sched_getaffinity(0))),
         connections_max=max(100, min(CONNECTIONS_MAX, affordable)),
+        old_seconds_max=round(options.old_connections_hours * 3600),
         user=UNPRIVILEGED_USER if os.geteuid() == 0 and _is_user(UNPRIVILEGED_USER) else "",
+        inner_address=_inner_address(directory),
+        others_inner_address=_inner_address(others_directory) if others_directory else "",
     )
+
+
+def _inner_address(directory: Path) -> str:
+    """A loopback address of one HAProxy's own: the path of its directory tells it from all others."""
+    digest = hashlib.sha256(os.fsencode(directory.absolute())).digest()
+    place = int.from_bytes(digest[:3], "big") % (INNER_ADDRESSES.num_addresses - 2) + 1
+    return str(INNER_ADDRESSES[place])
 
 
 def _is_user(name: str) -> bool:

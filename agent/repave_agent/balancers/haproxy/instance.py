@@ -4,68 +4,94 @@ caller at a time: balancer.py runs it in a thread of its own.
 Order: disk before socket, so that a HAProxy that dies comes back as it was last asked to be.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
 from repave_agent.balancers.checks import check_address, check_routes, check_structure
 from repave_agent.balancers.haproxy.config import (
+    NEWER,
+    OTHER,
     entries_of,
     fingerprint,
     map_of,
-    newer_name,
     render,
     render_routes,
     routes_of,
     structure_of,
 )
-from repave_agent.balancers.haproxy.host import check_ports_free, conditions, make_directory, read, write
+from repave_agent.balancers.haproxy.host import conditions, make_directory, read, write
+from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.socket import WorkerGoneError, Workers, WorkerState
 from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, with_traffic
 from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Route, Structure
+from repave_protos.protocol.values import ApplicationName
 
 log = structlog.get_logger()
 
 ATTEMPTS_MAX = 4  # workers may end between being listed and being asked
 
 
+class HaproxyDeadError(BalancerError):
+    """It does not run and can't be started. What it was asked is on disk, for when it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a directory's files say. `structure` is None where there is no readable configuration."""
+
+    structure: Structure | None
+    routes: tuple[Route, ...]
+
+
 class HaproxyInstance:
-    """One HAProxy and what it was last asked to be."""
+    """One HAProxy and what it was last asked to be. `others_directory`: of the HAProxy that shares its
+    addresses, if there is one."""
 
     def __init__(
         self,
         directory: Path,
-        traffic_address: str,
-        program: str,
-        redispatch: bool,
+        others_directory: Path | None,
+        options: HaproxyOptions,
         monotonic: Callable[[], float],
     ) -> None:
         self._directory = directory.absolute()
-        self.process = HaproxyProcess(self._directory, program, monotonic)
-        self._conditions = conditions(str(self.process.map_path), traffic_address, redispatch)
+        self.process = HaproxyProcess(self._directory, options.program, monotonic)
+        self._conditions = conditions(self._directory, others_directory, options)
         self._remember(Structure())
         self._routes: tuple[Route, ...] = ()
+        self._master = 0  # its process id, once it was seen
         self.restarts = 0
         self._up: frozenset[Key] = frozenset()  # at the last look
 
     # -------------------------------------------------------------------------------------------- start
 
-    def start(self) -> None:
-        """Adopts what runs in the directory, or starts it with what was last written there."""
+    def look(self) -> tuple[bool, Remembered]:
+        """Whether it runs, and what its files say."""
         check_address("the traffic address", self._conditions.traffic_address)
         self.process.check_directory()
         make_directory(self._directory)
-        remembered = structure_of(read(self.process.configuration_path))
-        self._remember(remembered or Structure())
-        self._routes = routes_of(entries_of(read(self.process.map_path)))
+        remembered = Remembered(
+            structure_of(read(self.process.configuration_path)),
+            routes_of(entries_of(read(self.process.map_path))),
+        )
+        return self.process.look_up() is not None, remembered
+
+    def start(self, wanted: Remembered) -> None:
+        """Adopts what runs in the directory, or starts it. Raises HaproxyDeadError."""
+        self._remember(wanted.structure or Structure())
+        self._routes = wanted.routes
         self._up = with_traffic(self._structure, self._routes)
-        if workers := self.process.look_up():
-            self._adopt(workers, is_known=remembered is not None)
+        workers = self.process.look_up()
+        if workers is None:
+            self._save()
+            self._start()
         else:
-            self._start_afresh()
+            self._master = workers.master
+            self._adopt(workers, is_known=wanted.structure is not None)
         log.info("balancer.started", directory=str(self._directory), adopted=workers is not None)
 
     def _adopt(self, workers: Workers, is_known: bool) -> None:
@@ -76,25 +102,33 @@ class HaproxyInstance:
         if is_known and running != self._fingerprint:
             self._reload(self._structure, workers)
 
-    def _start_afresh(self) -> None:
-        if next(self.process.processes(), None) is None:
-            check_ports_free(self._structure.frontends, self._conditions.traffic_address)
-        self._save()
-        self.process.start()
-
     def mend(self) -> Workers:
-        """The running workers; a dead HAProxy is started again first. Raises BalancerError."""
-        if workers := self.process.look_up():
-            return workers
-        log.warning("balancer.died", directory=str(self._directory))
-        try:
-            self._save()
-        except BalancerError as error:  # a full disk: what was saved before still starts
-            log.error("balancer.not_saved", because=str(error))
-        workers = self.process.start()
-        self.restarts += 1
-        log.info("balancer.restarted", directory=str(self._directory), restarts=self.restarts)
+        """The running workers; a dead HAProxy that its keeper did not start again is started first. Raises
+        HaproxyDeadError."""
+        workers = self.process.look_up()
+        if workers is None:
+            log.warning("balancer.died", directory=str(self._directory))
+            try:
+                self._save()
+            except BalancerError as error:  # a full disk: what was saved before still starts
+                log.error("balancer.not_saved", because=str(error))
+            return self._start()
+        self._note(workers)
         return workers
+
+    def _start(self) -> Workers:
+        try:
+            workers = self.process.start()
+        except BalancerError as error:
+            raise HaproxyDeadError(str(error)) from error
+        self._note(workers)
+        return workers
+
+    def _note(self, workers: Workers) -> None:
+        if self._master not in (0, workers.master):
+            self.restarts += 1
+            log.info("balancer.restarted", directory=str(self._directory), restarts=self.restarts)
+        self._master = workers.master
 
     def _remember(self, structure: Structure) -> None:
         self._structure, self._fingerprint = structure, fingerprint(structure, self._conditions)
@@ -105,19 +139,31 @@ class HaproxyInstance:
 
     # ------------------------------------------------------------------------------------------ arrange
 
+    @property
+    def structure(self) -> Structure:
+        """What it was last asked to be."""
+        return self._structure
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The split that it was last asked for."""
+        return self._routes
+
     def arrange(self, structure: Structure) -> None:
         check_structure(structure)
         self._refuse_loss_of_routed(structure)
-        workers = self.mend()
+        try:
+            workers = self.mend()
+        except HaproxyDeadError:
+            self._remember(structure)
+            self._save()
+            raise
         assert workers.newest is not None
         self._up &= untouched(placed(self._structure), placed(structure))
         state = self.process.socket.worker_state(workers.newest)
         if state.fingerprint == fingerprint(structure, self._conditions):
             self._enable(structure, workers.newest, state)
         else:
-            known = {frontend.port for frontend in self._structure.frontends}
-            newcomers = tuple(frontend for frontend in structure.frontends if frontend.port not in known)
-            check_ports_free(newcomers, self._conditions.traffic_address)
             workers = self._reload(structure, workers)
         self._send_on_from_old(workers)
 
@@ -180,6 +226,13 @@ class HaproxyInstance:
             "HAProxy does not hold still: its workers keep ending while they are told the routes"
         )
 
+    def defer(self, applications: Iterable[ApplicationName]) -> None:
+        """Passes requests for these, which have a route, on to the other HAProxy until they get a new one."""
+        _, newest = self.process.watched
+        self.process.socket.replace_entries(
+            newest, {name: f"{OTHER}.{name}|{OTHER}.{name}|0" for name in applications}
+        )
+
     def _set_routes(self, workers: Workers) -> None:
         assert workers.newest is not None
         if not self.process.socket.set_entries(workers.newest, map_of(self._routes), are_all=True):
@@ -203,7 +256,7 @@ class HaproxyInstance:
     def _old_entries(self) -> dict[str, str]:
         applications = {frontend.application for frontend in self._structure.frontends}
         applications |= {route.application for route in self._routes}
-        return {name: f"{newer_name(name)}|{newer_name(name)}|0" for name in sorted(applications)}
+        return {name: f"{NEWER}.{name}|{NEWER}.{name}|0" for name in sorted(applications)}
 
     # ------------------------------------------------------------------------------------------ observe
 

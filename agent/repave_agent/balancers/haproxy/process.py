@@ -1,7 +1,8 @@
 """Starts, reloads and ends the HAProxy of one directory. Blocking; knows nothing of structures and routes.
 
-HAProxy runs as master and workers (`-W`), detached from the agent (`-D`): it outlives it. A process is ours
-when its command line names our configuration file, so a reused process id is never mistaken for it.
+HAProxy runs as master and workers (`-W`) under a keeper, a shell that starts it again when it dies: at once,
+also while the agent is away. Both outlive the agent. A process is ours when its command line names our
+configuration file, so a reused process id is never mistaken for it.
 """
 
 import os
@@ -12,7 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from repave_agent.balancers.haproxy.socket import MasterSocket, Workers
+from repave_agent.balancers.haproxy.host import MAP_FILE
+from repave_agent.balancers.haproxy.socket import MasterSocket, WorkerGoneError, Workers
 from repave_agent.core.ports import BalancerError
 
 START_SECONDS_MAX = 15.0
@@ -21,10 +23,13 @@ SILENCE_SECONDS_MAX = (
     10.0  # a living HAProxy may be slow, or 2 s in a failing reload: not a reason to kill it
 )
 END_SECONDS_MAX = 2.0
+WHY_SECONDS_MAX = 2.0
 POLL_SECONDS = 0.005
 MISSES_MAX = 5
 """Looks in a row that find no process of ours, before it is taken for dead."""
 MASTER_SOCKET_PATH_MAX = 97  # bytes: the limit of Unix sockets less the temporary suffix HAProxy adds
+KEEPER = '(while "$0" "$@"; [ $? -ne 1 ]; do sleep 0.1; done) &'
+"""Ends with 1: HAProxy refuses to start, and would do so again. Any other end is a death."""
 
 _ALERT = re.compile(r"\[ALERT\]\s*\(\d+\) : (.*)")
 
@@ -35,7 +40,7 @@ class HaproxyProcess:
     def __init__(self, directory: Path, program: str, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self.configuration_path = directory / "haproxy.cfg"
-        self.map_path = directory / "routes.map"
+        self.map_path = directory / MAP_FILE
         self._socket_path = directory / "master.sock"
         self._pid_path = directory / "haproxy.pid"
         self._program = program
@@ -53,30 +58,47 @@ class HaproxyProcess:
             )
 
     def look_up(self) -> Workers | None:
-        """The running workers; None when it does not run or serves nothing."""
-        workers = self._wait_for(self.socket.workers, SILENCE_SECONDS_MAX)
-        if workers is None or workers.newest is None or not self._is_ours(workers.newest):
-            return None
-        self.watched = (workers.master, workers.newest)
+        """The running workers; None when it does not run. Waits for one that its keeper is starting again."""
+        workers = self._wait_for(self._serving, SILENCE_SECONDS_MAX)
+        if workers is not None:
+            self.watched = (workers.master, workers.newest or 0)
+        return workers
+
+    def _serving(self) -> Workers:
+        workers = self.socket.workers()
+        if workers.newest is None or not self._is_ours(workers.newest):
+            raise WorkerGoneError("HAProxy's worker has ended")
         return workers
 
     def start(self) -> Workers:
         """Starts it afresh; what is left of an earlier one is ended. Raises BalancerError."""
         self.end()
         self.watched = ()
-        done = self._run("-W", "-D", *self._arguments(self.configuration_path), "-p", str(self._pid_path))
-        if done.returncode != 0:
-            raise BalancerError(f"HAProxy does not start: {_complaint(done.stderr)}")
+        self.check(self.configuration_path)
+        arguments = ("-W", "-q", *self._arguments(self.configuration_path), "-p", str(self._pid_path))
+        self._run("sh", "-c", KEEPER, self._program, *arguments, is_detached=True)
         deadline = self._monotonic() + START_SECONDS_MAX
         while self._monotonic() < deadline:
             if workers := self.look_up():
                 return workers
+            if next(self.processes(), None) is None:
+                raise BalancerError(f"HAProxy does not start: {self._why_not()}")
             time.sleep(POLL_SECONDS)
         raise BalancerError(f"HAProxy did not answer within {START_SECONDS_MAX:.0f} s of its start")
 
+    def _why_not(self) -> str:
+        """Its own words, which the keeper's does not say."""
+        try:
+            done = self._run(
+                self._program, "-db", "-f", str(self.configuration_path), seconds=WHY_SECONDS_MAX
+            )
+        except BalancerError:
+            return "it did a moment later"
+        return _complaint(done.stderr)
+
     def check(self, configuration: Path) -> None:
         """Raises BalancerError with HAProxy's own words when it would not take this configuration."""
-        done = self._run("-W", "-c", *self._arguments(configuration))
+        done = self._run(self._program, "-W", "-c", *self._arguments(configuration))
         if done.returncode != 0:
             raise BalancerError(f"HAProxy refuses the configuration: {_complaint(done.stderr)}")
 
@@ -151,23 +173,29 @@ class HaproxyProcess:
     def _arguments(self, configuration: Path) -> tuple[str, ...]:
         return ("-S", str(self._socket_path), "-f", str(configuration))
 
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, *command: str, seconds: float = START_SECONDS_MAX, is_detached: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """`is_detached`: what it leaves running belongs to no terminal, and prints nowhere."""
+        output = subprocess.DEVNULL if is_detached else subprocess.PIPE
         try:
             return subprocess.run(
-                (self._program, *arguments),
+                command,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
+                stdout=output,
+                stderr=output,
                 text=True,
                 errors="replace",
-                timeout=START_SECONDS_MAX,
+                timeout=seconds,
                 check=False,
+                start_new_session=is_detached,
             )
         except FileNotFoundError:
             raise BalancerError(
                 f"{self._program} is not installed: apt install haproxy (2.4 or newer), or name its path"
             ) from None
         except subprocess.TimeoutExpired:
-            raise BalancerError(f"HAProxy did not start within {START_SECONDS_MAX:.0f} s") from None
+            raise BalancerError(f"HAProxy did not start within {seconds:.0f} s") from None
         except OSError as error:
             raise BalancerError(f"{self._program} cannot be run: {error.strerror}") from None
 

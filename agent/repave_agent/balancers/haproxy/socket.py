@@ -6,11 +6,12 @@ HAProxy waits for more otherwise.
 
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from repave_agent.core.ports import BalancerError
+from repave_protos.protocol.values import ApplicationName
 
 ANSWER_SECONDS_MAX = 5.0
 COMMANDS_PER_QUESTION_MAX = 100
@@ -111,6 +112,10 @@ class MasterSocket:
         self.command(worker, commands)
         after = self._entries(worker)
         return after == wanted if are_all else wanted.items() <= after.items()
+
+    def replace_entries(self, worker: int, entries: Mapping[ApplicationName, str]) -> None:
+        """Changes entries that are in the worker's map. Raises BalancerError when one is not."""
+        self.command(worker, [f"set map {self._map} {name} {value}" for name, value in entries.items()])
 
     def command(self, worker: int, commands: list[str]) -> None:
         """Gives a worker commands that answer nothing when they work. Raises BalancerError otherwise."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
+from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.clock import SystemClock
 from repave_agent.core.host_health import ProbeResult
@@ -51,8 +52,12 @@ class Site:
 
     @property
     def process(self) -> HaproxyProcess:
-        """A second pair of eyes on the same HAProxy."""
+        """A second pair of eyes on the first of the two HAProxys."""
         return HaproxyProcess(self.rig.directory, "haproxy", SystemClock().monotonic)
+
+    @property
+    def second_process(self) -> HaproxyProcess:
+        return HaproxyProcess(self.rig.directory / "2", "haproxy", SystemClock().monotonic)
 
 
 @pytest.fixture
@@ -185,10 +190,12 @@ async def test_nothing_is_reloaded_when_only_flags_or_nothing_changed(site: Site
 
 
 async def test_an_edit_by_hand_is_shown_and_routed_away(site: Site) -> None:
-    worker = site.process.socket.workers().newest
-    assert worker is not None
-    site.process.socket.set_entries(worker, {"shop": f"{BLUE}|{GREEN}|2500", "stray": "x|y|1"}, are_all=True)
-    assert (await site.balancer.observe()).route(SHOP) == Route(SHOP, BLUE, GREEN, 2500)
+    edited = {"shop": f"{BLUE}|{GREEN}|2500", "stray": "x|y|1"}
+    for route, process in [(None, site.process), (Route(SHOP, BLUE, GREEN, 2500), site.second_process)]:
+        worker = process.socket.workers().newest
+        assert worker is not None
+        process.socket.set_entries(worker, edited, are_all=True)
+        assert (await site.balancer.observe()).route(SHOP) == route
     await site.balancer.route((TO_BLUE,))
     assert (await site.balancer.observe()).routes == (TO_BLUE,)
 
@@ -293,14 +300,14 @@ async def test_a_damaged_configuration_on_disk_does_not_disturb_what_runs(site: 
 
 
 async def test_haproxy_missing_is_told_with_the_command_that_installs_it(tmp_path: Path) -> None:
-    balancer = HaproxyBalancer(tmp_path, clock=SystemClock(), program="haproxy-is-not-here")
+    balancer = HaproxyBalancer(tmp_path, HaproxyOptions(program="haproxy-is-not-here"), clock=SystemClock())
     with pytest.raises(BalancerError, match="is not installed: apt install haproxy"):
         await balancer.start()
     await balancer.close()
 
 
 async def test_a_directory_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
-    balancer = HaproxyBalancer(tmp_path / ("d" * 100), clock=SystemClock())
+    balancer = HaproxyBalancer(tmp_path / ("d" * 100), HaproxyOptions(), clock=SystemClock())
     with pytest.raises(BalancerError, match="shorter state directory"):
         await balancer.start()
     await balancer.close()

@@ -22,7 +22,15 @@ from repave_agent.balancers.haproxy.up import up
 from repave_agent.core.ports import Backend, BalancerError, Frontend, Route, Server, Structure
 from repave_protos.protocol.values import BY_REQUEST, ApplicationName, GroupName, HostName, Probe, Split
 
-CONDITIONS = Conditions("/state/routes.map", "127.0.0.1", redispatch=True, threads=2, connections_max=1000)
+CONDITIONS = Conditions(
+    "/state/routes.map",
+    "127.0.0.1",
+    redispatch=True,
+    threads=2,
+    connections_max=1000,
+    old_seconds_max=3600,
+    inner_address="127.192.0.1",
+)
 SHOP, BLUE, GREEN = ApplicationName("shop"), GroupName("shop-v001"), GroupName("shop-v002")
 names = some.from_regex(r"[a-z0-9][a-z0-9.-]{0,12}", fullmatch=True)
 probes = some.builds(

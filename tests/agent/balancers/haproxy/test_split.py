@@ -213,7 +213,7 @@ async def test_a_tester_on_a_connection_of_an_old_worker_reaches_a_group_it_does
         assert (await _ask(*connection, header))[0] == "blue"
     newest, web = GroupName("shop-v003"), await here.rig.web("newest")
     await here.arrange(Structure((), (*here.structure.backends, backend(newest, web.port))))
-    assert (await here.balancer.observe()).old_workers == 1
+    assert (await here.balancer.observe()).old_workers in (1, 2), "two HAProxys share the connections"
     await here.give(0, testers=newest)
     assert (await here.balancer.observe()).route(SHOP) is not None, "all workers agree"
     assert (await _ask(*connections[tester], tester))[0] == "newest"

@@ -1,0 +1,224 @@
+"""Two HAProxys on one address: what one of them takes with it when it dies, and what the other does then."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+
+from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
+from repave_agent.balancers.haproxy.process import HaproxyProcess
+from repave_agent.clock import SystemClock
+from repave_agent.core.ports import BalancerError, Route, Structure
+from repave_protos.protocol.values import ApplicationName, GroupName
+from tests.fakes.agent.haproxy_rig import (
+    HaproxyRig,
+    backend,
+    free_port,
+    frontend,
+    haproxy_rig,
+    needs_haproxy,
+)
+from tests.fakes.waiting import until, until_async
+from tests.support.load import Load
+
+pytestmark = needs_haproxy
+
+SHOP = ApplicationName("shop")
+BLUE, GREEN = GroupName("shop-v001"), GroupName("shop-v002")
+TO_BLUE, TO_GREEN = Route(SHOP, BLUE), Route(SHOP, GREEN)
+CONNECTIONS = 16
+"""Of a load: so many requests can be in flight at most."""
+DYING_SECONDS = 0.1
+"""A killed process takes connections until the kernel has closed its sockets."""
+
+
+@dataclass
+class Site:
+    """Two HAProxys with one application, blue and green arranged, traffic at blue."""
+
+    rig: HaproxyRig
+    balancer: HaproxyBalancer
+    port: int
+    structure: Structure
+
+    @property
+    def processes(self) -> list[HaproxyProcess]:
+        """A second pair of eyes on them."""
+        directories = (self.rig.directory, self.rig.directory / "2")
+        return [HaproxyProcess(each, "haproxy", SystemClock().monotonic) for each in directories]
+
+    def workers(self) -> list[int]:
+        found = [process.look_up() for process in self.processes]
+        return [workers.newest or 0 for workers in found if workers is not None]
+
+    async def load(self) -> Load:
+        load = Load(f"http://127.0.0.1:{self.port}/", rate=500, keepalive=8, closing=CONNECTIONS - 8)
+        await load.start()
+        await _more_answers(load, 50)
+        return load
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    async with haproxy_rig() as rig:
+        balancer = rig.balancer(redispatch=False)
+        await balancer.start()
+        port = free_port()
+        blue, green = await rig.web("blue"), await rig.web("green")
+        backends = (backend(BLUE, blue.port), backend(GREEN, green.port))
+        structure = Structure((frontend("shop", port),), backends)
+        await balancer.arrange(structure)
+        await balancer.route((TO_BLUE,))
+        yield Site(rig, balancer, port, structure)
+
+
+@pytest.mark.parametrize("is_agent_there", [True, False], ids=["agent", "no-agent"])
+async def test_workers_killed_one_after_the_other_lose_what_they_had_in_flight_and_nothing_else(
+    site: Site, is_agent_there: bool
+) -> None:
+    if not is_agent_there:
+        await site.balancer.close()
+    load = await site.load()
+    killed: list[float] = []
+    for side in (0, 1, 0):
+        worker = site.workers()[side]
+        os.kill(worker, signal.SIGKILL)
+        killed.append(time.monotonic())
+        await until_async(partial(_are_back, site, worker))
+        await _more_answers(load, 50)
+    result = await load.stop()
+    for request in result.failures:
+        assert any(request.begun < at + DYING_SECONDS and request.ended > at - DYING_SECONDS for at in killed)
+    assert len(result.failures) <= len(killed) * CONNECTIONS
+    assert result.answered_by("blue") == len(result.requests) - len(result.failures)
+
+
+async def test_both_serve(site: Site) -> None:
+    connections = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(24)]
+    assert all([await _has_connection(process) for process in site.processes])
+    for _, writer in connections:
+        writer.close()
+
+
+@pytest.mark.parametrize("side", [0, 1])
+async def test_one_that_can_not_be_started_does_not_hold_up_the_other(site: Site, side: int) -> None:
+    """A change is complete without it, and it has the change as soon as it runs again."""
+    broken = site.processes[side]
+    load = await site.load()
+    program, broken_program = site.balancer._sides[side].instance.process, "/bin/false"
+    program._program = broken_program
+    await asyncio.to_thread(broken.end)
+    newcomer = await site.rig.web("newcomer")
+    group = GroupName("shop-v003")
+    wanted = Structure(
+        (*site.structure.frontends, frontend("blog", free_port())),
+        (*site.structure.backends, backend(group, newcomer.port)),
+    )
+    await site.balancer.arrange(wanted)
+    await until_async(lambda: _is_up(site.balancer, group))
+    await site.balancer.route((Route(SHOP, group),))
+    switched = time.monotonic()
+    view = await site.balancer.observe()
+    assert (view.is_running, view.structure, view.routes) == (True, wanted, (Route(SHOP, group),))
+    program._program = "haproxy"
+    view = await site.balancer.observe()
+    assert (view.structure, view.routes) == (wanted, (Route(SHOP, group),))
+    assert len(site.workers()) == 2
+    await _more_answers(load, 100)
+    result = await load.stop()
+    assert len(result.failures) <= CONNECTIONS
+    assert result.answered_by("blue", after=switched) == 0
+    assert result.answered_by("newcomer", after=switched) > 0
+
+
+async def test_what_only_one_of_them_has_has_not_happened(site: Site) -> None:
+    """Its configuration is refused by one: the change fails, and what was shown is what both had."""
+    second = site.balancer._sides[1].instance.process
+    second._program = "/bin/false"
+    third = backend("shop-v003", free_port())
+    wanted = Structure(
+        site.structure.frontends, (*site.structure.backends[1:], third, site.structure.backends[0])
+    )
+    with pytest.raises(BalancerError, match="refuses the configuration"):
+        await site.balancer.arrange(wanted)
+    assert (await site.balancer.observe()).structure == site.structure
+    second._program = "haproxy"
+    await site.balancer.arrange(wanted)
+    assert (await site.balancer.observe()).structure == wanted
+
+
+async def test_an_agent_that_died_between_the_two_is_made_up_for_by_the_next(site: Site) -> None:
+    await site.balancer.close()
+    path = site.processes[1].configuration_path
+    path.write_text(path.read_text().replace(f"{GREEN}-0", f"{GREEN}-9"))
+    site.processes[1].map_path.write_text(f"shop {BLUE}|{GREEN}|5000\n")
+    second = site.rig.balancer(redispatch=False)
+    await second.start()
+    view = await second.observe()
+    assert (view.structure, view.routes) == (site.structure, (TO_BLUE,))
+
+
+async def test_switches_while_workers_are_killed_send_nothing_back(site: Site) -> None:
+    load = await site.load()
+    spans: list[tuple[str, float, float]] = []  # side off, acknowledged, flipped back from
+    for flip in range(6):
+        route, off = ((TO_GREEN, "blue"), (TO_BLUE, "green"))[flip % 2]
+        switch = asyncio.create_task(site.balancer.route((route,)))
+        os.kill(site.workers()[flip % 2], signal.SIGKILL)
+        await switch
+        acknowledged = time.monotonic()
+        await _more_answers(load, 30)
+        spans.append((off, acknowledged, time.monotonic()))
+        await until_async(partial(_are_back, site, 0))
+    result = await load.stop()
+    for off, acknowledged, before in spans:
+        assert result.answered_by(off, after=acknowledged, before=before) == 0
+
+
+@pytest.mark.parametrize("processes", [(1, 2), (2, 1)], ids=str)
+async def test_the_number_of_processes_can_be_changed_under_load(processes: tuple[int, int]) -> None:
+    before, after = processes
+    async with haproxy_rig() as rig:
+        first = rig.balancer(processes=before)  # type: ignore[arg-type]
+        await first.start()
+        port, blue = free_port(), await rig.web("blue")
+        structure = Structure((frontend("shop", port),), (backend(BLUE, blue.port),))
+        await first.arrange(structure)
+        await first.route((TO_BLUE,))
+        site = Site(rig, first, port, structure)
+        load = await site.load()
+        await first.close()
+        second = rig.balancer(processes=after)  # type: ignore[arg-type]
+        await second.start()
+        assert len(site.workers()) == after
+        view = await second.observe()
+        assert (view.structure, view.routes) == (structure, (TO_BLUE,))
+        await _more_answers(load, 50)
+        result = await load.stop()
+        assert len(result.failures) <= (CONNECTIONS if after == 1 else 0)
+
+
+async def _more_answers(load: Load, count: int) -> None:
+    wanted = load.answers + count
+    await until(lambda: load.answers >= wanted)
+
+
+async def _are_back(site: Site, dead: int) -> bool:
+    workers = await asyncio.to_thread(site.workers)
+    return len(workers) == 2 and dead not in workers
+
+
+async def _is_up(balancer: HaproxyBalancer, group: GroupName) -> bool:
+    view = (await balancer.observe()).backend(group)
+    return view is not None and view.servers_up > 0
+
+
+async def _has_connection(process: HaproxyProcess) -> bool:
+    worker = process.socket.workers().newest
+    answer = process.socket.ask(f"@!{worker} show stat 2 1 -1")
+    return any(int(row.split(",")[4]) > 0 for row in answer.splitlines() if row.startswith("shop,"))
