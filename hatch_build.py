@@ -8,6 +8,14 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
+def _program(name: str) -> str:
+    """Of this environment, or of the one that pip makes for a build: it puts programs on PATH only."""
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    if found is None:
+        raise RuntimeError(f"{name} is not installed; build with pip or uv, which install it")
+    return found
+
+
 class ProtobufBuildHook(BuildHookInterface[Any]):
     """Runs grpcio-tools with mypy-protobuf over every .proto of the package."""
 
@@ -17,8 +25,7 @@ class ProtobufBuildHook(BuildHookInterface[Any]):
         from grpc_tools import protoc
 
         source = Path(self.root) / "protos"
-        plugin = shutil.which("protoc-gen-mypy", path=str(Path(sys.executable).parent)) or "protoc-gen-mypy"
-        plugin_grpc = plugin.replace("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+        plugin, plugin_grpc = _program("protoc-gen-mypy"), _program("protoc-gen-mypy_grpc")
         for proto in sorted(source.rglob("*.proto")):
             arguments = [
                 "protoc",

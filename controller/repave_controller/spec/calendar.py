@@ -77,6 +77,9 @@ def read_moment(written: object) -> str:
     return text
 
 
+_OFFSET = re.compile(r"[A-Za-z]{0,5}\s?[+-]\d{1,2}(:?\d\d)?")
+
+
 def check_zone(name: str) -> str:
     """`name`, when it is an IANA zone."""
     try:
@@ -84,6 +87,10 @@ def check_zone(name: str) -> str:
             raise ValueError(name)
         ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+        if _OFFSET.fullmatch(name):
+            raise wrong(
+                f"{name[:60]!a} is an offset, which changes where clocks do; write a place such as Europe/Berlin"
+            ) from None
         near = _similar_zone(name)
         hint = f"did you mean {near}?" if near else "write one such as Europe/Berlin or UTC"
         raise wrong(f"{name[:60]!a} is no time zone; {hint}") from None

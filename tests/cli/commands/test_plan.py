@@ -113,7 +113,9 @@ def test_a_plan_that_would_be_refused_ends_with_5_and_says_why(
     repave.release("v1", "--detach")
     ran = repave("plan", "--version", "v2")
     assert ran.code == 5
-    assert ran.err.startswith("repave: it would be refused: hello-v001 is being rolled out; repave watch hello")
+    assert ran.err.startswith(
+        "repave: it would be refused: hello-v001 is being rolled out; repave watch hello"
+    )
 
 
 @pytest.mark.parametrize("command", ["plan", "release"])

@@ -133,6 +133,16 @@ BAD = {
         "freezes: [{from: 2026-01-01, to: 2026-01-02, zone: Tokyo}]",
         ["9:52: freezes.0.zone: 'Tokyo' is no time zone; did you mean Asia/Tokyo?"],
     ),
+    **{
+        f"the offset {offset}": (
+            f'freezes: [{{from: 2026-01-01, to: 2026-01-02, zone: "{offset}"}}]',
+            [
+                f"9:52: freezes.0.zone: '{offset}' is an offset, which changes where clocks do; write a place "
+                "such as Europe/Berlin"
+            ],
+        )
+        for offset in ("GMT+1", "UTC+02:00", "+0530", "CET-1", "-03")
+    },
     "a zone of this machine": (
         "freezes: [{from: 2026-01-01, to: 2026-01-02, zone: localtime}]",
         ["9:52: freezes.0.zone: 'localtime' is no time zone; write one such as Europe/Berlin or UTC"],
