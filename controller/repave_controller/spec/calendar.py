@@ -89,7 +89,8 @@ def check_zone(name: str) -> str:
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
         if _OFFSET.fullmatch(name):
             raise wrong(
-                f"{name[:60]!a} is an offset, which changes where clocks do; write a place such as Europe/Berlin"
+                f"{name[:60]!a} is an offset, which changes where clocks do; "
+                "write a place such as Europe/Berlin"
             ) from None
         near = _similar_zone(name)
         hint = f"did you mean {near}?" if near else "write one such as Europe/Berlin or UTC"

@@ -137,8 +137,8 @@ BAD = {
         f"the offset {offset}": (
             f'freezes: [{{from: 2026-01-01, to: 2026-01-02, zone: "{offset}"}}]',
             [
-                f"9:52: freezes.0.zone: '{offset}' is an offset, which changes where clocks do; write a place "
-                "such as Europe/Berlin"
+                f"9:52: freezes.0.zone: '{offset}' is an offset, which changes where clocks do; "
+                "write a place such as Europe/Berlin"
             ],
         )
         for offset in ("GMT+1", "UTC+02:00", "+0530", "CET-1", "-03")
