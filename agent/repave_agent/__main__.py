@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import sys
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from repave_agent.operations.queries import Desk
 from repave_agent.packages.baking import Bakery
 from repave_agent.packages.cache import PackageCache
 from repave_agent.registry import Registry, RegistryError, installed
+from repave_agent.runtime.instance import name_of
 from repave_agent.runtime.journal import FileDisk, Journal, JournalError
 from repave_agent.runtime.retry import Postponed
 from repave_agent.runtime.session import Session
@@ -71,6 +73,7 @@ class Agent:
         make_directory(state)
         self.settings = settings
         self.lock = own(state, f"agent of {settings.region}")
+        self.instance = name_of(state, lambda: uuid.uuid4().hex)
         self.site = Site(settings, clock, lambda: self.worker.installation)
         provider, balancer = registry.provider(settings), registry.balancer(settings)
         self.provider = provider.build(settings.section(provider.name, provider.options), self.site)
@@ -99,7 +102,7 @@ class Agent:
         self.desk = Desk(self.site, ProviderWithTimeouts(self.provider), self.bakery, self.notice)
         self.postponed = Postponed(self.worker.on_desired, clock.sleep)
         self.session = Session(
-            dial=lambda: channel.dial(settings.controller, "controller"),
+            dial=lambda patience: channel.dial(settings.controller, "controller", patience),
             hello=self.make_hello,
             handler=self,
             clock=clock.monotonic,
@@ -117,6 +120,8 @@ class Agent:
             capabilities=self.capabilities,
             applied=self.worker.applied(),
             traffic_address=self.balancer.traffic_address,
+            beats=True,
+            instance=self.instance,
         )
 
     # What the session brings down, and what the worker sends up.

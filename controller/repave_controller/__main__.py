@@ -27,7 +27,7 @@ from repave_protos import __version__
 from repave_protos.daemon.logs import configure_logs, log_faults_of
 from repave_protos.daemon.resources import descriptors, require_threads
 from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
-from repave_protos.protocol.channel import join, loopback_only
+from repave_protos.protocol.channel import BEAT_SECONDS, join, loopback_only
 from repave_protos.protocol.values import Welcome
 
 PREFIX = "REPAVE_CONTROLLER_"
@@ -54,7 +54,12 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
     clock = SteadyClock(loaded.last_event_at)
     images = ImageDirectory(settings.state / "images", clock)
     sessions = Sessions(
-        Welcome(__version__, loaded.installation, f"http://{join(host, port)}/v1/images"),
+        Welcome(
+            __version__,
+            loaded.installation,
+            f"http://{join(host, port)}/v1/images",
+            beat_seconds=BEAT_SECONDS,
+        ),
         clock,
     )
     scheduler = Scheduler(store, images, loaded, clock, sessions, settings.limits.in_force)

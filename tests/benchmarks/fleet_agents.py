@@ -75,7 +75,7 @@ class SimulatedAgent:
             limits=Limits(),
         )
         self.session = Session(
-            dial=lambda: channel.dial(controller, "controller"),
+            dial=lambda patience: channel.dial(controller, "controller", patience),
             hello=self._hello,
             handler=self,
             clock=time.monotonic,

@@ -431,6 +431,28 @@ def a_region_that_is_away_is_skipped_and_caught_up(title: str) -> World:
 
 
 @play
+def a_region_that_is_lost_before_its_traffic_moves_is_skipped(title: str) -> World:
+    """A region that is lost when its wave has begun and its traffic has not moved is skipped like one that
+    was away: waves that are done stay, and it is caught up when it returns."""
+    extra = f"guards: {{unreachable_region: skip}}\n{WAVES}"
+    world = serving(title, spec("{blue_green: {warm: 30s}}", FOUR, extra))
+    world.release("1.2")
+    world.until(lambda each: each.counts("oslo").get("shop-v002") == 4)
+    world.run(5)
+    away(world, OSLO)
+    world.run(10)
+    world.why()
+    assert world.until_over() is Phase.SUCCEEDED
+    assert world.weights("lima") == {"shop-v002": 10_000}
+    world.run(60)
+    back(world, OSLO)
+    world.until(lambda each: each.weights("oslo") == {"shop-v002": 10_000})
+    assert world.until_over() is Phase.SUCCEEDED
+    world.until_cleaned()
+    return world
+
+
+@play
 def sizes_change_while_a_release_runs(title: str) -> World:
     """The size of a region changes in the middle of a release: every group follows, each at its share
     (asks 14, 15, 19)."""

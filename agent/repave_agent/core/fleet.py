@@ -38,6 +38,8 @@ UNSEEN_SECONDS = 8.0
 """An agent looks at its hosts every second; one that has not for so long was frozen."""
 GHOST_SECONDS = 120.0
 """How long a listing may still show a host that was destroyed."""
+GONE_GROUPS_MAX = 50
+"""So many groups that are gone may come back without a name that one of their hosts had."""
 NOTHING_KNOWN = Claims()
 
 
@@ -238,12 +240,16 @@ class Fleet:
         self.groups[group] = replace(self.fact(group), drain_since=now)
 
     def desired_changed(self, desired: Iterable[DesiredState]) -> None:
-        """A group that is wanted again has not begun to drain; a group that is not named and has no hosts is
-        forgotten."""
+        """A group that is wanted again has not begun to drain; of a group that is not named and has no hosts
+        only the names of its hosts are remembered, for it may be wanted once more."""
         groups = {group.name: group for state in desired for group in state.groups}
         named = groups.keys() | {record.group for record in self.records.values()}
         self.troubles = {name: text for name, text in self.troubles.items() if name in named}
-        self.groups = {
+        gone = [(name, fact) for name, fact in self.groups.items() if name not in named]
+        remembered = {
+            name: GroupFact(next_ordinal=fact.next_ordinal) for name, fact in gone[-GONE_GROUPS_MAX:]
+        }
+        self.groups = remembered | {
             name: replace(fact, drain_since=None) if name in groups and groups[name].count else fact
             for name, fact in self.groups.items()
             if name in named

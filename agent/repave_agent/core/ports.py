@@ -295,4 +295,5 @@ class Link(Protocol):
     async def close(self) -> None: ...
 
 
-Dial = Callable[[], Awaitable[Link]]
+Dial = Callable[[float], Awaitable[Link]]
+"""With so many seconds of patience for a controller that does not answer."""

@@ -16,11 +16,18 @@ import structlog
 from repave_agent.core.ports import Dial, Link
 from repave_protos.daemon.standstill import STANDSTILL_SECONDS, WATCH_SECONDS
 from repave_protos.protocol import bounds, wire
-from repave_protos.protocol.channel import MESSAGE_BYTES_MAX, full_jitter
+from repave_protos.protocol.channel import (
+    MESSAGE_BYTES_MAX,
+    PATIENCE_MAX_SECONDS,
+    PATIENCE_SECONDS,
+    Late,
+    full_jitter,
+)
 from repave_protos.protocol.queries import Answer, Failure, FromController, Query
 from repave_protos.protocol.values import (
     ApplicationName,
     ApplicationReport,
+    Beat,
     DesiredState,
     Hello,
     Notice,
@@ -35,9 +42,12 @@ REPORT_WINDOW_SECONDS = 0.05
 NOTICES_MAX = 256
 QUERIES_IN_FLIGHT_MAX = 32
 TROUBLE_LENGTH_MAX = 2_000
-WELCOME_DEADLINE_SECONDS = 10.0
+ANSWERS_PATIENCE = 3.0
+"""A link that took t seconds for an answer is given this many times t from then on."""
 STEADY_SECONDS = 5.0  # a stream that lived so long was no failed attempt
 RECONNECT_CAP_SECONDS = 5.0
+
+BEAT = wire.encode_from_agent(Beat())
 
 log = structlog.get_logger()
 
@@ -82,6 +92,7 @@ class Session:
         self._stream: _Stream | None = None
         self._sequence = 0
         self._outage = _Outage(since=clock())
+        self._patience_seconds = PATIENCE_SECONDS
 
     @property
     def is_connected(self) -> bool:
@@ -126,14 +137,17 @@ class Session:
             case RejectedError():
                 self._outage.rejected(self._clock(), str(failure))
             case OSError() | wire.WireError():
+                if isinstance(failure, Late):  # the link may be slow, and not dead
+                    self._patience_seconds = min(PATIENCE_MAX_SECONDS, 2 * self._patience_seconds)
                 self._outage.lost(self._clock(), str(failure))
             case _:
                 log.error("session.failed", exc_info=failure)
         return failure
 
     async def _connect(self) -> None:
-        link = await self._dial()
-        self._stream = stream = _Stream(link, awake_at=self._clock())
+        began, patience = self._clock(), self._patience_seconds
+        link = await self._dial(patience)
+        self._stream = stream = _Stream(link, began, patience, awake_at=self._clock())
         try:
             await link.send(wire.encode_from_agent(self._hello()))
             async with asyncio.TaskGroup() as tasks:
@@ -171,7 +185,11 @@ class Session:
         self._outage.ended(self._clock(), welcome)
         if not stream.is_welcome:
             stream.is_welcome = True
+            took = self._clock() - stream.began
+            self._patience_seconds = min(PATIENCE_MAX_SECONDS, max(PATIENCE_SECONDS, ANSWERS_PATIENCE * took))
             tasks.create_task(self._pace(stream))
+            if welcome.beat_seconds > 0:
+                tasks.create_task(self._beat(stream, welcome.beat_seconds))
         stream.report_everything()
 
     def _ask(self, stream: "_Stream", query: Query, tasks: asyncio.TaskGroup) -> None:
@@ -194,9 +212,9 @@ class Session:
         stream.wake.set()
 
     async def _expect_welcome(self, stream: "_Stream") -> None:
-        await self._sleep(WELCOME_DEADLINE_SECONDS)
+        await self._sleep(stream.patience_seconds)
         if not stream.is_welcome:
-            raise ConnectionError(f"no Welcome within {WELCOME_DEADLINE_SECONDS:.0f} s of Hello")
+            raise Late(f"no Welcome within {stream.patience_seconds:.0f} s of Hello")
 
     async def _watch(self, stream: "_Stream") -> None:
         while True:
@@ -225,6 +243,13 @@ class Session:
             stream.wake.set()
             await self._sleep(REPORT_WINDOW_SECONDS)
 
+    async def _beat(self, stream: "_Stream", seconds: float) -> None:
+        """Something is said at least so often: a controller that hears nothing knows what it means."""
+        while True:
+            await self._sleep(seconds)
+            stream.is_beat_due = True
+            stream.wake.set()
+
     async def _write(self, stream: "_Stream") -> None:
         """The only one that writes to the link: two at a time would end a gRPC stream."""
         while True:
@@ -235,6 +260,9 @@ class Session:
                 stream.queries_in_flight -= 1
             if stream.is_report_due:
                 await self._report(stream)
+            if stream.is_beat_due:
+                stream.is_beat_due = False
+                await stream.link.send(BEAT)
 
     async def _report(self, stream: "_Stream") -> None:
         """Sends what is newest now, not what was when the report became due."""
@@ -258,12 +286,15 @@ class _Stream:
     """One connection, and what waits to be written to it."""
 
     link: Link
+    began: float  # when it was dialled
+    patience_seconds: float
     awake_at: float  # when this process was last seen to run
     is_welcome: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # the worker saw something new
     wake: asyncio.Event = field(default_factory=asyncio.Event)  # the writer has something to do
     is_report_due: bool = False
     is_full_due: bool = False
+    is_beat_due: bool = False
     sent: dict[ApplicationName, ApplicationReport] = field(default_factory=dict)
     answers: deque[bytes] = field(default_factory=deque)  # bounded by queries_in_flight
     queries_in_flight: int = 0

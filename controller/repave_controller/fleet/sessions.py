@@ -36,6 +36,7 @@ from repave_protos.protocol.queries import (
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
     ApplicationName,
+    Beat,
     DesiredState,
     Hello,
     HostDetail,
@@ -47,9 +48,12 @@ from repave_protos.protocol.values import (
     Welcome,
 )
 
-HELLO_DEADLINE_SECONDS = 10.0
+HELLO_DEADLINE_SECONDS = 60.0  # of a link as slow as an agent bears
 GOODBYE_SECONDS = 1.0  # how long a stream that shall end may take to hear why
 STOP_SECONDS = 2.0
+SILENCES_MAX = 3.0
+"""An agent that is to say something every second is away when nothing came for so many."""
+LATE_SECONDS = 0.5  # by which this process wakes too late when it was held up itself
 QUERIES_IN_FLIGHT_MAX = 16  # of one region
 REGIONS_MAX = 10_000
 APPLICATIONS_PER_REGION_MAX = 10_000
@@ -235,6 +239,8 @@ class Sessions:
                 tasks.create_task(self._write(stream))
                 tasks.create_task(self._read(stream, messages))
                 tasks.create_task(stream.give_up())
+                if hello.beats and self._welcome.beat_seconds > 0:
+                    tasks.create_task(self._miss(stream, SILENCES_MAX * self._welcome.beat_seconds))
         except* (OSError, wire.WireError) as group:
             reason = str(group.exceptions[0])
         finally:
@@ -248,7 +254,7 @@ class Sessions:
             older.finish(f"a newer agent has taken over {region}; is another one running?")
         self._listener.greet(hello)
         waiting = {desired.application: desired for desired in self._listener.desired_for(region)}
-        stream = self._streams[region] = _Stream(region, link, desired=waiting)
+        stream = self._streams[region] = _Stream(region, link, waiting, self._clock())
         self._views[region] = KnownRegion(region, True, self._clock(), hello)
         log.info(
             "agent.connected", region=region, agent=hello.agent_version, has_taken_over=older is not None
@@ -269,8 +275,23 @@ class Sessions:
 
     # ------------------------------------------------------------------------------------------------- up
 
+    async def _miss(self, stream: "_Stream", seconds: float) -> None:
+        """Ends a stream on which nothing is heard for so long, however slow the link is: the agent is frozen
+        or cut off. A controller that was held up itself listens anew: it may have missed what was said."""
+        while True:
+            due = stream.heard_at + seconds
+            await asyncio.sleep(max(0.0, due - self._clock()))
+            now = self._clock()
+            if now > due + LATE_SECONDS:
+                stream.heard_at = now
+            elif stream.heard_at + seconds <= now:
+                raise _StreamEnded(
+                    f"the agent has said nothing for {seconds:g} s: it stands still or is cut off"
+                )
+
     async def _read(self, stream: "_Stream", messages: AsyncIterator[bytes]) -> None:
         async for message in messages:
+            stream.heard_at = self._clock()
             if self._streams.get(stream.region) is not stream:
                 continue  # taken over: what the older agent says counts no more
             self._take(stream, wire.decode_from_agent(message))
@@ -282,6 +303,8 @@ class Sessions:
                 self._merge(stream, message)
             case Answer():
                 stream.take_answer(message)
+            case Beat():
+                pass
             case Hello():
                 raise _StreamEnded("the agent said Hello twice")
 
@@ -345,6 +368,7 @@ class _Stream:
     region: RegionName
     link: Link
     desired: dict[ApplicationName, DesiredState]  # the newest of each application
+    heard_at: float
     queries: deque[Query] = field(default_factory=deque)  # bounded by questions
     questions: dict[int, asyncio.Future[Answer]] = field(default_factory=dict)
     reports_until: int = 0  # the sequence of the newest report taken

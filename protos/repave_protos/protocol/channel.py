@@ -16,17 +16,17 @@ import grpc.aio
 from repave_protos.protocol import wire
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
-DIAL_TIMEOUT_SECONDS = 5.0
+PATIENCE_SECONDS = 5.0
+"""How long an agent waits for an answer on a link that it knows nothing of."""
+PATIENCE_MAX_SECONDS = 60.0
+BEAT_SECONDS = 1.5
+"""So often an agent is to say that it is there."""
 PENDING_STREAMS_MAX = 20_000  # streams not yet taken up; at gRPC's own 1,000 a herd of agents is reset
 PENDING_STREAMS_HARD_MAX = 40_000
 
 Options = tuple[tuple[str, int | str], ...]
 
 _BOTH_OPTIONS: Options = (
-    # A peer that vanished without a goodbye is noticed after 20 + 10 s, from both ends.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),  # without it gRPC 1.85 waits 60 s for a frozen peer (measured)
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -40,14 +40,18 @@ CLIENT_OPTIONS: Options = (
 )
 SERVER_OPTIONS: Options = (
     *_BOTH_OPTIONS,
+    # Agents of this version say Beat, and are missed much sooner; others are noticed after 20 + 10 s.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # without it gRPC 1.85 waits 60 s for a frozen peer (measured)
     # By default a client that pings more often than every 300 s is sent away with too_many_pings.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
     # Pings that a busy machine held up arrive together; an agent is not sent away for that (seen).
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.server.max_pending_requests", PENDING_STREAMS_MAX),
     ("grpc.server.max_pending_requests_hard_limit", PENDING_STREAMS_HARD_MAX),
     # Connections that never speak HTTP/2, or hold no stream, give their descriptors back.
-    ("grpc.server_handshake_timeout_ms", 20_000),
+    ("grpc.server_handshake_timeout_ms", 60_000),
     ("grpc.max_connection_idle_ms", 60_000),
     ("grpc.so_reuseport", 0),  # a second controller on the port is an error, not half of the agents
 )
@@ -128,24 +132,44 @@ def full_jitter(attempt: int, chance: float, base_seconds: float = 0.1, cap_seco
 # ------------------------------------------------------------------------------------------- the agent's end
 
 
+class Late(ConnectionError):
+    """No answer in time: the other end is away, or the link is slower than was thought."""
+
+
 async def dial(
     address: str,
     setting: str = "the controller's address",
-    timeout_seconds: float = DIAL_TIMEOUT_SECONDS,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> Link:
-    """A fresh connection and stream to the controller. Raises ConnectionError, or as loopback_only."""
+    """A fresh connection and stream to the controller. Raises ConnectionError, or as loopback_only.
+
+    `patience_seconds`: how long the controller may take to answer, now and later. One that is silent for
+    longer has vanished, and the link ends.
+    """
     target = join(*loopback_only(address, setting))
     async with AsyncExitStack() as undo:
-        channel = _open_channel(target)
+        channel = _open_channel(target, patience_seconds)
         undo.push_async_callback(channel.close)
         call: Call = channel.stream_stream(wire.METHOD_PATH)()
-        await _answered(call, target, timeout_seconds)
+        await _answered(call, target, patience_seconds)
         undo.pop_all()
     return _DialledLink(channel, call)
 
 
-def _open_channel(target: str) -> grpc.aio.Channel:
-    return grpc.aio.insecure_channel(target, options=CLIENT_OPTIONS)
+def _open_channel(target: str, patience_seconds: float) -> grpc.aio.Channel:
+    return grpc.aio.insecure_channel(target, options=(*CLIENT_OPTIONS, *keepalive(patience_seconds)))
+
+
+def keepalive(patience_seconds: float) -> Options:
+    """A peer that says nothing for that long, and answers no ping, is taken for gone: 5 s are a ping after
+    2 s, and 3 s for its answer."""
+    time_ms = int(patience_seconds * 400)
+    timeout_ms = int(patience_seconds * 1000) - time_ms
+    return (
+        ("grpc.keepalive_time_ms", time_ms),
+        ("grpc.keepalive_timeout_ms", timeout_ms),
+        ("grpc.http2.ping_timeout_ms", timeout_ms),
+    )
 
 
 async def _answered(call: Call, target: str, timeout_seconds: float) -> None:
@@ -156,7 +180,7 @@ async def _answered(call: Call, target: str, timeout_seconds: float) -> None:
             if call.done():
                 raise await _ended(call)
     except TimeoutError as error:
-        raise ConnectionError(f"no answer from {target} within {timeout_seconds:g} s") from error
+        raise Late(f"no answer from {target} within {timeout_seconds:g} s") from error
     except grpc.aio.AioRpcError as error:
         raise ConnectionError(_reason(error.code(), error.details())) from error
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from repave_protos.protocol.values import (
     ApplicationName,
+    Beat,
     DesiredState,
     Digest,
     Hello,
@@ -200,5 +201,5 @@ class Answer:
     content: Content
 
 
-FromAgent = Hello | Report | Answer
+FromAgent = Hello | Report | Answer | Beat
 FromController = Welcome | Rejection | DesiredState | Resync | Query

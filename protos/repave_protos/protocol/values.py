@@ -323,6 +323,8 @@ class Hello:
     capabilities: tuple[str, ...] = ()
     applied: tuple[Applied, ...] = ()
     traffic_address: str = ""  # where clients reach the region's balancer
+    beats: bool = False  # says Beat as often as Welcome asks
+    instance: str = ""  # names the agent's state directory; "" from an older one
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +353,12 @@ class Welcome:
     installation: str  # names this controller's store; tags of hosts carry it
     image_url: str
     applications: tuple[ApplicationName, ...] | None = None
+    beat_seconds: float = 0.0  # something is to be heard at least so often; 0: as often as there is news
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The agent is there, and has had nothing else to say for a while."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from repave_protos.protocol.values import (
     ApplicationName,
     ApplicationReport,
     Applied,
+    Beat,
     DesiredState,
     GroupName,
     GroupReport,
@@ -58,6 +59,8 @@ def encode_from_agent(value: FromAgent) -> bytes:
             message = pb.FromAgent(report=_report_message(value))
         case Answer():
             message = pb.FromAgent(answer=answer_message(value))
+        case Beat():
+            message = pb.FromAgent(beat=pb.Beat())
         case Hello():
             message = pb.FromAgent(hello=_hello_message(value))
         case _:
@@ -73,6 +76,8 @@ def decode_from_agent(message: bytes) -> FromAgent:
             return _report(parsed.report)
         case "answer":
             return answer(parsed.answer)
+        case "beat":
+            return Beat()
         case "hello":
             return _hello(parsed.hello)
         case _:
@@ -263,6 +268,8 @@ def _hello_message(hello: Hello) -> pb.Hello:
             for each in hello.applied
         ],
         traffic_address=hello.traffic_address,
+        beats=hello.beats,
+        instance=hello.instance,
     )
 
 
@@ -278,6 +285,8 @@ def _hello(message: pb.Hello) -> Hello:
         capabilities=tuple(bounds.name(word, "Hello.capabilities") for word in message.capabilities),
         applied=tuple(map(_applied, message.applied)),
         traffic_address=bounds.line(message.traffic_address, "Hello.traffic_address"),
+        beats=message.beats,
+        instance=bounds.name_or_none(message.instance, "Hello.instance"),
     )
 
 
@@ -296,6 +305,7 @@ def _welcome_message(welcome: Welcome) -> pb.Welcome:
         installation=welcome.installation,
         image_url=welcome.image_url,
         applications=None if named is None else pb.Applications(names=named),
+        beat_seconds=welcome.beat_seconds,
     )
 
 
@@ -309,4 +319,5 @@ def _welcome(message: pb.Welcome) -> Welcome:
         installation=bounds.name(message.installation, "Welcome.installation"),
         image_url=bounds.line(message.image_url, "Welcome.image_url"),
         applications=named if message.HasField("applications") else None,
+        beat_seconds=bounds.seconds(message.beat_seconds, "Welcome.beat_seconds"),
     )

@@ -107,7 +107,7 @@ class SimulatedAgent:
         draws = iter(range(1, 1_000_000_000))
         self.postponed = Postponed(self.worker.on_desired, asyncio.sleep)
         self.session = Session(
-            dial=lambda: network.dial(region, life),
+            dial=lambda _: network.dial(region, life),
             hello=self._hello,
             handler=self,
             clock=clock,

@@ -16,11 +16,13 @@ from repave_agent.runtime.session import (
     Session,
 )
 from repave_protos.daemon.standstill import STANDSTILL_SECONDS, WATCH_SECONDS
+from repave_protos.protocol.channel import Late
 from repave_protos.protocol.queries import Answer, Failure, Hosts, HostsOf, Query
 from repave_protos.protocol.values import (
     ZERO_EPOCH,
     ApplicationName,
     ApplicationReport,
+    Beat,
     DesiredState,
     Digest,
     Epoch,
@@ -305,6 +307,49 @@ async def test_an_absent_controller_is_dialled_again_with_growing_delays_and_one
     assert logs[0]["reason"] == "nobody listens"
     assert logs[-1]["event"] == "session.welcome"
     assert logs[-1]["outage_seconds"] > 16
+
+
+async def test_patience_grows_while_no_answer_comes_and_is_what_the_link_needs_then() -> None:
+    """5 s, 10 s, 20 s for an answer; one that took 12 s is given three times as long from then on."""
+    async with running(Region()) as region:
+        region.refused = Late("no answer")
+        for delay_seconds in (0.1, 0.2):
+            await settle()
+            await region.time.advance(delay_seconds)
+        region.refused = None
+        await region.time.advance(0.4)
+        assert region.patience == [5.0, 10.0, 20.0, 40.0]
+        await region.time.advance(12.0)
+        await region.welcome()
+        region.link.hang_up()
+        await settle()
+        await region.time.advance(0.1)
+        assert region.patience[-1] == 36.0
+
+
+async def test_a_refused_connection_says_nothing_of_how_slow_the_link_is() -> None:
+    async with running(Region()) as region:
+        region.refused = ConnectionRefusedError("nothing listens")
+        for _ in range(4):
+            await settle()
+            await region.time.advance(5.0)
+        assert set(region.patience) == {5.0}
+
+
+async def test_an_agent_with_no_news_says_that_it_is_there_as_often_as_it_is_asked() -> None:
+    async with running(Region()) as region:
+        await settle()
+        region.link.say(replace(WELCOME, beat_seconds=1.5))
+        await settle()
+        await region.time.advance(6.0)
+        assert region.link.heard.count(Beat()) == 4
+
+
+async def test_a_controller_that_asks_for_no_beat_hears_none() -> None:
+    async with running(Region()) as region:
+        await region.welcome()
+        await region.time.advance(60.0)
+        assert Beat() not in region.link.heard
 
 
 async def test_a_second_outage_is_told_again_and_starts_with_short_delays() -> None:

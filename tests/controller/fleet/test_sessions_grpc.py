@@ -11,6 +11,7 @@ import pytest
 
 from repave_agent.runtime.session import Session
 from repave_controller.fleet.sessions import (
+    SILENCES_MAX,
     KnownRegion,
     Sessions,
     start_server,
@@ -22,6 +23,7 @@ from repave_protos.protocol.queries import Answer, FromController, Hosts, HostsO
 from repave_protos.protocol.values import (
     ApplicationReport,
     DesiredState,
+    Hello,
     Notice,
     Observations,
     RegionName,
@@ -32,16 +34,20 @@ from repave_protos.protocol.values import (
 )
 from tests.fakes.controller.links import CART, HELLO, HOST, PARIS, SHOP, WELCOME, desired, seen
 from tests.fakes.controller.listener import QuietListener
+from tests.fakes.slow_relay import slow_relay
 from tests.fakes.waiting import until
+
+SLACK_SECONDS = 1.0
+"""By which a busy machine notices later."""
 
 
 class Controller(QuietListener):
     """Sessions with everything that they call."""
 
-    def __init__(self, hello_deadline_seconds: float = 10.0) -> None:
+    def __init__(self, hello_deadline_seconds: float = 10.0, welcome: Welcome = WELCOME) -> None:
         self.wanted: list[DesiredState] = []
         self.noticed: list[Notice] = []
-        self.sessions = Sessions(WELCOME, time.monotonic, hello_deadline_seconds)
+        self.sessions = Sessions(welcome, time.monotonic, hello_deadline_seconds)
         self.sessions.report_to(self)
 
     def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
@@ -92,7 +98,7 @@ class Agent:
 async def agent_of(address: str) -> AsyncIterator[tuple[Agent, Session]]:
     agent = Agent()
     session = Session(
-        lambda: dial(address),
+        lambda patience: dial(address, patience_seconds=patience),
         lambda: HELLO,
         agent,
         time.monotonic,
@@ -195,6 +201,75 @@ async def test_over_grpc_a_stream_without_hello_is_closed() -> None:
     link = await dial(f"127.0.0.1:{port}")
     assert [message async for message in link.receive()] == []
     await link.close()
+    await stop_server(controller.sessions, server)
+
+
+TEN_TIMES = 10.0
+"""The agent's clock runs so much faster in these tests: what takes it a second takes them a tenth."""
+
+
+def hurried(address: str, agent: Agent, hello: Hello) -> Session:
+    """An agent's session whose seconds are tenths."""
+    return Session(
+        lambda patience: dial(address, patience_seconds=patience / TEN_TIMES),
+        lambda: hello,
+        agent,
+        lambda: time.monotonic() * TEN_TIMES,
+        lambda seconds: asyncio.sleep(seconds / TEN_TIMES),
+        lambda: 0.1,
+    )
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.5])  # two, and five, of the agent's seconds each way
+async def test_over_a_slow_link_an_agent_connects_and_stays_connected(seconds: float) -> None:
+    controller = Controller(welcome=replace(WELCOME, beat_seconds=1.5))
+    server, port = await start_server(controller.sessions, "127.0.0.1:0")
+    async with slow_relay(port, seconds) as (_, slow_port):
+        agent = Agent()
+        session = hurried(f"127.0.0.1:{slow_port}", agent, replace(HELLO, beats=True))
+        task = asyncio.create_task(session.run())
+        await until(lambda: agent.welcomes)
+        controller.sessions.publish(PARIS, desired(1))
+        await until(lambda: agent.desired == [desired(1)])
+        session.observed({SHOP: seen(SHOP, 1)})
+        await until(lambda: controller.view.observations.applications == {SHOP: seen(SHOP, 1)})
+        assert controller.view.is_connected
+        assert len(agent.welcomes) == 1
+        task.cancel()
+        await asyncio.wait({task})
+    await stop_server(controller.sessions, server)
+
+
+async def test_an_agent_that_says_nothing_any_more_is_away_soon_and_comes_back() -> None:
+    """The link stays open, as that of an agent that was stopped or whose packets are dropped."""
+    controller = Controller(welcome=replace(WELCOME, beat_seconds=0.1))
+    server, port = await start_server(controller.sessions, "127.0.0.1:0")
+    async with slow_relay(port, 0.0) as (relay, slow_port):
+        agent = Agent()
+        session = hurried(f"127.0.0.1:{slow_port}", agent, replace(HELLO, beats=True))
+        task = asyncio.create_task(session.run())
+        await until(lambda: agent.welcomes)
+        await asyncio.sleep(0.6)  # twice as long as it may be silent
+        assert controller.view.is_connected
+        began = time.monotonic()
+        relay.freeze()
+        await until(lambda: not controller.view.is_connected)
+        assert time.monotonic() - began < 0.1 * (SILENCES_MAX + 1) + SLACK_SECONDS
+        relay.thaw()
+        await until(lambda: controller.view.is_connected)
+        task.cancel()
+        await asyncio.wait({task})
+    await stop_server(controller.sessions, server)
+
+
+async def test_an_older_agent_that_says_no_beat_is_not_missed() -> None:
+    controller = Controller(welcome=replace(WELCOME, beat_seconds=0.05))
+    server, port = await start_server(controller.sessions, "127.0.0.1:0")
+    async with agent_of(f"127.0.0.1:{port}") as (agent, _):
+        await until(lambda: agent.welcomes)
+        await asyncio.sleep(0.3)
+        assert controller.view.is_connected
+        assert len(agent.welcomes) == 1
     await stop_server(controller.sessions, server)
 
 

@@ -146,13 +146,15 @@ class Region:
         self.time = FakeTime()
         self.handler = Recorder()
         self.links: list[MemoryLink] = []
+        self.patience: list[float] = []
         self.refused: Exception | None = None
         self.hello = HELLO
         self.session = Session(
             self._dial, lambda: self.hello, self.handler, self.time.clock, self.time.sleep, lambda: 1.0
         )
 
-    async def _dial(self) -> Link:
+    async def _dial(self, patience_seconds: float) -> Link:
+        self.patience.append(patience_seconds)
         if self.refused is not None:
             raise self.refused
         self.links.append(MemoryLink())

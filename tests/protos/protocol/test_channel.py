@@ -83,20 +83,25 @@ def test_reconnect_delays_grow_from_the_base_to_the_cap_and_use_the_whole_range(
     assert full_jitter(2, 0.5, base_seconds=1.0, cap_seconds=60.0) == 2.0
 
 
-def test_clients_never_ping_more_often_than_the_server_permits() -> None:
-    client, server = dict(channel.CLIENT_OPTIONS), dict(channel.SERVER_OPTIONS)
-    every_ms, permitted_ms = (
-        client["grpc.keepalive_time_ms"],
-        server["grpc.http2.min_recv_ping_interval_without_data_ms"],
-    )
-    assert int(every_ms) > int(permitted_ms)
+@pytest.mark.parametrize("patience_seconds", [5.0, 10.0, 60.0])
+def test_clients_never_ping_more_often_than_the_server_permits(patience_seconds: float) -> None:
+    client, server = dict(channel.keepalive(patience_seconds)), dict(channel.SERVER_OPTIONS)
+    permitted_ms = server["grpc.http2.min_recv_ping_interval_without_data_ms"]
+    assert int(client["grpc.keepalive_time_ms"]) > int(permitted_ms)
 
 
-@pytest.mark.parametrize("options", [channel.CLIENT_OPTIONS, channel.SERVER_OPTIONS])
-def test_both_ends_notice_a_frozen_peer_within_half_a_minute(options: channel.Options) -> None:
+@pytest.mark.parametrize(
+    ("options", "within_ms"),
+    [
+        (channel.keepalive(channel.PATIENCE_SECONDS), 5_000),
+        (channel.keepalive(channel.PATIENCE_MAX_SECONDS), 60_000),
+        (channel.SERVER_OPTIONS, 30_000),
+    ],
+)
+def test_both_ends_notice_a_frozen_peer(options: channel.Options, within_ms: int) -> None:
     chosen = {name: int(value) for name, value in options}
     for timeout in ("grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms"):  # gRPC waits for the longer
-        assert chosen["grpc.keepalive_time_ms"] + chosen[timeout] <= 30_000
+        assert chosen["grpc.keepalive_time_ms"] + chosen[timeout] <= within_ms
 
 
 # --------------------------------------------------------------------------------------------- over gRPC
@@ -130,7 +135,7 @@ async def test_dialling_a_closed_port_fails_as_a_connection_error() -> None:
 
 async def test_dialling_something_that_never_answers_gives_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ConnectionError):
-        await dial(f"127.0.0.1:{silent.getsockname()[1]}", timeout_seconds=0.2)
+        await dial(f"127.0.0.1:{silent.getsockname()[1]}", patience_seconds=0.2)
 
 
 async def test_dialling_elsewhere_is_refused_before_a_packet_is_sent() -> None:

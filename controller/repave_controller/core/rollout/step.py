@@ -140,7 +140,8 @@ def _advance(turn: Turn) -> None:
             return
         match track.phase:
             case TrackPhase.RUNNING if region in verdicts:
-                _run(turn, now, track, verdicts[region], together)
+                if not _is_left_out(turn, now, track):
+                    _run(turn, now, track, verdicts[region], together)
             case TrackPhase.UNDOING:
                 _undo(turn, now, track)
             case TrackPhase.DONE if now.phase is Phase.RUNNING:
@@ -216,11 +217,7 @@ def _begin(turn: Turn, track: Track, wants: Wants) -> bool:
     assert rollout is not None, "a region of a rollout begins"
     skipped, waiting = waves.when_away(turn.application, track, turn.observed, turn.now)
     if skipped is not None:
-        turn.put_track(skipped)
-        what = reason_of(
-            Happening.REGION_SKIPPED, group=turn.target_name, region=track.region, reason=skipped.reason
-        )
-        turn.tell("region.skipped", what)
+        _skip(turn, skipped)
     elif waiting is not None:
         turn.wait(waiting)
     elif not _is_guarded(turn, rollout, track, 0, wants):
@@ -247,6 +244,35 @@ def _enter(turn: Turn, track: Track, cursor: int) -> None:
     turn.put_track(track)
 
 
+def _is_left_out(turn: Turn, rollout: Rollout, track: Track) -> bool:
+    """Whether a region that was lost before its traffic moved is skipped or waited for by policy."""
+    if rollout.kind is RolloutKind.ROLLBACK or rollout.has_given_traffic(track):
+        return False
+    skipped, waiting = waves.when_away(turn.application, track, turn.observed, turn.now)
+    if skipped is not None:
+        turn.application = gone_back(turn.application, rollout, track)
+        _skip(turn, skipped)
+    elif waiting is not None:
+        turn.wait(waiting)
+    return skipped is not None or waiting is not None
+
+
+def _skip(turn: Turn, skipped: Track) -> None:
+    turn.put_track(skipped)
+    what = reason_of(
+        Happening.REGION_SKIPPED, group=turn.target_name, region=skipped.region, reason=skipped.reason
+    )
+    turn.tell("region.skipped", what)
+
+
+def _progressed_at(turn: Turn, track: Track) -> Instant:
+    """From when on a step's deadline counts: not while the region was away and waited for."""
+    view = turn.observed.get(track.region)
+    if turn.application.policy.unreachable == "fail" or view is None or not view.is_connected:
+        return track.progressed_at
+    return max(track.progressed_at, view.since)
+
+
 def _run(turn: Turn, rollout: Rollout, track: Track, verdict: Verdict, together: Mapping[int, int]) -> None:
     """`together`: the steps that all regions of a wave have done."""
     match verdict:
@@ -270,7 +296,7 @@ def _wait(turn: Turn, rollout: Rollout, track: Track, waiting: Waiting) -> None:
     if not waiting.has_deadline or not seconds:
         turn.wait(waiting)
         return
-    deadline = Instant(track.progressed_at + seconds)
+    deadline = Instant(_progressed_at(turn, track) + seconds)
     if turn.now >= deadline:
         reason = reason_of(
             Why.NO_PROGRESS,
@@ -319,7 +345,7 @@ def _is_guarded(turn: Turn, rollout: Rollout, track: Track, cursor: int, wants: 
     if guard is None:
         return False
     seconds, because = step.deadline_seconds, replace(guard.because(track.region), expiry=Expiry.PROGRESS)
-    deadline = Instant(track.progressed_at + seconds)
+    deadline = Instant(_progressed_at(turn, track) + seconds)
     if guard.rule == "capacity" and track.has_begun:
         if turn.now >= deadline:
             reason = reason_of(

@@ -99,8 +99,8 @@ def steps_done(rollout: Rollout, done: Collection[RegionName]) -> dict[int, int]
 def when_away(
     application: Application, track: Track, observed: Observed, now: Instant
 ) -> tuple[Track | None, Waiting | None]:
-    """What becomes of a region that is to begin and is not connected: the track as it is left out, or what
-    is waited for; neither: it begins, and its first step has a deadline."""
+    """What becomes of a region that is to begin, or has begun and was given no traffic yet, and is not
+    connected: the track as it is left out, or what is waited for; neither: its step has a deadline."""
     view = observed.get(track.region)
     policy = application.policy.unreachable
     if policy == "fail" or (view is not None and view.is_connected):
