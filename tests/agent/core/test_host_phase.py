@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from repave_agent.core.fleet import Fleet
+from repave_agent.core.fleet import GONE_GROUPS_MAX, Fleet
 from repave_agent.core.host_health import PASSED, ProbeResult
 from repave_agent.core.host_phase import Judgement, Signs, judge_host
+from repave_agent.core.observation import GroupFact
 from repave_agent.core.ports import Host
 from repave_agent.core.reconcile import Launch
-from repave_protos.protocol.values import HostName, HostPhase
+from repave_protos.protocol.values import GroupName, HostName, HostPhase
 from tests.fakes.agent.fleet import answer
 from tests.fakes.agent.region_values import BLUE, PROBE, SHOP, a_group, a_state
 from tests.fakes.templates import changed
@@ -282,6 +283,25 @@ def test_a_group_that_is_wanted_again_begins_a_new_drain_when_it_goes() -> None:
     assert life.fleet.fact(BLUE).drain_since == 100.0
     life.fleet.desired_changed([a_state(life.group)])
     assert life.fleet.fact(BLUE).drain_since is None
+
+
+def test_a_group_that_comes_back_gets_no_name_twice_and_is_otherwise_as_new() -> None:
+    """A region that was skipped on the way gives up the group, and gets it again when it is caught up."""
+    fleet = Fleet()
+    fleet.launching(Launch(GROUP, a_state(GROUP), 3), 100.0)
+    fleet.records.clear()
+    fleet.note_routed([BLUE])
+    fleet.desired_changed([])
+    assert fleet.fact(BLUE) == GroupFact(next_ordinal=4)
+
+
+def test_only_so_many_groups_that_are_gone_are_remembered() -> None:
+    fleet = Fleet()
+    names = [GroupName(f"shop-v{number:03}") for number in range(1, GONE_GROUPS_MAX + 10)]
+    for name in names:
+        fleet.groups[name] = GroupFact(next_ordinal=7)
+        fleet.desired_changed([])
+    assert list(fleet.groups) == names[-GONE_GROUPS_MAX:]
 
 
 def test_a_group_that_gets_traffic_after_all_begins_its_drain_anew() -> None:

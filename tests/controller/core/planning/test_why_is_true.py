@@ -209,12 +209,12 @@ def check_illness(world: World, track: Track) -> None:
     application, rollout, view = world.application, world.application.running, world.views[track.region]
     state = application.desired_in(track.region)
     target = application.group(rollout.target) if rollout is not None else None
-    if rollout is None or target is None or state is None or view.report is None:
+    if rollout is None or target is None or state is None or view.report is None or not view.is_connected:
         return
     if track.phase is TrackPhase.RUNNING:
         failing = GroupReport(target.name, failed=2, has_given_up=True)
     elif track.phase is TrackPhase.DONE and rollout.phase is Phase.RUNNING and rollout.kind == "release":
-        if not view.is_connected or view.report.epoch != state.epoch:
+        if view.report.epoch != state.epoch:
             return
         failing = GroupReport(target.name, unhealthy=2, weight_bp=10_000)
     else:
