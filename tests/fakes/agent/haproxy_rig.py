@@ -32,9 +32,15 @@ class HaproxyRig:
         self.webs: list[Web] = []
 
     def balancer(
-        self, directory: str = "", redispatch: bool = True, processes: Literal[1, 2] = 2
+        self,
+        directory: str = "",
+        redispatch: bool = True,
+        processes: Literal[1, 2] = 2,
+        old_connections_hours: float = 24.0,
     ) -> HaproxyBalancer:
-        options = HaproxyOptions(redispatch=redispatch, processes=processes)
+        options = HaproxyOptions(
+            redispatch=redispatch, processes=processes, old_connections_hours=old_connections_hours
+        )
         self.balancers.append(HaproxyBalancer(self.directory / directory, options, clock=SystemClock()))
         return self.balancers[-1]
 

@@ -38,6 +38,7 @@ pytestmark = needs_haproxy
 
 SHOP = ApplicationName("shop")
 BLUE, GREEN = GroupName("shop-v001"), GroupName("shop-v002")
+UPGRADE = "Connection: Upgrade"
 TO_BLUE, TO_GREEN = Route(SHOP, BLUE), Route(SHOP, GREEN)
 
 
@@ -142,6 +143,49 @@ async def test_a_host_is_told_the_clients_address_alone_before_and_after_reloads
     await _ask(reader, writer, "X-Forwarded-For: 192.0.2.7\r\n")
     assert _forwarded_for(site.rig.webs[0]) == ["192.0.2.7", "127.0.0.1"], "a proxy's own word is kept"
     writer.close()
+
+
+async def test_a_websocket_and_a_long_request_outlive_other_applications_reloads(site: Site) -> None:
+    """And their old workers end with them."""
+    chat = await asyncio.start_server(_chat, "127.0.0.1", 0)
+    chat_port = chat.sockets[0].getsockname()[1]
+    talk = Structure(
+        (*site.structure.frontends, frontend("chat", free_port())),
+        (*site.structure.backends, backend("chat-v001", chat_port)),
+    )
+    await site.balancer.arrange(talk)
+    await site.balancer.route((TO_BLUE, Route(ApplicationName("chat"), GroupName("chat-v001"))))
+    reader, writer = await asyncio.open_connection("127.0.0.1", talk.frontends[1].port)
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    writer.write(f"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\n{UPGRADE}\r\n{key}\r\n\r\n".encode())
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+    long_request = asyncio.create_task(get(site.port, "/slow"))
+    await until(lambda: site.rig.webs[0].waiting == 1)
+    for number in range(4):
+        other = backend(f"blog-v{number:03}", free_port())
+        await site.balancer.arrange(Structure(talk.frontends, (*talk.backends, other)))
+        writer.write(b"still there?\n")
+        assert await reader.readline() == b"still there?\n"
+    assert (await site.balancer.observe()).old_workers in (1, 2)
+    site.rig.webs[0].release()
+    assert await long_request == "blue"
+    writer.close()
+    await until_async(lambda: _has_no_old_worker(site.balancer))
+    chat.close()
+
+
+async def test_an_old_worker_is_ended_when_its_time_is_over(rig: HaproxyRig) -> None:
+    balancer, port = rig.balancer(old_connections_hours=1 / 3600), free_port()
+    await balancer.start()
+    blue = await rig.web("blue")
+    wanted = Structure((frontend("shop", port),), (backend(BLUE, blue.port),))
+    await balancer.arrange(wanted)
+    await balancer.route((TO_BLUE,))
+    for_ever = asyncio.create_task(get(port, "/slow"))
+    await until(lambda: blue.waiting == 1)
+    await balancer.arrange(Structure(wanted.frontends, (*wanted.backends, backend("blog-v001", free_port()))))
+    assert await for_ever == ""
+    await until_async(lambda: _has_no_old_worker(balancer))
 
 
 @pytest.mark.parametrize("victim", ["worker", "master"])
@@ -334,6 +378,23 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, heade
     head = await reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200"), head
     return (await reader.readline()).decode().strip()
+
+
+async def _chat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Says everything back."""
+    if b"websocket" not in (await reader.readuntil(b"\r\n\r\n")).lower():
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    else:
+        accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        status = "HTTP/1.1 101 Switching Protocols"
+        writer.write(f"{status}\r\n{UPGRADE}\r\nUpgrade: websocket\r\n{accept}\r\n\r\n".encode())
+        while line := await reader.readline():
+            writer.write(line)
+    writer.close()
+
+
+async def _has_no_old_worker(balancer: HaproxyBalancer) -> bool:
+    return (await balancer.observe()).old_workers == 0
 
 
 def _forwarded_for(web: Web) -> list[str]:
