@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.hosts import hosts_of as hosts_of
 from repave_controller.core.domain.instants import Instant as Instant
 from repave_controller.core.domain.reasons import Reason
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Wave
@@ -74,13 +75,6 @@ class Part:
         """Hosts by which its health is judged: those that have had their time to come up."""
         count = self.count
         return min(count, self.proven) if self.proven else count
-
-
-def hosts_of(size: int, percent: float) -> int:
-    """`percent` of `size` hosts, rounded up: 5 % of 8 hosts are 1."""
-    if percent == FULL_PERCENT:
-        return size
-    return -int(-(size * percent / 100 - 1e-9) // 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,12 +212,18 @@ class Policy:
     freezes: tuple[Freeze, ...] = ()
 
     def needed(self, size: int) -> int:
-        """How many of `size` hosts make a group ready: rounded half up, at least 1 of a non-empty group."""
-        return 0 if size == 0 else max(1, int(size * self.ready_percent / 100 + 0.5))
+        """How many of `size` hosts make a group ready: at least 1 of a non-empty group, and its floor, so that
+        a group that is ready may take all traffic."""
+        return max(min(size, 1), hosts_of(size, self.ready_percent), self.floor(size))
 
     def floor(self, size: int) -> int:
-        """How many of `size` hosts must be able to serve, rounded up."""
+        """How many of `size` hosts must be able to serve."""
         return max(hosts_of(size, self.min_capacity_percent), min(size, self.min_hosts))
+
+    def carrying(self, size: int, weight_bp: int) -> int:
+        """How many hosts of a group of `size` must be able to serve its share of the traffic. `min_hosts` is
+        not in it: these are counted over both groups."""
+        return hosts_of(size, self.min_capacity_percent, weight_bp)
 
 
 @dataclass(frozen=True, slots=True)

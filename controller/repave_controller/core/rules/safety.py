@@ -51,8 +51,9 @@ def check(before: Application, decision: Decision, observed: Observed) -> list[B
 def _check_capacity(
     application: Application, groups: Groups, region: RegionName, state: DesiredState
 ) -> Iterator[Broken]:
-    """Promise 1: a group with traffic is wanted with the hosts that its share needs, down to the floor.
-    Promise 5: every group that shall run is known."""
+    """Promise 1: a group with traffic is wanted with the hosts that its share needs, and all groups with
+    traffic together with `min_hosts`. Promise 5: every group that shall run is known."""
+    policy, hosts, size = application.policy, 0, 0
     for desired in state.groups:
         group = groups.get(desired.name)
         part = group.part(region) if group is not None else None
@@ -60,12 +61,14 @@ def _check_capacity(
             yield Broken(5, f"{region}: {desired.name} would run without an owner")
         if group is None or part is None or desired.weight_bp == 0:
             continue
-        share = hosts_of(part.size, min(desired.weight_bp, FULL_WEIGHT_BP) / 100)
-        if desired.count < min(share, application.policy.floor(share)):
+        hosts, size = hosts + desired.count, min(size or part.size, part.size)
+        if desired.count < policy.carrying(part.size, min(desired.weight_bp, FULL_WEIGHT_BP)):
             text = (
                 f"{group.name} serves {desired.weight_bp / 100:g} % with {desired.count} of {part.size} hosts"
             )
             yield Broken(1, f"{region}: {text}")
+    if hosts < min(size, policy.min_hosts):
+        yield Broken(1, f"{region}: {hosts} hosts would serve, guards.min_hosts asks for {policy.min_hosts}")
 
 
 def _check_state(

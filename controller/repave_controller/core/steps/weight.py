@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from repave_controller.core.domain.application import Application, Observed, hosts_of
+from repave_controller.core.domain.application import Application, Observed
 from repave_controller.core.domain.place import Place, Side, put_part, put_sides
 from repave_controller.core.domain.reasons import Rule, Why, cli, reason_of
 from repave_controller.core.domain.rollout import RolloutKind
@@ -57,9 +57,9 @@ class Weight(CountingStep):
         report, absent = current_report(application, group, place.region, observed)
         if absent is not None:
             return uncounted(absent)
-        policy, share = application.policy, hosts_of(part.size, self.weight_bp / 100)
-        up, ready = min(report.verified, report.balancer_up), policy.needed(part.judged)
-        needed = max(ready, min(policy.floor(share), policy.needed(part.count)))
+        policy, up = application.policy, min(report.verified, report.balancer_up)
+        share = policy.carrying(part.size, self.weight_bp)
+        needed = max(policy.needed(part.judged), min(share, policy.needed(part.count)))
         reason = reason_of(
             Rule.CAPACITY_FOR_SHARE,
             cli("hosts", application.name),
