@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from repave_controller.core.commands.release import request_release
 from repave_controller.core.domain.application import (
     Application,
+    Because,
     Instant,
     Observed,
     Outcome,
@@ -121,7 +122,7 @@ class World:
         self.lines = [title, ""]
         self.constraints = NO_CONSTRAINTS
         self._pictures: dict[RegionName, str] = {}
-        self._because = ""
+        self.because: tuple[Because, ...] = ()
 
     # ------------------------------------------------------------------------------------- what happens
 
@@ -140,7 +141,7 @@ class World:
         now = Instant(self.now)
         decision = step(self.application, self.observed, now, Tenure(1, 1), self.constraints)
         assert check(self.application, decision, self.observed) == [], self.transcript()
-        self.application = decision.application
+        self.application, self.because = decision.application, decision.because
         for event in decision.events:
             self.tell(f"{event.kind}: {event_text(event)}")
         for name, state in self.application.desired:

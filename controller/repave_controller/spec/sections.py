@@ -273,12 +273,21 @@ class Health(Section):
     ready_percent: PositiveShare = Field(
         as_written("100%"), description="Share of a region's hosts that must be proven before traffic moves."
     )
+    heal_within: Duration | None = Field(
+        None,
+        description="How long a region has to replace hosts that are lost in a soak or after it, before that "
+        "fails the release; launch_deadline if left out, 0s: no time.",
+    )
 
     @property
     def probe(self) -> Http | Tcp | CommandProbe:
         chosen = self.http or self.tcp or self.command
         assert chosen is not None, "checked below"
         return chosen
+
+    @property
+    def heal_seconds(self) -> float:
+        return self.launch_deadline if self.heal_within is None else self.heal_within
 
     @property
     def timeout_seconds(self) -> float:

@@ -178,6 +178,8 @@ def compile_order(
             ready_percent=spec.health.ready_percent,
             min_capacity_percent=spec.min_capacity_percent,
             min_hosts=spec.guards.min_hosts,
+            heal_seconds=spec.health.heal_seconds,
+            heal_capacity_percent=spec.guards.min_capacity or 0.0,
             goes_back_on=tuple(sorted(set(spec.rollback.on))),
             scope=spec.rollback.scope,
             failures_max=spec.rollback.failures,

@@ -21,8 +21,13 @@ def in_brackets(trouble: str) -> str:
     return f" ({trouble})" if trouble else ""
 
 
-def _soak(*_: str, group: str, absent: str | None, **__: object) -> str:
-    return f"soak: {group} proves itself" + (f"; {absent}" if absent else "")
+def _heals(*_: str, group: str, have: int, need: int, trouble: str) -> str:
+    lost = f"{have} of {need} hosts of {group} are healthy{in_brackets(trouble)}"
+    return f"heals: {lost}; fresh ones take the place of the others"
+
+
+def _soak(*_: str, group: str, **__: object) -> str:
+    return f"soak: {group} proves itself"
 
 
 def _keep(*_: str, group: str, absent: str | None, **__: object) -> str:
@@ -91,6 +96,8 @@ TEXTS: Mapping[Kind, Template] = {
     Why.VERIFY: _counted("verify", "hosts verified and up behind the balancer"),
     Why.WEIGHT: _weight,
     Why.SOAK: _soak,
+    Why.SOAK_UNSEEN: "soak: stands still, {left:g} s of it are left: {absent}",
+    Why.HEALS: _heals,
     Why.APPROVE: _approve,
     Why.APPROVE_WAVE: _approve_wave,
     Why.KEEP: _keep,
@@ -110,6 +117,7 @@ TEXTS: Mapping[Kind, Template] = {
     Why.HELD: "held: {reason}",
     Why.EARLIER_WAVES: "wave {wave} waits for the waves before it",
     Why.BAKE: "bake: wave {wave} of {waves} is watched",
+    Why.BAKE_UNSEEN: "bake: stands still, wave {wave} of {waves} can't be watched: no word from {regions}",
     Why.GUARD: "guard {rule}: {answer}",
     Why.GROWS_BACK: "{group} grows back to its full size first: {up} of {size} hosts are up",
     Why.STILL_IN_TRAFFIC: "the balancer still sends traffic to {group}",
@@ -129,6 +137,7 @@ TEXTS: Mapping[Kind, Template] = {
     Why.LARGER_SIDE: _larger_side,
     Why.PROTECTED: _protected,
     Why.IN_REFUGE: "all traffic is with {group}: the other group could not serve its share",
+    Why.NOT_HEALED: "{illness} for {seconds:g} s",
     Why.NO_PROGRESS: "{step}: no progress for {seconds:g} s; {region}: {waiting}",
     Why.NOT_APPROVED: "{region}: no approval within {seconds:g} s",
     Why.GUARD_FOR_TOO_LONG: "{region}: {answer} for {seconds:g} s",
@@ -156,6 +165,9 @@ REMEDIES: Mapping[Kind, Template] = {
     Why.VERIFY: _SHOWS_HOSTS,
     Why.WEIGHT: _SHOWS_HOSTS,
     Why.SOAK: "{0} ends it",
+    Why.SOAK_UNSEEN: "start or reconnect the agent of {region}; {0} ends the soak",
+    Why.HEALS: "{0} shows each host",
+    Why.BAKE_UNSEEN: "{0} ends it",
     Why.KEEP: "{0} ends it",
     Why.BAKE: "{0} ends it",
     Why.AGENT_AWAY: "start or reconnect the agent of {region}; {0} gives up",

@@ -98,6 +98,8 @@ def test_every_option_reaches_the_release() -> None:
         keep_groups=3,
         retain=2,
         ready_percent=99.5,
+        heal_seconds=180.0,
+        heal_capacity_percent=90.0,
         min_capacity_percent=90.0,
         windows=(
             Window(("mon", "tue", "wed", "thu", "sat"), 1320, 240, "Europe/Berlin"),

@@ -36,6 +36,7 @@ health:
   min_healthy_time: 1m
   launch_deadline: 10m
   ready_percent: 99.5%
+  heal_within: 3m
 traffic:
   balancer: haproxy
   frontend: web-front

@@ -109,9 +109,9 @@ def request_retry(application: Application, by: str, reason: str, now: Instant) 
     if rollout.pause is None or not rollout.pause.is_hold:
         raise Refused(Refusal.NOT_HELD, cli("why", application.name), application=application.name)
     tracks = ByRegion(
-        replace(track, entered_at=now, progressed_at=now, progress=None)
-        if track.phase is TrackPhase.RUNNING
-        else track
+        track.entered(track.phase, now)
+        if track.phase in (TrackPhase.RUNNING, TrackPhase.WAITING)
+        else replace(track, ill_at=None)
         for track in rollout.tracks
     )
     target = application.group(rollout.target)
@@ -133,16 +133,7 @@ def _stopped(application: Application, rollout: Rollout, observed: Observed | No
 
 def restarted(rollout: Rollout, away: Instant) -> Rollout:
     """It moves again, and the time `away` that it stood still counts for nothing."""
-    tracks = ByRegion(
-        replace(
-            track,
-            entered_at=Instant(track.entered_at + away),
-            progressed_at=Instant(track.progressed_at + away),
-        )
-        if track.has_begun
-        else track
-        for track in rollout.tracks
-    )
+    tracks = ByRegion(track.delayed(away) for track in rollout.tracks)
     return replace(rollout, tracks=tracks, pause=None)
 
 
@@ -189,7 +180,7 @@ def _step_back(
         raise Refused(Refusal.HOSTS_GONE, cli("rollback", application.name), region=track.region)
     cursor = before if before is not None else max(0, reached[0] - 1)
     former = steps[before] if before is not None else Weight(0, steps[reached[0]].deadline_seconds)
-    changed = replace(track, cursor=cursor, entered_at=now, progressed_at=now, progress=None)
+    changed = replace(track.entered(track.phase, now), cursor=cursor)
     passed = {gate_of(replace(track, cursor=index)) for index in range(cursor, len(steps))}
     passes = tuple(
         left for each in rollout.passes if (left := _without(each, passed, track.region)) is not None

@@ -34,6 +34,10 @@ from repave_protos.protocol.values import (
     Split,
 )
 
+HEALED_AT_ONCE = 10
+"""One host of so many may be missing while it is replaced."""
+HEALED_FROM = 3
+"""Hosts of a region: one of fewer is half of what it has."""
 PAST_MAX = 10
 """Groups that are gone and can be built again."""
 
@@ -203,6 +207,8 @@ class Policy:
     ready_percent: float = 100.0
     min_capacity_percent: float = 100.0
     min_hosts: int = 0  # that can serve in a region, whatever the percentage says
+    heal_seconds: float = 300.0  # that a region has to replace hosts which are lost; 0: none may be
+    heal_capacity_percent: float = 0.0  # of hosts that may not be missing meanwhile, where the spec says so
     goes_back_on: tuple[str, ...] = ("deadline", "health")  # other failures hold in place
     scope: Literal["region", "wave", "release"] = "release"
     failures_max: int = 0  # regions that may fail by themselves before `scope` counts
@@ -212,13 +218,20 @@ class Policy:
     freezes: tuple[Freeze, ...] = ()
 
     def needed(self, size: int) -> int:
-        """How many of `size` hosts make a group ready: at least 1 of a non-empty group, and its floor, so that
-        a group that is ready may take all traffic."""
+        """How many of `size` hosts make a group ready: at least 1 of a non-empty group, and its floor, so
+        that a group that is ready may take all traffic."""
         return max(min(size, 1), hosts_of(size, self.ready_percent), self.floor(size))
 
     def floor(self, size: int) -> int:
         """How many of `size` hosts must be able to serve."""
         return max(hosts_of(size, self.min_capacity_percent), min(size, self.min_hosts))
+
+    def healing(self, size: int) -> int:
+        """How many of `size` hosts have to be verified while fresh ones take the place of the others: all but
+        a tenth, and but one of three or more; never fewer than the spec asks for in so many words."""
+        spare = max(1, size // HEALED_AT_ONCE) if size >= HEALED_FROM else 0
+        written = max(hosts_of(size, self.heal_capacity_percent), min(size, self.min_hosts))
+        return min(self.needed(size), max(size - spare, written))
 
     def carrying(self, size: int, weight_bp: int) -> int:
         """How many hosts of a group of `size` must be able to serve its share of the traffic. `min_hosts` is

@@ -75,9 +75,71 @@ class Track:
     entered_at: Instant = Instant(0)  # of the present step or phase
     progressed_at: Instant = Instant(0)  # a step's deadline counts from here
     progress: int | None = None  # what `progressed_at` watches; growth is progress
+    unseen_at: Instant | None = None  # since when no report of the region counts
+    unseen_seconds: float = 0.0  # of the present step or phase, before `unseen_at`
+    blocked_at: Instant | None = None  # since when hosts are missing for the step to come
+    ill_at: Instant | None = None  # since when hosts are missing that its region replaces
     scaled_at: Instant | None = None  # when its newest hosts were asked for
     reason: Reason | None = None  # why it was undone or skipped
     refuge: GroupNumber | None = None  # has all traffic, for the other side could not serve its share
+
+    def entered(self, phase: TrackPhase, now: Instant) -> "Track":
+        """At the beginning of a step or phase: nothing that was waited for before counts in it."""
+        return replace(
+            self,
+            phase=phase,
+            entered_at=now,
+            progressed_at=now,
+            progress=None,
+            unseen_at=None,
+            unseen_seconds=0.0,
+            blocked_at=None,
+            ill_at=None,
+        )
+
+    def delayed(self, seconds: float) -> "Track":
+        """As if all had happened so much later: the time of a pause counts for nothing."""
+        return replace(
+            self,
+            entered_at=Instant(self.entered_at + seconds),
+            progressed_at=Instant(self.progressed_at + seconds),
+            unseen_at=_later(self.unseen_at, seconds),
+            blocked_at=_later(self.blocked_at, seconds),
+            ill_at=_later(self.ill_at, seconds),
+        )
+
+    def looked_for(self, now: Instant) -> "Track":
+        """No report of its region counts at `now`."""
+        return self if self.unseen_at is not None else replace(self, unseen_at=now)
+
+    def seen(self, now: Instant) -> "Track":
+        """A report counts at `now`. What could not be seen was no time in which nothing progressed."""
+        if self.unseen_at is None:
+            return self
+        unseen = now - self.unseen_at
+        return replace(
+            self,
+            progressed_at=Instant(self.progressed_at + unseen),
+            unseen_at=None,
+            unseen_seconds=self.unseen_seconds + unseen,
+        )
+
+    def progressing(self, progress: int, now: Instant) -> "Track":
+        """Growth of `progress` begins the step's deadline anew."""
+        if self.progress is not None and progress <= self.progress:
+            return self
+        return replace(self, progress=progress, progressed_at=now)
+
+    def healing(self, is_healing: bool, now: Instant) -> "Track":
+        """Whether hosts are missing that its region replaces."""
+        if not is_healing:
+            return replace(self, ill_at=None)
+        return self if self.ill_at is not None else replace(self, ill_at=now)
+
+    def seen_until(self, seconds: float, now: Instant) -> Instant:
+        """When its region has been seen for `seconds` in the present step or phase, if it is from now on."""
+        unseen = self.unseen_seconds + (now - self.unseen_at if self.unseen_at is not None else 0.0)
+        return Instant(self.entered_at + seconds + unseen)
 
     @property
     def has_begun(self) -> bool:
@@ -86,6 +148,10 @@ class Track:
     @property
     def is_settled(self) -> bool:
         return self.phase in (TrackPhase.DONE, TrackPhase.UNDONE, TrackPhase.SKIPPED)
+
+
+def _later(at: Instant | None, seconds: float) -> Instant | None:
+    return Instant(at + seconds) if at is not None else None
 
 
 @dataclass(frozen=True, slots=True)

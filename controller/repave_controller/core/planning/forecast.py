@@ -38,13 +38,15 @@ def outlook(application: Application, because: Because) -> Reason | None:
 
 def _after_wave(rollout: Rollout, because: Because) -> Reason | None:
     """After the bake of the wave before, or the approval of the next one."""
-    if because.reason.kind not in (Why.BAKE, Why.APPROVE_WAVE):
+    if because.reason.kind not in (Why.BAKE, Why.BAKE_UNSEEN, Why.APPROVE_WAVE):
         return None
+    if any(track.ill_at is not None for track in rollout.tracks):
+        return None  # first its region replaces hosts
     wave = next_wave(rollout)
     if wave is None:
         return reason_of(Forecast.SUCCESS)
     waiting = tuple(track.region for track in tracks_of(rollout, wave) if track.phase is TrackPhase.WAITING)
-    approver = pending_approver(rollout, wave) if because.reason.kind is Why.BAKE else None
+    approver = pending_approver(rollout, wave) if because.reason.kind is not Why.APPROVE_WAVE else None
     return reason_of(Forecast.WAVE, wave=wave + 1, regions=waiting, approver=approver)
 
 

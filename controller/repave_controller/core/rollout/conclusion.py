@@ -44,6 +44,8 @@ def conclude(turn: Turn) -> None:
         baking = waves.in_bake(turn.application, rollout, len(rollout.waves) - 1, turn.now)
         if baking is not None:
             turn.wait(baking)
+        elif any(track.ill_at is not None for track in done):
+            pass  # its region replaces hosts: that is waited for, and told
         elif done:
             _end(turn, Phase.SUCCEEDED, _left_out(rollout))
         else:

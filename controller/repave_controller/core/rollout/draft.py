@@ -13,7 +13,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import Happening, Reason, reason_of
-from repave_controller.core.domain.rollout import Rollout, Track
+from repave_controller.core.domain.rollout import Phase, Rollout, Track
 from repave_controller.core.rules.guards import Constraints
 from repave_controller.core.rules.verdicts import Waiting
 from repave_protos.protocol.values import RegionName
@@ -45,6 +45,13 @@ class Turn:
     def target_name(self) -> str:
         rollout = self.application.rollout
         return format_group(self.application.cluster, rollout.target) if rollout is not None else ""
+
+    @property
+    def is_going_on(self) -> bool:
+        """Whether further regions may begin: nothing is paused, and nothing goes back."""
+        rollout = self.rollout
+        is_running = rollout is not None and rollout.phase is Phase.RUNNING
+        return is_running and rollout is not None and rollout.pause is None and not rollout.is_stopped
 
     def put(self, rollout: Rollout) -> None:
         self.application = replace(self.application, rollout=rollout)

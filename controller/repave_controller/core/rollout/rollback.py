@@ -35,9 +35,7 @@ def turned_round(
 ) -> tuple[Application, Track]:
     """The track on its way back; what `undone` then waits for."""
     is_short = not _is_whole(application, track) or track.refuge == rollout.target
-    track = replace(
-        track, phase=TrackPhase.UNDOING, entered_at=now, progressed_at=now, progress=None, reason=reason
-    )
+    track = replace(track.entered(TrackPhase.UNDOING, now), reason=reason)
     if is_short:
         return with_way_back(application, track), track
     return gone_back(application, rollout, track), track

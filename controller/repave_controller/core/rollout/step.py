@@ -40,7 +40,7 @@ from repave_controller.core.rollout.renewal import renew
 from repave_controller.core.rollout.rollback import may_return, turned_round, undo, undone
 from repave_controller.core.rollout.transitions import gone_back
 from repave_controller.core.rules.guards import NO_CONSTRAINTS, Constraints, standing
-from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, illness_of
+from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, current_report, illness_of
 from repave_controller.core.steps.step import entered, judge, refusing
 from repave_protos.protocol.values import RegionName
 
@@ -102,17 +102,20 @@ def after_suspension(application: Application, now: Instant) -> Application:
     rollout = application.running
     if rollout is None:
         return application
-    tracks = ByRegion(
-        replace(
-            track,
-            entered_at=now if track.phase is TrackPhase.UNDOING else track.entered_at,
-            progressed_at=now,
-        )
-        if track.phase in waves.MOVING
-        else track
-        for track in rollout.tracks
-    )
+    tracks = ByRegion(_after_suspension(track, now) for track in rollout.tracks)
     return replace(application, rollout=replace(rollout, tracks=tracks))
+
+
+def _after_suspension(track: Track, now: Instant) -> Track:
+    if track.phase is TrackPhase.UNDOING:
+        return track.entered(track.phase, now)
+    track = track.seen(now)
+    return replace(
+        track,
+        progressed_at=now if track.phase is TrackPhase.RUNNING else track.progressed_at,
+        blocked_at=now if track.blocked_at is not None else None,
+        ill_at=now if track.ill_at is not None else None,
+    )
 
 
 # ----------------------------------------------------------------------------------------- the rollout
@@ -129,6 +132,8 @@ def _advance(turn: Turn) -> None:
         turn.because.append(_because_paused(turn, rollout, rollout.pause))
         _go_on_back(turn)
         return
+    for region in [track.region for track in rollout.tracks if track.phase is TrackPhase.DONE]:
+        _watch_finished(turn, region)
     _begin_tracks(turn)
     verdicts = _verdicts(turn)
     done = {region for region, verdict in verdicts.items() if isinstance(verdict, Done)}
@@ -144,8 +149,6 @@ def _advance(turn: Turn) -> None:
                     _run(turn, now, track, verdicts[region], together)
             case TrackPhase.UNDOING:
                 _undo(turn, now, track)
-            case TrackPhase.DONE if now.phase is Phase.RUNNING:
-                _watch_finished(turn, now, track)
             case _:
                 pass
     _protect(turn)
@@ -197,7 +200,7 @@ def _because_paused(turn: Turn, rollout: Rollout, pause: Pause) -> Because:
 def _begin_tracks(turn: Turn) -> None:
     rollout = turn.rollout
     wave = waves.next_wave(rollout) if rollout is not None else None
-    if rollout is None or wave is None or rollout.phase is not Phase.RUNNING or rollout.is_stopped:
+    if rollout is None or wave is None or not turn.is_going_on:
         return
     waiting = waves.before_wave(turn.application, rollout, wave, turn.now)
     if waiting is not None:
@@ -205,7 +208,7 @@ def _begin_tracks(turn: Turn) -> None:
         return
     room, under_way = waves.room(rollout, wave), wants_of(turn.application)
     for track in waves.tracks_of(rollout, wave):
-        if track.phase is TrackPhase.WAITING and room > 0:
+        if track.phase is TrackPhase.WAITING and room > 0 and turn.is_going_on:
             wants = with_region(under_way, turn.application, track.region)
             if _begin(turn, track, wants):
                 room, under_way = room - 1, replace(wants, begins=False)
@@ -230,14 +233,11 @@ def _enter(turn: Turn, track: Track, cursor: int) -> None:
     rollout = turn.rollout
     assert rollout is not None, "a step of a rollout is entered"
     turn.note_step(track, cursor)
+    is_launch = rollout.steps[cursor].is_launch
     track = replace(
-        track,
-        phase=TrackPhase.RUNNING,
+        track.entered(TrackPhase.RUNNING, turn.now),
         cursor=cursor,
-        entered_at=turn.now,
-        progressed_at=turn.now,
-        progress=None,
-        scaled_at=turn.now if rollout.steps[cursor].is_launch else track.scaled_at,
+        scaled_at=turn.now if is_launch else track.scaled_at,
         refuge=track.refuge if track.refuge == rollout.target else None,
     )
     turn.application = entered(turn.application, rollout, track, rollout.steps[cursor])
@@ -253,6 +253,7 @@ def _is_left_out(turn: Turn, rollout: Rollout, track: Track) -> bool:
         turn.application = gone_back(turn.application, rollout, track)
         _skip(turn, skipped)
     elif waiting is not None:
+        turn.put_track(track.looked_for(turn.now))
         turn.wait(waiting)
     return skipped is not None or waiting is not None
 
@@ -265,16 +266,9 @@ def _skip(turn: Turn, skipped: Track) -> None:
     turn.tell("region.skipped", what)
 
 
-def _progressed_at(turn: Turn, track: Track) -> Instant:
-    """From when on a step's deadline counts: not while the region was away and waited for."""
-    view = turn.observed.get(track.region)
-    if turn.application.policy.unreachable == "fail" or view is None or not view.is_connected:
-        return track.progressed_at
-    return max(track.progressed_at, view.since)
-
-
 def _run(turn: Turn, rollout: Rollout, track: Track, verdict: Verdict, together: Mapping[int, int]) -> None:
     """`together`: the steps that all regions of a wave have done."""
+    track = _looked_at(turn, track, verdict)
     match verdict:
         case Done() if track.cursor < together.get(track.wave, len(rollout.steps)):
             _complete(turn, rollout, track)
@@ -286,17 +280,30 @@ def _run(turn: Turn, rollout: Rollout, track: Track, verdict: Verdict, together:
             pass  # in lock-step: what the others wait for is told
 
 
+def _looked_at(turn: Turn, track: Track, verdict: Verdict) -> Track:
+    """The track with the clock of each of its waits: what it waits for no longer has none."""
+    looked = track if isinstance(verdict, Done) else replace(track, blocked_at=None)
+    if isinstance(verdict, Waiting) and verdict.is_unseen:
+        looked = looked.looked_for(turn.now)
+    else:
+        looked = looked.seen(turn.now).healing(isinstance(verdict, Waiting) and verdict.is_healing, turn.now)
+    if isinstance(verdict, Waiting) and not verdict.is_unseen:
+        looked = looked.progressing(verdict.progress, turn.now)
+    if looked != track:
+        turn.put_track(looked)
+    return looked
+
+
 def _wait(turn: Turn, rollout: Rollout, track: Track, waiting: Waiting) -> None:
-    """Progress resets the step's deadline; without any the step fails when it is over."""
-    if track.progress is None or waiting.progress > track.progress:
-        track = replace(track, progress=waiting.progress, progressed_at=turn.now)
-        turn.put_track(track)
+    """Progress resets the step's deadline; without any the step fails when it is over. A region that is not
+    seen has as long to be seen again."""
     step = rollout.step(track)
     seconds = step.deadline_seconds
     if not waiting.has_deadline or not seconds:
         turn.wait(waiting)
         return
-    deadline = Instant(_progressed_at(turn, track) + seconds)
+    since = track.unseen_at if track.unseen_at is not None else track.progressed_at
+    deadline = Instant(since + seconds)
     if turn.now >= deadline:
         reason = reason_of(
             Why.NO_PROGRESS,
@@ -319,7 +326,7 @@ def _complete(turn: Turn, rollout: Rollout, track: Track) -> None:
             _enter(turn, track, following)
         return
     turn.note_step(track, following)
-    turn.put_track(replace(track, phase=TrackPhase.DONE, entered_at=turn.now))
+    turn.put_track(track.entered(TrackPhase.DONE, turn.now))
     if rollout.kind is RolloutKind.RELEASE and len(rollout.tracks) > 1 and not _is_together(rollout):
         what = reason_of(Happening.REGION_DONE, group=turn.target_name, region=track.region)
         turn.tell("region.done", what, region=track.region)
@@ -339,14 +346,20 @@ def _learn(turn: Turn, rollout: Rollout, track: Track) -> None:
 
 
 def _is_guarded(turn: Turn, rollout: Rollout, track: Track, cursor: int, wants: Wants | None = None) -> bool:
-    """Whether a rule stands against the next step; it is waited for, or fails where time can't mend it."""
+    """Whether a rule stands against the next step; it is waited for. Hosts that are missing have the time of
+    the step, or that in which they are replaced."""
     step = rollout.steps[cursor]
     guard = refusing(turn.application, rollout, track, step, turn.observed, turn.now, turn.constraints, wants)
+    blocked_at = (track.blocked_at or turn.now) if guard is not None and guard.rule == "capacity" else None
+    if blocked_at != track.blocked_at:
+        track = replace(track, blocked_at=blocked_at)
+        turn.put_track(track)
     if guard is None:
         return False
-    seconds, because = step.deadline_seconds, replace(guard.because(track.region), expiry=Expiry.PROGRESS)
-    deadline = Instant(_progressed_at(turn, track) + seconds)
-    if guard.rule == "capacity" and track.has_begun:
+    because = replace(guard.because(track.region), expiry=Expiry.PROGRESS)
+    if blocked_at is not None:
+        seconds = max(step.deadline_seconds, turn.application.policy.heal_seconds)
+        deadline = Instant(blocked_at + seconds)
         if turn.now >= deadline:
             reason = reason_of(
                 Why.GUARD_FOR_TOO_LONG, region=track.region, seconds=seconds, answer=guard.reason
@@ -359,15 +372,31 @@ def _is_guarded(turn: Turn, rollout: Rollout, track: Track, cursor: int, wants: 
     return True
 
 
-def _watch_finished(turn: Turn, rollout: Rollout, track: Track) -> None:
-    """A finished region whose new group falls ill fails the release as long as it runs."""
-    target = target_in(turn.application, rollout, track)
-    if target is None or rollout.kind is RolloutKind.ROLLBACK:
+def _watch_finished(turn: Turn, region: RegionName) -> None:
+    """A finished region whose new group falls ill, and isn't healed, fails the release while that runs."""
+    rollout = turn.rollout
+    track = rollout.track(region) if rollout is not None else None
+    if rollout is None or track is None or track.phase is not TrackPhase.DONE:
         return
-    illness = illness_of(turn.application, target.group, target.part, turn.observed)
-    if illness is not None:
-        reason = reason_of(Why.ILL_WHEN_DONE, illness=illness.reason)
-        _fail(turn, rollout, track, replace(illness, reason=reason))
+    target = target_in(turn.application, rollout, track)
+    is_over = rollout.phase is not Phase.RUNNING or rollout.pause is not None
+    if target is None or is_over or rollout.kind is RolloutKind.ROLLBACK:
+        return
+    _, absent = current_report(turn.application, target.group, track.region, turn.observed)
+    if absent is not None:
+        turn.put_track(track.looked_for(turn.now))
+        return
+    track = track.seen(turn.now)
+    illness = illness_of(turn.application, target, track, turn.observed, turn.now)
+    turn.put_track(track.healing(isinstance(illness, Waiting), turn.now))
+    match illness:
+        case Failed():
+            reason = reason_of(Why.ILL_WHEN_DONE, illness=illness.reason)
+            _fail(turn, rollout, track, replace(illness, reason=reason))
+        case Waiting():
+            turn.wait(illness)
+        case None:
+            pass
 
 
 # --------------------------------------------------------------------------------------------- failure

@@ -41,21 +41,29 @@ def before_wave(application: Application, rollout: Rollout, wave: int, now: Inst
     if not all(track.is_settled for track in earlier):
         return Waiting(Because(reason_of(Why.EARLIER_WAVES, wave=wave + 1)))
     baking = in_bake(application, rollout, wave - 1, now) if wave else None
-    return baking or _approval(application, rollout, wave, now)
+    waiting = baking or _approval(application, rollout, wave, now)
+    if waiting is None and any(track.ill_at is not None for track in earlier):
+        return Waiting(Because(reason_of(Why.EARLIER_WAVES, wave=wave + 1)))
+    return waiting
 
 
 def in_bake(application: Application, rollout: Rollout, wave: int, now: Instant) -> Waiting | None:
     """The rest of the time for which the finished `wave` is watched; None when it is over."""
     seconds = rollout.waves[wave].bake_seconds
-    ended = [track.entered_at for track in tracks_of(rollout, wave) if track.phase is TrackPhase.DONE]
-    if not seconds or not ended or rollout.may_pass(gate_of_bake(wave)):
+    done = [track for track in tracks_of(rollout, wave) if track.phase is TrackPhase.DONE]
+    if not seconds or not done or rollout.may_pass(gate_of_bake(wave)):
         return None
-    until = Instant(max(ended) + seconds)
+    until = max(track.seen_until(seconds, now) for track in done)
     if now >= until:
         return None
-    skip = cli("promote", application.name, skip=True)
-    reason = reason_of(Why.BAKE, skip, wave=wave + 1, waves=len(rollout.waves), gate=gate_of_bake(wave))
-    return Waiting(Because(reason, since=max(ended), until=until), wake_at=until)
+    since, skip = max(track.entered_at for track in done), cli("promote", application.name, skip=True)
+    unseen = tuple(track.region for track in done if track.unseen_at is not None)
+    number, waves, gate = wave + 1, len(rollout.waves), gate_of_bake(wave)
+    if unseen:
+        silent = reason_of(Why.BAKE_UNSEEN, skip, regions=unseen, wave=number, waves=waves, gate=gate)
+        return Waiting(Because(silent, since=since))
+    reason = reason_of(Why.BAKE, skip, wave=number, waves=waves, gate=gate)
+    return Waiting(Because(reason, since=since, until=until), wake_at=until)
 
 
 def _approval(application: Application, rollout: Rollout, wave: int, now: Instant) -> Waiting | None:

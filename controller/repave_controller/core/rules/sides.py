@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from repave_controller.core.domain.application import GroupState, Observed, hosts_of
+from repave_controller.core.domain.application import FULL_PERCENT, GroupState, Observed, hosts_of
 from repave_controller.core.domain.place import Place, Side
 from repave_controller.core.rules.verdicts import current_report
 from repave_protos.protocol.values import GroupReport
@@ -36,7 +36,7 @@ class Strength:
         """10 hosts, of which 3 are verified, have 75 % of the traffic, which needs 8: fewer than half of
         these. Steps may ask for fewer hosts than a share needs; that is the user's choice."""
         part = self.side.part
-        share = min(hosts_of(part.size, part.weight_bp / 100), part.judged)
+        share = min(hosts_of(part.size, FULL_PERCENT, part.weight_bp), part.judged)
         return self.verified * 100 < share * CRIPPLED_PERCENT
 
     @property

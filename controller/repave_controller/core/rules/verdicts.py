@@ -9,12 +9,13 @@ from typing import Literal
 from repave_controller.core.domain.application import (
     Application,
     Because,
+    Expiry,
     Instant,
     Observed,
     Part,
     ServerGroup,
 )
-from repave_controller.core.domain.place import Place
+from repave_controller.core.domain.place import Place, Side
 from repave_controller.core.domain.reasons import Reason, Why, cli, reason_of
 from repave_controller.core.domain.rollout import Rollout, Track
 from repave_controller.core.rules.divergence import because_ahead
@@ -44,6 +45,8 @@ class Waiting:
     progress: int = 0
     wake_at: Instant | None = None
     has_deadline: bool = True  # False: only a person, or time, can end this wait
+    is_unseen: bool = False  # no report counts: it waits for one, by a clock of its own
+    is_healing: bool = False  # hosts are missing, and their region has time to replace them
 
 
 Verdict = Done | Failed | Waiting
@@ -89,18 +92,35 @@ def failure_of(
 
 
 def illness_of(
-    application: Application, target: ServerGroup, part: Part, observed: Observed
-) -> Failed | None:
+    application: Application, target: Side, track: Track, observed: Observed, now: Instant
+) -> Failed | Waiting | None:
     """Fewer of its hosts are healthy than make it ready, or the balancer finds none of them up though it
-    sends requests to them; by a report that counts."""
-    report, absent = current_report(application, target, part.region, observed)
+    sends requests to them; by a report that counts. A few hosts the region has time to replace; then it
+    waits."""
+    part, policy = target.part, application.policy
+    report, absent = current_report(application, target.group, part.region, observed)
     if absent is not None:
         return None
-    if report.verified >= application.policy.needed(part.judged):
-        return _unanswered(target, part, report)
-    return Failed(
-        reason_of(Why.ILL, region=part.region, have=report.verified, need=part.judged, trouble=report.trouble)
-    )
+    have, unanswered = report.verified, _unanswered(target.group, part, report)
+    if have >= policy.needed(part.judged) or (unanswered is not None and have > 0):
+        return unanswered
+    since = track.ill_at if track.ill_at is not None else now
+    until = Instant(since + policy.heal_seconds)
+    if have >= policy.healing(part.judged) and now < until:
+        reason = reason_of(
+            Why.HEALS,
+            cli("hosts", application.name),
+            group=target.group.name,
+            have=have,
+            need=part.judged,
+            trouble=report.trouble,
+        )
+        because = Because(reason, part.region, since, until, Expiry.ILLNESS)
+        return Waiting(because, wake_at=until, has_deadline=False, is_healing=True)
+    ill = reason_of(Why.ILL, region=part.region, have=have, need=part.judged, trouble=report.trouble)
+    if track.ill_at is not None and now >= until:
+        ill = reason_of(Why.NOT_HEALED, illness=ill, seconds=policy.heal_seconds)
+    return Failed(ill)
 
 
 def _unanswered(target: ServerGroup, part: Part, report: GroupReport) -> Failed | None:
@@ -112,12 +132,17 @@ def _unanswered(target: ServerGroup, part: Part, report: GroupReport) -> Failed 
     )
 
 
-def illness_during(kind: str, place: Place, observed: Observed) -> Failed | None:
+def illness_during(kind: str, place: Place, observed: Observed, now: Instant) -> Failed | Waiting | None:
     """The same, of a region that is in a step of this kind."""
-    illness = illness_of(place.application, place.target.group, place.target.part, observed)
-    if illness is None:
-        return None
+    illness = illness_of(place.application, place.target, place.track, observed, now)
+    if not isinstance(illness, Failed):
+        return illness
     return replace(illness, reason=reason_of(Why.ILL_IN_STEP, illness=illness.reason, step=kind))
+
+
+def unseen(absent: Because, region: RegionName, observed: Observed) -> Waiting:
+    """What a step waits for while no report of its region counts."""
+    return Waiting(absent, has_deadline=not waits_for_a_person(region, observed), is_unseen=True)
 
 
 def waits_for_a_person(region: RegionName, observed: Observed) -> bool:

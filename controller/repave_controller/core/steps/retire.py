@@ -8,12 +8,9 @@ from repave_controller.core.domain.place import Place, put_part
 from repave_controller.core.domain.reasons import Rule, Why, cli, reason_of
 from repave_controller.core.domain.steps import Course, register
 from repave_controller.core.rules.guards import Guard, uncounted
-from repave_controller.core.rules.verdicts import Done, Verdict, Waiting, current_report, waits_for_a_person
+from repave_controller.core.rules.verdicts import Done, Verdict, Waiting, current_report, unseen
 from repave_controller.core.steps.step import StepRules
 from repave_protos.protocol.values import GroupReport
-
-NO_PROGRESS = -10_000
-"""Less progress than any number of hosts that are left, which counts downwards."""
 
 
 @register
@@ -43,7 +40,7 @@ class Retire(StepRules):
             return Done()
         report, absent = current_report(place.application, origin.group, region, observed)
         if absent is not None:
-            return Waiting(absent, NO_PROGRESS, has_deadline=not waits_for_a_person(region, observed))
+            return unseen(absent, region, observed)
         if report.present <= origin.part.count:
             return Done()
         reason = reason_of(Why.RETIRE, have=report.present, need=origin.part.count, group=origin.group.name)

@@ -1,6 +1,6 @@
 """Soak: the target is watched for a while."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from repave_controller.core.domain.application import Because, Instant, Observed
@@ -14,7 +14,7 @@ from repave_controller.core.rules.verdicts import (
     current_report,
     gate_of,
     may_pass,
-    waits_for_a_person,
+    unseen,
 )
 from repave_controller.core.steps.step import StepRules
 
@@ -36,24 +36,28 @@ class Soak(StepRules):
         return self.seconds
 
     def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
-        """At its end the region has to be heard once more."""
+        """Silence is no proof: only the time counts in which the region is seen."""
         if may_pass(place):
             return Done()
         group, region, since = place.target.group, place.region, place.track.entered_at
-        until = Instant(since + self.seconds)
+        until = place.track.seen_until(self.seconds, now)
+        skip = cli("promote", place.application.name, skip=True)
         _, absent = current_report(place.application, group, region, observed)
-        if now < until:
-            reason = reason_of(
-                Why.SOAK,
-                cli("promote", place.application.name, skip=True),
-                group=group.name,
-                gate=gate_of(place.track),
-                absent=absent.reason if absent is not None else None,
-            )
-            return Waiting(Because(reason, region, since, until), 0, until, has_deadline=False)
         if absent is not None:
-            return Waiting(absent, 1, has_deadline=not waits_for_a_person(region, observed))
-        return Done()
+            left = max(0.0, round(until - now, 3))
+            reason = reason_of(
+                Why.SOAK_UNSEEN,
+                skip,
+                region=region,
+                absent=absent.reason,
+                left=left,
+                gate=gate_of(place.track),
+            )
+            return unseen(replace(absent, reason=reason), region, observed)
+        if now >= until:
+            return Done()
+        reason = reason_of(Why.SOAK, skip, group=group.name, gate=gate_of(place.track))
+        return Waiting(Because(reason, region, since, until), 0, until, has_deadline=False)
 
     def describe(self) -> str:
         return f"soak: watch it for {self.seconds:g} s; any failure goes back by itself"

@@ -21,7 +21,8 @@ from repave_controller.core.rules.verdicts import (
     failure_of,
     illness_during,
     is_endured,
-    waits_for_a_person,
+    may_pass,
+    unseen,
 )
 from repave_protos.protocol.values import GroupReport
 
@@ -73,7 +74,7 @@ class CountingStep(StepRules):
         application, region = place.application, place.region
         report, absent = current_report(application, place.target.group, region, observed)
         if absent is not None:
-            return Waiting(absent, -1, has_deadline=not waits_for_a_person(region, observed))
+            return unseen(absent, region, observed)
         have, need = self.measure(place, report)
         if have >= need:
             return Done()
@@ -106,9 +107,11 @@ def judge(
     assert place is not None, "a running track has a target"
     step = rollout.step(track)
     failure = failure_of(application, place.target.group, track.region, observed)
-    if failure is None and step.is_watched and not is_endured(rollout, track):
-        failure = illness_during(step.kind, place, observed)
-    return failure or _rules(step).judge(place, observed, now)
+    is_watched = step.is_watched and not is_endured(rollout, track)
+    illness = illness_during(step.kind, place, observed, now) if is_watched else None
+    if isinstance(illness, Waiting) and may_pass(place):
+        illness = None  # a person lets it go on as it is
+    return failure or illness or _rules(step).judge(place, observed, now)
 
 
 def refusing(

@@ -41,7 +41,9 @@ def test_more_hosts_or_a_larger_share_never_need_fewer(size: int, percent: float
     assert hosts_of(size, percent, 5000) <= hosts_of(size, percent)
 
 
-@given(size=sizes, ready=percents, share=percents, min_hosts=st.integers(0, 20), weight_bp=st.integers(0, 10_000))
+@given(
+    size=sizes, ready=percents, share=percents, min_hosts=st.integers(0, 20), weight_bp=st.integers(0, 10_000)
+)
 def test_a_group_that_is_ready_is_at_its_floor_and_carries_any_share(
     size: int, ready: float, share: float, min_hosts: int, weight_bp: int
 ) -> None:
