@@ -25,7 +25,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Why, reason_of
 from repave_controller.core.ports import Regions, Spec, Store, StoreError, Transaction
-from repave_controller.core.rollout.step import after_suspension, step
+from repave_controller.core.rollout.step import after_suspension, held, step
 from repave_controller.core.rules.divergence import offer, offers
 from repave_controller.core.rules.guards import Constraints
 from repave_controller.core.rules.safety import check
@@ -94,7 +94,7 @@ class Owner:
             self._wake.clear()
             try:
                 async with self._lock:
-                    await self._decide()
+                    await self._decide_or_hold()
             except StoreError as error:
                 self._stop(reason_of(Why.NOT_SAVED, error=str(error)), "decision.not_saved")
                 self._wake_at = Instant(self._office.clock() + STORE_RETRY_SECONDS)
@@ -171,6 +171,20 @@ class Owner:
             self._suspensions = suspensions
             self.application = after_suspension(self.application, self._office.clock())
 
+    async def _decide_or_hold(self) -> None:
+        """A rollout whose next decision would break a promise is held, for a person to decide."""
+        try:
+            await self._decide()
+        except Refused as broken:
+            former, now = self.application, self._office.clock()
+            reason = reason_of(Why.PROMISE_BROKEN, promises=broken.reason)
+            application, events = held(former, reason, now)
+            if application is former:
+                raise
+            log.error("promise.broken", application=former.name, text=text_of(reason))
+            await self._commit(application, Transaction(events=events), former)
+            await self._decide()
+
     async def _decide(self) -> None:
         office = self._office
         self._catch_up()
@@ -203,18 +217,22 @@ class Owner:
 
         Raises Refused when a promise would be broken, StoreError; then nothing has happened.
         """
-        office, former = self._office, former or self.application
+        former = former or self.application
         broken = check(former, decision, observed)
         if broken:
             promises = tuple(f"promise {each.promise}: {each.text}" for each in broken)
             raise Refused(Refusal.PROMISE, promises=promises)
-        application = offer(decision.application, office.fence.open_regions())
+        transaction = dataclasses.replace(extra, events=(*extra.events, *decision.events))
+        await self._commit(decision.application, transaction, former)
+
+    async def _commit(self, decided: Application, extra: Transaction, former: Application) -> None:
+        office = self._office
+        application = offer(decided, office.fence.open_regions())
         transaction = dataclasses.replace(
             extra,
             application=application,
-            events=(*extra.events, *decision.events),
-            rollout=decision.application.rollout if decision.application.rollout != former.rollout else None,
-            spec=extra.spec or spec_of_queued(former, decision.application),
+            rollout=decided.rollout if decided.rollout != former.rollout else None,
+            spec=extra.spec or spec_of_queued(former, decided),
         )
         events = await office.store.commit(transaction)
         self.application = application

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from repave_controller.api.answers.views import rollout_item
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Abort
 from repave_controller.core.domain.application import Application, Decision, Event, Instant
@@ -14,6 +15,7 @@ from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase, TrackPhase
 from repave_controller.core.planning.plan import never_released, plan_id
 from repave_controller.core.ports import StoreError
+from repave_controller.core.steps import Scale, Verify, Weight
 from repave_controller.runtime import owner as module
 from repave_controller.runtime.event_log import NOTICES_WAITING_MAX
 from repave_controller.runtime.owner import STORE_RETRY_SECONDS
@@ -270,6 +272,25 @@ async def test_a_decision_that_would_break_a_promise_is_not_taken_and_told_once(
         assert shelf.applications[SHOP] == before
         assert world.waits_for().startswith("stopped: promise 7: oslo: epoch 1.2.2 does not follow 1.99.1")
         assert world.kinds().count("promise.broken") == 1
+
+
+@in_virtual_time
+async def test_a_rollout_that_would_break_a_promise_is_held_and_says_so() -> None:
+    async with scheduled() as world:
+        await world.release()
+        await world.ended()
+        await world.release("b", steps=(Scale(0.0, 60.0, count=1), Verify(60.0), Weight(5_000, 60.0)))
+        await asyncio.sleep(10)
+        running = world.application().running
+        assert running is not None
+        view = rollout_item(running, "shop")
+        assert view.phase == "held", "never running"
+        assert "promise 1: " in view.outcome
+        assert "serves 50 % with 1 of 3 hosts" in world.waits_for()
+        assert world.kinds().count("release.held") == 1
+        assert world.weights() == {"shop-v001": 10_000}
+        await world.scheduler.steer(SHOP, Rollback(), by="ann", key="")
+        assert await world.ended() is Phase.ROLLED_BACK
 
 
 @in_virtual_time

@@ -17,6 +17,7 @@ from repave_controller.core.domain.application import (
     Expiry,
     Instant,
     Observed,
+    Outcome,
     Tenure,
 )
 from repave_controller.core.domain.by_region import ByRegion
@@ -75,6 +76,16 @@ def step(
         wake_at=min(turn.wakes, default=None),
         because=tuple(turn.because),
     )
+
+
+def held(application: Application, reason: Reason, now: Instant) -> Outcome:
+    """The application with its rollout held, and nothing else changed; itself where that can't be."""
+    rollout = application.running
+    if rollout is None or rollout.phase is Phase.UNDOING or (rollout.pause and rollout.pause.is_hold):
+        return application, ()
+    turn = Turn(application, {}, now, NO_CONSTRAINTS)
+    protection.hold_still(turn, reason, None)
+    return turn.application, tuple(turn.events)
 
 
 def _renew(turn: Turn) -> None:
