@@ -17,7 +17,7 @@ from repave_cli.render.progress import (
     wave_state,
 )
 from repave_cli.transport.errors import CliError
-from repave_cli.transport.exit_codes import DETACHED, DONE, ENDS, ROLLED_BACK, TIMED_OUT, WAITS
+from repave_cli.transport.exit_codes import DETACHED, DONE, ENDS, REFUSED, ROLLED_BACK, TIMED_OUT, WAITS
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.streaming import lasting
 from repave_cli.transport.terminal import Terminal
@@ -66,7 +66,13 @@ def _number(status: dict[str, Any]) -> int:
 def _is_over(status: dict[str, Any], number: int) -> bool:
     """Also when a later rollout, a queued one, has begun already: snapshots may be left out."""
     rollout = status["current_rollout"]
-    return rollout is not None and (rollout["number"] > number or rollout["phase"] in ENDS)
+    if rollout is None:
+        return False
+    if rollout["number"] < number:  # a queued one, which has yet to begin
+        if rollout["phase"] in ENDS and not status["queue"]["items"]:
+            raise CliError(f"the queued release has not begun; see repave events {status['name']}", REFUSED)
+        return False
+    return rollout["number"] > number or rollout["phase"] in ENDS
 
 
 def _rollout(terminal: Terminal, status: dict[str, Any], number: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from repave_cli.render.output import show_whole, span
 from repave_cli.specs.packages import digest_for
-from repave_cli.specs.specs import add_spec_arguments, given_files, read_spec
+from repave_cli.specs.specs import add_keep_sizes, add_spec_arguments, given_files, read_spec
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import CHANGES, DONE, REFUSED
 from repave_cli.transport.terminal import Terminal
@@ -21,6 +21,7 @@ TITLE_WIDTH = 76
 def register(commands: Any) -> None:
     plan = commands.add_parser("plan", help="Show what a release would do; changes nothing")
     add_spec_arguments(plan)
+    add_keep_sizes(plan)
     plan.add_argument("--exit-code", action="store_true", help="10 when there is something to do")
     plan.add_argument("--regions", action="store_true", help="a line for every region (as -o wide)")
     plan.set_defaults(run=run_plan)
@@ -31,6 +32,7 @@ def run_plan(terminal: Terminal) -> int:
     spec, text, files = read_spec(terminal, given_files(arguments))
     digest = digest_for(terminal, spec, files[0], push=False)
     body = {"spec": text, "filename": str(files[0]), "digest": digest, "version": arguments.version or ""}
+    body |= {"keep_sizes": arguments.keep_sizes}
     plan = terminal.client.post("plan", {**body, "will_push": not (arguments.sha256 or arguments.baked)})
     if terminal.is_for_people:
         is_wide = arguments.regions or terminal.format == "wide"
@@ -48,6 +50,7 @@ def _command(arguments: Any, plan: dict[str, Any]) -> str:
     words += ["--version", arguments.version] if arguments.version else []
     words += ["--sha256", arguments.sha256] if arguments.sha256 else []
     words += ["--baked", arguments.baked] if arguments.baked else []
+    words += ["--keep-sizes"] if arguments.keep_sizes else []
     for file in given_files(arguments):
         words += ["-f", str(file)]
     return shlex.join(words)

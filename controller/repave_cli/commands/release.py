@@ -8,7 +8,7 @@ from repave_cli.commands.plan import plan_lines
 from repave_cli.commands.switch_time import tell_switch
 from repave_cli.render.output import show_whole
 from repave_cli.specs.packages import digest_for
-from repave_cli.specs.specs import add_spec_arguments, given_files, read_spec
+from repave_cli.specs.specs import add_keep_sizes, add_spec_arguments, given_files, read_spec
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE
 from repave_cli.transport.identity import who
@@ -24,10 +24,17 @@ def register(commands: Any) -> None:
     release.add_argument("--reason", default="", help="kept in the history")
     queue = release.add_mutually_exclusive_group()
     queue.add_argument("--queue", action="store_true", help="wait behind a running rollout")
+    queue.add_argument(
+        "--queue-latest", action="store_true", help="the same, and drop the releases that waited before"
+    )
+    queue.add_argument(
+        "--replace", action="store_true", help="what runs goes back at once; this begins when it is there"
+    )
     queue.add_argument("--no-queue", action="store_true", help="be refused while one runs (the default)")
     release.add_argument(
         "--plan", default="", metavar="ID", help="refuse if anything changed since that plan"
     )
+    add_keep_sizes(release)
     release.add_argument("--dry-run", action="store_true", help="show the plan, change nothing")
     release.add_argument("--key", default="", help="idempotency key (default: derived from what is released)")
     _add_following(release)
@@ -80,16 +87,47 @@ def run_release(terminal: Terminal) -> int:
     arguments = terminal.arguments
     spec, text, files = read_spec(terminal, given_files(arguments))
     digest = digest_for(terminal, spec, files[0], push=not arguments.dry_run)
-    body = {"spec": text, "filename": str(files[0]), "digest": digest, "version": arguments.version or ""}
+    body: dict[str, Any] = {"spec": text, "filename": str(files[0]), "digest": digest}
+    body |= {"version": arguments.version or "", "keep_sizes": arguments.keep_sizes}
     if arguments.dry_run:
         plan = terminal.client.post("plan", {**body, "will_push": not (arguments.sha256 or arguments.baked)})
         for line in plan_lines(plan):
             terminal.out(line)
         return DONE
-    body |= {"reason": arguments.reason, "by": who(), "queue": arguments.queue, "plan": arguments.plan}
+    body |= {"reason": arguments.reason, "by": who(), "plan": arguments.plan}
+    body |= {
+        "queue": arguments.queue or arguments.queue_latest,
+        "latest": arguments.queue_latest,
+        "replace": arguments.replace,
+    }
     key = arguments.key or _key(terminal, spec.application, body)
-    accepted = terminal.client.post(f"applications/{quoted(spec.application)}/releases", body, key)
+    path = f"applications/{quoted(spec.application)}"
+    replaced = _number_running(terminal, path) if arguments.replace else 0
+    accepted = terminal.client.post(f"{path}/releases", body, key)
+    if replaced and accepted["is_queued"]:
+        return _follow_both(terminal, accepted, replaced)
     return _go_on(terminal, accepted)
+
+
+def _number_running(terminal: Terminal, path: str) -> int:
+    """Of the rollout that is to be replaced; 0: none runs."""
+    try:
+        rollout = terminal.client.get(path)["current_rollout"]
+    except CliError:  # it was never released
+        return 0
+    return int(rollout["number"]) if rollout and not rollout["ended_at"] else 0
+
+
+def _follow_both(terminal: Terminal, accepted: dict[str, Any], replaced: int) -> int:
+    """What runs on its way back, then the release that takes its place."""
+    app = accepted["application"]
+    terminal.say(f"what runs of {app} goes back first; then this release begins")
+    if not terminal.is_for_people:
+        show_whole(terminal, accepted)
+    if terminal.arguments.detach:
+        return DONE
+    code = follow(terminal, app, replaced, UNDONE)
+    return follow(terminal, app, replaced + 1) if code == DONE else code
 
 
 def _key(terminal: Terminal, application: str, body: dict[str, Any]) -> str:
@@ -99,7 +137,8 @@ def _key(terminal: Terminal, application: str, body: dict[str, Any]) -> str:
     except CliError:
         history = []
     ended = max((each["number"] for each in history if each["ended_at"]), default=0)
-    requested = (application, body["version"], body["digest"], body["spec"], body["queue"], ended)
+    how = tuple(body[name] for name in ("queue", "latest", "replace", "keep_sizes"))
+    requested = (application, body["version"], body["digest"], body["spec"], how, ended)
     return hashlib.sha256(repr(requested).encode()).hexdigest()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from repave_cli.render.output import left, percent, span, until
+from repave_cli.render.output import ago, left, percent, span, until
 
 REGIONS_SHOWN_MAX = 12
 REGIONS_NAMED_MAX = 8
@@ -14,7 +14,7 @@ STEPS_SHOWN_MAX = 6
 RECOVER = "adopt what it runs with: repave controller recover"
 LABELS = {"waiting": "waits", "undoing": "going back", "undone": "as before", "skipped": "left out"}
 TROUBLED = ("undoing", "held", "skipped")
-FOR_PEOPLE = ("approve", "paused", "held")
+FOR_PEOPLE = ("approve", "paused", "held", "queue-stands")
 """Kinds of waits that end when a person decides."""
 QUIET = ("waiting", "done", "undone", "skipped")
 
@@ -47,8 +47,17 @@ def status_lines(status: dict[str, Any], *, is_wide: bool = False) -> list[str]:
     else:
         for branch in found:
             lines += [f"  {branch.text}", *(f"    {group_line(group)}" for group in branch.groups)]
+    lines += [f"  queued: {queued_line(item)}" for item in status["queue"]["items"]]
     lines += [f"  waits: {each.text}{each.way_on}" for each in awaited(status["because"])]
     return lines
+
+
+def queued_line(item: dict[str, Any]) -> str:
+    """One line: a release that waits."""
+    since = f", {ago(item['queued_at'])}" if item["queued_at"] else ""
+    by = f" by {item['by']}" if item["by"] else ""
+    after = ", replaces what goes back" if item["replaces"] else ""
+    return f"{item['number']}  {item['version']}{by}{since}{after}"
 
 
 def drawn(found: list[Branch], indent: str = "") -> list[str]:

@@ -176,6 +176,14 @@ def read_spec(terminal: Terminal, given: list[Path]) -> tuple[Any, str, list[Pat
     return spec, text, files
 
 
+def add_keep_sizes(command: Any) -> None:
+    command.add_argument(
+        "--keep-sizes",
+        action="store_true",
+        help="regions keep the sizes they have now, whatever the spec says",
+    )
+
+
 def given_files(arguments: Any) -> list[Path]:
     return [*(arguments.files or []), *([arguments.file] if arguments.file else [])]
 

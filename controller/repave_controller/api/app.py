@@ -43,7 +43,7 @@ from repave_controller.api.web.requests import (
     without_query,
 )
 from repave_controller.api.web.streams import Streams
-from repave_controller.core.commands.release import unknown_application
+from repave_controller.core.commands.release import WhileBusy, unknown_application
 from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.freezes import Command
 from repave_controller.core.domain.reasons import Refused
@@ -127,6 +127,7 @@ class Api:
             Route("GET", f"{one}/groups", self.groups, models.Items[models.GroupItem]),
             Route("GET", f"{one}/hosts", self.hosts, models.HostsAnswer, query=HostsQuery),
             Route("GET", f"{one}/ages", self.ages, models.Items[models.AgeItem]),
+            Route("GET", f"{one}/queue", self.queue, models.QueueAnswer),
             Route("GET", f"{one}/stream", self.stream, models.ApplicationStatus),
             Route("POST", f"{one}/releases", self.release, models.AcceptedAnswer, models.ReleaseRequest),
             *(
@@ -185,6 +186,9 @@ class Api:
         cluster = self._scheduler.applications()[name].cluster
         rollouts = await self._store.rollouts(name)
         return _items(views.rollout_item(rollout, cluster) for rollout in rollouts)
+
+    async def queue(self, request: web.Request) -> web.Response:
+        return _answer(views.queue_answer(self._scheduler.applications()[self._name(request)]))
 
     async def groups(self, request: web.Request) -> web.Response:
         known = self._scheduler.applications()
@@ -306,8 +310,9 @@ class Api:
         if application.name != request.match_info["application"]:
             text = f"the spec is of {application.name}, the address of {request.match_info['application']}"
             raise Problem(422, "spec", text)
+        busy = WhileBusy(asked.queue, asked.latest, asked.replace)
         accepted = await self._scheduler.release(
-            application.name, application.cluster, order, asked.spec, queue=asked.queue, plan=asked.plan
+            application.name, application.cluster, order, asked.spec, queue=busy, plan=asked.plan
         )
         return _answer(views.accepted(accepted), status=202)
 
@@ -320,6 +325,7 @@ class Api:
         version = asked.version or short_digest(asked.digest)
         self._check_agreement(spec)
         order = compile_order(spec, Digest(asked.digest), version, by=by, reason=reason, key=key)
+        order = replace(order, keeps_sizes=asked.keep_sizes)
         known = self._scheduler.applications().get(spec.application)
         return known or never_released(spec.application, spec.cluster), order
 

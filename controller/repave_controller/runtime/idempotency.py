@@ -39,7 +39,10 @@ async def earlier_answer(store: Store, request: Request) -> Accepted | None:
 def spec_of_queued(before: Application, after: Application) -> Spec | None:
     """The spec of a queued release, saved with its group once it begins."""
     has_begun = after.rollout is not None and after.rollouts_total > before.rollouts_total
-    if not has_begun or after.rollout is None or len(after.queue) == len(before.queue):
+    target = after.group(after.rollout.target) if has_begun and after.rollout is not None else None
+    if target is None:
         return None
-    target = after.group(after.rollout.target)
-    return Spec(after.name, target.name, before.queue[0].spec_text) if target else None
+    for order in before.queue:
+        if order not in after.queue and (order.version, order.digest) == (target.version, target.digest):
+            return Spec(after.name, target.name, order.spec_text)
+    return None

@@ -15,6 +15,7 @@ import structlog
 from repave_controller.core.commands.promotion import Override
 from repave_controller.core.commands.release import (
     Accepted,
+    WhileBusy,
     check_port,
     check_regions,
     request_release,
@@ -100,10 +101,11 @@ class Scheduler:
         order: ReleaseOrder,
         spec_text: str,
         *,
-        queue: bool,
+        queue: bool | WhileBusy,
         plan: str = "",
     ) -> Accepted:
-        """Starts, joins or queues a release; with `plan`, only if it still has that id.
+        """Starts or joins a release; while a rollout runs, what `queue` says. With `plan`, only if it still
+        has that id.
 
         Raises Refused, StoreError.
         """

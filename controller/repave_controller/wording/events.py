@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from repave_controller.core.domain.instants import Instant, show
 from repave_controller.core.domain.reasons import Happening, Kind
-from repave_controller.wording.phrases import Template, listed, percent, who, with_reason
+from repave_controller.wording.phrases import Template, counted, listed, percent, who, with_reason
+
+
+def _queued(version: str, running: str) -> str:
+    return f"{version} waits for {running}" if running else f"{version} waits behind others in the queue"
+
+
+def _queue_stands(resume: str, queued: int, after: str) -> str:
+    return f"the queue stands still ({counted(queued, 'release')}): {after}; {resume} goes on"
 
 
 def _released(group: str, version: str, regions: Sequence[str]) -> str:
@@ -100,7 +108,14 @@ def _adopted(group: str, notes: Sequence[str]) -> str:
 
 
 TEXTS: Mapping[Kind, Template] = {
-    Happening.RELEASE_QUEUED: "{version} waits for {running}",
+    Happening.RELEASE_QUEUED: _queued,
+    Happening.RELEASE_REPLACES: "{group} goes back, for {version} replaces it, asked by {by}",
+    Happening.RELEASES_SUPERSEDED: "{versions} will not be released: {version} is newer",
+    Happening.QUEUE_STANDS: _queue_stands,
+    Happening.QUEUE_RESUMED: lambda queued, by, reason: f"the queue goes on, resumed by {who(by, reason)}",
+    Happening.QUEUE_DROPPED: lambda versions, by, reason: (
+        f"{', '.join(versions)} dropped from the queue by {who(by, reason)}"
+    ),
     Happening.RELEASE_STARTED: _released,
     Happening.RELEASE_REFUSED: "the queued release of {version} is refused: {refusal}",
     Happening.CAUGHT_UP: _caught_up,

@@ -89,6 +89,7 @@ def _not_serving_in(application: str, region: str, known: Sequence[str]) -> str:
 
 TEXTS: Mapping[Kind, Template] = {
     Refusal.ALL_PASSED: "the rollout of {application} may pass all gates and waits already; {0} says more",
+    Refusal.AMBIGUOUS_QUEUED: "several queued releases of {application} are {name}; give a number: {queued}",
     Refusal.AMBIGUOUS_HOST: _ambiguous_host,
     Refusal.FIRST_STEP: lambda *commands: f"no region that moves has been given traffic yet{ways(commands)}",
     Refusal.FREEZE_OVER: _freeze_over,
@@ -114,6 +115,10 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.NOTHING_TO_ABORT: (
         lambda *commands, application: f"no rollout of {application} is running{ways(commands)}"
     ),
+    Refusal.NOTHING_TO_REPLACE: (
+        "{group} is the first release of {application} and has the traffic already: there is no older group "
+        "to go back to; --queue releases this after it"
+    ),
     Refusal.NOTHING_TO_RENEW: "no group serves {application}; release it first",
     Refusal.NO_OLDER_GROUP: "no older group of {application} is kept; release the older version again",
     Refusal.NO_OLDER_GROUP_OF_NAME: ("no older group of {application} is called {name}; there are: {groups}"),
@@ -131,6 +136,12 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.PLAN_CHANGED: _plan_changed,
     Refusal.PORT_TAKEN: "traffic.port: {port} is taken by {other} in {regions}; choose another port",
     Refusal.PROMISE: lambda promises: "; ".join(promises),
+    Refusal.QUEUE_EMPTY: "no release of {application} waits in the queue",
+    Refusal.QUEUE_GOES_ON: (
+        lambda *commands, application: (
+            f"the queue of {application} does not stand still: it goes on after what runs{ways(commands)}"
+        )
+    ),
     Refusal.QUEUE_FULL: "{limit} releases of {application} are queued; that is the limit",
     Refusal.REASON_MISSING: "an override needs a reason: --reason",
     Refusal.RECOVERY_CHANGED: "what the regions run has changed since; look again: {0}",
@@ -150,7 +161,13 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.ROLE_MISSING: _role_missing,
     Refusal.ROLLOUT_RUNNING: (
         lambda *commands, running: (
-            f"{running} is being rolled out{ways(commands)}; --queue releases this after it"
+            f"{running} is being rolled out{ways(commands)}; --queue releases this after it, "
+            "--replace at once"
+        )
+    ),
+    Refusal.ROLLBACK_RUNNING: (
+        lambda *commands, group: (
+            f"a rollback to {group} runs, and is not replaced{ways(commands)}; --queue releases this after it"
         )
     ),
     Refusal.ROLLOUT_RUNNING_AT_ROLLBACK: (
@@ -186,6 +203,9 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.UNKNOWN_HOST_GROUP: _unknown_host_group,
     Refusal.UNKNOWN_HOST_REGION: "{group} has no hosts in {region}; it is in: {known}",
     Refusal.UNKNOWN_HOST_ENDING: "{host} in {region} is being ended already",
+    Refusal.UNKNOWN_QUEUED: (
+        "no queued release of {application} has the number or version {name}; there are: {queued}"
+    ),
     Refusal.UNKNOWN_IMAGE: "no package {digest} is stored here; {0} adds one",
     Refusal.UNKNOWN_REGION: _unknown_region,
     Refusal.UNKNOWN_REGION_OF_ROLLOUT: "the rollout does not go to {region}; it goes to: {known}",

@@ -87,6 +87,23 @@ def _ended_by(done: str) -> Template:
     return text
 
 
+def _queue_stands(*_: str, queued: int, after: str) -> str:
+    wait = "release waits" if queued == 1 else "releases wait"
+    return f"queue: {queued} {wait} until a person goes on, for {after}"
+
+
+ENDINGS = {
+    "rolled-back": "went back",
+    "aborted": "was aborted",
+    "held": "is held",
+    "succeeded": "did not reach every region",
+}
+
+
+def _rollout_ended(kind: str, group: str, phase: str) -> str:
+    return f"the {kind} of {group} {ENDINGS[phase]}"
+
+
 def _serves_only_in(reason: str, regions: Sequence[str]) -> str:
     return f"{reason}; it serves in {listed(regions)} only"
 
@@ -151,6 +168,10 @@ TEXTS: Mapping[Kind, Template] = {
     Why.NOT_IN_REGION: "not in {region}: {reason}",
     Why.STORE_RESTORED: "the store was restored while it ran; what the regions run was adopted",
     Why.STEPPED_BACK: "gone back a step",
+    Why.REPLACED: lambda version, by, reason: f"replaced by {version}, asked by {who(by, reason)}",
+    Why.QUEUE_STANDS: _queue_stands,
+    Why.ROLLOUT_ENDED: _rollout_ended,
+    Why.QUEUED_REFUSED: "the release of {version} was refused: {refusal}",
     Why.NOT_SAVED: "the store does not take decisions: {error}",
     Why.PROMISE_BROKEN: "stopped: {promises}",
     Why.BUG: "stopped by a mistake of repave's own; the controller's log says which",
@@ -178,5 +199,6 @@ REMEDIES: Mapping[Kind, Template] = {
     Why.PAUSED: lambda *commands, **_: ways(commands).removeprefix("; "),
     Why.HELD: lambda *commands, **_: ways(commands).removeprefix("; "),
     Why.RENEWAL: "{0} shows what is worn",
+    Why.QUEUE_STANDS: "{0} goes on, {1} shows them, {2} drops them",
 }
 """With the others helps what helps with the reason within, or the command alone, or nothing but time."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from repave_controller.core.commands.promotion import Promote
+from repave_controller.core.commands.queue import QueueResume
 from repave_controller.core.commands.release import Accepted
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Pause, Resize, Resume, Retry
@@ -129,6 +130,8 @@ class People:
     def _for(self, application: Application) -> Verb | None:
         """What a person would ask of a rollout that waits for people; None when none does."""
         rollout = application.running
+        if rollout is None and application.queue and application.queue_stands is not None:
+            return QueueResume()
         if rollout is None or rollout.phase is not Phase.RUNNING:
             return None
         if rollout.pause is None:

@@ -12,7 +12,7 @@ from typing import IO
 
 import pytest
 
-from repave_controller.api.answers.models import ApplicationStatus
+from repave_controller.api.answers.models import ApplicationStatus, QueueAnswer
 from tests.fakes.controller.api import BROKEN, fake_api
 from tests.fakes.controller.command_line import CommandLine
 from tests.fakes.controller.scheduler import ServedController, served
@@ -120,6 +120,7 @@ def snapshot(phase: str) -> dict[str, object]:
         current_rollout=None,
         gates=[],
         waits=[],
+        queue=QueueAnswer(items=[], stands="", since=None, remedy=None),
         because=[],
         region_items=[],
     )

@@ -47,6 +47,7 @@ class PlanRequest(Body):
     filename: str = Field("repave.yaml", max_length=200, description="How errors call the spec.")
     digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the package.")
     version: str = Field("", max_length=100, description="What people call it; the digest's start if empty.")
+    keep_sizes: bool = Field(False, description="Regions that are served keep the sizes they have now.")
 
 
 class ForetellRequest(PlanRequest):
@@ -63,6 +64,8 @@ class ReleaseRequest(PlanRequest):
     reason: str = Field("", max_length=REASON_LENGTH_MAX)
     by: str = Field("", max_length=100, description="Who asks, for the history.")
     queue: bool = Field(False, description="Behind a running rollout: wait (true) or be refused (false).")
+    latest: bool = Field(False, description="Wait as with queue, and drop the releases that waited before.")
+    replace: bool = Field(False, description="What runs goes back at once; this begins when it is there.")
     plan: str = Field("", max_length=40, description="Refuse unless the plan still has this id.")
 
 
@@ -252,10 +255,32 @@ class ApplicationItem(BaseModel):
     queued: int
 
 
+class QueuedItem(BaseModel):
+    """A release that waits."""
+
+    number: int = Field(description="Of those that ever waited, from 1.")
+    version: str
+    digest: str
+    regions: list[str]
+    by: str
+    reason: str
+    queued_at: datetime | None
+    replaces: bool = Field(description="It begins once what it replaces has gone back.")
+
+
+class QueueAnswer(Items[QueuedItem]):
+    """The releases that wait, the next one first."""
+
+    stands: str = Field(description="Why none begins until a person goes on; empty while they go on.")
+    since: datetime | None
+    remedy: RemedyItem | None
+
+
 class ApplicationStatus(ApplicationItem):
     """All about an application."""
 
     current_rollout: RolloutItem | None
+    queue: QueueAnswer
     gates: list[GateItem] = Field(description="Approvals that are waited for.")
     waits: list[GateItem] = Field(description="Times that a person may end: soaks, bakes.")
     because: list[BecauseItem]

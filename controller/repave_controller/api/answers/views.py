@@ -15,6 +15,7 @@ from repave_controller.core.domain.application import (
     GroupState,
     Instant,
     Observed,
+    ReleaseOrder,
     ServerGroup,
 )
 from repave_controller.core.domain.naming import format_group
@@ -22,6 +23,7 @@ from repave_controller.core.domain.reasons import Why, cli
 from repave_controller.core.domain.rollout import Pause, Phase, Rollout, Track, TrackPhase
 from repave_controller.core.planning.forecast import outlook
 from repave_controller.core.ports import Image
+from repave_controller.core.rollout import queues
 from repave_controller.core.rollout.gates import Gate, gates
 from repave_controller.core.rules.divergence import Ahead
 from repave_controller.core.steps.step import describe
@@ -79,6 +81,7 @@ def application_status(
     return models.ApplicationStatus(
         **_item(application, observed),
         current_rollout=rollout_item(rollout, application.cluster) if rollout else None,
+        queue=queue_answer(application),
         gates=[_gate_item(application, gate) for gate in found if gate.kind == "approval"],
         waits=[_gate_item(application, gate) for gate in found if gate.kind == "time"],
         because=[because_item(application, each) for each in because],
@@ -166,6 +169,29 @@ _REPORTED = (
     "destroyed_total",
     "trouble",
 )
+
+
+def queue_answer(application: Application) -> models.QueueAnswer:
+    stands = queues.because(application)
+    return models.QueueAnswer(
+        items=[_queued_item(order) for order in application.queue],
+        stands=text_of(stands.reason) if stands is not None else "",
+        since=_time_or_none(stands.since) if stands is not None else None,
+        remedy=remedy_item(stands.reason) if stands is not None else None,
+    )
+
+
+def _queued_item(order: ReleaseOrder) -> models.QueuedItem:
+    return models.QueuedItem(
+        number=order.number,
+        version=order.version,
+        digest=order.digest,
+        regions=[region for region, _ in order.sizes],
+        by=order.by,
+        reason=order.reason,
+        queued_at=_time_or_none(order.queued_at) if order.queued_at else None,
+        replaces=order.replaces,
+    )
 
 
 def _gate_item(application: Application, gate: Gate) -> models.GateItem:

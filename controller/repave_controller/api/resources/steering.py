@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from repave_controller.api.answers.models import SignedRequest
-from repave_controller.core.commands import promotion, steering
+from repave_controller.core.commands import promotion, queue, steering
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.verb import Verb
 from repave_controller.spec.sections import SIZE_MAX
@@ -107,6 +107,29 @@ class OverrideRequest(SteeringRequest):
         return promotion.Override(self.rule, self.role)
 
 
+class QueueResumeRequest(SteeringRequest):
+    """Let the queue go on that stands still after a rollout which did not succeed."""
+
+    def wanted(self) -> Verb:
+        return queue.QueueResume()
+
+
+class QueueDropRequest(SteeringRequest):
+    """Drop a release that waits, or all."""
+
+    name: Name = Field("", description="Its number or its version.")
+    all: bool = Field(False, description="All that wait; then without a name.")
+
+    @model_validator(mode="after")
+    def _says_which(self) -> "QueueDropRequest":
+        if self.all == bool(self.name):
+            raise ValueError("say which: a name, or all")
+        return self
+
+    def wanted(self) -> Verb:
+        return queue.QueueDrop(self.name, self.all)
+
+
 class SizesRequest(SteeringRequest):
     """Other numbers of hosts, whatever is being rolled out."""
 
@@ -128,5 +151,7 @@ BODIES: dict[str, type[SteeringRequest]] = {
     "promote": PromoteRequest,
     "override": OverrideRequest,
     "sizes": SizesRequest,
+    "queue/resume": QueueResumeRequest,
+    "queue/drop": QueueDropRequest,
 }
 """By the last part of their path, below /v1/applications/{application}."""

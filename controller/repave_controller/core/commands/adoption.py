@@ -74,6 +74,7 @@ def adopt(
         rollout=rollout,
         rollouts_total=max(stored.rollouts_total, rollout.number),
         queue=(),
+        queue_stands=None,
         desired=ByRegion({**away, **said}.items()).sorted(),
         offered=ByRegion({**dict(stored.offered), **_offers(said)}.items()).sorted(),
     )

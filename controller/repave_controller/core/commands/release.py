@@ -21,14 +21,18 @@ from repave_controller.core.domain.reasons import (
     Reason,
     Refusal,
     Refused,
+    Why,
     cli,
     reason_of,
 )
 from repave_controller.core.domain.rollout import (
+    Phase,
     Rollout,
     RolloutKind,
 )
-from repave_controller.core.rollout.start import group_event, start_release
+from repave_controller.core.rollout.holds import has_way_back_from
+from repave_controller.core.rollout.rollback import undo
+from repave_controller.core.rollout.start import check_order, group_event, start_release
 from repave_controller.core.rules.divergence import RECOVER
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
 
@@ -50,19 +54,74 @@ class Accepted:
 # ---------------------------------------------------------------------------------------------- release
 
 
-def request_release(application: Application, order: ReleaseOrder, queue: bool, now: Instant) -> Outcome:
-    """Starts the release, or queues it behind the running rollout if the user chose that."""
-    if application.running is None:
+@dataclass(frozen=True, slots=True)
+class WhileBusy:
+    """What becomes of a release that is asked for while a rollout runs; by default it is refused."""
+
+    queues: bool = False  # it waits for the end
+    is_latest: bool = False  # it waits, and those that waited before are dropped
+    replaces: bool = False  # what runs goes back at once, and it begins then
+
+
+def request_release(
+    application: Application, order: ReleaseOrder, queue: bool | WhileBusy, now: Instant
+) -> Outcome:
+    """Starts the release; where a rollout runs, or others wait already, what the user chose for that."""
+    busy = queue if isinstance(queue, WhileBusy) else WhileBusy(queues=queue)
+    waits = busy.queues or busy.is_latest
+    rollout = application.running
+    if rollout is None and not (waits and application.queue):
         return start_release(application, order, now)
-    running = target_of(application, application.running)
-    if not queue:
+    if rollout is not None and busy.replaces:
+        return _replace(application, rollout, order, now)
+    if rollout is not None and not waits:
         remedies = (cli("watch", application.name), cli("abort", application.name))
-        raise Refused(Refusal.ROLLOUT_RUNNING, *remedies, running=running.name)
+        raise Refused(Refusal.ROLLOUT_RUNNING, *remedies, running=target_of(application, rollout).name)
+    application, events = _superseded(application, order, now) if busy.is_latest else (application, ())
+    queued = _queued(application, order, now)
+    running = target_of(application, rollout).name if rollout is not None else ""
+    what = reason_of(Happening.RELEASE_QUEUED, version=order.version, running=running)
+    return queued, (*events, group_event(queued, "release.queued", what, now, order.by))
+
+
+def _queued(
+    application: Application, order: ReleaseOrder, now: Instant, is_first: bool = False
+) -> Application:
     if len(application.queue) >= QUEUE_MAX:
         raise Refused(Refusal.QUEUE_FULL, application=application.name, limit=QUEUE_MAX)
-    queued = replace(application, queue=(*application.queue, order))
-    what = reason_of(Happening.RELEASE_QUEUED, version=order.version, running=running.name)
-    return queued, (group_event(queued, "release.queued", what, now, order.by),)
+    number = application.queued_total + 1
+    order = replace(order, number=number, queued_at=now)
+    queue = (order, *application.queue) if is_first else (*application.queue, order)
+    return replace(application, queue=queue, queued_total=number)
+
+
+def _superseded(application: Application, order: ReleaseOrder, now: Instant) -> Outcome:
+    """Without the releases that wait; one that replaces a rollout which goes back is among them."""
+    if not application.queue:
+        return application, ()
+    versions = tuple(each.version for each in application.queue)
+    what = reason_of(Happening.RELEASES_SUPERSEDED, versions=versions, version=order.version)
+    left = replace(application, queue=())
+    return left, (group_event(left, "release.superseded", what, now, order.by),)
+
+
+def _replace(application: Application, rollout: Rollout, order: ReleaseOrder, now: Instant) -> Outcome:
+    """What runs goes back to its origin, and the order begins when it is there. The releases that wait stay
+    behind it, and stand still: the one before them did not succeed."""
+    target = target_of(application, rollout)
+    if rollout.kind is RolloutKind.ROLLBACK:
+        raise Refused(Refusal.ROLLBACK_RUNNING, cli("watch", application.name), group=target.name)
+    if not has_way_back_from(rollout):
+        raise Refused(Refusal.NOTHING_TO_REPLACE, group=target.name, application=application.name)
+    check_order(application, order)
+    others = tuple(each for each in application.queue if not each.replaces)
+    application = replace(application, queue=others)
+    why = reason_of(Why.REPLACED, version=order.version, by=order.by, reason=order.reason)
+    if rollout.phase is not Phase.UNDOING:
+        application = undo(application, rollout, why, Phase.ABORTED, now)
+    application = _queued(application, replace(order, replaces=True), now, is_first=True)
+    what = reason_of(Happening.RELEASE_REPLACES, group=target.name, version=order.version, by=order.by)
+    return application, (group_event(application, "release.replaces", what, now, order.by, target),)
 
 
 # ------------------------------------------------------------------------------------------------- words
@@ -115,7 +174,7 @@ def event_of(
 
 def answer(before: Application, after: Application) -> Accepted:
     """To an accepted command that makes `after` of `before`."""
-    if len(after.queue) > len(before.queue):
+    if after.queued_total > before.queued_total:
         return Accepted(after.name, GroupName(""), 0, str(RolloutKind.RELEASE), is_queued=True)
     rollout = after.rollout
     assert rollout is not None, "an accepted command leaves a rollout or a queued one"

@@ -190,6 +190,18 @@ class ReleaseOrder:
     key: str = ""  # idempotency key: the same key joins the release that it started
     spec_text: str = ""  # as the user wrote it; kept with the release
     split: Split = BY_REQUEST
+    keeps_sizes: bool = False  # regions that are served keep the sizes they have; `sizes` are the spec's
+    replaces: bool = False  # begins once the rollout that it takes the place of has gone back
+    number: int = 0  # in the queue, from 1; 0: never waited
+    queued_at: Instant = Instant(0)  # frozen
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """Why the releases that wait do not begin until a person lets them."""
+
+    at: Instant
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +265,8 @@ class Application:
     rollout: Rollout | None = None  # the running one, or the last one that ended
     rollouts_total: int = 0
     queue: tuple[ReleaseOrder, ...] = ()
+    queued_total: int = 0
+    queue_stands: Standstill | None = None
     desired: ByRegion[tuple[RegionName, DesiredState]] = ByRegion()  # as decided last, with epochs
     offered: ByRegion[tuple[RegionName, "Offer"]] = ByRegion()  # what each region may have heard
     missed: tuple[

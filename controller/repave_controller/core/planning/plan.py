@@ -19,7 +19,7 @@ from repave_controller.core.domain.place import place_of
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Track, TrackPhase, Wave
 from repave_controller.core.domain.steps import course_of
-from repave_controller.core.rollout.start import start_release
+from repave_controller.core.rollout.start import start_release, with_kept_sizes
 from repave_controller.core.rules.guards import NO_CONSTRAINTS, Constraints, Guard, foreseen
 from repave_controller.core.steps.step import entered, estimate_seconds
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName, fingerprint, short_digest
@@ -86,6 +86,7 @@ def plan_release(
     constraints: Constraints = NO_CONSTRAINTS,
 ) -> Plan:
     """What releasing `order` now would do, when nothing fails."""
+    order = with_kept_sizes(application, order)
     started = planned(application, order, now)
     rollout = started.rollout
     assert rollout is not None, "a started release has a rollout"
@@ -145,6 +146,7 @@ def plan_parts(application: Application, order: ReleaseOrder) -> dict[str, str]:
     """What the id is made of, by what people call it: to say which of it has changed."""
     running = application.running
     serving = application.group(application.serving)
+    order = with_kept_sizes(application, order)
     return {
         "the package": order.digest,
         "the version": order.version,

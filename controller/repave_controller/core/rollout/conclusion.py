@@ -12,11 +12,11 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.place import origin_in, put_part, target_in
-from repave_controller.core.domain.reasons import Happening, Reason, Refused, Why, reason_of
+from repave_controller.core.domain.reasons import Happening, Reason, Why, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
-from repave_controller.core.rollout import waves
+from repave_controller.core.rollout import queues, waves
 from repave_controller.core.rollout.draft import Turn
-from repave_controller.core.rollout.start import catch_up, start_release
+from repave_controller.core.rollout.start import catch_up
 from repave_controller.core.rollout.transitions import gone_back, never_begun, taken_over
 from repave_controller.core.rules import guards
 from repave_protos.protocol.values import RegionName
@@ -95,6 +95,7 @@ def _end(turn: Turn, phase: Phase, reason: Reason | None) -> None:
             turn.application = never_begun(turn.application, rollout, track)
     turn.put(ended)
     _tell_end(turn, ended)
+    queues.stand_still_after(turn, ended)
 
 
 def _missed(application: Application, rollout: Rollout, phase: Phase) -> tuple[tuple[RegionName, int], ...]:
@@ -246,8 +247,8 @@ def start_next(turn: Turn) -> None:
         return
     if any(view.ahead for view in turn.observed.values()):  # its group's number may be taken there
         return
-    if turn.application.queue:
-        _start_queued(turn)
+    if queues.may_go_on(turn.application):
+        queues.start_first(turn)
         return
     back = [
         (region, size)
@@ -256,16 +257,4 @@ def start_next(turn: Turn) -> None:
     ]
     if back:
         turn.application, events = catch_up(turn.application, tuple(back), turn.now)
-        turn.events.extend(events)
-
-
-def _start_queued(turn: Turn) -> None:
-    order, *rest = turn.application.queue
-    turn.application = replace(turn.application, queue=tuple(rest))
-    try:
-        turn.application, events = start_release(turn.application, order, turn.now)
-    except Refused as refused:
-        what = reason_of(Happening.RELEASE_REFUSED, version=order.version, refusal=refused.reason)
-        turn.tell("release.refused", what, by=order.by)
-    else:
         turn.events.extend(events)

@@ -30,7 +30,8 @@ from repave_protos.protocol.values import RegionName
 
 def start_release(application: Application, order: ReleaseOrder, now: Instant) -> Outcome:
     """A new server group and the rollout that brings it into traffic."""
-    _check_order(application, order)
+    check_order(application, order)
+    order = with_kept_sizes(application, order)
     number = application.next_number
     group = ServerGroup(
         name=format_group(application.cluster, number),
@@ -61,12 +62,25 @@ def start_release(application: Application, order: ReleaseOrder, now: Instant) -
     return started, (group_event(started, "release.started", what, now, order.by, group),)
 
 
+def with_kept_sizes(application: Application, order: ReleaseOrder) -> ReleaseOrder:
+    """The order with the sizes that it keeps: where the application serves, those that it has now."""
+    if not order.keeps_sizes:
+        return order
+    serving = {region: application.serving_in(region) for region, _ in order.sizes}
+    sizes = tuple(
+        (region, group.size(region) if (group := serving[region]) is not None else size)
+        for region, size in order.sizes
+    )
+    return replace(order, sizes=sizes)
+
+
 def new_parts(sizes: tuple[tuple[RegionName, int], ...]) -> ByRegion[Part]:
     """The parts of a group of which no region has been asked for hosts yet."""
     return ByRegion(Part(region, size, GroupState.NEW) for region, size in sorted(sizes))
 
 
-def _check_order(application: Application, order: ReleaseOrder) -> None:
+def check_order(application: Application, order: ReleaseOrder) -> None:
+    """Whether the release may be, as the application is now. Raises Refused."""
     named = {region for region, _ in order.sizes}
     served = {region: group for region in application.regions if (group := application.serving_in(region))}
     dropped = sorted(served.keys() - named)

@@ -32,7 +32,7 @@ from repave_controller.core.domain.rollout import (
     Track,
     TrackPhase,
 )
-from repave_controller.core.rollout import conclusion, protection, waves
+from repave_controller.core.rollout import conclusion, protection, queues, waves
 from repave_controller.core.rollout.desired_state import publish
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.failure import FailureKind, effect_of
@@ -66,6 +66,8 @@ def step(
     conclusion.forget_gone_groups(turn)
     if turn.application.rollout == application.rollout:  # an end is saved before the next one begins
         conclusion.start_next(turn)
+    stands = queues.because(turn.application)
+    turn.because += [stands] if stands is not None else []
     _renew(turn)
     published = publish(turn.application, tenure)
     changed = tuple(pair for pair in published if pair != application.desired.find(pair[0]))

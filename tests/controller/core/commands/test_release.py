@@ -222,5 +222,5 @@ def test_the_answer_names_the_group_that_was_turned_round() -> None:
     before = world.application
     after, _ = request_abort(before, "", "", NOW)
     assert answer(before, after) == Accepted(HELLO, V2, 2, "release")
-    queued = replace(before, queue=(an_order("c"),))
+    queued = replace(before, queue=(an_order("c"),), queued_total=1)
     assert answer(before, queued).is_queued
