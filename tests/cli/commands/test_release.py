@@ -74,7 +74,7 @@ def test_a_second_release_is_refused_unless_queued(repave: CommandLine, controll
     assert (refused.code, refused.out) == (5, "")
     assert refused.err.endswith(
         "repave: hello-v001 is being rolled out; repave watch hello follows it, repave abort hello ends it; "
-        "--queue releases this after it\n"
+        "--queue releases this after it, --replace at once\n"
     )
     queued = repave.release("v2", "--queue", "--detach")
     assert queued.code == 0

@@ -64,6 +64,8 @@ def a_status(rollout: dict[str, Any], regions: list[dict[str, Any]], **changes: 
         "phase": rollout["phase"],
         "current_rollout": rollout,
         "gates": [],
+        "waits": [],
+        "queue": {"items": [], "stands": "", "since": None, "remedy": None},
         "because": [],
         "region_items": regions,
     }

@@ -54,7 +54,7 @@ def test_a_second_release_is_refused_with_the_ways_on_or_queued(
         "title": "rollout running",
         "status": 409,
         "detail": "hello-v001 is being rolled out; repave watch hello follows it, repave abort hello ends "
-        "it; --queue releases this after it",
+        "it; --queue releases this after it, --replace at once",
         "rule": "rollout-running",
         "problems": [],
         "facts": {"running": "hello-v001"},

@@ -53,6 +53,8 @@ def exactly(model: type[BaseModel], body: Any) -> None:
     assert model.model_validate(body).model_dump(mode="json") == body
 
 
+EMPTY = ("applications/{application}/queue",)
+"""Lists in which nothing is while all is well."""
 READS = [
     route
     for route in routes()
@@ -79,7 +81,7 @@ async def test_every_read_answers_as_described_before_and_after_a_release(real: 
                 assert answer.content_type == "application/json"
                 assert route.answer is not None
                 exactly(route.answer, body)
-                if is_released and "items" in body:
+                if is_released and "items" in body and route.path not in EMPTY:
                     assert body["items"], route.path
 
 
@@ -114,6 +116,8 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     await refused(f"{one}/retry", "not-held", json={})
     await refused(f"{one}/step-back", "first-step", json={})
     await refused(f"{one}/promote", "no-gate", json={"skip": True})
+    await refused(f"{one}/queue/resume", "queue-empty", json={})
+    await refused(f"{one}/queue/drop", "queue-empty", json={"all": True})
     await post(f"{one}/pause", json={"by": "ann"})
     await post(f"{one}/resume", json={"by": "ann"})
     await post(f"{one}/override", json={"rule": "capacity", "reason": "known"})
