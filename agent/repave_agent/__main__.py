@@ -18,7 +18,7 @@ import structlog
 from repave_agent.clock import SystemClock
 from repave_agent.core.fence import foreign
 from repave_agent.core.observation import Limits
-from repave_agent.core.ports import BalancerError, ProviderError
+from repave_agent.core.ports import BalancerError, ProviderError, TransientError
 from repave_agent.health.prober import Prober
 from repave_agent.kinds import CommandError, CommandLine, Site
 from repave_agent.operations.queries import Desk
@@ -177,10 +177,18 @@ class Agent:
         """Ends every host of this region and its balancer: for demos, tests and regions that are given up."""
         self.worker.recall()  # whose hosts they are is in the journal
         hosts = await self.provider.list_hosts()
-        await asyncio.gather(*(self.provider.destroy(host.name) for host in hosts))
+        ends = await asyncio.gather(
+            *(self.provider.destroy(host.name) for host in hosts), return_exceptions=True
+        )
+        left = [host for host in await self.provider.list_hosts() if host.left]
         await self.provider.close()
         await self.balancer.end()
-        print(f"{self.settings.region}: {len(hosts)} hosts and the balancer are gone")  # noqa: T201
+        print(f"{self.settings.region}: {len(hosts) - len(left)} hosts and the balancer are gone")  # noqa: T201
+        if left:
+            told = "; ".join(f"{host.name} ({host.address}) {host.left}" for host in left)
+            raise TransientError(f"not ended: {told}. Do clean again when they can be reached")
+        if failed := [str(end) for end in ends if isinstance(end, BaseException)]:
+            raise TransientError(f"not ended: {'; '.join(failed)}")
 
 
 def make_parser(registry: Registry) -> argparse.ArgumentParser:
@@ -190,6 +198,7 @@ def make_parser(registry: Registry) -> argparse.ArgumentParser:
     parser.add_argument("command", nargs="?", choices=(*COMMANDS, *special), default="run")
     parser.add_argument("words", nargs="*", help=usages)
     parser.add_argument("--config", type=Path, help=f"settings file (default {DEFAULT_FILE}, if it is there)")
+    parser.add_argument("--all", action="store_true", help="of pool return: every quarantined machine")
     parser.add_argument("--reason", default="by hand", help="of pool quarantine, shown with the machine")
     parser.add_argument(
         "-o", "--output", choices=("text", "json"), default="text", help="of pool list, balancer check"
@@ -237,7 +246,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run_command(settings: AgentSettings, registry: Registry, chosen: argparse.Namespace) -> int:
     """A command of one kind of provider or balancer, beside the running agent or without one."""
     kind, command = registry.commands()[chosen.command]
-    line = CommandLine(tuple(chosen.words), chosen.reason, chosen.output)
+    words = (*chosen.words, *(["--all"] if chosen.all else []))
+    line = CommandLine(words, chosen.reason, chosen.output)
     try:
         what = "provider" if kind.name in registry.providers else "balancer"
         used = getattr(settings, what)

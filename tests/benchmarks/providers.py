@@ -12,6 +12,7 @@ import asyncssh
 
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud
+from repave_agent.clients.ssh_identity import Identity
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import HostSpec, Provider
 from repave_agent.packages.server import Depot
@@ -83,7 +84,7 @@ def machines(directory: Path, hosts: int) -> Iterator[Line]:
 async def _machines(directory: Path, made: Pool, hosts: int) -> list[Line]:
     empty = f"chmod -R u+w {ROOT}; rm -rf {ROOT}/*; printf %s $REPAVE_NONCE > {ROOT}/.fresh"
     reset = ResetOptions(remote=("sh", "-c", empty), proof="marker", marker=f"{ROOT}/.fresh", seconds=30.0)
-    access = Access("root", made.key, PORT, root=ROOT)
+    access = Access("root", Identity("ssh_pool", made.key), PORT, root=ROOT)
     reached = Machines(Inventory(made.inventory), access, Leases(directory / "leases"))
     provider = SshPoolProvider(
         RegionName("bench"), lambda: "bench", reached, reset, clock=SystemClock(), parallel=IN_FLIGHT

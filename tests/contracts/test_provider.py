@@ -17,6 +17,7 @@ import pytest
 
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud
+from repave_agent.clients.ssh_identity import Identity
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Host, HostSpec, OutOfCapacityError, Provider, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
@@ -151,7 +152,7 @@ def pool_world(package: Path, root: Path, machines: Pool) -> World:
             root / ("ours" if installation in ("ours", "") else installation) / (region or "here")
         )
         kept.append(leases)
-        access = Access("root", machines.key, SSH_PORT, root=ROOT)
+        access = Access("root", Identity("ssh_pool", machines.key), SSH_PORT, root=ROOT)
         reached = Machines(Inventory(machines.inventory), access, leases)
         return SshPoolProvider(
             RegionName(region or "here"),

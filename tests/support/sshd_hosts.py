@@ -5,6 +5,7 @@ in 127.0.0.0/8, a disk of its own and its own boot id. Booting one makes it anew
 """
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -28,24 +29,33 @@ READY_SECONDS = 20.0
 ROOT = "/var/lib/repave-test-machine"
 """Where each machine has a disk of its own; an empty folder of the real machine."""
 BEGIN = """\
-mount --make-rprivate / && mount -t tmpfs -o size={kilobytes}k,mode=755 tmpfs {root} && {more}
+mount --make-rprivate / && mount -t tmpfs -o size={kilobytes}k,mode=755{options} tmpfs {root} && {more}
 mount --bind {directory}/boot /proc/sys/kernel/random/boot_id &&
-for rc in ~/.bashrc ~/.profile; do [ ! -e "$rc" ] || mount --bind /dev/null "$rc"; done &&
 exec {sshd} -D -f {directory}/sshd.conf -E {directory}/log
 """
 CONFIGURATION = """\
 ListenAddress {address}:{port}
 HostKey {directory}/host_key
-AuthorizedKeysFile {pool}/key.pub
+AuthorizedKeysFile {directory}/authorized_keys
 PidFile none
 UsePAM no
 StrictModes no
 PermitRootLogin yes
 PasswordAuthentication no
 MaxStartups 100
-MaxSessions 200
-Subsystem sftp internal-sftp
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Tune:
+    """How a machine is set up, from its next start on."""
+
+    sshd: str = "MaxSessions 200\nSubsystem sftp internal-sftp"  # lines of its configuration
+    bashrc: str = ""
+    shell: str = "/bin/bash"
+    forced: str = ""  # command= of its authorized_keys
+    sudoers: str = "ops ALL=(ALL) NOPASSWD: ALL"  # `ops` is a user beside root
+    noexec: bool = False
 
 
 def why_not() -> str:
@@ -100,6 +110,34 @@ class Pool:
         """From its next start on something is wrong with it."""
         (self.directory / f"flaw-{name}").write_text(flaw)
 
+    def tuned(self, name: str, tune: Tune) -> None:
+        (self.directory / f"tune-{name}").write_text(json.dumps(asdict(tune)))
+
+    def _tune(self, name: str) -> Tune:
+        file = self.directory / f"tune-{name}"
+        return Tune(**json.loads(file.read_text())) if file.exists() else Tune()
+
+    def _accounts(self, own: Path, tune: Tune) -> str:
+        """Who may log in there, and what their shells do: a part of its first script."""
+        home, etc = own / "home", own / "etc"
+        home.mkdir()
+        etc.mkdir()
+        (home / ".bashrc").write_text(tune.bashrc)
+        forced = f'command="{tune.forced}" ' if tune.forced else ""
+        (own / "authorized_keys").write_text(forced + self.key.with_suffix(".pub").read_text())
+        users = [
+            line for line in Path("/etc/passwd").read_text().splitlines() if not line.startswith("root:")
+        ]
+        users += [f"root:x:0:0::{home}:{tune.shell}", f"ops:x:4242:4242::{home}:{tune.shell}"]
+        (etc / "passwd").write_text("\n".join(users) + "\n")
+        (etc / "shadow").write_text(Path("/etc/shadow").read_text() + "ops:*:19000:0:99999:7:::\n")
+        (etc / "sudoers").write_text(f"Defaults secure_path=/usr/sbin:/usr/bin:/sbin:/bin\n{tune.sudoers}\n")
+        (etc / "sudoers").chmod(0o440)
+        return "".join(
+            f"{{ [ ! -e /etc/{name} ] || mount --bind {etc}/{name} /etc/{name}; }} && "
+            for name in ("passwd", "shadow", "sudoers")
+        )
+
     def _flaw(self, name: str) -> str:
         file = self.directory / f"flaw-{name}"
         return file.read_text() if file.exists() else ""
@@ -114,13 +152,18 @@ class Pool:
         certified = self._certify(own / "host_key", name)
         (own / "boot").write_text(f"{uuid.uuid4()}\n")
         values = {"directory": own, "pool": self.directory, "address": self.address(name), "port": PORT}
-        (own / "sshd.conf").write_text(CONFIGURATION.format(**values) + certified)
+        tune = self._tune(name)
+        (own / "sshd.conf").write_text(f"{CONFIGURATION.format(**values)}{tune.sshd}\n{certified}")
         self.write_inventory()
         (own / "dies").write_text("#!/bin/sh\nkill -TERM 1\nsleep 60\n")
         (own / "dies").chmod(0o755)
         more = f"mount --bind {own}/dies /usr/bin/setsid &&" if self._flaw(name) == "dies" else ""
+        more = self._accounts(own, tune) + more
+        options = ",noexec" if tune.noexec else ""
         kilobytes = 16 if self._flaw(name) == "full" else 65_536
-        script = BEGIN.format(directory=own, root=ROOT, sshd=SSHD, kilobytes=kilobytes, more=more)
+        script = BEGIN.format(
+            directory=own, root=ROOT, sshd=SSHD, kilobytes=kilobytes, more=more, options=options
+        )
         command = [
             "unshare",
             "--mount",
@@ -194,6 +237,25 @@ class Pool:
         )
         return done.stdout
 
+    def processes(self, name: str) -> str:
+        """Their command lines."""
+        lines = []
+        for pid in self._inside(name):
+            with contextlib.suppress(OSError):
+                lines.append(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode())
+        return "\n".join(lines)
+
+    def rotate(self, name: str) -> None:
+        """Its sshd shows another host key from now on; nothing else of it changes."""
+        own = self.directory / name
+        for file in (own / "host_key", own / "host_key.pub"):
+            file.unlink()
+        _keygen(own / "host_key")
+        os.kill(self._inside(name)[0], signal.SIGHUP)
+        deadline = time.monotonic() + READY_SECONDS
+        while _shown_key(self.address(name)) != (own / "host_key.pub").read_text().split()[1]:
+            assert time.monotonic() < deadline, f"{name} does not answer"
+
     def write_inventory(self) -> None:
         lines = ["machines:"]
         for name in self.names:
@@ -235,6 +297,7 @@ def pool(directory: Path, size: int, octet: int) -> Iterator[Pool]:
     Path(ROOT).mkdir(parents=True, exist_ok=True)
     Path("/run/sshd").mkdir(exist_ok=True)
     directory.mkdir(parents=True)
+    directory.parent.chmod(0o755)  # users beside root log in as well
     made = Pool(directory, octet)
     (directory / "octet").write_text(str(octet))
     _keygen(made.key)
@@ -255,6 +318,12 @@ def _answers(address: str) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((address, PORT), 1.0) as connection:
         return connection.recv(4) == b"SSH-"
     return False
+
+
+def _shown_key(address: str) -> str:
+    command = ["ssh-keyscan", "-T", "1", "-t", "ed25519", "-p", str(PORT), address]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (done.stdout.split() or [""])[-1]
 
 
 def _started_at(pid: int) -> str | None:

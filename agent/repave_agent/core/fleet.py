@@ -66,6 +66,7 @@ class Fleet:
         self.launches_begun: tuple[float, ...] = ()  # when, within the last minute
         self.probes: dict[HostName, ProbeTarget] = {}  # of the hosts that are to be probed
         self.health: Healths = {}  # what their probes had said when that was looked at last
+        self.left: tuple[Host, ...] = ()  # that count as gone, and may still run
         self.notices: list[Notice] = []  # not yet taken
 
     # -------------------------------------------------------------------------------- what happened
@@ -115,7 +116,9 @@ class Fleet:
     def adopt(self, hosts: Iterable[Host], known: "Known", verified: set[HostName], now: float) -> None:
         """Takes over what the provider lists, late as that may be."""
         self._gone = {name: at for name, at in self._gone.items() if now < at + GHOST_SECONDS}
-        listed = {host.name: host for host in hosts if host.name not in self._gone}
+        there = tuple(hosts)
+        self.left = tuple(host for host in there if host.left)
+        listed = {host.name: host for host in there if host.name not in self._gone and not host.left}
         for host in listed.values():
             record = self.records.get(host.name)
             if record is None and host.name not in known.names:
@@ -126,21 +129,30 @@ class Fleet:
                 self.records[host.name] = record
                 self._use_up(host)
             if record is not None and not record.is_launching:
-                record.address, record.is_running, record.ended = host.address, host.is_running, host.ended
+                record.address = host.address
+                self._note_whether_it_runs(record, host)
                 record.missing_since, record.listed_at = None, known.asked_at
                 record.launch_time = host.launched_at
         for name in sorted(known.settled - listed.keys()):
             if name in self.records:
                 self._miss(self.records[name], now)
 
+    def _note_whether_it_runs(self, record: Record, host: Host) -> None:
+        record.unseen = host.unseen
+        record.is_running, record.ended = host.is_running, host.ended
+        if host.is_running and host.unseen and not self._answers(record):
+            record.is_running, record.ended = False, host.unseen
+
     def _miss(self, record: Record, now: float) -> None:
-        """A host that answers its probe is there, whatever a listing says."""
         if record.missing_since is None:
             record.missing_since = now
-        health = self.health_of(record.name)
-        is_there = health is not None and health.is_healthy
-        if now >= record.missing_since + LOST_AFTER_SECONDS and not is_there:
+        if now >= record.missing_since + LOST_AFTER_SECONDS and not self._answers(record):
             record.is_running, record.ended = False, "its provider has lost it"
+
+    def _answers(self, record: Record) -> bool:
+        """A host that answers its probe is there, whatever its provider says."""
+        health = self.health_of(record.name)
+        return health is not None and health.is_healthy
 
     def _use_up(self, host: Host) -> None:
         """A journal that was lost, or is older than the host, must not give its name to another one."""

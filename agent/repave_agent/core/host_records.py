@@ -26,6 +26,7 @@ class Record:
     is_destroying: bool = False
     is_running: bool = True
     ended: str = ""
+    unseen: str = ""  # why its provider sees nothing of it, if that is so for too long
     failure: str = ""
     was_verified: bool = False
     is_recovering: bool = False  # was verified, then unhealthy, and not yet verified again
@@ -61,8 +62,12 @@ def fact_of(record: Record) -> HostFact:
     )
 
 
+NO_ADDRESS = "it has no address: nothing reaches it"
+
+
 def signs_of(record: Record, health: HealthRecord | None) -> Signs:
-    """What its phase is judged by."""
+    """What its phase is judged by. One that has lost its address can't be probed, and need not be."""
+    is_reached = bool(record.address) or record.is_launching
     return Signs(
         launched_at=record.launched_at,
         is_launching=record.is_launching,
@@ -70,14 +75,18 @@ def signs_of(record: Record, health: HealthRecord | None) -> Signs:
         failure=record.failure,
         is_running=record.is_running,
         ended=record.ended,
-        is_healthy=_verdict(health),
+        is_healthy=_verdict(health) if is_reached else False,
         healthy_since=_since(health, record),
         known_until=health.known_until if health is not None else -math.inf,
-        health_reason=health.reason if health is not None else "",
+        health_reason=_reason(health) if is_reached else NO_ADDRESS,
         was_verified=record.was_verified,
         is_recovering=record.is_recovering,
         is_idle=record.idle_since is not None,
     )
+
+
+def _reason(health: HealthRecord | None) -> str:
+    return health.reason if health is not None else ""
 
 
 def _verdict(health: HealthRecord | None) -> bool | None:

@@ -97,6 +97,10 @@ class Host:
     is_running: bool
     ended: str = ""  # how it ended, with the end of its log, when it is not running
     age_seconds: float = field(default=0.0, compare=False)  # by the provider's own clock, when it was listed
+    unseen: str = field(default="", compare=False)
+    """Why nothing is seen of it, for too long: it has ended, unless it answers its probe."""
+    left: str = ""
+    """Why it may still run though it counts as gone. The provider ends it by itself as soon as it can."""
 
 
 class Provider(Protocol):

@@ -139,6 +139,11 @@ class Region:
         """The region at the last decision."""
         return self._seen
 
+    @property
+    def left(self) -> tuple[Host, ...]:
+        """What counts as gone and may still run, by the newest listing."""
+        return self._fleet.left
+
     def health_of(self, host: HostName) -> HealthRecord | None:
         """What its probes had said at the last decision; None when it is not probed."""
         return self._fleet.health_of(host)

@@ -181,7 +181,8 @@ def _backends(state: DesiredState, observation: Observation) -> Iterator[Backend
 
 def _servers(group: DesiredGroup, present: Backend | None, observation: Observation) -> tuple[Server, ...]:
     """Present servers keep their place, the gone ones disabled; new ones join once no launch is under way."""
-    running = {host.name: host for host in observation.hosts_of(group.name, *RUNNING)}
+    reached = (host for host in observation.hosts_of(group.name, *RUNNING) if host.address)
+    running = {host.name: host for host in reached}
     takers = enabled(group, observation)
     known = {server.host for server in present.servers} if present else set()
     joining = [host for name, host in running.items() if name not in known]
@@ -190,7 +191,11 @@ def _servers(group: DesiredGroup, present: Backend | None, observation: Observat
     may_join = joining and not is_launching and not is_short and group.count > 0
     if present is None and not may_join:
         return ()
-    if present is None or may_join:
+    has_moved = any(
+        server.host in running and running[server.host].address != server.address
+        for server in (present.servers if present else ())
+    )
+    if present is None or may_join or has_moved:
         members = sorted(running.values(), key=lambda host: (host.launched_at, host.name))
         return tuple(Server(each.name, each.address, each.port, each.name in takers) for each in members)
     return tuple(
@@ -204,7 +209,8 @@ def enabled(group: DesiredGroup, observation: Observation) -> set[HostName]:
     for its own opinion."""
     places = keepers(group, observation)
     if len(places) * 100 < group.count * PANIC_PERCENT or not places:
-        places = places + observation.hosts_of(group.name, HostPhase.UNHEALTHY)
+        unhealthy = observation.hosts_of(group.name, HostPhase.UNHEALTHY)
+        places = places + [host for host in unhealthy if host.address]
     return {host.name for host in places} | _awaiting_relief(group, observation)
 
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 from repave_agent.core import orphans
 from repave_agent.core.host_records import Record
 from repave_agent.core.observation import Limits
-from repave_agent.core.ports import Provider, ProviderError
+from repave_agent.core.ports import Host, Provider, ProviderError
 from repave_agent.core.region import Region
 from repave_agent.core.reports import worn_hosts
 from repave_protos.protocol.queries import Hosts, HostsOf, OfHosts, Orphans
-from repave_protos.protocol.values import HostDetail, HostName
+from repave_protos.protocol.values import HostDetail, HostName, HostPhase
 
 LOG_TAILS_MAX = 50
 
@@ -43,7 +43,8 @@ class Answers:
             replace(detail, orphan=fates.get(detail.host, ""), worn=worn.get(detail.host, ""))
             for detail in map(self._detail, chosen, tails)
         )
-        return Hosts(tuple(details))
+        left = map(_left, self._region.left) if isinstance(question, Orphans) else ()
+        return Hosts((*details, *left))
 
     def _worn(self) -> dict[HostName, str]:
         observation = self._region.seen
@@ -84,6 +85,23 @@ class Answers:
             log_tail=tail,
             unclaimed_seconds=now - record.sighting.since if record.sighting is not None else 0.0,
         )
+
+
+def _left(host: Host) -> HostDetail:
+    return HostDetail(
+        host=host.name,
+        group=host.group,
+        application=host.application,
+        phase=HostPhase.FAILED,
+        address=host.address,
+        port=host.port,
+        digest=host.digest,
+        age_seconds=host.age_seconds,
+        healthy_seconds=0.0,
+        trouble=host.left,
+        log_tail="",
+        orphan=f"kept: {host.left}",
+    )
 
 
 def _is_chosen(record: Record, question: OfHosts, fates: Mapping[HostName, str]) -> bool:

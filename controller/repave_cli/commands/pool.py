@@ -19,7 +19,7 @@ MACHINES = (
 )
 VERBS = {
     "quarantine": "Take a machine that has no host out of use",
-    "return": "Put a quarantined machine back into use; it is reset first",
+    "return": "Put a quarantined machine (or --all) back into use; it is reset first",
     "release": "End the lease of a machine that is gone or unknown; it stays quarantined",
 }
 
@@ -33,7 +33,12 @@ def register(commands: Any) -> None:
     for verb, text in VERBS.items():
         parser = verbs.add_parser(verb, help=text)
         parser.add_argument("region")
-        parser.add_argument("machine")
+        if verb == "return":
+            which = parser.add_mutually_exclusive_group(required=True)
+            which.add_argument("machine", nargs="?")
+            which.add_argument("--all", action="store_true", help="every quarantined machine of the region")
+        else:
+            parser.add_argument("machine")
         parser.add_argument("--reason", default="", help="shown by repave pool list")
         parser.set_defaults(run=run_change)
 
@@ -49,7 +54,8 @@ def run_list(terminal: Terminal) -> int:
 
 def run_change(terminal: Terminal) -> int:
     arguments = terminal.arguments
-    path = f"regions/{quoted(arguments.region)}/pool/{quoted(arguments.machine)}/{arguments.verb}"
+    which = f"/{quoted(arguments.machine)}" if arguments.machine else ""
+    path = f"regions/{quoted(arguments.region)}/pool{which}/{arguments.verb}"
     done = terminal.client.post(path, {"reason": arguments.reason, "by": who()})
     if terminal.is_for_people:
         terminal.out(done["text"])

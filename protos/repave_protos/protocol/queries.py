@@ -57,7 +57,7 @@ class ChangeMachine:
     """Take a machine out of use, give it back, or end a lease that nothing stands behind. Done."""
 
     verb: PoolVerb
-    machine: str
+    machine: str  # "": every one, of a return
     reason: str
 
 

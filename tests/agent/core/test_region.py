@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from repave_agent.core.fence import Accept
-from repave_agent.core.host_health import PASSED, Health, HealthRecord
+from repave_agent.core.host_health import PASSED, Health, HealthRecord, ProbeResult
 from repave_agent.core.observation import EMPTY_VIEW, Limits
 from repave_agent.core.ports import BackendView, Host, RefusedError, TransientError
 from repave_agent.core.reconcile import Arrange, Steer
 from repave_agent.core.region import RETRY_SECONDS, Entries, Region, Step
-from repave_protos.protocol.values import DesiredState, Welcome
+from repave_protos.protocol.values import DesiredState, HostName, HostPhase, Welcome
 from tests.fakes.agent.region_values import BLUE, SHOP, a_group, a_state
 
 SERVES = a_state(a_group(weight_bp=10_000, min_healthy_seconds=1.0))
@@ -179,3 +179,103 @@ def test_a_region_belongs_to_the_first_controller_it_meets(ground: Ground) -> No
     assert ground.region.entries().installation == "ours"
     assert not ground.region.welcome(Welcome("1", "theirs", ""))
     assert ground.region.installation == "ours"
+
+
+class Serving(Ground):
+    """Two hosts are verified and serve, and their provider lists them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accept(SERVES)
+        self.launch_all(self.step())
+        step = self.step()
+        while step.change is not None:
+            self.carry_out(step)
+            self.probe_all(step)
+            step = self.step()
+        self.hosts = [
+            Host(each.name, each.group, SHOP, each.digest, each.address, 8080, self.now, is_running=True)
+            for each in self.region.records.values()
+        ]
+
+    def show(self, *hosts: Host, seconds: float = 1.0) -> None:
+        self.now += seconds
+        self.region.listed(hosts, self.region.begin_listing(self.now), self.now)
+
+    def probed(self, result: ProbeResult) -> None:
+        """Every host, so often that it counts."""
+        step = self.step()
+        records = {name: HealthRecord.of(target.probe) for name, target in step.probes.items()}
+        for _ in range(3):
+            records = {name: record.after(result, self.now) for name, record in records.items()}
+        self.region.probed({name: Health(target, records[name]) for name, target in step.probes.items()})
+
+    def phases(self) -> list[HostPhase]:
+        self.step()
+        return [each.judgement.phase for each in self.region.records.values()]
+
+
+@pytest.fixture
+def serving() -> Serving:
+    return Serving()
+
+
+def test_a_host_that_has_lost_its_address_is_unhealthy_at_once_and_replaced(serving: Serving) -> None:
+    first, second = serving.hosts
+    assert serving.phases() == [HostPhase.VERIFIED] * 2
+    serving.show(replace(first, address=""), second)
+    step = serving.step()
+    assert serving.phases()[:2] == [HostPhase.UNHEALTHY, HostPhase.VERIFIED]
+    assert [launch.name for launch in step.launches] == ["shop-v001-3"]
+    assert step.change is not None
+    assert isinstance(step.change.action, Arrange)
+    (backend,) = step.change.action.structure.backends
+    assert [(server.host, server.is_enabled) for server in backend.servers] == [
+        (first.name, False),
+        (second.name, True),
+    ]
+    assert step.reports is not None
+    assert "it has no address: nothing reaches it" in step.reports[SHOP].groups[0].trouble
+
+
+def test_a_group_whose_hosts_have_all_lost_their_addresses_sends_no_request_to_none(
+    serving: Serving,
+) -> None:
+    serving.show(*(replace(host, address="") for host in serving.hosts))
+    step = serving.step()
+    assert step.change is not None
+    assert isinstance(step.change.action, Arrange)
+    (backend,) = step.change.action.structure.backends
+    assert [server.is_enabled for server in backend.servers] == [False, False]
+
+
+def test_a_host_that_has_another_address_is_reached_there_by_the_balancer_as_well(serving: Serving) -> None:
+    first, second = serving.hosts
+    serving.show(replace(first, address="127.9.0.77"), second)
+    step = serving.step()
+    assert step.probes[first.name].address == "127.9.0.77"
+    assert step.change is not None
+    assert isinstance(step.change.action, Arrange)
+    (backend,) = step.change.action.structure.backends
+    assert [server.address for server in backend.servers] == ["127.9.0.77", second.address]
+
+
+def test_a_host_that_its_provider_does_not_see_stays_for_as_long_as_it_answers(serving: Serving) -> None:
+    unseen = [replace(host, unseen="its machine can't be reached for 61 s") for host in serving.hosts]
+    serving.probed(PASSED)
+    serving.show(*unseen)
+    assert serving.phases() == [HostPhase.VERIFIED] * 2
+    assert serving.step().destroys == ()
+    serving.probed(ProbeResult(ok=False, reason="refused"))
+    serving.step()
+    serving.show(*unseen)
+    assert set(serving.phases()[:2]) <= {HostPhase.FAILED, HostPhase.DESTROYING}
+
+
+def test_what_counts_as_gone_and_may_still_run_is_no_host_of_its_group(serving: Serving) -> None:
+    gone = replace(serving.hosts[0], name=HostName("shop-v001-9"), left="may still run on m1")
+    serving.show(*serving.hosts, gone)
+    assert len(serving.phases()) == 2
+    assert [each.name for each in serving.region.left] == [gone.name]
+    serving.show(*serving.hosts)
+    assert serving.region.left == ()

@@ -80,6 +80,12 @@ async def test_the_machines_of_a_pool_are_listed_and_changes_become_notices(tmp_
     assert [(notice.kind, notice.text) for notice in region.notices] == [
         ("pool.quarantine", "m1 is quarantined: bad disk, ann")
     ]
+    for name in ("m1", "m2"):
+        await region.asked(ChangeMachine("quarantine", name, "bad disk, ann"))
+    done = await region.asked(ChangeMachine("return", "", "key mended"))
+    assert done == Done("m1, m2: back; each is made anew before it is used (key mended)")
+    assert {each.state for each in region.leases.all().values()} == {"dirty"}
+    await region.asked(ChangeMachine("quarantine", "m1", "bad disk, ann"))
     await region.asked(ChangeMachine("return", "m1", "mended, bob"))
     assert region.notices[-1].text == "m1 is back; it is made anew before it is used (mended, bob)"
 

@@ -150,3 +150,12 @@ def test_a_bake_that_fails_says_why_and_ends_so(
     assert "was its agent restarted?" in repave("image", "bake", "app", "--region", "paris").err
     assert "no package" in repave("image", "bake", "d" * 64, "--region", "paris").err
     assert "there is no such path" in repave("image", "bake", "nowhere", "--region", "paris").err
+
+
+def test_all_machines_are_put_back_at_once(repave: CommandLine, pooled: ServedController) -> None:
+    pooled.sessions.tells["paris", ChangeMachine] = Done("m1, m2: back")
+    assert repave("pool", "return", "paris", "--all").out == "m1, m2: back\n"
+    ((_, asked),) = pooled.sessions.questions
+    assert isinstance(asked, ChangeMachine)
+    assert (asked.verb, asked.machine) == ("return", "")
+    assert repave("pool", "return", "paris").code == repave("pool", "return", "paris", "m1", "--all").code == 2

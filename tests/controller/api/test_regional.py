@@ -74,6 +74,13 @@ def test_what_is_done_to_a_machine_is_passed_on_with_who_and_why(
     assert controller.sessions.questions == [("paris", ChangeMachine(verb, "m1", "it smells, ann"))]
 
 
+def test_all_machines_are_returned_at_once(api: Asked, controller: ServedController) -> None:
+    controller.sessions.tells["paris", ChangeMachine] = Done("m1, m2: back")
+    answer = api.post("regions/paris/pool/return", {"reason": "key mended", "by": "ann"})
+    assert (answer.status, answer.json) == (200, {"text": "m1, m2: back"})
+    assert controller.sessions.questions == [("paris", ChangeMachine("return", "", "key mended, ann"))]
+
+
 def test_what_a_region_refuses_is_told_in_its_words(api: Asked, controller: ServedController) -> None:
     controller.sessions.tells["paris", ChangeMachine] = AgentRefused("no machine is called m9; there are: m1")
     refused = api.post("regions/paris/pool/m9/return", {})

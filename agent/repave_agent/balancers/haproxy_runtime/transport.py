@@ -58,10 +58,12 @@ def _over_ssh(address: str, keys: Keys | None) -> "SshTransport":
         raise BalancerError(f"{address}: there is no key for it")
     try:
         from repave_agent.clients.ssh import Door, Shell
+        from repave_agent.clients.ssh_identity import Identity
     except ProviderError as error:
         raise BalancerError(str(error)) from error
     port = int(match["port"] or 22)
-    door = Door(match["host"].strip("[]"), port, match["user"], keys.private, known_hosts=keys.known_hosts)
+    identity = Identity("haproxy_runtime", keys.private)
+    door = Door(match["host"].strip("[]"), port, match["user"], identity, known_hosts=keys.known_hosts)
     return SshTransport(Shell(door), match["path"])
 
 

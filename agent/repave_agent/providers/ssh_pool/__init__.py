@@ -6,6 +6,7 @@ from repave_agent.providers.ssh_pool.options import POOL_USAGE, SshPoolOptions
 
 def _build(options: SshPoolOptions, site: Site) -> OwnedProvider:
     # Only where there is a pool: asyncssh is an extra, and takes a third of a second to import.
+    from repave_agent.clients.ssh_identity import Identity
     from repave_agent.providers.ssh_pool.inventory import Inventory
     from repave_agent.providers.ssh_pool.leases import Leases
     from repave_agent.providers.ssh_pool.machines import Access, Machines
@@ -13,11 +14,15 @@ def _build(options: SshPoolOptions, site: Site) -> OwnedProvider:
 
     access = Access(
         options.user,
-        options.key,
+        Identity("ssh_pool", options.key_file, options.passphrase_file, options.identity_agent),
         options.port,
         options.known_hosts,
         options.host_keys == "first-use",
         root=options.root,
+        sudo=options.sudo,
+        config=options.config,
+        jump=options.jump,
+        jump_host_key=options.jump_host_key,
     )
     machines = Machines(Inventory(options.inventory), access, Leases(site.settings.state / "pool"))
     return SshPoolProvider(

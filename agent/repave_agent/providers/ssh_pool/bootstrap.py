@@ -1,20 +1,19 @@
 """How a package gets onto a machine that is reached over SSH, and how its command is started, watched and
-ended there. What happens on the machine is in machine.sh, which is put there first.
+ended there. What happens on the machine is in machine.sh, which comes with each question as its input: only
+a host leaves files there, and a machine whose disk is full still answers.
 
     ROOT/lease                 whose machine it is
-    ROOT/machine-DIGEST.sh     this script, by its digest
     ROOT/packages/DIGEST/app   the unpacked package, read-only
     ROOT/hosts/NAME/           its process, its log, its exit code
 """
 
 import functools
-import hashlib
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from repave_agent.clients.ssh import Ran, Shell, UnreachableError
+from repave_agent.clients.ssh import Shell, UnreachableError
+from repave_agent.clients.ssh_answers import Ran
 from repave_agent.core.ports import (
     HostSpec,
     OutOfCapacityError,
@@ -29,22 +28,32 @@ SHORT_SECONDS = 20.0
 COPY_SECONDS = 900.0
 UNPACK_SECONDS = 300.0
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-CANNOT_RUN, BROKEN_PACKAGE, TAKEN, NO_PROGRAM = 64, 65, 75, 119
+CANNOT_RUN, BROKEN_PACKAGE, CUT, UNFIT, TAKEN, NO_PROGRAM = 64, 65, 66, 73, 75, 119
 LOG_LINES = 10
+BOOT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+STATES = re.compile(r"running|ended|absent|exited \d+")
+LOADER = (
+    's=$(cat); n=$1; shift; [ "${#s}" = "$n" ] || exit 66; '
+    'export REPAVE_SCRIPT="$s"; exec sh -c "$s" "$0" "$@"'
+)
+"""Runs the script that is its input, when all of it has come."""
 
 
 class TakenError(ProviderError):
     """The machine is leased by another agent; the text is its name."""
 
 
+class UnfitError(RefusedError):
+    """The machine is set up so that no host can run on it."""
+
+
 class Machine:
-    """One machine over its shell. Every method raises UnreachableError and TransientError as well."""
+    """One machine over its shell. Every method raises UnreachableError, DoorError, TransientError as well."""
 
     def __init__(self, name: str, shell: Shell, root: str) -> None:
         self.name = name
         self.shell = shell
         self._root = root
-        self._is_prepared = False
 
     # ---------------------------------------------------------------------------------------- lease
 
@@ -60,16 +69,24 @@ class Machine:
 
     async def holder(self) -> str:
         """Its owner; "" when it has none."""
-        return (await self._do("holder")).out.strip()
+        done = await self._do("holder")
+        self._expect(done, "say whose it is")
+        return done.out.strip()
 
     async def proof(self, marker: str) -> tuple[str, str, str]:
         """The id of its boot, what stands in the marker file ("" without one), and its host key."""
-        boot, _, mark = (await self._do("proof", marker)).out.partition("\n")
+        done = await self._do("proof", marker)
+        self._expect(done, "say which boot it is in")
+        boot, _, mark = done.out.partition("\n")
+        if BOOT_ID.fullmatch(boot.strip()) is None:
+            raise TransientError(f"{self.name}: {boot[:80]!r} is no boot id: something spoils its answers")
         return boot.strip(), mark.strip(), await self.shell.host_key()
 
     async def is_used(self) -> bool:
         """Whether there is anything of a host on it."""
-        return (await self.shell.run(["test", "-e", f"{self._root}/hosts"], SHORT_SECONDS)).code == 0
+        done = await self._do("used")
+        self._expect(done, "say whether it is used")
+        return done.out.strip() != "no"
 
     # ----------------------------------------------------------------------------------------- host
 
@@ -79,8 +96,11 @@ class Machine:
         arriving = f"{self._root}/incoming/{digest}.tar.gz"
         if not package.is_file():
             raise RefusedError(f"{package}: there is no such package")
-        await self._put(package, arriving)
         dating = ("date", digest, str(int(released_at)))
+        try:
+            self._expect(await self.shell.put(package, arriving, COPY_SECONDS), "take the package")
+        except TimeoutError as late:
+            raise TransientError(f"{self.name}: the package did not arrive in {COPY_SECONDS:g} s") from late
         try:
             self._expect(await self._do("unpack", digest, arriving, seconds=UNPACK_SECONDS), "unpack")
             self._expect(await self._do(*dating, seconds=UNPACK_SECONDS), "date what was unpacked")
@@ -101,12 +121,14 @@ class Machine:
         """ "running", "exited CODE", "ended" (the exit code is not known) or "absent"."""
         done = await self._do("state", host)
         self._expect(done, "look at the host")
-        return done.out.strip()
+        state = done.out.strip()
+        if STATES.fullmatch(state) is None:
+            raise TransientError(f"{self.name}: {state[:80]!r} is no state: something spoils its answers")
+        return state
 
     async def wait_until_ended(self, host: HostName) -> None:
         """Returns when the host's command has ended, and not before, unless the connection breaks."""
-        await self._prepare()
-        await self.shell.run(self._words("await", host), None)
+        await self._ask("await", host, seconds=None)
 
     async def stop(self, host: HostName, grace_seconds: float) -> None:
         """Ends all processes of the host and removes its files."""
@@ -123,10 +145,7 @@ class Machine:
     ) -> int:
         """Runs a command beside the host's own. Raises TimeoutError, RefusedError (no such program)."""
         pairs = _pairs(environment)
-        await self._prepare()
-        done = await self.shell.run(
-            self._words("run", digest, str(len(pairs)), *pairs, *words), timeout_seconds
-        )
+        done = await self._ask("run", digest, str(len(pairs)), *pairs, *words, seconds=timeout_seconds)
         if done.code == NO_PROGRAM:
             raise RefusedError(done.error.strip() or f"{words[0]!r} can't be run")
         return done.code
@@ -144,39 +163,25 @@ class Machine:
 
     async def _do(self, verb: str, *words: str, seconds: float = SHORT_SECONDS) -> Ran:
         try:
-            await self._prepare()
-            return await self.shell.run(self._words(verb, *words), seconds)
+            return await self._ask(verb, *words, seconds=seconds)
         except TimeoutError as late:
             await self.shell.close()
-            raise UnreachableError(f"{self.name}: no answer to {verb} within {seconds:g} s") from late
+            raise UnreachableError(
+                f"{self.name}: no answer to {verb} within {seconds:g} s. If others answer: does its login "
+                "shell wait for something (as in ~/.bashrc)?"
+            ) from late
 
-    def _words(self, verb: str, *words: str) -> list[str]:
-        return ["sh", self._script, verb, self._root, *words]
-
-    @property
-    def _script(self) -> str:
-        return f"{self._root}/machine-{_digest_of_script()}.sh"
-
-    async def _prepare(self) -> None:
-        """Puts the script there, once for each time that the machine was made anew."""
-        if self._is_prepared:
-            return
-        if (await self.shell.run(["test", "-s", self._script], SHORT_SECONDS)).code:
-            part = f"{self._script}.{secrets.token_hex(4)}"  # another agent may do the same just now
-            await self._put(SCRIPT, part)
-            moved = await self.shell.run(["mv", part, self._script], SHORT_SECONDS)
-            self._expect(moved, "put its script in place")
-        self._is_prepared = True
-
-    async def _put(self, local: Path, remote: str) -> None:
-        try:
-            await self.shell.put(local, remote, COPY_SECONDS)
-        except TimeoutError as late:
-            raise TransientError(f"{self.name}: {remote} did not arrive in {COPY_SECONDS:g} s") from late
-
-    def forget(self) -> None:
-        """It was made anew: nothing of it is as it was."""
-        self._is_prepared = False
+    async def _ask(self, verb: str, *words: str, seconds: float | None) -> Ran:
+        """Raises TimeoutError as well."""
+        script = _script()
+        loaded = ["sh", "-c", LOADER, "machine.sh", str(len(script)), verb, self._root, *words]
+        done = await self.shell.run(loaded, seconds, script)
+        if done.code == CUT:
+            raise TransientError(
+                f"{self.name}: its login shell reads what is meant for the agent's command: look for read, "
+                "or a program that reads its input, in ~/.bashrc and the like"
+            )
+        return done
 
     def _expect(self, done: Ran, task: str) -> None:
         if done.code:
@@ -185,6 +190,8 @@ class Machine:
     def _error(self, done: Ran, task: str, more: str = "") -> ProviderError:
         said = done.error.strip()[-400:] or f"exit code {done.code}"
         text = f"{self.name}: cannot {task}: {said}{more}"
+        if done.code == UNFIT:
+            return UnfitError(f"{self.name}: {said}")
         if done.code in (CANNOT_RUN, BROKEN_PACKAGE):
             return RefusedError(f"{said}{more}")
         if "No space left" in done.error or "Disk quota" in done.error:
@@ -193,8 +200,8 @@ class Machine:
 
 
 @functools.cache
-def _digest_of_script() -> str:
-    return hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:16]
+def _script() -> bytes:
+    return SCRIPT.read_bytes().rstrip(b"\n")
 
 
 def _pairs(environment: Mapping[str, str]) -> list[str]:

@@ -31,6 +31,7 @@ class Lease:
     address: str
     taken_at: float  # seconds of the wall clock
     is_started: bool = False
+    may_run: bool = False  # its start was tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,10 @@ class Entry:
     lease: Lease | None = None
     tried_by: str = ""  # the host that it was last chosen for
     may_replace: bool = False  # a person said that a lease of ours that is still on it may go
+    is_returned: bool = False  # a person said that it may be reset though it can't be asked whose it is
+    remains: Lease | None = (
+        None  # of a host that counts as gone: its lease, if not itself, may be there still
+    )
 
 
 class Leases:
@@ -126,6 +131,8 @@ def _entry(name: str, raw: dict[str, Any]) -> Entry:
         _lease(lease) if lease else None,
         str(raw["tried_by"]),
         bool(raw["may_replace"]),
+        bool(raw.get("is_returned")),
+        _lease(raw["remains"]) if raw.get("remains") else None,
     )
 
 
@@ -136,4 +143,5 @@ def _lease(raw: dict[str, Any]) -> Lease:
         str(raw["address"]),
         float(raw["taken_at"]),
         bool(raw["is_started"]),
+        bool(raw.get("may_run", raw["is_started"])),
     )

@@ -1,7 +1,8 @@
 #!/bin/sh
-# What repave does on a machine that it reaches over SSH: sh machine.sh VERB ROOT WORDS...
+# What repave does on a machine that it reaches over SSH: sh machine.sh VERB ROOT WORDS..., or sh -c with all of
+# this, which REPAVE_SCRIPT holds as well then.
 # Names and values arrive as words and stay words: nothing of them is ever evaluated.
-# Exit codes of its own: 64 the command can't be run, 65 the package is broken, 74 the disk, 75 somebody else's.
+# Exit codes of its own: 64 the command can't be run, 65 the package is broken, 73 the machine is not fit, 74 the disk, 75 somebody else's.
 set -eu
 export LC_ALL=C
 umask 022
@@ -115,7 +116,10 @@ take) # OWNER: leases the machine; says whose it is when it is somebody else's
     [ "$holder" = "$1" ] || fail "$holder" 75
     ;;
 holder) # whose it is; nothing when it is free
-    cat "$root/lease" 2>/dev/null || :
+    [ ! -e "$root/lease" ] || cat "$root/lease"
+    ;;
+used) # whether there is anything of a host
+    if [ -e "$root/hosts" ]; then echo yes; else echo no; fi
     ;;
 give) # OWNER
     [ "$(cat "$root/lease" 2>/dev/null)" != "$1" ] || rm -f "$root/lease"
@@ -162,7 +166,16 @@ contents) # DIGEST: kind, mode, target and name of everything in the package; be
 start) # HOST DIGEST VARIABLES NAME=VALUE... COMMAND...
     host=$1 digest=$2 variables=$3
     shift 3
-    mkdir -p "$root/hosts/$host" || fail "$(room)$root/hosts/$host can't be made" 74
+    home=$root/hosts/$host
+    mkdir -p "$home" || fail "$(room)$home can't be made" 74
+    if [ -n "${REPAVE_SCRIPT-}" ]; then
+        script=$home/machine.sh
+        printf '%s\n' "$REPAVE_SCRIPT" >"$script" || fail "$(room)$script can't be written" 74
+        unset REPAVE_SCRIPT
+    fi
+    printf '#!/bin/sh\n' >"$home/trial" && chmod +x "$home/trial" || fail "$(room)$home/trial can't be written" 74
+    "$home/trial" 2>/dev/null || fail "nothing can be executed in $root: is it mounted noexec? Remount it with exec, or set another root." 73
+    rm -f "$home/trial"
     cd "$root/packages/$digest/app"
     # The supervisor is a service of its own where systemd runs, so that it outlives the session.
     set -- sh "$script" supervise "$root" "$host" "$digest" "$variables" "$@"
@@ -249,6 +262,7 @@ stop) # HOST GRACE_SECONDS: nothing of it runs afterwards
     rm -rf "$root/hosts/$host" "$root/packages" "$root/incoming"
     ;;
 run) # DIGEST VARIABLES NAME=VALUE... COMMAND...
+    unset REPAVE_SCRIPT
     cd "$root/packages/$1/app"
     shift
     program=$(program_of "$@") || exit 119

@@ -9,7 +9,7 @@ from repave_agent.settings import Words
 from repave_protos.daemon.settings import Settings
 
 Proof = Literal["boot-id", "host-key", "marker"]
-POOL_USAGE = "list | quarantine NAME | return NAME | release NAME"
+POOL_USAGE = "list | quarantine NAME | return NAME | return --all | release NAME"
 
 
 class ResetOptions(Settings):
@@ -33,11 +33,25 @@ class ResetOptions(Settings):
         return self
 
 
+DEFAULT_KEY = Path("/etc/repave/pool-key")
+
+
 class SshPoolOptions(Settings):
+    """`user`, `port` and `key` left out are root, 22 and /etc/repave/pool-key; or, with `config`, what that
+    file in ssh_config's format says. `identity_agent`: the socket of an ssh-agent, or SSH_AUTH_SOCK. `jump`:
+    a bastion, as USER@HOST:PORT. `sudo` left out: wherever the user is not root.
+    """
+
     inventory: Path = Path("/etc/repave/pool.yaml")
-    user: str = "root"
-    key: Path = Path("/etc/repave/pool-key")
-    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    user: Annotated[str, Field(pattern=r"^([a-z_][a-z0-9_.-]{0,31})?$")] = ""
+    sudo: bool | None = None
+    key: Path | None = None
+    passphrase_file: Path | None = None
+    identity_agent: str = ""
+    config: Path | None = None
+    jump: Annotated[str, Field(pattern=r"^([^@\s]+@[^@\s]+)?$")] = ""
+    jump_host_key: str = ""
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
     host_keys: Literal["pinned", "first-use"] = "pinned"
     known_hosts: Path | None = None
     root: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9]$")] = "/var/lib/repave/host"
@@ -45,3 +59,8 @@ class SshPoolOptions(Settings):
     unreachable_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
     stop_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
     reset: ResetOptions = ResetOptions()
+
+    @property
+    def key_file(self) -> Path | None:
+        """None where keys come from an ssh-agent or from `config`."""
+        return self.key or (None if self.identity_agent or self.config else DEFAULT_KEY)

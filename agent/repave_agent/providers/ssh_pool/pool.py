@@ -13,6 +13,9 @@ from repave_agent.providers.ssh_pool.leases import Entry, Leases
 from repave_agent.providers.ssh_pool.options import POOL_USAGE, SshPoolOptions
 from repave_protos.protocol.queries import ChangeMachine, Machine
 
+EVERY = ""
+"""In place of a machine's name."""
+
 
 def pool_command(options: SshPoolOptions, site: Site, line: CommandLine) -> str:
     """Does what the words ask; returns what is to be shown. Raises CommandError, ProviderError, OSError."""
@@ -20,7 +23,9 @@ def pool_command(options: SshPoolOptions, site: Site, line: CommandLine) -> str:
         case ["list"] | []:
             machines = list_machines(options, site)
             return as_json(machines) if line.output == "json" else as_text(machines, site.clock.wall())
-        case ["quarantine" | "return" | "release" as verb, machine]:
+        case ["return", "--all"]:
+            return change_machine(options, site, ChangeMachine("return", EVERY, line.reason))
+        case ["quarantine" | "return" | "release" as verb, machine] if not machine.startswith("-"):
             return change_machine(options, site, ChangeMachine(verb, machine, line.reason))
         case words:
             raise CommandError(f"pool {' '.join(words)}: not understood. There is: {POOL_USAGE}")
@@ -33,6 +38,8 @@ def change_machine(options: SshPoolOptions, site: Site, change: ChangeMachine) -
     match change.verb:
         case "quarantine":
             return quarantine(inventory, leases, change.machine, change.reason, now)
+        case "return" if change.machine == EVERY:
+            return give_back_all(leases, now)
         case "return":
             return give_back(inventory, leases, change.machine, now)
         case "release":
@@ -59,8 +66,15 @@ def rows(inventory: Inventory, leases: Leases) -> list[Machine]:
 
 def _row(entry: Entry, address: str) -> Machine:
     host = entry.lease.spec.name if entry.lease else ""
-    reason = entry.reason if address else f"{entry.reason}; not in the inventory".lstrip("; ")
-    return Machine(entry.name, address, entry.state, host, entry.since, reason)
+    left = _left_on(entry)
+    reasons = (entry.reason, left, "" if address else "not in the inventory")
+    return Machine(entry.name, address, entry.state, host, entry.since, "; ".join(filter(None, reasons)))
+
+
+def _left_on(entry: Entry) -> str:
+    if entry.lease is not None or entry.remains is None or not entry.remains.may_run:
+        return ""
+    return f"{entry.remains.spec.name} may still run on it"
 
 
 def quarantine(inventory: Inventory, leases: Leases, name: str, reason: str, now: float) -> str:
@@ -82,10 +96,24 @@ def give_back(inventory: Inventory, leases: Leases, name: str, now: float) -> st
     def change(entry: Entry) -> Entry:
         if entry.state != "quarantined":
             raise CommandError(f"{name} is not quarantined, it is {entry.state}")
-        return replace(entry, state="dirty", reason="", since=now, proof=None, tried_by="")
+        return _returned(entry, now)
 
     _change(inventory, leases, name, change)
     return f"{name} is back; it is made anew before it is used"
+
+
+def give_back_all(leases: Leases, now: float) -> str:
+    """Lets every quarantined machine be used again."""
+    with leases.change() as entries:
+        names = [name for name, each in entries.items() if each.state == "quarantined"]
+        entries |= {name: _returned(entries[name], now) for name in names}
+    if not names:
+        return "no machine is quarantined"
+    return f"{', '.join(names)}: back; each is made anew before it is used"
+
+
+def _returned(entry: Entry, now: float) -> Entry:
+    return replace(entry, state="dirty", reason="", since=now, proof=None, tried_by="", is_returned=True)
 
 
 def release(inventory: Inventory, leases: Leases, name: str, now: float) -> str:
@@ -103,6 +131,7 @@ def release(inventory: Inventory, leases: Leases, name: str, now: float) -> str:
             since=now,
             lease=None,
             proof=None,
+            remains=None,
             may_replace=True,
         )
 

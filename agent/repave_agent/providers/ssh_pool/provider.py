@@ -6,7 +6,8 @@ how one becomes fresh and how that is proved: reset.py; what happens on it: boot
 
 A lease is on the agent's disk first, then on the machine itself, so that neither a crash nor another agent
 with the same inventory gives one machine to two hosts. A machine that does not do what it should is
-quarantined, with the reason, and another one is taken.
+quarantined, with the reason, and another one is taken; unless several fail alike (faults.py). What may still
+run on one that was given up is kept in mind, shown, and ended once the machine lets the agent in again.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from pathlib import Path
 import structlog
 
 from repave_agent.clients.ssh import DoorError
+from repave_agent.clients.ssh_identity import IdentityError
 from repave_agent.core.ports import (
     HOST_NAME,
     Clock,
@@ -31,11 +33,12 @@ from repave_agent.core.ports import (
 from repave_agent.packages.inspection import Inspector
 from repave_agent.providers.command import environment_of, substitute
 from repave_agent.providers.single_flight import Work
-from repave_agent.providers.ssh_pool.bootstrap import Machine, TakenError, difference
+from repave_agent.providers.ssh_pool.bootstrap import Machine, TakenError, UnfitError, difference
+from repave_agent.providers.ssh_pool.faults import Faults
 from repave_agent.providers.ssh_pool.leases import Entry, Lease, State
 from repave_agent.providers.ssh_pool.machines import Machines
 from repave_agent.providers.ssh_pool.options import ResetOptions
-from repave_agent.providers.ssh_pool.reset import reset_machine
+from repave_agent.providers.ssh_pool.reset import Seen, reset_machine
 from repave_protos.protocol.values import HostName, RegionName
 
 log = structlog.get_logger()
@@ -47,6 +50,10 @@ COOL_SECONDS = 60.0
 its address."""
 LOOK_SECONDS = 15.0
 """One machine that does not answer must not hold up the listing of the others."""
+NAMED_MAX = OTHERS_ASKED_MAX = 3
+"""So many machines are asked before the agent says that it reaches none."""
+TEND_SECONDS, TEND_SECONDS_MAX = 5.0, 300.0
+"""From one try to end what remains on a machine to the next; it doubles."""
 ENDED_LOG_LINES = 5
 BEING_RESET = HostName("-")
 """Who has a machine on which no host is, while it is made anew."""
@@ -77,7 +84,11 @@ class SshPoolProvider:
         self._launches, self._destructions = Work(), Work()
         self._inspector = Inspector()
         self._launch_slots, self._refresh_slots = asyncio.Semaphore(parallel), asyncio.Semaphore(parallel)
+        self._faults = Faults()
         self._silent_since: dict[str, float] = {}
+        self._answered_at: dict[str, float] = {}
+        self._tends: dict[str, asyncio.Task[None]] = {}
+        self._tend_after: dict[str, tuple[float, float]] = {}  # when again, and the pause after that
         self._ended: dict[HostName, str] = {}
         self._watches: dict[HostName, asyncio.Task[None]] = {}
         self._refreshes: dict[str, asyncio.Task[None]] = {}
@@ -89,7 +100,7 @@ class SshPoolProvider:
             raise RefusedError(
                 "ssh_pool.reset: say how a machine is made anew: command (run here) or remote (run on it)"
             )
-        return f"{self._machines.check()} machines"
+        return f"{await self._machines.check()} machines"
 
     async def room(self, hosts: int) -> str:
         listed, known = self._machines.listed(), self._leases.all()
@@ -106,7 +117,7 @@ class SshPoolProvider:
     async def close(self) -> None:
         await self._launches.settle()
         await self._destructions.settle()
-        tasks = [*self._watches.values(), *self._refreshes.values()]
+        tasks = [*self._watches.values(), *self._refreshes.values(), *self._tends.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -180,40 +191,112 @@ class SshPoolProvider:
         except TakenError as error:
             self._free(name, reason=f"leased by {error}")
             raise _UselessError(f"{name} is leased by {error}") from error
+        except IdentityError as error:
+            self._free(name, reason=str(error))
+            raise
         except (ProviderError, TimeoutError) as error:
-            if is_fresh and isinstance(error, RefusedError) and not isinstance(error, DoorError):
+            if (
+                is_fresh
+                and isinstance(error, RefusedError)
+                and not isinstance(error, (DoorError, UnfitError))
+            ):
                 await self._hand_back(name, lease)
                 raise
-            self._quarantine(name, str(error))
+            await self._give_up(name, str(error))
+            alike = self._suspect(name, str(error))
+            if alike and isinstance(error, RefusedError):
+                named = " and ".join(sorted([name, *alike])[:NAMED_MAX])
+                raise RefusedError(f"{named} fail alike, so none is quarantined: {error}") from error
             raise _UselessError(str(error)) from error
         log.info("host.launched", group=spec.group, host=spec.name, machine=name, address=lease.address)
+        self._works(name)
         self._watch(name, spec.name)
         return self._host(lease)
+
+    async def _give_up(self, name: str, why: str) -> None:
+        """A launch has failed on the machine: what was begun there is ended, or else kept in mind."""
+        lease = self._lease(name)
+        try:
+            if lease.may_run:
+                await self._end(self._machines.machine(name), lease)
+                lease = replace(lease, may_run=False)
+        except (ProviderError, TimeoutError) as error:
+            log.warning("host.left", host=lease.spec.name, machine=name, why=f"{why}; {error}")
+        self._leases.put(name, remains=lease)
+
+    async def _end(self, machine: Machine, lease: Lease) -> None:
+        """Nothing of the host runs there afterwards, if it is there at all, and its lease is ended."""
+        if await machine.holder() == lease.owner:
+            await machine.stop(lease.spec.name, self._stop_grace_seconds)
+            await machine.give(lease.owner)
 
     async def _freshen(self, name: str, owner: str) -> Machine:
         """The machine, leased by its own word as well, and seen to be new."""
         entry, machine = self._leases.get(name), self._machines.machine(name)
-        holder = await machine.holder()
-        if holder == self._owner(BEING_RESET) or (
-            entry.may_replace and holder.startswith(f"{self._tags()}/")
-        ):
-            await machine.give(holder)
-        await machine.take(owner)
-        before = await machine.proof(self._reset.marker)
-        if entry.proof == before and not await machine.is_used():
-            return machine
+        before: Seen | None
+        try:
+            before = await self._claim(machine, entry, owner)
+            if entry.proof == before and not await machine.is_used():
+                return machine
+        except (TakenError, IdentityError):
+            raise
+        except (ProviderError, TimeoutError) as error:
+            if not self._reset.command:
+                raise
+            before = await self._seen_from_outside(machine, entry, error)
+            log.info("machine.reset_from_outside", machine=name, why=str(error))
         listed = self._machines.listed()[name]
         connect = functools.partial(self._machines.machine, name, is_new=True)
         machine, seen = await reset_machine(self._reset, listed, connect, before, self._clock)
         await machine.take(owner)
-        self._leases.put(name, proof=seen, pinned=seen[2], may_replace=False)
+        is_ours = {"may_replace": False, "is_returned": False, "remains": None}
+        self._leases.put(name, proof=seen, pinned=seen[2], **is_ours)
         return machine
+
+    async def _claim(self, machine: Machine, entry: Entry, owner: str) -> Seen:
+        """Leases it by its own word; what it shows before its reset."""
+        holder = await machine.holder()
+        if self._may_go(entry, holder):
+            if entry.remains is not None and entry.remains.may_run:
+                await machine.stop(entry.remains.spec.name, self._stop_grace_seconds)
+            await machine.give(holder)
+        await machine.take(owner)
+        return await machine.proof(self._reset.marker)
+
+    def _may_go(self, entry: Entry, holder: str) -> bool:
+        """Whether nothing stands behind the lease that the machine holds."""
+        if holder == self._owner(BEING_RESET) or (
+            entry.remains is not None and holder == entry.remains.owner
+        ):
+            return True
+        return entry.may_replace and holder.startswith(f"{self._tags()}/")
+
+    async def _seen_from_outside(self, machine: Machine, entry: Entry, error: Exception) -> Seen | None:
+        """What a machine shows that can't be leased by its own word, as one whose disk is full. Raises
+        `error` when another agent may have it: then it is only reset where a person has returned it."""
+        try:
+            holder = await machine.holder()
+        except (ProviderError, TimeoutError):
+            if not entry.is_returned:
+                raise error from None
+        else:
+            lease = entry.lease
+            is_ours = lease is not None and holder == lease.owner
+            if holder and not is_ours and not self._may_go(entry, holder):
+                raise TakenError(holder)
+        try:
+            return await machine.proof(self._reset.marker)
+        except (ProviderError, TimeoutError):
+            key = await machine.shell.shown_key() if self._reset.proof == "host-key" else ""
+            return ("", "", key) if key else None
 
     async def _bootstrap(self, machine: Machine, name: str, lease: Lease, package: Path) -> Lease:
         environment = self._environment(lease)
         words = substitute(lease.spec.template.run, environment)
         contents = await machine.install(lease.spec.digest, package, lease.spec.released_at)
         self._leases.note_contents(lease.spec.name, contents)
+        lease = replace(lease, may_run=True)
+        self._leases.put(name, lease=lease)
         await machine.start(lease.spec, words, environment)
         lease = replace(lease, is_started=True)
         self._leases.put(name, lease=lease)
@@ -229,7 +312,9 @@ class SshPoolProvider:
         known = [each for each in mine if each.lease and each.lease.spec.name not in self._launches.tasks]
         async with asyncio.TaskGroup() as group:
             looks = [group.create_task(self._look(each)) for each in known]
-        return [host for look in looks if (host := look.result()) is not None]
+        self._tend()
+        left = [self._left(each) for each in self._leases.all().values()]
+        return [host for host in (*(look.result() for look in looks), *left) if host is not None]
 
     async def _look(self, entry: Entry) -> Host | None:
         lease = entry.lease
@@ -237,30 +322,98 @@ class SshPoolProvider:
         name = lease.spec.name
         if not lease.is_started:
             return self._host(lease, HALF_MADE)
+        unseen = ""
         if name not in self._ended:
-            ended = await self._how_it_ended(entry.name, name)
+            ended, unseen = await self._how_it_ended(entry.name, name)
             if self._leases.get(entry.name).lease != lease:
                 return None  # destroyed meanwhile
             if ended:
                 self._ended[name] = ended
             else:
                 self._watch(entry.name, name)
-        return self._host(lease, self._ended.get(name, ""))
+        return self._host(lease, self._ended.get(name, ""), unseen)
 
-    async def _how_it_ended(self, machine: str, host: HostName) -> str:
-        """ "" while it runs, as far as can be seen: one that can't be reached is believed for a while."""
+    async def _how_it_ended(self, machine: str, host: HostName) -> tuple[str, str]:
+        """How it ended, or why nothing is seen of it: "" and "" while it runs, as far as can be known. One
+        that can't be reached is believed for a while, and for as long as the agent reaches no other."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 there = self._machines.machine(machine)
                 state = await there.state(host)
-                self._silent_since.pop(machine, None)
-                return "" if state == "running" else await self._epitaph(there, host, state)
+                self._answered(machine)
+                return ("", "") if state == "running" else (await self._epitaph(there, host, state), "")
+        except IdentityError as error:
+            log.error("machine.not_reached", machine=machine, why=str(error))
+            return "", ""
         except (ProviderError, TimeoutError) as error:
             now = self._clock.monotonic()
             silent = now - self._silent_since.setdefault(machine, now)
-            if silent < self._unreachable_seconds:
-                return ""
-            return f"its machine {machine} can't be reached for {silent:.0f} s: {error}"
+            if silent < self._unreachable_seconds or not await self._reaches_others(machine):
+                return "", ""
+            return "", f"its machine {machine} can't be reached for {silent:.0f} s: {error}"
+
+    def _answered(self, machine: str) -> None:
+        self._silent_since.pop(machine, None)
+        self._answered_at[machine] = self._clock.monotonic()
+
+    async def _reaches_others(self, silent: str) -> bool:
+        """Whether the agent gets to other machines, so that the fault is with the silent one. In a pool of
+        one that can't be known."""
+        others = [name for name in self._machines.listed() if name != silent]
+        recently = self._clock.monotonic() - self._unreachable_seconds
+        if not others or any(self._answered_at.get(name, recently) > recently for name in others):
+            return True
+        asked = (self._asked(name) for name in others[:OTHERS_ASKED_MAX])
+        return any(await asyncio.gather(*asked))
+
+    async def _asked(self, name: str) -> bool:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._machines.machine(name).holder()
+        except (ProviderError, TimeoutError):
+            return False
+        self._answered(name)
+        return True
+
+    # ---------------------------------------------------------------------- what may run and counts as gone
+
+    def _left(self, entry: Entry) -> Host | None:
+        lease = entry.remains
+        if lease is None or not lease.may_run or not self._is_mine(lease):
+            return None
+        why = f"may still run on {entry.name}, which is {entry.state}: {entry.reason}"
+        return replace(self._host(lease, why), left=why)
+
+    def _tend(self) -> None:
+        """Ends what remains where that can be done now, beside everything else."""
+        now = self._clock.monotonic()
+        for name, entry in self._leases.all().items():
+            due, pause = self._tend_after.get(name, (now, TEND_SECONDS))
+            if self._left(entry) is None or name in self._tends or now < due or entry.lease is not None:
+                continue
+            self._tend_after[name] = (now + pause, min(2 * pause, TEND_SECONDS_MAX))
+            self._tends[name] = asyncio.create_task(self._try_to_end(name), name=f"tend {name}")
+
+    async def _try_to_end(self, name: str) -> None:
+        try:
+            await self._end_what_remains(name)
+        except (ProviderError, TimeoutError) as error:
+            log.info("host.still_left", machine=name, why=str(error))
+        finally:
+            self._tends.pop(name, None)
+
+    async def _end_what_remains(self, name: str) -> None:
+        """The machine is used again if that was all that was wrong with it."""
+        entry = self._leases.get(name)
+        lease = entry.remains
+        if lease is None:
+            return
+        await self._end(self._machines.machine(name), lease)
+        self._tend_after.pop(name, None)
+        self._leases.put(name, remains=None)
+        log.info("host.destroyed", group=lease.spec.group, host=lease.spec.name, machine=name)
+        if entry.state == "quarantined" and entry.reason.startswith(_not_ended(lease.spec.name)):
+            self._free(name)
 
     async def _epitaph(self, machine: Machine, host: HostName, state: str) -> str:
         how = (
@@ -294,24 +447,33 @@ class SshPoolProvider:
     async def destroy(self, host: HostName) -> None:
         await self._launches.settle(host)
         entry = self._entry_of(host)
-        if entry is not None and entry.lease is not None:
+        if entry is None:
+            left = [each for each in self._leases.all().values() if self._is_left(each, host)]
+            for each in left:
+                await self._end_what_remains(each.name)
+        elif entry.lease is not None:
             work = functools.partial(self._destroy, entry.name, entry.lease)
             await self._destructions.join(host, work)
+
+    def _is_left(self, entry: Entry, host: HostName) -> bool:
+        left = self._left(entry)
+        return left is not None and left.name == host
 
     async def _destroy(self, name: str, lease: Lease) -> None:
         await self._hand_back(name, lease)
         log.info("host.destroyed", group=lease.spec.group, host=lease.spec.name, machine=name)
 
     async def _hand_back(self, name: str, lease: Lease) -> None:
-        """Ends the host; its machine is made anew beside everything else, or quarantined."""
+        """Ends the host; its machine is made anew beside everything else, or quarantined. Raises
+        IdentityError: then nothing has changed."""
         host = lease.spec.name
         try:
-            machine = self._machines.machine(name)
-            if await machine.holder() == lease.owner:
-                await machine.stop(host, self._stop_grace_seconds)
-                await machine.give(lease.owner)
+            await self._end(self._machines.machine(name), lease)
+        except IdentityError:
+            raise
         except (ProviderError, TimeoutError) as error:
-            self._quarantine(name, f"{host} could not be ended on it: {error}")
+            remains = replace(lease, may_run=True)
+            self._quarantine(name, f"{_not_ended(host)}: {error}", remains)
         else:
             self._free(name)
             self._refreshes[name] = asyncio.create_task(self._refresh(name), name=f"refresh {name}")
@@ -334,8 +496,11 @@ class SshPoolProvider:
             state = "fresh"
         except TakenError as error:
             reason = f"leased by {error}"
+        except IdentityError as error:
+            reason = str(error)
         except (ProviderError, TimeoutError) as error:
-            state, reason = "quarantined", str(error)
+            reason = str(error)
+            state = "dirty" if self._alike(name, reason) else "quarantined"
         finally:
             self._refreshes.pop(name, None)
         with self._leases.change() as entries:
@@ -376,14 +541,45 @@ class SshPoolProvider:
 
     # -------------------------------------------------------------------------------------------- machines
 
-    def _quarantine(self, name: str, reason: str) -> None:
+    def _suspect(self, name: str, reason: str) -> list[str]:
+        """Quarantines the machine, unless others fail alike: their names."""
+        if alike := self._alike(name, reason):
+            self._free(name, reason)
+        else:
+            self._quarantine(name, reason)
+        return alike
+
+    def _alike(self, name: str, reason: str) -> list[str]:
+        """The machines that fail as this one does. None of them is quarantined for that."""
+        listed = self._machines.listed().get(name)
+        faults = self._faults.add(name, reason, (listed.address,) if listed else ())
+        for fault in faults:
+            entry = self._leases.get(fault.machine)
+            if entry.state == "quarantined" and entry.reason == fault.text:
+                self._free(fault.machine, fault.text)
+        alike = [fault.machine for fault in faults]
+        if alike:
+            log.warning("machines.alike", machines=sorted([name, *alike]), why=reason)
+        return alike
+
+    def _works(self, name: str) -> None:
+        """So what others showed alike was theirs after all."""
+        for fault in self._faults.worked(name):
+            entry = self._leases.get(fault.machine)
+            if entry.state == "dirty" and entry.reason == fault.text:
+                self._quarantine(fault.machine, fault.text)
+
+    def _quarantine(self, name: str, reason: str, remains: Lease | None = None) -> None:
         log.warning("machine.quarantined", machine=name, why=reason)
-        now = self._clock.wall()
-        self._leases.put(name, state="quarantined", reason=reason, since=now, lease=None, proof=None)
+        more = {"remains": remains} if remains is not None else {}
+        self._change(name, "quarantined", reason, **more)
 
     def _free(self, name: str, reason: str = "") -> None:
+        self._change(name, "dirty", reason)
+
+    def _change(self, name: str, state: State, reason: str, **more: Lease) -> None:
         now = self._clock.wall()
-        self._leases.put(name, state="dirty", reason=reason, since=now, lease=None, proof=None)
+        self._leases.put(name, state=state, reason=reason, since=now, lease=None, proof=None, **more)
 
     def _lease(self, name: str) -> Lease:
         lease = self._leases.get(name).lease
@@ -404,7 +600,7 @@ class SshPoolProvider:
         """As a machine's own lease has it; "" while the installation is not known."""
         return f"{self._tags()}/{host}" if self._installation() else ""
 
-    def _host(self, lease: Lease, ended: str = "") -> Host:
+    def _host(self, lease: Lease, ended: str = "", unseen: str = "") -> Host:
         spec = lease.spec
         return Host(
             name=spec.name,
@@ -416,6 +612,7 @@ class SshPoolProvider:
             launched_at=lease.taken_at,
             is_running=not ended,
             ended=ended,
+            unseen=unseen,
             age_seconds=max(0.0, self._clock.wall() - lease.taken_at),
         )
 
@@ -434,6 +631,10 @@ class SshPoolProvider:
 
 class _UselessError(Exception):
     """This machine can't be made a host; another one may."""
+
+
+def _not_ended(host: HostName) -> str:
+    return f"{host} could not be ended on it"
 
 
 def _is_warm(entry: Entry, now: float) -> bool:

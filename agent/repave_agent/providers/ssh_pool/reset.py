@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Callable
 
-from repave_agent.clients.ssh import HostKeyError, UnreachableError
+from repave_agent.clients.ssh import DoorError, UnreachableError
 from repave_agent.core.ports import Clock, ProviderError, RefusedError, TransientError
 from repave_agent.providers.ssh_pool.bootstrap import Machine
 from repave_agent.providers.ssh_pool.inventory import Listed
@@ -53,7 +53,7 @@ async def reset_machine(
             if not unproved:
                 return machine, seen
             last = UnprovedError(unproved)
-        except (UnreachableError, HostKeyError, TransientError) as error:
+        except (UnreachableError, DoorError, TransientError) as error:
             last = error
         await machine.shell.close()
         await clock.sleep(pause)

@@ -70,6 +70,7 @@ class Regional:
                 )
                 for verb in VERBS
             ),
+            Route("POST", "regions/{region}/pool/return", self._change("return"), DoneAnswer, SignedRequest),
             Route("GET", "baked-images", self.images, BakedAnswer, query=BakedQuery),
             Route("POST", "baked-images", self.bake, BakedAnswer, BakeRequest),
         )
@@ -90,7 +91,7 @@ class Regional:
         async def change(request: web.Request) -> web.Response:
             asked = await body_of(request, SignedRequest)
             reason = ", ".join(filter(None, (asked.reason or "by hand", asked.by)))
-            machine = request.match_info["machine"]
+            machine = request.match_info.get("machine", "")  # "": all of them
             done = await self._one(self._region(request), ChangeMachine(verb, machine, reason), Done)
             return _answer(DoneAnswer(text=done.text))
 
