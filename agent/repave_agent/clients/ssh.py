@@ -202,12 +202,15 @@ async def _run(
     connection: "asyncssh.SSHClientConnection", command: str, given: bytes | Path
 ) -> "asyncssh.SSHCompletedProcess":
     source = str(given) if isinstance(given, Path) else asyncssh.PIPE
-    async with connection.create_process(command, encoding=None, stdin=source) as process:
+    process = await connection.create_process(command, encoding=None, stdin=source)
+    try:
         if isinstance(given, bytes):
             with contextlib.suppress(OSError):  # it may have ended without reading
                 process.stdin.write(given)
                 process.stdin.write_eof()
         return await process.wait(check=False)
+    finally:
+        process.close()  # not waited for: a command that nobody waits for any more may go on for long
 
 
 def _user_of(connection: "asyncssh.SSHClientConnection") -> str:

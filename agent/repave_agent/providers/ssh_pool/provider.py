@@ -52,7 +52,7 @@ LOOK_SECONDS = 15.0
 """One machine that does not answer must not hold up the listing of the others."""
 NAMED_MAX = OTHERS_ASKED_MAX = 3
 """So many machines are asked before the agent says that it reaches none."""
-TEND_SECONDS, TEND_SECONDS_MAX = 5.0, 300.0
+TEND_SECONDS, TEND_SECONDS_MAX = 2.0, 15.0
 """From one try to end what remains on a machine to the next; it doubles."""
 ENDED_LOG_LINES = 5
 BEING_RESET = HostName("-")
