@@ -339,15 +339,15 @@ async def test_a_host_whose_start_was_not_seen_is_known_shown_and_ended(
 ) -> None:
     from repave_agent.providers.ssh_pool.bootstrap import Machine
 
-    start = Machine.start
+    start, keys = Machine.start, region.machines.directory / "m1" / "authorized_keys"
 
     async def lost(self: Machine, *arguments: object) -> None:
         await start(self, *arguments)  # type: ignore[arg-type]
-        region.machines.freeze(self.name)
+        keys.rename(keys.with_suffix(".away"))
+        await self.shell.close()
         raise TransientError("the connection broke")
 
     monkeypatch.setattr(Machine, "start", lost)
-    monkeypatch.setattr("repave_agent.providers.ssh_pool.bootstrap.SHORT_SECONDS", 1.0)
     monkeypatch.setattr("repave_agent.providers.ssh_pool.provider.TRIES_MAX", 1)
     async with region.agent() as agent:
         with pytest.raises(TransientError, match="the connection broke"):
@@ -358,7 +358,7 @@ async def test_a_host_whose_start_was_not_seen_is_known_shown_and_ended(
         assert "sleep 600" in region.machines.processes("m1")
         with pytest.raises(ProviderError):
             await agent.destroy(left.name)
-        region.machines.thaw("m1")
+        keys.with_suffix(".away").rename(keys)
         await agent.destroy(left.name)
         assert await agent.list_hosts() == []
     assert "sleep 600" not in region.machines.processes("m1")
