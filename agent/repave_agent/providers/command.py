@@ -18,8 +18,16 @@ Isolation = Literal["auto", "bwrap", "none"]
 TRIAL_TIMEOUT_SECONDS = 10.0
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where every host looks for programs, whatever the agent's own PATH is; `host.env` may set another one."""
-DROPPED_CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_BOOT", "CAP_MKNOD")
-"""What root in a sandbox must not have: with them it could mount the root file system writable again."""
+CONTROLS = (
+    "/run/containerd/containerd.sock",
+    "/run/crio/crio.sock",
+    "/run/dbus/system_bus_socket",
+    "/run/docker.sock",
+    "/run/podman/podman.sock",
+    "/run/systemd/private",
+)
+"""Sockets by which root, whatever it may do itself, has others do it. No sandbox shows them."""
+PRIVILEGED_PORTS = range(1, 1024)
 VARIABLE = re.compile(r"\$(?:\$|(?P<bare>[A-Za-z_][A-Za-z0-9_]*)|\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\})")
 
 
@@ -93,34 +101,37 @@ def _where_missing(program: str, path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """Bubblewrap as it works on this machine: read-only root, own /tmp, /dev, /proc and process ids.
+    """Bubblewrap as it works on this machine: read-only root, own /tmp, /dev, /proc and process ids, no
+    capability, no way to get one (bwrap sets no_new_privs), and nothing of the agent's `state`.
 
     bwrap itself (the outer process) waits for process 1 of the new pid namespace (the inner one), and ends
     with the exit code of the command. The inner one has a session of its own, so that the command can be
-    signalled without the outer one. The network is that of the machine.
+    signalled without the outer one. The network is that of the machine, and so is the user: under root, files
+    and sockets that only root may use stay within reach, but for CONTROLS.
     """
 
     program: str
+    state: Path
+    namespace: tuple[str, ...] = ()
+    """Options for a user namespace of its own, in which no other can be made; as far as there is one."""
 
-    def wrap(self, argv: list[str], application: Path, report_fd: int) -> list[str]:
+    def wrap(self, argv: list[str], application: Path, port: int, report_fd: int) -> list[str]:
         """argv inside a new sandbox. bwrap writes the pid of its inner process to `report_fd`, as JSON."""
-        return [*self.options(application), "--info-fd", str(report_fd), "--", *argv]
+        return [*self.options(application, port), "--info-fd", str(report_fd), "--", *argv]
 
-    def options(self, application: Path) -> list[str]:
-        app = str(application)
-        places = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]
-        dropped = [word for name in DROPPED_CAPABILITIES for word in ("--cap-drop", name)]
+    def options(self, application: Path, port: int = 0) -> list[str]:
+        """A port below 1024 needs the one capability for it, which no user namespace can give."""
+        namespace, added = self.namespace, list[str]()
+        if port in PRIVILEGED_PORTS:
+            namespace, added = (), ["--cap-add", "CAP_NET_BIND_SERVICE"]
         return [
             self.program,
-            *places,
-            "--ro-bind",
-            app,
-            app,
-            "--chdir",
-            app,
-            "--unshare-pid",
-            "--new-session",
-            *dropped,
+            *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
+            *("--ro-bind", "/proc/sys", "/proc/sys"),
+            *(word for path in CONTROLS if Path(path).exists() for word in ("--ro-bind", "/dev/null", path)),
+            *("--tmpfs", str(self.state), "--ro-bind", str(application), str(application)),
+            *("--chdir", str(application), "--unshare-pid", "--new-session", *namespace),
+            *("--cap-drop", "ALL", *added),
         ]
 
     def trial(self, application: Path) -> str:
@@ -140,14 +151,21 @@ class Sandbox:
         return "" if done.returncode == 0 else words or f"exit code {done.returncode}"
 
 
-def choose_sandbox(isolation: Isolation, directory: Path) -> Sandbox | None:
-    """The sandbox for all hosts, None for plain processes. Blocks for a trial run; raises RefusedError."""
+NAMESPACES = (("--unshare-user", "--disable-userns"), ("--unshare-user",), ())
+"""From the tightest on; kernels and versions of bubblewrap differ in what they have."""
+
+
+def choose_sandbox(isolation: Isolation, state: Path) -> Sandbox | None:
+    """The sandbox for all hosts, None for plain processes. Blocks for trial runs; raises RefusedError."""
     if isolation == "none":
         return None
     program = shutil.which("bwrap")
-    problem = Sandbox(program).trial(directory) if program else "bwrap is not installed"
-    if program and not problem:
-        return Sandbox(program)
+    problem = "bwrap is not installed"
+    for namespace in NAMESPACES if program else ():
+        sandbox = Sandbox(program or "", state, namespace)
+        problem = sandbox.trial(state)
+        if not problem:
+            return sandbox
     if isolation == "auto":
         return None
     raise RefusedError(
@@ -156,21 +174,15 @@ def choose_sandbox(isolation: Isolation, directory: Path) -> Sandbox | None:
     )
 
 
-def enter(inner_pid: int, argv: list[str], application: Path, is_root: bool) -> list[str]:
-    """argv inside the sandbox that is there, in the folder of its application.
+def enter(sandbox: Sandbox, inner_pid: int, argv: list[str], application: Path, is_root: bool) -> list[str]:
+    """argv inside the sandbox that is there, in the folder of its application, with no more rights than it.
 
     Only root can enter it (bwrap puts the user namespace that owns it out of reach of others): without root
     it is a new sandbox of the same kind, with the same files but for /tmp.
     """
-    if not is_root:
-        return [*Sandbox(shutil.which("bwrap") or "bwrap").options(application), "--", *argv]
-    return [
-        shutil.which("nsenter") or "nsenter",
-        "--target",
-        str(inner_pid),
-        "--mount",
-        "--pid",
-        "--wd",
-        "--",
-        *argv,
-    ]
+    nsenter, setpriv = shutil.which("nsenter"), shutil.which("setpriv")
+    if not is_root or not nsenter or not setpriv:
+        return [*sandbox.options(application), "--", *argv]
+    within = ("--target", str(inner_pid), "--mount", "--pid", "--wd", "--")
+    without_rights = ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all")
+    return [nsenter, *within, setpriv, *without_rights, "--", *argv]

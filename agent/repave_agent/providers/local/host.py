@@ -182,7 +182,7 @@ def start(
     argv = look_up(words, folder.application, environment)
     output = open_file(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        process, inner = _start(argv, environment, folder.application, output, sandbox)
+        process, inner = _start(argv, environment, folder.application, record.spec.port, output, sandbox)
     finally:
         os.close(output)
     leader = processes.identify(process.pid)
@@ -201,6 +201,7 @@ def _start(
     argv: list[str],
     environment: dict[str, str],
     application: Path,
+    port: int,
     output: int,
     sandbox: Sandbox | None,
 ) -> tuple[subprocess.Popen[bytes], Identity | None]:
@@ -208,7 +209,7 @@ def _start(
         return _start_plain(argv, environment, application, output), None
     reader, writer = os.pipe()
     try:
-        wrapped = sandbox.wrap(argv, application, writer)
+        wrapped = sandbox.wrap(argv, application, port, writer)
         process = processes.start(wrapped, environment, application, output, (writer,))
     except BaseException:
         os.close(reader)

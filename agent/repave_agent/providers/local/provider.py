@@ -95,7 +95,8 @@ class LocalProvider:
         isolation: Isolation = "auto",
         stop_grace_seconds: float = STOP_GRACE_SECONDS,
     ) -> None:
-        self._hosts_folder = root / "hosts"
+        self._root = root.absolute()
+        self._hosts_folder = self._root / "hosts"
         self._region = region
         self._installation = installation
         self._isolation = isolation
@@ -118,7 +119,7 @@ class LocalProvider:
         """
         async with self._start_lock:
             if self._log_trimmer is None:
-                self._sandbox = await asyncio.to_thread(choose_sandbox, self._isolation, self._hosts_folder)
+                self._sandbox = await asyncio.to_thread(choose_sandbox, self._isolation, self._root)
                 await self._adopt()  # so that the addresses of hosts that live are known
                 self._log_trimmer = asyncio.create_task(self._trim_logs(), name="trim host logs")
         return "bwrap" if self._sandbox else "none"
@@ -301,9 +302,9 @@ class LocalProvider:
         words = substitute(command, environment)
         argv = look_up(words, kept.folder.application, environment)
         inner = None if kept.session is None else kept.session.inner
-        if inner is not None:
+        if inner is not None and self._sandbox is not None:
             await processes.wait_has_child(inner, timeout_seconds)  # before that its files are not all there
-            argv = enter(inner.pid, argv, kept.folder.application, os.geteuid() == 0)
+            argv = enter(self._sandbox, inner.pid, argv, kept.folder.application, os.geteuid() == 0)
         try:
             return await processes.run_command(
                 argv, environment, kept.folder.application, timeout_seconds, is_entering=inner is not None

@@ -152,6 +152,53 @@ async def test_in_a_sandbox_only_its_own_tmp_can_be_written(sandboxed: Region) -
     assert not Path("/tmp/repave-tried").exists()
 
 
+FORBIDDEN = {
+    "kernel settings": ": 2>/dev/null >>/proc/sys/kernel/core_pattern",
+    "network settings": ": 2>/dev/null >>/proc/sys/net/ipv4/ip_forward",
+    "keys of the kernel": ": 2>/dev/null >>/proc/sysrq-trigger",
+    "settings of devices": ": 2>/dev/null >>/sys/kernel/mm/transparent_hugepage/enabled",
+    "a capability": "grep -qE '^Cap(Inh|Prm|Eff|Amb):.*[1-9a-f]' /proc/self/status",
+    "new privileges": "! grep -q '^NoNewPrivs:.*1$' /proc/self/status",
+    "a mount": "mount -t tmpfs none /tmp",
+    "a writable root": "mount -o remount,rw /",
+    "a namespace of its own": "unshare --mount true",
+    "state of the agent": "test -e {state}/master.sock",
+    "files of another host": "test -e {state}/hosts/another",
+    "the manager of the system": "test -S /run/systemd/private",
+    "processes outside": "kill -0 {pid}",
+    "a device": "mknod /tmp/device b 8 0",
+}
+"""What no host can have in its sandbox, and how it would notice that it has."""
+
+
+@pytest.mark.parametrize("how", ["command", "probe"])
+async def test_a_sandbox_gives_no_way_out(sandboxed: Region, how: str) -> None:
+    """Neither to the command nor to a probe, which enters it from outside; also under root."""
+    (sandboxed.root / "hosts" / "another").mkdir(parents=True)
+    (sandboxed.root / "master.sock").touch()
+    tried = "\n".join(f"({way}) 2>/dev/null && echo '{what}'" for what, way in FORBIDDEN.items())
+    script = tried.format(state=sandboxed.root, pid=os.getpid()) + "\necho ready"
+    if how == "command":
+        await sandboxed.launch("sh", "-c", script.replace("$", "$$") + "; sleep 600")
+        await sandboxed.says("ready")
+        assert await sandboxed.provider.log_tail(NAME, 20) == "ready"
+    else:
+        await sandboxed.launch("serve")
+        asked = f'test "$$( {script.replace("$", "$$")})" = ready'
+        assert await sandboxed.provider.execute(NAME, ("sh", "-c", asked), 10.0) == 0
+
+
+async def test_a_low_port_can_still_be_listened_on(sandboxed: Region) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may")
+    listen = "import os, socket; socket.create_server((os.environ['HOST'], 81)); print('ready', flush=True)"
+    asked = spec("python3", "-c", f"{listen}; import time; time.sleep(600)")
+    probe = replace(asked.template.probe, port=81)
+    low = replace(asked, template=replace(asked.template, probe=probe))
+    await sandboxed.provider.launch(low, sandboxed.package)
+    await sandboxed.says("ready")
+
+
 async def test_a_probe_command_sees_the_inside_of_its_host(sandboxed: Region) -> None:
     await sandboxed.launch("sh", "-c", "touch /tmp/pid; echo ready; sleep 600")
     await sandboxed.says("ready")
@@ -162,9 +209,11 @@ async def test_a_probe_command_sees_the_inside_of_its_host(sandboxed: Region) ->
 async def test_without_root_a_probe_command_gets_a_sandbox_of_the_same_kind(sandboxed: Region) -> None:
     await sandboxed.launch("serve")
     application = sandboxed.hosts / NAME / "app"
+    sandbox = choose_sandbox("bwrap", sandboxed.root)
+    assert sandbox is not None
 
     async def run(script: str, timeout_seconds: float) -> int:
-        argv = enter(1, ["/bin/sh", "-c", script], application, is_root=False)
+        argv = enter(sandbox, 1, ["/bin/sh", "-c", script], application, is_root=False)
         return await processes.run_command(argv, {}, application, timeout_seconds, is_entering=True)
 
     assert await run("test -x serve && exit 7", 10.0) == 7
