@@ -46,7 +46,7 @@ from repave_controller.api.web.streams import Streams
 from repave_controller.core.commands.release import WhileBusy, unknown_application
 from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.freezes import Command
-from repave_controller.core.domain.reasons import Refused
+from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.planning.plan import never_released, plan_release
 from repave_controller.core.ports import Store
 from repave_controller.core.rules.guards import precision, split
@@ -61,7 +61,14 @@ from repave_controller.spec.loader import load
 from repave_controller.spec.spec import Spec, compile_order
 from repave_protos import __version__
 from repave_protos.protocol.capabilities import supports_sticky_split, traffic_precision_bp
-from repave_protos.protocol.values import ApplicationName, Digest, HostName, RegionName, short_digest
+from repave_protos.protocol.values import (
+    ApplicationName,
+    Digest,
+    GroupName,
+    HostName,
+    RegionName,
+    short_digest,
+)
 
 BODY_BYTES_MAX = 1 << 20
 
@@ -201,7 +208,10 @@ class Api:
     async def hosts(self, request: web.Request) -> web.Response:
         query = query_of(request, HostsQuery)
         asked: dict[RegionName, list[ApplicationName]] = {}
-        for name in self._asked_for(request):
+        names = self._asked_for(request)
+        self._check_region(query.region, names if "application" in request.match_info else None)
+        self._check_group(query.group, names)
+        for name in names:
             for region in self._scheduler.applications()[name].regions:
                 if query.region in ("", region):
                     asked.setdefault(region, []).append(name)
@@ -238,6 +248,7 @@ class Api:
 
     async def orphans(self, request: web.Request) -> web.Response:
         only = query_of(request, RegionQuery).region
+        self._check_region(only)
         return _answer(
             await orphans_of(self._sessions, [RegionName(only)] if only else self._sessions.views())
         )
@@ -249,6 +260,7 @@ class Api:
 
     async def events(self, request: web.Request) -> web.Response:
         query = query_of(request, EventsQuery)
+        await self._check_events_of(query.application)
         events = await self._store.events(
             after=query.after, application=query.application, limit=query.limit, newest=query.newest
         )
@@ -256,6 +268,7 @@ class Api:
 
     async def events_stream(self, request: web.Request) -> web.StreamResponse:
         query = query_of(request, EventStreamQuery)
+        await self._check_events_of(query.application)
         return await self.streams.events(request, last_event_of(request, query.after), query.application)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -269,6 +282,30 @@ class Api:
         if name not in known:
             raise unknown_application(name, tuple(sorted(known)), self._scheduler.fence.knowing(name))
         return name
+
+    def _check_region(self, region: str, applications: list[ApplicationName] | None = None) -> None:
+        """It is known, or was left empty; with applications, one of them is there. Raises Refused."""
+        known = {*self._sessions.views()} if applications is None else set[RegionName]()
+        applications = sorted(self._scheduler.applications()) if applications is None else applications
+        for name in applications:
+            known.update(self._scheduler.applications()[name].regions)
+        if region and RegionName(region) not in known:
+            raise Refused(Refusal.UNKNOWN_REGION_ASKED, region=region, known=tuple(sorted(known)))
+
+    def _check_group(self, group: str, applications: list[ApplicationName]) -> None:
+        """The same of a server group."""
+        known = self._scheduler.applications()
+        there = [each.name for name in applications for each in known[name].groups]
+        if group and GroupName(group) not in there:
+            raise Refused(Refusal.UNKNOWN_GROUP_ASKED, group=group, known=tuple(there))
+
+    async def _check_events_of(self, name: str) -> None:
+        """It was released once, also if nothing but its events is left. Raises Refused."""
+        known = self._scheduler.applications()
+        if not name or name in known or await self._store.events(application=name, limit=1):
+            return
+        asked = ApplicationName(name)
+        raise unknown_application(asked, tuple(sorted(known)), self._scheduler.fence.knowing(asked))
 
     def _asked_for(self, request: web.Request) -> list[ApplicationName]:
         """The one of the path, or all."""

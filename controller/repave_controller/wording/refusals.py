@@ -83,6 +83,15 @@ def _unknown_region(regions: Sequence[str], known: Sequence[str]) -> str:
     return f"regions: no agent has ever spoken for {', '.join(regions)}; {there}"
 
 
+def _unknown_region_asked(region: str, known: Sequence[str]) -> str:
+    return f"no region is called {_quoted(region)} here; there are: {', '.join(known) or 'none'}"
+
+
+def _unknown_group_asked(group: str, known: Sequence[str]) -> str:
+    there = some(known) if known else "none"
+    return f"no server group is called {_quoted(group)}; there are: {there}"
+
+
 def _not_serving_in(application: str, region: str, known: Sequence[str]) -> str:
     return f"{application} does not serve in {region}; it does in: {', '.join(known) or 'none'}"
 
@@ -207,6 +216,8 @@ TEXTS: Mapping[Kind, Template] = {
         "no queued release of {application} has the number or version {name}; there are: {queued}"
     ),
     Refusal.UNKNOWN_IMAGE: "no package {digest} is stored here; {0} adds one",
+    Refusal.UNKNOWN_GROUP_ASKED: _unknown_group_asked,
+    Refusal.UNKNOWN_REGION_ASKED: _unknown_region_asked,
     Refusal.UNKNOWN_REGION: _unknown_region,
     Refusal.UNKNOWN_REGION_OF_ROLLOUT: "the rollout does not go to {region}; it goes to: {known}",
     Refusal.UNKNOWN_REGION_OF_SERVICE: _not_serving_in,

@@ -51,6 +51,14 @@ class Rollback:
     def apply(
         self, application: Application, observed: Observed, by: str, reason: str, now: Instant
     ) -> Outcome:
+        unknown = [region for region in self.regions if region not in application.regions]
+        if unknown:
+            raise Refused(
+                Refusal.UNKNOWN_REGION_OF_SERVICE,
+                application=application.name,
+                region=unknown[0],
+                known=application.regions,
+            )
         return request_rollback(application, observed, by, reason, self.force, now, self.to, self.regions)
 
 
