@@ -4,9 +4,10 @@ import asyncio
 import itertools
 import os
 import signal
+import socket
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from repave_agent.core.ports import Backend, Balancer, Clock, Frontend
 from repave_protos.protocol.capabilities import BalancerAbilities
 from repave_protos.protocol.values import GroupName
 from tests.fakes.agent.balancer import FakeBalancer, FakeMachine
-from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, get, haproxy_rig, needs_haproxy
+from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, free_port, get, haproxy_rig, needs_haproxy
 from tests.fakes.agent.operators_haproxy import ObligingBalancer, OperatorsHaproxy
 from tests.fakes.clock import QuickClock
 from tests.fakes.clouds.octavia import FakeOctavia
@@ -62,6 +63,10 @@ class Rig(ABC):
     async def sides(self, frontend: Frontend, headers: list[str]) -> list[str]:
         """Which group answers each request with such a header line."""
 
+    def taken_port(self) -> AbstractContextManager[int]:
+        """One that no frontend can have, until it is left."""
+        pytest.skip("its ports are its operator's")
+
     def needs_users_apart(self) -> None:
         if not self.abilities.supports_sticky_split:
             pytest.skip("this balancer can't split by a cookie or header, and says so")
@@ -89,6 +94,12 @@ class FakeRig(Rig):
 
     async def restart(self) -> None:
         self.machine.die()
+
+    @contextmanager
+    def taken_port(self) -> Iterator[int]:
+        self.machine.taken_ports.add(81)
+        yield 81
+        self.machine.taken_ports.clear()
 
     async def backend(self, group: str, is_enabled: bool = True) -> Backend:
         return backend(group, 1, is_enabled=is_enabled)
@@ -119,6 +130,11 @@ class RealRig(Rig):
 
     def rival(self) -> Balancer:
         return self._rig.balancer("rival")
+
+    @contextmanager
+    def taken_port(self) -> Iterator[int]:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            yield int(other.getsockname()[1])
 
     async def restart(self) -> None:
         os.kill(self._rig.balancers[0]._sides[0].instance.process.socket.workers().master, signal.SIGKILL)
@@ -160,6 +176,15 @@ class OperatorsRig(RealRig):
     def rival(self) -> Balancer:
         return self.balancer("rival")
 
+    @contextmanager
+    def taken_port(self) -> Iterator[int]:
+        """One at which the operators let nothing in."""
+        for side in self._sides:
+            side.is_stubborn = True
+        yield free_port()
+        for side in self._sides:
+            side.is_stubborn = False
+
     async def restart(self) -> None:
         for side in self._sides:
             side.reload()
@@ -192,6 +217,14 @@ class OctaviaRig(Rig):
 
     def rival(self) -> Balancer:
         return self.balancer("rival")
+
+    @contextmanager
+    def taken_port(self) -> Iterator[int]:
+        if self._octavia is None:
+            pytest.skip("a stranger's listener would stay there")
+        stranger = self._octavia.add_listener(81)
+        yield 81
+        stranger()
 
     async def restart(self) -> None:
         if self._octavia is None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from repave_agent.core.ports import Balancer, BalancerError, Frontend, Route, Structure
+from repave_agent.core.ports import Balancer, BalancerError, Frontend, Route, Structure, UnfitError
 from repave_protos.protocol.values import ApplicationName, GroupName, Split
 from tests.contracts.balancer_worlds import Rig, rig
 from tests.fakes.agent.haproxy_rig import free_port, frontend
@@ -82,6 +82,70 @@ async def test_a_backend_that_takes_traffic_cannot_be_removed(rig: Rig, shop: Fr
     with pytest.raises(BalancerError, match=BLUE):
         await balancer.arrange(Structure((shop,), ()))
     assert (await balancer.observe()).structure == wanted
+
+
+UNFIT = {
+    "path": {"path": '/"a b'},
+    "host": {"host": "a b"},
+    "headers": {"headers": (("X", "a\nb"),)},
+    "status": {"expect_status": 1000},
+    "times": {"unhealthy_after": 0},
+}
+
+
+@pytest.mark.parametrize("asks", UNFIT)
+async def test_a_check_that_it_can_not_make_is_named_and_holds_up_no_others(
+    rig: Rig, shop: Frontend, asks: str
+) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    blog, fit = frontend("blog", free_port()), await rig.backend(BLUE)
+    odd = await rig.backend("blog-v001")
+    odd = replace(odd, probe=replace(odd.probe, **UNFIT[asks]))  # type: ignore[arg-type]
+    await balancer.arrange(Structure((shop, blog), (fit,)))
+    await balancer.route((TO_BLUE,))
+    with pytest.raises(UnfitError, match="blog-v001") as refused:
+        await balancer.arrange(Structure((shop, blog), (fit, odd)))
+    assert (list(refused.value.frontends), list(refused.value.backends)) == ([], ["blog-v001"])
+    more = await rig.backend(GREEN)
+    await balancer.arrange(Structure((shop, blog), (fit, more)))
+    assert (await balancer.observe()).structure == Structure((shop, blog), (fit, more))
+
+
+async def test_a_way_in_that_it_can_not_open_is_named_and_holds_up_no_others(
+    rig: Rig, shop: Frontend
+) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    fit, other = await rig.backend(BLUE), await rig.backend("blog-v001")
+    for port in (shop.port, 65_536):
+        blog = frontend("blog", port)
+        with pytest.raises(UnfitError, match=f"blog.*{port}") as refused:
+            await balancer.arrange(Structure((shop, blog), (fit, other)))
+        assert (list(refused.value.frontends), list(refused.value.backends)) == (["blog"], [])
+    await balancer.arrange(Structure((shop,), (fit,)))
+    assert (await balancer.observe()).structure == Structure((shop,), (fit,))
+
+
+async def test_a_port_that_is_not_to_be_had_is_named_and_holds_up_no_others(rig: Rig, shop: Frontend) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    fit, other = await rig.backend(BLUE), await rig.backend("blog-v001")
+    await balancer.arrange(Structure((shop,), (fit,)))
+    with rig.taken_port() as port:
+        blog = frontend("blog", port)
+        with pytest.raises(UnfitError) as refused:
+            await balancer.arrange(Structure((shop, blog), (fit, other)))
+        assert list(refused.value.frontends) == ["blog"]
+        assert str(port) in refused.value.frontends[blog.application]
+        assert str(port) in (await balancer.way_in(blog)).lack
+        assert (await balancer.way_in(shop)).lack == ""
+        more = await rig.backend(GREEN)
+        await balancer.arrange(Structure((shop,), (fit, more)))
+        assert (await balancer.observe()).structure == Structure((shop,), (fit, more))
+    await balancer.arrange(Structure((shop, blog), (fit, more, other)))
+    assert (await balancer.observe()).structure == Structure((shop, blog), (fit, more, other))
+    assert (await balancer.way_in(blog)).lack == ""
 
 
 @pytest.mark.parametrize("split", [Split("cookie", "uid"), Split("header", "uid")], ids=lambda each: each.by)

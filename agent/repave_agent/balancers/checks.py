@@ -2,30 +2,81 @@
 
 import ipaddress
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 from repave_agent.core.health_request import request_fault
-from repave_agent.core.ports import BalancerError, Route, Server, Structure
-from repave_protos.protocol.values import FULL_WEIGHT_BP, Probe, split_contradictions
+from repave_agent.core.ports import (
+    Backend,
+    BalancerError,
+    Frontend,
+    Route,
+    Server,
+    Structure,
+    UnfitError,
+)
+from repave_protos.protocol.values import FULL_WEIGHT_BP, ApplicationName, Probe, split_contradictions
+
+Part = TypeVar("Part")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,127}")
 
 
 def check_structure(structure: Structure) -> None:
-    """Raises BalancerError for what must not reach a configuration: nothing in it may be read as syntax."""
+    """Raises UnfitError for what must not reach a configuration: nothing in it may be read as syntax."""
     _check_unique("application", [frontend.application for frontend in structure.frontends])
-    _check_unique("port", [str(frontend.port) for frontend in structure.frontends])
     _check_unique("server group", [backend.group for backend in structure.backends])
-    for frontend in structure.frontends:
-        check_name("application", frontend.application)
-        _check_port(frontend.application, frontend.port)
-        if wrong := split_contradictions(frontend.split):
-            raise BalancerError(f"{frontend.application}: {'; '.join(wrong)}")
-    for backend in structure.backends:
-        check_name("server group", backend.group)
-        _check_unique(f"host of {backend.group}", [server.host for server in backend.servers])
-        _check_probe(backend.group, backend.probe)
-        for server in backend.servers:
-            _check_server(server)
+    frontends = {each.application: _fault(_check_frontend, each) for each in structure.frontends}
+    frontends |= _late_for_their_port(structure.frontends)
+    backends = {each.group: _fault(_check_backend, each) for each in structure.backends}
+    unfit_frontends = {name: why for name, why in frontends.items() if why}
+    unfit_backends = {name: why for name, why in backends.items() if why}
+    if unfit_frontends or unfit_backends:
+        raise UnfitError(unfit_frontends, unfit_backends)
+
+
+def frontend_fault(frontend: Frontend, present: tuple[Frontend, ...]) -> str:
+    """Why it can't join those that are present, as far as these say; "" when it can."""
+    others = tuple(each for each in present if each.application != frontend.application)
+    late = _late_for_their_port((*others, frontend))
+    return _fault(_check_frontend, frontend) or late.get(frontend.application, "")
+
+
+def _fault(check: Callable[[Part], None], part: Part) -> str:
+    try:
+        check(part)
+    except BalancerError as error:
+        return str(error)
+    return ""
+
+
+def _late_for_their_port(frontends: tuple[Frontend, ...]) -> dict[ApplicationName, str]:
+    """Of several with one port, all but the first."""
+    first: dict[int, ApplicationName] = {}
+    late = {}
+    for frontend in frontends:
+        owner = first.setdefault(frontend.port, frontend.application)
+        if owner != frontend.application:
+            late[frontend.application] = (
+                f"{frontend.application}: port {frontend.port} is that of {owner}: give one of them another"
+                " traffic.port"
+            )
+    return late
+
+
+def _check_frontend(frontend: Frontend) -> None:
+    check_name("application", frontend.application)
+    _check_port(frontend.application, frontend.port)
+    if wrong := split_contradictions(frontend.split):
+        raise BalancerError(f"{frontend.application}: {'; '.join(wrong)}")
+
+
+def _check_backend(backend: Backend) -> None:
+    check_name("server group", backend.group)
+    _check_unique(f"host of {backend.group}", [server.host for server in backend.servers])
+    _check_probe(backend.group, backend.probe)
+    for server in backend.servers:
+        _check_server(server)
 
 
 def check_routes(routes: tuple[Route, ...], structure: Structure) -> None:

@@ -6,10 +6,21 @@ Times are seconds of the agent's own monotonic clock.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from repave_agent.core.ports import BalancerView, Structure
-from repave_protos.protocol.values import ApplicationName, DesiredState, GroupName, HostName, HostPhase
+from repave_agent.core.ports import BalancerView, Frontend, Structure
+from repave_protos.protocol.values import (
+    ApplicationName,
+    DesiredState,
+    GroupName,
+    HostName,
+    HostPhase,
+    Probe,
+)
 
 EMPTY_VIEW = BalancerView(is_running=False, structure=Structure(), routes=(), backends=(), old_workers=0)
+
+
+LEFT_OUT_SECONDS = 3.0
+"""What the balancer can't take is tried again after so long: a port may be free by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,21 @@ def claims_of(desired: Iterable[DesiredState], named: frozenset[ApplicationName]
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What the balancer can't take: the others go on without it. `thing`: a frontend, or the probe of a
+    backend; another one may be taken."""
+
+    thing: Frontend | Probe
+    why: str
+    since: float
+    tried_at: float
+
+    def is_still(self, thing: Frontend | Probe, now: float) -> bool:
+        """Whether it need not be tried now: it is the same, and was tried a moment ago."""
+        return thing == self.thing and now < self.tried_at + LEFT_OUT_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """The region at the moment `now`: what is wanted, what there is, what the balancer says of itself."""
 
@@ -105,6 +131,7 @@ class Observation:
     named: frozenset[ApplicationName] | None = None  # see Claims
     orphans_ended: tuple[float, ...] = ()  # when, within the last minute
     launches_begun: tuple[float, ...] = ()  # when, within the last minute
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)  # by application, or by group
     claims: Claims = field(init=False)
     by_group: Mapping[GroupName, tuple[HostFact, ...]] = field(init=False)
 

@@ -54,6 +54,19 @@ class BalancerError(Exception):
     """The balancer did not do it. The text is shown to people."""
 
 
+class UnfitError(BalancerError):
+    """Parts of a structure can't be taken, and nothing was changed: the rest can be had without them.
+    `frontends` and `backends`: which, and why."""
+
+    def __init__(
+        self,
+        frontends: Mapping[ApplicationName, str] | None = None,
+        backends: Mapping[GroupName, str] | None = None,
+    ) -> None:
+        self.frontends, self.backends = dict(frontends or {}), dict(backends or {})
+        super().__init__("; ".join([*self.frontends.values(), *self.backends.values()]))
+
+
 class PackageError(Exception):
     """The package could not be had, or is not what its digest says. The text is shown to people."""
 
@@ -240,6 +253,15 @@ class BalancerView:
         return next((backend for backend in self.backends if backend.group == group), None)
 
 
+@dataclass(frozen=True, slots=True)
+class WayIn:
+    """Whether clients can come in somewhere. `lack`: why they can't, in words. `fronts`: those that there
+    are, where only an operator can make more; a port of 0 is not known."""
+
+    lack: str = ""
+    fronts: tuple[Frontend, ...] = ()
+
+
 class Balancer(Protocol):
     """Splits requests between server groups. Level-triggered: both setters take the whole wanted state."""
 
@@ -251,7 +273,11 @@ class Balancer(Protocol):
 
     async def arrange(self, structure: Structure) -> None:
         """Makes frontends, backends and servers be exactly `structure`; no request is lost. Returns when the
-        newest worker runs with it. Raises BalancerError; then the former structure goes on."""
+        newest worker runs with it. Raises BalancerError; then the former structure goes on. UnfitError where
+        parts of it are the reason: what is wrong with one application must not hold up the others."""
+
+    async def way_in(self, frontend: Frontend) -> WayIn:
+        """Whether `arrange` could have this frontend now. Changes nothing. Raises BalancerError."""
 
     async def route(self, routes: tuple[Route, ...]) -> None:
         """Makes the traffic split be exactly `routes`, on disk first, then in every worker; returns when all

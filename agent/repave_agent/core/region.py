@@ -17,15 +17,18 @@ from repave_agent.core.fence import Accept, Again, Outdated, Refuse, admit
 from repave_agent.core.fleet import Fleet, Known
 from repave_agent.core.host_health import HealthRecord, Healths, ProbeTarget
 from repave_agent.core.host_records import Record
-from repave_agent.core.observation import EMPTY_VIEW, GroupFact, Limits, Observation, claims_of
+from repave_agent.core.observation import EMPTY_VIEW, GroupFact, LeftOut, Limits, Observation, claims_of
 from repave_agent.core.orphans import is_orphan
 from repave_agent.core.ports import (
     BalancerView,
+    Frontend,
     Host,
     HostSpec,
     PackageAwaitedError,
     PackageError,
     RefusedError,
+    Structure,
+    UnfitError,
 )
 from repave_agent.core.reconcile import Arrange, BeginDrain, Destroy, Launch, Plan, Steer, reconcile
 from repave_agent.core.reports import reports, with_troubles
@@ -37,6 +40,7 @@ from repave_protos.protocol.values import (
     GroupName,
     HostName,
     Notice,
+    Probe,
     Welcome,
 )
 
@@ -120,6 +124,7 @@ class Region:
         self._change: Change | None = None  # under way
         self._retry_at = 0.0
         self._balancer_failures = 0  # in a row
+        self._left_out: dict[str, LeftOut] = {}  # by application, or by group
         self._balancer_trouble = self._provider_trouble = self._journal_trouble = ""
         self._seen = Observation(now=0.0, desired=(), hosts=(), groups={})
 
@@ -312,7 +317,42 @@ class Region:
 
     def changed(self) -> None:
         """The change of the balancer is done, and it was looked at since."""
+        if self._change is not None and isinstance(self._change.action, Arrange):
+            self._let_in(self._view.structure)
         self._change, self._balancer_trouble, self._balancer_failures = None, "", 0
+
+    def unfit(self, error: UnfitError, now: float) -> None:
+        """The balancer can't take these parts of the change that is under way: it is asked again without
+        them, at once."""
+        assert self._change is not None
+        assert isinstance(self._change.action, Arrange)
+        structure = self._change.action.structure
+        for frontend in structure.frontends:
+            if why := error.frontends.get(frontend.application):
+                self._leave_out(frontend.application, frontend, why, now)
+        for backend in structure.backends:
+            if why := error.backends.get(backend.group):
+                self._leave_out(backend.group, backend.probe, why, now)
+
+    def _leave_out(self, name: str, thing: Frontend | Probe, why: str, now: float) -> None:
+        known = self._left_out.get(name)
+        if known is None or known.why != why:
+            application = next((each for each, state in self._desired.items() if name in _names(state)), "")
+            group = name if name != application else ""
+            self._fleet.notices.append(Notice("balancer.unfit", f"left out: {why}", application, group))
+        since = known.since if known is not None and known.thing == thing else now
+        self._left_out[name] = LeftOut(thing, why, since, now)
+
+    def _let_in(self, structure: Structure) -> None:
+        """What was arranged is not left out any more, nor what is not wanted."""
+        taken: dict[str, Frontend | Probe] = {each.application: each for each in structure.frontends}
+        taken |= {each.group: each.probe for each in structure.backends}
+        wanted = {name for state in self._desired.values() for name in _names(state)}
+        self._left_out = {
+            name: each
+            for name, each in self._left_out.items()
+            if name in wanted and taken.get(name) != each.thing
+        }
 
     def not_changed(self, why: str, now: float) -> None:
         """The balancer could not be changed as it should; perhaps it was."""
@@ -378,6 +418,7 @@ class Region:
             named=self._named,
             orphans_ended=self._fleet.orphans_ended,
             launches_begun=self._fleet.launches_begun,
+            left_out=dict(self._left_out),
         )
 
     def _note_routed(self, changes: Iterable[Arrange | Steer]) -> None:
@@ -408,3 +449,8 @@ class Region:
 
     def _notice(self, kind: str, text: str) -> None:
         self._fleet.notices.append(Notice(kind, text))
+
+
+def _names(state: DesiredState) -> tuple[str, ...]:
+    """Of what the application has in the balancer."""
+    return (state.application, *(group.name for group in state.groups))

@@ -4,6 +4,7 @@ from collections import Counter
 
 from repave_agent.core.observation import Observation
 from repave_agent.core.reconcile import Plan, has_given_up
+from repave_agent.core.traffic import left_out_since, why_left_out
 from repave_agent.core.worn import is_aged, is_outdated, listed, next_due_at, oldest_at, present, wear_of
 from repave_protos.protocol.values import (
     ZERO_EPOCH,
@@ -17,6 +18,7 @@ from repave_protos.protocol.values import (
     Worn,
 )
 
+SHUT_OUT_SECONDS = 10.0
 BALANCER_DEAD = "the balancer does not run and can't be started: the agent's log says why"
 
 
@@ -45,7 +47,11 @@ def with_troubles(
     held = plan.held
     if not observation.balancer.is_running:
         held, outside = (), (BALANCER_DEAD, *outside)
-    lines = {group.name: list(outside) for state in observation.desired for group in state.groups}
+    lines = {
+        group.name: [*outside, why_left_out(group, state, observation)]
+        for state in observation.desired
+        for group in state.groups
+    }
     for each in held:
         for group in each.groups:
             lines[group].insert(0, each.why)
@@ -54,7 +60,7 @@ def with_troubles(
     for name, texts in lines.items():
         if name in troubles:
             texts.append(troubles[name])
-    return {name: "; ".join(filter(None, texts)) for name, texts in lines.items()}
+    return {name: "; ".join(dict.fromkeys(filter(None, texts))) for name, texts in lines.items()}
 
 
 def worn_hosts(group: DesiredGroup, observation: Observation) -> list[Worn]:
@@ -63,6 +69,13 @@ def worn_hosts(group: DesiredGroup, observation: Observation) -> list[Worn]:
     there = {host.name for host in present(hosts)} | set(group.replace)
     found = (wear_of(host, group, fact, observation.now) for host in hosts if host.name in there)
     return sorted((worn for worn in found if worn is not None), key=lambda worn: worn.host)
+
+
+def _is_shut_out(group: DesiredGroup, state: DesiredState, observation: Observation) -> bool:
+    """Whether the balancer refuses it, again and again: no waiting helps a group that has not served yet."""
+    since = left_out_since(group, state, observation)
+    is_long = since is not None and observation.now - since >= SHUT_OUT_SECONDS
+    return is_long and not group.is_proven
 
 
 def _group(
@@ -89,7 +102,8 @@ def _group(
         in_flight=backend.in_flight if backend and group.count == 0 else 0,
         launched_total=fact.launched_total,
         destroyed_total=fact.destroyed_total,
-        has_given_up=group.count > 0 and has_given_up(group, observation),
+        has_given_up=is_kept
+        and (has_given_up(group, observation) or _is_shut_out(group, state, observation)),
         trouble=troubles.get(group.name, ""),
         worn=listed(worn_hosts(group, observation), group) if is_kept else (),
         aged=sum(is_aged(host, group, now) for host in hosts),

@@ -16,6 +16,7 @@ from repave_protos.protocol.values import (
     GroupName,
     HostName,
     HostPhase,
+    Probe,
 )
 
 PANIC_PERCENT = 50
@@ -103,6 +104,9 @@ def _reason_to_hold(
     state: DesiredState, wanted: Route, present: Route | None, observation: Observation
 ) -> str:
     """A group that would get more than now must be up behind the balancer; "" when each is."""
+    shut = observation.left_out.get(state.application)
+    if shut is not None and observation.balancer.structure.frontend(state.application) is None:
+        return shut.why
     for name in (wanted.first, wanted.second):
         if name is None or wanted.weight_bp(name) <= (present.weight_bp(name) if present else 0):
             continue
@@ -134,12 +138,16 @@ def wanted_structure(observation: Observation) -> Structure:
     frontends, backends = [], []
     for state in observation.desired:
         behind = list(_backends(state, observation))
-        backends += behind
         known = present.get(state.application)
-        if state.frontend_port and (behind or known):
-            frontends.append(Frontend(state.application, state.frontend_port, state.split))
+        wanted = Frontend(state.application, state.frontend_port, state.split)
+        if _is_left_out(state.application, wanted, observation):
+            frontends += [known] if known is not None else []
+            behind = [each for each in behind if known or _is_behind(each.group, observation)]
+        elif state.frontend_port and (behind or known):
+            frontends.append(wanted)
         elif known and observation.balancer.route(state.application) is not None:
             frontends.append(known)  # closed once no route needs it any more
+        backends += behind
     frontends += [known for known in present.values() if _stays_open(known.application, observation)]
     named = {backend.group for backend in backends}
     # Routes first: a backend that has traffic stays even when no desired state names its group any more.
@@ -174,9 +182,40 @@ def _backends(state: DesiredState, observation: Observation) -> Iterator[Backend
         present = observation.balancer.structure.backend(group.name)
         if group.count == 0 and may_detach(group, state, observation):
             continue
+        probe = group.template.probe
+        if _is_left_out(group.name, probe, observation):
+            if present is not None:
+                yield present
+            continue
         servers = _servers(group, present, observation)
         if servers:
-            yield Backend(group.name, servers, group.template.probe)
+            yield Backend(group.name, servers, probe)
+
+
+def _is_behind(group: GroupName, observation: Observation) -> bool:
+    return observation.balancer.structure.backend(group) is not None
+
+
+def _is_left_out(name: str, thing: Frontend | Probe, observation: Observation) -> bool:
+    """Whether the balancer is known to refuse it: it stays as it is, or away, and holds up no others."""
+    known = observation.left_out.get(name)
+    return known is not None and known.is_still(thing, observation.now)
+
+
+def why_left_out(group: DesiredGroup, state: DesiredState, observation: Observation) -> str:
+    """What of the group or its application the balancer can't take; "" when it takes all."""
+    found = (observation.left_out.get(name) for name in (str(state.application), str(group.name)))
+    return "; ".join(each.why for each in found if each is not None)
+
+
+def left_out_since(group: DesiredGroup, state: DesiredState, observation: Observation) -> float | None:
+    """Since when no request can reach the group for it; None when some can."""
+    structure, left_out = observation.balancer.structure, observation.left_out
+    away = [
+        left_out.get(state.application) if structure.frontend(state.application) is None else None,
+        left_out.get(group.name) if structure.backend(group.name) is None else None,
+    ]
+    return min((each.since for each in away if each is not None), default=None)
 
 
 def _servers(group: DesiredGroup, present: Backend | None, observation: Observation) -> tuple[Server, ...]:

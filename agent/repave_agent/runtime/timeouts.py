@@ -10,12 +10,14 @@ from repave_agent.core.ports import (
     Balancer,
     BalancerError,
     BalancerView,
+    Frontend,
     Host,
     HostSpec,
     Provider,
     Route,
     Structure,
     TransientError,
+    WayIn,
 )
 from repave_protos.protocol.values import HostName
 
@@ -26,6 +28,7 @@ LOG_SECONDS = 10.0
 INSPECT_SECONDS = 120.0
 ROOM_SECONDS = 10.0
 ARRANGE_SECONDS = 60.0
+WAY_IN_SECONDS = 10.0
 ROUTE_SECONDS = 15.0
 OBSERVE_SECONDS = 10.0
 
@@ -90,6 +93,10 @@ class BalancerWithTimeouts:
     async def arrange(self, structure: Structure) -> None:
         async with _within(ARRANGE_SECONDS, "change of the balancer's structure", BalancerError):
             await self._balancer.arrange(structure)
+
+    async def way_in(self, frontend: Frontend) -> WayIn:
+        async with _within(WAY_IN_SECONDS, "question for a way in", BalancerError):
+            return await self._balancer.way_in(frontend)
 
     async def route(self, routes: tuple[Route, ...]) -> None:
         async with _within(ROUTE_SECONDS, "switch of traffic", BalancerError):

@@ -23,6 +23,7 @@ from repave_agent.core.ports import (
     Packages,
     Provider,
     ProviderError,
+    UnfitError,
     Upwards,
 )
 from repave_agent.core.reconcile import Arrange, Destroy, Steer
@@ -39,7 +40,7 @@ log = structlog.get_logger()
 
 BREATH_SECONDS = 0.01
 """Between two looks unless it is urgent: what happens to many hosts at once is looked at once."""
-ERRORS = ("balancer.failed",)
+ERRORS = ("balancer.failed", "balancer.unfit")
 """Kinds of notices that are errors in the agent's own log."""
 
 
@@ -281,7 +282,8 @@ class Worker:
         self._wake_at_once()
 
     async def _try_change(self, change: Change) -> str:
-        """Why the balancer could not be changed; "" when it was, or when that is not wanted any more."""
+        """Why the balancer could not be changed; "" when it was, when that is not wanted any more, or when
+        parts of it are left out from now on."""
         if not self._region.still_wants(change):
             return ""
         try:
@@ -290,6 +292,8 @@ class Worker:
                     await self._balancer.arrange(structure)
                 case Steer(routes):
                     await self._balancer.route(routes)
+        except UnfitError as error:
+            self._region.unfit(error, self._clock())
         except BalancerError as error:
             return str(error)
         return ""

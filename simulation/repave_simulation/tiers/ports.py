@@ -11,12 +11,14 @@ from repave_agent.core.host_health import PASSED, ProbeResult
 from repave_agent.core.ports import (
     BalancerError,
     BalancerView,
+    Frontend,
     Host,
     HostSpec,
     PackageAwaitedError,
     Route,
     Structure,
     TransientError,
+    WayIn,
 )
 from repave_agent.core.region import Entries
 from repave_agent.health.prober import Execute
@@ -167,6 +169,9 @@ class SimulatedBalancer(Hands):
     async def arrange(self, structure: Structure) -> None:
         place = self._place
         await self.do("arrange", place.region, "", lambda: place.arrange(structure), BalancerError, 0.05)
+
+    async def way_in(self, frontend: Frontend) -> WayIn:
+        return WayIn()
 
     async def route(self, routes: tuple[Route, ...]) -> None:
         place, asked_at = self._place, self.world.now

@@ -6,11 +6,18 @@ import pytest
 
 from repave_agent.core.fence import Accept
 from repave_agent.core.host_health import PASSED, Health, HealthRecord, ProbeResult
-from repave_agent.core.observation import EMPTY_VIEW, Limits
-from repave_agent.core.ports import BackendView, Host, RefusedError, TransientError
+from repave_agent.core.observation import EMPTY_VIEW, LEFT_OUT_SECONDS, Limits
+from repave_agent.core.ports import BackendView, Host, RefusedError, TransientError, UnfitError
 from repave_agent.core.reconcile import Arrange, Steer
 from repave_agent.core.region import RETRY_SECONDS, Entries, Region, Step
-from repave_protos.protocol.values import DesiredState, HostName, HostPhase, Welcome
+from repave_protos.protocol.values import (
+    DesiredState,
+    GroupReport,
+    HostName,
+    HostPhase,
+    Notice,
+    Welcome,
+)
 from tests.fakes.agent.region_values import BLUE, SHOP, a_group, a_state
 
 SERVES = a_state(a_group(weight_bp=10_000, min_healthy_seconds=1.0))
@@ -151,6 +158,52 @@ def test_a_change_that_failed_is_tried_again_a_little_later(ground: Ground) -> N
     assert [notice.kind for notice in ground.region.take_notices()][-1] == "balancer.failed"
     ground.now += RETRY_SECONDS
     assert ground.step().change is not None
+
+
+def test_what_the_balancer_can_not_take_is_left_out_and_tried_again_later(ground: Ground) -> None:
+    """Another application's change goes through in between; told once, reported until it is taken."""
+    ground.accept(SERVES)
+    ground.launch_all(ground.step())
+    refused = ground.step().change
+    assert refused is not None
+    ground.region.unfit(UnfitError({SHOP: "port 8000 is taken"}), ground.now)
+    ground.region.changed()
+    assert ground.step().change is None, "without it there is nothing to arrange"
+    assert _report(ground).trouble == "port 8000 is taken"
+    ground.now += LEFT_OUT_SECONDS
+    again = ground.step().change
+    assert again is not None
+    assert again.action == refused.action
+    ground.region.unfit(UnfitError({SHOP: "port 8000 is taken"}), ground.now)
+    ground.region.changed()
+    ground.now += LEFT_OUT_SECONDS
+    told = [each for each in ground.region.take_notices() if each.kind == "balancer.unfit"]
+    assert told == [Notice("balancer.unfit", "left out: port 8000 is taken", SHOP)]
+    ground.carry_out(ground.step())
+    assert "port 8000" not in _report(ground).trouble
+
+
+def test_a_fresh_group_that_the_balancer_refuses_for_long_has_given_up(ground: Ground) -> None:
+    ground.accept(SERVES)
+    ground.launch_all(ground.step())
+    given_up = []
+    for _ in range(6):
+        ground.step()
+        ground.region.unfit(UnfitError(backends={BLUE: "the path is odd"}), ground.now)
+        ground.region.changed()
+        report = _report(ground)
+        assert "the path is odd" in report.trouble
+        given_up.append(report.has_given_up)
+        ground.now += LEFT_OUT_SECONDS
+    assert given_up == [False] * 4 + [True] * 2
+
+
+def _report(ground: Ground) -> GroupReport:
+    reports = ground.step().reports
+    assert reports is not None
+    report = reports[SHOP].group(BLUE)
+    assert report is not None
+    return report
 
 
 @pytest.mark.parametrize(("error", "failures"), [(TransientError("away"), 0), (RefusedError("no"), 1)])

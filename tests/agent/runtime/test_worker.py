@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from repave_agent.core.observation import LEFT_OUT_SECONDS
 from repave_agent.core.ports import Host, OutOfCapacityError, RefusedError, Route, TransientError
+from repave_agent.core.reports import SHUT_OUT_SECONDS
 from repave_agent.runtime.journal import JournalError
 from repave_protos.protocol.queries import Accepted, AcceptedOf, Hosts, HostsOf
 from repave_protos.protocol.values import (
@@ -15,12 +17,13 @@ from repave_protos.protocol.values import (
     ApplicationName,
     DesiredState,
     Epoch,
+    GroupName,
     HostName,
     Welcome,
     fingerprint_of_state,
 )
 from tests.fakes.agent.region_values import BLUE, GREEN, SHOP, a_state
-from tests.fakes.agent.worker_rig import WorkerRig, fast_group, worker_rig
+from tests.fakes.agent.worker_rig import PROBE, WorkerRig, fast_group, worker_rig
 from tests.fakes.templates import changed
 from tests.fakes.waiting import until
 
@@ -272,6 +275,45 @@ async def test_a_trouble_of_the_balancer_is_told_and_tried_again(rig: WorkerRig)
     rig.skip(2.0)
     await rig.converged(FLIPPED)
     assert rig.report(GREEN).trouble == ""
+
+
+TILL = ApplicationName("till")
+TILLS = a_state(fast_group(GroupName("till-v001")), port=81)
+TILLS = replace(TILLS, application=TILL)
+
+
+async def test_an_application_that_the_balancer_can_not_take_holds_up_no_other(rig: WorkerRig) -> None:
+    """Its port is another program's: that is told, and it comes in when the port is free."""
+    await bring(rig, ALONE, SERVES)
+    rig.machine.taken_ports.add(81)
+    await rig.desire(TILLS)
+    await until(lambda: "port 81 is taken" in _trouble_of(rig, TILL))
+    rig.provider.end(HostName("shop-v001-1"))
+    await until(lambda: rig.report().balancer_up == 2 and rig.hosts() == {"shop-v001-2", "shop-v001-3"})
+    assert rig.report().trouble == ""
+    assert rig.machine.structure.frontend(TILL) is None
+    rig.machine.taken_ports.clear()
+    rig.skip(LEFT_OUT_SECONDS)
+    await until(lambda: rig.machine.structure.frontend(TILL) is not None)
+    await until(lambda: not _trouble_of(rig, TILL))
+
+
+async def test_an_odd_group_of_an_application_leaves_its_others_alone(rig: WorkerRig) -> None:
+    """The new release asks for a path that no balancer takes: the old one is healed and serves."""
+    await bring(rig, ALONE, SERVES)
+    odd = fast_group(GREEN, probe=replace(PROBE, kind="http", path='/"odd', expect_status=200))
+    await rig.desire(a_state(OLD, odd, rev=3))
+    await until(lambda: "health.http.path" in rig.report(GREEN).trouble)
+    rig.provider.end(HostName("shop-v001-1"))
+    await until(lambda: rig.report().balancer_up == 2 and rig.hosts() == {"shop-v001-2", "shop-v001-3"})
+    assert rig.machine.structure.backend(GREEN) is None
+    rig.skip(SHUT_OUT_SECONDS)
+    await until(lambda: rig.report(GREEN).has_given_up)
+
+
+def _trouble_of(rig: WorkerRig, application: ApplicationName) -> str:
+    report = rig.told.newest.get(application)
+    return "; ".join(group.trouble for group in report.groups) if report is not None else ""
 
 
 async def test_a_split_that_can_not_be_given_does_not_stop_healing(rig: WorkerRig) -> None:

@@ -8,7 +8,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Route, Structure
+from repave_agent.balancers.checks import check_structure
+from repave_agent.core.ports import (
+    BackendView,
+    BalancerError,
+    BalancerView,
+    Frontend,
+    Route,
+    Structure,
+    UnfitError,
+    WayIn,
+)
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Split
 
 
@@ -21,6 +31,7 @@ class FakeMachine:
     down: set[HostName] = field(default_factory=set)
     in_flight: Counter[GroupName] = field(default_factory=Counter)
     trouble: str = ""
+    taken_ports: set[int] = field(default_factory=set)  # by other programs
     owner: str = ""
     is_running: bool = False
     callbacks: list[Callable[[], None]] = field(default_factory=list)
@@ -71,6 +82,8 @@ class FakeBalancer:
 
     async def arrange(self, structure: Structure) -> None:
         self._refuse_in_trouble()
+        check_structure(structure)
+        self._refuse_taken_ports(structure)
         for route in self.machine.routes:
             _refuse_unknown(route, structure)
         self.machine.structure = structure
@@ -107,6 +120,20 @@ class FakeBalancer:
             )
             for backend in self.machine.structure.backends
         )
+
+    async def way_in(self, frontend: Frontend) -> WayIn:
+        try:
+            self._refuse_taken_ports(Structure((frontend,)))
+        except UnfitError as error:
+            return WayIn(str(error))
+        return WayIn()
+
+    def _refuse_taken_ports(self, structure: Structure) -> None:
+        present = self.machine.structure.frontends
+        newcomers = [each for each in structure.frontends if each not in present]
+        taken = [each for each in newcomers if each.port in self.machine.taken_ports]
+        if taken:
+            raise UnfitError({each.application: f"port {each.port} is taken" for each in taken})
 
     def _refuse_in_trouble(self) -> None:
         if self.machine.trouble:

@@ -5,11 +5,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from repave_agent.balancers.checks import check_structure
 from repave_agent.balancers.haproxy_runtime.balancer import RuntimeBalancer
 from repave_agent.balancers.haproxy_runtime.snippet import map_file, snippet, snippet_without_map
-from repave_agent.core.ports import Frontend, Structure
+from repave_agent.core.ports import Frontend, Structure, UnfitError
 
 READY_SECONDS = 10.0
 GLOBAL = """\
@@ -37,6 +39,7 @@ class OperatorsHaproxy:
     def __init__(self, directory: Path, address: str = "127.0.0.1", *, has_map: bool = True) -> None:
         self.has_map = has_map
         self.mistake = ("", "")
+        self.is_stubborn = False  # nothing more is pasted
         directory.mkdir(parents=True, exist_ok=True)
         self.directory, self.address = directory, address
         self.socket, self.map = directory / "admin.sock", directory.parent / "repave.map"
@@ -46,7 +49,7 @@ class OperatorsHaproxy:
 
     def serves(self, frontends: Sequence[Frontend]) -> None:
         """Pastes what repave asks for, where it is not there yet."""
-        if tuple(frontends) != self.frontends:
+        if tuple(frontends) != self.frontends and not self.is_stubborn:
             self.frontends = tuple(frontends)
             self.reload()
 
@@ -98,6 +101,8 @@ class ObligingBalancer(RuntimeBalancer):
     async def arrange(self, structure: Structure) -> None:
         known = self._wanted.structure.frontends
         kept = [each for each in known if structure.frontend(each.application) is None]
-        for operator in self.operators:
-            operator.serves((*structure.frontends, *kept))
+        with suppress(UnfitError):  # no operator pastes that
+            check_structure(structure)
+            for operator in self.operators:
+                operator.serves((*structure.frontends, *kept))
         await super().arrange(structure)

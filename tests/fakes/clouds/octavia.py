@@ -4,8 +4,9 @@ send requests somewhere. Answers as the real one did when it was asked (API 2.28
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -58,6 +59,20 @@ class FakeOctavia:
         for things in self.things.values():
             things.clear()
         self.rules.clear()
+
+    def add_listener(self, port: int) -> Callable[[], None]:
+        """A stranger's, on the first load balancer; gives what takes it away."""
+        key, (balancer, *_) = self._new_id(), self.balancers
+        self.things["listener"][key] = {
+            "id": key,
+            "name": "theirs",
+            "tags": [],
+            "created_at": "2026-01-01T00:00:00",
+            "port": port,
+            "default_pool_id": None,
+            "loadbalancer_id": balancer,
+        }
+        return partial(self.things["listener"].__delitem__, key)
 
     def connect(self, router: web.UrlDispatcher) -> None:
         path = "/load-balancer/v2/lbaas"

@@ -7,18 +7,29 @@ out: it finds on disk what it missed.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 
-from repave_agent.balancers.checks import check_routes, check_structure
-from repave_agent.balancers.haproxy.host import check_ports_free
-from repave_agent.balancers.haproxy.instance import HaproxyDeadError, HaproxyInstance
+from repave_agent.balancers.checks import check_routes, check_structure, frontend_fault
+from repave_agent.balancers.haproxy.host import taken_ports
+from repave_agent.balancers.haproxy.instance import HaproxyDeadError, HaproxyInstance, Remembered
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.side import HaproxySide
-from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Clock, Route, Structure
+from repave_agent.core.ports import (
+    BackendView,
+    BalancerError,
+    BalancerView,
+    Clock,
+    Frontend,
+    Route,
+    Structure,
+    UnfitError,
+    WayIn,
+)
 from repave_protos.protocol.values import ApplicationName, GroupName
 
 log = structlog.get_logger()
@@ -53,6 +64,13 @@ class HaproxyBalancer:
 
     async def arrange(self, structure: Structure) -> None:
         await self._in_turn(self._arrange(structure))
+
+    async def way_in(self, frontend: Frontend) -> WayIn:
+        present = self._structure.frontends
+        if fault := frontend_fault(frontend, present):
+            return WayIn(fault)
+        is_ours = any(each.port == frontend.port for each in present)
+        return WayIn("" if is_ours else "".join(taken_ports((frontend,), self.traffic_address).values()))
 
     async def route(self, routes: tuple[Route, ...]) -> None:
         await self._in_turn(self._route(routes))
@@ -95,8 +113,9 @@ class HaproxyBalancer:
         found = [remembered for _, remembered in sorted(looks, key=lambda look: not look[0])]
         wanted = next((each for each in found if each.structure is not None), found[0])
         self._structure = wanted.structure or Structure()
-        if not any(is_running for is_running, _ in looks):
-            check_ports_free(self._structure.frontends, self.traffic_address)
+        if wanted.structure is not None and not any(is_running for is_running, _ in looks):
+            self._structure = self._without_taken_ports()
+            wanted = replace(wanted, structure=self._structure)
         await self._everywhere(lambda side: side.do(side.instance.start, wanted))
         await asyncio.to_thread(self._end_surplus)
 
@@ -105,9 +124,22 @@ class HaproxyBalancer:
         arranged = (side.instance.structure for side in self._sides)
         known = {frontend.port for each in arranged for frontend in each.frontends}
         newcomers = tuple(frontend for frontend in structure.frontends if frontend.port not in known)
-        check_ports_free(newcomers, self.traffic_address)
-        self._structure = structure
-        await self._everywhere(lambda side: side.do(side.instance.arrange, structure))
+        if taken := taken_ports(newcomers, self.traffic_address):
+            raise UnfitError(taken)
+        former, self._structure = self._structure, structure
+        try:
+            await self._everywhere(lambda side: side.do(side.instance.arrange, structure))
+        except UnfitError:
+            self._structure = former
+            raise
+
+    def _without_taken_ports(self) -> Structure:
+        """What other programs have taken while no HAProxy ran must not keep clients from the others."""
+        taken = taken_ports(self._structure.frontends, self.traffic_address)
+        for application, why in taken.items():
+            log.error("balancer.port_taken", application=application, because=why)
+        kept = (each for each in self._structure.frontends if each.application not in taken)
+        return replace(self._structure, frontends=tuple(kept))
 
     async def _route(self, routes: tuple[Route, ...]) -> None:
         """One decides while the other passes requests on to it, so that a switch is one step."""
@@ -133,7 +165,9 @@ class HaproxyBalancer:
             log.warning("balancer.not_deferred", because=str(error))
 
     async def _observe(self) -> BalancerView:
-        views = await asyncio.gather(*(side.do(side.instance.observe) for side in self._sides))
+        views = await self._views()
+        if not any(view.is_running for view in views) and await self._is_revived():
+            views = await self._views()
         restarts = sum(view.restarts for view in views)
         running = [view for view in views if view.is_running]
         if not running:
@@ -148,6 +182,22 @@ class HaproxyBalancer:
             old_workers=sum(view.old_workers for view in running),
             restarts=restarts,
         )
+
+    async def _views(self) -> list[BalancerView]:
+        return await asyncio.gather(*(side.do(side.instance.observe) for side in self._sides))
+
+    async def _is_revived(self) -> bool:
+        """Whether it runs without those whose ports were taken while none of them ran."""
+        kept = self._without_taken_ports()
+        if kept == self._structure:
+            return False
+        self._structure, wanted = kept, Remembered(kept, self._sides[0].instance.routes)
+        try:
+            await self._everywhere(lambda side: side.do(side.instance.start, wanted))
+        except BalancerError as error:
+            log.error("balancer.dead", because=str(error))
+            return False
+        return True
 
     async def _everywhere(self, work: Callable[[HaproxySide], Awaitable[object]]) -> list[HaproxySide]:
         """Returns those that live. Raises BalancerError when one of them did not do it, or none lives."""

@@ -13,6 +13,7 @@ from repave_agent.balancers.haproxy.config import Conditions
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.core.ports import BalancerError, Frontend
 from repave_protos.daemon import files
+from repave_protos.protocol.values import ApplicationName
 
 THREADS_MAX = 4
 CONNECTIONS_MAX = 10_000
@@ -53,20 +54,25 @@ def _is_user(name: str) -> bool:
     return True
 
 
-def check_ports_free(frontends: tuple[Frontend, ...], address: str) -> None:
-    """Raises BalancerError unless all are: HAProxy would share a port with another HAProxy without a word,
+def taken_ports(frontends: tuple[Frontend, ...], address: str) -> dict[ApplicationName, str]:
+    """Those whose port can't be had, and why: HAProxy would share a port with another HAProxy without a word,
     and would serve no client for 2 s while it tries for one that is taken."""
-    for frontend in frontends:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                trial.bind((address, frontend.port))
-            except OSError as error:
-                raise BalancerError(_port_trouble(frontend, address, error)) from None
+    troubles = ((each.application, _port_trouble(each, address)) for each in frontends)
+    return {application: trouble for application, trouble in troubles if trouble}
 
 
-def _port_trouble(frontend: Frontend, address: str, error: OSError) -> str:
+def _port_trouble(frontend: Frontend, address: str) -> str:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((address, frontend.port))
+        except OSError as error:
+            return _in_words(frontend, address, error)
+    return ""
+
+
+def _in_words(frontend: Frontend, address: str, error: OSError) -> str:
     where = f"{frontend.application}: port {frontend.port} on {address}"
     if error.errno == errno.EADDRINUSE:
         return f"{where} is taken by another program: stop it, or give the application another port"

@@ -27,6 +27,7 @@ from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.socket import WorkerGoneError, Workers, WorkerState
 from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, with_traffic
+from repave_agent.balancers.parts import changed, only, unfit
 from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Route, Structure
 from repave_protos.protocol.values import ApplicationName
 
@@ -194,8 +195,8 @@ class HaproxyInstance:
         path, former = self.process.configuration_path, read(self.process.configuration_path)
         candidate = path.with_suffix(".new")
         try:
+            self._check(structure, candidate)
             write(candidate, render(structure, self._conditions))
-            self.process.check(candidate)
             candidate.replace(path)
         finally:
             candidate.unlink(missing_ok=True)
@@ -207,6 +208,33 @@ class HaproxyInstance:
         self._remember(structure)
         log.info("balancer.reloaded", backends=len(structure.backends), old_workers=len(after.old))
         return after
+
+    def _check(self, structure: Structure, candidate: Path) -> None:
+        """Lets HAProxy read it. Raises UnfitError for the applications that it refuses, each by itself;
+        BalancerError when they are not the reason."""
+        try:
+            self._read_by_haproxy(structure, candidate)
+        except BalancerError as error:
+            refused = self._refused_alone(structure, candidate)
+            raise unfit(self._structure, structure, refused) if refused else error from None
+
+    def _refused_alone(self, structure: Structure, candidate: Path) -> dict[ApplicationName, str]:
+        """The applications that HAProxy refuses when each is the only one that changes, and why. None when it
+        refuses what runs, too."""
+        found = {}
+        for name in (None, *changed(self._structure, structure)):
+            trial = self._structure if name is None else only(name, self._structure, structure)
+            try:
+                self._read_by_haproxy(trial, candidate)
+            except BalancerError as error:
+                if name is None:
+                    return {}
+                found[name] = str(error)
+        return found
+
+    def _read_by_haproxy(self, structure: Structure, candidate: Path) -> None:
+        write(candidate, render(structure, self._conditions))
+        self.process.check(candidate)
 
     # -------------------------------------------------------------------------------------------- route
 

@@ -10,18 +10,20 @@ had to end requests go as soon as they have. A pair is one balancer: what not al
 import asyncio
 import json
 import secrets
+import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
-from repave_agent.balancers.checks import check_routes, check_structure
+from repave_agent.balancers.checks import check_routes, check_structure, frontend_fault
 from repave_agent.balancers.haproxy.config import structure_from
 from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, with_traffic
-from repave_agent.balancers.haproxy_runtime.layout import Layout, SlotLayout, Wanted, lacking
+from repave_agent.balancers.haproxy_runtime.layout import PASTE, Layout, SlotLayout, Wanted, lacking
 from repave_agent.balancers.haproxy_runtime.options import HaproxyRuntimeOptions
 from repave_agent.balancers.haproxy_runtime.socket import RuntimeSocket, SideState
 from repave_agent.balancers.haproxy_runtime.transport import Keys
@@ -30,15 +32,19 @@ from repave_agent.core.ports import (
     BackendView,
     BalancerError,
     BalancerView,
+    Frontend,
     RefusedError,
     Route,
     Structure,
+    UnfitError,
+    WayIn,
 )
 from repave_agent.kinds import Site
 from repave_protos.protocol.values import GroupName
 
 log = structlog.get_logger()
 
+CONNECT_SECONDS_MAX = 1.0
 DYNAMIC = ("roundrobin", "leastconn", "random")
 """Servers can be added to backends that balance so."""
 
@@ -81,6 +87,9 @@ class RuntimeBalancer:
         self._file = directory / "runtime.json"
         self._sides = [RuntimeSocket(address, map_path, keys) for address in sockets]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="haproxy")  # one: the work is done in order
+        # Of an HAProxy elsewhere, this machine's own loopback says nothing.
+        is_here = all(each.startswith("/") for each in sockets)
+        self._sees_clients_side = is_here or not ip_address(traffic_address).is_loopback
         self._restarts = 0
         self._up: dict[str, frozenset[Key]] = {}  # by side, at the last look
         directory.mkdir(parents=True, exist_ok=True)
@@ -93,6 +102,9 @@ class RuntimeBalancer:
 
     async def arrange(self, structure: Structure) -> None:
         await self._in_thread(self._arrange, structure)
+
+    async def way_in(self, frontend: Frontend) -> WayIn:
+        return await self._in_thread(self._way_in, frontend)
 
     async def route(self, routes: tuple[Route, ...]) -> None:
         await self._in_thread(self._route, routes)
@@ -139,12 +151,31 @@ class RuntimeBalancer:
         check_structure(structure)
         check_routes(self._wanted.routes, structure)
         states = self._states()
-        for frontend in structure.frontends:
-            for side, state in states:
-                if reason := self._layout.refuses(frontend, state):
-                    raise BalancerError(f"{side}: {reason}")
+        known = self._wanted.structure.frontends  # one that its operator took away says so in `ways_in`
+        newcomers = (each for each in structure.frontends if each not in known)
+        if shut := {each.application: why for each in newcomers if (why := self._why_shut(each, states))}:
+            raise UnfitError(shut)
         slots = self._layout.assigned(structure, self._wanted, [state for _, state in states])
         self._want(replace(self._wanted, structure=structure, slots=slots), states)
+
+    def _way_in(self, frontend: Frontend) -> WayIn:
+        states = self._states()
+        fronts = tuple(dict.fromkeys(each for _, state in states for each in self._layout.fronts(state)))
+        fault = frontend_fault(frontend, self._wanted.structure.frontends)
+        return WayIn(fault or self._why_shut(frontend, states), fronts)
+
+    def _why_shut(self, frontend: Frontend, states: States) -> str:
+        """Why its clients can't come in; "" when they can on every side."""
+        for side, state in states:
+            if reason := self._layout.refuses(frontend, state):
+                return f"{side}: {reason}{_fronts(self._layout.fronts(state))}: {PASTE}"
+        if self._sees_clients_side and _is_shut(self.traffic_address, frontend.port):
+            where = f"{self.traffic_address}:{frontend.port}"
+            return (
+                f"{frontend.application}: no frontend listens at {where}, where its clients come in: bind it "
+                f"there, or correct traffic.port: {PASTE}"
+            )
+        return ""
 
     def _route(self, routes: tuple[Route, ...]) -> None:
         check_routes(routes, self._wanted.structure)
@@ -277,3 +308,20 @@ def _read(file: Path) -> Wanted | None:
         return None
     routes = tuple(Route(**each) for each in raw["routes"])
     return Wanted(raw["owner"], structure_from(raw["structure"]), routes, raw["slots"], raw["pids"])
+
+
+def _fronts(fronts: Sequence[Frontend]) -> str:
+    """In brackets, for people."""
+    listed = ", ".join(f"{each.application} at port {each.port or '?'}" for each in fronts)
+    return f" (there are: {listed})" if listed else " (there is none)"
+
+
+def _is_shut(address: str, port: int) -> bool:
+    """Whether it is certain that no client can connect: only a refusal is."""
+    try:
+        socket.create_connection((address, port), CONNECT_SECONDS_MAX).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False

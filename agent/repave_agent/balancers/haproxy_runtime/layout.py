@@ -13,7 +13,7 @@ from repave_agent.balancers.haproxy.config import map_of, routes_of
 from repave_agent.balancers.haproxy.socket import ServerState
 from repave_agent.balancers.haproxy_runtime.snippet import OWNER_KEY, PORT_KEY, SLOT, SPLIT_KEY, split_text
 from repave_agent.balancers.haproxy_runtime.socket import SideState
-from repave_agent.core.ports import BalancerError, Frontend, Route, Server, Structure
+from repave_agent.core.ports import Frontend, Route, Server, Structure, UnfitError
 from repave_protos.protocol.values import ApplicationName, GroupName
 
 PASTE = "paste what `repave-agent balancer snippet` prints, and reload"
@@ -62,10 +62,14 @@ class Layout(Protocol):
         """What the configuration must have, and has not."""
 
     def refuses(self, frontend: Frontend, state: SideState) -> str:
-        """Why the configuration can't let in this application's clients; "" when it can."""
+        """Why the configuration can't let in this application's clients, to be followed by what there is and
+        what to do; "" when it can."""
+
+    def fronts(self, state: SideState) -> tuple[Frontend, ...]:
+        """Those that the configuration has; a port of 0 is not known."""
 
     def assigned(self, structure: Structure, wanted: Wanted, states: Sequence[SideState]) -> dict[str, str]:
-        """Group to backend; those that have one keep it. Raises BalancerError when there are too few."""
+        """Group to backend; those that have one keep it. Raises UnfitError when there are too few."""
 
     def steer(self, wanted: Wanted, state: SideState) -> list[str]:
         """Commands after which the traffic is split as wanted. Those that get more come first."""
@@ -104,16 +108,22 @@ class SlotLayout:
         name, entries = frontend.application, state.worker.entries
         has, wanted = entries.get(f"{SPLIT_KEY}{name}"), split_text(frontend.split)
         if has is None:
-            return f"{name} has no frontend: {PASTE}"
+            return f"{name} has no frontend for port {frontend.port}"
         if has != wanted:
-            return f"{name} is set up for {has}, the spec asks for {wanted}: {PASTE}"
+            return f"{name} is set up for {has}, the spec asks for {wanted}"
         port = entries.get(f"{PORT_KEY}{name}", str(frontend.port))
         if port != str(frontend.port):
-            return (
-                f"{name} comes in at port {port}, the spec asks for {frontend.port}: set traffic.port to "
-                f"{port}, or {PASTE}"
-            )
+            return f"{name} comes in at port {port}, the spec asks for {frontend.port}"
         return ""
+
+    def fronts(self, state: SideState) -> tuple[Frontend, ...]:
+        entries = state.worker.entries
+        names = sorted(key.removeprefix(SPLIT_KEY) for key in entries if key.startswith(SPLIT_KEY))
+        ports = {name: entries.get(f"{PORT_KEY}{name}", "") for name in names}
+        return tuple(
+            Frontend(ApplicationName(name), int(port) if port.isdecimal() else 0)
+            for name, port in ports.items()
+        )
 
     def assigned(self, structure: Structure, wanted: Wanted, states: Sequence[SideState]) -> dict[str, str]:
         known = set.intersection(
@@ -122,14 +132,12 @@ class SlotLayout:
         kept = {str(group): slot for group, slot in wanted.slots.items()}
         leaving = {each.group for state in states for each in state.worker.servers}
         free = sorted(known - set(kept.values()) - leaving, key=lambda name: (len(name), name))
-        slots = {}
-        for backend in structure.backends:
-            if backend.group not in kept and not free:
-                raise BalancerError(
-                    f"{backend.group}: all {len(known)} slots are taken: add more backends {SLOT}N and reload"
-                )
-            slots[str(backend.group)] = kept.get(backend.group) or free.pop(0)
-        return slots
+        new = [backend.group for backend in structure.backends if backend.group not in kept]
+        if left_over := new[len(free) :]:
+            full = f"all {len(known)} slots are taken: add more backends {SLOT}N and reload"
+            raise UnfitError(backends={group: f"{group}: {full}" for group in left_over})
+        given = dict(zip(new, free, strict=False))
+        return {str(each.group): kept.get(each.group) or given[each.group] for each in structure.backends}
 
     def steer(self, wanted: Wanted, state: SideState) -> list[str]:
         entries = self._entries(wanted)

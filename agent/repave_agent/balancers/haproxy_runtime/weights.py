@@ -12,8 +12,8 @@ from repave_agent.balancers.haproxy_runtime.layout import PASTE, Wanted
 from repave_agent.balancers.haproxy_runtime.snippet import OWNER_MARK, POOL
 from repave_agent.balancers.haproxy_runtime.socket import SideState
 from repave_agent.balancers.shares import application_of, weights_of
-from repave_agent.core.ports import BalancerError, Frontend, Route, Structure
-from repave_protos.protocol.values import BY_REQUEST, GroupName
+from repave_agent.core.ports import Frontend, Route, Structure, UnfitError
+from repave_protos.protocol.values import BY_REQUEST, ApplicationName, GroupName
 
 NOWHERE = "127.0.0.1:1"
 """The owner's mark is a server that is never enabled."""
@@ -49,21 +49,25 @@ class WeightLayout:
     def refuses(self, frontend: Frontend, state: SideState) -> str:
         name = frontend.application
         if frontend.split != BY_REQUEST:
-            return (
-                f"{name}: by weights alone there is no split by cookie or header, and no testers: use a map"
-            )
+            return f"{name}: by weights alone there is no split by cookie or header, and no testers"
         if f"{POOL}{name}" not in state.worker.in_flight:
-            return f"{name} has no backend {POOL}{name}: {PASTE}"
+            return f"{name} has no backend {POOL}{name}, so no frontend for port {frontend.port}"
         return ""
+
+    def fronts(self, state: SideState) -> tuple[Frontend, ...]:
+        names = sorted(name.removeprefix(POOL) for name in state.worker.in_flight if self.is_ours(name))
+        return tuple(Frontend(ApplicationName(name), 0) for name in names)
 
     def assigned(self, structure: Structure, wanted: Wanted, states: Sequence[SideState]) -> dict[str, str]:
         """Frontends were looked at before; a group that keeps its place may have lost its frontend."""
-        slots = {}
-        for backend in structure.backends:
-            pool = f"{POOL}{application_of(backend.group)}"
-            if not all(pool in state.worker.in_flight for state in states):
-                raise BalancerError(f"{backend.group}: there is no backend {pool}: {PASTE}")
-            slots[str(backend.group)] = pool
+        slots = {str(each.group): f"{POOL}{application_of(each.group)}" for each in structure.backends}
+        lacking = {
+            GroupName(group): f"{group}: there is no backend {pool}: {PASTE}"
+            for group, pool in slots.items()
+            if group not in wanted.slots and not all(pool in state.worker.in_flight for state in states)
+        }
+        if lacking:
+            raise UnfitError(backends=lacking)
         return slots
 
     def steer(self, wanted: Wanted, state: SideState) -> list[str]:

@@ -17,9 +17,9 @@ from typing import Any
 
 import structlog
 
-from repave_agent.balancers.checks import check_routes, check_structure
+from repave_agent.balancers.checks import check_routes, check_structure, frontend_fault
 from repave_agent.balancers.haproxy.config import structure_from
-from repave_agent.balancers.octavia.model import Call, State, next_call, wanted_state
+from repave_agent.balancers.octavia.model import OURS, SHARES, Call, State, next_call, wanted_state
 from repave_agent.balancers.octavia.reading import Lists, routes_in, state_of, structure_in
 from repave_agent.balancers.shares import application_of
 from repave_agent.clients.openstack.api import Api, GoneError, LostError
@@ -28,12 +28,17 @@ from repave_agent.core.ports import (
     BalancerError,
     BalancerView,
     Clock,
+    Frontend,
+    OutOfCapacityError,
     ProviderError,
+    RefusedError,
     Route,
     Structure,
     TransientError,
+    UnfitError,
+    WayIn,
 )
-from repave_protos.protocol.values import GroupName
+from repave_protos.protocol.values import ApplicationName, GroupName
 
 log = structlog.get_logger()
 
@@ -115,13 +120,24 @@ class OctaviaBalancer:
     async def arrange(self, structure: Structure) -> None:
         check_structure(structure)
         check_routes(self._wanted.routes, structure)
-        for frontend in structure.frontends:
-            if frontend.split.by != "request":
-                raise BalancerError(
-                    f"{frontend.application}: Octavia can't split by {frontend.split.by}: leave out "
-                    "traffic.split, or use a balancer with HAProxy"
-                )
+        if sticky := {each.application: why for each in structure.frontends if (why := _sticky(each))}:
+            raise UnfitError(sticky)
         await self._want(replace(self._wanted, structure=structure, is_known=True))
+
+    async def way_in(self, frontend: Frontend) -> WayIn:
+        fault = frontend_fault(frontend, self._wanted.structure.frontends) or _sticky(frontend)
+        if fault:
+            return WayIn(fault)
+        try:
+            await self._find()
+            listeners = await self._list("listeners", loadbalancer_id=self._id)
+        except ProviderError as error:
+            raise BalancerError(str(error)) from error
+        for listener in listeners:
+            if listener["protocol_port"] == frontend.port and OURS not in listener["tags"]:
+                taken = f"port {frontend.port} of {self._named} is that of the listener {listener['name']}"
+                return WayIn(f"{frontend.application}: {taken}: give the application another traffic.port")
+        return WayIn()
 
     async def route(self, routes: tuple[Route, ...]) -> None:
         check_routes(routes, self._wanted.structure)
@@ -170,24 +186,48 @@ class OctaviaBalancer:
                 raise BalancerError(str(error)) from error
 
     async def _apply(self) -> None:
+        """Raises UnfitError for what Octavia refuses, once the rest is as wanted."""
         target = wanted_state(self._wanted.structure, self._wanted.routes)
         made: Counter[str] = Counter()
-        while call := next_call((await self._read()).state, target, self._id, self._subnet):
+        refused: dict[str, str] = {}
+        while call := next_call((await self._read()).state, target, self._id, self._subnet, refused.keys()):
             made[str(call)] += 1
             if made[str(call)] > REPEATS_MAX:
                 raise BalancerError(f"Octavia took {call} {REPEATS_MAX} times, and it is not as it should be")
-            await self._make_call(call)
+            try:
+                await self._make_call(call)
+            except (RefusedError, OutOfCapacityError) as error:
+                if not call.part:
+                    raise
+                refused[call.part] = f"{call.part}: {error}"
+        if refused:
+            raise self._unfit(refused)
+
+    def _unfit(self, refused: dict[str, str]) -> UnfitError:
+        """A pool for shares is the application's."""
+        groups = {str(backend.group) for backend in self._wanted.structure.backends}
+        return UnfitError(
+            {
+                ApplicationName(name.removesuffix(SHARES)): why
+                for name, why in refused.items()
+                if name not in groups
+            },
+            {GroupName(name): why for name, why in refused.items() if name in groups},
+        )
 
     async def _make_call(self, call: Call) -> None:
-        """A call that was lost or came in between is seen by the next look, and made again if need be."""
+        """A call that was lost or came in between is seen by the next look, and made again if need be. Raises
+        ProviderError; RefusedError also for a conflict with what others have there."""
         try:
             await self._api.call(SERVICE, call.method, f"/lbaas{call.path}", call.body)
             log.info("octavia.changed", call=str(call))
         except (GoneError, LostError) as error:
             log.warning("octavia.unclear", call=str(call), because=str(error))
         except TransientError as error:
-            if "immutable" not in str(error):
+            if ": 409: " not in str(error):
                 raise
+            if "immutable" not in str(error):
+                raise RefusedError(str(error)) from error
             await self._clock.sleep(LOOK_SECONDS)
 
     # ------------------------------------------------------------------------------------------- looking
@@ -351,6 +391,15 @@ class OctaviaBalancer:
         part = self._file.with_suffix(".part")
         part.write_text(json.dumps(asdict(self._wanted)))
         part.replace(self._file)
+
+
+def _sticky(frontend: Frontend) -> str:
+    if frontend.split.by == "request":
+        return ""
+    return (
+        f"{frontend.application}: Octavia can't split by {frontend.split.by}: leave out traffic.split, or use"
+        " a balancer with HAProxy"
+    )
 
 
 def _up(state: State, group: GroupName, *, is_reporting: bool) -> int:

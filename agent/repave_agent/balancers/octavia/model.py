@@ -8,8 +8,8 @@ there is compared with what is wanted, again and again, so that it does not matt
 
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from repave_agent.balancers.shares import application_of, weights_of
@@ -114,11 +114,12 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to Octavia. `path` begins after /lbaas."""
+    """One request to Octavia. `path` begins after /lbaas; `part`: the pool or application that it is for."""
 
     method: str
     path: str
     body: dict[str, Any] | None = None
+    part: str = ""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -202,10 +203,13 @@ def monitor_of(probe: Probe) -> Monitor:
 # ---------------------------------------------------------------------------------------------- the way
 
 
-def next_call(present: State, wanted: State, load_balancer: str, subnet: str = "") -> Call | None:
-    """The call that comes next; None when all is as wanted. A pool comes before what sends to it and goes
-    after it; what no request waits for comes last."""
-    return next(_calls(present, wanted, load_balancer, subnet), None)
+def next_call(
+    present: State, wanted: State, load_balancer: str, subnet: str = "", without: Collection[str] = ()
+) -> Call | None:
+    """The call that comes next; None when all is as wanted, but for the parts that are left out. A pool comes
+    before what sends to it and goes after it; what no request waits for comes last."""
+    calls = _calls(present, wanted, load_balancer, subnet)
+    return next((call for call in calls if call.part not in without), None)
 
 
 def _calls(present: State, wanted: State, load_balancer: str, subnet: str) -> Iterator[Call]:
@@ -215,18 +219,24 @@ def _calls(present: State, wanted: State, load_balancer: str, subnet: str) -> It
     idle = {name for name in wanted.pools if name.endswith(SHARES) and name not in used}
     for name, pool in wanted.pools.items():
         if name not in idle:
-            yield from _pool_calls(present.pools.get(name), pool, load_balancer, subnet)
+            yield from _for(name, _pool_calls(present.pools.get(name), pool, load_balancer, subnet))
     for application, listener in wanted.listeners.items():
         known = present.listeners.get(application)
-        yield from _listener_calls(known, listener, present.pools, load_balancer)
+        calls = _listener_calls(known, listener, present.pools, load_balancer)
+        yield from _for(application, calls)
     for name in sorted(idle):
-        yield from _pool_calls(present.pools.get(name), wanted.pools[name], load_balancer, subnet)
+        calls = _pool_calls(present.pools.get(name), wanted.pools[name], load_balancer, subnet)
+        yield from _for(name, calls)
     for application, listener in present.listeners.items():
         if application not in wanted.listeners:
             yield Call("DELETE", f"/listeners/{listener.id}")
     for name, pool in present.pools.items():
         if name not in wanted.pools:
             yield Call("DELETE", f"/pools/{pool.id}")
+
+
+def _for(part: str, calls: Iterator[Call]) -> Iterator[Call]:
+    return (replace(call, part=part) for call in calls)
 
 
 def _pool_calls(present: Pool | None, wanted: Pool, load_balancer: str, subnet: str) -> Iterator[Call]:
@@ -278,6 +288,8 @@ def _body_of(member: Member, subnet: str) -> dict[str, Any]:
 def _listener_calls(
     present: Listener | None, wanted: Listener, pools: dict[str, Pool], load_balancer: str
 ) -> Iterator[Call]:
+    if wanted.pool and wanted.pool not in pools:  # it was refused
+        return
     pool = pools[wanted.pool].id if wanted.pool else None
     if present is None:
         body = {

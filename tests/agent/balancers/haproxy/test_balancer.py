@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from repave_agent.balancers.haproxy import balancer as haproxy_balancer
+from repave_agent.balancers.haproxy import instance
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.clock import SystemClock
 from repave_agent.core.host_health import ProbeResult
-from repave_agent.core.ports import Backend, BalancerError, Route, Structure
+from repave_agent.core.ports import Backend, BalancerError, Route, Structure, UnfitError
 from repave_agent.health.prober import probe
 from repave_protos.protocol.health_requests import HEADER_LENGTH_MAX, HEADERS_MAX, PATH_LENGTH_MAX
 from repave_protos.protocol.values import ApplicationName, GroupName
@@ -213,6 +215,62 @@ async def test_haproxy_that_died_while_the_agent_was_away_is_started_as_it_was(s
     await second.start()
     assert await get(site.port) == "green"
     assert (await second.observe()).structure == site.structure
+
+
+@pytest.mark.parametrize("is_next_agent", [False, True], ids=["the agent lives", "the next agent"])
+async def test_a_port_that_was_taken_while_it_was_dead_takes_no_other_application_down(
+    site: Site, is_next_agent: bool
+) -> None:
+    blog = frontend("blog", free_port())
+    both = replace(site.structure, frontends=(*site.structure.frontends, blog))
+    await site.balancer.arrange(both)
+    if is_next_agent:
+        await site.balancer.close()
+    for process in (site.process, site.second_process):
+        process.end()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        await until(lambda: _is_bound(other, blog.port))
+        other.listen()
+        balancer = site.rig.balancer() if is_next_agent else site.balancer
+        if is_next_agent:
+            await balancer.start()
+        await until_async(lambda: _serves(balancer, site.structure))
+        assert await get(site.port) == "blue"
+        with pytest.raises(UnfitError, match=f"blog: port {blog.port} .* is taken by another program"):
+            await balancer.arrange(both)
+    await balancer.arrange(both)
+    assert (await balancer.observe()).structure == both
+
+
+def _is_bound(other: socket.socket, port: int) -> bool:
+    try:
+        other.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
+
+
+async def _serves(balancer: HaproxyBalancer, structure: Structure) -> bool:
+    view = await balancer.observe()
+    return view.is_running and view.structure == structure
+
+
+@pytest.mark.parametrize("odd", [{"path": "/fine"}, {"kind": "tcp"}], ids=["http", "tcp"])
+async def test_what_only_haproxy_itself_refuses_is_told_of_its_application_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]
+) -> None:
+    """Should a text get past all checks: here, since they are switched off."""
+    monkeypatch.setattr(instance, "check_structure", lambda _: None)
+    monkeypatch.setattr(haproxy_balancer, "check_structure", lambda _: None)
+    bad = replace(backend("blog-v001", 1), probe=replace(backend(BLUE).probe, **odd))
+    bad = replace(bad, servers=(replace(bad.servers[0], address="no address"),))
+    more = backend("shop-v003", free_port())
+    frontends = (*site.structure.frontends, frontend("blog", free_port()))
+    with pytest.raises(UnfitError, match="HAProxy refuses the configuration") as refused:
+        await site.balancer.arrange(Structure(frontends, (*site.structure.backends, more, bad)))
+    assert (list(refused.value.frontends), list(refused.value.backends)) == (["blog"], ["blog-v001"])
+    assert (await site.balancer.observe()).structure == site.structure
 
 
 async def test_an_observer_starts_a_dead_haproxy_even_when_nothing_was_noticed(site: Site) -> None:
