@@ -12,7 +12,6 @@ from repave_controller.core.domain.application import Policy, ReleaseOrder, Upke
 from repave_controller.core.domain.naming import NamingError, format_cluster
 from repave_controller.core.domain.steps import Step
 from repave_controller.core.steps import Approve
-from repave_controller.core.strategies.checks import peak_percent
 from repave_controller.core.strategies.presets import Pace
 from repave_controller.spec.calendar import FREEZES_MAX, WINDOWS_MAX, FreezeSection, WindowSection
 from repave_controller.spec.quantities import Price, fill, is_version, wrong
@@ -132,20 +131,9 @@ class Spec(Section):
                 ("health", "ready_percent"),
                 ("guards", "min_capacity"),
             )
-        check_strategy(self.strategy, self.pace, self.min_capacity_percent)
+        check_strategy(self.strategy, self.pace, _policy(self), self.regions, self.guards.max_surge)
         compile_waves(self.waves, self.regions)
-        self._check_surge()
         return self
-
-    def _check_surge(self) -> None:
-        surge, allowed = peak_percent(self.strategy.compile(self.pace)) - 100, self.guards.max_surge
-        if allowed is not None and surge > allowed + 1e-6:
-            raise contradiction(
-                f"{self.strategy.name} takes {surge:g}% more hosts, max_surge allows {allowed:g}%; rolling "
-                "takes as many as its first step, and with first: old none",
-                ("strategy",),
-                ("guards", "max_surge"),
-            )
 
 
 # ----------------------------------------------------------------------------------------------- compile
@@ -170,24 +158,7 @@ def compile_order(
         strategy=spec.strategy.name,
         prices=_prices(spec),
         currency=spec.cost.currency if spec.cost is not None else "",
-        policy=Policy(
-            keep_seconds=spec.rollback.keep.seconds,
-            keep_groups=spec.rollback.keep.groups,
-            retain=spec.rollback.keep.retain,
-            keep_percent=spec.rollback.keep.size,
-            ready_percent=spec.health.ready_percent,
-            min_capacity_percent=spec.min_capacity_percent,
-            min_hosts=spec.guards.min_hosts,
-            heal_seconds=spec.health.heal_seconds,
-            heal_capacity_percent=spec.guards.min_capacity or 0.0,
-            goes_back_on=tuple(sorted(set(spec.rollback.on))),
-            scope=spec.rollback.scope,
-            failures_max=spec.rollback.failures,
-            unreachable=spec.guards.unreachable_region,
-            protects=spec.traffic.protect,
-            windows=tuple(each.window for each in spec.windows),
-            freezes=tuple(each.freeze for each in spec.freezes),
-        ),
+        policy=_policy(spec),
         upkeep=Upkeep(
             max_age_seconds=spec.host.max_age or 0.0,
             drift=spec.host.drift,
@@ -197,6 +168,27 @@ def compile_order(
         reason=reason,
         key=key,
         split=_split(spec.traffic),
+    )
+
+
+def _policy(spec: Spec) -> Policy:
+    return Policy(
+        keep_seconds=spec.rollback.keep.seconds,
+        keep_groups=spec.rollback.keep.groups,
+        retain=spec.rollback.keep.retain,
+        keep_percent=spec.rollback.keep.size,
+        ready_percent=spec.health.ready_percent,
+        min_capacity_percent=spec.min_capacity_percent,
+        min_hosts=spec.guards.min_hosts,
+        heal_seconds=spec.health.heal_seconds,
+        heal_capacity_percent=spec.guards.min_capacity or 0.0,
+        goes_back_on=tuple(sorted(set(spec.rollback.on))),
+        scope=spec.rollback.scope,
+        failures_max=spec.rollback.failures,
+        unreachable=spec.guards.unreachable_region,
+        protects=spec.traffic.protect,
+        windows=tuple(each.window for each in spec.windows),
+        freezes=tuple(each.freeze for each in spec.freezes),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from repave_controller.core.domain.application import FULL_PERCENT
+from repave_controller.core.domain.application import FULL_PERCENT, Policy
 from repave_controller.core.domain.rollout import Step, Wave
 from repave_controller.core.strategies import presets
 from repave_controller.core.strategies.checks import objection
@@ -204,14 +204,22 @@ class Strategy(Section):
         return tuple(each.step(pace) for each in self.steps or ())
 
 
-def check_strategy(strategy: Strategy, pace: Pace, min_capacity_percent: float) -> None:
-    """Raises where the steps, one after another, would break a promise."""
-    text = objection(strategy.compile(pace), min_capacity_percent)
-    if text:
-        fields = [("strategy", strategy.name.replace("-", "_"))]
-        if "guards.min_capacity" in text:
-            fields.append(("guards", "min_capacity"))
-        raise contradiction(text, *fields)
+def check_strategy(
+    strategy: Strategy,
+    pace: Pace,
+    policy: Policy,
+    regions: Sequence[Region],
+    max_surge: float | None,
+) -> None:
+    """Raises where the steps can't be carried out in a region one after another, or break a promise."""
+    sizes = tuple((RegionName(region.name), region.size) for region in regions)
+    found = objection(strategy.compile(pace), policy, sizes, max_surge)
+    if found is None:
+        return
+    fields = [("strategy", strategy.name.replace("-", "_"))]
+    if found.option:
+        fields.append(("guards", found.option))
+    raise contradiction(found.text, *fields)
 
 
 # ------------------------------------------------------------------------------------------------ waves

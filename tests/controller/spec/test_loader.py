@@ -112,8 +112,8 @@ BAD = {
         "app: hello",
         "app: hello\nguards: {max_surge: 10%}",
         [
-            "16:3: strategy: blue-green takes 100% more hosts, max_surge allows 10%; rolling takes "
-            "as many as its first step, and with first: old none"
+            "16:15: strategy.blue_green: step 1: paris, 3 hosts: 3 old and 3 new hosts are 6 at once, "
+            "max_surge 10% allows 4: rolling takes as many more as its largest step, and with first: old none"
         ],
     ),
     "another format": (

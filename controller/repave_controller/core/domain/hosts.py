@@ -12,6 +12,11 @@ EXACT = 1e-9
 """What is left of a whole number of hosts by floating-point arithmetic."""
 
 
+def hosts_left(size: int, percent: float) -> int:
+    """What is left of `size` hosts when others take `100 - percent` of their places: never more together."""
+    return size - hosts_of(size, 100 - percent)
+
+
 def hosts_of(size: int, percent: float, weight_bp: int = FULL_WEIGHT_BP) -> int:
     """`percent` of `size` hosts, or of those that `weight_bp` of the traffic takes: 5 % of 8 hosts are 1.
 

@@ -12,6 +12,7 @@ from repave_controller.core.domain.application import (
     ServerGroup,
 )
 from repave_controller.core.domain.naming import format_group
+from repave_controller.core.domain.place import target_in
 from repave_controller.core.domain.reasons import Happening, Reason, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout, Track
 from repave_controller.core.rules.guards import Constraints
@@ -31,6 +32,7 @@ class Turn:
     because: list[Because] = field(default_factory=list)
     wakes: list[Instant] = field(default_factory=list)
     _steps: dict[tuple[int, int], list[RegionName]] = field(default_factory=dict)
+    _shares: dict[tuple[int, int], set[int]] = field(default_factory=dict)  # that these regions had
 
     def begin_again(self) -> None:
         self.because.clear()
@@ -88,6 +90,10 @@ class Turn:
         that do so together are told of together."""
         left = track.cursor if track.has_begun else -1
         self._steps.setdefault((left, entered), []).append(track.region)
+        rollout = self.application.rollout
+        target = target_in(self.application, rollout, track) if rollout is not None else None
+        if target is not None:
+            self._shares.setdefault((left, entered), set()).add(target.part.weight_bp)
 
     def tell_of_steps(self) -> None:
         rollout = self.application.rollout
@@ -97,6 +103,8 @@ class Turn:
             where = () if is_all else tuple(regions)
             region = regions[0] if len(regions) == 1 and not is_all else ""
             if left >= 0 and (share_bp := rollout.steps[left].share_bp) is not None:
+                given = self._shares.get((left, entered), set())
+                share_bp = min(given) if len(given) == 1 else share_bp
                 moved = reason_of(
                     Happening.TRAFFIC_MOVED, group=self.target_name, weight_bp=share_bp, regions=where
                 )
@@ -106,3 +114,4 @@ class Turn:
                 what = reason_of(Happening.STEP_ENTERED, group=self.target_name, step=step, regions=where)
                 self.tell("step.entered", what, region=region)
         self._steps.clear()
+        self._shares.clear()

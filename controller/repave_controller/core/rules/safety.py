@@ -13,12 +13,13 @@ from repave_controller.core.domain.application import (
     GroupState,
     Observed,
     ServerGroup,
-    hosts_of,
 )
+from repave_controller.core.domain.hosts import hosts_left
 from repave_controller.core.domain.place import origin_in
 from repave_controller.core.domain.rollout import TrackPhase
 from repave_controller.core.domain.steps import courses_of
-from repave_protos.protocol.values import FULL_WEIGHT_BP, DesiredState, GroupName, RegionName, contradictions
+from repave_controller.core.rules.capacity import Serving, shortfalls
+from repave_protos.protocol.values import DesiredState, GroupName, RegionName, contradictions
 
 Groups = Mapping[GroupName, ServerGroup]
 
@@ -53,22 +54,22 @@ def _check_capacity(
 ) -> Iterator[Broken]:
     """Promise 1: a group with traffic is wanted with the hosts that its share needs, and all groups with
     traffic together with `min_hosts`. Promise 5: every group that shall run is known."""
-    policy, hosts, size = application.policy, 0, 0
+    known, serving = [], []
     for desired in state.groups:
         group = groups.get(desired.name)
         part = group.part(region) if group is not None else None
         if group is None:
             yield Broken(5, f"{region}: {desired.name} would run without an owner")
-        if group is None or part is None or desired.weight_bp == 0:
-            continue
-        hosts, size = hosts + desired.count, min(size or part.size, part.size)
-        if desired.count < policy.carrying(part.size, min(desired.weight_bp, FULL_WEIGHT_BP)):
-            text = (
-                f"{group.name} serves {desired.weight_bp / 100:g} % with {desired.count} of {part.size} hosts"
-            )
-            yield Broken(1, f"{region}: {text}")
-    if hosts < min(size, policy.min_hosts):
-        yield Broken(1, f"{region}: {hosts} hosts would serve, guards.min_hosts asks for {policy.min_hosts}")
+        if part is not None and desired.weight_bp > 0 and desired.count > 0:  # else it contradicts itself
+            known.append(desired)
+            serving.append(Serving(desired.count, part.size, desired.weight_bp))
+    for lack in shortfalls(application.policy, serving):
+        if lack.of is None:
+            text = f"{lack.hosts} hosts would serve, guards.min_hosts asks for {lack.needed}"
+        else:
+            share, size = known[lack.of].weight_bp / 100, serving[lack.of].size
+            text = f"{known[lack.of].name} serves {share:g} % with {lack.hosts} of {size} hosts"
+        yield Broken(1, f"{region}: {text}")
 
 
 def _check_state(
@@ -140,7 +141,7 @@ def _check_way_back(application: Application) -> Iterator[Broken]:
         state = application.desired_in(track.region)
         wanted = state.group(origin.group.name) if state is not None else None
         left = courses[track.cursor + 1 if track.has_begun else 0].old
-        have, need = wanted.count if wanted is not None else 0, hosts_of(origin.part.size, left)
+        have, need = wanted.count if wanted is not None else 0, hosts_left(origin.part.size, left)
         if have < need:
             text = f"the way back, {origin.group.name}, would keep {have} of {need} hosts"
             yield Broken(4, f"{track.region}: {text}")

@@ -3,7 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from repave_controller.core.domain.application import Application, Because, Instant, Observed, hosts_of
+from repave_controller.core.domain.application import (
+    FULL_PERCENT,
+    Application,
+    Because,
+    Instant,
+    Observed,
+    Part,
+)
+from repave_controller.core.domain.hosts import hosts_left
 from repave_controller.core.domain.place import Place, put_part
 from repave_controller.core.domain.reasons import Rule, Why, cli, reason_of
 from repave_controller.core.domain.steps import Course, register
@@ -20,6 +28,7 @@ class Retire(StepRules):
 
     percent: float
     deadline_seconds: float
+    makes_room: bool = False  # for as many new hosts; else what is left is rounded up
     kind: Literal["retire"] = "retire"
 
     is_move: ClassVar[bool] = True
@@ -31,8 +40,14 @@ class Retire(StepRules):
         origin = place.origin
         if origin is None:
             return place.application
-        shrunk = replace(origin.part, percent=min(self.percent, origin.part.percent))
-        return put_part(place.application, origin.group, shrunk)
+        return put_part(place.application, origin.group, self._shrunk(origin.part))
+
+    def _shrunk(self, part: Part) -> Part:
+        """A part is as large as its percentage says, rounded up."""
+        percent = self.percent
+        if self.makes_room:
+            percent = FULL_PERCENT * hosts_left(part.size, self.percent) / max(1, part.size)
+        return replace(part, percent=min(percent, part.percent))
 
     def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
         origin, region = place.origin, place.region
@@ -56,7 +71,7 @@ class Retire(StepRules):
         if origin.part.weight_bp > 0:
             name = origin.group.name
             report = view.group(name) if view is not None else GroupReport(name)
-            left = min(report.verified, report.balancer_up, hosts_of(origin.part.size, self.percent))
+            left = min(report.verified, report.balancer_up, self._shrunk(origin.part).count)
         report, absent = current_report(place.application, target.group, region, observed)
         if absent is not None:
             return uncounted(absent)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from repave_controller.core.domain.application import Application, Observed
+from repave_controller.core.domain.hosts import hosts_left
 from repave_controller.core.domain.place import Place, Side, put_part, put_sides
 from repave_controller.core.domain.reasons import Rule, Why, cli, reason_of
 from repave_controller.core.domain.rollout import RolloutKind
@@ -17,10 +18,15 @@ from repave_protos.protocol.values import FULL_WEIGHT_BP, GroupReport
 @register
 @dataclass(frozen=True, slots=True)
 class Weight(CountingStep):
-    """Give the target group `weight_bp` of the traffic, the origin the rest; done when balancers say so."""
+    """Give the target group `weight_bp` of the traffic, the origin the rest; done when balancers say so.
+
+    With `stays_percent` the share follows the hosts: those that the target has, beside so many of the
+    origin's as stay. In a region of 3 hosts one of them is a third, whatever `weight_bp` says.
+    """
 
     weight_bp: int
     deadline_seconds: float
+    stays_percent: float | None = None
     kind: Literal["weight"] = "weight"
 
     why: ClassVar[Why] = Why.WEIGHT
@@ -41,9 +47,19 @@ class Weight(CountingStep):
             return put_part(place.application, group, replace(part, weight_bp=opened_bp))
         if place.track.refuge == group.number:  # the origin could not serve its share: it is given none
             return place.application
-        given = replace(part, weight_bp=self.weight_bp)
-        rest = replace(origin.part, weight_bp=FULL_WEIGHT_BP - self.weight_bp)
+        share_bp = self._share_in(place, origin)
+        given = replace(part, weight_bp=share_bp)
+        rest = replace(origin.part, weight_bp=FULL_WEIGHT_BP - share_bp)
         return put_sides(place.application, Side(group, given), Side(origin.group, rest))
+
+    def _share_in(self, place: Place, origin: Side | None) -> int:
+        """By the part of its size that each group has, for a release may change a region's size."""
+        if origin is None or self.stays_percent is None:
+            return self.weight_bp
+        left = hosts_left(origin.part.size, self.stays_percent)
+        new = place.target.part.count / max(1, place.target.part.size)
+        old = min(left, origin.part.count) / max(1, origin.part.size)
+        return round(FULL_WEIGHT_BP * new / (new + old)) if new + old else self.weight_bp
 
     def measure(self, place: Place, report: GroupReport) -> tuple[int, int]:
         return int(report.weight_bp == place.target.part.weight_bp), 1
@@ -58,7 +74,7 @@ class Weight(CountingStep):
         if absent is not None:
             return uncounted(absent)
         policy, up = application.policy, min(report.verified, report.balancer_up)
-        share = policy.carrying(part.size, self.weight_bp)
+        share = policy.carrying(part.size, self._share_in(place, place.origin))
         needed = max(policy.needed(part.judged), min(share, policy.needed(part.count)))
         reason = reason_of(
             Rule.CAPACITY_FOR_SHARE,
@@ -71,7 +87,10 @@ class Weight(CountingStep):
         return Guard(up < needed, reason)
 
     def describe(self) -> str:
-        return f"weight: {self.weight_bp / 100:g} % of the traffic to the new group"
+        share = f"{self.weight_bp / 100:g} %"
+        if self.stays_percent is None:
+            return f"weight: {share} of the traffic to the new group"
+        return f"weight: the new group gets the share of its hosts, about {share}"
 
     @property
     def name(self) -> str:

@@ -63,19 +63,27 @@ def canary(pace: Pace, stages: Sequence[Stage], headroom_percent: float) -> tupl
 
 
 def rolling(pace: Pace, stages: Sequence[Stage], is_old_first: bool) -> tuple[Step, ...]:
-    """Both groups move in the same shares. `is_old_first` needs no more hosts than there are, and lets
-    capacity fall by one stage meanwhile."""
+    """Both groups move in the same shares, of hosts and of traffic alike. `is_old_first` needs no more hosts
+    than there are, and lets capacity fall by one stage meanwhile: 8 hosts in quarters are 6 in between."""
     steps: list[Step] = []
+    has = 0.0
     for stage in stages:
         percent = stage.weight_bp / 100
-        grow, shrink = up(pace, percent), retire(pace, FULL_PERCENT - percent)
+        left = FULL_PERCENT - percent
+        grow, shrink = up(pace, percent), retire(pace, left, makes_room=True)
+        share = _share_of_hosts(stage.weight_bp, left)
         if not is_old_first:
-            steps += [*grow, weight(stage.weight_bp), *_pause(stage), shrink]
-        elif stage.weight_bp < FULL_WEIGHT_BP:
-            steps += [shrink, *grow, weight(stage.weight_bp), *_pause(stage)]
-        else:  # the last hosts of the old group make room for the last of the new one
-            steps += [weight(stage.weight_bp), shrink, *grow, *_pause(stage)]
+            steps += [*grow, share, *_pause(stage), shrink]
+        else:
+            # Before old hosts go, their share of the traffic moves to the new ones that are there.
+            before = (_share_of_hosts(round(FULL_WEIGHT_BP * has / (has + left)), left),) if has else ()
+            steps += [*before, shrink, *grow, *((share,) if left else ()), *_pause(stage)]
+        has = percent
     return tuple(steps)
+
+
+def _share_of_hosts(weight_bp: int, stays_percent: float) -> Weight:
+    return Weight(weight_bp, WEIGHT_DEADLINE_SECONDS, stays_percent)
 
 
 def phased(pace: Pace, stages: Sequence[Stage]) -> tuple[Step, ...]:
@@ -120,8 +128,9 @@ def keep(seconds: float) -> Keep:
     return Keep(seconds)
 
 
-def retire(pace: Pace, percent: float) -> Retire:
-    return Retire(percent, pace.drain_seconds + pace.launch_deadline_seconds + MARGIN_SECONDS)
+def retire(pace: Pace, percent: float, makes_room: bool = False) -> Retire:
+    seconds = pace.drain_seconds + pace.launch_deadline_seconds + MARGIN_SECONDS
+    return Retire(percent, seconds, makes_room)
 
 
 # --------------------------------------------------------------------------------------- special cases

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from repave_controller.core.domain.application import hosts_of
+from repave_controller.core.domain.application import Policy, hosts_of
 from repave_controller.core.domain.rollout import Phase, TrackPhase
 from repave_controller.core.planning.plan import plan_release
 from repave_controller.core.rules.guards import precision
 from repave_controller.core.steps import Soak, Weight
-from repave_controller.core.strategies.checks import objection, peak_percent
+from repave_controller.core.strategies.checks import moments, objection
 from repave_controller.core.strategies.presets import (
     Pace,
     Stage,
@@ -37,10 +37,29 @@ PACE = Pace(60.0, 5.0, 5.0)
 shares = st.lists(st.integers(1, 9_999), unique=True, max_size=3).map(lambda found: [*sorted(found), 10_000])
 
 
+own_shares = st.sampled_from(["0%", "25%", "33.3%", "50%", "75%", "100%"])
+own_steps = st.lists(
+    st.one_of(
+        st.integers(1, 9).map(lambda count: f"scale: {count}"),
+        own_shares.map(lambda share: f"scale: {share}"),
+        own_shares.map(lambda share: f"weight: {share}"),
+        own_shares.map(lambda share: f"retire: {share}"),
+        st.sampled_from(["verify: {}", "verify: {}", "verify: {}", "soak: 5s", "keep: 5s"]),
+    ),
+    max_size=6,
+)
+WHOLE = ["scale: 100%", "verify: {}", "weight: 100%"]
+
+
 @st.composite
 def strategies(draw: st.DrawFn) -> str:
     """A strategy as a person would write it."""
-    kind = draw(st.sampled_from(["blue_green", "canary", "rolling", "phased", "highlander"]))
+    kind = draw(
+        st.sampled_from(["blue_green", "canary", "rolling", "rolling", "phased", "highlander", "own"])
+    )
+    if kind == "own":
+        own = [*draw(own_steps), *draw(st.sampled_from([WHOLE, WHOLE, []])), *draw(own_steps)]
+        return f"{{steps: [{', '.join(f'{{{each}}}' for each in own)}]}}"
     if kind in ("blue_green", "highlander"):
         return f"{{{kind}: {{warm: {draw(st.integers(0, 60))}s}}}}"
     steps = ", ".join(
@@ -60,7 +79,12 @@ def specs(draw: st.DrawFn) -> str:
     places = ", ".join(f"{name}:{draw(st.integers(1, 9))}" for name in NAMES)
     scope = draw(st.sampled_from(["region", "wave", "release"]))
     extra = f"rollback: {{scope: {scope}, failures: {draw(st.integers(0, 1))}}}\n"
-    extra += f"guards: {{min_capacity: {draw(st.sampled_from([100, 50, 25, 0]))}%}}\n"
+    guards = {
+        "min_capacity": draw(st.sampled_from(["", "100%", "75%", "50%", "25%", "0%"])),
+        "max_surge": draw(st.sampled_from(["", "", "0%", "25%", "100%"])),
+        "min_hosts": str(draw(st.sampled_from([0, 0, 1, 4, 8]))),
+    }
+    extra += f"guards: {{{', '.join(f'{name}: {value}' for name, value in guards.items() if value)}}}\n"
     extra += draw(
         st.sampled_from(
             [
@@ -74,12 +98,24 @@ def specs(draw: st.DrawFn) -> str:
     return spec(draw(strategies()), places, extra)
 
 
+REFUSALS = (
+    "guards.min_capacity",
+    "guards.min_hosts",
+    "max_surge",
+    "begin with a smaller share",
+    "not verified",
+    "end with - weight: 100%",
+    "would end with",
+    "strategy.steps: ",
+)
+
+
 def released_once(text: str) -> World:
     try:
         world = World(text, "a property")
     except SpecError as error:
         refused = str(error)
-        assume("guards.min_capacity asks for" not in refused and "begin with a smaller share" not in refused)
+        assume(not any(known in refused for known in REFUSALS))
         raise
     world.release("1.1")
     assert world.until_over() is Phase.SUCCEEDED
@@ -106,7 +142,7 @@ def check_region(world: World, name: RegionName) -> None:
     region = world.regions[name]
     state = region.desired
     weights = {group.name: group.weight_bp for group in state.groups if group.weight_bp} if state else {}
-    if not weights:
+    if state is None or not weights:
         return
     assert sum(weights.values()) == 10_000
     assert len(weights) <= 2
@@ -117,11 +153,13 @@ def check_region(world: World, name: RegionName) -> None:
         if group in region.hosts and group not in region.sick
     }
     if not region.sick:
-        floor = hosts_of(size, world.spec.min_capacity_percent)
-        assert sum(ready.values()) >= floor, world.transcript()
+        policy = world.application.policy
+        assert sum(ready.values()) >= policy.floor(size), world.transcript()
         for group, weight_bp in weights.items():
-            share = hosts_of(size, weight_bp / 100)
-            assert ready[group] >= world.application.policy.floor(share), world.transcript()
+            assert ready[group] >= policy.carrying(size, weight_bp), world.transcript()
+        there = sum(len(region.hosts[each.name].born) for each in state.groups if each.name in region.hosts)
+        surge = world.spec.guards.max_surge
+        assert surge is None or there <= size + hosts_of(size, surge), world.transcript()
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -199,19 +237,37 @@ def test_a_release_that_fails_ends_with_its_scope_on_the_old_group_and_nothing_l
         assert world.counts(name).get("shop-v001", 1) > 0
 
 
-@given(found=shares, headroom=st.integers(0, 100), holds=st.integers(0, 100))
-def test_every_preset_keeps_the_promises_by_itself(found: list[int], headroom: int, holds: int) -> None:
+@given(found=shares, headroom=st.integers(0, 100), holds=st.integers(0, 100), size=st.integers(1, 60))
+def test_every_preset_keeps_the_promises_in_a_region_of_any_size(
+    found: list[int], headroom: int, holds: int, size: int
+) -> None:
     stages = [Stage(share, float(holds)) for share in found]
+    paris = [(RegionName("paris"), size)]
     for made in (
         blue_green(PACE, 10.0),
         highlander(PACE, 10.0),
         canary(PACE, stages, headroom),
         phased(PACE, stages),
-        rolling(PACE, stages, is_old_first=False),
     ):
-        assert objection(made, 100.0) == ""
+        assert objection(made, Policy(min_hosts=size), paris) is None
         assert [step.weight_bp for step in made if isinstance(step, Weight)][-1] == 10_000
-    assert peak_percent(rolling(PACE, stages, is_old_first=True)) <= 100.0 + 1e-6
+    largest = max(after - before for before, after in pairwise([0, *found])) / 100
+    new_first, old_first = (rolling(PACE, stages, is_old_first=each) for each in (False, True))
+    assert objection(new_first, Policy(min_hosts=size), paris, largest) is None
+    assert all(each.hosts <= size for each in moments(old_first, *paris[0]))
+
+
+@pytest.mark.parametrize(
+    ("size", "least"), [(4, 75), (8, 75), (40, 75), (100, 75), (9, 66), (2, 50), (3, 66)]
+)
+def test_rolling_old_hosts_first_in_quarters_needs_what_stays_of_them(size: int, least: int) -> None:
+    """8 hosts are 6 in between, whichever group has them: 75 % of the capacity, not half of it."""
+    stages = [Stage(2500), Stage(5000), Stage(7500), Stage(10_000)]
+    steps, paris = rolling(PACE, stages, is_old_first=True), [(RegionName("paris"), size)]
+    assert objection(steps, Policy(min_capacity_percent=float(least)), paris, 0.0) is None
+    refused = objection(steps, Policy(min_capacity_percent=least + 13.0), paris, 0.0)
+    assert refused is not None
+    assert refused.option == "min_capacity"
 
 
 def test_shares_of_the_traffic_only_grow() -> None:
@@ -223,23 +279,103 @@ def test_shares_of_the_traffic_only_grow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "told"),
+    ("steps", "guards", "told"),
     [
-        ("[{weight: 100%}]", "goes to hosts that are not verified"),
-        ("[{scale: 50%}, {verify: {}}, {weight: 100%}]", "would go to 50% of the hosts"),
+        ("[{weight: 100%}]", "", "goes to hosts that are not verified"),
+        (
+            "[{scale: 50%}, {verify: {}}, {weight: 100%}]",
+            "",
+            "step 3: paris, 8 hosts: 100% of the traffic takes 8 hosts (guards.min_capacity 100%), and the "
+            "new group has 4 verified: scale further and verify before",
+        ),
         (
             "[{scale: 100%}, {verify: {}}, {retire: 50%}, {weight: 100%}]",
-            "50% of the old hosts would have 100%",
+            "",
+            "100% of the traffic takes 8 hosts (guards.min_capacity 100%), and the old group has 4: move",
         ),
-        ("[{scale: 100%}, {verify: {}}, {weight: 50%}]", "the last weight is 50%: end with - weight: 100%"),
-        ("[{scale: 100%, verify: {}}]", "a step is exactly one of"),
+        (
+            "[{scale: 100%}, {verify: {}}, {weight: 50%}]",
+            "",
+            "the last weight is 50%: end with - weight: 100%",
+        ),
+        ("[{scale: 100%, verify: {}}]", "", "a step is exactly one of"),
+        (
+            "[{scale: 1}, {verify: {}}, {weight: 25%}, {scale: 100%}, {verify: {}}, {weight: 100%}]",
+            "",
+            "step 3: paris, 8 hosts: 25% of the traffic takes 2 hosts (guards.min_capacity 100%), and the "
+            "new group has 1 verified",
+        ),
+        (
+            "[{scale: 8}, {verify: {}}, {weight: 100%}]",
+            "max_surge: 0%",
+            "step 1: paris, 8 hosts: 8 old and 8 new hosts are 16 at once, max_surge 0% allows 8",
+        ),
+        (
+            "[{scale: 8}, {verify: {}}, {weight: 100%}, {retire: 0%}, {weight: 50%}, {weight: 100%}]",
+            "min_capacity: 0%",
+            "step 5: paris, 8 hosts: 50% of the traffic takes 1 host",
+        ),
+        (
+            "[{scale: 100%}, {verify: {}}, {weight: 50%}, {retire: 50%}, {retire: 0%}, {weight: 100%}]",
+            "min_capacity: 0%, min_hosts: 3",
+            "the old group has 0",
+        ),
+        (
+            "[{scale: 100%}, {soak: 5m}, {verify: {}}, {weight: 100%}]",
+            "",
+            "step 2: soak watches hosts that are not verified yet: put verify: {} before",
+        ),
+        (
+            "[{scale: 7}, {verify: {}}, {weight: 100%}]",
+            "min_capacity: 50%",
+            "the new group would end with 7 of 8 hosts verified: add scale: 100%",
+        ),
     ],
 )
 def test_a_list_of_steps_that_would_break_a_promise_is_refused_with_the_way_out(
-    steps: str, told: str
+    steps: str, guards: str, told: str
 ) -> None:
-    with pytest.raises(SpecError, match=told):
-        World(spec(f"{{steps: {steps}}}"), "")
+    extra = f"guards: {{{guards}}}\n" if guards else ""
+    with pytest.raises(SpecError) as refused:
+        World(spec(f"{{steps: {steps}}}", "paris:8, oslo:4", extra), "")
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "regions", "guards", "told"),
+    [
+        (
+            "{rolling: {first: old, steps: [{traffic: 50%}]}}",
+            "paris:9",
+            "min_capacity: 25%, min_hosts: 8",
+            "step 1: paris, 9 hosts: 4 hosts would serve, guards.min_hosts 8 asks for 8: take smaller steps",
+        ),
+        (
+            "{rolling: {first: old, steps: [{traffic: 50%}]}}",
+            "paris:1",
+            "min_capacity: 0%, max_surge: 0%",
+            "step 1: paris, 1 host: 100% of the traffic takes 1 host",
+        ),
+        (
+            "{rolling: {steps: [{traffic: 50%}]}}",
+            "oslo:4, paris:40",
+            "max_surge: 25%",
+            "step 1: oslo, 4 hosts: 4 old and 2 new hosts are 6 at once, max_surge 25% allows 5",
+        ),
+        (
+            "{blue_green: {}}",
+            "paris:3",
+            "max_surge: 50%",
+            "3 old and 3 new hosts are 6 at once, max_surge 50%",
+        ),
+    ],
+)
+def test_a_spec_that_can_not_be_satisfied_is_refused_with_its_arithmetic(
+    strategy: str, regions: str, guards: str, told: str
+) -> None:
+    with pytest.raises(SpecError) as refused:
+        World(spec(strategy, regions, f"guards: {{{guards}}}\n"), "")
+    assert told in str(refused.value)
 
 
 def test_a_step_without_progress_fails_at_its_deadline_and_the_pause_does_not_count() -> None:
