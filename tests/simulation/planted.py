@@ -118,7 +118,7 @@ BUGS = (
     ),
     _bug(
         "old groups are not kept", 1, (4,),
-        ENDING, "(index < policy.retain or turn.now < until)", "index < policy.retain",
+        ENDING, "(index < policy.retain or now < until)", "index < policy.retain",
     ),
     _bug(
         "a group is forgotten while it has hosts", 1, (5,),

@@ -40,14 +40,19 @@ def register(commands: Any) -> None:
     _add_following(release)
     release.set_defaults(run=run_release)
     rollback = commands.add_parser(
-        "rollback", help="Switch traffic back to the group before, in every region (--to, --region)"
+        "rollback", help="Bring back what served before, in every region (--to, --region, --now)"
     )
     rollback.add_argument("app")
     rollback.add_argument("--to", default="", metavar="GROUP", help="an older group or version, not the last")
     rollback.add_argument(
         "--region", action="append", default=[], dest="regions", help="only there; may be repeated"
     )
-    rollback.add_argument("--force", action="store_true", help="even to a group that is not healthy")
+    rollback.add_argument(
+        "--now", action="store_true", help="with the hosts that are there, without growing first"
+    )
+    rollback.add_argument(
+        "--force", action="store_true", help="even to a group with too few healthy hosts; takes --reason"
+    )
     abort = commands.add_parser(
         "abort", help="End the rollout: all traffic with the old group, the new one cleaned up (--region)"
     )
@@ -146,8 +151,9 @@ def run_rollback(terminal: Terminal) -> int:
     arguments = terminal.arguments
     before = terminal.client.get(f"applications/{quoted(arguments.app)}")["current_rollout"]
     where = {"to": arguments.to, "regions": arguments.regions}
-    accepted = ask(terminal, arguments.app, "rollback", **where, force=arguments.force)
-    is_turned_round = before is not None and accepted["rollout"] == before["number"]
+    accepted = ask(terminal, arguments.app, "rollback", **where, force=arguments.force, now=arguments.now)
+    is_same = before is not None and accepted["rollout"] == before["number"]
+    is_turned_round = is_same and accepted["kind"] == "release"
     code = _go_on(terminal, accepted, UNDONE if is_turned_round else SUCCEEDED)
     if code == DONE and not arguments.detach and not is_turned_round:
         tell_switch(terminal, accepted["application"], accepted["group"])

@@ -10,6 +10,7 @@ from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
 
 BEGIN, END = "rollback.started", "traffic.moved"
+OVER = frozenset({"rollback.succeeded", "rollback.held"})
 EVENTS_READ = 500
 
 
@@ -26,18 +27,21 @@ def tell_switch(terminal: Terminal, app: str, group: str) -> None:
 
 
 def switch_seconds(events: Iterable[dict[str, Any]], group: str) -> float | None:
-    """Between the newest rollback to `group` and the next switch to it; None if one of them is not there.
+    """Between the newest rollback to `group` and the last switch that it made in any region; None if one of
+    them is not there.
 
-    Neither is there when a rollback turned a release round that had not switched yet.
+    Regions may go back to different groups. Neither is there when a rollback turned a release round that had
+    not switched yet.
     """
     began = ended = None
+    is_over = False
     for event in sorted(events, key=lambda each: int(each["sequence"])):
-        if event["group"] != group:
-            continue
-        if event["kind"] == BEGIN:
-            began, ended = event["at"], None
-        elif event["kind"] == END and began is not None and ended is None:
+        if event["kind"] == BEGIN and event["group"] == group:
+            began, ended, is_over = event["at"], None, False
+        elif event["kind"] == END and began is not None and not is_over:
             ended = event["at"]
+        elif event["kind"] in OVER:
+            is_over = True
     return None if began is None or ended is None else _between(began, ended)
 
 

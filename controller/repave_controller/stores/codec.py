@@ -30,7 +30,7 @@ def encode_application(application: Application) -> str:
 
 def decode_application(text: str) -> Application:
     """Raises StoreError if `text` is not what encode_application wrote."""
-    return _decode(_APPLICATION, text, "an application", lambda plain: _give_kinds(plain["rollout"]))
+    return _decode(_APPLICATION, text, "an application", _upgrade_application)
 
 
 def encode_rollout(rollout: Rollout) -> str:
@@ -75,6 +75,16 @@ def _upgraded(adapter: TypeAdapter[Value], text: str, upgrade: Callable[[Any], N
         return adapter.validate_json(json.dumps(plain))
     except (ValueError, LookupError, TypeError):  # neither this version nor the one before wrote it
         return None
+
+
+def _upgrade_application(application: dict[str, Any]) -> None:
+    """A region that was missed had no target of its own before: it lacks that of the last rollout."""
+    rollout = application["rollout"]
+    _give_kinds(rollout)
+    application["missed"] = [
+        {"region": each[0], "size": each[1], "target": rollout["target"]} if isinstance(each, list) else each
+        for each in application.get("missed", [])
+    ]
 
 
 def _give_kinds(rollout: dict[str, Any] | None) -> None:

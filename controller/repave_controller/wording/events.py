@@ -23,13 +23,37 @@ def _caught_up(group: str, version: str, regions: Sequence[str]) -> str:
     return f"{_released(group, version, regions)}, which had been away"
 
 
-def _rollback_started(group: str, regions: Sequence[str], by: str, reason: str) -> str:
-    place = f" in {listed(regions)}" if regions else ""
-    return f"all traffic{place} goes back to {group}, asked by {who(by, reason)}"
+def _rollback_started(
+    targets: Sequence[str],
+    regions: Sequence[str],
+    is_everywhere: bool,
+    notes: str,
+    by: str,
+    reason: str,
+) -> str:
+    if len(set(targets)) == 1:
+        place = "" if is_everywhere else f" in {listed(regions)}"
+        text = f"all traffic{place} goes back to {targets[0]}"
+    else:
+        by_target = {
+            name: [r for t, r in zip(targets, regions, strict=True) if t == name] for name in targets
+        }
+        ways = (f"to {name} in {listed(where)}" for name, where in by_target.items())
+        text = f"all traffic goes back {', '.join(ways)}"
+    return f"{text}, asked by {who(by, reason)}" + (f"; {notes}" if notes else "")
 
 
-def _built_again(past: str, version: str, group: str, by: str, reason: str) -> str:
-    return f"{past} ({version}) is built again as {group}, asked by {who(by, reason)}"
+def _built_again(past: str, version: str, group: str, regions: Sequence[str]) -> str:
+    name = "" if past == group else f" as {group}"
+    return f"{past} ({version}) is built again{name} in {listed(regions)}"
+
+
+def _grows(group: str, has: int, size: int, regions: Sequence[str], when: str) -> str:
+    return f"{group} grows from {has} to {size} hosts in {listed(regions)} {when}"
+
+
+def _stays(group: str, regions: Sequence[str]) -> str:
+    return f"{listed(regions)} {'stays' if len(regions) == 1 else 'stay'} with {group}"
 
 
 def _by_person(done: str) -> Template:
@@ -121,9 +145,12 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.CAUGHT_UP: _caught_up,
     Happening.ROLLBACK_STARTED: _rollback_started,
     Happening.BUILT_AGAIN: _built_again,
+    Happening.GROWS: _grows,
+    Happening.STAYS: _stays,
     Happening.GOES_BACK: "{group}: {reason}",
     Happening.PAUSED: _by_person("paused"),
     Happening.RESUMED: _by_person("resumed"),
+    Happening.HASTENED: _by_person("all traffic goes back with the hosts that are there, asked"),
     Happening.RETRIED: _by_person("retried"),
     Happening.GATE_PASSED: _gate_passed,
     Happening.GUARD_OVERRIDDEN: _guard_overridden,

@@ -42,6 +42,8 @@ def _effect(effect: FailureKind, regions: Sequence[str], wave: int | None, is_al
             return "it is held, for there is no older group to go back to"
         case FailureKind.PAUSE:
             return "it is held in place"
+        case FailureKind.STAY:
+            return f"{listed(regions)} is held as it is, the others go on"
         case FailureKind.CONTINUE:
             return f"{listed(regions)} goes back, the others go on"
         case FailureKind.STOP:

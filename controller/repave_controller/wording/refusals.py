@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from repave_controller.core.domain.instants import Instant, show
 from repave_controller.core.domain.reasons import Kind, Refusal
-from repave_controller.wording.phrases import Template, some, ways, who
+from repave_controller.wording.phrases import Template, listed, some, ways, who
 
 NAME_SHOWN_MAX = 40
 
@@ -96,9 +96,36 @@ def _not_serving_in(application: str, region: str, known: Sequence[str]) -> str:
     return f"{application} does not serve in {region}; it does in: {', '.join(known) or 'none'}"
 
 
+def _already_back(
+    *to: str, application: str, serving: Sequence[str], regions: Sequence[str], choices: Sequence[str]
+) -> str:
+    text = f"{application} has gone back already: {', '.join(serving)} serves again in {listed(regions)}"
+    if not choices:
+        return f"{text}, and no other group is kept; release another version"
+    there = f"there are: {', '.join(choices)}"
+    return f"{text}; say where it is to go now: {to[0]} ({there})" if to else f"{text}; {there}"
+
+
+def _unhealthy_target(
+    force: str,
+    group: str,
+    region: str,
+    healthy: int,
+    hosts: int,
+    needed: int,
+    serving: str,
+    serving_healthy: int,
+) -> str:
+    return (
+        f"{group} has {healthy} healthy hosts of {hosts} in {region}, a release would need {needed}; "
+        f"{serving}, which serves, has {serving_healthy}; to go back all the same: {force}"
+    )
+
+
 TEXTS: Mapping[Kind, Template] = {
     Refusal.ALL_PASSED: "the rollout of {application} may pass all gates and waits already; {0} says more",
     Refusal.AMBIGUOUS_QUEUED: "several queued releases of {application} are {name}; give a number: {queued}",
+    Refusal.ALREADY_BACK: _already_back,
     Refusal.AMBIGUOUS_HOST: _ambiguous_host,
     Refusal.FIRST_STEP: lambda *commands: f"no region that moves has been given traffic yet{ways(commands)}",
     Refusal.FREEZE_OVER: _freeze_over,
@@ -131,6 +158,8 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.NOTHING_TO_RENEW: "no group serves {application}; release it first",
     Refusal.NO_OLDER_GROUP: "no older group of {application} is kept; release the older version again",
     Refusal.NO_OLDER_GROUP_OF_NAME: ("no older group of {application} is called {name}; there are: {groups}"),
+    Refusal.NO_OLDER_GROUP_IN_REGION: ("nothing served in {regions} before; --to names what shall: {groups}"),
+    Refusal.SERVES_ALREADY: "{name} serves {application} already in {regions}",
     Refusal.FIRST_RELEASE_SERVES: (
         "{group} is the first release of {application} and has the traffic already: there is no older group "
         "to go back to; release a better version"
@@ -192,10 +221,7 @@ TEXTS: Mapping[Kind, Template] = {
         "{limit} hosts of {application} are tainted already; that is the limit; to replace them all: {0}"
     ),
     Refusal.UNDOING: "the rollout of {application} is going back already; wait for its end",
-    Refusal.UNHEALTHY_TARGET: (
-        "{group} has {healthy} healthy hosts of {hosts} in {region}, the floor is {floor}; --force goes back "
-        "to it all the same"
-    ),
+    Refusal.UNHEALTHY_TARGET: _unhealthy_target,
     Refusal.UNKNOWN_APPLICATION: _unknown_application,
     Refusal.UNKNOWN_APPLICATION_AHEAD: (
         "no application is called {name}; {regions} runs it: this store was restored or lost; adopt it "

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from repave_controller.core.domain.application import Application, GroupState, Part, ServerGroup
-from repave_controller.core.domain.rollout import Phase, Rollout, TrackPhase
+from repave_controller.core.domain.reasons import Why
+from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
 from repave_controller.core.steps import Weight
 from repave_protos.protocol.values import (
     FULL_WEIGHT_BP,
@@ -78,12 +79,11 @@ class Decisions:
     def _check_moved(self, before: Application, after: Application) -> None:
         """A switch that is called done is done: each balancer has the share that the step asked for."""
         rollout, now = before.running, after.rollout
-        target = before.group(rollout.target) if rollout is not None else None
-        if rollout is None or now is None or target is None or now.number != rollout.number:
+        if rollout is None or now is None or now.number != rollout.number:
             return
         for track in rollout.tracks:
-            later = now.track(track.region)
-            if later is None or track.phase is not TrackPhase.RUNNING:
+            later, target = now.track(track.region), before.group(rollout.target_of(track))
+            if later is None or target is None or track.phase is not TrackPhase.RUNNING or follows(later):
                 continue
             is_done = later.phase is TrackPhase.DONE or (
                 later.phase is TrackPhase.RUNNING and later.cursor > track.cursor
@@ -101,18 +101,24 @@ class Decisions:
     def _check_end(self, application: Application, rollout: Rollout) -> None:
         """What is said to have ended has: traffic is where it was said to be. Where something goes wrong a
         rollout that goes back may end without a region that is away."""
-        target = application.group(rollout.target) or self.world.ledger.numbered(application, rollout.target)
-        if target is None or rollout.phase is Phase.HELD:
+        if rollout.phase is Phase.HELD:
             return
         for track in rollout.tracks:
+            number = rollout.target_of(track)
+            target = application.group(number) or self.world.ledger.numbered(application, number)
             is_there = track.phase is TrackPhase.DONE
-            if not is_there and not self.world.scenario.is_calm:
+            if target is None or follows(track) or not (is_there or self.world.scenario.is_calm):
                 continue
             balancer = self.world.places[track.region].balancer
             weight_bp = balancer.weight_bp(target.name)
             if weight_bp != (FULL_WEIGHT_BP if is_there else 0) and not balancer.has_forgotten:
                 text = f"rollout {rollout.number} is called {rollout.phase}, and its group has {weight_bp} bp"
                 self.world.broken(5, f"{track.region}: {text}")
+
+
+def follows(track: Track) -> bool:
+    """Whether a rollback ended without the region, which hears of it when it returns."""
+    return track.reason is not None and track.reason.kind is Why.FOLLOWS
 
 
 def _is_to_be_kept(part: Part) -> bool:

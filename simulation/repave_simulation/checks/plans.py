@@ -95,9 +95,9 @@ class Plans:
             known = before.group(group.number) if before is not None else None
             for part in group.parts:
                 former = known.part(part.region) if known is not None else None
-                self.sizes.add((after.name, part.region, part.size))
                 if former is not None and former.size != part.size and part.state is not GroupState.RETIRING:
                     self._take_size(after.name, part.region, part.size)
+                self.sizes.add((after.name, part.region, part.size))
         for (name, region), size in self.resized.items():
             for group in after.groups if name == after.name else ():
                 found = group.part(region)
@@ -111,6 +111,8 @@ class Plans:
             if command.application == name and isinstance(command.verb, Resize)
             for pair in command.verb.sizes
         }
+        if (region, size) not in asked and self.has_had(name, region, size):
+            return  # a group that is gone back to has as many hosts as the one that serves
         if (region, size) not in asked:
             self._broken(name, region, f"{size} hosts, and so many were never asked for")
         self.resized[name, region] = size
@@ -127,18 +129,20 @@ class Plans:
             return
         for track in rollout.tracks:
             owed = self.owed.get((after.name, track.region))
-            if owed != rollout.target:
-                text = f"group {rollout.target} begins by itself, {owed or 'nothing'} is still to come"
+            target = rollout.target_of(track)
+            if owed != target:
+                text = f"group {target} begins by itself, {owed or 'nothing'} is still to come"
                 self._broken(after.name, track.region, text)
 
     def _take_end(self, after: Application, rollout: Rollout) -> None:
         for track in rollout.tracks:
             place = (after.name, track.region)
-            is_caught_up = rollout.phase is not Phase.SUCCEEDED and place not in self.owed
+            is_owed = rollout.phase is Phase.SUCCEEDED or rollout.kind is RolloutKind.ROLLBACK
+            is_caught_up = not is_owed and place not in self.owed
             if track.phase is not TrackPhase.SKIPPED or is_caught_up:
                 self.owed.pop(place, None)
             else:
-                self.owed[place] = rollout.target
+                self.owed[place] = rollout.target_of(track)
 
     def unfinished(self) -> str:
         """A region that a release had to leave out and that has not been caught up; "" when there is none."""

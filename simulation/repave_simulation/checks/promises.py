@@ -196,7 +196,7 @@ def _check_gain(world: World, place: Place, name: GroupName) -> None:
 def _together(decided: Application, group: ServerGroup, region: RegionName) -> set[RegionName]:
     """The region, and those that go with it in lock-step and were asked for hosts."""
     rollout = decided.running
-    track = rollout.track(region) if rollout is not None and rollout.target == group.number else None
+    track = rollout.track(region) if rollout is not None and group.number in rollout.targets else None
     if rollout is None or track is None or not rollout.waves[track.wave].is_lockstep:
         return {region}
     moving = (TrackPhase.WAITING, TrackPhase.RUNNING)

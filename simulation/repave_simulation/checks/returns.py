@@ -49,7 +49,7 @@ class Returns:
         self._check_failed_gain(before, after, moved)
         turned = [each for each in moved if each[0].phase not in BACK and each[1].phase in BACK]
         failed = [track for _, track in turned if not is_by_people(track.reason)]
-        if failed and rollout.phase is not Phase.HELD:
+        if failed and rollout.phase is not Phase.HELD and rollout.kind is RolloutKind.RELEASE:
             self._check_policy(after, was, rollout, failed)
         self._check_whole(after, rollout)
         self._check_grown(before, after, moved)
@@ -70,9 +70,11 @@ class Returns:
 
     def _check_failed_gain(self, before: Application, after: Application, moved: list[Moved]) -> None:
         """A group that failed in a region gets no more of its traffic."""
-        target = before.group(after.rollout.target) if after.rollout is not None else None
-        for former, track in moved if target is not None else ():
-            assert target is not None
+        for former, track in moved:
+            assert after.rollout is not None, "what moves belongs to a rollout"
+            target = before.group(after.rollout.target_of(track))
+            if target is None:
+                continue
             part, now = target.part(track.region), _part(after, target, track.region)
             if former.phase not in BACK or part is None or now is None:
                 continue
@@ -133,9 +135,10 @@ class Returns:
         for track in rollout.tracks:
             serving = after.serving_in(track.region)
             number = serving.number if serving is not None else None
-            if track.phase is TrackPhase.DONE and number != rollout.target:
+            target = rollout.target_of(track)
+            if track.phase is TrackPhase.DONE and number != target:
                 self._broken(after, f"{track.region} is done, and {number} serves there")
-            is_target_left = track.phase in BACK and number == rollout.target and track.origin is not None
+            is_target_left = track.phase in BACK and number == target and track.origin is not None
             if is_target_left and rollout.kind is RolloutKind.RELEASE:
                 self._broken(after, f"{track.region} has gone back, and the new group serves there")
 
@@ -145,8 +148,8 @@ class Returns:
         """An origin that was scaled down gets all the traffic once it has the hosts for it, or when those of
         the new group are all gone, or when they never came."""
         rollout = after.rollout
-        target = after.group(rollout.target) if rollout is not None else None
         for former, track in moved:
+            target = after.group(rollout.target_of(track)) if rollout is not None else None
             origin = after.group(track.origin)
             old = _part(before, origin, track.region) if origin is not None else None
             now = origin.part(track.region) if origin is not None else None
@@ -168,7 +171,8 @@ class Returns:
         for former, track in moved:
             if track.refuge is None or track.refuge == former.refuge:
                 continue
-            left = after.group(track.origin if track.refuge == rollout.target else rollout.target)
+            target = rollout.target_of(track)
+            left = after.group(track.origin if track.refuge == target else target)
             part = left.part(track.region) if left is not None else None
             place, since = self.world.places[track.region], self.world.now - OF_LATE_SECONDS
             if left is None or part is None:

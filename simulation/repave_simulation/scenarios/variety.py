@@ -97,6 +97,7 @@ def steered(chance: Chance, names: tuple[object, ...], regions: tuple[RegionName
         Promote(is_full=True),
         Abort(region),
         Rollback(regions=(region,)),
+        Rollback(at_once=True),
         Resize(((region, chance.number(1, 5, *names, "hosts")),)),
         Rollback(to=chance.one_of(("1", "2", "3"), *names, "version")),
         Override("capacity"),  # refused: it takes a reason

@@ -13,7 +13,7 @@ from tests.fakes.controller.command_line import CommandLine
 from tests.fakes.controller.scheduler import ServedController
 from tests.fakes.waiting import DEADLINE_SECONDS, POLL_SECONDS
 
-BEGAN, MOVED = "rollback.started", "traffic.moved"
+BEGAN, MOVED, OVER = "rollback.started", "traffic.moved", "rollback.succeeded"
 
 
 def test_a_rollback_ends_with_the_time_of_its_switch(
@@ -64,8 +64,17 @@ def _let_go_once_undoing(controller: ServedController) -> None:
         ([(2, MOVED, "v001", 10.25), (1, BEGAN, "v001", 10.0)], 0.25),  # in any order
         ([(1, MOVED, "v001", 5.0), (2, BEGAN, "v001", 10.0), (3, MOVED, "v001", 12.0)], 2.0),
         ([(1, BEGAN, "v001", 1.0), (2, MOVED, "v001", 9.0), (3, BEGAN, "v001", 10.0)], None),
-        ([(1, BEGAN, "v001", 1.0), (2, MOVED, "v001", 2.0), (3, MOVED, "v001", 50.0)], 1.0),
-        ([(1, BEGAN, "v001", 1.0), (2, MOVED, "v002", 2.0)], None),
+        (
+            [
+                (1, BEGAN, "v001", 1.0),
+                (2, MOVED, "v001", 2.0),
+                (3, OVER, "v001", 2.0),
+                (4, MOVED, "v001", 50.0),
+            ],
+            1.0,
+        ),
+        ([(1, BEGAN, "v003", 1.0), (2, MOVED, "v003", 2.0), (3, MOVED, "v001", 3.0)], None),
+        ([(1, BEGAN, "v001", 1.0), (2, MOVED, "v001", 2.0), (3, MOVED, "v002", 3.0)], 2.0),
         ([(1, MOVED, "v001", 2.0)], None),
         ([], None),
     ],

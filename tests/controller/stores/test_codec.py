@@ -26,6 +26,7 @@ from repave_controller.stores.codec import (
     encode_rollout,
 )
 from repave_controller.wording.render import text_of
+from tests.controller.core.rollout.test_step import released
 
 
 def finite(value: Any) -> Any:
@@ -88,3 +89,11 @@ def test_reasons_come_back_with_their_kinds_and_those_of_version_0_1_as_words() 
     assert text_of(found) == text_of(failed)
     plain = {**json.loads(stored), "undo_reason": "oslo: exited with code 1"}
     assert text_of(decode_rollout(json.dumps(plain)).undo_reason) == "oslo: exited with code 1"
+
+
+def test_regions_that_were_missed_before_they_had_a_target_lack_that_of_the_last_rollout() -> None:
+    world = released("a")
+    plain = json.loads(encode_application(world.application))
+    plain["missed"] = [["oslo", 2]]
+    (missed,) = decode_application(json.dumps(plain)).missed
+    assert (missed.region, missed.size, missed.target) == ("oslo", 2, 1)

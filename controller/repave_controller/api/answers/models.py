@@ -159,7 +159,9 @@ class TrackItem(BaseModel):
     step: int = Field(description="From 0.")
     kind: str = Field(description="Of the step it is in; empty when it is in none.")
     since: datetime | None
-    reason: str = Field(description="Why it was undone or skipped.")
+    reason: str = Field(description="Why it was undone or skipped, or has yet to follow.")
+    group: str = Field(description="Which it gets.")
+    origin: str = Field(description="Which served before; empty where none did.")
 
 
 class WaveItem(BaseModel):

@@ -144,10 +144,11 @@ def _region_group(
     view, desired = observed.get(region), application.desired_in(region)
     wanted = desired.group(group.name) if desired is not None else None
     report = view.group(group.name) if view is not None else GroupReport(group.name)
+    part = group.part(region)
     return models.RegionGroupItem(
         name=group.name,
         version=group.version,
-        state=str(group.state),
+        state=str(part.state if part is not None else group.state),
         size=group.size(region),
         wanted_weight_bp=wanted.weight_bp if wanted else 0,
         **{name: getattr(report, name) for name in _REPORTED},
@@ -294,7 +295,9 @@ def rollout_item(rollout: Rollout, cluster: str) -> models.RolloutItem:
         step=rollout.cursor,
         waves=[
             models.WaveItem(
-                regions=[_track_item(track, rollout) for track in rollout.tracks if track.wave == index],
+                regions=[
+                    _track_item(track, rollout, cluster) for track in rollout.tracks if track.wave == index
+                ],
                 bake_seconds=wave.bake_seconds,
                 approve=wave.approve,
                 parallel=wave.parallel,
@@ -330,7 +333,7 @@ def phase_of(rollout: Rollout) -> str:
     return str(rollout.phase)
 
 
-def _track_item(track: Track, rollout: Rollout) -> models.TrackItem:
+def _track_item(track: Track, rollout: Rollout, cluster: str) -> models.TrackItem:
     step = rollout.steps[track.cursor].kind if track.phase is TrackPhase.RUNNING else ""
     return models.TrackItem(
         region=track.region,
@@ -339,6 +342,8 @@ def _track_item(track: Track, rollout: Rollout) -> models.TrackItem:
         kind=str(step),
         since=time_of(track.entered_at) if track.has_begun else None,
         reason=text_of(track.reason),
+        group=format_group(cluster, rollout.target_of(track)),
+        origin=format_group(cluster, track.origin) if track.origin is not None else "",
     )
 
 

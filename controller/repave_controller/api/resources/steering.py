@@ -36,15 +36,18 @@ class AbortRequest(SteeringRequest):
 class RollbackRequest(SteeringRequest):
     """Go back to the group before, or to another older one."""
 
-    to: Name = Field("", description="A group or a version; the newest older one if empty.")
+    to: Name = Field("", description="A group or a version; what served before in each region if empty.")
     regions: Annotated[list[Name], Field(max_length=REGIONS_MAX)] = Field(
         default_factory=list, description="Only these; empty: everywhere."
     )
-    force: bool = Field(False, description="Even to a group that is not healthy everywhere.")
+    force: bool = Field(False, description="Even to a group with too few healthy hosts. Takes a reason.")
+    now: bool = Field(
+        False, description="With the hosts that are there; those that are missing follow the switch."
+    )
 
     def wanted(self) -> Verb:
         regions = tuple(RegionName(region) for region in dict.fromkeys(self.regions))
-        return Rollback(self.to, regions, self.force)
+        return Rollback(self.to, regions, self.force, self.now)
 
 
 class PauseRequest(SteeringRequest):

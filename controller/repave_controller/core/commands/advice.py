@@ -11,6 +11,7 @@ from repave_controller.core.domain.reasons import Refusal, Refused, Remedy
 
 CHOOSY = frozenset(
     {
+        Refusal.ALREADY_BACK,
         Refusal.FIRST_STEP,
         Refusal.HELD,
         Refusal.HOSTS_GONE,
@@ -57,7 +58,11 @@ def verb_of(remedy: Remedy) -> Verb | None:
         case "retry":
             return Retry()
         case "rollback":
-            return Rollback(force=bool(options.get("force")))
+            return Rollback(
+                to=str(options.get("to", "")),
+                force=bool(options.get("force")),
+                at_once=bool(options.get("now")),
+            )
         case "promote" if "override" in options:
             return Override(str(options["override"]))
         case "promote":

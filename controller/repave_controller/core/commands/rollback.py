@@ -1,5 +1,6 @@
 """The way back that a person asks for: a running rollout is turned round, or an older group serves again."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from repave_controller.core.commands.release import target_of
@@ -10,10 +11,11 @@ from repave_controller.core.domain.application import (
     Instant,
     Observed,
     Outcome,
-    Part,
     ServerGroup,
 )
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import format_group
+from repave_controller.core.domain.place import put_part, target_in
 from repave_controller.core.domain.reasons import (
     Happening,
     Reason,
@@ -23,30 +25,33 @@ from repave_controller.core.domain.reasons import (
     cli,
     reason_of,
 )
-from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind, Wave
+from repave_controller.core.domain.rollout import (
+    GroupNumber,
+    Phase,
+    Rollout,
+    RolloutKind,
+    Track,
+    TrackPhase,
+    Wave,
+)
 from repave_controller.core.rollout.rollback import undo
-from repave_controller.core.rollout.start import begin, group_event, new_parts
-from repave_controller.core.strategies.presets import rollback_steps
-from repave_protos.protocol.values import RegionName
-
-
-def request_abort(application: Application, by: str, reason: str, now: Instant) -> Outcome:
-    """Ends the running rollout: all traffic with the origin, a new target cleaned up."""
-    if application.running is None:
-        remedy = cli("rollback", application.name)
-        raise Refused(Refusal.NOTHING_TO_ABORT, remedy, application=application.name)
-    return _turn_round(
-        application, application.running, reason_of(Why.ABORTED, by=by, reason=reason), Phase.ABORTED, by, now
-    )
+from repave_controller.core.rollout.start import begin_tracks, group_event, new_parts, origin_of
+from repave_controller.core.rollout.transitions import gone_back
+from repave_controller.core.rollout.way_back import WayBack, ways_back
+from repave_controller.core.steps.step import entered
+from repave_controller.core.strategies.presets import way_back_steps
+from repave_protos.protocol.values import GroupName, RegionName
 
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """Traffic back: to the newest warm group, or `to`; everywhere, or in `regions`."""
+    """Traffic back: to what served before in each region, or `to`; everywhere, or in `regions`. `at_once`:
+    with the hosts that are there, without growing first. `force`, with a reason: even to ill ones."""
 
     to: str = ""
     regions: tuple[RegionName, ...] = ()
     force: bool = False
+    at_once: bool = False
 
     def apply(
         self, application: Application, observed: Observed, by: str, reason: str, now: Instant
@@ -59,7 +64,9 @@ class Rollback:
                 region=unknown[0],
                 known=application.regions,
             )
-        return request_rollback(application, observed, by, reason, self.force, now, self.to, self.regions)
+        return request_rollback(
+            application, observed, by, reason, self.force, now, self.to, self.regions, at_once=self.at_once
+        )
 
 
 def request_rollback(
@@ -71,111 +78,266 @@ def request_rollback(
     now: Instant,
     to: str = "",
     regions: tuple[RegionName, ...] = (),
+    *,
+    at_once: bool = False,
 ) -> Outcome:
-    """One switch back: the running rollout is turned round, or an older group gets the traffic: the newest
-    warm one, or `to`; in all its regions, or in `regions`. One that is gone is built again from its image."""
-    if application.running is not None:
-        if to or regions:
-            running = target_of(application, application.running).name
-            raise Refused(
-                Refusal.ROLLOUT_RUNNING_AT_ROLLBACK, cli("abort", application.name), running=running
-            )
+    """The running rollout is turned round, or each region goes back to what served there before. Hosts that
+    are gone are launched from the same package; a group that is smaller than what serves grows first."""
+    rollout = application.running
+    if rollout is not None:
+        if (to or regions) and not _leads_to(application, rollout, to, regions):
+            remedy, running = cli("abort", application.name), target_of(application, rollout).name
+            raise Refused(Refusal.ROLLOUT_RUNNING_AT_ROLLBACK, remedy, running=running)
+        if rollout.kind is RolloutKind.ROLLBACK:
+            return _spur(application, rollout, by, reason, at_once, now)
         why = reason_of(Why.ROLLED_BACK, by=by, reason=reason)
-        return _turn_round(application, application.running, why, Phase.ROLLED_BACK, by, now)
-    target = _rollback_target(application, to, regions)
-    if target not in application.groups:
-        return _rebuild(application, target, by, reason, now)
-    where = tuple(part for part in target.parts if part.state is GroupState.WARM)
-    where = tuple(part for part in where if not regions or part.region in regions)
-    if not force:
-        _check_health(application, target, where, observed)
-    is_whole = all(part.percent >= FULL_PERCENT for part in where)
-    steps = rollback_steps(target)[-1:] if is_whole else rollback_steps(target)
-    waves = (Wave(tuple(part.region for part in where), is_lockstep=False),)
-    begun = begin(application, RolloutKind.ROLLBACK, target, steps, waves, by, reason, now)
-    what = reason_of(Happening.ROLLBACK_STARTED, group=target.name, regions=regions, by=by, reason=reason)
-    return begun, (group_event(begun, "rollback.started", what, now, by, target),)
+        return _turn_round(application, rollout, why, Phase.ROLLED_BACK, by, now, at_once=at_once)
+    ways = ways_back(application, to, regions)
+    ill = _regions(way for way in ways if is_ill(application, way, observed))
+    if ill and not (force and reason):
+        way = next(way for way in ways if way.region in ill)
+        raise _unhealthy(application, way, observed)
+    hasty = _regions(ways) if at_once else ill
+    return _start(application, ways, hasty, by, reason, now)
 
 
-def _rollback_target(application: Application, to: str, regions: tuple[RegionName, ...]) -> ServerGroup:
-    """A warm group, or one of the past; by name, or the newest that lost its traffic."""
-    warm = [
-        group
-        for group in application.groups
-        if any(
-            part.state is GroupState.WARM and (not regions or part.region in regions) for part in group.parts
+# ------------------------------------------------------------------------------------------ a rollback
+
+
+def _start(
+    application: Application,
+    ways: tuple[WayBack, ...],
+    hasty: Collection[RegionName],
+    by: str,
+    reason: str,
+    now: Instant,
+) -> Outcome:
+    """`hasty`: regions in which kept hosts take the traffic as they are."""
+    stays, found = _staying(application, ways), ways
+    application, ways = _with_targets(application, found, hasty, now)
+    steps = way_back_steps([way.target.template for way in ways])
+    straight = {way.region for way in ways if way.kept and (way.is_whole or way.region in hasty)}
+    if len(straight) == len(ways):
+        steps = steps[-1:]
+    tracks = ByRegion(
+        Track(
+            way.region,
+            wave=0,
+            origin=origin_of(application, way.region, way.target.number),
+            cursor=len(steps) - 1 if way.region in straight else 0,
+            target=way.target.number,
         )
-    ]
-    warm.sort(key=lambda group: (group.left_traffic_at or 0.0, group.number), reverse=True)
-    names = {group.name for group in application.groups if group.state is not GroupState.RETIRING}
-    past = [group for group in application.past if group.name not in names]
-    found = [group for group in (*warm, *past) if to in ("", group.name, group.version)]
-    if found:
-        return found[0]
-    there = tuple(f"{group.name} ({group.version})" for group in (*warm, *past))
-    if to and there:
-        raise Refused(Refusal.NO_OLDER_GROUP_OF_NAME, application=application.name, name=to, groups=there)
-    raise Refused(Refusal.NO_OLDER_GROUP, application=application.name)
-
-
-def _rebuild(application: Application, past: ServerGroup, by: str, reason: str, now: Instant) -> Outcome:
-    """The hosts of `past` are gone: a fresh group of the same image and configuration, without canary."""
-    sizes = {region: size for region in application.regions if (size := _size_in(application, region))}
-    number = application.next_number
-    group = replace(
-        past,
-        name=format_group(application.cluster, number),
-        number=number,
-        parts=new_parts(tuple(sizes.items())),
-        created_at=now,
+        for way in ways
     )
-    begun = replace(application.with_group(group), next_number=GroupNumber(number + 1))
-    begun = begin(begun, RolloutKind.RELEASE, group, rollback_steps(past), (), by, reason, now)
+    waves = (Wave(_regions(ways), is_lockstep=False),)
+    target = max((way.target for way in ways), key=lambda group: group.number)
+    begun = begin_tracks(application, RolloutKind.ROLLBACK, target, steps, waves, tracks, by, reason, now)
     what = reason_of(
-        Happening.BUILT_AGAIN,
-        past=past.name,
-        version=past.version,
-        group=group.name,
+        Happening.ROLLBACK_STARTED,
+        targets=tuple(way.target.name for way in ways),
+        regions=_regions(ways),
+        is_everywhere=not stays,
+        notes=(*_notes(found, ways, hasty), *stays),
         by=by,
         reason=reason,
     )
-    return begun, (group_event(begun, "release.started", what, now, by, group),)
+    return begun, (group_event(begun, "rollback.started", what, now, by, target),)
 
 
-def _size_in(application: Application, region: RegionName) -> int:
-    serving = application.serving_in(region)
-    return serving.size(region) if serving is not None else 0
+def _with_targets(
+    application: Application, ways: tuple[WayBack, ...], hasty: Collection[RegionName], now: Instant
+) -> tuple[Application, tuple[WayBack, ...]]:
+    """The groups with the parts that the regions go back to. What is gone altogether becomes a fresh group of
+    the same package and configuration; one that is still somewhere gets a new part."""
+    fresh: dict[GroupNumber, ServerGroup] = {}
+    placed = []
+    for way in ways:
+        group, live = way.target, application.group(way.target.number)
+        if way.kept is not None:
+            part = replace(way.grown, percent=FULL_PERCENT) if way.region in hasty else way.grown
+        else:
+            (part,) = new_parts(((way.region, way.size),))
+            if live is None or live.state is GroupState.RETIRING:
+                if group.number not in fresh:
+                    fresh[group.number] = _built_again(application, group, now)
+                    number = GroupNumber(application.next_number + 1)
+                    application = replace(application, next_number=number)
+                group = fresh[group.number]
+        application = put_part(application, group, part)
+        placed.append(replace(way, target=group))
+    return application, tuple(placed)
 
 
-def _check_health(
-    application: Application, target: ServerGroup, parts: tuple[Part, ...], observed: Observed
-) -> None:
-    for part in parts:
-        view = observed.get(part.region)
-        if view is None or not view.is_connected or view.report is None:
-            continue  # what can't be seen can't be judged; the region follows when it returns
-        report = view.group(target.name)
-        have, floor = min(report.verified, report.balancer_up), application.policy.floor(part.count)
-        if have < floor:
-            raise Refused(
-                Refusal.UNHEALTHY_TARGET,
-                cli("rollback", application.name, force=True),
-                group=target.name,
-                region=part.region,
-                healthy=have,
-                hosts=part.count,
-                floor=floor,
+def _built_again(application: Application, past: ServerGroup, now: Instant) -> ServerGroup:
+    number = application.next_number
+    name = format_group(application.cluster, number)
+    return replace(past, name=name, number=number, parts=ByRegion(()), created_at=now, attempt=0)
+
+
+def _notes(
+    ways: tuple[WayBack, ...], placed: tuple[WayBack, ...], hasty: Collection[RegionName]
+) -> tuple[Reason, ...]:
+    """What is not a mere switch, told together where it is the same in several regions."""
+    built: dict[tuple[GroupName, str, GroupName], list[WayBack]] = {}
+    grown: dict[tuple[GroupName, bool], list[WayBack]] = {}
+    for way, made in zip(ways, placed, strict=True):
+        if way.kept is None:
+            built.setdefault((way.target.name, way.target.version, made.target.name), []).append(way)
+        elif not way.is_whole:
+            grown.setdefault((way.target.name, way.region in hasty), []).append(way)
+    return (
+        *(
+            reason_of(Happening.BUILT_AGAIN, past=past, version=version, group=group, regions=_regions(each))
+            for (past, version, group), each in built.items()
+        ),
+        *(
+            reason_of(
+                Happening.GROWS,
+                group=group,
+                has=sum(way.has for way in each),
+                size=sum(way.size for way in each),
+                regions=_regions(each),
+                when="meanwhile" if is_hasty else "first",
             )
+            for (group, is_hasty), each in grown.items()
+        ),
+    )
+
+
+def _staying(application: Application, ways: tuple[WayBack, ...]) -> tuple[Reason, ...]:
+    """Regions that do not take part, by who serves there."""
+    going, staying = set(_regions(ways)), dict[GroupName, list[RegionName]]()
+    for region in application.regions:
+        serving = application.serving_in(region)
+        if serving is not None and region not in going:
+            staying.setdefault(serving.name, []).append(region)
+    return tuple(
+        reason_of(Happening.STAYS, group=group, regions=tuple(regions)) for group, regions in staying.items()
+    )
+
+
+def _regions(ways: Iterable[WayBack]) -> tuple[RegionName, ...]:
+    return tuple(way.region for way in ways)
+
+
+# ------------------------------------------------------------------------------------------ is it well?
+
+
+def is_ill(application: Application, way: WayBack, observed: Observed) -> bool:
+    """Whether fewer of the kept hosts can serve than a release would need, and than can serve now. What can't
+    be seen can't be judged: the region follows when it returns."""
+    view = observed.get(way.region)
+    if way.kept is None or view is None or not view.is_connected or view.report is None:
+        return False
+    have, serving = healthy_in(way, observed)
+    return have < application.policy.needed(way.has) and (have == 0 or have < serving)
+
+
+def healthy_in(way: WayBack, observed: Observed) -> tuple[int, int]:
+    """Hosts that can serve: of the group that it goes back to, and of the one that serves."""
+    view = observed.get(way.region)
+    reports = [view.group(group.name) for group in (way.target, way.serving)] if view is not None else []
+    back, serving = [min(each.verified, each.balancer_up) for each in reports] or (0, 0)
+    return back, serving
+
+
+def _unhealthy(application: Application, way: WayBack, observed: Observed) -> Refused:
+    have, serving = healthy_in(way, observed)
+    return Refused(
+        Refusal.UNHEALTHY_TARGET,
+        cli("rollback", application.name, force=True, reason="TEXT"),
+        group=way.target.name,
+        region=way.region,
+        healthy=have,
+        hosts=way.has,
+        needed=application.policy.needed(way.has),
+        serving=way.serving.name,
+        serving_healthy=serving,
+    )
+
+
+# ------------------------------------------------------------------------------------ while something runs
+
+
+def _leads_to(application: Application, rollout: Rollout, to: str, regions: tuple[RegionName, ...]) -> bool:
+    """Whether the rollout is a rollback that brings just this to these regions."""
+    if rollout.kind is not RolloutKind.ROLLBACK:
+        return False
+    tracks = [rollout.track(region) for region in regions] or list(rollout.tracks)
+    groups = [application.group(rollout.target_of(track)) for track in tracks if track is not None]
+    is_to = all(group is not None and to in ("", group.name, group.version) for group in groups)
+    return is_to and None not in tracks
+
+
+def _spur(
+    application: Application, rollout: Rollout, by: str, reason: str, at_once: bool, now: Instant
+) -> Outcome:
+    """A rollback that runs is joined, goes on if it was paused, and with `at_once` grows no longer. Asking
+    for it again never turns it round."""
+    if rollout.phase is Phase.UNDOING:
+        raise Refused(Refusal.UNDOING, application=application.name)
+    spurred = replace(rollout, pause=None) if rollout.pause is not None else rollout
+    for track in rollout.tracks if at_once else ():
+        application, spurred = _hurried(application, spurred, track, now)
+    if spurred == rollout:
+        return application, ()
+    if rollout.pause is not None:
+        away = now - rollout.pause.at
+        tracks = (track.delayed(away) if track.has_begun else track for track in spurred.tracks)
+        spurred = replace(spurred, tracks=ByRegion(tracks))
+    application = replace(application, rollout=spurred)
+    target = target_of(application, rollout)
+    kind, happening = "rollout.resumed", Happening.RESUMED
+    if at_once:
+        kind, happening = "rollback.hastened", Happening.HASTENED
+    what = reason_of(happening, by=by, reason=reason)
+    return application, (group_event(application, kind, what, now, by, target),)
+
+
+def _hurried(
+    application: Application, rollout: Rollout, track: Track, now: Instant
+) -> tuple[Application, Rollout]:
+    """Kept hosts that were still to be joined by others take the traffic now."""
+    last, target = len(rollout.steps) - 1, target_in(application, rollout, track)
+    is_on_its_way = track.phase in (TrackPhase.RUNNING, TrackPhase.WAITING) and track.cursor < last
+    if target is None or target.part.state is GroupState.NEW or not is_on_its_way:
+        return application, rollout
+    application = put_part(application, target.group, replace(target.part, percent=FULL_PERCENT))
+    track = replace(track, cursor=last)
+    if track.phase is TrackPhase.RUNNING:
+        track = track.entered(TrackPhase.RUNNING, now)
+        application = entered(application, rollout, track, rollout.steps[last])
+    return application, rollout.with_track(track)
+
+
+def request_abort(application: Application, by: str, reason: str, now: Instant) -> Outcome:
+    """Ends the running rollout: all traffic with the origin, a new target cleaned up."""
+    if application.running is None:
+        remedy = cli("rollback", application.name)
+        raise Refused(Refusal.NOTHING_TO_ABORT, remedy, application=application.name)
+    return _turn_round(
+        application, application.running, reason_of(Why.ABORTED, by=by, reason=reason), Phase.ABORTED, by, now
+    )
 
 
 def _turn_round(
-    application: Application, rollout: Rollout, reason: Reason, end: Phase, by: str, now: Instant
+    application: Application,
+    rollout: Rollout,
+    reason: Reason,
+    end: Phase,
+    by: str,
+    now: Instant,
+    *,
+    at_once: bool = False,
 ) -> Outcome:
     target = target_of(application, rollout)
     if rollout.phase is Phase.UNDOING:
+        for track in rollout.tracks if at_once else ():
+            if track.phase is TrackPhase.UNDOING:
+                application = gone_back(application, rollout, track)
         return application, ()
     if rollout.origin is None and rollout.has_given_traffic():
         raise Refused(Refusal.FIRST_RELEASE_SERVES, group=target.name, application=application.name)
-    undone = undo(application, rollout, reason, end, now)
+    undone = undo(application, rollout, reason, end, now, at_once=at_once)
     what = reason_of(Happening.GOES_BACK, group=target.name, reason=reason)
     return undone, (group_event(undone, f"{rollout.kind}.undoing", what, now, by, target),)

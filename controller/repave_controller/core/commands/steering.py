@@ -114,9 +114,10 @@ def request_retry(application: Application, by: str, reason: str, now: Instant) 
         else replace(track, ill_at=None)
         for track in rollout.tracks
     )
-    target = application.group(rollout.target)
-    assert target is not None, "a running rollout has a target"
-    application = application.with_group(replace(target, attempt=target.attempt + 1))
+    for number in rollout.targets:
+        target = application.group(number)
+        assert target is not None, "a running rollout has its targets"
+        application = application.with_group(replace(target, attempt=target.attempt + 1))
     retried = replace(application, rollout=replace(rollout, tracks=tracks, pause=None))
     what = reason_of(Happening.RETRIED, by=by, reason=reason)
     return retried, (event_of(retried, "rollout.retried", what, now, by),)

@@ -68,6 +68,7 @@ class Part:
     weight_bp: int = 0
     left_traffic_at: Instant | None = None
     proven: int = 0  # hosts that a rollout has waited for; a size that grew since asks for more
+    is_back: bool = False  # it serves because a rollout has gone back to it
 
     @property
     def count(self) -> int:
@@ -269,9 +270,7 @@ class Application:
     queue_stands: Standstill | None = None
     desired: ByRegion[tuple[RegionName, DesiredState]] = ByRegion()  # as decided last, with epochs
     offered: ByRegion[tuple[RegionName, "Offer"]] = ByRegion()  # what each region may have heard
-    missed: tuple[
-        tuple[RegionName, int], ...
-    ] = ()  # regions, and sizes, that the serving group has yet to reach
+    missed: tuple["Missed", ...] = ()  # regions that the last rollout has yet to reach
     launch_seconds: float = 0.0  # from a launch to verified hosts, of late; 0: not known
     past: tuple[ServerGroup, ...] = ()  # proven groups that are gone, newest first, to be built again
     tainted: tuple[Tainted, ...] = ()  # oldest first
@@ -322,6 +321,15 @@ class Application:
     def offered_to(self, region: RegionName) -> "Offer | None":
         found = self.offered.find(region)
         return found[1] if found is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A region that was away when the others got `target`, and gets it when it returns."""
+
+    region: RegionName
+    size: int
+    target: GroupNumber
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def place_of(application: Application, rollout: Rollout, track: Track) -> Place 
 
 def target_in(application: Application, rollout: Rollout, track: Track) -> Side | None:
     """The side that the rollout brings to the track's region."""
-    return _side(application.group(rollout.target), track.region)
+    return _side(application.group(rollout.target_of(track)), track.region)
 
 
 def origin_in(application: Application, track: Track) -> Side | None:

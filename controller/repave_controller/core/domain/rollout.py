@@ -71,7 +71,7 @@ class Track:
     wave: int
     origin: GroupNumber | None
     phase: TrackPhase = TrackPhase.WAITING
-    cursor: int = 0
+    cursor: int = 0  # of its step; while it waits, of the one that it begins with
     entered_at: Instant = Instant(0)  # of the present step or phase
     progressed_at: Instant = Instant(0)  # a step's deadline counts from here
     progress: int | None = None  # what `progressed_at` watches; growth is progress
@@ -80,8 +80,9 @@ class Track:
     blocked_at: Instant | None = None  # since when hosts are missing for the step to come
     ill_at: Instant | None = None  # since when hosts are missing that its region replaces
     scaled_at: Instant | None = None  # when its newest hosts were asked for
-    reason: Reason | None = None  # why it was undone or skipped
     refuge: GroupNumber | None = None  # has all traffic, for the other side could not serve its share
+    reason: Reason | None = None  # why it was undone or skipped, or that it has yet to follow
+    target: GroupNumber | None = None  # where it is another one than the rollout's
 
     def entered(self, phase: TrackPhase, now: Instant) -> "Track":
         """At the beginning of a step or phase: nothing that was waited for before counts in it."""
@@ -189,7 +190,7 @@ class Rollout:
 
     number: int  # counts the application's rollouts, from 1
     kind: RolloutKind
-    target: GroupNumber
+    target: GroupNumber  # of its regions, save those whose track names another one
     steps: tuple[Step, ...]
     tracks: ByRegion[Track]
     phase: Phase
@@ -212,12 +213,21 @@ class Rollout:
         """Replaces the track of that region."""
         return replace(self, tracks=self.tracks.put(track))
 
+    def target_of(self, track: Track) -> GroupNumber:
+        """The group that the rollout brings to the track's region."""
+        return track.target if track.target is not None else self.target
+
+    @property
+    def targets(self) -> tuple[GroupNumber, ...]:
+        """Each group that it brings to some region, the newest first."""
+        return tuple(sorted({self.target, *map(self.target_of, self.tracks)}, reverse=True))
+
     def step(self, track: Track) -> Step:
         return self.steps[track.cursor]
 
     def following(self, track: Track) -> Step | None:
         """The step that the track enters next; None: it is done then."""
-        cursor = track.cursor + 1 if track.has_begun else 0
+        cursor = track.cursor + 1 if track.has_begun else track.cursor
         return self.steps[cursor] if cursor < len(self.steps) else None
 
     @property

@@ -11,15 +11,15 @@ from repave_controller.core.domain.application import (
     Observed,
     ReleaseOrder,
     ServerGroup,
-    hosts_of,
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.place import place_of
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Track, TrackPhase, Wave
-from repave_controller.core.domain.steps import course_of
+from repave_controller.core.rollout.conclusion import too_old
 from repave_controller.core.rollout.start import start_release, with_kept_sizes
+from repave_controller.core.rollout.transitions import taken_over
 from repave_controller.core.rules.guards import NO_CONSTRAINTS, Constraints, Guard, foreseen
 from repave_controller.core.steps.step import entered, estimate_seconds
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName, fingerprint, short_digest
@@ -91,20 +91,22 @@ def plan_release(
     rollout = started.rollout
     assert rollout is not None, "a started release has a rollout"
     origin = application.group(application.serving)
-    keeps, destroys = _old_groups(application, order)
-    regions = _regions(application, order, rollout, keeps, destroys)
+    name = format_group(application.cluster, application.next_number)
+    courses = _courses(application, order, rollout, now)
+    keeps, destroys = _old_groups(application, name, courses)
+    regions = _regions(application, order, rollout, courses)
     costs = [region.cost for region in regions if region.cost is not None]
     return Plan(
         id=plan_id(application, order),
         application=application.name,
-        group=format_group(application.cluster, application.next_number),
+        group=name,
         origin=origin.name if origin else None,
         strategy=order.strategy,
         steps=rollout.steps,
         waves=rollout.waves,
         regions=regions,
-        keeps=tuple(group.name for group in keeps),
-        destroys=tuple(group.name for group in destroys),
+        keeps=keeps,
+        destroys=destroys,
         at_least_seconds=_length(rollout, regions),
         extra_host_hours=sum(region.extra_host_hours for region in regions),
         cost=sum(costs) if costs else None,
@@ -212,31 +214,41 @@ def _changed_environment(before: dict[str, str], after: dict[str, str]) -> list[
 # --------------------------------------------------------------------------------------- hosts and hours
 
 
-def _old_groups(application: Application, order: ReleaseOrder) -> tuple[list[ServerGroup], list[ServerGroup]]:
-    """Those that stay warm once the release has succeeded, and those that it lets go; newest first."""
-    warm = [group for group in application.groups if group.state is GroupState.WARM]
-    warm.sort(key=lambda group: (group.left_traffic_at or 0.0, group.number), reverse=True)
-    serving = application.group(application.serving)
-    old = [serving, *warm] if serving is not None else warm
-    kept = order.policy.keep_groups if order.policy.keep_seconds > 0 else order.policy.retain
-    if course_of(order.steps).old == 0:
-        return old[1:kept], [*old[:1], *old[max(1, kept) :]]
-    return old[:kept], old[kept:]
+def _old_groups(
+    application: Application, group: GroupName, courses: Mapping[RegionName, "_Course"]
+) -> tuple[tuple[GroupName, ...], tuple[GroupName, ...]]:
+    """Those that stay in some region once the release has succeeded, and those that it lets go in all; those
+    that served last first."""
+    old = [each for each in application.groups if each.state in (GroupState.SERVING, GroupState.WARM)]
+    old.sort(
+        key=lambda each: (each.state is GroupState.SERVING, each.left_traffic_at or 0.0, each.number),
+        reverse=True,
+    )
+    kept = {name for course in courses.values() for name in course.kept if name != group}
+    left = {
+        each.name
+        for each in old
+        if any(part.region not in courses and part.state is not GroupState.RETIRING for part in each.parts)
+    }
+    stays = [each.name for each in old if each.name in kept | left]
+    return tuple(stays), tuple(each.name for each in old if each.name not in stays)
+
+
+def _courses(
+    application: Application, order: ReleaseOrder, rollout: Rollout, now: Instant
+) -> dict[RegionName, "_Course"]:
+    sizes = dict(order.sizes)
+    return {
+        track.region: _course(application, order, rollout, track, sizes[track.region], now)
+        for track in rollout.tracks
+    }
 
 
 def _regions(
-    application: Application,
-    order: ReleaseOrder,
-    rollout: Rollout,
-    keeps: list[ServerGroup],
-    destroys: list[ServerGroup],
+    application: Application, order: ReleaseOrder, rollout: Rollout, courses: Mapping[RegionName, "_Course"]
 ) -> tuple[RegionPlan, ...]:
     sizes, prices = dict(order.sizes), dict(order.prices)
-    moments = {
-        track.region: _moments(application, order, rollout, track, sizes[track.region])
-        for track in rollout.tracks
-    }
-    seconds = {region: sum(each.seconds for each in found) for region, found in moments.items()}
+    seconds = {region: course.seconds for region, course in courses.items()}
     ends = _wave_ends(rollout, seconds)
     return tuple(
         _region(
@@ -244,8 +256,7 @@ def _regions(
             sizes[track.region],
             application,
             order,
-            (keeps, destroys),
-            moments[track.region],
+            courses[track.region],
             ends[-1] - ends[track.wave] + rollout.waves[track.wave].bake_seconds,
             prices.get(track.region),
         )
@@ -258,30 +269,27 @@ def _region(
     size: int,
     application: Application,
     order: ReleaseOrder,
-    old: tuple[list[ServerGroup], list[ServerGroup]],
-    moments: tuple[Moment, ...],
+    course: "_Course",
     waits_seconds: float,
     price: float | None,
 ) -> RegionPlan:
-    region, (keeps, destroys) = track.region, old
+    region, moments = track.region, course.moments
     serving = application.group(track.origin)
     had = serving.size(region) if serving is not None else 0
-    others = sum(
-        part.count
-        for group in application.groups
-        if group.number != track.origin and (part := group.part(region)) is not None
-    )
+    parts = [(group, part) for group in application.groups if (part := group.part(region)) is not None]
+    others = sum(part.count for group, part in parts if group.number != track.origin)
     peak = max((each.new_hosts + each.old_hosts for each in moments), default=size)
     hours = sum(max(0, each.new_hosts + each.old_hosts - had) * each.seconds for each in moments)
     left = moments[-1].old_hosts if moments else 0
-    kept = hosts_of(left, order.policy.keep_percent) if serving in keeps else 0
+    kept = course.kept.get(serving.name, 0) if serving is not None else 0
     hours += left * waits_seconds + kept * order.policy.keep_seconds
+    keeps = sum(course.kept.values())
     return RegionPlan(
         name=region,
         wave=track.wave,
         creates=size,
-        keeps_warm=kept + sum(group.size(region) for group in keeps if group != serving),
-        destroys=sum(group.size(region) for group in destroys),
+        keeps_warm=keeps,
+        destroys=sum(part.count for _, part in parts) - keeps,
         peak=others + peak,
         extra=max(0, peak - had),
         floor=order.policy.floor(size),
@@ -291,24 +299,51 @@ def _region(
     )
 
 
-def _moments(
-    application: Application, order: ReleaseOrder, rollout: Rollout, track: Track, size: int
-) -> tuple[Moment, ...]:
-    """The region after each step is entered, by the functions that enter it."""
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """A region on its way through the steps, and the hosts of old groups that it has when all is over."""
+
+    moments: tuple[Moment, ...]
+    kept: Mapping[GroupName, int]
+
+    @property
+    def seconds(self) -> float:
+        return sum(each.seconds for each in self.moments)
+
+
+def _course(
+    application: Application, order: ReleaseOrder, rollout: Rollout, track: Track, size: int, now: Instant
+) -> _Course:
+    """The region after each step is entered, and after the end, by the functions that decide so then."""
     alone = _only(application, track.region)
     alone, _ = start_release(alone, replace(order, sizes=((track.region, size),), waves=()), Instant(0))
-    target = alone.rollout.target if alone.rollout is not None else GroupNumber(0)
+    assert alone.rollout is not None, "a started release has a rollout"
+    rollout = replace(rollout, target=alone.rollout.target)
     # Launches as they took of late.
     proof_seconds = max(order.template.min_healthy_seconds, application.launch_seconds)
     moments = []
     for step in rollout.steps:
-        alone = entered(alone, replace(rollout, target=target), track, step)
-        place = place_of(alone, replace(rollout, target=target), track)
+        alone = entered(alone, rollout, track, step)
+        place = place_of(alone, rollout, track)
         assert place is not None, "a release has a part in each of its regions"
         old_hosts = place.origin.part.count if place.origin is not None else 0
         seconds = estimate_seconds(step, proof_seconds)
         moments.append(Moment(place.target.part.count, old_hosts, place.target.part.weight_bp, seconds))
-    return tuple(moments)
+    parts = [part for group in alone.groups for part in group.parts]
+    begin = max([now, *(part.left_traffic_at for part in parts if part.left_traffic_at)])
+    end = Instant(begin + sum(each.seconds for each in moments))
+    alone = taken_over(alone, rollout, track, end)
+    gone = {group.number for group, _ in too_old(alone, track.region, end)[0]}
+    return _Course(
+        tuple(moments),
+        {
+            group.name: part.count
+            for group in alone.groups
+            if (part := group.part(track.region)) is not None
+            and part.state is GroupState.WARM
+            and group.number not in gone
+        },
+    )
 
 
 def _only(application: Application, region: RegionName) -> Application:

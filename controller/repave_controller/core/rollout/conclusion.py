@@ -8,12 +8,14 @@ from repave_controller.core.domain.application import (
     Because,
     GroupState,
     Instant,
+    Missed,
     Part,
     ServerGroup,
 )
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.place import origin_in, put_part, target_in
 from repave_controller.core.domain.reasons import Happening, Reason, Why, reason_of
-from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
+from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.core.rollout import queues, waves
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.start import catch_up
@@ -32,6 +34,7 @@ def conclude(turn: Turn) -> None:
     if any(track.phase in waves.MOVING for track in rollout.tracks):
         return
     done = [track for track in rollout.tracks if track.phase is TrackPhase.DONE]
+    is_rollback = rollout.kind is RolloutKind.ROLLBACK
     if rollout.phase is Phase.UNDOING:
         _end(turn, Phase.HELD if done else rollout.undo_end, rollout.undo_reason)
     elif rollout.is_stopped:
@@ -40,6 +43,9 @@ def conclude(turn: Turn) -> None:
             regions = tuple(track.region for track in done)
             reason = reason_of(Why.SERVES_ONLY_IN, reason=reason, regions=regions)
         _end(turn, Phase.HELD if done else Phase.ROLLED_BACK, reason)
+    elif is_rollback and not any(track.phase is TrackPhase.WAITING for track in rollout.tracks):
+        stays = any(track.phase in (TrackPhase.UNDONE, TrackPhase.HELD) for track in rollout.tracks)
+        _end(turn, Phase.HELD if stays or not done else Phase.SUCCEEDED, _left_out(rollout))
     elif all(track.is_settled for track in rollout.tracks):
         baking = waves.in_bake(turn.application, rollout, len(rollout.waves) - 1, turn.now)
         if baking is not None:
@@ -53,11 +59,15 @@ def conclude(turn: Turn) -> None:
 
 
 def _left_out(rollout: Rollout) -> Reason | None:
-    """The regions that a release ended without, and why."""
+    """The regions that a rollout ended without, or that have yet to follow, and why."""
     found = tuple(
-        reason_of(Why.NOT_IN_REGION, region=track.region, reason=track.reason)
+        reason_of(
+            Why.IN_REGION if track.phase is TrackPhase.DONE else Why.NOT_IN_REGION,
+            region=track.region,
+            reason=track.reason,
+        )
         for track in rollout.tracks
-        if track.phase in (TrackPhase.UNDONE, TrackPhase.SKIPPED)
+        if track.reason is not None and track.phase is not TrackPhase.WAITING
     )
     return reason_of(Why.LEFT_OUT, regions=found) if found else None
 
@@ -98,14 +108,19 @@ def _end(turn: Turn, phase: Phase, reason: Reason | None) -> None:
     queues.stand_still_after(turn, ended)
 
 
-def _missed(application: Application, rollout: Rollout, phase: Phase) -> tuple[tuple[RegionName, int], ...]:
+def _missed(application: Application, rollout: Rollout, phase: Phase) -> tuple[Missed, ...]:
     """Those that are still to be reached: of the rollouts before that caught up, and of this one."""
     target = application.group(rollout.target)
     is_serving = target is not None and target.state is GroupState.SERVING
-    if target is None or not (phase is Phase.SUCCEEDED or is_serving):
+    if not (phase is Phase.SUCCEEDED or is_serving or rollout.kind is RolloutKind.ROLLBACK):
         return application.missed
-    skipped = [track.region for track in rollout.tracks if track.phase is TrackPhase.SKIPPED]
-    return (*application.missed, *((region, target.size(region)) for region in skipped))
+    skipped = (track for track in rollout.tracks if track.phase is TrackPhase.SKIPPED)
+    found = (
+        Missed(track.region, group.size(track.region), group.number)
+        for track in skipped
+        if (group := application.group(rollout.target_of(track))) is not None
+    )
+    return (*application.missed, *found)
 
 
 def _take_over(turn: Turn, rollout: Rollout, track: Track) -> None:
@@ -113,7 +128,7 @@ def _take_over(turn: Turn, rollout: Rollout, track: Track) -> None:
     turn.application = taken_over(turn.application, rollout, track, turn.now)
     origin = origin_in(turn.application, track)
     if before is not None and origin is not None and origin.part.state is GroupState.RETIRING:
-        turn.application = remembered(turn.application, before)
+        turn.application = remembered(turn.application, before, origin.part)
 
 
 def _tell_end(turn: Turn, rollout: Rollout) -> None:
@@ -138,7 +153,9 @@ def retire_old_groups(turn: Turn) -> None:
         return
     retired: dict[int, list[RegionName]] = {}
     for region in turn.application.regions:
-        for group, part in _too_old(turn, region):
+        gone, until = too_old(turn.application, region, turn.now)
+        turn.wakes += [until] if until is not None else []
+        for group, part in gone:
             guard = guards.traffic(turn.application, region, turn.observed)
             if guard.refuses and _hears(turn, region):
                 stays = reason_of(
@@ -146,11 +163,10 @@ def retire_old_groups(turn: Turn) -> None:
                 )
                 turn.because.append(Because(stays, region))
                 continue
-            if not retired.get(group.number):
-                turn.application = remembered(turn.application, group)
+            turn.application = remembered(turn.application, group, part)
             retired.setdefault(group.number, []).append(region)
-            gone = replace(part, state=GroupState.RETIRING, percent=0.0)
-            turn.application = put_part(turn.application, group, gone)
+            retiring = replace(part, state=GroupState.RETIRING, percent=0.0)
+            turn.application = put_part(turn.application, group, retiring)
     for number, regions in retired.items():
         group = next(each for each in turn.application.groups if each.number == number)
         where = () if len(regions) == len(group.parts) else tuple(regions)
@@ -165,36 +181,42 @@ def _hears(turn: Turn, region: RegionName) -> bool:
     return view is not None and view.is_connected
 
 
-def _too_old(turn: Turn, region: RegionName) -> list[tuple[ServerGroup, Part]]:
-    policy = turn.application.policy
+def too_old(
+    application: Application, region: RegionName, now: Instant
+) -> tuple[list[tuple[ServerGroup, Part]], Instant | None]:
+    """The warm groups that the policy keeps no longer in the region, and when the next one follows."""
+    policy, until_next = application.policy, None
     warm = [
         (group, part)
-        for group in turn.application.groups
+        for group in application.groups
         if (part := group.part(region)) is not None and part.state is GroupState.WARM
     ]
     warm.sort(key=lambda each: (each[1].left_traffic_at or 0.0, each[0].number), reverse=True)
     gone = []
     for index, (group, part) in enumerate(warm):
         until = Instant((part.left_traffic_at or 0.0) + policy.keep_seconds)
-        if index < policy.keep_groups and (index < policy.retain or turn.now < until):
+        if index < policy.keep_groups and (index < policy.retain or now < until):
             if index >= policy.retain:
-                turn.wakes.append(until)
+                until_next = min(until, until_next if until_next is not None else until)
             continue
         gone.append((group, part))
-    return gone
+    return gone, until_next
 
 
-def remembered(application: Application, group: ServerGroup) -> Application:
-    """A proven group whose hosts go can be built again from its image, with the sizes it had."""
+def remembered(application: Application, group: ServerGroup, part: Part) -> Application:
+    """A proven group whose hosts go in the region of `part` can be built again there from its image. What is
+    remembered has the parts of all regions in which it is gone, as they were."""
+    known = next((each for each in application.past if each.number == group.number), None)
+    whole = known if known is not None else replace(group, parts=ByRegion(()))
     others = tuple(each for each in application.past if each.number != group.number)
-    return replace(application, past=(group, *others)[:PAST_MAX])
+    return replace(application, past=(whole.with_part(part), *others)[:PAST_MAX])
 
 
 def forget_gone_groups(turn: Turn) -> None:
     """A retiring group is forgotten where a region has nothing left of it, and at last altogether."""
     running = turn.application.running
     for group in turn.application.groups:
-        if running is not None and group.number == running.target:
+        if running is not None and group.number in running.targets:
             continue
         left = []
         for part in group.parts:
@@ -207,11 +229,21 @@ def forget_gone_groups(turn: Turn) -> None:
                 left.append(part.region)
         _say_who_is_away(turn, group, left)
     for group in turn.application.groups:
-        is_target = running is not None and group.number == running.target
+        is_target = running is not None and group.number in running.targets
         if not group.parts and not is_target:
             rest = tuple(other for other in turn.application.groups if other.number != group.number)
             turn.application = replace(turn.application, groups=rest)
             turn.tell("group.destroyed", reason_of(Happening.GROUP_DESTROYED, group=group.name), group)
+
+
+def say_who_follows(turn: Turn) -> None:
+    """Regions that a rollback ended without, until they have heard of it."""
+    rollout = turn.application.rollout
+    for track in rollout.tracks if rollout is not None and rollout.phase.is_over else ():
+        view, reason = turn.observed.get(track.region), track.reason
+        is_away = view is None or not view.is_connected
+        if is_away and reason is not None and reason.kind in (Why.FOLLOWS, Why.SKIPPED):
+            turn.because.append(Because(reason, track.region, view.since if view is not None else None))
 
 
 def _say_who_is_away(turn: Turn, group: ServerGroup, regions: list[RegionName]) -> None:
@@ -251,9 +283,9 @@ def start_next(turn: Turn) -> None:
         queues.start_first(turn)
         return
     back = [
-        (region, size)
-        for region, size in turn.application.missed
-        if (view := turn.observed.get(region)) is not None and view.is_connected
+        each
+        for each in turn.application.missed
+        if (view := turn.observed.get(each.region)) is not None and view.is_connected
     ]
     if back:
         turn.application, events = catch_up(turn.application, tuple(back), turn.now)

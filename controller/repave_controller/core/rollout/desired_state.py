@@ -90,6 +90,11 @@ def _takes_testers(application: Application, group: ServerGroup, part: Part) -> 
     """Testers see a group that is being released from the moment when it is verified, at any weight."""
     rollout = application.running if application.split.tester_by else None
     track = rollout.track(part.region) if rollout is not None else None
-    if rollout is None or track is None or group.number != rollout.target or part.state is not GroupState.NEW:
+    if (
+        rollout is None
+        or track is None
+        or group.number != rollout.target_of(track)
+        or part.state is not GroupState.NEW
+    ):
         return False
     return any(step.is_proof for step in rollout.steps[: track.cursor])

@@ -14,7 +14,7 @@ from repave_controller.core.domain.application import (
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.place import target_in
 from repave_controller.core.domain.reasons import Happening, Reason, reason_of
-from repave_controller.core.domain.rollout import Phase, Rollout, Track
+from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, Track
 from repave_controller.core.rules.guards import Constraints
 from repave_controller.core.rules.verdicts import Waiting
 from repave_protos.protocol.values import RegionName
@@ -31,8 +31,8 @@ class Turn:
     events: list[Event] = field(default_factory=list)
     because: list[Because] = field(default_factory=list)
     wakes: list[Instant] = field(default_factory=list)
-    _steps: dict[tuple[int, int], list[RegionName]] = field(default_factory=dict)
-    _shares: dict[tuple[int, int], set[int]] = field(default_factory=dict)  # that these regions had
+    _steps: dict[tuple[int, int, GroupNumber], list[RegionName]] = field(default_factory=dict)
+    _shares: dict[tuple[int, int, GroupNumber], set[int]] = field(default_factory=dict)  # that these had
 
     def begin_again(self) -> None:
         self.because.clear()
@@ -89,29 +89,30 @@ class Turn:
         """The track leaves its step for the one at index `entered`. Told at the end of the call: regions
         that do so together are told of together."""
         left = track.cursor if track.has_begun else -1
-        self._steps.setdefault((left, entered), []).append(track.region)
         rollout = self.application.rollout
-        target = target_in(self.application, rollout, track) if rollout is not None else None
+        assert rollout is not None, "a track belongs to a rollout"
+        key = (left, entered, rollout.target_of(track))
+        self._steps.setdefault(key, []).append(track.region)
+        target = target_in(self.application, rollout, track)
         if target is not None:
-            self._shares.setdefault((left, entered), set()).add(target.part.weight_bp)
+            self._shares.setdefault(key, set()).add(target.part.weight_bp)
 
     def tell_of_steps(self) -> None:
         rollout = self.application.rollout
-        for (left, entered), regions in self._steps.items() if rollout is not None else ():
+        for (left, entered, number), regions in self._steps.items() if rollout is not None else ():
             assert rollout is not None
             is_all = len(regions) == len(rollout.tracks)
             where = () if is_all else tuple(regions)
             region = regions[0] if len(regions) == 1 and not is_all else ""
+            name = format_group(self.application.cluster, number)
             if left >= 0 and (share_bp := rollout.steps[left].share_bp) is not None:
-                given = self._shares.get((left, entered), set())
+                given = self._shares.get((left, entered, number), set())
                 share_bp = min(given) if len(given) == 1 else share_bp
-                moved = reason_of(
-                    Happening.TRAFFIC_MOVED, group=self.target_name, weight_bp=share_bp, regions=where
-                )
-                self.tell("traffic.moved", moved, region=region)
+                moved = reason_of(Happening.TRAFFIC_MOVED, group=name, weight_bp=share_bp, regions=where)
+                self.tell("traffic.moved", moved, self.application.group(number), region=region)
             if entered < len(rollout.steps):
                 step = rollout.steps[entered].kind
-                what = reason_of(Happening.STEP_ENTERED, group=self.target_name, step=step, regions=where)
-                self.tell("step.entered", what, region=region)
+                what = reason_of(Happening.STEP_ENTERED, group=name, step=step, regions=where)
+                self.tell("step.entered", what, self.application.group(number), region=region)
         self._steps.clear()
         self._shares.clear()

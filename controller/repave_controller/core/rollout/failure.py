@@ -17,6 +17,7 @@ class FailureKind(StrEnum):
 
     END = "end"  # it ends where it is, for there is no group to go back to
     PAUSE = "pause"  # it stays where it is until a person decides
+    STAY = "stay"  # the region keeps what it was sent, the others go on
     CONTINUE = "continue"  # the region goes back, the others go on
     STOP = "stop"  # the region, or its wave, goes back; no further region begins
     UNDO = "undo"  # all of it goes back
@@ -32,12 +33,16 @@ class FailureEffect:
 
 
 def effect_of(policy: Policy, rollout: Rollout, track: Track, cause: Cause) -> FailureEffect:
-    """What a failure of the track's region does now. A rollback, a first release that has traffic, and a
-    region that can't go back stay where they are: there is no group to go back to."""
+    """What a failure of the track's region does now. A first release that has traffic, and a region that
+    can't go back stay where they are: there is no group to go back to. A region in which a rollback fails
+    concerns no other one: those go back all the same, and none that has gone back returns."""
     if track.phase is TrackPhase.UNDOING:
         return FailureEffect(FailureKind.END)
     has_traffic = rollout.has_given_traffic(track)
-    if has_traffic and (rollout.origin is None or rollout.kind is RolloutKind.ROLLBACK):
+    if rollout.kind is RolloutKind.ROLLBACK:
+        kind = FailureKind.STAY if has_traffic else FailureKind.CONTINUE
+        return FailureEffect(kind, (track.region,))
+    if has_traffic and rollout.origin is None:
         return FailureEffect(FailureKind.END)
     if cause not in policy.goes_back_on:
         return FailureEffect(FailureKind.PAUSE)

@@ -147,7 +147,7 @@ def moved_to(
     assert place is not None, "a region that serves has a target"
     assert place.origin is not None, "and another side"
     changed = replace(track, refuge=refuge.group.number)
-    if refuge.group.number != rollout.target:
+    if refuge.group.number != rollout.target_of(track):
         changed = _before_traffic(rollout, changed, now)
     sides = (_weighed(side, refuge) for side in (place.target, place.origin))
     moved = put_sides(application, *sides)

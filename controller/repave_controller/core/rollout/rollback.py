@@ -16,9 +16,9 @@ from repave_controller.core.domain.application import (
     Observed,
     RegionView,
 )
-from repave_controller.core.domain.place import Place, origin_in, place_of
+from repave_controller.core.domain.place import Place, origin_in, place_of, target_in
 from repave_controller.core.domain.reasons import Reason, Why, reason_of
-from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
+from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout.failure import returning
 from repave_controller.core.rollout.transitions import gone_back, with_way_back
@@ -31,22 +31,37 @@ UNDO_DEADLINE_SECONDS = 300.0
 
 
 def turned_round(
-    application: Application, rollout: Rollout, track: Track, reason: Reason, now: Instant
+    application: Application,
+    rollout: Rollout,
+    track: Track,
+    reason: Reason,
+    now: Instant,
+    *,
+    at_once: bool = False,
 ) -> tuple[Application, Track]:
-    """The track on its way back; what `undone` then waits for."""
-    is_short = not _is_whole(application, track) or track.refuge == rollout.target
+    """The track on its way back; what `undone` then waits for. `at_once`: with the hosts that are there."""
+    is_short = not _is_whole(application, track) or track.refuge == rollout.target_of(track)
+    is_short = is_short and not at_once
     track = replace(track.entered(TrackPhase.UNDOING, now), reason=reason)
     if is_short:
         return with_way_back(application, track), track
     return gone_back(application, rollout, track), track
 
 
-def undo(application: Application, rollout: Rollout, reason: Reason, end: Phase, now: Instant) -> Application:
+def undo(
+    application: Application,
+    rollout: Rollout,
+    reason: Reason,
+    end: Phase,
+    now: Instant,
+    *,
+    at_once: bool = False,
+) -> Application:
     """Turns a running rollout round, also where it had finished: traffic to the origin, at once where that
     runs in full; a new target is retired behind it. A region that no group served before stays as it is when
     no group served anywhere."""
     for track in returning(rollout, rollout.tracks):
-        application, changed = turned_round(application, rollout, track, reason, now)
+        application, changed = turned_round(application, rollout, track, reason, now, at_once=at_once)
         rollout = rollout.with_track(changed)
     undoing = replace(rollout, phase=Phase.UNDOING, undo_reason=reason, undo_end=end, pause=None)
     return replace(application, rollout=undoing)
@@ -64,7 +79,7 @@ def may_return(
     application: Application, rollout: Rollout, track: Track, observed: Observed, now: Instant
 ) -> bool:
     """Whether an origin that had been scaled down may have all the traffic again."""
-    origin, target = origin_in(application, track), application.group(rollout.target)
+    origin, target = origin_in(application, track), target_in(application, rollout, track)
     if origin is None or origin.part.weight_bp == FULL_WEIGHT_BP:
         return False
     report, absent = current_report(application, origin.group, track.region, observed)
@@ -72,11 +87,28 @@ def may_return(
     if absent is None and min(report.verified, report.balancer_up) >= needed:
         return True
     if absent is None and report.balancer_up > 0 and target is not None:
-        other, _ = current_report(application, target, track.region, observed)
+        other, _ = current_report(application, target.group, track.region, observed)
         if other.verified == 0:
             return True
     # By then fresh hosts of the origin are verified, or never will be.
     return now >= track.entered_at + origin.group.template.growing_seconds
+
+
+def has_to_follow(rollout: Rollout, track: Track, observed: Observed) -> bool:
+    """Whether the region is one of a rollback, and can't hear of it now."""
+    return rollout.kind is RolloutKind.ROLLBACK and is_away(track.region, observed)
+
+
+def must_switch(application: Application, rollout: Rollout, track: Track, observed: Observed) -> bool:
+    """Whether a rollback's group takes the traffic while it still grows: who has it can't serve at all."""
+    target, origin = target_in(application, rollout, track), origin_in(application, track)
+    if rollout.kind is not RolloutKind.ROLLBACK or track.cursor == len(rollout.steps) - 1:
+        return False
+    if target is None or origin is None or target.part.state is GroupState.NEW:
+        return False
+    report, absent = current_report(application, target.group, track.region, observed)
+    other, _ = current_report(application, origin.group, track.region, observed)
+    return absent is None and report.balancer_up > 0 and other.verified == 0
 
 
 def undone(

@@ -7,6 +7,7 @@ from repave_controller.core.domain.application import (
     Event,
     GroupState,
     Instant,
+    Missed,
     Outcome,
     Part,
     ReleaseOrder,
@@ -24,7 +25,7 @@ from repave_controller.core.domain.rollout import (
     Track,
     Wave,
 )
-from repave_controller.core.strategies.presets import first_steps, rollback_steps
+from repave_controller.core.strategies.presets import first_steps, way_back_steps
 from repave_protos.protocol.values import RegionName
 
 
@@ -108,19 +109,35 @@ def begin(
     now: Instant,
 ) -> Application:
     """The application with a rollout of its own whose regions have yet to begin."""
-    number = application.rollouts_total + 1
     waves = waves or (Wave(tuple(region for region, _ in target.sizes)),)
+    tracks = ByRegion(
+        Track(region, index, origin_of(application, region, target.number))
+        for index, wave in enumerate(waves)
+        for region in wave.regions
+    )
+    return begin_tracks(application, kind, target, steps, waves, tracks, by, reason, now)
+
+
+def begin_tracks(
+    application: Application,
+    kind: RolloutKind,
+    target: ServerGroup,
+    steps: tuple[Step, ...],
+    waves: tuple[Wave, ...],
+    tracks: ByRegion[Track],
+    by: str,
+    reason: str,
+    now: Instant,
+) -> Application:
+    """The same with tracks that differ in what they begin with, or lead to."""
+    number = application.rollouts_total + 1
     rollout = Rollout(
         number=number,
         kind=kind,
         target=target.number,
         steps=steps,
         waves=waves,
-        tracks=ByRegion(
-            _track(application, region, index, target)
-            for index, wave in enumerate(waves)
-            for region in wave.regions
-        ),
+        tracks=tracks,
         phase=Phase.RUNNING,
         started_at=now,
         started_by=by,
@@ -130,32 +147,48 @@ def begin(
     return replace(application, rollout=rollout, rollouts_total=number, missed=())
 
 
-def _track(application: Application, region: RegionName, wave: int, target: ServerGroup) -> Track:
+def origin_of(application: Application, region: RegionName, target: GroupNumber) -> GroupNumber | None:
+    """Who serves in the region before `target` does."""
     serving = application.serving_in(region)
-    origin = serving.number if serving is not None and serving.number != target.number else None
-    return Track(region, wave, origin)
+    return serving.number if serving is not None and serving.number != target else None
 
 
-def catch_up(application: Application, sizes: tuple[tuple[RegionName, int], ...], now: Instant) -> Outcome:
-    """Regions that a rollout had to leave out get what the others have: by the same steps, or straight where
-    the others went back to it."""
-    last = application.rollout
-    target = application.group(last.target) if last is not None else None
-    missed = tuple(pair for pair in application.missed if pair not in sizes)
-    if last is None or target is None or target.state is not GroupState.SERVING:
-        return replace(application, missed=()), ()
-    regions = tuple(region for region, _ in sizes)
-    for part in new_parts(sizes):
-        known = target.part(part.region)
+def catch_up(application: Application, missed: tuple[Missed, ...], now: Instant) -> Outcome:
+    """Regions that a rollout had to leave out get what was meant for them: by the same steps, or straight
+    where the others went back."""
+    last, later = application.rollout, tuple(each for each in application.missed if each not in missed)
+    due = [each for each in missed if _is_owed(application, each)]
+    if last is None or not due:
+        return replace(application, missed=later), ()
+    for each in due:
+        group = application.group(each.target)
+        assert group is not None, "it was just found"
+        known = group.part(each.region)
         if known is None or known.state is GroupState.RETIRING:
-            target = target.with_part(part)
-    application = application.with_group(target)
+            (part,) = new_parts(((each.region, each.size),))
+            application = application.with_group(group.with_part(part))
+    number = max(each.target for each in due)
+    target = application.group(number)
+    assert target is not None, "it was just found"
+    steps = last.steps if last.kind is RolloutKind.RELEASE else way_back_steps([target.template])
+    tracks = ByRegion(
+        Track(each.region, 0, origin_of(application, each.region, each.target), target=each.target)
+        for each in due
+    )
+    regions = tuple(each.region for each in due)
     waves = (Wave(regions, is_lockstep=False),)
-    steps = last.steps if last.kind is RolloutKind.RELEASE else rollback_steps(target)
-    begun = begin(application, last.kind, target, steps, waves, "repave", "catches up", now)
+    begun = begin_tracks(application, last.kind, target, steps, waves, tracks, "repave", "catches up", now)
     what = reason_of(Happening.CAUGHT_UP, group=target.name, version=target.version, regions=regions)
     started = group_event(begun, f"{last.kind}.started", what, now, "repave", target)
-    return replace(begun, missed=missed), (started,)
+    return replace(begun, missed=later), (started,)
+
+
+def _is_owed(application: Application, missed: Missed) -> bool:
+    """Whether the region still lacks it: the others are served by the release, or have gone back."""
+    group, last = application.group(missed.target), application.rollout
+    if group is None or last is None:
+        return False
+    return last.kind is RolloutKind.ROLLBACK or group.state is GroupState.SERVING
 
 
 def group_event(

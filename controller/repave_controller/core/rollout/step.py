@@ -15,6 +15,7 @@ from repave_controller.core.domain.application import (
     Because,
     Decision,
     Expiry,
+    GroupState,
     Instant,
     Observed,
     Outcome,
@@ -38,7 +39,14 @@ from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.failure import FailureKind, effect_of
 from repave_controller.core.rollout.holds import has_way_back_from, ways_on
 from repave_controller.core.rollout.renewal import renew
-from repave_controller.core.rollout.rollback import may_return, turned_round, undo, undone
+from repave_controller.core.rollout.rollback import (
+    has_to_follow,
+    may_return,
+    must_switch,
+    turned_round,
+    undo,
+    undone,
+)
 from repave_controller.core.rollout.transitions import gone_back
 from repave_controller.core.rules.guards import NO_CONSTRAINTS, Constraints, standing
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, current_report, illness_of
@@ -64,6 +72,7 @@ def step(
     turn.tell_of_steps()
     conclusion.retire_old_groups(turn)
     conclusion.forget_gone_groups(turn)
+    conclusion.say_who_follows(turn)
     if turn.application.rollout == application.rollout:  # an end is saved before the next one begins
         conclusion.start_next(turn)
     stands = queues.because(turn.application)
@@ -157,6 +166,10 @@ def _advance(turn: Turn) -> None:
         if now is None or track is None or now.pause is not None:
             return
         match track.phase:
+            case TrackPhase.RUNNING if has_to_follow(now, track, turn.observed):
+                _follow(turn, now, track)
+            case TrackPhase.RUNNING if must_switch(turn.application, now, track, turn.observed):
+                _enter(turn, track, len(now.steps) - 1)
             case TrackPhase.RUNNING if region in verdicts:
                 if not _is_left_out(turn, now, track):
                     _run(turn, now, track, verdicts[region], together)
@@ -231,13 +244,13 @@ def _begin(turn: Turn, track: Track, wants: Wants) -> bool:
     """Whether the region has begun; `wants` is what the application has under way if it does."""
     rollout = turn.rollout
     assert rollout is not None, "a region of a rollout begins"
-    skipped, waiting = waves.when_away(turn.application, track, turn.observed, turn.now)
+    skipped, waiting = waves.when_away(turn.application, rollout, track, turn.observed, turn.now)
     if skipped is not None:
         _skip(turn, skipped)
     elif waiting is not None:
         turn.wait(waiting)
-    elif not _is_guarded(turn, rollout, track, 0, wants):
-        _enter(turn, track, 0)
+    elif not _is_guarded(turn, rollout, track, track.cursor, wants):
+        _enter(turn, track, track.cursor)
         return True
     return False
 
@@ -251,7 +264,7 @@ def _enter(turn: Turn, track: Track, cursor: int) -> None:
         track.entered(TrackPhase.RUNNING, turn.now),
         cursor=cursor,
         scaled_at=turn.now if is_launch else track.scaled_at,
-        refuge=track.refuge if track.refuge == rollout.target else None,
+        refuge=track.refuge if track.refuge == rollout.target_of(track) else None,
     )
     turn.application = entered(turn.application, rollout, track, rollout.steps[cursor])
     turn.put_track(track)
@@ -259,9 +272,9 @@ def _enter(turn: Turn, track: Track, cursor: int) -> None:
 
 def _is_left_out(turn: Turn, rollout: Rollout, track: Track) -> bool:
     """Whether a region that was lost before its traffic moved is skipped or waited for by policy."""
-    if rollout.kind is RolloutKind.ROLLBACK or rollout.has_given_traffic(track):
+    if rollout.has_given_traffic(track):
         return False
-    skipped, waiting = waves.when_away(turn.application, track, turn.observed, turn.now)
+    skipped, waiting = waves.when_away(turn.application, rollout, track, turn.observed, turn.now)
     if skipped is not None:
         turn.application = gone_back(turn.application, rollout, track)
         _skip(turn, skipped)
@@ -343,6 +356,29 @@ def _complete(turn: Turn, rollout: Rollout, track: Track) -> None:
     if rollout.kind is RolloutKind.RELEASE and len(rollout.tracks) > 1 and not _is_together(rollout):
         what = reason_of(Happening.REGION_DONE, group=turn.target_name, region=track.region)
         turn.tell("region.done", what, region=track.region)
+
+
+def _follow(turn: Turn, rollout: Rollout, track: Track) -> None:
+    """The region of a rollback is away: after a while the rollout ends without it. A proven group has all its
+    traffic by decision then, so that it follows once it hears of it; one that is not is caught up."""
+    view = turn.observed.get(track.region)
+    since = max(track.progressed_at, view.since if view is not None else track.progressed_at)
+    until = Instant(since + waves.UNREACHABLE_PATIENCE_SECONDS)
+    if turn.now < until:
+        away = reason_of(Why.AGENT_AWAY_AT_UNDO, region=track.region)
+        turn.wait(Waiting(Because(away, track.region, since, until, Expiry.LEAVE), wake_at=until))
+        return
+    target = target_in(turn.application, rollout, track)
+    if target is None or target.part.state is GroupState.NEW:
+        turn.application = gone_back(turn.application, rollout, track)
+        skipped = reason_of(Why.SKIPPED)
+        turn.put_track(replace(track.entered(TrackPhase.SKIPPED, turn.now), reason=skipped))
+        return
+    last = len(rollout.steps) - 1
+    if track.cursor < last:
+        _enter(turn, track, last)
+    follows = reason_of(Why.FOLLOWS, region=track.region, group=target.group.name)
+    turn.put_track(replace(track.entered(TrackPhase.DONE, turn.now), cursor=last, reason=follows))
 
 
 def _is_together(rollout: Rollout) -> bool:
@@ -430,6 +466,10 @@ def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
             pause = Pause(turn.now, reason=reason, is_hold=True, region=track.region)
             turn.put(replace(rollout, pause=pause))
             turn.tell(f"{rollout.kind}.held", reason_of(Happening.HOLDS, group=name, reason=reason))
+        case FailureKind.STAY:
+            turn.put_track(replace(track.entered(TrackPhase.HELD, turn.now), reason=reason))
+            what = reason_of(Happening.REGION_FAILED, group=name, reason=reason)
+            turn.tell("region.failed", what, region=track.region)
         case FailureKind.CONTINUE:
             _turn_round(turn, effect.regions, reason)
             what = reason_of(Happening.REGION_FAILED, group=name, reason=reason)
@@ -463,6 +503,7 @@ def _undo(turn: Turn, rollout: Rollout, track: Track) -> None:
         return  # what is observed speaks of the wish before
     match undone(turn.application, rollout, track, turn.observed, turn.now):
         case Done():
+            turn.application = gone_back(turn.application, rollout, track)  # also of a region that is away
             turn.put_track(replace(track, phase=TrackPhase.UNDONE, entered_at=turn.now))
         case Failed(reason):
             why = reason_of(Why.UNDO_FAILED, reason=rollout.undo_reason or track.reason, failure=reason)

@@ -9,7 +9,8 @@ from repave_controller.core.domain.application import (
     Instant,
 )
 from repave_controller.core.domain.place import origin_in, put_part, target_in
-from repave_controller.core.domain.rollout import Rollout, Track
+from repave_controller.core.domain.reasons import Why
+from repave_controller.core.domain.rollout import Rollout, RolloutKind, Track
 from repave_protos.protocol.values import FULL_WEIGHT_BP
 
 
@@ -22,14 +23,18 @@ def with_way_back(application: Application, track: Track) -> Application:
 
 
 def gone_back(application: Application, rollout: Rollout, track: Track) -> Application:
-    """All traffic is with the origin; a target that has not proved itself is retired."""
+    """All traffic is with the origin; a target that has not proved itself is retired. Where a release went
+    back, the part says so: a rollback that follows would lead further than was asked for. An abort only makes
+    a release undone."""
     target, origin = target_in(application, rollout, track), origin_in(application, track)
     if target is not None:
         part = target.part
         state = GroupState.RETIRING if part.state is GroupState.NEW else part.state
         application = put_part(application, target.group, replace(part, weight_bp=0, state=state))
     if origin is not None:
-        whole = replace(origin.part, weight_bp=FULL_WEIGHT_BP, percent=FULL_PERCENT)
+        is_aborted = track.reason is not None and track.reason.kind is Why.ABORTED
+        is_back = origin.part.is_back or (rollout.kind is RolloutKind.RELEASE and not is_aborted)
+        whole = replace(origin.part, weight_bp=FULL_WEIGHT_BP, percent=FULL_PERCENT, is_back=is_back)
         application = put_part(application, origin.group, whole)
     return application
 
@@ -37,10 +42,12 @@ def gone_back(application: Application, rollout: Rollout, track: Track) -> Appli
 def taken_over(application: Application, rollout: Rollout, track: Track, now: Instant) -> Application:
     """The target serves from now on. The origin is kept as large as it is left, or retired if nothing is."""
     target, origin = target_in(application, rollout, track), origin_in(application, track)
-    if origin is not None and track.origin != rollout.target:
+    if origin is not None and track.origin != rollout.target_of(track):
         percent = min(origin.part.percent, application.policy.keep_percent)
         state = GroupState.WARM if percent > 0 else GroupState.RETIRING
-        left = replace(origin.part, state=state, weight_bp=0, percent=percent, left_traffic_at=now)
+        left = replace(
+            origin.part, state=state, weight_bp=0, percent=percent, left_traffic_at=now, is_back=False
+        )
         application = put_part(application, origin.group, left)
     if target is not None:
         serves = replace(
@@ -49,6 +56,7 @@ def taken_over(application: Application, rollout: Rollout, track: Track, now: In
             weight_bp=FULL_WEIGHT_BP,
             percent=FULL_PERCENT,
             left_traffic_at=None,
+            is_back=rollout.kind is RolloutKind.ROLLBACK,
         )
         application = put_part(application, target.group, serves)
     return application

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from repave_controller.core.domain.application import Application, Because, Expiry, Instant, Observed
 from repave_controller.core.domain.reasons import Why, cli, reason_of
-from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase
+from repave_controller.core.domain.rollout import Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.core.rules.verdicts import Waiting
 from repave_protos.protocol.values import RegionName
 
@@ -105,13 +105,14 @@ def steps_done(rollout: Rollout, done: Collection[RegionName]) -> dict[int, int]
 
 
 def when_away(
-    application: Application, track: Track, observed: Observed, now: Instant
+    application: Application, rollout: Rollout, track: Track, observed: Observed, now: Instant
 ) -> tuple[Track | None, Waiting | None]:
     """What becomes of a region that is to begin, or has begun and was given no traffic yet, and is not
-    connected: the track as it is left out, or what is waited for; neither: its step has a deadline."""
+    connected: the track as it is left out, or what is waited for; neither: its step has a deadline. A way
+    back does not ask."""
     view = observed.get(track.region)
     policy = application.policy.unreachable
-    if policy == "fail" or (view is not None and view.is_connected):
+    if rollout.kind is RolloutKind.ROLLBACK or policy == "fail" or (view is not None and view.is_connected):
         return None, None
     since = view.since if view is not None else None
     away = reason_of(Why.AGENT_AWAY_AT_BEGIN, region=track.region, policy=policy)

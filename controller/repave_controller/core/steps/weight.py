@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from repave_controller.core.domain.application import Application, Observed
+from repave_controller.core.domain.application import Application, GroupState, Observed
 from repave_controller.core.domain.hosts import hosts_left
 from repave_controller.core.domain.place import Place, Side, put_part, put_sides
 from repave_controller.core.domain.reasons import Rule, Why, cli, reason_of
@@ -67,7 +67,7 @@ class Weight(CountingStep):
     def guard(self, place: Place, observed: Observed) -> Guard | None:
         """The target is ready for its share at this moment, not only when it was verified, and by the size
         that it has by now: one that grew on the way has the hosts that its share needs."""
-        if place.rollout.kind is RolloutKind.ROLLBACK:
+        if place.rollout.kind is RolloutKind.ROLLBACK and place.target.part.state is not GroupState.NEW:
             return None
         application, group, part = place.application, place.target.group, place.target.part
         report, absent = current_report(application, group, place.region, observed)

@@ -7,7 +7,7 @@ A deadline counts from the last progress. A host is healthy within the launch de
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from repave_controller.core.domain.application import FULL_PERCENT, ServerGroup
+from repave_controller.core.domain.application import FULL_PERCENT
 from repave_controller.core.domain.steps import Step
 from repave_controller.core.steps import Approve, Keep, Retire, Scale, Soak, Verify, Weight
 from repave_protos.protocol.values import FULL_WEIGHT_BP, HostTemplate
@@ -150,7 +150,8 @@ def first_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     return (whole, proofs[-1], *approvals, steps[last], *rest)
 
 
-def rollback_steps(target: ServerGroup) -> tuple[Step, ...]:
-    """Straight back, without canary. Only the last step is needed where the group runs in full."""
-    pace = pace_of(target.template)
+def way_back_steps(templates: Sequence[HostTemplate]) -> tuple[Step, ...]:
+    """Straight back, without canary, with the time that the slowest of these hosts needs. Only the last step
+    is needed where a group runs in full."""
+    pace = max((pace_of(each) for each in templates), key=lambda each: each.proven_seconds)
     return (*up(pace, FULL_PERCENT), weight(FULL_WEIGHT_BP))

@@ -8,7 +8,7 @@ from repave_controller.core.commands.rollback import request_abort
 from repave_controller.core.domain.application import GroupState, Instant, Policy, Upkeep
 from repave_controller.core.domain.rollout import Phase, Wave
 from repave_controller.core.planning.plan import never_released, plan_id, plan_release
-from repave_controller.core.steps import Scale, Soak, Verify, Weight
+from repave_controller.core.steps import Retire, Scale, Soak, Verify, Weight
 from repave_controller.core.steps.step import describe
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import Digest, GroupName, Probe, Split
@@ -23,11 +23,20 @@ from tests.controller.core.rollout.test_step import (
 )
 from tests.fakes.templates import changed
 
+PROOF = (Scale(100, 60.0), Verify(60.0))
+ALL, SOAKED = Weight(10_000, 60.0), Soak(20.0, 60.0)
+STEPS = {
+    "blue/green": (*PROOF, ALL, SOAKED),
+    "highlander": (*PROOF, ALL, SOAKED, Retire(0.0, 60.0)),
+    "rolling": (*PROOF, Weight(5_000, 60.0), Retire(50.0, 60.0), ALL, Retire(0.0, 60.0), SOAKED),
+    "half of the old": (*PROOF, ALL, SOAKED, Retire(50.0, 60.0)),
+}
 POLICIES = [
     Policy(keep_seconds=KEEP_SECONDS),
     Policy(keep_seconds=0.0, keep_groups=1, retain=1),
     Policy(keep_seconds=0.0),
     Policy(keep_seconds=KEEP_SECONDS, keep_groups=2),
+    Policy(keep_seconds=KEEP_SECONDS, keep_groups=2, keep_percent=50.0),
 ]
 
 
@@ -43,18 +52,18 @@ def test_a_first_release_creates_everything_and_destroys_nothing() -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
+@pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("releases", [1, 2, 3])
-def test_what_is_foretold_is_what_happens(policy: Policy, releases: int) -> None:
+def test_what_is_foretold_is_what_happens(policy: Policy, steps: str, releases: int) -> None:
     world = World()
     for digest in "abc"[:releases]:
         world.release(digest, policy=policy)
         world.finish()
     before = {group.name for group in world.application.groups}
-    foretold = plan_release(world.application, an_order("d", policy=policy))
-    world.release("d", policy=policy)
-    asked = world.regions[PARIS].desired
-    assert asked is not None
-    peak = sum(group.count for group in asked.groups)
+    hosts = _hosts(world)
+    foretold = plan_release(world.application, an_order("d", policy=policy, steps=STEPS[steps]))
+    world.release("d", policy=policy, steps=STEPS[steps])
+    peak = _hosts(world)
     world.finish()
     assert world.is_in(Phase.SUCCEEDED)
     after = {group.name for group in world.application.groups if group.state is not GroupState.RETIRING}
@@ -62,8 +71,14 @@ def test_what_is_foretold_is_what_happens(policy: Policy, releases: int) -> None
     assert set(foretold.keeps) == after - {foretold.group}
     assert set(foretold.destroys) == before - after
     assert foretold.regions[0].peak == peak
-    assert foretold.regions[0].keeps_warm == 3 * len(foretold.keeps)
-    assert foretold.regions[0].destroys == 3 * len(foretold.destroys)
+    assert foretold.regions[0].keeps_warm == _hosts(world) - 3
+    assert foretold.regions[0].destroys == hosts + 3 - _hosts(world)
+
+
+def _hosts(world: World) -> int:
+    """That are wanted in a region now."""
+    desired = world.application.desired_in(PARIS)
+    return sum(group.count for group in desired.groups) if desired is not None else 0
 
 
 def test_a_plan_says_why_it_would_be_refused_now() -> None:

@@ -263,8 +263,12 @@ def check_end_of_wait(world: World, because: Because) -> None:
             assert track.phase is TrackPhase.SKIPPED
         case Expiry.LEAVE:
             assert kind is Forecast.END_WITHOUT_REGION
+            former = rollout.track(RegionName(because.region))
             assert track is not None
-            assert track.phase is TrackPhase.UNDONE
+            assert former is not None
+            follows = (TrackPhase.DONE, TrackPhase.SKIPPED)  # a rollback does
+            is_back = former.phase is TrackPhase.UNDOING
+            assert track.phase in ((TrackPhase.UNDONE,) if is_back else follows)
         case Expiry.PROGRESS:
             former = rollout.track(RegionName(because.region))
             if (
@@ -310,6 +314,10 @@ def compare(before: Rollout, after: Application, kind: FailureKind, regions: Any
         assert not newly_backward(before, now)
         return
     assert now.pause is None
+    if kind is FailureKind.STAY:
+        assert not newly_backward(before, now)
+        assert {track.region for track in now.tracks if track.phase is TrackPhase.HELD} >= set(regions)
+        return
     assert newly_backward(before, now) == set(regions)
     assert now.is_stopped == (kind is FailureKind.STOP or before.is_stopped)
     assert (now.phase is Phase.UNDOING or now.phase.is_over) or kind is not FailureKind.UNDO

@@ -1,0 +1,598 @@
+"""The way back is right in every case: each region has a past of its own, it is open whatever else is shut,
+it brings the hosts that are needed, and asking twice is no surprise."""
+
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from repave_controller.core.commands.rollback import request_abort, request_rollback
+from repave_controller.core.commands.steering import request_pause
+from repave_controller.core.domain.application import Instant, Policy
+from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.freezes import Freezes, FullFreeze
+from repave_controller.core.domain.limits import Limits, Load
+from repave_controller.core.domain.reasons import Refused
+from repave_controller.core.domain.rollout import Phase, RolloutKind, TrackPhase
+from repave_controller.core.domain.steps import Step
+from repave_controller.core.domain.windows import Window
+from repave_controller.core.rollout.step import after_suspension, step
+from repave_controller.core.rules.guards import Constraints
+from repave_controller.core.rules.safety import check
+from repave_controller.core.steps import Retire, Scale, Soak, Verify, Weight
+from repave_controller.wording.render import event_text, text_of
+from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
+from tests.controller.core.rollout.test_step import KEEP_SECONDS, OSLO, PARIS, Region, World, released
+from tests.support.refusals import refused
+
+ROME = RegionName("rome")
+V1, V2, V3, V4 = (GroupName(f"hello-v00{number}") for number in (1, 2, 3, 4))
+WHOLE = Policy(keep_seconds=KEEP_SECONDS)
+REGIONAL = replace(WHOLE, scope="region")
+HIGHLANDER = (Scale(100, 60.0), Verify(60.0), Weight(10_000, 60.0), Soak(20.0, 60.0), Retire(0.0, 60.0))
+
+
+def rollback(world: World, *, reason: str = "", force: bool = False, **options: object) -> str:
+    """What the event says."""
+    application, events = request_rollback(
+        world.application,
+        world.observed,
+        "ann",
+        reason,
+        force,
+        world.now,
+        **options,  # type: ignore[arg-type]
+    )
+    world.application = application
+    world.decide()
+    return "; ".join(event_text(event) for event in events)
+
+
+def serves(world: World, region: RegionName) -> str:
+    """The version that has all the traffic as the region's balancer has it."""
+    (name,) = world.weights(region)
+    return next(group.version for group in world.application.groups if group.name == name)
+
+
+def failed_in(world: World, digest: str, *regions: RegionName) -> None:
+    """A release that fails in these regions, and goes back there alone."""
+    name = GroupName(f"hello-v{world.application.next_number:03}")
+    for region in regions:
+        world.regions[region].broken.add(name)
+    world.release(digest, policy=REGIONAL)
+    world.finish()
+    assert world.is_in(Phase.HELD)
+
+
+# ------------------------------------------------------------------------------------- to what was there
+
+
+def test_each_region_goes_back_to_what_served_there_before() -> None:
+    world = released("a")
+    failed_in(world, "b", OSLO)
+    world.release("c")
+    world.finish()
+    told = rollback(world)
+    assert told == "all traffic goes back to hello-v001 in oslo, to hello-v002 in paris, asked by ann"
+    world.settle()
+    assert world.is_in(Phase.SUCCEEDED)
+    assert (serves(world, PARIS), serves(world, OSLO)) == ("b", "a")
+
+
+def test_a_region_that_the_newest_release_never_reached_stays_as_it_is() -> None:
+    world = released("a", "b")
+    failed_in(world, "c", OSLO)
+    told = rollback(world)
+    assert told.endswith("oslo stays with hello-v002")
+    world.settle()
+    assert (serves(world, PARIS), serves(world, OSLO)) == ("b", "b")
+
+
+def test_a_region_that_is_new_in_the_release_gets_what_the_others_go_back_to() -> None:
+    world = World()
+    world.release("a", sizes=((PARIS, 3),))
+    world.finish()
+    world.release("b")
+    world.finish()
+    told = rollback(world)
+    assert "hello-v001 (a) is built again in oslo" in told
+    world.settle()
+    assert world.is_in(Phase.SUCCEEDED)
+    assert (serves(world, PARIS), serves(world, OSLO)) == ("a", "a")
+
+
+def test_a_region_that_cannot_follow_is_never_called_a_success() -> None:
+    world = World()
+    world.release("a", sizes=((PARIS, 3),))
+    world.finish()
+    world.release("b")
+    world.finish()
+    world.regions[OSLO].broken.add(V1)
+    rollback(world)
+    world.settle()
+    assert world.is_in(Phase.HELD)
+    assert (serves(world, PARIS), serves(world, OSLO)) == ("a", "b")
+    assert world.application.rollout is not None
+    assert "not in oslo: oslo: exited with code 1" in text_of(world.application.rollout.undo_reason)
+    world.regions[OSLO].broken.clear()
+    world.settle()
+    rollback(world, to="a")
+    world.settle()
+    assert world.is_in(Phase.SUCCEEDED)
+    assert serves(world, OSLO) == "a"
+
+
+def test_one_region_alone_goes_back_and_then_the_rest() -> None:
+    world = released("a", "b")
+    assert rollback(world, regions=(OSLO,)).startswith("all traffic in oslo goes back to hello-v001")
+    world.settle()
+    assert (serves(world, PARIS), serves(world, OSLO)) == ("b", "a")
+    assert rollback(world).endswith("oslo stays with hello-v001")
+    world.settle()
+    assert (serves(world, PARIS), serves(world, OSLO)) == ("a", "a")
+
+
+def test_a_version_that_some_regions_never_had_is_launched_there() -> None:
+    world = released("a")
+    failed_in(world, "b", OSLO)
+    world.release("c")
+    world.finish()
+    world.regions[OSLO].broken.clear()
+    rollback(world, to="b")
+    world.settle()
+    assert world.is_in(Phase.SUCCEEDED)
+    assert (serves(world, PARIS), serves(world, OSLO)) == ("b", "b")
+
+
+def test_what_can_not_be_gone_back_to_is_refused_with_what_can() -> None:
+    world = released("a", "b")
+    with refused(match=r"no older group of hello is called z; there are: hello-v001 \(a\)"):
+        rollback(world, to="z")
+    with refused(match="hello does not serve in lima; it does in: oslo, paris"):
+        rollback(world, regions=(RegionName("lima"),))
+    with refused(match="b serves hello already in oslo, paris"):
+        rollback(world, to="b")
+
+
+def test_back_is_to_what_served_last_also_where_an_older_group_is_warm() -> None:
+    """2.0 was retired by the release that followed; 1.0 is warm and is not what served last."""
+    world = released("a", "b")
+    world.release("c", steps=HIGHLANDER)
+    world.finish()
+    assert [group.name for group in world.application.groups] == [V1, V3]
+    assert "hello-v002 (b) is built again as hello-v004 in oslo, paris" in rollback(world)
+    world.settle()
+    assert world.is_in(Phase.SUCCEEDED)
+    assert {serves(world, region) for region in world.regions} == {"b"}
+    world.release("d", steps=HIGHLANDER)
+    world.finish()
+    rollback(world, to="a")
+    world.settle()
+    assert {serves(world, region) for region in world.regions} == {"a"}
+
+
+def test_a_group_that_is_gone_in_one_region_and_warm_in_another_is_still_one() -> None:
+    world = released("a", "b")
+    group = world.application.groups[0]
+    oslo = group.part(OSLO)
+    assert oslo is not None
+    past = replace(group, parts=ByRegion((oslo,)))
+    world.application = replace(world.application.with_group(group.without(OSLO)), past=(past,))
+    rollback(world)
+    world.settle()
+    assert world.is_in(Phase.SUCCEEDED)
+    assert world.weights(OSLO) == world.weights(PARIS) == {V1: 10_000}
+
+
+DIGESTS = "abcdefgh"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["release", "highlander", "rollback"]), st.sets(st.sampled_from([0, 1, 2]))
+        ),
+        max_size=6,
+    )
+)
+def test_after_any_past_each_region_goes_back_to_what_served_there_last(
+    past: list[tuple[str, set[int]]],
+) -> None:
+    """The model: for each region what has served there, the latest last."""
+    places = (PARIS, OSLO, ROME)
+    world = World()
+    world.regions[ROME] = Region()
+    sizes = tuple((region, 3) for region in places)
+    policy = replace(REGIONAL, keep_groups=5)
+    world.release("a", sizes=sizes, policy=policy)
+    world.finish()
+    served: dict[RegionName, list[str]] = {region: ["a"] for region in places}
+    back: set[RegionName] = set()
+    for index, (what, ills) in enumerate(past):
+        world.now = Instant(world.now + 1)
+        if what == "rollback":
+            newest = max((served[each][-1] for each in places if each not in back), default="")
+            going = [each for each in places if each not in back and served[each][-1] == newest]
+            possible = [each for each in going if len(served[each]) > 1]
+            if not possible:
+                with pytest.raises(Refused):
+                    rollback(world)
+                continue
+            rollback(world)
+            world.settle()
+            assert world.is_in(Phase.SUCCEEDED)
+            best = max((served[each][-2] for each in possible), key=lambda each: _number(world, each))
+            for each in going:
+                served[each].append(served[each][-2] if each in possible else best)
+            back |= set(going)
+        else:
+            digest = DIGESTS[index + 1]
+            name = GroupName(f"hello-v{world.application.next_number:03}")
+            ill = {places[each] for each in ills}
+            for each in ill:
+                world.regions[each].broken.add(name)
+            steps = HIGHLANDER if what == "highlander" else HIGHLANDER[:-1]
+            world.release(digest, sizes=sizes, policy=policy, steps=steps)
+            world.finish()
+            well = [each for each in places if each not in ill]
+            for each in well:
+                served[each].append(digest)
+            back = (back - set(well)) | ill
+        assert {each: serves(world, each) for each in places} == {each: served[each][-1] for each in places}
+
+
+def _number(world: World, version: str) -> int:
+    groups = (*world.application.groups, *world.application.past)
+    return max(group.number for group in groups if group.version == version)
+
+
+# ------------------------------------------------------------------------------------------ asked twice
+
+
+def test_a_second_rollback_says_what_has_happened_and_asks_where_to() -> None:
+    world = released("a", "b", "c")
+    rollback(world)
+    world.settle()
+    with refused(
+        match=r"hello has gone back already: hello-v002 \(b\) serves again in oslo, paris; say where "
+        r"it is to go now: repave rollback hello --to hello-v001 "
+        r"\(there are: hello-v001 \(a\), hello-v003 \(c\)\)"
+    ):
+        rollback(world)
+    rollback(world, to="c")
+    world.settle()
+    assert serves(world, PARIS) == "c"
+
+
+def test_a_rollback_after_a_release_that_went_back_does_not_go_one_further() -> None:
+    for end in ("failed", "rolled back"):
+        world = released("a", "b")
+        if end == "failed":
+            world.regions[OSLO].broken.add(V3)
+        world.release("c")
+        if end == "rolled back":
+            rollback(world)
+        world.settle()
+        assert world.application.running is None
+        with refused(match="has gone back already"):
+            rollback(world)
+        assert {serves(world, region) for region in world.regions} == {"b"}, end
+
+
+def test_an_abort_is_no_rollback() -> None:
+    world = released("a", "b")
+    world.release("c")
+    world.application, _ = request_abort(world.application, "ann", "a typo", world.now)
+    world.settle()
+    rollback(world)
+    world.settle()
+    assert {serves(world, region) for region in world.regions} == {"a"}
+
+
+def test_the_next_release_may_be_rolled_back_again() -> None:
+    world = released("a", "b")
+    rollback(world)
+    world.settle()
+    world.release("c")
+    world.finish()
+    rollback(world)
+    world.settle()
+    assert {serves(world, region) for region in world.regions} == {"a"}
+
+
+def test_asking_again_while_it_goes_back_joins_it() -> None:
+    world = released("a")
+    world.release("b", size=5)
+    world.finish()
+    for region in world.regions.values():
+        region.most[V1] = 3
+    rollback(world)
+    world.settle()
+    assert world.application.running is not None
+    assert rollback(world) == ""
+    assert rollback(world, to="a") == ""
+    assert rollback(world, to="a", regions=(PARIS,)) == ""
+    with refused(match=r"hello-v001 is being rolled out; rollback --to and --region wait"):
+        rollback(world, to="b")
+    world.application, _ = request_pause(world.application, "ann", "", world.now)
+    assert rollback(world) == "resumed by ann"
+    assert world.is_in(Phase.RUNNING)
+    world.application, _ = request_abort(world.application, "ann", "", world.now)
+    with refused(match="going back already"):
+        rollback(world)
+    world.settle()
+    assert serves(world, PARIS) == "b"
+
+
+# ------------------------------------------------------------------------------------------- always open
+
+SHUT = Policy(keep_seconds=KEEP_SECONDS, windows=(Window(("mon",), 180, 181),), unreachable="wait")
+STOPPED = Constraints(
+    Freezes(FullFreeze("bob", "the network is ill", Instant(0))),
+    Limits(releases=1, regions_in_flight=1, extra_hosts=1),
+    Load((ApplicationName("cart"),), frozenset({ROME}), hosts_in_flight=4, hosts=8, extra_hosts=4),
+)
+
+
+@pytest.mark.parametrize("steps", [HIGHLANDER[:-1], HIGHLANDER], ids=["warm", "gone"])
+@pytest.mark.parametrize("grows", [False, True])
+def test_the_way_back_is_open_whatever_else_is_shut(steps: tuple[Step, ...], grows: bool) -> None:
+    world = released("a")
+    world.release("b", size=5 if grows else 3, steps=steps)
+    world.finish()
+    world.application = replace(world.application, policy=SHUT)
+    rollback(world)
+    for _ in range(10):
+        for region in world.regions.values():
+            region.work()
+        decision = step(world.application, world.observed, world.now, world.tenure, STOPPED)
+        assert check(world.application, decision, world.observed) == []
+        assert [each for each in decision.because if each.reason.kind.root == "guard"] == []
+        world.application = decision.application
+        for name, state in decision.desired:
+            world.regions[name].desired = state
+    assert world.is_in(Phase.SUCCEEDED)
+    assert world.application.rollout is not None
+    assert world.application.rollout.kind is RolloutKind.ROLLBACK
+    assert {serves(world, region) for region in world.regions} == {"a"}
+
+
+# --------------------------------------------------------------------------------------- a region is away
+
+
+@pytest.mark.parametrize("unreachable", ["wait", "skip", "fail"])
+@pytest.mark.parametrize("grows", [False, True])
+def test_a_region_that_is_away_is_done_and_follows_by_itself(
+    unreachable: Literal["wait", "skip", "fail"], grows: bool
+) -> None:
+    world = released("a")
+    policy = replace(WHOLE, unreachable=unreachable)
+    world.release("b", size=5 if grows else 3, policy=policy)
+    world.finish()
+    world.regions[OSLO].is_connected = False
+    rollback(world)
+    world.settle()
+    assert world.application.running is not None
+    (waits,) = world.because
+    assert (waits.region, waits.until) == (OSLO, world.now + 60)
+    world.now = Instant(world.now + 61)
+    world.settle()
+    assert world.is_in(Phase.SUCCEEDED)
+    (left,) = world.because
+    assert text_of(left.reason) == (
+        "its agent is not connected; all its traffic goes to hello-v001 when it returns"
+    )
+    world.regions[OSLO].is_connected = True
+    world.settle()
+    assert {serves(world, region) for region in world.regions} == {"a"}
+    assert world.because == ()
+
+
+@pytest.mark.parametrize("away", [(OSLO,), (OSLO, PARIS)])
+def test_a_region_that_is_away_and_has_no_hosts_left_to_go_back_to_is_caught_up(
+    away: tuple[RegionName, ...],
+) -> None:
+    world = released("a")
+    world.release("b", steps=HIGHLANDER)
+    world.finish()
+    for region in away:
+        world.regions[region].is_connected = False
+    rollback(world)
+    world.settle()
+    world.now = Instant(world.now + 61)
+    world.settle()
+    assert world.is_in(Phase.SUCCEEDED if len(away) == 1 else Phase.HELD)
+    for region in away:
+        world.regions[region].is_connected = True
+        world.settle()
+    world.settle()
+    assert world.is_in(Phase.SUCCEEDED)
+    assert {serves(world, region) for region in world.regions} == {"a"}
+    with refused(match="has gone back already"):
+        rollback(world)
+
+
+def test_a_controller_that_was_down_does_not_take_regions_that_are_to_report_for_lost() -> None:
+    world = released("a")
+    world.release("b", size=5)
+    world.finish()
+    rollback(world)
+    world.now = Instant(world.now + 3600)
+    world.application = after_suspension(world.application, world.now)
+    world.regions[OSLO].is_connected = False
+    world.decide()
+    assert world.weights(OSLO) == {V2: 10_000}, "it has yet to grow"
+    world.regions[OSLO].is_connected = True
+    world.settle()
+    assert {serves(world, region) for region in world.regions} == {"a"}
+
+
+def test_an_abort_leaves_no_share_with_the_new_group_in_a_region_that_is_away() -> None:
+    world = released("a")
+    half = (
+        Scale(50, 60.0),
+        Verify(60.0),
+        Weight(5_000, 60.0),
+        Retire(50.0, 60.0),
+        Soak(100.0, 60.0),
+        Scale(100, 60.0),
+        Verify(60.0),
+        Weight(10_000, 60.0),
+    )
+    policy = replace(WHOLE, min_capacity_percent=50.0)
+    world.release("b", steps=half, size=4, policy=policy)
+    world.settle()
+    assert world.weights(OSLO) == {V1: 5_000, V2: 5_000}
+    world.regions[OSLO].is_connected = False
+    world.application, _ = request_abort(world.application, "ann", "", world.now)
+    world.settle()
+    world.now = Instant(world.now + 61)
+    world.settle()
+    assert world.is_in(Phase.ABORTED)
+    assert world.weights(OSLO) == {V1: 10_000}
+
+
+# ----------------------------------------------------------------------------------- enough healthy hosts
+
+
+def test_the_old_group_grows_to_what_serves_now_before_the_switch() -> None:
+    world = released("a")
+    world.release("b", sizes=((PARIS, 8), (OSLO, 3)))
+    world.finish()
+    world.regions[PARIS].most[V1] = 3
+    assert rollback(world).endswith("hello-v001 grows from 3 to 8 hosts in paris first")
+    world.settle()
+    assert (serves(world, PARIS), serves(world, OSLO)) == ("b", "a")
+    del world.regions[PARIS].most[V1]
+    world.settle()
+    assert world.is_in(Phase.SUCCEEDED)
+    desired = world.application.desired_in(PARIS)
+    assert desired is not None
+    assert [group.count for group in desired.groups if group.weight_bp] == [8]
+
+
+def test_who_is_in_a_hurry_gets_the_switch_at_once_and_the_hosts_later() -> None:
+    for asks_later in (False, True):
+        world = released("a")
+        world.release("b", size=8)
+        world.finish()
+        for region in world.regions.values():
+            region.most[V1] = 3
+        if asks_later:
+            rollback(world)
+            world.settle()
+            assert serves(world, PARIS) == "b"
+        rollback(world, at_once=True)
+        assert {serves(world, region) for region in world.regions} == {"a"}
+        world.settle()
+        assert world.is_in(Phase.SUCCEEDED)
+        group = world.application.group(world.application.serving)
+        assert group is not None
+        assert [part.count for part in group.parts] == [8, 8]
+
+
+def test_a_smaller_release_shrinks_nothing_on_the_way_back() -> None:
+    world = released("a")
+    world.release("b", size=2)
+    world.finish()
+    rollback(world)
+    assert {serves(world, region) for region in world.regions} == {"a"}
+    world.settle()
+    group = world.application.group(world.application.serving)
+    assert group is not None
+    assert [part.count for part in group.parts] == [3, 3]
+
+
+def test_it_does_not_wait_for_hosts_while_nothing_else_can_serve() -> None:
+    world = released("a")
+    world.release("b", size=8)
+    world.finish()
+    for region in world.regions.values():
+        region.most[V1] = 3
+        region.sick.add(V2)
+        region.work()
+    rollback(world)
+    world.settle()
+    assert {serves(world, region) for region in world.regions} == {"a"}
+
+
+def test_a_region_that_never_grows_is_held_and_the_others_go_back() -> None:
+    world = released("a")
+    world.release("b", size=8)
+    world.finish()
+    world.regions[PARIS].most[V1] = 3
+    rollback(world)
+    world.settle()
+    world.now = Instant(world.now + 70)
+    world.settle()
+    assert world.is_in(Phase.HELD)
+    assert (serves(world, PARIS), serves(world, OSLO)) == ("b", "a")
+    assert world.application.rollout is not None
+    assert [track.phase for track in world.application.rollout.tracks] == [TrackPhase.DONE, TrackPhase.UNDONE]
+    rollback(world, at_once=True)
+    world.settle()
+    assert world.is_in(Phase.SUCCEEDED)
+    assert serves(world, PARIS) == "a"
+
+
+@pytest.mark.parametrize(("well", "is_enough"), [(10, True), (9, True), (8, False), (0, False)])
+def test_it_needs_the_share_of_healthy_hosts_that_a_release_needs(well: int, is_enough: bool) -> None:
+    world = World()
+    policy = replace(WHOLE, ready_percent=90.0, min_capacity_percent=90.0)
+    for digest in "ab":
+        world.release(digest, size=10, policy=policy)
+        world.finish()
+    world.regions[OSLO].most[V1] = well
+    world.settle()
+    if is_enough:
+        rollback(world)
+        assert serves(world, OSLO) == "a"
+        return
+    text = (
+        f"hello-v001 has {well} healthy hosts of 10 in oslo, a release would need 9; hello-v002, which "
+        "serves, has 10; to go back all the same: repave rollback hello --force --reason TEXT"
+    )
+    with refused(match=text):
+        rollback(world)
+    with refused(match=text):
+        rollback(world, force=True)
+    rollback(world, force=True, reason="b loses orders")
+    assert serves(world, OSLO) == "a"
+
+
+def test_what_serves_is_worse_so_no_force_is_needed() -> None:
+    world = released("a", "b")
+    world.regions[OSLO].most |= {V1: 2, V2: 1}
+    world.settle()
+    rollback(world)
+    assert serves(world, OSLO) == "a"
+
+
+def test_a_release_that_is_turned_round_in_a_hurry_does_not_wait_for_hosts_either() -> None:
+    world = released("a")
+    half = (Scale(50, 60.0), Verify(60.0), Weight(5_000, 60.0), Retire(50.0, 60.0), Soak(100.0, 60.0))
+    policy = replace(WHOLE, min_capacity_percent=50.0)
+    rest = (Scale(100, 60.0), Verify(60.0), Weight(10_000, 60.0))
+    world.release("b", steps=(*half, *rest), size=4, policy=policy)
+    world.settle()
+    for region in world.regions.values():
+        region.most[V1] = 2
+    rollback(world)
+    world.settle()
+    assert world.weights(PARIS) == {V1: 5_000, V2: 5_000}
+    rollback(world, at_once=True)
+    assert world.weights(PARIS) == {V1: 10_000}
+
+
+def test_adopted_groups_are_gone_back_to_by_when_they_lost_the_traffic() -> None:
+    world = released("a", "b")
+    parts = [replace(part, left_traffic_at=None) for part in world.application.groups[0].parts]
+    group = world.application.groups[0]
+    for part in parts:
+        group = group.with_part(part)
+    world.application = world.application.with_group(group)
+    rollback(world)
+    assert {serves(world, region) for region in world.regions} == {"a"}
