@@ -24,9 +24,11 @@ from repave_agent.kinds import CommandError, CommandLine, Site
 from repave_agent.operations.queries import Desk
 from repave_agent.packages.baking import Bakery
 from repave_agent.packages.cache import PackageCache
+from repave_agent.providers.listening import listens
 from repave_agent.registry import Registry, RegistryError, installed
 from repave_agent.runtime.instance import name_of
 from repave_agent.runtime.journal import FileDisk, Journal, JournalError
+from repave_agent.runtime.remains import Remains
 from repave_agent.runtime.retry import Postponed
 from repave_agent.runtime.session import Session
 from repave_agent.runtime.timeouts import ProviderWithTimeouts
@@ -82,7 +84,7 @@ class Agent:
             provider.abilities, balancer.abilities(settings.section(balancer.name, balancer.options))
         )
         self.packages = PackageCache(state / "images")
-        self.prober = Prober(clock.monotonic, self.provider.execute)
+        self.prober = Prober(clock.monotonic, self.provider.execute, listens=listens(self.provider))
         self.worker = Worker(
             provider=self.provider,
             balancer=self.balancer,
@@ -91,6 +93,7 @@ class Agent:
             journal=Journal(FileDisk(state / "journal.json")),
             upwards=self,
             clock=clock.monotonic,
+            remains=Remains(state / "remains.json"),
             limits=Limits(
                 launches_in_flight=settings.limits.launches_in_flight,
                 launches_per_minute=settings.limits.launches_per_minute,

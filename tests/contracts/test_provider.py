@@ -22,6 +22,7 @@ from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Host, HostSpec, OutOfCapacityError, Provider, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.command import Isolation, choose_sandbox
+from repave_agent.providers.listening import ListeningProvider
 from repave_agent.providers.local.provider import LocalProvider
 from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
@@ -305,6 +306,9 @@ async def test_a_host_that_ended_by_itself_is_listed_as_ended_and_told(world: Wo
     await until(told.is_set)
     host = await world.ended(launched.name)
     assert host.ended.startswith("exited with code 1")
+    assert not world.runs_programs or re.match(
+        r"exited with code 1 after \d+\.\d s; its log is empty$", host.ended
+    )
     assert replace(host, is_running=True, ended="") == replace(launched, is_running=True, ended="")
 
 
@@ -430,6 +434,28 @@ async def test_a_path_of_the_spec_is_where_a_host_s_programs_are_looked_for(worl
     error = await refusal(world.provider.launch(replace(nowhere, template=template), world.package))
     assert "'echo' is neither in the package nor on the host's PATH (/nowhere)" in str(error)
     assert "set env.PATH" in str(error)
+
+
+async def test_what_a_host_said_in_the_end_fits_a_row(world: World) -> None:
+    world.needs_programs()
+    host = await world.launch(1, ("sh", "-c", "printf 'Traceback:\\n  a\\n\\n  b\\n' >&2; exit 3"))
+    ended = (await world.ended(host.name)).ended
+    assert re.fullmatch(r"exited with code 3 after \d+\.\d s; its log ends: Traceback: \| a \| b", ended)
+
+
+async def test_where_a_host_s_processes_listen_is_seen(world: World) -> None:
+    world.needs_programs()
+    assert isinstance(world.provider, ListeningProvider)
+    serves = "import socket,time; s=socket.create_server(('127.0.0.1', 18432)); time.sleep(600)"
+    host = await world.launch(1, ("/usr/bin/python3", "-c", serves))
+    provider: ListeningProvider = world.provider
+
+    async def is_seen() -> bool:
+        return await provider.listeners(host.name) == ("127.0.0.1:18432",)
+
+    await until_async(is_seen)
+    silent = await world.launch(2)
+    assert await provider.listeners(silent.name) == ()
 
 
 async def test_files_of_a_package_without_times_have_that_of_its_release_and_can_not_be_written(

@@ -9,10 +9,13 @@ from repave_protos.protocol.values import HostName, Probe
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What one probe said. `reason` is "" when `ok`; the same trouble always has the same text."""
+    """What one probe said. `reason` is "" when `ok`; the same trouble always has the same text. `aside` goes
+    with it and may differ each time, as the body of an answer does: that of the first probe stays."""
 
     ok: bool
     reason: str = ""
+    aside: str = ""
+    is_refused: bool = False  # nothing listens there
 
 
 PASSED = ProbeResult(ok=True)
@@ -38,6 +41,8 @@ class HealthRecord:
     """Probes failed in a row."""
     reason: str = "not probed yet"
     """Why it is not healthy, or what its last failed probe said; "" after a passed one."""
+    failed_by: str = ""
+    """The same without its aside."""
     answered_at: float | None = None
     interval_seconds: float = math.inf
     timeout_seconds: float = 0.0
@@ -58,7 +63,7 @@ class HealthRecord:
 
     def after(self, result: ProbeResult, now: float) -> "HealthRecord":
         """The record with one more result in it."""
-        after = self._passed(now) if result.ok else self._failed(result.reason)
+        after = self._passed(now) if result.ok else self._failed(result)
         return replace(after, answered_at=now)
 
     def _passed(self, now: float) -> "HealthRecord":
@@ -73,6 +78,7 @@ class HealthRecord:
             healthy_since=_later(self.healthy_since, unseen_seconds, now) if is_healthy else None,
             steady_since=_later(self.steady_since, unseen_seconds, now),
             reason="",
+            failed_by="",
         )
 
     def _unseen_seconds(self, now: float) -> float:
@@ -82,8 +88,9 @@ class HealthRecord:
             return 0.0
         return max(0.0, now - self.known_until - self.timeout_seconds)
 
-    def _failed(self, reason: str) -> "HealthRecord":
+    def _failed(self, result: ProbeResult) -> "HealthRecord":
         failed = self.failed + 1
+        is_told = result.reason == self.failed_by and (self.reason != self.failed_by or not result.aside)
         is_healthy = self.is_healthy and failed < self.unhealthy_after
         return replace(
             self,
@@ -92,7 +99,8 @@ class HealthRecord:
             is_healthy=is_healthy,
             healthy_since=self.healthy_since if is_healthy else None,
             steady_since=None,
-            reason=reason,
+            reason=self.reason if is_told else result.reason + result.aside,
+            failed_by=result.reason,
         )
 
 

@@ -11,8 +11,11 @@ HEADER_BYTES_MAX = 15_360
 """Of the status line and all headers: what HAProxy's check has room for."""
 BODY_BYTES_MAX = 65_536
 """What comes after it is not read, and says nothing against the host."""
+EXCERPT_CHARACTERS_MAX = 160
 
 _LAST_CHUNK = re.compile(rb"(?:\A|\r\n)0+[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n\Z")
+_CHUNK_LINES = re.compile(rb"(?:\A|\r\n)[0-9A-Fa-f]+[^\r\n]*\r\n")
+_TAGS = re.compile(r"<(style|script|title)\b.*?</\1\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _WITHOUT_BODY = (204, 304)
 
 
@@ -31,6 +34,18 @@ class Answer:
     def is_begun(self) -> bool:
         """Whether its status is known."""
         return self._status > 0
+
+    @property
+    def excerpt(self) -> str:
+        """The beginning of the body as text, in one line; "" when there is none to be read."""
+        if self._headers is None:
+            return ""
+        body = _CHUNK_LINES.sub(b"", self._received) if self._is_chunked else self._received
+        text = body[:BODY_BYTES_MAX].decode(errors="replace")
+        if text.lstrip().startswith("<"):
+            text = _TAGS.sub(" ", text)
+        text = "".join(char if char.isprintable() else " " for char in text)
+        return " ".join(text.split())[:EXCERPT_CHARACTERS_MAX]
 
     def take(self, received: bytes) -> None:
         if self.is_over:

@@ -6,9 +6,10 @@ what follows from them is decided in `core/region.py`.
 """
 
 import asyncio
+import math
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import structlog
@@ -25,6 +26,9 @@ PROBES_IN_FLIGHT_MAX = 100
 FIRST_INTERVAL_SECONDS = 0.02
 INTERVAL_GROWTH = 1.5
 SHORTEST_INTERVAL_SECONDS = 0.01
+LISTENS_AFTER_SECONDS = 1.0
+LISTENS_EVERY_SECONDS = 5.0
+"""Looking where a host listens costs more than a probe."""
 
 Execute = Callable[[tuple[str, ...], float], Awaitable[int]]
 """Runs a command inside the host that is probed: (command, timeout_seconds) -> exit code."""
@@ -48,9 +52,8 @@ async def probe(probe: Probe, address: str, execute: Execute) -> ProbeResult:
     except TimeoutError:
         return ProbeResult(False, f"{_asked(probe, address)}: no answer within {probe.timeout_seconds:g} s")
     except ConnectionRefusedError:
-        return ProbeResult(
-            False, f"connection refused: nothing listens on {address}:{probe.port} (the host's $HOST:$PORT)"
-        )
+        text = f"connection refused: nothing listens on {address}:{probe.port} (the host's $HOST:$PORT)"
+        return ProbeResult(False, text, is_refused=True)
     except OSError as error:
         return ProbeResult(False, f"{_asked(probe, address)}: {error.strerror or error}")
     except ProviderError as error:
@@ -80,7 +83,10 @@ async def _probe_http(probe: Probe, address: str) -> ProbeResult:
         if not answer.is_begun:
             raise
         answer.time_out(probe.timeout_seconds)
-    return PASSED if not answer.fault else ProbeResult(False, f"{_asked(probe, address)} {answer.fault}")
+    if not answer.fault:
+        return PASSED
+    body = f": {answer.excerpt}" if answer.excerpt else ""
+    return ProbeResult(False, f"{_asked(probe, address)} {answer.fault}", body)
 
 
 async def _exchange(probe: Probe, address: str, answer: Answer) -> None:
@@ -134,6 +140,8 @@ async def _probe_command(probe: Probe, execute: Execute) -> ProbeResult:
     return ProbeResult(False, f"{_asked(probe, '')} ended with exit code {code}, expected 0")
 
 
+Listens = Callable[[HostName], Awaitable[str]]
+"""Where a host's processes listen, in words that follow "nothing listens on ...". Raises ProviderError."""
 Ask = Callable[[Probe, str, Execute], Awaitable[ProbeResult]]
 """One probe of the host at an address: `probe`, or that of a simulated fleet."""
 
@@ -147,7 +155,10 @@ class _Watched:
 
     target: ProbeTarget
     record: HealthRecord
+    began_at: float
     loop: asyncio.Task[None] | None = None
+    listens: str = ""  # where its processes listen instead, in words
+    looked_at: float = -math.inf  # when that was seen
 
 
 class Prober:
@@ -158,8 +169,10 @@ class Prober:
         clock: Callable[[], float],
         execute: Callable[[HostName, tuple[str, ...], float], Awaitable[int]],
         ask: Ask = probe,
+        listens: Listens | None = None,
     ) -> None:
         self._clock = clock
+        self._listens = listens
         self._execute = execute
         self._ask_once = ask
         self._watched: dict[HostName, _Watched] = {}
@@ -174,7 +187,7 @@ class Prober:
         if known is not None and known.target == target:
             return
         self.forget(host)
-        watched = self._watched[host] = _Watched(target, HealthRecord.of(probe))
+        watched = self._watched[host] = _Watched(target, HealthRecord.of(probe), self._clock())
         watched.loop = asyncio.create_task(self._run(host, watched), name=f"probe {host}")
 
     def watch_only(self, targets: Mapping[HostName, ProbeTarget]) -> None:
@@ -236,7 +249,23 @@ class Prober:
         except Exception as error:  # the root of this host's task: a bug here must not end the probing
             log.exception("probe.crashed", host=host)
             result = ProbeResult(False, f"the agent could not probe: {type(error).__name__}: {error}")
+        if result.is_refused:
+            result = replace(result, reason=result.reason + await self._elsewhere(host, watched))
         self._take(host, watched, result)
+
+    async def _elsewhere(self, host: HostName, watched: _Watched) -> str:
+        """Where a host that is silent listens instead, once it has had a moment, and not at every probe."""
+        now = self._clock()
+        is_due = now >= max(
+            watched.began_at + LISTENS_AFTER_SECONDS, watched.looked_at + LISTENS_EVERY_SECONDS
+        )
+        if self._listens is not None and is_due:
+            watched.looked_at = now
+            try:
+                watched.listens = await self._listens(host)
+            except (ProviderError, TimeoutError) as error:
+                log.info("host.listeners_not_seen", host=host, why=str(error))
+        return watched.listens
 
     def _take(self, host: HostName, watched: _Watched, result: ProbeResult) -> None:
         before, watched.record = watched.record, watched.record.after(result, self._clock())

@@ -13,6 +13,7 @@ from repave_agent.core.observation import Limits
 from repave_agent.core.ports import Host, Provider, ProviderError
 from repave_agent.core.region import Region
 from repave_agent.core.reports import worn_hosts
+from repave_agent.runtime.remains import Remains
 from repave_protos.protocol.queries import Hosts, HostsOf, OfHosts, Orphans
 from repave_protos.protocol.values import HostDetail, HostName, HostPhase
 
@@ -23,9 +24,15 @@ class Answers:
     """Knows the hosts of one region, as they were at its last decision."""
 
     def __init__(
-        self, region: Region, provider: Provider, clock: Callable[[], float], limits: Limits
+        self,
+        region: Region,
+        provider: Provider,
+        clock: Callable[[], float],
+        limits: Limits,
+        remains: Remains,
     ) -> None:
         self._region = region
+        self._remains = remains
         self._provider = provider
         self._clock = clock
         self._limits = limits
@@ -44,7 +51,13 @@ class Answers:
             for detail in map(self._detail, chosen, tails)
         )
         left = map(_left, self._region.left) if isinstance(question, Orphans) else ()
-        return Hosts((*details, *left))
+        return Hosts((*details, *left, *self._gone(question)))
+
+    def _gone(self, question: OfHosts) -> list[HostDetail]:
+        if not isinstance(question, HostsOf) or not question.with_gone:
+            return []
+        kept = self._remains.details(question.application, question.group, question.log_lines)
+        return [each for each in kept if each.host not in self._region.records]
 
     def _worn(self) -> dict[HostName, str]:
         observation = self._region.seen

@@ -6,6 +6,7 @@ a lost or repeated wake-up is harmless. Actions run beside the loop.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -32,6 +33,7 @@ from repave_agent.health.prober import Prober
 from repave_agent.runtime.drift import Inspections
 from repave_agent.runtime.host_queries import Answers
 from repave_agent.runtime.journal import Journal, JournalError
+from repave_agent.runtime.remains import LOG_CHARACTERS_MAX, LOG_LINES, Remain, Remains, remain_of
 from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts, happens
 from repave_protos.protocol.queries import Accepted, AcceptedOf, Content, OfHosts
 from repave_protos.protocol.values import Applied, DesiredState, Welcome, fingerprint_of_state
@@ -57,6 +59,7 @@ class Worker:
         upwards: Upwards,
         clock: Callable[[], float],
         limits: Limits,
+        remains: Remains | None = None,
     ) -> None:
         self._provider = provider = ProviderWithTimeouts(provider)
         self._balancer = BalancerWithTimeouts(balancer)
@@ -66,7 +69,8 @@ class Worker:
         self._upwards = upwards
         self._clock = clock
         self._region = Region(limits)
-        self._answers = Answers(self._region, provider, clock, limits)
+        self._remains = remains or Remains()
+        self._answers = Answers(self._region, provider, clock, limits, self._remains)
         self._inspections = Inspections(self._region, provider, clock, limits.inspect_seconds)
         self._is_journal_failing = False
         self._wake = asyncio.Event()
@@ -78,6 +82,7 @@ class Worker:
     def recall(self) -> None:
         """Takes up what the journal holds. Raises JournalError."""
         self._region.recall(self._journal.load(), self._clock())
+        self._remains.recall()
 
     async def start(self) -> None:
         """Recalls the journal, adopts what runs. Raises JournalError, ProviderError, BalancerError."""
@@ -238,7 +243,8 @@ class Worker:
         for spec in step.launches:
             self._tasks.create_task(self._launch(spec), name=f"launch {spec.name}")
         for destroy in step.destroys:
-            self._tasks.create_task(self._destroy(destroy), name=f"destroy {destroy.host}")
+            remain = remain_of(self._region.records[destroy.host], self._clock())
+            self._tasks.create_task(self._destroy(destroy, remain), name=f"destroy {destroy.host}")
         if step.change is not None:
             self._tasks.create_task(self._change(step.change), name="balance")
 
@@ -259,7 +265,9 @@ class Worker:
             raise PackageAwaitedError("its group is not wanted any more")
         return package
 
-    async def _destroy(self, action: Destroy) -> None:
+    async def _destroy(self, action: Destroy, remain: Remain | None) -> None:
+        if remain is not None:
+            await self._keep(remain)
         try:
             await self._provider.destroy(action.host)
         except ProviderError as error:
@@ -270,6 +278,14 @@ class Worker:
             self._region.destroyed(action.host, self._clock())
         self._publish()
         self._wake.set()
+
+    async def _keep(self, remain: Remain) -> None:
+        """The end of its log, which goes with it."""
+        try:
+            tail = await self._provider.log_tail(remain.host, LOG_LINES)
+        except ProviderError as error:
+            tail = f"(no log: {error})"
+        self._remains.keep(replace(remain, log_tail=tail[-LOG_CHARACTERS_MAX:]))
 
     async def _change(self, change: Change) -> None:
         why = await self._try_change(change)

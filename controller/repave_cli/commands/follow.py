@@ -16,6 +16,7 @@ from repave_cli.render.progress import (
     rollout_line,
     wave_state,
 )
+from repave_cli.render.remains import tell_failed_hosts
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DETACHED, DONE, ENDS, REFUSED, ROLLED_BACK, TIMED_OUT, WAITS
 from repave_cli.transport.paths import quoted
@@ -27,6 +28,7 @@ BECAUSE_SHOWN_MAX = 3
 
 
 SUCCEEDED = frozenset({"succeeded"})
+FAILED_PHASES = frozenset({"rolled-back", "held"})
 UNDONE = frozenset({"rolled-back", "aborted"})
 
 
@@ -116,6 +118,8 @@ def _finish(
         terminal.say(f"done: {now}")
     else:
         terminal.say(f"done: {ended}. {now}.")
+    if terminal.is_for_people and rollout["phase"] in FAILED_PHASES:
+        tell_failed_hosts(terminal, status["name"], rollout["group"])
     return code
 
 

@@ -7,10 +7,12 @@ from contextlib import closing
 from itertools import chain
 from typing import Any
 
+from repave_cli.commands.follow import FAILED_PHASES
 from repave_cli.commands.freeze import tell_frozen
 from repave_cli.render import output
 from repave_cli.render.output import Column, ago, column, percent, show, show_whole
 from repave_cli.render.progress import RECOVER, awaited, person_awaited, status_lines
+from repave_cli.render.remains import tell_failed_hosts
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, ENDS, ERROR, TIMED_OUT, WAITS
 from repave_cli.transport.paths import quoted
@@ -41,7 +43,7 @@ GROUPS = (
 HOSTS = (
     column("NAME"),
     column("REGION"),
-    column("PHASE"),
+    Column("PHASE", lambda item: _phase(item)),
     Column("ADDRESS", lambda item: f"{item['address']}:{item['port']}"),
     Column("AGE", lambda item: output.span(item["age_seconds"])),
     Column("HEALTHY FOR", lambda item: output.span(item["healthy_seconds"])),
@@ -102,7 +104,10 @@ def register(commands: Any) -> None:
     hosts.add_argument("app", nargs="?")
     hosts.add_argument("--region", default="")
     hosts.add_argument("--group", default="")
-    hosts.add_argument("--logs", type=int, default=0, metavar="N", help="and the last N lines of their logs")
+    hosts.add_argument(
+        "--logs", type=int, default=0, metavar="N", help="and the last N lines of their logs; implies --gone"
+    )
+    hosts.add_argument("--gone", action="store_true", help="also what is kept of failed hosts that are gone")
     hosts.set_defaults(run=run_hosts)
     commands.add_parser("regions", help="Regions and their agents").set_defaults(run=run_regions)
     events = commands.add_parser("events", help="Everything that happened, with who and why")
@@ -199,6 +204,9 @@ def run_apps(terminal: Terminal) -> int:
 def run_history(terminal: Terminal) -> int:
     answer = terminal.client.get(f"applications/{quoted(terminal.arguments.app)}/history")
     show(terminal, answer, HISTORY)
+    newest = answer["items"][0] if answer["items"] else None
+    if terminal.is_for_people and newest is not None and newest["phase"] in FAILED_PHASES:
+        tell_failed_hosts(terminal, terminal.arguments.app, newest["group"])
     return DONE
 
 
@@ -214,6 +222,7 @@ def run_hosts(terminal: Terminal) -> int:
         region=arguments.region,
         group=arguments.group,
         log_lines=arguments.logs or None,
+        gone="1" if arguments.gone or arguments.logs else None,
     )
     show(terminal, answer, HOSTS, "no hosts")
     if terminal.is_for_people and arguments.logs:
@@ -231,6 +240,10 @@ def run_regions(terminal: Terminal) -> int:
         if item["ahead"]:
             terminal.say(f"{item['name']} is ahead of the store: {item['ahead']}; {RECOVER}")
     return DONE
+
+
+def _phase(host: dict[str, Any]) -> str:
+    return f"{host['phase']}, gone {ago(host['gone_at'])}" if host["gone_at"] else str(host["phase"])
 
 
 def _agent(region: dict[str, Any]) -> str:

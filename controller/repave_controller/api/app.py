@@ -46,6 +46,7 @@ from repave_controller.api.web.streams import Streams
 from repave_controller.core.commands.release import WhileBusy, unknown_application
 from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.freezes import Command
+from repave_controller.core.domain.naming import NamingError, parse_group
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.planning.plan import never_released, plan_release
 from repave_controller.core.ports import Store
@@ -208,28 +209,32 @@ class Api:
     async def hosts(self, request: web.Request) -> web.Response:
         query = query_of(request, HostsQuery)
         asked: dict[RegionName, list[ApplicationName]] = {}
+        known = self._scheduler.applications()
         names = self._asked_for(request)
         self._check_region(query.region, names if "application" in request.match_info else None)
-        self._check_group(query.group, names)
+        if not (query.gone and any(_has_had(known[name], query.group) for name in names)):
+            self._check_group(query.group, names)
         for name in names:
-            for region in self._scheduler.applications()[name].regions:
+            for region in _regions_of(known[name], with_gone=query.gone):
                 if query.region in ("", region):
                     asked.setdefault(region, []).append(name)
         answers = await asyncio.gather(
-            *(self._hosts_of(region, names, query.group, query.log_lines) for region, names in asked.items())
+            *(self._hosts_of(region, names, query) for region, names in asked.items())
         )
         items = sorted((item for found, _ in answers for item in found), key=_place)
         unreachable = dict(each for _, missing in answers for each in missing)
         return _answer(models.HostsAnswer(items=items, unreachable=unreachable))
 
     async def _hosts_of(
-        self, region: RegionName, names: list[ApplicationName], group: str, log_lines: int
+        self, region: RegionName, names: list[ApplicationName], query: HostsQuery
     ) -> tuple[list[models.HostItem], list[tuple[str, str]]]:
         """One region's hosts, or why it could not be asked; one question at a time."""
         items: list[models.HostItem] = []
         try:
             for name in names:
-                hosts = await self._sessions.query(region, name, group, log_lines)
+                hosts = await self._sessions.query(
+                    region, name, query.group, query.log_lines, with_gone=query.gone
+                )
                 application = self._scheduler.applications()[name]
                 items += [views.host_item(host, region, application) for host in hosts]
         except RegionUnreachable as error:
@@ -461,6 +466,21 @@ def _precisions(said: Mapping[RegionName, tuple[str, ...]]) -> dict[RegionName, 
 
 
 # --------------------------------------------------------------------------------------------- in and out
+
+
+def _regions_of(application: Application, *, with_gone: bool) -> list[RegionName]:
+    """A release that failed everywhere has left no group, and its regions know why."""
+    tracks = application.rollout.tracks if with_gone and application.rollout is not None else ()
+    return sorted({*application.regions, *(track.region for track in tracks)})
+
+
+def _has_had(application: Application, group: str) -> bool:
+    """Whether a group of this name was made at any time."""
+    try:
+        parts = parse_group(group)
+    except NamingError:
+        return False
+    return parts.cluster == application.cluster and parts.number < application.next_number
 
 
 def _place(host: models.HostItem) -> tuple[str, str]:

@@ -133,10 +133,12 @@ class Sessions:
         group: str = "",
         log_lines: int = 0,
         timeout_seconds: float = 5.0,
+        *,
+        with_gone: bool = False,
     ) -> tuple[HostDetail, ...]:
         """Asks the region's agent for its hosts. Raises RegionUnreachable, or ValueError: a bad argument."""
-        found = await self.ask(region, HostsOf(application, group, log_lines), Hosts, timeout_seconds)
-        return found.hosts
+        question = HostsOf(application, group, log_lines, with_gone)
+        return (await self.ask(region, question, Hosts, timeout_seconds)).hosts
 
     async def accepted(
         self, region: RegionName, application: ApplicationName, timeout_seconds: float = 5.0

@@ -33,6 +33,7 @@ class HostsOf:
     application: ApplicationName
     group: str = ""
     log_lines: int = 0
+    with_gone: bool = False  # also what is kept of hosts that failed and are gone
 
 
 @dataclass(frozen=True, slots=True)

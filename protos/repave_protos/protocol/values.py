@@ -297,6 +297,7 @@ class HostDetail:
     orphan: str = ""  # of a host in no desired state: what becomes of it, in words
     unclaimed_seconds: float = 0.0  # for how long it has been in no desired state
     worn: str = ""  # why it is to be replaced, in words
+    gone_at: float = 0.0  # Unix time; 0: it is there
 
 
 # ---------------------------------------------------------------------------------------------- messages

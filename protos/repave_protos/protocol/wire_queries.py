@@ -72,8 +72,9 @@ def query_message(query: Query) -> pb.Query:
 
 def _question_message(question: Question) -> pb.Query:
     match question:
-        case HostsOf(application, group, log_lines):
-            return pb.Query(hosts_of=pb.HostsOf(application=application, group=group, log_lines=log_lines))
+        case HostsOf(application, group, log_lines, with_gone):
+            hosts = pb.HostsOf(application=application, group=group, log_lines=log_lines, with_gone=with_gone)
+            return pb.Query(hosts_of=hosts)
         case AcceptedOf(application):
             return pb.Query(accepted_of=pb.AcceptedOf(application=application))
         case Orphans():
@@ -108,6 +109,7 @@ def _question(message: pb.Query) -> Question:
                 ApplicationName(bounds.name(hosts.application, "HostsOf.application")),
                 bounds.name_or_none(hosts.group, "HostsOf.group"),
                 bounds.between(0, hosts.log_lines, bounds.LOG_LINES_MAX, "HostsOf.log_lines"),
+                hosts.with_gone,
             )
         case "accepted_of":
             accepted = message.accepted_of
@@ -223,6 +225,7 @@ def _host_message(host: HostDetail) -> pb.HostDetail:
         orphan=bounds.sendable(host.orphan),
         unclaimed_seconds=host.unclaimed_seconds,
         worn=bounds.sendable(host.worn),
+        gone_at=host.gone_at,
     )
 
 
@@ -244,6 +247,7 @@ def _host(message: pb.HostDetail) -> HostDetail:
         orphan=bounds.text(message.orphan, "HostDetail.orphan"),
         unclaimed_seconds=bounds.seconds(message.unclaimed_seconds, "HostDetail.unclaimed_seconds"),
         worn=bounds.text(message.worn, "HostDetail.worn"),
+        gone_at=bounds.instant(message.gone_at, "HostDetail.gone_at"),
     )
 
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from repave_agent.core.host_health import ProbeResult
+from repave_agent.core.host_health import HealthRecord, ProbeResult
 from repave_agent.core.ports import RefusedError
-from repave_agent.health.prober import Prober, phase_of, probe
+from repave_agent.health.prober import LISTENS_AFTER_SECONDS, Prober, phase_of, probe
 from repave_protos.protocol.values import HostName, Probe
 from tests.fakes.waiting import until
 
@@ -111,6 +111,65 @@ async def test_another_status_is_told() -> None:
     async with listening(saying("HTTP/1.1 500 Oh\r\n\r\n")) as port:
         result = await probe(http(port), "127.0.0.1", no_command)
     assert result == ProbeResult(False, f"GET http://127.0.0.1:{port}/health answered 500, expected 200")
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ("database\n  is \x1b[31mdown\x00", ": database is [31mdown"),
+        ("<!doctype html><title>x</title><style>a{}</style><h1>Oh</h1>\n<p>no</p>", ": Oh no"),
+        ('{"error": "no such table"}', ': {"error": "no such table"}'),
+        ("x" * 500, f": {'x' * 160}"),
+        ("", ""),
+    ],
+)
+async def test_the_body_of_a_bad_answer_is_shown(body: str, shown: str) -> None:
+    async with listening(saying(f"HTTP/1.1 500 Oh\r\nContent-Length: {len(body)}\r\n\r\n{body}")) as port:
+        result = await probe(http(port), "127.0.0.1", no_command)
+    assert result.reason.endswith("answered 500, expected 200")
+    assert result.aside == shown
+    in_chunks = f"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n{body}\r\n0\r\n\r\n"
+    async with listening(saying(in_chunks if body else in_chunks[:-5])) as port:
+        assert (await probe(http(port), "127.0.0.1", no_command)).aside == shown
+
+
+def test_a_body_that_differs_each_time_makes_no_other_trouble() -> None:
+    record = HealthRecord.of(Probe("http", 80))
+    first = record.after(ProbeResult(False, "answered 500", ": at 10:00"), 1.0)
+    assert first.reason == "answered 500: at 10:00"
+    assert first.after(ProbeResult(False, "answered 500", ": at 10:01"), 2.0).reason == first.reason
+    assert first.after(ProbeResult(False, "answered 500"), 2.0).reason == first.reason
+    assert first.after(ProbeResult(False, "answered 503", ": busy"), 2.0).reason == "answered 503: busy"
+    plain = record.after(ProbeResult(False, "answered 500"), 1.0)
+    assert plain.after(ProbeResult(False, "answered 500", ": why"), 2.0).reason == "answered 500: why"
+
+
+async def test_where_a_silent_host_listens_instead_is_told_after_a_moment_and_seldom_looked_at() -> None:
+    now, looks = [0.0], [0]
+
+    async def listens(host: HostName) -> str:
+        looks[0] += 1
+        return ", but on 127.0.0.1:8000"
+
+    prober = Prober(lambda: now[0], never_executes, listens=listens)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    prober.watch(HOST, "127.0.0.1", Probe("tcp", port, interval_seconds=0.01))
+    await until(lambda: (record := prober.record(HOST)) is not None and record.failed > 2)
+    assert looks == [0]
+    now[0] = LISTENS_AFTER_SECONDS
+    await until(lambda: (record := prober.record(HOST)) is not None and "8000" in record.reason)
+    record = prober.record(HOST)
+    assert record is not None
+    assert record.reason.startswith(f"connection refused: nothing listens on 127.0.0.1:{port} ")
+    seen = record.failed
+    await until(lambda: (record := prober.record(HOST)) is not None and record.failed > seen + 2)
+    assert looks == [1]
+    await prober.close()
+
+
+async def never_executes(host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
+    raise AssertionError("no command is to be run")
 
 
 async def test_a_slow_host_is_told() -> None:

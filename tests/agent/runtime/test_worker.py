@@ -467,3 +467,19 @@ async def test_a_controller_that_has_lost_it_is_told_what_was_accepted(rig: Work
     await rig.desire(ALONE)
     assert await rig.worker.answer(AcceptedOf(SHOP)) == Accepted(ALONE)
     assert await rig.worker.answer(AcceptedOf(ApplicationName("till"))) == Accepted(None)
+
+
+async def test_the_log_of_a_host_that_failed_is_kept_when_it_is_gone(rig: WorkerRig) -> None:
+    await bring(rig, ALONE)
+    rig.cloud.logs[HostName("shop-v001-1")] = "one\ntwo\nthree\n"
+    rig.provider.end(HostName("shop-v001-1"), "exited with code 1 after 0.3 s; its log ends: three")
+    await until(lambda: rig.hosts() == {"shop-v001-2", "shop-v001-3"})
+
+    async def asked(with_gone: bool) -> list[tuple[str, str, str, bool]]:
+        answer = await rig.worker.answer(HostsOf(SHOP, BLUE, log_lines=2, with_gone=with_gone))
+        assert isinstance(answer, Hosts)
+        return [(host.host, str(host.phase), host.log_tail, host.gone_at > 0) for host in answer.hosts]
+
+    (gone,) = [host for host in await asked(True) if host[3]]
+    assert gone == ("shop-v001-1", "failed", "two\nthree", True)
+    assert not [host for host in await asked(False) if host[3]]

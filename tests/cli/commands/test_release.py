@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from repave_cli.transport.errors import CliError
+from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostDetail, HostName, HostPhase
 from tests.fakes.controller.command_line import SPEC, CommandLine
 from tests.fakes.controller.scheduler import ServedController, served
 
@@ -93,6 +95,65 @@ def test_a_failed_release_ends_with_3_and_says_who_serves(
     assert "NOT RELEASED: hello-v002 rolled-back" in ran.err
     assert "exited with code 1" in ran.err
     assert ran.err.rstrip().endswith("hello-v001 serves hello in oslo, paris.")
+
+
+TRACEBACK = "Traceback (most recent call last):\n  import flask\nModuleNotFoundError: No module named 'flask'"
+
+
+def a_gone_host(number: int, phase: HostPhase, group: str = "hello-v002") -> HostDetail:
+    return HostDetail(
+        host=HostName(f"{group}-{number}"), group=GroupName(group), application=ApplicationName("hello"),
+        phase=phase, address="127.81.0.9", port=8080, digest=Digest("d" * 64), age_seconds=1.0,
+        healthy_seconds=0.0, trouble="exited with code 1 after 0.3 s", log_tail=TRACEBACK,
+        gone_at=1_790_000_000.0 + number,
+    )  # fmt: skip
+
+
+def test_what_failed_hosts_said_last_is_shown_with_the_failure_in_history_and_by_hosts(
+    repave: CommandLine, controller: ServedController
+) -> None:
+    repave.release("v1")
+    controller.sessions.broken.add("hello-v002")
+    controller.sessions.gone = {
+        "oslo": [a_gone_host(1, HostPhase.STARTING), a_gone_host(7, HostPhase.FAILED, "hello-v000")],
+        "paris": [a_gone_host(number, HostPhase.FAILED) for number in (2, 3, 4)],
+    }
+    told = (
+        "paris hello-v002-4: exited with code 1 after 0.3 s\n"
+        "  | Traceback (most recent call last):\n"
+        "  |   import flask\n"
+        "  | ModuleNotFoundError: No module named 'flask'\n"
+        "paris hello-v002-3: "
+    )
+    rest = "and 1 more\nmore: repave hosts hello --group hello-v002 --logs 100\n"
+    ran = repave.release("v2")
+    assert ran.code == 3
+    assert told in ran.err
+    assert ran.err.endswith(rest)
+    assert told in repave("history", "hello").err
+    assert repave("history", "hello", "-o", "json").err == ""
+    hosts = repave("hosts", "hello", "--group", "hello-v002", "--logs", "3")
+    (row,) = [line for line in hosts.out.splitlines() if line.startswith("hello-v002-4 ")]
+    assert "failed, gone " in row
+    assert f"paris hello-v002-4:\n{TRACEBACK}" in hosts.out
+    assert "hello-v002-4" not in repave("hosts", "hello").out
+    items = repave("hosts", "hello", "--gone", "-o", "json").json["items"]
+    assert {each["name"] for each in items if each["gone_at"]} >= {"hello-v002-4", "hello-v000-7"}
+
+
+def test_logs_that_can_not_be_had_change_nothing_of_how_a_release_ended(
+    repave: CommandLine, controller: ServedController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repave.release("v1")
+    controller.sessions.broken.add("hello-v002")
+
+    def fails(*_: object, **__: object) -> object:
+        raise CliError("the controller is away")
+
+    monkeypatch.setattr("repave_cli.render.remains.quoted", fails)
+    ran = repave.release("v2")
+    assert ran.code == 3
+    assert ran.err.endswith("the logs of hello-v002 can't be had now: the controller is away\n")
 
 
 def test_a_timeout_leaves_the_rollout_running(repave: CommandLine, controller: ServedController) -> None:

@@ -62,6 +62,7 @@ class ObedientSessions(Sessions):
         self.sick: set[str] = set()
         self.broken: set[str] = set()
         self.unwanted: dict[str, list[HostDetail]] = {}  # what a region says of its orphans
+        self.gone: dict[str, list[HostDetail]] = {}  # what it has kept of hosts that failed
         self.tells: dict[tuple[str, type[Question]], Any] = {}  # what a region's provider answers
         self.questions: list[tuple[str, Question]] = []
         self.worn: dict[str, tuple[Worn, ...]] = {}  # by group; reported when the region obeys next
@@ -168,17 +169,21 @@ class ObedientSessions(Sessions):
         group: str = "",
         log_lines: int = 0,
         timeout_seconds: float = 5.0,
+        *,
+        with_gone: bool = False,
     ) -> tuple[HostDetail, ...]:
         if not self.known[region].is_connected:
             raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
         report = self.known[region].observations.applications.get(application)
         reports = report.groups if report is not None else ()
-        return tuple(
+        there = tuple(
             _host(each.group, number, application, log_lines)
             for each in reports
             if group in ("", each.group)
             for number in range(1, each.verified + 1)
         )
+        gone = self.gone.get(region, ()) if with_gone else ()
+        return (*there, *(each for each in gone if group in ("", each.group)))
 
     async def orphans(self, region: RegionName, timeout_seconds: float = 5.0) -> tuple[HostDetail, ...]:
         view = self.known.get(region)

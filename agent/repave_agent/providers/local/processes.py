@@ -195,6 +195,30 @@ def _executable(pid: int) -> str:
         return ""
 
 
+def sockets_of(session: Session) -> set[int]:
+    """Inodes of the sockets that the host's processes have."""
+    found = set()
+    for pid in _members(session):
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    target = os.readlink(entry.path)  # noqa: PTH115  # it is no path
+                    if target.startswith("socket:["):
+                        found.add(int(target[8:-1]))
+    return found
+
+
+def _members(session: Session) -> set[int]:
+    """What descends from its first process, and what has become a child of another one but not left."""
+    found, ahead = set(), [session.leader.pid]
+    while ahead:
+        pid = ahead.pop()
+        found.add(pid)
+        ahead += [child for child in _children_of(pid) if child not in found]
+    group = session.group_leader.pid
+    return found | {pid for pid in _pids() if (stat := _stat_of(pid)) is not None and stat.group == group}
+
+
 async def _kill_rest(session: Session, reap: Callable[[], object], has_group: bool) -> bool:
     for identity in (session.inner, session.leader):
         if identity is not None and is_alive(identity):

@@ -27,6 +27,8 @@ from repave_agent.core.ports import (
     TransientError,
 )
 from repave_agent.providers.command import Isolation, Sandbox, choose_sandbox, enter, look_up, substitute
+from repave_agent.providers.epitaph import epitaph
+from repave_agent.providers.listening import listeners_in
 from repave_agent.providers.local import host, processes
 from repave_agent.providers.local.addresses import AddressRange
 from repave_agent.providers.local.host import UNFINISHED, Folder, Record, Tags
@@ -42,7 +44,6 @@ STOP_GRACE_SECONDS = 2.0
 BLOCKING_IN_FLIGHT_MAX = 4
 LOG_CHECK_SECONDS = 5.0
 ENDED_LOG_LINES = 5
-ENDED_LOG_CHARACTERS_MAX = 400
 HALF_MADE = "was never started: the agent ended while it made this host"
 
 
@@ -57,6 +58,7 @@ class _Kept:
     watch: Watch | None = None
     ended: str = ""
     is_leaving: bool = False
+    started_at: float | None = None  # by the monotonic clock, if this agent started it
 
     def host(self, now: float) -> Host:
         """As it is listed at `now`, by the wall clock."""
@@ -184,7 +186,7 @@ class LocalProvider:
         try:
             folder.create(record)
             session, process = host.start(folder, record, package, self._sandbox)
-            return _Kept(folder, record, session, process)
+            return _Kept(folder, record, session, process, started_at=self._clock.monotonic())
         except (ProviderError, PackageFormatError, OSError) as error:
             with contextlib.suppress(OSError):  # what stays has tags: it is listed as half-made
                 folder.remove()
@@ -255,7 +257,10 @@ class LocalProvider:
             kept.watch = Watch(kept.session.leader, functools.partial(self._note_end, kept))
 
     def _note_end(self, kept: _Kept) -> None:
-        kept.ended = _epitaph(processes.how_it_ended(kept.reap()), kept.folder.log_tail(ENDED_LOG_LINES))
+        lasted = None if kept.started_at is None else self._clock.monotonic() - kept.started_at
+        kept.ended = _epitaph(
+            processes.how_it_ended(kept.reap()), lasted, kept.folder.log_tail(ENDED_LOG_LINES)
+        )
         if kept.is_leaving:
             return
         log.info("host.ended", host=kept.record.spec.name, how=kept.ended)
@@ -324,6 +329,10 @@ class LocalProvider:
         kept = self._kept.get(host)
         return "" if kept is None else await asyncio.to_thread(kept.folder.log_tail, lines)
 
+    async def listeners(self, host: HostName) -> tuple[str, ...]:
+        kept = self._running(host)
+        return () if kept.session is None else await asyncio.to_thread(_listeners, kept.session)
+
     async def inspect(self, host: HostName) -> str:
         """Compares the host's files with what was unpacked, and what its command is with what it was."""
         kept = self._running(host)
@@ -343,10 +352,16 @@ class LocalProvider:
         return Tags(self._installation(), self._region)
 
 
-def _epitaph(how: str, log_tail: str) -> str:
-    if not log_tail.strip():
-        return f"{how}; its log is empty"
-    text = f"{how}; its log ends: {log_tail.strip()[-ENDED_LOG_CHARACTERS_MAX:]}"
+def _listeners(session: Session) -> tuple[str, ...]:
+    lines: list[str] = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            lines += Path(table).read_text().splitlines()
+    return listeners_in(lines, processes.sockets_of(session))
+
+
+def _epitaph(how: str, after_seconds: float | None, log_tail: str) -> str:
+    text = epitaph(how, after_seconds, log_tail)
     if "address already in use" in log_tail.lower():
         text += " (every host has its own address here: let the application listen on $HOST, not on 0.0.0.0)"
     return text

@@ -21,6 +21,7 @@ from repave_agent.core.ports import (
     RefusedError,
     TransientError,
 )
+from repave_agent.providers.listening import listeners_in
 from repave_protos.protocol.values import Digest, HostName
 
 SCRIPT = Path(__file__).with_name("machine.sh")
@@ -31,7 +32,7 @@ VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 CANNOT_RUN, BROKEN_PACKAGE, CUT, UNFIT, TAKEN, NO_PROGRAM = 64, 65, 66, 73, 75, 119
 LOG_LINES = 10
 BOOT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-STATES = re.compile(r"running|ended|absent|exited \d+")
+STATES = re.compile(r"running|ended|absent|exited \d+( \d+\.\d)?")
 LOADER = (
     's=$(cat); n=$1; shift; [ "${#s}" = "$n" ] || exit 66; '
     'export REPAVE_SCRIPT="$s"; exec sh -c "$s" "$0" "$@"'
@@ -118,7 +119,7 @@ class Machine:
             raise self._error(done, "start the command", more)
 
     async def state(self, host: HostName) -> str:
-        """ "running", "exited CODE", "ended" (the exit code is not known) or "absent"."""
+        """ "running", "exited CODE SECONDS", "ended" (the exit code is not known) or "absent"."""
         done = await self._do("state", host)
         self._expect(done, "look at the host")
         state = done.out.strip()
@@ -152,6 +153,13 @@ class Machine:
 
     async def tail(self, host: HostName, lines: int) -> str:
         return (await self._do("tail", host, str(max(0, lines)))).out.rstrip("\n") if lines > 0 else ""
+
+    async def listeners(self, host: HostName) -> tuple[str, ...]:
+        """Where its processes listen."""
+        done = await self._do("listeners", host)
+        self._expect(done, "look where the host listens")
+        inodes, _, tables = done.out.partition("\n\n") if not done.out.startswith("\n") else ("", "", "")
+        return listeners_in(tables.splitlines(), set(map(int, inodes.split())))
 
     async def contents(self, digest: Digest) -> str:
         """Kind, mode, target or SHA-256, and name of all that the package's folder holds, a line each."""

@@ -26,6 +26,11 @@ started_at() { # of the process $1, in ticks since boot; nothing when it has end
     [ "$1" = Z ] || [ "$1" = X ] || echo "${20}"
 }
 
+hundredths() { # of a second since the machine's boot
+    read -r up _ </proc/uptime
+    echo "${up%.*}${up#*.}"
+}
+
 is_running() { # HOST
     [ -s "$root/hosts/$1/process" ] || return 1
     read -r pid since <"$root/hosts/$1/process" || return 1
@@ -213,7 +218,7 @@ supervise) # HOST DIGEST VARIABLES NAME=VALUE... COMMAND...: becomes the leader 
         trap - TERM HUP INT
         become "$program" "$variables" "$@"
     ) &
-    child=$! code=0
+    child=$! code=0 began=$(hundredths)
     ( # Its writers append, so they go on at the start of the emptied file.
         trap - TERM HUP INT
         while sleep 5; do
@@ -223,7 +228,8 @@ supervise) # HOST DIGEST VARIABLES NAME=VALUE... COMMAND...: becomes the leader 
     trimmer=$!
     wait "$child" || code=$?
     kill "$trimmer" 2>/dev/null || :
-    echo "$code" >"$home/exit.part"
+    lasted=$(($(hundredths) - began))
+    echo "$code $((lasted / 100)).$((lasted % 100 / 10))" >"$home/exit.part"
     mv "$home/exit.part" "$home/exit"
     ;;
 state) # HOST
@@ -236,6 +242,14 @@ state) # HOST
     else
         echo absent
     fi
+    ;;
+listeners) # HOST: inodes of its processes' sockets; behind a blank line what listens on the machine
+    read -r pid _ <"$root/hosts/$1/process"
+    for each in $(members "$pid"); do
+        ls -l "/proc/$each/fd" 2>/dev/null || :
+    done | sed -n 's/.*socket:\[\([0-9]*\)\].*/\1/p'
+    echo
+    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || :
     ;;
 await) # HOST: returns when its supervisor has ended
     ! is_running "$1" || tail --pid="$pid" -f /dev/null

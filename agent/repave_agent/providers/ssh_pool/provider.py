@@ -32,6 +32,7 @@ from repave_agent.core.ports import (
 )
 from repave_agent.packages.inspection import Inspector
 from repave_agent.providers.command import environment_of, substitute
+from repave_agent.providers.epitaph import epitaph
 from repave_agent.providers.single_flight import Work
 from repave_agent.providers.ssh_pool.bootstrap import Machine, TakenError, UnfitError, difference
 from repave_agent.providers.ssh_pool.faults import Faults
@@ -416,15 +417,11 @@ class SshPoolProvider:
             self._free(name)
 
     async def _epitaph(self, machine: Machine, host: HostName, state: str) -> str:
-        how = (
-            f"exited with code {state.split()[1]}"
-            if state.startswith("exited")
-            else "ended, and its exit code is not known"
-        )
         if state == "absent":
             return "is gone from its machine, which was reset or emptied by something else"
-        tail = await machine.tail(host, ENDED_LOG_LINES)
-        return f"{how}; its log ends: {tail}" if tail else f"{how}; its log is empty"
+        word, code, seconds = [*state.split(), "", ""][:3]
+        how = f"exited with code {code}" if word == "exited" else "ended, and its exit code is not known"
+        return epitaph(how, float(seconds) if seconds else None, await machine.tail(host, ENDED_LOG_LINES))
 
     def _watch(self, machine: str, host: HostName) -> None:
         """Tells soon when the host ends by itself."""
@@ -527,6 +524,10 @@ class SshPoolProvider:
     async def log_tail(self, host: HostName, lines: int) -> str:
         entry = self._entry_of(host)
         return "" if entry is None else await self._machines.machine(entry.name).tail(host, lines)
+
+    async def listeners(self, host: HostName) -> tuple[str, ...]:
+        name, _ = self._running(host)
+        return await self._machines.machine(name).listeners(host)
 
     async def inspect(self, host: HostName) -> str:
         name, lease = self._running(host)

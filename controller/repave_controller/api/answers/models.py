@@ -329,6 +329,7 @@ class HostItem(BaseModel):
     trouble: str
     log_tail: str
     worn: str = Field(description="Why it is to be replaced; empty when it is not.")
+    gone_at: datetime | None = Field(description="When it ended; null while it is there.")
 
 
 class HostsAnswer(Items[HostItem]):

@@ -49,6 +49,7 @@ class HostsQuery(RegionQuery):
     log_lines: Annotated[Number, Field(le=LOG_LINES_MAX)] = Field(
         0, description="Of each host's log, the last."
     )
+    gone: Flag = Field(False, description="Also what is kept of hosts that failed and are gone.")
 
 
 class EventStreamQuery(Query):

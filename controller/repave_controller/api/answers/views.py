@@ -393,6 +393,7 @@ def host_item(host: HostDetail, region: RegionName, application: Application) ->
         trouble=host.trouble,
         log_tail=host.log_tail,
         worn=worn_text(host, region, application),
+        gone_at=time_of(Instant(host.gone_at)) if host.gone_at else None,
     )
 
 

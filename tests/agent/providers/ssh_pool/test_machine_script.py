@@ -90,7 +90,7 @@ async def test_what_a_host_runs_is_found_by_its_own_path(tmp_path: Path, word: s
     done = ask(root, "start", "h", "d", "2", "PATH=/usr/bin:/bin", "B=a b = c", word, "x y", "", "$(id)")
     try:
         assert done.wait(30) == 0, done.stderr and done.stderr.read()
-        await until(lambda: ask(root, "state", "h").communicate(timeout=30)[0] == "exited 0\n")
+        await until(lambda: ask(root, "state", "h").communicate(timeout=30)[0].startswith("exited 0 0."))
         assert ask(root, "tail", "h", "9").communicate(timeout=30)[0] == f"{told}\n"
     finally:
         assert ask(root, "stop", "h", "0").wait(30) == 0
