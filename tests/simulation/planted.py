@@ -175,7 +175,7 @@ BUGS = (
     ),
     _bug(
         "the old hosts go as soon as the new ones have the traffic", 1, (1, 4, 7),
-        WEIGHT, "rest = replace(origin.part, weight_bp=FULL_WEIGHT_BP - self.weight_bp)", "rest = replace(origin.part, weight_bp=FULL_WEIGHT_BP - self.weight_bp, percent=0.0 if self.weight_bp == FULL_WEIGHT_BP else origin.part.percent)",
+        WEIGHT, "rest = replace(origin.part, weight_bp=FULL_WEIGHT_BP - share_bp)", "rest = replace(origin.part, weight_bp=FULL_WEIGHT_BP - share_bp, percent=0.0 if share_bp == FULL_WEIGHT_BP else origin.part.percent)",
     ),
     _bug(
         "an undo is called done at once", 1, (1, 3, 4, 5, 7),

@@ -12,6 +12,8 @@ DOUBLINGS_MAX = 6
 SHARES = (90.0, 80.0, 75.0, 66.0, 50.0)
 DAY = 86_400.0
 
+Path = tuple[str | int, ...]
+"""Names of options, and places in lists, counted from 0."""
 Good = Callable[[Stage, Trial, Outcome], bool]
 
 
@@ -20,7 +22,7 @@ class Setting:
     """A field of the spec, as docs/spec.md calls it, and where a Spec has it."""
 
     field: str
-    path: tuple[str, ...]
+    path: "Path"
     is_share: bool = False
 
     def of(self, spec: Spec) -> Any:
@@ -28,7 +30,7 @@ class Setting:
             return spec.min_capacity_percent
         found: Any = spec
         for name in self.path:
-            found = getattr(found, name)
+            found = found[name] if isinstance(name, int) else getattr(found, name)
         return found
 
     def put(self, spec: Spec, value: Any) -> Spec:
@@ -53,7 +55,6 @@ class Setting:
 
 
 LAUNCH_DEADLINE = Setting("health.launch_deadline", ("health", "launch_deadline"))
-WARM = Setting("strategy.blue_green.warm", ("strategy", "blue_green", "warm"))
 READY = Setting("health.ready_percent", ("health", "ready_percent"), is_share=True)
 MIN_CAPACITY = Setting("guards.min_capacity", ("guards", "min_capacity"), is_share=True)
 UNHEALTHY_AFTER = Setting("health.unhealthy_after", ("health", "unhealthy_after"))
@@ -61,17 +62,34 @@ KEEP_FOR = Setting("rollback.keep.for", ("rollback", "keep", "seconds"))
 KEEP_GROUPS = Setting("rollback.keep.groups", ("rollback", "keep", "groups"))
 
 
-def settings_for(trial: Trial, outcome: Outcome) -> tuple[Setting, ...]:
+def settings_for(spec: Spec, trial: Trial, outcome: Outcome) -> tuple[Setting, ...]:
     """Those that might help, the likeliest first."""
     if trial.rollback_at is not None:
         return MIN_CAPACITY, KEEP_FOR, KEEP_GROUPS
     if trial.fault == "image-falls-ill":
-        return (WARM,)
+        return last_watch(spec)
     if not trial.fault:
-        return LAUNCH_DEADLINE, WARM
+        return LAUNCH_DEADLINE, *last_watch(spec)
     if "not verified within" in outcome.reason:
         return LAUNCH_DEADLINE, READY, UNHEALTHY_AFTER
-    return READY, LAUNCH_DEADLINE, WARM, UNHEALTHY_AFTER
+    return READY, LAUNCH_DEADLINE, *last_watch(spec), UNHEALTHY_AFTER
+
+
+def last_watch(spec: Spec) -> tuple[Setting, ...]:
+    """How long the new group is watched last; empty where the steps of a spec watch nothing."""
+    strategy = spec.strategy
+    name = strategy.name.replace("-", "_")
+    if strategy.steps is not None:
+        soaks = [index for index, step in enumerate(strategy.steps) if step.soak is not None]
+        return tuple(_setting("strategy", "steps", index, "soak") for index in soaks[-1:])
+    chosen = getattr(strategy, name)
+    if hasattr(chosen, "warm"):
+        return (_setting("strategy", name, "warm"),)
+    return (_setting("strategy", name, "steps", len(chosen.steps) - 1, "hold"),)
+
+
+def _setting(*path: str | int) -> Setting:
+    return Setting(".".join(map(str, path)), path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +113,7 @@ class Adviser:
 
     def help(self, trial: Trial, outcome: Outcome, name: str) -> bool:
         """Whether a setting was found that helps."""
-        chosen = settings_for(trial, outcome)
+        chosen = settings_for(self.stage.spec, trial, outcome)
         tried = [(setting, value) for setting, value in self.seen if setting in chosen]
         fresh = [(setting, value) for setting in chosen for value in setting.values(self.stage.spec)]
         for setting, value in (*tried, *(each for each in fresh if each not in tried)):
@@ -140,7 +158,10 @@ def duration(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
-def _put(section: Any, path: tuple[str, ...], value: Any) -> Any:
+def _put(section: Any, path: Path, value: Any) -> Any:
     name, *below = path
-    inner = _put(getattr(section, name), tuple(below), value) if below else value
+    former = section[name] if isinstance(name, int) else getattr(section, name)
+    inner = _put(former, tuple(below), value) if below else value
+    if isinstance(name, int):
+        return (*section[:name], inner, *section[name + 1 :])
     return section.model_copy(update={name: inner})

@@ -140,14 +140,15 @@ class _Rehearsing:
         if not is_fine:
             self._help(quick, calm, "the release when nothing goes wrong")
             return self._result(calm, is_fine, is_whole=False)
-        backs = self._backs(calm)
-        struck = self._struck(calm)
-        swarms = self._swarms(calm)
+        whole = calm
         if is_whole:
-            calm = rehearse(
+            whole = rehearse(
                 stage, replace(quick, seconds=calm.asked_at + calm.seconds + AFTER_SECONDS, tier=2)
             )
-        return self._result(calm, is_good(stage, quick, calm), is_whole, backs, struck, swarms)
+        backs = self._backs(whole, 2 if is_whole else 1)  # each tier has moments of its own
+        struck = self._struck(calm)
+        swarms = self._swarms(calm)
+        return self._result(whole, is_good(stage, quick, whole), is_whole, backs, struck, swarms)
 
     def _result(
         self,
@@ -184,10 +185,9 @@ class _Rehearsing:
 
     # ------------------------------------------------------------------------------------- going back
 
-    def _backs(self, calm: Outcome) -> tuple[Back, ...]:
+    def _backs(self, calm: Outcome, tier: int) -> tuple[Back, ...]:
         if not self._stage.has_old:
             return ()
-        tier = 2 if self._is_whole_code(calm) else 1
         trials = []
         for step, at in _moments(calm):
             when = calm.asked_at + at

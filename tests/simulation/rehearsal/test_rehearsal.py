@@ -7,7 +7,9 @@ from functools import cache
 import pytest
 
 from repave_controller.spec.loader import load
+from repave_controller.spec.strategy import Strategy
 from repave_protos.protocol.values import RegionName
+from repave_simulation.rehearsal.advice import settings_for
 from repave_simulation.rehearsal.rehearsal import Rehearsal, rehearse_release
 from repave_simulation.rehearsal.sampling import Sample, within
 from repave_simulation.rehearsal.trials import Trial, rehearse
@@ -153,3 +155,47 @@ def test_samples_are_cut_to_the_time_that_is_looked_at() -> None:
     ]
     assert [(each.answering, seconds) for each, seconds in within(samples, 4.0, 8.0)] == [(1, 1.0), (2, 3.0)]
     assert within([], 0.0, 1.0) == []
+
+
+STRATEGIES = {
+    "{blue_green: {warm: 5s, approve: sre}}": "strategy.blue_green.warm",
+    "{red_black: {warm: 5s}}": "strategy.red_black.warm",
+    "{highlander: {warm: 5s}}": "strategy.highlander.warm",
+    "{canary: {steps: [{traffic: 5%}, {traffic: 50%, hold: 5s, approve: a}]}}": "strategy.canary.steps.1.hold",
+    "{rolling: {steps: [{traffic: 50%, hold: 5s}]}}": "strategy.rolling.steps.0.hold",
+    "{rolling: {first: old, steps: [{traffic: 50%}]}}": "strategy.rolling.steps.0.hold",
+    "{phased: {steps: [{traffic: 50%, hold: 5s}]}}": "strategy.phased.steps.0.hold",
+    "{steps: [{scale: 1}, {verify: {}}, {soak: 5s}, {scale: 2}, {verify: {}}, {weight: 100%}]}": (
+        "strategy.steps.2.soak"
+    ),
+    "{steps: [{scale: 100%}, {verify: {}}, {weight: 100%}, {keep: 5s}]}": "",
+}
+
+
+@pytest.mark.parametrize(("strategy", "watch"), STRATEGIES.items())
+def test_every_strategy_is_rehearsed_and_has_settings_to_try(strategy: str, watch: str) -> None:
+    text = SPEC.replace("{blue_green: {warm: 30s}}", strategy).replace("  - {name: oslo, size: 3}\n", "")
+    on = stage(text + "guards: {min_capacity: 50%}\n")
+    calm = rehearse(on, Trial(patience_of(order_of(on)) + 60.0))
+    assert (calm.ended, calm.broken) == ("succeeded", "")
+    ill = Trial(1.0, "image-falls-ill")
+    assert [each.field for each in settings_for(on.spec, ill, calm)] == ([watch] if watch else [])
+    dies = settings_for(on.spec, Trial(1.0, "host-dies"), calm)
+    backs = settings_for(on.spec, Trial(1.0, rollback_at=1.0), calm)
+    for setting in (*dies, *backs, *settings_for(on.spec, Trial(1.0), calm)):
+        for value in setting.values(on.spec):
+            assert setting.of(setting.put(on.spec, value)) == value
+
+
+def test_a_longer_last_stage_of_a_canary_is_advised_and_going_back_is_measured_at_each_step() -> None:
+    strategy = "{canary: {steps: [{traffic: 50%, hold: 5s}]}}"
+    text = SPEC.replace("{blue_green: {warm: 30s}}", strategy).replace("  - {name: oslo, size: 3}\n", "")
+    rehearsal = rehearsed(stage(text, ill_after_seconds=30.0), ["image-falls-ill"])
+    assert [each.rollback.is_refused for each in rehearsal.backs] == [False] * len(rehearsal.backs)
+    (advice,) = rehearsal.advice
+    assert (advice.field, advice.now) == ("strategy.canary.steps.0.hold", "5s")
+
+
+def test_every_strategy_of_the_spec_is_rehearsed() -> None:
+    known = {strategy.strip("{").partition(":")[0] for strategy in STRATEGIES}
+    assert known == set(Strategy.model_fields)
