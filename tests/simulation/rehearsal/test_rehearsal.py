@@ -161,7 +161,7 @@ STRATEGIES = {
     "{blue_green: {warm: 5s, approve: sre}}": "strategy.blue_green.warm",
     "{red_black: {warm: 5s}}": "strategy.red_black.warm",
     "{highlander: {warm: 5s}}": "strategy.highlander.warm",
-    "{canary: {steps: [{traffic: 5%}, {traffic: 50%, hold: 5s, approve: a}]}}": "strategy.canary.steps.1.hold",
+    "{canary: {steps: [{traffic: 5%}, {traffic: 50%, hold: 5s}]}}": "strategy.canary.steps.1.hold",
     "{rolling: {steps: [{traffic: 50%, hold: 5s}]}}": "strategy.rolling.steps.0.hold",
     "{rolling: {first: old, steps: [{traffic: 50%}]}}": "strategy.rolling.steps.0.hold",
     "{phased: {steps: [{traffic: 50%, hold: 5s}]}}": "strategy.phased.steps.0.hold",
