@@ -6,11 +6,12 @@ from typing import Any
 from repave_cli.commands.follow import SUCCEEDED, UNDONE, follow
 from repave_cli.commands.plan import plan_lines
 from repave_cli.commands.switch_time import tell_switch
+from repave_cli.render.going_back import rollback_plan_lines
 from repave_cli.render.output import show_whole
 from repave_cli.specs.packages import digest_for
 from repave_cli.specs.specs import add_keep_sizes, add_spec_arguments, given_files, read_spec
 from repave_cli.transport.errors import CliError
-from repave_cli.transport.exit_codes import DONE
+from repave_cli.transport.exit_codes import DONE, REFUSED
 from repave_cli.transport.identity import who
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal, seconds
@@ -52,6 +53,9 @@ def register(commands: Any) -> None:
     )
     rollback.add_argument(
         "--force", action="store_true", help="even to a group with too few healthy hosts; takes --reason"
+    )
+    rollback.add_argument(
+        "--dry-run", action="store_true", help="show the way of each region, change nothing"
     )
     abort = commands.add_parser(
         "abort", help="End the rollout: all traffic with the old group, the new one cleaned up (--region)"
@@ -150,14 +154,29 @@ def _key(terminal: Terminal, application: str, body: dict[str, Any]) -> str:
 def run_rollback(terminal: Terminal) -> int:
     arguments = terminal.arguments
     before = terminal.client.get(f"applications/{quoted(arguments.app)}")["current_rollout"]
-    where = {"to": arguments.to, "regions": arguments.regions}
-    accepted = ask(terminal, arguments.app, "rollback", **where, force=arguments.force, now=arguments.now)
+    where: dict[str, object] = {"to": arguments.to, "regions": arguments.regions}
+    where |= {"force": arguments.force, "now": arguments.now}
+    if arguments.dry_run:
+        return _show_way_back(terminal, where)
+    accepted = ask(terminal, arguments.app, "rollback", **where)
     is_same = before is not None and accepted["rollout"] == before["number"]
     is_turned_round = is_same and accepted["kind"] == "release"
     code = _go_on(terminal, accepted, UNDONE if is_turned_round else SUCCEEDED)
     if code == DONE and not arguments.detach and not is_turned_round:
         tell_switch(terminal, accepted["application"], accepted["group"])
     return code
+
+
+def _show_way_back(terminal: Terminal, where: dict[str, object]) -> int:
+    plan = ask(terminal, terminal.arguments.app, "rollback/plan", **where)
+    if terminal.is_for_people:
+        for line in rollback_plan_lines(plan):
+            terminal.out(line)
+    else:
+        show_whole(terminal, plan)
+    if plan["problems"]:
+        raise CliError(f"it would be refused: {plan['problems'][0]}", REFUSED)
+    return DONE
 
 
 def run_abort(terminal: Terminal) -> int:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from repave_controller.api.answers import models, views
 from repave_controller.api.answers.ages import age_items
+from repave_controller.api.answers.going_back import RollbackPlanAnswer, rollback_plan_answer
 from repave_controller.api.answers.plan import PlanAnswer, plan_answer
 from repave_controller.api.answers.queries import (
     EventsQuery,
@@ -31,7 +32,7 @@ from repave_controller.api.resources.freezes import (
 )
 from repave_controller.api.resources.orphans import orphans_check, orphans_of
 from repave_controller.api.resources.regional import Regional
-from repave_controller.api.resources.steering import BODIES, SteeringRequest
+from repave_controller.api.resources.steering import BODIES, RollbackRequest, SteeringRequest
 from repave_controller.api.web.openapi import Route, document
 from repave_controller.api.web.problems import Handler, Problem, as_problems, no_strangers
 from repave_controller.api.web.requests import (
@@ -48,6 +49,7 @@ from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.freezes import Command
 from repave_controller.core.domain.naming import NamingError, parse_group
 from repave_controller.core.domain.reasons import Refusal, Refused
+from repave_controller.core.planning.going_back import plan_rollback
 from repave_controller.core.planning.plan import never_released, plan_release
 from repave_controller.core.ports import Store
 from repave_controller.core.rules.guards import precision, split
@@ -143,6 +145,7 @@ class Api:
                 for name, body in BODIES.items()
             ),
             Route("POST", "plan", self.plan, PlanAnswer, models.ForetellRequest),
+            Route("POST", f"{one}/rollback/plan", self.plan_rollback, RollbackPlanAnswer, RollbackRequest),
             Route("POST", f"{one}/renew", self.renew, models.AcceptedAnswer, models.RenewRequest),
             Route("POST", "hosts/{host}/taint", self.taint, models.TaintAnswer, models.TaintRequest),
             Route("GET", "groups", self.groups, models.Items[models.GroupItem]),
@@ -345,6 +348,21 @@ class Api:
         except Refused as refused:
             foretold = replace(foretold, problems=(*foretold.problems, refused.reason))
         return _answer(plan_answer(foretold, order.version))
+
+    async def plan_rollback(self, request: web.Request) -> web.Response:
+        name = self._name(request)
+        asked = await body_of(request, RollbackRequest)
+        return _answer(
+            rollback_plan_answer(
+                plan_rollback(
+                    self._scheduler.applications()[name],
+                    self._scheduler.observed(name),
+                    asked.wanted(),
+                    asked.reason,
+                    self._clock(),
+                )
+            )
+        )
 
     async def release(self, request: web.Request) -> web.Response:
         asked = await body_of(request, models.ReleaseRequest)

@@ -126,6 +126,7 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     for agent in real.agents.values():
         agent.let_go()
     await until(lambda: real.scheduler.applications()["hello"].running is None)  # type: ignore[index]
+    await post("applications/{application}/rollback/plan", json={"by": "ann"})
     await post("applications/{application}/rollback", json={"by": "ann"})
     await until(lambda: real.scheduler.applications()["hello"].running is None)  # type: ignore[index]
     await post("applications/{application}/renew", json={"by": "ann"})

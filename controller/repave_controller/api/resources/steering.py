@@ -45,7 +45,7 @@ class RollbackRequest(SteeringRequest):
         False, description="With the hosts that are there; those that are missing follow the switch."
     )
 
-    def wanted(self) -> Verb:
+    def wanted(self) -> Rollback:
         regions = tuple(RegionName(region) for region in dict.fromkeys(self.regions))
         return Rollback(self.to, regions, self.force, self.now)
 
