@@ -13,6 +13,7 @@ from repave_cli.commands import (
     doctor,
     freeze,
     image,
+    lifecycle,
     orphans,
     plan,
     pool,
@@ -66,6 +67,11 @@ SAME_AS = {
     "drift": "ages",
     "recycle": "renew",
     "rotate": "renew",
+    "remove": "delete",
+    "destroy": "delete",
+    "uninstall": "delete",
+    "retire": "groups retire",
+    "takeover": "regions take-over",
 }
 
 
@@ -108,6 +114,7 @@ def make_parser() -> argparse.ArgumentParser:
         steering,
         queue,
         read,
+        lifecycle,
         freeze,
         renew,
         orphans,

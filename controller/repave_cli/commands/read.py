@@ -7,6 +7,7 @@ from contextlib import closing
 from itertools import chain
 from typing import Any
 
+from repave_cli.commands import lifecycle
 from repave_cli.commands.follow import FAILED_PHASES
 from repave_cli.commands.freeze import tell_frozen
 from repave_cli.render import output
@@ -97,9 +98,7 @@ def register(commands: Any) -> None:
         command.add_argument("app")
         command.set_defaults(run=run)
     commands.add_parser("apps", help="Applications").set_defaults(run=run_apps)
-    groups = commands.add_parser("groups", help="Server groups: state, health, traffic")
-    groups.add_argument("app", nargs="?")
-    groups.set_defaults(run=run_groups)
+    lifecycle.register_groups(commands, run_groups)
     hosts = commands.add_parser("hosts", help="Hosts, as their regions see them now")
     hosts.add_argument("app", nargs="?")
     hosts.add_argument("--region", default="")
@@ -109,7 +108,7 @@ def register(commands: Any) -> None:
     )
     hosts.add_argument("--gone", action="store_true", help="also what is kept of failed hosts that are gone")
     hosts.set_defaults(run=run_hosts)
-    commands.add_parser("regions", help="Regions and their agents").set_defaults(run=run_regions)
+    lifecycle.register_regions(commands, run_regions)
     events = commands.add_parser("events", help="Everything that happened, with who and why")
     events.add_argument("app", nargs="?", default="")
     events.add_argument("--follow", action="store_true", help="and go on as things happen")
@@ -235,10 +234,19 @@ def run_hosts(terminal: Terminal) -> int:
 
 def run_regions(terminal: Terminal) -> int:
     answer = terminal.client.get("regions")
-    show(terminal, answer, REGIONS, "no agent has connected yet")
+    unused = [item for item in answer["items"] if item["unused"]]
+    if not terminal.is_for_people or len(unused) == len(answer["items"]):
+        show(terminal, answer, REGIONS, "no agent has connected yet")
+    else:
+        show(terminal, {"items": [item for item in answer["items"] if not item["unused"]]}, REGIONS, "")
+        if unused:
+            terminal.out("\nNo application is in:")
+            show(terminal, {"items": unused}, REGIONS, "")
     for item in answer["items"] if terminal.is_for_people else []:
         if item["ahead"]:
             terminal.say(f"{item['name']} is ahead of the store: {item['ahead']}; {RECOVER}")
+        if item["rival"]:
+            terminal.say(f"two agents run for {item['name']}, and one is refused; repave doctor says more")
     return DONE
 
 

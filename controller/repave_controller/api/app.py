@@ -32,6 +32,7 @@ from repave_controller.api.resources.freezes import (
 )
 from repave_controller.api.resources.orphans import orphans_check, orphans_of
 from repave_controller.api.resources.regional import Regional
+from repave_controller.api.resources.regions import Regions
 from repave_controller.api.resources.steering import BODIES, RollbackRequest, SteeringRequest
 from repave_controller.api.web.openapi import Route, document
 from repave_controller.api.web.problems import Handler, Problem, as_problems, no_strangers
@@ -44,7 +45,7 @@ from repave_controller.api.web.requests import (
     without_query,
 )
 from repave_controller.api.web.streams import Streams
-from repave_controller.core.commands.release import WhileBusy, unknown_application
+from repave_controller.core.commands.release import WhileBusy, deleted_application, unknown_application
 from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.freezes import Command
 from repave_controller.core.domain.naming import NamingError, parse_group
@@ -124,6 +125,7 @@ class Api:
         self._recovery = Recovery(scheduler, sessions, images, clock)
         self._host_renewal = HostRenewal(scheduler, sessions)
         self._regional = Regional(sessions, images)
+        self._regions = Regions(scheduler, sessions)
         self.streams = Streams(scheduler)
 
     def routes(self) -> tuple[Route, ...]:
@@ -163,6 +165,7 @@ class Api:
             Route("GET", "images", self.list_images, models.Items[models.ImageItem]),
             Route("GET", "images/{digest}", self.image, None),
             Route("HEAD", "images/{digest}", self.image, None),
+            *self._regions.routes(),
             *self._regional.routes(),
             Route("GET", "doctor", self.doctor, models.DoctorAnswer),
             Route("POST", "recovery", self.recover, models.RecoveryAnswer, models.RecoveryRequest),
@@ -193,8 +196,9 @@ class Api:
         return _answer(views.why(self._scheduler.applications()[name], self._scheduler.because(name)))
 
     async def history(self, request: web.Request) -> web.Response:
-        name = self._name(request)
-        cluster = self._scheduler.applications()[name].cluster
+        name = self._name(request, is_past=True)
+        known = self._scheduler.saved(name)
+        cluster = known.cluster if known is not None else ""
         rollouts = await self._store.rollouts(name)
         return _items(views.rollout_item(rollout, cluster) for rollout in rollouts)
 
@@ -262,9 +266,7 @@ class Api:
         )
 
     async def regions(self, _: web.Request) -> web.Response:
-        known = self._sessions.views()
-        ahead = self._scheduler.fence.ahead
-        return _items(views.region_item(known[name], ahead.get(name, ())) for name in sorted(known))
+        return _items(self._regions.items())
 
     async def events(self, request: web.Request) -> web.Response:
         query = query_of(request, EventsQuery)
@@ -283,10 +285,16 @@ class Api:
         name = self._name(request)
         return await self.streams.status(request, lambda: self._status(name))
 
-    def _name(self, request: web.Request) -> ApplicationName:
-        """The application of the path. Raises Refused when there is none of that name."""
+    def _name(self, request: web.Request, *, is_past: bool = False) -> ApplicationName:
+        """The application of the path; with `is_past` also one that is gone. Raises Refused when there is
+        none of that name."""
         name = ApplicationName(request.match_info["application"])
         known = self._scheduler.applications()
+        saved = self._scheduler.saved(name)
+        if saved is not None and saved.is_gone:
+            if is_past:
+                return name
+            raise deleted_application(saved)
         if name not in known:
             raise unknown_application(name, tuple(sorted(known)), self._scheduler.fence.knowing(name))
         return name
@@ -386,7 +394,7 @@ class Api:
         self._check_agreement(spec)
         order = compile_order(spec, Digest(asked.digest), version, by=by, reason=reason, key=key)
         order = replace(order, keeps_sizes=asked.keep_sizes)
-        known = self._scheduler.applications().get(spec.application)
+        known = self._scheduler.saved(spec.application)
         return known or never_released(spec.application, spec.cluster), order
 
     def _check_agreement(self, spec: Spec) -> None:
@@ -470,8 +478,10 @@ class Api:
     # ------------------------------------------------------------------------------------------- doctor
 
     async def doctor(self, _: web.Request) -> web.Response:
+        self._sessions.forget_unused()
         regions, ahead = self._sessions.views(), self._scheduler.fence.ahead
-        found = await examine(self._store, self._clock, regions, ahead)
+        rivals, unused = self._sessions.rivals(), self._sessions.unused()
+        found = await examine(self._store, self._clock, regions, ahead, rivals, unused)
         found.append(orphans_check(await orphans_of(self._sessions, regions)))
         return _answer(
             models.DoctorAnswer(version=__version__, now=views.time_of(self._clock()), items=found)

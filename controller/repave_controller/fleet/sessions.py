@@ -8,7 +8,7 @@ knows gRPC.
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -56,6 +56,14 @@ SILENCES_MAX = 3.0
 LATE_SECONDS = 0.5  # by which this process wakes too late when it was held up itself
 QUERIES_IN_FLIGHT_MAX = 16  # of one region
 REGIONS_MAX = 10_000
+UNUSED_REGIONS_MAX = 100
+"""Regions that no application is in, and whose agents have gone: any name can be said in a Hello."""
+UNUSED_SECONDS = 600.0
+"""After so long such a region is forgotten."""
+RIVAL_SECONDS = 60.0
+"""How long another agent of a region is refused after the known one was heard last; and is told of."""
+TAKE_OVER_SECONDS = 300.0
+"""A take-over that a person asks for has to happen within this time."""
 APPLICATIONS_PER_REGION_MAX = 10_000
 
 log = structlog.get_logger()
@@ -90,6 +98,14 @@ class KnownRegion:
     observations: Observations = field(default_factory=Observations)
 
 
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another agent of a region, with a state directory of its own, that was refused."""
+
+    hello: Hello
+    at: float  # when it asked last
+
+
 class Sessions:
     """Serves streams until `close`, in one event loop. What regions send goes to one listener."""
 
@@ -105,6 +121,8 @@ class Sessions:
         self._listener: RegionListener
         self._views: dict[RegionName, KnownRegion] = {}
         self._streams: dict[RegionName, _Stream] = {}
+        self._rivals: dict[RegionName, Rival] = {}
+        self._take_overs: dict[RegionName, float] = {}  # until when
         self._query_ids = itertools.count(1)
         self._is_closed = False
 
@@ -115,6 +133,44 @@ class Sessions:
     def views(self) -> Mapping[RegionName, KnownRegion]:
         """Every region that ever connected to this controller process, live or not."""
         return self._views
+
+    def rivals(self) -> Mapping[RegionName, Rival]:
+        """The agents that were refused of late because another one is that of their region."""
+        now = self._clock()
+        self._rivals = {name: each for name, each in self._rivals.items() if now < each.at + RIVAL_SECONDS}
+        return self._rivals
+
+    def unused(self) -> Collection[RegionName]:
+        """The regions that no application is in."""
+        return [region for region in self._views if self._is_unused(region)]
+
+    def let_take_over(self, region: RegionName) -> None:
+        """The next agent of the region may be another one than before. Raises KeyError: there is none."""
+        if region not in self._views:
+            raise KeyError(region)
+        self._take_overs[region] = self._clock() + TAKE_OVER_SECONDS
+
+    def forget(self, region: RegionName) -> bool:
+        """Whether the region is known no longer; one whose agent is connected stays."""
+        view = self._views.get(region)
+        if view is None or view.is_connected:
+            return view is None
+        del self._views[region]
+        self._rivals.pop(region, None)
+        return True
+
+    def forget_unused(self) -> None:
+        """Regions that were only ever a name: after a while, and the oldest when there are many."""
+        away = [view for view in self._views.values() if not view.is_connected]
+        ghosts = sorted(
+            (view for view in away if self._is_unused(view.region)), key=lambda view: view.since, reverse=True
+        )
+        for index, view in enumerate(ghosts):
+            if index >= UNUSED_REGIONS_MAX or self._clock() >= view.since + UNUSED_SECONDS:
+                del self._views[view.region]
+
+    def _is_unused(self, region: RegionName) -> bool:
+        return self._listener.applications_in(region) == ()
 
     def publish(self, region: RegionName, desired: DesiredState) -> None:
         """Sends it to the region soon; a newer one of the same application replaces it while it waits.
@@ -231,7 +287,26 @@ class Sessions:
             )
         if hello.region not in self._views and len(self._views) >= REGIONS_MAX:
             return f"this controller has {REGIONS_MAX} regions already; that is the limit"
-        return "the controller stops" if self._is_closed else ""
+        if self._is_closed:
+            return "the controller stops"
+        return self._rivalry(hello)
+
+    def _rivalry(self, hello: Hello) -> str:
+        """Why another agent of its region stands against this one, or ""."""
+        region, now, known = hello.region, self._clock(), self._views.get(hello.region)
+        if known is None or "" in (hello.instance, known.hello.instance):
+            return ""
+        if hello.instance == known.hello.instance or now < self._take_overs.pop(region, 0.0):
+            return ""
+        is_there = known.is_connected or now < known.since + RIVAL_SECONDS
+        is_heir = bool(hello.applied) and not known.hello.applied  # it has what the region was sent before
+        if is_heir or not is_there:
+            return ""
+        self._rivals[region] = Rival(hello, now)
+        return (
+            f"another agent serves {region}, with a state directory of its own: stop one of the two; if this "
+            f"one shall replace it: repave regions take-over {region}"
+        )
 
     async def _serve_region(self, hello: Hello, link: Link, messages: AsyncIterator[bytes]) -> None:
         stream = self._open(hello, link)
@@ -254,6 +329,7 @@ class Sessions:
         before, older = self._views.get(region), self._streams.get(region)
         if older is not None:
             older.finish(f"a newer agent has taken over {region}; is another one running?")
+        self._rivals.pop(region, None)
         self._listener.greet(hello)
         waiting = {desired.application: desired for desired in self._listener.desired_for(region)}
         stream = self._streams[region] = _Stream(region, link, waiting, self._clock())
@@ -261,6 +337,7 @@ class Sessions:
         log.info(
             "agent.connected", region=region, agent=hello.agent_version, has_taken_over=older is not None
         )
+        self.forget_unused()
         known = set(before.observations.applications) if before is not None else set()
         self._listener.region_changed(region, known | {each.application for each in hello.applied})
         return stream

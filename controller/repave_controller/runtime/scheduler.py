@@ -249,11 +249,11 @@ class Scheduler:
     # ---------------------------------------------------------------------------------- what is known
 
     def applications(self) -> Mapping[ApplicationName, Application]:
-        """Those that were ever released."""
+        """Those that were ever released, and are not gone."""
         return {
             name: owner.application
             for name, owner in self._owners.items()
-            if owner.application.rollouts_total
+            if owner.application.rollouts_total and not owner.application.is_gone
         }
 
     @property

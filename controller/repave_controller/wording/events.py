@@ -107,6 +107,16 @@ def _group_retires(group: str, regions: Sequence[str]) -> str:
     return f"{group} has been kept long enough: drained and destroyed{where}"
 
 
+def _group_retired(group: str, regions: Sequence[str], by: str, reason: str) -> str:
+    where = f" in {listed(regions)}" if regions else ""
+    return f"{group} is drained and destroyed{where}, asked by {who(by, reason)}"
+
+
+def _region_left(region: str, is_lost: bool, by: str, reason: str) -> str:
+    what = "what was there is forgotten" if is_lost else "drained and destroyed there"
+    return f"{region} is left, {what}, asked by {who(by, reason)}"
+
+
 def _group_renewed(hosts: int, group: str, by: str, reason: str) -> str:
     return f"all {hosts} hosts of {group} are replaced, a few at a time, asked by {who(by, reason)}"
 
@@ -169,6 +179,12 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.SUCCEEDED: _succeeded,
     Happening.ENDED: "{group} {phase}: {reason}",
     Happening.GROUP_RETIRES: _group_retires,
+    Happening.GROUP_RETIRED: _group_retired,
+    Happening.DELETED: lambda application, by, reason: (
+        f"{application} is closed, drained and destroyed, asked by {who(by, reason)}"
+    ),
+    Happening.GONE: "{application} is gone; its history stays",
+    Happening.REGION_LEFT: _region_left,
     Happening.GROUP_DESTROYED: "{group} is destroyed in every region",
     Happening.GROUP_RENEWED: _group_renewed,
     Happening.HOST_TAINTED: lambda host, reason: with_reason(f"{host} is tainted", reason),

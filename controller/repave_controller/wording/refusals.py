@@ -134,11 +134,16 @@ TEXTS: Mapping[Kind, Template] = {
         "keep the port, or release under another app name"
     ),
     Refusal.GATE_LEFT: _gate_left,
+    Refusal.GROUP_IN_ROLLOUT: "{group} is part of the rollout of {application} that runs; {0} ends that",
+    Refusal.GROUP_SERVES: (
+        "{group} serves in {regions}; release or roll back to another group first, or end all of it: {0}"
+    ),
     Refusal.HELD: lambda *commands, reason: f"repave holds it itself: {reason}{ways(commands)}",
     Refusal.HOSTS_GONE: (
         lambda *commands, region: f"hosts of the old group have gone in {region}{ways(commands)}"
     ),
     Refusal.KEY_REUSED: "this idempotency key was used for a different request; use a new key",
+    Refusal.LAST_REGION: "{application} serves only in {region}: to end it altogether: {0}",
     Refusal.NO_GATE: (
         "nothing of {application} waits for approval or for time: what it waits for has to happen; {0} says "
         "what"
@@ -186,7 +191,11 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.REGION_AHEAD: "{region} is ahead of this controller's store: {why}; adopt it with: {0}",
     Refusal.REGION_DROPPED: (
         "{group} serves in {regions}, which this spec does not name: a release does not take an application "
-        "out of a region; put the region back under regions"
+        "out of a region; put the region back under regions, or leave it first: {0}"
+    ),
+    Refusal.REGION_CONNECTED: (
+        "the agent of {region} is connected: --lost is for a region that will never be heard again; stop the "
+        "agent, or leave --lost out"
     ),
     Refusal.REGION_UNREACHABLE: (lambda host, reasons: f"{host} can't be looked for: {'; '.join(reasons)}"),
     Refusal.REGIONS_DISAGREE: _regions_disagree,
@@ -213,6 +222,7 @@ TEXTS: Mapping[Kind, Template] = {
             f"{running} is being rolled out; rollback --to and --region wait for its end{ways(commands)}"
         )
     ),
+    Refusal.ROLLOUT_RUNNING_AT_DELETION: "a rollout of {application} runs; wait for its end, or: {0}",
     Refusal.ROLLOUT_RUNNING_AT_RENEWAL: (
         "a rollout of {application} runs, and makes fresh hosts by itself; wait for it: {0}"
     ),
@@ -223,6 +233,7 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.UNDOING: "the rollout of {application} is going back already; wait for its end",
     Refusal.UNHEALTHY_TARGET: _unhealthy_target,
     Refusal.UNKNOWN_APPLICATION: _unknown_application,
+    Refusal.UNKNOWN_APPLICATION_DELETED: "{name} was deleted at {at} by {by}; {0} has what it was",
     Refusal.UNKNOWN_APPLICATION_AHEAD: (
         "no application is called {name}; {regions} runs it: this store was restored or lost; adopt it "
         "with: {0}"
@@ -234,6 +245,11 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.UNKNOWN_GUARD: _unknown_guard,
     Refusal.UNKNOWN_GROUP: "a region has a group that repave did not make: {error}",
     Refusal.UNKNOWN_GROUP_SERVING: _unknown_group,
+    Refusal.UNKNOWN_SERVER_GROUP: lambda application, name, known: (
+        f"{application} has no group {_quoted(name)}; there are: {', '.join(known) or 'none'}"
+    ),
+    Refusal.UNKNOWN_SERVER_GROUP_BY_VERSION: "several groups have the version {name}: {groups}; name one",
+    Refusal.UNKNOWN_GROUP_REGION: "{group} is not in {region}; it is in: {known}",
     Refusal.UNKNOWN_HOST: _unknown_host,
     Refusal.UNKNOWN_HOST_GROUP: _unknown_host_group,
     Refusal.UNKNOWN_HOST_REGION: "{group} has no hosts in {region}; it is in: {known}",

@@ -140,6 +140,7 @@ TEXTS: Mapping[Kind, Template] = {
     Why.STILL_IN_TRAFFIC: "the balancer still sends traffic to {group}",
     Why.NOT_YET_IN_TRAFFIC: "the balancer has not yet given all traffic back to {group}",
     Why.DRAINING: "{group}: {hosts} hosts are being drained and destroyed",
+    Why.DELETING: "it is being deleted: {hosts} hosts are left to be drained and destroyed",
     Why.OLD_GROUP_STAYS: "{group} stays although its time is over: {answer}",
     Why.RENEWAL: _renewal,
     Why.RENEWAL_UNCONFIRMED: "the region has not confirmed its newest desired state yet",

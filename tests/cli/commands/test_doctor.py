@@ -31,6 +31,7 @@ def test_doctor_fails_without_a_controller_and_says_how_to_name_another(run: Com
 
 
 def test_doctor_fails_while_a_region_is_away(repave: CommandLine, controller: ServedController) -> None:
+    assert repave.release("1.0").code == 0
     controller.connect("oslo", False)
     ran = repave("doctor")
     assert ran.code == 1

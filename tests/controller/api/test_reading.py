@@ -103,6 +103,7 @@ def test_events_are_read_from_a_sequence_on_or_from_the_end(api: Asked) -> None:
 def test_doctor_finds_the_region_that_is_away_and_says_what_to_start(
     api: Asked, controller: ServedController
 ) -> None:
+    api.release()
     controller.connect("oslo", False)
     checks = {check["name"]: check for check in api.get("doctor").json["items"]}
     assert checks["region paris"]["state"] == "ok"

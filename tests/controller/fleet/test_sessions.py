@@ -2,13 +2,21 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from repave_controller.fleet.sessions import (
+    RIVAL_SECONDS,
+    TAKE_OVER_SECONDS,
+    UNUSED_REGIONS_MAX,
+    UNUSED_SECONDS,
+)
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
     Applied,
     Epoch,
+    Hello,
     RegionName,
     Rejection,
 )
@@ -18,6 +26,7 @@ from tests.fakes.controller.links import (
     PARIS,
     SHOP,
     WELCOME,
+    Controller,
     MemoryLink,
     Observer,
     controlling,
@@ -147,3 +156,119 @@ async def test_a_returning_region_is_not_believed_to_be_as_it_was_before_the_gap
         assert controller.view.is_connected
         assert controller.view.observations.applications == {}
         assert controller.changes[-1] == (PARIS, {SHOP})
+
+
+# ------------------------------------------------------------------------------- two agents of one region
+
+
+def of(instance: str, **changes: Any) -> Hello:
+    """A Hello of an agent with this state directory."""
+    return replace(HELLO, instance=instance, **changes)
+
+
+APPLIED = (Applied(SHOP, Epoch(1, 1, 1), "f" * 16),)
+
+
+async def test_another_agent_is_refused_while_the_known_one_is_there() -> None:
+    async with controlling() as controller:
+        first = await controller.connect(of("one"))
+        other = await controller.connect(of("two"))
+        assert isinstance(other.heard[0], Rejection)
+        assert "repave regions take-over paris" in other.heard[0].reason
+        assert controller.view.hello.instance == "one"
+        assert not any(isinstance(message, Rejection) for message in first.heard)
+        assert controller.sessions.rivals()[PARIS].hello.instance == "two"
+
+
+async def test_the_same_agent_takes_over_its_own_older_stream() -> None:
+    async with controlling() as controller:
+        await controller.connect(of("one"))
+        again = await controller.connect(of("one"))
+        assert again.heard == [WELCOME]
+        assert controller.sessions.rivals() == {}
+
+
+async def test_another_agent_is_refused_for_a_while_after_the_known_one_has_gone() -> None:
+    async with controlling() as controller:
+        first = await controller.connect(of("one"))
+        first.hang_up()
+        await settle()
+        controller.now = RIVAL_SECONDS - 1
+        assert isinstance((await controller.connect(of("two"))).heard[0], Rejection)
+        controller.now = RIVAL_SECONDS
+        assert (await controller.connect(of("two"))).heard == [WELCOME]
+        assert controller.sessions.rivals() == {}
+
+
+async def test_a_person_lets_another_agent_take_over_once() -> None:
+    async with controlling() as controller:
+        first = await controller.connect(of("one"))
+        controller.sessions.let_take_over(PARIS)
+        second = await controller.connect(of("two"))
+        await settle()
+        assert second.heard == [WELCOME]
+        assert isinstance(first.heard[-1], Rejection)
+        assert isinstance((await controller.connect(of("one"))).heard[0], Rejection)
+
+
+async def test_a_take_over_is_not_possible_for_ever_nor_of_an_unknown_region() -> None:
+    async with controlling() as controller:
+        await controller.connect(of("one"))
+        controller.sessions.let_take_over(PARIS)
+        controller.now = TAKE_OVER_SECONDS
+        assert isinstance((await controller.connect(of("two"))).heard[0], Rejection)
+        with pytest.raises(KeyError):
+            controller.sessions.let_take_over(RegionName("rome"))
+
+
+async def test_an_agent_that_has_what_the_region_was_sent_comes_before_an_empty_one() -> None:
+    """After a restart of the controller the wrong one may have been first."""
+    async with controlling() as controller:
+        await controller.connect(of("empty"))
+        heir = await controller.connect(of("one", applied=APPLIED))
+        assert heir.heard == [WELCOME]
+        assert isinstance((await controller.connect(of("empty"))).heard[0], Rejection)
+
+
+# -------------------------------------------------------------------------------------- regions by name only
+
+
+async def come_and_go(controller: Controller, name: str) -> None:
+    link = await controller.connect(replace(HELLO, region=RegionName(name)))
+    link.hang_up()
+    await settle()
+
+
+async def test_a_region_that_was_only_a_name_is_forgotten_after_a_while() -> None:
+    async with controlling() as controller:
+        controller.named = {PARIS: (SHOP,)}
+        await come_and_go(controller, "ghost")
+        await come_and_go(controller, "paris")
+        assert list(controller.sessions.unused()) == ["ghost"]
+        controller.now = UNUSED_SECONDS
+        controller.sessions.forget_unused()
+        assert list(controller.sessions.views()) == [PARIS]
+
+
+async def test_many_names_leave_few_regions_and_none_that_is_connected_or_used() -> None:
+    async with controlling() as controller:
+        controller.named = {PARIS: (SHOP,)}
+        await come_and_go(controller, "paris")
+        await controller.connect(replace(HELLO, region=RegionName("fresh")))
+        for number in range(UNUSED_REGIONS_MAX + 5):
+            controller.now += 0.01
+            await come_and_go(controller, f"ghost-{number:03}")
+        controller.sessions.forget_unused()
+        known = list(controller.sessions.views())
+        assert len(known) == 2 + UNUSED_REGIONS_MAX
+        assert {"paris", "fresh", f"ghost-{UNUSED_REGIONS_MAX + 4:03}"} <= set(known)
+
+
+async def test_a_region_is_forgotten_on_demand_once_its_agent_has_gone() -> None:
+    async with controlling() as controller:
+        link = await controller.connect()
+        assert not controller.sessions.forget(PARIS)
+        link.hang_up()
+        await settle()
+        assert controller.sessions.forget(PARIS)
+        assert controller.sessions.views() == {}

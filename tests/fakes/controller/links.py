@@ -112,7 +112,11 @@ class Controller(QuietListener):
         self.noticed: list[tuple[RegionName, Sequence[Notice]]] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.sessions = Sessions(WELCOME, lambda: self.now, hello_deadline_seconds)
+        self.named: dict[RegionName, tuple[ApplicationName, ...]] = {}
         self.sessions.report_to(self)
+
+    def applications_in(self, region: RegionName) -> tuple[ApplicationName, ...] | None:
+        return self.named.get(region, ()) if self.named else None
 
     def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
         return self.wanted.get(region, [])

@@ -15,7 +15,7 @@ from repave_controller.api.app import make_app
 from repave_controller.api.web.server import CONNECTIONS_MAX, serve
 from repave_controller.core.domain.application import Instant
 from repave_controller.fleet.packages import ImageDirectory
-from repave_controller.fleet.sessions import AnswerContent, KnownRegion, RegionUnreachable, Sessions
+from repave_controller.fleet.sessions import AnswerContent, KnownRegion, RegionUnreachable, Rival, Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_protos import __version__
@@ -66,6 +66,8 @@ class ObedientSessions(Sessions):
         self.tells: dict[tuple[str, type[Question]], Any] = {}  # what a region's provider answers
         self.questions: list[tuple[str, Question]] = []
         self.worn: dict[str, tuple[Worn, ...]] = {}  # by group; reported when the region obeys next
+        self.others: dict[RegionName, Rival] = {}
+        self.taken_over: list[RegionName] = []
         self.is_held = False
         self.waiting: list[tuple[RegionName, DesiredState]] = []
         self.known = {
@@ -111,6 +113,25 @@ class ObedientSessions(Sessions):
 
     def views(self) -> Mapping[RegionName, KnownRegion]:
         return self.known
+
+    def unused(self) -> list[RegionName]:
+        assert self.scheduler is not None
+        return [region for region in self.known if self.scheduler.applications_in(region) == ()]
+
+    def rivals(self) -> Mapping[RegionName, Rival]:
+        return self.others
+
+    def forget_unused(self) -> None:
+        pass
+
+    def forget(self, region: RegionName) -> bool:
+        if region in self.known and self.known[region].is_connected:
+            return False
+        self.known.pop(region, None)
+        return True
+
+    def let_take_over(self, region: RegionName) -> None:
+        self.taken_over.append(region)
 
     def publish(self, region: RegionName, desired: DesiredState) -> None:
         if self.is_held or not self.known[region].is_connected:

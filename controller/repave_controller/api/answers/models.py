@@ -402,6 +402,8 @@ class RegionItem(BaseModel):
     traffic_address: str
     applications: int
     hosts: int
+    unused: bool = Field(description="No application is in it.")
+    rival: str = Field(description="Another agent of it that was refused of late; empty when there is none.")
 
 
 class EventItem(BaseModel):

@@ -27,7 +27,7 @@ from repave_controller.core.rollout import queues
 from repave_controller.core.rollout.gates import Gate, gates
 from repave_controller.core.rules.divergence import Ahead
 from repave_controller.core.steps.step import describe
-from repave_controller.fleet.sessions import KnownRegion
+from repave_controller.fleet.sessions import KnownRegion, Rival
 from repave_controller.operations.recovery import Candidate, Findings
 from repave_controller.wording.phrases import listed, with_reason
 from repave_controller.wording.render import command_of, event_text, text_of, texts_of
@@ -103,7 +103,7 @@ def _item(application: Application, observed: Observed) -> dict[str, Any]:
         "name": application.name,
         "serving": serving.name if serving else "",
         "version": serving.version if serving else "",
-        "phase": phase_of(application.rollout) if application.rollout else "",
+        "phase": _phase(application),
         "rollout": target.name if target else "",
         "hosts": sum(size for _, size in serving.sizes) if serving else 0,
         "verified": verified,
@@ -111,6 +111,12 @@ def _item(application: Application, observed: Observed) -> dict[str, Any]:
         "port": application.frontend_port,
         "queued": len(application.queue),
     }
+
+
+def _phase(application: Application) -> str:
+    if application.deletion is not None:
+        return "deleting"
+    return phase_of(application.rollout) if application.rollout else ""
 
 
 def _region_of(
@@ -230,6 +236,8 @@ def why(application: Application, because: tuple[Because, ...]) -> models.WhyAns
 def _why_text(application: Application) -> str:
     rollout, running = application.rollout, application.running
     serving = application.group(application.serving)
+    if application.deletion is not None:
+        return f"it is being deleted, asked by {application.deletion.by or 'an operator'}"
     if running is not None:
         name = format_group(application.cluster, running.target)
         doing = "is going back" if running.phase is Phase.UNDOING else f"is {_doing(running)}"
@@ -410,7 +418,9 @@ def orphan_item(host: HostDetail, region: str) -> models.OrphanItem:
     )
 
 
-def region_item(region: KnownRegion, ahead: tuple[Ahead, ...]) -> models.RegionItem:
+def region_item(
+    region: KnownRegion, ahead: tuple[Ahead, ...], rival: Rival | None = None, *, is_unused: bool = False
+) -> models.RegionItem:
     reports = region.observations.applications.values()
     return models.RegionItem(
         name=region.region,
@@ -423,6 +433,8 @@ def region_item(region: KnownRegion, ahead: tuple[Ahead, ...]) -> models.RegionI
         traffic_address=region.hello.traffic_address,
         applications=len(reports),
         hosts=sum(group.present for report in reports for group in report.groups),
+        unused=is_unused,
+        rival=rival.hello.instance if rival is not None else "",
     )
 
 

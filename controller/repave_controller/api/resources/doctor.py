@@ -1,11 +1,12 @@
 """How the controller and its regions are, for `repave doctor`: each finding with what to do about it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from repave_controller.api.answers.models import CheckItem
+from repave_controller.core.domain.reasons import cli
 from repave_controller.core.ports import Store, StoreError
 from repave_controller.core.rules.divergence import RECOVER, Ahead
-from repave_controller.fleet.sessions import KnownRegion
+from repave_controller.fleet.sessions import KnownRegion, Rival
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.wording.render import command_of, texts_of
 from repave_protos import __version__
@@ -17,12 +18,15 @@ async def examine(
     clock: SteadyClock,
     regions: Mapping[RegionName, KnownRegion],
     ahead: Mapping[RegionName, tuple[Ahead, ...]],
+    rivals: Mapping[RegionName, Rival],
+    unused: Collection[RegionName],
 ) -> list[CheckItem]:
     """The store, the clock, then every region that ever connected to this controller process."""
     found = [await _store(store), _clock(clock)]
     if not regions:
         found.append(_check("regions", "warn", "no agent has connected yet", "start repave-agent somewhere"))
-    return [*found, *(_region(regions[name], ahead.get(name, ())) for name in sorted(regions))]
+    found += [_region(regions[name], ahead.get(name, ()), name in unused) for name in sorted(regions)]
+    return found + [_rival(name, rivals[name], clock()) for name in sorted(rivals)]
 
 
 async def _store(store: Store) -> CheckItem:
@@ -39,12 +43,25 @@ def _clock(clock: SteadyClock) -> CheckItem:
     return _check("clock", "ok", "has not been set back")
 
 
-def _region(region: KnownRegion, ahead: tuple[Ahead, ...]) -> CheckItem:
+def _rival(region: RegionName, rival: Rival, now: float) -> CheckItem:
+    hello = rival.hello
+    text = (
+        f"two agents run for it: another one ({hello.provider}, {hello.balancer}, {hello.instance[:8]}) "
+        f"was refused {now - rival.at:.0f} s ago"
+    )
+    remedy = f"stop one of them; or let the other one have the region: repave regions take-over {region}"
+    return _check(f"agents of {region}", "fail", text, remedy)
+
+
+def _region(region: KnownRegion, ahead: tuple[Ahead, ...], is_unused: bool) -> CheckItem:
     name, hello = f"region {region.region}", region.hello
     if ahead:
         found = texts_of(each.reason for each in ahead)
         text = f"{found}; nothing is sent there: the store was restored from a backup, or lost"
         return _check(name, "fail", text, command_of(RECOVER))
+    if not region.is_connected and is_unused:
+        text = "its agent is not connected, and no application is in it: it is forgotten after a while"
+        return _check(name, "warn", text, command_of(cli("regions remove", region.region)))
     if not region.is_connected:
         return _check(name, "fail", "its agent is not connected", f"start repave-agent in {region.region}")
     text = f"agent {hello.agent_version}, {hello.provider}, {hello.balancer}"

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from repave_controller.api.answers.models import SignedRequest
-from repave_controller.core.commands import promotion, queue, steering
+from repave_controller.core.commands import lifecycle, promotion, queue, steering
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.verb import Verb
 from repave_controller.spec.sections import SIZE_MAX
@@ -144,6 +144,35 @@ class SizesRequest(SteeringRequest):
         return steering.Resize(tuple((RegionName(name), size) for name, size in sorted(self.sizes.items())))
 
 
+class RetireGroupRequest(SteeringRequest):
+    """End an old group before its time."""
+
+    group: Name = Field(min_length=1, description="Its name, or its version.")
+    regions: Annotated[list[Name], Field(max_length=REGIONS_MAX)] = Field(
+        default_factory=list, description="Only there; empty: everywhere."
+    )
+
+    def wanted(self) -> Verb:
+        regions = tuple(RegionName(region) for region in dict.fromkeys(self.regions))
+        return lifecycle.RetireGroup(self.group, regions)
+
+
+class LeaveRegionRequest(SteeringRequest):
+    """Take the application out of a region."""
+
+    region: Name = Field(min_length=1)
+
+    def wanted(self) -> Verb:
+        return lifecycle.LeaveRegion(RegionName(self.region))
+
+
+class DeleteRequest(SteeringRequest):
+    """End the application: close its ports, drain and destroy its hosts, keep its history."""
+
+    def wanted(self) -> Verb:
+        return lifecycle.Delete()
+
+
 BODIES: dict[str, type[SteeringRequest]] = {
     "rollback": RollbackRequest,
     "abort": AbortRequest,
@@ -156,5 +185,8 @@ BODIES: dict[str, type[SteeringRequest]] = {
     "sizes": SizesRequest,
     "queue/resume": QueueResumeRequest,
     "queue/drop": QueueDropRequest,
+    "retire-group": RetireGroupRequest,
+    "leave-region": LeaveRegionRequest,
+    "delete": DeleteRequest,
 }
 """By the last part of their path, below /v1/applications/{application}."""

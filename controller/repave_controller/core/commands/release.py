@@ -15,6 +15,7 @@ from repave_controller.core.domain.application import (
     ReleaseOrder,
     ServerGroup,
 )
+from repave_controller.core.domain.instants import show
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import (
     Happening,
@@ -132,6 +133,15 @@ def unknown_application(name: str, known: tuple[str, ...], ahead: tuple[RegionNa
     if ahead:
         return Refused(Refusal.UNKNOWN_APPLICATION_AHEAD, RECOVER, name=name, regions=ahead)
     return Refused(Refusal.UNKNOWN_APPLICATION, name=name, known=known)
+
+
+def deleted_application(application: Application) -> Refused:
+    """It was there once; says where its history is."""
+    deletion = application.deletion
+    at = show(deletion.at, "UTC") if deletion is not None else ""
+    by = (deletion.by if deletion is not None else "") or "an operator"
+    history = cli("history", application.name)
+    return Refused(Refusal.UNKNOWN_APPLICATION_DELETED, history, name=application.name, at=at, by=by)
 
 
 def check_regions(sizes: tuple[tuple[RegionName, int], ...], known: tuple[RegionName, ...]) -> None:

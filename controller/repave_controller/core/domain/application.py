@@ -253,6 +253,14 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Deletion:
+    """A person has ended the application; what is left of it is being destroyed."""
+
+    at: Instant
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Application:
     """Everything decided about one application; saved whole. The one argument and result of `rollout`."""
 
@@ -275,6 +283,7 @@ class Application:
     past: tuple[ServerGroup, ...] = ()  # proven groups that are gone, newest first, to be built again
     tainted: tuple[Tainted, ...] = ()  # oldest first
     replacing: tuple[Replacement, ...] = ()
+    deletion: Deletion | None = None  # until it is released again
 
     def group(self, number: GroupNumber | None) -> ServerGroup | None:
         for group in self.groups:
@@ -308,6 +317,11 @@ class Application:
     def regions(self) -> tuple[RegionName, ...]:
         """Every region that has, or shall have, a group of this application; sorted."""
         return tuple(sorted({part.region for group in self.groups for part in group.parts}))
+
+    @property
+    def is_gone(self) -> bool:
+        """Deleted, and nothing is left of it but its history."""
+        return self.deletion is not None and not self.groups
 
     @property
     def running(self) -> Rollout | None:

@@ -227,6 +227,8 @@ def forget_gone_groups(turn: Turn) -> None:
                 turn.application = turn.application.with_group(known.without(part.region))
             else:
                 left.append(part.region)
+                if turn.application.deletion is not None:
+                    turn.because.append(_because_deleting(turn, group, part.region))
         _say_who_is_away(turn, group, left)
     for group in turn.application.groups:
         is_target = running is not None and group.number in running.targets
@@ -234,6 +236,14 @@ def forget_gone_groups(turn: Turn) -> None:
             rest = tuple(other for other in turn.application.groups if other.number != group.number)
             turn.application = replace(turn.application, groups=rest)
             turn.tell("group.destroyed", reason_of(Happening.GROUP_DESTROYED, group=group.name), group)
+            if turn.application.is_gone:
+                turn.tell("application.deleted", reason_of(Happening.GONE, application=turn.application.name))
+
+
+def _because_deleting(turn: Turn, group: ServerGroup, region: RegionName) -> Because:
+    view = turn.observed.get(region)
+    hosts = view.group(group.name).present if view is not None else 0
+    return Because(reason_of(Why.DELETING, hosts=hosts), region)
 
 
 def say_who_follows(turn: Turn) -> None:

@@ -37,7 +37,8 @@ def _desired_state(application: Application, region: RegionName, epoch: Epoch, m
         for group in application.groups
         if (part := group.part(region)) is not None and is_published(part)
     )
-    is_open = any(group.weight_bp > 0 for group in groups) or application.serving is None
+    is_new = application.serving is None and application.deletion is None
+    is_open = any(group.weight_bp > 0 for group in groups) or is_new
     port = application.frontend_port if is_open and groups else 0
     return DesiredState(application.name, epoch, port, groups, application.split)
 

@@ -15,7 +15,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.naming import format_group
-from repave_controller.core.domain.reasons import Happening, Reason, Refusal, Refused, reason_of
+from repave_controller.core.domain.reasons import Happening, Reason, Refusal, Refused, cli, reason_of
 from repave_controller.core.domain.rollout import (
     GroupNumber,
     Phase,
@@ -50,6 +50,7 @@ def start_release(application: Application, order: ReleaseOrder, now: Instant) -
         frontend_port=order.frontend_port,
         split=order.split,
         policy=order.policy,
+        deletion=None,
     )
     steps = order.steps if application.serving is not None else first_steps(order.steps)
     waves = order.waves or (Wave(tuple(region for region, _ in order.sizes)),)
@@ -86,7 +87,8 @@ def check_order(application: Application, order: ReleaseOrder) -> None:
     served = {region: group for region in application.regions if (group := application.serving_in(region))}
     dropped = sorted(served.keys() - named)
     if dropped:
-        raise Refused(Refusal.REGION_DROPPED, group=served[dropped[0]].name, regions=tuple(dropped))
+        leave = cli("regions leave", dropped[0], application.name)
+        raise Refused(Refusal.REGION_DROPPED, leave, group=served[dropped[0]].name, regions=tuple(dropped))
     if not served:
         return
     if application.frontend_port != order.frontend_port:

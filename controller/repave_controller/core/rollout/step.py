@@ -171,7 +171,7 @@ def _advance(turn: Turn) -> None:
             case TrackPhase.RUNNING if must_switch(turn.application, now, track, turn.observed):
                 _enter(turn, track, len(now.steps) - 1)
             case TrackPhase.RUNNING if region in verdicts:
-                if not _is_left_out(turn, now, track):
+                if not _is_left_out(turn, now, track, verdicts[region]):
                     _run(turn, now, track, verdicts[region], together)
             case TrackPhase.UNDOING:
                 _undo(turn, now, track)
@@ -270,9 +270,10 @@ def _enter(turn: Turn, track: Track, cursor: int) -> None:
     turn.put_track(track)
 
 
-def _is_left_out(turn: Turn, rollout: Rollout, track: Track) -> bool:
-    """Whether a region that was lost before its traffic moved is skipped or waited for by policy."""
-    if rollout.has_given_traffic(track):
+def _is_left_out(turn: Turn, rollout: Rollout, track: Track, verdict: Verdict) -> bool:
+    """Whether a region that was lost before its traffic moved is skipped or waited for by policy. What a
+    person could end meanwhile is told as well."""
+    if rollout.has_given_traffic(track) or isinstance(verdict, Failed):
         return False
     skipped, waiting = waves.when_away(turn.application, rollout, track, turn.observed, turn.now)
     if skipped is not None:
@@ -281,6 +282,9 @@ def _is_left_out(turn: Turn, rollout: Rollout, track: Track) -> bool:
     elif waiting is not None:
         turn.put_track(track.looked_for(turn.now))
         turn.wait(waiting)
+        step = rollout.step(track)
+        if isinstance(verdict, Waiting) and (step.is_timed or step.approver is not None):
+            turn.wait(verdict)
     return skipped is not None or waiting is not None
 
 

@@ -1,0 +1,106 @@
+"""Regions as people look after them: listed, removed, taken over by another agent."""
+
+from collections.abc import Iterable
+
+from aiohttp import web
+from pydantic import Field
+
+from repave_controller.api.answers import views
+from repave_controller.api.answers.models import RegionItem, SignedRequest
+from repave_controller.api.answers.regional_models import DoneAnswer
+from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.problems import Problem
+from repave_controller.api.web.requests import body_of
+from repave_controller.core.commands.lifecycle import LeaveRegion, check_may_leave
+from repave_controller.core.domain.application import Application
+from repave_controller.core.domain.reasons import Refusal, Refused
+from repave_controller.fleet.sessions import Sessions
+from repave_controller.runtime.scheduler import Scheduler
+from repave_protos.protocol.values import RegionName
+
+
+class RemoveRequest(SignedRequest):
+    """Take every application out of a region, and forget it."""
+
+    lost: bool = Field(
+        False, description="It will never be heard again: what was there is forgotten and not waited for."
+    )
+
+
+class Regions:
+    """One for an API."""
+
+    def __init__(self, scheduler: Scheduler, sessions: Sessions) -> None:
+        self._scheduler, self._sessions = scheduler, sessions
+
+    def routes(self) -> tuple[Route, ...]:
+        one = "regions/{region}"
+        return (
+            Route("POST", f"{one}/remove", self.remove, DoneAnswer, RemoveRequest),
+            Route("POST", f"{one}/take-over", self.take_over, DoneAnswer, SignedRequest),
+        )
+
+    def items(self) -> Iterable[RegionItem]:
+        """Those that applications are in first."""
+        self._sessions.forget_unused()
+        known, unused = self._sessions.views(), set(self._sessions.unused())
+        rivals, ahead = self._sessions.rivals(), self._scheduler.fence.ahead
+        for name in sorted(known, key=lambda name: (name in unused, name)):
+            rival = rivals.get(name)
+            yield views.region_item(known[name], ahead.get(name, ()), rival, is_unused=name in unused)
+
+    async def remove(self, request: web.Request) -> web.Response:
+        """All of its applications leave it, or none does."""
+        asked, region = await body_of(request, RemoveRequest), self._region(request)
+        view = self._sessions.views().get(region)
+        if asked.lost and view is not None and view.is_connected:
+            raise Refused(Refusal.REGION_CONNECTED, region=region)
+        there = self._applications_in(region)
+        for application in there:
+            check_may_leave(application, region)
+        if asked.lost:
+            self._sessions.forget(region)
+        for application in there:
+            verb = LeaveRegion(region, asked.lost)
+            await self._scheduler.steer(application.name, verb, by=asked.by, reason=asked.reason)
+        is_forgotten = not there and self._sessions.forget(region)
+        return web.json_response(
+            text=DoneAnswer(text=_said(region, there, asked.lost, is_forgotten)).model_dump_json()
+        )
+
+    async def take_over(self, request: web.Request) -> web.Response:
+        await body_of(request, SignedRequest)
+        region = self._region(request)
+        try:
+            self._sessions.let_take_over(region)
+        except KeyError as error:
+            raise _unknown(region, self._sessions.views()) from error
+        text = f"the next agent of {region} may take over within 5 minutes: the one there now is then refused"
+        return web.json_response(text=DoneAnswer(text=text).model_dump_json())
+
+    def _region(self, request: web.Request) -> RegionName:
+        region = RegionName(request.match_info["region"])
+        if region not in self._sessions.views() and not self._applications_in(region):
+            raise _unknown(region, self._sessions.views())
+        return region
+
+    def _applications_in(self, region: RegionName) -> list[Application]:
+        known = self._scheduler.applications().values()
+        return sorted((each for each in known if region in each.regions), key=lambda each: each.name)
+
+
+def _unknown(region: RegionName, known: Iterable[RegionName]) -> Problem:
+    return Problem(
+        404, "unknown-region", f"no region is called {region}; there are: {', '.join(sorted(known))}"
+    )
+
+
+def _said(region: RegionName, there: list[Application], is_lost: bool, is_forgotten: bool) -> str:
+    names = ", ".join(application.name for application in there)
+    if is_forgotten or (is_lost and not there):
+        return f"{region} is forgotten"
+    if is_lost:
+        return f"{region} is forgotten, with what {names} had there"
+    if there:
+        return f"{names}: drained and destroyed in {region}; then stop its agent, and repave forgets it"
+    return f"no application is in {region}; stop its agent, and repave forgets it"
