@@ -25,6 +25,8 @@ from repave_agent.core.traffic import (
 from repave_agent.core.worn import worn_instants
 from repave_protos.protocol.values import DesiredGroup, DesiredState, GroupName, HostName, HostPhase
 
+FAILURES_ENDURED = 5
+"""Hosts of a group that may fail before it is given up, or one of five hosts where these are more."""
 SETBACKS_REPORTED = 3
 """So many in a row are more than an accident."""
 ALIVE = (HostPhase.LAUNCHING, HostPhase.STARTING, HostPhase.HEALTHY, HostPhase.VERIFIED)
@@ -174,12 +176,20 @@ def _lasting(hosts: list[HostFact], group: DesiredGroup) -> list[HostFact]:
 
 
 def has_given_up(group: DesiredGroup, observation: Observation) -> bool:
-    """A group that has not proved itself gets one spare try for every five hosts; a proven one is healed
-    for ever (with pauses that grow to minutes, also when its hosts only fail later)."""
+    """A group that has not proved itself is given up once too many of its hosts have failed; a proven one is
+    healed for ever (with pauses that grow to minutes, also when its hosts only fail later)."""
     fact = observation.group(group.name)
     if fact.is_proven or group.is_proven:
         return False
-    return bool(fact.refused) or fact.failures > group.count // 5
+    return bool(fact.refused) or fact.failures > _failures_endured(group)
+
+
+def _failures_endured(group: DesiredGroup) -> int:
+    """A group of one host is tried for about 17 s where each host ends at once, for the pauses double; one of
+    10 hosts that all fail at once is given up at once."""
+    if group.template.launch_failures is not None:
+        return group.template.launch_failures
+    return max(FAILURES_ENDURED, group.count // 5)
 
 
 # ----------------------------------------------------------------------------------- draining, destroying

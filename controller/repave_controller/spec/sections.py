@@ -273,6 +273,11 @@ class Health(Section):
     ready_percent: PositiveShare = Field(
         as_written("100%"), description="Share of a region's hosts that must be proven before traffic moves."
     )
+    launch_failures: Annotated[int, Field(ge=0, le=SIZE_MAX)] | None = Field(
+        None,
+        description="How many hosts of a new group may fail in a region before it is given up; 5, or one of "
+        "five hosts, if left out.",
+    )
     heal_within: Duration | None = Field(
         None,
         description="How long a region has to replace hosts that are lost in a soak or after it, before that "

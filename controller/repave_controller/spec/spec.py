@@ -203,6 +203,7 @@ def _template(spec: Spec, version: str) -> HostTemplate:
         launch_deadline_seconds=spec.health.launch_deadline,
         drain_seconds=spec.traffic.drain,
         machine_image=fill(spec.host.machine_image, version, spec.app),
+        launch_failures=spec.health.launch_failures,
     )
 
 

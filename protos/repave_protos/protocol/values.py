@@ -85,6 +85,7 @@ class HostTemplate:
     machine_image: str = (
         ""  # its name or id; "": that of the region's settings, if machines are started there
     )
+    launch_failures: int | None = None  # of a group that was never proven, before it is given up
 
     @property
     def growing_seconds(self) -> float:

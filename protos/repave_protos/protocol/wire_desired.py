@@ -92,6 +92,7 @@ def _template_message(template: HostTemplate) -> pb.HostTemplate:
         launch_deadline_seconds=template.launch_deadline_seconds,
         drain_seconds=template.drain_seconds,
         machine_image=template.machine_image,
+        launch_failures=template.launch_failures,
     )
 
 
@@ -182,7 +183,14 @@ def _template(message: pb.HostTemplate) -> HostTemplate:
         machine_image=bounds.text(
             message.machine_image, "HostTemplate.machine_image", MACHINE_IMAGE_LENGTH_MAX
         ),
+        launch_failures=_launch_failures(message),
     )
+
+
+def _launch_failures(message: pb.HostTemplate) -> int | None:
+    if not message.HasField("launch_failures"):
+        return None
+    return bounds.between(0, message.launch_failures, bounds.HOSTS_MAX, "HostTemplate.launch_failures")
 
 
 def _variable(message: pb.Variable) -> tuple[str, str]:

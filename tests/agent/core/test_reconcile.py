@@ -111,9 +111,22 @@ def test_healing_goes_on_until_every_unhealthy_host_is_replaced() -> None:
     assert [host.phase for host in hosts.values()] == [HostPhase.VERIFIED] * 20
 
 
-@pytest.mark.parametrize(("count", "spare"), [(1, 0), (4, 0), (5, 1), (20, 4)])
-def test_an_unproven_group_gives_up_after_one_spare_try_for_every_five_hosts(count: int, spare: int) -> None:
-    state = a_state(a_group(count=count))
+@pytest.mark.parametrize(
+    ("count", "chosen", "spare"),
+    [
+        (1, None, 5),
+        (4, None, 5),
+        (20, None, 5),
+        (40, None, 8),  # one of five hosts
+        (1, 0, 0),
+        (40, 2, 2),
+        (2, 30, 30),
+    ],
+)
+def test_an_unproven_group_gives_up_once_too_many_of_its_hosts_have_failed(
+    count: int, chosen: int | None, spare: int
+) -> None:
+    state = a_state(a_group(count=count, launch_failures=chosen))
     assert launched(seen(state, blue=GroupFact(failures=spare))) > 0
     assert launched(seen(state, blue=GroupFact(failures=spare + 1))) == 0
 

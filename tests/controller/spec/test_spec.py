@@ -91,6 +91,7 @@ def test_every_option_reaches_the_release() -> None:
         600,
         45,
     )
+    assert hosts.launch_failures == 7
     assert order.split == Split("cookie", "uid", "header", "X-Tester", "let-me-in")
     assert order.steps[-1] == Soak(7200.0, 7230.0)
     assert order.policy == Policy(

@@ -37,6 +37,7 @@ health:
   launch_deadline: 10m
   ready_percent: 99.5%
   heal_within: 3m
+  launch_failures: 7
 traffic:
   balancer: haproxy
   frontend: web-front

@@ -159,6 +159,7 @@ templates = st.builds(
     launch_deadline_seconds=seconds,
     drain_seconds=seconds,
     machine_image=st.text(st.characters(categories=["L", "N"]), max_size=255),
+    launch_failures=st.none() | st.integers(0, 1000),
 )
 desired_groups = st.builds(
     DesiredGroup,
@@ -354,6 +355,7 @@ def _with_group(**changes: object) -> DesiredState:
         ("DesiredGroup.replace", _with_group(replace=("h",) * 101)),
         ("DesiredGroup.replace", _with_group(replace=("a host",))),
         ("HostTemplate.machine_image", _with_group(machine_image="x" * 256)),
+        ("HostTemplate.launch_failures", _with_group(launch_failures=10_000_000)),
         ("HostTemplate.run", _with_group(run=("x",) * 1_001)),
         ("HostTemplate.environment", _with_group(environment=(("A", "x"),) * 1_001)),
         ("Variable.name", _with_group(environment=(("", "x"),))),
