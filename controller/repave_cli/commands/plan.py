@@ -99,7 +99,9 @@ def _manners(wave: dict[str, Any]) -> str:
     """How its regions go, and what comes before and after."""
     found = []
     if wave["approve"] is not None:
-        found.append(f"gate {wave['approve']}" if wave["approve"] else "a gate")
+        gate = f"gate {wave['approve']}" if wave["approve"] else "a gate"
+        seconds = wave["unless_objected_seconds"]
+        found.append(f"{gate} unless objected for {span(seconds)}" if seconds else gate)
     if wave["parallel"]:
         found.append(f"{wave['parallel']} at once")
     elif not wave["lockstep"] and len(wave["regions"]) > 1:

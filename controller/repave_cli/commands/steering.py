@@ -18,6 +18,11 @@ from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
 
 VERBS = (
+    (
+        "object",
+        "Keep a rollout from going on by itself: it waits for approval",
+        "{group} waits for approval; it goes on with: repave promote {app}",
+    ),
     ("pause", "Pause a rollout where it is", "{group} is paused; it goes on with: repave resume {app}"),
     ("resume", "Let a paused rollout go on", "{group} goes on; follow it with: repave watch {app}"),
     (
@@ -102,7 +107,9 @@ def run_promote(terminal: Terminal) -> int:
         return _report(terminal, ask(terminal, arguments.app, "override", **body), text)
     gates, regions = arguments.gates, arguments.regions
     before = terminal.client.get(f"applications/{quoted(arguments.app)}")
-    seen = [*before["gates"], *(before["waits"] if arguments.skip else [])]
+    seen = before["gates"] + [
+        each for each in before["waits"] if arguments.skip or each["kind"] == "objection"
+    ]
     is_pinned = not (gates or regions or arguments.full or arguments.key)
     if is_pinned:  # what waits by the time it arrives may be another
         gates = [gate["gate"] for gate in seen]

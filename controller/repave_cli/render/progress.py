@@ -156,7 +156,7 @@ def wave_state(number: int, rollout: dict[str, Any]) -> str:
     (text,) = labels
     if text == "waits" and rollout["phase"] not in ("running", "paused"):
         return "never begun"
-    passed = {each["gate"] for each in rollout["passes"]}
+    passed = {each["gate"] for each in rollout["passes"] if each["kind"] != "objected"}
     if text == "waits" and wave["approve"] is not None and not {f"wave {number + 1}", "*"} & passed:
         return "waits, also for approval" + (f" by {wave['approve']}" if wave["approve"] else "")
     if text == "done" and wave["bake_seconds"] and not {f"bake {number + 1}", "*"} & passed:

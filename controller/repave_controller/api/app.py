@@ -278,7 +278,6 @@ class Api:
 
     async def events_stream(self, request: web.Request) -> web.StreamResponse:
         query = query_of(request, EventStreamQuery)
-        await self._check_events_of(query.application)
         return await self.streams.events(request, last_event_of(request, query.after), query.application)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:

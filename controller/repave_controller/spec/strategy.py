@@ -3,22 +3,59 @@
 import itertools
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
 
 from repave_controller.core.domain.application import FULL_PERCENT, Policy
 from repave_controller.core.domain.rollout import Step, Wave
 from repave_controller.core.strategies import presets
 from repave_controller.core.strategies.checks import objection
 from repave_controller.core.strategies.presets import Pace, Stage
-from repave_controller.spec.quantities import Duration, PositiveShare, Share, wrong
+from repave_controller.spec.quantities import Duration, PositiveDuration, PositiveShare, Share, wrong
 from repave_controller.spec.sections import Line, Region, Section, as_written, contradiction
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 
 STEPS_MAX = 50
 HOSTS_MAX = 1000
 REST = "rest"
+
+
+class Approval(Section):
+    """A person must say yes; or may say no within a time, after which it goes on by itself."""
+
+    role: Line = Field("", description="Role that must say yes; any person if left out.")
+    unless_objected: PositiveDuration | None = Field(
+        None, description="After so long it goes on, if no person has objected (`repave object`, or a pause)."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_role(cls, written: Any) -> Any:
+        """A text is the role."""
+        if isinstance(written, str):
+            return {"role": written}
+        if not isinstance(written, dict | Approval):
+            raise wrong("write a role, or a mapping such as {role: sre, unless_objected: 30m}")
+        return written
+
+
+class _OrText:
+    """In the schema, a text as well."""
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(core)]}
+
+
+Approve = Annotated[Approval, _OrText()]
+
+
+def _role(approve: Approval | None) -> str | None:
+    return approve.role if approve is not None else None
+
+
+def _objection_seconds(approve: Approval | None) -> float:
+    return approve.unless_objected or 0.0 if approve is not None else 0.0
 
 
 class BlueGreen(Section):
@@ -28,7 +65,7 @@ class BlueGreen(Section):
         as_written("5m"),
         description="How long the new group is watched after the flip; if it falls ill, traffic goes back.",
     )
-    approve: Line | None = Field(None, description="Role that must say yes before the flip.")
+    approve: Approve | None = Field(None, description="Role that must say yes before the flip.")
 
 
 class Highlander(Section):
@@ -42,11 +79,13 @@ class StageSection(Section):
 
     traffic: PositiveShare = Field(description="Share of the requests that the new group gets.")
     hold: Duration = Field(as_written("0s"), description="How long it is watched at this share.")
-    approve: Line | None = Field(None, description="Role that must say yes before the next step.")
+    approve: Approve | None = Field(None, description="Role that must say yes before the next step.")
 
     @property
     def stage(self) -> Stage:
-        return Stage(round(self.traffic * 100), self.hold, self.approve)
+        return Stage(
+            round(self.traffic * 100), self.hold, _role(self.approve), _objection_seconds(self.approve)
+        )
 
 
 Stages = Annotated[tuple[StageSection, ...], Field(strict=False, min_length=1, max_length=STEPS_MAX)]
@@ -124,7 +163,7 @@ class OwnStep(Section):
     )
     weight: Share | None = Field(None, description="Give them this share of the traffic.")
     soak: Duration | None = Field(None, description="Watch them for so long.")
-    approve: Line | None = Field(None, description="Wait for a person with this role.")
+    approve: Approve | None = Field(None, description="Wait for a person with this role.")
     keep: Duration | None = Field(None, description="Leave all as it is for so long.")
     retire: Share | None = Field(None, description="Let old hosts go until this share of them is left.")
 
@@ -151,7 +190,7 @@ class OwnStep(Section):
             return presets.keep(self.keep)
         if self.retire is not None:
             return presets.retire(pace, self.retire)
-        return presets.approval(self.approve or "")
+        return presets.approval(_role(self.approve) or "", _objection_seconds(self.approve))
 
 
 class Strategy(Section):
@@ -192,7 +231,7 @@ class Strategy(Section):
         """The steps of a region."""
         flip = self.blue_green or self.red_black
         if flip is not None:
-            return presets.blue_green(pace, flip.warm, flip.approve)
+            return presets.blue_green(pace, flip.warm, _role(flip.approve), _objection_seconds(flip.approve))
         if self.highlander is not None:
             return presets.highlander(pace, self.highlander.warm)
         if self.canary is not None:
@@ -238,7 +277,7 @@ class WaveSection(Section):
     bake: Duration = Field(
         as_written("0s"), description="How long the wave is watched, from its end to the next wave."
     )
-    approve: Line | None = Field(None, description="Role that must say yes before the wave.")
+    approve: Approve | None = Field(None, description="Role that must say yes before the wave.")
     lockstep: bool | None = Field(
         None,
         description="No region begins a step before all of the wave have done the one before; true if "
@@ -288,8 +327,9 @@ def _wave(section: WaveSection, names: Sequence[str]) -> Wave:
         tuple(RegionName(name) for name in names),
         section.parallel or 0,
         section.bake,
-        section.approve,
+        _role(section.approve),
         is_lockstep,
+        _objection_seconds(section.approve),
     )
 
 

@@ -163,6 +163,9 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.HASTENED: _by_person("all traffic goes back with the hosts that are there, asked"),
     Happening.RETRIED: _by_person("retried"),
     Happening.GATE_PASSED: _gate_passed,
+    Happening.OBJECTED: lambda gates, by, reason: with_reason(
+        f"{who(by)} objects to {', '.join(gates)}: it waits for approval", reason
+    ),
     Happening.GUARD_OVERRIDDEN: _guard_overridden,
     Happening.STEPPED_BACK: _stepped_back,
     Happening.REGION_ABORTED: "{region}: {reason}",

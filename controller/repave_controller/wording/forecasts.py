@@ -60,9 +60,11 @@ def _gone_back(failure: str, **_: object) -> str:
     return "if not by then: the rollout is held as it is" if failure else ""
 
 
-def _wave(wave: int, regions: Sequence[str], approver: str | None) -> str:
+def _wave(wave: int, regions: Sequence[str], approver: str | None, unless_seconds: float) -> str:
     role = f"a person with the role {approver}" if approver else "a person"
     gate = f", once {role} has approved" if approver is not None else ""
+    if unless_seconds:
+        gate += f", or after {unless_seconds:g} s unless a person objects"
     return f"then wave {wave}{gate}: {listed(regions)}"
 
 

@@ -49,6 +49,7 @@ def approver(role: str) -> str:
 
 WAYS: Mapping[str, str] = {
     "abort": "ends it",
+    "pause": "stops it where it is",
     "promote": "goes past it",
     "resume": "lets it go on",
     "retry": "tries again",

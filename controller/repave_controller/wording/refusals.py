@@ -144,6 +144,9 @@ TEXTS: Mapping[Kind, Template] = {
     ),
     Refusal.KEY_REUSED: "this idempotency key was used for a different request; use a new key",
     Refusal.LAST_REGION: "{application} serves only in {region}: to end it altogether: {0}",
+    Refusal.NO_OBJECTION: (
+        lambda *commands, application: f"nothing of {application} waits for objections now{ways(commands)}"
+    ),
     Refusal.NO_GATE: (
         "nothing of {application} waits for approval or for time: what it waits for has to happen; {0} says "
         "what"

@@ -34,12 +34,16 @@ def _keep(*_: str, group: str, absent: str | None, **__: object) -> str:
     return f"keep: {group} is kept" + (f"; {absent}" if absent else "")
 
 
-def _approve(*_: str, role: str, **__: object) -> str:
-    return f"approve: {approver(role)} must say yes"
+def _approve(*_: str, role: str, objection: str = "", **__: object) -> str:
+    return f"approve: {_against(objection)}{approver(role)} must say yes"
 
 
-def _approve_wave(*_: str, role: str, wave: int, waves: int, **__: object) -> str:
-    return f"approve: {approver(role)} must say yes to wave {wave} of {waves}"
+def _against(objection: str) -> str:
+    return f"{objection}; " if objection else ""
+
+
+def _approve_wave(*_: str, role: str, wave: int, waves: int, objection: str = "", **__: object) -> str:
+    return f"approve: {_against(objection)}{approver(role)} must say yes to wave {wave} of {waves}"
 
 
 def _unconfirmed(refusal: str) -> str:
@@ -117,6 +121,8 @@ TEXTS: Mapping[Kind, Template] = {
     Why.HEALS: _heals,
     Why.APPROVE: _approve,
     Why.APPROVE_WAVE: _approve_wave,
+    Why.APPROVE_UNLESS: "approve: it goes on unless a person objects",
+    Why.APPROVE_WAVE_UNLESS: "approve: wave {wave} of {waves} begins unless a person objects",
     Why.KEEP: _keep,
     Why.RETIRE: "retire: {have} hosts of {group} are left, {need} shall be",
     Why.AGENT_AWAY: "its agent is not connected",
@@ -193,6 +199,8 @@ REMEDIES: Mapping[Kind, Template] = {
     Why.HEALS: "{0} shows each host",
     Why.BAKE_UNSEEN: "{0} ends it",
     Why.KEEP: "{0} ends it",
+    Why.APPROVE_UNLESS: "{0} keeps it here, {1} goes on now",
+    Why.APPROVE_WAVE_UNLESS: "{0} keeps it here, {1} goes on now",
     Why.BAKE: "{0} ends it",
     Why.AGENT_AWAY: "start or reconnect the agent of {region}; {0} gives up",
     Why.AGENT_AWAY_AT_BEGIN: "start or reconnect the agent of {region}",

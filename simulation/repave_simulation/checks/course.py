@@ -10,7 +10,7 @@ from repave_controller.core.domain.application import Application, Event, Instan
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.reasons import Reason, Why
 from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase, Wave
-from repave_controller.core.steps import Approve, Keep, Soak
+from repave_controller.core.steps import Approve
 from repave_protos.protocol.values import ApplicationName, RegionName
 from repave_simulation.world.world import World
 
@@ -122,7 +122,9 @@ class Course:
         running = sum(each.phase is TrackPhase.RUNNING for each in together)
         if wave.parallel and running > wave.parallel:
             self._broken(name, region, f"{running} regions at once, {wave.parallel} may")
-        if wave.approve is not None and not rollout.may_pass(f"wave {track.wave + 1}"):
+        gate = f"wave {track.wave + 1}"
+        is_needed = not wave.unless_objected_seconds or rollout.objection(gate) is not None
+        if wave.approve is not None and is_needed and not rollout.may_pass(gate):
             self._broken(name, region, f"no approval of wave {track.wave + 1}")
         if track.wave:
             self._check_baked(application.name, rollout, track)
@@ -166,13 +168,15 @@ class Course:
             step, gate = rollout.steps[index], f"step {track.wave + 1}.{index + 1}"
             if rollout.may_pass(gate, track.region):
                 continue
-            if isinstance(step, Approve):
+            is_objected = rollout.objection(gate, track.region) is not None
+            if isinstance(step, Approve) and (is_objected or not step.unless_objected_seconds):
                 self._broken(application.name, track.region, f"no approval of {gate}")
             stay = self.stays.get((application.name, track.region))
             is_here = index == former.cursor and former.phase is TrackPhase.RUNNING and stay is not None
             waited = track.entered_at - stay.since - stay.paused_seconds if is_here and stay else 0.0
-            if isinstance(step, Soak | Keep) and waited < step.seconds - ROUNDING_SECONDS:
-                text = f"{step.kind} of {step.seconds:g} s is left after {waited:.2f} s"
+            seconds = step.objection_seconds or step.wait_seconds
+            if waited < seconds - ROUNDING_SECONDS:
+                text = f"{step.kind} of {seconds:g} s is left after {waited:.2f} s"
                 self._broken(application.name, track.region, text)
 
     # -------------------------------------------------------------------------------------- times

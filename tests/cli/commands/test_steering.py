@@ -229,3 +229,28 @@ def test_a_command_given_twice_under_one_key_is_done_once(canary: CommandLine) -
     canary("resume", "hello")
     assert canary("pause", "hello", "--key", "k", "-o", "json").json["is_joined"] is True
     assert canary("status", "hello", "-o", "json").json["phase"] == "running"
+
+
+def test_what_goes_on_by_itself_is_shown_and_objected_to(repave: CommandLine) -> None:
+    repave.release("v1")
+    open_gate = "strategy: {blue_green: {approve: {role: leads, unless_objected: 1h}, warm: 0s}}"
+    spec = SPEC.replace("strategy: {blue_green: {warm: 0s}}", open_gate)
+    (repave.folder / "repave.yaml").write_text(spec)
+    assert "goes on after 3600 s unless a person objects" in repave("plan", "-o", "json").out
+    repave.release("v2", "--detach")
+    said = until_why(repave, "it goes on unless a person objects, at most 60 min more")
+    assert (
+        "repave object hello --reason TEXT keeps it here, repave promote hello --role leads goes on now"
+        in said
+    )
+    ran = repave("object", "hello", "--reason", "odd numbers")
+    assert (ran.code, ran.err) == (
+        0,
+        "hello-v002 waits for approval; it goes on with: repave promote hello\n",
+    )
+    until_why(repave, "objects: odd numbers; a person with the role leads must say yes")
+    assert repave("object", "hello").code == 5
+    ran = repave("watch", "hello", "--until-gate")
+    assert ran.code == 6
+    assert repave("promote", "hello", "--role", "leads").code == 0
+    assert repave("status", "hello", "--wait", "--timeout", "20s").code == 0

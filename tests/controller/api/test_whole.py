@@ -116,6 +116,7 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     await refused(f"{one}/retry", "not-held", json={})
     await refused(f"{one}/step-back", "first-step", json={})
     await refused(f"{one}/promote", "no-gate", json={"skip": True})
+    await refused(f"{one}/object", "no-objection", json={})
     await refused(f"{one}/queue/resume", "queue-empty", json={})
     await refused(f"{one}/queue/drop", "queue-empty", json={"all": True})
     await post(f"{one}/pause", json={"by": "ann"})

@@ -11,8 +11,8 @@ from pydantic_core import PydanticCustomError
 
 from repave_controller.core.domain.application import Instant, Policy
 from repave_controller.core.domain.windows import Freeze, Window
-from repave_controller.core.steps import Scale, Soak, Verify, Weight
-from repave_controller.spec.loader import load
+from repave_controller.core.steps import Approve, Scale, Soak, Verify, Weight
+from repave_controller.spec.loader import SpecError, load
 from repave_controller.spec.quantities import read_command, read_duration, read_share
 from repave_controller.spec.spec import OrderError, Spec, artifact_path, compile_order, schema
 from repave_controller.spec.unsupported import LATER, later_option, options
@@ -241,3 +241,37 @@ def test_no_option_of_a_later_version_is_one_of_this_version(option: str) -> Non
 def test_what_python_code_makes_of_a_spec_is_checked_too() -> None:
     with pytest.raises(ValidationError):
         Spec.model_validate({"repave": True})
+
+
+@pytest.mark.parametrize(
+    ("written", "role", "seconds"),
+    [
+        ("sre", "sre", 0.0),
+        ("{unless_objected: 30m}", "", 1800.0),
+        ("{role: sre, unless_objected: 5m}", "sre", 300.0),
+        ("{}", "", 0.0),
+    ],
+)
+def test_an_approval_is_a_role_or_says_when_it_is_not_needed(written: str, role: str, seconds: float) -> None:
+    gates = (
+        f"strategy: {{blue_green: {{approve: {written}}}}}\nwaves: [{{regions: rest, approve: {written}}}]\n"
+    )
+    order = compile_order(spec(re.sub("strategy: .*\n", "", SMALLEST) + gates), DIGEST, "1")
+    (gate,) = (step for step in order.steps if isinstance(step, Approve))
+    (wave,) = order.waves
+    assert (gate.role, gate.unless_objected_seconds) == (role, seconds)
+    assert (wave.approve, wave.unless_objected_seconds) == (role, seconds)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{unless_objcted: 5m}", "approve.unless_objcted: unknown option; did you mean unless_objected?"),
+        ("5", "approve: write a role, or a mapping such as {role: sre, unless_objected: 30m}"),
+        ("{unless_objected: 0s}", "approve.unless_objected: must be more than 0s"),
+    ],
+)
+def test_an_approval_that_is_none_is_refused_at_its_place(written: str, said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        spec(re.sub("strategy: .*\n", "", SMALLEST) + f"strategy: {{blue_green: {{approve: {written}}}}}\n")
+    assert said in str(caught.value)

@@ -137,7 +137,9 @@ class GateItem(BaseModel):
     """What a person may let the rollout go past now."""
 
     gate: str
-    kind: str = Field(description="approval, or time: a soak, a bake.")
+    kind: str = Field(
+        description="approval; objection: it goes on by itself unless a person objects; time: a soak, a bake."
+    )
     regions: list[str] = Field(description="That are at it; empty where the whole rollout is.")
     role: str = Field(description="The role that may approve; empty: any operator.")
     command: str
@@ -170,6 +172,7 @@ class WaveItem(BaseModel):
     regions: list[TrackItem]
     bake_seconds: float
     approve: str | None = Field(description="Role that must say yes before the wave.")
+    unless_objected_seconds: float = Field(description="After so long it need not; 0: it must.")
     parallel: int = Field(description="How many at once; 0: all.")
     lockstep: bool
 
@@ -178,7 +181,7 @@ class PassItem(BaseModel):
     """What a person let go on."""
 
     gate: str
-    kind: str = Field(description="approved, skipped or overridden.")
+    kind: str = Field(description="approved, skipped, overridden or objected.")
     at: datetime
     by: str
     role: str
@@ -284,7 +287,7 @@ class ApplicationStatus(ApplicationItem):
     current_rollout: RolloutItem | None
     queue: QueueAnswer
     gates: list[GateItem] = Field(description="Approvals that are waited for.")
-    waits: list[GateItem] = Field(description="Times that a person may end: soaks, bakes.")
+    waits: list[GateItem] = Field(description="Times that a person may end: soaks, bakes, for objections.")
     because: list[BecauseItem]
     region_items: list[ApplicationRegionItem]
 

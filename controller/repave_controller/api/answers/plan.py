@@ -30,6 +30,7 @@ class PlanWave(BaseModel):
     regions: list[str]
     bake_seconds: float
     approve: str | None
+    unless_objected_seconds: float = Field(description="After so long no approval is needed; 0: it is.")
     parallel: int
     lockstep: bool
 
@@ -99,6 +100,7 @@ def plan_answer(plan: Plan, version: str) -> PlanAnswer:
                 regions=list(wave.regions),
                 bake_seconds=wave.bake_seconds,
                 approve=wave.approve,
+                unless_objected_seconds=wave.unless_objected_seconds,
                 parallel=wave.parallel,
                 lockstep=wave.is_lockstep,
             )

@@ -26,6 +26,7 @@ from repave_controller.core.ports import Image
 from repave_controller.core.rollout import queues
 from repave_controller.core.rollout.gates import Gate, gates
 from repave_controller.core.rules.divergence import Ahead
+from repave_controller.core.rules.verdicts import gate_of
 from repave_controller.core.steps.step import describe
 from repave_controller.fleet.sessions import KnownRegion, Rival
 from repave_controller.operations.recovery import Candidate, Findings
@@ -83,7 +84,7 @@ def application_status(
         current_rollout=rollout_item(rollout, application.cluster) if rollout else None,
         queue=queue_answer(application),
         gates=[_gate_item(application, gate) for gate in found if gate.kind == "approval"],
-        waits=[_gate_item(application, gate) for gate in found if gate.kind == "time"],
+        waits=[_gate_item(application, gate) for gate in found if gate.kind != "approval"],
         because=[because_item(application, each) for each in because],
         region_items=[
             _region_of(name, application, observed, regions.get(name)) for name in application.regions
@@ -259,6 +260,10 @@ def _asked_of(running: Rollout) -> list[str]:
             said.append(f"the guard {rule} is overridden by {signed}")
         elif each.gate == "*":
             said.append(f"{signed} lets {listed(each.regions) or 'it'} pass all gates and waits")
+    for track in running.tracks:  # not used yet: the others of the wave, or its agent, are waited for
+        gate = gate_of(track)
+        if track.phase is TrackPhase.RUNNING and any(each.gate == gate for each in running.passes):
+            said += [f"{gate} is passed in {track.region}"] if running.may_pass(gate, track.region) else []
     out = [track.region for track in running.tracks if track.phase is TrackPhase.UNDONE]
     return said + ([f"without {listed(out)}"] if out else [])
 
@@ -308,6 +313,7 @@ def rollout_item(rollout: Rollout, cluster: str) -> models.RolloutItem:
                 ],
                 bake_seconds=wave.bake_seconds,
                 approve=wave.approve,
+                unless_objected_seconds=wave.unless_objected_seconds,
                 parallel=wave.parallel,
                 lockstep=wave.is_lockstep,
             )

@@ -100,6 +100,17 @@ class PromoteRequest(SteeringRequest):
         return promotion.Promote(self.role, self.skip, self.full, tuple(self.gates), regions, self.all)
 
 
+class ObjectRequest(SteeringRequest):
+    """Keep what would go on by itself where it is, until it is approved."""
+
+    gates: Annotated[list[Name], Field(max_length=REGIONS_MAX)] = Field(
+        default_factory=list, description="As status names them; empty: all that would go on by themselves."
+    )
+
+    def wanted(self) -> Verb:
+        return promotion.Object(tuple(self.gates))
+
+
 class OverrideRequest(SteeringRequest):
     """Let this rollout pass a guard. Takes a reason."""
 
@@ -182,6 +193,7 @@ BODIES: dict[str, type[SteeringRequest]] = {
     "step-back": StepBackRequest,
     "promote": PromoteRequest,
     "override": OverrideRequest,
+    "object": ObjectRequest,
     "sizes": SizesRequest,
     "queue/resume": QueueResumeRequest,
     "queue/drop": QueueDropRequest,

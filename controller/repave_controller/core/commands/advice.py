@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from repave_controller.core.commands.promotion import Override, Promote
+from repave_controller.core.commands.promotion import Object, Override, Promote
 from repave_controller.core.commands.rollback import Rollback
-from repave_controller.core.commands.steering import Abort, Resume, Retry
+from repave_controller.core.commands.steering import Abort, Pause, Resume, Retry
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Application, Instant, Observed
 from repave_controller.core.domain.reasons import Refusal, Refused, Remedy
@@ -16,6 +16,7 @@ CHOOSY = frozenset(
         Refusal.HELD,
         Refusal.HOSTS_GONE,
         Refusal.NOTHING_TO_ABORT,
+        Refusal.NO_OBJECTION,
         Refusal.PAUSED,
         Refusal.PAUSED_ALREADY,
         Refusal.ROLLOUT_RUNNING,
@@ -53,6 +54,10 @@ def verb_of(remedy: Remedy) -> Verb | None:
     match remedy.command:
         case "abort":
             return Abort()
+        case "pause":
+            return Pause()
+        case "object":
+            return Object()
         case "resume":
             return Resume()
         case "retry":

@@ -134,7 +134,7 @@ def _chosen(application: Application, rollout: Rollout, asked: Promote, now: Ins
     here = approvals_in(application, rollout, now)
     times = times_in(application, rollout, now)
     found = [*here, *(times if asked.skips else [])]
-    _check_gates(rollout, asked, [*here, *times], found, application.name)
+    _check_gates(rollout, asked.gates, asked.regions, [*here, *times], found, application.name)
     if asked.gates:
         found = [gate for gate in found if gate.name in asked.gates]
     elif asked.regions:
@@ -150,26 +150,28 @@ def _chosen(application: Application, rollout: Rollout, asked: Promote, now: Ins
 
 
 def _check_gates(
-    rollout: Rollout, asked: Promote, waiting: list[Gate], found: list[Gate], application: str
+    rollout: Rollout,
+    gates: tuple[str, ...],
+    asked_in: tuple[RegionName, ...],
+    waiting: list[Gate],
+    found: list[Gate],
+    application: str,
 ) -> None:
     """Every gate that was named is waited at, in every region that was named with it."""
-    shown = tuple(gate.in_words for gate in waiting)
-    known = gate_names(rollout)
-    for name in asked.gates:
+    shown, known = tuple(gate.in_words for gate in waiting), gate_names(rollout)
+    for name in gates:
         if name not in known:
             raise Refused(Refusal.UNKNOWN_GATE, name=name, gates=shown)
         here = next((gate for gate in waiting if gate.name == name), None)
         if here is None:
             raise Refused(Refusal.GATE_LEFT, application=application, gate=name, gates=shown)
-        if here not in found:
+        if here not in found and here.kind == "time":
             raise Refused(Refusal.NO_GATE_BUT_TIME, cli("promote", application, skip=True))
-    if not asked.gates:
-        return
-    regions = {region for gate in found if gate.name in asked.gates for region in gate.regions}
-    is_regional = all(gate.regions for gate in found if gate.name in asked.gates)
-    left = tuple(region for region in asked.regions if is_regional and region not in regions)
-    if left:
-        where = f"{', '.join(asked.gates)} in {', '.join(left)}"
+    named = [gate for gate in found if gate.name in gates]
+    regions = {region for gate in named for region in gate.regions}
+    left = tuple(each for each in asked_in if each not in regions) if regions else ()
+    if left and all(gate.regions for gate in named):
+        where = f"{', '.join(gates)} in {', '.join(left)}"
         raise Refused(Refusal.GATE_LEFT, application=application, gate=where, gates=shown)
 
 
@@ -216,6 +218,32 @@ def _told(promoted: Application, passes: tuple[Pass, ...], by: str, now: Instant
 def _passed_in_words(passed: Pass) -> str:
     where = f" in {', '.join(passed.regions)}" if passed.regions else ""
     return f"{passed.gate}{where}" + (" despite its failure" if passed.is_despite_failure else "")
+
+
+# --------------------------------------------------------------------------------------------- objecting
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """What would go on by itself waits for approval; by default all that would now."""
+
+    gates: tuple[str, ...] = ()
+
+    def apply(
+        self, application: Application, observed: Observed, by: str, reason: str, now: Instant
+    ) -> Outcome:
+        rollout = on_its_way(application, "object to")
+        waiting = approvals_in(application, rollout, now)
+        found = [each for each in waiting if each.kind == "objection"]
+        _check_gates(rollout, self.gates, (), waiting, found, application.name)
+        found = [each for each in found if not self.gates or each.name in self.gates]
+        if not found:
+            raise Refused(Refusal.NO_OBJECTION, cli("pause", application.name), application=application.name)
+        against = tuple(Pass(gate.name, "objected", now, by, "", reason, gate.regions) for gate in found)
+        objected = replace(application, rollout=_with_passes(rollout, against))
+        gates = tuple(gate.in_words for gate in found)
+        what = reason_of(Happening.OBJECTED, gates=gates, by=by, reason=reason)
+        return objected, (event_of(objected, "gate.objected", what, now, by),)
 
 
 # ------------------------------------------------------------------------------------------- overriding

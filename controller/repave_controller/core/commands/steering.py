@@ -135,7 +135,8 @@ def _stopped(application: Application, rollout: Rollout, observed: Observed | No
 def restarted(rollout: Rollout, away: Instant) -> Rollout:
     """It moves again, and the time `away` that it stood still counts for nothing."""
     tracks = ByRegion(track.delayed(away) for track in rollout.tracks)
-    return replace(rollout, tracks=tracks, pause=None)
+    asked_at = Instant(rollout.asked_at + away) if rollout.asked_at is not None else None
+    return replace(rollout, tracks=tracks, pause=None, asked_at=asked_at)
 
 
 # ------------------------------------------------------------------------------------------ going back

@@ -49,6 +49,7 @@ class Wave:
     bake_seconds: float = 0.0  # from the end of its last region to the start of the next wave
     approve: str | None = None  # role that approves the wave; "": any person
     is_lockstep: bool = True
+    unless_objected_seconds: float = 0.0  # after so long no approval is needed, if no person has objected
 
 
 class TrackPhase(StrEnum):
@@ -157,10 +158,11 @@ def _later(at: Instant | None, seconds: float) -> Instant | None:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A person let something go on: a gate was approved, a wait skipped, a guard overridden."""
+    """A person let something go on: a gate was approved, a wait skipped, a guard overridden. Or objected:
+    then a gate does not open by itself."""
 
     gate: str  # "step 1.3" (wave and step), "wave 2", "bake 1", "guard freeze", "*" for all
-    kind: Literal["approved", "skipped", "overridden"]
+    kind: Literal["approved", "skipped", "overridden", "objected"]
     at: Instant
     by: str = ""
     role: str = ""
@@ -170,6 +172,13 @@ class Pass:
 
     def opens(self, gate: str, region: RegionName | None) -> bool:
         """Whether it lets the region go on past the gate; None: the rollout, past one that has no region."""
+        return self.kind != "objected" and self._is_of(gate, region)
+
+    def objects(self, gate: str, region: RegionName | None) -> bool:
+        """Whether it keeps the gate from opening by itself."""
+        return self.kind == "objected" and self._is_of(gate, region)
+
+    def _is_of(self, gate: str, region: RegionName | None) -> bool:
         return self.gate in (gate, "*") and (not self.regions or region in self.regions)
 
 
@@ -199,6 +208,7 @@ class Rollout:
     waves: tuple[Wave, ...] = ()
     passes: tuple[Pass, ...] = ()
     pause: Pause | None = None
+    asked_at: Instant | None = None  # since when a person may object to the wave that is to begin
     is_stopped: bool = False  # no further region begins; those that have begun come to their end
     version: str = ""  # of the target, still known when the group is gone
     reason: str = ""  # why a person started it
@@ -253,6 +263,10 @@ class Rollout:
     def steps_reached(self, track: Track) -> tuple[Step, ...]:
         """Those that the track is past, and the one that it is in."""
         return self.steps[: track.cursor + 1] if track.has_begun else ()
+
+    def objection(self, gate: str, region: RegionName | None = None) -> Pass | None:
+        """The newest one against the gate, if any."""
+        return next((each for each in reversed(self.passes) if each.objects(gate, region)), None)
 
     def may_pass(self, gate: str, region: RegionName | None = None) -> bool:
         return any(each.opens(gate, region) for each in self.passes)

@@ -58,6 +58,11 @@ class Step:
         return None
 
     @property
+    def objection_seconds(self) -> float:
+        """After so long it needs no approval, if no person has objected; 0: it does for ever."""
+        return 0.0
+
+    @property
     def wait_seconds(self) -> float:
         """For how long it waits for nothing but time."""
         return 0.0

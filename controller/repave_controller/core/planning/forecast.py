@@ -38,7 +38,7 @@ def outlook(application: Application, because: Because) -> Reason | None:
 
 def _after_wave(rollout: Rollout, because: Because) -> Reason | None:
     """After the bake of the wave before, or the approval of the next one."""
-    if because.reason.kind not in (Why.BAKE, Why.BAKE_UNSEEN, Why.APPROVE_WAVE):
+    if because.reason.kind not in (Why.BAKE, Why.BAKE_UNSEEN, Why.APPROVE_WAVE, Why.APPROVE_WAVE_UNLESS):
         return None
     if any(track.ill_at is not None for track in rollout.tracks):
         return None  # first its region replaces hosts
@@ -46,8 +46,10 @@ def _after_wave(rollout: Rollout, because: Because) -> Reason | None:
     if wave is None:
         return reason_of(Forecast.SUCCESS)
     waiting = tuple(track.region for track in tracks_of(rollout, wave) if track.phase is TrackPhase.WAITING)
-    approver = pending_approver(rollout, wave) if because.reason.kind is not Why.APPROVE_WAVE else None
-    return reason_of(Forecast.WAVE, wave=wave + 1, regions=waiting, approver=approver)
+    is_asked = because.reason.kind in (Why.APPROVE_WAVE, Why.APPROVE_WAVE_UNLESS)
+    approver = None if is_asked else pending_approver(rollout, wave)
+    seconds = rollout.waves[wave].unless_objected_seconds if approver is not None else 0.0
+    return reason_of(Forecast.WAVE, wave=wave + 1, regions=waiting, approver=approver, unless_seconds=seconds)
 
 
 def _failure(application: Application, rollout: Rollout, track: Track, expiry: Expiry) -> dict[str, Fact]:

@@ -5,19 +5,21 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from repave_controller.core.domain.application import Application, Instant
-from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
+from repave_controller.core.domain.rollout import Phase, Rollout, Step, Track, TrackPhase
 from repave_controller.core.rollout import waves
 from repave_controller.core.rules.verdicts import gate_of
 from repave_protos.protocol.values import RegionName
 
+Kind = Literal["approval", "objection", "time"]
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What a rollout waits at now: an approval, or the end of a time. `regions`: those that are at it; none
-    where the whole rollout is."""
+    """What a rollout waits at now: an approval, one that is not needed once nobody has objected in time, or
+    the end of a time. `regions`: those that are at it; none where the whole rollout is."""
 
     name: str
-    kind: Literal["approval", "time"]
+    kind: Kind
     role: str = ""
     regions: tuple[RegionName, ...] = ()
 
@@ -47,22 +49,40 @@ def approvals(application: Application, now: Instant) -> tuple[Gate, ...]:
 
 def approvals_in(application: Application, rollout: Rollout, now: Instant) -> list[Gate]:
     """The approvals that are waited for, also while the rollout is paused."""
-    found = _at_steps(
-        rollout,
-        "approval",
-        [
-            (track, role)
-            for track in rollout.tracks
-            if track.phase is TrackPhase.RUNNING and (role := rollout.step(track).approver) is not None
-        ],
-    )
+    waiting = [
+        (track, role)
+        for track in rollout.tracks
+        if track.phase is TrackPhase.RUNNING and (role := rollout.step(track).approver) is not None
+    ]
+    alone = [each for each in waiting if goes_on_alone(rollout, each[0])]
+    found = _at_steps(rollout, "approval", (each for each in waiting if each not in alone))
+    still = (each for each in alone if now < _alone_at(rollout, each[0]))
+    found += _at_steps(rollout, "objection", still)
     wave = waves.next_wave(rollout)
     if wave is not None and waves.pending_approver(rollout, wave) is not None and not rollout.is_stopped:
         earlier = [track for track in rollout.tracks if track.wave < wave]
         baked = not wave or waves.in_bake(application, rollout, wave - 1, now) is None
         if all(track.is_settled for track in earlier) and baked:
-            found.append(Gate(waves.gate_of_wave(wave), "approval", rollout.waves[wave].approve or ""))
+            found += _of_wave(rollout, wave, now)
     return found
+
+
+def goes_on_alone(rollout: Rollout, track: Track) -> bool:
+    """Whether the approval that the track waits for is not needed once its time has passed."""
+    is_objected = rollout.objection(gate_of(track), track.region) is not None
+    return bool(rollout.step(track).objection_seconds) and not is_objected
+
+
+def _alone_at(rollout: Rollout, track: Track) -> Instant:
+    return Instant(track.entered_at + rollout.step(track).objection_seconds)
+
+
+def _of_wave(rollout: Rollout, wave: int, now: Instant) -> list[Gate]:
+    until = waves.goes_on_alone_at(rollout, wave, now)
+    if until is not None and now >= until:
+        return []
+    kind: Kind = "approval" if until is None else "objection"
+    return [Gate(waves.gate_of_wave(wave), kind, rollout.waves[wave].approve or "")]
 
 
 def times_in(application: Application, rollout: Rollout, now: Instant) -> list[Gate]:
@@ -70,7 +90,7 @@ def times_in(application: Application, rollout: Rollout, now: Instant) -> list[G
     running = [
         (track, "")
         for track in rollout.tracks
-        if track.phase is TrackPhase.RUNNING and now < track.entered_at + rollout.step(track).wait_seconds
+        if track.phase is TrackPhase.RUNNING and now < _ends_at(rollout.step(track), track, now)
     ]
     found = _at_steps(rollout, "time", running)
     for wave in range(len(rollout.waves)):
@@ -80,9 +100,14 @@ def times_in(application: Application, rollout: Rollout, now: Instant) -> list[G
     return found
 
 
-def _at_steps(
-    rollout: Rollout, kind: Literal["approval", "time"], tracks: Iterable[tuple[Track, str]]
-) -> list[Gate]:
+def _ends_at(step: Step, track: Track, now: Instant) -> Instant:
+    """When the time of the step is over: what is watched counts the time in which it is seen."""
+    if step.is_watched:
+        return track.seen_until(step.wait_seconds, now)
+    return Instant(track.entered_at + step.wait_seconds)
+
+
+def _at_steps(rollout: Rollout, kind: Kind, tracks: Iterable[tuple[Track, str]]) -> list[Gate]:
     """One gate for all regions that are in the same step of one wave."""
     found: dict[str, Gate] = {}
     for track, role in tracks:

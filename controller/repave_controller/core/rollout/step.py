@@ -230,8 +230,12 @@ def _begin_tracks(turn: Turn) -> None:
         return
     waiting = waves.before_wave(turn.application, rollout, wave, turn.now)
     if waiting is not None:
+        if waiting.because.reason.kind is Why.APPROVE_WAVE_UNLESS and rollout.asked_at is None:
+            turn.put(replace(rollout, asked_at=turn.now))
         turn.wait(waiting)
         return
+    if rollout.asked_at is not None:
+        turn.put(replace(rollout, asked_at=None))
     room, under_way = waves.room(rollout, wave), wants_of(turn.application)
     for track in waves.tracks_of(rollout, wave):
         if track.phase is TrackPhase.WAITING and room > 0 and turn.is_going_on:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from repave_controller.core.domain.application import Application, Because, Expiry, Instant, Observed
 from repave_controller.core.domain.reasons import Why, cli, reason_of
 from repave_controller.core.domain.rollout import Rollout, RolloutKind, Track, TrackPhase
-from repave_controller.core.rules.verdicts import Waiting
+from repave_controller.core.rules.verdicts import Waiting, said_against
 from repave_protos.protocol.values import RegionName
 
 UNREACHABLE_PATIENCE_SECONDS = 60.0
@@ -71,9 +71,26 @@ def _approval(application: Application, rollout: Rollout, wave: int, now: Instan
     if role is None:
         return None
     remedy = cli("promote", application.name, role=role)
-    count, gate = len(rollout.waves), gate_of_wave(wave)
-    reason = reason_of(Why.APPROVE_WAVE, remedy, role=role, wave=wave + 1, waves=count, gate=gate)
+    count, gate, until = len(rollout.waves), gate_of_wave(wave), goes_on_alone_at(rollout, wave, now)
+    if until is not None and now >= until:
+        return None
+    if until is not None:
+        ways = (cli("object", application.name, reason="TEXT"), remedy)
+        open_ = reason_of(Why.APPROVE_WAVE_UNLESS, *ways, role=role, wave=wave + 1, waves=count, gate=gate)
+        return Waiting(Because(open_, since=rollout.asked_at, until=until), wake_at=until)
+    objection = said_against(rollout.objection(gate))
+    reason = reason_of(
+        Why.APPROVE_WAVE, remedy, role=role, wave=wave + 1, waves=count, gate=gate, objection=objection
+    )
     return Waiting(Because(reason))
+
+
+def goes_on_alone_at(rollout: Rollout, wave: int, now: Instant) -> Instant | None:
+    """When the wave needs no approval any more; None: it needs one in any case."""
+    seconds = rollout.waves[wave].unless_objected_seconds
+    if not seconds or rollout.objection(gate_of_wave(wave)) is not None:
+        return None
+    return Instant((rollout.asked_at if rollout.asked_at is not None else now) + seconds)
 
 
 def pending_approver(rollout: Rollout, wave: int) -> str | None:

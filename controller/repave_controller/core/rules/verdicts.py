@@ -17,7 +17,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.place import Place, Side
 from repave_controller.core.domain.reasons import Reason, Why, cli, reason_of
-from repave_controller.core.domain.rollout import Rollout, Track
+from repave_controller.core.domain.rollout import Pass, Rollout, Track
 from repave_controller.core.rules.divergence import because_ahead
 from repave_protos.protocol.values import GroupReport, RegionName
 
@@ -60,6 +60,14 @@ def gate_of(track: Track) -> str:
 def may_pass(place: Place) -> bool:
     """Whether a person has let the region go on past its step."""
     return place.rollout.may_pass(gate_of(place.track), place.region)
+
+
+def said_against(objection: Pass | None) -> str:
+    """Who objects, and why; "" where no one does."""
+    if objection is None:
+        return ""
+    by = objection.by or "an operator"
+    return f"{by} objects: {objection.reason}" if objection.reason else f"{by} objects"
 
 
 def is_endured(rollout: Rollout, track: Track) -> bool:

@@ -41,11 +41,19 @@ class Stage:
     weight_bp: int
     hold_seconds: float = 0.0
     approve: str | None = None  # role; "": any person
+    unless_objected_seconds: float = 0.0  # after so long it needs no approval; 0: it does
 
 
-def blue_green(pace: Pace, warm_seconds: float, approve: str | None = None) -> tuple[Step, ...]:
+def blue_green(
+    pace: Pace, warm_seconds: float, approve: str | None = None, unless_objected_seconds: float = 0.0
+) -> tuple[Step, ...]:
     """The whole new group beside the old one, one flip, a soak."""
-    return (*up(pace, FULL_PERCENT), *_gate(approve), weight(FULL_WEIGHT_BP), soak(warm_seconds))
+    return (
+        *up(pace, FULL_PERCENT),
+        *_gate(approve, unless_objected_seconds),
+        weight(FULL_WEIGHT_BP),
+        soak(warm_seconds),
+    )
 
 
 def highlander(pace: Pace, warm_seconds: float) -> tuple[Step, ...]:
@@ -96,11 +104,11 @@ def phased(pace: Pace, stages: Sequence[Stage]) -> tuple[Step, ...]:
 
 def _pause(stage: Stage) -> tuple[Step, ...]:
     watched = (soak(stage.hold_seconds),) if stage.hold_seconds else ()
-    return (*watched, *_gate(stage.approve))
+    return (*watched, *_gate(stage.approve, stage.unless_objected_seconds))
 
 
-def _gate(role: str | None) -> tuple[Step, ...]:
-    return () if role is None else (approval(role),)
+def _gate(role: str | None, unless_objected_seconds: float) -> tuple[Step, ...]:
+    return () if role is None else (approval(role, unless_objected_seconds),)
 
 
 # --------------------------------------------------------------------------------------- single steps
@@ -120,8 +128,8 @@ def soak(seconds: float) -> Soak:
     return Soak(seconds, seconds + MARGIN_SECONDS)
 
 
-def approval(role: str) -> Approve:
-    return Approve(role)
+def approval(role: str, unless_objected_seconds: float = 0.0) -> Approve:
+    return Approve(role, unless_objected_seconds=unless_objected_seconds)
 
 
 def keep(seconds: float) -> Keep:

@@ -1,17 +1,19 @@
 """An approval or a skip ends the wait that was shown, in the regions that were shown; more only with `--all`.
 A hold is gone past, or the refusal says what works."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from repave_controller.core.commands.promotion import Override, Promote
+from repave_controller.core.commands.promotion import Object, Override, Promote
 from repave_controller.core.commands.steering import Abort, Pause, Resume, Retry
 from repave_controller.core.commands.verb import Verb
-from repave_controller.core.domain.application import Instant
+from repave_controller.core.domain.application import Instant, Tenure
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.domain.rollout import Phase, TrackPhase
 from repave_controller.core.rollout.gates import Gate, gates
+from repave_controller.core.rollout.step import step
 from repave_controller.core.rules.guards import OVERRIDABLE
 from repave_controller.core.steps import Approve
 from repave_controller.wording.render import text_of
@@ -244,3 +246,74 @@ def test_a_guard_with_a_wrong_name_is_answered_with_those_that_stand() -> None:
         "no guard is called 'nonsense'; those that stand now: window; there are: "
         + ", ".join(sorted(OVERRIDABLE))
     )
+
+
+# ------------------------------------------------------------------------------------ unless a person objects
+
+
+def open_in_a_step() -> World:
+    world = released(
+        "{blue_green: {approve: {role: ops, unless_objected: 5m}, warm: 0s}}", "", "paris:2, oslo:2"
+    )
+    world.until(lambda each: [gate.kind for gate in waiting(each)] == ["objection"])
+    return world
+
+
+def open_before_a_wave() -> World:
+    gated = "waves:\n  - {regions: [paris], bake: 1m}\n  - {regions: rest, approve: {unless_objected: 5m}}\n"
+    world = released("{blue_green: {warm: 0s}}", gated, "paris:2, oslo:2")
+    world.until(lambda each: [gate.kind for gate in waiting(each)] == ["objection"])
+    return world
+
+
+OPEN = [open_in_a_step, open_before_a_wave]
+
+
+@pytest.mark.parametrize("made", OPEN)
+def test_it_goes_on_by_itself_when_no_person_objects_in_time(made: Callable[[], World]) -> None:
+    world = made()
+    world.run(298)
+    assert len(waiting(world)) == 1
+    world.run(4)
+    assert waiting(world) == ()
+    assert world.until_over() is Phase.SUCCEEDED
+    assert world.rollout.passes == ()
+
+
+@pytest.mark.parametrize("made", OPEN)
+def test_an_objection_makes_it_wait_for_approval(made: Callable[[], World]) -> None:
+    world = made()
+    world.run(100)
+    assert asked(world, Object()) is None
+    world.run(1000)
+    assert [gate.kind for gate in waiting(world)] == ["approval"]
+    decision = step(world.application, world.observed, Instant(world.now), Tenure(1, 1))
+    assert "approve: ann objects: so; a person" in text_of(decision.because[0].reason)
+    refused = asked(world, Object())
+    assert refused is not None
+    assert text_of(refused.reason) == (
+        "nothing of shop waits for objections now; repave pause shop stops it where it is"
+    )
+    assert asked(world, Promote("ops")) is None
+    assert world.until_over() is Phase.SUCCEEDED
+
+
+@pytest.mark.parametrize("made", OPEN)
+def test_a_pause_holds_it_as_well_and_its_time_does_not_count(made: Callable[[], World]) -> None:
+    world = made()
+    world.run(200)
+    assert asked(world, Pause()) is None
+    world.run(1000)
+    assert asked(world, Resume()) is None
+    world.run(90)
+    assert len(waiting(world)) == 1
+    world.run(20)
+    assert waiting(world) == ()
+
+
+@pytest.mark.parametrize("made", OPEN)
+def test_it_may_be_approved_at_once(made: Callable[[], World]) -> None:
+    world = made()
+    assert asked(world, Promote("ops")) is None
+    assert waiting(world) == ()
+    assert world.until_over() is Phase.SUCCEEDED
