@@ -73,7 +73,7 @@ BUGS = (
     _bug(
         "publish before commit", 2, (7,),
         OWNER, "        events = await office.store.commit(transaction)\n",
-        "        for region, state in decision.desired:\n"
+        "        for region, state in offers(former, application):\n"
         "            office.regions.publish(region, state)\n"
         "        events = await office.store.commit(transaction)\n",
     ),
@@ -93,12 +93,12 @@ BUGS = (
     _bug(
         "a decision counts although it was not saved", 2, (0, 1, 2, 3, 4, 5, 6, 7),
         OWNER, "        events = await office.store.commit(transaction)\n",
-        "        self.application = decision.application\n"
+        "        self.application = application\n"
         "        events = await office.store.commit(transaction)\n",
     ),
     _bug(
         "a region that returns is told nothing", 2, (5,),
-        SESSIONS, "_Stream(region, link, desired=waiting)", "_Stream(region, link, desired={})",
+        SESSIONS, "_Stream(region, link, waiting, self._clock())", "_Stream(region, link, {}, self._clock())",
     ),
     # ----------------------------------------------------------------------------------- the decisions
     _bug(
@@ -157,7 +157,7 @@ BUGS = (
         "    verified = observation.hosts_of(group.name, HostPhase.VERIFIED, HostPhase.HEALTHY, HostPhase.STARTING)\n    verified.sort",
     ),
     _bug("a held route is dropped", 1, (1, 7), TRAFFIC, "        given = present if state.frontend_port else None", "        given = None"),
-    _bug("a listing that lags is believed", 1, (1, 2, 4, 5), FLEET, "        if now >= record.missing_since + LOST_AFTER_SECONDS and not is_there:", "        if True:"),
+    _bug("a listing that lags is believed", 1, (1, 2, 4, 5), FLEET, "        if now >= record.missing_since + LOST_AFTER_SECONDS and not self._answers(record):", "        if True:"),
     _bug(
         "what nobody wants is never collected", 1, (5,),
         "agent/repave_agent/core/orphans.py", "    return seen.last_at >= seen.first_at + limits.unclaimed_grace_seconds", "    return False",
