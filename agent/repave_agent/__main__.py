@@ -21,7 +21,7 @@ from repave_agent.core.observation import Limits
 from repave_agent.core.ports import BalancerError, ProviderError, TransientError
 from repave_agent.health.prober import Prober
 from repave_agent.kinds import CommandError, CommandLine, Site
-from repave_agent.operations.queries import Desk
+from repave_agent.operations.queries import Desk, answer_way_in
 from repave_agent.packages.baking import Bakery
 from repave_agent.packages.cache import PackageCache
 from repave_agent.providers.listening import listens
@@ -31,7 +31,7 @@ from repave_agent.runtime.journal import FileDisk, Journal, JournalError
 from repave_agent.runtime.remains import Remains
 from repave_agent.runtime.retry import Postponed
 from repave_agent.runtime.session import Session
-from repave_agent.runtime.timeouts import ProviderWithTimeouts
+from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts
 from repave_agent.runtime.worker import Worker
 from repave_agent.settings import AgentSettings
 from repave_protos import __version__
@@ -45,6 +45,7 @@ from repave_protos.protocol.capabilities import capability_words
 from repave_protos.protocol.queries import (
     AcceptedOf,
     Answer,
+    FindWayIn,
     HostsOf,
     Orphans,
     Query,
@@ -145,6 +146,8 @@ class Agent:
         match query.question:
             case HostsOf() | Orphans() | AcceptedOf() as question:
                 content = await self.worker.answer(question)
+            case FindWayIn() as question:
+                content = await answer_way_in(BalancerWithTimeouts(self.balancer).way_in, question)
             case question:
                 content = await self.desk.answer(question)
         return Answer(query.query_id, content)

@@ -1,12 +1,13 @@
-"""Answers what the controller asks of this region's provider alone, for people: the machines of its pool,
-whether there is room for more hosts, images to be baked.
+"""Answers what the controller asks of this region's provider or balancer alone, for people: the machines of
+its pool, whether there is room for more hosts, images to be baked, where clients can come in.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import assert_never
 
-from repave_agent.core.ports import Provider, ProviderError
+from repave_agent.core.ports import BalancerError, Frontend, Provider, ProviderError
+from repave_agent.core.ports import WayIn as Found
 from repave_agent.kinds import CommandError, Site
 from repave_agent.packages.baking import Bakery
 from repave_agent.providers.ssh_pool import PROVIDER as SSH_POOL
@@ -19,6 +20,8 @@ from repave_protos.protocol.queries import (
     Content,
     Done,
     FindRoom,
+    FindWayIn,
+    Front,
     ListBakes,
     ListMachines,
     Machines,
@@ -26,8 +29,18 @@ from repave_protos.protocol.queries import (
     Refusal,
     Room,
     UnknownQuestion,
+    WayIn,
 )
 from repave_protos.protocol.values import Notice
+
+
+async def answer_way_in(ask: Callable[[Frontend], Awaitable[Found]], question: FindWayIn) -> Content:
+    """`ask`: the balancer's way_in."""
+    try:
+        found = await ask(Frontend(question.application, question.port, question.split))
+    except BalancerError as error:
+        return Refusal(str(error))
+    return WayIn(found.lack, tuple(Front(each.application, each.port) for each in found.fronts))
 
 
 class Desk:

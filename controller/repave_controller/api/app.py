@@ -350,6 +350,7 @@ class Api:
         self._scheduler.shown_plans.remember(application, order)
         try:
             self._scheduler.check_places(application.name, order)
+            await self._regional.check_ways_in(application.name, order)
             if not asked.will_push:
                 self._scheduler.check_image(order)
         except Refused as refused:
@@ -377,6 +378,7 @@ class Api:
         if application.name != request.match_info["application"]:
             text = f"the spec is of {application.name}, the address of {request.match_info['application']}"
             raise Problem(422, "spec", text)
+        await self._regional.check_ways_in(application.name, order)
         busy = WhileBusy(asked.queue, asked.latest, asked.replace)
         accepted = await self._scheduler.release(
             application.name, application.cluster, order, asked.spec, queue=busy, plan=asked.plan

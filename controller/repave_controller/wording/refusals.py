@@ -180,6 +180,7 @@ TEXTS: Mapping[Kind, Template] = {
         lambda *commands, by, reason: f"it is paused already, by {who(by, reason)}{ways(commands)}"
     ),
     Refusal.PLAN_CHANGED: _plan_changed,
+    Refusal.NO_WAY_IN: "traffic.port: {regions}: {lack}",
     Refusal.PORT_TAKEN: "traffic.port: {port} is taken by {other} in {regions}; choose another port",
     Refusal.PROMISE: lambda promises: "; ".join(promises),
     Refusal.QUEUE_EMPTY: "no release of {application} waits in the queue",

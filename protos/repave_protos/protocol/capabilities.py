@@ -15,6 +15,7 @@ _PRECISION = "traffic_precision"
 _NO_STICKY_SPLIT = "split=request"
 _NO_TESTERS = "testers=none"
 _MACHINE_IMAGES = "host.image=any"
+_WAY_IN = "way_in"
 _NO_COMMANDS = "health.command=none"
 
 
@@ -45,7 +46,7 @@ class ProviderAbilities:
 
 def capability_words(provider: ProviderAbilities, balancer: BalancerAbilities) -> tuple[str, ...]:
     """What Hello carries."""
-    words = ["weights", f"{_PRECISION}={balancer.share_step_bp}bp"]
+    words = ["weights", f"{_PRECISION}={balancer.share_step_bp}bp", _WAY_IN]
     words += [_NO_STICKY_SPLIT] * (not balancer.supports_sticky_split)
     words += [_NO_TESTERS] * (not balancer.supports_testers)
     words += [_MACHINE_IMAGES] * provider.takes_machine_images
@@ -71,6 +72,11 @@ def supports_sticky_split(capabilities: tuple[str, ...]) -> bool:
 def supports_testers(capabilities: tuple[str, ...]) -> bool:
     """Only balancers that can't say so."""
     return _NO_TESTERS not in capabilities
+
+
+def knows_ways_in(capabilities: tuple[str, ...]) -> bool:
+    """Whether it can be asked for a way in. Only agents that say so."""
+    return _WAY_IN in capabilities
 
 
 def takes_machine_images(capabilities: tuple[str, ...]) -> bool:

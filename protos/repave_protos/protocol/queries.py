@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from repave_protos.protocol.values import (
+    BY_REQUEST,
     ApplicationName,
     Beat,
     DesiredState,
@@ -16,6 +17,7 @@ from repave_protos.protocol.values import (
     Rejection,
     Report,
     Resync,
+    Split,
     Welcome,
 )
 
@@ -70,6 +72,15 @@ class FindRoom:
 
 
 @dataclass(frozen=True, slots=True)
+class FindWayIn:
+    """Whether the balancer can let in the application's clients at this port. WayIn."""
+
+    application: ApplicationName
+    port: int
+    split: Split = BY_REQUEST
+
+
+@dataclass(frozen=True, slots=True)
 class ListBakes:
     """Machine images that were baked here, and bakes that are under way or failed. Bakes."""
 
@@ -95,7 +106,7 @@ class UnknownQuestion:
 
 OfHosts = HostsOf | Orphans
 OfProvider = ListMachines | ChangeMachine | FindRoom | ListBakes | BakeOrder
-Question = OfHosts | AcceptedOf | OfProvider | UnknownQuestion
+Question = OfHosts | AcceptedOf | OfProvider | FindWayIn | UnknownQuestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +158,22 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
+class Front:
+    """Where clients of an application come in."""
+
+    application: ApplicationName
+    port: int  # 0: not known
+
+
+@dataclass(frozen=True, slots=True)
+class WayIn:
+    """`fronts`: all that there are, where only an operator can add some."""
+
+    lack: str = ""  # why they can't come in; "" when they can
+    fronts: tuple[Front, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BakedImage:
     """As the cloud keeps it, with what it was made from."""
 
@@ -191,7 +218,7 @@ class Failure:
     why: str
 
 
-Content = Hosts | Accepted | Machines | Done | Room | Bakes | Refusal | Failure
+Content = Hosts | Accepted | Machines | Done | Room | WayIn | Bakes | Refusal | Failure
 
 
 @dataclass(frozen=True, slots=True)

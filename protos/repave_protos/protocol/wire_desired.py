@@ -50,11 +50,11 @@ def desired_message(state: DesiredState) -> pb.DesiredState:
         epoch=epoch_message(state.epoch),
         frontend_port=state.frontend_port,
         groups=map(_desired_group_message, state.groups),
-        split=_split_message(state.split),
+        split=split_message(state.split),
     )
 
 
-def _split_message(split: Split) -> pb.Split:
+def split_message(split: Split) -> pb.Split:
     return pb.Split(
         by=_NUMBERS_OF_MARKS["" if split.by == "request" else split.by],
         name=split.name,
@@ -120,11 +120,11 @@ def desired(message: pb.DesiredState) -> DesiredState:
         # 0 where the region has no way in: not yet, or not any more.
         frontend_port=bounds.between(0, message.frontend_port, 65_535, "DesiredState.frontend_port"),
         groups=tuple(map(_desired_group, message.groups)),
-        split=_split(message.split),
+        split=split(message.split),
     )
 
 
-def _split(message: pb.Split) -> Split:
+def split(message: pb.Split) -> Split:
     """An absent one is that of an older controller: by request, no testers."""
     return Split(
         by=_mark(message.by, "Split.by") or "request",

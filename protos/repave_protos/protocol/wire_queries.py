@@ -18,6 +18,8 @@ from repave_protos.protocol.queries import (
     Done,
     Failure,
     FindRoom,
+    FindWayIn,
+    Front,
     Hosts,
     HostsOf,
     ListBakes,
@@ -32,6 +34,7 @@ from repave_protos.protocol.queries import (
     Refusal,
     Room,
     UnknownQuestion,
+    WayIn,
 )
 from repave_protos.protocol.values import (
     ApplicationName,
@@ -41,7 +44,7 @@ from repave_protos.protocol.values import (
     HostName,
     HostPhase,
 )
-from repave_protos.protocol.wire_desired import desired, desired_message
+from repave_protos.protocol.wire_desired import desired, desired_message, split, split_message
 
 _NUMBERS_OF_PHASE = {phase: pb.HostPhase.Value(f"HOST_PHASE_{phase.name}") for phase in HostPhase}
 _PHASES: Final[dict[int, HostPhase]] = {number: phase for phase, number in _NUMBERS_OF_PHASE.items()}
@@ -86,6 +89,9 @@ def _question_message(question: Question) -> pb.Query:
             return pb.Query(change_machine=pb.ChangeMachine(verb=number, machine=machine, reason=reason))
         case FindRoom(hosts):
             return pb.Query(find_room=pb.FindRoom(hosts=hosts))
+        case FindWayIn(application, port, by):
+            asked = pb.FindWayIn(application=application, port=port, split=split_message(by))
+            return pb.Query(find_way_in=asked)
         case ListBakes():
             return pb.Query(list_bakes=pb.ListBakes())
         case BakeOrder(digest, name, check, by):
@@ -122,6 +128,13 @@ def _question(message: pb.Query) -> Question:
             return _change_machine(message.change_machine)
         case "find_room":
             return FindRoom(bounds.between(1, message.find_room.hosts, bounds.HOSTS_MAX, "FindRoom.hosts"))
+        case "find_way_in":
+            asked = message.find_way_in
+            return FindWayIn(
+                ApplicationName(bounds.name(asked.application, "FindWayIn.application")),
+                bounds.between(1, asked.port, 65_535, "FindWayIn.port"),
+                split(asked.split),
+            )
         case "list_bakes":
             return ListBakes()
         case "bake_order":
@@ -165,6 +178,9 @@ def _content_message(content: Content) -> pb.Answer:
             return pb.Answer(done=pb.Done(text=bounds.sendable(text)))
         case Room(lack):
             return pb.Answer(room=pb.Room(lack=bounds.sendable(lack)))
+        case WayIn(lack, fronts):
+            shown = (pb.Front(application=each.application, port=each.port) for each in fronts)
+            return pb.Answer(way_in=pb.WayIn(lack=bounds.sendable(lack), fronts=shown))
         case Bakes(images, bakes):
             return pb.Answer(
                 bakes=pb.Bakes(images=map(_image_message, images), bakes=map(_bake_message, bakes))
@@ -197,6 +213,10 @@ def _content(message: pb.Answer) -> Content:
             return Done(bounds.text(message.done.text, "Done.text"))
         case "room":
             return Room(bounds.text(message.room.lack, "Room.lack"))
+        case "way_in":
+            bounds.few(message.way_in.fronts, bounds.APPLICATIONS_MAX, "WayIn.fronts")
+            lack = bounds.text(message.way_in.lack, "WayIn.lack")
+            return WayIn(lack, tuple(map(_front, message.way_in.fronts)))
         case "bakes":
             bounds.few(message.bakes.images, bounds.IMAGES_MAX, "Bakes.images")
             bounds.few(message.bakes.bakes, bounds.IMAGES_MAX, "Bakes.bakes")
@@ -320,4 +340,11 @@ def _bake(message: pb.Bake) -> Bake:
         since=bounds.instant(message.since, "Bake.since"),
         image=bounds.text(message.image, "Bake.image"),
         error=bounds.text(message.error, "Bake.error"),
+    )
+
+
+def _front(message: pb.Front) -> Front:
+    return Front(
+        ApplicationName(bounds.name(message.application, "Front.application")),
+        bounds.between(0, message.port, 65_535, "Front.port"),
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from repave_agent.kinds import Site
-from repave_agent.operations.queries import Desk
+from repave_agent.operations.queries import Desk, answer_way_in
 from repave_agent.packages.baking import Bakery
 from repave_agent.providers.ssh_pool.leases import Leases
 from repave_agent.registry import installed
@@ -16,6 +16,7 @@ from repave_protos.protocol.queries import (
     Content,
     Done,
     FindRoom,
+    FindWayIn,
     ListBakes,
     ListMachines,
     Machines,
@@ -23,9 +24,11 @@ from repave_protos.protocol.queries import (
     Refusal,
     Room,
     UnknownQuestion,
+    WayIn,
 )
-from repave_protos.protocol.values import Digest, Notice
+from repave_protos.protocol.values import ApplicationName, Digest, Notice
 from tests.agent.providers.openstack.test_bake import Shelf
+from tests.fakes.agent.balancer import FakeBalancer, FakeMachine
 from tests.fakes.agent.provider import FakeProvider
 from tests.fakes.clock import QuickClock
 
@@ -115,6 +118,13 @@ async def test_a_question_of_a_newer_controller_is_refused_by_name(tmp_path: Pat
 async def test_a_region_without_a_pool_says_so(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="provider is local: only ssh_pool has a pool of machines"):
         await Region(tmp_path, "local").asked(ListMachines())
+
+
+async def test_where_clients_can_come_in_is_the_balancers_answer() -> None:
+    machine = FakeMachine(taken_ports={81})
+    for port, lack in ((80, ""), (81, "port 81 is taken")):
+        question = FindWayIn(ApplicationName("shop"), port)
+        assert await answer_way_in(FakeBalancer(machine).way_in, question) == WayIn(lack)
 
 
 async def test_room_and_images_are_the_provider_s_answer(tmp_path: Path) -> None:

@@ -12,13 +12,16 @@ from repave_protos.protocol.queries import (
     ChangeMachine,
     Done,
     FindRoom,
+    FindWayIn,
+    Front,
     ListBakes,
     ListMachines,
     Machines,
     PoolVerb,
     Room,
+    WayIn,
 )
-from repave_protos.protocol.values import Digest, RegionName
+from repave_protos.protocol.values import ApplicationName, Digest, RegionName
 from tests.controller.api.conftest import SPEC, Asked
 from tests.fakes.controller.api_rig import BAKE, IMAGE
 from tests.fakes.controller.api_rig import MACHINE as A_MACHINE
@@ -125,6 +128,45 @@ def test_a_region_that_can_not_say_is_told_and_one_that_is_away_is_not_asked(
         "oslo: whether there is room for 3 more hosts is not known: the agent of oslo"
     )
     assert [region for region, _ in controller.sessions.questions] == ["oslo"]
+
+
+# --------------------------------------------------------------------------------------------- ways in
+
+SHUT = WayIn("hello has no frontend for port 8000", (Front(ApplicationName("blog"), 80),))
+
+
+def shut(controller: ServedController, region: str, answer: WayIn | Exception) -> None:
+    """The region's agent can be asked, and says this."""
+    view = controller.sessions.known[RegionName(region)]
+    view.hello = replace(view.hello, capabilities=("weights", "way_in"))
+    controller.sessions.tells[region, FindWayIn] = answer
+
+
+def test_a_port_at_which_no_client_comes_in_is_refused_at_plan_and_release(
+    api: Asked, controller: ServedController
+) -> None:
+    shut(controller, "oslo", SHUT)
+    text = "traffic.port: oslo: hello has no frontend for port 8000"
+    digest = api.push()
+    assert api.post("plan", {"spec": SPEC, "digest": digest}).json["problems"] == [text]
+    refused = api.post("applications/hello/releases", {"spec": SPEC, "digest": digest})
+    assert (refused.status, refused.json["rule"], refused.json["detail"]) == (409, "no-way-in", text)
+    assert refused.json["facts"] == {
+        "regions": ["oslo"],
+        "lack": SHUT.lack,
+        "port": 8000,
+        "fronts": ["blog:80"],
+    }
+    assert FindWayIn(ApplicationName("hello"), 8000) in [each for _, each in controller.sessions.questions]
+    shut(controller, "oslo", WayIn())
+    assert api.post("applications/hello/releases", {"spec": SPEC, "digest": digest}).status == 202
+
+
+def test_a_region_that_can_not_say_where_clients_come_in_is_believed(
+    api: Asked, controller: ServedController
+) -> None:
+    shut(controller, "oslo", RegionUnreachable("the agent of oslo did not answer within 3 s"))
+    assert api.post("applications/hello/releases", {"spec": SPEC, "digest": api.push()}).status == 202
 
 
 def test_a_plan_says_where_users_can_not_be_told_apart(api: Asked, controller: ServedController) -> None:

@@ -24,8 +24,10 @@ from repave_protos.protocol.queries import (
     Done,
     Failure,
     FindRoom,
+    FindWayIn,
     FromAgent,
     FromController,
+    Front,
     Hosts,
     HostsOf,
     ListBakes,
@@ -38,6 +40,7 @@ from repave_protos.protocol.queries import (
     Refusal,
     Room,
     UnknownQuestion,
+    WayIn,
 )
 from repave_protos.protocol.values import (
     BY_REQUEST,
@@ -214,6 +217,7 @@ contents: st.SearchStrategy[Content] = st.one_of(
     st.builds(Machines, tuples(machines)),
     st.builds(Done, texts),
     st.builds(Room, texts),
+    st.builds(WayIn, texts, tuples(st.builds(Front, applications, st.integers(0, 65_535)))),
     st.builds(Bakes, tuples(images), tuples(bakes)),
     st.builds(Refusal, texts),
     st.builds(Failure, texts),
@@ -226,6 +230,7 @@ questions: st.SearchStrategy[Question] = st.one_of(
     st.just(ListMachines()),
     st.builds(ChangeMachine, st.sampled_from(["quarantine", "return", "release"]), short, texts),
     st.builds(FindRoom, st.integers(1, bounds.HOSTS_MAX)),
+    st.builds(FindWayIn, applications, ports, splits),
     st.just(ListBakes()),
     st.builds(BakeOrder, digests, short, tuples(texts), texts),
 )
@@ -516,6 +521,7 @@ def test_an_answer_of_a_newer_agent_is_a_failure_not_the_end_of_its_stream() -> 
         ("AcceptedOf.application", AcceptedOf(ApplicationName("two words"))),
         ("ChangeMachine.machine", ChangeMachine("return", "m" * 201, "")),
         ("FindRoom.hosts", FindRoom(0)),
+        ("FindWayIn.port", FindWayIn(ApplicationName("shop"), 0)),
         ("BakeOrder.digest", BakeOrder(Digest("d"), "shop-1")),
         ("BakeOrder.check", BakeOrder(Digest("d" * 64), "shop-1", ("x",) * 1_001)),
     ],

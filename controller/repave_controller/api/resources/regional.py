@@ -23,17 +23,20 @@ from repave_controller.api.answers.regional_models import (
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of, query_of
-from repave_controller.core.domain.reasons import Rule, reason_of
+from repave_controller.core.domain.application import ReleaseOrder
+from repave_controller.core.domain.reasons import Refusal, Refused, Rule, reason_of
 from repave_controller.core.planning.plan import Plan, RegionPlan
 from repave_controller.core.rules.guards import Guard
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import AgentRefused, AnswerContent, RegionUnreachable, Sessions
+from repave_protos.protocol.capabilities import knows_ways_in
 from repave_protos.protocol.queries import (
     BakeOrder,
     Bakes,
     ChangeMachine,
     Done,
     FindRoom,
+    FindWayIn,
     ListBakes,
     ListMachines,
     Machine,
@@ -41,11 +44,14 @@ from repave_protos.protocol.queries import (
     PoolVerb,
     Question,
     Room,
+    WayIn,
 )
-from repave_protos.protocol.values import Digest, RegionName
+from repave_protos.protocol.values import ApplicationName, Digest, RegionName
 
 ROOM_SECONDS = 3.0
 """So long a plan waits for a region's word on its quotas."""
+WAY_IN_SECONDS = 3.0
+"""So long a plan or a release waits for a region's word on where clients come in."""
 POOLED = "ssh_pool"
 VERBS: tuple[PoolVerb, ...] = ("quarantine", "return", "release")
 
@@ -115,6 +121,34 @@ class Regional:
         if not room.lack:
             return None
         return Guard(True, reason_of(Rule.ROOM, region=region.name, hosts=region.extra, why=room.lack))
+
+    # ----------------------------------------------------------------------------------------- ways in
+
+    async def check_ways_in(self, application: ApplicationName, order: ReleaseOrder) -> None:
+        """Clients can come in at the order's port, as far as its regions say. Raises Refused with what the
+        first one lacks."""
+        views = self._sessions.views()
+        question = FindWayIn(application, order.frontend_port, order.split)
+        asked = [name for name, _ in order.sizes if _can_say_ways_in(views.get(name))]
+        found = await asyncio.gather(*(self._way_in(name, question) for name in asked))
+        lacking = {name: each for name, each in zip(asked, found, strict=True) if each.lack}
+        if not lacking:
+            return
+        first = next(iter(lacking.values()))
+        raise Refused(
+            Refusal.NO_WAY_IN,
+            regions=tuple(lacking),
+            lack=first.lack,
+            port=order.frontend_port,
+            fronts=tuple(f"{each.application}:{each.port or '?'}" for each in first.fronts),
+        )
+
+    async def _way_in(self, region: RegionName, question: FindWayIn) -> WayIn:
+        """One that can't say is believed."""
+        try:
+            return await self._sessions.ask(region, question, WayIn, WAY_IN_SECONDS)
+        except (RegionUnreachable, AgentRefused):
+            return WayIn()
 
     # -------------------------------------------------------------------------------------------- images
 
@@ -186,6 +220,10 @@ def _machine(region: RegionName, machine: Machine) -> MachineItem:
 
 def _is_here(view: Any) -> bool:
     return view is not None and bool(view.is_connected)
+
+
+def _can_say_ways_in(view: Any) -> bool:
+    return _is_here(view) and knows_ways_in(view.hello.capabilities)
 
 
 def _answer(model: BaseModel, status: int = 200) -> web.Response:

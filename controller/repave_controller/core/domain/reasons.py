@@ -58,6 +58,7 @@ class Refusal(Kind):
     PAUSED_ALREADY = "paused/already"
     PLAN_CHANGED = "plan-changed"
     PORT_TAKEN = "port-taken"
+    NO_WAY_IN = "no-way-in"
     PROMISE = "promise"
     QUEUE_EMPTY = "queue-empty"
     QUEUE_GOES_ON = "queue-goes-on"

@@ -12,10 +12,11 @@ import pytest
 from repave_agent.__main__ import main
 from repave_agent.balancers.haproxy_runtime import BALANCER
 from repave_agent.balancers.haproxy_runtime.balancer import RuntimeBalancer
+from repave_agent.balancers.haproxy_runtime.layout import PASTE
 from repave_agent.balancers.haproxy_runtime.options import HaproxyRuntimeOptions
 from repave_agent.balancers.haproxy_runtime.snippet import SLOT
 from repave_agent.balancers.haproxy_runtime.transport import Keys
-from repave_agent.core.ports import BalancerError, Route, Structure
+from repave_agent.core.ports import BalancerError, Route, Structure, UnfitError
 from repave_protos.protocol.values import ApplicationName, GroupName, Split
 from tests.fakes.agent.haproxy_rig import (
     HaproxyRig,
@@ -201,9 +202,38 @@ async def test_a_frontend_that_the_configuration_has_not_so_is_refused(pair: Pai
     sticky = replace(pair.shop, split=Split("cookie", "uid"))
     with pytest.raises(BalancerError, match="shop is set up for request:,-, the spec asks for cookie:uid,-"):
         await balancer.arrange(replace(structure, frontends=(sticky,)))
-    with pytest.raises(BalancerError, match="blog has no frontend"):
+    way_in = await balancer.way_in(moved)
+    assert way_in.lack == (
+        f"{pair.sides[0].socket}: shop comes in at port {pair.shop.port}, the spec asks for {moved.port} "
+        f"(there are: shop at port {pair.shop.port}): {PASTE}"
+    )
+    assert way_in.fronts == (pair.shop,)
+    blog = f"blog has no frontend for port 1 .there are: shop at port {pair.shop.port}"
+    with pytest.raises(BalancerError, match=blog):
         await balancer.arrange(replace(structure, frontends=(pair.shop, frontend("blog", 1))))
     assert (await balancer.observe()).structure == structure
+
+
+@pytest.mark.parametrize("has_map", [True, False])
+async def test_a_frontend_that_listens_elsewhere_than_it_says_lets_no_client_in(
+    pair: Pair, has_map: bool
+) -> None:
+    """Its operator has changed the bind alone, or there is no map that could say a port."""
+    if not has_map:
+        pair.lose_map()
+    blog = frontend("blog", free_port())
+    for side in pair.sides:
+        side.mistake = (f":{blog.port}", f":{free_port()}")
+        side.serves([pair.shop, blog])
+    balancer = await pair.serving()
+    shut = f"blog: no frontend listens at 127.0.0.1:{blog.port}"
+    assert (await balancer.way_in(blog)).lack.startswith(shut)
+    structure = (await balancer.observe()).structure
+    with pytest.raises(UnfitError, match=shut):
+        await balancer.arrange(replace(structure, frontends=(*structure.frontends, blog)))
+    for side in pair.sides:
+        side.misread("", "")
+    assert (await balancer.way_in(blog)).lack == ""
 
 
 @pytest.mark.parametrize("has_map", [True, False])
