@@ -35,7 +35,7 @@ def register(commands: Any) -> None:
 def run_push(terminal: Terminal) -> int:
     path: Path = terminal.arguments.path
     with tempfile.TemporaryDirectory(prefix="repave-") as place:
-        tarball, digest = packed(path, Path(place))
+        tarball, digest = packed(terminal, path, Path(place))
         name = terminal.arguments.name or path.resolve().name
         image = terminal.client.upload("images", tarball, name)
     if image["digest"] != digest:

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from repave_cli.specs.secrets import tell_secrets
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import USAGE
 from repave_cli.transport.terminal import Terminal
@@ -36,7 +37,7 @@ def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) ->
     if not path.exists():
         raise CliError(f"artifact.uri: {path} is not there", USAGE)
     with tempfile.TemporaryDirectory(prefix="repave-") as place:
-        tarball, digest = packed(path, Path(place))
+        tarball, digest = packed(terminal, path, Path(place))
         if push and not terminal.client.exists(f"images/{digest}"):
             terminal.say(f"storing {path.name} ({tarball.stat().st_size:,} bytes) ...")
             terminal.client.upload("images", tarball, path.name)
@@ -53,7 +54,7 @@ def stored(terminal: Terminal, package: str) -> tuple[str, str]:
             raise CliError(f"PACKAGE: no package {digest} is stored; repave image list shows them", USAGE)
         return known[digest], digest
     with tempfile.TemporaryDirectory(prefix="repave-") as place:
-        tarball, digest = packed(path, Path(place))
+        tarball, digest = packed(terminal, path, Path(place))
         if not terminal.client.exists(f"images/{digest}"):
             terminal.client.upload("images", tarball, path.resolve().name)
     return path.resolve().name.removesuffix(".tar.gz"), digest
@@ -82,8 +83,10 @@ def digest_named(terminal: Terminal, name: str, regions: list[str]) -> str:
     return str(digests.pop())
 
 
-def packed(path: Path, place: Path) -> tuple[Path, str]:
-    """A tarball of the directory, or the tarball itself once it was looked through; and its digest."""
+def packed(terminal: Terminal, path: Path, place: Path) -> tuple[Path, str]:
+    """A tarball of the directory, or the tarball itself once it was looked through; and its digest. Warns of
+    what looks like a secret in it."""
+    tell_secrets(terminal, path)
     # Late, for most commands need none of it: tarfile and what it imports are slow.
     from repave_protos.package.archive import PackageFormatError, inspect, pack, sha256_of
 

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from repave_cli.specs.starters import start_command
+from repave_cli.specs import starters
+from repave_cli.specs.secrets import tell_secrets
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.terminal import Terminal
@@ -22,10 +23,10 @@ artifact:
 host:
   # Started on each fresh host. $HOST and $PORT say where to listen: each host has an address of its own.
   run: {run}
-  env: {{}}
+  env: {env}
 
 health:
-  http: {{port: 8080, path: {path}, expect: 200}}
+  http: {{port: {host_port}, path: {path}, expect: 200}}
   interval: 2s
   min_healthy_time: 5s                   # so long on end before it may take traffic
   launch_deadline: 1m
@@ -52,6 +53,12 @@ def register(commands: Any) -> None:
     init.add_argument("--port", type=int, default=8000, help="where clients come in (default 8000)")
     init.add_argument(
         "--region", action="append", help="a region; may be repeated (default local-1, local-2)"
+    )
+    init.add_argument(
+        "--run",
+        dest="starts",
+        metavar="COMMAND",
+        help="what starts the application (default: what is found here)",
     )
     init.add_argument("--size", type=int, default=2, help="hosts in each region (default 2)")
     init.set_defaults(run=run_init)
@@ -81,18 +88,22 @@ def add_spec_arguments(command: Any) -> None:
 
 
 def run_init(terminal: Terminal) -> int:
+    from repave_controller.spec.spec import app_for  # slow: pydantic
+
     arguments = terminal.arguments
     here = Path.cwd()
     target = here / "repave.yaml"
     if target.exists():
         raise CliError(f"{target} is there already; edit it, or remove it first", USAGE)
-    name = arguments.name or _name_of(here)
-    run = start_command(here)
+    name = arguments.name or app_for(here.name)
+    start = _start(here, arguments.starts)
     regions = arguments.region or ["local-1", "local-2"]
     text = TEMPLATE.format(
         app=name,
-        run=run or "python3 -m http.server --bind $HOST $PORT",
-        path="/health" if run else "/",
+        run=start.as_yaml,
+        env=json.dumps(dict(start.environment)),
+        host_port=start.port or 8080,
+        path=json.dumps(start.health_path) if start.health_path else "/health",
         port=arguments.port,
         regions="\n".join(
             f"  - {{name: {region}, provider: local, size: {arguments.size}}}" for region in regions
@@ -101,17 +112,30 @@ def run_init(terminal: Terminal) -> int:
     check(text, "repave.yaml")
     target.write_text(text)
     terminal.say(f"wrote {target}; look at host.run and health, then: repave plan, repave release")
-    if not run:
-        terminal.say(
-            "no start command was found here (run, Procfile, package.json, app.py, ...): "
-            "it serves this directory"
-        )
+    terminal.say(f"host.run is {start.as_yaml}, by {start.source}")
+    for note in start.notes:
+        terminal.say(f"note: {note}")
+    tell_secrets(terminal, here)
     return DONE
 
 
-def _name_of(directory: Path) -> str:
-    letters = "".join(letter for letter in directory.name.lower() if letter.isascii() and letter.isalnum())
-    return letters[:32] or "app"
+def _start(here: Path, command: str | None) -> starters.Start:
+    """What a person says, else what the folder says. Raises CliError when nothing does, or several things."""
+    if command is not None:
+        if not command.strip():
+            raise CliError("--run: it is empty; write for example --run './serve --port $PORT'", USAGE)
+        return starters.given(command)
+    try:
+        found = starters.found_in(here)
+    except starters.UnclearError as error:
+        raise CliError(f"{error}: say which one starts the application, with --run", USAGE) from error
+    if found is None:
+        raise CliError(
+            f"nothing here says what starts the application (looked for: {starters.LOOKED_AT}); say it: "
+            "repave init --run './serve --host $HOST --port $PORT'",
+            USAGE,
+        )
+    return found
 
 
 def check(text: str, filename: str) -> Any:

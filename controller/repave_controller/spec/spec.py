@@ -9,7 +9,13 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from repave_controller.core.domain.application import Policy, ReleaseOrder, Upkeep
-from repave_controller.core.domain.naming import NamingError, format_cluster
+from repave_controller.core.domain.naming import (
+    PART_LENGTH_MAX,
+    NamingError,
+    check_part,
+    format_cluster,
+    name_like,
+)
 from repave_controller.core.domain.steps import Step
 from repave_controller.core.steps import Approve
 from repave_controller.core.strategies.presets import Pace
@@ -304,3 +310,11 @@ def _without_null(node: Any) -> Any:
 def _is_title(name: str, value: object) -> bool:
     """pydantic's own: the names of Python classes and fields again."""
     return name == "title" and isinstance(value, str)
+
+
+def app_for(folder: str) -> str:
+    """What the application in a folder of this name may be called."""
+    try:
+        return check_part("app", name_like(folder)[:PART_LENGTH_MAX].rstrip("-"))
+    except NamingError:
+        return "app"

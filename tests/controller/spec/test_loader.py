@@ -172,10 +172,7 @@ BAD = {
     "a letter that only looks right": (
         "app: hello",
         "app: h\u0435llo",
-        [
-            "2:6: app: 'h\\u0435llo' can't be the name of an app: 1 to 32 of a-z and 0-9, with nothing else "
-            "in between"
-        ],
+        ["2:6: app: 'h\\u0435llo' can't be the name of an app: 1 to 32 of a-z and 0-9, with single - inside"],
     ),
     "a region that is there twice": (
         "  - {name: paris, size: 3}",
@@ -319,8 +316,8 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file() -> None:
     )
     assert refusal(text) == [
         "repave.yaml:1:1: traffic: is missing; add it",
-        "repave.yaml:2:6: app: 'Hello' can't be the name of an app: 1 to 32 of a-z and 0-9, with nothing "
-        "else in between",
+        "repave.yaml:2:6: app: 'Hello' can't be the name of an app: 1 to 32 of a-z and 0-9, with single "
+        "- inside; write hello",
         "repave.yaml:11:3: trafic: unknown option; did you mean traffic?",
         "repave.yaml:13:5: regions.0.size: is missing; add it",
         "repave.yaml:13:25: regions.0.sise: unknown option; did you mean size?",
