@@ -14,6 +14,7 @@ from repave_cli.render.progress import (
     group_line,
     person_awaited,
     rollout_line,
+    serving_text,
     wave_state,
 )
 from repave_cli.render.remains import tell_failed_hosts
@@ -103,8 +104,7 @@ def _finish(
 ) -> int:
     """One clear line on how it ended."""
     code = DONE if rollout["phase"] in wanted else ENDS[rollout["phase"]]
-    where = ", ".join(region["name"] for region in status["region_items"])
-    now = f"{status['serving'] or 'no group'} serves {status['name']}" + (f" in {where}" if where else "")
+    now = serving_text(status)
     ended = f"{rollout['group']} {rollout['phase']}: {rollout['outcome']}"
     if rollout["phase"] == "held" and not rollout["ended_at"]:
         held = (each["remedy"]["text"] for each in status["because"] if each["kind"] == "held")

@@ -33,9 +33,7 @@ class Branch:
 
 def status_lines(status: dict[str, Any], *, is_wide: bool = False) -> list[str]:
     """An application as text: its rollout, its regions with their groups, then what is waited for."""
-    serving = (
-        f"{status['serving']} ({status['version']}) serves" if status["serving"] else "no group serves yet"
-    )
+    serving = _served_by(status)
     if any(region["ahead"] for region in status["region_items"]):
         serving = f"by the store's older copy {serving}"
     lines = [f"{status['name']}: {serving}, port {status['port']}"]
@@ -50,6 +48,42 @@ def status_lines(status: dict[str, Any], *, is_wide: bool = False) -> list[str]:
     lines += [f"  queued: {queued_line(item)}" for item in status["queue"]["items"]]
     lines += [f"  waits: {each.text}{each.way_on}" for each in awaited(status["because"])]
     return lines
+
+
+def serving_text(status: dict[str, Any]) -> str:
+    """`hello-v002 serves hello in oslo, paris`, or which group serves it in which regions."""
+    regions: dict[str, list[str]] = {}
+    for region, group in _serving(status):
+        regions.setdefault(group["name"], []).append(region)
+    if len(regions) < 2:
+        where = ", ".join(region["name"] for region in status["region_items"])
+        name = f"{status['serving'] or 'no group'} serves {status['name']}"
+        return name + (f" in {where}" if where else "")
+    parts = [f"{group} in {', '.join(where)}" for group, where in sorted(regions.items(), reverse=True)]
+    return f"{status['name']} is served by {', '.join(parts)}"
+
+
+def _serving(status: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Each region with the group that serves there."""
+    return [
+        (region["name"], group)
+        for region in status["region_items"]
+        for group in region["groups"]
+        if group["state"] == "serving"
+    ]
+
+
+def _served_by(status: dict[str, Any]) -> str:
+    regions: dict[tuple[str, str], list[str]] = {}
+    for region, group in _serving(status):
+        regions.setdefault((group["name"], group["version"]), []).append(region)
+    if len(regions) > 1:
+        parts = (
+            f"{name} ({version}) serves in {_named(where)}"
+            for (name, version), where in sorted(regions.items(), reverse=True)
+        )
+        return ", ".join(parts)
+    return f"{status['serving']} ({status['version']}) serves" if status["serving"] else "no group serves yet"
 
 
 def queued_line(item: dict[str, Any]) -> str:

@@ -56,3 +56,26 @@ def test_a_second_rollback_is_refused_with_the_ways_that_there_are(repave: Comma
     assert "hello-v001 (v1) -> hello-v002 (v2): one switch, 5 hosts are kept" in ran.out
     assert repave("rollback", "hello", "--to", "v2").code == 0
     assert repave("status", "hello", "-o", "json").json["version"] == "v2"
+
+
+def test_who_serves_where_is_told_when_regions_differ(repave: CommandLine) -> None:
+    repave.release("v1")
+    repave.release("v2")
+    ran = repave("rollback", "hello", "--region", "paris")
+    assert ran.code == 0
+    assert "done: hello is served by hello-v002 in oslo, hello-v001 in paris" in ran.err
+    status = repave("status", "hello")
+    assert "hello-v002 (v2) serves in oslo, hello-v001 (v1) serves in paris" in status.out
+    plain = repave("status", "hello", "-o", "json").json
+    assert (plain["hosts"], plain["verified"]) == (5, 5)
+    states = {
+        (region["name"], group["name"]): group["state"]
+        for region in plain["region_items"]
+        for group in region["groups"]
+    }
+    assert states == {
+        ("oslo", "hello-v001"): "warm",
+        ("oslo", "hello-v002"): "serving",
+        ("paris", "hello-v001"): "serving",
+        ("paris", "hello-v002"): "warm",
+    }

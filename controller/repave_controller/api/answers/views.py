@@ -96,17 +96,23 @@ def _item(application: Application, observed: Observed) -> dict[str, Any]:
     serving = application.group(application.serving)
     running = application.running
     target = application.group(running.target) if running else None
-    verified = 0
-    if serving is not None:
-        views = [observed[region] for region, _ in serving.sizes if region in observed]
-        verified = sum(view.group(serving.name).verified for view in views)
+    by_region = {
+        region: group
+        for region in application.regions
+        if (group := application.serving_in(region)) is not None
+    }
+    verified = sum(
+        observed[region].group(group.name).verified
+        for region, group in by_region.items()
+        if region in observed
+    )
     return {
         "name": application.name,
         "serving": serving.name if serving else "",
         "version": serving.version if serving else "",
         "phase": _phase(application),
         "rollout": target.name if target else "",
-        "hosts": sum(size for _, size in serving.sizes) if serving else 0,
+        "hosts": sum(group.size(region) for region, group in by_region.items()),
         "verified": verified,
         "regions": len(application.regions),
         "port": application.frontend_port,
