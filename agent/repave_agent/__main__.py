@@ -26,6 +26,8 @@ from repave_agent.packages.baking import Bakery
 from repave_agent.packages.cache import PackageCache
 from repave_agent.providers.listening import listens
 from repave_agent.registry import Registry, RegistryError, installed
+from repave_agent.runtime.beginning import begin
+from repave_agent.runtime.checkup import Checkup
 from repave_agent.runtime.instance import name_of
 from repave_agent.runtime.journal import FileDisk, Journal, JournalError
 from repave_agent.runtime.remains import Remains
@@ -45,10 +47,12 @@ from repave_protos.protocol.capabilities import capability_words
 from repave_protos.protocol.queries import (
     AcceptedOf,
     Answer,
+    Content,
     FindWayIn,
     HostsOf,
     Orphans,
     Query,
+    Refusal,
 )
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
@@ -105,6 +109,9 @@ class Agent:
         self.bakery = Bakery(self.provider, self.packages, self.notice, clock)
         self.desk = Desk(self.site, ProviderWithTimeouts(self.provider), self.bakery, self.notice)
         self.postponed = Postponed(self.worker.on_desired, clock.sleep)
+        self.isolation, self.is_starting = "", True
+        self.early: dict[ApplicationName, DesiredState] = {}  # heard while the region can't act yet
+        self.checkup = Checkup((self.provider, self.balancer), self.examined, clock.sleep)
         self.session = Session(
             dial=lambda patience: channel.dial(settings.controller, "controller", patience),
             hello=self.make_hello,
@@ -140,10 +147,16 @@ class Agent:
         self.packages.set_source(welcome.image_url)
 
     async def on_desired(self, desired: DesiredState) -> None:
+        if self.is_starting:
+            self.early[desired.application] = desired
+            return
         await self.postponed.on_desired(desired)
 
     async def on_query(self, query: Query) -> Answer:
+        content: Content
         match query.question:
+            case HostsOf() | Orphans() if self.is_starting:
+                content = Refusal("it can't say yet: its agent has not begun, as repave doctor tells")
             case HostsOf() | Orphans() | AcceptedOf() as question:
                 content = await self.worker.answer(question)
             case FindWayIn() as question:
@@ -160,12 +173,10 @@ class Agent:
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Hosts and balancer live on."""
-        isolation = await self.provider.start()
-        await self.worker.start()
-        log.info("agent.started", region=self.settings.region, isolation=isolation, version=__version__)
         loop = asyncio.get_running_loop()
         log_faults_of(loop)
-        work = asyncio.gather(self.worker.run(), self.session.run(), self.postponed.run())
+        self.worker.recall()
+        work = asyncio.gather(self._act(), self.session.run(), self.postponed.run())
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, work.cancel)
         try:
@@ -178,6 +189,34 @@ class Agent:
             await self.packages.close()
             await self.provider.close()
             await self.balancer.close()
+
+    async def _act(self) -> None:
+        """The controller is spoken with meanwhile: people can see why a region does not begin."""
+        self.session.troubled((), is_starting=True)
+        clock, known = self.site.clock, self.make_hello()
+        steps = (
+            ("balancer", self.worker.serve),
+            ("provider", self._start_provider),
+            ("hosts", self.worker.adopt),
+        )
+        await begin(steps, self._waits, clock.sleep)
+        if self.make_hello() != known:
+            self.session.greet_again()
+        log.info("agent.started", region=self.settings.region, isolation=self.isolation, version=__version__)
+        self.is_starting = False
+        early, self.early = self.early, {}
+        for desired in early.values():
+            await self.postponed.on_desired(desired)
+        await asyncio.gather(self.worker.run(), self.checkup.run())
+
+    async def _start_provider(self) -> None:
+        self.isolation = await self.provider.start()
+
+    def _waits(self, why: str) -> None:
+        self.session.troubled((why,) if why else (), is_starting=bool(why))
+
+    def examined(self, troubles: tuple[str, ...]) -> None:
+        self.session.troubled(troubles)
 
     async def clean(self) -> None:
         """Ends every host of this region and its balancer: for demos, tests and regions that are given up."""

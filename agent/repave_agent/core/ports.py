@@ -67,6 +67,10 @@ class UnfitError(BalancerError):
         super().__init__("; ".join([*self.frontends.values(), *self.backends.values()]))
 
 
+class BalancerAwaitedError(BalancerError):
+    """It can't be reached now; it may be a little later."""
+
+
 class PackageError(Exception):
     """The package could not be had, or is not what its digest says. The text is shown to people."""
 

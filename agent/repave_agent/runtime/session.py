@@ -40,6 +40,7 @@ from repave_protos.protocol.values import (
 
 REPORT_WINDOW_SECONDS = 0.05
 NOTICES_MAX = 256
+TROUBLES_MAX = 20
 QUERIES_IN_FLIGHT_MAX = 32
 TROUBLE_LENGTH_MAX = 2_000
 ANSWERS_PATIENCE = 3.0
@@ -89,6 +90,7 @@ class Session:
         self._chance = chance
         self._observations = Observations()
         self._notices: deque[Notice] = deque(maxlen=NOTICES_MAX)
+        self._state: tuple[tuple[str, ...], bool] = ((), False)  # troubles; whether it is starting
         self._stream: _Stream | None = None
         self._sequence = 0
         self._outage = _Outage(since=clock())
@@ -108,6 +110,19 @@ class Session:
         """Takes one notice for people; the oldest are dropped when too many wait."""
         self._notices.append(notice)
         self._tell()
+
+    def troubled(self, troubles: tuple[str, ...], *, is_starting: bool = False) -> None:
+        """Takes what is wrong with the region as a whole, and whether it can't act yet."""
+        cut = (bounds.sendable(each, TROUBLE_LENGTH_MAX) for each in troubles[:TROUBLES_MAX])
+        state = (tuple(cut), is_starting)
+        if state != self._state:
+            self._state = state
+            self._tell()
+
+    def greet_again(self) -> None:
+        """What Hello says has changed: ends the stream, and begins another one."""
+        if self._stream is not None:
+            self._stream.is_outdated.set()
 
     def _tell(self) -> None:
         if self._stream is not None:
@@ -155,6 +170,7 @@ class Session:
                 tasks.create_task(self._write(stream))
                 tasks.create_task(self._expect_welcome(stream))
                 tasks.create_task(self._watch(stream))
+                tasks.create_task(_until_outdated(stream))
         finally:
             self._stream = None
             await link.close()
@@ -271,12 +287,14 @@ class Session:
         # A report can't say that an application is gone: only a full one leaves it out.
         is_full = stream.is_full_due or not stream.sent.keys() <= now.keys()
         changed = tuple(each for name, each in now.items() if is_full or stream.sent.get(name) != each)
-        if not changed and not self._notices and not is_full:
+        if not changed and not self._notices and not is_full and stream.sent_state == self._state:
             return
         self._sequence += 1
-        report = Report(self._sequence, is_full, changed, self._observations.digest(), tuple(self._notices))
+        digest, notices = self._observations.digest(), tuple(self._notices)
+        report = Report(self._sequence, is_full, changed, digest, notices, *self._state)
         self._notices.clear()
         stream.is_full_due = False
+        stream.sent_state = self._state
         stream.sent = now
         await stream.link.send(wire.encode_from_agent(report))
 
@@ -296,12 +314,19 @@ class _Stream:
     is_full_due: bool = False
     is_beat_due: bool = False
     sent: dict[ApplicationName, ApplicationReport] = field(default_factory=dict)
+    sent_state: tuple[tuple[str, ...], bool] = ((), False)
+    is_outdated: asyncio.Event = field(default_factory=asyncio.Event)
     answers: deque[bytes] = field(default_factory=deque)  # bounded by queries_in_flight
     queries_in_flight: int = 0
 
     def report_everything(self) -> None:
         self.is_report_due = self.is_full_due = True
         self.wake.set()
+
+
+async def _until_outdated(stream: _Stream) -> None:
+    await stream.is_outdated.wait()
+    raise ConnectionError("the agent has something else to say of itself")
 
 
 @dataclass(slots=True)

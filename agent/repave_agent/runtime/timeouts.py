@@ -8,6 +8,7 @@ from pathlib import Path
 
 from repave_agent.core.ports import (
     Balancer,
+    BalancerAwaitedError,
     BalancerError,
     BalancerView,
     Frontend,
@@ -87,7 +88,7 @@ class BalancerWithTimeouts:
         return self._balancer.traffic_address
 
     async def start(self) -> None:
-        async with _within(ARRANGE_SECONDS, "start of the balancer", BalancerError):
+        async with _within(ARRANGE_SECONDS, "start of the balancer", BalancerAwaitedError):
             await self._balancer.start()
 
     async def arrange(self, structure: Structure) -> None:

@@ -87,7 +87,15 @@ class Worker:
     async def start(self) -> None:
         """Recalls the journal, adopts what runs. Raises JournalError, ProviderError, BalancerError."""
         self.recall()
+        await self.serve()
+        await self.adopt()
+
+    async def serve(self) -> None:
+        """Has the balancer serve as before. Raises BalancerError."""
         await self._balancer.start()
+
+    async def adopt(self) -> None:
+        """Takes over what runs; nothing is decided before. Raises ProviderError."""
         view = await self._observe_balancer()
         hosts = await self._provider.list_hosts()
         self._region.adopt(hosts, view, self._clock())

@@ -189,6 +189,9 @@ def run_why(terminal: Terminal) -> int:
         terminal.out(f"  waits for {each.text}{since}")
         for line in (*each.then, *each.remedies):
             terminal.out(f"    {line}")
+    for region, troubles in answer["troubles"].items():
+        for text in troubles:
+            terminal.out(f"  trouble in {region}: {text}")
     return DONE
 
 
@@ -243,6 +246,8 @@ def run_regions(terminal: Terminal) -> int:
             terminal.out("\nNo application is in:")
             show(terminal, {"items": unused}, REGIONS, "")
     for item in answer["items"] if terminal.is_for_people else []:
+        for text in item["troubles"]:
+            terminal.say(f"{item['name']}: {text}")
         if item["ahead"]:
             terminal.say(f"{item['name']} is ahead of the store: {item['ahead']}; {RECOVER}")
         if item["rival"]:

@@ -151,7 +151,8 @@ def _track(track: dict[str, Any], rollout: dict[str, Any], regions: dict[str, An
 
 
 def _region(region: dict[str, Any], track: dict[str, Any] | None, rollout: dict[str, Any] | None) -> Branch:
-    state = "" if region["connected"] else "  AGENT AWAY"
+    away = "  AGENT NOT READY" if region["troubles"] else "  AGENT AWAY"
+    state = "" if region["connected"] else away
     state += f"  AHEAD OF THE STORE; {RECOVER}" if region["ahead"] else ""
     is_late = region["connected"] and not region["current"] and not region["ahead"]
     state += "  (not yet up to date)" if is_late else ""
@@ -161,6 +162,7 @@ def _region(region: dict[str, Any], track: dict[str, Any] | None, rollout: dict[
         is_told = is_told or (track["phase"] == "running" and track["step"] != rollout["step"])
         state = (f"  {where}" if is_told else "") + state
         state += f"  {track['reason']}" if track["reason"] else ""
+    state += "".join(f"  TROUBLE: {text}" for text in region["troubles"])
     return Branch(f"{region['name']}  {region['traffic_address']}{state}", list(region["groups"]))
 
 
@@ -168,7 +170,12 @@ def _is_troubled(track: dict[str, Any], region: dict[str, Any] | None) -> bool:
     if region is None:
         return False
     is_ill = any(group["trouble"] for group in region["groups"]) and track["phase"] not in QUIET
-    return is_ill or bool(region["ahead"]) or not region["connected"] or track["phase"] in TROUBLED
+    return (
+        is_ill
+        or bool(region["ahead"] or region["troubles"])
+        or not region["connected"]
+        or track["phase"] in TROUBLED
+    )
 
 
 def label(track: dict[str, Any], rollout: dict[str, Any]) -> str:

@@ -193,7 +193,8 @@ class Api:
 
     async def why(self, request: web.Request) -> web.Response:
         name = self._name(request)
-        return _answer(views.why(self._scheduler.applications()[name], self._scheduler.because(name)))
+        application, because = self._scheduler.applications()[name], self._scheduler.because(name)
+        return _answer(views.why(application, because, self._sessions.views()))
 
     async def history(self, request: web.Request) -> web.Response:
         name = self._name(request, is_past=True)

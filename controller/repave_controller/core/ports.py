@@ -83,6 +83,7 @@ class Region(Protocol):
     """A region as its agent reports it."""
 
     is_connected: bool
+    is_starting: bool  # its agent can't act yet
     since: float  # connected, or unreachable
     observations: Observations
 

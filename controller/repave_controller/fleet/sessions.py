@@ -96,6 +96,8 @@ class KnownRegion:
     since: float
     hello: Hello
     observations: Observations = field(default_factory=Observations)
+    troubles: tuple[str, ...] = ()  # of the region as a whole
+    is_starting: bool = False  # its agent is there, and can't act yet: the first trouble says why
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +352,7 @@ class Sessions:
         del self._streams[stream.region]
         view = self._views[stream.region]
         view.is_connected, view.since = False, self._clock()
+        view.troubles, view.is_starting = (), False
         self._listener.region_changed(stream.region, set(view.observations.applications))
 
     # ------------------------------------------------------------------------------------------------- up
@@ -391,7 +394,9 @@ class Sessions:
         if report.sequence <= stream.reports_until:
             return  # repeated, or overtaken by a newer one
         stream.reports_until = report.sequence
-        observations = self._views[stream.region].observations
+        view = self._views[stream.region]
+        observations, told = view.observations, (view.troubles, view.is_starting)
+        view.troubles, view.is_starting = report.troubles, report.is_starting
         before = observations.applications if report.is_full else dict(observations.applications)
         is_same = observations.merge(report)
         after = observations.applications
@@ -404,6 +409,8 @@ class Sessions:
         spoken_of = {each.application for each in report.applications}
         names = spoken_of | before.keys() if report.is_full else spoken_of
         changed = {name for name in names if before.get(name) != after.get(name)}
+        if (view.troubles, view.is_starting) != told:
+            changed |= after.keys() | {each.application for each in view.hello.applied}
         if changed:
             self._listener.region_changed(stream.region, changed)
         if report.notices:

@@ -58,7 +58,7 @@ class Fence:
         """What each region reported last, for people."""
         return {
             name: RegionView(
-                region.is_connected,
+                region.is_connected and not region.is_starting,
                 region.observations.applications.get(application),
                 Instant(region.since),
                 tuple(each.reason for each in self.ahead.get(name, ())),

@@ -15,6 +15,7 @@ GROUPS_MAX = 10_000  # of one application
 HOSTS_MAX = 100_000  # of one group, and in one answer
 WORN_MAX = 100  # hosts that one report names, or that may be replaced at once, of one group
 NOTICES_MAX = 1_000  # in one report
+TROUBLES_MAX = 100  # of one region
 WORDS_MAX = 1_000  # of a command, an environment, a list of capabilities
 NAME_LENGTH_MAX = 200
 TEXT_LENGTH_MAX = 65_536

@@ -342,6 +342,8 @@ class Report:
     applications: tuple[ApplicationReport, ...]
     digest: str
     notices: tuple[Notice, ...] = ()
+    troubles: tuple[str, ...] = ()  # of the region as a whole: provider, pool, balancer
+    is_starting: bool = False  # it can't act yet; the first trouble says why
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,8 @@ def _report_message(report: Report) -> pb.Report:
         applications=map(_application_message, report.applications),
         digest=report.digest,
         notices=map(_notice_message, report.notices),
+        troubles=map(bounds.sendable, report.troubles),
+        is_starting=report.is_starting,
     )
 
 
@@ -190,12 +192,15 @@ def _notice_message(notice: Notice) -> pb.Notice:
 def _report(message: pb.Report) -> Report:
     bounds.few(message.applications, bounds.APPLICATIONS_MAX, "Report.applications")
     bounds.few(message.notices, bounds.NOTICES_MAX, "Report.notices")
+    bounds.few(message.troubles, bounds.TROUBLES_MAX, "Report.troubles")
     return Report(
         sequence=bounds.between(0, message.sequence, bounds.NUMBER_MAX, "Report.sequence"),
         is_full=message.is_full,
         applications=tuple(map(_application, message.applications)),
         digest=bounds.fingerprint(message.digest, "Report.digest"),
         notices=tuple(map(_notice, message.notices)),
+        troubles=tuple(bounds.text(each, "Report.troubles") for each in message.troubles),
+        is_starting=message.is_starting,
     )
 
 

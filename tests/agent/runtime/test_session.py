@@ -474,3 +474,27 @@ async def test_a_cancelled_session_closes_its_stream() -> None:
     async with running(region):
         await region.welcome()
     assert region.link.is_closed
+
+
+async def test_what_is_wrong_with_the_region_goes_up_when_it_changes() -> None:
+    async with running(Region()) as region:
+        region.session.troubled(("Keystone: no answer",), is_starting=True)
+        await region.welcome()
+        (first,) = region.link.reports
+        assert (first.troubles, first.is_starting) == (("Keystone: no answer",), True)
+        for _ in range(2):
+            region.session.troubled(())
+            await region.time.advance(1.0)
+        (_, later) = region.link.reports
+        assert (later.troubles, later.is_starting, later.is_full) == ((), False, False)
+
+
+async def test_an_agent_that_has_something_else_to_say_of_itself_greets_again() -> None:
+    async with running(Region()) as region:
+        await region.welcome()
+        before = region.link
+        region.session.greet_again()
+        await region.time.advance(1.0)
+        await region.time.advance(10.0)
+        assert before.is_closed
+        assert len(region.links) >= 2

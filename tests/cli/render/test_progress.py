@@ -49,10 +49,19 @@ def a_region(name: str, trouble: str = "", connected: bool = True) -> dict[str, 
         "name": name,
         "connected": connected,
         "ahead": "",
+        "troubles": [],
         "current": True,
         "traffic_address": "127.0.1.1:8000",
         "groups": [{**counts, **group}],
     }
+
+
+def test_what_is_wrong_with_a_region_stands_in_its_line() -> None:
+    rollout = a_rollout(a_wave([a_track("paris")]))
+    ill = a_region("paris") | {"troubles": ["Nova: 503"]}
+    assert "TROUBLE: Nova: 503" in "\n".join(status_lines(a_status(rollout, [ill])))
+    away = ill | {"connected": False}
+    assert "AGENT NOT READY  TROUBLE: Nova: 503" in "\n".join(status_lines(a_status(rollout, [away])))
 
 
 def a_status(rollout: dict[str, Any], regions: list[dict[str, Any]], **changes: object) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What the API tells of a fleet that two regions are."""
 
+from repave_protos.protocol.values import RegionName
 from tests.controller.api.conftest import Asked
 from tests.fakes.controller.scheduler import ServedController
 
@@ -110,6 +111,39 @@ def test_doctor_finds_the_region_that_is_away_and_says_what_to_start(
     assert checks["region oslo"]["state"] == "fail"
     assert checks["region oslo"]["remedy"] == "start repave-agent in oslo"
     assert checks["store"]["state"] == "ok"
+
+
+def test_what_is_wrong_with_a_region_is_shown_where_one_looks(
+    api: Asked, controller: ServedController
+) -> None:
+    api.release()
+    api.ended()
+    dead, note = (
+        "Nova: compute: GET /servers: 503",
+        "note: 1 of 4 machines of the pool quarantined (m1): full",
+    )
+    controller.sessions.views()[RegionName("paris")].troubles = (dead, note)
+    found = [check for check in api.get("doctor").json["items"] if check["name"] == "region paris"]
+    assert [(check["state"], check["text"]) for check in found[1:]] == [
+        ("fail", dead),
+        ("warn", note.removeprefix("note: ")),
+    ]
+    assert api.get("applications/hello/why").json["troubles"] == {"paris": [dead, note]}
+    regions = {each["name"]: each for each in api.get("applications/hello").json["region_items"]}
+    assert regions["paris"]["troubles"] == [dead, note]
+    assert regions["oslo"]["troubles"] == []
+    assert {each["name"]: each["troubles"] for each in api.get("regions").json["items"]}["oslo"] == []
+
+
+def test_a_region_whose_agent_can_not_begin_is_away_for_decisions_and_says_why(
+    api: Asked, controller: ServedController
+) -> None:
+    api.release()
+    api.ended()
+    region = controller.sessions.views()[RegionName("paris")]
+    region.troubles, region.is_starting = ("its agent can't begin yet: Keystone 503",), True
+    status = {each["name"]: each for each in api.get("applications/hello").json["region_items"]}["paris"]
+    assert (status["connected"], status["troubles"]) == (False, ["its agent can't begin yet: Keystone 503"])
 
 
 def test_every_route_is_described(api: Asked) -> None:

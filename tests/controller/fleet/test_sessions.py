@@ -17,8 +17,10 @@ from repave_protos.protocol.values import (
     Applied,
     Epoch,
     Hello,
+    Observations,
     RegionName,
     Rejection,
+    Report,
 )
 from tests.fakes.controller.links import (
     CART,
@@ -272,3 +274,23 @@ async def test_a_region_is_forgotten_on_demand_once_its_agent_has_gone() -> None
         await settle()
         assert controller.sessions.forget(PARIS)
         assert controller.sessions.views() == {}
+
+
+async def test_a_region_tells_what_is_wrong_with_it_and_whether_it_can_act() -> None:
+    async with controlling() as controller:
+        link = await controller.connect()
+        link.say(Report(1, True, (seen(SHOP, 1),), Observations({SHOP: seen(SHOP, 1)}).digest()))
+        await settle()
+        changes = len(controller.changes)
+        digest = Observations({SHOP: seen(SHOP, 1)}).digest()
+        link.say(Report(2, False, (), digest, troubles=("Keystone: no answer",), is_starting=True))
+        await settle()
+        assert (controller.view.troubles, controller.view.is_starting) == (("Keystone: no answer",), True)
+        assert controller.changes[changes:] == [(PARIS, {SHOP})]
+        link.say(Report(3, False, (), digest))
+        await settle()
+        assert (controller.view.troubles, controller.view.is_starting) == ((), False)
+        link.say(Report(4, False, (), digest, troubles=("Nova: 503",)))
+        link.hang_up()
+        await until(lambda: not controller.view.is_connected)
+        assert controller.view.troubles == (), "of one that is away nothing is known"

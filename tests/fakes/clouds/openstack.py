@@ -37,7 +37,8 @@ class FakeOpenstack:
     servers end in ERROR. `builds_for`: listings that a server is seen BUILDing, `leaves_for`: that it is seen
     being deleted. `listings_refused`: so many fail once there is a server. `leaves_ports`: ports outlive
     their server. `console`: what every server prints, with its metadata; `image_status`: of images made.
-    `crowded`: creations that were refused since their server group was full."""
+    `crowded`: creations that were refused since their server group was full. `down`: services that answer
+    503. `addresses`: what each server gets, by its version; the address of version 4 is its own."""
 
     lost: int = 0
     given_up: int = 0
@@ -59,6 +60,12 @@ class FakeOpenstack:
     crowded: int = 0
     images: list[dict[str, Any]] = field(default_factory=lambda: [dict(each) for each in IMAGES])
     ports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    flavors: list[dict[str, Any]] = field(default_factory=lambda: [dict(FLAVOR)])
+    networks: list[dict[str, Any]] = field(default_factory=lambda: [{"id": "n1", "name": "fleet"}])
+    subnets: list[dict[str, Any]] = field(default_factory=lambda: [{"network_id": "n1", "ip_version": 4}])
+    security_groups: list[dict[str, Any]] = field(default_factory=lambda: [{"id": "s1", "name": "default"}])
+    addresses: tuple[int, ...] = (4,)
+    down: set[str] = field(default_factory=set)
     octavia: FakeOctavia = field(default_factory=FakeOctavia)
     url: str = ""
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
@@ -73,7 +80,10 @@ class FakeOpenstack:
     def application(self) -> web.Application:
         made = web.Application(middlewares=[self._guard])
         router = made.router
+        router.add_get("/v3", self._versions)
         router.add_post("/v3/auth/tokens", self._log_in)
+        router.add_get("/compute/servers", self._list)
+        router.add_get("/network/v2.0/subnets", self._subnets)
         router.add_get("/compute/servers/detail", self._list)
         router.add_post("/compute/servers", self._create)
         router.add_get("/compute/servers/{id}", self._show)
@@ -101,10 +111,16 @@ class FakeOpenstack:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        if request.path != "/v3/auth/tokens" and request.headers.get("X-Auth-Token") not in self.tokens:
+        service = "identity" if request.path.startswith("/v3") else request.path.split("/")[1]
+        if service in self.down:
+            return _error(503, "Service Unavailable")
+        if service != "identity" and request.headers.get("X-Auth-Token") not in self.tokens:
             return _error(401, "The request you have made requires authentication.")
         answer: web.StreamResponse = await handler(request)
         return answer
+
+    async def _versions(self, _: web.Request) -> web.Response:
+        return web.json_response({"version": {"id": "v3"}})
 
     async def _log_in(self, request: web.Request) -> web.Response:
         given = (await request.json())["auth"]["identity"]
@@ -138,6 +154,8 @@ class FakeOpenstack:
             return _error(403, f"Quota exceeded for instances: Requested 1, but {used}")
         asked = await request.json()
         wanted, group = asked["server"], asked.get("os:scheduler_hints", {}).get("group")
+        if unknown := self._unknown(wanted):
+            return _error(400, unknown)
         if group is not None and group not in self.groups:
             return _error(400, f"Instance group {group} could not be found.")
         if group is not None and len(self.groups[group]["members"]) >= self.members_max:
@@ -176,6 +194,16 @@ class FakeOpenstack:
             await asyncio.sleep(0)
         return web.json_response({"server": {"id": server["id"]}}, status=202)
 
+    def _unknown(self, wanted: dict[str, Any]) -> str:
+        """In Nova's words."""
+        if wanted["imageRef"] not in [each["id"] for each in self.images]:
+            return "Can not find requested image"
+        if wanted["flavorRef"] not in [each["id"] for each in self.flavors]:
+            return f"Flavor {wanted['flavorRef']} could not be found."
+        network = wanted["networks"][0]["uuid"]
+        known = [each["id"] for each in self.networks]
+        return "" if network in known else f"Network {network} could not be found."
+
     async def _list(self, request: web.Request) -> web.Response:
         if self.listings_refused and self.servers:
             self.listings_refused -= 1
@@ -205,8 +233,9 @@ class FakeOpenstack:
             if fault:
                 server["fault"] = {"code": 500, "message": fault}
             else:
-                address = {"version": 4, "addr": server["address"], "OS-EXT-IPS:type": "fixed"}
-                server["addresses"] = {"fleet": [address]}
+                given = [(each, server["address"] if each == 4 else "fd00::1") for each in self.addresses]
+                shown = [{"version": each, "addr": text, "OS-EXT-IPS:type": "fixed"} for each, text in given]
+                server["addresses"] = {"fleet": shown} if shown else {}
 
     async def _delete(self, request: web.Request) -> web.Response:
         server = self.servers.get(request.match_info["id"])
@@ -254,10 +283,11 @@ class FakeOpenstack:
         return web.json_response({"image_id": made["id"]}, status=202)
 
     async def _flavors(self, _: web.Request) -> web.Response:
-        return web.json_response({"flavors": [{**FLAVOR, "links": []}]})
+        return web.json_response({"flavors": [{**each, "links": []} for each in self.flavors]})
 
-    async def _flavor(self, _: web.Request) -> web.Response:
-        return web.json_response({"flavor": FLAVOR})
+    async def _flavor(self, request: web.Request) -> web.Response:
+        found = next((each for each in self.flavors if each["id"] == request.match_info["id"]), None)
+        return web.json_response({"flavor": found}) if found else _error(404, "Flavor could not be found.")
 
     async def _limits(self, _: web.Request) -> web.Response:
         most = {"maxTotalInstances": self.instances_max, "maxTotalCores": -1, "maxTotalRAMSize": -1}
@@ -282,10 +312,14 @@ class FakeOpenstack:
     # ------------------------------------------------------------------------------------------ others
 
     async def _networks(self, _: web.Request) -> web.Response:
-        return web.json_response({"networks": [{"id": "n1", "name": "fleet"}]})
+        return web.json_response({"networks": self.networks})
+
+    async def _subnets(self, request: web.Request) -> web.Response:
+        wanted = request.query["network_id"]
+        return web.json_response({"subnets": [each for each in self.subnets if each["network_id"] == wanted]})
 
     async def _security_groups(self, _: web.Request) -> web.Response:
-        return web.json_response({"security_groups": [{"id": "s1", "name": "default"}]})
+        return web.json_response({"security_groups": self.security_groups})
 
     async def _list_ports(self, request: web.Request) -> web.Response:
         wanted = request.query["device_id"]
@@ -310,7 +344,7 @@ class FakeOpenstack:
         found = [
             each
             for each in self.images
-            if all(each.get(name) == asked for name, asked in request.query.items())
+            if all(each.get(name) == asked for name, asked in request.query.items() if name != "limit")
         ]
         return web.json_response({"images": found})
 

@@ -75,6 +75,7 @@ class FakeRegion:
 
     name: RegionName
     is_connected: bool = True
+    is_starting: bool = False
     since: float = BEGAN
     is_idle: bool = False
     observations: Observations = field(default_factory=Observations)

@@ -30,6 +30,7 @@ from repave_agent.balancers.haproxy_runtime.transport import Keys
 from repave_agent.balancers.haproxy_runtime.weights import WeightLayout
 from repave_agent.core.ports import (
     BackendView,
+    BalancerAwaitedError,
     BalancerError,
     BalancerView,
     Frontend,
@@ -138,7 +139,16 @@ class RuntimeBalancer:
 
     # ------------------------------------------------------------------------------------------ the work
 
+    async def troubles(self) -> list[str]:
+        """Of each side: one that does not answer is no trouble for requests as long as the other does."""
+        return [f"balancer {problem}" for problem in await self._in_thread(self.check)]
+
     def _start(self) -> None:
+        for side in self._sides:
+            try:
+                side.state()
+            except OSError as error:
+                raise BalancerAwaitedError(f"{side} does not answer: {error.strerror or error}") from error
         if problems := self.check():
             raise BalancerError("; ".join(problems))
         self._save()

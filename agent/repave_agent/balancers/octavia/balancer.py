@@ -25,6 +25,7 @@ from repave_agent.balancers.shares import application_of
 from repave_agent.clients.openstack.api import Api, GoneError, LostError
 from repave_agent.core.ports import (
     BackendView,
+    BalancerAwaitedError,
     BalancerError,
     BalancerView,
     Clock,
@@ -114,6 +115,8 @@ class OctaviaBalancer:
                 if not self._wanted.is_known:
                     await self._adopt()
                 await self._apply()
+            except TransientError as error:
+                raise BalancerAwaitedError(str(error)) from error
             except ProviderError as error:
                 raise BalancerError(str(error)) from error
 

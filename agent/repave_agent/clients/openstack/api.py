@@ -31,6 +31,7 @@ SERVICES = {
     "load-balancer": ("load-balancer", "loadbalancer"),
 }
 SAFE_TO_REPEAT = ("GET", "DELETE", "PUT")
+GREETING = aiohttp.ClientTimeout(total=8.0)
 IDLE_SECONDS = 4.0
 """So long a connection is kept for the next call: less than servers keep it (Apache 5 s, HAProxy 10 s), for a
 creation on a connection that just closes is an answer lost."""
@@ -82,6 +83,16 @@ class Api:
             await self._clock.sleep(pause)
             pause *= 2
         raise RefusedError(f"{service}: {method} {path}: the cloud does not accept its own token (401)")
+
+    async def greet_identity(self) -> str:
+        """Why the identity service is no use; "" when it answers. A token may outlive it for hours."""
+        try:
+            async with self._session().get(self._cloud.auth_url, timeout=GREETING) as response:
+                if response.status < 500:
+                    return ""
+                return f"Keystone: {self._cloud.auth_url}: {response.status}"
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return f"Keystone: {self._cloud.auth_url}: no answer: {error or type(error).__name__}"
 
     async def list_all(self, service: str, path: str, what: str, **query: str | int) -> list[dict[str, Any]]:
         """All items of a list, over its pages."""

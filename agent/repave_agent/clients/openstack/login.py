@@ -85,6 +85,8 @@ def load_cloud(name: str, environment: Mapping[str, str] = os.environ) -> Cloud:
         for key in VARIABLES:
             if value := environment.get(f"OS_{key.upper()}"):
                 auth[key] = value
+    if chosen and "auth_url" not in auth:
+        raise RefusedError(f"openstack.cloud: {chosen} has no auth_url in its auth, nor has its profile")
     if "auth_url" not in auth:
         raise RefusedError(
             "openstack.cloud: no cloud is named, and OS_AUTH_URL is not set. Name one of clouds.yaml, or "
@@ -113,9 +115,35 @@ def _from_files(name: str, environment: Mapping[str, str]) -> dict[str, Any]:
         )
     secret = file.with_name("secure.yaml")
     more = (_read(secret).get("clouds") or {}).get(name) or {} if secret.exists() else {}
-    found = {**clouds[name], **{key: value for key, value in more.items() if key != "auth"}}
-    found["auth"] = {**(clouds[name].get("auth") or {}), **(more.get("auth") or {})}
+    return _merged(_profile(name, clouds[name], file), clouds[name], more)
+
+
+def _merged(*layers: dict[str, Any]) -> dict[str, Any]:
+    """The later ones count; their `auth` field by field."""
+    found: dict[str, Any] = {}
+    for layer in layers:
+        auth = {**(found.get("auth") or {}), **(layer.get("auth") or {})}
+        found = {**found, **layer, "auth": auth}
     return found
+
+
+def _profile(name: str, cloud: dict[str, Any], file: Path) -> dict[str, Any]:
+    """What clouds-public.yaml says of the vendor that the cloud names; {} when it names none."""
+    profile = cloud.get("profile") or cloud.get("cloud")
+    if not profile:
+        return {}
+    places = [place.with_name("clouds-public.yaml") for place in (file, *_places())]
+    public = next((place for place in places if place.exists()), None)
+    known = (_read(public).get("public-clouds") or {}) if public is not None else {}
+    if profile in known:
+        return dict(known[profile])
+    if (cloud.get("auth") or {}).get("auth_url"):
+        return {}
+    where = public or ", ".join(dict.fromkeys(str(place) for place in places))
+    raise RefusedError(
+        f"openstack.cloud: {name} has profile {profile}, which is not in clouds-public.yaml ({where}): write "
+        "it there, or auth_url and region_name into the cloud itself"
+    )
 
 
 def _places() -> list[Path]:

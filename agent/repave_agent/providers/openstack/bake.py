@@ -93,8 +93,12 @@ class Oven:
             self._under_way.discard(server)
 
     async def tidy(self) -> None:
-        """Removes servers that an agent left which was killed; if not now, then when the next one starts."""
+        """Removes servers and half-made images that an agent left which was killed; if not now, then when the
+        next one starts. Images that are whole stay: they are what was ordered."""
         try:
+            for image in await self._half_made():
+                log.warning("bake.left", image=image["id"], name=image["name"])
+                await self._delete_image(str(image["id"]))
             for server in await self._servers():
                 if server["id"] not in self._under_way:
                     log.warning("bake.left", server=server["id"], name=server["name"])
@@ -119,6 +123,14 @@ class Oven:
 
     async def _servers(self) -> list[dict[str, Any]]:
         return await self._api.list_all("compute", "/servers/detail", "servers", tags=self._bake_tag())
+
+    async def _half_made(self) -> list[dict[str, Any]]:
+        """Our images, by their tag, that no bake of this agent waits for."""
+        known: list[dict[str, Any]] = []
+        for status in ("queued", "saving", "uploading", "importing"):
+            wanted = {**IS_BAKED, "repave_bake_tag": self._bake_tag(), "status": status}
+            known += await self._api.list_all("image", "/images", "images", **wanted)
+        return [each for each in known if each["id"] not in self._under_way]
 
     async def _wait_for_status(self, server: str, status: str, seconds: float) -> None:
         async def is_there() -> bool:
@@ -149,15 +161,22 @@ class Oven:
             "repave_digest": order.digest,
             "repave_base_image": found.image,
             "repave_baked_by": order.by,
+            "repave_bake_tag": self._bake_tag(),
         }
         body = {"createImage": {"name": order.name, "metadata": properties}}
-        image = str((await self._act(server, body))["image_id"])
+        try:
+            image = str((await self._act(server, body))["image_id"])
+        except LostError:
+            await self.tidy()
+            raise
+        self._under_way.add(image)
         try:
             return await self._wait_until_active(image, found)
         except BaseException:
             await asyncio.shield(self._delete_image(image))
             raise
         finally:
+            self._under_way.discard(image)
             self._known.pop((order.digest, found.image), None)
 
     async def _wait_until_active(self, image: str, found: Found) -> BakedImage:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from repave_agent.clients.openstack.api import Api, GoneError
-from repave_agent.core.ports import RefusedError
+from repave_agent.core.ports import RefusedError, TransientError
 from repave_agent.providers.openstack.options import OpenstackOptions
 
 
@@ -41,16 +41,15 @@ def server_of(
 
 
 async def look_up(api: Api, options: OpenstackOptions) -> Found:
-    """Looks everything up. Raises RefusedError with all that is not there, and what is."""
-    flavors = await api.list_all("compute", "/flavors/detail", "flavors")
-    networks = await api.list_all("network", "/networks", "networks")
-    flavor = next((each for each in flavors if options.flavor in (each["id"], each["name"])), None)
-    network = next((each for each in networks if options.network in (each["id"], each["name"])), None)
-    wrong = [
-        *_missing("flavor", [options.flavor] if flavor is None else [], flavors),
-        *_missing("network", [options.network] if network is None else [], networks),
-        *await _missing_extras(api, options),
-    ]
+    """Looks everything up. Raises RefusedError with all that is not there, and what is; TransientError while
+    the cloud lists nothing at all, as one that has just been started does."""
+    flavors = await _listed(api, "compute", "/flavors/detail", "flavors")
+    networks = await _listed(api, "network", "/networks", "networks")
+    flavor, no_flavor = _one("flavor", options.flavor, flavors)
+    network, no_network = _one("network", options.network, networks)
+    wrong = [*no_flavor, *no_network, *await _missing_extras(api, options)]
+    if network is not None:
+        wrong += await _without_ipv4(api, options, network)
     image, problem = await _image(api, options)
     if problem:
         wrong.append(problem)
@@ -63,13 +62,43 @@ async def look_up(api: Api, options: OpenstackOptions) -> Found:
     return Found(flavor["id"], image["id"], network["id"], network["name"])
 
 
+async def _listed(api: Api, service: str, path: str, what: str) -> list[dict[str, Any]]:
+    if there := await api.list_all(service, path, what):
+        return there
+    raise TransientError(f"the cloud lists no {what} at all for project {api.project_id}")
+
+
+def _one(setting: str, named: str, there: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, list[str]]:
+    """What the setting names, by its id or its name, and what is wrong with that."""
+    found = [each for each in there if each["id"] == named] or [
+        each for each in there if each["name"] == named
+    ]
+    if len(found) > 1:
+        ids = ", ".join(sorted(each["id"] for each in found))
+        return None, [f"openstack.{setting}: {len(found)} are called {named}: name one by its id: {ids}"]
+    return (found[0], []) if found else (None, _missing(setting, [named], there))
+
+
+async def _without_ipv4(api: Api, options: OpenstackOptions, network: dict[str, Any]) -> list[str]:
+    """A network that lists no subnet at all may be another project's, which does not show them."""
+    subnets = await api.list_all("network", "/subnets", "subnets", network_id=network["id"])
+    if not subnets or any(each["ip_version"] == 4 for each in subnets):
+        return []
+    return [
+        f"openstack.network: {options.network} has IPv6 subnets only, and repave reaches hosts by IPv4: add "
+        "a subnet with IPv4, or name another network"
+    ]
+
+
 async def _missing_extras(api: Api, options: OpenstackOptions) -> list[str]:
     """What is asked for only where the settings name it."""
     wrong: list[str] = []
     if options.security_groups:
         there = await api.list_all("network", "/security-groups", "security_groups")
-        known = {value for each in there for value in (each["id"], each["name"])}
-        wrong += _missing("security_groups", [x for x in options.security_groups if x not in known], there)
+        own = [each for each in there if each.get("project_id", api.project_id) == api.project_id]
+        there = own or there  # an administrator is shown those of every project
+        for name in options.security_groups:
+            wrong += _one("security_groups", name, there)[1]
     if options.key_name:
         pairs = [each["keypair"] for each in await api.list_all("compute", "/os-keypairs", "keypairs")]
         names = [each["name"] for each in pairs]
@@ -117,6 +146,18 @@ async def _image(api: Api, options: OpenstackOptions) -> tuple[dict[str, Any], s
     if options.image_hash and image.get("os_hash_value") != options.image_hash:
         return {}, f"openstack.image_hash: {options.image} has os_hash_value {image.get('os_hash_value')}"
     return image, ""
+
+
+def remade(before: Found | None, now: Found, options: OpenstackOptions) -> list[str]:
+    """What has another id than before, and its old name: it was deleted and made again."""
+    if before is None:
+        return []
+    pairs = (
+        ("flavor", options.flavor, before.flavor, now.flavor),
+        ("image", options.image, before.image, now.image),
+        ("network", options.network, before.network, now.network),
+    )
+    return [f"openstack.{setting}: {name}" for setting, name, old, new in pairs if old != new]
 
 
 async def look_up_image(api: Api, name: str) -> str:

@@ -32,7 +32,7 @@ from repave_agent.packages.inspection import Inspector
 from repave_agent.packages.server import Depot
 from repave_agent.providers.command import environment_of, substitute
 from repave_agent.providers.openstack.bake import Oven
-from repave_agent.providers.openstack.lookup import Found, look_up, look_up_image, server_of
+from repave_agent.providers.openstack.lookup import Found, look_up, look_up_image, remade, server_of
 from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.spread import Spread
 from repave_agent.providers.openstack.user_data import ON_SERVER, user_data
@@ -46,6 +46,18 @@ LOOK_SECONDS, LOOK_SECONDS_MAX = 1.0, 5.0
 LOST_SECONDS = 20.0
 """For so long a server is looked for whose creation was never answered."""
 BUILD_SECONDS = 1200.0
+ADDRESS_SECONDS = 60.0
+"""A server that is ACTIVE gets its address within moments, or not at all."""
+REMADE_SECONDS = 3600.0
+"""So long it is told that something was made anew under its name."""
+LOOK_UP_SECONDS = 60.0
+"""From one look whether what the settings name is there to the next."""
+SERVICES = {
+    "compute": ("Nova", "/servers"),
+    "image": ("Glance", "/images"),
+    "network": ("Neutron", "/networks"),
+}
+SERVICE_SECONDS = 8.0
 DESTROY_SECONDS = 300.0
 MISSES_MAX = 5
 """So many listings may leave a server out until it is asked for by its id."""
@@ -76,6 +88,8 @@ class OpenstackProvider:
         self._api, self._options, self._depot = api, options, depot
         self._found: Found | None = None
         self._images: dict[str, str] = {}  # those that specs name, to their ids
+        self._remade: dict[str, float] = {}  # what was made anew under its name, and when that was seen
+        self._looked_at = float("-inf")
         self._launches, self._destructions = Work(), Work()
         self._inspector = Inspector()
         self._listing: asyncio.Task[list[dict[str, Any]]] | None = None
@@ -143,10 +157,28 @@ class OpenstackProvider:
         hints = await self._spread.hints(spec.group) if self._options.spreads else {}
         try:
             return await self._post(spec.name, {**server, **hints})
-        except (OutOfCapacityError, RefusedError) as error:
-            if not hints or not self._spread.is_to_blame(spec.group, error):
+        except (OutOfCapacityError, RefusedError, GoneError) as error:
+            if hints and self._spread.is_to_blame(spec.group, error):
+                hints = {}
+            elif isinstance(error, OutOfCapacityError) or not await self._looks_up_anew():
                 raise
-        return await self._post(spec.name, server)
+            else:
+                server = {"server": await self._server(spec, package)}
+        return await self._post(spec.name, {**server, **hints})
+
+    async def _looks_up_anew(self) -> bool:
+        """Whether what the settings or a spec name has another id than before: it was made anew under its
+        name. Raises RefusedError with what is gone."""
+        known, images = self._found, dict(self._images)
+        self._found = await look_up(self._api, self._options)
+        for name in images:
+            self._images[name] = await look_up_image(self._api, name)
+        told = remade(known, self._found, self._options)
+        told += [f"host.image: {name}" for name, found in self._images.items() if images[name] != found]
+        for each in told:
+            log.warning("openstack.remade", what=each)
+            self._remade[each] = self._clock.monotonic()
+        return bool(told)
 
     async def _post(self, name: HostName, body: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -192,6 +224,7 @@ class OpenstackProvider:
     async def _wait_until_active(self, name: HostName, server_id: str) -> dict[str, Any]:
         """Waits until it is ACTIVE with an address. Raises ProviderError when it will never be."""
         deadline, pause, misses = self._clock.monotonic() + BUILD_SECONDS, LOOK_SECONDS, 0
+        active_at = float("inf")
         while self._clock.monotonic() < deadline:
             try:
                 server = next((each for each in await self._servers() if each["id"] == server_id), None)
@@ -204,8 +237,20 @@ class OpenstackProvider:
             except TransientError:
                 server = None  # the cloud does not answer now; the server is built all the same
             status = server["status"] if server is not None else "BUILD"
-            if server is not None and status in RUNNING and self._address(server):
-                return server
+            if server is not None and status in RUNNING:
+                if self._address(server):
+                    return server
+                if addresses := _addresses(server):
+                    raise RefusedError(
+                        f"the server of {name} has only {', '.join(addresses)}, and repave reaches hosts by "
+                        f"IPv4: give the network {self._options.network} a subnet with IPv4"
+                    )
+                active_at = min(active_at, self._clock.monotonic())
+                if self._clock.monotonic() >= active_at + ADDRESS_SECONDS:
+                    raise TransientError(
+                        f"the server of {name} is {status} and has no address for {ADDRESS_SECONDS:g} s: has "
+                        f"the network {self._options.network} a subnet with free addresses?"
+                    )
             if status not in (*RUNNING, *BUILDING):
                 raise _failure(name, server or {})
             await self._clock.sleep(pause)
@@ -374,9 +419,45 @@ class OpenstackProvider:
             raise TransientError(f"host {host} does not run: it can't be looked at")
         return ""
 
+    async def troubles(self) -> list[str]:
+        """Services that do not answer, what the settings name and is gone, and what was made anew."""
+        asked = [self._api.greet_identity(), *(self._ask_service(service) for service in SERVICES)]
+        lines = [line for line in await asyncio.gather(*asked) if line]
+        now = self._clock.monotonic()
+        if not lines and now >= self._looked_at + LOOK_UP_SECONDS:
+            self._looked_at = now
+            await self._note_remade()
+        self._remade = {each: at for each, at in self._remade.items() if now < at + REMADE_SECONDS}
+        return lines + [
+            f"note: {each} was made anew under its name: hosts made from now on have the new one"
+            for each in self._remade
+        ]
+
+    async def _ask_service(self, service: str) -> str:
+        """Why it is no use; "" when it answers."""
+        name, path = SERVICES[service]
+        try:
+            async with asyncio.timeout(SERVICE_SECONDS):
+                await self._api.call(service, "GET", path, limit=1)
+        except TimeoutError:
+            return f"{name} ({service}) does not answer within {SERVICE_SECONDS:g} s"
+        except ProviderError as error:
+            return f"{name}: {error}"
+        return ""
+
+    async def _note_remade(self) -> None:
+        """Raises RefusedError with what is gone."""
+        found = await look_up(self._api, self._options)
+        for each in remade(self._found, found, self._options):
+            self._remade.setdefault(each, self._clock.monotonic())
+
     async def room(self, hosts: int) -> str:
         """By the project's quota. Whether the cloud itself has room only a creation tells."""
         await self.start()
+        try:
+            await self._looks_up_anew()
+        except RefusedError as error:
+            return str(error)
         assert self._found is not None, "the provider was started"
         limits = (await self._api.call("compute", "GET", "/limits"))["limits"]["absolute"]
         flavor = (await self._api.call("compute", "GET", f"/flavors/{self._found.flavor}"))["flavor"]
@@ -416,6 +497,11 @@ class OpenstackProvider:
         """One tag for all that is ours; tags have no room for every name."""
         owner = hashlib.sha256(f"{self._installation()}/{self._region}".encode()).hexdigest()[:24]
         return f"repave-{owner}"
+
+
+def _addresses(server: dict[str, Any]) -> list[str]:
+    networks = server.get("addresses") or {}
+    return [str(each["addr"]) for listed in networks.values() for each in listed]
 
 
 def _is_leaving(server: dict[str, Any]) -> bool:

@@ -44,7 +44,7 @@ class TakenError(ProviderError):
     """The machine is leased by another agent; the text is its name."""
 
 
-class UnfitError(RefusedError):
+class MachineUnfitError(RefusedError):
     """The machine is set up so that no host can run on it."""
 
 
@@ -199,7 +199,7 @@ class Machine:
         said = done.error.strip()[-400:] or f"exit code {done.code}"
         text = f"{self.name}: cannot {task}: {said}{more}"
         if done.code == UNFIT:
-            return UnfitError(f"{self.name}: {said}")
+            return MachineUnfitError(f"{self.name}: {said}")
         if done.code in (CANNOT_RUN, BROKEN_PACKAGE):
             return RefusedError(f"{said}{more}")
         if "No space left" in done.error or "Disk quota" in done.error:

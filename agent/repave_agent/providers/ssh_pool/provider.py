@@ -34,7 +34,7 @@ from repave_agent.packages.inspection import Inspector
 from repave_agent.providers.command import environment_of, substitute
 from repave_agent.providers.epitaph import epitaph
 from repave_agent.providers.single_flight import Work
-from repave_agent.providers.ssh_pool.bootstrap import Machine, TakenError, UnfitError, difference
+from repave_agent.providers.ssh_pool.bootstrap import Machine, MachineUnfitError, TakenError, difference
 from repave_agent.providers.ssh_pool.faults import Faults
 from repave_agent.providers.ssh_pool.leases import Entry, Lease, State
 from repave_agent.providers.ssh_pool.machines import Machines
@@ -111,6 +111,27 @@ class SshPoolProvider:
             return ""
         counts = f"{states.count('leased')} are leased, {states.count('quarantined')} quarantined"
         return f"{free} of {len(states)} machines are free ({counts}), {hosts} more are needed"
+
+    async def troubles(self) -> list[str]:
+        """The agent's key, machines that are not used, and what may still run on them."""
+        await self._machines.check()
+        listed, entries = self._machines.listed(), self._leases.all()
+        bad = [entries[name] for name in listed if name in entries and entries[name].state == "quarantined"]
+        lines = []
+        if bad:
+            some = f"note: {len(bad)} of {len(listed)} machines"
+            count = "every machine" if len(bad) == len(listed) else some
+            named = f"{', '.join(each.name for each in bad[:NAMED_MAX])}{', ...' if bad[NAMED_MAX:] else ''}"
+            lines.append(
+                f"{count} of the pool quarantined ({named}): {bad[0].reason}. Mend them, then: "
+                f"repave pool return {self._region} NAME, or --all"
+            )
+        now = self._clock.monotonic()
+        for name, since in self._silent_since.items():
+            if now - since >= self._unreachable_seconds:
+                lines.append(f"machine {name} can't be reached over SSH for {now - since:.0f} s")
+        left = (self._left(each) for each in entries.values())
+        return [*lines, *(f"{each.name} {each.left}" for each in left if each is not None)]
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
@@ -199,7 +220,7 @@ class SshPoolProvider:
             if (
                 is_fresh
                 and isinstance(error, RefusedError)
-                and not isinstance(error, (DoorError, UnfitError))
+                and not isinstance(error, (DoorError, MachineUnfitError))
             ):
                 await self._hand_back(name, lease)
                 raise

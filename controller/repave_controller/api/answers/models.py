@@ -241,6 +241,7 @@ class ApplicationRegionItem(BaseModel):
     ahead: str = Field(description="Why it waits for repave controller recover; empty when it does not.")
     since: datetime | None
     current: bool = Field(description="It has confirmed the newest desired state.")
+    troubles: list[str] = Field(description="What is wrong there as a whole: provider, pool, balancer.")
     traffic_address: str
     groups: list[RegionGroupItem]
 
@@ -298,6 +299,7 @@ class WhyAnswer(BaseModel):
     application: str
     text: str
     because: list[BecauseItem]
+    troubles: dict[str, list[str]] = Field(description="Region to what is wrong there as a whole.")
 
 
 class GroupItem(BaseModel):
@@ -399,6 +401,7 @@ class RegionItem(BaseModel):
     connected: bool
     ahead: str = Field(description="Why it waits for repave controller recover; empty when it does not.")
     since: datetime
+    troubles: list[str] = Field(description="What is wrong there as a whole: provider, pool, balancer.")
     provider: str
     balancer: str
     agent_version: str

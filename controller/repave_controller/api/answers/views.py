@@ -142,6 +142,7 @@ def _region_of(
         ahead=texts_of(view.ahead) if view is not None else "",
         since=time_of(view.since) if view is not None else None,
         current=is_current,
+        troubles=list(region.troubles) if region is not None else [],
         traffic_address=f"{region.hello.traffic_address}:{application.frontend_port}" if region else "",
         groups=[
             _region_group(group, name, application, observed)
@@ -232,12 +233,16 @@ def because_item(application: Application, because: Because) -> models.BecauseIt
     )
 
 
-def why(application: Application, because: tuple[Because, ...]) -> models.WhyAnswer:
+def why(
+    application: Application, because: tuple[Because, ...], regions: Mapping[RegionName, KnownRegion]
+) -> models.WhyAnswer:
     text = _why_text(application)
     if any(each.reason.kind is Why.AHEAD for each in because):
         text = f"regions are ahead of this store, so it cannot say; its own older copy is: {text}"
     items = [because_item(application, each) for each in because]
-    return models.WhyAnswer(application=application.name, text=text, because=items)
+    known = ((name, regions[name].troubles) for name in application.regions if name in regions)
+    troubles = {str(name): list(each) for name, each in known if each}
+    return models.WhyAnswer(application=application.name, text=text, because=items, troubles=troubles)
 
 
 def _why_text(application: Application) -> str:
@@ -439,6 +444,7 @@ def region_item(
         connected=region.is_connected,
         ahead=texts_of(each.reason for each in ahead),
         since=time_of(region.since),
+        troubles=list(region.troubles),
         provider=region.hello.provider,
         balancer=region.hello.balancer,
         agent_version=region.hello.agent_version,

@@ -12,6 +12,9 @@ from repave_controller.wording.render import command_of, texts_of
 from repave_protos import __version__
 from repave_protos.protocol.values import RegionName
 
+NOTE = "note: "
+"""Before what is only good to know."""
+
 
 async def examine(
     store: Store,
@@ -25,8 +28,19 @@ async def examine(
     found = [await _store(store), _clock(clock)]
     if not regions:
         found.append(_check("regions", "warn", "no agent has connected yet", "start repave-agent somewhere"))
-    found += [_region(regions[name], ahead.get(name, ()), name in unused) for name in sorted(regions)]
+    for name in sorted(regions):
+        found.append(_region(regions[name], ahead.get(name, ()), name in unused))
+        found += _troubles(regions[name])
     return found + [_rival(name, rivals[name], clock()) for name in sorted(rivals)]
+
+
+def _troubles(region: KnownRegion) -> list[CheckItem]:
+    """What its agent says of provider, pool and balancer."""
+    name = f"region {region.region}"
+    return [
+        _check(name, "warn", text.removeprefix(NOTE)) if text.startswith(NOTE) else _check(name, "fail", text)
+        for text in region.troubles
+    ]
 
 
 async def _store(store: Store) -> CheckItem:
