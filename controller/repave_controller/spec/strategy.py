@@ -112,6 +112,9 @@ class Canary(Section):
     headroom: Share = Field(
         as_written("20%"), description="How many more hosts the new group has than its share would take."
     )
+    min_hosts: Annotated[int, Field(ge=1, le=HOSTS_MAX)] = Field(
+        1, description="At least so many new hosts in every region at every share, or all of a smaller one."
+    )
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -235,7 +238,12 @@ class Strategy(Section):
         if self.highlander is not None:
             return presets.highlander(pace, self.highlander.warm)
         if self.canary is not None:
-            return presets.canary(pace, _growing(self.canary.steps), self.canary.headroom)
+            return presets.canary(
+                pace,
+                _growing(self.canary.steps),
+                self.canary.headroom,
+                self.canary.min_hosts if self.canary.min_hosts > 1 else 0,
+            )
         if self.rolling is not None:
             return presets.rolling(pace, _growing(self.rolling.steps), self.rolling.first == "old")
         if self.phased is not None:

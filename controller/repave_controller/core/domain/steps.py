@@ -17,14 +17,9 @@ KINDS: dict[str, type["Step"]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """Where the steps so far have brought a region, all in percent of its size or of its traffic."""
+    """Where the steps so far have brought a region, whatever its size."""
 
-    new: float = 0.0  # hosts of the target
-    proven: float = 0.0  # of these, verified
-    old: float = FULL_PERCENT  # hosts of the origin
-    traffic: float = 0.0  # that the target has
-    is_counted: bool = False
-    """A step asked for a number of hosts: there are more than `new` and `proven` say."""
+    old: float = FULL_PERCENT  # hosts of the origin, in percent
 
 
 class Step:

@@ -3,39 +3,35 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from repave_controller.core.domain.application import FULL_PERCENT, Application
+from repave_controller.core.domain.application import FULL_PERCENT, Application, hosts_of
 from repave_controller.core.domain.place import Place, put_part
 from repave_controller.core.domain.reasons import Why
-from repave_controller.core.domain.steps import Course, register
+from repave_controller.core.domain.steps import register
 from repave_controller.core.steps.step import CountingStep
 from repave_protos.protocol.values import GroupReport
-
-SOME_PERCENT = 1e-9
-"""Stands for `count` hosts where the size of the region isn't known: more than none."""
 
 
 @register
 @dataclass(frozen=True, slots=True)
 class Scale(CountingStep):
-    """Have `percent` of the target group's hosts running; where `count` is more than 0, so many instead."""
+    """Have `percent` of the target group's hosts running, and at least `at_least` of them; where `count` is
+    more than 0, so many instead. Never more than the region's size."""
 
     percent: float
     deadline_seconds: float
     count: int = 0
+    at_least: int = 0
     kind: Literal["scale"] = "scale"
 
     why: ClassVar[Why] = Why.SCALE
     is_move: ClassVar[bool] = True
     is_launch: ClassVar[bool] = True
 
-    def advance(self, course: Course) -> Course:
-        percent = SOME_PERCENT if self.count else self.percent
-        is_counted = course.is_counted or self.count > 0
-        return replace(course, new=max(course.new, percent), is_counted=is_counted)
-
     def enter(self, place: Place) -> Application:
         part = place.target.part
-        share = min(FULL_PERCENT, 100 * self.count / max(1, part.size)) if self.count else self.percent
+        hosts = self.count or self.at_least
+        is_share = not self.count and hosts <= hosts_of(part.size, self.percent)
+        share = self.percent if is_share else min(FULL_PERCENT, FULL_PERCENT * hosts / max(1, part.size))
         grown = replace(part, percent=max(share, part.percent))
         return put_part(place.application, place.target.group, grown)
 
@@ -44,4 +40,5 @@ class Scale(CountingStep):
 
     def describe(self) -> str:
         what = f"{self.count}" if self.count else f"{self.percent:g} %"
+        what += f", at least {self.at_least}," if self.at_least else ""
         return f"scale: {what} of the new hosts in every region, beside the old ones"

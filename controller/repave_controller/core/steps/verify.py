@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.place import Place, put_part
 from repave_controller.core.domain.reasons import Why
-from repave_controller.core.domain.steps import Course, register
+from repave_controller.core.domain.steps import register
 from repave_controller.core.steps.step import CountingStep
 from repave_protos.protocol.values import GroupReport
 
@@ -21,9 +21,6 @@ class Verify(CountingStep):
 
     why: ClassVar[Why] = Why.VERIFY
     is_proof: ClassVar[bool] = True
-
-    def advance(self, course: Course) -> Course:
-        return replace(course, proven=course.new)
 
     def enter(self, place: Place) -> Application:
         """By then all hosts that are wanted now have had their time to come up."""

@@ -8,7 +8,7 @@ from repave_controller.core.domain.hosts import hosts_left
 from repave_controller.core.domain.place import Place, Side, put_part, put_sides
 from repave_controller.core.domain.reasons import Rule, Why, cli, reason_of
 from repave_controller.core.domain.rollout import RolloutKind
-from repave_controller.core.domain.steps import Course, register
+from repave_controller.core.domain.steps import register
 from repave_controller.core.rules.guards import Guard, uncounted
 from repave_controller.core.rules.verdicts import current_report
 from repave_controller.core.steps.step import CountingStep
@@ -35,9 +35,6 @@ class Weight(CountingStep):
     @property
     def share_bp(self) -> int:
         return self.weight_bp
-
-    def advance(self, course: Course) -> Course:
-        return replace(course, traffic=self.weight_bp / 100)
 
     def enter(self, place: Place) -> Application:
         """A region without an origin opens when the target is to have everything."""

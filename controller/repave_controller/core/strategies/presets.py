@@ -61,12 +61,15 @@ def highlander(pace: Pace, warm_seconds: float) -> tuple[Step, ...]:
     return (*blue_green(pace, warm_seconds), retire(pace, 0.0))
 
 
-def canary(pace: Pace, stages: Sequence[Stage], headroom_percent: float) -> tuple[Step, ...]:
-    """Growing shares of the traffic; at each the new group has the hosts for its share, and some more."""
+def canary(
+    pace: Pace, stages: Sequence[Stage], headroom_percent: float, hosts_least: int = 0
+) -> tuple[Step, ...]:
+    """Growing shares of the traffic; at each the new group has the hosts for its share, and some more, and
+    `hosts_least` of them in any case."""
     steps: list[Step] = []
     for stage in stages:
         percent = min(FULL_PERCENT, stage.weight_bp / 100 * (1 + headroom_percent / 100))
-        steps += [*up(pace, percent), weight(stage.weight_bp), *_pause(stage)]
+        steps += [*up(pace, percent, at_least=hosts_least), weight(stage.weight_bp), *_pause(stage)]
     return tuple(steps)
 
 
@@ -114,9 +117,9 @@ def _gate(role: str | None, unless_objected_seconds: float) -> tuple[Step, ...]:
 # --------------------------------------------------------------------------------------- single steps
 
 
-def up(pace: Pace, percent: float, count: int = 0) -> tuple[Step, Step]:
+def up(pace: Pace, percent: float, count: int = 0, at_least: int = 0) -> tuple[Step, Step]:
     """So many fresh hosts, and all of them proven."""
-    return Scale(percent, pace.proven_seconds, count), Verify(pace.proven_seconds)
+    return Scale(percent, pace.proven_seconds, count, at_least), Verify(pace.proven_seconds)
 
 
 def weight(weight_bp: int) -> Weight:

@@ -421,3 +421,17 @@ def test_a_plan_says_which_shares_a_balancer_can_not_give_exactly() -> None:
     told = [text_of(guard.reason) for guard in precision(order, {paris: 1, oslo: 200})]
     assert told == ["oslo: its balancer gives 4 % or 6 %, not 5 %"]
     assert list(precision(order, {})) == []
+
+
+def test_a_canary_has_at_least_so_many_hosts_in_each_region() -> None:
+    text = spec(
+        "{canary: {min_hosts: 3, steps: [{traffic: 1%}, {traffic: 50%}]}}", "paris:8, oslo:2, rome:40"
+    )
+    world = released_once(text)
+    foretold = plan_release(world.application, compile_order(world.spec, Digest("2" * 64), "1.2", "ann"))
+    hosts = {each.name: [moment.new_hosts for moment in each.moments] for each in foretold.regions}
+    assert {name: found[0] for name, found in hosts.items()} == {"oslo": 2, "paris": 3, "rome": 3}
+    assert {name: found[3] for name, found in hosts.items()} == {"oslo": 2, "paris": 5, "rome": 24}
+    assert "scale: 1.2 %, at least 3, of the new hosts" in foretold.steps[0].describe()  # type: ignore[attr-defined]
+    world.release("1.2")
+    assert world.until_over() is Phase.SUCCEEDED
