@@ -263,8 +263,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.words and chosen.command in COMMANDS:
         parser.error(f"{chosen.command} takes no more words, not {' '.join(chosen.words)!r}")
     file = chosen.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    environment = os.environ if file else _or_unset(os.environ, registry, chosen)
     try:
-        settings, origins = load_settings(registry.settings_model(), file, os.environ, PREFIX)
+        settings, origins = load_settings(registry.settings_model(), file, environment, PREFIX)
     except SettingsError as error:
         print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -286,6 +287,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def _or_unset(
+    environment: Mapping[str, str], registry: Registry, chosen: argparse.Namespace
+) -> Mapping[str, str]:
+    """With what a command needs that works before anything is set up."""
+    kind, command = registry.commands().get(chosen.command, (None, None))
+    is_set = f"{PREFIX}REGION" in environment
+    if (
+        kind is None
+        or command is None
+        or is_set
+        or chosen.words[:1] not in [[x] for x in command.works_unset]
+    ):
+        return environment
+    what = "PROVIDER" if kind.name in registry.providers else "BALANCER"
+    return {f"{PREFIX}{what}": kind.name, **environment, f"{PREFIX}REGION": "unset"}
 
 
 def _run_command(settings: AgentSettings, registry: Registry, chosen: argparse.Namespace) -> int:

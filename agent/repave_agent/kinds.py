@@ -65,6 +65,7 @@ class Command(Generic[Options]):
     usage: str
     otherwise: str
     run: Callable[[Options, Site, CommandLine], str]
+    works_unset: tuple[str, ...] = ()  # its first words that need no settings: they come before a set-up
 
 
 class CommandError(Exception):

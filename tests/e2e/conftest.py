@@ -1,5 +1,6 @@
 """A stage for each test, in a short directory (a socket's path has 107 bytes), with nothing left behind."""
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.rigs import reachable_servers, why_no_openstack
+from tests.support.rigs import reachable_servers, until_ready, why_no_openstack
 from tests.support.stage import Stage, staged
 
 
@@ -34,5 +35,6 @@ def rig() -> Iterator[None]:
     """A real OpenStack, whose servers are reachable."""
     if reason := why_no_openstack():
         pytest.skip(reason)
+    asyncio.run(until_ready())
     with reachable_servers():
         yield

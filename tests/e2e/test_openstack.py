@@ -2,6 +2,7 @@
 rollbacks under load. Slow: `make test-rigs`."""
 
 import asyncio
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,21 @@ async def test_releases_and_rollbacks_of_two_regions_lose_no_request_and_leave_n
 
 
 async def nothing_is_left(stage: Stage) -> None:
+    """Of this stage; what others have in the project is no matter of its."""
     api = Api(load_cloud("repave-test", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}), SystemClock())
     servers = await api.list_all("compute", "/servers/detail", "servers")
     groups = await api.list_all("compute", "/os-server-groups", "server_groups")
     await api.close()
-    assert ([each["name"] for each in servers], groups) == ([], [])
+    ours = {tag for path in stage.directory.glob("*/journal.json") for tag in tags_of(path)}
+    assert [each["name"] for each in servers if ours.intersection(each["tags"])] == []
+    assert [each["name"] for each in groups if each["name"].startswith(tuple(ours))] == []
+
+
+def tags_of(journal: Path) -> list[str]:
+    """How one region's servers and images are tagged; its server groups' names begin so."""
+    installation = json.loads(journal.read_text())["installation"]
+    owner = hashlib.sha256(f"{installation}/{journal.parent.name}".encode()).hexdigest()[:24]
+    return [f"repave-{owner}", f"repave-{owner}-bake"]
 
 
 @pytest.mark.parametrize(

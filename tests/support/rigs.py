@@ -1,6 +1,7 @@
 """Real things that are too slow for `make test`: tests that need one are marked `rig`, run by
 `make test-rigs`, and say otherwise why they were skipped."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -16,11 +17,13 @@ from pathlib import Path
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud, load_cloud
 from repave_agent.clock import SystemClock
+from repave_agent.core.ports import ProviderError
 from tests.fakes.waiting import until_async
 from tests.support.paths import ROOT
 
 STATE = Path(os.environ.get("REPAVE_OPENSTACK_DIR", "/var/tmp/repave-openstack"))
 KEYSTONE_PORT = int(os.environ.get("REPAVE_OPENSTACK_PORT_BASE", "20000")) + 5000
+READY_SECONDS = 120.0
 FIXED = "10.77.0.0/16"
 """Addresses of the rig's servers: nothing carries them, so they are made this machine's own."""
 
@@ -78,6 +81,30 @@ def _answers(port: int) -> bool:
 def rig_cloud() -> Cloud:
     """The rig's plain member."""
     return load_cloud("repave-test", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")})
+
+
+async def until_ready() -> None:
+    """Returns when every service that hosts need answers and lists what the rig has: one that has just been
+    started may answer with nothing for a while."""
+    api = Api(rig_cloud(), SystemClock())
+    lists = (
+        ("compute", "/flavors", "flavors"),
+        ("image", "/images", "images"),
+        ("network", "/networks", "networks"),
+    )
+
+    async def is_ready() -> bool:
+        try:
+            return all([await api.list_all(*each) for each in lists])
+        except ProviderError:
+            return False
+
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            while not await is_ready():  # noqa: ASYNC110
+                await asyncio.sleep(0.5)
+    finally:
+        await api.close()
 
 
 @asynccontextmanager

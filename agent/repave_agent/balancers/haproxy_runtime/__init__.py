@@ -29,7 +29,10 @@ BALANCER = BalancerKind(
     lambda options: WITH_MAP if options.map else BY_WEIGHTS,
     {
         "balancer": Command(
-            COMMAND_USAGE, "only haproxy_runtime is an operator's own; set balancer to it", _command
+            COMMAND_USAGE,
+            "only haproxy_runtime is an operator's own; set balancer to it",
+            _command,
+            works_unset=("snippet",),
         )
     },
 )

@@ -32,9 +32,11 @@ def balancer_command(options: HaproxyRuntimeOptions, site: Site, line: CommandLi
 
 
 def _snippet(options: HaproxyRuntimeOptions, frontends: Sequence[Frontend]) -> str:
+    # Each of a pair must start without the address that only one of them has at a time.
+    bind = "*" if len(options.sockets) > 1 else options.traffic_address
     if not options.map:
-        return f"{SOCKET_NEEDED}\n{snippet_without_map(frontends, options.traffic_address)}"
-    text = snippet(frontends, max(SLOTS, 2 * len(frontends)), options.map, options.traffic_address)
+        return f"{SOCKET_NEEDED}\n{snippet_without_map(frontends, bind)}"
+    text = snippet(frontends, max(SLOTS, 2 * len(frontends)), options.map, bind)
     first = "".join(f"#   {line}\n" for line in map_file(frontends).splitlines())
     return f"{SOCKET_NEEDED}# Into {options.map}, which must be there:\n{first}\n{text}"
 

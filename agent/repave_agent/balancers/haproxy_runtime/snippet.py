@@ -50,6 +50,7 @@ def split_text(split: Split) -> str:
 def _frontend(frontend: Frontend, map_path: str, bind: str) -> str:
     lines = [
         f"bind {bind}:{frontend.port}",
+        f"# bind {bind}:443 ssl crt /etc/haproxy/certs/ alpn h2,http/1.1   # HTTPS",
         "mode http",
         f"http-request set-var(txn.route) str({frontend.application}),map({map_path})",
         "http-request set-var(txn.first) var(txn.route),field(1,|)",
@@ -69,6 +70,7 @@ def _frontend_of_pool(frontend: Frontend, bind: str) -> str:
     return f"""\
 frontend {name}
   bind {bind}:{frontend.port}
+  # bind {bind}:443 ssl crt /etc/haproxy/certs/ alpn h2,http/1.1   # HTTPS
   mode http
   default_backend {POOL}{name}
 

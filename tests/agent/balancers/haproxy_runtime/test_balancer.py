@@ -16,7 +16,7 @@ from repave_agent.balancers.haproxy_runtime.layout import PASTE
 from repave_agent.balancers.haproxy_runtime.options import HaproxyRuntimeOptions
 from repave_agent.balancers.haproxy_runtime.snippet import SLOT
 from repave_agent.balancers.haproxy_runtime.transport import Keys
-from repave_agent.core.ports import BalancerError, Route, Structure, UnfitError
+from repave_agent.core.ports import BalancerAwaitedError, BalancerError, Route, Structure, UnfitError
 from repave_protos.protocol.values import ApplicationName, GroupName, Split
 from tests.fakes.agent.haproxy_rig import (
     HaproxyRig,
@@ -369,3 +369,28 @@ def test_what_an_operator_pastes_is_what_the_check_asks_for(
     assert f"backend {SLOT}6" in shown
     assert main(["balancer", "snippet", "shop"]) == 1
     assert "write APP:PORT" in capsys.readouterr().err
+
+
+def test_what_to_paste_is_printed_before_anything_is_set_up_and_for_both_of_a_pair(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["balancer", "snippet", "shop:80"]) == 0
+    shown = capsys.readouterr().out
+    assert "frontend shop" in shown
+    assert "# bind 127.0.0.1:443 ssl crt" in shown
+    assert main(["balancer", "check"]) == 2
+    assert "region" in capsys.readouterr().err
+    monkeypatch.setenv("REPAVE_AGENT_HAPROXY_RUNTIME__SOCKETS", "/run/a.sock 10.0.0.2:9999")
+    monkeypatch.setenv("REPAVE_AGENT_HAPROXY_RUNTIME__TRAFFIC_ADDRESS", "10.77.0.10")
+    assert main(["balancer", "snippet", "shop:80"]) == 0
+    assert "  bind *:80\n" in capsys.readouterr().out, "the one without the virtual address starts as well"
+
+
+async def test_a_side_that_is_down_is_told_and_one_that_is_not_there_yet_is_waited_for(pair: Pair) -> None:
+    balancer = await pair.serving()
+    assert await balancer.troubles() == []
+    pair.sides[1].kill()
+    (told,) = await balancer.troubles()
+    assert told.startswith(f"balancer {pair.sides[1].socket}: ")
+    with pytest.raises(BalancerAwaitedError, match=f"{pair.sides[1].socket} does not answer"):
+        await pair.balancer("agent").start()

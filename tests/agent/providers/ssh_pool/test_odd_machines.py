@@ -430,3 +430,25 @@ async def test_a_full_machine_of_another_agent_is_left_alone(region: Region, tmp
             await ours.launch(region.spec(2), region.package)
         assert [each.is_running for each in await theirs.list_hosts()] == [True]
         assert host.is_running
+
+
+# ------------------------------------------------------------------------------------------ what is wrong
+
+
+async def test_what_is_wrong_with_a_pool_is_told(region: Region) -> None:
+    async with region.agent() as agent:
+        assert await agent.troubles() == []
+        region.leases.put("m1", state="quarantined", reason="bad disk")
+        (told,) = await agent.troubles()
+        assert told.startswith(
+            "note: 1 of 3 machines of the pool quarantined (m1): bad disk. Mend them, then: "
+        )
+        for name in region.machines.names:
+            region.leases.put(name, state="quarantined", reason="bad disk")
+        (told,) = await agent.troubles()
+        assert told.startswith("every machine of the pool quarantined (m1, m2, m3): bad disk.")
+        region.machines.key.unlink()
+        region.access["identity"] = Identity("ssh_pool", region.machines.key)
+    async with region.agent() as agent:
+        with pytest.raises(RefusedError, match=r"ssh_pool\.key: .*: there is no such file"):
+            await agent.troubles()
