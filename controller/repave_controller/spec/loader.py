@@ -7,7 +7,7 @@ second of CPU: a server does it in a thread.
 import difflib
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from repave_controller.spec import yaml_tree
 from repave_controller.spec.quantities import Unquoted
 from repave_controller.spec.spec import Spec
 from repave_controller.spec.unsupported import LATER, later_option, options
+from repave_controller.spec.yaml_text import odd_characters
 from repave_controller.spec.yaml_tree import Flaw, Place, UnreadableError, Written, merge, read
 
 SPEC_NAME = "repave.yaml"
@@ -65,7 +66,7 @@ def load(content: str | bytes, filename: str, overrides: Sequence[Source] = ()) 
     try:
         spec = Spec.model_validate(root.plain())
     except ValidationError as error:
-        raise SpecError(_problems(error, root)) from None
+        raise SpecError(_with_odd_characters(_problems(error, root), sources)) from None
     return spec, _text(content) if len(sources) == 1 else _dump(root)
 
 
@@ -102,6 +103,18 @@ def _read_all(sources: Sequence[Source]) -> list[Written]:
     if problems:
         raise SpecError(problems)
     return written
+
+
+def _with_odd_characters(problems: list[Problem], sources: Sequence[Source]) -> list[Problem]:
+    """A no-break space or a curly quote is seen in no editor, and often what is wrong with its line."""
+    lines = {name: _text(content).splitlines() for name, content in sources}
+    told = []
+    for each in problems:
+        there = lines.get(each.file, [])
+        odd = odd_characters(there[each.line - 1]) if 0 < each.line <= len(there) else ""
+        fix = "; ".join(filter(None, (each.fix, f"the line holds {odd}" if odd else "")))
+        told.append(replace(each, fix=fix))
+    return told
 
 
 def _problem(flaw: Flaw) -> Problem:

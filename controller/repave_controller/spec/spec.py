@@ -288,7 +288,8 @@ def schema() -> dict[str, Any]:
     """JSON Schema of the spec, for editors."""
     made = _without_null(Spec.model_json_schema())
     assert isinstance(made, dict)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+    own = {"patternProperties": {"^x-": {"description": "A place for anchors; left out."}}}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, **own}
 
 
 def _without_null(node: Any) -> Any:

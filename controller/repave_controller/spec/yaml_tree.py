@@ -1,7 +1,8 @@
 """Reads YAML 1.2 into a small tree in which everything knows where it was written.
 
-Takes less than YAML allows: text, numbers, true/false, lists and mappings with text keys; no tags, merge keys
-or second documents; bounded in bytes, depth and number of values, aliases expanded. Knows nothing of specs.
+Takes less than YAML allows: text, numbers, true/false, lists and mappings with text keys, anchors and merge
+keys; no tags or second documents; bounded in bytes, depth and number of values, aliases expanded. Options
+at the top that begin with `x-` are for anchors: they are left out. Knows nothing else of specs.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from repave_controller.spec.quantities import Unquoted
+from repave_controller.spec.yaml_text import odd_characters, tab_reader
 
 if TYPE_CHECKING:  # ruamel.yaml costs 140 ms: only those who read YAML import it
     from ruamel.yaml.error import MarkedYAMLError, StringMark
@@ -20,6 +22,7 @@ BYTES_MAX = 256 * 1024
 DEPTH_MAX = 20
 VALUES_MAX = 20_000
 NUMBER_LENGTH_MAX = 40
+OWN_PREFIX = "x-"
 DIRECTIVE = re.compile(r"^%[A-Z]", re.MULTILINE)
 TAGS = "tag:yaml.org,2002:"
 
@@ -149,17 +152,19 @@ def _compose(text: str, file: str) -> "Node | None":
     yaml = YAML(typ="safe", pure=True)
     yaml.max_depth = DEPTH_MAX
     yaml.Composer = BoundedComposer
+    yaml.Scanner = tab_reader()
     yaml.composer.warn_double_anchors = False
     try:
         root: Node | None = yaml.compose(text)
     except MaxDepthExceededError as error:
         raise _too_deep(_place(error.problem_mark, file)) from None
     except ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
+        before = text[: error.position]
+        place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
         character = f"the character U+{ord(text[error.position]):04X} is not taken"
-        raise _unreadable(Place(file, line, 1), character, "remove it") from None
+        raise _unreadable(place, character, "remove it") from None
     except MarkedYAMLError as error:
-        raise _broken_yaml(error, file) from None
+        raise _broken_yaml(error, file, text) from None
     except YAMLError as error:
         raise _unreadable(Place(file, 1, 1), f"is not YAML: {error}") from None
     return root
@@ -173,7 +178,7 @@ def _too_many(place: Place) -> UnreadableError:
     return _unreadable(place, f"has more than {VALUES_MAX:,} values, aliases expanded")
 
 
-def _broken_yaml(error: "MarkedYAMLError", file: str) -> UnreadableError:
+def _broken_yaml(error: "MarkedYAMLError", file: str, text: str) -> UnreadableError:
     place = _place(error.problem_mark or error.context_mark, file)
     problem = error.problem or error.context or "is not YAML"
     if "'\\t'" in problem:
@@ -184,6 +189,10 @@ def _broken_yaml(error: "MarkedYAMLError", file: str) -> UnreadableError:
         )
     if "undefined alias" in problem:
         return _unreadable(place, problem, "name it with & before it is used")
+    lines = text.splitlines()
+    for line in range(place.line, max(0, place.line - 2), -1):
+        if line <= len(lines) and (odd := odd_characters(lines[line - 1])):
+            return _unreadable(Place(file, line, 1), f"is not YAML: {problem}", f"the line holds {odd}")
     return _unreadable(place, f"is not YAML: {problem}", "look at this line and the one before it")
 
 
@@ -223,13 +232,16 @@ class _Reader:
         return Written(place, self._scalar(node, place, path))
 
     def _pairs(self, node: "MappingNode", path: Path, depth: int) -> Iterator[tuple[str, Written]]:
+        """Its own options, then those that it merges in (<<), the first of each name."""
         first: dict[str, int] = {}
+        merged: list[MappingNode] = []
         for key, value in node.value:
             place = _place(key.start_mark, self.file)
             name = key.value
             if key.tag == f"{TAGS}merge":
-                fix = "write the options out, or keep them in a second file (-f)"
-                self._complain(place, path, "merge keys (<<) are not taken", fix)
+                merged += self._merged(value, path)
+            elif not path and isinstance(name, str) and name.startswith(OWN_PREFIX):
+                continue  # on purpose: a place for anchors
             elif key.tag != f"{TAGS}str" or not isinstance(name, str):
                 self._complain(place, path, "the name of an option must be text", "put it in quotes")
             elif name in first:
@@ -239,6 +251,24 @@ class _Reader:
                 first[name] = place.line
                 written = self.read(value, (*path, name), depth + 1)
                 yield name, written if written.value is not None else Written(place, None)
+        for each in merged:
+            if depth >= DEPTH_MAX:
+                raise _too_deep(_place(each.start_mark, self.file))
+            for name, found in self._pairs(each, path, depth + 1):
+                if name not in first:
+                    first[name] = found.place.line
+                    yield name, found
+
+    def _merged(self, value: "Node", path: Path) -> "list[MappingNode]":
+        """The mappings behind `<<: *one` or `<<: [*one, *other]`."""
+        from ruamel.yaml.nodes import MappingNode, SequenceNode
+
+        listed = value.value if isinstance(value, SequenceNode) else [value]
+        for each in listed:
+            if not isinstance(each, MappingNode):
+                place = _place(each.start_mark, self.file)
+                self._complain(place, path, "<< takes a mapping, or a list of them", "write <<: *NAME")
+        return [each for each in listed if isinstance(each, MappingNode)]
 
     def _scalar(self, node: "ScalarNode", place: Place, path: Path) -> Scalar | Unquoted:
         text = str(node.value)

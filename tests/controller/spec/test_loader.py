@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repave_controller.spec.loader import SPEC_BYTES_MAX, SpecError, find_spec, load, load_files
+from repave_controller.spec.yaml_text import tab_reader
 from tests.fakes.controller.specs import EVERY_OPTION, SMALLEST
 
 GOOD = """\
@@ -276,12 +277,10 @@ BAD = {
         "app: !!python/object/apply:os.system [ls]",
         ["2:6: app: the tag '!!python/object/apply:os.system' is not taken; write a plain value"],
     ),
-    "a merge key": (
+    "a merge of a word": (
         "app: hello",
-        "app: hello\n<<: {owner: me}",
-        [
-            "3:1: merge keys (<<) are not taken; write the options out, or keep them in a second file (-f)",
-        ],
+        "app: hello\n<<: me",
+        ["3:5: << takes a mapping, or a list of them; write <<: *NAME"],
     ),
     "a second document": (
         "app: hello",
@@ -298,7 +297,7 @@ BAD = {
         "%YAML 1.1\n---\nrepave: 1",
         ["1:1: a directive is not taken; remove it; this is YAML 1.2"],
     ),
-    "a bell": ("app: hello", "app: hello\nowner: \a", ["3:1: the character U+0007 is not taken; remove it"]),
+    "a bell": ("app: hello", "app: hello\nowner: \a", ["3:8: the character U+0007 is not taken; remove it"]),
 }
 
 
@@ -465,3 +464,143 @@ BALANCERS_TEXT = {
 def test_a_path_that_a_balancer_could_misread_is_refused_with_what_to_write(path: str) -> None:
     asking = GOOD.replace("{port: 8080}", "{port: 8080, path: " + json.dumps(path) + "}")
     assert refusal(asking) == [f"repave.yaml:9:28: health.http.path: {BALANCERS_TEXT[path]}"]
+
+
+ANCHORS = """\
+x-common: &common
+  image: local
+  anything: [1.5, ~, !!str 7]
+x-env: &env {COLOUR: blue, SIZE: large}
+repave: 1
+app: hello
+artifact: {uri: ./app}
+host:
+  <<: [{run: ./serve}, {run: ./other, image: never}]
+  image: local
+  env: {<<: *env, SIZE: small}
+health: {http: {port: 8080}}
+traffic: {port: 8000}
+regions:
+  - &region {name: paris, size: 3}
+  - {<<: *region, name: oslo}
+strategy: {blue_green: {}}
+"""
+
+
+def test_anchors_and_merge_keys_work_and_a_place_for_anchors_is_ignored() -> None:
+    spec, text = load(ANCHORS, "repave.yaml")
+    assert (spec.host.run, spec.host.image, spec.host.env) == (
+        ("./serve",),
+        "local",
+        {"COLOUR": "blue", "SIZE": "small"},
+    )
+    assert [(each.name, each.size) for each in spec.regions] == [("paris", 3), ("oslo", 3)]
+    assert text == ANCHORS
+    merged = load(ANCHORS, "repave.yaml", [("more.yaml", "x-more: 1\nowner: me\n")])[1]
+    assert load(merged, "merged.yaml")[0].host == spec.host
+    assert "x-" not in merged
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (ANCHORS.replace("x-env:", "X-env:"), "unknown option"),
+        (ANCHORS.replace("  image: local\n  env", "  x-own: 1\n  env"), "host.x-own: unknown option"),
+        (ANCHORS.replace("{<<: *region, name: oslo}", "{<<: *region}"), "paris is there twice"),
+        (ANCHORS.replace("{COLOUR: blue,", "{COLOUR: blue, COLOUR: red,"), "is there twice"),
+        ("a: &a {<<: *a}\n", "nested deeper than"),
+    ],
+)
+def test_what_anchors_can_not_do_is_refused(text: str, problem: str) -> None:
+    assert problem in "\n".join(refusal(text))
+
+
+TABS = (
+    GOOD.replace("app: hello", "app: hello\t# the name\t!"),
+    GOOD.replace("app: hello", "app:\thello \t "),
+    GOOD.replace("app: hello", "app: 'hello'\t"),
+    GOOD.replace("host:", "\t# a comment\n\t\nhost:\t#x"),
+    GOOD.replace("{name: paris, size: 3}", "{\n\tname:\tparis,\n\t\tsize: 3\t}"),
+    GOOD.replace("  - {name", "  -\t{name"),
+    GOOD.replace("  run: ./serve", "  run: >-\t# folded\n    ./serve"),
+    GOOD.replace("  run: ./serve", "  run: |2-\t# as it is\n    ./serve"),
+    GOOD + "# \u00a0 a no-break space in a comment\n",
+    "---\t# first\n" + GOOD,
+)
+
+
+@pytest.mark.parametrize("text", TABS)
+def test_tabs_may_separate_wherever_yaml_lets_them(text: str) -> None:
+    assert load(text, "repave.yaml")[0] == load(GOOD, "repave.yaml")[0]
+
+
+def test_tabs_and_no_break_spaces_within_text_stay_what_they_are() -> None:
+    text = GOOD.replace("run: ./serve", 'run: ["./a\tb", a\tb, x\u00a0y]\n  env: {A: "\u00a0", B: c\td}')
+    host = load(text, "repave.yaml")[0].host
+    assert host.run == ("./a\tb", "a\tb", "x\u00a0y")
+    assert host.env == {"A": "\u00a0", "B": "c\td"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "named"),
+    [
+        (
+            "app: hello",
+            "app:\u00a0hello",
+            "2:1: is not YAML",
+            "U+00A0 NO-BREAK SPACE at column 5, which is no space",
+        ),
+        (
+            "  port: 8000",
+            "\u00a0 port: 8000",
+            "11:9: ",
+            "U+00A0 NO-BREAK SPACE at column 1, which is no space",
+        ),
+        (
+            "app: hello",
+            "app: \u201chello\u201d",
+            "2:6: app: ",
+            "U+201C LEFT DOUBLE QUOTATION MARK at column 6, which",
+        ),
+        (
+            "  port: 8000",
+            "  po\u200brt: 8000",
+            "11:",
+            "U+200B ZERO WIDTH SPACE at column 5, which can't be seen",
+        ),
+        (
+            "app: hello",
+            "app\uff1a hello",
+            "2:1: is not YAML",
+            "U+FF1A FULLWIDTH COLON at column 4, which is no :",
+        ),
+        ("size: 3", "size: \u22123", "13:25: ", "U+2212 MINUS SIGN at column 25, which is no -"),
+    ],
+)
+def test_a_character_that_only_looks_right_is_named_with_its_code_point_and_place(
+    old: str, new: str, place: str, named: str
+) -> None:
+    told = [line for line in refusal(GOOD.replace(old, new)) if line.startswith(f"repave.yaml:{place}")]
+    assert any(f"the line holds {named}" in line for line in told), told
+
+
+@pytest.mark.parametrize("text", [GOOD.replace("  run", "\trun"), GOOD.replace("  run", "  \trun: 1\n  run")])
+def test_a_tab_never_indents(text: str) -> None:
+    assert "a tab can't indent; indent with spaces" in refusal(text)[0]
+
+
+def test_the_scanner_reads_plain_text_as_ruamel_does_where_there_are_no_tabs() -> None:
+    from ruamel.yaml import YAML
+
+    def read_by(scanner: type | None, text: str) -> object:
+        yaml = YAML(typ="safe", pure=True)
+        if scanner is not None:
+            yaml.Scanner = scanner
+        return yaml.load(text)
+
+    for text in (
+        *(GOOD, SMALLEST, EVERY_OPTION, "a: b\n  c\n\n\n  d # e\nf: g\n", "a: [b\nc, d]"),
+        *("- a\n-  b\n- - c\n  - d\n", "a: |\n x\n  y\n\nb: >-  # c\n z\n", "a: |+2\n  x\n\n"),
+        *("'a b': \"c\\\n  d\"\n", "a:\n# x\n  b\n"),
+    ):
+        assert read_by(tab_reader(), text) == read_by(None, text)
