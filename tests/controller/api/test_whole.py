@@ -145,6 +145,7 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     await until(lambda: "oslo" not in real.scheduler.applications()["hello"].regions)  # type: ignore[index]
     await post("regions/{region}/remove", json={"by": "ann"})
     await post(f"{one}/delete", json={"by": "ann"})
+    await post("regions/{region}/pool/return", json={"by": "ann"})
     assert posts == {}, "a command that nobody has asked"
 
 
