@@ -35,6 +35,7 @@ def register(commands: Any) -> None:
     release.add_argument(
         "--plan", default="", metavar="ID", help="refuse if anything changed since that plan"
     )
+    release.add_argument("--force", action="store_true", help="even where a region says that it has no room")
     add_keep_sizes(release)
     release.add_argument("--dry-run", action="store_true", help="show the plan, change nothing")
     release.add_argument("--key", default="", help="idempotency key (default: derived from what is released)")
@@ -108,6 +109,7 @@ def run_release(terminal: Terminal) -> int:
         "queue": arguments.queue or arguments.queue_latest,
         "latest": arguments.queue_latest,
         "replace": arguments.replace,
+        "force": arguments.force,
     }
     key = arguments.key or _key(terminal, spec.application, body)
     path = f"applications/{quoted(spec.application)}"

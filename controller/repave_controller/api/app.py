@@ -49,7 +49,7 @@ from repave_controller.core.commands.release import WhileBusy, deleted_applicati
 from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.freezes import Command
 from repave_controller.core.domain.naming import NamingError, parse_group
-from repave_controller.core.domain.reasons import Refusal, Refused
+from repave_controller.core.domain.reasons import Reason, Refusal, Refused
 from repave_controller.core.planning.going_back import plan_rollback
 from repave_controller.core.planning.plan import never_released, plan_release
 from repave_controller.core.ports import Store
@@ -346,7 +346,7 @@ class Api:
             *precision(order, _precisions(said)),
             *split(order, {name: supports_sticky_split(words) for name, words in said.items()}),
         ]
-        full = await self._regional.room(foretold)
+        full = await self._regional.room(foretold, application, order)
         foretold = replace(foretold, guards=(*foretold.guards, *inexact, *full))
         self._scheduler.shown_plans.remember(application, order)
         try:
@@ -382,9 +382,24 @@ class Api:
         await self._regional.check_ways_in(application.name, order)
         busy = WhileBusy(asked.queue, asked.latest, asked.replace)
         accepted = await self._scheduler.release(
-            application.name, application.cluster, order, asked.spec, queue=busy, plan=asked.plan
+            application.name,
+            application.cluster,
+            order,
+            asked.spec,
+            queue=busy,
+            plan=asked.plan,
+            lacks=None if asked.force else await self._lacks(application, order),
         )
         return _answer(views.accepted(accepted), status=202)
+
+    async def _lacks(self, application: Application, order: ReleaseOrder) -> dict[RegionName, Reason]:
+        """The regions that have no room for the release, and say so."""
+        if application.running is not None:
+            return {}
+        observed = self._scheduler.observed(application.name)
+        constraints = self._scheduler.constraints_of_new(application.name)
+        foretold = plan_release(application, order, observed, self._clock(), constraints)
+        return await self._regional.lacks(foretold)
 
     async def _order(
         self, asked: models.PlanRequest, by: str = "", reason: str = "", key: str = ""

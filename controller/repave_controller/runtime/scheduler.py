@@ -20,6 +20,7 @@ from repave_controller.core.commands.release import (
     check_regions,
     request_release,
     unknown_application,
+    with_room,
 )
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.verb import Verb
@@ -34,7 +35,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.freezes import Command, Freezes
 from repave_controller.core.domain.limits import Limits, load_of
-from repave_controller.core.domain.reasons import Refusal, Refused, Why, cli
+from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Why, cli
 from repave_controller.core.domain.rollout import GroupNumber
 from repave_controller.core.planning.shown_plans import ShownPlans
 from repave_controller.core.ports import ImageStore, Loaded, Regions, Store, Transaction
@@ -103,9 +104,10 @@ class Scheduler:
         *,
         queue: bool | WhileBusy,
         plan: str = "",
+        lacks: Mapping[RegionName, Reason] | None = None,
     ) -> Accepted:
         """Starts or joins a release; while a rollout runs, what `queue` says. With `plan`, only if it still
-        has that id.
+        has that id. `lacks`: the regions that have no room for it now.
 
         Raises Refused, StoreError.
         """
@@ -116,7 +118,7 @@ class Scheduler:
                 self.shown_plans.check(plan, known, order)
             self.check_image(order)
             self.check_places(application, order)
-            return request_release(known, order, queue, now)
+            return request_release(known, with_room(known, order, lacks or {}), queue, now)
 
         owner = self._owner_of_new(application, cluster)
         request = dataclasses.replace(order, by="", key="")

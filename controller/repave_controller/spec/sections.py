@@ -429,6 +429,9 @@ class Keep(Section):
         as_written("100%"),
         description="Share of their hosts that stay; with less, a rollback launches the rest.",
     )
+    give_way: bool = Field(
+        False, description="They end as a release begins that has no room beside them in a region."
+    )
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

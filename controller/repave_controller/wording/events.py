@@ -183,6 +183,7 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.ENDED: "{group} {phase}: {reason}",
     Happening.GROUP_RETIRES: _group_retires,
     Happening.GROUP_RETIRED: _group_retired,
+    Happening.GROUP_GIVES_WAY: "{group} gives way to {by} in {regions}: drained and destroyed",
     Happening.DELETED: lambda application, by, reason: (
         f"{application} is closed, drained and destroyed, asked by {who(by, reason)}"
     ),

@@ -97,7 +97,7 @@ def _precision(region: str, below_bp: int, above_bp: int, weight_bp: int) -> str
     return f"{region}: its balancer gives {nearest}, not {percent(weight_bp)}"
 
 
-def _room(region: str, hosts: int, why: str) -> str:
+def _room(*_: str, region: str, hosts: int, why: str) -> str:
     return f"{region} needs {_more(hosts)} at its peak, and has no room: {why}"
 
 
@@ -131,6 +131,7 @@ TEXTS: Mapping[Kind, Template] = {
     Rule.REGION: "{region}: {absent}",
     Rule.ROOM: _room,
     Rule.ROOM_UNKNOWN: _room_unknown,
+    Rule.ROOM_GIVEN: "{region}: {groups} make room, as the spec says: they end before it begins there",
 }
 
 _SHOWS_HOSTS = "{0} shows each host"
@@ -144,5 +145,8 @@ REMEDIES: Mapping[Kind, Template] = {
     Rule.CAPACITY_LEFT: _SHOWS_HOSTS,
     Rule.TRAFFIC: _SHOWS_HOSTS,
     Rule.TRAFFIC_SPLIT: "leave out traffic.split, or use a balancer with HAProxy",
-    Rule.ROOM: "raise the quota, add machines, or end groups that are kept",
+    Rule.ROOM: lambda *commands, **_: (
+        f"raise the quota or add machines{', or end a group that is kept: ' if commands else ''}"
+        f"{', '.join(commands)}"
+    ),
 }

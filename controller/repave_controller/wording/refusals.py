@@ -52,6 +52,11 @@ def _role_missing(roles: Sequence[str]) -> str:
     return f"this waits for the role {', '.join(roles)}; say so with {flags}"
 
 
+def _no_room(*commands: str, lacks: str) -> str:
+    ways = ["raise the quota", "add machines", *(f"end a group that is kept: {each}" for each in commands)]
+    return f"{lacks}; {', or '.join(ways)}; --force tries all the same"
+
+
 def _unknown_application(name: str, known: Sequence[str]) -> str:
     there = f"there are: {', '.join(known)}" if known else "nothing has been released yet"
     return f"no application is called {name}; {there}"
@@ -164,6 +169,7 @@ TEXTS: Mapping[Kind, Template] = {
         "to go back to; --queue releases this after it"
     ),
     Refusal.NOTHING_TO_RENEW: "no group serves {application}; release it first",
+    Refusal.NO_ROOM: _no_room,
     Refusal.NO_OLDER_GROUP: "no older group of {application} is kept; release the older version again",
     Refusal.NO_OLDER_GROUP_OF_NAME: ("no older group of {application} is called {name}; there are: {groups}"),
     Refusal.NO_OLDER_GROUP_IN_REGION: ("nothing served in {regions} before; --to names what shall: {groups}"),

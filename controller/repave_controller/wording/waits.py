@@ -139,6 +139,7 @@ TEXTS: Mapping[Kind, Template] = {
     Why.PAUSED: _paused,
     Why.HELD: "held: {reason}",
     Why.EARLIER_WAVES: "wave {wave} waits for the waves before it",
+    Why.MAKES_ROOM: "{groups} make room first: they are drained and destroyed",
     Why.BAKE: "bake: wave {wave} of {waves} is watched",
     Why.BAKE_UNSEEN: "bake: stands still, wave {wave} of {waves} can't be watched: no word from {regions}",
     Why.GUARD: "guard {rule}: {answer}",

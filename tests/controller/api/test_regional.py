@@ -115,6 +115,63 @@ def test_a_plan_says_where_its_hosts_do_not_fit(api: Asked, controller: ServedCo
     ]
 
 
+FULL = Room("instances: 10 of 10 are used, 3 more are needed")
+GIVES_WAY = SPEC + "rollback: {keep: {give_way: true}}\n"
+
+
+def full_after_two(api: Asked, controller: ServedController) -> None:
+    """v1 is kept, v2 serves, and oslo has no room for anything more."""
+    for version in ("v1", "v2"):
+        assert api.release(version).status == 202
+        api.ended()
+    controller.sessions.tells["oslo", FindRoom] = FULL
+
+
+def test_a_release_that_does_not_fit_is_refused_with_the_group_that_can_go(
+    api: Asked, controller: ServedController
+) -> None:
+    full_after_two(api, controller)
+    refused = api.release("v3")
+    assert (refused.status, refused.json["rule"]) == (409, "no-room")
+    assert "oslo needs 3 more hosts at its peak, and has no room" in refused.json["detail"]
+    assert "repave groups retire hello hello-v001" in refused.json["detail"]
+    (guard,) = [each for each in plan(api)["guards"] if each["rule"] == "room"]
+    assert guard["refuses"]
+    assert guard["remedy"]["text"].endswith("end a group that is kept: repave groups retire hello hello-v001")
+    assert [each["name"] for each in api.get("applications/hello/groups").json["items"]] == [
+        "hello-v001",
+        "hello-v002",
+    ]
+
+
+def test_a_release_may_be_tried_all_the_same(api: Asked, controller: ServedController) -> None:
+    full_after_two(api, controller)
+    assert api.release("v3", force=True).status == 202
+
+
+def test_a_repeated_release_is_the_one_before_though_it_has_filled_its_room(
+    api: Asked, controller: ServedController
+) -> None:
+    first = api.release("v1", key="k")
+    api.ended()
+    controller.sessions.tells["oslo", FindRoom] = FULL
+    assert api.release("v1", key="k").json["rollout"] == first.json["rollout"]
+
+
+def test_kept_groups_give_way_where_the_spec_says_so(api: Asked, controller: ServedController) -> None:
+    full_after_two(api, controller)
+    answer = api.post("plan", {"spec": GIVES_WAY, "digest": api.push()}).json
+    (guard,) = [each for each in answer["guards"] if each["rule"] == "room"]
+    assert (guard["refuses"], guard["text"]) == (
+        False,
+        "oslo: hello-v001 make room, as the spec says: they end before it begins there",
+    )
+    assert api.release("v3", spec=GIVES_WAY).status == 202
+    api.ended()
+    events = [each for each in api.get("events?limit=1000").json["items"] if each["kind"] == "group.retiring"]
+    assert events[0]["text"] == "hello-v001 gives way to hello-v003 in oslo: drained and destroyed"
+
+
 def test_a_region_that_can_not_say_is_told_and_one_that_is_away_is_not_asked(
     api: Asked, controller: ServedController
 ) -> None:

@@ -67,6 +67,7 @@ class ReleaseRequest(PlanRequest):
     latest: bool = Field(False, description="Wait as with queue, and drop the releases that waited before.")
     replace: bool = Field(False, description="What runs goes back at once; this begins when it is there.")
     plan: str = Field("", max_length=40, description="Refuse unless the plan still has this id.")
+    force: bool = Field(False, description="Even where a region says that it has no room.")
 
 
 class SignedRequest(Body):

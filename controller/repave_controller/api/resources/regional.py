@@ -3,7 +3,7 @@ hosts, images baked of packages."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from aiohttp import web
@@ -23,9 +23,11 @@ from repave_controller.api.answers.regional_models import (
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of, query_of
-from repave_controller.core.domain.application import ReleaseOrder
-from repave_controller.core.domain.reasons import Refusal, Refused, Rule, reason_of
+from repave_controller.core.commands.release import ways_to_room
+from repave_controller.core.domain.application import Application, ReleaseOrder
+from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Rule, reason_of
 from repave_controller.core.planning.plan import Plan, RegionPlan
+from repave_controller.core.rollout.room import kept_in
 from repave_controller.core.rules.guards import Guard
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import AgentRefused, AnswerContent, RegionUnreachable, Sessions
@@ -105,12 +107,22 @@ class Regional:
 
     # ------------------------------------------------------------------------------------------------ room
 
-    async def room(self, foretold: Plan) -> tuple[Guard, ...]:
+    async def room(self, foretold: Plan, application: Application, order: ReleaseOrder) -> tuple[Guard, ...]:
         """Regions where the hosts of the plan don't fit now; none is waited for long."""
+        return tuple(
+            _given_way(application, order, each) if each.refuses else each
+            for each in await self._rooms(foretold)
+        )
+
+    async def lacks(self, foretold: Plan) -> dict[RegionName, Reason]:
+        """The regions that say that the hosts of the plan don't fit now."""
+        return {_region_of(each): each.reason for each in await self._rooms(foretold) if each.refuses}
+
+    async def _rooms(self, foretold: Plan) -> list[Guard]:
         views = self._sessions.views()
         asked = [each for each in foretold.regions if each.extra and _is_here(views.get(each.name))]
         found = await asyncio.gather(*(self._lack(each) for each in asked))
-        return tuple(guard for guard in found if guard is not None)
+        return [guard for guard in found if guard is not None]
 
     async def _lack(self, region: RegionPlan) -> Guard | None:
         try:
@@ -212,6 +224,19 @@ class Regional:
 
         await asyncio.gather(*map(ask, map(self._known, regions)))
         return dict(sorted(found.items())), dict(sorted(unreachable.items()))
+
+
+def _region_of(guard: Guard) -> RegionName:
+    return RegionName(str(dict(guard.reason.facts)["region"]))
+
+
+def _given_way(application: Application, order: ReleaseOrder, guard: Guard) -> Guard:
+    """The same with the commands that would help; none refuses where kept groups give way."""
+    region = _region_of(guard)
+    kept = tuple(group.name for group in kept_in(application, region))
+    if order.policy.gives_way and kept:
+        return Guard(False, reason_of(Rule.ROOM_GIVEN, region=region, groups=kept))
+    return replace(guard, reason=replace(guard.reason, remedies=ways_to_room(application, [region])))
 
 
 def _machine(region: RegionName, machine: Machine) -> MachineItem:

@@ -191,6 +191,7 @@ class ReleaseOrder:
     key: str = ""  # idempotency key: the same key joins the release that it started
     spec_text: str = ""  # as the user wrote it; kept with the release
     split: Split = BY_REQUEST
+    gives_way: tuple[RegionName, ...] = ()  # regions where kept groups make room for it
     keeps_sizes: bool = False  # regions that are served keep the sizes they have; `sizes` are the spec's
     replaces: bool = False  # begins once the rollout that it takes the place of has gone back
     number: int = 0  # in the queue, from 1; 0: never waited
@@ -217,6 +218,7 @@ class Policy:
     keep_groups: int = 1
     retain: int = 0
     keep_percent: float = 100.0  # of their hosts that kept groups have
+    gives_way: bool = False  # kept groups end as a release begins that has no room beside them
     ready_percent: float = 100.0
     min_capacity_percent: float = 100.0
     min_hosts: int = 0  # that can serve in a region, whatever the percentage says

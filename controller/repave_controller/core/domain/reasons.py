@@ -47,6 +47,7 @@ class Refusal(Kind):
     NOTHING_TO_REPLACE = "nothing-to-roll-back-to/replace"
     ROLLBACK_RUNNING = "rollout-running/replace"
     NOTHING_TO_RENEW = "nothing-to-renew"
+    NO_ROOM = "no-room"
     NO_OLDER_GROUP = "nothing-to-roll-back-to"
     NO_OLDER_GROUP_OF_NAME = "unknown-group/older"
     NO_OLDER_GROUP_IN_REGION = "nothing-to-roll-back-to/history"
@@ -136,6 +137,7 @@ class Why(Kind):
     PAUSED = "paused"
     HELD = "held"
     EARLIER_WAVES = "earlier-waves"
+    MAKES_ROOM = "makes-room"
     BAKE = "bake"
     BAKE_UNSEEN = "bake/unseen"
     GUARD = "guard"
@@ -213,6 +215,7 @@ class Rule(Kind):
     REGION = "region"
     ROOM = "room"
     ROOM_UNKNOWN = "room/unknown"
+    ROOM_GIVEN = "room/given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +284,7 @@ class Happening(Kind):
     ENDED = "ended"
     GROUP_RETIRES = "group-retires"
     GROUP_RETIRED = "group-retired"
+    GROUP_GIVES_WAY = "group-gives-way"
     GROUP_DESTROYED = "group-destroyed"
     DELETED = "deleted"
     GONE = "gone"

@@ -214,6 +214,7 @@ class Rollout:
     reason: str = ""  # why a person started it
     undo_reason: Reason | None = None  # why it goes back or was held
     undo_end: Phase = Phase.ROLLED_BACK  # what UNDOING ends in
+    makes_room: tuple[RegionName, ...] = ()  # where it begins once the groups that give way are gone
     ended_at: Instant | None = None
 
     def track(self, region: RegionName) -> Track | None:

@@ -47,6 +47,7 @@ from repave_controller.core.rollout.rollback import (
     undo,
     undone,
 )
+from repave_controller.core.rollout.room import making_room
 from repave_controller.core.rollout.transitions import gone_back
 from repave_controller.core.rules.guards import NO_CONSTRAINTS, Constraints, standing
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, current_report, illness_of
@@ -251,8 +252,8 @@ def _begin(turn: Turn, track: Track, wants: Wants) -> bool:
     skipped, waiting = waves.when_away(turn.application, rollout, track, turn.observed, turn.now)
     if skipped is not None:
         _skip(turn, skipped)
-    elif waiting is not None:
-        turn.wait(waiting)
+    elif (waits := waiting or making_room(turn.application, rollout, track, turn.observed)) is not None:
+        turn.wait(waits)
     elif not _is_guarded(turn, rollout, track, track.cursor, wants):
         _enter(turn, track, track.cursor)
         return True

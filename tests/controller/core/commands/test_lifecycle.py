@@ -195,3 +195,21 @@ def test_a_group_is_retired_once() -> None:
     world.regions[OSLO].is_connected = False
     ask(world, RetireGroup("hello-v001"))
     assert ask(world, RetireGroup("hello-v001")) == []
+
+
+def test_a_region_begins_once_the_groups_that_give_way_are_gone() -> None:
+    world = serving("a", "b")
+    world.regions[OSLO].draining.add(world.application.groups[0].name)
+    world.release("c", gives_way=(OSLO,))
+    world.settle()
+    rollout = world.application.running
+    assert rollout is not None
+    counts = {each.name: each.count for each in world.regions[OSLO].desired.groups}  # type: ignore[union-attr]
+    assert counts == {"hello-v001": 0, "hello-v002": 3}
+    assert [text_of(each.reason) for each in world.because if each.region == OSLO] == [
+        "hello-v001 make room first: they are drained and destroyed"
+    ]
+    world.regions[OSLO].draining.clear()
+    world.finish()
+    assert world.application.serving == 3
+    assert "hello-v001" in [group.name for group in world.application.past]

@@ -1,0 +1,71 @@
+"""Kept groups that give way to a release which has no room beside them. Pure."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from repave_controller.core.domain.application import (
+    Application,
+    Because,
+    GroupState,
+    Observed,
+    Outcome,
+    ServerGroup,
+)
+from repave_controller.core.domain.instants import Instant
+from repave_controller.core.domain.naming import format_group
+from repave_controller.core.domain.place import put_part
+from repave_controller.core.domain.reasons import Happening, Why, reason_of
+from repave_controller.core.domain.rollout import GroupNumber, Rollout, Track
+from repave_controller.core.rollout.conclusion import remembered
+from repave_controller.core.rollout.start import group_event
+from repave_controller.core.rules.verdicts import Waiting
+from repave_protos.protocol.values import RegionName
+
+
+def kept_in(application: Application, region: RegionName) -> list[ServerGroup]:
+    """The groups that are only kept for a rollback there."""
+    parts = ((group, group.part(region)) for group in application.groups)
+    return [group for group, part in parts if part is not None and part.state is GroupState.WARM]
+
+
+def giving_way(application: Application, regions: Collection[RegionName], now: Instant) -> Outcome:
+    """The application without the kept groups of these regions, which the rollout that began waits for."""
+    told: dict[GroupNumber, tuple[ServerGroup, list[RegionName]]] = {}
+    for region in regions:
+        for group in kept_in(application, region):
+            part = group.part(region)
+            assert part is not None, "it is kept there"
+            application = remembered(application, group, part)
+            application = put_part(application, group, replace(part, state=GroupState.RETIRING, percent=0.0))
+            told.setdefault(group.number, (group, []))[1].append(region)
+    rollout = application.rollout
+    if not told or rollout is None:
+        return application, ()
+    by = format_group(application.cluster, rollout.target)
+    events = tuple(
+        group_event(
+            application,
+            "group.retiring",
+            reason_of(Happening.GROUP_GIVES_WAY, group=group.name, by=by, regions=tuple(where)),
+            now,
+            "repave",
+            group,
+        )
+        for group, where in told.values()
+    )
+    return replace(application, rollout=replace(rollout, makes_room=tuple(regions))), events
+
+
+def making_room(
+    application: Application, rollout: Rollout, track: Track, observed: Observed
+) -> Waiting | None:
+    """What the track's region waits for before it begins; a region that is away can't be waited for."""
+    view = observed.get(track.region)
+    if track.region not in rollout.makes_room or view is None or not view.is_connected:
+        return None
+    leaving = tuple(
+        group.name
+        for group in application.groups
+        if (part := group.part(track.region)) is not None and part.state is GroupState.RETIRING
+    )
+    return Waiting(Because(reason_of(Why.MAKES_ROOM, groups=leaving), track.region)) if leaving else None
