@@ -10,6 +10,7 @@ from typing import Protocol
 
 from repave_protos.protocol.values import (
     BY_REQUEST,
+    USUAL_TIMEOUTS,
     ApplicationName,
     ApplicationReport,
     Digest,
@@ -19,6 +20,7 @@ from repave_protos.protocol.values import (
     Notice,
     Probe,
     Split,
+    Timeouts,
 )
 
 
@@ -171,11 +173,13 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One server group behind the balancer. `probe` is used for the balancer's own checks."""
+    """One server group behind the balancer. `probe` is used for the balancer's own checks. `timeouts`: where
+    the balancer takes some; the client's is the frontend's."""
 
     group: GroupName
     servers: tuple[Server, ...]
     probe: Probe
+    timeouts: Timeouts = USUAL_TIMEOUTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,7 @@ class Frontend:
     application: ApplicationName
     port: int
     split: Split = BY_REQUEST
+    client_seconds: float = USUAL_TIMEOUTS.client_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +242,7 @@ class BackendView:
     group: GroupName
     servers_up: int  # enabled and seen up by the newest worker
     in_flight: int  # sessions on all workers
+    is_exact: bool = True  # False: all of the application's, where groups can't be told apart
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from repave_agent.core.observation import Observation
+from repave_agent.core.ports import BackendView, Route
 from repave_agent.core.reconcile import Plan, has_given_up
 from repave_agent.core.traffic import left_out_since, why_left_out
 from repave_agent.core.worn import is_aged, is_outdated, listed, next_due_at, oldest_at, present, wear_of
@@ -71,6 +72,13 @@ def worn_hosts(group: DesiredGroup, observation: Observation) -> list[Worn]:
     return sorted((worn for worn in found if worn is not None), key=lambda worn: worn.host)
 
 
+def _left(group: DesiredGroup, route: Route | None, backend: BackendView | None) -> int:
+    """Connections of a group that gets no new requests. Those of others change at every look."""
+    if backend is None or (route is not None and route.reaches(group.name)):
+        return 0
+    return backend.in_flight if backend.is_exact or group.count == 0 else 0
+
+
 def _is_shut_out(group: DesiredGroup, state: DesiredState, observation: Observation) -> bool:
     """Whether the balancer refuses it, again and again: no waiting helps a group that has not served yet."""
     since = left_out_since(group, state, observation)
@@ -98,8 +106,7 @@ def _group(
         destroying=phases[HostPhase.DESTROYING],
         balancer_up=backend.servers_up if backend else 0,
         weight_bp=route.weight_bp(group.name) if route else 0,
-        # Only of interest while a group is being drained; it changes at every look.
-        in_flight=backend.in_flight if backend and group.count == 0 else 0,
+        in_flight=_left(group, route, backend),
         launched_total=fact.launched_total,
         destroyed_total=fact.destroyed_total,
         has_given_up=is_kept

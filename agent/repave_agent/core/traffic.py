@@ -139,7 +139,8 @@ def wanted_structure(observation: Observation) -> Structure:
     for state in observation.desired:
         behind = list(_backends(state, observation))
         known = present.get(state.application)
-        wanted = Frontend(state.application, state.frontend_port, state.split)
+        client_seconds = max((each.template.timeouts.client_seconds for each in state.groups), default=60.0)
+        wanted = Frontend(state.application, state.frontend_port, state.split, client_seconds)
         if _is_left_out(state.application, wanted, observation):
             frontends += [known] if known is not None else []
             behind = [each for each in behind if known or _is_behind(each.group, observation)]
@@ -189,7 +190,7 @@ def _backends(state: DesiredState, observation: Observation) -> Iterator[Backend
             continue
         servers = _servers(group, present, observation)
         if servers:
-            yield Backend(group.name, servers, probe)
+            yield Backend(group.name, servers, probe, group.template.timeouts)
 
 
 def _is_behind(group: GroupName, observation: Observation) -> bool:

@@ -259,6 +259,9 @@ def group_line(group: dict[str, Any]) -> str:
     if group["weight_bp"] != group["wanted_weight_bp"]:
         traffic += f" (wanted {percent(group['wanted_weight_bp'])})"
     line = f"{group['name']:<20} {group['state']:<9} {counts} of {group['size']}  traffic {traffic}"
+    if group.get("in_flight") and not group["weight_bp"]:
+        left = group["in_flight"]
+        line += f", {left} connection{'s' if left > 1 else ''} left"
     return f"{line}  {group['trouble']}" if group["trouble"] else line
 
 

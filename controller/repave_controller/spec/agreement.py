@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 from repave_controller.spec.sections import NO_MACHINE_IMAGE
 from repave_controller.spec.spec import Spec
-from repave_protos.protocol.capabilities import runs_commands, supports_testers, takes_machine_images
+from repave_protos.protocol.capabilities import (
+    runs_commands,
+    supports_testers,
+    takes_machine_images,
+    takes_timeouts,
+)
 from repave_protos.protocol.values import Hello, RegionName
 
 CORRECT = "correct one of them"
@@ -40,6 +45,9 @@ def disagreements(spec: Spec, agents: Mapping[RegionName, Hello]) -> Iterator[Di
         if wanted not in (None, has):
             text = f"the agent of {region.name} has the balancer {has}, the spec says {wanted}"
             yield Disagreement("traffic.balancer", f"{text}: {CORRECT}, or leave it out")
+        elif spec.traffic.timeouts is not None and not takes_timeouts(hello.capabilities):
+            text = f"balancer {has} of {region.name} has its own: leave it out, and set them there"
+            yield Disagreement("traffic.timeouts", text)
         elif spec.traffic.testers is not None and not supports_testers(hello.capabilities):
             text = f"balancer {has} of {region.name} can't tell testers: leave it out"
             yield Disagreement("traffic.testers", text)

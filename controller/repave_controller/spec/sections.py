@@ -34,6 +34,8 @@ TEXT_LENGTH_MAX = 8192
 PATH_LENGTH_MAX = 1024
 KEEP_GROUPS_MAX = 10
 TIMES_MAX = 100
+BALANCER_SECONDS_MIN, BALANCER_SECONDS_MAX = 0.001, 7 * 86_400.0
+"""HAProxy counts milliseconds, for 24 days at most."""
 PROBE_SECONDS_MIN, PROBE_SECONDS_MAX = 0.001, 3600.0
 """What balancers take as the time of one check."""
 LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$"
@@ -325,6 +327,15 @@ class Health(Section):
         return self
 
 
+def _check_balancer_seconds(seconds: float) -> float:
+    if not BALANCER_SECONDS_MIN <= seconds <= BALANCER_SECONDS_MAX:
+        raise wrong("must be between 1ms and 7d")
+    return seconds
+
+
+BalancerSeconds = Annotated[PositiveDuration, AfterValidator(_check_balancer_seconds)]
+
+
 class Testers(Section):
     """Requests that see the new group before all others. Exactly one of header, cookie."""
 
@@ -355,6 +366,18 @@ class Testers(Section):
         return self
 
 
+class TimeoutsSection(Section):
+    """How long a connection may be silent before the balancer ends it."""
+
+    client: BalancerSeconds = Field(as_written("60s"), description="Between two parts of a request.")
+    server: BalancerSeconds = Field(
+        as_written("60s"), description="Until a host begins its answer, and between two parts of it."
+    )
+    tunnel: BalancerSeconds = Field(
+        as_written("1h"), description="Of an upgraded connection such as a websocket, either way."
+    )
+
+
 class Traffic(Section):
     """How clients reach the application."""
 
@@ -378,6 +401,9 @@ class Traffic(Section):
         None, description="Who sees the new group at weight 0, as soon as it is verified."
     )
     drain: Duration = Field(as_written("30s"), description="How long requests in flight may take to finish.")
+    timeouts: TimeoutsSection | None = Field(
+        None, description="How long connections may be silent; where the balancer is repave's own."
+    )
     protect: bool = Field(
         True,
         description="During a rollout traffic leaves a group that can't serve its share for the other one, "

@@ -38,7 +38,15 @@ from repave_controller.spec.sections import (
     name_of,
 )
 from repave_controller.spec.strategy import Strategy, WaveSection, check_strategy, compile_waves
-from repave_protos.protocol.values import ApplicationName, Digest, HostTemplate, Probe, RegionName, Split
+from repave_protos.protocol.values import (
+    ApplicationName,
+    Digest,
+    HostTemplate,
+    Probe,
+    RegionName,
+    Split,
+    Timeouts,
+)
 
 FORMAT = 1
 REGIONS_MAX = 500
@@ -210,6 +218,7 @@ def _template(spec: Spec, version: str) -> HostTemplate:
         launch_deadline_seconds=spec.health.launch_deadline,
         drain_seconds=spec.traffic.drain,
         machine_image=fill(spec.host.machine_image, version, spec.app),
+        timeouts=_timeouts(spec.traffic),
         launch_failures=spec.health.launch_failures,
     )
 
@@ -269,6 +278,11 @@ def _probe(spec: Spec, version: str) -> Probe:
             return replace(base, kind="command", command=command)
         case Tcp():
             return base
+
+
+def _timeouts(traffic: Traffic) -> Timeouts:
+    chosen = traffic.timeouts
+    return Timeouts(chosen.client, chosen.server, chosen.tunnel) if chosen is not None else Timeouts()
 
 
 def _split(traffic: Traffic) -> Split:

@@ -70,6 +70,19 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long the balancer lets a connection be silent: the client's, the host's, and one that was upgraded,
+    as to a websocket."""
+
+    client_seconds: float = 60.0
+    server_seconds: float = 60.0
+    tunnel_seconds: float = 3600.0
+
+
+USUAL_TIMEOUTS = Timeouts()
+
+
+@dataclass(frozen=True, slots=True)
 class HostTemplate:
     """What a host is made of beside its package, and when it counts as up: one value from order to launch.
 
@@ -86,6 +99,7 @@ class HostTemplate:
         ""  # its name or id; "": that of the region's settings, if machines are started there
     )
     launch_failures: int | None = None  # of a group that was never proven, before it is given up
+    timeouts: Timeouts = USUAL_TIMEOUTS
 
     @property
     def growing_seconds(self) -> float:

@@ -19,6 +19,7 @@ from repave_protos.protocol.values import (
     HostTemplate,
     Probe,
     Split,
+    Timeouts,
 )
 
 ProbeKind = Literal["http", "tcp", "command"]
@@ -92,6 +93,11 @@ def _template_message(template: HostTemplate) -> pb.HostTemplate:
         launch_deadline_seconds=template.launch_deadline_seconds,
         drain_seconds=template.drain_seconds,
         machine_image=template.machine_image,
+        timeouts=pb.Timeouts(
+            client_seconds=template.timeouts.client_seconds,
+            server_seconds=template.timeouts.server_seconds,
+            tunnel_seconds=template.timeouts.tunnel_seconds,
+        ),
         launch_failures=template.launch_failures,
     )
 
@@ -184,6 +190,15 @@ def _template(message: pb.HostTemplate) -> HostTemplate:
             message.machine_image, "HostTemplate.machine_image", MACHINE_IMAGE_LENGTH_MAX
         ),
         launch_failures=_launch_failures(message),
+        timeouts=_timeouts(message.timeouts) if message.HasField("timeouts") else Timeouts(),
+    )
+
+
+def _timeouts(message: pb.Timeouts) -> Timeouts:
+    return Timeouts(
+        bounds.positive_seconds(message.client_seconds, "Timeouts.client_seconds"),
+        bounds.positive_seconds(message.server_seconds, "Timeouts.server_seconds"),
+        bounds.positive_seconds(message.tunnel_seconds, "Timeouts.tunnel_seconds"),
     )
 
 

@@ -55,7 +55,7 @@ BAD = {
         "  port: 8000\n  zzz: 1",
         [
             "12:8: traffic.zzz: unknown option; there are: balancer, frontend, port, split, cookie, "
-            "header, testers, drain, protect"
+            "header, testers, drain, timeouts, protect"
         ],
     ),
     "a misspelt option of a later version": (
@@ -254,6 +254,14 @@ BAD = {
             "11:11: health.http.host: must be a name or an address, with a port if need be: "
             "shop.example.com or shop.example.com:8443",
             "12:30: health.http.headers.X-B: must neither be empty nor begin or end with a space",
+        ],
+    ),
+    "a silence that no balancer takes": (
+        "  port: 8000",
+        "  port: 8000\n  timeouts: {server: 0.1ms, tunnel: 8d}",
+        [
+            "12:22: traffic.timeouts.server: must be between 1ms and 7d",
+            "12:37: traffic.timeouts.tunnel: must be between 1ms and 7d",
         ],
     ),
     "a time that no balancer takes": (

@@ -16,7 +16,7 @@ from repave_controller.spec.loader import SpecError, load
 from repave_controller.spec.quantities import read_command, read_duration, read_share
 from repave_controller.spec.spec import OrderError, Spec, artifact_path, compile_order, schema
 from repave_controller.spec.unsupported import LATER, later_option, options
-from repave_protos.protocol.values import Digest, Probe, Split
+from repave_protos.protocol.values import Digest, Probe, Split, Timeouts
 from tests.fakes.controller.specs import DIGEST, EVERY_OPTION, SMALLEST
 
 
@@ -122,6 +122,12 @@ def test_every_way_to_ask_for_health_compiles() -> None:
     )
     tcp = spec(SMALLEST.replace("{http: {port: 8080, path: /}}", "{tcp: {port: 9}}"))
     assert compile_order(tcp, DIGEST, "1").template.probe == Probe("tcp", 9)
+
+
+def test_timeouts_of_connections_have_defaults_each() -> None:
+    assert compile_order(spec(SMALLEST), DIGEST, "1").template.timeouts == Timeouts(60, 60, 3600)
+    longer = spec(SMALLEST.replace("traffic: {", "traffic: {timeouts: {server: 75s, tunnel: 12h}, "))
+    assert compile_order(longer, DIGEST, "1").template.timeouts == Timeouts(60, 75, 43_200)
 
 
 def test_an_answer_may_take_as_long_as_a_short_interval_when_nothing_is_said() -> None:

@@ -67,6 +67,7 @@ from repave_protos.protocol.values import (
     Report,
     Resync,
     Split,
+    Timeouts,
     Welcome,
     Worn,
 )
@@ -158,6 +159,7 @@ templates = st.builds(
     run=tuples(texts),
     environment=tuples(st.tuples(names, texts)),
     probe=probes,
+    timeouts=st.builds(Timeouts, positive_seconds, positive_seconds, positive_seconds),
     min_healthy_seconds=seconds,
     launch_deadline_seconds=seconds,
     drain_seconds=seconds,

@@ -13,13 +13,22 @@ from typing import Any
 from repave_agent.balancers.haproxy.split import split_rules, tester_rules
 from repave_agent.core.health_request import request_headers
 from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure
-from repave_protos.protocol.values import ApplicationName, GroupName, Probe, Split
+from repave_protos.protocol.values import (
+    USUAL_TIMEOUTS,
+    ApplicationName,
+    GroupName,
+    Probe,
+    Split,
+    Timeouts,
+)
 
 CHECK_INTERVAL_SECONDS_MAX = 1.0  # a dead host leaves by itself even when the agent is away
 CHECK_AGAIN_MILLISECONDS = 250  # while a server is down or in doubt
 FALL_MIN = 2  # with 1, a server that was just enabled shows as one whose check has passed
 RELOADS_SURVIVED_MAX = 100  # bounds the old workers that long requests keep alive, at 6 MB each
 KEEP_ALIVE_SECONDS = 5  # idle client connections keep an old worker alive for this long
+ON_THE_WAY = "7d"
+"""Between two workers of ours: the one that speaks to the host knows how long it may be silent."""
 NO_ROUTE, NEWER, OTHER = "_no_route", "_newer", "_other"  # "_" is refused in names of groups
 _STRUCTURE_MARK = "# structure "
 
@@ -81,7 +90,8 @@ def _backend_from(plain: Any) -> Backend:
     raw = plain["probe"]
     headers = tuple((name, value) for name, value in raw.get("headers", ()))
     probe = Probe(**raw | {"command": tuple(raw["command"]), "headers": headers})
-    return Backend(plain["group"], tuple(Server(**server) for server in plain["servers"]), probe)
+    servers = tuple(Server(**server) for server in plain["servers"])
+    return Backend(plain["group"], servers, probe, Timeouts(**plain.get("timeouts", {})))
 
 
 def _all_enabled(structure: Structure) -> Structure:
@@ -129,9 +139,9 @@ defaults
   {again if conditions.redispatch else "retries 0"}
   timeout connect 2s
   timeout queue 5s
-  timeout client 60s
-  timeout server 60s
-  timeout tunnel 1h
+  timeout client {_milliseconds(USUAL_TIMEOUTS.client_seconds)}
+  timeout server {_milliseconds(USUAL_TIMEOUTS.server_seconds)}
+  timeout tunnel {_milliseconds(USUAL_TIMEOUTS.tunnel_seconds)}
   timeout http-request 10s
   timeout http-keep-alive {KEEP_ALIVE_SECONDS}s
 
@@ -147,6 +157,8 @@ def _frontend(frontend: Frontend, conditions: Conditions) -> str:
         f"bind {_endpoint(conditions.traffic_address, frontend.port)}",
         f"bind {_endpoint(conditions.inner_address, frontend.port)} accept-proxy",
     ]
+    if frontend.client_seconds != USUAL_TIMEOUTS.client_seconds:
+        lines.append(f"timeout client {_milliseconds(frontend.client_seconds)}")
     if conditions.redispatch:
         lines.append("http-request disable-l7-retry unless { method GET HEAD OPTIONS }")
     lines += [
@@ -176,6 +188,8 @@ def _inner(frontend: Frontend, conditions: Conditions) -> Iterator[str]:
         if address:
             yield f"""\
 backend {name}.{frontend.application}
+  timeout server {ON_THE_WAY}
+  timeout tunnel {ON_THE_WAY}
   server {name} {_endpoint(address, frontend.port)} send-proxy-v2
 """
 
@@ -187,6 +201,8 @@ def _backend(backend: Backend) -> str:
     lines = [f"backend {backend.group}", "  balance roundrobin", "  option forwardfor", *_http_check(probe)]
     lines += [
         f"  timeout check {round(probe.timeout_seconds * 1000)}ms",
+        f"  timeout server {_milliseconds(backend.timeouts.server_seconds)}",
+        f"  timeout tunnel {_milliseconds(backend.timeouts.tunnel_seconds)}",
         f"  default-server check inter {interval}ms fastinter {again}ms downinter {again}ms"
         f" fall {max(FALL_MIN, probe.unhealthy_after)} rise {probe.healthy_after}",
     ]
@@ -215,6 +231,10 @@ def _formatted(text: str) -> str:
 def quoted(text: str) -> str:
     """As one word, whatever is in it but line ends."""
     return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(1, round(seconds * 1000))}ms"
 
 
 def _endpoint(address: str, port: int) -> str:

@@ -4,9 +4,13 @@ from repave_agent.balancers.haproxy_runtime.options import COMMAND_USAGE, Haprox
 from repave_agent.kinds import BalancerKind, Command, CommandLine, OwnedBalancer, Site
 from repave_protos.protocol.capabilities import BalancerAbilities
 
-WITH_MAP = BalancerAbilities(share_step_bp=1)
+WITH_MAP = BalancerAbilities(share_step_bp=1, takes_timeouts=False)
 BY_WEIGHTS = BalancerAbilities(
-    share_step_bp=100, supports_sticky_split=False, supports_testers=False, switches_at_once=False
+    share_step_bp=100,
+    supports_sticky_split=False,
+    supports_testers=False,
+    switches_at_once=False,
+    takes_timeouts=False,
 )
 
 

@@ -366,6 +366,7 @@ class OctaviaBalancer:
                 backend.group,
                 _up(reading.state, backend.group, is_reporting=is_reporting),
                 connections.get(backend.group, 0),
+                is_exact=False,
             )
             for backend in structure.backends
         )

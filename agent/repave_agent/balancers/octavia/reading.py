@@ -142,7 +142,7 @@ def structure_in(state: State, known: Structure) -> Structure:
     """As it is there. What Octavia can't hold (order, how requests are told apart, the whole probe) is as
     `known` where that is what was made there."""
     frontends = [
-        Frontend(name, listener.port, _split(listener, known.frontend(name)))
+        _frontend(name, listener, known.frontend(name))
         for name, listener in _in_order(state.listeners, [each.application for each in known.frontends])
     ]
     groups = {GroupName(name): pool for name, pool in state.pools.items() if not name.endswith(SHARES)}
@@ -156,6 +156,11 @@ def structure_in(state: State, known: Structure) -> Structure:
 def _in_order(things: Mapping[Name, Thing], known: list[Name]) -> list[tuple[Name, Thing]]:
     places = {name: place for place, name in enumerate(known)}
     return sorted(things.items(), key=lambda each: (places.get(each[0], len(places)), each[0]))
+
+
+def _frontend(name: ApplicationName, listener: Listener, known: Frontend | None) -> Frontend:
+    made = Frontend(name, listener.port, _split(listener, known))
+    return made if known is None else replace(made, client_seconds=known.client_seconds)
 
 
 def _split(listener: Listener, known: Frontend | None) -> Split:
@@ -178,7 +183,7 @@ def _backend(group: GroupName, pool: Pool, known: Backend | None) -> Backend:
         for host, member in _in_order(members, order)
     )
     if known is not None and pool.monitor == monitor_of(known.probe):
-        return Backend(group, servers, known.probe)
+        return Backend(group, servers, known.probe, known.timeouts)
     return Backend(group, servers, _probe(pool))
 
 

@@ -22,7 +22,7 @@ from repave_agent.core.host_health import ProbeResult
 from repave_agent.core.ports import Backend, BalancerError, Route, Structure, UnfitError
 from repave_agent.health.prober import probe
 from repave_protos.protocol.health_requests import HEADER_LENGTH_MAX, HEADERS_MAX, PATH_LENGTH_MAX
-from repave_protos.protocol.values import ApplicationName, GroupName
+from repave_protos.protocol.values import ApplicationName, GroupName, Timeouts
 from tests.fakes.agent.haproxy_rig import (
     HaproxyRig,
     backend,
@@ -464,6 +464,26 @@ def _forwarded_for(web: Web) -> list[str]:
 
 async def _is_up(balancer: HaproxyBalancer, count: int) -> bool:
     return (await balancer.observe()).backends[0].servers_up == count
+
+
+async def test_a_host_may_be_silent_as_long_as_its_application_says(site: Site, rig: HaproxyRig) -> None:
+    """504 after its time, and the connections that are left are counted until they end."""
+    blue, green = site.structure.backends
+    hasty = replace(blue, timeouts=Timeouts(server_seconds=0.3))
+    await site.balancer.arrange(replace(site.structure, backends=(hasty, green)))
+    begun = time.monotonic()
+    assert await get(site.port, "/slow") == ""
+    assert 0.25 < time.monotonic() - begun < 10
+    await site.balancer.route((TO_GREEN,))
+    answering = asyncio.create_task(get(site.port, "/slow"))
+    await until(lambda: rig.webs[1].waiting == 1)
+    await site.balancer.route((TO_BLUE,))
+    left = (await site.balancer.observe()).backend(GREEN)
+    assert left is not None
+    assert left.in_flight == 1
+    for web in rig.webs:
+        web.release()
+    assert await answering == "green"
 
 
 # ------------------------------------------------------------------------------------------- its checks

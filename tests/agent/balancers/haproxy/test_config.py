@@ -20,7 +20,15 @@ from repave_agent.balancers.haproxy.config import (
 from repave_agent.balancers.haproxy.socket import ServerState, parse_worker, parse_workers
 from repave_agent.balancers.haproxy.up import up
 from repave_agent.core.ports import Backend, BalancerError, Frontend, Route, Server, Structure
-from repave_protos.protocol.values import BY_REQUEST, ApplicationName, GroupName, HostName, Probe, Split
+from repave_protos.protocol.values import (
+    BY_REQUEST,
+    ApplicationName,
+    GroupName,
+    HostName,
+    Probe,
+    Split,
+    Timeouts,
+)
 
 CONDITIONS = Conditions(
     "/state/routes.map",
@@ -146,6 +154,23 @@ def test_nothing_is_tried_again_when_redispatch_is_off() -> None:
 def test_only_requests_without_effect_are_tried_again_once_sent() -> None:
     text = render(structure(), CONDITIONS)
     assert "disable-l7-retry unless { method GET HEAD OPTIONS }" in text
+
+
+def test_timeouts_are_those_of_the_application_and_a_hop_has_none_of_its_own() -> None:
+    plain = structure()
+    timeouts = Timeouts(client_seconds=5.0, server_seconds=75.0, tunnel_seconds=7200.5)
+    wanted = Structure(
+        (dataclasses.replace(plain.frontends[0], client_seconds=5.0),),
+        (dataclasses.replace(plain.backends[0], timeouts=timeouts),),
+    )
+    text = render(wanted, CONDITIONS)
+    assert structure_of(text) == wanted
+    sections = {section.split()[1]: section for section in text.split("\n\n") if section.strip()[:1] in "bf"}
+    assert "timeout client 5000ms" in sections["shop"]
+    assert "timeout server 75000ms" in sections["shop-v001"]
+    assert "timeout tunnel 7200500ms" in sections["shop-v001"]
+    assert "timeout server 7d" in sections["_newer.shop"]
+    assert "timeout server 60000ms" in render(plain, CONDITIONS)
 
 
 @pytest.mark.parametrize(
