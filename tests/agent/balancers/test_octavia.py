@@ -15,7 +15,15 @@ from repave_agent.balancers.octavia import balancer as octavia
 from repave_agent.balancers.octavia.balancer import OctaviaBalancer
 from repave_agent.balancers.shares import WEIGHT_MAX, shared, spread
 from repave_agent.clients.openstack.api import Api
-from repave_agent.core.ports import Backend, BalancerError, Frontend, Route, Server, Structure
+from repave_agent.core.ports import (
+    Backend,
+    BalancerAwaitedError,
+    BalancerError,
+    Frontend,
+    Route,
+    Server,
+    Structure,
+)
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Probe, Split
 from tests.fakes.clock import QuickClock
 from tests.fakes.clouds.openstack import FakeOpenstack, served
@@ -336,3 +344,20 @@ def test_whole_percents_come_out_even_and_every_server_has_its_part(
     assert [sum(each) for each in weights] == list(totals)
     assert all(0 <= weight <= WEIGHT_MAX for each in weights for weight in each)
     assert totals[1] * 100 == percent * sum(totals)
+
+
+async def test_an_octavia_that_is_away_and_a_load_balancer_in_error_are_told_and_waited_for(
+    cloud: FakeOpenstack, make: Make
+) -> None:
+    balancer = await begun(make(), BLUE, route=TO_BLUE)
+    assert await balancer.troubles() == []
+    cloud.down = {"load-balancer"}
+    (told,) = await balancer.troubles()
+    assert told.startswith("Octavia: load-balancer: GET ")
+    with pytest.raises(BalancerAwaitedError, match="503"):
+        await make().start()
+    cloud.down = set()
+    for each in cloud.octavia.balancers.values():
+        each["provisioning_status"] = "ERROR"
+    (told,) = await balancer.troubles()
+    assert told == "Octavia: front has provisioning_status ERROR. Do: openstack loadbalancer failover front"

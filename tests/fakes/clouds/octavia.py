@@ -147,7 +147,7 @@ class FakeOctavia:
         status = "PENDING_UPDATE" if balancer["pending"] else "ACTIVE"
         health = "ONLINE" if self.is_reporting else "OFFLINE"
         shown = {key: value for key, value in balancer.items() if key != "pending"}
-        return {**shown, "provisioning_status": status, "operating_status": health}
+        return {"provisioning_status": status, "operating_status": health, **shown}
 
     def _busy(self, balancer: Json) -> web.Response | None:
         if not balancer["pending"]:

@@ -120,6 +120,21 @@ class OctaviaBalancer:
             except ProviderError as error:
                 raise BalancerError(str(error)) from error
 
+    async def troubles(self) -> list[str]:
+        """Whether Octavia answers, and whether the load balancer is in order there."""
+        try:
+            answer = await self._api.call("load-balancer", "GET", f"/lbaas/loadbalancers/{self._id}")
+        except ProviderError as error:
+            return [f"Octavia: {error}"]
+        found = answer["loadbalancer"]
+        states = {each: str(found.get(f"{each}_status", "")) for each in ("provisioning", "operating")}
+        return [
+            f"Octavia: {self._named} has {each}_status ERROR. Do: openstack loadbalancer failover "
+            f"{self._named}"
+            for each, state in states.items()
+            if state == "ERROR"
+        ]
+
     async def arrange(self, structure: Structure) -> None:
         check_structure(structure)
         check_routes(self._wanted.routes, structure)
