@@ -204,6 +204,15 @@ def ask(terminal: Terminal, app: str, verb: str, **body: object) -> dict[str, An
     return accepted
 
 
+def _say_queued(terminal: Terminal, app: str) -> None:
+    """Behind what runs; or behind others that wait until a person goes on."""
+    queue = terminal.client.get(f"applications/{quoted(app)}/queue")
+    if queue["stands"]:
+        terminal.say(f"queued for {app}, but {queue['stands']}; {queue['remedy']['text']}")
+    else:
+        terminal.say(f"queued behind the running rollout of {app}; see it with: repave status {app}")
+
+
 def run_watch(terminal: Terminal) -> int:
     return follow(terminal, terminal.arguments.app, 0)
 
@@ -212,7 +221,9 @@ def _go_on(terminal: Terminal, accepted: dict[str, Any], wanted: frozenset[str] 
     """Says what was accepted; follows it, unless --detach is given, to an end that may be a `wanted` one."""
     arguments, app = terminal.arguments, accepted["application"]
     if accepted["is_queued"]:
-        terminal.say(f"queued behind the running rollout of {app}; see it with: repave status {app}")
+        _say_queued(terminal, app)
+    elif accepted["is_joined"] and arguments.command in ("abort", "rollback"):
+        terminal.say(f"that is under way already for {accepted['group']}; joining it")
     elif accepted["is_joined"]:
         terminal.say(f"{accepted['group']} was requested already; joining it")
     if not terminal.is_for_people:

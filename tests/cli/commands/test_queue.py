@@ -50,6 +50,8 @@ def test_a_queue_that_stands_is_said_wherever_one_looks_until_a_person_goes_on(q
     assert stands in queue("queue", "list", "hello").err
     assert queue("queue", "list", "hello", "-o", "json").json["stands"] == stands
     assert queue("status", "hello").out.startswith("hello: hello-v001 (v1) serves")
+    ran = queue.release("v5", "--queue")
+    assert "queued for hello, but queue: 3 releases wait until a person goes on" in ran.err
     ran = queue("queue", "resume", "hello", "--reason", "looked at it")
     assert (ran.code, ran.err) == (0, "the queue of hello goes on; follow it with: repave watch hello\n")
     assert "queue.resumed" in queue("events", "hello").out

@@ -7,6 +7,7 @@ from typing import Any
 from repave_controller.api.answers import models
 from repave_controller.api.answers.ages import worn_text
 from repave_controller.api.answers.reasons import facts_of, remedy_item
+from repave_controller.core.commands.advice import works
 from repave_controller.core.commands.release import Accepted
 from repave_controller.core.domain.application import (
     Application,
@@ -30,7 +31,7 @@ from repave_controller.core.rules.verdicts import gate_of
 from repave_controller.core.steps.step import describe
 from repave_controller.fleet.sessions import KnownRegion, Rival
 from repave_controller.operations.recovery import Candidate, Findings
-from repave_controller.wording.phrases import listed, with_reason
+from repave_controller.wording.phrases import counted, listed, with_reason
 from repave_controller.wording.render import command_of, event_text, text_of, texts_of
 from repave_protos.protocol.values import DesiredGroup, GroupReport, HostDetail, HostName, RegionName
 
@@ -253,11 +254,13 @@ def _why_text(application: Application) -> str:
     if running is not None:
         name = format_group(application.cluster, running.target)
         doing = "is going back" if running.phase is Phase.UNDOING else f"is {_doing(running)}"
-        text = "; ".join((f"the {running.kind} of {name} {doing}", *_asked_of(running)))
+        queued = [f"{counted(len(application.queue), 'release')} queued"] if application.queue else []
+        text = "; ".join((f"the {running.kind} of {name} {doing}", *_asked_of(running), *queued))
         return with_reason(text, text_of(running.undo_reason))
     if rollout is not None and rollout.phase is Phase.HELD:
-        back = command_of(cli("rollback", application.name))
-        return f"held: {text_of(rollout.undo_reason)}; release a better version, or {back}"
+        back = cli("rollback", application.name)
+        way = f", or {command_of(back)}" if works(back, application, {}, Instant(0)) else ""
+        return f"held: {text_of(rollout.undo_reason)}; release a better version{way}"
     return f"nothing is being rolled out; {serving.name if serving else 'no group'} serves"
 
 

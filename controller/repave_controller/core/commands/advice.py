@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from repave_controller.core.commands.promotion import Object, Override, Promote
+from repave_controller.core.commands.queue import QueueDrop, QueueResume
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Abort, Pause, Resume, Retry
 from repave_controller.core.commands.verb import Verb
@@ -60,6 +61,10 @@ def verb_of(remedy: Remedy) -> Verb | None:
             return Object()
         case "resume":
             return Resume()
+        case "queue resume":
+            return QueueResume()
+        case "queue drop":
+            return QueueDrop(is_all=True)
         case "retry":
             return Retry()
         case "rollback":

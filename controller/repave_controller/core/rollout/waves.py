@@ -95,7 +95,12 @@ def goes_on_alone_at(rollout: Rollout, wave: int, now: Instant) -> Instant | Non
 
 def pending_approver(rollout: Rollout, wave: int) -> str | None:
     """The role that has yet to approve `wave`; "": any person, None: no approval is needed any more."""
-    return None if rollout.may_pass(gate_of_wave(wave)) else rollout.waves[wave].approve
+    if rollout.may_pass(gate_of_wave(wave)):
+        return None
+    has_begun = any(track.has_begun for track in tracks_of(rollout, wave))
+    if rollout.waves[wave].unless_objected_seconds and has_begun:  # its time had passed
+        return None
+    return rollout.waves[wave].approve
 
 
 def room(rollout: Rollout, wave: int) -> int:

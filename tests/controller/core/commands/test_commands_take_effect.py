@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from repave_controller.api.answers.views import why
 from repave_controller.core.commands.advice import with_ways_that_work, works
-from repave_controller.core.commands.promotion import Override, Promote
+from repave_controller.core.commands.promotion import Object, Override, Promote
+from repave_controller.core.commands.queue import QueueDrop, QueueResume
+from repave_controller.core.commands.release import WhileBusy, request_release
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Abort, Pause, Resume, Retry, StepBack
 from repave_controller.core.commands.verb import Verb
@@ -30,8 +32,13 @@ from tests.controller.core.planning.test_why_is_true import (
     wave_lists,
     ways,
 )
+from tests.controller.core.rollout.test_step import an_order
 
 MOMENTS_MAX = 12
+ADVISING = (
+    *(Why.PAUSED, Why.HELD, Why.SOAK, Why.KEEP, Why.BAKE, Why.QUEUE_STANDS),
+    *(Why.APPROVE, Why.APPROVE_WAVE, Why.APPROVE_UNLESS, Why.APPROVE_WAVE_UNLESS),
+)
 
 OPS = "ops,"
 VERBS: tuple[Verb, ...] = (
@@ -49,6 +56,10 @@ VERBS: tuple[Verb, ...] = (
     Promote(OPS, is_full=True),
     Override("capacity"),
     Override("freeze"),
+    Object(),
+    QueueResume(),
+    QueueDrop(is_all=True),
+    QueueDrop("1"),
 )
 
 
@@ -86,7 +97,7 @@ def check_advice(world: World, remedies: Iterable[Remedy], because: str) -> None
 def check_waits(world: World, decision: Decision) -> None:
     """What `why` and `status` advise of a rollout that stands still is accepted as well."""
     for because in decision.because:
-        if because.reason.kind in (Why.PAUSED, Why.HELD, Why.SOAK, Why.KEEP, Why.BAKE, Why.APPROVE):
+        if because.reason.kind in ADVISING:
             check_advice(world, because.reason.remedies, f"why says {because.reason.kind}")
 
 
@@ -111,16 +122,24 @@ def test_what_is_accepted_shows_and_what_is_advised_works(
         decision = world.settle()
         check_waits(world, decision)
         check_all(world)
-        if world.application.running is None:
+        if world.application.running is None and world.application.queue_stands is None:
             return
         go_on(world, decision, chance)
 
 
 def go_on(world: World, decision: Decision, chance: Random) -> None:
-    match chance.choice(("time", "time", "trouble", "trouble", "command")):
+    match chance.choice(("time", "time", "trouble", "trouble", "command", "release")):
         case "time":
             ends = [each.until for each in decision.because if each.until is not None]
             world.now = Instant(max(world.now + 7, min(ends, default=0.0)))
+        case "release":
+            busy = chance.choice(
+                (WhileBusy(queues=True), WhileBusy(is_latest=True), WhileBusy(replaces=True))
+            )
+            sizes = tuple((region, 2) for region in sorted(world.views))
+            order = an_order(chance.choice("de"), sizes=sizes)
+            with suppress(Refused):
+                world.application, _ = request_release(world.application, order, busy, world.now)
         case "trouble":
             world.strike(chance.choice(sorted(world.views)), chance.choice(TROUBLES))
         case _:

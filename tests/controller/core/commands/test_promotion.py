@@ -317,3 +317,11 @@ def test_it_may_be_approved_at_once(made: Callable[[], World]) -> None:
     assert asked(world, Promote("ops")) is None
     assert waiting(world) == ()
     assert world.until_over() is Phase.SUCCEEDED
+
+
+def test_the_time_for_objections_to_a_wave_is_given_once_however_many_regions_it_has() -> None:
+    gated = "waves:\n  - {regions: rest, parallel: 1, approve: {unless_objected: 5m}}\n"
+    world = released("{blue_green: {warm: 0s}}", gated, "paris:2, oslo:2")
+    world.until(lambda each: waiting(each) == ())
+    assert world.until_over() is Phase.SUCCEEDED
+    assert world.now - world.rollout.started_at < 2 * 300

@@ -63,6 +63,7 @@ def ways(draw: Any) -> tuple[Step, ...]:
     stages = [*(Stage(share, hold, role) for share in shares), Stage(10_000, hold)]
     pauses = [presets.soak(15.0), presets.keep(25.0), presets.approval(""), presets.weight(3000)]
     pauses.append(replace(presets.approval("ops"), expires_seconds=45.0))
+    pauses.append(presets.approval("ops", unless_objected_seconds=35.0))
     own = st.lists(st.sampled_from(pauses), max_size=3)
     known: tuple[tuple[Step, ...], ...] = (
         presets.blue_green(PACE, 20.0, role),
@@ -87,7 +88,9 @@ def wave_lists(draw: Any) -> tuple[Wave, ...]:
 def waves_of(draw: Any, regions: tuple[RegionName, ...]) -> Wave:
     parallel, bake = draw(st.sampled_from((0, 0, 1, 2))), draw(st.sampled_from((0.0, 40.0)))
     role = draw(st.sampled_from((None, None, "", "ops")))
-    return Wave(regions, parallel, bake, role, is_lockstep=parallel == 0 and draw(st.booleans()))
+    seconds = draw(st.sampled_from((0.0, 0.0, 35.0))) if role is not None else 0.0
+    is_lockstep = parallel == 0 and draw(st.booleans())
+    return Wave(regions, parallel, bake, role, is_lockstep, unless_objected_seconds=seconds)
 
 
 policies = st.builds(
