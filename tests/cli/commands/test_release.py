@@ -203,7 +203,7 @@ def test_an_abort_that_was_asked_for_ends_with_0(repave: CommandLine, controller
     assert ran.code == 3  # for one who only watches, the rollout failed
     controller.hold()
     repave.release("v3", "--detach")
-    threading.Timer(0.1, controller.let_go).start()
+    threading.Timer(1.0, controller.let_go).start()
     ran = repave("abort", "hello")
     assert ran.code == 0
     assert "aborted" in ran.err
