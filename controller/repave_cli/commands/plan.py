@@ -65,6 +65,7 @@ def plan_lines(plan: dict[str, Any], *, is_wide: bool = False) -> list[str]:
         *(_regions(plan) if is_wide else ()),
         *_labelled("floor", [_floor(plan)]),
         *_labelled("changes", plan["changes"]),
+        *_labelled("hint", [plan["hint"]] if plan["hint"] else []),
         *_labelled("guards", _guards(plan["guards"], is_wide)),
         _sum(plan),
     ]

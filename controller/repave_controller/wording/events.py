@@ -152,6 +152,7 @@ TEXTS: Mapping[Kind, Template] = {
     ),
     Happening.RELEASE_STARTED: _released,
     Happening.RELEASE_REFUSED: "the queued release of {version} is refused: {refusal}",
+    Happening.KEPT_ALREADY: "{group} has this package already and is kept warm: {0} is one switch",
     Happening.CAUGHT_UP: _caught_up,
     Happening.ROLLBACK_STARTED: _rollback_started,
     Happening.BUILT_AGAIN: _built_again,

@@ -84,6 +84,7 @@ class PlanAnswer(BaseModel):
     changes: list[str] = Field(description="In what it differs from the group that serves.")
     guards: list[GuardItem]
     problems: list[str] = Field(description="Why it would be refused now; empty when it would not.")
+    hint: str = Field(description="A shorter way; empty where there is none.")
 
 
 def plan_answer(plan: Plan, version: str) -> PlanAnswer:
@@ -128,6 +129,7 @@ def plan_answer(plan: Plan, version: str) -> PlanAnswer:
             for each in plan.guards
         ],
         problems=[text_of(each) for each in plan.problems],
+        hint=text_of(plan.hint),
     )
 
 

@@ -252,6 +252,7 @@ class Happening(Kind):
     RELEASES_SUPERSEDED = "releases-superseded"
     RELEASE_STARTED = "release-started"
     RELEASE_REFUSED = "release-refused"
+    KEPT_ALREADY = "kept-already"
     CAUGHT_UP = "caught-up"
     QUEUE_STANDS = "queue-stands"
     QUEUE_RESUMED = "queue-resumed"

@@ -18,7 +18,7 @@ from repave_controller.core.domain.place import place_of
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Track, TrackPhase, Wave
 from repave_controller.core.rollout.conclusion import too_old
-from repave_controller.core.rollout.start import start_release, with_kept_sizes
+from repave_controller.core.rollout.start import hint_of_kept, start_release, with_kept_sizes
 from repave_controller.core.rollout.transitions import taken_over
 from repave_controller.core.rules.guards import NO_CONSTRAINTS, Constraints, Guard, foreseen
 from repave_controller.core.steps.step import entered, estimate_seconds
@@ -76,6 +76,7 @@ class Plan:
     changes: tuple[str, ...]  # what differs from the group that serves
     guards: tuple[Guard, ...]
     problems: tuple[Reason, ...]
+    hint: Reason | None = None  # a shorter way
 
 
 def plan_release(
@@ -114,6 +115,7 @@ def plan_release(
         changes=_changes(application, order, origin),
         guards=foreseen(application, _all_begun(started), order, observed or {}, now, constraints),
         problems=_problems(application, order),
+        hint=hint_of_kept(application, order),
     )
 
 

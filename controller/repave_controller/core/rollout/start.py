@@ -61,7 +61,23 @@ def start_release(application: Application, order: ReleaseOrder, now: Instant) -
         version=order.version,
         regions=tuple(region for region, _ in order.sizes),
     )
-    return started, (group_event(started, "release.started", what, now, order.by, group),)
+    told = [group_event(started, "release.started", what, now, order.by, group)]
+    hint = hint_of_kept(application, order)
+    if hint is not None:
+        told.append(group_event(started, "release.hint", hint, now, "repave", group))
+    return started, tuple(told)
+
+
+def hint_of_kept(application: Application, order: ReleaseOrder) -> Reason | None:
+    """That an old group which is kept in all regions of the order has its package already: going back to it
+    is one switch."""
+    regions = [region for region, _ in order.sizes]
+    for group in reversed(application.groups):
+        states = [part.state for region in regions if (part := group.part(region)) is not None]
+        if group.digest == order.digest and states == [GroupState.WARM] * len(regions):
+            back = cli("rollback", application.name, to=group.name)
+            return reason_of(Happening.KEPT_ALREADY, back, group=group.name)
+    return None
 
 
 def with_kept_sizes(application: Application, order: ReleaseOrder) -> ReleaseOrder:

@@ -8,6 +8,7 @@ from repave_controller.core.commands.lifecycle import Delete, LeaveRegion, Retir
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import GroupState
 from repave_controller.core.domain.reasons import Refusal, Refused
+from repave_controller.core.rollout.start import hint_of_kept
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import RegionName
 from tests.controller.core.rollout.test_step import OSLO, PARIS, World, an_order
@@ -213,3 +214,25 @@ def test_a_region_begins_once_the_groups_that_give_way_are_gone() -> None:
     world.finish()
     assert world.application.serving == 3
     assert "hello-v001" in [group.name for group in world.application.past]
+
+
+# ------------------------------------------------------------------------------------- kept already
+
+
+def test_a_release_of_what_is_kept_warm_is_told_of_the_shorter_way() -> None:
+    world = serving("a", "b")
+    hint = hint_of_kept(world.application, an_order("a"))
+    told = "hello-v001 has this package already and is kept warm: repave rollback hello --to hello-v001"
+    assert text_of(hint).startswith(told)
+    world.release("a")
+    assert "release.hint" in world.kinds
+
+
+def test_there_is_no_shorter_way_to_what_serves_or_is_kept_in_part() -> None:
+    world = serving("a", "b")
+    assert hint_of_kept(world.application, an_order("b")) is None
+    assert hint_of_kept(world.application, an_order("c")) is None
+    ask(world, RetireGroup("hello-v001", (OSLO,)))
+    world.settle()
+    assert hint_of_kept(world.application, an_order("a")) is None
+    assert hint_of_kept(world.application, an_order("a", sizes=((PARIS, 3),))) is not None
