@@ -102,6 +102,7 @@ class OctaviaBalancer:
         self._id = ""
         self._restarts = 0
         self._reading: Reading | None = None
+        self._is_unfinished = False  # what no request waits for is yet to be done
         self._view: tuple[float, BalancerView] | None = None
         directory.mkdir(parents=True, exist_ok=True)
         self._wanted = _read(self._file) or Wanted(f"{region}-{secrets.token_hex(6)}")
@@ -161,7 +162,7 @@ class OctaviaBalancer:
         check_routes(routes, self._wanted.structure)
         reached = {group for route in routes for group in route.groups}
         served = tuple(sorted({*self._wanted.served, *reached}))
-        await self._want(replace(self._wanted, routes=routes, served=served))
+        await self._want(replace(self._wanted, routes=routes, served=served), is_hurried=True)
 
     async def observe(self) -> BalancerView:
         if self._view is not None and self._clock.monotonic() - self._view[0] < VIEW_SECONDS:
@@ -189,8 +190,9 @@ class OctaviaBalancer:
 
     # ------------------------------------------------------------------------------------------ the queue
 
-    async def _want(self, wanted: Wanted) -> None:
-        """On disk first; then call after call until it is so."""
+    async def _want(self, wanted: Wanted, *, is_hurried: bool = False) -> None:
+        """On disk first; then call after call until it is so. In a hurry, what no request waits for is left
+        to the next look."""
         async with self._queue:
             groups = {backend.group for backend in wanted.structure.backends}
             served = tuple(group for group in wanted.served if group in groups)
@@ -199,16 +201,24 @@ class OctaviaBalancer:
             self._view = None
             try:
                 await self._find()
-                await self._apply()
+                await self._apply(is_hurried=is_hurried)
             except ProviderError as error:
                 raise BalancerError(str(error)) from error
 
-    async def _apply(self) -> None:
+    async def _apply(self, *, is_hurried: bool = False) -> None:
         """Raises UnfitError for what Octavia refuses, once the rest is as wanted."""
+        self._is_unfinished = is_hurried
         target = wanted_state(self._wanted.structure, self._wanted.routes)
         made: Counter[str] = Counter()
         refused: dict[str, str] = {}
-        while call := next_call((await self._read()).state, target, self._id, self._subnet, refused.keys()):
+        while call := next_call(
+            (await self._present()).state,
+            target,
+            self._id,
+            self._subnet,
+            refused.keys(),
+            is_hurried=is_hurried,
+        ):
             made[str(call)] += 1
             if made[str(call)] > REPEATS_MAX:
                 raise BalancerError(f"Octavia took {call} {REPEATS_MAX} times, and it is not as it should be")
@@ -236,6 +246,7 @@ class OctaviaBalancer:
     async def _make_call(self, call: Call) -> None:
         """A call that was lost or came in between is seen by the next look, and made again if need be. Raises
         ProviderError; RefusedError also for a conflict with what others have there."""
+        self._reading = None
         try:
             await self._api.call(SERVICE, call.method, f"/lbaas{call.path}", call.body)
             log.info("octavia.changed", call=str(call))
@@ -323,6 +334,14 @@ class OctaviaBalancer:
             self._id, self._reading = "", None
             raise BalancerError(f"the load balancer {self._named} was deleted") from gone
 
+    async def _present(self) -> Reading:
+        """What was read last, unless it has changed since: then a switch is the first call but one."""
+        known = self._reading
+        is_fresh = known is not None and self._clock.monotonic() - known.read_at <= WHOLE_SECONDS
+        if known is not None and is_fresh and await self._wait_until_settled() == known.tree:
+            return known
+        return await self._read()
+
     async def _read(self) -> Reading:
         """All that is there, once nothing is under way."""
         await self._take_ownership()
@@ -371,7 +390,10 @@ class OctaviaBalancer:
             log.warning("balancer.lost", text="the load balancer was made anew: all is applied again")
             self._restarts += 1
             await self._apply()
-            reading = await self._read()
+            reading = await self._present()
+        elif self._is_unfinished:
+            await self._apply()
+            reading = await self._present()
         structure = structure_in(reading.state, self._wanted.structure)
         routes = routes_in(reading.state, structure, self._wanted.routes)
         connections = await self._connections(reading.state, structure, routes)

@@ -204,10 +204,19 @@ def monitor_of(probe: Probe) -> Monitor:
 
 
 def next_call(
-    present: State, wanted: State, load_balancer: str, subnet: str = "", without: Collection[str] = ()
+    present: State,
+    wanted: State,
+    load_balancer: str,
+    subnet: str = "",
+    without: Collection[str] = (),
+    *,
+    is_hurried: bool = False,
 ) -> Call | None:
     """The call that comes next; None when all is as wanted, but for the parts that are left out. A pool comes
-    before what sends to it and goes after it; what no request waits for comes last."""
+    before what sends to it and goes after it; what no request waits for comes last, or not at all where it is
+    hurried."""
+    if is_hurried:
+        wanted = replace(wanted, pools={**wanted.pools, **_idle(present, wanted)})
     calls = _calls(present, wanted, load_balancer, subnet)
     return next((call for call in calls if call.part not in without), None)
 
@@ -215,8 +224,7 @@ def next_call(
 def _calls(present: State, wanted: State, load_balancer: str, subnet: str) -> Iterator[Call]:
     for path in present.doubles:
         yield Call("DELETE", path)
-    used = {listener.pool for listener in wanted.listeners.values()}
-    idle = {name for name in wanted.pools if name.endswith(SHARES) and name not in used}
+    idle = _idle(wanted, wanted)
     for name, pool in wanted.pools.items():
         if name not in idle:
             yield from _for(name, _pool_calls(present.pools.get(name), pool, load_balancer, subnet))
@@ -233,6 +241,13 @@ def _calls(present: State, wanted: State, load_balancer: str, subnet: str) -> It
     for name, pool in present.pools.items():
         if name not in wanted.pools:
             yield Call("DELETE", f"/pools/{pool.id}")
+
+
+def _idle(present: State, wanted: State) -> dict[str, Pool]:
+    """The pools for shares that are there and that no listener is to use, as they are."""
+    used = {listener.pool for listener in wanted.listeners.values()}
+    shares = (name for name in wanted.pools if name.endswith(SHARES) and name not in used)
+    return {name: present.pools[name] for name in shares if name in present.pools}
 
 
 def _for(part: str, calls: Iterator[Call]) -> Iterator[Call]:
