@@ -224,13 +224,22 @@ def _with_way(guard: dict[str, Any]) -> str:
     return f"{guard['text']}; {guard['remedy']['text']}" if guard["remedy"] else str(guard["text"])
 
 
+_BACK = {
+    "": ".",
+    "switch": ": going back is one switch.",
+    "grow": ": going back launches hosts first.",
+    "build": ".",
+}
+
+
 def _sum(plan: dict[str, Any]) -> str:
     """The last line, which people read."""
     peak = f"Creates {plan['creates_hosts']} hosts, at most {plan['peak_hosts']} at once"
     is_more = plan["origin"] and plan["extra_host_hours"]  # a first release has nothing to compare with
     extra = f", {plan['extra_host_hours']:.4g} extra host-hours" if is_more else ""
     cost = f", {_cost(plan)}" if plan["cost"] is not None else ""
-    keeps = f" Keeps {', '.join(plan['keeps'])} warm: going back is one switch." if plan["keeps"] else ""
+    keeps = f" Keeps {', '.join(plan['keeps'])} warm{_BACK[plan['back']]}" if plan["keeps"] else ""
+    keeps += f" Nothing of {plan['origin']} is kept: going back builds it again." * (plan["back"] == "build")
     time = f" Takes at least {span(plan['at_least_seconds'])}."
     gone = f" ({', '.join(plan['destroys'])})" if plan["destroys"] else ""
     return f"{peak}{extra}{cost}.{keeps}{time} Destroys {plan['destroys_hosts']} hosts{gone}."

@@ -32,7 +32,8 @@ def test_a_plan_shows_steps_regions_and_last_what_is_destroyed(repave: CommandLi
         "           version v1 -> v2",
         "           capacity: paris: 2 hosts of hello-v001 can serve, the floor is 2 of 2; 1 more as good "
         "(-o wide)",
-        "Creates 5 hosts, at most 10 at once. Takes at least 0 s. Destroys 5 hosts (hello-v001).",
+        "Creates 5 hosts, at most 10 at once. Nothing of hello-v001 is kept: going back builds it again. "
+        "Takes at least 0 s. Destroys 5 hosts (hello-v001).",
         f"To run exactly this: repave release --plan {plan['id']} --version v2",
     ]
 

@@ -1,5 +1,7 @@
 """What a release would do, as the API tells it."""
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from repave_controller.api.answers.reasons import FactValue, RemedyItem, facts_of, remedy_item
@@ -83,6 +85,9 @@ class PlanAnswer(BaseModel):
     currency: str
     changes: list[str] = Field(description="In what it differs from the group that serves.")
     guards: list[GuardItem]
+    back: Literal["", "switch", "grow", "build"] = Field(
+        description="What going back takes after it: one switch, hosts first, or a group built again."
+    )
     problems: list[str] = Field(description="Why it would be refused now; empty when it would not.")
     hint: str = Field(description="A shorter way; empty where there is none.")
 
@@ -128,6 +133,7 @@ def plan_answer(plan: Plan, version: str) -> PlanAnswer:
             )
             for each in plan.guards
         ],
+        back=plan.back,
         problems=[text_of(each) for each in plan.problems],
         hint=text_of(plan.hint),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from repave_controller.core.commands.release import request_release
 from repave_controller.core.domain.application import (
@@ -76,6 +77,7 @@ class Plan:
     changes: tuple[str, ...]  # what differs from the group that serves
     guards: tuple[Guard, ...]
     problems: tuple[Reason, ...]
+    back: Literal["", "switch", "grow", "build"]  # what going back would take after it; "": nothing served
     hint: Reason | None = None  # a shorter way
 
 
@@ -115,6 +117,7 @@ def plan_release(
         changes=_changes(application, order, origin),
         guards=foreseen(application, _all_begun(started), order, observed or {}, now, constraints),
         problems=_problems(application, order),
+        back=_back(application, rollout, dict(order.sizes), courses),
         hint=hint_of_kept(application, order),
     )
 
@@ -234,6 +237,26 @@ def _old_groups(
     }
     stays = [each.name for each in old if each.name in kept | left]
     return tuple(stays), tuple(each.name for each in old if each.name not in stays)
+
+
+def _back(
+    application: Application,
+    rollout: Rollout,
+    sizes: Mapping[RegionName, int],
+    courses: Mapping[RegionName, "_Course"],
+) -> Literal["", "switch", "grow", "build"]:
+    """The most that it takes in any region: none of the hosts that serve now is kept, or too few."""
+    served = [
+        (group.name, track.region)
+        for track in rollout.tracks
+        if (group := application.group(track.origin)) is not None
+    ]
+    kept = [(courses[region].kept.get(name, 0), sizes[region]) for name, region in served]
+    if not kept:
+        return ""
+    if any(hosts == 0 for hosts, _ in kept):
+        return "build"
+    return "grow" if any(hosts < size for hosts, size in kept) else "switch"
 
 
 def _courses(

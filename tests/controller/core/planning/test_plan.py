@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from repave_controller.core.commands.rollback import request_abort
+from repave_controller.core.commands.rollback import Rollback, request_abort
 from repave_controller.core.domain.application import GroupState, Instant, Policy, Upkeep
 from repave_controller.core.domain.rollout import Phase, Wave
+from repave_controller.core.planning.going_back import How, plan_rollback
 from repave_controller.core.planning.plan import never_released, plan_id, plan_release
 from repave_controller.core.steps import Retire, Scale, Soak, Verify, Weight
 from repave_controller.core.steps.step import describe
@@ -71,8 +72,14 @@ def test_what_is_foretold_is_what_happens(policy: Policy, steps: str, releases: 
     assert set(foretold.keeps) == after - {foretold.group}
     assert set(foretold.destroys) == before - after
     assert foretold.regions[0].peak == peak
+    assert foretold.back == _way_back(world)
     assert foretold.regions[0].keeps_warm == _hosts(world) - 3
     assert foretold.regions[0].destroys == hosts + 3 - _hosts(world)
+
+
+def _way_back(world: World) -> str:
+    hows = {each.how for each in plan_rollback(world.application, {}, Rollback(), "", world.now).regions}
+    return next(how for how in (How.BUILD, How.GROW, How.SWITCH) if how in hows)
 
 
 def _hosts(world: World) -> int:
