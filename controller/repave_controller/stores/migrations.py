@@ -73,6 +73,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
     ),
     ("UPDATE applications SET state = with_templates(state)",),
+    (
+        """CREATE TABLE seal (
+            one INTEGER PRIMARY KEY CHECK (one = 1),
+            base TEXT NOT NULL,
+            top TEXT NOT NULL,
+            former TEXT NOT NULL
+        ) STRICT""",
+        "INSERT INTO seal VALUES (1, '', '', '')",
+    ),
 )
 
 

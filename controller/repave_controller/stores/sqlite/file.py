@@ -9,12 +9,12 @@ from typing import IO
 
 from repave_controller.core.ports import StoreError
 from repave_controller.stores.migrations import migrate
+from repave_controller.stores.sqlite.seal import begin, refuse_foreign_log
 from repave_protos.daemon.files import MODE, UnsafeDirectoryError, make_directory, open_file
 from repave_protos.daemon.lock import AlreadyRunningError, own
 
 BUSY_TIMEOUT_SECONDS = 5.0
-WAL_PAGES_MAX = 4000
-"""Pages of 4 KiB in the write-ahead log before they are moved into the database."""
+BUSY_TIMEOUT_MILLISECONDS = int(BUSY_TIMEOUT_SECONDS * 1000)
 CHECKED_BYTES_MAX = 64 * 1024**2
 """A larger database is not read through at each start."""
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -53,6 +53,7 @@ def lock(path: Path, mounts: Path = MOUNTS) -> IO[str]:
 def open_writer(path: Path, connect: Connect = connect) -> sqlite3.Connection:
     """The one connection that writes, on the newest schema. Raises StoreError."""
     try:
+        refuse_foreign_log(path)
         connection = connect(path)
         try:
             _prepare(connection, path)
@@ -111,7 +112,7 @@ def _words(code: int, error: sqlite3.Error) -> str:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MILLISECONDS}")
     if path.stat().st_size <= CHECKED_BYTES_MAX:
         (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if finding != "ok":
@@ -121,8 +122,9 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX}")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # seal.py's fold does it
     migrate(connection)
+    begin(connection, BUSY_TIMEOUT_MILLISECONDS)
 
 
 def _refuse_network(path: Path, mounts: Path) -> None:

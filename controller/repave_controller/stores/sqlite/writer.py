@@ -4,6 +4,7 @@ All of a batch are written together; only if one of them is at fault are they wr
 savepoint of its own, so that a bad one fails alone.
 """
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,14 @@ from repave_controller.stores.codec import (
     encode_freezes,
     encode_rollout,
 )
-from repave_controller.stores.sqlite.file import Connect, explain, is_beyond_repair, open_writer
+from repave_controller.stores.sqlite.file import (
+    BUSY_TIMEOUT_MILLISECONDS,
+    Connect,
+    explain,
+    is_beyond_repair,
+    open_writer,
+)
+from repave_controller.stores.sqlite.seal import LOG_BYTES_MAX, end, fold, log_of
 from repave_controller.wording.render import event_text
 
 log = structlog.get_logger()
@@ -101,6 +109,7 @@ class SqliteWriter:
         self._connection = open_writer(path, connect)
         self._next_sequence = 0
         self._term = 0
+        self._fold_from = LOG_BYTES_MAX  # bytes of the log
         self._broken = ""  # why nothing is taken any more
 
     def load(self, new_name: Callable[[], str]) -> Loaded:
@@ -145,6 +154,8 @@ class SqliteWriter:
             return [StoreError(self._broken) for _ in batch]
 
     def close(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            end(self._connection)
         self._connection.close()  # the last connection moves the log into the database
 
     # ------------------------------------------------------------------------------------------ starting
@@ -187,7 +198,18 @@ class SqliteWriter:
             outcomes, following = self._write_apart(batch)
         self._connection.execute("COMMIT")
         self._next_sequence = following
+        self._fold_long_log()
         return outcomes
+
+    def _fold_long_log(self) -> None:
+        """What was saved is on disk already: if this fails now, it is tried again later."""
+        try:
+            size = log_of(self._path).stat().st_size
+            if size >= self._fold_from:
+                is_done = fold(self._connection, BUSY_TIMEOUT_MILLISECONDS)
+                self._fold_from = LOG_BYTES_MAX if is_done else size + LOG_BYTES_MAX
+        except (OSError, sqlite3.Error) as error:
+            log.warning("store.log_not_folded", why=str(error))
 
     def _begin(self) -> None:
         """Raises StoreError when another controller has begun a term since: its decisions count, not ours."""
