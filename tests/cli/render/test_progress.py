@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from repave_cli.render.progress import awaited, person_awaited, rollout_line, status_lines
+from repave_cli.render.progress import awaited, group_line, person_awaited, rollout_line, status_lines
 
 NAMES = [f"eu-{number}" for number in range(1, 21)]
 STEPS = [{"kind": kind, "text": "", "state": "waiting"} for kind in ("scale", "verify", "weight", "soak")]
@@ -62,6 +62,15 @@ def test_what_is_wrong_with_a_region_stands_in_its_line() -> None:
     assert "TROUBLE: Nova: 503" in "\n".join(status_lines(a_status(rollout, [ill])))
     away = ill | {"connected": False}
     assert "AGENT NOT READY  TROUBLE: Nova: 503" in "\n".join(status_lines(a_status(rollout, [away])))
+
+
+def test_connections_left_on_a_group_without_traffic_are_shown() -> None:
+    phases = ("launching", "starting", "healthy", "verified", "unhealthy", "failed", "destroying")
+    group = dict.fromkeys(phases, 0) | {"name": "shop-v001", "state": "warm", "size": 2, "verified": 2}
+    group |= {"weight_bp": 0, "wanted_weight_bp": 0, "trouble": "", "in_flight": 3}
+    assert group_line(group).endswith("traffic 0 %, 3 connections left")
+    assert group_line(group | {"in_flight": 1}).endswith("1 connection left")
+    assert group_line(group | {"weight_bp": 10_000, "wanted_weight_bp": 10_000}).endswith("traffic 100 %")
 
 
 def a_status(rollout: dict[str, Any], regions: list[dict[str, Any]], **changes: object) -> dict[str, Any]:
