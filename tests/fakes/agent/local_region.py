@@ -1,5 +1,6 @@
 """A region of the local provider for tests: its folder, its package of small scripts, its providers."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,12 +40,13 @@ SCRIPTS = {
 
 
 def pack_scripts(directory: Path) -> Path:
-    """A package with all SCRIPTS; below `directory`."""
+    """A package with all SCRIPTS and a program, `napper`; below `directory`."""
     top = directory / "shop"
     top.mkdir()
     for name, text in SCRIPTS.items():
         (top / name).write_text(text)
         (top / name).chmod(0o644 if name == "not-executable" else 0o755)
+    shutil.copy("/bin/sleep", top / "napper")
     pack(top, directory / "shop.tar.gz")
     return directory / "shop.tar.gz"
 
@@ -87,6 +89,13 @@ class Region:
 
         await until_async(has_ended)
         return await self.listed(name)
+
+    def members(self, name: str = NAME) -> list[int]:
+        """The living processes of a host."""
+        folder = Folder(self.hosts / name)
+        record = folder.record()
+        assert record is not None
+        return record.traces(folder).members()
 
     async def says(self, words: str, name: str = NAME) -> str:
         async def has_said() -> bool:

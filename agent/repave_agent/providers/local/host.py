@@ -5,7 +5,7 @@
     hosts/NAME/app/           the unpacked package, read-only
     hosts/NAME/contents.json  what was unpacked, to compare with: contents.py
     hosts/NAME/program        what its command had become when it was first looked at
-    hosts/NAME/output.log     what its command prints; output.log.1 is the part before
+    hosts/NAME/output.log     what its command prints: logs.py
 
 Everything here blocks for a moment: provider.py calls it in threads.
 """
@@ -22,8 +22,8 @@ from typing import Any
 from repave_agent.core.ports import HostSpec, RefusedError
 from repave_agent.providers.command import Sandbox, environment_of, look_up, substitute
 from repave_agent.providers.host_specs import read_spec
-from repave_agent.providers.local import contents, processes
-from repave_agent.providers.local.processes import Identity, Session
+from repave_agent.providers.local import contents, logs, processes
+from repave_agent.providers.local.processes import Identity, Session, Traces
 from repave_protos.daemon.files import open_file
 from repave_protos.package.archive import remove, unpack
 from repave_protos.protocol.values import RegionName
@@ -31,10 +31,6 @@ from repave_protos.protocol.values import RegionName
 FORMAT_VERSION = 1
 UNFINISHED = ".new-"
 """Before the name of a host whose folder is not whole: it is being made, or nothing but its tags is left."""
-LOG_BYTES_MAX = 8 * 1024**2
-"""A longer log is cut: the newest LOG_BYTES_KEPT go to output.log.1, the rest is lost."""
-LOG_BYTES_KEPT = 256 * 1024
-LOG_TAIL_BYTES_MAX = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +53,14 @@ class Record:
     def environment(self) -> dict[str, str]:
         return environment_of(self.spec, self.address, self.tags.region)
 
+    def traces(self, folder: "Folder") -> Traces:
+        """By which its processes are known wherever they went."""
+        mine = self.environment()
+        marks = ("HOST", "REPAVE_HOST", "REPAVE_GROUP", "REPAVE_REGION", "REPAVE_DIGEST")
+        return Traces(
+            frozenset(f"{name}={mine[name]}".encode() for name in marks), folder.application.resolve()
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Folder:
@@ -75,14 +79,6 @@ class Folder:
     @property
     def contents(self) -> Path:
         return self.path / "contents.json"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "output.log"
-
-    @property
-    def older_log(self) -> Path:
-        return self.path / "output.log.1"
 
     def create(self, record: Record) -> None:
         """Makes the folder with its tags in it, in one step."""
@@ -111,7 +107,12 @@ class Folder:
         raw = _read(self.path / "process.json")
         if raw is None:
             return None
-        return Session(Identity(**raw["leader"]), Identity(**raw["inner"]) if raw["inner"] else None)
+        inner, writer = raw["inner"], raw.get("writer")
+        return Session(
+            Identity(**raw["leader"]),
+            Identity(**inner) if inner else None,
+            Identity(**writer) if writer else None,
+        )
 
     def difference(self) -> str:
         """How it differs from what was made here, in words; "" when it does not. Raises OSError."""
@@ -156,19 +157,7 @@ class Folder:
         return True
 
     def log_tail(self, lines: int) -> str:
-        """The last lines, of at most LOG_TAIL_BYTES_MAX in all."""
-        if lines <= 0:
-            return ""
-        newest = _end_of(self.log, LOG_TAIL_BYTES_MAX)
-        raw = _end_of(self.older_log, LOG_TAIL_BYTES_MAX - len(newest)) + newest
-        return "\n".join(raw.decode(errors="replace").splitlines()[-lines:])
-
-    def trim_log(self) -> None:
-        """Bounds the log. Its writers append, so they go on at the start of the emptied file."""
-        with contextlib.suppress(FileNotFoundError):
-            if self.log.stat().st_size > LOG_BYTES_MAX:
-                self.older_log.write_bytes(_end_of(self.log, LOG_BYTES_KEPT))
-                os.truncate(self.log, 0)
+        return logs.tail(self.path, lines)
 
 
 def start(
@@ -180,14 +169,11 @@ def start(
     unpack(package, folder.application, read_only=True, released_at=record.spec.released_at)
     contents.note(folder.application, folder.contents)
     argv = look_up(words, folder.application, environment)
-    output = open_file(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    try:
+    with logs.written(folder.path) as (output, writer):
         process, inner = _start(argv, environment, folder.application, record.spec.port, output, sandbox)
-    finally:
-        os.close(output)
     leader = processes.identify(process.pid)
     assert leader is not None, "our own child, not waited for, is there"
-    session = Session(leader, inner)
+    session = Session(leader, inner, writer)
     try:
         folder.save_session(session)
     except BaseException:
@@ -260,12 +246,3 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return raw if isinstance(raw, dict) else None
-
-
-def _end_of(path: Path, size: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
-            return file.read(size)
-    except FileNotFoundError:
-        return b""

@@ -17,6 +17,7 @@ from pathlib import Path
 POLL_SECONDS = 0.02
 KILL_WAIT_SECONDS = 5.0
 REAP_WAIT_SECONDS = 0.5
+WRITER_WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,34 @@ class Session:
 
     leader: Identity
     inner: Identity | None = None
+    writer: Identity | None = None  # of the log; it ends by itself once the others have
 
     @property
     def group_leader(self) -> Identity:
         """Whose pid is the number of the process group that the host's command is in."""
         return self.inner or self.leader
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What every process of a host has, also one that left its session and its parents: these variables in
+    its environment, or a program of the host's application. Only one that sheds both can't be told."""
+
+    variables: frozenset[bytes]
+    application: Path
+
+    def members(self, pids: list[int] | None = None) -> list[int]:
+        """Living processes, of `pids` or of all."""
+        return [pid for pid in (_pids() if pids is None else pids) if self._is_left_by(pid)]
+
+    def _is_left_by(self, pid: int) -> bool:
+        if Path(_executable(pid)).is_relative_to(self.application):
+            return True
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            return False
+        return self.variables <= set(environment.split(b"\0"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +160,27 @@ async def _wait_end(identity: Identity) -> None:
 
 
 async def end(
-    session: Session | None, output: Path, reap: Callable[[], object], grace_seconds: float
+    session: Session | None, traces: Traces, reap: Callable[[], object], grace_seconds: float
 ) -> bool:
     """Ends all processes of a host: SIGTERM, after `grace_seconds` SIGKILL. Whether all are gone.
 
-    Where the group's leader has gone before (or was never noted down) the group's number may be another
-    group's by now: then those are killed whose standard output or error is the file `output`.
+    Then SIGKILL for those that have left its process group. Where the group's leader has gone before (or was
+    never noted down) the group's number may be another group's by now: then it is this for all.
     `reap` takes the leader's exit code once it has ended.
     """
-    if session is None or not _owns_its_group(session):
-        await _kill_holders(output)
-        return session is None or await _kill_rest(session, reap, has_group=False)
+    is_gone = session is None or await _end_group(session, reap, grace_seconds)
+    if session is None or session.inner is None or not is_gone or not _owns_its_group(session):
+        is_gone = await _kill_members(traces) and is_gone
+    if session is None:
+        await _wait_unnoted_writer(traces)
+    elif session.writer is not None:
+        await _end_writer(session.writer)
+    return is_gone
+
+
+async def _end_group(session: Session, reap: Callable[[], object], grace_seconds: float) -> bool:
+    if not _owns_its_group(session):
+        return await _kill_rest(session, reap, has_group=False)
     if session.inner is not None:
         await wait_has_child(session.inner, grace_seconds)
     _signal(os.killpg, session.group_leader.pid, signal.SIGTERM)
@@ -268,24 +302,50 @@ def _pids() -> Iterator[int]:
     return (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
 
 
-async def _kill_holders(output: Path) -> None:
-    for pid in await asyncio.to_thread(holders_of, output):
-        identity = identify(pid)
-        if identity is not None and pid in holders_of(output, [pid]):  # still the same process
+async def _kill_members(traces: Traces) -> bool:
+    """Looks until none is found twice: one that is about to be killed may have a child yet, and one that
+    becomes another program has no environment for a moment."""
+    misses = 0
+    try:
+        async with asyncio.timeout(KILL_WAIT_SECONDS):
+            while misses < 2:
+                found = await asyncio.to_thread(traces.members)
+                misses = 0 if found else misses + 1
+                if misses == 1:
+                    await asyncio.sleep(POLL_SECONDS)
+                for identity in filter(None, map(identify, found)):
+                    if traces.members([identity.pid]):  # still the same process
+                        _signal(os.kill, identity.pid, signal.SIGKILL)
+                    await _wait_end(identity)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _wait_unnoted_writer(traces: Traces) -> None:
+    """It works in the folder that is about to be removed, and ends once the pipe is closed."""
+    folder = traces.application.parent
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(WRITER_WAIT_SECONDS):
+            while await asyncio.to_thread(_is_worked_in, folder):  # noqa: ASYNC110  # no event tells
+                await asyncio.sleep(POLL_SECONDS)
+
+
+def _is_worked_in(folder: Path) -> bool:
+    for pid in _pids():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cwd").readlink() == folder:
+                return True
+    return False
+
+
+async def _end_writer(writer: Identity) -> None:
+    """It has only to write down what is in the pipe."""
+    if not await wait_ended(writer, WRITER_WAIT_SECONDS):
+        busy = _children_of(writer.pid)
+        for pid in (writer.pid, *busy):
             _signal(os.kill, pid, signal.SIGKILL)
-            await wait_ended(identity, KILL_WAIT_SECONDS)
-
-
-def holders_of(output: Path, pids: list[int] | None = None) -> list[int]:
-    """Living processes (of `pids`, else of all) whose standard output or error is this file."""
-    found = []
-    for pid in _pids() if pids is None else pids:
-        for stream in (1, 2):
-            with contextlib.suppress(OSError):
-                if Path(f"/proc/{pid}/fd/{stream}").readlink() == output:
-                    found.append(pid)
-                    break
-    return found
+        await wait_ended(writer, KILL_WAIT_SECONDS)
 
 
 async def run_command(

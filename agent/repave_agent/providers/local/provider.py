@@ -42,7 +42,7 @@ log = structlog.get_logger()
 ADDRESS_RANGE = "127.81.0.0/16"
 STOP_GRACE_SECONDS = 2.0
 BLOCKING_IN_FLIGHT_MAX = 4
-LOG_CHECK_SECONDS = 5.0
+LOG_WAIT_SECONDS = 0.5
 ENDED_LOG_LINES = 5
 HALF_MADE = "was never started: the agent ended while it made this host"
 
@@ -111,7 +111,8 @@ class LocalProvider:
         self._slots = asyncio.Semaphore(BLOCKING_IN_FLIGHT_MAX)
         self._start_lock = asyncio.Lock()
         self._sandbox: Sandbox | None = None
-        self._log_trimmer: asyncio.Task[None] | None = None
+        self._is_started = False
+        self._endings: set[asyncio.Task[None]] = set()
         self._callbacks: list[Callable[[], None]] = []
 
     async def start(self) -> str:
@@ -120,10 +121,10 @@ class LocalProvider:
         Raises RefusedError when `isolation` is "bwrap" and it does not work here.
         """
         async with self._start_lock:
-            if self._log_trimmer is None:
+            if not self._is_started:
                 self._sandbox = await asyncio.to_thread(choose_sandbox, self._isolation, self._root)
                 await self._adopt()  # so that the addresses of hosts that live are known
-                self._log_trimmer = asyncio.create_task(self._trim_logs(), name="trim host logs")
+                self._is_started = True
         return "bwrap" if self._sandbox else "none"
 
     async def room(self, hosts: int) -> str:
@@ -140,9 +141,7 @@ class LocalProvider:
         for kept in self._kept.values():
             if kept.watch is not None:
                 kept.watch.close()
-        if self._log_trimmer is not None:
-            self._log_trimmer.cancel()
-            await asyncio.gather(self._log_trimmer, return_exceptions=True)
+        await asyncio.gather(*self._endings)
 
     # -------------------------------------------------------------------------------------------- launch
 
@@ -251,10 +250,23 @@ class LocalProvider:
         self._kept[kept.record.spec.name] = kept
         if kept.session is None:
             kept.ended = HALF_MADE
-        elif not processes.is_alive(kept.session.leader):
+        elif not processes.is_alive(kept.session.leader) and not processes.is_alive(kept.session.writer):
             self._note_end(kept)
         else:
-            kept.watch = Watch(kept.session.leader, functools.partial(self._note_end, kept))
+            kept.watch = Watch(kept.session.leader, functools.partial(self._note_end_soon, kept))
+
+    def _note_end_soon(self, kept: _Kept) -> None:
+        """Once its log is written down, unless a process that outlives it keeps that open."""
+
+        async def noted() -> None:
+            if kept.session is not None and kept.session.writer is not None:
+                await processes.wait_ended(kept.session.writer, LOG_WAIT_SECONDS)
+            if self._kept.get(kept.record.spec.name) is kept:
+                self._note_end(kept)
+
+        ending = asyncio.create_task(noted(), name=f"end of {kept.record.spec.name}")
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
 
     def _note_end(self, kept: _Kept) -> None:
         lasted = None if kept.started_at is None else self._clock.monotonic() - kept.started_at
@@ -288,7 +300,8 @@ class LocalProvider:
         name = kept.record.spec.name
         kept.is_leaving = True
         try:
-            if not await processes.end(kept.session, kept.folder.log, kept.reap, self._stop_grace_seconds):
+            traces = kept.record.traces(kept.folder)
+            if not await processes.end(kept.session, traces, kept.reap, self._stop_grace_seconds):
                 raise TransientError(f"a process of host {name} does not end, not even by SIGKILL")
             async with self._slots:
                 await asyncio.to_thread(kept.folder.remove)
@@ -340,13 +353,6 @@ class LocalProvider:
             return await asyncio.to_thread(kept.folder.difference)
         except OSError as error:
             raise _provider_error(error, "look at the host", kept.folder.path) from error
-
-    async def _trim_logs(self) -> None:
-        while True:
-            await self._clock.sleep(LOG_CHECK_SECONDS)
-            for folder in [kept.folder for kept in self._kept.values()]:
-                with contextlib.suppress(OSError):  # a full disk: the next round may do better
-                    await asyncio.to_thread(folder.trim_log)
 
     def _tags(self) -> Tags:
         return Tags(self._installation(), self._region)

@@ -98,8 +98,7 @@ async def test_a_host_may_end_in_peace(either: Region) -> None:
 async def test_a_host_that_ignores_its_end_is_killed_with_all_its_children(either: Region) -> None:
     await either.launch("./stubborn")
     await either.says("ready")
-    log = either.hosts / NAME / "output.log"
-    members = processes.holders_of(log)
+    members = either.members()
     assert len(members) >= 2
     await either.provider.destroy(NAME)
     assert [pid for pid in members if is_living(pid)] == []
@@ -117,11 +116,35 @@ async def test_children_of_a_host_end_with_it(region: Region) -> None:
 async def test_a_child_that_outlives_its_host_is_found_by_its_output(either: Region) -> None:
     await either.launch("./leaver")
     await either.ended()
-    left = processes.holders_of(either.hosts / NAME / "output.log")
+    left = either.members()
     await either.provider.destroy(NAME)
     assert [pid for pid in left if is_living(pid)] == []
     if either.isolation == "none":
         assert left, "there was something to find"
+
+
+DAEMONS = {
+    "leaves its session": "(setsid sleep 600 &)",
+    "forks twice": "(setsid sh -c 'sleep 600 & exit' &)",
+    "closes what it inherited": "(setsid sh -c 'exec sleep 600 <&- >&- 2>&-' &)",
+    "prints elsewhere": "(setsid sh -c 'cd /; exec sleep 600 >/dev/null 2>&1' &)",
+    "has an environment of its own": "(setsid env -i ./napper 600 >/dev/null 2>&1 &)",
+    "ignores signals": "(setsid sh -c 'trap \"\" TERM HUP INT; while :; do sleep 1; done' >/dev/null 2>&1 &)",
+}
+
+
+@pytest.mark.parametrize("way", DAEMONS)
+@pytest.mark.parametrize("then", ["exec sleep 600", "exit 0"], ids=["host-runs", "host-ended"])
+async def test_a_daemon_that_leaves_its_host_ends_with_it(either: Region, way: str, then: str) -> None:
+    await either.launch("sh", "-c", f"{DAEMONS[way]}; sleep 0.1; echo ready; {then}")
+    await either.says("ready")
+    if then == "exit 0":
+        await either.ended()
+    left = either.members()
+    assert left or either.isolation == "bwrap", "there is something to find"
+    await either.restart().destroy(NAME)
+    assert [pid for pid in left if is_living(pid)] == []
+    assert list(either.hosts.iterdir()) == []
 
 
 async def test_killing_the_outer_process_neither_hides_nor_keeps_the_inner_one(

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from repave_agent.providers.local import processes
 from repave_agent.providers.local.host import Record, Tags
 from repave_agent.providers.local.provider import HALF_MADE
 from repave_protos.protocol.values import RegionName
@@ -80,8 +79,7 @@ async def test_whatever_a_killed_agent_leaves_of_a_host_is_found_and_ended(
     region: Region, moment: str
 ) -> None:
     await killed(region, moment)
-    log = region.hosts / NAME / "output.log"
-    running = processes.holders_of(log)
+    running = region.members() if (region.hosts / NAME / "host.json").exists() else []
     listed = {host.name: host for host in await region.provider.list_hosts()}
     if listed:
         assert list(listed) == [NAME]

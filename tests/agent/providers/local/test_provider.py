@@ -1,9 +1,10 @@
 """The local provider beyond the contract: what runs in a host, what it may do, ports, disk, log."""
 
+import asyncio
 import ctypes
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,15 +18,13 @@ from repave_agent.core.ports import (
     TransientError,
 )
 from repave_agent.providers.command import SYSTEM_PATH, choose_sandbox, enter, substitute
-from repave_agent.providers.local import host as local_host
-from repave_agent.providers.local import processes
+from repave_agent.providers.local import logs, processes
 from repave_agent.providers.local.addresses import AddressRange
-from repave_agent.providers.local.host import Folder
 from repave_agent.providers.local.provider import LocalProvider
 from repave_protos.package.archive import pack
 from repave_protos.protocol.values import HostName, RegionName
 from tests.fakes.agent.local_region import NAME, PORT, Region, bubblewrap_or_skip, pack_scripts, spec
-from tests.fakes.waiting import until_async
+from tests.fakes.waiting import until, until_async
 
 
 @pytest.fixture
@@ -341,22 +340,59 @@ async def test_a_full_disk_is_told_and_leaves_nothing(tiny_disk: Path, tmp_path:
     await provider.close()
 
 
-def test_a_log_that_grows_is_cut_and_its_end_kept(tmp_path: Path) -> None:
-    folder = Folder(tmp_path)
-    with folder.log.open("ab", buffering=0) as writer:
-        writer.write(b"old line\n" * (local_host.LOG_BYTES_MAX // 9 + 2))
-        folder.trim_log()
-        writer.write(b"new line\n")
-    assert folder.log.read_bytes() == b"new line\n"
-    assert folder.older_log.stat().st_size == local_host.LOG_BYTES_KEPT
-    assert folder.log_tail(3) == "old line\nold line\nnew line"
+async def test_a_log_is_bounded_while_it_is_written_and_its_end_kept(
+    either: Region,
+) -> None:
+    """However fast: what is on disk is looked at all the time, without an agent that could trim it."""
+    flood = 5 * logs.LOG_BYTES_MAX
+    count = f"yes 0123456789abcde | head -c {flood}; echo the end; exec sleep 600"
+    await either.launch("sh", "-c", count)
+    await either.provider.close()
+    folder, sizes = either.hosts / NAME, list[int]()
+    while logs.tail(folder, 1) != "the end":
+        sizes.append(sum(path.stat().st_size for path in _existing(folder.glob("output.log*"))))
+        await asyncio.sleep(0.002)
+    assert max(sizes) <= 2 * logs.LOG_BYTES_MAX + logs.BLOCK_BYTES
+    assert logs.tail(folder, 3).splitlines() == ["0123456789abcde"] * 2 + ["the end"]
+    await either.restart().destroy(NAME)
+    assert list(either.hosts.iterdir()) == []
+
+
+def _existing(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if path.exists()]
+
+
+async def test_a_host_whose_log_is_cut_loses_no_line_at_the_seam(region: Region) -> None:
+    lines = logs.LOG_BYTES_MAX // 16 + 1000
+    script = f"seq -f %015.0f {lines}; exec sleep 600"
+    await region.launch("sh", "-c", script)
+    await region.says(f"{lines:015}")
+    folder = region.hosts / NAME
+    kept = (folder / logs.OLDER).read_text() + (folder / logs.NEWEST).read_text()
+    assert kept.splitlines() == [f"{number:015}" for number in range(1, lines + 1)]
+
+
+async def test_a_host_prints_on_while_its_log_can_not_be_written(tiny_disk: Path, tmp_path: Path) -> None:
+    """A full disk costs log lines, neither the host nor its time."""
+    provider = LocalProvider(
+        tiny_disk, RegionName("here"), lambda: "ours", clock=SystemClock(), isolation="none"
+    )
+    mark = tmp_path / "through"
+    script = f"yes | head -c 3000000; touch {mark}; exec sleep 600"
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "page").write_text("hello")
+    pack(tmp_path / "small", tmp_path / "small.tar.gz")
+    await provider.launch(spec("sh", "-c", script), tmp_path / "small.tar.gz")
+    await until(mark.exists)
+    assert [host.is_running for host in await provider.list_hosts()] == [True]
+    await provider.destroy(NAME)
+    await provider.close()
 
 
 def test_the_end_of_a_log_is_bounded(tmp_path: Path) -> None:
-    folder = Folder(tmp_path)
-    folder.log.write_bytes(b"x" * 100_000 + b"\n\xff\xfe odd bytes\n")
-    tail = folder.log_tail(1000)
-    assert len(tail.encode()) <= local_host.LOG_TAIL_BYTES_MAX + 8
+    (tmp_path / logs.NEWEST).write_bytes(b"x" * 100_000 + b"\n\xff\xfe odd bytes\n")
+    tail = logs.tail(tmp_path, 1000)
+    assert len(tail.encode()) <= logs.TAIL_BYTES_MAX + 8
     assert tail.endswith(" odd bytes")
 
 
