@@ -77,7 +77,7 @@ def small_disk(directory: Path, size: str) -> Iterator["SmallDisk"]:
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk needs root")
     directory.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(directory)]
     if subprocess.run(command, check=False).returncode:
         pytest.skip("this machine does not let us mount a small disk")
     try:

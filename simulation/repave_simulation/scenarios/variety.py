@@ -17,6 +17,7 @@ from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Policy, ReleaseOrder
 from repave_controller.core.domain.rollout import Step, Wave
 from repave_controller.core.strategies import presets
+from repave_controller.core.strategies.checks import objection
 from repave_controller.core.strategies.presets import Stage, pace_of
 from repave_protos.protocol.values import RegionName
 from repave_simulation.kernel.chance import Chance
@@ -31,12 +32,10 @@ def varied(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> Re
     if not chance.happens(VARIED, *names, "varied"):
         return order
     regions = tuple(region for region, _ in order.sizes)
-    return replace(
-        order,
-        steps=_steps(chance, names, order),
-        waves=_waves(chance, names, regions),
-        policy=_policy(chance, names, order.policy),
-    )
+    steps, policy = _steps(chance, names, order), _policy(chance, names, order.policy)
+    if objection(steps, policy, order.sizes) is not None:  # as a spec it would be refused
+        steps = order.steps
+    return replace(order, steps=steps, waves=_waves(chance, names, regions), policy=policy)
 
 
 def _steps(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> tuple[Step, ...]:

@@ -4,8 +4,8 @@
     output.log.1   the part before
 
 The writer is a shell of its own, so that the bound holds however fast a host writes, also while the agent is
-away. It ends when every process has closed the pipe. It never stops reading, even where the disk is full:
-a host that prints must not wait for its log.
+away. It ends when every process has closed the pipe. It never stops reading, even where the disk is full
+or the folder is gone: a host that prints must not wait for its log.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ while :; do
         mv -f {NEWEST}.new {NEWEST}
         dd bs={BLOCK_BYTES} count={BLOCKS - 1} oflag=append conv=notrunc of={NEWEST} status=none
     else
-        dd bs={BLOCK_BYTES} count={BLOCKS} of=/dev/null status=none
+        [ "$(dd bs={BLOCK_BYTES} count={BLOCKS} status=none | wc -c)" -gt 0 ] || break
     fi
 done
 rm -f {NEWEST}.new
