@@ -48,6 +48,7 @@ class Refusal(Kind):
     ROLLBACK_RUNNING = "rollout-running/replace"
     NOTHING_TO_RENEW = "nothing-to-renew"
     NO_ROOM = "no-room"
+    STEPS_DONT_FIT = "steps"
     NO_OLDER_GROUP = "nothing-to-roll-back-to"
     NO_OLDER_GROUP_OF_NAME = "unknown-group/older"
     NO_OLDER_GROUP_IN_REGION = "nothing-to-roll-back-to/history"

@@ -19,7 +19,7 @@ from repave_controller.core.domain.place import place_of
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Track, TrackPhase, Wave
 from repave_controller.core.rollout.conclusion import too_old
-from repave_controller.core.rollout.start import hint_of_kept, start_release, with_kept_sizes
+from repave_controller.core.rollout.start import begin_release, hint_of_kept, start_release, with_kept_sizes
 from repave_controller.core.rollout.transitions import taken_over
 from repave_controller.core.rules.guards import NO_CONSTRAINTS, Constraints, Guard, foreseen
 from repave_controller.core.steps.step import entered, estimate_seconds
@@ -129,7 +129,7 @@ def planned(application: Application, order: ReleaseOrder, now: Instant) -> Appl
         started, _ = start_release(alone, order, now)
     except Refused:  # told as a problem; the steps are shown all the same
         fresh = replace(alone, groups=(), frontend_port=0)
-        started, _ = start_release(fresh, order, now)
+        started, _ = begin_release(fresh, order, now)
     return started
 
 
@@ -341,7 +341,7 @@ def _course(
 ) -> _Course:
     """The region after each step is entered, and after the end, by the functions that decide so then."""
     alone = _only(application, track.region)
-    alone, _ = start_release(alone, replace(order, sizes=((track.region, size),), waves=()), Instant(0))
+    alone, _ = begin_release(alone, replace(order, sizes=((track.region, size),), waves=()), Instant(0))
     assert alone.rollout is not None, "a started release has a rollout"
     rollout = replace(rollout, target=alone.rollout.target)
     # Launches as they took of late.

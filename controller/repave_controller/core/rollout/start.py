@@ -25,14 +25,21 @@ from repave_controller.core.domain.rollout import (
     Track,
     Wave,
 )
+from repave_controller.core.strategies.checks import objection
 from repave_controller.core.strategies.presets import first_steps, way_back_steps
 from repave_protos.protocol.values import RegionName
 
 
 def start_release(application: Application, order: ReleaseOrder, now: Instant) -> Outcome:
-    """A new server group and the rollout that brings it into traffic."""
+    """A new server group and the rollout that brings it into traffic. Raises Refused."""
     check_order(application, order)
     order = with_kept_sizes(application, order)
+    check_steps(application, order)
+    return begin_release(application, order, now)
+
+
+def begin_release(application: Application, order: ReleaseOrder, now: Instant) -> Outcome:
+    """The same, whether or not it may be: a plan shows also what is refused."""
     number = application.next_number
     group = ServerGroup(
         name=format_group(application.cluster, number),
@@ -114,6 +121,20 @@ def check_order(application: Application, order: ReleaseOrder) -> None:
             port=application.frontend_port,
             wanted=order.frontend_port,
         )
+
+
+def check_steps(application: Application, order: ReleaseOrder) -> None:
+    """Whether the steps also suit the groups that serve now: the spec was checked with its own sizes alone.
+    Raises Refused."""
+    served = {
+        region: group.size(region)
+        for region, _ in order.sizes
+        if (group := application.serving_in(region)) is not None
+    }
+    sizes = tuple((region, size) for region, size in order.sizes if served.get(region, size) != size)
+    found = objection(order.steps, order.policy, sizes, served=served)
+    if found is not None:
+        raise Refused(Refusal.STEPS_DONT_FIT, text=found.text)
 
 
 def begin(

@@ -4,7 +4,7 @@ The steps are gone through in a region as a rollout goes through them, with its 
 well: what is accepted here needs no host and no share that it does not get.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from repave_controller.core.domain.application import (
@@ -56,8 +56,8 @@ class Moment:
 
     @property
     def where(self) -> str:
-        hosts = "1 host" if self.new.size == 1 else f"{self.new.size} hosts"
-        return f"step {self.number}: {self.region}, {hosts}"
+        resized = f"{self.old.size} to " if self.old.size != self.new.size else ""
+        return f"step {self.number}: {self.region}, {resized}{_hosts(self.new.size)}"
 
     @property
     def hosts(self) -> int:
@@ -69,14 +69,17 @@ def objection(
     policy: Policy,
     sizes: Iterable[tuple[RegionName, int]],
     max_surge_percent: float | None = None,
+    served: Mapping[RegionName, int] | None = None,
 ) -> Objection | None:
-    """The first thing that is wrong with the steps in any of the regions; None when nothing is."""
-    known: set[int] = set()
+    """The first thing that is wrong with the steps in any of the regions; None when nothing is. `served`: the
+    sizes of the groups that serve before, where they differ."""
+    known: set[tuple[int, int]] = set()
     for region, size in sizes:
-        if size in known:
+        before = (served or {}).get(region, size)
+        if (before, size) in known:
             continue
-        known.add(size)
-        for moment in moments(steps, region, size):
+        known.add((before, size))
+        for moment in moments(steps, region, size, before):
             found = _objection_at(moment, policy, max_surge_percent)
             if found is not None:
                 return found
@@ -86,9 +89,9 @@ def objection(
     return None
 
 
-def moments(steps: Sequence[Step], region: RegionName, size: int) -> Iterator[Moment]:
-    """The region after each step, where a group of the same size serves before."""
-    old = Part(region, size, GroupState.SERVING, FULL_PERCENT, FULL_WEIGHT_BP)
+def moments(steps: Sequence[Step], region: RegionName, size: int, before: int) -> Iterator[Moment]:
+    """The region after each step, where a group of the size `before` serves at first."""
+    old = Part(region, before, GroupState.SERVING, FULL_PERCENT, FULL_WEIGHT_BP)
     application = Application(
         ApplicationName("a"),
         "a",
@@ -161,7 +164,7 @@ def _too_few(moment: Moment, policy: Policy) -> Objection | None:
             lack.rule,
         )
     hosts = sum(group.hosts for group in groups if group.weight_bp > 0)
-    needed = policy.floor(new.size)
+    needed = policy.floor(min(old.size, new.size))  # a release may make a region smaller or larger
     if hosts < needed:
         asked = f"{policy.min_capacity_percent:g}%"
         return Objection(_below(moment, hosts, needed, "min_capacity", asked), "min_capacity")

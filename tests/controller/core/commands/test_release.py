@@ -17,11 +17,13 @@ from repave_controller.core.commands.release import (
     unknown_application,
 )
 from repave_controller.core.commands.rollback import request_abort, request_rollback
-from repave_controller.core.domain.application import GroupState, Instant, Outcome
+from repave_controller.core.domain.application import GroupState, Instant, Outcome, Policy
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase, RolloutKind
-from repave_controller.core.planning.plan import never_released
+from repave_controller.core.planning.plan import never_released, plan_release
 from repave_controller.core.steps import Weight
+from repave_controller.core.strategies.checks import objection
+from repave_controller.core.strategies.presets import Stage, pace_of, rolling
 from repave_controller.wording.render import event_text, text_of
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
 from tests.controller.core.rollout.test_step import HELLO, OSLO, PARIS, World, an_order, released
@@ -116,6 +118,34 @@ def test_what_would_break_clients_is_refused_with_the_fix(
     refused = refusal(lambda: request_release(world.application, order, False, NOW))
     assert refused.rule == rule
     assert told in text_of(refused.reason)
+
+
+@pytest.mark.parametrize(
+    ("before", "size", "is_refused"), [(3, 2, True), (1, 4, True), (4, 2, False), (2, 4, False)]
+)
+def test_steps_that_suit_the_spec_but_not_the_group_that_serves_are_refused(
+    before: int, size: int, is_refused: bool
+) -> None:
+    """Half of 3 hosts is less than half of them; half of 1 is none."""
+    halves = [Stage(5_000), Stage(10_000)]
+    steps = rolling(pace_of(an_order("b").template), halves, is_old_first=True)
+    order = replace(
+        an_order("b"), sizes=((PARIS, size),), steps=steps, policy=Policy(min_capacity_percent=50.0), waves=()
+    )
+    assert objection(steps, order.policy, order.sizes) is None
+    world = World()
+    world.release("a", sizes=((PARIS, before),))
+    world.finish()
+    if is_refused:
+        refused = refusal(lambda: request_release(world.application, order, False, NOW))
+        assert refused.rule == "steps"
+        told = f"step 1: paris, {before} to {size} hosts: 100% of the traffic takes"
+        assert told in text_of(refused.reason)
+        plan = plan_release(world.application, order, world.observed, NOW)
+        assert refused.reason in plan.problems
+    else:
+        application, _ = request_release(world.application, order, False, NOW)
+        assert application.running is not None
 
 
 def test_unknown_regions_are_named_with_those_there_are() -> None:

@@ -254,7 +254,7 @@ def test_every_preset_keeps_the_promises_in_a_region_of_any_size(
     largest = max(after - before for before, after in pairwise([0, *found])) / 100
     new_first, old_first = (rolling(PACE, stages, is_old_first=each) for each in (False, True))
     assert objection(new_first, Policy(min_hosts=size), paris, largest) is None
-    assert all(each.hosts <= size for each in moments(old_first, *paris[0]))
+    assert all(each.hosts <= size for each in moments(old_first, *paris[0], before=size))
 
 
 @pytest.mark.parametrize(
