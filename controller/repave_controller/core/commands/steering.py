@@ -26,7 +26,7 @@ from repave_controller.core.domain.reasons import (
     in_words,
     reason_of,
 )
-from repave_controller.core.domain.rollout import Pass, Phase, Rollout, Track, TrackPhase
+from repave_controller.core.domain.rollout import Pass, Phase, Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout.gates import approvals_in
 from repave_controller.core.rollout.holds import ways_on
@@ -34,6 +34,7 @@ from repave_controller.core.rollout.rollback import turned_round
 from repave_controller.core.rules.verdicts import gate_of
 from repave_controller.core.steps import Weight
 from repave_controller.core.steps.step import entered
+from repave_controller.core.strategies.checks import objection
 from repave_protos.protocol.values import RegionName
 
 # ------------------------------------------------------------------------------------- pause and resume
@@ -268,6 +269,7 @@ def request_size(
             region=unknown[0],
             known=tuple(sorted(served)),
         )
+    _check_sizes(application, sizes)
     told = []
     for region, size in sizes:
         for group in application.groups:
@@ -280,6 +282,23 @@ def request_size(
         return application, ()
     what = reason_of(Happening.SIZED, changes=tuple(told), reason=reason)
     return application, (event_of(application, "group.sized", what, now, by),)
+
+
+def _check_sizes(application: Application, sizes: tuple[tuple[RegionName, int], ...]) -> None:
+    """Whether the steps that a release still has to go suit the sizes. Raises Refused."""
+    rollout = application.running
+    if rollout is None or rollout.kind is not RolloutKind.RELEASE or rollout.phase is not Phase.RUNNING:
+        return
+    on_their_way = {
+        track.region
+        for track in rollout.tracks
+        if track.origin is not None and track.phase in (TrackPhase.WAITING, TrackPhase.RUNNING)
+    }
+    affected = [(region, size) for region, size in sizes if region in on_their_way]
+    found = objection(rollout.steps, application.policy, affected)
+    if found is not None:
+        remedies = (cli("watch", application.name), cli("abort", application.name))
+        raise Refused(Refusal.STEPS_DONT_FIT, *remedies, text=found.text)
 
 
 def _sized(part: Part, size: int) -> Part:

@@ -17,6 +17,7 @@ from repave_controller.core.commands.release import (
     unknown_application,
 )
 from repave_controller.core.commands.rollback import request_abort, request_rollback
+from repave_controller.core.commands.steering import request_size
 from repave_controller.core.domain.application import GroupState, Instant, Outcome, Policy
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase, RolloutKind
@@ -146,6 +147,25 @@ def test_steps_that_suit_the_spec_but_not_the_group_that_serves_are_refused(
     else:
         application, _ = request_release(world.application, order, False, NOW)
         assert application.running is not None
+
+
+@pytest.mark.parametrize(("size", "is_refused"), [(5, True), (8, False)])
+def test_a_size_that_does_not_suit_the_steps_of_the_running_release_is_refused(
+    size: int, is_refused: bool
+) -> None:
+    halves = [Stage(5_000), Stage(10_000)]
+    steps = rolling(pace_of(an_order("b").template), halves, is_old_first=True)
+    world = World()
+    world.release("a", sizes=((PARIS, 4),))
+    world.finish()
+    world.release("b", sizes=((PARIS, 4),), steps=steps, policy=Policy(min_capacity_percent=50.0))
+    if is_refused:
+        refused = refusal(lambda: request_size(world.application, ((PARIS, size),), "ann", "", NOW))
+        assert refused.rule == "steps"
+        assert "step 1: paris, 5 hosts: 100% of the traffic takes 3 hosts" in text_of(refused.reason)
+    else:
+        application, _ = request_size(world.application, ((PARIS, size),), "ann", "", NOW)
+        assert {group.size(PARIS) for group in application.groups} == {size}
 
 
 def test_unknown_regions_are_named_with_those_there_are() -> None:
