@@ -278,7 +278,8 @@ def _asked_of(running: Rollout) -> list[str]:
         gate = gate_of(track)
         if track.phase is TrackPhase.RUNNING and any(each.gate == gate for each in running.passes):
             said += [f"{gate} is passed in {track.region}"] if running.may_pass(gate, track.region) else []
-    out = [track.region for track in running.tracks if track.phase is TrackPhase.UNDONE]
+    is_back = running.phase is Phase.UNDOING  # then regions are back one after another, and none is left out
+    out = [] if is_back else [each.region for each in running.tracks if each.phase is TrackPhase.UNDONE]
     return said + ([f"without {listed(out)}"] if out else [])
 
 
