@@ -57,10 +57,15 @@ def bubblewrap_or_skip(directory: Path) -> None:
 
 
 class Region:
-    """A region's folder on disk and the providers that come and go over it."""
+    """A region's folder on disk and the providers that come and go over it.
 
-    def __init__(self, root: Path, package: Path, isolation: Isolation) -> None:
+    Files of tests run at the same time, and name their regions differently: a host's processes are known by
+    names and its address.
+    """
+
+    def __init__(self, root: Path, package: Path, isolation: Isolation, name: str = "here") -> None:
         self.root, self.package, self.isolation = root, package, isolation
+        self.name = RegionName(name)
         self.hosts = root / "hosts"
         self.providers: list[LocalProvider] = []
         self.provider = self.restart()
@@ -68,7 +73,7 @@ class Region:
     def restart(self) -> LocalProvider:
         self.provider = LocalProvider(
             self.root,
-            RegionName("here"),
+            self.name,
             lambda: "ours",
             clock=SystemClock(),
             isolation=self.isolation,

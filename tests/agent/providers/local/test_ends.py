@@ -32,7 +32,7 @@ from tests.fakes.waiting import until
 
 @pytest.fixture
 async def region(tmp_path: Path) -> AsyncIterator[Region]:
-    made = Region(tmp_path / "region", pack_scripts(tmp_path), "none")
+    made = Region(tmp_path / "region", pack_scripts(tmp_path), "none", "ends")
     yield made
     await made.close()
 
@@ -40,7 +40,7 @@ async def region(tmp_path: Path) -> AsyncIterator[Region]:
 @pytest.fixture
 async def sandboxed(tmp_path: Path) -> AsyncIterator[Region]:
     bubblewrap_or_skip(tmp_path)
-    made = Region(tmp_path / "region", pack_scripts(tmp_path), "bwrap")
+    made = Region(tmp_path / "region", pack_scripts(tmp_path), "bwrap", "ends")
     yield made
     await made.close()
 
@@ -179,7 +179,7 @@ from repave_agent.core.ports import HostSpec
 from repave_protos.protocol.values import HostTemplate, Probe
 from repave_agent.providers.local.provider import LocalProvider
 async def main(root, package, isolation):
-    provider = LocalProvider(Path(root), "here", lambda: "ours", clock=SystemClock(), isolation=isolation)
+    provider = LocalProvider(Path(root), "ends", lambda: "ours", clock=SystemClock(), isolation=isolation)
     template = HostTemplate(("./serve",), (), Probe("http", 18432), 1.0, 30.0, 10.0)
     spec = HostSpec("shop-v001-1", "g", "shop", "d" * 64, template)
     await provider.launch(spec, Path(package))
@@ -243,7 +243,7 @@ async def test_a_half_made_host_is_listed_as_ended_and_can_be_destroyed(either: 
 
 
 async def test_a_half_made_host_can_be_launched_again(region: Region) -> None:
-    record = local_host.Record(local_host.Tags("ours", RegionName("here")), spec("serve"), "127.81.9.9", 1.0)
+    record = local_host.Record(local_host.Tags("ours", RegionName("ends")), spec("serve"), "127.81.9.9", 1.0)
     Folder(region.hosts / NAME).create(record)
     (region.hosts / f".new-{NAME}").mkdir()
     host = await region.launch("serve")

@@ -16,7 +16,7 @@ from repave_agent.providers.local.provider import HALF_MADE
 from repave_protos.protocol.values import RegionName
 from tests.fakes.agent.local_region import NAME, Region, is_living, pack_scripts, spec
 
-OURS = Tags("ours", RegionName("here"))
+OURS = Tags("ours", RegionName("kills"))
 MOMENTS = {
     "the folder is there": "host._write = die",
     "its tags are half written": "host._write = half",
@@ -52,7 +52,7 @@ def die_if_last(path):
 
 async def main(root, package, moment, is_ending):
     provider = LocalProvider(
-        Path(root), "here", lambda: "ours", clock=SystemClock(), isolation="none", stop_grace_seconds=0.3
+        Path(root), "kills", lambda: "ours", clock=SystemClock(), isolation="none", stop_grace_seconds=0.3
     )
     await provider.start()
     if not is_ending:
@@ -69,7 +69,7 @@ ENDING = ("its files are to be removed", "only its tags are left", "its name is 
 
 @pytest.fixture
 async def region(tmp_path: Path) -> AsyncIterator[Region]:
-    made = Region(tmp_path / "region", pack_scripts(tmp_path), "none")
+    made = Region(tmp_path / "region", pack_scripts(tmp_path), "none", "kills")
     yield made
     await made.close()
 
@@ -100,7 +100,7 @@ async def killed(region: Region, moment: str) -> None:
     assert list(region.hosts.iterdir()), "something was left behind"
 
 
-@pytest.mark.parametrize("tags", [Tags("theirs", RegionName("here")), Tags("ours", RegionName("there"))])
+@pytest.mark.parametrize("tags", [Tags("theirs", RegionName("kills")), Tags("ours", RegionName("there"))])
 async def test_what_another_owner_has_not_finished_is_left_alone(region: Region, tags: Tags) -> None:
     unfinished = region.hosts / f".new-{NAME}"
     unfinished.mkdir()
