@@ -69,7 +69,7 @@ BUGS = (
         "an epoch does not grow with what it stands for", 1, (7,),
         PUBLISHING, "replace(state, epoch=replace(state.epoch, rev=rev + 1))", "state",
     ),
-    _bug("an agent forgets its journal", 2, (1, 2, 3, 4, 5, 7), JOURNAL, "content = self._disk.read()", "content = None"),
+    _bug("an agent forgets its journal but whose it is", 2, (1, 2, 3, 4, 5, 7), JOURNAL, "        return entries\n", "        return Entries(installation=entries.installation)\n"),
     _bug(
         "publish before commit", 2, (7,),
         OWNER, "        events = await office.store.commit(transaction)\n",
