@@ -18,6 +18,7 @@ from tests.fakes.waiting import until_async
 from tests.support.sshd_hosts import PORT, ROOT, Pool, Tune, why_not
 
 __all__ = ["machines", "region"]  # fixtures
+OCTET = 251
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 OPS_NEED_SUDO = pytest.mark.skipif(not shutil.which("sudo"), reason="sudo is not installed")
 TALKS = """date; echo; echo motd of $(hostname) >&2

@@ -34,8 +34,10 @@ RUN = ("sleep", "600")
 
 
 @pytest.fixture
-def machines() -> Iterator[Pool]:
-    with TemporaryDirectory(prefix="rp") as directory, pool(Path(directory) / "pool", 3, OCTET) as made:
+def machines(request: pytest.FixtureRequest) -> Iterator[Pool]:
+    """Each file of tests has an OCTET of its own: files run at the same time."""
+    octet: int = request.module.OCTET
+    with TemporaryDirectory(prefix="rp") as directory, pool(Path(directory) / "pool", 3, octet) as made:
         yield made
 
 
@@ -187,7 +189,8 @@ async def test_machines_whose_keys_an_authority_has_signed_need_no_known_keys(re
     async with region.agent() as agent:
         with pytest.raises(TransientError, match="its host key is not the one that is known for it"):
             await agent.launch(region.spec(2), region.package)
-    assert set(region.states().values()) == {"quarantined"}
+    # What machines show alike is no fault of one of them, so how many are quarantined depends on the order.
+    assert not set(region.states().values()) - {"dirty", "quarantined"}
 
 
 async def test_a_full_disk_is_told_and_another_machine_is_taken(region: Region, tmp_path: Path) -> None:
