@@ -48,11 +48,11 @@ from repave_protos.protocol.queries import (
     AcceptedOf,
     Answer,
     Content,
+    Failure,
     FindWayIn,
     HostsOf,
     Orphans,
     Query,
-    Refusal,
 )
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
@@ -156,7 +156,7 @@ class Agent:
         content: Content
         match query.question:
             case HostsOf() | Orphans() if self.is_starting:
-                content = Refusal("it can't say yet: its agent has not begun, as repave doctor tells")
+                content = Failure("it has not begun, as repave doctor tells")
             case HostsOf() | Orphans() | AcceptedOf() as question:
                 content = await self.worker.answer(question)
             case FindWayIn() as question:

@@ -189,7 +189,7 @@ class Stage:
             connection.request(method, f"/v1/{path}", content, {"Content-Type": "application/json"})
             response = connection.getresponse()
             answer = json.loads(response.read())
-            assert response.status < 400, answer
+            assert response.status < 400, answer if response.status < 500 else f"{answer}\n{self.logs()}"
             return answer
         finally:
             connection.close()

@@ -69,12 +69,12 @@ APPLICATIONS_PER_REGION_MAX = 10_000
 log = structlog.get_logger()
 
 
-class AgentRefused(Exception):
-    """The agent has understood the question, and says why it can't be done. The text is shown to people."""
-
-
 class RegionUnreachable(Exception):
-    """The region's agent could not be asked. The text is shown to people."""
+    """The region's agent gave no answer. The text is shown to people."""
+
+
+class AgentRefused(RegionUnreachable):
+    """The agent has understood the question, and says why it can't be done."""
 
 
 AnswerContent = TypeVar("AnswerContent", bound=Content)
@@ -211,8 +211,8 @@ class Sessions:
     async def ask(
         self, region: RegionName, question: Question, kind: type[AnswerContent], timeout_seconds: float = 5.0
     ) -> AnswerContent:
-        """The agent's answer, which is of this kind. Raises RegionUnreachable, AgentRefused, or ValueError: a
-        bad argument."""
+        """The agent's answer, which is of this kind. Raises RegionUnreachable (AgentRefused where the agent
+        won't), or ValueError: a bad argument."""
         answer = await self._ask(region, Query(next(self._query_ids), question), timeout_seconds)
         match answer.content:
             case Failure(why):

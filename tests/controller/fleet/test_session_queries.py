@@ -1,7 +1,7 @@
 """What sessions ask of a region, and what comes back, over links in memory."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -83,6 +83,28 @@ async def test_what_is_no_answer_to_a_question_is_an_error(
         await settle()
         link.say(Answer(question.query_id + 1, content))
         with pytest.raises(kind, match=text):
+            await asking
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda sessions: sessions.query(PARIS, SHOP),
+        lambda sessions: sessions.accepted(PARIS, SHOP),
+        lambda sessions: sessions.orphans(PARIS),
+    ],
+)
+async def test_a_region_that_refuses_to_say_gave_no_answer(
+    ask: Callable[[Sessions], Awaitable[object]],
+) -> None:
+    async with controlling() as controller:
+        link = await controller.connect()
+        asking = asyncio.ensure_future(ask(controller.sessions))
+        await settle()
+        (question,) = link.heard[1:]
+        assert isinstance(question, Query)
+        link.say(Answer(question.query_id, Refusal("not yet")))
+        with pytest.raises(RegionUnreachable, match="not yet"):
             await asking
 
 

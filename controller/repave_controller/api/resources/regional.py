@@ -127,7 +127,7 @@ class Regional:
     async def _lack(self, region: RegionPlan) -> Guard | None:
         try:
             room = await self._sessions.ask(region.name, FindRoom(region.extra), Room, ROOM_SECONDS)
-        except (RegionUnreachable, AgentRefused) as error:
+        except RegionUnreachable as error:
             facts = {"region": region.name, "error": str(error)}
             return Guard(False, reason_of(Rule.ROOM_UNKNOWN, hosts=region.extra, **facts))
         if not room.lack:
@@ -159,7 +159,7 @@ class Regional:
         """One that can't say is believed."""
         try:
             return await self._sessions.ask(region, question, WayIn, WAY_IN_SECONDS)
-        except (RegionUnreachable, AgentRefused):
+        except RegionUnreachable:
             return WayIn()
 
     # -------------------------------------------------------------------------------------------- images
@@ -219,7 +219,7 @@ class Regional:
         async def ask(region: RegionName) -> None:
             try:
                 found[region] = await self._sessions.ask(region, question, kind)
-            except (RegionUnreachable, AgentRefused) as error:
+            except RegionUnreachable as error:
                 unreachable[region] = str(error)
 
         await asyncio.gather(*map(ask, map(self._known, regions)))
