@@ -35,6 +35,7 @@ from repave_controller.api.resources.regional import Regional
 from repave_controller.api.resources.regions import Regions
 from repave_controller.api.resources.steering import BODIES, RollbackRequest, SteeringRequest
 from repave_controller.api.web.openapi import Route, document
+from repave_controller.api.web.policy import check_guarded
 from repave_controller.api.web.problems import Handler, Problem, as_problems, no_strangers
 from repave_controller.api.web.requests import (
     body_of,
@@ -89,6 +90,7 @@ def make_app(
     api = Api(scheduler, store, images, sessions, clock)
     app = web.Application(middlewares=[as_problems, no_strangers], client_max_size=BODY_BYTES_MAX)
     routes = api.routes()
+    check_guarded([("GET", "openapi.json"), *((route.method, route.path) for route in routes)])
     for route in routes:
         handler = without_query(route.handler) if route.query is None else route.handler
         app.router.add_route(route.method, f"/v1/{route.path}", handler)
