@@ -21,7 +21,16 @@ from repave_controller.core.domain.rollout import (
     TrackPhase,
     Wave,
 )
-from repave_controller.core.ports import DuplicateKey, Image, Receipt, Spec, Store, StoreError, Transaction
+from repave_controller.core.ports import (
+    DuplicateKey,
+    Image,
+    Receipt,
+    Record,
+    Spec,
+    Store,
+    StoreError,
+    Transaction,
+)
 from repave_controller.core.steps import Scale, Soak, Weight
 from repave_controller.stores.sqlite.store import SqliteStore
 from repave_protos.protocol.values import ApplicationName, Digest, RegionName
@@ -241,6 +250,30 @@ async def test_a_line_that_is_not_saved_changes_nothing(stores: Stores) -> None:
     await store.close()
     again = stores()
     assert (await again.open()).freezes == Freezes()
+    await again.close()
+
+
+async def test_a_record_replaces_the_former_one_of_its_kind_and_name_and_one_that_is_gone_is_gone(
+    stores: Stores,
+) -> None:
+    store = stores()
+    await store.open()
+    saved = [
+        (Record("token", "b", "1"), Record("token", "a", "1"), Record("agent", "a", "other kind")),
+        (Record("token", "b", "2"),),
+        (Record("token", "a", None),),
+        (Record("token", "c", None),),
+        (Record("token", "c", "back"),),
+    ]
+    await asyncio.gather(*(store.commit(Transaction(records=each)) for each in saved))
+    expected = [Record("token", "b", "2"), Record("token", "c", "back")]
+    assert await store.records("token") == expected
+    await store.close()
+    again = stores()
+    await again.open()
+    assert await again.records("token") == expected
+    assert await again.records("agent") == [Record("agent", "a", "other kind")]
+    assert await again.records("none") == []
     await again.close()
 
 

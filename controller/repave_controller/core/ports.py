@@ -46,6 +46,15 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of one thing of a kind, as text; None: it is gone."""
+
+    kind: str
+    name: str
+    state: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Transaction:
     """What one decision saves: all of it or nothing."""
 
@@ -55,6 +64,7 @@ class Transaction:
     spec: Spec | None = None
     receipt: Receipt | None = None
     freezes: Freezes | None = None  # of the whole installation
+    records: tuple[Record, ...] = ()  # each takes the place of the former one of its kind and name
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +152,9 @@ class Store(Protocol):
     async def spec(self, application: ApplicationName, group: str) -> str | None: ...
 
     async def receipt(self, key: str) -> Receipt | None: ...
+
+    async def records(self, kind: str) -> Sequence[Record]:
+        """Those that are there, by name."""
 
     async def add_image(self, image: Image) -> None:
         """Repeatable: the first push of a digest stays."""

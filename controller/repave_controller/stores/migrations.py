@@ -82,6 +82,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT""",
         "INSERT INTO seal VALUES (1, '', '', '')",
     ),
+    (
+        """CREATE TABLE records (
+            kind TEXT NOT NULL,
+            name TEXT NOT NULL,
+            state TEXT,
+            PRIMARY KEY (kind, name)
+        ) STRICT, WITHOUT ROWID""",
+    ),
 )
 
 

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from repave_controller.core.domain.application import Application, Event, Instant, Tenure
 from repave_controller.core.domain.freezes import Freezes
 from repave_controller.core.domain.rollout import Rollout
-from repave_controller.core.ports import DuplicateKey, Image, Loaded, Receipt, StoreError, Transaction
+from repave_controller.core.ports import (
+    DuplicateKey,
+    Image,
+    Loaded,
+    Receipt,
+    Record,
+    StoreError,
+    Transaction,
+)
 from repave_protos.protocol.values import ApplicationName, Digest
 
 
@@ -24,6 +32,7 @@ class Shelf:
     receipts: dict[str, Receipt] = field(default_factory=dict)
     images: dict[Digest, Image] = field(default_factory=dict)
     freezes: Freezes = field(default_factory=Freezes)
+    records: dict[tuple[str, str], Record] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -65,6 +74,7 @@ class MemoryStore:
         if spec is not None:
             shelf.specs[spec.application, spec.group] = spec.text
         shelf.freezes = transaction.freezes if transaction.freezes is not None else shelf.freezes
+        shelf.records.update({(each.kind, each.name): each for each in transaction.records})
         first = len(shelf.events) + 1
         events = (dataclasses.replace(event, sequence=n) for n, event in enumerate(transaction.events, first))
         shelf.events += events
@@ -87,6 +97,10 @@ class MemoryStore:
 
     async def receipt(self, key: str) -> Receipt | None:
         return self.shelf.receipts.get(key)
+
+    async def records(self, kind: str) -> Sequence[Record]:
+        found = [each for each in self.shelf.records.values() if each.kind == kind and each.state is not None]
+        return sorted(found, key=lambda each: each.name)
 
     async def add_image(self, image: Image) -> None:
         self._check()

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from repave_controller.core.domain.application import Event, Instant, Tenure
 from repave_controller.core.domain.rollout import Rollout
-from repave_controller.core.ports import Image, Loaded, Receipt, StoreError, Transaction
+from repave_controller.core.ports import Image, Loaded, Receipt, Record, StoreError, Transaction
 from repave_controller.stores.codec import decode_rollout
 from repave_controller.stores.sqlite.file import MOUNTS, Connect, connect, explain, lock, open_reader
 from repave_controller.stores.sqlite.writer import Outcome, Rows, SqliteWriter, rows_of, rows_of_image
@@ -27,6 +27,7 @@ TRANSACTIONS_WAITING_MAX = 10_000
 EVENTS_READ_MAX = 100_000
 
 EVENTS = "SELECT sequence, at, kind, text, application, region, server_group, host, by FROM events"
+RECORDS = "SELECT kind, name, state FROM records WHERE kind = ? AND state IS NOT NULL ORDER BY name"
 IMAGES = "SELECT digest, size_bytes, files, name, pushed_at FROM images ORDER BY pushed_at DESC, digest"
 
 Waiting = tuple[Rows, asyncio.Future[int]]
@@ -117,6 +118,9 @@ class SqliteStore:
     async def receipt(self, key: str) -> Receipt | None:
         rows = await self._read("SELECT key, body_hash, response FROM receipts WHERE key = ?", (key,))
         return Receipt(*rows[0]) if rows else None
+
+    async def records(self, kind: str) -> Sequence[Record]:
+        return [Record(*row) for row in await self._read(RECORDS, (kind,))]
 
     async def images(self) -> Sequence[Image]:
         return [

@@ -45,6 +45,8 @@ ROLLOUT = (
 SPEC = "INSERT OR REPLACE INTO specs VALUES (?, ?, ?)"
 RECEIPT = "INSERT INTO receipts VALUES (?, ?, ?)"
 FREEZES = "INSERT OR REPLACE INTO freezes VALUES (1, ?)"
+RECORD = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"  # also of what is gone: the order of a batch holds
+GONE_RECORDS = "DELETE FROM records WHERE state IS NULL"
 IMAGE = "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?)"
 
 OWN_FAULTS = (
@@ -72,6 +74,7 @@ class Rows:
     spec: tuple[str, str, str] | None = None
     receipt: tuple[str, str, str] | None = None
     freezes: tuple[str] | None = None
+    records: tuple[tuple[str, str, str | None], ...] = ()
     image: tuple[str, int, int, str, float] | None = None
 
 
@@ -88,6 +91,7 @@ def rows_of(transaction: Transaction) -> Rows:
         spec=(spec.application, spec.group, spec.text) if spec else None,
         receipt=(receipt.key, receipt.body_hash, receipt.response) if receipt else None,
         freezes=(encode_freezes(transaction.freezes),) if transaction.freezes is not None else None,
+        records=tuple((each.kind, each.name, each.state) for each in transaction.records),
     )
 
 
@@ -165,6 +169,7 @@ class SqliteWriter:
         run(BEGIN)
         run("INSERT OR IGNORE INTO store VALUES (1, 1, 0, ?)", (new_name(),))
         run("UPDATE store SET term = term + 1")
+        run(GONE_RECORDS)
         incarnation, term, name = run("SELECT incarnation, term, installation FROM store").fetchone()
         run("COMMIT")
         self._term = term
@@ -231,6 +236,7 @@ class SqliteWriter:
         self._insert(SPEC, (rows.spec for rows in batch))
         self._insert(RECEIPT, (rows.receipt for rows in batch))
         self._insert(FREEZES, (rows.freezes for rows in batch))
+        self._insert(RECORD, (record for rows in batch for record in rows.records))
         self._insert(IMAGE, (rows.image for rows in batch))
         return outcomes, following
 
@@ -253,6 +259,7 @@ class SqliteWriter:
         self._insert(ROLLOUT, [rows.rollout])
         self._insert(SPEC, [rows.spec])
         self._insert(FREEZES, [rows.freezes])
+        self._insert(RECORD, rows.records)
         self._insert(IMAGE, [rows.image])
         if rows.receipt is not None and not self._is_repeated(rows.receipt):
             self._insert(RECEIPT, [rows.receipt])
