@@ -211,6 +211,7 @@ class Route:
     """The split of one application: `second` gets `second_bp` of 10,000 requests, `first` the rest.
 
     Requests with the testers' mark go to `testers`, whatever the weights; without it they are as others.
+    While no server of the group that a request is for is up, `spare` answers it: of balancers that fall back.
     """
 
     application: ApplicationName
@@ -218,16 +219,17 @@ class Route:
     second: GroupName | None = None
     second_bp: int = 0
     testers: GroupName | None = None
+    spare: GroupName | None = None
 
     @property
     def groups(self) -> tuple[GroupName, ...]:
         """Every group that it names, once."""
-        named = (self.first, self.second, self.testers)
+        named = (self.first, self.second, self.testers, self.spare)
         return tuple(dict.fromkeys(name for name in named if name is not None))
 
     def reaches(self, group: GroupName) -> bool:
-        """Whether any request is sent to the group."""
-        return self.weight_bp(group) > 0 or group == self.testers
+        """Whether any request is sent to the group, or may be."""
+        return self.weight_bp(group) > 0 or group in (self.testers, self.spare)
 
     def weight_bp(self, group: GroupName) -> int:
         if group == self.second:
@@ -246,6 +248,16 @@ class BackendView:
 
 
 @dataclass(frozen=True, slots=True)
+class FallenBack:
+    """Requests of one application that were for a group without a server up, and that its spare answered."""
+
+    application: ApplicationName
+    group: GroupName
+    spare: GroupName
+    requests: int  # since the agent began
+
+
+@dataclass(frozen=True, slots=True)
 class BalancerView:
     """What the balancer says of itself. `routes` are read back from it, not what was asked for."""
 
@@ -255,6 +267,8 @@ class BalancerView:
     backends: tuple[BackendView, ...]
     old_workers: int  # workers that finish their last connections after a reload
     restarts: int = 0  # how often it was found dead and started again since this agent began
+    falls_back: bool = False  # takes routes with a spare
+    fallen_back: tuple[FallenBack, ...] = ()
 
     def route(self, application: ApplicationName) -> Route | None:
         return next((route for route in self.routes if route.application == application), None)

@@ -21,6 +21,7 @@ from repave_agent.core.observation import EMPTY_VIEW, GroupFact, LeftOut, Limits
 from repave_agent.core.orphans import is_orphan
 from repave_agent.core.ports import (
     BalancerView,
+    FallenBack,
     Frontend,
     Host,
     HostSpec,
@@ -53,6 +54,8 @@ RELIST_SECONDS = 5.0
 RELIST_SOONEST_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 """After the balancer could not be changed, or a host not be destroyed."""
+FALLEN_BACK_SECONDS = 60.0
+"""Between two notices of requests that the same group did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,7 @@ class Region:
         self._verified: set[HostName] = set()  # by the life before, until its hosts are adopted
         self._view = EMPTY_VIEW
         self._restarts_noticed = 0
+        self._fallen_back: dict[FallenBack, tuple[int, float]] = {}  # requests as told last, and when
         self._viewed_at = self._listed_at = float("-inf")
         self._is_listing = False
         self._prove_at = float("inf")  # when a listing may prove an orphan
@@ -306,6 +310,21 @@ class Region:
         if view.restarts > self._restarts_noticed:
             self._restarts_noticed = view.restarts
             self._notice("balancer.restarted", "the balancer had died and was started again")
+        for each in view.fallen_back:
+            self._note_fallen_back(each, now)
+
+    def _note_fallen_back(self, counted: FallenBack, now: float) -> None:
+        """At once, and then what has come together, not more often than is worth reading."""
+        which, count = replace(counted, requests=0), counted.requests
+        told, told_at = self._fallen_back.get(which, (0, float("-inf")))
+        if count < told:  # one of the balancer's processes is away, with what it had counted
+            self._fallen_back[which] = (count, told_at)
+        if count <= told or now < told_at + FALLEN_BACK_SECONDS:
+            return
+        self._fallen_back[which] = (count, now)
+        requests = "1 request" if count - told == 1 else f"{count - told} requests"
+        text = f"{counted.spare} answered {requests} for {counted.group}, which had no host up"
+        self._fleet.notices.append(Notice("traffic.fell_back", text, counted.application, counted.group))
 
     def balancer_changed(self) -> None:
         """A hint: the balancer should be looked at soon."""

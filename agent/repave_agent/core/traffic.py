@@ -53,7 +53,7 @@ def wanted_routes(observation: Observation) -> tuple[tuple[Route, ...], tuple[He
             held.append(Held(state, reason, shared, is_blind))
         if given is not None:
             testers, reason = _testers(state, present, observation)
-            routes.append(replace(given, testers=testers))
+            routes.append(replace(given, testers=testers, spare=_spare(state, given, observation)))
             held += [Held(state, f"testers wait: {reason}", _takers(state))] if reason else []
     # The controller has not said that these should end: a lost journal proves nothing against them.
     routes += [each for each in observation.balancer.routes if _is_unspoken_of(each.application, observation)]
@@ -98,6 +98,15 @@ def _testers(
 
 def _had_traffic(state: DesiredState, observation: Observation) -> bool:
     return any(observation.group(group.name).was_routed for group in state.groups)
+
+
+def _spare(state: DesiredState, given: Route, observation: Observation) -> GroupName | None:
+    """Only for the split that it was named for, and only where the balancer can fall back."""
+    name, wanted = state.spare, _route(state)
+    if name is None or wanted is None or not observation.balancer.falls_back:
+        return None
+    is_given = all(given.weight_bp(each) == wanted.weight_bp(each) for each in wanted.groups)
+    return name if is_given and observation.balancer.structure.backend(name) is not None else None
 
 
 def _reason_to_hold(

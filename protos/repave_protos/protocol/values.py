@@ -171,6 +171,7 @@ class DesiredState:
     frontend_port: int
     groups: tuple[DesiredGroup, ...]
     split: Split = BY_REQUEST
+    spare: GroupName | None = None  # answers while no host of the group that a request is for is up
 
     @property
     def is_serving(self) -> bool:
@@ -207,6 +208,9 @@ def contradictions(state: DesiredState) -> list[str]:
     if takers and not state.split.tester_by:
         wrong.append(f"{takers[0].name} shall take testers, and nothing says who is one")
     wrong += [f"{group.name} shall take testers with no hosts" for group in takers if group.count == 0]
+    spare = state.group(state.spare) if state.spare is not None else None
+    if state.spare is not None and (spare is None or not spare.is_proven or spare.count == 0):
+        wrong.append(f"{state.spare} shall answer for others, and is no proven group with hosts")
     return wrong + split_contradictions(state.split)
 
 

@@ -52,6 +52,7 @@ def desired_message(state: DesiredState) -> pb.DesiredState:
         frontend_port=state.frontend_port,
         groups=map(_desired_group_message, state.groups),
         split=split_message(state.split),
+        spare=state.spare or "",
     )
 
 
@@ -127,6 +128,7 @@ def desired(message: pb.DesiredState) -> DesiredState:
         frontend_port=bounds.between(0, message.frontend_port, 65_535, "DesiredState.frontend_port"),
         groups=tuple(map(_desired_group, message.groups)),
         split=split(message.split),
+        spare=GroupName(bounds.name(message.spare, "DesiredState.spare")) if message.spare else None,
     )
 
 

@@ -272,7 +272,13 @@ class Place:
         )
         routes = balancer.routes if is_agreed else ()
         return BalancerView(
-            True, balancer.structure, routes, backends, 0 if is_agreed else 1, balancer.restarts
+            True,
+            balancer.structure,
+            routes,
+            backends,
+            old_workers=0 if is_agreed else 1,
+            restarts=balancer.restarts,
+            falls_back=True,
         )
 
     def is_busy(self, group: GroupName) -> bool:

@@ -199,6 +199,7 @@ desired_states = st.builds(
     ports | st.just(0),  # 0: a region without a way in
     tuples(desired_groups),
     splits,
+    st.none() | groups,
 )
 instants = st.floats(0.0, bounds.INSTANT_MAX)
 short = st.text(max_size=bounds.NAME_LENGTH_MAX)

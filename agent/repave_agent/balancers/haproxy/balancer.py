@@ -6,6 +6,7 @@ out: it finds on disk what it missed.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from repave_agent.core.ports import (
     BalancerError,
     BalancerView,
     Clock,
+    FallenBack,
     Frontend,
     Route,
     Structure,
@@ -181,6 +183,8 @@ class HaproxyBalancer:
             backends=tuple(_backend_view(backend.group, running) for backend in structure.backends),
             old_workers=sum(view.old_workers for view in running),
             restarts=restarts,
+            falls_back=True,
+            fallen_back=_fallen_back(running),
         )
 
     async def _views(self) -> list[BalancerView]:
@@ -219,6 +223,14 @@ class HaproxyBalancer:
         """One that runs from when there were two, once the first serves alone."""
         if self._surplus is not None:
             self._surplus.end()
+
+
+def _fallen_back(views: list[BalancerView]) -> tuple[FallenBack, ...]:
+    """What all of them have counted."""
+    total: Counter[FallenBack] = Counter()
+    for each in (each for view in views for each in view.fallen_back):
+        total[replace(each, requests=0)] += each.requests
+    return tuple(replace(each, requests=requests) for each, requests in total.items())
 
 
 def _backend_view(group: GroupName, views: list[BalancerView]) -> BackendView:

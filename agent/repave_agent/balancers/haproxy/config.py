@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from repave_agent.balancers.haproxy.socket import FALLEN_BACK
 from repave_agent.balancers.haproxy.split import split_rules, tester_rules
 from repave_agent.core.health_request import request_headers
 from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure
@@ -109,6 +110,7 @@ def _text(structure: Structure, conditions: Conditions, name: str) -> str:
     for frontend in sorted(structure.frontends, key=lambda each: each.application):
         sections += [_frontend(frontend, conditions), *_inner(frontend, conditions)]
     sections += [_backend(each) for each in sorted(structure.backends, key=lambda each: each.group)]
+    sections.append(f"backend {FALLEN_BACK}\n  stick-table type string len 640 size 1k store gpc0\n")
     return "\n".join(sections)
 
 
@@ -168,11 +170,28 @@ def _frontend(frontend: Frontend, conditions: Conditions) -> str:
         *split_rules(frontend.split),
         "http-request set-var(txn.margin) var(txn.route),field(3,|),sub(txn.roll)",
         *tester_rules(frontend.split),
-        "use_backend %[var(txn.second)] if { var(txn.margin) -m int gt 0 }",
-        "use_backend %[var(txn.first)] if { var(txn.route) -m found }",
+        "http-request set-var(txn.chosen) var(txn.first)",
+        "http-request set-var(txn.chosen) var(txn.second) if { var(txn.margin) -m int gt 0 }",
+        *_fallback_rules(frontend),
+        "use_backend %[var(txn.chosen)] if { var(txn.route) -m found }",
         f"default_backend {NO_ROUTE}",
     ]
     return "\n  ".join((f"frontend {frontend.application}", *lines)) + "\n"
+
+
+def _fallback_rules(frontend: Frontend) -> list[str]:
+    """Within a request's time, where the agent and the controller need seconds. Each is counted, under the
+    names of the application, of the group that it was for and of the spare."""
+    key = f"str({frontend.application}),concat(|,txn.chosen),concat(|,txn.spare)"
+    is_needed = "{ var(txn.chosen),nbsrv -m int eq 0 } { var(txn.spare),nbsrv -m int gt 0 }"
+    is_done = "if { var(txn.fallen) -m found }"
+    return [
+        "http-request set-var(txn.spare) var(txn.route),field(5,|)",
+        f"http-request set-var(txn.fallen) bool(true) if {{ var(txn.spare) -m len gt 0 }} {is_needed}",
+        f"http-request track-sc0 {key} table {FALLEN_BACK} {is_done}",
+        f"http-request sc-inc-gpc0(0) {is_done}",
+        f"http-request set-var(txn.chosen) var(txn.spare) {is_done}",
+    ]
 
 
 def _inner(frontend: Frontend, conditions: Conditions) -> Iterator[str]:
@@ -250,12 +269,15 @@ def render_routes(routes: Iterable[Route]) -> str:
 
 
 def map_of(routes: Iterable[Route]) -> dict[str, str]:
-    """What the map holds: application -> `first|second|basis points of second`, then `|testers` if any."""
+    """What the map holds: application -> `first|second|basis points of second`, then `|testers` and `|spare`
+    if any."""
     return {route.application: _entry(route) for route in routes}
 
 
 def _entry(route: Route) -> str:
     share = f"{route.first}|{route.second or route.first}|{route.second_bp}"
+    if route.spare is not None:
+        return f"{share}|{route.testers or ''}|{route.spare}"
     return share if route.testers is None else f"{share}|{route.testers}"
 
 
@@ -264,11 +286,12 @@ def routes_of(entries: dict[str, str]) -> tuple[Route, ...]:
     routes = []
     for application, value in entries.items():
         first, *rest = value.split("|")
-        if len(rest) not in (2, 3) or not rest[1].isdecimal() or not rest[-1]:
+        if len(rest) not in (2, 3, 4) or not rest[1].isdecimal() or not rest[-1]:
             continue
         second = GroupName(rest[0]) if rest[0] != first else None
-        testers = GroupName(rest[2]) if len(rest) == 3 else None
-        routes.append(Route(ApplicationName(application), GroupName(first), second, int(rest[1]), testers))
+        testers, spare = (GroupName(each) if each else None for each in (*rest[2:], "", "")[:2])
+        name, share = ApplicationName(application), int(rest[1])
+        routes.append(Route(name, GroupName(first), second, share, testers, spare))
     return tuple(routes)
 
 

@@ -28,8 +28,8 @@ from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.socket import WorkerGoneError, Workers, WorkerState
 from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, with_traffic
 from repave_agent.balancers.parts import changed, only, unfit
-from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Route, Structure
-from repave_protos.protocol.values import ApplicationName
+from repave_agent.core.ports import BackendView, BalancerError, BalancerView, FallenBack, Route, Structure
+from repave_protos.protocol.values import ApplicationName, GroupName
 
 log = structlog.get_logger()
 
@@ -67,6 +67,8 @@ class HaproxyInstance:
         self._master = 0  # its process id, once it was seen
         self.restarts = 0
         self._up: frozenset[Key] = frozenset()  # at the last look
+        self._counted: tuple[int, dict[str, int]] | None = None  # the worker and its counts at the last look
+        self._fallen_back: dict[str, int] = {}
 
     # -------------------------------------------------------------------------------------------- start
 
@@ -306,6 +308,7 @@ class HaproxyInstance:
         old = [state for worker in workers.old if (state := self._state_of_old(worker)) is not None]
         structure = self._running_structure(newest)
         self._up = up(newest.servers, self._up)
+        self._count(workers.newest, newest.fallen_back)
         return BalancerView(
             is_running=True,
             structure=structure,
@@ -313,7 +316,17 @@ class HaproxyInstance:
             backends=_backend_views(structure, self._up, (newest, *old)),
             old_workers=len(old),
             restarts=self.restarts,
+            falls_back=True,
+            fallen_back=tuple(_fallen_back(key, each) for key, each in self._fallen_back.items()),
         )
+
+    def _count(self, worker: int, counts: dict[str, int]) -> None:
+        """Each worker counts from 0. What one had counted before the first look was told by another agent."""
+        former, known = self._counted or (worker, counts)
+        self._counted = (worker, counts)
+        for key, count in counts.items():
+            new = count - (known.get(key, 0) if former == worker else 0)
+            self._fallen_back[key] = self._fallen_back.get(key, 0) + new
 
     def _state_of_old(self, worker: int) -> WorkerState | None:
         try:
@@ -344,6 +357,11 @@ class HaproxyInstance:
                 state.entries.get(application) in (value, sent_on.get(application, value)) for state in old
             )
         }
+
+
+def _fallen_back(key: str, requests: int) -> FallenBack:
+    application, group, spare = key.split("|")
+    return FallenBack(ApplicationName(application), GroupName(group), GroupName(spare), requests)
 
 
 def _backend_views(

@@ -7,7 +7,7 @@ HAProxy waits for more otherwise.
 import re
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from repave_agent.core.ports import BalancerError
@@ -15,9 +15,12 @@ from repave_protos.protocol.values import ApplicationName
 
 ANSWER_SECONDS_MAX = 5.0
 COMMANDS_PER_QUESTION_MAX = 100
+FALLEN_BACK = "_fallen_back"
+"""The table of requests that spares got: `application|group|spare`. "_" is refused in names of groups."""
 
 _ENTRY = re.compile(r"0x[0-9a-f]+ (\S+) (.*)")
 _DESCRIPTION = re.compile(r"^description: (\S+)", re.MULTILINE)
+_FALLEN_BACK = re.compile(r"0x[0-9a-f]+: key=([^|\s]+\|[^|\s]+\|[^|\s]+) .*\bgpc0=(\d+)")
 _TABLE_START = "# pxname,"
 _FAILED = re.compile(r"\[failed: (\d+)\]")
 
@@ -54,6 +57,7 @@ class WorkerState:
     entries: dict[str, str]  # of the map of routes
     servers: tuple[ServerState, ...]
     in_flight: dict[str, int]  # by backend: requests at a server or queued for one
+    fallen_back: dict[str, int] = field(default_factory=dict)  # by key of the table: requests
 
 
 class WorkerGoneError(OSError):
@@ -89,7 +93,7 @@ class MasterSocket:
             pass
 
     def worker_state(self, worker: int) -> WorkerState:
-        commands = ["show info", f"show map {self._map}", "show stat -1 6 -1"]
+        commands = ["show info", f"show map {self._map}", f"show table {FALLEN_BACK}", "show stat -1 6 -1"]
         answer = self._ask_worker(worker, commands)
         if _TABLE_START not in answer:
             raise WorkerGoneError(f"HAProxy's worker {worker} ended while it answered")
@@ -155,11 +159,13 @@ def parse_workers(answer: str) -> Workers:
 
 
 def parse_worker(answer: str) -> WorkerState:
-    """Takes apart the answers to `show info`, `show map` and `show stat`, one after the other."""
+    """Takes apart the answers to `worker_state`'s questions, one after the other."""
     facts, _, table = answer.partition(_TABLE_START)
     description = _DESCRIPTION.search(facts)
     servers, in_flight = _parse_table((_TABLE_START + table).splitlines())
-    return WorkerState(description[1] if description else "", parse_entries(facts), servers, in_flight)
+    fallen_back = {name: int(count) for name, count in _FALLEN_BACK.findall(facts)}
+    name = description[1] if description else ""
+    return WorkerState(name, parse_entries(facts), servers, in_flight, fallen_back)
 
 
 def parse_entries(answer: str) -> dict[str, str]:

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from repave_controller.core.domain.application import Application, GroupState, Part, ServerGroup, Tenure
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.place import origin_in, target_in
+from repave_controller.core.domain.rollout import RolloutKind
 from repave_controller.core.rollout.renewal import replaced_in
-from repave_protos.protocol.values import DesiredGroup, DesiredState, Epoch, HostName, RegionName
+from repave_protos.protocol.values import DesiredGroup, DesiredState, Epoch, GroupName, HostName, RegionName
 
 Made = dict[tuple[object, ...], DesiredGroup]
 """What one projection has made so far: regions whose parts are alike share their groups."""
@@ -40,7 +42,27 @@ def _desired_state(application: Application, region: RegionName, epoch: Epoch, m
     is_new = application.serving is None and application.deletion is None
     is_open = any(group.weight_bp > 0 for group in groups) or is_new
     port = application.frontend_port if is_open and groups else 0
-    return DesiredState(application.name, epoch, port, groups, application.split)
+    spare = _spare(application, region) if port else None
+    return DesiredState(application.name, epoch, port, groups, application.split, spare)
+
+
+def _spare(application: Application, region: RegionName) -> GroupName | None:
+    """The group that a release takes the traffic from: it answers when the new group has no host up, until
+    the controller has decided what follows.
+
+    No other one does. A rollback leaves a group that is not wanted any more; and what a group that is kept
+    warm has done since it served is not watched.
+    """
+    rollout = application.running if application.policy.protects else None
+    track = rollout.track(region) if rollout is not None else None
+    if rollout is None or track is None or rollout.kind is not RolloutKind.RELEASE:
+        return None
+    target, origin = target_in(application, rollout, track), origin_in(application, track)
+    if target is None or origin is None or target.group.number == origin.group.number:
+        return None
+    is_new = target.part.state is GroupState.NEW and target.part.weight_bp > 0
+    is_there = origin.part.state is GroupState.SERVING and origin.part.count > 0
+    return origin.group.name if is_new and is_there else None
 
 
 def is_published(part: Part) -> bool:

@@ -221,6 +221,7 @@ def test_what_could_be_read_as_syntax_is_refused(wrong: Structure) -> None:
         Route(ApplicationName("shop x"), BLUE),
         Route(SHOP, BLUE, testers=BLUE),
         Route(SHOP, BLUE, testers=GREEN),
+        Route(SHOP, BLUE, spare=GREEN),
     ],
 )
 def test_a_route_that_makes_no_sense_is_refused(wrong: Route) -> None:
@@ -235,9 +236,11 @@ def test_routes_are_read_back_from_the_map() -> None:
         assert routes_of(map_of((waiting,))) == (waiting,)
     tested = (Route(SHOP, BLUE, GREEN, 500, GREEN),)
     assert routes_of(entries_of(render_routes(tested))) == tested
+    for spared in (Route(SHOP, GREEN, spare=BLUE), Route(SHOP, BLUE, GREEN, 500, GREEN, BLUE)):
+        assert routes_of(entries_of(render_routes((spared,)))) == (spared,)
 
 
-@pytest.mark.parametrize("stray", ["x", "x|y", "x|y|z", "x|y|1|", "x|y|1|2|3", "|"])
+@pytest.mark.parametrize("stray", ["x", "x|y", "x|y|z", "x|y|1|", "x|y|1|2|", "x|y|1|2|3|4", "|"])
 def test_an_entry_that_no_route_could_have_written_is_no_route(stray: str) -> None:
     assert routes_of({"shop": stray}) == ()
 
@@ -260,6 +263,8 @@ def test_old_workers_are_told_from_the_newest() -> None:
 def test_a_worker_is_understood() -> None:
     state = parse_worker(
         "Name: HAProxy\ndescription: repave-12ab\n\n0x564af57ae5b0 shop a|b|5\n\n"
+        "# table: _fallen_back, type: string, size:10240, used:1\n"
+        "0x55f0c1d2a3b8: key=shop|b|a use=0 exp=0 shard=0 gpc0=18\n\n"
         "# pxname,svname,qcur,qmax,scur,smax,slim,stot,bin,bout,dreq,dresp,ereq,econ,eresp,wretr,wredis,"
         "status,weight,check_status\n"
         "a,h1,0,0,1,0,,0,0,0,,0,,0,0,0,0,UP 1/2,1,L7OK\n"
@@ -280,6 +285,7 @@ def test_a_worker_is_understood() -> None:
         ("h6", True, True, False),
     ]
     assert state.in_flight == {"a": 3}
+    assert state.fallen_back == {"shop|b|a": 18}
 
 
 def test_a_server_is_up_from_its_first_good_check_until_it_goes_down() -> None:

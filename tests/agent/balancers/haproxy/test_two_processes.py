@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
@@ -203,6 +203,34 @@ async def test_the_number_of_processes_can_be_changed_under_load(processes: tupl
         assert len(result.failures) <= (CONNECTIONS if after == 1 else 0)
 
 
+@pytest.mark.parametrize("share", [10_000, 5_000], ids=["soak", "canary"])
+async def test_the_spare_answers_while_no_host_of_the_new_group_is_up(site: Site, share: int) -> None:
+    """HAProxy does it by itself. What got an error was on its way before a check had failed."""
+    split = Route(SHOP, GREEN) if share == 10_000 else Route(SHOP, BLUE, GREEN, share)
+    fallback, green = replace(split, spare=BLUE), site.rig.webs[1]
+    await site.balancer.route((fallback,))
+    await until_async(lambda: _is_up(site.balancer, GREEN))
+    load = await site.load()
+    await green.stop()
+    await until_async(lambda: _is_down(site, GREEN))
+    down_at = time.monotonic()
+    await _more_answers(load, 200)
+    healing_at = time.monotonic()
+    assert await _fallen_back(site) >= 50
+    await green.start()
+    await until_async(lambda: _is_up(site.balancer, GREEN))
+    up_at = time.monotonic()
+    await _more_answers(load, 200)
+    counted = await _fallen_back(site)
+    await _more_answers(load, 100)
+    view, result = await site.balancer.observe(), await load.stop()
+    assert [each for each in result.failures if each.begun > down_at] == []
+    assert result.answered_by("blue", after=down_at, before=healing_at) >= 100
+    assert result.answered_by("green", after=up_at, before=time.monotonic()) > 0
+    assert view.route(SHOP) == fallback
+    assert await _fallen_back(site) == counted, "it still falls back, though a host is up"
+
+
 async def _more_answers(load: Load, count: int) -> None:
     wanted = load.answers + count
     await until(lambda: load.answers >= wanted)
@@ -216,6 +244,25 @@ async def _are_back(site: Site, dead: int) -> bool:
 async def _is_up(balancer: HaproxyBalancer, group: GroupName) -> bool:
     view = (await balancer.observe()).backend(group)
     return view is not None and view.servers_up > 0
+
+
+async def _fallen_back(site: Site) -> int:
+    """How many requests for the new group the old one has answered."""
+    (counted,) = (await site.balancer.observe()).fallen_back
+    assert (counted.application, counted.group, counted.spare) == (SHOP, GREEN, BLUE)
+    return counted.requests
+
+
+async def _is_down(site: Site, group: GroupName) -> bool:
+    """In the eyes of both, for themselves: their views together take the fewest."""
+    views = [await asyncio.to_thread(_servers_up, process, group) for process in site.processes]
+    return views == [0, 0]
+
+
+def _servers_up(process: HaproxyProcess, group: GroupName) -> int:
+    worker = process.socket.workers().newest
+    state = process.socket.worker_state(worker or 0)
+    return sum(each.is_up for each in state.servers if each.group == group)
 
 
 async def _has_connection(process: HaproxyProcess) -> bool:

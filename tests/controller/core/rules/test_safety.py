@@ -137,7 +137,7 @@ def test_promise_4_the_group_to_go_back_to_is_not_given_up(soaking: World, is_fo
             application,
             groups=tuple(group for group in application.groups if group != origin),
             desired=ByRegion(
-                (name, replace(state, groups=state.groups[1:], epoch=Epoch(1, 1, 99)))
+                (name, replace(state, groups=state.groups[1:], spare=None, epoch=Epoch(1, 1, 99)))
                 for name, state in application.desired
             ),
         )
@@ -158,7 +158,7 @@ def test_promise_4_the_group_to_go_back_to_keeps_every_host(soaking: World) -> N
     ]
     state = soaking.application.desired_in(PARIS)
     assert state is not None
-    without = replace(state, groups=state.groups[1:], epoch=Epoch(1, 1, 99))
+    without = replace(state, groups=state.groups[1:], spare=None, epoch=Epoch(1, 1, 99))
     assert broken_by(soaking, in_paris(soaking.application, without)) == [
         Broken(4, "paris: the way back, hello-v001, would keep 0 of 3 hosts")
     ]
@@ -173,7 +173,7 @@ def test_promise_5_a_group_with_hosts_is_not_forgotten() -> None:
         application,
         groups=application.groups[1:],
         desired=ByRegion(
-            (name, replace(state, groups=state.groups[1:], epoch=Epoch(1, 1, 99)))
+            (name, replace(state, groups=state.groups[1:], spare=None, epoch=Epoch(1, 1, 99)))
             for name, state in application.desired
         ),
     )
