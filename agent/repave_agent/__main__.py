@@ -47,12 +47,15 @@ from repave_protos.protocol.capabilities import capability_words
 from repave_protos.protocol.queries import (
     AcceptedOf,
     Answer,
+    ChangeMachine,
     Content,
     Failure,
     FindWayIn,
     HostsOf,
+    ListMachines,
     Orphans,
     Query,
+    UnknownQuestion,
 )
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
@@ -65,6 +68,8 @@ from repave_protos.protocol.values import (
     Welcome,
 )
 
+ALWAYS_ANSWERED = (AcceptedOf, ListMachines, ChangeMachine, UnknownQuestion)
+"""Questions that need neither provider nor balancer: files answer them."""
 COMMANDS = ("run", "clean", "show-config")
 PREFIX = "REPAVE_AGENT_"
 DEFAULT_FILE = Path("/etc/repave/agent.toml")
@@ -155,7 +160,7 @@ class Agent:
     async def on_query(self, query: Query) -> Answer:
         content: Content
         match query.question:
-            case HostsOf() | Orphans() if self.is_starting:
+            case question if self.is_starting and not isinstance(question, ALWAYS_ANSWERED):
                 content = Failure("it has not begun, as repave doctor tells")
             case HostsOf() | Orphans() | AcceptedOf() as question:
                 content = await self.worker.answer(question)

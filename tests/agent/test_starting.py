@@ -4,6 +4,7 @@ was heard meanwhile counts once the cloud is there."""
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -13,12 +14,43 @@ from repave_agent.providers.openstack import PROVIDER
 from repave_agent.registry import Registry
 from repave_protos.daemon.settings import load_settings
 from repave_protos.protocol.capabilities import BalancerAbilities
-from repave_protos.protocol.queries import Orphans, Query, Refusal
-from repave_protos.protocol.values import Welcome
+from repave_protos.protocol.queries import (
+    Accepted,
+    AcceptedOf,
+    BakeOrder,
+    ChangeMachine,
+    Content,
+    Failure,
+    FindRoom,
+    FindWayIn,
+    HostsOf,
+    ListBakes,
+    ListMachines,
+    Orphans,
+    Query,
+    Question,
+    Refusal,
+    UnknownQuestion,
+)
+from repave_protos.protocol.values import Digest, Welcome
 from tests.fakes.agent.balancer import FakeBalancer
 from tests.fakes.agent.region_values import SHOP, a_group, a_state
 from tests.fakes.clouds.openstack import FakeOpenstack, served
 from tests.fakes.waiting import until
+
+NOT_BEGUN = "it has not begun, as repave doctor tells"
+QUESTIONS: tuple[tuple[Question, type[Content], str], ...] = (
+    (HostsOf(SHOP), Failure, NOT_BEGUN),
+    (Orphans(), Failure, NOT_BEGUN),
+    (FindRoom(2), Failure, NOT_BEGUN),
+    (FindWayIn(SHOP, 8000), Failure, NOT_BEGUN),
+    (ListBakes(), Failure, NOT_BEGUN),
+    (BakeOrder(Digest("d" * 64), "shop"), Failure, NOT_BEGUN),
+    (AcceptedOf(SHOP), Accepted, "None"),
+    (ListMachines(), Refusal, "only ssh_pool has a pool"),
+    (ChangeMachine("return", "m1", "mended"), Refusal, "only ssh_pool has a pool"),
+    (UnknownQuestion("list_moons"), Refusal, "upgrade it"),
+)
 
 
 class Balancer(FakeBalancer):
@@ -57,6 +89,7 @@ async def test_an_agent_waits_for_its_cloud_and_the_balancer_serves_meanwhile(
         None,
         {
             "REPAVE_AGENT_REGION": "paris",
+            "REPAVE_AGENT_CONTROLLER": "127.0.0.1:1",
             "REPAVE_AGENT_STATE": str(tmp_path / "state"),
             "REPAVE_AGENT_PROVIDER": "openstack",
             "REPAVE_AGENT_BALANCER": "fake",
@@ -69,6 +102,7 @@ async def test_an_agent_waits_for_its_cloud_and_the_balancer_serves_meanwhile(
     )
     agent = Agent(settings, registry)
     running = asyncio.create_task(agent.run())
+    assert {type(question) for question, _, _ in QUESTIONS} == set(get_args(Question))
     try:
         await until(lambda: bool(agent.session._state[0]))
         (why,), is_starting = agent.session._state
@@ -78,8 +112,10 @@ async def test_an_agent_waits_for_its_cloud_and_the_balancer_serves_meanwhile(
         assert balancer.is_started
         await agent.on_welcome(Welcome("1", "ours", "http://127.0.0.1:1", (SHOP,)))
         await agent.on_desired(a_state(a_group(count=0)))
-        answer = await agent.on_query(Query(1, Orphans()))
-        assert isinstance(answer.content, Refusal)
+        for question, content, text in QUESTIONS:
+            answer = await agent.on_query(Query(1, question))
+            assert isinstance(answer.content, content), question
+            assert text in repr(answer.content), question
         assert agent.worker.applied() == ()
         cloud.down, cloud.networks = set(), networks
         await until(lambda: bool(agent.worker.applied()))

@@ -245,12 +245,11 @@ class Api:
                 hosts = await self._sessions.query(
                     region, name, query.group, query.log_lines, with_gone=query.gone
                 )
-                application = self._scheduler.applications()[name]
-                items += [views.host_item(host, region, application) for host in hosts]
+                application = self._scheduler.applications().get(name)
+                if application is not None:  # it may have gone meanwhile
+                    items += [views.host_item(host, region, application) for host in hosts]
         except RegionUnreachable as error:
             return items, [(region, str(error))]
-        except ValueError as error:
-            raise Problem(400, "bad-request", str(error)) from error
         return items, []
 
     async def ages(self, request: web.Request) -> web.Response:
@@ -284,8 +283,8 @@ class Api:
         return await self.streams.events(request, last_event_of(request, query.after), query.application)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        name = self._name(request)
-        return await self.streams.status(request, lambda: self._status(name))
+        self._name(request)
+        return await self.streams.status(request, lambda: self._status(self._name(request)))
 
     def _name(self, request: web.Request, *, is_past: bool = False) -> ApplicationName:
         """The application of the path; with `is_past` also one that is gone. Raises Refused when there is
@@ -361,8 +360,8 @@ class Api:
         return _answer(plan_answer(foretold, order.version))
 
     async def plan_rollback(self, request: web.Request) -> web.Response:
-        name = self._name(request)
         asked = await body_of(request, RollbackRequest)
+        name = self._name(request)
         return _answer(
             rollback_plan_answer(
                 plan_rollback(

@@ -77,6 +77,10 @@ class AgentRefused(RegionUnreachable):
     """The agent has understood the question, and says why it can't be done."""
 
 
+class BadQuestion(ValueError):
+    """No agent can be asked this: it has more than a question may. The text names the field."""
+
+
 AnswerContent = TypeVar("AnswerContent", bound=Content)
 
 
@@ -194,7 +198,7 @@ class Sessions:
         *,
         with_gone: bool = False,
     ) -> tuple[HostDetail, ...]:
-        """Asks the region's agent for its hosts. Raises RegionUnreachable, or ValueError: a bad argument."""
+        """Asks the region's agent for its hosts. Raises RegionUnreachable, BadQuestion."""
         question = HostsOf(application, group, log_lines, with_gone)
         return (await self.ask(region, question, Hosts, timeout_seconds)).hosts
 
@@ -212,7 +216,7 @@ class Sessions:
         self, region: RegionName, question: Question, kind: type[AnswerContent], timeout_seconds: float = 5.0
     ) -> AnswerContent:
         """The agent's answer, which is of this kind. Raises RegionUnreachable (AgentRefused where the agent
-        won't), or ValueError: a bad argument."""
+        won't), BadQuestion."""
         answer = await self._ask(region, Query(next(self._query_ids), question), timeout_seconds)
         match answer.content:
             case Failure(why):
@@ -231,7 +235,10 @@ class Sessions:
             raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
         if len(stream.questions) >= QUERIES_IN_FLIGHT_MAX:
             raise RegionUnreachable(f"the agent of {region} has too many questions to answer; ask again soon")
-        _encode(query)
+        try:
+            _encode(query)
+        except ValueError as error:
+            raise BadQuestion(str(error)) from error
         try:
             async with asyncio.timeout(timeout_seconds):
                 answer = await stream.ask(query)

@@ -194,8 +194,13 @@ def _content_message(content: Content) -> pb.Answer:
 
 
 def answer(message: pb.Answer) -> Answer:
+    """One whose content breaks the protocol is a failure: it concerns who asked, and not the whole stream."""
     query_id = bounds.between(0, message.query_id, bounds.NUMBER_MAX, "Answer.query_id")
-    return Answer(query_id, _content(message))
+    try:
+        content = _content(message)
+    except WireError as error:
+        content = Failure(f"{error}; is it of another version?")
+    return Answer(query_id, content)
 
 
 def _content(message: pb.Answer) -> Content:

@@ -4,15 +4,21 @@ import gzip
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from repave_controller.api.app import Api
+from repave_controller.api.web.openapi import Route
+from repave_controller.core.domain.application import Instant
+from repave_controller.runtime.clock import SteadyClock
+from tests.fakes.controller.api_rig import RealController, real_controller
 from tests.fakes.controller.asking import Answered, Asking
 from tests.fakes.controller.scheduler import ServedController, served
+from tests.fakes.waiting import until
 
 SPEC = """\
 repave: 1
@@ -75,3 +81,26 @@ def controller(tmp_path: Path) -> Iterator[ServedController]:
 @pytest.fixture
 def api(controller: ServedController) -> Asked:
     return Asked(controller.url)
+
+
+@pytest.fixture
+async def real(tmp_path: Path) -> AsyncIterator[RealController]:
+    async with real_controller(tmp_path, SteadyClock(Instant(0.0))) as started:
+        await until(lambda: len(started.sessions.views()) == 2)
+        yield started
+
+
+async def release(real: RealController, version: str = "v1", **changes: Any) -> dict[str, Any]:
+    """Pushes, releases and waits for the end."""
+    async with real.client.post("images", data=a_package(version)) as pushed:
+        digest = (await pushed.json())["digest"]
+    body = {"spec": SPEC, "digest": digest, "version": version, **changes}
+    async with real.client.post("applications/hello/releases", json=body) as accepted:
+        answer: dict[str, Any] = await accepted.json()
+        assert accepted.status == 202, answer
+    await until(lambda: real.scheduler.applications()["hello"].running is None)  # type: ignore[index]  # a name
+    return answer
+
+
+def routes() -> tuple[Route, ...]:
+    return Api(None, None, None, None, None).routes()  # type: ignore[arg-type]  # the table alone

@@ -12,40 +12,15 @@ import aiohttp
 import pytest
 from pydantic import BaseModel
 
-from repave_controller.api.app import Api
 from repave_controller.api.web import streams
-from repave_controller.api.web.openapi import Route
 from repave_controller.core.domain.application import Instant
 from repave_controller.runtime.clock import SteadyClock
-from tests.controller.api.conftest import SPEC, a_package, sha256
+from tests.controller.api.conftest import SPEC, a_package, release, routes, sha256
 from tests.fakes.controller.api_rig import RealController, real_controller
 from tests.fakes.waiting import until
 
 FUTURE = 4_000_000_000.0
 HOLIDAYS = {"from": "2999-12-20", "to": "2999-12-31", "applications": ["web-*"]}
-
-
-@pytest.fixture
-async def real(tmp_path: Path) -> AsyncIterator[RealController]:
-    async with real_controller(tmp_path, SteadyClock(Instant(0.0))) as started:
-        await until(lambda: len(started.sessions.views()) == 2)
-        yield started
-
-
-async def release(real: RealController, version: str = "v1", **changes: Any) -> dict[str, Any]:
-    """Pushes, releases and waits for the end."""
-    async with real.client.post("images", data=a_package(version)) as pushed:
-        digest = (await pushed.json())["digest"]
-    body = {"spec": SPEC, "digest": digest, "version": version, **changes}
-    async with real.client.post("applications/hello/releases", json=body) as accepted:
-        answer: dict[str, Any] = await accepted.json()
-        assert accepted.status == 202, answer
-    await until(lambda: real.scheduler.applications()["hello"].running is None)  # type: ignore[index]  # a name
-    return answer
-
-
-def routes() -> tuple[Route, ...]:
-    return Api(None, None, None, None, None).routes()  # type: ignore[arg-type]  # the table alone
 
 
 def exactly(model: type[BaseModel], body: Any) -> None:

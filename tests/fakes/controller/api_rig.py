@@ -4,7 +4,7 @@ ephemeral port, with agents that obey at the other end of links in memory."""
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -17,6 +17,7 @@ from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.stores.sqlite.store import SqliteStore
 from repave_protos.protocol import wire
+from repave_protos.protocol.capabilities import BalancerAbilities, ProviderAbilities, capability_words
 from repave_protos.protocol.queries import (
     Accepted,
     AcceptedOf,
@@ -28,6 +29,7 @@ from repave_protos.protocol.queries import (
     Content,
     Done,
     FindRoom,
+    FindWayIn,
     FromAgent,
     Hosts,
     HostsOf,
@@ -39,10 +41,12 @@ from repave_protos.protocol.queries import (
     Query,
     Question,
     Room,
+    WayIn,
 )
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
     ApplicationReport,
+    Applied,
     DesiredState,
     Digest,
     GroupReport,
@@ -65,10 +69,12 @@ BAKE = Bake(Digest("d" * 64), "shop-1", "the server boots", 60.0)
 
 class ObedientAgent:
     """A link that reports at once whatever it is asked to be, and answers questions with one host a group.
-    A question to its provider gets what `tells` has for its type, else `Done`."""
+    A question to its provider gets what `tells` has for its type, else `Done`; every question what
+    `answers_all` has, if that is set. `applied`: what it accepted before this controller began."""
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, *applied: Applied) -> None:
         self.region = RegionName(region)
+        self.answers_all: Callable[[Query], bytes | None] | None = None
         self._incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._observations = Observations()
         self._desired: dict[str, DesiredState] = {}
@@ -80,13 +86,26 @@ class ObedientAgent:
             ListBakes: bakes,
             BakeOrder: bakes,
             FindRoom: Room(""),
+            FindWayIn: WayIn(),
         }
         self._say(
-            Hello(self.region, PROTOCOL_VERSION, "0.1.0", "local", "haproxy", traffic_address="127.0.9.1")
+            Hello(
+                self.region,
+                PROTOCOL_VERSION,
+                "0.1.0",
+                "local",
+                "haproxy",
+                capability_words(ProviderAbilities(), BalancerAbilities()),
+                applied,
+                traffic_address="127.0.9.1",
+            )
         )
 
     def _say(self, message: FromAgent) -> None:
         self._incoming.put_nowait(wire.encode_from_agent(message))
+
+    def say_raw(self, message: bytes) -> None:
+        self._incoming.put_nowait(message)
 
     def hold(self) -> None:
         """From now on it does nothing of what it is asked."""
@@ -96,6 +115,10 @@ class ObedientAgent:
         self._is_held = False
         for state in self._desired.values():
             self._obey(state)
+
+    def cut(self, _: Query) -> None:
+        """Its stream ends at a question."""
+        self.leave()
 
     def leave(self) -> None:
         self._incoming.put_nowait(None)
@@ -111,6 +134,10 @@ class ObedientAgent:
         match wire.decode_from_controller(message):
             case DesiredState() as state:
                 self._obey(state)
+            case Query() as query if self.answers_all is not None:
+                answer = self.answers_all(query)
+                if answer is not None:
+                    self.say_raw(answer)
             case Query(query_id, AcceptedOf(name)):
                 self._say(Answer(query_id, Accepted(self._desired.get(name))))
             case Query(query_id, HostsOf() | Orphans()):
@@ -163,32 +190,37 @@ class RealController:
     stop: Callable[[], Awaitable[None]]
     sessions: Sessions
     scheduler: Scheduler
-    agents: dict[str, ObedientAgent] = field(default_factory=dict)
+    agents: dict[str, ObedientAgent]
+    scheduling: asyncio.Task[None]
 
 
 @asynccontextmanager
 async def real_controller(
-    directory: Path, clock: SteadyClock, regions: tuple[str, ...] = ("paris", "oslo")
+    directory: Path,
+    clock: SteadyClock,
+    regions: tuple[str, ...] = ("paris", "oslo"),
+    *,
+    guests: tuple[ObedientAgent, ...] = (),
+    kind: type[Sessions] = Sessions,
 ) -> AsyncIterator[RealController]:
+    """`guests`: agents of further regions."""
     store = SqliteStore(directory / "controller.db")
     loaded = await store.open()
     images = ImageDirectory(directory / "images", clock)
-    sessions = Sessions(
-        Welcome("0.1.0", loaded.installation, "http://127.0.0.1:1/v1/images"),
-        clock,
-    )
+    sessions = kind(Welcome("0.1.0", loaded.installation, "http://127.0.0.1:1/v1/images"), clock)
     scheduler = Scheduler(store, images, loaded, clock, sessions)
     sessions.report_to(scheduler)
     app = make_app(scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock)
-    agents = {name: ObedientAgent(name) for name in regions}
-    tasks = [asyncio.create_task(scheduler.run())]
+    agents = {name: ObedientAgent(name) for name in regions} | {each.region: each for each in guests}
+    scheduling = asyncio.create_task(scheduler.run())
+    tasks = [scheduling]
     tasks += [asyncio.create_task(sessions.serve(agent)) for agent in agents.values()]
     connector = aiohttp.TCPConnector(limit=0)
     async with AsyncExitStack() as serving:
         port = await serving.enter_async_context(serve(app, "127.0.0.1", 0))
         client = aiohttp.ClientSession(f"http://127.0.0.1:{port}/v1/", connector=connector)
         try:
-            yield RealController(client, serving.aclose, sessions, scheduler, agents)
+            yield RealController(client, serving.aclose, sessions, scheduler, agents, scheduling)
         finally:
             await client.close()
             for task in tasks:

@@ -411,10 +411,6 @@ def test_a_desired_state_out_of_bounds_is_refused_by_the_name_of_its_field(
         ("Hello.provider", Hello(RegionName("paris"), 1, "", "local\x9b", "")),
         ("Hello.balancer", Hello(RegionName("paris"), 1, "", "", "haproxy\r")),
         ("Hello.capabilities", Hello(RegionName("paris"), 1, "", "", "", ("a\u2066",))),
-        ("HostDetail.digest", Answer(1, Hosts((replace(HOST, digest=Digest("no")),)))),
-        ("HostDetail.port", Answer(1, Hosts((replace(HOST, port=65_536),)))),
-        ("HostDetail.age_seconds", Answer(1, Hosts((replace(HOST, age_seconds=-0.5),)))),
-        ("HostDetail.healthy_seconds", Answer(1, Hosts((replace(HOST, healthy_seconds=math.nan),)))),
     ],
 )
 def test_what_an_agent_says_out_of_bounds_is_refused_by_the_name_of_its_field(
@@ -436,8 +432,6 @@ def test_what_an_agent_says_out_of_bounds_is_refused_by_the_name_of_its_field(
                 report=pb.Report(digest="0" * 16, applications=[pb.ApplicationReport(application="a")])
             ),
         ),
-        ("HostDetail.phase", pb.FromAgent(answer=pb.Answer(hosts=pb.Hosts(hosts=[pb.HostDetail()])))),
-        ("HostDetail.phase", pb.FromAgent(answer=pb.Answer(hosts=pb.Hosts(hosts=[pb.HostDetail(phase=99)])))),  # type: ignore[arg-type]  # a newer one
     ],
 )
 def test_an_agents_message_with_something_missing_or_unknown_is_refused(
@@ -445,6 +439,33 @@ def test_an_agents_message_with_something_missing_or_unknown_is_refused(
 ) -> None:
     with pytest.raises(wire.WireError, match=f"^{field}: "):
         wire.decode_from_agent(message.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("field", "answer"),
+    [
+        ("HostDetail.digest", Hosts((replace(HOST, digest=Digest("no")),))),
+        ("HostDetail.port", Hosts((replace(HOST, port=65_536),))),
+        ("HostDetail.age_seconds", Hosts((replace(HOST, age_seconds=-0.5),))),
+        ("HostDetail.healthy_seconds", Hosts((replace(HOST, healthy_seconds=math.nan),))),
+        ("HostDetail.phase", pb.Answer(hosts=pb.Hosts(hosts=[pb.HostDetail()]))),
+        ("HostDetail.phase", pb.Answer(hosts=pb.Hosts(hosts=[pb.HostDetail(phase=99)]))),  # type: ignore[arg-type]  # a newer one
+        ("Machine.state", pb.Answer(machines=pb.Machines(machines=[pb.Machine(name="m")]))),
+    ],
+)
+def test_an_answer_that_breaks_the_protocol_is_a_failure_and_costs_no_stream(
+    field: str, answer: Content | pb.Answer
+) -> None:
+    if isinstance(answer, pb.Answer):
+        answer.query_id = 7
+        encoded = pb.FromAgent(answer=answer).SerializeToString()
+    else:
+        encoded = wire.encode_from_agent(Answer(7, answer))
+    heard = wire.decode_from_agent(encoded)
+    assert isinstance(heard, Answer)
+    assert isinstance(heard.content, Failure)
+    assert heard.query_id == 7
+    assert heard.content.why.startswith(f"{field}: ")
 
 
 def test_a_controllers_message_with_something_missing_or_unknown_is_refused() -> None:

@@ -12,6 +12,7 @@ from repave_controller.api.answers.reasons import facts_of, remedy_item
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.ports import StoreError
 from repave_controller.fleet.packages import ImageError, ImageStorageError
+from repave_controller.fleet.sessions import BadQuestion
 from repave_controller.spec.loader import SpecError
 from repave_controller.spec.spec import OrderError
 from repave_controller.wording.render import text_of
@@ -79,6 +80,8 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
         return Problem(507 if error.is_full else 503, "image-storage", str(error)).response()
     except ImageError as error:
         return Problem(422, "image", str(error)).response()
+    except BadQuestion as error:
+        return Problem(400, "bad-request", str(error)).response()
     except StoreError as error:
         return Problem(503, "store", str(error)).response()
     except web.HTTPException as error:

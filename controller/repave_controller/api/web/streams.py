@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from repave_controller.api.answers import views
 from repave_controller.api.web.problems import Problem
+from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.ports import StoreError
 from repave_controller.runtime.scheduler import Scheduler
 
@@ -41,13 +42,17 @@ class Streams:
         return await self._send(request, messages())
 
     async def status(self, request: web.Request, snapshot: Callable[[], BaseModel]) -> web.StreamResponse:
-        """Whole snapshots: one at once, then the newest after each change, at most ten a second."""
+        """Whole snapshots: one at once, then the newest after each change, at most ten a second. Ends when
+        `snapshot` raises Refused: the application is gone."""
 
         async def messages() -> AsyncIterator[tuple[int, BaseModel]]:
             sent = ""
             while True:
                 version = self._scheduler.version
-                newest = snapshot()
+                try:
+                    newest = snapshot()
+                except Refused:
+                    return
                 text = newest.model_dump_json()
                 if text != sent:
                     sent = text
@@ -89,7 +94,10 @@ class Streams:
                     (following, closing), timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
                 if following in done:
-                    number, message = following.result()
+                    try:
+                        number, message = following.result()
+                    except StopAsyncIteration:
+                        return
                     following = None
                     await response.write(f"id: {number}\ndata: {message.model_dump_json()}\n\n".encode())
                 elif not done:
