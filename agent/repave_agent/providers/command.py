@@ -151,26 +151,30 @@ class Sandbox:
         return "" if done.returncode == 0 else words or f"exit code {done.returncode}"
 
 
+SANDBOX_REMEDY = (
+    "Install it (apt install bubblewrap), allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)"
+)
 NAMESPACES = (("--unshare-user", "--disable-userns"), ("--unshare-user",), ())
 """From the tightest on; kernels and versions of bubblewrap differ in what they have."""
 
 
-def choose_sandbox(isolation: Isolation, state: Path) -> Sandbox | None:
-    """The sandbox for all hosts, None for plain processes. Blocks for trial runs; raises RefusedError."""
+def choose_sandbox(isolation: Isolation, state: Path) -> tuple[Sandbox | None, str]:
+    """The sandbox for all hosts, None for plain processes; and why none can be had though one is wanted.
+    Blocks for trial runs; raises RefusedError."""
     if isolation == "none":
-        return None
+        return None, ""
     program = shutil.which("bwrap")
     problem = "bwrap is not installed"
     for namespace in NAMESPACES if program else ():
         sandbox = Sandbox(program or "", state, namespace)
         problem = sandbox.trial(state)
         if not problem:
-            return sandbox
+            return sandbox, ""
     if isolation == "auto":
-        return None
+        return None, f"{problem}. {SANDBOX_REMEDY}, or accept it with local.isolation: none"
     raise RefusedError(
-        f"isolation is 'bwrap', which does not work here: {problem}. Install it (apt install bubblewrap), "
-        "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1), or set isolation to 'auto'."
+        f"isolation is 'bwrap', which does not work here: {problem}. {SANDBOX_REMEDY}, or set isolation to "
+        "'auto'."
     )
 
 

@@ -12,7 +12,7 @@ from repave_cli.commands.follow import FAILED_PHASES
 from repave_cli.commands.freeze import tell_frozen
 from repave_cli.render import output
 from repave_cli.render.output import Column, ago, column, percent, show, show_whole
-from repave_cli.render.progress import RECOVER, awaited, person_awaited, status_lines
+from repave_cli.render.progress import RECOVER, awaited, person_awaited, status_lines, trouble
 from repave_cli.render.remains import tell_failed_hosts
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, ENDS, ERROR, TIMED_OUT, WAITS
@@ -191,7 +191,7 @@ def run_why(terminal: Terminal) -> int:
             terminal.out(f"    {line}")
     for region, troubles in answer["troubles"].items():
         for text in troubles:
-            terminal.out(f"  trouble in {region}: {text}")
+            terminal.out(f"  {region}: {trouble(text)}")
     return DONE
 
 

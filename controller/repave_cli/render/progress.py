@@ -11,6 +11,8 @@ from repave_cli.render.output import ago, left, percent, span, until
 REGIONS_SHOWN_MAX = 12
 REGIONS_NAMED_MAX = 8
 STEPS_SHOWN_MAX = 6
+NOTE = "note: "
+"""How what is only good to know begins among a region's troubles."""
 RECOVER = "adopt what it runs with: repave controller recover"
 LABELS = {"waiting": "waits", "undoing": "going back", "undone": "as before", "skipped": "left out"}
 TROUBLED = ("undoing", "held", "skipped")
@@ -162,8 +164,13 @@ def _region(region: dict[str, Any], track: dict[str, Any] | None, rollout: dict[
         is_told = is_told or (track["phase"] == "running" and track["step"] != rollout["step"])
         state = (f"  {where}" if is_told else "") + state
         state += f"  {track['reason']}" if track["reason"] else ""
-    state += "".join(f"  TROUBLE: {text}" for text in region["troubles"])
+    state += "".join(f"  {trouble(text)}" for text in region["troubles"])
     return Branch(f"{region['name']}  {region['traffic_address']}{state}", list(region["groups"]))
+
+
+def trouble(text: str) -> str:
+    """What is only good to know is no trouble."""
+    return f"NOTE: {text.removeprefix(NOTE)}" if text.startswith(NOTE) else f"TROUBLE: {text}"
 
 
 def _is_troubled(track: dict[str, Any], region: dict[str, Any] | None) -> bool:
@@ -172,7 +179,7 @@ def _is_troubled(track: dict[str, Any], region: dict[str, Any] | None) -> bool:
     is_ill = any(group["trouble"] for group in region["groups"]) and track["phase"] not in QUIET
     return (
         is_ill
-        or bool(region["ahead"] or region["troubles"])
+        or bool(region["ahead"] or any(not text.startswith(NOTE) for text in region["troubles"]))
         or not region["connected"]
         or track["phase"] in TROUBLED
     )

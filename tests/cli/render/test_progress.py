@@ -60,6 +60,8 @@ def test_what_is_wrong_with_a_region_stands_in_its_line() -> None:
     rollout = a_rollout(a_wave([a_track("paris")]))
     ill = a_region("paris") | {"troubles": ["Nova: 503"]}
     assert "TROUBLE: Nova: 503" in "\n".join(status_lines(a_status(rollout, [ill])))
+    noted = a_region("paris") | {"troubles": ["note: hosts have no sandbox"]}
+    assert "  NOTE: hosts have no sandbox" in "\n".join(status_lines(a_status(rollout, [noted])))
     away = ill | {"connected": False}
     assert "AGENT NOT READY  TROUBLE: Nova: 503" in "\n".join(status_lines(a_status(rollout, [away])))
 

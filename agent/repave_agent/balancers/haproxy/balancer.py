@@ -87,6 +87,16 @@ class HaproxyBalancer:
         for callback in self._callbacks:
             callback()
 
+    async def troubles(self) -> list[str]:
+        """HAProxys that do not run: one is no trouble for requests as long as the other does."""
+        silent = [why for side in self._sides if (why := side.instance.why_silent)]
+        if not silent:
+            return []
+        goes_on = "It is started again every few seconds"
+        if len(silent) == len(self._sides):
+            return [f"balancer: no HAProxy runs here, and no client is served: {silent[0]}. {goes_on}"]
+        return [f"balancer: one of two HAProxys does not run, the other serves alone: {silent[0]}. {goes_on}"]
+
     async def close(self) -> None:
         for side in self._sides:
             await side.close()

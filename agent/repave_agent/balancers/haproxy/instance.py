@@ -66,6 +66,7 @@ class HaproxyInstance:
         self._routes: tuple[Route, ...] = ()
         self._master = 0  # its process id, once it was seen
         self.restarts = 0
+        self.why_silent = ""  # why it did not run, or answer, when it was last used; "": it did
         self._up: frozenset[Key] = frozenset()  # at the last look
         self._counted: tuple[int, dict[str, int]] | None = None  # the worker and its counts at the last look
         self._fallen_back: dict[str, int] = {}
@@ -123,6 +124,7 @@ class HaproxyInstance:
         try:
             workers = self.process.start()
         except BalancerError as error:
+            self.why_silent = str(error)
             raise HaproxyDeadError(str(error)) from error
         self._note(workers)
         return workers
@@ -131,7 +133,7 @@ class HaproxyInstance:
         if self._master not in (0, workers.master):
             self.restarts += 1
             log.info("balancer.restarted", directory=str(self._directory), restarts=self.restarts)
-        self._master = workers.master
+        self._master, self.why_silent = workers.master, ""
 
     def _remember(self, structure: Structure) -> None:
         self._structure, self._fingerprint = structure, fingerprint(structure, self._conditions)
@@ -300,6 +302,7 @@ class HaproxyInstance:
                 break
             except OSError as error:
                 log.warning("balancer.observe_again", because=str(error))
+                self.why_silent = f"HAProxy does not answer: {error}"
         return BalancerView(False, Structure(), (), (), 0, self.restarts)
 
     def _view(self, workers: Workers) -> BalancerView:

@@ -111,6 +111,7 @@ class LocalProvider:
         self._slots = asyncio.Semaphore(BLOCKING_IN_FLIGHT_MAX)
         self._start_lock = asyncio.Lock()
         self._sandbox: Sandbox | None = None
+        self._no_sandbox = ""  # why there is none, where one is wanted
         self._is_started = False
         self._endings: set[asyncio.Task[None]] = set()
         self._callbacks: list[Callable[[], None]] = []
@@ -122,7 +123,8 @@ class LocalProvider:
         """
         async with self._start_lock:
             if not self._is_started:
-                self._sandbox = await asyncio.to_thread(choose_sandbox, self._isolation, self._root)
+                chosen = await asyncio.to_thread(choose_sandbox, self._isolation, self._root)
+                self._sandbox, self._no_sandbox = chosen
                 await self._adopt()  # so that the addresses of hosts that live are known
                 self._is_started = True
         return "bwrap" if self._sandbox else "none"
@@ -130,6 +132,10 @@ class LocalProvider:
     async def room(self, hosts: int) -> str:
         """What a process takes is not known before it runs."""
         return ""
+
+    async def troubles(self) -> list[str]:
+        """That hosts are not kept apart from this machine, where that was left to what works."""
+        return [f"note: hosts have no sandbox: {self._no_sandbox}"] if self._no_sandbox else []
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)

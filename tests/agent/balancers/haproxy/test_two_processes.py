@@ -125,9 +125,12 @@ async def test_one_that_can_not_be_started_does_not_hold_up_the_other(site: Site
     switched = time.monotonic()
     view = await site.balancer.observe()
     assert (view.is_running, view.structure, view.routes) == (True, wanted, (Route(SHOP, group),))
+    (told,) = await site.balancer.troubles()
+    assert told.startswith("balancer: one of two HAProxys does not run, the other serves alone: HAProxy ")
     program._program = "haproxy"
     view = await site.balancer.observe()
     assert (view.structure, view.routes) == (wanted, (Route(SHOP, group),))
+    assert await site.balancer.troubles() == []
     assert len(site.workers()) == 2
     await _more_answers(load, 100)
     result = await load.stop()

@@ -208,7 +208,7 @@ async def test_a_probe_command_sees_the_inside_of_its_host(sandboxed: Region) ->
 async def test_without_root_a_probe_command_gets_a_sandbox_of_the_same_kind(sandboxed: Region) -> None:
     await sandboxed.launch("serve")
     application = sandboxed.hosts / NAME / "app"
-    sandbox = choose_sandbox("bwrap", sandboxed.root)
+    sandbox, _ = choose_sandbox("bwrap", sandboxed.root)
     assert sandbox is not None
 
     async def run(script: str, timeout_seconds: float) -> int:
@@ -239,8 +239,18 @@ async def test_bubblewrap_that_is_missing_is_told_with_the_remedy(
     careful = LocalProvider(
         tmp_path / "r", RegionName("here"), lambda: "ours", clock=SystemClock(), isolation="auto"
     )
+    assert await careful.troubles() == []
     assert await careful.start() == "none"
+    (told,) = await careful.troubles()
+    assert told.startswith("note: hosts have no sandbox: bwrap is not installed. Install it (apt install")
+    assert told.endswith("local.isolation: none")
     await careful.close()
+    chosen = LocalProvider(
+        tmp_path / "r", RegionName("here"), lambda: "ours", clock=SystemClock(), isolation="none"
+    )
+    assert await chosen.start() == "none"
+    assert await chosen.troubles() == []
+    await chosen.close()
 
 
 async def test_bubblewrap_that_does_not_work_here_is_told(
@@ -253,7 +263,9 @@ async def test_bubblewrap_that_does_not_work_here_is_told(
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     with pytest.raises(RefusedError, match="No permissions to create namespace"):
         choose_sandbox("bwrap", tmp_path)
-    assert choose_sandbox("auto", tmp_path) is None
+    sandbox, why = choose_sandbox("auto", tmp_path)
+    assert sandbox is None
+    assert "No permissions to create namespace" in why
 
 
 # ------------------------------------------------------------------------------------------- addresses, ports
