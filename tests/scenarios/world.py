@@ -66,7 +66,7 @@ class Region:
             hosts = self.hosts.setdefault(wanted.name, Hosts())
             while len(hosts.born) < wanted.count:
                 hosts.born.append(now)
-            while len(hosts.born) > wanted.count:
+            while len(hosts.born) > wanted.count and not wanted.keeps_failed:
                 hosts.born.pop()
                 hosts.leaving.append(now + DRAIN_SECONDS)
             hosts.leaving = [gone for gone in hosts.leaving if gone > now]
@@ -156,6 +156,8 @@ class World:
         groups = state.groups if state is not None else ()
         shown = ", ".join(
             f"{each.name.rpartition('-')[2]} {hosts(each.count)} {each.weight_bp / 100:g} %"
+            if each.count or not each.keeps_failed
+            else f"{each.name.rpartition('-')[2]} kept"
             for each in groups
         )
         if self._pictures.get(name, "") != shown:

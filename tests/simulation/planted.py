@@ -139,9 +139,17 @@ BUGS = (
     ),
     _bug(
         "an abort forgets the new group", 1, (5,),
-        PARTS, "        state = GroupState.RETIRING if part.state is GroupState.NEW else part.state\n", "        state = part.state\n",
+        PARTS, "        if part.state is GroupState.NEW:\n            is_replaced", "        if False:\n            is_replaced",
+    ),
+    _bug(
+        "a failed group that is kept to be looked at is kept for ever", 1, (5,),
+        ENDING, "    stays = 1 if now < until else 0\n", "    stays = 1\n",
     ),
     # --------------------------------------------------------------------------------------- the agent
+    _bug(
+        "hosts of a failed group are destroyed before they were looked at", 1, (4,),
+        RECONCILE, "    if group.keeps_failed or is_behind", "    if is_behind",
+    ),
     _bug(
         "hosts are destroyed while they take requests", 1, (1,),
         RECONCILE, "    backend = observation.balancer.structure.backend(host.group)\n    if backend is not None:\n        return not",
@@ -184,7 +192,7 @@ BUGS = (
     ),
     _bug(
         "a failed release keeps its share", 1, (1, 3, 4, 5, 7),
-        PARTS, "application = put_part(application, target.group, replace(part, weight_bp=0, state=state))", "application = put_part(application, target.group, replace(part, state=state))",
+        PARTS, "        part = replace(target.part, weight_bp=0)\n", "        part = target.part\n",
     ),
     _bug(
         "an agent that lost its stream does not dial again", 2, (5,),

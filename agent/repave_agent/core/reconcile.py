@@ -220,7 +220,8 @@ def _ends(group: DesiredGroup, state: DesiredState, observation: Observation) ->
     if group.count == 0:
         yield from _retired(group, state, observation)
         return
-    for host in observation.hosts_of(group.name, HostPhase.FAILED):
+    is_kept = group.keeps_failed and has_given_up(group, observation)
+    for host in observation.hosts_of(group.name, HostPhase.FAILED) if not is_kept else ():
         if _is_out_of_traffic(host, observation):
             yield Destroy(host.name, host.group, "it failed")
     needed = enabled(group, observation)
@@ -233,7 +234,7 @@ def _ends(group: DesiredGroup, state: DesiredState, observation: Observation) ->
 def _retired(group: DesiredGroup, state: DesiredState, observation: Observation) -> Iterator[Destroy]:
     is_behind = observation.balancer.structure.backend(group.name) is not None
     is_sure = is_consistent(observation.balancer) or not observation.group(group.name).was_routed
-    if is_behind or not is_sure or not may_detach(group, state, observation):
+    if group.keeps_failed or is_behind or not is_sure or not may_detach(group, state, observation):
         return
     for host in observation.hosts_of(group.name):
         if host.phase not in (HostPhase.DESTROYING, HostPhase.LAUNCHING):

@@ -242,7 +242,14 @@ def _sum(plan: dict[str, Any]) -> str:
     keeps += f" Nothing of {plan['origin']} is kept: going back builds it again." * (plan["back"] == "build")
     time = f" Takes at least {span(plan['at_least_seconds'])}."
     gone = f" ({', '.join(plan['destroys'])})" if plan["destroys"] else ""
-    return f"{peak}{extra}{cost}.{keeps}{time} Destroys {plan['destroys_hosts']} hosts{gone}."
+    return f"{peak}{extra}{cost}.{keeps}{time} Destroys {plan['destroys_hosts']} hosts{gone}.{_failed(plan)}"
+
+
+def _failed(plan: dict[str, Any]) -> str:
+    """Hosts that are only there to be looked at."""
+    there = f" {', '.join(plan['failed'])} failed and is kept to be looked at." if plan["failed"] else ""
+    seconds = plan["keep_failed_seconds"]
+    return there + (f" If it fails its hosts are kept for {span(seconds)}." if seconds else "")
 
 
 def _cost(plan: dict[str, Any]) -> str:

@@ -38,7 +38,7 @@ GROUPS = (
     Column("HEALTHY", lambda item: f"{item['verified']}/{item['size']}"),
     Column("TRAFFIC", lambda item: _traffic(item["weight_bp"])),
     Column("AGE", lambda item: ago(item["created_at"])),
-    Column("WARM UNTIL", lambda item: output.left(item["warm_until"])),
+    Column("KEPT UNTIL", lambda item: output.left(item["warm_until"] or item["failed_until"])),
     column("DIGEST", is_wide=True),
 )
 HOSTS = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from repave_controller.core.commands.adoption import Adoption, Said, adopt, event
-from repave_controller.core.domain.application import Application, GroupState, Instant, Observed, Outcome
+from repave_controller.core.domain.application import UNWANTED, Application, Instant, Observed, Outcome
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.ports import ImageStore
 from repave_controller.core.rules.divergence import RECOVER
@@ -139,7 +139,7 @@ class Recovery:
         adoption: Adoption,
         silent: list[str],
     ) -> Candidate:
-        wanted = [group for group in adoption.application.groups if group.state is not GroupState.RETIRING]
+        wanted = [group for group in adoption.application.groups if group.state not in UNWANTED]
         lacking = [group for group in wanted if self._images.path(group.digest) is None]
         notes = [
             f"the package {short_digest(group.digest)} of {group.name} is not stored here: fresh hosts need "

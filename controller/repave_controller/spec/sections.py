@@ -483,6 +483,11 @@ class Rollback(Section):
         default_factory=lambda: Keep.model_validate({}),
         description="How long old groups stay, ready for a rollback.",
     )
+    keep_failed: Duration = Field(
+        as_written("0s"),
+        description="How long the hosts of a release that went back or was aborted stay to be looked at, out "
+        "of traffic; 0s: they end at once.",
+    )
 
     @field_validator("on")
     @classmethod

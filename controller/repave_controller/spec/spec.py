@@ -192,6 +192,7 @@ def _policy(spec: Spec) -> Policy:
         retain=spec.rollback.keep.retain,
         keep_percent=spec.rollback.keep.size,
         gives_way=spec.rollback.keep.give_way,
+        keep_failed_seconds=spec.rollback.keep_failed,
         ready_percent=spec.health.ready_percent,
         min_capacity_percent=spec.min_capacity_percent,
         min_hosts=spec.guards.min_hosts,

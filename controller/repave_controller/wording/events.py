@@ -107,6 +107,10 @@ def _group_retires(group: str, regions: Sequence[str]) -> str:
     return f"{group} has been kept long enough: drained and destroyed{where}"
 
 
+def _group_kept(group: str, regions: Sequence[str], seconds: float) -> str:
+    return f"{group} is kept to be looked at in {listed(regions)} for {seconds:g} s, out of traffic"
+
+
 def _group_retired(group: str, regions: Sequence[str], by: str, reason: str) -> str:
     where = f" in {listed(regions)}" if regions else ""
     return f"{group} is drained and destroyed{where}, asked by {who(by, reason)}"
@@ -185,6 +189,7 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.GROUP_RETIRES: _group_retires,
     Happening.GROUP_RETIRED: _group_retired,
     Happening.GROUP_GIVES_WAY: "{group} gives way to {by} in {regions}: drained and destroyed",
+    Happening.GROUP_KEPT: _group_kept,
     Happening.DELETED: lambda application, by, reason: (
         f"{application} is closed, drained and destroyed, asked by {who(by, reason)}"
     ),

@@ -143,6 +143,13 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.GROUP_SERVES: (
         "{group} serves in {regions}; release or roll back to another group first, or end all of it: {0}"
     ),
+    Refusal.GROUP_FAILED: (
+        "{group} failed in {regions} and is only kept to be looked at: release its version again, or end it "
+        "first: {0}"
+    ),
+    Refusal.GROUP_FAILED_AT_TAINT: (
+        "{group} failed and is kept as it is to be looked at: {host} is not replaced; to end the group: {0}"
+    ),
     Refusal.HELD: lambda *commands, reason: f"repave holds it itself: {reason}{ways(commands)}",
     Refusal.HOSTS_GONE: (
         lambda *commands, region: f"hosts of the old group have gone in {region}{ways(commands)}"

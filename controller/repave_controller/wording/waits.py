@@ -54,6 +54,11 @@ def _paused(*_: str, by: str, reason: str | None) -> str:
     return f"paused by {who(by, reason)}"
 
 
+def _kept_failed(*_: str, group: str, regions: Sequence[str]) -> str:
+    where = f" in {listed(regions)}" if regions else ""
+    return f"{group} failed and is kept to be looked at{where}, out of traffic"
+
+
 def _renewal(*_: str, group: str, under_way: int, waiting: int, why_not: str | None) -> str:
     text = f"renewal: {under_way} of {group} being replaced"
     text += f", {waiting} more due" if waiting else ""
@@ -149,6 +154,7 @@ TEXTS: Mapping[Kind, Template] = {
     Why.DRAINING: "{group}: {hosts} hosts are being drained and destroyed",
     Why.DELETING: "it is being deleted: {hosts} hosts are left to be drained and destroyed",
     Why.OLD_GROUP_STAYS: "{group} stays although its time is over: {answer}",
+    Why.KEPT_FAILED: _kept_failed,
     Why.RENEWAL: _renewal,
     Why.RENEWAL_UNCONFIRMED: "the region has not confirmed its newest desired state yet",
     Why.RENEWAL_FLOOR: "{up} hosts are verified and up, the floor is {floor}",
@@ -211,6 +217,7 @@ REMEDIES: Mapping[Kind, Template] = {
     Why.AHEAD: "{0} adopts what the regions run",
     Why.PAUSED: lambda *commands, **_: ways(commands).removeprefix("; "),
     Why.HELD: lambda *commands, **_: ways(commands).removeprefix("; "),
+    Why.KEPT_FAILED: "{0} shows its hosts, {1} ends it now",
     Why.RENEWAL: "{0} shows what is worn",
     Why.QUEUE_STANDS: "{0} goes on, {1} shows them, {2} drops them",
 }

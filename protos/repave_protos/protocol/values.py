@@ -109,7 +109,7 @@ class HostTemplate:
 
 @dataclass(frozen=True, slots=True)
 class DesiredGroup:
-    """One server group in one region. `count == 0` asks to drain and destroy it."""
+    """One server group in one region. `count == 0`: it is drained, and destroyed if not `keeps_failed`."""
 
     name: GroupName
     digest: Digest
@@ -125,6 +125,7 @@ class DesiredGroup:
     generation: int = 0  # hosts that were there when it grew are worn
     replace: tuple[HostName, ...] = ()  # those that may be replaced now; each after a fresh one is up
     released_at: float = 0.0  # Unix time; 0: of a controller that did not say
+    keeps_failed: bool = False  # once it is given up none of its hosts is destroyed; `count` 0 only drains it
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
         generation=group.generation,
         replace=group.replace,
         released_at=group.released_at,
+        keeps_failed=group.keeps_failed,
     )
 
 
@@ -172,6 +173,7 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
         generation=message.generation,
         replace=tuple(HostName(bounds.name(each, "DesiredGroup.replace")) for each in message.replace),
         released_at=bounds.instant(message.released_at, "DesiredGroup.released_at"),
+        keeps_failed=message.keeps_failed,
     )
 
 

@@ -6,7 +6,7 @@ Knows the rules from what the user chose, and nothing of the code that follows t
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from repave_controller.core.domain.application import Application, Event, Instant
+from repave_controller.core.domain.application import UNWANTED, Application, Event, Instant
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.reasons import Reason, Why
 from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase, Wave
@@ -72,7 +72,7 @@ class Course:
             for group in before.groups:
                 now = after.group(group.number)
                 part, later = group.part(track.region), now.part(track.region) if now is not None else None
-                if part is None or later is None:
+                if part is None or later is None or part.state in UNWANTED:
                     continue
                 if (part.weight_bp, part.percent) != (later.weight_bp, later.percent):
                     text = f"{part.weight_bp} -> {later.weight_bp} bp, {part.percent} -> {later.percent} %"

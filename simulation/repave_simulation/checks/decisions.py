@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from repave_controller.core.commands.lifecycle import RetireGroup
 from repave_controller.core.domain.application import Application, GroupState, Part, ServerGroup
 from repave_controller.core.domain.reasons import Why
 from repave_controller.core.domain.rollout import Phase, Rollout, Track, TrackPhase
@@ -30,6 +31,7 @@ class Decisions:
             term = self._check_state(region, state, before.desired_in(region) if before else None, term)
         if before is not None:
             self._check_kept(before, after)
+            self._check_looked_at(before, after)
             self._check_moved(before, after)
         if after.rollout is not None:
             self._check_rollout(after, after.rollout)
@@ -75,6 +77,33 @@ class Decisions:
                 if is_given_up and last_at < until - KEEP_SLACK_SECONDS:
                     text = f"{group.name} is given up {until - last_at:.1f} s too early"
                     self.world.broken(4, f"{region}: {text}")
+
+    def _check_looked_at(self, before: Application, after: Application) -> None:
+        """The group that failed last in a region stays for as long as the user has asked."""
+        now, seconds = self.world.ledger.last_at, after.policy.keep_failed_seconds
+        for region in before.regions:
+            for group, part in _parts(after, region):
+                former = before.group(group.number)
+                was = former.part(region) if former is not None else None
+                if was is None or was.failed_at is None or part.state is not GroupState.RETIRING:
+                    continue
+                if was.state is GroupState.RETIRING or self._is_let_go(after, group, was.failed_at):
+                    continue
+                if now < was.failed_at + seconds - KEEP_SLACK_SECONDS:
+                    text = f"{group.name} failed, and is given up {now - was.failed_at:.1f} s after it"
+                    self.world.broken(4, f"{region}: {text}")
+
+    def _is_let_go(self, application: Application, group: ServerGroup, failed_at: float) -> bool:
+        """Whether people asked for its end, or another one that failed has its place."""
+        asked = any(
+            command.application == application.name
+            and isinstance(command.verb, RetireGroup)
+            and command.verb.name in (group.name, group.version)
+            for command in self.world.scenario.commands
+        )
+        others = (each for each in application.groups if each.number != group.number)
+        is_newer = any((each.failed_at or 0.0) >= failed_at for each in others)
+        return asked or is_newer or application.deletion is not None
 
     def _check_moved(self, before: Application, after: Application) -> None:
         """A switch that is called done is done: each balancer has the share that the step asked for."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from repave_agent.core.ports import HostSpec, Route, Structure
-from repave_controller.core.domain.application import Application, Event
+from repave_controller.core.domain.application import Application, Event, GroupState
 from repave_protos.protocol.values import DesiredState, HostName, RegionName
 from repave_simulation.checks import promises
 from repave_simulation.checks.course import Course
@@ -61,4 +61,12 @@ class Oracle:
         promises.check_accept(self._world.places[region], state)
 
     def unfinished(self) -> str:
-        return self.plans.unfinished()
+        return self.plans.unfinished() or self._looked_at()
+
+    def _looked_at(self) -> str:
+        """A group that failed and is still kept to be looked at; "" when there is none."""
+        for application in self._world.ledger.applications.values():
+            for group in application.groups:
+                if group.failed_at is not None and group.state is GroupState.FAILED:
+                    return f"{group.name} failed, and is still kept"
+        return ""

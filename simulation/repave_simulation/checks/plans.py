@@ -6,7 +6,7 @@ Checked on each decision when it has become durable, and in the end.
 from dataclasses import dataclass, field
 
 from repave_controller.core.commands.steering import Resize
-from repave_controller.core.domain.application import Application, GroupState, ReleaseOrder
+from repave_controller.core.domain.application import UNWANTED, Application, ReleaseOrder
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.core.planning.plan import Moment, never_released, plan_release
 from repave_protos.protocol.values import ApplicationName, RegionName
@@ -95,13 +95,13 @@ class Plans:
             known = before.group(group.number) if before is not None else None
             for part in group.parts:
                 former = known.part(part.region) if known is not None else None
-                if former is not None and former.size != part.size and part.state is not GroupState.RETIRING:
+                if former is not None and former.size != part.size and part.state not in UNWANTED:
                     self._take_size(after.name, part.region, part.size)
                 self.sizes.add((after.name, part.region, part.size))
         for (name, region), size in self.resized.items():
             for group in after.groups if name == after.name else ():
                 found = group.part(region)
-                if found is not None and found.state is not GroupState.RETIRING and found.size != size:
+                if found is not None and found.state not in UNWANTED and found.size != size:
                     self._broken(name, region, f"{size} hosts were asked for, {group.name} has {found.size}")
 
     def _take_size(self, name: ApplicationName, region: RegionName, size: int) -> None:

@@ -7,7 +7,7 @@ Checks know more than any agent can: what a host is, what was committed. Where a
 from collections.abc import Collection
 
 from repave_agent.core.ports import HostSpec, Route, Structure
-from repave_controller.core.domain.application import Application, GroupState, ServerGroup
+from repave_controller.core.domain.application import UNWANTED, Application, ServerGroup
 from repave_controller.core.domain.rollout import Phase, RolloutKind, TrackPhase
 from repave_protos.protocol.values import ApplicationName, DesiredState, GroupName, RegionName
 from repave_simulation.scenarios.scenario import OURS
@@ -51,7 +51,7 @@ def _goes_back(decided: Application, region: RegionName, left: Collection[GroupN
     it leaves was given up, whatever runs by now."""
     for group in decided.groups:
         part = group.part(region) if group.name in left else None
-        if part is not None and part.state is GroupState.RETIRING:
+        if part is not None and part.state in UNWANTED:
             return True
     rollout = decided.rollout
     track = rollout.track(region) if rollout is not None else None
@@ -229,6 +229,8 @@ def check_end(place: Place, machine: Machine) -> None:
 def check_condemned(place: Place, machine: Machine) -> None:
     """No agent begins to destroy a host that is well and that its group, which serves or is kept, needs."""
     group, now = place.world.ledger.group(machine.host.group), place.world.now
+    if group is not None and _is_looked_at(place, group):
+        _broken(place, 4, f"{machine.host.name} is destroyed, and is kept to be looked at")
     wanted = place.world.ledger.kept(group, place.region) if group is not None else 0
     for state in place.accepted.values():  # a newer wish that is still on its way can't be known
         asked = state.group(machine.host.group)
@@ -242,6 +244,13 @@ def check_condemned(place: Place, machine: Machine) -> None:
     )
     if good < wanted and machine.longest_well(now) > place.world.scenario.blind_seconds:
         _broken(place, 4, f"{machine.host.name} is well and wanted, and is destroyed: {good} are left")
+
+
+def _is_looked_at(place: Place, group: ServerGroup) -> bool:
+    """Whether it failed and is kept by the newest decision, and the agent has heard so."""
+    part, decided = group.part(place.region), place.world.ledger.failed(group, place.region)
+    asked = next((each for state in place.accepted.values() if (each := state.group(group.name))), None)
+    return decided and part is not None and asked is not None and asked.count == 0 and asked.keeps_failed
 
 
 # ---------------------------------------------------------------------------- 7, 8: what was decided

@@ -5,7 +5,14 @@ Checked on each decision when it has become durable.
 
 from dataclasses import dataclass, field
 
-from repave_controller.core.domain.application import FULL_PERCENT, Application, GroupState, Part, ServerGroup
+from repave_controller.core.domain.application import (
+    FULL_PERCENT,
+    UNWANTED,
+    Application,
+    GroupState,
+    Part,
+    ServerGroup,
+)
 from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import FULL_WEIGHT_BP, ApplicationName, RegionName
@@ -64,7 +71,7 @@ class Returns:
         for group in before.groups:
             for part in group.parts:
                 now = _part(after, group, part.region)
-                if part.state is GroupState.RETIRING and now is not None and now.weight_bp > part.weight_bp:
+                if part.state in UNWANTED and now is not None and now.weight_bp > part.weight_bp:
                     text = f"{group.name} was given up and gets {now.weight_bp} bp"
                     self.world.broken(3, f"{part.region}: {text}")
 

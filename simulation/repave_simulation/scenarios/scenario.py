@@ -290,6 +290,7 @@ def _release(
             keep_seconds=chance.one_of((5.0, 20.0, 60.0), *names, "keep"),
             keep_groups=chance.number(1, 2, *names, "groups"),
             retain=chance.number(0, 1, *names, "retain"),
+            keep_failed_seconds=chance.one_of((0.0, 0.0, 5.0, 40.0), *names, "keep failed"),
         ),
         upkeep=Upkeep(
             max_age_seconds=chance.one_of((0.0, 0.0, 60.0, 120.0), *names, "age"),

@@ -63,6 +63,15 @@ class Ledger:
                 return part.count if part.state in (GroupState.SERVING, GroupState.WARM) else 0
         return 0
 
+    def failed(self, group: ServerGroup, region: RegionName) -> bool:
+        """Whether it failed there by now, and its hosts are kept to be looked at."""
+        for application in self.applications.values():
+            known = application.group(group.number)
+            if known is not None and known.name == group.name:
+                part = known.part(region)
+                return part is not None and part.state is GroupState.FAILED
+        return False
+
     def step_of(self, application: Application) -> str:
         rollout = application.running
         if rollout is None:

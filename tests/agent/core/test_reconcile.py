@@ -315,3 +315,29 @@ def test_a_region_that_is_as_desired_is_left_alone() -> None:
 def test_the_same_observation_gives_the_same_plan() -> None:
     observation = retiring(SERVED)
     assert reconcile(observation, LIMITS) == reconcile(observation, LIMITS)
+
+
+# ------------------------------------------------------------------------------------- to be looked at
+
+
+def test_a_failed_group_that_is_kept_is_drained_and_none_of_its_hosts_is_ended_or_replaced() -> None:
+    kept = replace(a_group(GREEN, count=0), keeps_failed=True)
+    hosts = (
+        a_host(1, HostPhase.FAILED, GREEN),
+        a_host(2, HostPhase.UNHEALTHY, GREEN),
+        a_host(3, HostPhase.VERIFIED, GREEN),
+        a_host(4, HostPhase.STARTING, GREEN),
+    )
+    observation = seen(a_state(SERVING, kept), (*BLUES, *hosts))
+    assert (launched(observation), destroyed(observation)) == (0, [])
+    ended = seen(a_state(SERVING, replace(kept, keeps_failed=False)), (*BLUES, *hosts))
+    assert len(destroyed(ended)) == 4
+
+
+def test_of_a_group_that_shall_be_kept_the_hosts_that_made_it_give_up_stay() -> None:
+    kept = replace(a_group(GREEN), keeps_failed=True)
+    hosts = (a_host(1, HostPhase.FAILED, GREEN),)
+    observation = seen(a_state(SERVING, kept), (*BLUES, *hosts))
+    assert destroyed(observation) == [hosts[0].name]
+    given_up = replace(observation, groups={GREEN: GroupFact(failures=9)})
+    assert (launched(given_up), destroyed(given_up)) == (0, [])

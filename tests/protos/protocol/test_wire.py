@@ -182,6 +182,7 @@ desired_groups = st.builds(
     generation=counts,
     replace=tuples(names.map(HostName)),
     released_at=instants,
+    keeps_failed=st.booleans(),
 )
 mark_names = st.just("") | st.from_regex(MARK_NAME, fullmatch=True)
 splits = st.builds(

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from repave_controller.api.answers import models
-from repave_controller.core.domain.application import Application, GroupState, Observed, ServerGroup
+from repave_controller.core.domain.application import UNWANTED, Application, Observed, ServerGroup
 from repave_controller.core.rollout.renewal import replaced_in, tainted_in
 from repave_protos.protocol.values import GroupReport, HostDetail, RegionName
 
 
 def age_items(application: Application, observed: Observed) -> Iterator[models.AgeItem]:
-    """One for each group in each region, those that are being destroyed left out."""
+    """One for each group in each region, those that failed or are being destroyed left out."""
     for group in application.groups:
-        if group.state is GroupState.RETIRING:
+        if group.state in UNWANTED:
             continue
         for region, _ in sorted(group.sizes):
             view = observed.get(region)

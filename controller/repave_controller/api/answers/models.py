@@ -317,6 +317,9 @@ class GroupItem(BaseModel):
     weight_bp: dict[str, int] = Field(description="Region to basis points, as acknowledged.")
     created_at: datetime
     warm_until: datetime | None
+    failed_until: datetime | None = Field(
+        description="Of one that failed: how long its hosts are kept to be looked at."
+    )
 
 
 class HostItem(BaseModel):

@@ -90,6 +90,10 @@ class PlanAnswer(BaseModel):
     )
     problems: list[str] = Field(description="Why it would be refused now; empty when it would not.")
     hint: str = Field(description="A shorter way; empty where there is none.")
+    failed: list[str] = Field(description="Failed groups whose hosts are kept to be looked at.")
+    keep_failed_seconds: float = Field(
+        description="How long the hosts of this release are kept, should it fail; 0: they end at once."
+    )
 
 
 def plan_answer(plan: Plan, version: str) -> PlanAnswer:
@@ -136,6 +140,8 @@ def plan_answer(plan: Plan, version: str) -> PlanAnswer:
         back=plan.back,
         problems=[text_of(each) for each in plan.problems],
         hint=text_of(plan.hint),
+        failed=list(plan.failed),
+        keep_failed_seconds=plan.keep_failed_seconds,
     )
 
 

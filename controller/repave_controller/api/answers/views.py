@@ -25,6 +25,7 @@ from repave_controller.core.domain.rollout import Pause, Phase, Rollout, Track, 
 from repave_controller.core.planning.forecast import outlook
 from repave_controller.core.ports import Image
 from repave_controller.core.rollout import queues
+from repave_controller.core.rollout.conclusion import failed_until
 from repave_controller.core.rollout.gates import Gate, gates
 from repave_controller.core.rules.divergence import Ahead
 from repave_controller.core.rules.verdicts import gate_of
@@ -404,7 +405,14 @@ def group_item(group: ServerGroup, application: Application, observed: Observed)
         weight_bp={region: report.weight_bp for region, report in reports.items()},
         created_at=time_of(group.created_at),
         warm_until=until,
+        failed_until=_failed_until(group, application),
     )
+
+
+def _failed_until(group: ServerGroup, application: Application) -> datetime | None:
+    if group.state is not GroupState.FAILED or group.failed_at is None:
+        return None
+    return time_of(failed_until(application, group.failed_at))
 
 
 def host_item(host: HostDetail, region: RegionName, application: Application) -> models.HostItem:

@@ -177,6 +177,8 @@ def _part(
     if state is GroupState.SERVING:
         return Part(region, found.count, state, FULL_PERCENT, FULL_WEIGHT_BP)
     size = max(found.count, _former_size(known, region)) if found.count else _former_size(known, region)
+    if state is GroupState.FAILED:
+        return Part(region, size, state, FULL_PERCENT, failed_at=left)
     left_at = left if state is GroupState.WARM else None
     percent = 100 * found.count / size if state is GroupState.WARM else 0.0
     return Part(region, size, state, percent, left_traffic_at=left_at)
@@ -196,6 +198,7 @@ def _group(
             takes_testers=False,
             replace=(),
             released_at=0.0,
+            keeps_failed=False,
         )
         for region, each in found.items()
     }
@@ -240,7 +243,10 @@ def _former_size(known: ServerGroup | None, region: RegionName) -> int:
 def _state(found: Iterable[DesiredGroup], is_server: bool) -> GroupState:
     if is_server:
         return GroupState.SERVING
-    return GroupState.RETIRING if any(each.count == 0 for each in found) else GroupState.WARM
+    ends = [each for each in found if each.count == 0]
+    if not ends:
+        return GroupState.WARM
+    return GroupState.FAILED if all(each.keeps_failed for each in ends) else GroupState.RETIRING
 
 
 def _parts_away(stored: Application, away: Said, has: set[RegionName]) -> list[Part]:

@@ -48,7 +48,8 @@ class RetireGroup:
             return application, ()
         kept = application
         for part in group.parts:
-            kept = remembered(kept, group, part) if part.region in going else kept
+            is_proven = part.state is not GroupState.FAILED  # else there is nothing to go back to
+            kept = remembered(kept, group, part) if part.region in going and is_proven else kept
         retired = _retired(kept, group, going)
         where = () if len(going) == len(group.parts) else tuple(going)
         what = reason_of(Happening.GROUP_RETIRED, group=group.name, regions=where, by=by, reason=reason)

@@ -31,6 +31,10 @@ def request_taint(
     known = next((each for each in application.groups if each.name == group), None)
     if known is None or known.state is GroupState.RETIRING:
         raise Refused(Refusal.RETIRING_GROUP, group=group, host=host)
+    part = known.part(region)
+    if part is not None and part.state is GroupState.FAILED:
+        retire = cli("groups retire", application.name, group)
+        raise Refused(Refusal.GROUP_FAILED_AT_TAINT, retire, group=group, host=host)
     if any((each.host, each.region) == (host, region) for each in application.tainted):
         return application, ()
     if len(application.tainted) >= TAINTED_MAX:

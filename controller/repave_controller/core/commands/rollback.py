@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from repave_controller.core.commands.release import target_of
 from repave_controller.core.domain.application import (
     FULL_PERCENT,
+    UNWANTED,
     Application,
     GroupState,
     Instant,
@@ -157,7 +158,7 @@ def _with_targets(
             part = replace(way.grown, percent=FULL_PERCENT) if way.region in hasty else way.grown
         else:
             (part,) = new_parts(((way.region, way.size),))
-            if live is None or live.state is GroupState.RETIRING:
+            if live is None or live.state in UNWANTED:
                 if group.number not in fresh:
                     fresh[group.number] = _built_again(application, group, now)
                     number = GroupNumber(application.next_number + 1)
@@ -334,7 +335,7 @@ def _turn_round(
     if rollout.phase is Phase.UNDOING:
         for track in rollout.tracks if at_once else ():
             if track.phase is TrackPhase.UNDOING:
-                application = gone_back(application, rollout, track)
+                application = gone_back(application, rollout, track, now)
         return application, ()
     if rollout.origin is None and rollout.has_given_traffic():
         raise Refused(Refusal.FIRST_RELEASE_SERVES, group=target.name, application=application.name)

@@ -8,8 +8,8 @@ from repave_controller.core.commands.rollback import request_abort
 from repave_controller.core.domain import rollout as rollouts
 from repave_controller.core.domain.application import (
     FULL_PERCENT,
+    UNWANTED,
     Application,
-    GroupState,
     Instant,
     Observed,
     Outcome,
@@ -274,7 +274,7 @@ def request_size(
     for region, size in sizes:
         for group in application.groups:
             part = group.part(region)
-            if part is None or part.state is GroupState.RETIRING or part.size == size:
+            if part is None or part.state in UNWANTED or part.size == size:
                 continue
             application = put_part(application, group, _sized(part, size))
             told.append(f"{group.name} in {region}: {part.size} -> {size} hosts")

@@ -51,7 +51,12 @@ class GroupState(StrEnum):
     NEW = "new"  # being brought up by the running rollout, has not proved itself
     SERVING = "serving"  # proven, takes the traffic (or is about to get it back)
     WARM = "warm"  # proven, kept for a rollback
+    FAILED = "failed"  # a release of it has failed: out of traffic, its hosts are kept to be looked at
     RETIRING = "retiring"  # being drained and destroyed
+
+
+UNWANTED = (GroupState.FAILED, GroupState.RETIRING)
+"""No host is made for a group in such a state, and no traffic goes to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +74,17 @@ class Part:
     left_traffic_at: Instant | None = None
     proven: int = 0  # hosts that a rollout has waited for; a size that grew since asks for more
     is_back: bool = False  # it serves because a rollout has gone back to it
+    failed_at: Instant | None = None  # since when it is kept to be looked at
 
     @property
     def count(self) -> int:
         """Hosts wanted now; rounded up."""
-        return hosts_of(self.size, self.percent) if self.state is not GroupState.RETIRING else 0
+        return hosts_of(self.size, self.percent) if self.state not in UNWANTED else 0
+
+    @property
+    def has(self) -> int:
+        """Hosts that it is to have, or to keep."""
+        return self.size if self.state is GroupState.FAILED else self.count
 
     @property
     def judged(self) -> int:
@@ -153,6 +164,11 @@ class ServerGroup:
         return tuple((part.region, part.size) for part in self.parts)
 
     @property
+    def failed_at(self) -> Instant | None:
+        """Since when it is kept to be looked at in the region where it failed last."""
+        return max((part.failed_at for part in self.parts if part.failed_at is not None), default=None)
+
+    @property
     def state(self) -> GroupState:
         """What it is for at most, over all regions."""
         states = {part.state for part in self.parts}
@@ -164,7 +180,13 @@ class ServerGroup:
         return max((part.left_traffic_at for part in self.parts if part.left_traffic_at), default=None)
 
 
-STATES_BY_RANK = (GroupState.SERVING, GroupState.NEW, GroupState.WARM, GroupState.RETIRING)
+STATES_BY_RANK = (
+    GroupState.SERVING,
+    GroupState.NEW,
+    GroupState.WARM,
+    GroupState.FAILED,
+    GroupState.RETIRING,
+)
 
 
 # ---------------------------------------------------------------------------------------- applications
@@ -219,6 +241,7 @@ class Policy:
     retain: int = 0
     keep_percent: float = 100.0  # of their hosts that kept groups have
     gives_way: bool = False  # kept groups end as a release begins that has no room beside them
+    keep_failed_seconds: float = 0.0  # that the hosts of a release that failed are kept; 0: not at all
     ready_percent: float = 100.0
     min_capacity_percent: float = 100.0
     min_hosts: int = 0  # that can serve in a region, whatever the percentage says

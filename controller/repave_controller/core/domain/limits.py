@@ -31,7 +31,7 @@ class Load:
     regions: frozenset[RegionName] = field(default_factory=frozenset)  # of these rollouts
     hosts_in_flight: int = 0  # not proven yet, or leaving
     hosts: int = 0  # that shall be there, those that leave not counted
-    extra_hosts: int = 0  # brought up by these rollouts
+    extra_hosts: int = 0  # brought up by these rollouts, and those of failed groups that are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,15 @@ def load_of(applications: Iterable[Application]) -> Load:
     fresh = sum(part.size for each in known for part in _fresh(each, begun[each.name]))
     leaving = sum(part.size for each in known for part in _parts(each, GroupState.RETIRING))
     others = sum(part.count for each in known for part in _parts(each, GroupState.SERVING, GroupState.WARM))
+    failed = sum(part.has for each in known for part in _parts(each, GroupState.FAILED))
     return Load(
         releasing=tuple(sorted(name for name, tracks in begun.items() if tracks)),
         regions=frozenset(
             track.region for tracks in begun.values() for track in tracks if not track.is_settled
         ),
         hosts_in_flight=fresh + leaving,
-        hosts=fresh + others,
-        extra_hosts=fresh,
+        hosts=fresh + others + failed,
+        extra_hosts=fresh + failed,
     )
 
 

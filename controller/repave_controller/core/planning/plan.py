@@ -79,6 +79,8 @@ class Plan:
     problems: tuple[Reason, ...]
     back: Literal["", "switch", "grow", "build"]  # what going back would take after it; "": nothing served
     hint: Reason | None = None  # a shorter way
+    failed: tuple[GroupName, ...] = ()  # kept to be looked at; the next one that fails takes its place
+    keep_failed_seconds: float = 0.0  # that the hosts of this one are kept, should it fail
 
 
 def plan_release(
@@ -119,6 +121,8 @@ def plan_release(
         problems=_problems(application, order),
         back=_back(application, rollout, dict(order.sizes), courses),
         hint=hint_of_kept(application, order),
+        failed=tuple(each.name for each in application.groups if each.state is GroupState.FAILED),
+        keep_failed_seconds=order.policy.keep_failed_seconds,
     )
 
 
@@ -302,7 +306,7 @@ def _region(
     serving = application.group(track.origin)
     had = serving.size(region) if serving is not None else 0
     parts = [(group, part) for group in application.groups if (part := group.part(region)) is not None]
-    others = sum(part.count for group, part in parts if group.number != track.origin)
+    others = sum(part.has for group, part in parts if group.number != track.origin)
     peak = max((each.new_hosts + each.old_hosts for each in moments), default=size)
     hours = sum(max(0, each.new_hosts + each.old_hosts - had) * each.seconds for each in moments)
     left = moments[-1].old_hosts if moments else 0

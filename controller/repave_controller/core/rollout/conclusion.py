@@ -1,5 +1,6 @@
 """How rollouts end, what becomes of old groups, and what begins next. Pure; part of `rollout.step`."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from repave_controller.core.domain.application import (
@@ -14,7 +15,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.place import origin_in, put_part, target_in
-from repave_controller.core.domain.reasons import Happening, Reason, Why, reason_of
+from repave_controller.core.domain.reasons import Happening, Reason, Why, cli, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.core.rollout import queues, waves
 from repave_controller.core.rollout.draft import Turn
@@ -82,7 +83,7 @@ def hold(turn: Turn, track: Track, reason: Reason) -> None:
         if each.phase is TrackPhase.RUNNING and has_traffic:
             turn.put_track(replace(each, phase=TrackPhase.HELD, entered_at=turn.now))
         elif each.phase in waves.MOVING:
-            turn.application = gone_back(turn.application, rollout, each)
+            turn.application = gone_back(turn.application, rollout, each, turn.now)
             turn.put_track(replace(each, phase=TrackPhase.UNDONE, entered_at=turn.now))
     _end(turn, Phase.HELD, reason)
 
@@ -105,6 +106,7 @@ def _end(turn: Turn, phase: Phase, reason: Reason | None) -> None:
             turn.application = never_begun(turn.application, rollout, track)
     turn.put(ended)
     _tell_end(turn, ended)
+    _tell_kept(turn, ended)
     queues.stand_still_after(turn, ended)
 
 
@@ -144,6 +146,17 @@ def _tell_end(turn: Turn, rollout: Rollout) -> None:
     turn.tell(f"{rollout.kind}.{rollout.phase}", what)
 
 
+def _tell_kept(turn: Turn, rollout: Rollout) -> None:
+    seconds = turn.application.policy.keep_failed_seconds
+    for number in rollout.targets:
+        group = turn.application.group(number)
+        parts = group.parts if group is not None else ()
+        failed = tuple(part.region for part in parts if part.state is GroupState.FAILED)
+        if group is not None and failed:
+            what = reason_of(Happening.GROUP_KEPT, group=group.name, regions=failed, seconds=seconds)
+            turn.tell("group.kept", what, group)
+
+
 # ------------------------------------------------------------------------------------------- old groups
 
 
@@ -167,12 +180,65 @@ def retire_old_groups(turn: Turn) -> None:
             retired.setdefault(group.number, []).append(region)
             retiring = replace(part, state=GroupState.RETIRING, percent=0.0)
             turn.application = put_part(turn.application, group, retiring)
+    _tell_retired(turn, retired)
+
+
+def _tell_retired(turn: Turn, retired: Mapping[int, list[RegionName]]) -> None:
     for number, regions in retired.items():
         group = next(each for each in turn.application.groups if each.number == number)
         where = () if len(regions) == len(group.parts) else tuple(regions)
         turn.tell(
             "group.retiring", reason_of(Happening.GROUP_RETIRES, group=group.name, regions=where), group
         )
+
+
+def end_failed_groups(turn: Turn) -> None:
+    """Of the groups that failed the last one is kept to be looked at, for its time; also while a rollout
+    runs, which never goes to it."""
+    ended: dict[int, list[RegionName]] = {}
+    for region in turn.application.regions:
+        gone, until = looked_at(turn.application, region, turn.now)
+        turn.wakes += [until] if until is not None else []
+        for group, part in gone:
+            ended.setdefault(group.number, []).append(region)
+            retiring = replace(part, state=GroupState.RETIRING, percent=0.0)
+            turn.application = put_part(turn.application, group, retiring)
+    _tell_retired(turn, ended)
+    for group in turn.application.groups:
+        failed = [part.region for part in group.parts if part.state is GroupState.FAILED]
+        if failed:
+            turn.because.append(_because_failed(turn.application, group, failed))
+
+
+def looked_at(
+    application: Application, region: RegionName, now: Instant
+) -> tuple[list[tuple[ServerGroup, Part]], Instant | None]:
+    """The failed groups that are kept no longer in the region, and when the one that stays follows."""
+    failed = [
+        (part.failed_at or Instant(0), group, part)
+        for group in application.groups
+        if (part := group.part(region)) is not None and part.state is GroupState.FAILED
+    ]
+    failed.sort(key=lambda each: (each[0], each[1].number))
+    if not failed:
+        return [], None
+    until = failed_until(application, failed[-1][0])
+    stays = 1 if now < until else 0
+    return [(group, part) for _, group, part in failed[: len(failed) - stays]], until if stays else None
+
+
+def failed_until(application: Application, failed_at: Instant) -> Instant:
+    return Instant(failed_at + application.policy.keep_failed_seconds)
+
+
+def _because_failed(application: Application, group: ServerGroup, regions: list[RegionName]) -> Because:
+    retire = cli("groups retire", application.name, group.name)
+    where = () if len(regions) == len(group.parts) else tuple(regions)
+    reason = reason_of(
+        Why.KEPT_FAILED, cli("hosts", application.name), retire, group=group.name, regions=where
+    )
+    at = group.failed_at or Instant(0)
+    return Because(reason, since=at, until=failed_until(application, at))
 
 
 def _hears(turn: Turn, region: RegionName) -> bool:

@@ -106,6 +106,8 @@ def _make_group(
         generation=group.generation,
         replace=leaving,
         released_at=group.created_at,
+        keeps_failed=part.state is GroupState.FAILED
+        or (part.state is GroupState.NEW and application.policy.keep_failed_seconds > 0),
     )
 
 

@@ -7,7 +7,7 @@ share that a step asks for can't be had, and which of the groups shall serve is 
 from collections.abc import Iterable
 from dataclasses import replace
 
-from repave_controller.core.domain.application import FULL_PERCENT, Application, Because, GroupState, Instant
+from repave_controller.core.domain.application import FULL_PERCENT, UNWANTED, Application, Because, Instant
 from repave_controller.core.domain.place import Side, place_of, put_sides
 from repave_controller.core.domain.reasons import Happening, Reason, Why, reason_of
 from repave_controller.core.domain.rollout import Pause, Rollout, Track, TrackPhase
@@ -39,7 +39,7 @@ def _watched_sides(turn: Turn, rollout: Rollout, track: Track) -> Sides | None:
     if track.phase not in WATCHED or not rollout.has_given_traffic(track):
         return None
     place = place_of(turn.application, rollout, track)
-    if place is None or place.target.part.state is GroupState.RETIRING:
+    if place is None or place.target.part.state in UNWANTED:
         return None
     return sides_of(place, turn.observed)
 

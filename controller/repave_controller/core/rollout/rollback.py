@@ -45,7 +45,7 @@ def turned_round(
     track = replace(track.entered(TrackPhase.UNDOING, now), reason=reason)
     if is_short:
         return with_way_back(application, track), track
-    return gone_back(application, rollout, track), track
+    return gone_back(application, rollout, track, now), track
 
 
 def undo(

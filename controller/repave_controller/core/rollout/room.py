@@ -21,11 +21,13 @@ from repave_controller.core.rollout.start import group_event
 from repave_controller.core.rules.verdicts import Waiting
 from repave_protos.protocol.values import RegionName
 
+KEPT = (GroupState.FAILED, GroupState.WARM)
+
 
 def kept_in(application: Application, region: RegionName) -> list[ServerGroup]:
-    """The groups that are only kept for a rollback there."""
-    parts = ((group, group.part(region)) for group in application.groups)
-    return [group for group, part in parts if part is not None and part.state is GroupState.WARM]
+    """The groups that are only kept there: failed ones first, then those for a rollback."""
+    found = [(group, part.state) for group in application.groups if (part := group.part(region)) is not None]
+    return [group for kind in KEPT for group, state in found if state is kind]
 
 
 def giving_way(application: Application, regions: Collection[RegionName], now: Instant) -> Outcome:
@@ -35,7 +37,8 @@ def giving_way(application: Application, regions: Collection[RegionName], now: I
         for group in kept_in(application, region):
             part = group.part(region)
             assert part is not None, "it is kept there"
-            application = remembered(application, group, part)
+            if part.state is GroupState.WARM:
+                application = remembered(application, group, part)
             application = put_part(application, group, replace(part, state=GroupState.RETIRING, percent=0.0))
             told.setdefault(group.number, (group, []))[1].append(region)
     rollout = application.rollout

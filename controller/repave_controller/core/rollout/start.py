@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from repave_controller.core.domain.application import (
+    UNWANTED,
     Application,
     Event,
     GroupState,
@@ -203,7 +204,7 @@ def catch_up(application: Application, missed: tuple[Missed, ...], now: Instant)
         group = application.group(each.target)
         assert group is not None, "it was just found"
         known = group.part(each.region)
-        if known is None or known.state is GroupState.RETIRING:
+        if known is None or known.state in UNWANTED:
             (part,) = new_parts(((each.region, each.size),))
             application = application.with_group(group.with_part(part))
     number = max(each.target for each in due)

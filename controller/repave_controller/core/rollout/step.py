@@ -72,6 +72,7 @@ def step(
             break
     turn.tell_of_steps()
     conclusion.retire_old_groups(turn)
+    conclusion.end_failed_groups(turn)
     conclusion.forget_gone_groups(turn)
     conclusion.say_who_follows(turn)
     if turn.application.rollout == application.rollout:  # an end is saved before the next one begins
@@ -282,7 +283,7 @@ def _is_left_out(turn: Turn, rollout: Rollout, track: Track, verdict: Verdict) -
         return False
     skipped, waiting = waves.when_away(turn.application, rollout, track, turn.observed, turn.now)
     if skipped is not None:
-        turn.application = gone_back(turn.application, rollout, track)
+        turn.application = gone_back(turn.application, rollout, track, turn.now, has_failed=False)
         _skip(turn, skipped)
     elif waiting is not None:
         turn.put_track(track.looked_for(turn.now))
@@ -379,7 +380,7 @@ def _follow(turn: Turn, rollout: Rollout, track: Track) -> None:
         return
     target = target_in(turn.application, rollout, track)
     if target is None or target.part.state is GroupState.NEW:
-        turn.application = gone_back(turn.application, rollout, track)
+        turn.application = gone_back(turn.application, rollout, track, turn.now, has_failed=False)
         skipped = reason_of(Why.SKIPPED)
         turn.put_track(replace(track.entered(TrackPhase.SKIPPED, turn.now), reason=skipped))
         return
@@ -508,11 +509,12 @@ def _turn_round(turn: Turn, regions: Iterable[RegionName], reason: Reason) -> No
 
 def _undo(turn: Turn, rollout: Rollout, track: Track) -> None:
     if may_return(turn.application, rollout, track, turn.observed, turn.now):
-        turn.application = gone_back(turn.application, rollout, track)
+        turn.application = gone_back(turn.application, rollout, track, turn.now)
         return  # what is observed speaks of the wish before
     match undone(turn.application, rollout, track, turn.observed, turn.now):
         case Done():
-            turn.application = gone_back(turn.application, rollout, track)  # also of a region that is away
+            # Also where the region is away.
+            turn.application = gone_back(turn.application, rollout, track, turn.now)
             turn.put_track(replace(track, phase=TrackPhase.UNDONE, entered_at=turn.now))
         case Failed(reason):
             why = reason_of(Why.UNDO_FAILED, reason=rollout.undo_reason or track.reason, failure=reason)

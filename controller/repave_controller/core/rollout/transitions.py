@@ -7,6 +7,7 @@ from repave_controller.core.domain.application import (
     Application,
     GroupState,
     Instant,
+    Part,
 )
 from repave_controller.core.domain.place import origin_in, put_part, target_in
 from repave_controller.core.domain.reasons import Why
@@ -22,21 +23,35 @@ def with_way_back(application: Application, track: Track) -> Application:
     return put_part(application, origin.group, replace(origin.part, percent=FULL_PERCENT))
 
 
-def gone_back(application: Application, rollout: Rollout, track: Track) -> Application:
-    """All traffic is with the origin; a target that has not proved itself is retired. Where a release went
+def gone_back(
+    application: Application, rollout: Rollout, track: Track, now: Instant, *, has_failed: bool = True
+) -> Application:
+    """All traffic is with the origin; a target that has not proved itself is given up. Where a release went
     back, the part says so: a rollback that follows would lead further than was asked for. An abort only makes
-    a release undone."""
+    a release undone. `has_failed`: not only left out for a while."""
     target, origin = target_in(application, rollout, track), origin_in(application, track)
     if target is not None:
-        part = target.part
-        state = GroupState.RETIRING if part.state is GroupState.NEW else part.state
-        application = put_part(application, target.group, replace(part, weight_bp=0, state=state))
+        part = replace(target.part, weight_bp=0)
+        if part.state is GroupState.NEW:
+            is_replaced = track.reason is not None and track.reason.kind is Why.REPLACED
+            is_kept = has_failed and not is_replaced and _is_looked_at(application, part)
+            part = _kept(part, now) if is_kept else replace(part, state=GroupState.RETIRING)
+        application = put_part(application, target.group, part)
     if origin is not None:
         is_aborted = track.reason is not None and track.reason.kind is Why.ABORTED
         is_back = origin.part.is_back or (rollout.kind is RolloutKind.RELEASE and not is_aborted)
         whole = replace(origin.part, weight_bp=FULL_WEIGHT_BP, percent=FULL_PERCENT, is_back=is_back)
         application = put_part(application, origin.group, whole)
     return application
+
+
+def _is_looked_at(application: Application, part: Part) -> bool:
+    return application.policy.keep_failed_seconds > 0 and part.count > 0
+
+
+def _kept(part: Part, now: Instant) -> Part:
+    """With the hosts that it has now; no other one is made."""
+    return replace(part, state=GroupState.FAILED, size=part.count, percent=FULL_PERCENT, failed_at=now)
 
 
 def taken_over(application: Application, rollout: Rollout, track: Track, now: Instant) -> Application:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from repave_controller.core.domain.application import (
     FULL_PERCENT,
+    UNWANTED,
     Application,
     GroupState,
     Part,
@@ -158,7 +159,7 @@ def _way(application: Application, region: RegionName, target: ServerGroup) -> W
     live = application.group(target.number)
     part = live.part(region) if live is not None else None
     kept = part if part is not None and part.state is GroupState.WARM else None
-    is_gone = live is None or live.state is GroupState.RETIRING
+    is_gone = live is None or live.state in UNWANTED
     return WayBack(region, serving, target if is_gone else live or target, kept)
 
 
@@ -167,10 +168,11 @@ def _named(application: Application, to: str, asked: tuple[RegionName, ...]) -> 
     it never was, it is launched."""
     known: dict[int, ServerGroup] = {}
     for group in (*application.past, *application.groups):
-        is_gone = group.state is GroupState.RETIRING and group in application.groups
+        is_gone = group.state in UNWANTED and group in application.groups
         if to in (group.name, group.version) and not is_gone:
             known[group.number] = group
     if not known:
+        _check_not_failed(application, to, asked)
         raise _nothing(application, to, asked)
     ways = []
     for region in asked:
@@ -178,10 +180,25 @@ def _named(application: Application, to: str, asked: tuple[RegionName, ...]) -> 
         if serving is not None and to in (serving.name, serving.version):
             continue
         former = [group for _, group in _former(application, region) if group.number in known]
+        if not former:
+            _check_not_failed(application, known[max(known)].name, (region,))
         ways.append(_way(application, region, former[0] if former else known[max(known)]))
     if not ways:
         raise Refused(Refusal.SERVES_ALREADY, application=application.name, name=to, regions=asked)
     return tuple(ways)
+
+
+def _check_not_failed(application: Application, to: str, regions: Iterable[RegionName]) -> None:
+    """A group that failed is kept to be looked at, not to serve. Raises Refused."""
+    for group in application.groups:
+        failed = tuple(
+            region
+            for region in regions
+            if (part := group.part(region)) is not None and part.state is GroupState.FAILED
+        )
+        if failed and to in (group.name, group.version):
+            retire = cli("groups retire", application.name, group.name)
+            raise Refused(Refusal.GROUP_FAILED, retire, group=group.name, regions=failed)
 
 
 def _nothing(application: Application, to: str, regions: tuple[RegionName, ...]) -> Refused:

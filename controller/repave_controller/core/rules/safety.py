@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from repave_controller.core.domain.application import (
+    UNWANTED,
     Application,
     Decision,
     GroupState,
@@ -111,8 +112,8 @@ def _check_weights(
             continue
         part = group.part(region)
         state_of = part.state if part is not None else GroupState.RETIRING
-        if state_of is GroupState.RETIRING:
-            yield Broken(3, f"{region}: {group.name} is retired and would get traffic")
+        if state_of in UNWANTED:
+            yield Broken(3, f"{region}: {group.name} is given up and would get traffic")
         elif state_of is GroupState.NEW and not _is_verified(application, group, region, observed):
             yield Broken(2, f"{region}: {group.name} is not verified and would get traffic")
 
@@ -135,7 +136,7 @@ def _check_way_back(application: Application) -> Iterator[Broken]:
         if track.origin is None or track.phase is TrackPhase.UNDONE:
             continue
         origin = origin_in(application, track)
-        if origin is None or origin.part.state is GroupState.RETIRING:
+        if origin is None or origin.part.state in UNWANTED:
             yield Broken(4, f"{track.region}: the group that it would go back to is given up")
             continue
         state = application.desired_in(track.region)

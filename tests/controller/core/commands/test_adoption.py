@@ -47,6 +47,12 @@ def a_group(number: int = 1, count: int = 2, weight_bp: int = 0, digest: str = "
     )
 
 
+def test_a_failed_group_that_is_looked_at_is_adopted_as_such() -> None:
+    kept = replace(a_group(2, 0), is_proven=False, keeps_failed=True)
+    application = adopted({PARIS: serving(1, kept), OSLO: serving(1)}).application
+    assert [group.state for group in application.groups] == [GroupState.SERVING, GroupState.FAILED]
+
+
 def a_state(*groups: DesiredGroup, rev: int = 9, port: int = 8000) -> DesiredState:
     return DesiredState(SHOP, Epoch(1, 5, rev), port, groups)
 

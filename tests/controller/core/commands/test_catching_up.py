@@ -7,8 +7,8 @@ from repave_controller.core.domain.application import GroupState
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.steps import Scale
 from repave_protos.protocol.values import GroupName, RegionName
-from tests.scenarios.plays import away, back, rollback, serving
 from tests.scenarios.specs import spec
+from tests.scenarios.stage import away, back, rollback, serving
 from tests.scenarios.world import World
 
 PARIS, OSLO, ROME = (RegionName(name) for name in ("paris", "oslo", "rome"))

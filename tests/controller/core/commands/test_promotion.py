@@ -18,8 +18,8 @@ from repave_controller.core.rules.guards import OVERRIDABLE
 from repave_controller.core.steps import Approve
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import GroupName, RegionName
-from tests.scenarios.plays import serving
 from tests.scenarios.specs import spec
+from tests.scenarios.stage import serving
 from tests.scenarios.world import World
 
 LIMA, OSLO, PARIS = (RegionName(name) for name in ("lima", "oslo", "paris"))

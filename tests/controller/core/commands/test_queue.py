@@ -22,8 +22,8 @@ from repave_controller.core.rules.guards import NO_CONSTRAINTS
 from repave_controller.spec.spec import compile_order
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import Digest, GroupName, RegionName
-from tests.scenarios.plays import serving
 from tests.scenarios.specs import spec
+from tests.scenarios.stage import serving
 from tests.scenarios.world import World
 
 OSLO, PARIS = RegionName("oslo"), RegionName("paris")

@@ -32,6 +32,7 @@ from repave_controller.wording.render import remedy_of, text_of
 from repave_protos.protocol.values import (
     ApplicationName,
     ApplicationReport,
+    DesiredGroup,
     DesiredState,
     Digest,
     GroupName,
@@ -77,8 +78,14 @@ class Region:
     def work(self) -> None:
         if self.desired is None:
             return
-        groups = tuple(self._group(each.name, each.count, each.weight_bp) for each in self.desired.groups)
+        groups = tuple(
+            self._group(each.name, self._wanted(each), each.weight_bp) for each in self.desired.groups
+        )
         self.reported = ApplicationReport(self.desired.application, self.desired.epoch, groups)
+
+    def _wanted(self, group: DesiredGroup) -> int:
+        is_left_alone = group.keeps_failed and group.count == 0
+        return self.present.get(group.name, 0) if is_left_alone else group.count
 
     def _group(self, name: GroupName, count: int, weight_bp: int) -> GroupReport:
         count = min(count, self.most.get(name, count))

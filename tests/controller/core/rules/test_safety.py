@@ -123,7 +123,7 @@ def test_promise_3_a_group_that_failed_gets_no_more_traffic(soaking: World) -> N
     assert broken_by(soaking, before) == []
     assert broken_by(soaking, with_groups(before, weights(v001=10_000))) == []
     assert broken_by(soaking, with_groups(before, weights(v001=9_000, v002=1_000))) == [
-        Broken(3, "paris: hello-v002 is retired and would get traffic")
+        Broken(3, "paris: hello-v002 is given up and would get traffic")
     ]
 
 
