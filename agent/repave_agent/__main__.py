@@ -42,6 +42,7 @@ from repave_protos.daemon.lock import own
 from repave_protos.daemon.logs import configure_logs, log_faults_of
 from repave_protos.daemon.resources import require_threads
 from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
+from repave_protos.daemon.supervisor import READY, STOPPING, supervisor_of
 from repave_protos.protocol import channel
 from repave_protos.protocol.capabilities import capability_words
 from repave_protos.protocol.queries import (
@@ -178,15 +179,18 @@ class Agent:
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Hosts and balancer live on."""
+        supervisor = supervisor_of()
         loop = asyncio.get_running_loop()
         log_faults_of(loop)
         self.worker.recall()
-        work = asyncio.gather(self._act(), self.session.run(), self.postponed.run())
+        supervisor.tell(READY)  # also when the provider keeps it waiting: doctor tells why
+        work = asyncio.gather(self._act(), self.session.run(), self.postponed.run(), supervisor.keep_alive())
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, work.cancel)
         try:
             await work
         except asyncio.CancelledError:
+            supervisor.tell(STOPPING)
             log.info("agent.stopped", region=self.settings.region)
         finally:
             await self.bakery.close()

@@ -27,6 +27,7 @@ from repave_protos import __version__
 from repave_protos.daemon.logs import configure_logs, log_faults_of
 from repave_protos.daemon.resources import descriptors, require_threads
 from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
+from repave_protos.daemon.supervisor import READY, STOPPING, Supervisor, supervisor_of
 from repave_protos.protocol.channel import BEAT_SECONDS, join, loopback_only
 from repave_protos.protocol.values import Welcome
 
@@ -38,6 +39,7 @@ log = structlog.get_logger()
 
 async def run(settings: ControllerSettings, is_new: bool = False) -> None:
     """Serves until SIGTERM or SIGINT. Raises StoreError, ValueError (an address), OSError (a port taken)."""
+    supervisor = supervisor_of()
     log_faults_of(asyncio.get_running_loop())
     host, port = loopback_only(settings.http.listen, "http.listen")
     named = (lambda: settings.installation) if settings.installation else new_name
@@ -78,7 +80,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
                     grpc=settings.grpc.listen,
                     version=__version__,
                 )
-                await _run_until_signal(scheduler)
+                await _run_until_signal(scheduler, supervisor)
         finally:
             await stop_server(sessions, server)
     finally:
@@ -101,14 +103,16 @@ def refuse_loss(state: Path) -> None:
         )
 
 
-async def _run_until_signal(scheduler: Scheduler) -> None:
-    work = asyncio.ensure_future(scheduler.run())
+async def _run_until_signal(scheduler: Scheduler, supervisor: Supervisor) -> None:
+    supervisor.tell(READY)
+    work = asyncio.gather(scheduler.run(), supervisor.keep_alive())
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, work.cancel)
     try:
         await work
     except asyncio.CancelledError:
+        supervisor.tell(STOPPING)
         log.info("controller.stopped")
 
 

@@ -59,14 +59,16 @@ class Stage:
         return {each["name"] for each in self.get("regions")["items"]} >= set(self.regions)
 
     def start_controller(self) -> None:
-        environment = {
+        self.controller = self._spawn("controller", "repave_controller", self.controller_settings())
+        self.wait(self.answers, "the controller")
+
+    def controller_settings(self) -> dict[str, str]:
+        return {
             "REPAVE_CONTROLLER_HTTP__LISTEN": f"127.0.0.1:{self.http_port}",
             "REPAVE_CONTROLLER_GRPC__LISTEN": f"127.0.0.1:{self.grpc_port}",
             "REPAVE_CONTROLLER_STATE": str(self.directory / "controller"),
             **self.controller_environment,
         }
-        self.controller = self._spawn("controller", "repave_controller", environment)
-        self.wait(self._answers, "the controller")
 
     def start_agent(self, region: str) -> None:
         settings = self.agent_settings(region)
@@ -194,7 +196,8 @@ class Stage:
         finally:
             connection.close()
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether the controller does."""
         try:
             self.get("regions")
         except (OSError, http.client.HTTPException):

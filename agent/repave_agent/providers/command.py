@@ -110,7 +110,7 @@ class Sandbox:
     and sockets that only root may use stay within reach, but for CONTROLS.
     """
 
-    program: str
+    program: tuple[str, ...]
     state: Path
     namespace: tuple[str, ...] = ()
     """Options for a user namespace of its own, in which no other can be made; as far as there is one."""
@@ -125,7 +125,7 @@ class Sandbox:
         if port in PRIVILEGED_PORTS:
             namespace, added = (), ["--cap-add", "CAP_NET_BIND_SERVICE"]
         return [
-            self.program,
+            *self.program,
             *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
             *("--ro-bind", "/proc/sys", "/proc/sys"),
             *(word for path in CONTROLS if Path(path).exists() for word in ("--ro-bind", "/dev/null", path)),
@@ -166,7 +166,7 @@ def choose_sandbox(isolation: Isolation, state: Path) -> tuple[Sandbox | None, s
     program = shutil.which("bwrap")
     problem = "bwrap is not installed"
     for namespace in NAMESPACES if program else ():
-        sandbox = Sandbox(program or "", state, namespace)
+        sandbox = Sandbox((*_without_capabilities(), program or ""), state, namespace)
         problem = sandbox.trial(state)
         if not problem:
             return sandbox, ""
@@ -176,6 +176,17 @@ def choose_sandbox(isolation: Isolation, state: Path) -> tuple[Sandbox | None, s
         f"isolation is 'bwrap', which does not work here: {problem}. {SANDBOX_REMEDY}, or set isolation to "
         "'auto'."
     )
+
+
+NO_CAPABILITIES = ("--inh-caps=-all", "--ambient-caps=-all")
+"""Of setpriv."""
+
+
+def _without_capabilities() -> tuple[str, ...]:
+    """How to start bwrap, which refuses to run with what AmbientCapabilities= gives a unit's processes."""
+    status = Path("/proc/self/status").read_text()
+    (ambient,) = (line.split()[1] for line in status.splitlines() if line.startswith("CapAmb:"))
+    return ("setpriv", *NO_CAPABILITIES, "--") if int(ambient, 16) else ()
 
 
 def enter(sandbox: Sandbox, inner_pid: int, argv: list[str], application: Path, is_root: bool) -> list[str]:
@@ -188,5 +199,5 @@ def enter(sandbox: Sandbox, inner_pid: int, argv: list[str], application: Path, 
     if not is_root or not nsenter or not setpriv:
         return [*sandbox.options(application), "--", *argv]
     within = ("--target", str(inner_pid), "--mount", "--pid", "--wd", "--")
-    without_rights = ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all")
+    without_rights = ("--no-new-privs", "--bounding-set=-all", *NO_CAPABILITIES)
     return [nsenter, *within, setpriv, *without_rights, "--", *argv]
