@@ -113,12 +113,12 @@ class Scheduler:
         """
         order = dataclasses.replace(order, spec_text=spec_text)
 
-        def command(known: Application, _: Observed, now: Instant) -> Outcome:
+        def command(known: Application, observed: Observed, now: Instant) -> Outcome:
             if plan:
                 self.shown_plans.check(plan, known, order)
             self.check_image(order)
             self.check_places(application, order)
-            return request_release(known, with_room(known, order, lacks or {}), queue, now)
+            return request_release(known, with_room(known, order, lacks or {}), queue, now, observed)
 
         owner = self._owner_of_new(application, cluster)
         request = dataclasses.replace(order, by="", key="")

@@ -73,10 +73,20 @@ def _ill(region: str, have: int, need: int, trouble: str) -> str:
     return f"{region}: {have} of {need} hosts are healthy{in_brackets(trouble)}"
 
 
-def _larger_side(region: str, group: str, up: int, size: int, other: str, other_up: int, stays: bool) -> str:
+def _larger_side(
+    region: str,
+    group: str,
+    up: int,
+    size: int,
+    other: str,
+    other_up: int,
+    stays: bool,
+    is_loss: bool = False,
+) -> str:
     verb = "stays with" if stays else "goes to"
     sides = f"{group} has {up} of {size} hosts up, {other} {other_up}"
-    return f"{region}: neither group is whole: {sides}; traffic {verb} {group}"
+    why = "going back would cost hosts" if is_loss else "neither group is whole"
+    return f"{region}: {why}: {sides}; traffic {verb} {group}"
 
 
 def _protected(region: str, group: str, up: int, other: str, other_up: int) -> str:
@@ -148,7 +158,7 @@ TEXTS: Mapping[Kind, Template] = {
     Why.BAKE: "bake: wave {wave} of {waves} is watched",
     Why.BAKE_UNSEEN: "bake: stands still, wave {wave} of {waves} can't be watched: no word from {regions}",
     Why.GUARD: "guard {rule}: {answer}",
-    Why.GROWS_BACK: "{group} grows back to its full size first: {up} of {size} hosts are up",
+    Why.GROWS_BACK: "{group} gets the traffic back once it has its hosts: {up} of {size} are up",
     Why.STILL_IN_TRAFFIC: "the balancer still sends traffic to {group}",
     Why.NOT_YET_IN_TRAFFIC: "the balancer has not yet given all traffic back to {group}",
     Why.DRAINING: "{group}: {hosts} hosts are being drained and destroyed",
@@ -204,6 +214,7 @@ REMEDIES: Mapping[Kind, Template] = {
     Why.SOAK: "{0} ends it",
     Why.SOAK_UNSEEN: "start or reconnect the agent of {region}; {0} ends the soak",
     Why.HEALS: "{0} shows each host",
+    Why.GROWS_BACK: lambda *commands, **_: f"{commands[0]} does not wait" if commands else "",
     Why.BAKE_UNSEEN: "{0} ends it",
     Why.KEEP: "{0} ends it",
     Why.APPROVE_UNLESS: "{0} keeps it here, {1} goes on now",

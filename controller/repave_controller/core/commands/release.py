@@ -11,6 +11,7 @@ from repave_controller.core.domain.application import (
     Application,
     Event,
     Instant,
+    Observed,
     Outcome,
     ReleaseOrder,
     ServerGroup,
@@ -33,6 +34,7 @@ from repave_controller.core.domain.rollout import (
     RolloutKind,
 )
 from repave_controller.core.rollout.holds import has_way_back_from
+from repave_controller.core.rollout.protection import losing_regions
 from repave_controller.core.rollout.rollback import undo
 from repave_controller.core.rollout.room import giving_way, kept_in
 from repave_controller.core.rollout.start import check_order, group_event, start_release
@@ -67,7 +69,11 @@ class WhileBusy:
 
 
 def request_release(
-    application: Application, order: ReleaseOrder, queue: bool | WhileBusy, now: Instant
+    application: Application,
+    order: ReleaseOrder,
+    queue: bool | WhileBusy,
+    now: Instant,
+    observed: Observed | None = None,
 ) -> Outcome:
     """Starts the release; where a rollout runs, or others wait already, what the user chose for that."""
     busy = queue if isinstance(queue, WhileBusy) else WhileBusy(queues=queue)
@@ -78,7 +84,7 @@ def request_release(
         given, told = giving_way(started, order.gives_way, now)
         return given, (*events, *told)
     if rollout is not None and busy.replaces:
-        return _replace(application, rollout, order, now)
+        return _replace(application, rollout, order, now, observed or {})
     if rollout is not None and not waits:
         remedies = (cli("watch", application.name), cli("abort", application.name))
         raise Refused(Refusal.ROLLOUT_RUNNING, *remedies, running=target_of(application, rollout).name)
@@ -110,7 +116,9 @@ def _superseded(application: Application, order: ReleaseOrder, now: Instant) -> 
     return left, (group_event(left, "release.superseded", what, now, order.by),)
 
 
-def _replace(application: Application, rollout: Rollout, order: ReleaseOrder, now: Instant) -> Outcome:
+def _replace(
+    application: Application, rollout: Rollout, order: ReleaseOrder, now: Instant, observed: Observed
+) -> Outcome:
     """What runs goes back to its origin, and the order begins when it is there. The releases that wait stay
     behind it, and stand still: the one before them did not succeed."""
     target = target_of(application, rollout)
@@ -123,7 +131,8 @@ def _replace(application: Application, rollout: Rollout, order: ReleaseOrder, no
     application = replace(application, queue=others)
     why = reason_of(Why.REPLACED, version=order.version, by=order.by, reason=order.reason)
     if rollout.phase is not Phase.UNDOING:
-        application = undo(application, rollout, why, Phase.ABORTED, now)
+        losing = losing_regions(application, rollout, observed)
+        application = undo(application, rollout, why, Phase.ABORTED, now, losing=losing)
     application = _queued(application, replace(order, replaces=True), now, is_first=True)
     what = reason_of(Happening.RELEASE_REPLACES, group=target.name, version=order.version, by=order.by)
     return application, (group_event(application, "release.replaces", what, now, order.by, target),)

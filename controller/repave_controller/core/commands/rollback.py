@@ -35,6 +35,7 @@ from repave_controller.core.domain.rollout import (
     TrackPhase,
     Wave,
 )
+from repave_controller.core.rollout.protection import losing_regions
 from repave_controller.core.rollout.rollback import undo
 from repave_controller.core.rollout.start import begin_tracks, group_event, new_parts, origin_of
 from repave_controller.core.rollout.transitions import gone_back
@@ -92,7 +93,9 @@ def request_rollback(
         if rollout.kind is RolloutKind.ROLLBACK:
             return _spur(application, rollout, by, reason, at_once, now)
         why = reason_of(Why.ROLLED_BACK, by=by, reason=reason)
-        return _turn_round(application, rollout, why, Phase.ROLLED_BACK, by, now, at_once=at_once)
+        end = Phase.ROLLED_BACK
+        is_hasty = at_once or (force and bool(reason))
+        return _turn_round(application, rollout, why, end, by, now, observed, at_once=is_hasty)
     ways = ways_back(application, to, regions)
     ill = _regions(way for way in ways if is_ill(application, way, observed))
     if ill and not (force and reason):
@@ -311,14 +314,15 @@ def _hurried(
     return application, rollout.with_track(track)
 
 
-def request_abort(application: Application, by: str, reason: str, now: Instant) -> Outcome:
+def request_abort(
+    application: Application, by: str, reason: str, now: Instant, observed: Observed | None = None
+) -> Outcome:
     """Ends the running rollout: all traffic with the origin, a new target cleaned up."""
     if application.running is None:
         remedy = cli("rollback", application.name)
         raise Refused(Refusal.NOTHING_TO_ABORT, remedy, application=application.name)
-    return _turn_round(
-        application, application.running, reason_of(Why.ABORTED, by=by, reason=reason), Phase.ABORTED, by, now
-    )
+    why = reason_of(Why.ABORTED, by=by, reason=reason)
+    return _turn_round(application, application.running, why, Phase.ABORTED, by, now, observed or {})
 
 
 def _turn_round(
@@ -328,6 +332,7 @@ def _turn_round(
     end: Phase,
     by: str,
     now: Instant,
+    observed: Observed,
     *,
     at_once: bool = False,
 ) -> Outcome:
@@ -339,6 +344,7 @@ def _turn_round(
         return application, ()
     if rollout.origin is None and rollout.has_given_traffic():
         raise Refused(Refusal.FIRST_RELEASE_SERVES, group=target.name, application=application.name)
-    undone = undo(application, rollout, reason, end, now, at_once=at_once)
+    losing = losing_regions(application, rollout, observed)
+    undone = undo(application, rollout, reason, end, now, at_once=at_once, losing=losing)
     what = reason_of(Happening.GOES_BACK, group=target.name, reason=reason)
     return undone, (group_event(undone, f"{rollout.kind}.undoing", what, now, by, target),)

@@ -30,6 +30,7 @@ from repave_controller.core.domain.rollout import Pass, Phase, Rollout, RolloutK
 from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout.gates import approvals_in
 from repave_controller.core.rollout.holds import ways_on
+from repave_controller.core.rollout.protection import losing_regions
 from repave_controller.core.rollout.rollback import turned_round
 from repave_controller.core.rules.verdicts import gate_of
 from repave_controller.core.steps import Weight
@@ -210,12 +211,17 @@ class Abort:
         self, application: Application, observed: Observed, by: str, reason: str, now: Instant
     ) -> Outcome:
         if self.region is None:
-            return request_abort(application, by, reason, now)
-        return request_abort_region(application, self.region, by, reason, now)
+            return request_abort(application, by, reason, now, observed)
+        return request_abort_region(application, self.region, by, reason, now, observed)
 
 
 def request_abort_region(
-    application: Application, region: RegionName, by: str, reason: str, now: Instant
+    application: Application,
+    region: RegionName,
+    by: str,
+    reason: str,
+    now: Instant,
+    observed: Observed | None = None,
 ) -> Outcome:
     """The region goes back to what it was, or never begins; the others go on."""
     rollout = on_its_way(application, "abort a region of")
@@ -229,7 +235,8 @@ def request_abort_region(
         raise Refused(Refusal.NO_WAY_BACK_IN_REGION, region=region)
     why = reason_of(Why.ABORTED, by=by, reason=reason)
     if track.has_begun:
-        application, track = turned_round(application, rollout, track, why, now)
+        is_loss = region in losing_regions(application, rollout, observed or {})
+        application, track = turned_round(application, rollout, track, why, now, is_loss=is_loss)
     else:
         track = replace(track, phase=TrackPhase.UNDONE, entered_at=now, reason=why)
     rollout = replace(rollout.with_track(track), undo_end=Phase.ABORTED)

@@ -19,6 +19,7 @@ from repave_controller.core.domain.reasons import Happening, Reason, Why, cli, r
 from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.core.rollout import queues, waves
 from repave_controller.core.rollout.draft import Turn
+from repave_controller.core.rollout.rollback import would_lose
 from repave_controller.core.rollout.start import catch_up
 from repave_controller.core.rollout.transitions import gone_back, never_begun, taken_over
 from repave_controller.core.rules import guards
@@ -74,13 +75,17 @@ def _left_out(rollout: Rollout) -> Reason | None:
 
 
 def hold(turn: Turn, track: Track, reason: Reason) -> None:
-    """Ends the rollout where it is: a target that has been given traffic keeps it."""
+    """Ends the rollout where it is: a target that has been given traffic keeps it, also in a region that was
+    to go back and would lose hosts by it."""
     rollout = turn.rollout
     assert rollout is not None, "a running rollout is held"
     for each in rollout.tracks:
         target = target_in(turn.application, rollout, each)
         has_traffic = target is not None and target.part.weight_bp > 0
-        if each.phase is TrackPhase.RUNNING and has_traffic:
+        is_kept = each.phase is TrackPhase.RUNNING or (
+            each.phase is TrackPhase.UNDOING and would_lose(turn.application, rollout, each, turn.observed)
+        )
+        if has_traffic and is_kept:
             turn.put_track(replace(each, phase=TrackPhase.HELD, entered_at=turn.now))
         elif each.phase in waves.MOVING:
             turn.application = gone_back(turn.application, rollout, each, turn.now)

@@ -7,7 +7,14 @@ share that a step asks for can't be had, and which of the groups shall serve is 
 from collections.abc import Iterable
 from dataclasses import replace
 
-from repave_controller.core.domain.application import FULL_PERCENT, UNWANTED, Application, Because, Instant
+from repave_controller.core.domain.application import (
+    FULL_PERCENT,
+    UNWANTED,
+    Application,
+    Because,
+    Instant,
+    Observed,
+)
 from repave_controller.core.domain.place import Side, place_of, put_sides
 from repave_controller.core.domain.reasons import Happening, Reason, Why, reason_of
 from repave_controller.core.domain.rollout import Pause, Rollout, Track, TrackPhase
@@ -28,20 +35,22 @@ def troubled(turn: Turn) -> Iterable[tuple[Track, Sides, Strength]]:
     if rollout is None or not turn.application.policy.protects:
         return
     for track in rollout.tracks:
-        sides = _watched_sides(turn, rollout, track)
+        sides = watched_sides(turn.application, rollout, track, turn.observed)
         refuge = sides.refuge if sides is not None else None
         if sides is not None and refuge is not None:
             yield track, sides, refuge
 
 
-def _watched_sides(turn: Turn, rollout: Rollout, track: Track) -> Sides | None:
+def watched_sides(
+    application: Application, rollout: Rollout, track: Track, observed: Observed
+) -> Sides | None:
     """Of a region whose target has been given traffic, and has not been given up."""
     if track.phase not in WATCHED or not rollout.has_given_traffic(track):
         return None
-    place = place_of(turn.application, rollout, track)
+    place = place_of(application, rollout, track)
     if place is None or place.target.part.state in UNWANTED:
         return None
-    return sides_of(place, turn.observed)
+    return sides_of(place, observed)
 
 
 def protect(turn: Turn, track: Track, sides: Sides, refuge: Strength) -> None:
@@ -91,25 +100,35 @@ def _protected(region: RegionName, sides: Sides, refuge: Strength) -> Reason:
     )
 
 
-# ------------------------------------------------------------------------------------- neither is whole
+# ------------------------------------------------------------------------------------- going back harms
 
 
 def unsafe_returns(turn: Turn, regions: Iterable[RegionName]) -> list[tuple[Track, Sides]]:
-    """Those of the regions in which going back would not mend it, since neither group is whole."""
+    """Those of the regions in which going back would not mend it, since neither group is whole, or would do
+    harm: what failed may be another region."""
     rollout = turn.rollout
     found = []
     for region in regions if rollout is not None else ():
         track = rollout.track(region) if rollout is not None else None
         if rollout is None or track is None:
             continue
-        sides = _watched_sides(turn, rollout, track)
-        if sides is not None and sides.neither_is_whole:
+        sides = watched_sides(turn.application, rollout, track, turn.observed)
+        if sides is not None and (sides.neither_is_whole or sides.is_loss):
             found.append((track, sides))
     return found
 
 
+def losing_regions(application: Application, rollout: Rollout, observed: Observed) -> tuple[RegionName, ...]:
+    """Those that would have fewer hosts to serve with if they went back now."""
+    return tuple(
+        track.region
+        for track in rollout.tracks
+        if (sides := watched_sides(application, rollout, track, observed)) is not None and sides.is_loss
+    )
+
+
 def keep_larger(turn: Turn, unsafe: list[tuple[Track, Sides]], reason: Reason) -> None:
-    """Holds the rollout; where neither group is whole the one with more hosts up has the traffic."""
+    """Holds the rollout; in these regions the group with more hosts up has the traffic."""
     turn.tell_of_steps()
     told = []
     for track, sides in unsafe:
@@ -129,6 +148,7 @@ def keep_larger(turn: Turn, unsafe: list[tuple[Track, Sides]], reason: Reason) -
                 other=smaller.side.group.name,
                 other_up=smaller.up,
                 stays=stays,
+                is_loss=sides.target.is_whole,
             )
         )
     region = unsafe[0][0].region if len(unsafe) == 1 else None

@@ -4,6 +4,7 @@ Traffic goes back at once where the old group still runs in full. Where it was s
 the split stays as it is until it is ready, unless the newer group can't serve any more.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from repave_controller.core.domain.application import (
@@ -17,12 +18,13 @@ from repave_controller.core.domain.application import (
     RegionView,
 )
 from repave_controller.core.domain.place import Place, origin_in, place_of, target_in
-from repave_controller.core.domain.reasons import Reason, Why, reason_of
+from repave_controller.core.domain.reasons import Reason, Why, cli, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Track, TrackPhase
 from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout.failure import returning
 from repave_controller.core.rollout.transitions import gone_back, with_way_back
 from repave_controller.core.rollout.waves import UNREACHABLE_PATIENCE_SECONDS
+from repave_controller.core.rules.sides import sides_of
 from repave_controller.core.rules.verdicts import Done, Failed, Verdict, Waiting, current_report
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 
@@ -38,8 +40,12 @@ def turned_round(
     now: Instant,
     *,
     at_once: bool = False,
+    is_loss: bool = False,
 ) -> tuple[Application, Track]:
-    """The track on its way back; what `undone` then waits for. `at_once`: with the hosts that are there."""
+    """The track on its way back; what `undone` then waits for. `at_once`: with the hosts that are there.
+    `is_loss`: the target has the traffic until the origin has its hosts again."""
+    if is_loss and not at_once:
+        track = replace(track, refuge=rollout.target_of(track))
     is_short = not _is_whole(application, track) or track.refuge == rollout.target_of(track)
     is_short = is_short and not at_once
     track = replace(track.entered(TrackPhase.UNDOING, now), reason=reason)
@@ -56,12 +62,16 @@ def undo(
     now: Instant,
     *,
     at_once: bool = False,
+    losing: Collection[RegionName] = (),
 ) -> Application:
     """Turns a running rollout round, also where it had finished: traffic to the origin, at once where that
     runs in full; a new target is retired behind it. A region that no group served before stays as it is when
-    no group served anywhere."""
+    no group served anywhere. `losing`: regions that would lose hosts by it now, and wait."""
     for track in returning(rollout, rollout.tracks):
-        application, changed = turned_round(application, rollout, track, reason, now, at_once=at_once)
+        is_loss = track.region in losing
+        application, changed = turned_round(
+            application, rollout, track, reason, now, at_once=at_once, is_loss=is_loss
+        )
         rollout = rollout.with_track(changed)
     undoing = replace(rollout, phase=Phase.UNDOING, undo_reason=reason, undo_end=end, pause=None)
     return replace(application, rollout=undoing)
@@ -91,7 +101,15 @@ def may_return(
         if other.verified == 0:
             return True
     # By then fresh hosts of the origin are verified, or never will be.
-    return now >= track.entered_at + origin.group.template.growing_seconds
+    is_late = now >= track.entered_at + origin.group.template.growing_seconds
+    return is_late and not would_lose(application, rollout, track, observed)
+
+
+def would_lose(application: Application, rollout: Rollout, track: Track, observed: Observed) -> bool:
+    """Whether the region would have fewer hosts to serve with if it went back now, as far as it is seen."""
+    place = place_of(application, rollout, track)
+    sides = sides_of(place, observed) if place is not None else None
+    return sides is not None and sides.is_loss
 
 
 def has_to_follow(rollout: Rollout, track: Track, observed: Observed) -> bool:
@@ -158,7 +176,9 @@ def _not_undone(place: Place, view: RegionView) -> Reason | None:
     name, report = target.group.name, view.group(target.group.name)
     if origin is not None and origin.part.weight_bp < FULL_WEIGHT_BP:
         up = view.group(origin.group.name).balancer_up
-        return reason_of(Why.GROWS_BACK, group=origin.group.name, up=up, size=origin.part.size)
+        is_all = place.rollout.phase is Phase.UNDOING
+        ways = (cli("rollback", place.application.name, now=True),) if is_all else ()
+        return reason_of(Why.GROWS_BACK, *ways, group=origin.group.name, up=up, size=origin.part.size)
     if report.weight_bp > 0:
         return reason_of(Why.STILL_IN_TRAFFIC, group=name)
     if origin is not None and view.group(origin.group.name).weight_bp != FULL_WEIGHT_BP:

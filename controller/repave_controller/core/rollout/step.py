@@ -467,6 +467,8 @@ def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
     turn.tell_of_steps()
     unsafe = protection.unsafe_returns(turn, effect.regions)
     if unsafe:
+        if track.region not in [each.region for each, _ in unsafe]:
+            _go_back_alone(turn, rollout, track, reason)
         protection.keep_larger(turn, unsafe, reason)
         return
     match effect.kind:
@@ -495,6 +497,15 @@ def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
         case FailureKind.UNDO:
             conclusion.tell_failure(turn, rollout, reason)
             turn.application = undo(turn.application, rollout, reason, Phase.ROLLED_BACK, turn.now)
+
+
+def _go_back_alone(turn: Turn, rollout: Rollout, track: Track, reason: Reason) -> None:
+    """The region that failed: going back would harm others, so these stay until a person decides."""
+    turn.put(replace(rollout, is_stopped=True, undo_reason=reason))
+    _turn_round(turn, (track.region,), reason)
+    name, region = turn.target_name, track.region
+    what = reason_of(Happening.SCOPE_FAILED, group=name, reason=reason, wave=None, region=region)
+    turn.tell("region.failed", what, region=region)
 
 
 def _turn_round(turn: Turn, regions: Iterable[RegionName], reason: Reason) -> None:

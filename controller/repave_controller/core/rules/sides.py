@@ -20,6 +20,7 @@ class Strength:
     up: int  # verified, and up behind the balancer
     needed: int  # of the hosts that have had their time to come up
     needed_in_full: int  # of its whole size
+    needed_while_healing: int  # once those that a region replaces by the way are gone
 
     @property
     def is_whole(self) -> bool:
@@ -60,6 +61,13 @@ class Sides:
         return serves and not self.target.is_whole and not self.origin.is_whole
 
     @property
+    def is_loss(self) -> bool:
+        """Going back would leave fewer hosts to serve with: the target serves, the origin has fewer up, and
+        it lacks more than a region replaces by the way."""
+        serves = self.target.side.part.weight_bp > 0
+        return serves and self.origin.up < min(self.target.up, self.origin.needed_while_healing)
+
+    @property
     def larger(self) -> Strength:
         return self.target if self.target.up > self.origin.up else self.origin
 
@@ -86,6 +94,13 @@ def sides_of(place: Place, observed: Observed) -> Sides | None:
 
 
 def _strength(place: Place, side: Side, report: GroupReport) -> Strength:
-    needed = place.application.policy.needed
+    policy, part = place.application.policy, side.part
     up = min(report.verified, report.balancer_up)
-    return Strength(side, report.verified, up, needed(side.part.judged), needed(side.part.size))
+    return Strength(
+        side,
+        report.verified,
+        up,
+        needed=policy.needed(part.judged),
+        needed_in_full=policy.needed(part.size),
+        needed_while_healing=policy.healing(part.judged),
+    )

@@ -36,7 +36,7 @@ from tests.controller.core.rollout.test_step import an_order
 
 MOMENTS_MAX = 12
 ADVISING = (
-    *(Why.PAUSED, Why.HELD, Why.SOAK, Why.KEEP, Why.BAKE, Why.QUEUE_STANDS),
+    *(Why.PAUSED, Why.HELD, Why.SOAK, Why.KEEP, Why.BAKE, Why.QUEUE_STANDS, Why.GROWS_BACK),
     *(Why.APPROVE, Why.APPROVE_WAVE, Why.APPROVE_UNLESS, Why.APPROVE_WAVE_UNLESS),
 )
 
