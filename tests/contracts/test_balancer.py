@@ -46,6 +46,21 @@ async def test_what_is_arranged_and_routed_is_read_back(rig: Rig, shop: Frontend
     assert view.backend(BLUE) is not None
 
 
+async def test_servers_may_have_addresses_of_ipv6(rig: Rig, shop: Frontend) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    blue = await rig.backend(BLUE)
+    blue = replace(blue, servers=tuple(replace(each, address="::1") for each in blue.servers))
+    wanted = Structure((shop,), (blue, await rig.backend(GREEN)))
+    await balancer.arrange(wanted)
+    await balancer.route((TO_BLUE,))
+    await until_async(lambda: _servers_up(balancer))
+    assert (await balancer.observe()).structure == wanted
+    assert await rig.sides(shop, ["X-Any: 1"]) == [BLUE]
+    await balancer.arrange(Structure((shop,), (blue,)))
+    assert (await balancer.observe()).route(SHOP) == TO_BLUE
+
+
 async def test_only_enabled_servers_count_as_up(rig: Rig, shop: Frontend) -> None:
     balancer = rig.balancer()
     await balancer.start()

@@ -5,7 +5,8 @@ from typing import cast
 
 
 class Web:
-    """`version` is the body of its answers. `hold()` keeps requests for /slow waiting until `release()`."""
+    """At 127.0.0.1 and ::1. `version` is the body of its answers. `hold()` keeps requests for /slow waiting
+    until `release()`."""
 
     def __init__(self, version: str) -> None:
         self.version = version
@@ -13,20 +14,20 @@ class Web:
         self.waiting = 0
         self.last_request = b""
         self._released = asyncio.Event()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Transport] = set()
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _Connection(self), "127.0.0.1", self.port, backlog=512
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+        for address in ("127.0.0.1", "::1"):
+            server = await loop.create_server(lambda: _Connection(self), address, self.port, backlog=512)
+            self.port = server.sockets[0].getsockname()[1]
+            self._servers.append(server)
 
     async def stop(self) -> None:
         """Dies like a host: the port is closed and every connection is reset."""
-        assert self._server is not None
-        self._server.close()
+        while self._servers:
+            self._servers.pop().close()
         for transport in list(self._connections):
             transport.abort()
         await asyncio.sleep(0)

@@ -14,6 +14,7 @@ from repave_agent.core.orphans import MINUTE_SECONDS, sighted
 from repave_agent.core.ports import BalancerView, Host, HostSpec
 from repave_agent.core.reconcile import Destroy, Launch
 from repave_agent.core.traffic import enabled_hosts, is_consistent
+from repave_protos.daemon.endpoint import endpoint
 from repave_protos.protocol.values import (
     ApplicationReport,
     DesiredGroup,
@@ -91,7 +92,7 @@ class Fleet:
         record.launch_time = host.launched_at
         fact = self.fact(host.group)
         self.groups[host.group] = replace(fact, launched_total=fact.launched_total + 1)
-        self.tell("host.launched", f"{host.name} runs on {host.address}:{host.port}", record)
+        self.tell("host.launched", f"{host.name} runs on {endpoint(host.address, host.port)}", record)
 
     def launch_failed(self, name: HostName, why: str, now: float, *, counts: bool, is_final: bool) -> None:
         """Nothing is left of the launch. `counts`: as the group's failure; `is_final`: trying is no use."""

@@ -18,6 +18,7 @@ from repave_agent.core.health_request import request_bytes, request_fault
 from repave_agent.core.host_health import PASSED, Health, HealthRecord, ProbeResult, ProbeTarget
 from repave_agent.core.ports import ProviderError
 from repave_agent.health.answer import Answer
+from repave_protos.daemon.endpoint import endpoint
 from repave_protos.protocol.values import HostName, Probe
 
 log = structlog.get_logger()
@@ -52,7 +53,8 @@ async def probe(probe: Probe, address: str, execute: Execute) -> ProbeResult:
     except TimeoutError:
         return ProbeResult(False, f"{_asked(probe, address)}: no answer within {probe.timeout_seconds:g} s")
     except ConnectionRefusedError:
-        text = f"connection refused: nothing listens on {address}:{probe.port} (the host's $HOST:$PORT)"
+        where = endpoint(address, probe.port)
+        text = f"connection refused: nothing listens on {where} (the host's $HOST:$PORT)"
         return ProbeResult(False, text, is_refused=True)
     except OSError as error:
         return ProbeResult(False, f"{_asked(probe, address)}: {error.strerror or error}")
@@ -63,9 +65,9 @@ async def probe(probe: Probe, address: str, execute: Execute) -> ProbeResult:
 def _asked(probe: Probe, address: str) -> str:
     match probe.kind:
         case "http":
-            return f"GET http://{address}:{probe.port}{probe.path}"
+            return f"GET http://{endpoint(address, probe.port)}{probe.path}"
         case "tcp":
-            return f"connection to {address}:{probe.port}"
+            return f"connection to {endpoint(address, probe.port)}"
         case "command":
             return f"command {' '.join(probe.command)!r}"
         case _:

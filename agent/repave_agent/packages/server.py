@@ -11,6 +11,7 @@ from aiohttp import web
 
 from repave_agent.core.ports import RefusedError
 from repave_protos.daemon import files
+from repave_protos.daemon.endpoint import endpoint, host_of
 from repave_protos.protocol.values import Digest
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -33,15 +34,15 @@ class Depot:
         application.router.add_get("/packages/{word}/{digest}", self._serve)
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
-        host, _, port = self._listen.rpartition(":")
+        host, port = host_of(self._listen)
         try:
-            await web.TCPSite(runner, host, int(port)).start()
+            await web.TCPSite(runner, host, port).start()
         except OSError as error:
             await runner.cleanup()
             raise RefusedError(f"packages.listen: {self._listen}: {error.strerror}") from error
         self._runner = runner
         if not self._url:
-            self._url = f"http://{host}:{runner.addresses[0][1]}"
+            self._url = f"http://{endpoint(host, runner.addresses[0][1])}"
 
     def offer(self, digest: Digest, package: Path) -> str:
         """Where hosts find the package from now on."""

@@ -19,6 +19,7 @@ from repave_cli.transport.exit_codes import DONE, ENDS, ERROR, TIMED_OUT, WAITS
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.streaming import lasting
 from repave_cli.transport.terminal import Terminal, seconds
+from repave_protos.daemon.endpoint import endpoint
 
 APPS = (
     column("NAME"),
@@ -45,7 +46,7 @@ HOSTS = (
     column("NAME"),
     column("REGION"),
     Column("PHASE", lambda item: _phase(item)),
-    Column("ADDRESS", lambda item: f"{item['address']}:{item['port']}"),
+    Column("ADDRESS", lambda item: endpoint(item["address"], item["port"])),
     Column("AGE", lambda item: output.span(item["age_seconds"])),
     Column("HEALTHY FOR", lambda item: output.span(item["healthy_seconds"])),
     column("TROUBLE"),

@@ -15,6 +15,7 @@ from repave_agent.core.ports import RefusedError
 from repave_agent.health.prober import LISTENS_AFTER_SECONDS, Prober, phase_of, probe
 from repave_protos.protocol.values import HostName, Probe
 from tests.fakes.waiting import until
+from tests.fakes.web import Web
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HOST = HostName("shop-v001-1")
@@ -91,6 +92,15 @@ async def test_what_is_asked_is_one_plain_request() -> None:
         b"GET /health?q=1 HTTP/1.1\r\nhost: shop.example\r\nuser-agent: me\r\naccept: */*\r\nx-key: a b\r\n"
         b"connection: close\r\n\r\n",
     ]
+
+
+async def test_a_host_is_probed_at_an_address_of_ipv6_and_shown_with_brackets() -> None:
+    web = Web("six")
+    await web.start()
+    assert await probe(http(web.port), "::1", no_command) == OK
+    await web.stop()
+    refused = await probe(http(web.port), "::1", no_command)
+    assert refused.reason.startswith(f"connection refused: nothing listens on [::1]:{web.port} (")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from repave_agent.balancers.haproxy.socket import FALLEN_BACK
 from repave_agent.balancers.haproxy.split import split_rules, tester_rules
 from repave_agent.core.health_request import request_headers
 from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure
+from repave_protos.daemon.endpoint import endpoint
 from repave_protos.protocol.values import (
     USUAL_TIMEOUTS,
     ApplicationName,
@@ -156,8 +157,8 @@ backend {NO_ROUTE}
 def _frontend(frontend: Frontend, conditions: Conditions) -> str:
     """One lookup, one roll of 10,000: `second` is asked when the roll is below its basis points."""
     lines = [
-        f"bind {_endpoint(conditions.traffic_address, frontend.port)}",
-        f"bind {_endpoint(conditions.inner_address, frontend.port)} accept-proxy",
+        f"bind {endpoint(conditions.traffic_address, frontend.port)}",
+        f"bind {endpoint(conditions.inner_address, frontend.port)} accept-proxy",
     ]
     if frontend.client_seconds != USUAL_TIMEOUTS.client_seconds:
         lines.append(f"timeout client {_milliseconds(frontend.client_seconds)}")
@@ -209,7 +210,7 @@ def _inner(frontend: Frontend, conditions: Conditions) -> Iterator[str]:
 backend {name}.{frontend.application}
   timeout server {ON_THE_WAY}
   timeout tunnel {ON_THE_WAY}
-  server {name} {_endpoint(address, frontend.port)} send-proxy-v2
+  server {name} {endpoint(address, frontend.port)} send-proxy-v2
 """
 
 
@@ -227,7 +228,7 @@ def _backend(backend: Backend) -> str:
     ]
     for server in sorted(backend.servers, key=lambda each: each.host):
         flag = "" if server.is_enabled else " disabled"
-        lines.append(f"  server {server.host} {_endpoint(server.address, server.port)}{flag}")
+        lines.append(f"  server {server.host} {endpoint(server.address, server.port)}{flag}")
     return "\n".join(lines) + "\n"
 
 
@@ -254,10 +255,6 @@ def quoted(text: str) -> str:
 
 def _milliseconds(seconds: float) -> str:
     return f"{max(1, round(seconds * 1000))}ms"
-
-
-def _endpoint(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 # ------------------------------------------------------------------------------------------------- routes

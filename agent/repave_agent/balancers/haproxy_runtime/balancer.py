@@ -41,6 +41,7 @@ from repave_agent.core.ports import (
     WayIn,
 )
 from repave_agent.kinds import Site
+from repave_protos.daemon.endpoint import endpoint
 from repave_protos.protocol.values import GroupName
 
 log = structlog.get_logger()
@@ -180,7 +181,7 @@ class RuntimeBalancer:
             if reason := self._layout.refuses(frontend, state):
                 return f"{side}: {reason}{_fronts(self._layout.fronts(state))}: {PASTE}"
         if self._sees_clients_side and _is_shut(self.traffic_address, frontend.port):
-            where = f"{self.traffic_address}:{frontend.port}"
+            where = endpoint(self.traffic_address, frontend.port)
             return (
                 f"{frontend.application}: no frontend listens at {where}, where its clients come in: bind it "
                 f"there, or correct traffic.port: {PASTE}"

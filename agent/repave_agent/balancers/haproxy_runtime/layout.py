@@ -14,6 +14,7 @@ from repave_agent.balancers.haproxy.socket import ServerState
 from repave_agent.balancers.haproxy_runtime.snippet import OWNER_KEY, PORT_KEY, SLOT, SPLIT_KEY, split_text
 from repave_agent.balancers.haproxy_runtime.socket import SideState
 from repave_agent.core.ports import Frontend, Route, Server, Structure, UnfitError
+from repave_protos.daemon.endpoint import endpoint
 from repave_protos.protocol.values import ApplicationName, GroupName
 
 PASTE = "paste what `repave-agent balancer snippet` prints, and reload"
@@ -191,7 +192,7 @@ def placed(wanted: Wanted, layout: Layout, state: SideState) -> tuple[list[str],
         name, known = f"{backend}/{host}", present.get((backend, host))
         if known is None:
             arriving += [
-                f"add server {name} {server.address}:{server.port} {CHECKS}{layout.first_weight}",
+                f"add server {name} {endpoint(server.address, server.port)} {CHECKS}{layout.first_weight}",
                 f"enable health {name}",
             ]
         is_enabled = known is not None and known.is_enabled

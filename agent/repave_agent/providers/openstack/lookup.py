@@ -19,6 +19,7 @@ class Found:
     image: str = ""
     network: str = ""
     network_name: str = ""
+    has_ipv4: bool = True  # of the network
 
 
 def server_of(
@@ -48,8 +49,6 @@ async def look_up(api: Api, options: OpenstackOptions) -> Found:
     flavor, no_flavor = _one("flavor", options.flavor, flavors)
     network, no_network = _one("network", options.network, networks)
     wrong = [*no_flavor, *no_network, *await _missing_extras(api, options)]
-    if network is not None:
-        wrong += await _without_ipv4(api, options, network)
     image, problem = await _image(api, options)
     if problem:
         wrong.append(problem)
@@ -59,7 +58,8 @@ async def look_up(api: Api, options: OpenstackOptions) -> Found:
         raise RefusedError("; ".join(wrong))
     assert flavor is not None
     assert network is not None
-    return Found(flavor["id"], image["id"], network["id"], network["name"])
+    has_ipv4 = await _has_ipv4(api, network)
+    return Found(flavor["id"], image["id"], network["id"], network["name"], has_ipv4)
 
 
 async def _listed(api: Api, service: str, path: str, what: str) -> list[dict[str, Any]]:
@@ -79,15 +79,10 @@ def _one(setting: str, named: str, there: list[dict[str, Any]]) -> tuple[dict[st
     return (found[0], []) if found else (None, _missing(setting, [named], there))
 
 
-async def _without_ipv4(api: Api, options: OpenstackOptions, network: dict[str, Any]) -> list[str]:
+async def _has_ipv4(api: Api, network: dict[str, Any]) -> bool:
     """A network that lists no subnet at all may be another project's, which does not show them."""
     subnets = await api.list_all("network", "/subnets", "subnets", network_id=network["id"])
-    if not subnets or any(each["ip_version"] == 4 for each in subnets):
-        return []
-    return [
-        f"openstack.network: {options.network} has IPv6 subnets only, and repave reaches hosts by IPv4: add "
-        "a subnet with IPv4, or name another network"
-    ]
+    return not subnets or any(each["ip_version"] == 4 for each in subnets)
 
 
 async def _missing_extras(api: Api, options: OpenstackOptions) -> list[str]:

@@ -35,7 +35,7 @@ from repave_agent.providers.openstack.bake import Oven
 from repave_agent.providers.openstack.lookup import Found, look_up, look_up_image, remade, server_of
 from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.spread import Spread
-from repave_agent.providers.openstack.user_data import ON_SERVER, user_data
+from repave_agent.providers.openstack.user_data import ANY_IPV4, ANY_IPV6, ON_SERVER, user_data
 from repave_agent.providers.single_flight import Work
 from repave_protos.protocol.queries import BakedImage, BakeOrder
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
@@ -201,7 +201,10 @@ class OpenstackProvider:
         environment = environment_of(spec, ON_SERVER, self._region)
         words = substitute(spec.template.run, environment)
         url = self._depot.offer(spec.digest, package)
-        script = user_data(spec.name, spec.digest, url, words, environment, options.prepare, spec.released_at)
+        listen = ANY_IPV4 if self._has_ipv4 else ANY_IPV6
+        script = user_data(
+            spec.name, spec.digest, url, words, environment, options.prepare, spec.released_at, listen
+        )
         server = server_of(options, found, script, self._metadata(spec))
         server |= {"name": spec.name, "tags": [self._tag()]}
         if baked := await self._oven.image_for(spec.digest, found):
@@ -238,13 +241,14 @@ class OpenstackProvider:
                 server = None  # the cloud does not answer now; the server is built all the same
             status = server["status"] if server is not None else "BUILD"
             if server is not None and status in RUNNING:
-                if self._address(server):
+                if address := self._address(server):
+                    if (":" in address) == self._has_ipv4:
+                        raise RefusedError(
+                            f"the server of {name} has only {address}, and the network "
+                            f"{self._options.network} has subnets of IPv{4 if self._has_ipv4 else 6}, by "
+                            "which repave reaches hosts there: is one of them full?"
+                        )
                     return server
-                if addresses := _addresses(server):
-                    raise RefusedError(
-                        f"the server of {name} has only {', '.join(addresses)}, and repave reaches hosts by "
-                        f"IPv4: give the network {self._options.network} a subnet with IPv4"
-                    )
                 active_at = min(active_at, self._clock.monotonic())
                 if self._clock.monotonic() >= active_at + ADDRESS_SECONDS:
                     raise TransientError(
@@ -318,13 +322,17 @@ class OpenstackProvider:
         )
 
     def _address(self, server: dict[str, Any]) -> str:
-        """Its fixed IPv4 in our network, else its first one."""
+        """A fixed one in our network, else the first one: of IPv4 where the network has that, if possible."""
         networks = server.get("addresses") or {}
         name = self._found.network_name if self._found is not None else ""
-        for each in networks.get(name) or [each for listed in networks.values() for each in listed]:
-            if each["version"] == 4 and each.get("OS-EXT-IPS:type") != "floating":
-                return str(each["addr"])
-        return ""
+        listed = networks.get(name) or [each for listed in networks.values() for each in listed]
+        fixed = [each for each in listed if each.get("OS-EXT-IPS:type") != "floating"]
+        wanted = [each for each in fixed if each["version"] == (4 if self._has_ipv4 else 6)]
+        return next((str(each["addr"]) for each in (*wanted, *fixed)), "")
+
+    @property
+    def _has_ipv4(self) -> bool:
+        return self._found is None or self._found.has_ipv4
 
     # -------------------------------------------------------------------------------------------- destroy
 
@@ -497,11 +505,6 @@ class OpenstackProvider:
         """One tag for all that is ours; tags have no room for every name."""
         owner = hashlib.sha256(f"{self._installation()}/{self._region}".encode()).hexdigest()[:24]
         return f"repave-{owner}"
-
-
-def _addresses(server: dict[str, Any]) -> list[str]:
-    networks = server.get("addresses") or {}
-    return [str(each["addr"]) for listed in networks.values() for each in listed]
 
 
 def _is_leaving(server: dict[str, Any]) -> bool:

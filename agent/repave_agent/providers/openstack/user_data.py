@@ -12,6 +12,7 @@ from repave_protos.protocol.values import Digest, HostName, short_digest
 
 BYTES_MAX = 48_000
 """Nova takes 65,535 as base64."""
+ANY_IPV4, ANY_IPV6 = "0.0.0.0", "::"
 ON_SERVER = "@repave-host-address@"
 """Stands for $HOST in words and values until the server knows it."""
 BAKED, NOT_BAKED = "repave: baked", "repave: could not be baked"
@@ -22,7 +23,7 @@ UNPACKED = """\
 set -eu
 {more}
 ROOT=/var/lib/repave/host
-HOST=0.0.0.0
+HOST={listen}
 {prepare}
 mkdir -p "$ROOT/incoming"
 cat >"$ROOT/machine.sh" <<'END-OF-MACHINE-SH'
@@ -80,11 +81,13 @@ def user_data(
     environment: Mapping[str, str],
     prepare: str = "",
     released_at: float = 0.0,
+    listen: str = ANY_IPV4,
 ) -> str:
-    """`run` and values of `environment` may hold ON_SERVER. Raises RefusedError when it gets too long."""
+    """`listen`: what $HOST is. `run` and values of `environment` may hold ON_SERVER. Raises RefusedError when
+    it gets too long."""
     pairs = [f"{name}={value}" for name, value in environment.items()]
     words = " ".join([str(len(pairs)), *(quoted(each) for each in (*pairs, *run))])
-    begun = _unpacked(f"{host}", digest, url, prepare)
+    begun = _unpacked(f"{host}", digest, url, prepare, listen=listen)
     started = STARTED.format(host=host, digest=digest, words=words, released=int(released_at))
     return _short_enough(host, begun + started)
 
@@ -97,10 +100,18 @@ def bake_data(digest: Digest, url: str, check: Sequence[str], prepare: str = "")
     return _short_enough("the image", begun + CHECKED.format(digest=digest, check=words, baked=BAKED))
 
 
-def _unpacked(whom: str, digest: Digest, url: str, prepare: str, more: str = "") -> str:
+def _unpacked(
+    whom: str, digest: Digest, url: str, prepare: str, more: str = "", listen: str = ANY_IPV4
+) -> str:
     machine = Path(__file__).parents[1].joinpath("ssh_pool", "machine.sh").read_text().rstrip("\n")
     return UNPACKED.format(
-        whom=whom, digest=digest, url=quoted(url), prepare=prepare, machine=machine, more=more
+        whom=whom,
+        digest=digest,
+        url=quoted(url),
+        prepare=prepare,
+        machine=machine,
+        more=more,
+        listen=listen,
     )
 
 

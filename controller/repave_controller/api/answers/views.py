@@ -34,6 +34,7 @@ from repave_controller.fleet.sessions import KnownRegion, Rival
 from repave_controller.operations.recovery import Candidate, Findings
 from repave_controller.wording.phrases import counted, listed, with_reason
 from repave_controller.wording.render import command_of, event_text, text_of, texts_of
+from repave_protos.daemon.endpoint import endpoint
 from repave_protos.protocol.values import DesiredGroup, GroupReport, HostDetail, HostName, RegionName
 
 
@@ -145,7 +146,7 @@ def _region_of(
         since=time_of(view.since) if view is not None else None,
         current=is_current,
         troubles=list(region.troubles) if region is not None else [],
-        traffic_address=f"{region.hello.traffic_address}:{application.frontend_port}" if region else "",
+        traffic_address=endpoint(region.hello.traffic_address, application.frontend_port) if region else "",
         groups=[
             _region_group(group, name, application, observed)
             for group in application.groups

@@ -1,5 +1,6 @@
 """What settings name, as clouds have it: gone, made anew, there twice, of IPv6; services that are away."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -140,38 +141,43 @@ async def test_a_group_of_another_project_is_no_second_one(cloud: FakeOpenstack,
 # -------------------------------------------------------------------------------------------------- IPv6
 
 
-async def test_a_network_of_ipv6_only_is_refused_as_what_it_is(cloud: FakeOpenstack, tmp_path: Path) -> None:
-    cloud.subnets[0]["ip_version"] = 6
-    made = provider_of(cloud, tmp_path)
-    with pytest.raises(RefusedError, match=r"openstack\.network: fleet has IPv6 subnets only"):
-        await made.start()
-    await made.close()
-
-
-@pytest.mark.parametrize(
-    ("versions", "kind", "said"),
-    [
-        (
-            (6,),
-            RefusedError,
-            "has only fd00::1, and repave reaches hosts by IPv4: give the network fleet",
-        ),
-        (
-            (),
-            TransientError,
-            "is ACTIVE and has no address for 60 s: has the network fleet a subnet",
-        ),
-    ],
-)
-async def test_a_server_without_an_ipv4_address_is_told_as_what_it_is_and_removed(
+@pytest.mark.parametrize(("version", "address", "listens"), [(4, "10.1.", "0.0.0.0"), (6, "fd00::1", "::")])
+async def test_hosts_are_reached_by_ipv6_in_a_network_that_has_nothing_else(
     cloud: FakeOpenstack,
     provider: OpenstackProvider,
     package: Path,
+    version: int,
+    address: str,
+    listens: str,
+) -> None:
+    cloud.subnets[0]["ip_version"], cloud.addresses = version, (version,)
+    assert (await provider.launch(spec(package), package)).address.startswith(address)
+    (server,) = cloud.servers.values()
+    assert f"\nHOST={listens}\n" in base64.b64decode(server["user_data"]).decode()
+    cloud.subnets[0]["ip_version"] = 10 - version  # what comes later moves no host
+    await provider._looks_up_anew()
+    (host,) = await provider.list_hosts()
+    assert host.address.startswith(address)
+
+
+@pytest.mark.parametrize(
+    ("subnet", "versions", "kind", "said"),
+    [
+        (4, (6,), RefusedError, "has only fd00::1, and the network fleet has subnets of IPv4, by which"),
+        (6, (4,), RefusedError, r"has only 10\.1\..*, and the network fleet has subnets of IPv6, by which"),
+        (4, (), TransientError, "is ACTIVE and has no address for 60 s: has the network fleet a subnet"),
+    ],
+)
+async def test_a_server_without_an_address_that_is_of_use_is_told_as_what_it_is_and_removed(
+    cloud: FakeOpenstack,
+    provider: OpenstackProvider,
+    package: Path,
+    subnet: int,
     versions: tuple[int, ...],
     kind: type[Exception],
     said: str,
 ) -> None:
-    cloud.addresses = versions
+    cloud.subnets[0]["ip_version"], cloud.addresses = subnet, versions
     with pytest.raises(kind, match=said):
         await provider.launch(spec(package), package)
     assert cloud.servers == {}
