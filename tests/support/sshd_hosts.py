@@ -1,7 +1,8 @@
 """Real sshd machines for tests: each in namespaces of its own (mounts, processes), with an address of its own
 in 127.0.0.0/8, a disk of its own and its own boot id. Booting one makes it anew, with a new host key.
 
-    REPAVE_MACHINE=NAME python -m tests.support.sshd_hosts DIRECTORY     # what a pool's reset command does
+A pool's reset command only asks for it: this process boots the machine, for a Python of its own would take
+as long to start as the machine.
 """
 
 import contextlib
@@ -11,16 +12,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
+import threading
 import time
+import traceback
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
-
-from tests.support import paths
 
 SSHD = "/usr/sbin/sshd"
 PORT = 2022
@@ -32,6 +32,11 @@ BEGIN = """\
 mount --make-rprivate / && mount -t tmpfs -o size={kilobytes}k,mode=755{options} tmpfs {root} && {more}
 mount --bind {directory}/boot /proc/sys/kernel/random/boot_id &&
 exec {sshd} -D -f {directory}/sshd.conf -E {directory}/log
+"""
+ASK_FOR_A_BOOT = """\
+mkfifo "$0.$$" && echo "$REPAVE_MACHINE $0.$$" >"$0" && read -r code <"$0.$$"
+rm -f "$0.$$"
+exit "${code:-1}"
 """
 CONFIGURATION = """\
 ListenAddress {address}:{port}
@@ -94,15 +99,8 @@ class Pool:
 
     @property
     def reset_command(self) -> tuple[str, ...]:
-        root = paths.ROOT
-        return (
-            "env",
-            f"PYTHONPATH={root}",
-            sys.executable,
-            "-m",
-            "tests.support.sshd_hosts",
-            str(self.directory),
-        )
+        """Ends when the machine REPAVE_MACHINE was made anew."""
+        return ("sh", "-c", ASK_FOR_A_BOOT, str(self.directory / "boots"))
 
     # ------------------------------------------------------------------------------------ machines
 
@@ -142,13 +140,19 @@ class Pool:
         file = self.directory / f"flaw-{name}"
         return file.read_text() if file.exists() else ""
 
-    def boot(self, name: str) -> None:
-        """Makes the machine anew and waits until its sshd answers."""
+    def boot(self, name: str, *, is_new: bool = True) -> None:
+        """Makes the machine anew and waits until its sshd answers. One that is not new keeps its host key;
+        its disk forgets."""
         own = self.directory / name
         assert not _answers(self.address(name)), f"{self.address(name)} is taken: an sshd was left there"
+        kept = [] if is_new else [(file, (own / file).read_bytes()) for file in ("host_key", "host_key.pub")]
         shutil.rmtree(own, ignore_errors=True)
         own.mkdir()
-        _keygen(own / "host_key")
+        for file, content in kept:
+            (own / file).write_bytes(content)
+            (own / file).chmod(0o600)
+        if is_new:
+            _keygen(own / "host_key")
         certified = self._certify(own / "host_key", name)
         (own / "boot").write_text(f"{uuid.uuid4()}\n")
         values = {"directory": own, "pool": self.directory, "address": self.address(name), "port": PORT}
@@ -216,6 +220,11 @@ class Pool:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
                 time.sleep(0.01)
+
+    def reboot(self, name: str) -> None:
+        """Its disk forgets; its host key stays."""
+        self.halt(name)
+        self.boot(name, is_new=False)
 
     def freeze(self, name: str) -> None:
         """Nothing on it answers any more, and connections stay open."""
@@ -292,21 +301,62 @@ class Pool:
 
 
 @contextmanager
-def pool(directory: Path, size: int, octet: int) -> Iterator[Pool]:
+def pool(directory: Path, size: int, octet: int, tune: Tune | None = None) -> Iterator[Pool]:
     """`octet`: its addresses are 127.OCTET.N.1."""
     Path(ROOT).mkdir(parents=True, exist_ok=True)
     Path("/run/sshd").mkdir(exist_ok=True)
     directory.mkdir(parents=True)
     directory.parent.chmod(0o755)  # users beside root log in as well
     made = Pool(directory, octet)
-    (directory / "octet").write_text(str(octet))
     _keygen(made.key)
     try:
-        for number in range(1, size + 1):
-            made.boot(f"m{number}")
-        yield made
+        with _boots_on_demand(made):
+            for number in range(1, size + 1):
+                if tune is not None:
+                    made.tuned(f"m{number}", tune)
+                made.boot(f"m{number}")
+            yield made
     finally:
         made.down()
+
+
+@contextmanager
+def _boots_on_demand(made: Pool) -> Iterator[None]:
+    """Answers what reset commands ask for, each by a thread of its own, as long as the block."""
+    asked = made.directory / "boots"
+    os.mkfifo(asked)
+    with os.fdopen(os.open(asked, os.O_RDWR), "r") as lines:
+        boots: list[threading.Thread] = []
+
+        def answer() -> None:
+            while line := lines.readline().strip():
+                name, _, place = line.partition(" ")
+                boots.append(threading.Thread(target=_boot_for, args=(made, name, Path(place))))
+                boots[-1].start()
+
+        listener = threading.Thread(target=answer)
+        listener.start()
+        try:
+            yield
+        finally:
+            asked.write_text("\n")
+            for each in (listener, *boots):
+                each.join()
+
+
+def _boot_for(made: Pool, name: str, place: Path) -> None:
+    """Says at `place` how it went, if the one who asked is still there."""
+    code = 1
+    try:
+        made.halt(name)
+        made.boot(name)
+        code = 0
+    except Exception:  # the one who asked is told
+        traceback.print_exc()
+    with contextlib.suppress(OSError):
+        told = os.open(place, os.O_WRONLY | os.O_NONBLOCK)
+        os.write(told, f"{code}\n".encode())
+        os.close(told)
 
 
 def _keygen(path: Path) -> None:
@@ -332,14 +382,3 @@ def _started_at(pid: int) -> str | None:
     except OSError:
         return None
     return None if fields[0] in "ZX" else fields[19]
-
-
-def main() -> None:
-    name, directory = os.environ["REPAVE_MACHINE"], Path(sys.argv[1])
-    made = Pool(directory, int((directory / "octet").read_text()))
-    made.halt(name)
-    made.boot(name)
-
-
-if __name__ == "__main__":
-    main()

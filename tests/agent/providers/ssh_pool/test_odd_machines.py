@@ -2,7 +2,9 @@
 sessions, sshds that force a command, bastions, agents, keys. Each on a real sshd."""
 
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,13 +28,6 @@ trap 'echo bye; exit 7' EXIT
 """
 
 
-def tune_all(pool: Pool, tune: Tune) -> None:
-    for name in pool.names:
-        pool.halt(name)
-        pool.tuned(name, tune)
-        pool.boot(name)
-
-
 async def goes_round(region: Region, **access: object) -> None:
     """A host is made, seen, asked and ended, and its machine made anew."""
     region.access = {**region.access, **access}
@@ -54,51 +49,61 @@ async def goes_round(region: Region, **access: object) -> None:
 # --------------------------------------------------------------------- what a machine says beside its answer
 
 
+@pytest.mark.pool(1, Tune(bashrc=TALKS))
 async def test_what_a_login_shell_prints_is_no_answer(region: Region) -> None:
-    tune_all(region.machines, Tune(bashrc=TALKS))
     await goes_round(region)
     owner = region.machines.run("m1", "sh", "-c", f"cat {ROOT}/lease 2>/dev/null || echo free")
     assert owner.strip() == "free"
 
 
+@pytest.mark.pool(2, Tune(bashrc="cat /proc/sys/kernel/random/uuid; date +%N\n"))
 async def test_a_reset_that_changed_nothing_is_found_out_whatever_is_printed(region: Region) -> None:
-    tune_all(region.machines, Tune(bashrc="cat /proc/sys/kernel/random/uuid; date +%N\n"))
     region.reset = ResetOptions(command=("true",), proof="boot-id", seconds=1)
     async with region.agent() as agent:
         with pytest.raises(RefusedError, match="was not started anew by its reset"):
             await agent.launch(region.spec(), region.package)
 
 
+@pytest.mark.pool(1, Tune(bashrc="set -xv\n"))
 async def test_a_trace_of_the_command_is_no_answer(region: Region) -> None:
-    tune_all(region.machines, Tune(bashrc="set -xv\n"))
     await goes_round(region)
 
 
+@pytest.mark.pool(1, Tune(bashrc="read -r line\n"))
 async def test_a_shell_that_eats_the_input_is_named(region: Region) -> None:
-    tune_all(region.machines, Tune(bashrc="read -r line\n"))
     with pytest.raises(TransientError, match="its login shell reads what is meant for the agent's command"):
         await goes_round(region)
 
 
-@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/dash", "/usr/bin/fish", "/bin/zsh", "/bin/tcsh"])
+SHELLS = [
+    pytest.param(
+        shell,
+        marks=[
+            pytest.mark.pool(1, Tune(shell=shell)),
+            pytest.mark.skipif(not Path(shell).exists(), reason=f"{shell} is not installed"),
+        ],
+    )
+    for shell in ("/bin/sh", "/bin/dash", "/usr/bin/fish", "/bin/zsh", "/bin/tcsh")
+]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 async def test_any_login_shell_will_do(region: Region, shell: str) -> None:
-    if not Path(shell).exists():
-        pytest.skip(f"{shell} is not installed")
-    tune_all(region.machines, Tune(shell=shell))
     await goes_round(region)
+    assert shell in (region.machines.directory / "m1" / "etc" / "passwd").read_text()
 
 
 # ---------------------------------------------------------------------------- machines that want it otherwise
 
 
+@pytest.mark.pool(1, Tune(sshd="MaxSessions 1"))
 async def test_no_sftp_and_a_single_session_are_enough(region: Region) -> None:
-    tune_all(region.machines, Tune(sshd="MaxSessions 1"))
     await goes_round(region)
 
 
 @OPS_NEED_SUDO
+@pytest.mark.pool(2, Tune(sshd="MaxSessions 4\nDenyUsers root", bashrc=TALKS))
 async def test_a_user_becomes_root_by_sudo(region: Region) -> None:
-    tune_all(region.machines, Tune(sshd="MaxSessions 4\nDenyUsers root", bashrc=TALKS))
     await goes_round(region, user="ops")
     region.access["user"] = ""
     async with region.agent() as agent:
@@ -134,14 +139,15 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize(
+    "odd", [pytest.param(name, marks=pytest.mark.pool(2, tune)) for name, (tune, _, _) in ODD.items()]
+)
 async def test_what_keeps_the_agent_out_is_named_and_is_no_machines_fault_where_all_are_so(
     region: Region, odd: str
 ) -> None:
     tune, user, said = ODD[odd]
     if user != "root" and not shutil.which("sudo"):
         pytest.skip("sudo is not installed")
-    tune_all(region.machines, tune)
     region.access["user"] = user
     region.reset = ResetOptions(remote=("true",), proof="marker", marker=f"{ROOT}/none", seconds=1)
     if tune.noexec:  # so far it comes only on a machine that was made anew
@@ -227,6 +233,7 @@ async def test_a_key_that_becomes_unusable_is_refused_at_the_start_and_harms_not
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nnonsense\n", "is no private key that can be used"),
     ],
 )
+@pytest.mark.pool(1)
 async def test_a_key_that_is_none_is_refused_at_the_start(
     region: Region, tmp_path: Path, key: str | None, said: str
 ) -> None:
@@ -239,16 +246,17 @@ async def test_a_key_that_is_none_is_refused_at_the_start(
 
 
 @contextmanager
-def ssh_agent(socket: Path, *keys: Path) -> Iterator[None]:
-    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+def ssh_agent(path: Path, *keys: Path) -> Iterator[None]:
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
     try:
-        while not socket.exists():
+        while not _is_served(path):
             assert process.poll() is None
+            time.sleep(0.01)
         for key in keys:
             subprocess.run(
                 ["ssh-add", "-q", str(key)],
                 check=True,
-                env={"SSH_AUTH_SOCK": str(socket)},
+                env={"SSH_AUTH_SOCK": str(path)},
                 capture_output=True,
             )
         yield
@@ -257,21 +265,28 @@ def ssh_agent(socket: Path, *keys: Path) -> Iterator[None]:
         process.wait()
 
 
+def _is_served(path: Path) -> bool:
+    """A socket is there before it takes connections."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
+@pytest.mark.pool(1)
 async def test_the_keys_of_an_ssh_agent_will_do(
     region: Region, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    socket = tmp_path / "s"
-    monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+    path = tmp_path / "s"
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
     region.access["identity"] = Identity("ssh_pool", None, None, "SSH_AUTH_SOCK")
     async with region.agent() as agent:
         with pytest.raises(RefusedError, match="ssh-agent does not answer at"):
             await agent.start()
-    with ssh_agent(socket):
+    with ssh_agent(path):
         async with region.agent() as agent:
             with pytest.raises(RefusedError, match="holds no key: do ssh-add"):
                 await agent.start()
-    socket.unlink(missing_ok=True)
-    with ssh_agent(socket, region.machines.key):
+    path.unlink(missing_ok=True)
+    with ssh_agent(path, region.machines.key):
         await goes_round(region)
 
 
@@ -335,6 +350,7 @@ async def test_what_ssh_config_says_holds(region: Region, tmp_path: Path) -> Non
 # -------------------------------------------------------------------------- what may run and counts as gone
 
 
+@pytest.mark.pool(1)
 async def test_a_host_whose_start_was_not_seen_is_known_shown_and_ended(
     region: Region, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,6 +381,7 @@ async def test_a_host_whose_start_was_not_seen_is_known_shown_and_ended(
     assert "sleep 600" not in region.machines.processes("m1")
 
 
+@pytest.mark.pool(2)
 async def test_a_host_on_a_machine_whose_key_was_rotated_is_ended_once_the_new_one_is_known(
     region: Region,
 ) -> None:
@@ -390,6 +407,7 @@ async def test_a_host_on_a_machine_whose_key_was_rotated_is_ended_once_the_new_o
 # ----------------------------------------------------------------------------------- reset from outside
 
 
+@pytest.mark.pool(1)
 async def test_a_machine_whose_disk_is_full_is_made_anew_from_outside(region: Region) -> None:
     for name in region.machines.names[1:]:
         region.leases.put(name, state="quarantined")
@@ -400,6 +418,7 @@ async def test_a_machine_whose_disk_is_full_is_made_anew_from_outside(region: Re
 
 
 @pytest.mark.parametrize("is_returned", [True, False])
+@pytest.mark.pool(1)
 async def test_a_machine_that_lets_the_agent_in_no_more_is_made_anew_only_if_a_person_returned_it(
     region: Region, is_returned: bool
 ) -> None:
@@ -419,6 +438,7 @@ async def test_a_machine_that_lets_the_agent_in_no_more_is_made_anew_only_if_a_p
                 await agent.launch(region.spec(), region.package)
 
 
+@pytest.mark.pool(1)
 async def test_a_full_machine_of_another_agent_is_left_alone(region: Region, tmp_path: Path) -> None:
     other = replace(region, directory=tmp_path / "other")
     for each in (region, other):

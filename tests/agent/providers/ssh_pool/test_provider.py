@@ -35,9 +35,15 @@ RUN = ("sleep", "600")
 
 @pytest.fixture
 def machines(request: pytest.FixtureRequest) -> Iterator[Pool]:
-    """Each file of tests has an OCTET of its own: files run at the same time."""
+    """Each file of tests has an OCTET of its own: files run at the same time. The mark `pool` says how many
+    there are, and how they are tuned."""
     octet: int = request.module.OCTET
-    with TemporaryDirectory(prefix="rp") as directory, pool(Path(directory) / "pool", 3, octet) as made:
+    said = request.node.get_closest_marker("pool")
+    size, tune, *_ = (*said.args, None) if said else (3, None)
+    with (
+        TemporaryDirectory(prefix="rp") as directory,
+        pool(Path(directory) / "pool", size, octet, tune) as made,
+    ):
         yield made
 
 
