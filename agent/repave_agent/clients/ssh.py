@@ -41,6 +41,10 @@ class UnreachableError(TransientError):
     """The machine does not answer, or the connection broke."""
 
 
+class BrokenError(UnreachableError):
+    """The connection broke in the middle."""
+
+
 class DoorError(RefusedError):
     """The machine does not let the agent in."""
 
@@ -99,7 +103,7 @@ class Shell:
             raise
         except (OSError, asyncssh.Error) as error:
             await self.close()
-            raise UnreachableError(f"{self.door}: the connection broke: {error}") from error
+            raise BrokenError(f"{self.door}: the connection broke: {error}") from error
         return self._answer(connection, nonce, done)
 
     async def _session(
@@ -127,7 +131,7 @@ class Shell:
         if found.ran is not None:
             return found.ran
         if connection.is_closed() or done.exit_status is None or found.has_begun:
-            raise UnreachableError(f"{self.door}: the connection broke, its answer was not complete")
+            raise BrokenError(f"{self.door}: the connection broke, its answer was not complete")
         why = why_unanswered(_user_of(connection), done.exit_status, found.noise)
         raise DoorError(f"{self.door}: {why}")
 
@@ -184,7 +188,21 @@ class Shell:
             bastion = await self._through.connect()
         except (UnreachableError, DoorError) as error:
             raise IdentityError(f"ssh_pool.jump: {error}") from error
-        return await _connect(self.door, bastion)
+        try:
+            return await _connect(self.door, bastion)
+        except UnreachableError:
+            await self._through.answers_as_bastion()
+            raise
+
+    async def answers_as_bastion(self) -> None:
+        """Raises IdentityError when it does not: what is behind it is not to blame then. A connection that is
+        kept may look well for long."""
+        try:
+            async with self._another():
+                pass
+        except (UnreachableError, DoorError) as error:
+            await self.close()
+            raise IdentityError(f"ssh_pool.jump: {error}") from error
 
     @property
     def is_closed(self) -> bool:
@@ -202,7 +220,10 @@ async def _run(
     connection: "asyncssh.SSHClientConnection", command: str, given: bytes | Path
 ) -> "asyncssh.SSHCompletedProcess":
     source = str(given) if isinstance(given, Path) else asyncssh.PIPE
-    process = await connection.create_process(command, encoding=None, stdin=source)
+    try:
+        process = await connection.create_process(command, encoding=None, stdin=source)
+    except AssertionError as error:  # what asyncssh raises when the connection is aborted just now
+        raise asyncssh.ConnectionLost("it was closed as a session began") from error
     try:
         if isinstance(given, bytes):
             with contextlib.suppress(OSError):  # it may have ended without reading

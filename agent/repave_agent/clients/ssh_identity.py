@@ -1,6 +1,7 @@
 """Who the agent is over SSH: its private key, read once and kept, or the keys of an ssh-agent."""
 
 import os
+import pwd
 from pathlib import Path
 
 import asyncssh
@@ -82,8 +83,9 @@ class Identity:
     def _as_identity_error(self, key: Path, error: OSError | IdentityError) -> IdentityError:
         if isinstance(error, IdentityError):
             return error
-        what = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        return IdentityError(f"{self._section}.key: {error.filename or key}: {what}")
+        place = Path(error.filename or key)
+        setting = "passphrase_file" if place == self._passphrase else "key"
+        return IdentityError(f"{self._section}.{setting}: {place}: {_why_not_read(place, error)}")
 
     async def check(self) -> None:
         """Raises IdentityError when nothing can be proved by it now."""
@@ -97,3 +99,21 @@ class Identity:
             raise IdentityError(f"ssh-agent does not answer at {socket}: {error}") from error
         if not held and self._key is None:
             raise IdentityError(f"ssh-agent at {socket} holds no key: do ssh-add")
+
+
+def _why_not_read(place: Path, error: OSError) -> str:
+    match error:
+        case FileNotFoundError():
+            return "there is no such file"
+        case PermissionError():
+            return f"{error.strerror}{_whose(place)}"
+    return str(error.strerror)
+
+
+def _whose(place: Path) -> str:
+    """Of a file that the agent may not read, with the remedy; "" where that is not known."""
+    try:
+        owner, me = place.owner(), pwd.getpwuid(os.geteuid()).pw_name
+    except (OSError, KeyError):
+        return ""
+    return f": it belongs to {owner}, and this agent runs as {me}. Do: chown {me} {place}"

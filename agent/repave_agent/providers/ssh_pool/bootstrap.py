@@ -32,7 +32,7 @@ VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 CANNOT_RUN, BROKEN_PACKAGE, CUT, UNFIT, TAKEN, NO_PROGRAM = 64, 65, 66, 73, 75, 119
 LOG_LINES = 10
 BOOT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-STATES = re.compile(r"running|ended|absent|exited \d+( \d+\.\d)?")
+STATES = re.compile(r"running|ended|rebooted|absent|exited \d+( \d+\.\d)?")
 LOADER = (
     's=$(cat); n=$1; shift; [ "${#s}" = "$n" ] || exit 66; '
     'export REPAVE_SCRIPT="$s"; exec sh -c "$s" "$0" "$@"'
@@ -119,7 +119,8 @@ class Machine:
             raise self._error(done, "start the command", more)
 
     async def state(self, host: HostName) -> str:
-        """ "running", "exited CODE SECONDS", "ended" (the exit code is not known) or "absent"."""
+        """ "running", "exited CODE SECONDS", "rebooted" (its machine was), "ended" (the exit code is not
+        known) or "absent"."""
         done = await self._do("state", host)
         self._expect(done, "look at the host")
         state = done.out.strip()

@@ -31,10 +31,16 @@ hundredths() { # of a second since the machine's boot
     echo "${up%.*}${up#*.}"
 }
 
-is_running() { # HOST
+is_known() { # HOST: sets the pid of its supervisor; not when that number is another's by now, as after a reboot
     [ -s "$root/hosts/$1/process" ] || return 1
-    read -r pid since <"$root/hosts/$1/process" || return 1
-    [ "$(started_at "$pid")" = "$since" ]
+    read -r pid since boot <"$root/hosts/$1/process" || return 1
+    [ -z "$boot" ] || [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ] || return 1
+    present=$(started_at "$pid")
+    [ -z "$present" ] || [ "$present" = "$since" ]
+}
+
+is_running() { # HOST
+    is_known "$1" && [ -n "$present" ]
 }
 
 members() { # pids of all processes of the session $1
@@ -210,7 +216,7 @@ supervise) # HOST DIGEST VARIABLES NAME=VALUE... COMMAND...: becomes the leader 
         mv "$home/why" "$home/ready"
         exit 64
     fi
-    echo "$$ $(started_at $$)" >"$home/process.part"
+    echo "$$ $(started_at $$) $(cat /proc/sys/kernel/random/boot_id)" >"$home/process.part"
     mv "$home/process.part" "$home/process"
     echo ok >"$home/ready.part"
     mv "$home/ready.part" "$home/ready"
@@ -237,6 +243,8 @@ state) # HOST
         echo "exited $(cat "$root/hosts/$1/exit")"
     elif is_running "$1"; then
         echo running
+    elif [ -s "$root/hosts/$1/process" ] && ! is_known "$1"; then
+        echo rebooted
     elif [ -e "$root/hosts/$1" ]; then
         echo ended
     else
@@ -244,10 +252,11 @@ state) # HOST
     fi
     ;;
 listeners) # HOST: inodes of its processes' sockets; behind a blank line what listens on the machine
-    read -r pid _ <"$root/hosts/$1/process"
-    for each in $(members "$pid"); do
-        ls -l "/proc/$each/fd" 2>/dev/null || :
-    done | sed -n 's/.*socket:\[\([0-9]*\)\].*/\1/p'
+    if is_known "$1"; then
+        for each in $(members "$pid"); do
+            ls -l "/proc/$each/fd" 2>/dev/null || :
+        done
+    fi | sed -n 's/.*socket:\[\([0-9]*\)\].*/\1/p'
     echo
     cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || :
     ;;
@@ -256,8 +265,7 @@ await) # HOST: returns when its supervisor has ended
     ;;
 stop) # HOST GRACE_SECONDS: nothing of it runs afterwards
     host=$1 tenths=$(($2 * 10))
-    if [ -s "$root/hosts/$host/process" ]; then
-        read -r pid since <"$root/hosts/$host/process"
+    if is_known "$host"; then
         left=$(members "$pid")
         for each in $left; do kill -TERM "$each" 2>/dev/null || :; done
         while left=$(members "$pid") && [ -n "$left" ] && [ "$tenths" -gt 0 ]; do

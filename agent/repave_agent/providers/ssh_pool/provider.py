@@ -12,13 +12,13 @@ run on one that was given up is kept in mind, shown, and ended once the machine 
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
-from repave_agent.clients.ssh import DoorError
+from repave_agent.clients.ssh import BrokenError, DoorError, UnreachableError
 from repave_agent.clients.ssh_identity import IdentityError
 from repave_agent.core.ports import (
     HOST_NAME,
@@ -58,6 +58,8 @@ TEND_SECONDS, TEND_SECONDS_MAX = 2.0, 15.0
 ENDED_LOG_LINES = 5
 BEING_RESET = HostName("-")
 """Who has a machine on which no host is, while it is made anew."""
+_OF_THE_MACHINE = (DoorError, MachineUnfitError)
+"""Refusals that are the machine's fault, not the package's or its command's."""
 HALF_MADE = "was never started: the agent ended while it made this host"
 
 
@@ -168,28 +170,35 @@ class SshPoolProvider:
                 return self._host(kept.lease, self._ended.get(spec.name, ""))
             await self._hand_back(kept.name, kept.lease)  # half-made by an agent that was killed
         await self._inspector.check(spec.digest, package)
-        troubles: list[str] = []
+        troubles: dict[str, str] = {}  # of machines that were tried
         async with self._launch_slots:
             while len(troubles) < TRIES_MAX:
-                name = self._choose(spec)
+                name = self._choose(spec, troubles.keys())
                 if name is None:
                     break
                 try:
                     return await self._make(name, spec, package)
                 except _UselessError as error:
-                    troubles.append(str(error))
+                    troubles[name] = str(error)
         if troubles:
-            raise TransientError(f"no machine could be made a host: {'; '.join(troubles)}")
+            raise TransientError(f"no machine could be made a host: {'; '.join(troubles.values())}")
         raise OutOfCapacityError(self._shortage())
 
-    def _choose(self, spec: HostSpec) -> str | None:
-        """Leases a free machine on disk: one that is fresh, and whose address was not used just now."""
+    def _choose(self, spec: HostSpec, tried: Collection[str]) -> str | None:
+        """Leases a free machine on disk: one that is fresh, and whose address was not used just now. One on
+        which this host could not be made before comes last."""
         now, listed = self._clock.wall(), self._machines.listed()
         with self._leases.change() as entries:
             known = [entries.get(name) or Entry(name) for name in listed]
-            free = [each for each in known if each.state in ("dirty", "fresh") and each.tried_by != spec.name]
+            free = [each for each in known if each.state in ("dirty", "fresh") and each.name not in tried]
             free.sort(
-                key=lambda each: (bool(each.reason), _is_warm(each, now), each.state != "fresh", each.since)
+                key=lambda each: (
+                    each.tried_by == spec.name,
+                    bool(each.reason),
+                    _is_warm(each, now),
+                    each.state != "fresh",
+                    each.since,
+                )
             )
             for chosen in free[:1]:
                 lease = Lease(spec, self._owner(spec.name), listed[chosen.name].traffic_address, now)
@@ -213,27 +222,42 @@ class SshPoolProvider:
         except TakenError as error:
             self._free(name, reason=f"leased by {error}")
             raise _UselessError(f"{name} is leased by {error}") from error
-        except IdentityError as error:
-            self._free(name, reason=str(error))
-            raise
         except (ProviderError, TimeoutError) as error:
-            if (
-                is_fresh
-                and isinstance(error, RefusedError)
-                and not isinstance(error, (DoorError, MachineUnfitError))
-            ):
+            is_seen = is_fresh or isinstance(error, UnreachableError)
+            fault = await self._explained(name, error) if is_seen else error
+            if is_fresh and isinstance(fault, RefusedError) and not isinstance(fault, _OF_THE_MACHINE):
                 await self._hand_back(name, lease)
                 raise
-            await self._give_up(name, str(error))
-            alike = self._suspect(name, str(error))
-            if alike and isinstance(error, RefusedError):
+            await self._give_up(name, str(fault))
+            if isinstance(fault, (IdentityError, BrokenError)):
+                self._free(name, reason=str(fault))
+                if isinstance(fault, IdentityError):
+                    raise fault from error
+                raise _UselessError(str(fault)) from error
+            alike = self._suspect(name, str(fault))
+            if alike and isinstance(fault, RefusedError):
                 named = " and ".join(sorted([name, *alike])[:NAMED_MAX])
-                raise RefusedError(f"{named} fail alike, so none is quarantined: {error}") from error
-            raise _UselessError(str(error)) from error
+                raise RefusedError(f"{named} fail alike, so none is quarantined: {fault}") from error
+            raise _UselessError(str(fault)) from error
         log.info("host.launched", group=spec.group, host=spec.name, machine=name, address=lease.address)
         self._works(name)
         self._watch(name, spec.name)
         return self._host(lease)
+
+    async def _explained(self, name: str, error: Exception) -> Exception:
+        """What is behind an error in the middle of a launch: the machine is away, or rebooted, or it
+        was the agent's own way to it. A BrokenError that stays one is a connection that broke by itself."""
+        if isinstance(error, (IdentityError, *_OF_THE_MACHINE)):
+            return error
+        proof = self._leases.get(name).proof
+        try:
+            boot, _, _ = await self._machines.machine(name).proof(self._reset.marker)
+        except (ProviderError, TimeoutError) as silence:
+            says_more = isinstance(error, TransientError) and not isinstance(error, UnreachableError)
+            return error if says_more and not isinstance(silence, IdentityError) else silence
+        if proof is None or boot == proof[0]:
+            return error
+        return TransientError(f"{name} rebooted in the middle of the launch: {error}")
 
     async def _give_up(self, name: str, why: str) -> None:
         """A launch has failed on the machine: what was begun there is ended, or else kept in mind."""
@@ -441,7 +465,10 @@ class SshPoolProvider:
         if state == "absent":
             return "is gone from its machine, which was reset or emptied by something else"
         word, code, seconds = [*state.split(), "", ""][:3]
-        how = f"exited with code {code}" if word == "exited" else "ended, and its exit code is not known"
+        if word == "rebooted":
+            how = "ended when its machine rebooted"
+        else:
+            how = f"exited with code {code}" if word == "exited" else "ended, and its exit code is not known"
         return epitaph(how, float(seconds) if seconds else None, await machine.tail(host, ENDED_LOG_LINES))
 
     def _watch(self, machine: str, host: HostName) -> None:

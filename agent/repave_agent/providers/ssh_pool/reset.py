@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Callable
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from repave_agent.clients.ssh import DoorError, UnreachableError
 from repave_agent.core.ports import Clock, ProviderError, RefusedError, TransientError
@@ -17,7 +19,9 @@ Seen = tuple[str, str, str]
 VARIABLE = "REPAVE_VARIABLE"
 """Before the name of each variable of the inventory."""
 LOOK_SECONDS, LOOK_SECONDS_MAX = 0.5, 10.0
-OUTPUT_CHARACTERS_MAX = 400
+OUTPUT_CHARACTERS_MAX, OUTPUT_BYTES_MAX = 400, 4096
+LAST_WORDS_SECONDS = 0.5
+"""So long the end of what a reset command has said is waited for."""
 
 
 class UnprovedError(RefusedError):
@@ -79,31 +83,72 @@ def _unproved(reset: ResetOptions, listed: Listed, nonce: str, before: Seen | No
 async def _run(reset: ResetOptions, listed: Listed, nonce: str) -> None:
     variables = {f"{VARIABLE}_{name.upper()}": value for name, value in listed.variables.items()}
     ours = {"REPAVE_MACHINE": listed.name, "REPAVE_ADDRESS": listed.address, "REPAVE_NONCE": nonce}
+    async with _listening() as (output, said):
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *reset.command,
+                env={**os.environ, **variables, **ours},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise RefusedError(
+                f"ssh_pool.reset.command: {reset.command[0]} can't be run: {error.strerror}"
+            ) from error
+        finally:
+            os.close(output)
+        try:
+            async with asyncio.timeout(reset.seconds):
+                await process.wait()
+        except TimeoutError as late:
+            raise TransientError(
+                f"{listed.name}: its reset took longer than {reset.seconds:g} s, and was ended{await said()}"
+            ) from late
+        finally:
+            if process.returncode is None:
+                await _end(process)
+        if process.returncode:
+            code = process.returncode
+            raise TransientError(f"{listed.name}: its reset failed with code {code}{await said()}")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """With all that it has started: what goes on would change a machine that is another host's by then."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+@asynccontextmanager
+async def _listening() -> AsyncIterator[tuple[int, Callable[[], Awaitable[str]]]]:
+    """Where a command may write, and what tells the end of what it has written. A command that has ended is
+    not waited for any more, though something that it left in the background may still write."""
+    source, output = os.pipe()
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(source, "rb")
+    )
+    kept = bytearray()
+
+    async def keep() -> None:
+        while some := await reader.read(OUTPUT_BYTES_MAX):
+            kept.extend(some)
+            del kept[:-OUTPUT_BYTES_MAX]
+
+    reading = asyncio.create_task(keep(), name="reset output")
+
+    async def said() -> str:
+        await asyncio.wait([reading], timeout=LAST_WORDS_SECONDS)
+        end = kept.decode(errors="replace").strip()[-OUTPUT_CHARACTERS_MAX:]
+        return f": {end}" if end else ""
+
     try:
-        process = await asyncio.create_subprocess_exec(
-            *reset.command,
-            env={**os.environ, **variables, **ours},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-    except OSError as error:
-        raise RefusedError(
-            f"ssh_pool.reset.command: {reset.command[0]} can't be run: {error.strerror}"
-        ) from error
-    try:
-        async with asyncio.timeout(reset.seconds):
-            out, _ = await process.communicate()
-    except TimeoutError as late:
-        raise TransientError(f"{listed.name}: its reset took longer than {reset.seconds:g} s") from late
+        yield output, said
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-    if process.returncode:
-        said = out.decode(errors="replace").strip()[-OUTPUT_CHARACTERS_MAX:]
-        raise TransientError(f"{listed.name}: its reset failed with code {process.returncode}: {said}")
+        reading.cancel()
+        transport.close()
 
 
 async def _run_there(reset: ResetOptions, machine: Machine, nonce: str) -> None:
