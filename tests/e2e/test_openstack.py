@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from repave_agent.clients.openstack.api import Api
-from repave_agent.clients.openstack.login import load_cloud
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import HostSpec, OutOfCapacityError, TransientError
 from repave_agent.packages.server import Depot
@@ -20,7 +19,7 @@ from repave_protos.package.archive import pack
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.e2e.test_release import clients, release
 from tests.fakes.templates import a_template
-from tests.support.rigs import STATE
+from tests.support.rigs import STATE, rig_cloud
 from tests.support.stage import Stage, staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.usefixtures("rig"), pytest.mark.timeout(600)]
@@ -64,13 +63,22 @@ async def test_releases_and_rollbacks_of_two_regions_lose_no_request_and_leave_n
 
 async def nothing_is_left(stage: Stage) -> None:
     """Of this stage; what others have in the project is no matter of its."""
-    api = Api(load_cloud("repave-test", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}), SystemClock())
-    servers = await api.list_all("compute", "/servers/detail", "servers")
+    api = Api(rig_cloud(), SystemClock())
+    servers = await our_servers(api, stage)
     groups = await api.list_all("compute", "/os-server-groups", "server_groups")
     await api.close()
-    ours = {tag for path in stage.directory.glob("*/journal.json") for tag in tags_of(path)}
-    assert [each["name"] for each in servers if ours.intersection(each["tags"])] == []
-    assert [each["name"] for each in groups if each["name"].startswith(tuple(ours))] == []
+    assert [each["name"] for each in servers] == []
+    assert [each["name"] for each in groups if each["name"].startswith(tuple(our_tags(stage)))] == []
+
+
+async def our_servers(api: Api, stage: Stage) -> list[dict[str, Any]]:
+    """Of the stage, those included of which an image is made."""
+    there = await api.list_all("compute", "/servers/detail", "servers")
+    return [each for each in there if our_tags(stage).intersection(each["tags"])]
+
+
+def our_tags(stage: Stage) -> set[str]:
+    return {tag for path in stage.directory.glob("*/journal.json") for tag in tags_of(path)}
 
 
 def tags_of(journal: Path) -> list[str]:
@@ -90,7 +98,7 @@ async def test_a_server_that_the_real_cloud_can_not_build_is_told_and_removed(
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "a").write_text("a")
     digest = pack(tmp_path / "app", tmp_path / "app.tar.gz")
-    api = Api(load_cloud("repave-test", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}), SystemClock())
+    api = Api(rig_cloud(), SystemClock())
     options = OpenstackOptions(flavor="m1.tiny", image="tiny", network="fleet", metadata=told)
     provider = OpenstackProvider(
         RegionName("faults"), lambda: "ours", api, options, Depot(tmp_path, "127.0.0.1:0"), SystemClock()

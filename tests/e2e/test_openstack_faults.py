@@ -4,6 +4,7 @@ baked. Slow: `make test-rigs`."""
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from repave_agent.clients.openstack.api import Api
-from repave_agent.clients.openstack.login import Cloud, load_cloud
+from repave_agent.clients.openstack.login import Cloud
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import HostSpec
 from repave_agent.packages.server import Depot
@@ -23,11 +24,11 @@ from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
 from repave_protos.package.archive import pack
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
-from tests.e2e.test_openstack import WANTED, nothing_is_left, settings
+from tests.e2e.test_openstack import WANTED, nothing_is_left, our_servers, settings
 from tests.e2e.test_release import release
 from tests.fakes.templates import a_template
 from tests.fakes.waiting import until_async
-from tests.support.rigs import STATE, restart_service, rig_cloud
+from tests.support.rigs import restart_service, rig_admin, rig_cloud, store_disk
 from tests.support.stage import Stage, staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.usefixtures("rig"), pytest.mark.timeout(600)]
@@ -38,16 +39,15 @@ ONE = ("paris",)
 
 
 @asynccontextmanager
-async def quota_of(instances: int) -> AsyncIterator[Callable[[int], Any]]:
-    """So many servers may be there in the project; the function sets another number."""
+async def quota_of(instances: int, already: int) -> AsyncIterator[Callable[[int], Any]]:
+    """So many servers may be there beside those of others; the function sets another number. `already`: ours
+    that are there."""
     member = Api(rig_cloud(), SystemClock())
-    await member.list_all("compute", "/servers", "servers")
-    admin = Api(
-        load_cloud("repave-admin", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")}), SystemClock()
-    )
+    others = len(await member.list_all("compute", "/servers", "servers")) - already
+    admin = Api(rig_admin(), SystemClock())
 
     async def set_to(number: int) -> None:
-        body = {"quota_set": {"instances": number, "force": True}}
+        body = {"quota_set": {"instances": number + others if number >= 0 else number, "force": True}}
         await admin.call("compute", "PUT", f"/os-quota-sets/{member.project_id}", body)
 
     await set_to(instances)
@@ -71,7 +71,7 @@ async def test_quota_that_ends_in_the_middle_and_services_that_restart_only_dela
     with staged(directory / "s", regions=ONE, region_environment=environment) as stage:
         ended, _ = await release(stage, "v1", **wanted, warm="0s", seconds=240)
         assert ended["phase"] == "succeeded", stage.logs()
-        async with quota_of(3) as set_quota:  # two are there: one more may be
+        async with quota_of(3, 2) as set_quota:  # one more may be
             plan = await asyncio.to_thread(
                 stage.repave, "plan", "-o", "json", "-f", str(stage.directory / "v1.yaml")
             )
@@ -111,37 +111,37 @@ async def disk_uploaded(name: str) -> None:
         for each, value in (("disk_format", "raw"), ("container_format", "bare"))
     ]
     patch = {"X-Auth-Token": api._token, "Content-Type": "application/openstack-images-v2.1-json-patch"}
-    disk = {"X-Auth-Token": api._token, "Content-Type": "application/octet-stream"}
-    async with aiohttp.ClientSession() as session:
-        async with session.patch(place, headers=patch, data=json.dumps(formats)) as patched:
-            assert patched.status == 200, await patched.text()
-        async with session.put(f"{place}/file", headers=disk, data=b"a disk") as stored:
-            assert stored.status == 204, await stored.text()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.patch(place, headers=patch, data=json.dumps(formats)) as patched,
+    ):
+        assert patched.status == 200, await patched.text()
+    await store_disk(api, image["id"])
     await api.close()
 
 
 async def test_a_release_of_a_baked_image_is_a_release_of_its_package(directory: Path) -> None:
-    environment = {"paris": settings(7486)}
+    environment, golden = {"paris": settings(7486)}, f"golden-{secrets.token_hex(4)}"
     wanted = {**WANTED, "regions": ONE}
     with staged(directory / "s", regions=ONE, region_environment=environment) as stage:
         ended, _ = await release(stage, "v1", **wanted, warm="0s", seconds=240)
         assert ended["phase"] == "succeeded", stage.logs()
-        uploaded = asyncio.create_task(disk_uploaded("golden"))
-        words = ("image", "bake", str(stage.directory / "v1"), "--region", "paris", "--name", "golden")
+        uploaded = asyncio.create_task(disk_uploaded(golden))
+        words = ("image", "bake", str(stage.directory / "v1"), "--region", "paris", "--name", golden)
         baked = await asyncio.to_thread(stage.repave, *words, "--check", "test -e app.py", timeout=300)
         assert baked.returncode == 0, baked.stderr
         await uploaded
         assert "its disk becomes an image" in baked.stderr
         spec = str(stage.directory / "v1.yaml")
         released = await asyncio.to_thread(
-            stage.repave, "release", "--baked", "golden", "-f", spec, "--version", "v2", timeout=300
+            stage.repave, "release", "--baked", golden, "-f", spec, "--version", "v2", timeout=300
         )
         assert released.returncode == 0, released.stderr
         async with AsyncExitStack() as opened:
             api = Api(rig_cloud(), SystemClock())
             opened.push_async_callback(api.close)
-            (image,) = await api.list_all("image", "/images", "images", name="golden")
-            servers = await api.list_all("compute", "/servers/detail", "servers")
+            (image,) = await api.list_all("image", "/images", "images", name=golden)
+            servers = await our_servers(api, stage)
             used = {each["metadata"]["repave_group"]: each["image"]["id"] for each in servers}
             assert used["hello-v002"] == image["id"] != used["hello-v001"]
             await api.call("image", "DELETE", f"/images/{image['id']}")
@@ -176,11 +176,17 @@ class Region:
         for host in await self.provider.list_hosts():
             await self.provider.destroy(host.name)
         assert await self.provider.list_hosts() == []
-        assert await self.api.list_all("compute", "/servers", "servers") == []
-        assert await self.api.list_all("compute", "/os-server-groups", "server_groups") == []
+        assert await self.servers() == []
+        groups = await self.api.list_all("compute", "/os-server-groups", "server_groups")
+        assert [each["name"] for each in groups if each["name"].startswith(self.provider._tag())] == []
+        theirs = {each["id"] for each in await self.api.list_all("compute", "/servers", "servers")}
         ports = await self.api.list_all("network", "/ports", "ports")
-        assert [port for port in ports if port["device_owner"].startswith("compute:")] == []
+        left = [port for port in ports if port["device_owner"].startswith("compute:")]
+        assert [port for port in left if port["device_id"] not in theirs] == []
         await self.provider.close()
+
+    async def servers(self) -> list[dict[str, Any]]:
+        return await self.api.list_all("compute", "/servers", "servers", tags=self.provider._tag())
 
 
 @asynccontextmanager
@@ -235,13 +241,13 @@ async def test_answers_that_are_lost_make_no_host_twice_and_leave_none(tmp_path:
         async with served_region(tmp_path, cloud, {}) as region:
             names = await asyncio.gather(*(region.launch(number) for number in range(3)))
             assert {host.name for host in await region.provider.list_hosts()} == set(names)
-            assert len(await region.api.list_all("compute", "/servers", "servers")) == 3
+            assert len(await region.servers()) == 3
 
 
 async def test_a_revoked_token_and_a_slow_build_cost_no_host(tmp_path: Path) -> None:
     async with served_region(tmp_path, rig_cloud(), {"rig_spawn_seconds": "6"}) as region:
         launch = asyncio.create_task(region.launch(1))
-        await until_async(lambda: region.api.list_all("compute", "/servers", "servers"))
+        await until_async(region.servers)
         async with aiohttp.ClientSession() as session:
             headers = {"X-Auth-Token": region.api._token, "X-Subject-Token": region.api._token}
             async with session.delete(f"{rig_cloud().auth_url}/auth/tokens", headers=headers) as revoked:

@@ -14,8 +14,8 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def until_async(condition: Callable[[], Awaitable[object]]) -> None:
+async def until_async(condition: Callable[[], Awaitable[object]], seconds: float = DEADLINE_SECONDS) -> None:
     """The same for a condition that must be awaited."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110  # nothing tells us
             await asyncio.sleep(POLL_SECONDS)

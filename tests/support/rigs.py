@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+import aiohttp
+
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud, load_cloud
 from repave_agent.clock import SystemClock
@@ -81,6 +83,20 @@ def _answers(port: int) -> bool:
 def rig_cloud() -> Cloud:
     """The rig's plain member."""
     return load_cloud("repave-test", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")})
+
+
+def rig_admin() -> Cloud:
+    """Who may do what operators do."""
+    return load_cloud("repave-admin", {"OS_CLIENT_CONFIG_FILE": str(STATE / "clouds.yaml")})
+
+
+async def store_disk(api: Api, image: str) -> None:
+    """Gives an image of Glance a disk; it is active then."""
+    await api.call("image", "GET", f"/images/{image}")  # logs in
+    url = f"{api._endpoints['image']}/images/{image}/file"
+    headers = {"X-Auth-Token": api._token, "Content-Type": "application/octet-stream"}
+    async with aiohttp.ClientSession() as session, session.put(url, headers=headers, data=b"disk") as stored:
+        assert stored.status == 204, await stored.text()
 
 
 async def until_ready() -> None:
