@@ -1,6 +1,6 @@
 """How rollouts end, what becomes of old groups, and what begins next. Pure; part of `rollout.step`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from repave_controller.core.domain.application import (
@@ -103,31 +103,47 @@ def _end(turn: Turn, phase: Phase, reason: Reason | None) -> None:
     rollout = turn.rollout
     assert rollout is not None, "a running rollout ends"
     ended = replace(rollout, phase=phase, undo_reason=reason, ended_at=turn.now)
-    turn.application = replace(turn.application, missed=_missed(turn.application, rollout, phase))
+    missed = _skipped(turn.application, rollout, phase)
+    served = list(_served(rollout))
     for track in rollout.tracks:
-        if track.phase in (TrackPhase.DONE, TrackPhase.HELD):
+        if track in served:
             _take_over(turn, rollout, track)
         else:
             turn.application = never_begun(turn.application, rollout, track)
+    earlier = _still_missed(turn.application, rollout, missed)
+    turn.application = replace(turn.application, missed=(*earlier, *missed))
     turn.put(ended)
     _tell_end(turn, ended)
     _tell_kept(turn, ended)
     queues.stand_still_after(turn, ended)
 
 
-def _missed(application: Application, rollout: Rollout, phase: Phase) -> tuple[Missed, ...]:
-    """Those that are still to be reached: of the rollouts before that caught up, and of this one."""
+def _skipped(application: Application, rollout: Rollout, phase: Phase) -> tuple[Missed, ...]:
+    """The regions that the rollout left out and that are to follow, if it came to anything."""
     target = application.group(rollout.target)
     is_serving = target is not None and target.state is GroupState.SERVING
     if not (phase is Phase.SUCCEEDED or is_serving or rollout.kind is RolloutKind.ROLLBACK):
-        return application.missed
+        return ()
     skipped = (track for track in rollout.tracks if track.phase is TrackPhase.SKIPPED)
-    found = (
+    return tuple(
         Missed(track.region, group.size(track.region), group.number)
         for track in skipped
         if (group := application.group(rollout.target_of(track))) is not None
     )
-    return (*application.missed, *found)
+
+
+def _still_missed(application: Application, rollout: Rollout, missed: tuple[Missed, ...]) -> Iterator[Missed]:
+    """Those of rollouts before: what they lack serves others as yet, and they got nothing newer by the rollout
+    that ends."""
+    reached = {track.region for track in _served(rollout)} | {each.region for each in missed}
+    for each in application.missed:
+        group = application.group(each.target)
+        if each.region not in reached and group is not None and group.state is GroupState.SERVING:
+            yield each
+
+
+def _served(rollout: Rollout) -> Iterator[Track]:
+    return (track for track in rollout.tracks if track.phase in (TrackPhase.DONE, TrackPhase.HELD))
 
 
 def _take_over(turn: Turn, rollout: Rollout, track: Track) -> None:
@@ -318,13 +334,20 @@ def _because_deleting(turn: Turn, group: ServerGroup, region: RegionName) -> Bec
 
 
 def say_who_follows(turn: Turn) -> None:
-    """Regions that a rollback ended without, until they have heard of it."""
+    """Regions that a rollback ended without, until they have heard of it, and those that missed a rollout."""
     rollout = turn.application.rollout
+    told = set()
     for track in rollout.tracks if rollout is not None and rollout.phase.is_over else ():
         view, reason = turn.observed.get(track.region), track.reason
         is_away = view is None or not view.is_connected
         if is_away and reason is not None and reason.kind in (Why.FOLLOWS, Why.SKIPPED):
+            told.add(track.region)
             turn.because.append(Because(reason, track.region, view.since if view is not None else None))
+    for missed in turn.application.missed if turn.application.running is None else ():
+        view = turn.observed.get(missed.region)
+        if (view is None or not view.is_connected) and missed.region not in told:
+            since = view.since if view is not None else None
+            turn.because.append(Because(reason_of(Why.SKIPPED), missed.region, since))
 
 
 def _say_who_is_away(turn: Turn, group: ServerGroup, regions: list[RegionName]) -> None:

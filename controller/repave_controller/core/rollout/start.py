@@ -184,7 +184,7 @@ def begin_tracks(
         version=target.version,
         reason=reason,
     )
-    return replace(application, rollout=rollout, rollouts_total=number, missed=())
+    return replace(application, rollout=rollout, rollouts_total=number)
 
 
 def origin_of(application: Application, region: RegionName, target: GroupNumber) -> GroupNumber | None:
@@ -224,11 +224,12 @@ def catch_up(application: Application, missed: tuple[Missed, ...], now: Instant)
 
 
 def _is_owed(application: Application, missed: Missed) -> bool:
-    """Whether the region still lacks it: the others are served by the release, or have gone back."""
+    """Whether the region still lacks it: the others are served by it, or have just gone back to it."""
     group, last = application.group(missed.target), application.rollout
     if group is None or last is None:
         return False
-    return last.kind is RolloutKind.ROLLBACK or group.state is GroupState.SERVING
+    is_way_back = last.kind is RolloutKind.ROLLBACK and missed.target in last.targets
+    return is_way_back or group.state is GroupState.SERVING
 
 
 def group_event(

@@ -1,7 +1,10 @@
 """Regions that were away when others got a release, or went back, follow when they return; and what people
 change on the way of a rollout holds. Found in simulation."""
 
+import pytest
+
 from repave_controller.core.commands.promotion import request_promote
+from repave_controller.core.commands.rollback import request_abort
 from repave_controller.core.commands.steering import request_abort_region, request_size
 from repave_controller.core.domain.application import GroupState
 from repave_controller.core.domain.rollout import Phase
@@ -96,3 +99,40 @@ def test_a_group_that_grew_on_its_way_gets_its_share_once_it_has_the_hosts_for_i
 
     world.until(is_over)
     assert lowest == 8
+
+
+@pytest.mark.parametrize("end", ["abort", "fails", "rollback --region"])
+def test_a_region_that_missed_a_release_gets_it_whatever_else_was_tried_meanwhile(end: str) -> None:
+    world = serving("oslo is away", spec("{blue_green: {warm: 5s}}", THREE, SKIPS))
+    away(world, OSLO)
+    world.release("1.2")
+    assert world.until_over() is Phase.SUCCEEDED
+    match end:
+        case "rollback --region":
+            world.ask(end, rollback(world, regions=(ROME,)))
+        case "fails":
+            world.regions[PARIS].broken.add(GroupName("shop-v003"))
+            world.release("1.3")
+        case "abort":
+            world.release("1.3")
+            world.run(5)
+            world.ask(end, lambda app, now: request_abort(app, "ann", "", now))
+    world.until_over()
+    world.why()
+    assert any("it is caught up when it returns" in line for line in world.lines[-4:])
+    back(world, OSLO)
+    world.until(lambda each: served_by(each, OSLO) == "shop-v002" and each.application.running is None)
+    assert world.application.missed == ()
+
+
+def test_a_region_that_missed_a_release_does_not_get_what_has_been_taken_back() -> None:
+    world = serving("oslo is away", spec("{blue_green: {warm: 5s}}", THREE, SKIPS))
+    away(world, OSLO)
+    world.release("1.2")
+    assert world.until_over() is Phase.SUCCEEDED
+    world.ask("ann: repave rollback", rollback(world))
+    assert world.until_over() is Phase.SUCCEEDED
+    back(world, OSLO)
+    world.run(60)
+    assert {served_by(world, region) for region in (PARIS, OSLO, ROME)} == {"shop-v001"}
+    assert world.application.missed == ()
