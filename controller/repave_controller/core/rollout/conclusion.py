@@ -133,8 +133,8 @@ def _skipped(application: Application, rollout: Rollout, phase: Phase) -> tuple[
 
 
 def _still_missed(application: Application, rollout: Rollout, missed: tuple[Missed, ...]) -> Iterator[Missed]:
-    """Those of rollouts before: what they lack serves others as yet, and they got nothing newer by the rollout
-    that ends."""
+    """Those of rollouts before: what they lack serves others as yet, and they got nothing newer by the
+    rollout that ends."""
     reached = {track.region for track in _served(rollout)} | {each.region for each in missed}
     for each in application.missed:
         group = application.group(each.target)
