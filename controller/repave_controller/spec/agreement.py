@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from repave_controller.spec.sections import NO_MACHINE_IMAGE
 from repave_controller.spec.spec import Spec
 from repave_protos.protocol.capabilities import (
+    has_tunnel_timeout,
     runs_commands,
     supports_testers,
     takes_machine_images,
@@ -48,9 +49,17 @@ def disagreements(spec: Spec, agents: Mapping[RegionName, Hello]) -> Iterator[Di
         elif spec.traffic.timeouts is not None and not takes_timeouts(hello.capabilities):
             text = f"balancer {has} of {region.name} has its own: leave it out, and set them there"
             yield Disagreement("traffic.timeouts", text)
+        elif _sets_tunnel(spec) and not has_tunnel_timeout(hello.capabilities):
+            text = f"balancer {has} of {region.name} has none of its own for upgraded connections"
+            yield Disagreement("traffic.timeouts.tunnel", f"{text}, client's and server's hold: leave it out")
         elif spec.traffic.testers is not None and not supports_testers(hello.capabilities):
             text = f"balancer {has} of {region.name} can't tell testers: leave it out"
             yield Disagreement("traffic.testers", text)
+
+
+def _sets_tunnel(spec: Spec) -> bool:
+    timeouts = spec.traffic.timeouts
+    return timeouts is not None and "tunnel" in timeouts.model_fields_set
 
 
 def _of_provider(spec: Spec, hello: Hello) -> Iterator[Disagreement]:

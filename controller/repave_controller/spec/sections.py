@@ -402,7 +402,8 @@ class Traffic(Section):
     )
     drain: Duration = Field(as_written("30s"), description="How long requests in flight may take to finish.")
     timeouts: TimeoutsSection | None = Field(
-        None, description="How long connections may be silent; where the balancer is repave's own."
+        None,
+        description="How long connections may be silent; not in an operator's HAProxy, which has its own.",
     )
     protect: bool = Field(
         True,

@@ -16,6 +16,7 @@ _NO_STICKY_SPLIT = "split=request"
 _NO_TESTERS = "testers=none"
 _MACHINE_IMAGES = "host.image=any"
 _NO_TIMEOUTS = "timeouts=none"
+_NO_TUNNEL_TIMEOUT = "timeouts.tunnel=none"
 _WAY_IN = "way_in"
 _NO_COMMANDS = "health.command=none"
 
@@ -25,7 +26,8 @@ class BalancerAbilities:
     """Every share is a multiple of `share_step_bp`: 1 for any, 10,000 for all or nothing.
 
     `supports_sticky_split`: by a cookie or header. `switches_at_once`: False where both groups get some of
-    the traffic for a moment while it moves. `takes_timeouts`: a spec may set those of connections.
+    the traffic for a moment while it moves. `takes_timeouts`: a spec may set those of connections;
+    `has_tunnel_timeout`: among them one of upgraded ones.
     """
 
     share_step_bp: int = 1
@@ -33,6 +35,7 @@ class BalancerAbilities:
     supports_testers: bool = True
     switches_at_once: bool = True
     takes_timeouts: bool = True
+    has_tunnel_timeout: bool = True
 
     def __post_init__(self) -> None:
         assert 1 <= self.share_step_bp <= 10_000
@@ -52,6 +55,7 @@ def capability_words(provider: ProviderAbilities, balancer: BalancerAbilities) -
     words += [_NO_STICKY_SPLIT] * (not balancer.supports_sticky_split)
     words += [_NO_TESTERS] * (not balancer.supports_testers)
     words += [_NO_TIMEOUTS] * (not balancer.takes_timeouts)
+    words += [_NO_TUNNEL_TIMEOUT] * (not balancer.has_tunnel_timeout)
     words += [_MACHINE_IMAGES] * provider.takes_machine_images
     words += [_NO_COMMANDS] * (not provider.runs_commands)
     return tuple(words)
@@ -80,6 +84,11 @@ def supports_testers(capabilities: tuple[str, ...]) -> bool:
 def takes_timeouts(capabilities: tuple[str, ...]) -> bool:
     """Only balancers that can't say so."""
     return _NO_TIMEOUTS not in capabilities
+
+
+def has_tunnel_timeout(capabilities: tuple[str, ...]) -> bool:
+    """Only balancers that can't say so."""
+    return _NO_TUNNEL_TIMEOUT not in capabilities
 
 
 def knows_ways_in(capabilities: tuple[str, ...]) -> bool:

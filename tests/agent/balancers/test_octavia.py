@@ -24,7 +24,7 @@ from repave_agent.core.ports import (
     Server,
     Structure,
 )
-from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Probe, Split
+from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Probe, Split, Timeouts
 from tests.fakes.clock import QuickClock
 from tests.fakes.clouds.openstack import FakeOpenstack, served
 
@@ -336,6 +336,48 @@ async def test_a_load_balancer_that_can_not_be_used_is_named_with_what_there_is(
     cloud.octavia.add("thin")
     with pytest.raises(BalancerError, match="make one of provider amphora"):
         await make(load_balancer="thin").start()
+
+
+# --------------------------------------------------------------------------------------------------- timeouts
+
+
+async def test_a_listener_is_as_patient_as_the_spec_says_and_as_its_most_patient_group(
+    cloud: FakeOpenstack, make: Make
+) -> None:
+    def patience() -> tuple[int, int]:
+        (listener,) = cloud.octavia.things["listener"].values()
+        return listener["timeout_client_data"], listener["timeout_member_data"]
+
+    balancer = await begun(make(), BLUE, GREEN, route=TO_BLUE)
+    assert patience() == (60_000, 60_000)
+    slow = replace(GREEN, timeouts=Timeouts(server_seconds=75.5))
+    wanted = Structure((replace(DOOR, client_seconds=7 * 24 * 3600.0),), (BLUE, slow))
+    await balancer.arrange(wanted)
+    assert patience() == (604_800_000, 75_500)
+    assert (await balancer.observe()).structure == wanted
+    before = cloud.octavia.changes
+    await balancer.arrange(wanted)
+    await balancer.route((TO_GREEN,))
+    assert cloud.octavia.changes == before + 1, "the switch is one change"
+    (listener,) = cloud.octavia.things["listener"].values()
+    listener["timeout_member_data"] = 1  # somebody else
+    balancer = make()
+    await balancer.start()
+    assert patience() == (604_800_000, 75_500)
+    await balancer.arrange(Structure((DOOR,), (GREEN,)))
+    assert patience() == (60_000, 60_000)
+
+
+async def test_timeouts_that_another_changed_are_seen(cloud: FakeOpenstack, make: Make) -> None:
+    balancer = await begun(make(), BLUE, route=TO_BLUE)
+    await balancer.observe()
+    (listener,) = cloud.octavia.things["listener"].values()
+    listener |= {"timeout_member_data": 1_000, "timeout_client_data": 2_000}
+    balancer._reading = None
+    seen = (await balancer.observe()).structure
+    assert seen == Structure(
+        (replace(DOOR, client_seconds=2.0),), (replace(BLUE, timeouts=Timeouts(server_seconds=1.0)),)
+    )
 
 
 # ----------------------------------------------------------------------------------------------------- shares

@@ -79,5 +79,16 @@ def test_what_a_kind_can_not_do_is_not_asked_of_it() -> None:
     ]
 
 
+def test_a_balancer_without_a_timeout_of_tunnels_takes_the_others() -> None:
+    no_tunnel = BalancerAbilities(100, has_tunnel_timeout=False)
+    octavia = agent("openstack", "octavia", MACHINES, no_tunnel)
+    assert found(octavia, traffic=", timeouts: {client: 2m, server: 75s}") == []
+    assert found(LOCAL, traffic=", timeouts: {tunnel: 2h}") == []
+    assert found(octavia, traffic=", timeouts: {server: 75s, tunnel: 2h}") == [
+        "traffic.timeouts.tunnel: balancer octavia of oslo has none of its own for upgraded connections, "
+        "client's and server's hold: leave it out"
+    ]
+
+
 def test_an_old_agent_is_believed_to_take_what_old_specs_say() -> None:
     assert found(OLD, host=", image: local", region=", provider: openstack") == []

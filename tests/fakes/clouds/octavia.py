@@ -20,6 +20,24 @@ KINDS = {
 }
 
 
+DEFAULT_TIMEOUTS = {
+    "timeout_client_data": 50_000,
+    "timeout_member_connect": 5_000,
+    "timeout_member_data": 50_000,
+    "timeout_tcp_inspect": 0,
+}
+TIMEOUT_MAX = 365 * 24 * 3600 * 1000
+"""A year of milliseconds."""
+ONLY_AT_BIRTH = frozenset({"loadbalancer_id", "protocol", "protocol_port"})
+LISTENER_FIELDS = ONLY_AT_BIRTH | {
+    "name",
+    "default_pool_id",
+    "insert_headers",
+    "tags",
+    *DEFAULT_TIMEOUTS,
+}
+
+
 @dataclass
 class FakeOctavia:
     """`pending_for`: so many looks at the load balancer see each change under way. `lost`: so many changes
@@ -71,6 +89,7 @@ class FakeOctavia:
             "port": port,
             "default_pool_id": None,
             "loadbalancer_id": balancer,
+            **DEFAULT_TIMEOUTS,
         }
         return partial(self.things["listener"].__delitem__, key)
 
@@ -205,6 +224,9 @@ class FakeOctavia:
         if kind == "pool":
             made["members"] = []
         if kind == "listener":
+            if fault := _listener_fault(body):
+                return _refused(fault, 400)
+            made = {**DEFAULT_TIMEOUTS, **made}
             made["port"] = body["protocol_port"]
             if any(each["port"] == made["port"] for each in self.things["listener"].values()):
                 return _refused(f"Another Listener on this Load Balancer is already using {made['port']}")
@@ -225,6 +247,8 @@ class FakeOctavia:
         if refusal := self._busy(self.balancers[found["loadbalancer_id"]]):
             return refusal
         ((kind, body),) = (await request.json()).items()
+        if kind == "listener" and (fault := _listener_fault(body, ONLY_AT_BIRTH)):
+            return _refused(fault, 400)
         found.update(body)
         balancer = self.balancers[found["loadbalancer_id"]]
         return await self._changed(request, balancer, {kind: self._thing_shown(found)})
@@ -296,6 +320,16 @@ class FakeOctavia:
 
     def _new_id(self) -> str:
         return f"00000000-0000-0000-0000-{next(self._numbers):012}"
+
+
+def _listener_fault(body: Json, fixed: frozenset[str] = frozenset()) -> str:
+    """What Octavia's schema of a listener has against it."""
+    for name, value in body.items():
+        if name not in LISTENER_FIELDS - fixed:
+            return f"Unknown attribute for argument listener_: {name}"
+        if name in DEFAULT_TIMEOUTS and not (type(value) is int and 0 <= value <= TIMEOUT_MAX):
+            return f"Invalid input for field/attribute {name}. Value: '{value}'."
+    return ""
 
 
 def _matches(rule: Json, headers: Mapping[str, str]) -> bool:

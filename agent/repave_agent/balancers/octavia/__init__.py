@@ -4,7 +4,7 @@ from repave_agent.clients.openstack import CloudOptions
 from repave_agent.kinds import BalancerKind, OwnedBalancer, Site
 from repave_protos.protocol.capabilities import BalancerAbilities
 
-ABILITIES = BalancerAbilities(share_step_bp=100, supports_sticky_split=False, takes_timeouts=False)
+ABILITIES = BalancerAbilities(share_step_bp=100, supports_sticky_split=False, has_tunnel_timeout=False)
 
 
 class OctaviaOptions(CloudOptions):

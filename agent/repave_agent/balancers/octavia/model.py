@@ -8,14 +8,14 @@ there is compared with what is wanted, again and again, so that it does not matt
 
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from repave_agent.balancers.shares import application_of, weights_of
 from repave_agent.core.health_request import DEFAULT_HOST
-from repave_agent.core.ports import Backend, Route, Structure
-from repave_protos.protocol.values import ApplicationName, HostName, Probe
+from repave_agent.core.ports import Backend, Frontend, Route, Structure
+from repave_protos.protocol.values import USUAL_TIMEOUTS, ApplicationName, HostName, Probe
 
 OURS = "repave"
 """The tag of all that is repave's. Names alone would take a stranger's for ours."""
@@ -92,11 +92,23 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Silences:
+    """How long a listener lets a client and a host say nothing, in milliseconds."""
+
+    client: int
+    host: int
+
+    def body(self) -> dict[str, Any]:
+        return {"timeout_client_data": self.client, "timeout_member_data": self.host}
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """`pool` is the name of its default pool, "" when it has none."""
 
     application: ApplicationName
     port: int
+    silences: Silences
     pool: str = ""
     policy: Policy | None = None
     id: str = field(default="", compare=False)
@@ -148,9 +160,24 @@ def wanted_state(structure: Structure, routes: tuple[Route, ...]) -> State:
             split = frontend.split
             policy = Policy(split.tester_by.upper(), split.tester_name, split.tester_value, route.testers)
         listeners[frontend.application] = Listener(
-            frontend.application, frontend.port, _default_pool(route), policy
+            frontend.application,
+            frontend.port,
+            silences(frontend, structure.backends),
+            _default_pool(route),
+            policy,
         )
     return State(pools, listeners)
+
+
+def silences(frontend: Frontend, backends: Iterable[Backend]) -> Silences:
+    """A listener has one patience with the hosts of all groups: that of the most patient one."""
+    ours = (each for each in backends if application_of(each.group) == frontend.application)
+    host_seconds = max((each.timeouts.server_seconds for each in ours), default=USUAL_TIMEOUTS.server_seconds)
+    return Silences(_milliseconds(frontend.client_seconds), _milliseconds(host_seconds))
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
 
 
 def shares_pool(application: ApplicationName) -> str:
@@ -315,6 +342,7 @@ def _listener_calls(
             "default_pool_id": pool,
             "insert_headers": {"X-Forwarded-For": "true"},
             "tags": [OURS],
+            **wanted.silences.body(),
         }
         yield Call("POST", "/listeners", {"listener": body})
         return
@@ -322,6 +350,8 @@ def _listener_calls(
         yield Call("DELETE", f"/listeners/{present.id}")
     if present.pool != wanted.pool:
         yield Call("PUT", f"/listeners/{present.id}", {"listener": {"default_pool_id": pool}})
+    if present.silences != wanted.silences:
+        yield Call("PUT", f"/listeners/{present.id}", {"listener": wanted.silences.body()})
     yield from _policy_calls(present, wanted.policy, pools)
 
 

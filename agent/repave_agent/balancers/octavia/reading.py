@@ -13,21 +13,25 @@ from repave_agent.balancers.octavia.model import (
     Monitor,
     Policy,
     Pool,
+    Silences,
     State,
     monitor_of,
     shares_pool,
+    silences,
 )
-from repave_agent.balancers.shares import weights_of
+from repave_agent.balancers.shares import application_of, weights_of
 from repave_agent.core.health_request import DEFAULT_HOST
 from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure
 from repave_protos.protocol.values import (
     BY_REQUEST,
     FULL_WEIGHT_BP,
+    USUAL_TIMEOUTS,
     ApplicationName,
     GroupName,
     HostName,
     Probe,
     Split,
+    Timeouts,
 )
 
 Json = dict[str, Any]
@@ -65,6 +69,7 @@ def state_of(lists: Lists) -> State:
             ApplicationName(name): Listener(
                 ApplicationName(name),
                 listener["protocol_port"],
+                Silences(listener["timeout_client_data"], listener["timeout_member_data"]),
                 names.get(listener.get("default_pool_id") or "", ""),
                 _policy(policies[listener["id"]], lists.rules, names, doubles),
                 listener["id"],
@@ -142,12 +147,12 @@ def structure_in(state: State, known: Structure) -> Structure:
     """As it is there. What Octavia can't hold (order, how requests are told apart, the whole probe) is as
     `known` where that is what was made there."""
     frontends = [
-        _frontend(name, listener, known.frontend(name))
+        _frontend(name, listener, known)
         for name, listener in _in_order(state.listeners, [each.application for each in known.frontends])
     ]
     groups = {GroupName(name): pool for name, pool in state.pools.items() if not name.endswith(SHARES)}
     backends = [
-        _backend(group, pool, known.backend(group))
+        _backend(group, pool, known.backend(group), _timeouts(group, state, known))
         for group, pool in _in_order(groups, [each.group for each in known.backends])
     ]
     return Structure(tuple(frontends), tuple(backends))
@@ -158,9 +163,25 @@ def _in_order(things: Mapping[Name, Thing], known: list[Name]) -> list[tuple[Nam
     return sorted(things.items(), key=lambda each: (places.get(each[0], len(places)), each[0]))
 
 
-def _frontend(name: ApplicationName, listener: Listener, known: Frontend | None) -> Frontend:
-    made = Frontend(name, listener.port, _split(listener, known))
-    return made if known is None else replace(made, client_seconds=known.client_seconds)
+def _frontend(name: ApplicationName, listener: Listener, structure: Structure) -> Frontend:
+    known = structure.frontend(name)
+    seconds = listener.silences.client / 1000
+    if known is not None and silences(known, ()).client == listener.silences.client:
+        seconds = known.client_seconds
+    return Frontend(name, listener.port, _split(listener, known), seconds)
+
+
+def _timeouts(group: GroupName, state: State, known: Structure) -> Timeouts:
+    """Those of the group, as long as the listener has what follows from all groups."""
+    application = application_of(group)
+    listener, frontend = state.listeners.get(application), known.frontend(application)
+    backend = known.backend(group)
+    timeouts = backend.timeouts if backend is not None else USUAL_TIMEOUTS
+    if listener is None:
+        return timeouts
+    if frontend is not None and silences(frontend, known.backends).host == listener.silences.host:
+        return timeouts
+    return replace(timeouts, server_seconds=listener.silences.host / 1000)
 
 
 def _split(listener: Listener, known: Frontend | None) -> Split:
@@ -175,7 +196,7 @@ def _split(listener: Listener, known: Frontend | None) -> Split:
             return BY_REQUEST
 
 
-def _backend(group: GroupName, pool: Pool, known: Backend | None) -> Backend:
+def _backend(group: GroupName, pool: Pool, known: Backend | None, timeouts: Timeouts) -> Backend:
     members = {member.host: member for member in pool.members}
     order = [server.host for server in known.servers] if known is not None else []
     servers = tuple(
@@ -183,8 +204,8 @@ def _backend(group: GroupName, pool: Pool, known: Backend | None) -> Backend:
         for host, member in _in_order(members, order)
     )
     if known is not None and pool.monitor == monitor_of(known.probe):
-        return Backend(group, servers, known.probe, known.timeouts)
-    return Backend(group, servers, _probe(pool))
+        return Backend(group, servers, known.probe, timeouts)
+    return Backend(group, servers, _probe(pool), timeouts)
 
 
 def _probe(pool: Pool) -> Probe:
