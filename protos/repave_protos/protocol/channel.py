@@ -6,13 +6,16 @@ would be given in `_open_channel` and `bind`, nowhere else.
 
 import asyncio
 import ipaddress
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Protocol, TypeVar
+from urllib.parse import unquote
 
 import grpc
 import grpc.aio
 
+from repave_protos.daemon.peers import peer_of
 from repave_protos.protocol import wire
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
@@ -23,6 +26,8 @@ BEAT_SECONDS = 1.5
 """So often an agent is to say that it is there."""
 PENDING_STREAMS_MAX = 20_000  # streams not yet taken up; at gRPC's own 1,000 a herd of agents is reset
 PENDING_STREAMS_HARD_MAX = 40_000
+STREAMS_OF_ONE_PEER_MAX = 1_000
+"""Agents at one address that is not this machine's; behind a NAT, all of them."""
 
 Options = tuple[tuple[str, int | str], ...]
 
@@ -237,9 +242,21 @@ def bind(serve: Callable[[Link], Awaitable[None]], address: str, setting: str) -
     target = join(*loopback_only(address, setting))
     server = grpc.aio.server(options=SERVER_OPTIONS)
 
+    streams: Counter[str] = Counter()
+
     async def connect(_: object, context: Context) -> None:
-        await context.send_initial_metadata(())
-        await serve(_ServedLink(context))
+        peer = _peer_of(context.peer())
+        if peer and streams[peer] >= STREAMS_OF_ONE_PEER_MAX:
+            text = f"{peer} has {STREAMS_OF_ONE_PEER_MAX} streams already; that is the limit of one address"
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+        streams[peer] += 1
+        try:
+            await context.send_initial_metadata(())
+            await serve(_ServedLink(context))
+        finally:
+            streams.subtract([peer])
+            if not streams[peer]:
+                del streams[peer]
 
     handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(connect)
     service = grpc.method_handlers_generic_handler(wire.SERVICE_NAME, {wire.METHOD_NAME: handler})
@@ -249,6 +266,12 @@ def bind(serve: Callable[[Link], Awaitable[None]], address: str, setting: str) -
     except RuntimeError as error:
         raise OSError(f"{setting}: can't listen on {target}; is another controller running there?") from error
     return server, port
+
+
+def _peer_of(said: str) -> str:
+    """gRPC says `ipv4:10.0.0.1:5555` and `ipv6:%5B2001:db8::1%5D:5555`."""
+    address = unquote(said.partition(":")[2]).rpartition(":")[0]
+    return peer_of(address.removeprefix("[").removesuffix("]"))
 
 
 class _ServedLink:

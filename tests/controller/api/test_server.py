@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from repave_controller.api.web import requests, server
-from repave_controller.api.web.server import CONNECTIONS_MAX, connections_within
+from repave_controller.api.web.server import CONNECTIONS_MAX, Connections, connections_within
 from tests.controller.api.conftest import Asked
 from tests.fakes.controller.scheduler import ServedController, served
 
@@ -98,6 +98,44 @@ def test_a_client_that_is_being_answered_is_not_closed_for_a_newcomer(crowded: S
             stack.enter_context(closing(connect(crowded)))
         api.release("v2")
         assert next(events)[0] == sequence + 1
+
+
+class Client:
+    """A connection as the bounds see it."""
+
+    def __init__(self, peer: str) -> None:
+        self.peer, self.is_closed = peer, False
+
+    def force_close(self) -> None:
+        self.is_closed = True
+
+
+def test_one_peer_from_elsewhere_takes_no_more_than_a_quarter() -> None:
+    bounds = Connections(16)
+
+    def admit(peer: str) -> Client:
+        client = Client(peer)
+        assert bounds.admit(client)  # type: ignore[arg-type]  # as far as it goes
+        return client
+
+    flood = [admit("10.0.0.66") for _ in range(40)]
+    others = [admit(f"10.0.0.{number}") for number in range(4)]
+    local = [admit("") for _ in range(8)]
+    assert [client.is_closed for client in flood] == [True] * 36 + [False] * 4
+    assert not any(client.is_closed for client in (*others, *local))
+    for client in flood:
+        bounds.forget(client)  # type: ignore[arg-type]
+        bounds.forget(client)  # type: ignore[arg-type]
+    again = [admit("10.0.0.66") for _ in range(4)]
+    assert not any(client.is_closed for client in (*again, *others, *local))
+    busy = Connections(4)
+    working = Client("10.0.0.66")
+    assert busy.admit(working)  # type: ignore[arg-type]
+    busy._busy.add(working)  # type: ignore[arg-type]
+    del busy._idle[working]  # type: ignore[arg-type]
+    assert not busy.admit(Client("10.0.0.66"))  # type: ignore[arg-type]
+    assert busy.admit(Client("10.0.0.67"))  # type: ignore[arg-type]
+    assert not working.is_closed
 
 
 def test_half_of_the_descriptors_are_left_to_the_agents() -> None:

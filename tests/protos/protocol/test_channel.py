@@ -126,6 +126,34 @@ async def test_bytes_go_both_ways_and_the_stream_ends_when_its_handler_returns()
     await server.stop(None)
 
 
+def test_a_peer_of_grpc_is_its_address() -> None:
+    assert channel._peer_of("ipv4:10.0.0.1:5555") == "10.0.0.1"
+    assert channel._peer_of("ipv6:%5B2001:db8::1%5D:5555") == "2001:db8::/64"
+    assert channel._peer_of("ipv6:%5B::1%5D:5555") == channel._peer_of("unix:") == ""
+
+
+async def test_one_peer_has_so_many_streams_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "_peer_of", lambda _: "10.0.0.1")
+    monkeypatch.setattr(channel, "STREAMS_OF_ONE_PEER_MAX", 1)
+    gone = asyncio.Event()
+
+    async def serve(link: channel.Link) -> None:
+        async for _ in link.receive():
+            pass
+        gone.set()
+
+    server, port = channel.bind(serve, "127.0.0.1:0", "grpc.listen")
+    await server.start()
+    first = await channel.dial(f"127.0.0.1:{port}")
+    with pytest.raises(ConnectionError, match=r"10\.0\.0\.1 has 1 streams already"):
+        await channel.dial(f"127.0.0.1:{port}")
+    await first.close()
+    await gone.wait()
+    again = await channel.dial(f"127.0.0.1:{port}")
+    await again.close()
+    await server.stop(0)
+
+
 async def test_dialling_a_closed_port_fails_as_a_connection_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused

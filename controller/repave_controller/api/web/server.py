@@ -2,10 +2,12 @@
 
 At the bound a newcomer takes the place of the connection that has been idle for longest, so clients that
 connect and say nothing, or say it slowly, keep no one out. Connections that are in the middle of a request
-are never closed for a newcomer: if all are, the newcomer is.
+are never closed for a newcomer: if all are, the newcomer is. The same holds within the quarter of the bound
+that one peer from elsewhere may have.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +15,7 @@ import structlog
 from aiohttp import web
 
 from repave_controller.api.web.problems import Handler, problem_of
+from repave_protos.daemon.peers import peer_of
 
 IDLE_SECONDS = 15.0
 """So long a connection may take for its request's header, and be idle after a request."""
@@ -20,6 +23,8 @@ LINGER_SECONDS = 1.0
 """So long what still comes of a request that was answered is read, for the client to see the answer."""
 STOP_SECONDS = 1.0
 CONNECTIONS_MAX = 2000
+PEERS_AT_THE_BOUND = 4
+"""So many peers at least share the connections: none may have more than its part."""
 RESERVED_DESCRIPTORS = 64
 """For the store, packages and logs."""
 
@@ -38,23 +43,39 @@ class Connections:
         self._most = most
         self._idle: dict[_Connection, None] = {}
         self._busy: set[_Connection] = set()
+        self._of_peers: Counter[str] = Counter()
 
     def admit(self, newcomer: "_Connection") -> bool:
-        """Makes room for one more; False if every connection is in the middle of a request."""
-        if len(self._idle) + len(self._busy) >= self._most:
-            oldest = next(iter(self._idle), None)
-            closed = "new ones" if oldest is None else "idle ones"
-            log.warning("api.connections_full", most=self._most, closed=closed)
-            if oldest is None:
-                return False
+        """Makes room for one more; False if every connection that could give way is in the middle of a
+        request."""
+        peer = newcomer.peer
+        if peer and self._of_peers[peer] >= max(1, self._most // PEERS_AT_THE_BOUND):
+            room = self._make_room(next((each for each in self._idle if each.peer == peer), None), peer)
+        elif len(self._idle) + len(self._busy) >= self._most:
+            room = self._make_room(next(iter(self._idle), None), "")
+        else:
+            room = True
+        if room:
+            self._idle[newcomer] = None
+            self._of_peers[peer] += 1
+        return room
+
+    def _make_room(self, oldest: "_Connection | None", peer: str) -> bool:
+        closed = "new ones" if oldest is None else "idle ones"
+        log.warning("api.connections_full", most=self._most, closed=closed, of=peer or "all")
+        if oldest is not None:
             self.forget(oldest)
             oldest.force_close()
-        self._idle[newcomer] = None
-        return True
+        return oldest is not None
 
     def forget(self, connection: "_Connection") -> None:
-        self._idle.pop(connection, None)
-        self._busy.discard(connection)
+        """Repeatable."""
+        if connection in self._idle or connection in self._busy:
+            self._idle.pop(connection, None)
+            self._busy.discard(connection)
+            self._of_peers[connection.peer] -= 1
+            if not self._of_peers[connection.peer]:
+                del self._of_peers[connection.peer]
 
     @web.middleware
     async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -79,8 +100,10 @@ class _Connection(web.RequestHandler):
         loop = asyncio.get_running_loop()
         super().__init__(manager, loop=loop, keepalive_timeout=IDLE_SECONDS, lingering_time=LINGER_SECONDS)
         self._connections = connections
+        self.peer = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.peer = peer_of(str((transport.get_extra_info("peername") or ("",))[0]))
         if self._connections.admit(self):
             super().connection_made(transport)
         else:
