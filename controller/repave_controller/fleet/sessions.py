@@ -1,8 +1,8 @@
 """Holds the streams of all agents: what each region observes, and how desired states get there.
 
 One live stream per region; a newer one takes over. Decides nothing: it merges reports into views, tells the
-scheduler which applications changed, and sends what is published. Runs over any Link; only `start_server`
-knows gRPC.
+scheduler which applications changed, and sends what is published. Over TLS the certificate says which region
+an agent speaks for, and a stream does not outlive it. Runs over any Link; only `start_server` knows gRPC.
 """
 
 import asyncio
@@ -10,14 +10,15 @@ import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import grpc.aio
 import structlog
 
 from repave_controller.core.ports import RegionListener
 from repave_protos.protocol import wire
-from repave_protos.protocol.channel import Link, bind
+from repave_protos.protocol.certificates import AgentIdentity, CertificateError
+from repave_protos.protocol.channel import Link, Shown, bind
 from repave_protos.protocol.queries import (
     Accepted,
     AcceptedOf,
@@ -65,6 +66,9 @@ RIVAL_SECONDS = 60.0
 TAKE_OVER_SECONDS = 300.0
 """A take-over that a person asks for has to happen within this time."""
 APPLICATIONS_PER_REGION_MAX = 10_000
+DENIALS_MAX = 1_000
+DENIED_SECONDS = 600.0
+"""So long an agent that was refused for its certificate is told of."""
 
 log = structlog.get_logger()
 
@@ -112,6 +116,25 @@ class Rival:
     at: float  # when it asked last
 
 
+class Gate(Protocol):
+    """Knows certificates."""
+
+    def recognise(self, certificate: bytes) -> AgentIdentity:
+        """Raises CertificateError."""
+
+    def objection(self, identity: AgentIdentity) -> str:
+        """Why it counts no longer, or ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """An agent that was refused for its certificate."""
+
+    region: str  # of its certificate if that was recognised, else of its Hello
+    why: str
+    at: float
+
+
 class Sessions:
     """Serves streams until `close`, in one event loop. What regions send goes to one listener."""
 
@@ -121,6 +144,8 @@ class Sessions:
         clock: Callable[[], float],
         hello_deadline_seconds: float = HELLO_DEADLINE_SECONDS,
     ) -> None:
+        self._gate: Gate | None = None
+        self._denials: dict[str, Denial] = {}
         self._welcome = welcome
         self._clock = clock
         self._hello_deadline_seconds = hello_deadline_seconds
@@ -135,6 +160,23 @@ class Sessions:
     def report_to(self, listener: RegionListener) -> None:
         """Before the first stream is served."""
         self._listener = listener
+
+    def guard_with(self, gate: Gate) -> None:
+        """Before the first stream is served: without a certificate none is served from now on."""
+        self._gate = gate
+
+    def denials(self) -> list[Denial]:
+        """Those of late, of each region the newest."""
+        now = self._clock()
+        self._denials = {name: each for name, each in self._denials.items() if now < each.at + DENIED_SECONDS}
+        return list(self._denials.values())
+
+    def recheck(self) -> None:
+        """Certificates were withdrawn: the streams of those that count no longer end."""
+        for stream in list(self._streams.values()):
+            if objection := self._withdrawal(stream.identity):
+                self._deny(stream.region, objection)
+                stream.finish(objection)
 
     def views(self) -> Mapping[RegionName, KnownRegion]:
         """Every region that ever connected to this controller process, live or not."""
@@ -247,18 +289,20 @@ class Sessions:
             raise RegionUnreachable(text) from error
         return answer
 
-    async def serve(self, link: Link) -> None:
-        """One agent's stream, from its Hello to its end. Never raises but for cancellation."""
+    async def serve(self, link: Link, certificate: bytes | None = None) -> None:
+        """One agent's stream, from its Hello to its end. Never raises but for cancellation. `certificate` is
+        the agent's, as TLS has verified it."""
         messages = link.receive()
         try:
             hello = await self._first_message(messages)
-            objection = self._objection(hello)
+            identity, objection = self._identity(hello, certificate)
+            objection = objection or self._objection(hello)
             if objection:
                 log.warning("agent.rejected", region=hello.region, reason=objection)
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     await link.send(wire.encode_from_controller(Rejection(objection)))
             else:
-                await self._serve_region(hello, link, messages)
+                await self._serve_region(hello, link, messages, identity)
         except (OSError, wire.WireError) as error:
             log.warning("agent.stream_ended", reason=str(error))
         except Exception:  # the root of a stream: a mistake of ours must not end the others
@@ -285,6 +329,39 @@ class Sessions:
         if not isinstance(message, Hello):
             raise _StreamEnded(f"its first message is {type(message).__name__}, not Hello")
         return message
+
+    def _identity(self, hello: Hello, certificate: bytes | None) -> tuple[AgentIdentity | None, str]:
+        """Whose certificate was shown, and why the agent can't be believed, or ""."""
+        if self._gate is None:
+            return None, ""
+        region: str = hello.region
+        try:
+            identity = self._gate.recognise(certificate or b"")
+        except CertificateError as error:
+            objection = f"the agent's certificate is refused: {error}; {_join_again(region)}"
+        else:
+            if identity.region == hello.region:
+                return identity, ""
+            region = identity.region
+            objection = (
+                f"the agent's certificate is of {identity.region}, and the agent says that it is "
+                f"{hello.region}: set its region to {identity.region}, or {_join_again(hello.region)}"
+            )
+        self._deny(region, objection)
+        return None, objection
+
+    def _withdrawal(self, identity: AgentIdentity | None) -> str:
+        """Why the certificate of an open stream counts no longer, or ""."""
+        if self._gate is None or identity is None:
+            return ""
+        objection = self._gate.objection(identity)
+        return f"{objection}; {_join_again(identity.region)}" if objection else ""
+
+    def _deny(self, region: str, why: str) -> None:
+        self._denials.pop(region, None)
+        self._denials[region] = Denial(region, why, self._clock())
+        if len(self._denials) > DENIALS_MAX:
+            del self._denials[next(iter(self._denials))]
 
     def _objection(self, hello: Hello) -> str:
         """Why this agent can't be worked with, or ""."""
@@ -317,14 +394,18 @@ class Sessions:
             f"one shall replace it: repave regions take-over {region}"
         )
 
-    async def _serve_region(self, hello: Hello, link: Link, messages: AsyncIterator[bytes]) -> None:
-        stream = self._open(hello, link)
+    async def _serve_region(
+        self, hello: Hello, link: Link, messages: AsyncIterator[bytes], identity: AgentIdentity | None
+    ) -> None:
+        stream = self._open(hello, link, identity)
         reason = "the stream was cut"
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write(stream))
                 tasks.create_task(self._read(stream, messages))
                 tasks.create_task(stream.give_up())
+                if identity is not None:
+                    tasks.create_task(self._expire(stream, identity))
                 if hello.beats and self._welcome.beat_seconds > 0:
                     tasks.create_task(self._miss(stream, SILENCES_MAX * self._welcome.beat_seconds))
         except* (OSError, wire.WireError) as group:
@@ -332,16 +413,17 @@ class Sessions:
         finally:
             self._drop(stream, reason)
 
-    def _open(self, hello: Hello, link: Link) -> "_Stream":
+    def _open(self, hello: Hello, link: Link, identity: AgentIdentity | None) -> "_Stream":
         """Makes this the region's stream, with everything that shall be there waiting to be sent."""
         region = hello.region
         before, older = self._views.get(region), self._streams.get(region)
         if older is not None:
             older.finish(f"a newer agent has taken over {region}; is another one running?")
         self._rivals.pop(region, None)
+        self._denials.pop(region, None)
         self._listener.greet(hello)
         waiting = {desired.application: desired for desired in self._listener.desired_for(region)}
-        stream = self._streams[region] = _Stream(region, link, waiting, self._clock())
+        stream = self._streams[region] = _Stream(region, link, waiting, self._clock(), identity)
         self._views[region] = KnownRegion(region, True, self._clock(), hello)
         log.info(
             "agent.connected", region=region, agent=hello.agent_version, has_taken_over=older is not None
@@ -377,6 +459,15 @@ class Sessions:
                 raise _StreamEnded(
                     f"the agent has said nothing for {seconds:g} s: it stands still or is cut off"
                 )
+
+    async def _expire(self, stream: "_Stream", identity: AgentIdentity) -> None:
+        """A stream would outlive its certificate by itself: TLS looks at it once."""
+        while True:
+            await asyncio.sleep(identity.expires_at - self._clock())
+            if objection := self._withdrawal(identity):  # else the loop's clock ran ahead of ours
+                self._deny(stream.region, objection)
+                stream.finish(objection)
+                return
 
     async def _read(self, stream: "_Stream", messages: AsyncIterator[bytes]) -> None:
         async for message in messages:
@@ -462,6 +553,7 @@ class _Stream:
     link: Link
     desired: dict[ApplicationName, DesiredState]  # the newest of each application
     heard_at: float
+    identity: AgentIdentity | None = None  # None over plaintext
     queries: deque[Query] = field(default_factory=deque)  # bounded by questions
     questions: dict[int, asyncio.Future[Answer]] = field(default_factory=dict)
     reports_until: int = 0  # the sequence of the newest report taken
@@ -529,6 +621,10 @@ class _Stream:
         raise _StreamEnded(self.farewell)
 
 
+def _join_again(region: str) -> str:
+    return f"let it join again: repave agents join {region}"
+
+
 def _encode(message: FromController) -> bytes:
     """Encoded, and sure to be accepted. Raises ValueError, which names the field."""
     encoded = wire.encode_from_controller(message)
@@ -540,13 +636,17 @@ def _encode(message: FromController) -> bytes:
 
 
 async def start_server(
-    sessions: Sessions, address: str, setting: str = "grpc.listen"
+    sessions: Sessions,
+    address: str,
+    setting: str = "grpc.listen",
+    shown: Callable[[], Shown] | None = None,
 ) -> tuple[grpc.aio.Server, int]:
-    """Listens for agents on `address` (host:port, loopback); returns the server and its port.
+    """Listens for agents on `address` (host:port; without TLS, `shown`, on loopback); returns the server and
+    its port.
 
     Raises InsecureAddressError, ValueError, or OSError when the port is taken. Keep the server referenced.
     """
-    server, port = bind(sessions.serve, address, setting)
+    server, port = bind(sessions.serve, address, setting, shown)
     await server.start()
     return server, port
 

@@ -145,6 +145,15 @@ def _adopted(group: str, notes: Sequence[str]) -> str:
     return "; ".join((f"adopted what the regions run: {group or 'no group'} serves", *notes))
 
 
+def _agent_revoked(region: str, agents: Sequence[str], by: str, reason: str) -> str:
+    return f"{listed(agents) or f'the join tokens of {region}'} revoked by {who(by, reason)}"
+
+
+def _authority_rotated(region: str, is_at_once: int, by: str) -> str:
+    former = "is trusted no longer" if is_at_once else "is trusted until every agent has renewed"
+    return f"a new authority issues to agents, asked by {who(by)}; the former one {former}"
+
+
 TEXTS: Mapping[Kind, Template] = {
     Happening.RELEASE_QUEUED: _queued,
     Happening.RELEASE_REPLACES: "{group} goes back, for {version} replaces it, asked by {by}",
@@ -204,5 +213,9 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.FREEZE_ADDED: _freeze("added"),
     Happening.FREEZE_LIFTED: _freeze("lifted"),
     Happening.ADOPTED: _adopted,
+    Happening.AGENT_INVITED: "a join token for an agent of {region} was made by {by}",
+    Happening.AGENT_JOINED: "{agent} joined from {address}, with a token of {by}",
+    Happening.AGENT_REVOKED: _agent_revoked,
+    Happening.AUTHORITY_ROTATED: _authority_rotated,
     Happening.REGION_AHEAD: ("{region} is ahead of this store: {ahead}; nothing is sent there until: {0}"),
 }

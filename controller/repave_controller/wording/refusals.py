@@ -131,6 +131,35 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.ALL_PASSED: "the rollout of {application} may pass all gates and waits already; {0} says more",
     Refusal.AMBIGUOUS_QUEUED: "several queued releases of {application} are {name}; give a number: {queued}",
     Refusal.ALREADY_BACK: _already_back,
+    Refusal.AGENTS_NOT_ENROLLED: (
+        "this controller speaks plaintext, on loopback only, and so enrols no agents: start it with "
+        "tls.enabled = true"
+    ),
+    Refusal.AUTHORITY_IS_OPERATORS: (
+        "the authority is the operator's (tls.ca): put a new certificate behind the first one in that file, "
+        "and before it, with its key, when every agent has renewed"
+    ),
+    Refusal.JOIN_TOKEN_UNKNOWN: "this join token is not known here; make one for this controller: {0}",
+    Refusal.JOIN_TOKEN_USED: (
+        "this join token of {region} was used {ago} s ago, from {address}; make another one: {0}; if that "
+        "was not your machine: {1}"
+    ),
+    Refusal.JOIN_TOKEN_EXPIRED: "this join token of {region} expired {ago} s ago; make another one: {0}",
+    Refusal.REGION_NAME: (
+        "{region} is no name for a region: expected words of a-z and 0-9 with hyphens between, such as eu-1, "
+        "at most 48 characters"
+    ),
+    Refusal.ROTATING: (
+        "a rotation is under way, and is over in {hours} h, when every agent has renewed; if the key of the "
+        "authority was stolen: {0}"
+    ),
+    Refusal.TOO_MANY_TOKENS: (
+        "there are {limit} join tokens, the limit; each is forgotten a day after its end"
+    ),
+    Refusal.UNKNOWN_AGENT: lambda command, name, known: (
+        f"no agent that could be revoked is called {_quoted(name)}; there are: "
+        f"{', '.join(known) or 'none'}; {command} shows them all"
+    ),
     Refusal.AMBIGUOUS_HOST: _ambiguous_host,
     Refusal.FIRST_STEP: lambda *commands: f"no region that moves has been given traffic yet{ways(commands)}",
     Refusal.FREEZE_OVER: _freeze_over,

@@ -1,7 +1,7 @@
 """Carries bytes between agent and controller over gRPC: options, addresses, reconnect delays, links.
 
-Knows no message: sessions speak over any Link. Plaintext, and therefore only on loopback; credentials of mTLS
-would be given in `_open_channel` and `bind`, nowhere else.
+Knows no message: sessions speak over any Link. Without TLS plaintext, and therefore only on loopback. With it
+both ends show a certificate, and what the agent's says goes with its link.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 from urllib.parse import unquote
 
@@ -17,6 +18,7 @@ import grpc.aio
 
 from repave_protos.daemon.peers import peer_of
 from repave_protos.protocol import wire
+from repave_protos.protocol.certificates import CONTROLLER_NAME
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 PATIENCE_SECONDS = 5.0
@@ -70,6 +72,15 @@ class InsecureAddressError(ValueError):
     """The address can be reached from elsewhere, and plaintext must not be spoken there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A certificate with its chain and key, and the authorities that the other end is to be of. All PEM."""
+
+    key: str
+    chain: str
+    authorities: str
+
+
 class Link(Protocol):
     """One stream, bytes in and out: the same as the agent's port of this name."""
 
@@ -91,17 +102,23 @@ def loopback_only(address: str, setting: str) -> tuple[str, int]:
     `setting` names where the address came from. Raises InsecureAddressError when others could reach it,
     ValueError when it is no address.
     """
-    host, port = _split(address, setting)
+    host, port = split_address(address, setting)
     if host != "localhost" and not _is_loopback(host):
         raise InsecureAddressError(
             f"{setting}: {address} is not a loopback address, and without TLS agents and controller speak "
-            f"plaintext only on loopback; use 127.0.0.1:{port} and reach it from elsewhere by an SSH tunnel "
+            f"plaintext only on loopback; set tls.enabled = true at the controller and let agents join "
+            f"(repave agents join), or use 127.0.0.1:{port} and reach it from elsewhere by an SSH tunnel "
             f"(ssh -L {port}:127.0.0.1:{port} HOST)"
         )
     return host, port
 
 
-def _split(address: str, setting: str) -> tuple[str, int]:
+def address_of(address: str, setting: str, *, is_secured: bool) -> tuple[str, int]:
+    """Host and port; without TLS as loopback_only. Raises ValueError."""
+    return split_address(address, setting) if is_secured else loopback_only(address, setting)
+
+
+def split_address(address: str, setting: str) -> tuple[str, int]:
     host, colon, port = address.rpartition(":")
     is_bracketed = host.startswith("[") and host.endswith("]")
     if is_bracketed:
@@ -145,15 +162,16 @@ async def dial(
     address: str,
     setting: str = "the controller's address",
     patience_seconds: float = PATIENCE_SECONDS,
+    shown: Shown | None = None,
 ) -> Link:
-    """A fresh connection and stream to the controller. Raises ConnectionError, or as loopback_only.
+    """A fresh connection and stream to the controller. Raises ConnectionError, or as address_of.
 
     `patience_seconds`: how long the controller may take to answer, now and later. One that is silent for
-    longer has vanished, and the link ends.
+    longer has vanished, and the link ends. `shown`: the agent's certificate, for TLS.
     """
-    target = join(*loopback_only(address, setting))
+    target = join(*address_of(address, setting, is_secured=shown is not None))
     async with AsyncExitStack() as undo:
-        channel = _open_channel(target, patience_seconds)
+        channel = _open_channel(target, patience_seconds, shown)
         undo.push_async_callback(channel.close)
         call: Call = channel.stream_stream(wire.METHOD_PATH)()
         await _answered(call, target, patience_seconds)
@@ -161,8 +179,15 @@ async def dial(
     return _DialledLink(channel, call)
 
 
-def _open_channel(target: str, patience_seconds: float) -> grpc.aio.Channel:
-    return grpc.aio.insecure_channel(target, options=(*CLIENT_OPTIONS, *keepalive(patience_seconds)))
+def _open_channel(target: str, patience_seconds: float, shown: Shown | None) -> grpc.aio.Channel:
+    options = (*CLIENT_OPTIONS, *keepalive(patience_seconds))
+    if shown is None:
+        return grpc.aio.insecure_channel(target, options=options)
+    credentials = grpc.ssl_channel_credentials(
+        shown.authorities.encode(), shown.key.encode(), shown.chain.encode()
+    )
+    named = ("grpc.ssl_target_name_override", CONTROLLER_NAME)
+    return grpc.aio.secure_channel(target, credentials, options=(*options, named))
 
 
 def keepalive(patience_seconds: float) -> Options:
@@ -195,6 +220,12 @@ async def _ended(call: Call) -> ConnectionError:
 
 
 def _reason(code: grpc.StatusCode, details: str | None) -> str:
+    if details is not None and "CERTIFICATE_VERIFY_FAILED" in details:
+        return (
+            "the controller there is not of the authority that this agent joined, or its certificate has "
+            "expired: check the address and the clocks of both machines; if the authority was replaced, join "
+            "again"
+        )
     return f"{code.name.lower()}: {details}" if details else code.name.lower()
 
 
@@ -234,17 +265,27 @@ class _DialledLink:
 # -------------------------------------------------------------------------------------- the controller's end
 
 
-def bind(serve: Callable[[Link], Awaitable[None]], address: str, setting: str) -> tuple[grpc.aio.Server, int]:
+Serve = Callable[[Link, bytes | None], Awaitable[None]]
+
+
+def bind(
+    serve: Serve, address: str, setting: str, shown: Callable[[], Shown] | None = None
+) -> tuple[grpc.aio.Server, int]:
     """A server that runs `serve` for each stream, not yet started, and its port (asked with 0: a free one).
 
-    The stream ends when `serve` returns. Raises OSError when the port is taken, or as loopback_only.
+    `serve` gets the agent's certificate (PEM), None over plaintext; the stream ends when it returns. `shown`
+    is asked for the controller's certificate at each connection. Raises OSError when the port is taken, or as
+    address_of.
     """
-    target = join(*loopback_only(address, setting))
+    target = join(*address_of(address, setting, is_secured=shown is not None))
     server = grpc.aio.server(options=SERVER_OPTIONS)
 
     streams: Counter[str] = Counter()
 
     async def connect(_: object, context: Context) -> None:
+        certificates = list(context.auth_context().get("x509_pem_cert", ()))
+        if shown is not None and len(certificates) != 1:  # gRPC asks for one: this is never reached
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "show the certificate of an agent")
         peer = _peer_of(context.peer())
         if peer and streams[peer] >= STREAMS_OF_ONE_PEER_MAX:
             text = f"{peer} has {STREAMS_OF_ONE_PEER_MAX} streams already; that is the limit of one address"
@@ -252,7 +293,7 @@ def bind(serve: Callable[[Link], Awaitable[None]], address: str, setting: str) -
         streams[peer] += 1
         try:
             await context.send_initial_metadata(())
-            await serve(_ServedLink(context))
+            await serve(_ServedLink(context), certificates[0] if certificates else None)
         finally:
             streams.subtract([peer])
             if not streams[peer]:
@@ -262,7 +303,7 @@ def bind(serve: Callable[[Link], Awaitable[None]], address: str, setting: str) -
     service = grpc.method_handlers_generic_handler(wire.SERVICE_NAME, {wire.METHOD_NAME: handler})
     server.add_generic_rpc_handlers((service,))
     try:
-        port = server.add_insecure_port(target)
+        port = _listen(server, target, shown)
     except RuntimeError as error:
         raise OSError(f"{setting}: can't listen on {target}; is another controller running there?") from error
     return server, port
@@ -272,6 +313,21 @@ def _peer_of(said: str) -> str:
     """gRPC says `ipv4:10.0.0.1:5555` and `ipv6:%5B2001:db8::1%5D:5555`."""
     address = unquote(said.partition(":")[2]).rpartition(":")[0]
     return peer_of(address.removeprefix("[").removesuffix("]"))
+
+
+def _listen(server: grpc.aio.Server, target: str, shown: Callable[[], Shown] | None) -> int:
+    if shown is None:
+        return server.add_insecure_port(target)
+
+    def configured() -> grpc.ServerCertificateConfiguration:
+        now = shown()
+        pair = (now.key.encode(), now.chain.encode())
+        return grpc.ssl_server_certificate_configuration([pair], now.authorities.encode())
+
+    credentials = grpc.dynamic_ssl_server_credentials(
+        configured(), configured, require_client_authentication=True
+    )
+    return server.add_secure_port(target, credentials)
 
 
 class _ServedLink:

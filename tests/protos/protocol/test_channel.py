@@ -108,7 +108,7 @@ def test_both_ends_notice_a_frozen_peer(options: channel.Options, within_ms: int
 
 
 async def test_bytes_go_both_ways_and_the_stream_ends_when_its_handler_returns() -> None:
-    async def echo_twice(link: Link) -> None:
+    async def echo_twice(link: Link, __: bytes | None) -> None:
         messages = link.receive()
         for _ in range(2):
             await link.send(b"> " + await anext(messages))
@@ -172,7 +172,7 @@ async def test_dialling_elsewhere_is_refused_before_a_packet_is_sent() -> None:
 
 
 async def test_a_taken_port_and_an_open_address_are_refused_by_the_server() -> None:
-    async def nobody(_: Link) -> None: ...
+    async def nobody(_: Link, __: bytes | None) -> None: ...
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -183,7 +183,7 @@ async def test_a_taken_port_and_an_open_address_are_refused_by_the_server() -> N
 
 
 async def test_a_dying_server_ends_the_other_ends_reading_and_writing() -> None:
-    async def forever(link: Link) -> None:
+    async def forever(link: Link, _: bytes | None) -> None:
         await asyncio.Event().wait()
 
     server, port = bind(forever, "127.0.0.1:0", "grpc.listen")
@@ -201,7 +201,7 @@ async def test_a_dying_server_ends_the_other_ends_reading_and_writing() -> None:
 async def test_the_server_sees_an_agent_go_away() -> None:
     gone = asyncio.Event()
 
-    async def until_gone(link: Link) -> None:
+    async def until_gone(link: Link, _: bytes | None) -> None:
         try:
             async for _ in link.receive():
                 pass
@@ -218,7 +218,7 @@ async def test_the_server_sees_an_agent_go_away() -> None:
 
 
 async def test_a_link_closed_by_its_own_end_fails_its_reader_without_cancelling_it() -> None:
-    async def forever(link: Link) -> None:
+    async def forever(link: Link, _: bytes | None) -> None:
         async for _ in link.receive():
             pass
 

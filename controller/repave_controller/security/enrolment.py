@@ -1,0 +1,215 @@
+"""Enrols agents: join tokens, certificates, renewals, revocations. A decision holds once it is saved."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from repave_controller.core.domain.application import Event, Instant
+from repave_controller.core.domain.reasons import Happening, Refusal, Refused, cli, reason_of
+from repave_controller.core.ports import Record, Store, StoreError, Transaction
+from repave_controller.security import roster
+from repave_controller.security.authority import Authority, OwnAuthority
+from repave_controller.security.roster import JoinToken, Member
+from repave_protos.protocol.certificates import (
+    AgentIdentity,
+    CertificateError,
+    JoinWord,
+    hash_of,
+    new_agent,
+    new_join_word,
+    requested_key,
+)
+from repave_protos.protocol.values import RegionName
+
+TOKEN, MEMBER = "join-token", "agent"
+_TOKENS, _MEMBERS = TypeAdapter(JoinToken), TypeAdapter(Member)
+
+log = structlog.get_logger()
+
+
+class Enrolment:
+    """One for a controller that speaks TLS."""
+
+    def __init__(
+        self,
+        authority: Authority,
+        store: Store,
+        clock: Callable[[], float],
+        tell: Callable[[Sequence[Event]], None],
+        withdrawn: Callable[[], None],
+    ) -> None:
+        """`tell` gets events that were saved; `withdrawn` is called when a certificate no longer counts."""
+        self.authority = authority
+        self._store, self._clock, self._tell, self._withdrawn = store, clock, tell, withdrawn
+        self._lock = asyncio.Lock()
+        self._tokens: dict[str, JoinToken] = {}
+        self._members: dict[str, Member] = {}
+
+    async def load(self) -> None:
+        """Before anything is asked. Raises StoreError."""
+        try:
+            for record in await self._store.records(TOKEN):
+                self._tokens[record.name] = _TOKENS.validate_json(record.state or "")
+            for record in await self._store.records(MEMBER):
+                self._members[record.name] = _MEMBERS.validate_json(record.state or "")
+        except ValidationError as error:
+            raise StoreError(f"what the store holds of agents can't be read: {error}") from error
+
+    # ---------------------------------------------------------------------------------------- knowing
+
+    def members(self) -> list[Member]:
+        return sorted(self._members.values(), key=lambda each: (each.region, each.joined_at))
+
+    def recognise(self, certificate: bytes) -> AgentIdentity:
+        """Whose certificate it is, if it counts now. Raises CertificateError."""
+        identity = self.authority.recognise(certificate)
+        name = f"{identity.region}/{identity.agent}"
+        if name not in self._members:  # it joined after the backup that this store was restored from
+            self._members[name] = roster.joined(identity, identity.issued_at, "")
+        if objection := self.objection(identity):
+            raise CertificateError(objection)
+        return identity
+
+    def objection(self, identity: AgentIdentity) -> str:
+        """Why a certificate that was recognised once counts no longer; "" while it does."""
+        member = self._members.get(f"{identity.region}/{identity.agent}")
+        if member is not None and member.revoked_at is not None:
+            return f"the agent {member.name} was revoked by {member.revoked_by or 'an operator'}"
+        return self.authority.objection(identity)
+
+    # --------------------------------------------------------------------------------------- changing
+
+    async def invite(self, region: str, by: str) -> tuple[JoinWord, JoinToken]:
+        """A new join token; its secret is not kept. Raises Refused, StoreError."""
+        name = roster.check_region(region)
+        async with self._lock:
+            now = self._clock()
+            if len(self._tokens) >= roster.TOKENS_MAX:
+                raise Refused(Refusal.TOO_MANY_TOKENS, limit=roster.TOKENS_MAX)
+            word = new_join_word(self.authority.pin)
+            token = JoinToken(hash_of(word.secret), name, by, now, now + roster.TOKEN_SECONDS)
+            await self._save([token], what=Happening.AGENT_INVITED, kind="agent.invited", region=name, by=by)
+        return word, token
+
+    async def join(self, secret: str, request: str, address: str) -> tuple[str, AgentIdentity]:
+        """A first certificate, with its chain. Raises Refused, CertificateError, StoreError."""
+        async with self._lock:
+            token = roster.use(self._tokens.get(hash_of(secret)), self._clock(), address)
+            key = requested_key(request)
+            chain, identity = self.authority.issue(key, RegionName(token.region), new_agent())
+            member = roster.joined(identity, self._clock(), address)
+            await self._save(
+                [token, member],
+                what=Happening.AGENT_JOINED,
+                kind="agent.joined",
+                region=token.region,
+                agent=member.name,
+                address=address,
+                by=token.by,
+            )
+        return chain, identity
+
+    async def renew(self, identity: AgentIdentity, request: str) -> str:
+        """The next certificate of an agent that was recognised. Raises CertificateError, StoreError."""
+        async with self._lock:
+            if objection := self.objection(identity):
+                raise CertificateError(objection)
+            chain, issued = self.authority.issue(requested_key(request), identity.region, identity.agent)
+            former = self._members.get(f"{identity.region}/{identity.agent}")
+            await self._save([roster.renewed(former, issued, self._clock())])
+        log.info("agent.certificate_renewed", region=identity.region, agent=identity.agent)
+        return chain
+
+    async def revoke(self, region: str, agent: str, by: str, reason: str = "") -> list[Member]:
+        """Every agent of the region, or the one that is named; and the region's join tokens. Raises Refused,
+        StoreError."""
+        async with self._lock:
+            now = self._clock()
+            found = [
+                each
+                for each in self._members.values()
+                if each.region == region and agent in ("", each.agent) and each.state(now) != "expired"
+            ]
+            open_ = [each for each in self._tokens.values() if each.region == region and each.used_at is None]
+            if not found and not (open_ and not agent):
+                known = tuple(sorted(each.name for each in self._members.values() if each.revoked_at is None))
+                raise Refused(Refusal.UNKNOWN_AGENT, cli("agents list"), name=agent or region, known=known)
+            ended = [roster.revoked(each, now, by) for each in found]
+            await self._save(
+                [*ended],
+                gone=[] if agent else open_,
+                what=Happening.AGENT_REVOKED,
+                kind="agent.revoked",
+                region=region,
+                agents=tuple(each.name for each in ended),
+                by=by,
+                reason=reason,
+            )
+        self._withdrawn()
+        return ended
+
+    async def rotate(self, by: str, *, at_once: bool = False) -> float | None:
+        """A new authority; when the overlap with the former one ends, None: it is over. Raises Refused."""
+        async with self._lock:
+            source, now = self.authority.source, self._clock()
+            if not isinstance(source, OwnAuthority):
+                raise Refused(Refusal.AUTHORITY_IS_OPERATORS)
+            if not at_once and (ends_at := source.settles_at(now)) is not None:
+                raise Refused(Refusal.ROTATING, cli("agents rotate", now=True), hours=_hours(ends_at - now))
+            source.rotate(now, at_once=at_once)
+            await self._save(
+                [], what=Happening.AUTHORITY_ROTATED, kind="authority.rotated", is_at_once=int(at_once), by=by
+            )
+        self._withdrawn()
+        return source.settles_at(self._clock())
+
+    # ----------------------------------------------------------------------------------------- inside
+
+    async def _save(
+        self,
+        changed: Sequence[JoinToken | Member],
+        *,
+        gone: Sequence[JoinToken] = (),
+        what: Happening | None = None,
+        kind: str = "",
+        by: str = "",
+        region: str = "",
+        **facts: str | int | tuple[str, ...],
+    ) -> None:
+        """With all that need not be kept any more. Raises StoreError; then nothing has changed."""
+        now = self._clock()
+        over = [each for each in self._tokens.values() if roster.is_over(each, now)]
+        ended = [each for each in self._members.values() if roster.has_ended(each, now)]
+        records = [*map(_record, changed)]
+        records += [Record(TOKEN, each.id, None) for each in (*over, *gone)]
+        records += [Record(MEMBER, each.name, None) for each in ended]
+        events: tuple[Event, ...] = ()
+        if what is not None:
+            reason = reason_of(what, region=region, by=by, **facts)
+            events = (Event(kind, region=region, by=by, at=Instant(now), what=reason),)
+        saved = await self._store.commit(Transaction(records=tuple(records), events=events))
+        self._forget((*over, *gone))
+        for member in ended:
+            self._members.pop(member.name, None)
+        for each in changed:
+            if isinstance(each, JoinToken):
+                self._tokens[each.id] = each
+            else:
+                self._members[each.name] = each
+        self._tell(saved)
+
+    def _forget(self, tokens: Sequence[JoinToken]) -> None:
+        for each in tokens:
+            self._tokens.pop(each.id, None)
+
+
+def _record(each: JoinToken | Member) -> Record:
+    if isinstance(each, JoinToken):
+        return Record(TOKEN, each.id, _TOKENS.dump_json(each).decode())
+    return Record(MEMBER, each.name, _MEMBERS.dump_json(each).decode())
+
+
+def _hours(seconds: float) -> int:
+    return max(1, round(seconds / 3600))
