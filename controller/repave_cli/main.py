@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from repave_cli.commands import (
+    agents,
     context,
     doctor,
     freeze,
@@ -72,6 +73,8 @@ SAME_AS = {
     "uninstall": "delete",
     "retire": "groups retire",
     "takeover": "regions take-over",
+    "enroll": "agents join",
+    "enrol": "agents join",
 }
 
 
@@ -120,6 +123,7 @@ def make_parser() -> argparse.ArgumentParser:
         orphans,
         image,
         pool,
+        agents,
         doctor,
         recover,
         context,

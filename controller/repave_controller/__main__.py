@@ -7,13 +7,17 @@ import argparse
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 import structlog
 
 from repave_controller.api.app import make_app
+from repave_controller.api.door import make_door
+from repave_controller.api.resources.agents import Agents
 from repave_controller.api.web.server import connections_within, serve
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import StoreError
@@ -21,6 +25,8 @@ from repave_controller.fleet.packages import SUFFIX, ImageDirectory
 from repave_controller.fleet.sessions import Sessions, start_server, stop_server
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.security.authority import Authority, OperatorsAuthority, OwnAuthority, Source
+from repave_controller.security.enrolment import Enrolment
 from repave_controller.settings import ControllerSettings
 from repave_controller.stores.sqlite.store import SqliteStore, new_name
 from repave_protos import __version__
@@ -28,7 +34,8 @@ from repave_protos.daemon.logs import configure_logs, log_faults_of
 from repave_protos.daemon.resources import descriptors, require_threads
 from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
 from repave_protos.daemon.supervisor import READY, STOPPING, Supervisor, supervisor_of
-from repave_protos.protocol.channel import BEAT_SECONDS, join, loopback_only
+from repave_protos.protocol.certificates import trust_domain_of
+from repave_protos.protocol.channel import BEAT_SECONDS, join, loopback_only, split_address
 from repave_protos.protocol.values import Welcome
 
 PREFIX = "REPAVE_CONTROLLER_"
@@ -66,11 +73,19 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
     )
     scheduler = Scheduler(store, images, loaded, clock, sessions, settings.limits.in_force)
     sessions.report_to(scheduler)
-    app = make_app(scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock)
     try:
-        server, _ = await start_server(sessions, settings.grpc.listen)
+        enrolment = await _enrolment(settings, loaded.installation, store, scheduler, sessions)
+        agents = Agents(enrolment, sessions, clock, _agents_url(settings))
+        app = make_app(
+            scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock, agents=agents
+        )
+        shown = enrolment.authority.shown if enrolment is not None else None
+        server, grpc_port = await start_server(sessions, settings.grpc.listen, shown=shown)
         try:
-            async with serve(app, host, port, connections_within(descriptors())):
+            async with AsyncExitStack() as serving:
+                await serving.enter_async_context(serve(app, host, port, connections_within(descriptors())))
+                if enrolment is not None:
+                    await serving.enter_async_context(_door(settings, enrolment, images, grpc_port))
                 if clock.warning:
                     log.warning("clock.set_back", text=clock.warning)
                     scheduler.note(Event("clock.set_back", clock.warning))
@@ -78,6 +93,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
                     "controller.started",
                     http=settings.http.listen,
                     grpc=settings.grpc.listen,
+                    agents=settings.agents.listen if enrolment is not None else "",
                     version=__version__,
                 )
                 await _run_until_signal(scheduler, supervisor)
@@ -85,6 +101,46 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
             await stop_server(sessions, server)
     finally:
         await store.close()
+
+
+async def _enrolment(
+    settings: ControllerSettings,
+    installation: str,
+    store: SqliteStore,
+    scheduler: Scheduler,
+    sessions: Sessions,
+) -> Enrolment | None:
+    """None over plaintext. Raises AuthorityError, StoreError."""
+    tls, clock, directory = settings.tls, scheduler.clock, settings.state / "security"
+    if not tls.enabled:
+        return None
+    domain = trust_domain_of(installation)
+    source: Source = (
+        OperatorsAuthority(Path(tls.ca), Path(tls.ca_key))
+        if tls.ca
+        else OwnAuthority(directory, domain, clock())
+    )
+    names = (*tls.names.split(), "localhost", "127.0.0.1", "::1", socket.gethostname())
+    authority = Authority(source, domain, names, clock, directory)
+    enrolment = Enrolment(authority, store, clock, scheduler.event_log.tell, sessions.recheck)
+    await enrolment.load()
+    sessions.guard_with(enrolment)
+    return enrolment
+
+
+def _agents_url(settings: ControllerSettings) -> str:
+    """Where agents reach this controller, as far as it knows."""
+    host, port = split_address(settings.agents.listen, "agents.listen")
+    name = next(iter(settings.tls.names.split()), host)
+    return f"https://{join(socket.gethostname() if name in ('0.0.0.0', '::') else name, port)}"
+
+
+def _door(
+    settings: ControllerSettings, enrolment: Enrolment, images: ImageDirectory, grpc_port: int
+) -> AbstractAsyncContextManager[int]:
+    host, port = split_address(settings.agents.listen, "agents.listen")
+    door = make_door(enrolment, images, lambda: grpc_port)
+    return serve(door, host, port, connections_within(descriptors()), enrolment.authority.http_context())
 
 
 def refuse_loss(state: Path) -> None:

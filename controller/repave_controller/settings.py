@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from repave_controller.core.domain.limits import Limits
 from repave_protos.daemon.logs import LogFormat
@@ -20,6 +20,33 @@ class GrpcSettings(Settings):
     """Where agents dial in."""
 
     listen: Address = "127.0.0.1:7443"
+
+
+class AgentsSettings(Settings):
+    """Where agents join, renew and fetch packages, over HTTPS; nothing listens there without TLS."""
+
+    listen: Address = "127.0.0.1:7444"
+
+
+def _line(given: object) -> object:
+    """A list, as TOML has it, may be a line of words."""
+    return " ".join(map(str, given)) if isinstance(given, list) else given
+
+
+class TlsSettings(Settings):
+    """`names` are in the controller's certificate, and the first one is shown to who lets an agent join. The
+    authority is repave's own unless `ca`, and `ca_key` with it, name files of the operator."""
+
+    enabled: bool = False
+    names: Annotated[str, BeforeValidator(_line)] = ""
+    ca: str = ""
+    ca_key: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> "TlsSettings":
+        if bool(self.ca) != bool(self.ca_key):
+            raise ValueError("ca and ca_key go together: set both, or neither")
+        return self
 
 
 Limit = Annotated[int, Field(ge=0)]
@@ -48,5 +75,7 @@ class ControllerSettings(Settings):
     installation: str = Field("", pattern=r"^[A-Za-z0-9_-]{0,64}$")
     http: HttpSettings = HttpSettings()
     grpc: GrpcSettings = GrpcSettings()
+    agents: AgentsSettings = AgentsSettings()
+    tls: TlsSettings = TlsSettings()
     limits: LimitSettings = LimitSettings()
     log: LogFormat = "json"

@@ -83,6 +83,23 @@ def test_a_taken_port_is_named(
             assert str(port) in told.splitlines()[-1]
 
 
+def test_half_an_authority_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, told = refused(capsys, monkeypatch, settings(tmp_path, TLS__CA="/etc/ca.pem"))
+    assert code == 2
+    assert "ca and ca_key go together: set both, or neither" in told
+
+
+def test_an_authority_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"TLS__CA": str(tmp_path / "ca.pem"), "TLS__CA_KEY": str(tmp_path / "ca.key")}
+    code, told = refused(capsys, monkeypatch, settings(tmp_path / "state", TLS__ENABLED="true", **files))
+    assert code == 1
+    assert f"{tmp_path}/ca.pem, {tmp_path}/ca.key: No such file or directory" in told
+
+
 def test_show_config_tells_where_each_setting_came_from(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +113,11 @@ def test_show_config_tells_where_each_setting_came_from(
         "installation = # default",
         "http.listen = 127.0.0.1:7400 # default",
         f"grpc.listen = 127.0.0.1:9 # file {file}",
+        "agents.listen = 127.0.0.1:7444 # default",
+        "tls.enabled = False # default",
+        "tls.names = # default",
+        "tls.ca = # default",
+        "tls.ca_key = # default",
         "limits.releases = 100 # default",
         "limits.regions_in_flight = 0 # default",
         "limits.hosts_in_flight_percent = 0.0 # default",

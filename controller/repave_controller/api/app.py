@@ -18,6 +18,7 @@ from repave_controller.api.answers.queries import (
     HostsQuery,
     RegionQuery,
 )
+from repave_controller.api.resources.agents import Agents
 from repave_controller.api.resources.doctor import examine
 from repave_controller.api.resources.freezes import (
     FreezeChange,
@@ -85,9 +86,10 @@ def make_app(
     images: ImageDirectory,
     sessions: Sessions,
     clock: SteadyClock,
+    agents: Agents | None = None,
 ) -> web.Application:
-    """The whole API as an aiohttp application."""
-    api = Api(scheduler, store, images, sessions, clock)
+    """The whole API as an aiohttp application. `agents`: of a controller that enrols them."""
+    api = Api(scheduler, store, images, sessions, clock, agents)
     app = web.Application(middlewares=[as_problems, no_strangers], client_max_size=BODY_BYTES_MAX)
     routes = api.routes()
     check_guarded([("GET", "openapi.json"), *((route.method, route.path) for route in routes)])
@@ -118,6 +120,7 @@ class Api:
         images: ImageDirectory,
         sessions: Sessions,
         clock: SteadyClock,
+        agents: Agents | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._store = store
@@ -128,6 +131,7 @@ class Api:
         self._host_renewal = HostRenewal(scheduler, sessions)
         self._regional = Regional(sessions, images)
         self._regions = Regions(scheduler, sessions)
+        self._agents = agents if agents is not None else Agents(None, sessions, clock)
         self.streams = Streams(scheduler)
 
     def routes(self) -> tuple[Route, ...]:
@@ -169,6 +173,7 @@ class Api:
             Route("HEAD", "images/{digest}", self.image, None),
             *self._regions.routes(),
             *self._regional.routes(),
+            *self._agents.routes(),
             Route("GET", "doctor", self.doctor, models.DoctorAnswer),
             Route("POST", "recovery", self.recover, models.RecoveryAnswer, models.RecoveryRequest),
         )
@@ -500,6 +505,7 @@ class Api:
         regions, ahead = self._sessions.views(), self._scheduler.fence.ahead
         rivals, unused = self._sessions.rivals(), self._sessions.unused()
         found = await examine(self._store, self._clock, regions, ahead, rivals, unused)
+        found += self._agents.checks()
         found.append(orphans_check(await orphans_of(self._sessions, regions)))
         return _answer(
             models.DoctorAnswer(version=__version__, now=views.time_of(self._clock()), items=found)

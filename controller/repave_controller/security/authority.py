@@ -35,6 +35,7 @@ from repave_protos.protocol.certificates import (
     pin_of,
     spiffe_id,
 )
+from repave_protos.protocol.channel import Shown
 from repave_protos.protocol.values import RegionName
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -300,6 +301,11 @@ class Authority:
             if known is None or not is_valid:
                 known = self._server = self._new_server(issuers.serving, authorities, now)
             return known
+
+    def shown(self) -> Shown:
+        """The same as gRPC takes it."""
+        server = self.server()
+        return Shown(server.key, server.chain, server.authorities)
 
     def _new_server(self, issuer: Issuer, authorities: str, now: float) -> ServerCertificate:
         key = new_key()

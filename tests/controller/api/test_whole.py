@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from repave_controller.api.web import streams
 from repave_controller.core.domain.application import Instant
 from repave_controller.runtime.clock import SteadyClock
+from repave_protos.protocol.certificates import new_key, request_for
 from tests.controller.api.conftest import SPEC, a_package, release, routes, sha256
 from tests.fakes.controller.api_rig import RealController, real_controller
 from tests.fakes.waiting import until
@@ -26,6 +27,11 @@ HOLIDAYS = {"from": "2999-12-20", "to": "2999-12-31", "applications": ["web-*"]}
 def exactly(model: type[BaseModel], body: Any) -> None:
     """No field is missing, none is too many, all have their types."""
     assert model.model_validate(body).model_dump(mode="json") == body
+
+
+async def join(real: RealController) -> None:
+    word, _ = await real.enrolment.invite("oslo", "ann")
+    await real.enrolment.join(word.secret, request_for(new_key()), "192.0.2.7")
 
 
 EMPTY = ("applications/{application}/queue",)
@@ -44,6 +50,7 @@ async def test_every_read_answers_as_described_before_and_after_a_release(real: 
             await release(real, "v2")
             async with real.client.post("freezes", json=HOLIDAYS) as added:
                 assert added.status == 201
+            await join(real)
         for route in READS:
             if "{application}" in route.path and not is_released:
                 continue
@@ -108,6 +115,10 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     await post("applications/{application}/renew", json={"by": "ann"})
     await post("hosts/{host}/taint", json={"by": "ann", "region": "paris"})
     await post("recovery", json={"dry_run": True})
+    await join(real)
+    await post("agents/{region}/join-token", json={"by": "ann"})
+    await post("agents/{region}/revoke", json={"by": "ann"})
+    await post("agents/rotate", json={"by": "ann"})
     await post("freezes", json=HOLIDAYS)
     await post("freezes/all", json={"by": "ann", "reason": "prices are wrong"})
     await post("freezes/{freeze}/lift", json={"by": "ann"})

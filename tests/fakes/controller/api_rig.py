@@ -10,11 +10,14 @@ from pathlib import Path
 import aiohttp
 
 from repave_controller.api.app import make_app
+from repave_controller.api.resources.agents import Agents
 from repave_controller.api.web.server import serve
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.security.authority import Authority, OwnAuthority
+from repave_controller.security.enrolment import Enrolment
 from repave_controller.stores.sqlite.store import SqliteStore
 from repave_protos.protocol import wire
 from repave_protos.protocol.capabilities import BalancerAbilities, ProviderAbilities, capability_words
@@ -190,8 +193,17 @@ class RealController:
     stop: Callable[[], Awaitable[None]]
     sessions: Sessions
     scheduler: Scheduler
+    enrolment: Enrolment
     agents: dict[str, ObedientAgent]
     scheduling: asyncio.Task[None]
+
+
+async def _enrolment(directory: Path, store: SqliteStore, scheduler: Scheduler) -> Enrolment:
+    """The agents of this rig show no certificates."""
+    clock = scheduler.clock
+    source = OwnAuthority(directory, "store-1", clock())
+    authority = Authority(source, "store-1", (), clock, directory)
+    return Enrolment(authority, store, clock, lambda _: None, lambda: None)
 
 
 @asynccontextmanager
@@ -210,7 +222,11 @@ async def real_controller(
     sessions = kind(Welcome("0.1.0", loaded.installation, "http://127.0.0.1:1/v1/images"), clock)
     scheduler = Scheduler(store, images, loaded, clock, sessions)
     sessions.report_to(scheduler)
-    app = make_app(scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock)
+    enrolment = await _enrolment(directory / "security", store, scheduler)
+    enrolled = Agents(enrolment, sessions, clock, "https://repave.example:7444")
+    app = make_app(
+        scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock, agents=enrolled
+    )
     agents = {name: ObedientAgent(name) for name in regions} | {each.region: each for each in guests}
     scheduling = asyncio.create_task(scheduler.run())
     tasks = [scheduling]
@@ -220,7 +236,7 @@ async def real_controller(
         port = await serving.enter_async_context(serve(app, "127.0.0.1", 0))
         client = aiohttp.ClientSession(f"http://127.0.0.1:{port}/v1/", connector=connector)
         try:
-            yield RealController(client, serving.aclose, sessions, scheduler, agents, scheduling)
+            yield RealController(client, serving.aclose, sessions, scheduler, enrolment, agents, scheduling)
         finally:
             await client.close()
             for task in tasks:

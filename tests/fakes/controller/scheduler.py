@@ -12,12 +12,15 @@ from typing import Any, TypeVar
 import structlog
 
 from repave_controller.api.app import make_app
+from repave_controller.api.resources.agents import Agents
 from repave_controller.api.web.server import CONNECTIONS_MAX, serve
 from repave_controller.core.domain.application import Instant
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import AnswerContent, KnownRegion, RegionUnreachable, Rival, Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.security.authority import Authority, OwnAuthority
+from repave_controller.security.enrolment import Enrolment
 from repave_protos import __version__
 from repave_protos.protocol.queries import Bakes, Content, Question, Room
 from repave_protos.protocol.values import (
@@ -239,6 +242,19 @@ class ServedController:
     port: int = 0
     url: str = ""
     connections_max: int = CONNECTIONS_MAX
+    is_enrolling: bool = False
+    enrolment: Enrolment | None = None
+
+    async def _agents(self, clock: SteadyClock) -> Agents:
+        """As a controller with TLS has them, without the listeners."""
+        if self.is_enrolling:
+            directory = self.directory / "security"
+            source = OwnAuthority(directory, "memory", clock())
+            authority = Authority(source, "memory", (), clock, directory)
+            tell = self.scheduler.event_log.tell
+            self.enrolment = Enrolment(authority, self.store, clock, tell, self.sessions.recheck)
+            await self.enrolment.load()
+        return Agents(self.enrolment, self.sessions, clock, "https://repave.example:7444")
 
     def in_loop(self, call: Callable[[], Result]) -> Result:
         """Calls it in the controller's thread."""
@@ -274,8 +290,14 @@ class ServedController:
         self.sessions = ObedientSessions(clock, self.regions, self.desired)
         self.scheduler = Scheduler(self.store, images, loaded, clock, self.sessions)
         self.sessions.scheduler = self.scheduler
+        self.agents = await self._agents(clock)
         app = make_app(
-            scheduler=self.scheduler, store=self.store, images=images, sessions=self.sessions, clock=clock
+            scheduler=self.scheduler,
+            store=self.store,
+            images=images,
+            sessions=self.sessions,
+            clock=clock,
+            agents=self.agents,
         )
         async with serve(app, "127.0.0.1", self.port, self.connections_max) as self.port:
             self.url = f"http://127.0.0.1:{self.port}"
@@ -297,10 +319,13 @@ def served(
     former: ServedController | None = None,
     backup: Shelf | None = None,
     connections_max: int = CONNECTIONS_MAX,
+    is_enrolling: bool = False,
 ) -> Iterator[ServedController]:
     """A controller that serves until the block is left; with `former`, that one restarted after its end, with
     its store or the `backup` of it."""
-    controller = ServedController(directory, regions, connections_max=connections_max)
+    controller = ServedController(
+        directory, regions, connections_max=connections_max, is_enrolling=is_enrolling
+    )
     if former is not None:
         controller.store, controller.port = MemoryStore(backup or former.store.shelf), former.port
         controller.desired = former.desired

@@ -137,7 +137,7 @@ async def test_one_peer_has_so_many_streams_and_no_more(monkeypatch: pytest.Monk
     monkeypatch.setattr(channel, "STREAMS_OF_ONE_PEER_MAX", 1)
     gone = asyncio.Event()
 
-    async def serve(link: channel.Link) -> None:
+    async def serve(link: channel.Link, _: bytes | None) -> None:
         async for _ in link.receive():
             pass
         gone.set()

@@ -105,6 +105,10 @@ POLICY: Final[Mapping[str, Rule]] = {
     "POST regions/{region}/pool/return": _OPERATE,
     "GET baked-images": _OPERATE,
     "POST baked-images": _OPERATE,
+    "GET agents": _OPERATE,
+    "POST agents/rotate": _OPERATE,
+    "POST agents/{region}/join-token": _OPERATE,
+    "POST agents/{region}/revoke": _OPERATE,
     "GET doctor": _OPERATE,
     "POST recovery": _OPERATE,
 }

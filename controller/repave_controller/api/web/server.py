@@ -7,6 +7,7 @@ that one peer from elsewhere may have.
 """
 
 import asyncio
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ IDLE_SECONDS = 15.0
 """So long a connection may take for its request's header, and be idle after a request."""
 LINGER_SECONDS = 1.0
 """So long what still comes of a request that was answered is read, for the client to see the answer."""
+HANDSHAKE_SECONDS = 10.0
 STOP_SECONDS = 1.0
 CONNECTIONS_MAX = 2000
 PEERS_AT_THE_BOUND = 4
@@ -132,9 +134,14 @@ class _Connection(web.RequestHandler):
 
 @asynccontextmanager
 async def serve(
-    app: web.Application, host: str, port: int, connections_max: int = CONNECTIONS_MAX
+    app: web.Application,
+    host: str,
+    port: int,
+    connections_max: int = CONNECTIONS_MAX,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[int]:
-    """Listens until the block ends; gives the port. Raises OSError when it is taken."""
+    """Listens until the block ends; gives the port. Without `tls`, in plaintext. Raises OSError when it is
+    taken."""
     connections = Connections(connections_max)
     app.middlewares.insert(0, connections.watch)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=STOP_SECONDS)
@@ -143,7 +150,13 @@ async def serve(
         manager = runner.server
         assert manager is not None  # set up above
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Connection(manager, connections), host, port)
+        server = await loop.create_server(
+            lambda: _Connection(manager, connections),
+            host,
+            port,
+            ssl=tls,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if tls is not None else None,
+        )
         try:
             yield server.sockets[0].getsockname()[1]
         finally:

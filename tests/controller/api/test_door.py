@@ -1,0 +1,222 @@
+"""The agents' HTTPS API: what a machine without a certificate may ask, and what each certificate opens."""
+
+import asyncio
+import functools
+import http.client
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repave_controller.api.door import Door, make_door
+from repave_controller.api.web.server import serve
+from repave_controller.core.domain.instants import Instant
+from repave_controller.fleet.packages import ImageDirectory
+from repave_controller.security.principals import Permission
+from repave_protos.protocol.certificates import (
+    CONTROLLER_NAME,
+    key_pem,
+    new_key,
+    read_join_word,
+    request_for,
+)
+from repave_protos.protocol.channel import Shown
+from tests.fakes.controller.enrolled import Enrolled, of_own_authority
+
+DIGEST = "a" * 64
+PACKAGE = b"the package"
+
+
+@dataclass
+class Asked:
+    status: int
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Now(Enrolled):
+    def clock(self) -> float:
+        return time.time() + self.ahead
+
+    ahead = 0.0
+
+
+@dataclass
+class Standing:
+    """A door that is open."""
+
+    enrolled: Now
+    port: int
+    directory: Path
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        shown: Shown | None = None,
+        host: str = CONTROLLER_NAME,
+    ) -> Asked:
+        content = json.dumps(body) if body is not None else None
+        return await asyncio.to_thread(self._ask, method, path, content, shown, host)
+
+    def _ask(self, method: str, path: str, content: str | None, shown: Shown | None, host: str) -> Asked:
+        context = ssl.create_default_context(cadata=self.enrolled.authority.authorities)
+        if shown is not None:
+            file = self.directory / "shown.pem"
+            file.write_text(shown.key + shown.chain)
+            context.load_cert_chain(file)
+        connection = _Named("127.0.0.1", self.port, context=context, timeout=10)
+        connection.name = host
+        try:
+            connection.request(method, path, content, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            return Asked(response.status, response.read())
+        finally:
+            connection.close()
+
+
+class _Named(http.client.HTTPSConnection):
+    """Expects a name that is not the address."""
+
+    name = CONTROLLER_NAME
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        context: ssl.SSLContext = self._context  # type: ignore[attr-defined]  # there is no other way to it
+        self.sock = context.wrap_socket(self.sock, server_hostname=self.name)
+
+
+@asynccontextmanager
+async def standing(directory: Path) -> AsyncIterator[Standing]:
+    enrolled = await Now(directory / "state", now=time.time()).open()
+    images = ImageDirectory(directory / "images", lambda: Instant(time.time()))
+    (directory / "images" / f"{DIGEST}.tar.gz").write_bytes(PACKAGE)
+    door = make_door(enrolled.enrolment, images, lambda: 7443)
+    async with serve(door, "127.0.0.1", 0, tls=enrolled.authority.http_context()) as port:
+        yield Standing(enrolled, port, directory)  # type: ignore[arg-type]  # open() gives the same object
+
+
+async def test_a_machine_joins_renews_and_fetches_packages(tmp_path: Path) -> None:
+    async with standing(tmp_path) as door:
+        word, key = read_join_word(await door.enrolled.token()), new_key()
+        told = await door.ask("GET", "/v1/authorities")
+        assert told.json == {"authorities": door.enrolled.authority.authorities}
+        joined = await door.ask("POST", "/v1/join", {"secret": word.secret, "request": request_for(key)})
+        assert joined.status == 200
+        assert joined.json["grpc_port"] == 7443
+        agent = Shown(key_pem(key), joined.json["certificate"], joined.json["authorities"])
+        fetched = await door.ask("GET", f"/v1/images/{DIGEST}", shown=agent)
+        assert (fetched.status, fetched.body) == (200, PACKAGE)
+        fresh = new_key()
+        renewed = await door.ask("POST", "/v1/renew", {"request": request_for(fresh)}, agent)
+        next_one = Shown(key_pem(fresh), renewed.json["certificate"], renewed.json["authorities"])
+        assert (await door.ask("GET", f"/v1/images/{DIGEST}", shown=next_one)).status == 200
+        (member,) = door.enrolled.enrolment.members()
+        assert (member.region, member.joined_from) == ("paris", "127.0.0.1")
+
+
+async def test_a_token_is_refused_with_its_reason(tmp_path: Path) -> None:
+    async with standing(tmp_path) as door:
+        word = read_join_word(await door.enrolled.token())
+        body = {"secret": word.secret, "request": request_for(new_key())}
+        assert (await door.ask("POST", "/v1/join", body)).status == 200
+        replayed = await door.ask("POST", "/v1/join", body)
+        assert (replayed.status, replayed.json["rule"]) == (403, "join-token")
+        assert "this join token of paris was used" in replayed.json["detail"]
+        foreign = await door.ask("POST", "/v1/join", {**body, "secret": "x" * 43})
+        assert (foreign.status, foreign.json["rule"]) == (403, "join-token")
+        late = read_join_word(await door.enrolled.token())
+        door.enrolled.ahead = 3601.0
+        expired = await door.ask("POST", "/v1/join", {**body, "secret": late.secret})
+        assert "expired" in expired.json["detail"]
+
+
+async def test_a_bad_request_does_not_use_up_a_token(tmp_path: Path) -> None:
+    async with standing(tmp_path) as door:
+        word = read_join_word(await door.enrolled.token())
+        for bad in ("", "-----BEGIN CERTIFICATE REQUEST-----", "\x00", 7, None, "x" * 70_000):
+            refused = await door.ask("POST", "/v1/join", {"secret": word.secret, "request": bad})
+            assert refused.status in (400, 403), refused.body
+        huge = await door.ask("POST", "/v1/join", {"secret": word.secret, "request": "x" * 1_000_000})
+        assert huge.status == 413
+        unknown = await door.ask("POST", "/v1/join", {"secret": word.secret, "request": "", "region": "oslo"})
+        assert unknown.status == 400
+        good = {"secret": word.secret, "request": request_for(new_key())}
+        assert (await door.ask("POST", "/v1/join", good)).status == 200
+
+
+def entrances() -> list[tuple[str, str, Permission]]:
+    door = Door(None, None, lambda: 0)  # type: ignore[arg-type]  # never asked
+    return [(each.method, each.path, each.permission) for each in door.entrances()]
+
+
+def test_only_joining_is_open() -> None:
+    """A route that is added has to be thought about here."""
+    assert {path for _, path, permission in entrances() if permission is Permission.OPEN} == {
+        "/v1/authorities",
+        "/v1/join",
+    }
+    assert {permission for *_, permission in entrances()} == {Permission.OPEN, Permission.AGENT}
+
+
+async def test_every_other_route_is_closed_to_all_but_agents(tmp_path: Path) -> None:
+    async with standing(tmp_path / "ours") as door:
+        enrolled = door.enrolled
+        server = enrolled.authority.shown()
+        revoked, late = await enrolled.agent(), await enrolled.agent("oslo")
+        theirs = of_own_authority(tmp_path / "theirs", "paris", time.time())
+        await enrolled.enrolment.revoke("paris", "", "ann")
+        for method, path, permission in entrances():
+            if permission is Permission.OPEN:
+                continue
+            body = {"request": request_for(new_key())} if method == "POST" else None
+            asked = functools.partial(door.ask, method, path.format(digest=DIGEST), body)
+            anonymous = await asked(None)
+            assert (anonymous.status, anonymous.json["rule"]) == (401, "no-certificate")
+            refused = await asked(revoked.shown)
+            assert refused.status == 403
+            assert "was revoked by ann" in refused.json["detail"]
+            for impostor in (theirs, server):
+                with pytest.raises((OSError, http.client.HTTPException)):  # TLS refuses them
+                    await asked(Shown(impostor.key, impostor.chain, ""))
+            enrolled.ahead = 80 * 3600.0
+            expired = await asked(late.shown)
+            assert (expired.status, expired.json["rule"]) == (403, "certificate")
+            assert "expired" in expired.json["detail"]
+            enrolled.ahead = 0.0
+            assert (await asked(late.shown)).status == 200
+
+
+async def test_people_have_nothing_to_ask_here(tmp_path: Path) -> None:
+    async with standing(tmp_path) as door:
+        agent = await door.enrolled.agent()
+        for path in (
+            "/v1/applications",
+            "/v1/agents",
+            "/v1/doctor",
+            "/v1/images",
+            "/v1/images/..%2f..%2fetc",
+        ):
+            assert (await door.ask("GET", path, shown=agent.shown)).status == 404
+        for method in ("PUT", "DELETE", "POST"):
+            assert (await door.ask(method, f"/v1/images/{DIGEST}", {}, agent.shown)).status == 405
+
+
+async def test_a_certificate_is_changed_under_the_server_that_runs_on(tmp_path: Path) -> None:
+    async with standing(tmp_path) as door:
+        agent = await door.enrolled.agent()
+        await door.enrolled.enrolment.rotate("ann", at_once=True)
+        assert (await door.ask("GET", "/v1/authorities")).status == 200, "checked by the new authority"
+        with pytest.raises((OSError, http.client.HTTPException)):
+            await door.ask("GET", f"/v1/images/{DIGEST}", shown=agent.shown)
+        assert (await door.ask("GET", "/v1/authorities", host="localhost")).status == 200
