@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import itertools
 import json
 import os
 import sys
@@ -78,14 +79,33 @@ SAME_AS = {
 }
 
 
+class UsageError(CliError):
+    """Words that no command has. `prog`: the command that they were given to."""
+
+    def __init__(self, prog: str, text: str) -> None:
+        super().__init__(f"{text}; {prog} --help shows what there is", USAGE)
+        self.prog = prog
+
+
 class Parser(argparse.ArgumentParser):
-    """Suggests what a wrong word may have meant."""
+    """Suggests what a wrong word may have meant. What a command does not know it refuses itself."""
 
     def error(self, message: str) -> NoReturn:
         if message.startswith(("argument COMMAND: invalid choice: ", "argument VERB: invalid choice: ")):
             wrong = message.split("invalid choice: ")[1].split("'")[1]
             message = f"there is no command {wrong}{self._suggestion(wrong)}"
-        self.exit(USAGE, f"{self.prog}: {message}; {self.prog} --help shows what there is\n")
+        raise UsageError(self.prog, message)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unknown argument {unknown[0]}{self._option_like(unknown[0])}")
+        return known, unknown
+
+    def _option_like(self, wrong: str) -> str:
+        options = [name for name in self._option_string_actions if name.startswith("--")]
+        near = difflib.get_close_matches(wrong.partition("=")[0], options, n=1)
+        return f"; did you mean {near[0]}?" if near else ""
 
     def _suggestion(self, wrong: str) -> str:
         known = [
@@ -158,23 +178,40 @@ def _add_common(command: argparse.ArgumentParser, default: str | None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
-    arguments = make_parser().parse_args(argv)
+    chosen = _format_in(sys.argv[1:] if argv is None else argv)
+    terminal = None
     try:
+        arguments = make_parser().parse_args(argv)
         terminal = Terminal(arguments)
         return int(arguments.run(terminal))
     except CliError as error:
-        return _fail(arguments, error)
+        return _fail(chosen, error, terminal)
     except KeyboardInterrupt:
         return DETACHED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a directory without rights
+        what = f"{error.filename}: " if error.filename else ""
+        return _fail(chosen, CliError(f"{what}{error.strerror or error}"), terminal)
 
 
-def _fail(arguments: argparse.Namespace, error: CliError) -> int:
-    """Prose on standard error; with -o json the problem on standard output as well."""
-    chosen = getattr(arguments, "output", None) or os.environ.get("REPAVE_OUTPUT", "")
-    if chosen in ("json", "jsonl", "yaml"):
+def _format_in(words: Sequence[str]) -> str:
+    """Of -o, which also holds for words that can't be taken; the last one counts."""
+    chosen = os.environ.get("REPAVE_OUTPUT", "")
+    for before, word in itertools.pairwise(("", *words)):
+        if before in ("-o", "--output"):
+            chosen = word
+        elif word.startswith("--output=") or (word.startswith("-o") and word[2:] in FORMATS):
+            chosen = word.removeprefix("--output=").removeprefix("-o")
+    return chosen
+
+
+def _fail(chosen: str, error: CliError, terminal: Terminal | None) -> int:
+    """Prose on standard error; with -o json the problem on standard output as well, unless the answer is
+    there already: it is one document, or lines with jsonl."""
+    has_answered = terminal is not None and terminal.has_answered
+    if chosen == "jsonl" or (chosen in ("json", "yaml") and not has_answered):
         problem = error.problem or {
             "type": "urn:repave:problem:cli",
             "title": "the command failed",
@@ -185,8 +222,9 @@ def _fail(arguments: argparse.Namespace, error: CliError) -> int:
         }
         print(json.dumps(problem, indent=2 if chosen == "json" else None))
     is_spec = error.problem is not None and error.problem.get("rule") == "spec"
+    prog = error.prog if isinstance(error, UsageError) else "repave"
     # Places in a file stand alone at the line's start, as editors want them.
-    print(printable(error.text if is_spec else f"repave: {error.text}", keeps="\n"), file=sys.stderr)
+    print(printable(error.text if is_spec else f"{prog}: {error.text}", keeps="\n"), file=sys.stderr)
     return error.exit_code
 
 

@@ -90,9 +90,9 @@ def look_up(argv: list[str], application: Path, environment: Mapping[str, str]) 
 def _where_missing(program: str, path: str) -> str:
     """With the remedy. machine.sh says the same."""
     if program.startswith("/"):
-        return "is not on this machine. Correct it or install it."
+        return "is not on this machine. Correct host.run, or install it."
     if "/" in program:
-        return "is not in the package. Correct it."
+        return "is not in the package. Correct host.run, or put it there."
     return (
         f"is neither in the package nor on the host's PATH ({path}). Put it into the package, install it "
         "there, or set env.PATH."

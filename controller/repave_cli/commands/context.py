@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from repave_cli.render.output import show
 from repave_cli.transport.context import read, write
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.terminal import Terminal
+
+ADD = "repave context set NAME URL adds one"
 
 
 def register(commands: Any) -> None:
@@ -23,16 +26,24 @@ def register(commands: Any) -> None:
 
 def run_list(terminal: Terminal) -> int:
     content = read()
-    for name, each in sorted(content.get("contexts", {}).items()):
-        mark = "*" if name == content.get("context") else " "
-        terminal.out(f"{mark} {name}  {each['url']}")
+    items = [
+        {"name": name, "url": each["url"], "is_used": name == content.get("context")}
+        for name, each in sorted(content.get("contexts", {}).items())
+    ]
+    if terminal.is_for_people and items:
+        width = max(len(item["name"]) for item in items)
+        for item in items:
+            terminal.out(f"{'*' if item['is_used'] else ' '} {item['name']:<{width}}  {item['url']}")
+    else:
+        show(terminal, {"items": items}, (), f"no contexts; {ADD}")
     return DONE
 
 
 def run_use(terminal: Terminal) -> int:
     content, name = read(), terminal.arguments.name
     if name not in content.get("contexts", {}):
-        raise CliError(f"no context is called {name}; repave context set {name} URL adds it", USAGE)
+        known = ", ".join(sorted(content.get("contexts", {}))) or "none"
+        raise CliError(f"no context is called {name}; there are: {known}; {ADD}", USAGE)
     write({**content, "context": name})
     return DONE
 

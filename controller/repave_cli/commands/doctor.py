@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from repave_cli.render.output import show
+from repave_cli.render.output import show, show_whole
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, ERROR
 from repave_cli.transport.terminal import Terminal
@@ -98,11 +98,21 @@ def clocks_check(controllers: str, here: float) -> dict[str, Any]:
 def run_version(terminal: Terminal) -> int:
     from importlib.metadata import version  # slow to import
 
-    terminal.out(f"repave {version('repave')}")
+    found: dict[str, Any] = {"name": version("repave"), "controller": None, "url": None}
+    trouble = ""
     try:
-        terminal.out(f"controller {terminal.client.get('doctor')['version']} at {terminal.client.url}")
+        found["url"] = terminal.client.url
+        found["controller"] = terminal.client.get("doctor")["version"]
     except CliError as error:
-        terminal.say(error.text)
+        trouble = error.text
+    if terminal.is_for_people:
+        terminal.out(f"repave {found['name']}")
+        if not trouble:
+            terminal.out(f"controller {found['controller']} at {found['url']}")
+    else:
+        show_whole(terminal, {"version": found.pop("name"), **found} if terminal.format != "name" else found)
+    if trouble:
+        terminal.say(trouble)
     return DONE
 
 

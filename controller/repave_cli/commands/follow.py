@@ -105,7 +105,7 @@ def _finish(
     """One clear line on how it ended."""
     code = DONE if rollout["phase"] in wanted else ENDS[rollout["phase"]]
     now = serving_text(status)
-    ended = f"{rollout['group']} {rollout['phase']}: {rollout['outcome']}"
+    ended = f"{rollout['group']} {rollout['phase']}: {rollout['outcome'].rstrip('.')}"
     if rollout["phase"] == "held" and not rollout["ended_at"]:
         held = (each["remedy"]["text"] for each in status["because"] if each["kind"] == "held")
         ways = next(held, f"repave why {status['name']}")

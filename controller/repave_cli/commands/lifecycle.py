@@ -14,7 +14,7 @@ from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.identity import who
 from repave_cli.transport.paths import quoted
-from repave_cli.transport.terminal import Terminal
+from repave_cli.transport.terminal import Terminal, answered
 
 Run = Callable[[Terminal], int]
 
@@ -70,7 +70,7 @@ def register_regions(commands: Any, run: Run) -> None:
 
 
 def _add_confirmation(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--yes", action="store_true", help="do not ask for the name to be typed")
+    command.add_argument("-y", "--yes", action="store_true", help="do not ask for the name to be typed")
 
 
 # -------------------------------------------------------------------------------------------------- commands
@@ -82,7 +82,9 @@ def run_delete(terminal: Terminal) -> int:
     regions = ", ".join(region["name"] for region in status["region_items"])
     _confirm(terminal, app, f"This closes {app}, and destroys its hosts in {regions or 'no region'}.")
     accepted = ask(terminal, app, "delete")
-    return _report(terminal, accepted, f"{app} is drained and destroyed; see it with: repave why {app}")
+    return _report(
+        terminal, accepted, f"{app} is being drained and destroyed; follow it with: repave why {app}"
+    )
 
 
 def _groups(terminal: Terminal, run: Run) -> int:
@@ -101,7 +103,9 @@ def _groups(terminal: Terminal, run: Run) -> int:
 
 def _retire(terminal: Terminal, app: str, name: str) -> int:
     accepted = ask(terminal, app, "retire-group", group=name, regions=terminal.arguments.regions)
-    return _report(terminal, accepted, f"{name} is drained and destroyed; see it with: repave groups {app}")
+    return _report(
+        terminal, accepted, f"{name} is being drained and destroyed; follow it with: repave groups {app}"
+    )
 
 
 def run_leave(terminal: Terminal) -> int:
@@ -137,8 +141,9 @@ def _confirm(terminal: Terminal, name: str, text: str) -> None:
     if not (terminal.is_interactive and terminal.is_for_people and sys.stdin.isatty()):
         raise CliError("nothing was changed: there is no terminal to confirm it at; --yes confirms it", USAGE)
     terminal.say(text)
-    if input(f"Type {name} to go on: ").strip() != name:
-        raise CliError("nothing was changed: the name is another one")
+    typed = answered(f"Type {name} to go on: ")
+    if typed != name:
+        raise CliError(f"nothing was changed: {name} was not typed", USAGE)
 
 
 def _report(terminal: Terminal, accepted: dict[str, Any], text: str) -> int:

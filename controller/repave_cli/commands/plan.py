@@ -34,15 +34,22 @@ def run_plan(terminal: Terminal) -> int:
     body = {"spec": text, "filename": str(files[0]), "digest": digest, "version": arguments.version or ""}
     body |= {"keep_sizes": arguments.keep_sizes}
     plan = terminal.client.post("plan", {**body, "will_push": not (arguments.sha256 or arguments.baked)})
+    show_plan(terminal, plan, is_wide=arguments.regions)
+    return CHANGES if arguments.exit_code else DONE
+
+
+def show_plan(terminal: Terminal, plan: dict[str, Any], *, is_wide: bool = False) -> int:
+    """Raises CliError where the release would be refused."""
     if terminal.is_for_people:
-        is_wide = arguments.regions or terminal.format == "wide"
-        for line in [*plan_lines(plan, is_wide=is_wide), f"To run exactly this: {_command(arguments, plan)}"]:
+        for line in plan_lines(plan, is_wide=is_wide or terminal.format == "wide"):
             terminal.out(line)
+        if not plan["problems"]:
+            terminal.out(f"To run exactly this: {_command(terminal.arguments, plan)}")
     else:
         show_whole(terminal, plan)
     if plan["problems"]:
         raise CliError(f"it would be refused: {plan['problems'][0]}", REFUSED)
-    return CHANGES if arguments.exit_code else DONE
+    return DONE
 
 
 def _command(arguments: Any, plan: dict[str, Any]) -> str:

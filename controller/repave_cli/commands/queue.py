@@ -9,6 +9,7 @@ from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
 
+APP = column("APP", "application")
 QUEUE = (
     column("NO", "number"),
     column("VERSION"),
@@ -24,7 +25,7 @@ def register(commands: Any) -> None:
     queue = commands.add_parser("queue", help="Releases that wait: list them, drop some, let them go on")
     verbs = queue.add_subparsers(dest="verb", metavar="VERB", required=True)
     listed = verbs.add_parser("list", help="What waits, and why it stands still where it does")
-    listed.add_argument("app")
+    listed.add_argument("app", nargs="?", default="")
     listed.set_defaults(run=run_list)
     drop = verbs.add_parser("drop", help="Take a release out of the queue")
     drop.add_argument("app")
@@ -39,11 +40,34 @@ def register(commands: Any) -> None:
 
 
 def run_list(terminal: Terminal) -> int:
-    answer = terminal.client.get(f"applications/{quoted(terminal.arguments.app)}/queue")
+    app = terminal.arguments.app
+    if not app:
+        return _list_all(terminal)
+    answer = _queue(terminal, app)
     show(terminal, answer, QUEUE, "no release waits")
-    if terminal.is_for_people and answer["stands"]:
-        terminal.say(f"{answer['stands']}; {answer['remedy']['text']}")
+    _tell_standing(terminal, answer)
     return DONE
+
+
+def _list_all(terminal: Terminal) -> int:
+    """The queues of all applications as one list."""
+    apps = [each["name"] for each in terminal.client.get("applications")["items"] if each["queued"]]
+    queues = {app: _queue(terminal, app) for app in apps}
+    items = [{"application": app, **item} for app, queue in queues.items() for item in queue["items"]]
+    show(terminal, {"items": items}, (APP, *QUEUE), "no release waits")
+    for queue in queues.values():
+        _tell_standing(terminal, queue)
+    return DONE
+
+
+def _queue(terminal: Terminal, app: str) -> dict[str, Any]:
+    answer: dict[str, Any] = terminal.client.get(f"applications/{quoted(app)}/queue")
+    return answer
+
+
+def _tell_standing(terminal: Terminal, queue: dict[str, Any]) -> None:
+    if terminal.is_for_people and queue["stands"]:
+        terminal.say(f"{queue['stands']}; {queue['remedy']['text']}")
 
 
 def run_drop(terminal: Terminal) -> int:

@@ -18,7 +18,7 @@ from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, ENDS, ERROR, TIMED_OUT, WAITS
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.streaming import lasting
-from repave_cli.transport.terminal import Terminal, seconds
+from repave_cli.transport.terminal import Terminal, seconds, whole
 from repave_protos.daemon.endpoint import endpoint
 
 APPS = (
@@ -105,7 +105,11 @@ def register(commands: Any) -> None:
     hosts.add_argument("--region", default="")
     hosts.add_argument("--group", default="")
     hosts.add_argument(
-        "--logs", type=int, default=0, metavar="N", help="and the last N lines of their logs; implies --gone"
+        "--logs",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="and the last N lines of their logs; implies --gone",
     )
     hosts.add_argument("--gone", action="store_true", help="also what is kept of failed hosts that are gone")
     hosts.set_defaults(run=run_hosts)
@@ -113,8 +117,8 @@ def register(commands: Any) -> None:
     events = commands.add_parser("events", help="Everything that happened, with who and why")
     events.add_argument("app", nargs="?", default="")
     events.add_argument("--follow", action="store_true", help="and go on as things happen")
-    events.add_argument("--since", type=int, metavar="SEQUENCE", help="all after this one")
-    events.add_argument("--limit", type=int, default=50, help="the last N (default 50)")
+    events.add_argument("--since", type=whole, metavar="SEQUENCE", help="all after this one")
+    events.add_argument("--limit", type=whole, default=50, help="the last N (default 50)")
     events.set_defaults(run=run_events)
 
 

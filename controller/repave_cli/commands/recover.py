@@ -8,7 +8,7 @@ from repave_cli.render.output import Column, column, percent, short, show_whole,
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, REFUSED, USAGE
 from repave_cli.transport.identity import who
-from repave_cli.transport.terminal import Terminal
+from repave_cli.transport.terminal import Terminal, answered
 
 COLUMNS = (
     column("APPLICATION"),
@@ -33,7 +33,7 @@ def register(commands: Any) -> None:
         "--serving", default="", metavar="GROUP", help="who serves, where regions do not agree on it"
     )
     recover.add_argument("--dry-run", action="store_true", help="show what would be adopted, change nothing")
-    recover.add_argument("--yes", action="store_true", help="do not ask")
+    recover.add_argument("-y", "--yes", action="store_true", help="do not ask")
     recover.set_defaults(run=run_recover)
 
 
@@ -82,11 +82,9 @@ def _ask(terminal: Terminal) -> None:
     """Raises CliError unless a person says yes."""
     if not (terminal.is_interactive and terminal.is_for_people and sys.stdin.isatty()):
         raise CliError("nothing was changed: there is no terminal to confirm it at; --yes adopts it", USAGE)
-    if input("Adopt this, and begin a new incarnation of the store? [y/N] ").strip().lower() not in (
-        "y",
-        "yes",
-    ):
-        raise CliError("nothing was changed")
+    answer = answered("Adopt this, and begin a new incarnation of the store? [y/N] ")
+    if answer.lower() not in ("y", "yes"):
+        raise CliError("nothing was changed", USAGE)
 
 
 def _tell_end(terminal: Terminal, done: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 from repave_cli.commands.follow import SUCCEEDED, UNDONE, follow
-from repave_cli.commands.plan import plan_lines
+from repave_cli.commands.plan import show_plan
 from repave_cli.commands.switch_time import tell_switch
 from repave_cli.render.going_back import rollback_plan_lines
 from repave_cli.render.output import show_whole
@@ -101,9 +101,7 @@ def run_release(terminal: Terminal) -> int:
     body |= {"version": arguments.version or "", "keep_sizes": arguments.keep_sizes}
     if arguments.dry_run:
         plan = terminal.client.post("plan", {**body, "will_push": not (arguments.sha256 or arguments.baked)})
-        for line in plan_lines(plan):
-            terminal.out(line)
-        return DONE
+        return show_plan(terminal, plan)
     body |= {"reason": arguments.reason, "by": who(), "plan": arguments.plan}
     body |= {
         "queue": arguments.queue or arguments.queue_latest,
@@ -133,12 +131,32 @@ def _follow_both(terminal: Terminal, accepted: dict[str, Any], replaced: int) ->
     """What runs on its way back, then the release that takes its place."""
     app = accepted["application"]
     terminal.say(f"what runs of {app} goes back first; then this release begins")
-    if not terminal.is_for_people:
-        show_whole(terminal, accepted)
+    if terminal.arguments.detach or terminal.format in ("jsonl", "name"):
+        _show_accepted(terminal, accepted)
     if terminal.arguments.detach:
         return DONE
     code = follow(terminal, app, replaced, UNDONE)
-    return follow(terminal, app, replaced + 1) if code == DONE else code
+    if code == DONE:
+        accepted = {**accepted, "rollout": replaced + 1}
+        code = follow(terminal, app, replaced + 1)
+    _show_end(terminal, accepted)
+    return code
+
+
+def _show_accepted(terminal: Terminal, accepted: dict[str, Any]) -> None:
+    """For programs, at once: where nothing is followed, or lines are wanted."""
+    if not terminal.is_for_people:
+        show_whole(terminal, accepted)
+
+
+def _show_end(terminal: Terminal, accepted: dict[str, Any]) -> None:
+    """For programs, as one document: what was accepted, with the phase that it has come to and why."""
+    if terminal.format not in ("json", "yaml"):
+        return
+    history = terminal.client.get(f"applications/{quoted(accepted['application'])}/history")["items"]
+    rollout: dict[str, Any] = next((each for each in history if each["number"] == accepted["rollout"]), {})
+    end = {"phase": rollout.get("phase", ""), "outcome": rollout.get("outcome", "")}
+    show_whole(terminal, {**accepted, **end})
 
 
 def _key(terminal: Terminal, application: str, body: dict[str, Any]) -> str:
@@ -226,10 +244,13 @@ def _go_on(terminal: Terminal, accepted: dict[str, Any], wanted: frozenset[str] 
         terminal.say(f"that is under way already for {accepted['group']}; joining it")
     elif accepted["is_joined"]:
         terminal.say(f"{accepted['group']} was requested already; joining it")
-    if not terminal.is_for_people:
-        show_whole(terminal, accepted)
-    elif arguments.detach and accepted["group"]:
+    is_left = arguments.detach or accepted["is_queued"]
+    if is_left or terminal.format in ("jsonl", "name"):
+        _show_accepted(terminal, accepted)
+    if terminal.is_for_people and arguments.detach and accepted["group"]:
         terminal.out(accepted["group"])
-    if arguments.detach or accepted["is_queued"]:
+    if is_left:
         return DONE
-    return follow(terminal, app, accepted["rollout"], wanted)
+    code = follow(terminal, app, accepted["rollout"], wanted)
+    _show_end(terminal, accepted)
+    return code

@@ -17,7 +17,7 @@ from typing import IO, Any
 from repave_cli.dev.children import Child, Children, clean, on_signal
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, ERROR, USAGE
-from repave_cli.transport.terminal import Terminal
+from repave_cli.transport.terminal import Terminal, whole
 
 READY_SECONDS = 30.0
 POLL_SECONDS = 0.2
@@ -36,14 +36,16 @@ INIT_REGIONS = ("local-1", "local-2")  # those that `repave init` writes by itse
 def register(commands: Any) -> None:
     dev = commands.add_parser("dev", help="Run a controller and regions on this machine, in the foreground")
     regions = dev.add_mutually_exclusive_group()
-    regions.add_argument("--regions", type=int, default=2, metavar="N", help="local-1 .. local-N (default 2)")
+    regions.add_argument(
+        "--regions", type=whole, default=2, metavar="N", help="local-1 .. local-N (default 2)"
+    )
     regions.add_argument(
         "--region", action="append", metavar="NAME", help="a region of this name; repeatable"
     )
     dev.add_argument("--state", type=Path, help="directory (default $XDG_STATE_HOME/repave/dev)")
     dev.add_argument("--fresh", action="store_true", help="forget the state of the last time")
-    dev.add_argument("--http-port", type=int, default=DEFAULT_PORT, help="of the API (default 7400)")
-    dev.add_argument("--grpc-port", type=int, default=7443, help="for agents (default 7443)")
+    dev.add_argument("--http-port", type=whole, default=DEFAULT_PORT, help="of the API (default 7400)")
+    dev.add_argument("--grpc-port", type=whole, default=7443, help="for agents (default 7443)")
     dev.add_argument("--keep-hosts", action="store_true", help="leave hosts and balancers running at the end")
     dev.set_defaults(run=run_dev)
 

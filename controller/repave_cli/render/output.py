@@ -37,9 +37,7 @@ def show(terminal: Terminal, answer: dict[str, Any], columns: Sequence[Column], 
                 terminal.out(json.dumps(item))
         case "name":
             for item in items:
-                terminal.out(
-                    str(item.get("name") or item.get("group") or item.get("id") or item.get("digest"))
-                )
+                terminal.out(_name(item))
         case "table" | "wide":
             chosen = [each for each in columns if terminal.format == "wide" or not each.is_wide]
             if items:
@@ -58,9 +56,17 @@ def show_whole(terminal: Terminal, answer: dict[str, Any]) -> None:
         case "jsonl":
             terminal.out(json.dumps(answer))
         case "name":
-            terminal.out(str(answer.get("name") or answer.get("group") or answer.get("id")))
+            terminal.out(_name(answer))
         case _:
             terminal.out(json.dumps(answer, indent=2))
+
+
+def _name(item: dict[str, Any]) -> str:
+    """What a further command would be given; an event has its number alone."""
+    for field in ("sequence", "name", "group", "id", "digest", "application"):
+        if item.get(field):
+            return str(item[field])
+    return ""
 
 
 def table(columns: Sequence[Column], items: Sequence[dict[str, Any]]) -> str:

@@ -1,5 +1,6 @@
 """What a Dockerfile says of how its application is started: command, port, variables, health."""
 
+import copy
 import json
 import re
 import shlex
@@ -9,6 +10,10 @@ INSTRUCTION = re.compile(r"\s*(?P<word>[A-Za-z]+)\s+(?P<rest>.*)", re.DOTALL)
 HEALTH_URL = re.compile(
     r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\$\{?HOST\}?)(?::[^/\s'\"]+)?(/[^\s'\"|;&)]*)"
 )
+
+
+class UnclearError(Exception):
+    """Docker could not start it either. The text says what is wrong."""
 
 
 @dataclass(slots=True)
@@ -40,29 +45,38 @@ class Dockerfile:
 
 
 def read(text: str) -> Dockerfile:
-    """Takes what it understands and passes over the rest."""
-    found = Dockerfile()
-    for line in _lines(text):
+    """Takes what it understands and passes over the rest. A stage has what the stage has that it is from."""
+    found, stages = Dockerfile(), dict[str, Dockerfile]()
+    for line in _lines(text.removeprefix("\ufeff")):
         instruction = INSTRUCTION.fullmatch(line)
         if instruction is None:
             continue
         word, rest = instruction["word"].upper(), instruction["rest"].strip()
         if word == "FROM":
-            found = Dockerfile()
+            base, name = _stage(rest)
+            found = copy.deepcopy(stages[base]) if base in stages else Dockerfile()
+            stages[name or str(len(stages))] = found
         else:
             _take(found, word, rest)
     return found
 
 
+def _stage(rest: str) -> tuple[str, str]:
+    """`--platform=x base AS name`; both are known in any case."""
+    words = [word for word in rest.lower().split() if not word.startswith("--")]
+    name = words[2] if len(words) == 3 and words[1] == "as" else ""
+    return (words[0] if words else ""), name
+
+
 def _lines(text: str) -> list[str]:
-    """Instructions, with what is continued on later lines; comments may stand in between."""
+    """Instructions, with what is continued on later lines; comments and empty lines may stand in between."""
     kept = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     lines, begun = [], ""
     for line in kept:
         stripped = line.rstrip()
         if stripped.endswith("\\"):
             begun += stripped[:-1] + " "
-        elif stripped or begun:
+        elif stripped:
             lines.append(begun + stripped)
             begun = ""
     return [*lines, begun] if begun else lines
@@ -88,10 +102,13 @@ def _take(found: Dockerfile, word: str, rest: str) -> None:
 
 
 def _words(rest: str) -> str | list[str]:
-    """A list in JSON is words; anything else is for a shell."""
+    """A list in JSON is words; anything else is for a shell. Raises UnclearError for what means to be a list,
+    which a shell would not find either."""
     try:
         words = json.loads(rest)
     except ValueError:
+        if rest.startswith("["):
+            raise UnclearError(f"{rest} is no list in JSON, which takes double quotes") from None
         return rest
     is_list = isinstance(words, list) and all(isinstance(word, str) for word in words)
     return list(words) if is_list else rest

@@ -1,5 +1,6 @@
 """Which package does a command mean: by a path, a digest, a baked image's name, or what the spec says?"""
 
+import posixpath
 import string
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from repave_cli.transport.exit_codes import USAGE
 from repave_cli.transport.terminal import Terminal
 
 DIGEST_LENGTH = 64
+NAMED_MAX = 8
 
 
 def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) -> str:
@@ -38,10 +40,32 @@ def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) ->
         raise CliError(f"artifact.uri: {path} is not there", USAGE)
     with tempfile.TemporaryDirectory(prefix="repave-") as place:
         tarball, digest = packed(terminal, path, Path(place))
+        _check_program(spec, tarball, path)
         if push and not terminal.client.exists(f"images/{digest}"):
             terminal.say(f"storing {path.name} ({tarball.stat().st_size:,} bytes) ...")
             terminal.client.upload("images", tarball, path.name)
     return digest
+
+
+def _check_program(spec: Any, tarball: Path, path: Path) -> None:
+    """Raises CliError where host.run names a file of the package that it has not, or none that can be run."""
+    import tarfile  # slow to import
+
+    program = spec.host.run[0]
+    if "/" not in program or program.startswith("/") or "$" in program or "{" in program:
+        return  # on the host's PATH, on its disk, or known to the host alone
+    with tarfile.open(tarball) as archive:
+        members = {posixpath.normpath(member.name): member for member in archive}
+    name = posixpath.normpath(program)
+    found = members.get(name)
+    if any(each.issym() for part, each in members.items() if f"{name}/".startswith(f"{part}/")):
+        return  # below a link: the host looks
+    if found is None or found.isdir():
+        there = ", ".join(sorted(part for part in members if "/" not in part and part != ".")[:NAMED_MAX])
+        holds = f"which is made of {path} and holds: {there or 'nothing'}"
+        raise CliError(f"host.run: {program} is not in the package, {holds}", USAGE)
+    if not found.mode & 0o111:
+        raise CliError(f"host.run: {program} is not executable; chmod +x it in {path}", USAGE)
 
 
 def stored(terminal: Terminal, package: str) -> tuple[str, str]:

@@ -7,11 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from repave_cli.render.output import show_whole
 from repave_cli.specs import starters
 from repave_cli.specs.secrets import tell_secrets
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
-from repave_cli.transport.terminal import Terminal
+from repave_cli.transport.terminal import Terminal, whole
 
 TEMPLATE = """\
 repave: 1                                # format of this file
@@ -50,7 +51,7 @@ rollback:
 def register(commands: Any) -> None:
     init = commands.add_parser("init", help="Write a repave.yaml for the app in this directory")
     init.add_argument("--name", help="the application's name (default: this directory's)")
-    init.add_argument("--port", type=int, default=8000, help="where clients come in (default 8000)")
+    init.add_argument("--port", type=whole, default=8000, help="where clients come in (default 8000)")
     init.add_argument(
         "--region", action="append", help="a region; may be repeated (default local-1, local-2)"
     )
@@ -60,7 +61,7 @@ def register(commands: Any) -> None:
         metavar="COMMAND",
         help="what starts the application (default: what is found here)",
     )
-    init.add_argument("--size", type=int, default=2, help="hosts in each region (default 2)")
+    init.add_argument("--size", type=whole, default=2, help="hosts in each region (default 2)")
     init.set_defaults(run=run_init)
     validate = commands.add_parser(
         "validate", help="Check a spec without a controller; errors name file, line and column"
@@ -128,11 +129,12 @@ def _start(here: Path, command: str | None) -> starters.Start:
     try:
         found = starters.found_in(here)
     except starters.UnclearError as error:
-        raise CliError(f"{error}: say which one starts the application, with --run", USAGE) from error
+        raise CliError(f"{error}; say what starts the application, with --run", USAGE) from error
     if found is None:
+        hints = "".join(f"; {hint}" for hint in starters.hints(here))
         raise CliError(
-            f"nothing here says what starts the application (looked for: {starters.LOOKED_AT}); say it: "
-            "repave init --run './serve --host $HOST --port $PORT'",
+            f"nothing here says what starts the application (looked for: {starters.LOOKED_AT}){hints}; "
+            "say it: repave init --run './serve --host $HOST --port $PORT'",
             USAGE,
         )
     return found
@@ -182,7 +184,7 @@ def run_validate(terminal: Terminal) -> int:
         size = sum(region.size for region in spec.regions)
         terminal.out(f"{names}: good: {spec.application}, {size} hosts in {len(spec.regions)} regions")
     else:
-        terminal.out(json.dumps({"file": names, "valid": True, "application": spec.application}))
+        show_whole(terminal, {"file": names, "valid": True, "application": spec.application})
     return DONE
 
 

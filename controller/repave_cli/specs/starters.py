@@ -3,6 +3,7 @@
 Nothing is guessed where several answers are as good, and nothing ever serves the folder's own files.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import shlex
 import shutil
 import stat
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,6 +33,9 @@ PORT_TOLD = re.compile(
     r"(?:0\.0\.0\.0:|127\.0\.0\.1:|localhost:|\$HOST:|--port[ =]|--bind[ =]:|(?:^|\s)-p )(\d{2,5})\b"
 )
 EVERYWHERE = re.compile(r"(?<![\d.])0\.0\.0\.0(?![\d.])")
+EVERYWHERE_SHORT = re.compile(r"((?:^|\s)(?:-b|--bind|--?listen|--?addr(?:ess)?)[ =])(?=:[$\d])")
+"""Before the port of `--bind :8000`, which means every address."""
+EXEC = re.compile(r"exec\s+(?=\S)")
 HEALTH_PATHS = re.compile(r"[\"'](/(?:-/)?(?:healthz?|health_?check|livez|readyz|ping|up|status))[\"']")
 OURS = ("HOST", "PORT")
 """Variables of a host that repave sets."""
@@ -59,8 +63,19 @@ class Start:
         return _as_yaml(self.command)
 
 
+Look = Callable[[Path], Start | None]
+DOCKERFILES = ("Dockerfile", "Containerfile")
+EMPTY = {"pyproject.toml": "", "package.json": "{}"}
+TO_BUILD = (
+    ("go.mod", "build the program first (go build -o serve .), then repeat repave init"),
+    ("Cargo.toml", "build the program first (cargo build --release), then repeat repave init beside it"),
+    ("pom.xml", "build the jar first, then: repave init --run 'java -jar NAME.jar'"),
+    ("build.gradle", "build the jar first, then: repave init --run 'java -jar NAME.jar'"),
+)
+
+
 class UnclearError(Exception):
-    """Several things there could be what starts it. The text names them."""
+    """Several things there could be what starts it, or what should say it makes no sense. The text tells."""
 
 
 def given(command: str) -> Start:
@@ -73,8 +88,48 @@ def found_in(folder: Path) -> Start | None:
     for look in LOOKS:
         start = look(folder)
         if start is not None:
+            start = replace(
+                start, notes=(*start.notes, *_passed_over(folder, look), *_missing(folder, start))
+            )
             return _finished(replace(start, health_path=start.health_path or _health_path(folder)))
     return None
+
+
+def hints(folder: Path) -> list[str]:
+    """Why nothing there tells, although it looks as if it might."""
+    found = [f"{name} can't be read: {why}" for name, why in _unreadable(folder)]
+    if any((folder / each).is_file() for each in DOCKERFILES):
+        found.append("the Dockerfile has no CMD or ENTRYPOINT of its own")
+    if (folder / "Procfile").is_file():
+        found.append("the Procfile has no line for web")
+    found += [f"{name}: {way}" for name, way in TO_BUILD if (folder / name).is_file()]
+    return found
+
+
+def _unreadable(folder: Path) -> Iterator[tuple[str, str]]:
+    for name, parse in (("pyproject.toml", tomllib.loads), ("package.json", json.loads)):
+        try:
+            parse(_text(folder / name) if (folder / name).is_file() else EMPTY[name])
+        except ValueError as error:
+            yield name, str(error)
+
+
+def _passed_over(folder: Path, taken: Look) -> Iterator[str]:
+    """What else is written to start it, and says something else."""
+    for look in WRITTEN[WRITTEN.index(taken) + 1 :] if taken in WRITTEN else ():
+        with contextlib.suppress(UnclearError):
+            if other := look(folder):
+                yield f"{other.source} says {other.as_yaml}; that was left aside"
+
+
+def _missing(folder: Path, start: Start) -> Iterator[str]:
+    words = _words(start.command)
+    if words and _is_relative(words[0]) and not (folder / words[0]).is_file():
+        yield f"{words[0]} is not in this folder: it must be in the package"
+
+
+def _is_relative(word: str) -> bool:
+    return "/" in word and not word.startswith("/") and "$" not in word and "{" not in word
 
 
 def _own_program(folder: Path) -> Start | None:
@@ -82,8 +137,11 @@ def _own_program(folder: Path) -> Start | None:
 
 
 def _dockerfile(folder: Path) -> Start | None:
-    name = next((each for each in ("Dockerfile", "Containerfile") if (folder / each).is_file()), "")
-    told = dockerfile.read(_text(folder / name)) if name else dockerfile.Dockerfile()
+    name = next((each for each in DOCKERFILES if (folder / each).is_file()), "")
+    try:
+        told = dockerfile.read(_text(folder / name)) if name else dockerfile.Dockerfile()
+    except dockerfile.UnclearError as error:
+        raise UnclearError(f"{name}: {error}") from error
     command = told.command
     if not command:
         return None
@@ -122,8 +180,9 @@ def _pyproject(folder: Path) -> Start | None:
         own = str(project.get("name") or poetry.get("name") or "")
     except (ValueError, AttributeError, TypeError):
         return None
-    names = [name for name in (own, "serve", "server", "web", "start", "app") if name in scripts]
-    names = names or sorted(scripts)
+    names = [own] if own in scripts else sorted(scripts)
+    likely = [name for name in names if name in ("serve", "server", "web", "start", "app")]
+    names = likely if len(likely) == 1 else names
     if not names:
         return None
     if len(names) > 1 and names[0] != own:
@@ -167,9 +226,8 @@ def _lone_program(folder: Path) -> Start | None:
     return Start([f"./{names[0]}"], names[0]) if names else None
 
 
-LOOKS: tuple[Callable[[Path], Start | None], ...] = (
-    _own_program, _dockerfile, _procfile, _pyproject, _package_json, _zipapp, _script, _lone_program,
-)  # fmt: skip
+WRITTEN: tuple[Look, ...] = (_own_program, _dockerfile, _procfile, _pyproject, _package_json)
+LOOKS: tuple[Look, ...] = (*WRITTEN, _zipapp, _script, _lone_program)
 """In this order: what is written to start it comes before what may."""
 
 
@@ -187,19 +245,21 @@ def _finished(start: Start) -> Start:
     """With $HOST instead of every address, and what a person should know."""
     command, notes = start.command, list(start.notes)
     text = command if isinstance(command, str) else " ".join(command)
-    told = PORT_TOLD.search(text)
-    if EVERYWHERE.search(text):
+    if EVERYWHERE.search(text) or (isinstance(command, str) and EVERYWHERE_SHORT.search(text)):
         command = (
-            EVERYWHERE.sub("$HOST", command)
+            EVERYWHERE_SHORT.sub(r"\1$HOST", EVERYWHERE.sub("$HOST", command))
             if isinstance(command, str)
             else [EVERYWHERE.sub("$HOST", word) for word in command]
         )
-        notes.append("0.0.0.0 became $HOST: each host has an address of its own")
+        notes.append("it listened on every address; now on $HOST: each host has an address of its own")
     elif "$HOST" not in text:
         notes.append("it must listen on $HOST and $PORT, which its environment has")
-    words = _words(command)
+    if isinstance(command, str) and EXEC.match(command) and not NEEDS_SHELL.search(command):
+        command = EXEC.sub("", command, count=1)  # there is no shell to leave
+    words = [word for word in _words(command) if word != "exec"]
     if words and "/" not in words[0] and shutil.which(words[0], path=SYSTEM_PATH) is None:
         notes.append(f"{words[0]} is not on this machine's PATH as hosts have it ({SYSTEM_PATH})")
+    told = PORT_TOLD.search(command if isinstance(command, str) else " ".join(command))
     port = start.port or (int(told[1]) if told and 0 < int(told[1]) < 65_536 else 0)
     return replace(start, command=command, port=port, notes=tuple(notes))
 

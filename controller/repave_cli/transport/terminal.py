@@ -29,6 +29,7 @@ class Terminal:
         is_smart = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self.is_interactive = is_smart and not os.environ.get("REPAVE_NO_INPUT")
         self._client: Client | None = None
+        self.has_answered = False
 
     @property
     def client(self) -> "Client":
@@ -44,11 +45,18 @@ class Terminal:
         return self.format in ("table", "wide")
 
     def out(self, text: str) -> None:
+        self.has_answered = True
         print(text, flush=True)
 
     def say(self, text: str) -> None:
         """Errors quote what others wrote, so what controls the terminal is escaped here."""
         print(printable(text, keeps="\n"), file=sys.stderr, flush=True)
+
+
+def answered(question: str) -> str:
+    """What a person types; "" at the end of the input. The question is prose: on standard error."""
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
 
 
 def seconds(text: str) -> float:
@@ -58,3 +66,10 @@ def seconds(text: str) -> float:
     if unit not in units or not number.replace(".", "", 1).isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 30s, 5m or 2h")
     return float(number) * units[unit]
+
+
+def whole(text: str) -> int:
+    """A whole number that is not negative; for argparse."""
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number; write for example 3")
+    return int(text)

@@ -31,7 +31,7 @@ def at_a_terminal(monkeypatch: pytest.MonkeyPatch, *typed: str) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("builtins.input", lambda _: next(answers))
+    monkeypatch.setattr("repave_cli.commands.lifecycle.answered", lambda _: next(answers))
 
 
 def until(is_so: Callable[[], bool]) -> None:
@@ -52,7 +52,10 @@ def test_an_application_is_deleted_and_its_history_and_port_are_what_is_left(
     two: CommandLine, app: Path
 ) -> None:
     ran = two("delete", "hello", "--yes", "--reason", "no more")
-    assert (ran.code, ran.err) == (0, "hello is drained and destroyed; see it with: repave why hello\n")
+    assert (ran.code, ran.err) == (
+        0,
+        "hello is being drained and destroyed; follow it with: repave why hello\n",
+    )
     until(lambda: "hello" not in two("apps").out)
     assert "hello" not in two("apps").out
     assert [line.split()[2] for line in two("history", "hello").out.splitlines()[1:]] == [
@@ -80,8 +83,8 @@ def test_the_name_is_typed_to_confirm(two: CommandLine, monkeypatch: pytest.Monk
     at_a_terminal(monkeypatch, "hallo", "hello")
     ran = two("delete", "hello")
     assert (ran.code, ran.err.splitlines()[-1]) == (
-        1,
-        "repave: nothing was changed: the name is another one",
+        2,
+        "repave: nothing was changed: hello was not typed",
     )
     assert "destroys its hosts in oslo, paris" in ran.err
     assert two("delete", "hello").code == 0

@@ -153,3 +153,27 @@ def test_what_is_no_package_is_refused_before_it_is_sent(run: CommandLine) -> No
     assert "notes.tar.gz" in ran.err or "gzip" in ran.err
     ran = run("image", "push", "nothing")
     assert (ran.code, ran.err) == (2, "repave: nothing: No such file or directory\n")
+
+
+@pytest.mark.parametrize(
+    ("run_command", "told"),
+    [
+        ("./missing", "host.run: ./missing is not in the package, which is made of "),
+        ("./plain", "host.run: ./plain is not executable; chmod +x it in "),
+        ("bin/../serve", ""),
+        ("./link/serve", ""),
+        ("/usr/bin/env", ""),
+        ("serve", ""),
+        ("$HOME/x", ""),
+    ],
+)
+def test_a_program_that_the_package_has_not_is_refused_before_anything_is_stored(
+    repave: CommandLine, run_command: str, told: str
+) -> None:
+    (repave.folder / "app" / "plain").write_text("")
+    (repave.folder / "app" / "bin").mkdir()
+    (repave.folder / "app" / "link").symlink_to("bin")
+    (repave.folder / "repave.yaml").write_text(SPEC.replace("./serve", run_command))
+    ran = repave("plan")
+    assert (ran.code, told in ran.err) == (2 if told else 0, True), ran.err
+    assert repave("image", "list", "-o", "name").out == ""

@@ -48,7 +48,7 @@ def test_without_a_terminal_it_needs_a_yes(run: CommandLine, restored: ServedCon
     assert restored.store.shelf.incarnation == 1
 
 
-@pytest.mark.parametrize(("said", "code"), [("y", 0), ("no", 1), ("", 1)])
+@pytest.mark.parametrize(("said", "code"), [("y", 0), ("no", 2), ("", 2)])
 def test_a_person_is_asked(
     run: CommandLine,
     restored: ServedController,
@@ -59,7 +59,7 @@ def test_a_person_is_asked(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("builtins.input", lambda _: said)
+    monkeypatch.setattr("repave_cli.commands.recover.answered", lambda _: said)
     assert run("controller", "recover").code == code
     assert restored.store.shelf.incarnation == (2 if code == 0 else 1)
 

@@ -71,6 +71,14 @@ DOCKERFILES: dict[str, tuple[str, tuple[str, ...], int, str, dict[str, str]]] = 
     "files of the image": ('WORKDIR /srv\nCMD ["/srv/serve.sh", "/srv/none", "/etc/x"]',
                            ("./serve.sh", "/srv/none", "/etc/x"), 8080, HEALTH, {}),
     "every address": ('CMD ["serve", "-b", "0.0.0.0:8000"]', ("serve", "-b", "$HOST:8000"), 8000, HEALTH, {}),
+    "empty lines in between": ('CMD ["a", \\\n\n  # why\n\n  "b"]', ("a", "b"), 8080, HEALTH, {}),
+    "leaves its shell": ("CMD exec serve -a", ("serve", "-a"), 8080, HEALTH, {}),
+    "leaves its shell later": ("CMD a && exec serve", ("sh", "-c", "a && exec serve"), 8080, HEALTH, {}),
+    "every address, short": ("CMD exec serve -b :8000", ("serve", "-b", "$HOST:8000"), 8000, HEALTH, {}),
+    "a stage from a stage": ('FROM x AS Base\nENV A=1\nWORKDIR /srv\nENTRYPOINT ["tini", "--"]\nFROM y\n'
+                             'CMD ["no"]\nFROM base\nCMD ["/srv/serve.sh"]',
+                             ("tini", "--", "./serve.sh"), 8080, HEALTH, {"A": "1"}),
+    "a mark at the beginning": ('\ufeffFROM x\r\nEXPOSE 5000/tcp\r\nCMD ["a"]\r\n', ("a",), 5000, HEALTH, {}),
     "no shell": ('CMD ["serve", "$X", "$PORT"]', ("serve", "$$X", "$PORT"), 8080, HEALTH, {}),
 }  # fmt: skip
 
@@ -118,7 +126,7 @@ def test_where_nothing_tells_nothing_is_written_and_run_is_offered(
     ("names", "told"),
     [
         (("a.pyz", "b.pyz"), "there are a.pyz, b.pyz"),
-        (("one", "two"), "one, two are executable"),
+        (("one", "two"), "one, two are executable; say what starts the application, with --run"),
     ],
 )
 def test_of_several_that_could_start_it_none_is_guessed(
@@ -132,6 +140,48 @@ def test_of_several_that_could_start_it_none_is_guessed(
     assert (ran.code, told in ran.err, "--run" in ran.err) == (2, True, True)
     assert run("init", "--run", "./one --port $PORT").code == 0
     assert "./one --port $PORT" in (run.folder / "repave.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("pyproject.toml", "[project\nname", "; pyproject.toml can't be read: "),
+        ("package.json", '{"scripts": {', "; package.json can't be read: "),
+        ("Dockerfile", "FROM nginx\n", "; the Dockerfile has no CMD or ENTRYPOINT of its own; say it: "),
+        ("Procfile", "worker: x\n", "; the Procfile has no line for web; say it: "),
+        (
+            "go.mod",
+            "module x\n",
+            "; go.mod: build the program first (go build -o serve .), then",
+        ),
+    ],
+)
+def test_what_looks_as_if_it_told_is_said_to_tell_nothing(
+    run: CommandLine, name: str, content: str, told: str
+) -> None:
+    (run.folder / "repave.yaml").unlink()
+    (run.folder / name).write_text(content)
+    ran = run("init")
+    assert (ran.code, told in ran.err) == (2, True), ran.err
+
+
+def test_a_list_that_docker_would_not_take_either_is_said(run: CommandLine) -> None:
+    (run.folder / "repave.yaml").unlink()
+    (run.folder / "Dockerfile").write_text("FROM x\nCMD ['python', 'web.py']\n")
+    ran = run("init")
+    assert ran.code == 2
+    assert (
+        "Dockerfile: ['python', 'web.py'] is no list in JSON, which takes double quotes; say what" in ran.err
+    )
+
+
+def test_what_was_left_aside_and_what_is_missing_are_noted(run: CommandLine) -> None:
+    (run.folder / "repave.yaml").unlink()
+    (run.folder / "Dockerfile").write_text('CMD ["./serve"]\n')
+    (run.folder / "Procfile").write_text("web: ./other\n")
+    told = run("init").err
+    assert "note: Procfile says ./other; that was left aside" in told
+    assert "note: ./serve is not in this folder: it must be in the package" in told
 
 
 def test_a_lone_executable_starts_it(run: CommandLine) -> None:

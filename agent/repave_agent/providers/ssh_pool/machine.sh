@@ -83,8 +83,8 @@ program_of() { # VARIABLES NAME=VALUE... COMMAND...: what is executed; the prese
         return
     fi
     case $1 in
-    /*) [ -x "$1" ] && [ -f "$1" ] || fail "run: '$1' is not on this machine. Correct it or install it." 64; echo "$1" ;;
-    */*) fail "run: '$1' is not in the package. Correct it." 64 ;;
+    /*) [ -x "$1" ] && [ -f "$1" ] || fail "run: '$1' is not on this machine. Correct host.run, or install it." 64; echo "$1" ;;
+    */*) fail "run: '$1' is not in the package. Correct host.run, or put it there." 64 ;;
     *) on_path "$1" "$path" || fail "run: '$1' is neither in the package nor on the host's PATH ($path). Put it into the package, install it there, or set env.PATH." 64 ;;
     esac
 }
