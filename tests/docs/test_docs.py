@@ -21,7 +21,7 @@ from pydantic_core import PydanticUndefined
 
 from repave_agent.__main__ import make_parser as make_agent_parser
 from repave_agent.registry import installed
-from repave_cli.main import make_parser
+from repave_cli.main import UsageError, make_parser
 from repave_cli.transport import exit_codes
 from repave_controller.settings import ControllerSettings
 from repave_controller.spec.loader import SpecError, load
@@ -72,7 +72,7 @@ def test_every_command_shown_is_one_that_exists(block: Block) -> None:
 def check_command(words: list[str]) -> None:
     match words[0]:
         case "repave":
-            make_parser().parse_args(words[1:])  # ends the test by SystemExit when it is wrong
+            make_parser().parse_args(words[1:])  # ends the test by UsageError when it is wrong
         case "repave-agent":
             make_agent_parser(installed()).parse_args(words[1:])
         case "make":
@@ -91,7 +91,7 @@ def targets() -> set[str]:
 
 
 def test_a_wrong_command_would_be_noticed() -> None:
-    with pytest.raises(SystemExit):
+    with pytest.raises(UsageError):
         check_command(["repave", "release", "--no-such-option"])
     with pytest.raises(AssertionError):
         check_command(["make", "no-such-target"])
