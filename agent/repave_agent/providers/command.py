@@ -4,15 +4,19 @@ Values in, values out, but for the trial run of bubblewrap and the look at which
 """
 
 import os
+import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
 from repave_agent.core.ports import HostSpec, RefusedError
+from repave_agent.providers.syscalls import filter_for
 
 Isolation = Literal["auto", "bwrap", "none"]
 TRIAL_TIMEOUT_SECONDS = 10.0
@@ -114,12 +118,31 @@ class Sandbox:
     state: Path
     namespace: tuple[str, ...] = ()
     """Options for a user namespace of its own, in which no other can be made; as far as there is one."""
+    filter: bytes = b""
+    """Which system calls are not answered; b"" where the kernel can't be asked that."""
 
-    def wrap(self, argv: list[str], application: Path, port: int, report_fd: int) -> list[str]:
+    def wrap(
+        self, argv: list[str], application: Path, port: int, report_fd: int, filter_fds: tuple[int, ...]
+    ) -> list[str]:
         """argv inside a new sandbox. bwrap writes the pid of its inner process to `report_fd`, as JSON."""
-        return [*self.options(application, port), "--info-fd", str(report_fd), "--", *argv]
+        options = self.options(application, port, filter_fds)
+        return [*options, "--info-fd", str(report_fd), "--", *argv]
 
-    def options(self, application: Path, port: int = 0) -> list[str]:
+    @contextmanager
+    def opened(self) -> Iterator[tuple[int, ...]]:
+        """What bwrap must inherit to read the filter from, once."""
+        if not self.filter:
+            yield ()
+            return
+        descriptor = os.memfd_create("seccomp", os.MFD_CLOEXEC)
+        try:
+            os.write(descriptor, self.filter)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            yield (descriptor,)
+        finally:
+            os.close(descriptor)
+
+    def options(self, application: Path, port: int = 0, filter_fds: tuple[int, ...] = ()) -> list[str]:
         """A port below 1024 needs the one capability for it, which no user namespace can give."""
         namespace, added = self.namespace, list[str]()
         if port in PRIVILEGED_PORTS:
@@ -132,19 +155,21 @@ class Sandbox:
             *("--tmpfs", str(self.state), "--ro-bind", str(application), str(application)),
             *("--chdir", str(application), "--unshare-pid", "--new-session", *namespace),
             *("--cap-drop", "ALL", *added),
+            *(word for each in filter_fds for word in ("--seccomp", str(each))),
         ]
 
     def trial(self, application: Path) -> str:
         """Why a sandbox cannot be made here; "" when one was just made and worked."""
-        argv = [*self.options(application), "--", "/bin/true"]
         try:
-            done = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=TRIAL_TIMEOUT_SECONDS,
-                check=False,
-            )
+            with self.opened() as fds:
+                done = subprocess.run(
+                    [*self.options(application, 0, fds), "--", "/bin/true"],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    timeout=TRIAL_TIMEOUT_SECONDS,
+                    check=False,
+                    pass_fds=fds,
+                )
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)
         words = done.stderr.decode(errors="replace").strip()
@@ -165,8 +190,8 @@ def choose_sandbox(isolation: Isolation, state: Path) -> tuple[Sandbox | None, s
         return None, ""
     program = shutil.which("bwrap")
     problem = "bwrap is not installed"
-    for namespace in NAMESPACES if program else ():
-        sandbox = Sandbox((*_without_capabilities(), program or ""), state, namespace)
+    for filtered, namespace in product((filter_for(platform.machine()), b""), NAMESPACES if program else ()):
+        sandbox = Sandbox((*_without_capabilities(), program or ""), state, namespace, filtered)
         problem = sandbox.trial(state)
         if not problem:
             return sandbox, ""
@@ -189,15 +214,22 @@ def _without_capabilities() -> tuple[str, ...]:
     return ("setpriv", *NO_CAPABILITIES, "--") if int(ambient, 16) else ()
 
 
-def enter(sandbox: Sandbox, inner_pid: int, argv: list[str], application: Path, is_root: bool) -> list[str]:
+def enter(
+    sandbox: Sandbox,
+    inner_pid: int,
+    argv: list[str],
+    application: Path,
+    is_root: bool,
+    filter_fds: tuple[int, ...] = (),
+) -> list[str]:
     """argv inside the sandbox that is there, in the folder of its application, with no more rights than it.
 
-    Only root can enter it (bwrap puts the user namespace that owns it out of reach of others): without root
-    it is a new sandbox of the same kind, with the same files but for /tmp.
+    Only root can enter it (bwrap puts the user namespace that owns it out of reach of others), without the
+    filter of calls: without root it is a new sandbox of the same kind, with the same files but for /tmp.
     """
     nsenter, setpriv = shutil.which("nsenter"), shutil.which("setpriv")
     if not is_root or not nsenter or not setpriv:
-        return [*sandbox.options(application), "--", *argv]
+        return [*sandbox.options(application, 0, filter_fds), "--", *argv]
     within = ("--target", str(inner_pid), "--mount", "--pid", "--wd", "--")
     without_rights = ("--no-new-privs", "--bounding-set=-all", *NO_CAPABILITIES)
     return [nsenter, *within, setpriv, *without_rights, "--", *argv]

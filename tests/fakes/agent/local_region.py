@@ -52,7 +52,8 @@ def pack_scripts(directory: Path) -> Path:
 
 
 def bubblewrap_or_skip(directory: Path) -> None:
-    if choose_sandbox("auto", directory) is None:
+    sandbox, _ = choose_sandbox("auto", directory)
+    if sandbox is None:
         pytest.skip("bubblewrap does not work on this machine")
 
 

@@ -195,8 +195,9 @@ def _start(
         return _start_plain(argv, environment, application, output), None
     reader, writer = os.pipe()
     try:
-        wrapped = sandbox.wrap(argv, application, port, writer)
-        process = processes.start(wrapped, environment, application, output, (writer,))
+        with sandbox.opened() as filter_fds:
+            wrapped = sandbox.wrap(argv, application, port, writer, filter_fds)
+            process = processes.start(wrapped, environment, application, output, (writer, *filter_fds))
     except BaseException:
         os.close(reader)
         raise

@@ -355,13 +355,14 @@ async def run_command(
     timeout_seconds: float,
     *,
     is_entering: bool = False,
+    pass_fds: tuple[int, ...] = (),
 ) -> int:
     """Runs a command to its end; its exit code, 128 + n when signal n ended it. Its output goes nowhere.
 
     `is_entering`: it is `nsenter` or `bwrap`, with the real command as its child in another pid namespace.
     Raises TimeoutError, and OSError when it cannot be started.
     """
-    process = await asyncio.to_thread(start, argv, environment, directory, subprocess.DEVNULL)
+    process = await asyncio.to_thread(start, argv, environment, directory, subprocess.DEVNULL, pass_fds)
     identity = identify(process.pid)
     assert identity is not None, "our own child, not waited for, is there"
     try:

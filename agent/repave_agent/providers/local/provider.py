@@ -326,13 +326,16 @@ class LocalProvider:
         words = substitute(command, environment)
         argv = look_up(words, kept.folder.application, environment)
         inner = None if kept.session is None else kept.session.inner
-        if inner is not None and self._sandbox is not None:
-            await processes.wait_has_child(inner, timeout_seconds)  # before that its files are not all there
-            argv = enter(self._sandbox, inner.pid, argv, kept.folder.application, os.geteuid() == 0)
+        folder, sandbox = kept.folder.application, self._sandbox
         try:
-            return await processes.run_command(
-                argv, environment, kept.folder.application, timeout_seconds, is_entering=inner is not None
-            )
+            if inner is None or sandbox is None:
+                return await processes.run_command(argv, environment, folder, timeout_seconds)
+            await processes.wait_has_child(inner, timeout_seconds)  # before that its files are not all there
+            with sandbox.opened() as fds:
+                argv = enter(sandbox, inner.pid, argv, folder, os.geteuid() == 0, fds)
+                return await processes.run_command(
+                    argv, environment, folder, timeout_seconds, is_entering=True, pass_fds=fds
+                )
         except TimeoutError:
             raise
         except OSError as error:

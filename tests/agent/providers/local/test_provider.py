@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -185,6 +186,33 @@ async def test_a_sandbox_gives_no_way_out(sandboxed: Region, how: str) -> None:
         await sandboxed.launch("serve")
         asked = f'test "$$( {script.replace("$", "$$")})" = ready'
         assert await sandboxed.provider.execute(NAME, ("sh", "-c", asked), 10.0) == 0
+
+
+CALLS = """
+import ctypes, subprocess, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+def answer(number, *arguments):
+    ctypes.set_errno(0)
+    libc.syscall(number, *arguments)
+    return ctypes.get_errno()
+print("mount", answer(165, 0, 0, 0, 0, 0), "keyctl", answer(250, 0, -3, 0), "bpf", answer(321, 0, 0, 0),
+      "ptrace", answer(101, 0, 0, 0, 0), "unshare", answer(272, 0), "clone3", answer(435, 0, 0),
+      "getpid", answer(39))
+thread = threading.Thread(target=print, args=("threads",))
+thread.start(); thread.join()
+subprocess.run(["echo", "processes"], check=True)
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are those of x86_64")
+async def test_a_sandbox_refuses_the_calls_by_which_kernels_are_attacked(sandboxed: Region) -> None:
+    await sandboxed.launch(str(Path(sys.executable).resolve()), "-c", CALLS)
+    await sandboxed.ended()
+    assert sorted((await sandboxed.provider.log_tail(NAME, 20)).split("\n")) == [
+        "mount 1 keyctl 1 bpf 1 ptrace 1 unshare 1 clone3 38 getpid 0",
+        "processes",
+        "threads",
+    ]
 
 
 async def test_a_low_port_can_still_be_listened_on(sandboxed: Region) -> None:
