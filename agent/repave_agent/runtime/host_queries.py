@@ -13,6 +13,7 @@ from repave_agent.core.observation import Limits
 from repave_agent.core.ports import Host, Provider, ProviderError
 from repave_agent.core.region import Region
 from repave_agent.core.reports import worn_hosts
+from repave_agent.runtime.host_details import detail_of
 from repave_agent.runtime.remains import Remains
 from repave_protos.protocol.queries import Hosts, HostsOf, OfHosts, Orphans
 from repave_protos.protocol.values import HostDetail, HostName, HostPhase
@@ -84,37 +85,19 @@ class Answers:
         now = self._clock()
         health = self._region.health_of(record.name)
         since = health.healthy_since if health is not None else None
-        return HostDetail(
-            host=record.name,
-            group=record.group,
-            application=record.application,
-            phase=record.judgement.phase,
-            address=record.address,
-            port=record.port,
-            digest=record.digest,
-            age_seconds=max(0.0, now - record.made_at),
-            healthy_seconds=now - since if since is not None else 0.0,
-            trouble=record.judgement.trouble,
-            log_tail=tail,
+        return detail_of(
+            record,
+            record.judgement.phase,
+            record.judgement.trouble,
+            max(0.0, now - record.made_at),
+            now - since if since is not None else 0.0,
+            tail,
             unclaimed_seconds=now - record.sighting.since if record.sighting is not None else 0.0,
         )
 
 
 def _left(host: Host) -> HostDetail:
-    return HostDetail(
-        host=host.name,
-        group=host.group,
-        application=host.application,
-        phase=HostPhase.FAILED,
-        address=host.address,
-        port=host.port,
-        digest=host.digest,
-        age_seconds=host.age_seconds,
-        healthy_seconds=0.0,
-        trouble=host.left,
-        log_tail="",
-        orphan=f"kept: {host.left}",
-    )
+    return detail_of(host, HostPhase.FAILED, host.left, host.age_seconds, orphan=f"kept: {host.left}")
 
 
 def _is_chosen(record: Record, question: OfHosts, fates: Mapping[HostName, str]) -> bool:

@@ -13,6 +13,7 @@ import structlog
 from pydantic import TypeAdapter
 
 from repave_agent.core.host_records import Record
+from repave_agent.runtime.host_details import detail_of
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostDetail, HostName, HostPhase
 
 log = structlog.get_logger()
@@ -42,23 +43,17 @@ class Remain:
     log_tail: str = ""
 
     @property
+    def name(self) -> HostName:
+        return self.host
+
+    @property
     def rank(self) -> tuple[int, float]:
         return RANKS.index(self.phase), self.gone_at
 
     def detail(self, log_lines: int) -> HostDetail:
-        return HostDetail(
-            host=self.host,
-            group=self.group,
-            application=self.application,
-            phase=self.phase,
-            address=self.address,
-            port=self.port,
-            digest=self.digest,
-            age_seconds=self.age_seconds,
-            healthy_seconds=0.0,
-            trouble=self.trouble,
-            log_tail="\n".join(self.log_tail.splitlines()[-log_lines:]) if log_lines else "",
-            gone_at=self.gone_at,
+        tail = "\n".join(self.log_tail.splitlines()[-log_lines:]) if log_lines else ""
+        return detail_of(
+            self, self.phase, self.trouble, self.age_seconds, log_tail=tail, gone_at=self.gone_at
         )
 
 
