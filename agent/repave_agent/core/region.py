@@ -309,7 +309,10 @@ class Region:
         self._fleet.note_enabled(view, now)
         if view.restarts > self._restarts_noticed:
             self._restarts_noticed = view.restarts
-            self._notice("balancer.restarted", "the balancer had died and was started again")
+            self._notice(
+                "balancer.restarted",
+                "the balancer's process is a new one: it died, or its operator reloaded it",
+            )
         for each in view.fallen_back:
             self._note_fallen_back(each, now)
 

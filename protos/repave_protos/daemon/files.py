@@ -49,15 +49,19 @@ def open_file(path: Path, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, MODE)
 
 
-def replace(path: Path, content: bytes, *, durable: bool = True) -> None:
+def replace(path: Path, content: bytes, *, durable: bool = True, like: os.stat_result | None = None) -> None:
     """Puts `content` in the place of what `path` held, at once; when it fails the former stays.
 
-    With `durable` it survives the machine, not only the process. Raises OSError.
+    With `durable` it survives the machine, not only the process. It gets mode and owner of the file that it
+    is `like`. Raises OSError.
     """
     aside = path.with_name(f"{path.name}.new")
     try:
         with open(open_file(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
             file.write(content)
+            if like is not None:
+                os.fchown(file.fileno(), like.st_uid, like.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode))
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from repave_agent.balancers.checks import check_structure
 from repave_agent.balancers.haproxy_runtime.balancer import RuntimeBalancer
-from repave_agent.balancers.haproxy_runtime.snippet import map_file, snippet, snippet_without_map
+from repave_agent.balancers.haproxy_runtime.snippet import (
+    entrances,
+    entrances_without_map,
+    map_file,
+    pools,
+    slots,
+)
 from repave_agent.core.ports import Frontend, Structure, UnfitError
 
 READY_SECONDS = 10.0
@@ -36,14 +42,19 @@ backend repave-pool-yet-to-come
 class OperatorsHaproxy:
     """One side: everything in `directory`."""
 
-    def __init__(self, directory: Path, address: str = "127.0.0.1", *, has_map: bool = True) -> None:
-        self.has_map = has_map
+    def __init__(
+        self, directory: Path, address: str = "127.0.0.1", *, has_map: bool = True, keeps: bool = False
+    ) -> None:
+        """`keeps`: its backends are in a file of their own, in which the agent may write."""
+        self.has_map, self.keeps = has_map, keeps
         self.mistake = ("", "")
         self.is_stubborn = False  # nothing more is pasted
         directory.mkdir(parents=True, exist_ok=True)
         self.directory, self.address = directory, address
         self.socket, self.map = directory / "admin.sock", directory.parent / "repave.map"
+        self.backends = directory.parent / "repave.cfg"
         self.frontends: tuple[Frontend, ...] = ()
+        self._pasted = ("", "")
         self.processes: list[subprocess.Popen[bytes]] = []
         self.reload()
 
@@ -60,13 +71,21 @@ class OperatorsHaproxy:
 
     def reload(self) -> None:
         """A new process takes over; the former one ends its requests."""
-        self.map.write_text(map_file(self.frontends))
-        pasted = snippet_without_map(self.frontends, self.address) + EMPTY_POOL
+        main, read = self.directory / "haproxy.cfg", [self.directory / "haproxy.cfg"]
+        pasted = entrances_without_map(self.frontends, self.address)
+        places = pools(self.frontends) + EMPTY_POOL
         if self.has_map:
-            pasted = snippet(self.frontends, 4, str(self.map), self.address)
-        text = GLOBAL.format(socket=self.socket) + pasted
-        (self.directory / "haproxy.cfg").write_text(text.replace(*self.mistake))
-        command = ["haproxy", "-db", "-f", str(self.directory / "haproxy.cfg")]
+            pasted, places = entrances(self.frontends, str(self.map), self.address), slots(4)
+        if not self.keeps or self._pasted != (pasted, places):
+            self.map.write_text(map_file(self.frontends))
+            self.backends.write_text(places)
+        self._pasted = (pasted, places)
+        if self.keeps:
+            read.append(self.backends)
+        else:
+            pasted += f"\n{places}"
+        main.write_text((GLOBAL.format(socket=self.socket) + pasted).replace(*self.mistake))
+        command = ["haproxy", "-db", *(word for each in read for word in ("-f", str(each)))]
         if self.processes and self.processes[-1].poll() is None:
             command += ["-sf", str(self.processes[-1].pid)]
         self.processes.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))

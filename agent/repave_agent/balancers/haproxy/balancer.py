@@ -6,7 +6,6 @@ out: it finds on disk what it missed.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 import structlog
 
 from repave_agent.balancers.checks import check_routes, check_structure, frontend_fault
+from repave_agent.balancers.haproxy.fallback import added_up
 from repave_agent.balancers.haproxy.host import taken_ports
 from repave_agent.balancers.haproxy.instance import HaproxyDeadError, HaproxyInstance, Remembered
 from repave_agent.balancers.haproxy.options import HaproxyOptions
@@ -25,7 +25,6 @@ from repave_agent.core.ports import (
     BalancerError,
     BalancerView,
     Clock,
-    FallenBack,
     Frontend,
     Route,
     Structure,
@@ -194,7 +193,7 @@ class HaproxyBalancer:
             old_workers=sum(view.old_workers for view in running),
             restarts=restarts,
             falls_back=True,
-            fallen_back=_fallen_back(running),
+            fallen_back=added_up(each for view in running for each in view.fallen_back),
         )
 
     async def _views(self) -> list[BalancerView]:
@@ -233,14 +232,6 @@ class HaproxyBalancer:
         """One that runs from when there were two, once the first serves alone."""
         if self._surplus is not None:
             self._surplus.end()
-
-
-def _fallen_back(views: list[BalancerView]) -> tuple[FallenBack, ...]:
-    """What all of them have counted."""
-    total: Counter[FallenBack] = Counter()
-    for each in (each for view in views for each in view.fallen_back):
-        total[replace(each, requests=0)] += each.requests
-    return tuple(replace(each, requests=requests) for each, requests in total.items())
 
 
 def _backend_view(group: GroupName, views: list[BalancerView]) -> BackendView:

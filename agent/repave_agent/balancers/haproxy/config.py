@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from repave_agent.balancers.haproxy.fallback import counting_backend, fallback_rules
 from repave_agent.balancers.haproxy.socket import FALLEN_BACK
 from repave_agent.balancers.haproxy.split import split_rules, tester_rules
 from repave_agent.core.health_request import request_headers
@@ -111,7 +112,7 @@ def _text(structure: Structure, conditions: Conditions, name: str) -> str:
     for frontend in sorted(structure.frontends, key=lambda each: each.application):
         sections += [_frontend(frontend, conditions), *_inner(frontend, conditions)]
     sections += [_backend(each) for each in sorted(structure.backends, key=lambda each: each.group)]
-    sections.append(f"backend {FALLEN_BACK}\n  stick-table type string len 640 size 1k store gpc0\n")
+    sections.append(counting_backend(FALLEN_BACK))
     return "\n".join(sections)
 
 
@@ -173,26 +174,11 @@ def _frontend(frontend: Frontend, conditions: Conditions) -> str:
         *tester_rules(frontend.split),
         "http-request set-var(txn.chosen) var(txn.first)",
         "http-request set-var(txn.chosen) var(txn.second) if { var(txn.margin) -m int gt 0 }",
-        *_fallback_rules(frontend),
+        *fallback_rules(frontend.application, FALLEN_BACK),
         "use_backend %[var(txn.chosen)] if { var(txn.route) -m found }",
         f"default_backend {NO_ROUTE}",
     ]
     return "\n  ".join((f"frontend {frontend.application}", *lines)) + "\n"
-
-
-def _fallback_rules(frontend: Frontend) -> list[str]:
-    """Within a request's time, where the agent and the controller need seconds. Each is counted, under the
-    names of the application, of the group that it was for and of the spare."""
-    key = f"str({frontend.application}),concat(|,txn.chosen),concat(|,txn.spare)"
-    is_needed = "{ var(txn.chosen),nbsrv -m int eq 0 } { var(txn.spare),nbsrv -m int gt 0 }"
-    is_done = "if { var(txn.fallen) -m found }"
-    return [
-        "http-request set-var(txn.spare) var(txn.route),field(5,|)",
-        f"http-request set-var(txn.fallen) bool(true) if {{ var(txn.spare) -m len gt 0 }} {is_needed}",
-        f"http-request track-sc0 {key} table {FALLEN_BACK} {is_done}",
-        f"http-request sc-inc-gpc0(0) {is_done}",
-        f"http-request set-var(txn.chosen) var(txn.spare) {is_done}",
-    ]
 
 
 def _inner(frontend: Frontend, conditions: Conditions) -> Iterator[str]:

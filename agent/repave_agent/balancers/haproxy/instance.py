@@ -22,14 +22,15 @@ from repave_agent.balancers.haproxy.config import (
     routes_of,
     structure_of,
 )
+from repave_agent.balancers.haproxy.fallback import Tally
 from repave_agent.balancers.haproxy.host import conditions, make_directory, read, write
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.balancers.haproxy.socket import WorkerGoneError, Workers, WorkerState
 from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, with_traffic
 from repave_agent.balancers.parts import changed, only, unfit
-from repave_agent.core.ports import BackendView, BalancerError, BalancerView, FallenBack, Route, Structure
-from repave_protos.protocol.values import ApplicationName, GroupName
+from repave_agent.core.ports import BackendView, BalancerError, BalancerView, Route, Structure
+from repave_protos.protocol.values import ApplicationName
 
 log = structlog.get_logger()
 
@@ -68,8 +69,7 @@ class HaproxyInstance:
         self.restarts = 0
         self.why_silent = ""  # why it did not run, or answer, when it was last used; "": it did
         self._up: frozenset[Key] = frozenset()  # at the last look
-        self._counted: tuple[int, dict[str, int]] | None = None  # the worker and its counts at the last look
-        self._fallen_back: dict[str, int] = {}
+        self._fallen_back = Tally()
 
     # -------------------------------------------------------------------------------------------- start
 
@@ -311,7 +311,7 @@ class HaproxyInstance:
         old = [state for worker in workers.old if (state := self._state_of_old(worker)) is not None]
         structure = self._running_structure(newest)
         self._up = up(newest.servers, self._up)
-        self._count(workers.newest, newest.fallen_back)
+        self._fallen_back.note(workers.newest, newest.fallen_back)
         return BalancerView(
             is_running=True,
             structure=structure,
@@ -320,16 +320,8 @@ class HaproxyInstance:
             old_workers=len(old),
             restarts=self.restarts,
             falls_back=True,
-            fallen_back=tuple(_fallen_back(key, each) for key, each in self._fallen_back.items()),
+            fallen_back=self._fallen_back.told,
         )
-
-    def _count(self, worker: int, counts: dict[str, int]) -> None:
-        """Each worker counts from 0. What one had counted before the first look was told by another agent."""
-        former, known = self._counted or (worker, counts)
-        self._counted = (worker, counts)
-        for key, count in counts.items():
-            new = count - (known.get(key, 0) if former == worker else 0)
-            self._fallen_back[key] = self._fallen_back.get(key, 0) + new
 
     def _state_of_old(self, worker: int) -> WorkerState | None:
         try:
@@ -360,11 +352,6 @@ class HaproxyInstance:
                 state.entries.get(application) in (value, sent_on.get(application, value)) for state in old
             )
         }
-
-
-def _fallen_back(key: str, requests: int) -> FallenBack:
-    application, group, spare = key.split("|")
-    return FallenBack(ApplicationName(application), GroupName(group), GroupName(spare), requests)
 
 
 def _backend_views(

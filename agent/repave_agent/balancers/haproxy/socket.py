@@ -10,17 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from repave_agent.balancers.haproxy.fallback import Counts, counts_in
 from repave_agent.core.ports import BalancerError
 from repave_protos.protocol.values import ApplicationName
 
 ANSWER_SECONDS_MAX = 5.0
 COMMANDS_PER_QUESTION_MAX = 100
 FALLEN_BACK = "_fallen_back"
-"""The table of requests that spares got: `application|group|spare`. "_" is refused in names of groups."""
+"""The table of requests that spares got; "_" is refused in names of groups."""
 
 _ENTRY = re.compile(r"0x[0-9a-f]+ (\S+) (.*)")
 _DESCRIPTION = re.compile(r"^description: (\S+)", re.MULTILINE)
-_FALLEN_BACK = re.compile(r"0x[0-9a-f]+: key=([^|\s]+\|[^|\s]+\|[^|\s]+) .*\bgpc0=(\d+)")
 _TABLE_START = "# pxname,"
 _FAILED = re.compile(r"\[failed: (\d+)\]")
 
@@ -57,7 +57,7 @@ class WorkerState:
     entries: dict[str, str]  # of the map of routes
     servers: tuple[ServerState, ...]
     in_flight: dict[str, int]  # by backend: requests at a server or queued for one
-    fallen_back: dict[str, int] = field(default_factory=dict)  # by key of the table: requests
+    fallen_back: Counts = field(default_factory=dict)
 
 
 class WorkerGoneError(OSError):
@@ -163,9 +163,8 @@ def parse_worker(answer: str) -> WorkerState:
     facts, _, table = answer.partition(_TABLE_START)
     description = _DESCRIPTION.search(facts)
     servers, in_flight = _parse_table((_TABLE_START + table).splitlines())
-    fallen_back = {name: int(count) for name, count in _FALLEN_BACK.findall(facts)}
     name = description[1] if description else ""
-    return WorkerState(name, parse_entries(facts), servers, in_flight, fallen_back)
+    return WorkerState(name, parse_entries(facts), servers, in_flight, counts_in(facts))
 
 
 def parse_entries(answer: str) -> dict[str, str]:

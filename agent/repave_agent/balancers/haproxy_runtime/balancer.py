@@ -2,9 +2,10 @@
 through their runtime sockets only. What their configuration must have for it: snippet.py; where
 groups and routes live in it: layout.py, and weights.py where there is no map.
 
-What is wanted is on disk first. At every look each side is compared with it, and told what it lacks: after a
-reload by the operator that is everything, after a change that was taken half the other half, and servers that
-had to end requests go as soon as they have. A pair is one balancer: what not all have taken has not happened.
+What is wanted is on disk first, and where the operator lets it in what HAProxy itself reads (kept.py). At
+every look each side is compared with it, and told what it lacks: after a reload that kept nothing that is
+everything, after a change that was taken half the other half, and servers that had to end requests go as soon
+as they have. A pair is one balancer: what not all have taken has not happened.
 """
 
 import asyncio
@@ -22,7 +23,9 @@ import structlog
 
 from repave_agent.balancers.checks import check_routes, check_structure, frontend_fault
 from repave_agent.balancers.haproxy.config import structure_from
+from repave_agent.balancers.haproxy.fallback import Tally, added_up
 from repave_agent.balancers.haproxy.up import Key, placed, untouched, up, with_traffic
+from repave_agent.balancers.haproxy_runtime.kept import KeptFiles
 from repave_agent.balancers.haproxy_runtime.layout import PASTE, Layout, SlotLayout, Wanted, lacking
 from repave_agent.balancers.haproxy_runtime.options import HaproxyRuntimeOptions
 from repave_agent.balancers.haproxy_runtime.socket import RuntimeSocket, SideState
@@ -66,6 +69,7 @@ def build(options: HaproxyRuntimeOptions, site: Site) -> "RuntimeBalancer":
         options.traffic_address,
         site.region,
         Keys(options.key, options.known_hosts),
+        options.backends,
     )
 
 
@@ -83,8 +87,10 @@ class RuntimeBalancer:
         traffic_address: str,
         region: str,
         keys: Keys | None = None,
+        backends: str = "",
     ) -> None:
         self._layout: Layout = SlotLayout(map_path) if map_path else WeightLayout()
+        self.kept = KeptFiles(backends, map_path, self._layout)
         self.traffic_address = traffic_address
         self._file = directory / "runtime.json"
         self._sides = [RuntimeSocket(address, map_path, keys) for address in sockets]
@@ -94,6 +100,7 @@ class RuntimeBalancer:
         self._sees_clients_side = is_here or not ip_address(traffic_address).is_loopback
         self._restarts = 0
         self._up: dict[str, frozenset[Key]] = {}  # by side, at the last look
+        self._fallen_back = {str(side): Tally() for side in self._sides}
         directory.mkdir(parents=True, exist_ok=True)
         self._wanted = _read(self._file) or Wanted(f"{region}-{secrets.token_hex(6)}")
 
@@ -142,7 +149,8 @@ class RuntimeBalancer:
 
     async def troubles(self) -> list[str]:
         """Of each side: one that does not answer is no trouble for requests as long as the other does."""
-        return [f"balancer {problem}" for problem in await self._in_thread(self.check)]
+        problems = await self._in_thread(self.check)
+        return [f"balancer {each}" for each in (*problems, self.kept.trouble) if each]
 
     def _start(self) -> None:
         for side in self._sides:
@@ -194,14 +202,26 @@ class RuntimeBalancer:
 
     def _observe(self) -> BalancerView:
         states = self._states(is_some_enough=True)
+        self.kept.keep(self._wanted)
         if self._mend(states):
             states = self._states(is_some_enough=True)
+        groups = {slot: group for group, slot in self._wanted.slots.items()}
         for side, state in states:
             self._up[str(side)] = up(state.worker.servers, self._up.get(str(side), frozenset()))
+            self._fallen_back[str(side)].note(state.pid, state.worker.fallen_back, groups)
         routes = [self._layout.routes(self._wanted, state) for _, state in states]
         agreed = tuple(route for route in routes[0] if all(route in others for others in routes[1:]))
         backends = tuple(self._view(backend.group, states) for backend in self._wanted.structure.backends)
-        return BalancerView(True, self._wanted.structure, agreed, backends, 0, self._restarts)
+        return BalancerView(
+            True,
+            self._wanted.structure,
+            agreed,
+            backends,
+            old_workers=0,
+            restarts=self._restarts,
+            falls_back=self._layout.falls_back,
+            fallen_back=added_up(each for tally in self._fallen_back.values() for each in tally.told),
+        )
 
     def _end(self) -> None:
         self._want(replace(self._wanted, structure=Structure(), routes=(), slots={}), self._states())
@@ -277,6 +297,7 @@ class RuntimeBalancer:
         self._up = {side: known & steady for side, known in self._up.items()}
         self._wanted = wanted
         self._save()
+        self.kept.keep(wanted)
         for side, state in states:
             self._apply(side, state)
 
@@ -289,7 +310,7 @@ class RuntimeBalancer:
             if known not in (None, state.pid):
                 self._restarts += 1
                 log.warning(
-                    "balancer.lost", side=str(side), text="HAProxy was reloaded: all was applied again"
+                    "balancer.lost", side=str(side), text="HAProxy was reloaded: what it lacked was applied"
                 )
         return is_mended
 

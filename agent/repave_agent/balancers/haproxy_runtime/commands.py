@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from repave_agent.balancers.haproxy_runtime.balancer import RuntimeBalancer, build
 from repave_agent.balancers.haproxy_runtime.options import COMMAND_USAGE, HaproxyRuntimeOptions
-from repave_agent.balancers.haproxy_runtime.snippet import map_file, snippet, snippet_without_map
+from repave_agent.balancers.haproxy_runtime.snippet import (
+    entrances,
+    entrances_without_map,
+    map_file,
+    pools,
+    slots,
+)
 from repave_agent.core.ports import BalancerError, Frontend
 from repave_agent.kinds import CommandLine, Site
 from repave_protos.protocol.values import ApplicationName, Split
@@ -18,6 +24,16 @@ BY_WEIGHTS = (
     "percents, a switch moves one server after the other, and users and testers can't be told apart"
 )
 SOCKET_NEEDED = "# Into haproxy.cfg; global needs: stats socket PATH mode 660 level admin\n"
+READ_TOO = """\
+# Into {path}, for the agent to write servers in. HAProxy must read both: -f haproxy.cfg -f {path}
+# (Debian's unit: EXTRAOPTS="-S /run/haproxy-master.sock -f {path}" in /etc/default/haproxy)
+
+"""
+LOST_AT_RELOADS = (
+    "{lack}, so HAProxy loses servers and routes at each reload, and answers 503 until the agent has "
+    "applied them again. To keep them, put the backends for repave into a file of their own, as "
+    "`repave-agent balancer snippet` shows"
+)
 
 
 def balancer_command(options: HaproxyRuntimeOptions, site: Site, line: CommandLine) -> str:
@@ -34,11 +50,13 @@ def balancer_command(options: HaproxyRuntimeOptions, site: Site, line: CommandLi
 def _snippet(options: HaproxyRuntimeOptions, frontends: Sequence[Frontend]) -> str:
     # Each of a pair must start without the address that only one of them has at a time.
     bind = "*" if len(options.sockets) > 1 else options.traffic_address
+    read_too = READ_TOO.format(path=options.backends) if options.backends else ""
     if not options.map:
-        return f"{SOCKET_NEEDED}\n{snippet_without_map(frontends, bind)}"
-    text = snippet(frontends, max(SLOTS, 2 * len(frontends)), options.map, bind)
+        return f"{SOCKET_NEEDED}\n{entrances_without_map(frontends, bind)}\n{read_too}{pools(frontends)}"
+    places = slots(max(SLOTS, 2 * len(frontends)))
     first = "".join(f"#   {line}\n" for line in map_file(frontends).splitlines())
-    return f"{SOCKET_NEEDED}# Into {options.map}, which must be there:\n{first}\n{text}"
+    mapped = f"# Into {options.map}, which must be there:\n{first}"
+    return f"{SOCKET_NEEDED}{mapped}\n{entrances(frontends, options.map, bind)}\n{read_too}{places}"
 
 
 def _frontend(text: str) -> Frontend:
@@ -52,11 +70,10 @@ def _frontend(text: str) -> Frontend:
 
 
 def _check(balancer: RuntimeBalancer, output: str, *, has_map: bool) -> str:
-    problems = balancer.check()
+    problems, lack = balancer.check(), balancer.kept.lack
+    notes = [BY_WEIGHTS] * (not has_map) + [LOST_AT_RELOADS.format(lack=lack)] * bool(lack)
     if output == "json":
-        return json.dumps({"problems": problems}, indent=2)
+        return json.dumps({"problems": problems, "notes": notes}, indent=2)
     if problems:
         raise BalancerError("\n".join(problems))
-    if not has_map:
-        return f"all that repave needs is there. {BY_WEIGHTS}"
-    return "all that repave needs is there"
+    return "\n".join(("all that repave needs is there", *notes))

@@ -46,6 +46,8 @@ class Layout(Protocol):
 
     first_weight: str
     """What a server that joins is told of its weight; "" where weights mean nothing."""
+    falls_back: bool
+    """Whether a route's spare answers while the group that a request is for has no server up."""
 
     def is_ours(self, backend: str) -> bool:
         """Whether the servers of this backend are repave's."""
@@ -75,6 +77,12 @@ class Layout(Protocol):
     def steer(self, wanted: Wanted, state: SideState) -> list[str]:
         """Commands after which the traffic is split as wanted. Those that get more come first."""
 
+    def entries(self, wanted: Wanted) -> dict[str, str]:
+        """The map's routes."""
+
+    def weights(self, wanted: Wanted) -> dict[tuple[str, str], int]:
+        """Of the servers, by backend and host, where weights mean something."""
+
     def routes(self, wanted: Wanted, state: SideState) -> tuple[Route, ...]:
         """Read back."""
 
@@ -85,6 +93,7 @@ class SlotLayout:
     """Implements Layout with a map."""
 
     first_weight = ""
+    falls_back = True
 
     def __init__(self, map_path: str) -> None:
         self._map = map_path
@@ -141,7 +150,7 @@ class SlotLayout:
         return {str(each.group): kept.get(each.group) or given[each.group] for each in structure.backends}
 
     def steer(self, wanted: Wanted, state: SideState) -> list[str]:
-        entries = self._entries(wanted)
+        entries = self.entries(wanted)
         gone = {key for key in state.worker.entries if not key.startswith("_")} - entries.keys()
         return self._set(entries, state) + [f"del map {self._map} {key}" for key in sorted(gone)]
 
@@ -157,12 +166,15 @@ class SlotLayout:
     def in_flight(self, group: GroupName, wanted: Wanted, state: SideState) -> int:
         return state.worker.in_flight.get(wanted.slots[group], 0)
 
-    def _entries(self, wanted: Wanted) -> dict[str, str]:
-        """The map, with slots in place of groups."""
+    def entries(self, wanted: Wanted) -> dict[str, str]:
+        """With slots in place of groups."""
         slots = {group: GroupName(slot) for group, slot in wanted.slots.items()}
         return {
             str(key): text for key, text in map_of(_renamed(each, slots) for each in wanted.routes).items()
         }
+
+    def weights(self, wanted: Wanted) -> dict[tuple[str, str], int]:
+        return {}
 
     def _set(self, entries: dict[str, str], state: SideState) -> list[str]:
         before = state.worker.entries
@@ -180,6 +192,7 @@ def _renamed(route: Route, names: dict[str, GroupName]) -> Route:
         first=names[route.first],
         second=names[route.second] if route.second is not None else None,
         testers=names[route.testers] if route.testers is not None else None,
+        spare=names[route.spare] if route.spare is not None else None,
     )
 
 
@@ -192,7 +205,7 @@ def placed(wanted: Wanted, layout: Layout, state: SideState) -> tuple[list[str],
         name, known = f"{backend}/{host}", present.get((backend, host))
         if known is None:
             arriving += [
-                f"add server {name} {endpoint(server.address, server.port)} {CHECKS}{layout.first_weight}",
+                f"add server {backend}/{host_at(server)} {CHECKS}{layout.first_weight}",
                 f"enable health {name}",
             ]
         is_enabled = known is not None and known.is_enabled
@@ -212,6 +225,10 @@ def lacking(wanted: Wanted, layout: Layout, state: SideState) -> tuple[list[str]
     arriving, leaving, gone = placed(wanted, layout, state)
     marks = layout.mark(wanted.owner, state)
     return [*marks, *arriving, *layout.steer(wanted, state), *leaving], gone
+
+
+def host_at(server: Server) -> str:
+    return f"{server.host} {endpoint(server.address, server.port)}"
 
 
 def _ours(layout: Layout, state: SideState) -> Iterator[ServerState]:

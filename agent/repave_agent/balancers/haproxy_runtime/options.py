@@ -10,10 +10,12 @@ COMMAND_USAGE = "snippet APP:PORT... | check"
 
 class HaproxyRuntimeOptions(Settings):
     """`sockets`: paths, host:port, ssh://user@host/path. An empty `map`: there is none, and groups share by
-    weights."""
+    weights. `backends`: the file of its configuration with the backends for repave; what they have is kept
+    there, and the routes in the map's file, for the next reload."""
 
     sockets: Words = ()
     map: str = "/etc/haproxy/repave.map"
+    backends: str = "/etc/haproxy/repave.cfg"
     traffic_address: str = "127.0.0.1"
     key: Path = Path("/etc/repave/haproxy-key")
     known_hosts: Path = Path("/etc/repave/known_hosts")

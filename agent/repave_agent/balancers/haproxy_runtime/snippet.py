@@ -2,17 +2,20 @@
 through the runtime socket alone. Pure text.
 
 Slots are backends without servers, for any group of any application. A frontend looks its route up in the
-map: `first|second|basis points of second`, slots instead of groups. Keys that begin with "_" are repave's
-marks. Without a map each application has one backend, its pool, for all of its groups.
+map, which names slots instead of groups: `first|second|basis points of second|testers|spare`, the last two
+where there are any. Keys that begin with "_" are repave's marks. Without a map each application has one
+backend, its pool, for all of its groups.
 """
 
 from collections.abc import Sequence
 
+from repave_agent.balancers.haproxy.fallback import counting_backend, fallback_rules
 from repave_agent.balancers.haproxy.split import split_rules, tester_rules
 from repave_agent.core.ports import Frontend
 from repave_protos.protocol.values import Split
 
 SLOT = "repave-slot-"
+FALLEN_BACK = "repave-fallen-back"
 OWNER_KEY = "_owner"
 SPLIT_KEY = "_split."
 PORT_KEY = "_port."
@@ -20,11 +23,15 @@ POOL = "repave-pool-"
 OWNER_MARK = "_owner."
 
 
-def snippet(frontends: Sequence[Frontend], slots: int, map_path: str, bind: str = "*") -> str:
-    """Frontends and slots. The socket stays the operator's: it needs `level admin`."""
-    parts = [_frontend(frontend, map_path, bind) for frontend in frontends]
-    parts += [_no_route(map_path), *(_backend(f"{SLOT}{number}") for number in range(1, slots + 1))]
-    return "\n".join(parts)
+def entrances(frontends: Sequence[Frontend], map_path: str, bind: str = "*") -> str:
+    """Frontends that go by the map. The socket stays the operator's: it needs `level admin`."""
+    parts = (_frontend(each, map_path, bind) for each in frontends)
+    return "\n".join((*parts, _no_route(map_path), counting_backend(FALLEN_BACK)))
+
+
+def slots(count: int) -> str:
+    """Backends for groups."""
+    return "\n".join(_backend(f"{SLOT}{number}") for number in range(1, count + 1))
 
 
 def map_file(frontends: Sequence[Frontend]) -> str:
@@ -36,9 +43,14 @@ def map_file(frontends: Sequence[Frontend]) -> str:
     )
 
 
-def snippet_without_map(frontends: Sequence[Frontend], bind: str = "*") -> str:
-    """Frontends and pools, for shares by weights alone."""
+def entrances_without_map(frontends: Sequence[Frontend], bind: str = "*") -> str:
+    """Frontends of pools, for shares by weights alone."""
     return "\n".join(_frontend_of_pool(frontend, bind) for frontend in frontends)
+
+
+def pools(frontends: Sequence[Frontend]) -> str:
+    """The backend of each application."""
+    return "\n".join(_backend(f"{POOL}{each.application}") for each in frontends)
 
 
 def split_text(split: Split) -> str:
@@ -58,8 +70,10 @@ def _frontend(frontend: Frontend, map_path: str, bind: str) -> str:
         *split_rules(frontend.split),
         "http-request set-var(txn.margin) var(txn.route),field(3,|),sub(txn.roll)",
         *tester_rules(frontend.split),
-        "use_backend %[var(txn.second)] if { var(txn.margin) -m int gt 0 }",
-        "use_backend %[var(txn.first)] if { var(txn.route) -m found }",
+        "http-request set-var(txn.chosen) var(txn.first)",
+        "http-request set-var(txn.chosen) var(txn.second) if { var(txn.margin) -m int gt 0 }",
+        *fallback_rules(frontend.application, FALLEN_BACK),
+        "use_backend %[var(txn.chosen)] if { var(txn.route) -m found }",
         "default_backend repave-no-route",
     ]
     return "\n  ".join((f"frontend {frontend.application}", *lines)) + "\n"
@@ -73,8 +87,7 @@ frontend {name}
   # bind {bind}:443 ssl crt /etc/haproxy/certs/ alpn h2,http/1.1   # HTTPS
   mode http
   default_backend {POOL}{name}
-
-{_backend(f"{POOL}{name}")}"""
+"""
 
 
 def _no_route(map_path: str) -> str:

@@ -12,6 +12,7 @@ from repave_agent.balancers.haproxy.socket import (
     WorkerState,
     parse_worker,
 )
+from repave_agent.balancers.haproxy_runtime.snippet import FALLEN_BACK
 from repave_agent.balancers.haproxy_runtime.transport import Keys, transport_to
 from repave_agent.core.ports import BalancerError
 
@@ -42,7 +43,7 @@ class RuntimeSocket:
         return self.address
 
     def state(self) -> SideState:
-        maps = [f"show map {self._map}"] if self._map else []
+        maps = [f"show map {self._map}", f"show table {FALLEN_BACK}"] if self._map else []
         answer = self._ask(["show info", *maps, "show stat -1 6 -1"])
         pid, version = _PID.search(answer), _VERSION.search(answer)
         if pid is None or version is None:

@@ -23,6 +23,7 @@ class WeightLayout:
     """Implements Layout without a map."""
 
     first_weight = " weight 0"
+    falls_back = False
 
     def is_ours(self, backend: str) -> bool:
         return backend.startswith(POOL)
@@ -75,17 +76,33 @@ class WeightLayout:
         present = {(each.group, each.host): each.weight for each in enabled}  # others join with 0
         rising: list[str] = []
         falling: list[str] = []
-        for (pool, host), weight in _weights(wanted).items():
+        for (pool, host), weight in self.weights(wanted).items():
             before = present.get((pool, host), 0)
             command = f"set server {pool}/{host} weight {weight}"
             if weight != before:
                 (rising if weight > before else falling).append(command)
         return rising + falling
 
+    def entries(self, wanted: Wanted) -> dict[str, str]:
+        return {}
+
+    def weights(self, wanted: Wanted) -> dict[tuple[str, str], int]:
+        """Of every server that is enabled; those that no route reaches have 0."""
+        given = {
+            host: weight
+            for route in wanted.routes
+            for host, weight in weights_of(route, wanted.structure).items()
+        }
+        return {
+            (pool, str(server.host)): given.get(server.host, 0)
+            for pool, server in wanted.servers()
+            if server.is_enabled
+        }
+
     def routes(self, wanted: Wanted, state: SideState) -> tuple[Route, ...]:
         """Those whose weights are all as they should be: weights alone do not say what was requested."""
         present = {(each.group, each.host): each.weight for each in state.worker.servers}
-        expected = _weights(wanted)
+        expected = self.weights(wanted)
 
         def is_given(route: Route) -> bool:
             pool = f"{POOL}{route.application}"
@@ -100,17 +117,3 @@ class WeightLayout:
         return sum(
             each.in_flight for each in state.worker.servers if each.group == pool and each.host in hosts
         )
-
-
-def _weights(wanted: Wanted) -> dict[tuple[str, str], int]:
-    """Of every server that is enabled, by backend and host; those that no route reaches have 0."""
-    given = {
-        host: weight
-        for route in wanted.routes
-        for host, weight in weights_of(route, wanted.structure).items()
-    }
-    return {
-        (pool, str(server.host)): given.get(server.host, 0)
-        for pool, server in wanted.servers()
-        if server.is_enabled
-    }

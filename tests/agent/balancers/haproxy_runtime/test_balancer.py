@@ -55,8 +55,15 @@ class Pair:
         sockets = [str(side.socket) for side in self.sides]
         directory = self.rig.directory / name
         mapped = str(self.sides[0].map) if self.sides[0].has_map else ""
-        self.opened.append(RuntimeBalancer(directory, sockets, mapped, "127.0.0.1", name))
+        kept = str(self.sides[0].backends) if self.sides[0].keeps else ""
+        self.opened.append(RuntimeBalancer(directory, sockets, mapped, "127.0.0.1", name, backends=kept))
         return self.opened[-1]
+
+    def let_in(self) -> None:
+        """From now on the agent may write the servers that HAProxy reads when it starts."""
+        for side in self.sides:
+            side.keeps = True
+            side.reload()
 
     def lose_map(self) -> None:
         """From now on there are pools instead of slots."""
@@ -104,6 +111,58 @@ async def test_what_a_reload_lost_is_applied_again_and_told(pair: Pair) -> None:
 
 async def _answers(pair: Pair) -> bool:
     return await get(pair.shop.port) in (BLUE, GREEN)
+
+
+@pytest.mark.parametrize("has_map", [True, False])
+async def test_clients_notice_no_reload_where_the_agent_may_write_what_haproxy_reads(
+    pair: Pair, has_map: bool
+) -> None:
+    """Nor one while the agent is away: it does not look once here."""
+    if not has_map:
+        pair.lose_map()
+    pair.let_in()
+    balancer = await pair.serving()
+    split = Route(SHOP, BLUE, GREEN, 2_500)
+    await balancer.route((split,))
+    load = Load(f"http://127.0.0.1:{pair.shop.port}/", rate=300)
+    await load.start()
+    for _ in range(3):
+        await asyncio.to_thread(pair.sides[0].reload)
+        seen = load.answers
+        await until_async(lambda seen=seen: _heard(load, seen + 100))  # type: ignore[misc]
+    result = await load.stop()
+    assert result.failures == (), result.summary()
+    assert result.answered_by(BLUE) > result.answered_by(GREEN) > 0
+    view = await balancer.observe()
+    assert (view.routes, [each.servers_up for each in view.backends]) == ((split,), [1, 1])
+    blue, green = view.structure.backends
+    await balancer.route((Route(SHOP, BLUE),))
+    await balancer.arrange(Structure((pair.shop,), (blue,)))
+    await asyncio.to_thread(pair.sides[0].reload)
+    assert not any(green.servers[0].host in each for each in _servers(balancer)), "it had gone for good"
+    await balancer.end()
+    pair.opened.remove(balancer)
+    await asyncio.to_thread(pair.sides[0].reload)
+    assert await get(pair.shop.port) == "", "an agent that has ended leaves nothing behind"
+
+
+async def test_the_spare_answers_while_no_server_of_the_new_group_is_up(pair: Pair) -> None:
+    balancer = await pair.serving()
+    fallback = Route(SHOP, GREEN, spare=BLUE)
+    assert (await balancer.observe()).falls_back
+    await balancer.route((fallback,))
+    assert await get(pair.shop.port) == GREEN
+    await pair.rig.webs[1].stop()
+    await until_async(lambda: _answers_as(pair, BLUE))
+    view = await balancer.observe()
+    assert view.routes == (fallback,)
+    (counted,) = view.fallen_back
+    assert (counted.application, counted.group, counted.spare) == (SHOP, GREEN, BLUE)
+    assert counted.requests > 0
+
+
+async def _answers_as(pair: Pair, group: GroupName) -> bool:
+    return await get(pair.shop.port) == group
 
 
 async def test_a_step_does_not_count_before_both_of_a_pair_took_it(pair: Pair) -> None:
