@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from tests.benchmarks import deaths, decision, files, fleet, inside, load, providers, release, split
+from tests.benchmarks import deaths, decision, files, fleet, inside, load, octavia, providers, release, split
 from tests.benchmarks.table import Line
 
 
@@ -29,6 +29,7 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "back": lambda place: fleet.back(place, 20 if is_quick else 100),
         "waves": lambda place: fleet.waves(place, 8 if is_quick else 20),
         "openstack": lambda place: providers.openstack(place, 20 if is_quick else 100),
+        "octavia": lambda place: octavia.run(place, 2, 2 if is_quick else 5),
         "ssh": lambda place: providers.machines(place, 4 if is_quick else 16),
         "files": lambda place: files.run(place, 2_000 if is_quick else 20_000),
         "switch": lambda place: load.switches(place, 5 if is_quick else 30),

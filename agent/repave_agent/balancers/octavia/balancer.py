@@ -19,7 +19,15 @@ import structlog
 
 from repave_agent.balancers.checks import check_routes, check_structure, frontend_fault
 from repave_agent.balancers.haproxy.config import structure_from
-from repave_agent.balancers.octavia.model import OURS, SHARES, Call, State, next_call, wanted_state
+from repave_agent.balancers.octavia.model import (
+    OURS,
+    SHARES,
+    Call,
+    State,
+    next_call,
+    state_after,
+    wanted_state,
+)
 from repave_agent.balancers.octavia.reading import Lists, routes_in, state_of, structure_in
 from repave_agent.balancers.shares import application_of
 from repave_agent.clients.openstack.api import Api, GoneError, LostError
@@ -211,23 +219,28 @@ class OctaviaBalancer:
         target = wanted_state(self._wanted.structure, self._wanted.routes)
         made: Counter[str] = Counter()
         refused: dict[str, str] = {}
-        while call := next_call(
-            (await self._present()).state,
-            target,
-            self._id,
-            self._subnet,
-            refused.keys(),
-            is_hurried=is_hurried,
-        ):
+
+        def next_after(state: State) -> Call | None:
+            return next_call(state, target, self._id, self._subnet, refused.keys(), is_hurried=is_hurried)
+
+        state = self._trusted() if is_hurried else None
+        if state is None or next_after(state) is None:
+            state = (await self._present()).state
+        while call := next_after(state):
             made[str(call)] += 1
             if made[str(call)] > REPEATS_MAX:
                 raise BalancerError(f"Octavia took {call} {REPEATS_MAX} times, and it is not as it should be")
+            after: State | None = None
             try:
-                await self._make_call(call)
+                if await self._make_call(call) and is_hurried:
+                    after = state_after(state, target, call)
             except (RefusedError, OutOfCapacityError) as error:
                 if not call.part:
                     raise
                 refused[call.part] = f"{call.part}: {error}"
+            if after is not None:
+                await self._wait_until_settled()  # all is read at the next look
+            state = after or (await self._present()).state
         if refused:
             raise self._unfit(refused)
 
@@ -243,13 +256,14 @@ class OctaviaBalancer:
             {GroupName(name): why for name, why in refused.items() if name in groups},
         )
 
-    async def _make_call(self, call: Call) -> None:
-        """A call that was lost or came in between is seen by the next look, and made again if need be. Raises
-        ProviderError; RefusedError also for a conflict with what others have there."""
+    async def _make_call(self, call: Call) -> bool:
+        """Whether it was accepted. A call that was lost or came in between is seen by the next look, and made
+        again if need be. Raises ProviderError; RefusedError also for a conflict with what others have."""
         self._reading = None
         try:
             await self._api.call(SERVICE, call.method, f"/lbaas{call.path}", call.body)
             log.info("octavia.changed", call=str(call))
+            return True
         except (GoneError, LostError) as error:
             log.warning("octavia.unclear", call=str(call), because=str(error))
         except TransientError as error:
@@ -258,6 +272,7 @@ class OctaviaBalancer:
             if "immutable" not in str(error):
                 raise RefusedError(str(error)) from error
             await self._clock.sleep(LOOK_SECONDS)
+        return False
 
     # ------------------------------------------------------------------------------------------- looking
 
@@ -335,12 +350,19 @@ class OctaviaBalancer:
             raise BalancerError(f"the load balancer {self._named} was deleted") from gone
 
     async def _present(self) -> Reading:
-        """What was read last, unless it has changed since: then a switch is the first call but one."""
+        """What was read last, unless it has changed since."""
         known = self._reading
-        is_fresh = known is not None and self._clock.monotonic() - known.read_at <= WHOLE_SECONDS
-        if known is not None and is_fresh and await self._wait_until_settled() == known.tree:
+        if known is not None and self._is_fresh(known) and await self._wait_until_settled() == known.tree:
             return known
         return await self._read()
+
+    def _trusted(self) -> State | None:
+        """What was read last, if not long ago: enough to choose a first call by, which may be repeated."""
+        known = self._reading
+        return known.state if known is not None and self._is_fresh(known) else None
+
+    def _is_fresh(self, reading: Reading) -> bool:
+        return self._clock.monotonic() - reading.read_at <= WHOLE_SECONDS
 
     async def _read(self) -> Reading:
         """All that is there, once nothing is under way."""

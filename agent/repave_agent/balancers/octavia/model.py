@@ -248,6 +248,28 @@ def next_call(
     return next((call for call in calls if call.part not in without), None)
 
 
+def state_after(present: State, wanted: State, call: Call) -> State | None:
+    """What is there once Octavia has done a call that gives traffic a new way; None for other calls, of which
+    only Octavia knows what came of them."""
+    for application, listener in present.listeners.items():
+        if call == _to_pool(listener, wanted.listeners.get(application), present.pools):
+            moved = replace(listener, pool=wanted.listeners[application].pool)
+            return replace(present, listeners={**present.listeners, application: moved})
+    for name, pool in present.pools.items():
+        if call.method == "PUT" and call.path == f"/pools/{pool.id}/members":
+            shared = replace(pool, members=wanted.pools[name].members)
+            return replace(present, pools={**present.pools, name: shared})
+    return None
+
+
+def _to_pool(present: Listener, wanted: Listener | None, pools: dict[str, Pool]) -> Call | None:
+    """A switch."""
+    if wanted is None or wanted.pool not in pools:
+        return None
+    body = {"listener": {"default_pool_id": pools[wanted.pool].id}}
+    return Call("PUT", f"/listeners/{present.id}", body, present.application)
+
+
 def _calls(present: State, wanted: State, load_balancer: str, subnet: str) -> Iterator[Call]:
     for path in present.doubles:
         yield Call("DELETE", path)
