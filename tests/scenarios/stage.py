@@ -37,6 +37,7 @@ def serving(title: str, text: str, now: int = 0) -> World:
     world.now = now
     world.release("1.1")
     roles = {step.role for step in world.rollout.steps if isinstance(step, Approve)}
+    roles |= {wave.approve for wave in world.rollout.waves if wave.approve}
     if roles:
         world.ask("", lambda app, now: request_promote(app, "ann", max(roles), "", now, is_full=True))
     assert world.until_over() is Phase.SUCCEEDED

@@ -110,6 +110,7 @@ def _manners(wave: dict[str, Any]) -> str:
         gate = f"gate {wave['approve']}" if wave["approve"] else "a gate"
         seconds = wave["unless_objected_seconds"]
         found.append(f"{gate} unless objected for {span(seconds)}" if seconds else gate)
+        found += [f"within {span(wave['expires_seconds'])}"] if wave["expires_seconds"] else []
     if wave["parallel"]:
         found.append(f"{wave['parallel']} at once")
     elif not wave["lockstep"] and len(wave["regions"]) > 1:

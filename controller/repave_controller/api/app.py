@@ -201,7 +201,8 @@ class Api:
     async def why(self, request: web.Request) -> web.Response:
         name = self._name(request)
         application, because = self._scheduler.applications()[name], self._scheduler.because(name)
-        return _answer(views.why(application, because, self._sessions.views()))
+        observed = self._scheduler.fence.seen(name)
+        return _answer(views.why(application, observed, because, self._sessions.views()))
 
     async def history(self, request: web.Request) -> web.Response:
         name = self._name(request, is_past=True)

@@ -513,7 +513,8 @@ class Guards(Section):
     )
     approval_expires: Duration = Field(
         as_written("0s"),
-        description="How long a step waits for an approval before it fails; 0s: for ever.",
+        description="How long a step or a wave waits for an approval that does not say so itself, before "
+        "that is a failure; 0s: for ever.",
     )
     unreachable_region: Literal["wait", "skip", "fail"] = Field(
         "fail",

@@ -16,8 +16,6 @@ from repave_controller.core.domain.naming import (
     format_cluster,
     name_like,
 )
-from repave_controller.core.domain.steps import Step
-from repave_controller.core.steps import Approve
 from repave_controller.core.strategies.presets import Pace
 from repave_controller.spec.calendar import FREEZES_MAX, WINDOWS_MAX, FreezeSection, WindowSection
 from repave_controller.spec.quantities import Price, fill, is_version, wrong
@@ -167,8 +165,8 @@ def compile_order(
         frontend_port=spec.traffic.port,
         sizes=tuple((RegionName(region.name), region.size) for region in spec.regions),
         template=_template(spec, version),
-        steps=_steps(spec),
-        waves=compile_waves(spec.waves, spec.regions),
+        steps=spec.strategy.compile(spec.pace, spec.guards.approval_expires),
+        waves=compile_waves(spec.waves, spec.regions, spec.guards.approval_expires),
         strategy=spec.strategy.name,
         prices=_prices(spec),
         currency=spec.cost.currency if spec.cost is not None else "",
@@ -221,15 +219,6 @@ def _template(spec: Spec, version: str) -> HostTemplate:
         machine_image=fill(spec.host.machine_image, version, spec.app),
         timeouts=_timeouts(spec.traffic),
         launch_failures=spec.health.launch_failures,
-    )
-
-
-def _steps(spec: Spec) -> tuple[Step, ...]:
-    """Those of the strategy; no approval is waited for longer than the guard says."""
-    expires = spec.guards.approval_expires
-    return tuple(
-        replace(step, expires_seconds=expires) if isinstance(step, Approve) else step
-        for step in spec.strategy.compile(spec.pace)
     )
 
 

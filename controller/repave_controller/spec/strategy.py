@@ -29,6 +29,12 @@ class Approval(Section):
         None, description="After so long it goes on, if no person has objected (`repave object`, or a pause)."
     )
 
+    expires: Duration | None = Field(
+        None,
+        description="How long it is waited for, before that is a failure; 0s: for ever; "
+        "guards.approval_expires if left out. After an objection it counts from there.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _from_role(cls, written: Any) -> Any:
@@ -58,6 +64,11 @@ def _objection_seconds(approve: Approval | None) -> float:
     return approve.unless_objected or 0.0 if approve is not None else 0.0
 
 
+def _expires_seconds(approve: Approval | None, general: float) -> float:
+    """`general`: of an approval that does not say."""
+    return general if approve is None or approve.expires is None else approve.expires
+
+
 class BlueGreen(Section):
     """The whole new group beside the old one, then all traffic at once."""
 
@@ -81,17 +92,20 @@ class StageSection(Section):
     hold: Duration = Field(as_written("0s"), description="How long it is watched at this share.")
     approve: Approve | None = Field(None, description="Role that must say yes before the next step.")
 
-    @property
-    def stage(self) -> Stage:
+    def stage(self, expires_seconds: float) -> Stage:
         return Stage(
-            round(self.traffic * 100), self.hold, _role(self.approve), _objection_seconds(self.approve)
+            round(self.traffic * 100),
+            self.hold,
+            _role(self.approve),
+            _objection_seconds(self.approve),
+            _expires_seconds(self.approve, expires_seconds),
         )
 
 
 Stages = Annotated[tuple[StageSection, ...], Field(strict=False, min_length=1, max_length=STEPS_MAX)]
 
 
-def _growing(stages: Sequence[StageSection]) -> list[Stage]:
+def _growing(stages: Sequence[StageSection], expires_seconds: float = 0.0) -> list[Stage]:
     """The stages, with all of the traffic as the last one. Raises where a share does not grow."""
     for index, (before, after) in enumerate(itertools.pairwise(stages)):
         if after.traffic <= before.traffic:
@@ -99,7 +113,7 @@ def _growing(stages: Sequence[StageSection]) -> list[Stage]:
                 f"shares must grow: {after.traffic:g}% comes after {before.traffic:g}%",
                 ("steps", index + 1, "traffic"),
             )
-    found = [each.stage for each in stages]
+    found = [each.stage(expires_seconds) for each in stages]
     if found[-1].weight_bp < FULL_WEIGHT_BP:
         found.append(Stage(FULL_WEIGHT_BP))
     return found
@@ -178,7 +192,7 @@ class OwnStep(Section):
             raise wrong(f"a step is exactly one of: {there}; for example - weight: 50%")
         return self
 
-    def step(self, pace: Pace) -> Step:
+    def step(self, pace: Pace, expires_seconds: float) -> Step:
         if isinstance(self.scale, int):
             return presets.up(pace, 0.0, self.scale)[0]
         if self.scale is not None:
@@ -193,7 +207,11 @@ class OwnStep(Section):
             return presets.keep(self.keep)
         if self.retire is not None:
             return presets.retire(pace, self.retire)
-        return presets.approval(_role(self.approve) or "", _objection_seconds(self.approve))
+        return presets.approval(
+            _role(self.approve) or "",
+            _objection_seconds(self.approve),
+            _expires_seconds(self.approve, expires_seconds),
+        )
 
 
 class Strategy(Section):
@@ -230,25 +248,32 @@ class Strategy(Section):
         given = next(name for name in type(self).model_fields if getattr(self, name) is not None)
         return given.replace("_", "-")
 
-    def compile(self, pace: Pace) -> tuple[Step, ...]:
-        """The steps of a region."""
+    def compile(self, pace: Pace, expires_seconds: float = 0.0) -> tuple[Step, ...]:
+        """The steps of a region. `expires_seconds`: of approvals that do not say for how long."""
         flip = self.blue_green or self.red_black
         if flip is not None:
-            return presets.blue_green(pace, flip.warm, _role(flip.approve), _objection_seconds(flip.approve))
+            return presets.blue_green(
+                pace,
+                flip.warm,
+                _role(flip.approve),
+                _objection_seconds(flip.approve),
+                _expires_seconds(flip.approve, expires_seconds),
+            )
         if self.highlander is not None:
             return presets.highlander(pace, self.highlander.warm)
         if self.canary is not None:
             return presets.canary(
                 pace,
-                _growing(self.canary.steps),
+                _growing(self.canary.steps, expires_seconds),
                 self.canary.headroom,
                 self.canary.min_hosts if self.canary.min_hosts > 1 else 0,
             )
         if self.rolling is not None:
-            return presets.rolling(pace, _growing(self.rolling.steps), self.rolling.first == "old")
+            stages = _growing(self.rolling.steps, expires_seconds)
+            return presets.rolling(pace, stages, self.rolling.first == "old")
         if self.phased is not None:
-            return presets.phased(pace, _growing(self.phased.steps))
-        return tuple(each.step(pace) for each in self.steps or ())
+            return presets.phased(pace, _growing(self.phased.steps, expires_seconds))
+        return tuple(each.step(pace, expires_seconds) for each in self.steps or ())
 
 
 def check_strategy(
@@ -307,8 +332,11 @@ class WaveSection(Section):
         return (self.regions,) if isinstance(self.regions, str) else self.regions
 
 
-def compile_waves(sections: Sequence[WaveSection], regions: Sequence[Region]) -> tuple[Wave, ...]:
-    """The regions of each wave, by name. Raises where a region is in no wave or in two, or none matches."""
+def compile_waves(
+    sections: Sequence[WaveSection], regions: Sequence[Region], expires_seconds: float = 0.0
+) -> tuple[Wave, ...]:
+    """The regions of each wave, by name. Raises where a region is in no wave or in two, or none matches.
+    `expires_seconds`: of approvals that do not say for how long."""
     if not sections:
         return ()
     taken: dict[str, int] = {}
@@ -326,10 +354,11 @@ def compile_waves(sections: Sequence[WaveSection], regions: Sequence[Region]) ->
     lost = [region.name for region in regions if region.name not in taken]
     if lost:
         raise contradiction(f"{', '.join(lost)}: in no wave; add - regions: rest", ("waves",))
-    return tuple(_wave(section, names) for section, names in zip(sections, chosen, strict=True) if names)
+    pairs = zip(sections, chosen, strict=True)
+    return tuple(_wave(section, names, expires_seconds) for section, names in pairs if names)
 
 
-def _wave(section: WaveSection, names: Sequence[str]) -> Wave:
+def _wave(section: WaveSection, names: Sequence[str], expires_seconds: float) -> Wave:
     is_lockstep = section.parallel is None if section.lockstep is None else section.lockstep
     return Wave(
         tuple(RegionName(name) for name in names),
@@ -338,6 +367,7 @@ def _wave(section: WaveSection, names: Sequence[str]) -> Wave:
         _role(section.approve),
         is_lockstep,
         _objection_seconds(section.approve),
+        _expires_seconds(section.approve, expires_seconds) if section.approve is not None else 0.0,
     )
 
 

@@ -191,6 +191,7 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.REGION_SKIPPED: "{group} skips {region}: {reason}",
     Happening.REGION_FAILED: "{group} failed: {reason}; the other regions go on",
     Happening.SCOPE_FAILED: _scope_failed,
+    Happening.STOPPED: "{group}: {reason}; no other region begins",
     Happening.FAILED: _failed,
     Happening.HOLDS: "{group} holds: {reason}",
     Happening.SUCCEEDED: _succeeded,

@@ -22,11 +22,12 @@ def _step(
     regions: Sequence[str],
     wave: int | None,
     is_all: bool,
+    back: Sequence[str],
 ) -> str:
     then = f"then {_named(step, share_bp)}"
     if not failure:
         return then
-    return f"{then}; {FAILURES[failure]}: {_effect(FailureKind(effect), regions, wave, is_all)}"
+    return f"{then}; {FAILURES[failure]}: {_effect(FailureKind(effect), regions, wave, is_all, back)}"
 
 
 def _named(step: str, share_bp: int | None) -> str:
@@ -36,7 +37,9 @@ def _named(step: str, share_bp: int | None) -> str:
     return step if share_bp is None else f"{step} {percent(share_bp)}"
 
 
-def _effect(effect: FailureKind, regions: Sequence[str], wave: int | None, is_all: bool) -> str:
+def _effect(
+    effect: FailureKind, regions: Sequence[str], wave: int | None, is_all: bool, back: Sequence[str] = ()
+) -> str:
     match effect:
         case FailureKind.END:
             return "it is held, for there is no older group to go back to"
@@ -47,7 +50,14 @@ def _effect(effect: FailureKind, regions: Sequence[str], wave: int | None, is_al
         case FailureKind.CONTINUE:
             return f"{listed(regions)} goes back, the others go on"
         case FailureKind.STOP:
+            if not regions:
+                return "no other region begins"
             return f"{listed(regions) if wave is None else f'wave {wave}'} goes back"
+        case FailureKind.KEEP:
+            stays = "stays" if len(regions) == 1 else "stay"
+            alone = f"{listed(back)} goes back, " if back else ""
+            held = "with the larger group and it is held: the old one lacks hosts"
+            return f"{alone}{listed(regions)} {stays} {held}"
         case FailureKind.UNDO:
             return "every region goes back" if is_all else f"{listed(regions)} goes back"
 
@@ -60,12 +70,23 @@ def _gone_back(failure: str, **_: object) -> str:
     return "if not by then: the rollout is held as it is" if failure else ""
 
 
-def _wave(wave: int, regions: Sequence[str], approver: str | None, unless_seconds: float) -> str:
+def _wave(
+    wave: int,
+    regions: Sequence[str],
+    approver: str | None,
+    unless_seconds: float,
+    effect: str,
+    back: Sequence[str],
+    is_all: bool,
+) -> str:
     role = f"a person with the role {approver}" if approver else "a person"
     gate = f", once {role} has approved" if approver is not None else ""
     if unless_seconds:
         gate += f", or after {unless_seconds:g} s unless a person objects"
-    return f"then wave {wave}{gate}: {listed(regions)}"
+    then = f"then wave {wave}{gate}: {listed(regions)}"
+    if not effect:
+        return then
+    return f"{then}; {FAILURES['approval']}: {_effect(FailureKind(effect), back, None, is_all)}"
 
 
 TEXTS: Mapping[Kind, Template] = {

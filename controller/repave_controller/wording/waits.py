@@ -181,6 +181,7 @@ TEXTS: Mapping[Kind, Template] = {
     Why.NOT_HEALED: "{illness} for {seconds:g} s",
     Why.NO_PROGRESS: "{step}: no progress for {seconds:g} s; {region}: {waiting}",
     Why.NOT_APPROVED: "{region}: no approval within {seconds:g} s",
+    Why.WAVE_NOT_APPROVED: "no approval of wave {wave} within {seconds:g} s",
     Why.GUARD_FOR_TOO_LONG: "{region}: {answer} for {seconds:g} s",
     Why.NOT_UNDONE: "going back is not done after {seconds:g} s: {region}: {left}",
     Why.UNDO_FAILED: "{reason}; {failure}",

@@ -270,6 +270,22 @@ def test_an_approval_is_a_role_or_says_when_it_is_not_needed(written: str, role:
 
 
 @pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("sre", 7200.0), ("{role: sre, expires: 30m}", 1800.0), ("{expires: 0s}", 0.0)],
+)
+def test_an_approval_says_for_how_long_it_is_waited_for_or_the_guard_does(
+    written: str, seconds: float
+) -> None:
+    gates = (
+        f"strategy: {{canary: {{steps: [{{traffic: 5%, approve: {written}}}]}}}}\n"
+        f"waves: [{{regions: rest, approve: {written}}}]\nguards: {{approval_expires: 2h}}\n"
+    )
+    order = compile_order(spec(re.sub("strategy: .*\n", "", SMALLEST) + gates), DIGEST, "1")
+    (gate,) = (step for step in order.steps if isinstance(step, Approve))
+    assert (gate.expires_seconds, order.waves[0].expires_seconds) == (seconds, seconds)
+
+
+@pytest.mark.parametrize(
     ("written", "said"),
     [
         ("{unless_objcted: 5m}", "approve.unless_objcted: unknown option; did you mean unless_objected?"),

@@ -174,6 +174,7 @@ class WaveItem(BaseModel):
     bake_seconds: float
     approve: str | None = Field(description="Role that must say yes before the wave.")
     unless_objected_seconds: float = Field(description="After so long it need not; 0: it must.")
+    expires_seconds: float = Field(description="It is waited for so long; 0: for ever.")
     parallel: int = Field(description="How many at once; 0: all.")
     lockstep: bool
 

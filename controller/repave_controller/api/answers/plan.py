@@ -33,6 +33,7 @@ class PlanWave(BaseModel):
     bake_seconds: float
     approve: str | None
     unless_objected_seconds: float = Field(description="After so long no approval is needed; 0: it is.")
+    expires_seconds: float = Field(description="The approval is waited for so long; 0: for ever.")
     parallel: int
     lockstep: bool
 
@@ -111,6 +112,7 @@ def plan_answer(plan: Plan, version: str) -> PlanAnswer:
                 bake_seconds=wave.bake_seconds,
                 approve=wave.approve,
                 unless_objected_seconds=wave.unless_objected_seconds,
+                expires_seconds=wave.expires_seconds,
                 parallel=wave.parallel,
                 lockstep=wave.is_lockstep,
             )

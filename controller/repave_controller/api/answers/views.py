@@ -88,7 +88,7 @@ def application_status(
         queue=queue_answer(application),
         gates=[_gate_item(application, gate) for gate in found if gate.kind == "approval"],
         waits=[_gate_item(application, gate) for gate in found if gate.kind != "approval"],
-        because=[because_item(application, each) for each in because],
+        because=[because_item(application, each, observed) for each in because],
         region_items=[
             _region_of(name, application, observed, regions.get(name)) for name in application.regions
         ],
@@ -223,7 +223,7 @@ def _gate_item(application: Application, gate: Gate) -> models.GateItem:
     )
 
 
-def because_item(application: Application, because: Because) -> models.BecauseItem:
+def because_item(application: Application, because: Because, observed: Observed) -> models.BecauseItem:
     return models.BecauseItem(
         kind=because.reason.kind.root,
         text=text_of(because.reason),
@@ -231,18 +231,21 @@ def because_item(application: Application, because: Because) -> models.BecauseIt
         region=because.region,
         since=_time_or_none(because.since),
         until=_time_or_none(because.until),
-        then=text_of(outlook(application, because)),
+        then=text_of(outlook(application, because, observed)),
         remedy=remedy_item(because.reason),
     )
 
 
 def why(
-    application: Application, because: tuple[Because, ...], regions: Mapping[RegionName, KnownRegion]
+    application: Application,
+    observed: Observed,
+    because: tuple[Because, ...],
+    regions: Mapping[RegionName, KnownRegion],
 ) -> models.WhyAnswer:
     text = _why_text(application)
     if any(each.reason.kind is Why.AHEAD for each in because):
         text = f"regions are ahead of this store, so it cannot say; its own older copy is: {text}"
-    items = [because_item(application, each) for each in because]
+    items = [because_item(application, each, observed) for each in because]
     known = ((name, regions[name].troubles) for name in application.regions if name in regions)
     troubles = {str(name): list(each) for name, each in known if each}
     return models.WhyAnswer(application=application.name, text=text, because=items, troubles=troubles)
@@ -274,6 +277,10 @@ def _asked_of(running: Rollout) -> list[str]:
         signed = each.by or "an operator"
         if rule:
             said.append(f"the guard {rule} is overridden by {signed}")
+        elif each.kind == "objected":
+            regions = each.regions or (None,)
+            is_open = not all(running.may_pass(each.gate, region) for region in regions)
+            said += [f"{signed} objects to {each.gate}"] if is_open else []
         elif each.gate == "*":
             said.append(f"{signed} lets {listed(each.regions) or 'it'} pass all gates and waits")
     for track in running.tracks:  # not used yet: the others of the wave, or its agent, are waited for
@@ -331,6 +338,7 @@ def rollout_item(rollout: Rollout, cluster: str) -> models.RolloutItem:
                 bake_seconds=wave.bake_seconds,
                 approve=wave.approve,
                 unless_objected_seconds=wave.unless_objected_seconds,
+                expires_seconds=wave.expires_seconds,
                 parallel=wave.parallel,
                 lockstep=wave.is_lockstep,
             )

@@ -240,10 +240,21 @@ class Object:
         if not found:
             raise Refused(Refusal.NO_OBJECTION, cli("pause", application.name), application=application.name)
         against = tuple(Pass(gate.name, "objected", now, by, "", reason, gate.regions) for gate in found)
-        objected = replace(application, rollout=_with_passes(rollout, against))
+        objected = replace(application, rollout=_with_passes(_waiting_since(rollout, found, now), against))
         gates = tuple(gate.in_words for gate in found)
         what = reason_of(Happening.OBJECTED, gates=gates, by=by, reason=reason)
         return objected, (event_of(objected, "gate.objected", what, now, by),)
+
+
+def _waiting_since(rollout: Rollout, gates: Iterable[Gate], now: Instant) -> Rollout:
+    """The time within which these have to be approved begins."""
+    for gate in gates:
+        for region in gate.regions:
+            track = rollout.track(region)
+            assert track is not None, "it is at the gate"
+            rollout = rollout.with_track(track.objected_to(now))
+        rollout = rollout if gate.regions else replace(rollout, asked_at=now)
+    return rollout
 
 
 # ------------------------------------------------------------------------------------------- overriding

@@ -120,7 +120,7 @@ def request_retry(application: Application, by: str, reason: str, now: Instant) 
         target = application.group(number)
         assert target is not None, "a running rollout has its targets"
         application = application.with_group(replace(target, attempt=target.attempt + 1))
-    retried = replace(application, rollout=replace(rollout, tracks=tracks, pause=None))
+    retried = replace(application, rollout=replace(rollout, tracks=tracks, pause=None, asked_at=None))
     what = reason_of(Happening.RETRIED, by=by, reason=reason)
     return retried, (event_of(retried, "rollout.retried", what, now, by),)
 

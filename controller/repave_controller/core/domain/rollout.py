@@ -50,6 +50,7 @@ class Wave:
     approve: str | None = None  # role that approves the wave; "": any person
     is_lockstep: bool = True
     unless_objected_seconds: float = 0.0  # after so long no approval is needed, if no person has objected
+    expires_seconds: float = 0.0  # the approval is waited for so long; 0: for ever
 
 
 class TrackPhase(StrEnum):
@@ -125,6 +126,10 @@ class Track:
             unseen_at=None,
             unseen_seconds=self.unseen_seconds + unseen,
         )
+
+    def objected_to(self, now: Instant) -> "Track":
+        """From now on its step waits for an approval."""
+        return replace(self, progress=0, progressed_at=now)
 
     def progressing(self, progress: int, now: Instant) -> "Track":
         """Growth of `progress` begins the step's deadline anew."""
@@ -208,7 +213,7 @@ class Rollout:
     waves: tuple[Wave, ...] = ()
     passes: tuple[Pass, ...] = ()
     pause: Pause | None = None
-    asked_at: Instant | None = None  # since when a person may object to the wave that is to begin
+    asked_at: Instant | None = None  # since when the wave that is to begin waits for a person
     is_stopped: bool = False  # no further region begins; those that have begun come to their end
     version: str = ""  # of the target, still known when the group is gone
     reason: str = ""  # why a person started it

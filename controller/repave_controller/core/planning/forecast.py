@@ -3,10 +3,11 @@
 It decides nothing: `core/rollout` says what follows a step, a wave or a failure, and acts by the same.
 """
 
-from repave_controller.core.domain.application import Application, Because, Expiry
+from repave_controller.core.domain.application import Application, Because, Expiry, Observed
 from repave_controller.core.domain.reasons import Fact, Forecast, Reason, Why, reason_of
 from repave_controller.core.domain.rollout import Rollout, Track, TrackPhase
-from repave_controller.core.rollout.failure import BACKWARD, effect_of
+from repave_controller.core.rollout.failure import BACKWARD
+from repave_controller.core.rollout.protection import effect_now, effect_of_wave_now
 from repave_controller.core.rollout.waves import next_wave, pending_approver, tracks_of
 from repave_controller.core.rules.verdicts import Cause
 from repave_protos.protocol.values import RegionName
@@ -14,14 +15,15 @@ from repave_protos.protocol.values import RegionName
 FAILURES: dict[Expiry, Cause] = {Expiry.DEADLINE: "deadline", Expiry.ILLNESS: "health"}
 
 
-def outlook(application: Application, because: Because) -> Reason | None:
-    """The next step or wave, and what a failure does instead; None where no rollout waits for it."""
+def outlook(application: Application, because: Because, observed: Observed) -> Reason | None:
+    """The next step or wave, and what a failure does instead, as things are observed now; None where no
+    rollout waits for it."""
     rollout = application.running
     if rollout is None or because.expiry is None:
         return None
     track = rollout.track(RegionName(because.region))
     if track is None:
-        return _after_wave(rollout, because)
+        return _after_wave(application, rollout, because, observed)
     if because.expiry is Expiry.LEAVE:
         return reason_of(Forecast.END_WITHOUT_REGION)
     kind = Forecast.REGION_SKIPPED if because.expiry is Expiry.SKIP else Forecast.STEP
@@ -32,11 +34,13 @@ def outlook(application: Application, because: Because) -> Reason | None:
         kind,
         step=following.kind if following is not None else "",
         share_bp=following.share_bp if following is not None else None,
-        **_failure(application, rollout, track, because.expiry),
+        **_failure(application, rollout, track, because.expiry, observed),
     )
 
 
-def _after_wave(rollout: Rollout, because: Because) -> Reason | None:
+def _after_wave(
+    application: Application, rollout: Rollout, because: Because, observed: Observed
+) -> Reason | None:
     """After the bake of the wave before, or the approval of the next one."""
     if because.reason.kind not in (Why.BAKE, Why.BAKE_UNSEEN, Why.APPROVE_WAVE, Why.APPROVE_WAVE_UNLESS):
         return None
@@ -49,25 +53,45 @@ def _after_wave(rollout: Rollout, because: Because) -> Reason | None:
     is_asked = because.reason.kind in (Why.APPROVE_WAVE, Why.APPROVE_WAVE_UNLESS)
     approver = None if is_asked else pending_approver(rollout, wave)
     seconds = rollout.waves[wave].unless_objected_seconds if approver is not None else 0.0
-    return reason_of(Forecast.WAVE, wave=wave + 1, regions=waiting, approver=approver, unless_seconds=seconds)
+    expires = because.expiry is Expiry.DEADLINE
+    effect = effect_of_wave_now(application, rollout, observed) if expires else None
+    return reason_of(
+        Forecast.WAVE,
+        wave=wave + 1,
+        regions=waiting,
+        approver=approver,
+        unless_seconds=seconds,
+        effect=str(effect.kind) if effect is not None else "",
+        back=effect.regions if effect is not None else (),
+        is_all=effect is not None and _is_all(rollout, effect.regions),
+    )
 
 
-def _failure(application: Application, rollout: Rollout, track: Track, expiry: Expiry) -> dict[str, Fact]:
+def _failure(
+    application: Application, rollout: Rollout, track: Track, expiry: Expiry, observed: Observed
+) -> dict[str, Fact]:
     """What a failure does, and what would be one: `failure` is "" where none is worth telling."""
     step, cause = rollout.step(track), FAILURES.get(expiry)
+    is_supposed = cause is None  # it is well so far
     failure = "guard" if cause == "health" else "deadline"
     if cause == "deadline" and step.approver is not None:
         failure = "approval"
     elif cause is None and step.is_timed and step.is_watched and track.phase is TrackPhase.RUNNING:
         failure = cause = "health"
     if cause is None:
-        return {"failure": "", "effect": "", "regions": (), "wave": None, "is_all": False}
-    effect = effect_of(application.policy, rollout, track, cause)
-    begun = {each.region for each in rollout.tracks if each.has_begun and each.phase not in BACKWARD}
+        return {"failure": "", "effect": "", "regions": (), "wave": None, "is_all": False, "back": ()}
+    effect = effect_now(application, rollout, track, cause, observed, is_supposed=is_supposed)
     return {
         "failure": failure,
         "effect": str(effect.kind),
         "regions": effect.regions,
         "wave": effect.wave + 1 if effect.wave is not None else None,
-        "is_all": begun == set(effect.regions),
+        "is_all": _is_all(rollout, effect.regions),
+        "back": effect.back,
     }
+
+
+def _is_all(rollout: Rollout, regions: tuple[RegionName, ...]) -> bool:
+    """Whether these are all that have begun and not gone back."""
+    begun = {each.region for each in rollout.tracks if each.has_begun and each.phase not in BACKWARD}
+    return begun == set(regions)

@@ -21,6 +21,7 @@ class FailureKind(StrEnum):
     CONTINUE = "continue"  # the region goes back, the others go on
     STOP = "stop"  # the region, or its wave, goes back; no further region begins
     UNDO = "undo"  # all of it goes back
+    KEEP = "keep"  # it is held: these regions stay with the larger group, for going back would do harm
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class FailureEffect:
     kind: FailureKind
     regions: tuple[RegionName, ...] = ()
     wave: int | None = None  # whose regions these are, where a whole wave goes back
+    back: tuple[RegionName, ...] = ()  # where others are kept: that goes back all the same
 
 
 def effect_of(policy: Policy, rollout: Rollout, track: Track, cause: Cause) -> FailureEffect:
@@ -56,6 +58,17 @@ def effect_of(policy: Policy, rollout: Rollout, track: Track, cause: Cause) -> F
             return FailureEffect(FailureKind.STOP, _regions(rollout, wave), track.wave)
         case "release":
             return FailureEffect(FailureKind.UNDO, _regions(rollout, rollout.tracks))
+
+
+def effect_of_wave(policy: Policy, rollout: Rollout) -> FailureEffect:
+    """What comes of a wave that was not approved in time: it has no region that failed, so no budget of
+    failures counts, and only the scope `release` takes back those that have begun."""
+    if "deadline" not in policy.goes_back_on:
+        return FailureEffect(FailureKind.PAUSE)
+    back = _regions(rollout, rollout.tracks)
+    if policy.scope == "release" and (back or not rollout.has_given_traffic()):
+        return FailureEffect(FailureKind.UNDO, back)
+    return FailureEffect(FailureKind.STOP)
 
 
 def _regions(rollout: Rollout, tracks: Iterable[Track]) -> tuple[RegionName, ...]:

@@ -19,8 +19,9 @@ from repave_controller.core.domain.place import Side, place_of, put_sides
 from repave_controller.core.domain.reasons import Happening, Reason, Why, reason_of
 from repave_controller.core.domain.rollout import Pause, Rollout, Track, TrackPhase
 from repave_controller.core.rollout.draft import Turn
+from repave_controller.core.rollout.failure import FailureEffect, FailureKind, effect_of, effect_of_wave
 from repave_controller.core.rules.sides import Sides, Strength, sides_of
-from repave_controller.core.rules.verdicts import Failed
+from repave_controller.core.rules.verdicts import Cause, Failed
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 
 WATCHED = (TrackPhase.RUNNING, TrackPhase.DONE)
@@ -103,17 +104,25 @@ def _protected(region: RegionName, sides: Sides, refuge: Strength) -> Reason:
 # ------------------------------------------------------------------------------------- going back harms
 
 
-def unsafe_returns(turn: Turn, regions: Iterable[RegionName]) -> list[tuple[Track, Sides]]:
+def unsafe_returns(
+    application: Application,
+    rollout: Rollout,
+    regions: Iterable[RegionName],
+    observed: Observed,
+    *,
+    supposed: RegionName | None = None,
+) -> list[tuple[Track, Sides]]:
     """Those of the regions in which going back would not mend it, since neither group is whole, or would do
-    harm: what failed may be another region."""
-    rollout = turn.rollout
+    harm: what failed may be another region. `supposed`: one in which the new group is supposed to have
+    fallen ill in part, whatever is seen."""
     found = []
-    for region in regions if rollout is not None else ():
-        track = rollout.track(region) if rollout is not None else None
-        if rollout is None or track is None:
+    for region in regions:
+        track = rollout.track(region)
+        sides = watched_sides(application, rollout, track, observed) if track is not None else None
+        if track is None or sides is None:
             continue
-        sides = watched_sides(turn.application, rollout, track, turn.observed)
-        if sides is not None and (sides.neither_is_whole or sides.is_loss):
+        is_unsafe = sides.neither_is_whole or sides.is_loss
+        if is_unsafe or (region == supposed and sides.would_not_be_mended):
             found.append((track, sides))
     return found
 
@@ -127,8 +136,49 @@ def losing_regions(application: Application, rollout: Rollout, observed: Observe
     )
 
 
-def keep_larger(turn: Turn, unsafe: list[tuple[Track, Sides]], reason: Reason) -> None:
+def effect_now(
+    application: Application,
+    rollout: Rollout,
+    track: Track,
+    cause: Cause,
+    observed: Observed,
+    *,
+    is_supposed: bool = False,
+) -> FailureEffect:
+    """What a failure of the track's region does, with the health of both groups of all regions that would go
+    back. `is_supposed`: it is ill in the case that is thought of, and not so far."""
+    effect = effect_of(application.policy, rollout, track, cause)
+    supposed = track.region if is_supposed else None
+    return _unless_unsafe(application, rollout, effect, observed, track.region, supposed)
+
+
+def effect_of_wave_now(application: Application, rollout: Rollout, observed: Observed) -> FailureEffect:
+    """The same of a wave that is not approved in time."""
+    return _unless_unsafe(application, rollout, effect_of_wave(application.policy, rollout), observed)
+
+
+def _unless_unsafe(
+    application: Application,
+    rollout: Rollout,
+    effect: FailureEffect,
+    observed: Observed,
+    failed: RegionName | None = None,
+    supposed: RegionName | None = None,
+) -> FailureEffect:
+    """The region that failed goes back all the same, where that does no harm to itself."""
+    unsafe = unsafe_returns(application, rollout, effect.regions, observed, supposed=supposed)
+    regions = tuple(track.region for track, _ in unsafe)
+    if not unsafe:
+        return effect
+    back = (failed,) if failed is not None and failed not in regions else ()
+    return FailureEffect(FailureKind.KEEP, regions, back=back)
+
+
+def keep_larger(turn: Turn, regions: Iterable[RegionName], reason: Reason) -> None:
     """Holds the rollout; in these regions the group with more hosts up has the traffic."""
+    rollout = turn.rollout
+    assert rollout is not None, "a running rollout fails"
+    unsafe = unsafe_returns(turn.application, rollout, regions, turn.observed)
     turn.tell_of_steps()
     told = []
     for track, sides in unsafe:

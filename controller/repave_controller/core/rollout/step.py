@@ -36,7 +36,7 @@ from repave_controller.core.domain.rollout import (
 from repave_controller.core.rollout import conclusion, protection, queues, waves
 from repave_controller.core.rollout.desired_state import publish
 from repave_controller.core.rollout.draft import Turn
-from repave_controller.core.rollout.failure import FailureKind, effect_of
+from repave_controller.core.rollout.failure import FailureKind
 from repave_controller.core.rollout.holds import has_way_back_from, ways_on
 from repave_controller.core.rollout.renewal import renew
 from repave_controller.core.rollout.rollback import (
@@ -232,9 +232,10 @@ def _begin_tracks(turn: Turn) -> None:
         return
     waiting = waves.before_wave(turn.application, rollout, wave, turn.now)
     if waiting is not None:
-        if waiting.because.reason.kind is Why.APPROVE_WAVE_UNLESS and rollout.asked_at is None:
-            turn.put(replace(rollout, asked_at=turn.now))
-        turn.wait(waiting)
+        if waiting.because.reason.kind in (Why.APPROVE_WAVE, Why.APPROVE_WAVE_UNLESS):
+            _ask_for_wave(turn, rollout, wave, waiting)
+        else:
+            turn.wait(waiting)
         return
     if rollout.asked_at is not None:
         turn.put(replace(rollout, asked_at=None))
@@ -244,6 +245,36 @@ def _begin_tracks(turn: Turn) -> None:
             wants = with_region(under_way, turn.application, track.region)
             if _begin(turn, track, wants):
                 room, under_way = room - 1, replace(wants, begins=False)
+
+
+def _ask_for_wave(turn: Turn, rollout: Rollout, wave: int, waiting: Waiting) -> None:
+    """The wave waits for a person; as long as it says, where it does."""
+    until = waves.expires_at(rollout, wave, turn.now)
+    is_asked = waiting.because.reason.kind is Why.APPROVE_WAVE
+    if is_asked and until is not None and turn.now >= until:
+        seconds = rollout.waves[wave].expires_seconds
+        _give_wave_up(turn, rollout, reason_of(Why.WAVE_NOT_APPROVED, wave=wave + 1, seconds=seconds))
+        return
+    is_timed = not is_asked or until is not None
+    if is_timed and rollout.asked_at is None:
+        turn.put(replace(rollout, asked_at=turn.now))
+    turn.wait(waiting)
+
+
+def _give_wave_up(turn: Turn, rollout: Rollout, reason: Reason) -> None:
+    effect = protection.effect_of_wave_now(turn.application, rollout, turn.observed)
+    turn.tell_of_steps()
+    match effect.kind:
+        case FailureKind.KEEP:
+            protection.keep_larger(turn, effect.regions, reason)
+        case FailureKind.PAUSE:
+            protection.hold_still(turn, reason, None)
+        case FailureKind.UNDO:
+            conclusion.tell_failure(turn, rollout, reason)
+            turn.application = undo(turn.application, rollout, reason, Phase.ROLLED_BACK, turn.now)
+        case _:
+            turn.put(replace(rollout, is_stopped=True, undo_reason=reason))
+            turn.tell("release.stopped", reason_of(Happening.STOPPED, group=turn.target_name, reason=reason))
 
 
 def _begin(turn: Turn, track: Track, wants: Wants) -> bool:
@@ -463,15 +494,13 @@ def _watch_finished(turn: Turn, region: RegionName) -> None:
 
 def _fail(turn: Turn, rollout: Rollout, track: Track, failed: Failed) -> None:
     name, reason = turn.target_name, failed.reason
-    effect = effect_of(turn.application.policy, rollout, track, failed.cause)
+    effect = protection.effect_now(turn.application, rollout, track, failed.cause, turn.observed)
     turn.tell_of_steps()
-    unsafe = protection.unsafe_returns(turn, effect.regions)
-    if unsafe:
-        if track.region not in [each.region for each, _ in unsafe]:
-            _go_back_alone(turn, rollout, track, reason)
-        protection.keep_larger(turn, unsafe, reason)
-        return
     match effect.kind:
+        case FailureKind.KEEP:
+            if effect.back:
+                _go_back_alone(turn, rollout, track, reason)
+            protection.keep_larger(turn, effect.regions, reason)
         case FailureKind.END:
             conclusion.hold(turn, track, reason)
         case FailureKind.PAUSE:

@@ -78,11 +78,18 @@ def _approval(application: Application, rollout: Rollout, wave: int, now: Instan
         ways = (cli("object", application.name, reason="TEXT"), remedy)
         open_ = reason_of(Why.APPROVE_WAVE_UNLESS, *ways, role=role, wave=wave + 1, waves=count, gate=gate)
         return Waiting(Because(open_, since=rollout.asked_at, until=until), wake_at=until)
-    objection = said_against(rollout.objection(gate))
+    objection, until = said_against(rollout.objection(gate)), expires_at(rollout, wave, now)
     reason = reason_of(
         Why.APPROVE_WAVE, remedy, role=role, wave=wave + 1, waves=count, gate=gate, objection=objection
     )
-    return Waiting(Because(reason))
+    expiry = Expiry.DEADLINE if until is not None else None
+    return Waiting(Because(reason, since=rollout.asked_at, until=until, expiry=expiry), wake_at=until)
+
+
+def expires_at(rollout: Rollout, wave: int, now: Instant) -> Instant | None:
+    """Until when the wave may be approved; None: for ever."""
+    seconds = rollout.waves[wave].expires_seconds
+    return Instant((rollout.asked_at if rollout.asked_at is not None else now) + seconds) if seconds else None
 
 
 def goes_on_alone_at(rollout: Rollout, wave: int, now: Instant) -> Instant | None:

@@ -68,6 +68,11 @@ class Sides:
         return serves and self.origin.up < min(self.target.up, self.origin.needed_while_healing)
 
     @property
+    def would_not_be_mended(self) -> bool:
+        """The same, were the target to lose some of its hosts and not all."""
+        return self.target.side.part.weight_bp > 0 and self.target.up > 1 and not self.origin.is_whole
+
+    @property
     def larger(self) -> Strength:
         return self.target if self.target.up > self.origin.up else self.origin
 

@@ -44,10 +44,13 @@ class Approve(StepRules):
     def judge(self, place: Place, observed: Observed, now: Instant) -> Verdict:
         if may_pass(place):
             return Done()
-        region, since = place.region, place.track.entered_at
+        region, track = place.region, place.track
         objection = place.rollout.objection(gate_of(place.track), region)
         if self.unless_objected_seconds and objection is None:
             return self._open(place, now)
+        since = track.entered_at
+        if self.unless_objected_seconds:  # it waits for approval since it was objected to
+            since = max(since, track.progressed_at)
         until = Instant(since + self.expires_seconds) if self.expires_seconds else None
         if until is not None and now >= until:
             reason = reason_of(Why.NOT_APPROVED, region=region, seconds=self.expires_seconds)
@@ -73,7 +76,8 @@ class Approve(StepRules):
     def describe(self) -> str:
         if self.unless_objected_seconds:
             return f"approve: goes on after {self.unless_objected_seconds:g} s unless a person objects"
-        return f"approve: {self._person} must say yes"
+        within = f" within {self.expires_seconds:g} s" if self.expires_seconds else ""
+        return f"approve: {self._person} must say yes{within}"
 
     def estimate_seconds(self, proof_seconds: float) -> float:
         return self.unless_objected_seconds

@@ -42,15 +42,20 @@ class Stage:
     hold_seconds: float = 0.0
     approve: str | None = None  # role; "": any person
     unless_objected_seconds: float = 0.0  # after so long it needs no approval; 0: it does
+    expires_seconds: float = 0.0  # it is waited for so long; 0: for ever
 
 
 def blue_green(
-    pace: Pace, warm_seconds: float, approve: str | None = None, unless_objected_seconds: float = 0.0
+    pace: Pace,
+    warm_seconds: float,
+    approve: str | None = None,
+    unless_objected_seconds: float = 0.0,
+    expires_seconds: float = 0.0,
 ) -> tuple[Step, ...]:
     """The whole new group beside the old one, one flip, a soak."""
     return (
         *up(pace, FULL_PERCENT),
-        *_gate(approve, unless_objected_seconds),
+        *_gate(approve, unless_objected_seconds, expires_seconds),
         weight(FULL_WEIGHT_BP),
         soak(warm_seconds),
     )
@@ -107,11 +112,11 @@ def phased(pace: Pace, stages: Sequence[Stage]) -> tuple[Step, ...]:
 
 def _pause(stage: Stage) -> tuple[Step, ...]:
     watched = (soak(stage.hold_seconds),) if stage.hold_seconds else ()
-    return (*watched, *_gate(stage.approve, stage.unless_objected_seconds))
+    return (*watched, *_gate(stage.approve, stage.unless_objected_seconds, stage.expires_seconds))
 
 
-def _gate(role: str | None, unless_objected_seconds: float) -> tuple[Step, ...]:
-    return () if role is None else (approval(role, unless_objected_seconds),)
+def _gate(role: str | None, unless_objected_seconds: float, expires_seconds: float) -> tuple[Step, ...]:
+    return () if role is None else (approval(role, unless_objected_seconds, expires_seconds),)
 
 
 # --------------------------------------------------------------------------------------- single steps
@@ -131,8 +136,8 @@ def soak(seconds: float) -> Soak:
     return Soak(seconds, seconds + MARGIN_SECONDS)
 
 
-def approval(role: str, unless_objected_seconds: float = 0.0) -> Approve:
-    return Approve(role, unless_objected_seconds=unless_objected_seconds)
+def approval(role: str, unless_objected_seconds: float = 0.0, expires_seconds: float = 0.0) -> Approve:
+    return Approve(role, expires_seconds, unless_objected_seconds)
 
 
 def keep(seconds: float) -> Keep:

@@ -66,7 +66,7 @@ VERBS: tuple[Verb, ...] = (
 def said(world: World, application: Application) -> str:
     """All that `repave why` says once the command is carried out, before any region has answered."""
     decision = step(application, world.views, world.now, TENURE)
-    return why(decision.application, decision.because, {}).model_dump_json()
+    return why(decision.application, world.views, decision.because, {}).model_dump_json()
 
 
 def outcome(world: World, verb: Verb) -> Application | Refused:

@@ -251,16 +251,16 @@ def test_a_guard_with_a_wrong_name_is_answered_with_those_that_stand() -> None:
 # ------------------------------------------------------------------------------------ unless a person objects
 
 
-def open_in_a_step() -> World:
-    world = released(
-        "{blue_green: {approve: {role: ops, unless_objected: 5m}, warm: 0s}}", "", "paris:2, oslo:2"
-    )
+def open_in_a_step(expires: str = "0s") -> World:
+    gate = f"{{role: ops, unless_objected: 5m, expires: {expires}}}"
+    world = released(f"{{blue_green: {{approve: {gate}, warm: 0s}}}}", "", "paris:2, oslo:2")
     world.until(lambda each: [gate.kind for gate in waiting(each)] == ["objection"])
     return world
 
 
-def open_before_a_wave() -> World:
-    gated = "waves:\n  - {regions: [paris], bake: 1m}\n  - {regions: rest, approve: {unless_objected: 5m}}\n"
+def open_before_a_wave(expires: str = "0s") -> World:
+    gate = f"{{unless_objected: 5m, expires: {expires}}}"
+    gated = f"waves:\n  - {{regions: [paris], bake: 1m}}\n  - {{regions: rest, approve: {gate}}}\n"
     world = released("{blue_green: {warm: 0s}}", gated, "paris:2, oslo:2")
     world.until(lambda each: [gate.kind for gate in waiting(each)] == ["objection"])
     return world
@@ -325,3 +325,59 @@ def test_the_time_for_objections_to_a_wave_is_given_once_however_many_regions_it
     world.until(lambda each: waiting(each) == ())
     assert world.until_over() is Phase.SUCCEEDED
     assert world.now - world.rollout.started_at < 2 * 300
+
+
+# -------------------------------------------------------------------------------- not approved in time
+
+
+def before_a_wave(rules: str = "", approve: str = "{role: ops, expires: 5m}") -> World:
+    gated = f"waves:\n  - {{regions: [paris]}}\n  - {{regions: rest, approve: {approve}}}\n"
+    world = released("{blue_green: {warm: 0s}}", gated + rules, "paris:2, oslo:2")
+    world.until(lambda each: bool(waiting(each)))
+    return world
+
+
+@pytest.mark.parametrize(
+    ("rules", "phase", "served"),
+    [
+        ("", Phase.ROLLED_BACK, {"paris": "shop-v001", "oslo": "shop-v001"}),
+        ("rollback: {scope: wave}\n", Phase.HELD, {"paris": "shop-v002", "oslo": "shop-v001"}),
+        ("rollback: {scope: region, failures: 1}\n", Phase.HELD, {"paris": "shop-v002", "oslo": "shop-v001"}),
+    ],
+)
+def test_a_wave_that_is_not_approved_in_time_fails_the_release(
+    rules: str, phase: Phase, served: dict[str, str]
+) -> None:
+    world = before_a_wave(rules)
+    world.run(297)
+    assert [gate.name for gate in waiting(world)] == ["wave 2"]
+    assert world.until_over() is phase
+    assert "no approval of wave 2 within 300 s" in text_of(world.rollout.undo_reason)
+    found = {region: world.application.serving_in(region) for region in (PARIS, OSLO)}
+    assert {region: group.name for region, group in found.items() if group is not None} == served
+
+
+def test_where_deadlines_do_not_send_it_back_it_is_held_and_a_retry_waits_anew() -> None:
+    world = before_a_wave("rollback: {on: [health]}\n")
+    world.run(310)
+    assert world.rollout.pause is not None
+    assert asked(world, Retry()) is None
+    world.run(200)
+    assert asked(world, Promote("ops")) is None
+    assert world.until_over() is Phase.SUCCEEDED
+
+
+@pytest.mark.parametrize("made", [open_in_a_step, open_before_a_wave])
+def test_after_an_objection_the_time_to_approve_counts_from_there(made: Callable[[str], World]) -> None:
+    world = made("10m")
+    world.run(200)
+    assert asked(world, Object()) is None
+    world.run(100)
+    assert asked(world, Pause()) is None
+    world.run(1000)
+    assert asked(world, Resume()) is None
+    world.run(490)
+    assert [gate.kind for gate in waiting(world)] == ["approval"]
+    world.run(20)
+    assert waiting(world) == ()
+    assert world.until_over() is Phase.ROLLED_BACK

@@ -12,7 +12,10 @@ from repave_controller.core.planning.forecast import outlook
 from repave_controller.core.planning.plan import never_released
 from repave_controller.core.steps import Approve, Soak, Verify, Weight
 from repave_controller.wording.render import text_of
-from repave_protos.protocol.values import ApplicationName, RegionName
+from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
+from tests.scenarios.specs import spec
+from tests.scenarios.stage import serving
+from tests.scenarios.world import World
 
 PARIS, OSLO = RegionName("paris"), RegionName("oslo")
 SHOP = ApplicationName("shop")
@@ -51,30 +54,30 @@ def an_application(cursor: int, policy: Policy, *others: Track, origin: int | No
     ],
 )
 def test_a_deadline_that_passes_does_what_the_policy_says(policy: Policy, what: str) -> None:
-    said = text_of(outlook(an_application(0, policy), UNTIL))
+    said = text_of(outlook(an_application(0, policy), UNTIL, {}))
     assert said == f"then weight 5 %; without progress until then: {what}"
 
 
 def test_an_illness_in_the_soak_of_a_first_release_is_held() -> None:
-    said = text_of(outlook(an_application(2, Policy(), origin=None), waits(IT, "paris")))
+    said = text_of(outlook(an_application(2, Policy(), origin=None), waits(IT, "paris"), {}))
     assert said == "then approve; if it falls ill: it is held, for there is no older group to go back to"
 
 
 def test_the_last_step_is_followed_by_the_end() -> None:
-    assert text_of(outlook(an_application(3, Policy()), waits(IT, "paris"))) == "then it is done"
+    assert text_of(outlook(an_application(3, Policy()), waits(IT, "paris"), {})) == "then it is done"
 
 
 def test_a_bake_is_followed_by_the_next_wave_and_its_gate() -> None:
     application = an_application(3, Policy(), Track(OSLO, 1, None))
     assert (
-        text_of(outlook(application, waits(reason_of(Why.BAKE, wave=1, waves=2))))
+        text_of(outlook(application, waits(reason_of(Why.BAKE, wave=1, waves=2)), {}))
         == "then wave 2, once a person with the role sre has approved: oslo"
     )
     assert (
-        text_of(outlook(application, waits(reason_of(Why.APPROVE_WAVE, role="sre", wave=2, waves=2))))
+        text_of(outlook(application, waits(reason_of(Why.APPROVE_WAVE, role="sre", wave=2, waves=2)), {}))
         == "then wave 2: oslo"
     )
-    assert text_of(outlook(application, waits(IT, "oslo"))) == "then verify"
+    assert text_of(outlook(application, waits(IT, "oslo"), {})) == "then verify"
 
 
 def test_a_region_of_a_first_release_that_has_no_traffic_yet_goes_back_alone() -> None:
@@ -82,6 +85,34 @@ def test_a_region_of_a_first_release_that_has_no_traffic_yet_goes_back_alone() -
     done = Track(OSLO, 0, None, TrackPhase.DONE, len(STEPS) - 1)
     application = an_application(0, Policy(scope="region"), done, origin=None)
     assert (
-        text_of(outlook(application, UNTIL))
+        text_of(outlook(application, UNTIL, {}))
         == "then weight 5 %; without progress until then: paris goes back"
     )
+
+
+def test_where_the_old_group_lacks_hosts_as_well_it_is_said_to_stay_with_the_larger_one() -> None:
+    world = serving("", spec("{blue_green: {warm: 10m}}", "paris:10, oslo:10"))
+    world.release("1.2")
+    world.until(lambda each: each.weights("paris").get("shop-v002") == 10_000)
+    world.run(60)
+    goes_back = "then it is done; if it falls ill: every region goes back"
+    assert said(world) == {"oslo": goes_back, "paris": goes_back}
+    world.regions[PARIS].ill[GroupName("shop-v001")] = 8
+    world.run(2)
+    stays = "paris stays with the larger group and it is held: the old one lacks hosts"
+    assert said(world) == {
+        "oslo": f"then it is done; if it falls ill: oslo goes back, {stays}",
+        "paris": f"then it is done; if it falls ill: {stays}",
+    }
+    world.regions[PARIS].ill[GroupName("shop-v002")] = 3
+    world.run(2)
+    assert world.rollout.pause is not None
+    assert world.weights("paris") == {"shop-v002": 10_000}
+
+
+def said(world: World) -> dict[str, str]:
+    return {
+        each.region: text_of(outlook(world.application, each, world.observed))
+        for each in world.because
+        if each.region
+    }

@@ -32,7 +32,8 @@ from repave_controller.core.domain.reasons import Fact, Forecast, Refused
 from repave_controller.core.domain.rollout import GroupNumber, Phase, Rollout, Track, TrackPhase, Wave
 from repave_controller.core.domain.steps import Step
 from repave_controller.core.planning.forecast import outlook
-from repave_controller.core.rollout.failure import BACKWARD, FailureKind, effect_of
+from repave_controller.core.rollout.failure import BACKWARD, FailureKind
+from repave_controller.core.rollout.protection import effect_now
 from repave_controller.core.rollout.step import step
 from repave_controller.core.rollout.waves import gate_of_wave
 from repave_controller.core.strategies import presets
@@ -46,9 +47,9 @@ PACE = Pace(30.0, 1.0, 10.0)
 STILL_MAX = 60
 MOMENTS_MAX = 20
 SIZE = 4
-TROUBLES = ("", "ill", "half", "one", "deaf", "away")
+TROUBLES = ("", "ill", "half", "one", "deaf", "away", "old half", "both half")
 """None; no host is healthy; half of them are; one is not; it does nothing that it is told; its agent is not
-connected."""
+connected; half of the old group's are healthy; half of both."""
 
 Facts = dict[str, Fact]
 
@@ -90,7 +91,8 @@ def waves_of(draw: Any, regions: tuple[RegionName, ...]) -> Wave:
     role = draw(st.sampled_from((None, None, "", "ops")))
     seconds = draw(st.sampled_from((0.0, 0.0, 35.0))) if role is not None else 0.0
     is_lockstep = parallel == 0 and draw(st.booleans())
-    return Wave(regions, parallel, bake, role, is_lockstep, unless_objected_seconds=seconds)
+    expires = draw(st.sampled_from((0.0, 0.0, 50.0))) if role is not None else 0.0
+    return Wave(regions, parallel, bake, role, is_lockstep, seconds, expires)
 
 
 policies = st.builds(
@@ -150,9 +152,10 @@ class World:
     def _report(self, name: GroupName, count: int, weight_bp: int, trouble: str) -> GroupReport:
         rollout = self.application.rollout
         target = self.application.group(rollout.target) if rollout is not None else None
-        healthy = count
-        if target is not None and name == target.name:
-            healthy = {"ill": 0, "half": count // 2, "one": count - 1}.get(trouble, count)
+        is_target = target is not None and name == target.name
+        ill = {"ill": count, "half": -(-count // 2), "one": 1, "both half": -(-count // 2)}
+        of_old = {"old half": -(-count // 2), "both half": -(-count // 2)}
+        healthy = max(0, count - (ill if is_target else of_old).get(trouble, 0))
         return GroupReport(
             name, verified=healthy, unhealthy=count - healthy, balancer_up=healthy, weight_bp=weight_bp
         )
@@ -194,8 +197,8 @@ def begun(waves: tuple[Wave, ...], way: tuple[Step, ...], policy: Policy, kind: 
 # ------------------------------------------------------------------------------------- what is foretold
 
 
-def foretold(application: Application, because: Because) -> tuple[Forecast | None, Facts]:
-    reason = outlook(application, because)
+def foretold(world: World, because: Because) -> tuple[Forecast | None, Facts]:
+    reason = outlook(world.application, because, world.views)
     return (reason.kind, dict(reason.facts)) if reason is not None else (None, {})  # type: ignore[return-value]
 
 
@@ -206,8 +209,41 @@ def check_moment(world: World, decision: Decision) -> None:
         return
     for because in decision.because:
         check_end_of_wait(world, because)
+        check_falls_ill(world, because)
     for track in rollout.tracks:
         check_illness(world, track)
+
+
+def check_falls_ill(world: World, because: Because) -> None:
+    """What is said of a region in case that it falls ill comes true when half of its new hosts do."""
+    rollout, (kind, facts) = world.application.running, foretold(world, because)
+    if rollout is None or kind is not Forecast.STEP or facts["failure"] != "health":
+        return
+    track, view = rollout.track(RegionName(because.region)), world.views[RegionName(because.region)]
+    target = world.application.group(rollout.target_of(track)) if track is not None else None
+    if target is None or view.report is None or not view.is_connected:
+        return
+    known = view.group(target.name)
+    there = known.verified + known.unhealthy
+    if not there or known.unhealthy or because.expiry is not Expiry.PROGRESS:
+        return
+    up = there // 2
+    ill = replace(known, verified=up, unhealthy=there - up, balancer_up=up)
+    groups = tuple(ill if each.group == target.name else each for each in view.report.groups)
+    observed = {**world.views, track.region: replace(view, report=replace(view.report, groups=groups))}  # type: ignore[union-attr]
+    after = step(world.application, observed, world.now, TENURE).application
+    now = after.rollout
+    assert now is not None
+    if any(each.ill_at is not None for each in now.tracks):
+        return  # it heals
+    compare(rollout, after, *effect_in(kind, facts))
+
+
+def effect_in(kind: Forecast | None, facts: Facts) -> tuple[FailureKind, Any]:
+    """What is foretold to happen, and which regions are said to go back."""
+    effect = FailureKind(str(facts["effect"]))
+    is_back = kind is Forecast.WAVE or effect is FailureKind.KEEP
+    return effect, facts["back"] if is_back else facts["regions"]
 
 
 def check_illness(world: World, track: Track) -> None:
@@ -228,21 +264,22 @@ def check_illness(world: World, track: Track) -> None:
     others = tuple(each for each in view.report.groups if each.group != target.name)
     report = replace(view.report, groups=(*others, failing))
     observed = {**world.views, track.region: replace(view, report=report)}
-    effect = effect_of(application.policy, rollout, track, "health")
+    effect = effect_now(application, rollout, track, "health", observed)
     after = step(application, observed, world.now, TENURE).application
-    compare(rollout, after, effect.kind, effect.regions)
+    back = effect.back if effect.kind is FailureKind.KEEP else effect.regions
+    compare(rollout, after, effect.kind, back)
 
 
 def check_end_of_wait(world: World, because: Because) -> None:
     """Nothing changes until its end, but for other regions, whose waits begin again then."""
     rollout, until = world.application.running, because.until
     if because.expiry is None:
-        assert outlook(world.application, because) is None
+        assert outlook(world.application, because, world.views) is None
         return
     if rollout is None or until is None:
         return
     application = world.application
-    kind, facts = foretold(application, because)
+    kind, facts = foretold(world, because)
     fresh = ByRegion(
         track
         if track.region == because.region
@@ -259,7 +296,7 @@ def check_end_of_wait(world: World, because: Because) -> None:
     track = now.track(RegionName(because.region))
     match because.expiry:
         case Expiry.DEADLINE | Expiry.ILLNESS:
-            compare(rollout, after, FailureKind(str(facts["effect"])), facts["regions"])
+            compare(rollout, after, *effect_in(kind, facts))
         case Expiry.SKIP:
             assert kind is Forecast.REGION_SKIPPED
             assert track is not None
@@ -311,10 +348,10 @@ def compare(before: Rollout, after: Application, kind: FailureKind, regions: Any
     if kind is FailureKind.END:
         assert now.phase is Phase.HELD
         return
-    if kind is FailureKind.PAUSE:
+    if kind in (FailureKind.PAUSE, FailureKind.KEEP):
         assert now.pause is not None
         assert now.pause.is_hold
-        assert not newly_backward(before, now)
+        assert newly_backward(before, now) == (set(regions) if kind is FailureKind.KEEP else set())
         return
     assert now.pause is None
     if kind is FailureKind.STAY:
@@ -338,7 +375,7 @@ class Watcher:
     def remember(self, world: World, decision: Decision) -> None:
         self.before, self.regions, self.wave = world.application.running, {}, {}
         for because in decision.because:
-            kind, facts = foretold(world.application, because)
+            kind, facts = foretold(world, because)
             if kind is Forecast.STEP:
                 self.regions[because.region] = facts
             elif kind is Forecast.WAVE:

@@ -61,7 +61,9 @@ def test_it_is_entered_waited_for_and_done() -> None:
     world.settle()
     (oslo, paris) = sorted(each.region for each in world.because)
     assert [text_of(each.reason) for each in world.because] == ["settle: caches of hello-v002 fill"] * 2
-    assert text_of(outlook(world.application, replace(world.because[0], region=oslo))).startswith("then soak")
+    assert text_of(outlook(world.application, replace(world.because[0], region=oslo), {})).startswith(
+        "then soak"
+    )
     assert {part.proven for part in world.application.groups[-1].parts} == {1}, paris
     world.now = Instant(world.now + 30)
     world.finish()
