@@ -246,8 +246,10 @@ def _sum(plan: dict[str, Any]) -> str:
     is_more = plan["origin"] and plan["extra_host_hours"]  # a first release has nothing to compare with
     extra = f", {plan['extra_host_hours']:.4g} extra host-hours" if is_more else ""
     cost = f", {_cost(plan)}" if plan["cost"] is not None else ""
-    keeps = f" Keeps {', '.join(plan['keeps'])} warm{_BACK[plan['back']]}" if plan["keeps"] else ""
-    keeps += f" Nothing of {plan['origin']} is kept: going back builds it again." * (plan["back"] == "build")
+    is_gone = plan["back"] == "build" and plan["origin"] not in plan["keeps"]
+    back = _BACK[plan["back"] if is_gone or plan["back"] != "build" else "grow"]
+    keeps = f" Keeps {', '.join(plan['keeps'])} warm{back}" if plan["keeps"] else ""
+    keeps += f" Nothing of {plan['origin']} is kept: going back builds it again." * is_gone
     time = f" Takes at least {span(plan['at_least_seconds'])}."
     gone = f" ({', '.join(plan['destroys'])})" if plan["destroys"] else ""
     return f"{peak}{extra}{cost}.{keeps}{time} Destroys {plan['destroys_hosts']} hosts{gone}.{_failed(plan)}"

@@ -32,9 +32,10 @@ def rollback_plan_lines(plan: dict[str, Any]) -> list[str]:
 def _way(regions: list[dict[str, Any]], *, at_once: bool) -> str:
     first = regions[0]
     has, size = (sum(each[name] for each in regions) for name in ("has", "size"))
+    switch_first = f"one switch, then it grows from {has} to {size} hosts"
     how = {
-        "switch": f"one switch, {size} hosts are kept",
-        "grow": f"one switch, then it grows from {has} to {size} hosts"
+        "switch": f"one switch, {size} hosts are kept" if has == size else switch_first,
+        "grow": switch_first
         if at_once
         else f"grows from {has} to {size} hosts, then the switch (--now: the switch first)",
         "build": f"built again, {size} hosts, then the switch",

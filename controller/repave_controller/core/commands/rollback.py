@@ -158,7 +158,8 @@ def _with_targets(
     for way in ways:
         group, live = way.target, application.group(way.target.number)
         if way.kept is not None:
-            part = replace(way.grown, percent=FULL_PERCENT) if way.region in hasty else way.grown
+            is_straight = way.is_whole or way.region in hasty
+            part = replace(way.grown, percent=FULL_PERCENT) if is_straight else way.grown
         else:
             (part,) = new_parts(((way.region, way.size),))
             if live is None or live.state in UNWANTED:
@@ -187,8 +188,9 @@ def _notes(
     for way, made in zip(ways, placed, strict=True):
         if way.kept is None:
             built.setdefault((way.target.name, way.target.version, made.target.name), []).append(way)
-        elif not way.is_whole:
-            grown.setdefault((way.target.name, way.region in hasty), []).append(way)
+        elif way.has < way.size:
+            is_straight = way.is_whole or way.region in hasty
+            grown.setdefault((way.target.name, is_straight), []).append(way)
     return (
         *(
             reason_of(Happening.BUILT_AGAIN, past=past, version=version, group=group, regions=_regions(each))
@@ -201,9 +203,9 @@ def _notes(
                 has=sum(way.has for way in each),
                 size=sum(way.size for way in each),
                 regions=_regions(each),
-                when="meanwhile" if is_hasty else "first",
+                when="meanwhile" if is_straight else "first",
             )
-            for (group, is_hasty), each in grown.items()
+            for (group, is_straight), each in grown.items()
         ),
     )
 

@@ -249,14 +249,14 @@ def _back(
     sizes: Mapping[RegionName, int],
     courses: Mapping[RegionName, "_Course"],
 ) -> Literal["", "switch", "grow", "build"]:
-    """The most that it takes in any region: none of the hosts that serve now is kept, or too few."""
-    served = [
-        (group.name, track.region)
-        for track in rollout.tracks
-        if (group := application.group(track.origin)) is not None
+    """The most that it takes in any region: none of the hosts that serve now is kept, or too few. Where the
+    release is new, the group that the others go back to is launched."""
+    served = [(application.group(track.origin), track.region) for track in rollout.tracks]
+    kept = [
+        (courses[region].kept.get(group.name, 0) if group is not None else 0, sizes[region])
+        for group, region in served
     ]
-    kept = [(courses[region].kept.get(name, 0), sizes[region]) for name, region in served]
-    if not kept:
+    if not any(group is not None for group, _ in served):
         return ""
     if any(hosts == 0 for hosts, _ in kept):
         return "build"
@@ -267,8 +267,14 @@ def _courses(
     application: Application, order: ReleaseOrder, rollout: Rollout, now: Instant
 ) -> dict[RegionName, "_Course"]:
     sizes = dict(order.sizes)
+    led = {
+        track.region: _led(application, order, rollout, track, sizes[track.region])
+        for track in rollout.tracks
+    }
+    seconds = {region: sum(each.seconds for each in moments) for region, (_, moments) in led.items()}
+    length = _wave_ends(rollout, seconds)[-1]
     return {
-        track.region: _course(application, order, rollout, track, sizes[track.region], now)
+        track.region: _Course(led[track.region][1], _kept(led[track.region][0], track, now, length))
         for track in rollout.tracks
     }
 
@@ -307,6 +313,7 @@ def _region(
     had = serving.size(region) if serving is not None else 0
     parts = [(group, part) for group in application.groups if (part := group.part(region)) is not None]
     others = sum(part.has for group, part in parts if group.number != track.origin)
+    now = serving.part(region) if serving is not None else None
     peak = max((each.new_hosts + each.old_hosts for each in moments), default=size)
     hours = sum(max(0, each.new_hosts + each.old_hosts - had) * each.seconds for each in moments)
     left = moments[-1].old_hosts if moments else 0
@@ -319,7 +326,7 @@ def _region(
         creates=size,
         keeps_warm=keeps,
         destroys=sum(part.count for _, part in parts) - keeps,
-        peak=others + peak,
+        peak=others + max(peak, now.count if now is not None else 0),
         extra=max(0, peak - had),
         floor=order.policy.floor(size),
         extra_host_hours=hours / HOUR_SECONDS,
@@ -340,10 +347,10 @@ class _Course:
         return sum(each.seconds for each in self.moments)
 
 
-def _course(
-    application: Application, order: ReleaseOrder, rollout: Rollout, track: Track, size: int, now: Instant
-) -> _Course:
-    """The region after each step is entered, and after the end, by the functions that decide so then."""
+def _led(
+    application: Application, order: ReleaseOrder, rollout: Rollout, track: Track, size: int
+) -> tuple[Application, tuple[Moment, ...]]:
+    """The region after each step is entered, by the functions that decide so then; as it is at last."""
     alone = _only(application, track.region)
     alone, _ = begin_release(alone, replace(order, sizes=((track.region, size),), waves=()), Instant(0))
     assert alone.rollout is not None, "a started release has a rollout"
@@ -358,21 +365,24 @@ def _course(
         old_hosts = place.origin.part.count if place.origin is not None else 0
         seconds = estimate_seconds(step, proof_seconds)
         moments.append(Moment(place.target.part.count, old_hosts, place.target.part.weight_bp, seconds))
+    return alone, tuple(moments)
+
+
+def _kept(alone: Application, track: Track, now: Instant, length: float) -> Mapping[GroupName, int]:
+    """The hosts of old groups that the region has once the whole release has ended, `length` after now."""
+    assert alone.rollout is not None, "a started release has a rollout"
     parts = [part for group in alone.groups for part in group.parts]
     begin = max([now, *(part.left_traffic_at for part in parts if part.left_traffic_at)])
-    end = Instant(begin + sum(each.seconds for each in moments))
-    alone = taken_over(alone, rollout, track, end)
+    end = Instant(begin + length)
+    alone = taken_over(alone, alone.rollout, track, end)
     gone = {group.number for group, _ in too_old(alone, track.region, end)[0]}
-    return _Course(
-        tuple(moments),
-        {
-            group.name: part.count
-            for group in alone.groups
-            if (part := group.part(track.region)) is not None
-            and part.state is GroupState.WARM
-            and group.number not in gone
-        },
-    )
+    return {
+        group.name: part.count
+        for group in alone.groups
+        if (part := group.part(track.region)) is not None
+        and part.state is GroupState.WARM
+        and group.number not in gone
+    }
 
 
 def _only(application: Application, region: RegionName) -> Application:

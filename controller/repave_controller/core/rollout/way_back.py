@@ -43,8 +43,8 @@ class WayBack:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it can take all traffic in one switch."""
-        return self.has >= self.size
+        """Whether it can take all traffic in one switch: it has as many hosts as serve now."""
+        return self.has >= self.serving.size(self.region)
 
     @property
     def grown(self) -> Part:

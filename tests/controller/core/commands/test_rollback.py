@@ -506,6 +506,25 @@ def test_a_smaller_release_shrinks_nothing_on_the_way_back() -> None:
     assert [part.count for part in group.parts] == [3, 3]
 
 
+def test_hosts_that_are_kept_and_are_as_many_as_serve_now_take_the_traffic_at_once() -> None:
+    half = replace(WHOLE, keep_percent=50.0)
+    world = World()
+    world.release("a", size=8, policy=half)
+    world.finish()
+    world.release("b", size=3, policy=half)
+    world.finish()
+    assert "grows from 8 to 16 hosts in oslo, paris meanwhile" in rollback(world)
+    assert {region: world.weights(region) for region in world.regions} == {
+        PARIS: {V1: 10_000},
+        OSLO: {V1: 10_000},
+    }
+    world.settle()
+    assert world.is_in(Phase.SUCCEEDED)
+    group = world.application.group(world.application.serving)
+    assert group is not None
+    assert [part.count for part in group.parts] == [8, 8]
+
+
 def test_it_does_not_wait_for_hosts_while_nothing_else_can_serve() -> None:
     world = released("a")
     world.release("b", size=8)

@@ -12,7 +12,7 @@ from repave_controller.core.planning.plan import never_released, plan_id, plan_r
 from repave_controller.core.steps import Retire, Scale, Soak, Verify, Weight
 from repave_controller.core.steps.step import describe
 from repave_controller.wording.render import text_of
-from repave_protos.protocol.values import Digest, GroupName, Probe, Split
+from repave_protos.protocol.values import Digest, GroupName, Probe, RegionName, Split
 from tests.controller.core.rollout.test_step import (
     HELLO,
     KEEP_SECONDS,
@@ -75,6 +75,39 @@ def test_what_is_foretold_is_what_happens(policy: Policy, steps: str, releases: 
     assert foretold.back == _way_back(world)
     assert foretold.regions[0].keeps_warm == _hosts(world) - 3
     assert foretold.regions[0].destroys == hosts + 3 - _hosts(world)
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("before", [((PARIS, 8), (OSLO, 3)), ((PARIS, 2), (OSLO, 8)), ((PARIS, 3),)])
+def test_so_it_is_where_sizes_change_and_regions_are_new(
+    before: tuple[tuple[RegionName, int], ...], steps: str, policy: Policy
+) -> None:
+    world = World()
+    world.release("a", policy=policy, sizes=before)
+    world.finish()
+    hosts = _hosts(world)
+    foretold = plan_release(world.application, an_order("b", policy=policy, steps=STEPS[steps]))
+    assert not foretold.problems
+    world.release("b", policy=policy, steps=STEPS[steps])
+    peak = max(hosts, _hosts(world))
+    world.finish()
+    assert world.is_in(Phase.SUCCEEDED)
+    assert foretold.regions[0].peak == peak
+    assert foretold.regions[0].keeps_warm == _hosts(world) - 3
+    assert foretold.back == _way_back(world)
+
+
+def test_a_group_whose_time_ends_while_later_waves_go_is_not_called_kept() -> None:
+    policy, world = Policy(keep_seconds=200.0, keep_groups=2), World()
+    for digest in "ab":
+        world.release(digest, policy=policy)
+        world.finish()
+    waves = (Wave((PARIS,), bake_seconds=150.0), Wave((OSLO,), bake_seconds=150.0))
+    order = an_order("c", policy=policy, waves=waves)
+    assert plan_release(world.application, order, now=world.now).keeps == ("hello-v002",)
+    alone = replace(order, waves=())
+    assert plan_release(world.application, alone, now=world.now).keeps == ("hello-v002", "hello-v001")
 
 
 def _way_back(world: World) -> str:
