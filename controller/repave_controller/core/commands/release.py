@@ -37,7 +37,13 @@ from repave_controller.core.rollout.holds import has_way_back_from
 from repave_controller.core.rollout.protection import losing_regions
 from repave_controller.core.rollout.rollback import undo
 from repave_controller.core.rollout.room import giving_way, kept_in
-from repave_controller.core.rollout.start import check_order, group_event, start_release
+from repave_controller.core.rollout.start import (
+    check_order,
+    check_steps,
+    group_event,
+    start_release,
+    with_kept_sizes,
+)
 from repave_controller.core.rules.divergence import RECOVER
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
 
@@ -106,13 +112,17 @@ def _queued(
     return replace(application, queue=queue, queued_total=number)
 
 
-def _superseded(application: Application, order: ReleaseOrder, now: Instant) -> Outcome:
-    """Without the releases that wait; one that replaces a rollout which goes back is among them."""
-    if not application.queue:
+def _superseded(
+    application: Application, order: ReleaseOrder, now: Instant, *, every: bool = True
+) -> Outcome:
+    """Without the releases that wait; one that replaces a rollout which goes back is among them, and without
+    `every` the only one."""
+    gone = [each for each in application.queue if every or each.replaces]
+    if not gone:
         return application, ()
-    versions = tuple(each.version for each in application.queue)
+    versions = tuple(each.version for each in gone)
     what = reason_of(Happening.RELEASES_SUPERSEDED, versions=versions, version=order.version)
-    left = replace(application, queue=())
+    left = replace(application, queue=tuple(each for each in application.queue if each not in gone))
     return left, (group_event(left, "release.superseded", what, now, order.by),)
 
 
@@ -127,15 +137,17 @@ def _replace(
     if not has_way_back_from(rollout):
         raise Refused(Refusal.NOTHING_TO_REPLACE, group=target.name, application=application.name)
     check_order(application, order)
-    others = tuple(each for each in application.queue if not each.replaces)
-    application = replace(application, queue=others)
+    check_steps(application, with_kept_sizes(application, order))
+    application, events = _superseded(application, order, now, every=False)
     why = reason_of(Why.REPLACED, version=order.version, by=order.by, reason=order.reason)
     if rollout.phase is not Phase.UNDOING:
         losing = losing_regions(application, rollout, observed)
         application = undo(application, rollout, why, Phase.ABORTED, now, losing=losing)
+    elif rollout.undo_reason is not None and rollout.undo_reason.kind is Why.REPLACED:
+        application = replace(application, rollout=replace(rollout, undo_reason=why))
     application = _queued(application, replace(order, replaces=True), now, is_first=True)
     what = reason_of(Happening.RELEASE_REPLACES, group=target.name, version=order.version, by=order.by)
-    return application, (group_event(application, "release.replaces", what, now, order.by, target),)
+    return application, (*events, group_event(application, "release.replaces", what, now, order.by, target))
 
 
 def with_room(

@@ -19,8 +19,9 @@ from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.queues import because, may_go_on, stand_still_after
 from repave_controller.core.rollout.step import step
 from repave_controller.core.rules.guards import NO_CONSTRAINTS
+from repave_controller.core.strategies import presets
 from repave_controller.spec.spec import compile_order
-from repave_controller.wording.render import text_of
+from repave_controller.wording.render import event_text, text_of
 from repave_protos.protocol.values import Digest, GroupName, RegionName
 from tests.scenarios.specs import spec
 from tests.scenarios.stage import serving
@@ -216,8 +217,11 @@ def test_a_release_that_replaces_another_begins_when_that_has_gone_back() -> Non
 def test_the_newest_that_replaces_wins_and_the_queue_stands_behind_it() -> None:
     world = busy_world()
     assert asked(world, "5.0", WhileBusy(replaces=True)) is None
-    assert asked(world, "6.0", WhileBusy(replaces=True)) is None
+    newest, now = order(world, "6.0"), Instant(world.now)
+    world.application, told = request_release(world.application, newest, WhileBusy(replaces=True), now)
+    assert "5.0 will not be released: 6.0 is newer" in [event_text(event) for event in told]
     assert versions(world) == ["6.0", "3.0", "4.0"]
+    assert text_of(world.rollout.undo_reason) == "replaced by 6.0, asked by ann"
     world.until(lambda each: each.rollout.version == "6.0")
     assert world.until_over() is Phase.SUCCEEDED
     world.run(60)
@@ -247,6 +251,13 @@ def test_nothing_is_replaced_that_can_not_go_back_nor_by_what_may_not_be() -> No
     refused = asked(world, "5.0", WhileBusy(replaces=True), frontend_port=81)
     assert refused is not None
     assert refused.kind is Refusal.FRONTEND_PORT_CHANGED
+    assert world.rollout.phase is Phase.RUNNING
+    too_large = tuple((region, 500) for region in (RegionName("oslo"), RegionName("paris")))
+    pace = presets.Pace(30.0, 1.0)
+    single = (*presets.up(pace, 0.0, 1), presets.weight(5000), *presets.blue_green(pace, 0.0))
+    refused = asked(world, "5.0", WhileBusy(replaces=True), sizes=too_large, steps=single)
+    assert refused is not None
+    assert refused.kind is Refusal.STEPS_DONT_FIT, "before what runs goes back"
     assert world.rollout.phase is Phase.RUNNING
 
 
