@@ -251,6 +251,7 @@ def make_parser(registry: Registry) -> argparse.ArgumentParser:
     usages = "; ".join(f"of {name}: {command.usage}" for name, (_, command) in special.items())
     parser.add_argument("command", nargs="?", choices=(*COMMANDS, *special), default="run")
     parser.add_argument("words", nargs="*", help=usages)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--config", type=Path, help=f"settings file (default {DEFAULT_FILE}, if it is there)")
     parser.add_argument("--all", action="store_true", help="of pool return: every quarantined machine")
     parser.add_argument("--reason", default="by hand", help="of pool quarantine, shown with the machine")

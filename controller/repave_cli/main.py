@@ -119,6 +119,16 @@ class Parser(argparse.ArgumentParser):
         return f"; did you mean {meant}?" if meant else ""
 
 
+class Version(argparse.Action):
+    """Prints the version; looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from repave_protos import __version__
+
+        print(f"repave {__version__}")
+        parser.exit()
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The whole tree."""
     parser = Parser(
@@ -126,6 +136,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Every release gets brand-new hosts in every region; going back is one traffic switch.",
         epilog="Start with: repave dev (in one terminal), repave init and repave release (in another).",
     )
+    parser.add_argument("--version", action=Version, nargs=0, help="show the version of this program")
     parser.set_defaults(root=parser)  # the whole tree, which repave completion prints
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in (

@@ -176,6 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the process's exit code: 0 done, 1 could not start, 2 wrong settings."""
     parser = argparse.ArgumentParser(prog="repave-controller", description="Decides for repave.")
     parser.add_argument("command", nargs="?", choices=("run", "show-config"), default="run")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--config", type=Path, help=f"settings file (default {DEFAULT_FILE}, if it is there)")
     parser.add_argument(
         "--new", action="store_true", help="begin an empty store though packages of a former one are there"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from repave_cli.main import main
+from repave_protos import __version__
 from tests.fakes.controller.scheduler import ServedController
 from tests.support.cli_types import Run
 
@@ -81,6 +83,13 @@ def test_no_controller_is_told_with_the_way_to_start_one(run: Run, monkeypatch: 
         "repave: cannot reach the controller at http://127.0.0.1:9: connection refused; is it running? "
         "start one with: repave dev\n"
     )
+
+
+def test_the_version_needs_no_controller(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr() == (f"repave {__version__}\n", "")
 
 
 def test_a_wrong_verb_is_answered_with_the_right_one(run: Run) -> None:
