@@ -7,9 +7,11 @@ from repave_controller.core.commands.steering import (
     request_resume,
     request_retry,
 )
+from repave_controller.core.domain.application import Instant
 from repave_controller.core.domain.rollout import Phase
+from repave_controller.core.rollout.step import after_suspension
 from tests.scenarios.specs import spec
-from tests.scenarios.stage import FOUR, LIMA, NEW, OLD, OSLO, PARIS, WAVES, play, rollback, serving
+from tests.scenarios.stage import FOUR, HOUR, LIMA, NEW, OLD, OSLO, PARIS, WAVES, play, rollback, serving
 from tests.scenarios.world import World
 
 
@@ -169,4 +171,21 @@ def a_failed_group_is_kept_to_be_looked_at(title: str) -> World:
         lambda app, now: retire.apply(app, world.observed, "ann", "seen enough", now),
     )
     world.until_told("group.destroyed: shop-v004")
+    return world
+
+
+@play
+def a_soak_stands_still_without_a_controller(title: str) -> World:
+    """Silence is no proof: while no controller looks a soak does not go on, whatever the clock says."""
+    world = serving(title, spec("{blue_green: {warm: 5m}}", "paris:4"))
+    world.release("1.2")
+    world.until(lambda each: each.weights("paris") == {NEW: 10_000})
+    world.run(100)
+    world.why()
+    world.happens("the controller is killed, and started again an hour later")
+    world.now += HOUR
+    world.application = after_suspension(world.application, Instant(world.now))
+    world.run(1)
+    world.why()
+    assert world.until_over() is Phase.SUCCEEDED
     return world

@@ -145,6 +145,10 @@ BUGS = (
         "a failed group that is kept to be looked at is kept for ever", 1, (5,),
         ENDING, "    stays = 1 if now < until else 0\n", "    stays = 1\n",
     ),
+    _bug(
+        "a soak counts the time in which no controller looked", 1, (0,),
+        ROLLOUT, "    away = Instant(max(0.0, now - looked_at) if rollout.pause is None else 0.0)", "    away = Instant(0.0)",
+    ),
     # --------------------------------------------------------------------------------------- the agent
     _bug(
         "hosts of a failed group are destroyed before they were looked at", 1, (4,),

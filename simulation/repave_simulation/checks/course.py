@@ -26,7 +26,8 @@ Moved = tuple[Track, Track]
 class _Stay:
     """Since when a region is where it is, and how long people had stopped the clocks meanwhile."""
 
-    since: float
+    since: float  # by the controller's clock
+    noted_at: float  # by the world's
     paused_seconds: float = 0.0
 
 
@@ -144,6 +145,7 @@ class Course:
                     f"wave {track.wave + 1} begins {watched:.2f} s after {other.region}, bake is {bake:g} s"
                 )
                 self._broken(name, track.region, text)
+            self._check_watched(name, other.region, stay, watched, "bake", bake)
 
     def _check_lockstep(self, name: ApplicationName, rollout: Rollout, track: Track) -> None:
         """No region begins a step before all others of the wave have done the one before."""
@@ -178,6 +180,19 @@ class Course:
             if waited < seconds - ROUNDING_SECONDS:
                 text = f"{step.kind} of {seconds:g} s is left after {waited:.2f} s"
                 self._broken(application.name, track.region, text)
+            if step.is_watched and is_here and stay is not None:
+                self._check_watched(application.name, track.region, stay, waited, f"{step.kind}", seconds)
+
+    def _check_watched(
+        self, name: ApplicationName, region: RegionName, stay: _Stay, waited: float, what: str, seconds: float
+    ) -> None:
+        """What no controller looked at proves nothing."""
+        if self.world.clock_set_back_seconds:
+            return  # the controller's clock then stands still while it is away
+        watched = waited - self.world.unwatched_seconds(stay.noted_at)
+        if watched < seconds - ROUNDING_SECONDS:
+            text = f"{what} of {seconds:g} s is over, and a controller looked for {watched:.2f} s of it"
+            self._broken(name, region, text)
 
     # -------------------------------------------------------------------------------------- times
 
@@ -187,7 +202,7 @@ class Course:
             stay = self.stays.get((name, track.region))
             is_new = (former.phase, former.cursor) != (track.phase, track.cursor)
             if stay is None or is_new or ("rollout.retried" in kinds and track.phase is TrackPhase.RUNNING):
-                self.stays[name, track.region] = _Stay(track.entered_at)
+                self.stays[name, track.region] = _Stay(track.entered_at, self.world.now)
 
     def _count_pause(self, was: Rollout, name: ApplicationName, events: Sequence[Event]) -> None:
         resumed = _resumed_at(events)

@@ -27,7 +27,7 @@ from repave_controller.core.domain.application import (
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.domain.rollout import GroupNumber
 from repave_controller.core.ports import StoreError
-from repave_controller.core.rollout.step import step
+from repave_controller.core.rollout.step import after_suspension, step
 from repave_controller.core.rules.safety import check
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.wording.render import event_text
@@ -64,7 +64,9 @@ class CoreController:
         ledger.lives += 1
         self._tenure = Tenure(1, ledger.lives)
         self._clock = SteadyClock(Instant(ledger.last_at), self._wall, lambda: world.now)
-        self._owners = {name: _Owner(each) for name, each in ledger.applications.items()}
+        self._owners = {
+            name: _Owner(after_suspension(each, self._clock())) for name, each in ledger.applications.items()
+        }
         self.reports: dict[RegionName, dict[ApplicationName, ApplicationReport]] = {}
         self._since: dict[RegionName, Instant] = {}
         self._connected: set[RegionName] = set()

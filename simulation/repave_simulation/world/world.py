@@ -90,6 +90,8 @@ class World(Bench):
         self._times: Counter[tuple[str, str]] = Counter()
         self._is_starting: set[str] = set()
         self._awaiting: dict[str, deque[tuple[float, Callable[[], None]]]] = {}
+        self._unwatched: list[tuple[float, float]] = []  # from the death of a controller to the next one
+        self._unwatched_since: float | None = None
 
     def met(self, fault: str) -> None:
         for step in self.ledger.steps():
@@ -134,6 +136,9 @@ class World(Bench):
         if name in self.places:
             self.places[RegionName(name)].watched_since = self.now
         self.tell(name, "starts")
+        if name == CONTROLLER and self._unwatched_since is not None:
+            self._unwatched.append((self._unwatched_since, self.now))
+            self._unwatched_since = None
         self.tier.start(name, life)
 
     def kill(self, name: str, *, down_seconds: float | None = None) -> None:
@@ -144,6 +149,8 @@ class World(Bench):
         life.is_over = True
         life.waiting.clear()
         self.tell(name, "is killed")
+        if name == CONTROLLER and self._unwatched_since is None:
+            self._unwatched_since = self.now
         if name in self._is_starting:
             return
         self._is_starting.add(name)
@@ -152,6 +159,10 @@ class World(Bench):
         self.tier.ended(name)
         seconds = self.chance.between(*RESTART_SECONDS, "restart", name, self._next("restart", name))
         self.later(seconds if down_seconds is None else down_seconds, lambda: self._start(name))
+
+    def unwatched_seconds(self, since: float) -> float:
+        """For how long no controller ran since then."""
+        return sum(max(0.0, end - max(begin, since)) for begin, end in self._unwatched)
 
     def freeze(self, name: str, seconds: float) -> None:
         """SIGSTOP, and SIGCONT that much later."""

@@ -15,6 +15,9 @@ from repave_protos.protocol.values import RegionName
 
 GroupNumber = NewType("GroupNumber", int)
 
+LOOK_SECONDS = 10.0
+"""So often it is saved that a controller looks; at most so much of the time before it died proves nothing."""
+
 
 # ---------------------------------------------------------------------------------------------- rollouts
 
@@ -219,6 +222,7 @@ class Rollout:
     reason: str = ""  # why a person started it
     undo_reason: Reason | None = None  # why it goes back or was held
     undo_end: Phase = Phase.ROLLED_BACK  # what UNDOING ends in
+    looked_at: Instant | None = None  # when a controller looked last, to within LOOK_SECONDS
     makes_room: tuple[RegionName, ...] = ()  # where it begins once the groups that give way are gone
     ended_at: Instant | None = None
 

@@ -26,6 +26,7 @@ from repave_controller.core.domain.limits import Wants, wants_of, with_region
 from repave_controller.core.domain.place import target_in
 from repave_controller.core.domain.reasons import Happening, Reason, Why, cli, reason_of
 from repave_controller.core.domain.rollout import (
+    LOOK_SECONDS,
     Pause,
     Phase,
     Rollout,
@@ -77,6 +78,7 @@ def step(
     conclusion.say_who_follows(turn)
     if turn.application.rollout == application.rollout:  # an end is saved before the next one begins
         conclusion.start_next(turn)
+    _note_look(turn)
     stands = queues.because(turn.application)
     turn.because += [stands] if stands is not None else []
     _renew(turn)
@@ -101,6 +103,18 @@ def held(application: Application, reason: Reason, now: Instant) -> Outcome:
     return turn.application, tuple(turn.events)
 
 
+def _note_look(turn: Turn) -> None:
+    """Nothing is waited for while it is paused."""
+    rollout = turn.rollout
+    if rollout is None or rollout.pause is not None:
+        return
+    looked_at = rollout.looked_at
+    if looked_at is None or turn.now >= looked_at + LOOK_SECONDS:
+        looked_at = turn.now
+        turn.put(replace(rollout, looked_at=looked_at))
+    turn.wakes.append(Instant(looked_at + LOOK_SECONDS))
+
+
 def _renew(turn: Turn) -> None:
     """Worn hosts are replaced while no rollout runs, and only when a release might begin."""
     busy = turn.application.regions if turn.application.running is not None else ()
@@ -121,19 +135,24 @@ def _moves_max(application: Application) -> int:
 
 
 def after_suspension(application: Application, now: Instant) -> Application:
-    """The application after a time in which no controller looked at it: its deadlines begin again, since what
-    the regions have done meanwhile has yet to be heard."""
+    """The application after a time in which no controller looked at it. Who did not look has not seen: it
+    counts for no soak, bake or time for objections. Deadlines begin again, since what the regions have done
+    meanwhile has yet to be heard. A pause has a clock of its own."""
     rollout = application.running
     if rollout is None:
         return application
-    tracks = ByRegion(_after_suspension(track, now) for track in rollout.tracks)
-    return replace(application, rollout=replace(rollout, tracks=tracks))
+    looked_at = rollout.looked_at if rollout.looked_at is not None else now
+    away = Instant(max(0.0, now - looked_at) if rollout.pause is None else 0.0)
+    tracks = ByRegion(_after_suspension(track, away, now) for track in rollout.tracks)
+    asked_at = Instant(rollout.asked_at + away) if rollout.asked_at is not None else None
+    looked = replace(rollout, tracks=tracks, asked_at=asked_at, looked_at=now)
+    return replace(application, rollout=looked)
 
 
-def _after_suspension(track: Track, now: Instant) -> Track:
+def _after_suspension(track: Track, away: Instant, now: Instant) -> Track:
     if track.phase is TrackPhase.UNDOING:
         return track.entered(track.phase, now)
-    track = track.seen(now)
+    track = (track.delayed(min(away, now - track.entered_at)) if track.has_begun else track).seen(now)
     return replace(
         track,
         progressed_at=now if track.phase is TrackPhase.RUNNING else track.progressed_at,

@@ -4,13 +4,17 @@ silent. None of it counts from the beginning of something else."""
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from repave_controller.core.commands.promotion import request_promote
 from repave_controller.core.commands.steering import request_pause, request_resume
 from repave_controller.core.domain.application import Instant
 from repave_controller.core.domain.reasons import Reason, Why
-from repave_controller.core.domain.rollout import Phase
+from repave_controller.core.domain.rollout import LOOK_SECONDS, Phase
 from repave_controller.core.rollout.step import after_suspension
+from repave_controller.core.steps import Soak
+from repave_controller.stores.codec import decode_application, encode_application
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import GroupName, RegionName
 from tests.scenarios.specs import spec
@@ -270,3 +274,46 @@ def test_a_group_gets_no_traffic_with_which_it_would_be_below_its_floor(size: in
     world.release("1.3")
     world.until(lambda each: each.rollout.phase is not Phase.RUNNING)
     assert "verify: no progress" in text_of(world.rollout.undo_reason), "it never had traffic"
+
+
+# ------------------------------------------------------------------------------- no controller that looks
+
+
+def unwatched(world: World, seconds: int) -> None:
+    """The controller dies and is started again; what it had saved is what it goes on from."""
+    world.now += seconds
+    world.application = after_suspension(
+        decode_application(encode_application(world.application)), Instant(world.now)
+    )
+
+
+@given(st.lists(st.tuples(st.integers(1, 25), st.integers(1, 2000)), max_size=5))
+@settings(max_examples=15, deadline=None)
+def test_a_soak_counts_only_the_time_in_which_a_controller_looked(spells: list[tuple[int, int]]) -> None:
+    world = releasing("{blue_green: {warm: 1m}}", "paris:1")
+    world.until(is_in("soak"))
+    soak = next(step.seconds for step in world.rollout.steps if isinstance(step, Soak))
+    looked = 0
+    for alive, away in (*spells, (10_000, 0)):
+        until = looked + alive
+        while looked < until and world.application.running is not None:
+            world.tick()
+            looked += 1
+        if world.application.running is not None:
+            unwatched(world, away)
+    assert soak <= looked <= soak + (LOOK_SECONDS + 2) * (len(spells) + 1)
+    assert world.rollout.phase is Phase.SUCCEEDED
+
+
+def test_a_bake_and_a_time_for_objections_stand_still_without_a_controller() -> None:
+    gated = "waves:\n  - {regions: [paris], bake: 5m}\n  - {regions: rest, approve: {unless_objected: 5m}}\n"
+    world = releasing("{blue_green: {warm: 0s}}", "paris:2, oslo:2", gated)
+    world.until(lambda each: any(because.reason.kind is Why.BAKE for because in each.because))
+    unwatched(world, 3600)
+    world.run(280)
+    assert any(because.reason.kind is Why.BAKE for because in world.because)
+    world.until(lambda each: any(because.reason.kind is Why.APPROVE_WAVE_UNLESS for because in each.because))
+    unwatched(world, 3600)
+    world.run(280)
+    assert any(because.reason.kind is Why.APPROVE_WAVE_UNLESS for because in world.because)
+    assert world.until_over() is Phase.SUCCEEDED
