@@ -180,7 +180,7 @@ async def test_a_network_that_is_away_quarantines_no_machine_and_takes_no_host(r
 
         async def is_silent_for_long() -> bool:
             await agent.list_hosts()
-            return agent._clock.monotonic() - agent._silent_since.get("m1", 1e12) > 3.0
+            return agent._sightings._clock.monotonic() - agent._sightings._silent_since.get("m1", 1e12) > 3.0
 
         await until_async(is_silent_for_long)
         (listed,) = await agent.list_hosts()
@@ -394,7 +394,7 @@ async def test_a_host_on_a_machine_whose_key_was_rotated_is_ended_once_the_new_o
         assert "its host key is not the one" in left.left
         assert "sleep 600" in region.machines.processes("m1")
         region.machines.write_inventory()
-        agent._tend_after.clear()
+        agent._leftovers._tend_after.clear()
 
         async def is_over() -> bool:
             return not await agent.list_hosts()
