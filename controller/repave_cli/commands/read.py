@@ -12,7 +12,7 @@ from repave_cli.commands.follow import FAILED_PHASES
 from repave_cli.commands.freeze import tell_frozen
 from repave_cli.render import output
 from repave_cli.render.output import Column, ago, column, percent, show, show_whole
-from repave_cli.render.progress import RECOVER, awaited, person_awaited, status_lines, trouble
+from repave_cli.render.progress import NOTE, RECOVER, awaited, person_awaited, status_lines, trouble
 from repave_cli.render.remains import tell_failed_hosts
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, ENDS, ERROR, TIMED_OUT, WAITS
@@ -129,7 +129,9 @@ def run_status(terminal: Terminal) -> int:
     arguments = terminal.arguments
     if not arguments.app:
         tell_frozen(terminal)
-        return run_apps(terminal)
+        code = run_apps(terminal)
+        _tell_troubles(terminal)
+        return code
     if arguments.wait:
         return _wait(terminal, f"applications/{quoted(arguments.app)}", arguments.timeout)
     if arguments.watch:
@@ -141,6 +143,15 @@ def run_status(terminal: Terminal) -> int:
     tell_frozen(terminal)
     _show_status(terminal, status)
     return DONE
+
+
+def _tell_troubles(terminal: Terminal) -> None:
+    """Of regions as a whole, under what a person looks at. What is only good to know stays with `regions`."""
+    if terminal.is_for_people:
+        for item in terminal.client.get("regions")["items"]:
+            for text in item["troubles"]:
+                if not text.startswith(NOTE):
+                    terminal.say(f"{item['name']}: {text}")
 
 
 def _wait(terminal: Terminal, path: str, timeout: float | None) -> int:

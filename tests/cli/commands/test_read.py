@@ -9,6 +9,7 @@ import pytest
 
 from repave_cli.main import main
 from repave_protos import __version__
+from repave_protos.protocol.values import RegionName
 from tests.fakes.controller.scheduler import ServedController
 from tests.support.cli_types import Run
 
@@ -36,6 +37,16 @@ def test_status_of_an_application_shows_regions_groups_and_traffic(repave: Run) 
     assert "hello: hello-v001 (1.0) serves, port 8000" in ran.out
     assert "[+scale] [+verify] [+weight] [+soak]" in ran.out
     assert "2 verified of 2  traffic 100 %" in ran.out
+
+
+def test_the_status_of_everything_says_what_is_wrong_with_a_region_as_a_whole(
+    repave: Run, controller: ServedController
+) -> None:
+    repave("release", "--version", "1.0")
+    region = controller.sessions.views()[RegionName("paris")]
+    region.troubles = ("Keystone: http://cloud:5000/v3: 503", "note: hosts have no sandbox")
+    assert repave("status").err == "paris: Keystone: http://cloud:5000/v3: 503\n"
+    assert repave("status", "-o", "json").err == ""
 
 
 def test_status_waits_for_the_end_and_ends_as_the_rollout_did(repave: Run) -> None:
