@@ -16,6 +16,7 @@ from repave_agent.clients.ssh_identity import Identity
 from repave_agent.core.ports import ProviderError, RefusedError, TransientError
 from repave_agent.providers.ssh_pool.options import ResetOptions
 from tests.agent.providers.ssh_pool.test_provider import Region, machines, region, settled
+from tests.fakes.clock import FastClock
 from tests.fakes.waiting import until_async
 from tests.support.sshd_hosts import PORT, ROOT, Pool, Tune, why_not
 
@@ -58,7 +59,7 @@ async def test_what_a_login_shell_prints_is_no_answer(region: Region) -> None:
 
 @pytest.mark.pool(2, Tune(bashrc="cat /proc/sys/kernel/random/uuid; date +%N\n"))
 async def test_a_reset_that_changed_nothing_is_found_out_whatever_is_printed(region: Region) -> None:
-    region.reset = ResetOptions(command=("true",), proof="boot-id", seconds=1)
+    region.reset, region.clock = ResetOptions(command=("true",), proof="boot-id", seconds=1), FastClock()
     async with region.agent() as agent:
         with pytest.raises(RefusedError, match="was not started anew by its reset"):
             await agent.launch(region.spec(), region.package)
@@ -170,6 +171,7 @@ async def test_one_machine_that_is_odd_is_quarantined_once_another_one_works(reg
 
 
 async def test_a_network_that_is_away_quarantines_no_machine_and_takes_no_host(region: Region) -> None:
+    region.clock = FastClock()
     async with region.agent() as agent:
         host = await agent.launch(region.spec(), region.package)
         for name in region.machines.names:
