@@ -77,7 +77,12 @@ async def test_quota_that_ends_in_the_middle_and_services_that_restart_only_dela
             )
             room = [each["text"] for each in json.loads(plan.stdout)["guards"] if each["rule"] == "room"]
             assert "has no room: instances: " in room[0]
-            running = asyncio.create_task(release(stage, "v2", **wanted, warm="0s", seconds=400))
+            refused = await asyncio.to_thread(
+                stage.repave, "release", "-f", str(stage.directory / "v1.yaml"), "--version", "v2"
+            )
+            assert refused.returncode == 5, refused.stdout + refused.stderr
+            assert "has no room: instances: " in refused.stderr
+            running = asyncio.create_task(release(stage, "v2", **wanted, warm="0s", seconds=400, force=True))
             quota = "Quota exceeded"
             await asyncio.to_thread(
                 stage.wait, lambda: any(quota in text for text in events(stage)), "the quota to be told", 120

@@ -2,6 +2,7 @@
 processes, one region each with its own loopback addresses. Everything lives in one directory and ends with
 `stop`."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -121,6 +122,16 @@ class Stage:
         children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
         return max(map(int, children))
 
+    def kill_haproxy(self, region: str) -> None:
+        """All of it, what starts it again first, as when its machine loses power."""
+        for file in (self.directory / region).glob("haproxy/**/haproxy.pid"):
+            for master in map(int, file.read_text().split()):
+                children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+                starter = int(Path(f"/proc/{master}/stat").read_text().rpartition(")")[2].split()[1])
+                for pid in (*([starter] if starter > 1 else []), master, *map(int, children)):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
     def stop(self) -> None:
         """Ends controller and agents, frozen ones too, then every host and balancer they made."""
         for process in filter(None, [self.controller, *self.agents.values()]):
@@ -141,13 +152,21 @@ class Stage:
 
     # -------------------------------------------------------------------------------------- commands
 
-    def release(self, version: str, *, application: Any = "hello", **options: Any) -> dict[str, Any]:
-        """Writes, packs, pushes and releases the example that `options` describe; returns what was
-        accepted."""
+    def release(
+        self, version: str, *, application: Any = "hello", force: Any = False, **options: Any
+    ) -> dict[str, Any]:
+        """Writes, packs, pushes and releases the example that `options` describe; returns what was accepted.
+        With `force` also where a region says that it has no room."""
         example = Example(application=application, **{"regions": self.regions, **options})
         spec = example.write(self.directory, version)
         digest = self.push(self.directory / version)
-        body = {"spec": spec.read_text(), "digest": digest, "version": version, "by": "test"}
+        body: dict[str, Any] = {
+            "spec": spec.read_text(),
+            "digest": digest,
+            "version": version,
+            "by": "test",
+            "force": bool(force),
+        }
         accepted: dict[str, Any] = self.call("POST", f"applications/{application}/releases", body)
         return accepted
 
@@ -203,6 +222,18 @@ class Stage:
         except (OSError, http.client.HTTPException):
             return False
         return True
+
+    def begin_repave(self, *arguments: str) -> subprocess.Popen[str]:
+        """The CLI beside everything else."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "repave_cli.main", *arguments],
+            env={**_clean_environment(), "REPAVE_URL": f"http://127.0.0.1:{self.http_port}"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.directory,
+        )
 
     def repave(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Runs the CLI as a user would."""
