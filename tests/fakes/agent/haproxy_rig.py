@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import pytest
 
@@ -31,17 +31,9 @@ class HaproxyRig:
         self.balancers: list[HaproxyBalancer] = []
         self.webs: list[Web] = []
 
-    def balancer(
-        self,
-        directory: str = "",
-        redispatch: bool = True,
-        processes: Literal[1, 2] = 2,
-        old_connections_hours: float = 24.0,
-    ) -> HaproxyBalancer:
-        options = HaproxyOptions(
-            redispatch=redispatch, processes=processes, old_connections_hours=old_connections_hours
-        )
-        self.balancers.append(HaproxyBalancer(self.directory / directory, options, clock=SystemClock()))
+    def balancer(self, directory: str = "", **options: Any) -> HaproxyBalancer:
+        made = HaproxyBalancer(self.directory / directory, HaproxyOptions(**options), clock=SystemClock())
+        self.balancers.append(made)
         return self.balancers[-1]
 
     async def web(self, version: str) -> Web:

@@ -33,6 +33,7 @@ KEEP_ALIVE_SECONDS = 5  # idle client connections keep an old worker alive for t
 ON_THE_WAY = "7d"
 """Between two workers of ours: the one that speaks to the host knows how long it may be silent."""
 NO_ROUTE, NEWER, OTHER = "_no_route", "_newer", "_other"  # "_" is refused in names of groups
+CLIENTS = "_clients"  # the table of their addresses
 _STRUCTURE_MARK = "# structure "
 
 
@@ -45,9 +46,12 @@ class Conditions:
     redispatch: bool  # False shows every failure of a host to the client: for proofs, not for production
     threads: int
     connections_max: int
+    connections_per_application_max: int
     old_seconds_max: int  # an old worker ends then, whatever it still has in flight
     inner_address: str  # where its newest worker takes what others pass on
     others_inner_address: str = ""  # the same of the HAProxy that shares its addresses; "": it is alone
+    connections_per_client_max: int = 0  # 0: no limit
+    header_seconds_max: float = 10.0
     user: str = ""  # whom the workers run as; "": the user that started them
 
 
@@ -113,6 +117,8 @@ def _text(structure: Structure, conditions: Conditions, name: str) -> str:
         sections += [_frontend(frontend, conditions), *_inner(frontend, conditions)]
     sections += [_backend(each) for each in sorted(structure.backends, key=lambda each: each.group)]
     sections.append(counting_backend(FALLEN_BACK))
+    if conditions.connections_per_client_max:
+        sections.append(f"backend {CLIENTS}\n  stick-table type ipv6 size 100k expire 10m store conn_cur\n")
     return "\n".join(sections)
 
 
@@ -146,7 +152,7 @@ defaults
   timeout client {_milliseconds(USUAL_TIMEOUTS.client_seconds)}
   timeout server {_milliseconds(USUAL_TIMEOUTS.server_seconds)}
   timeout tunnel {_milliseconds(USUAL_TIMEOUTS.tunnel_seconds)}
-  timeout http-request 10s
+  timeout http-request {_milliseconds(conditions.header_seconds_max)}
   timeout http-keep-alive {KEEP_ALIVE_SECONDS}s
 
 backend {NO_ROUTE}
@@ -156,11 +162,19 @@ backend {NO_ROUTE}
 
 
 def _frontend(frontend: Frontend, conditions: Conditions) -> str:
-    """One lookup, one roll of 10,000: `second` is asked when the roll is below its basis points."""
+    """One lookup, one roll of 10,000: `second` is asked when the roll is below its basis points. What other
+    workers pass on has been counted there."""
+    connections = conditions.connections_per_application_max
     lines = [
-        f"bind {endpoint(conditions.traffic_address, frontend.port)}",
+        f"bind {endpoint(conditions.traffic_address, frontend.port)} maxconn {connections}",
         f"bind {endpoint(conditions.inner_address, frontend.port)} accept-proxy",
     ]
+    if most := conditions.connections_per_client_max:
+        lines += [
+            f"tcp-request connection accept if {{ dst {conditions.inner_address} }}",
+            f"tcp-request connection track-sc1 src table {CLIENTS}",
+            f"tcp-request connection reject if {{ sc1_conn_cur gt {most} }}",
+        ]
     if frontend.client_seconds != USUAL_TIMEOUTS.client_seconds:
         lines.append(f"timeout client {_milliseconds(frontend.client_seconds)}")
     if conditions.redispatch:

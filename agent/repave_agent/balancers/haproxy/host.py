@@ -17,26 +17,46 @@ from repave_protos.protocol.values import ApplicationName
 
 THREADS_MAX = 4
 CONNECTIONS_MAX = 10_000
+DESCRIPTORS_APART = 800
 MAP_FILE = "routes.map"
 INNER_ADDRESSES = IPv4Network("127.192.0.0/10")
 UNPRIVILEGED_USER = "haproxy"  # made by the Debian package
 
 
 def conditions(directory: Path, others_directory: Path | None, options: HaproxyOptions) -> Conditions:
-    """Fits the machine and the limits of this process. A connection takes two descriptors."""
-    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
-    affordable = CONNECTIONS_MAX if descriptors == resource.RLIM_INFINITY else descriptors // 2 - 400
+    """Fits the machine and the limits of this process. Raises BalancerError where they allow less than was
+    asked for."""
+    connections = _connections(options.connections)
     return Conditions(
         map_path=str(directory / MAP_FILE),
         traffic_address=options.traffic_address,
         redispatch=options.redispatch,
         threads=min(THREADS_MAX, len(os.sched_getaffinity(0))),
-        connections_max=max(100, min(CONNECTIONS_MAX, affordable)),
+        connections_max=connections,
+        connections_per_application_max=min(
+            connections, options.connections_per_application or max(1, connections * 3 // 4)
+        ),
+        connections_per_client_max=options.connections_per_client,
+        header_seconds_max=options.header_seconds,
         old_seconds_max=round(options.old_connections_hours * 3600),
         user=UNPRIVILEGED_USER if os.geteuid() == 0 and _is_user(UNPRIVILEGED_USER) else "",
         inner_address=_inner_address(directory),
         others_inner_address=_inner_address(others_directory) if others_directory else "",
     )
+
+
+def _connections(wanted: int) -> int:
+    """A connection takes two descriptors; checks, listeners and the rest have DESCRIPTORS_APART."""
+    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    is_bounded = descriptors != resource.RLIM_INFINITY
+    affordable = max(100, (descriptors - DESCRIPTORS_APART) // 2) if is_bounded else wanted or CONNECTIONS_MAX
+    if wanted > affordable:
+        needed = 2 * wanted + DESCRIPTORS_APART
+        raise BalancerError(
+            f"haproxy.connections: {wanted} connections need {needed} open files, and the agent's limit is "
+            f"{descriptors}: raise it (LimitNOFILE in the unit, ulimit -Hn), or ask for {affordable} at most"
+        )
+    return wanted or min(CONNECTIONS_MAX, affordable)
 
 
 def _inner_address(directory: Path) -> str:

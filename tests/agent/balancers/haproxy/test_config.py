@@ -36,6 +36,7 @@ CONDITIONS = Conditions(
     redispatch=True,
     threads=2,
     connections_max=1000,
+    connections_per_application_max=750,
     old_seconds_max=3600,
     inner_address="127.192.0.1",
 )

@@ -187,7 +187,7 @@ async def test_switches_while_workers_are_killed_send_nothing_back(site: Site) -
 async def test_the_number_of_processes_can_be_changed_under_load(processes: tuple[int, int]) -> None:
     before, after = processes
     async with haproxy_rig() as rig:
-        first = rig.balancer(processes=before)  # type: ignore[arg-type]
+        first = rig.balancer(processes=before)
         await first.start()
         port, blue = free_port(), await rig.web("blue")
         structure = Structure((frontend("shop", port),), (backend(BLUE, blue.port),))
@@ -196,7 +196,7 @@ async def test_the_number_of_processes_can_be_changed_under_load(processes: tupl
         site = Site(rig, first, port, structure)
         load = await site.load()
         await first.close()
-        second = rig.balancer(processes=after)  # type: ignore[arg-type]
+        second = rig.balancer(processes=after)
         await second.start()
         assert len(site.workers()) == after
         view = await second.observe()
