@@ -150,7 +150,7 @@ class Agent:
             raise ConnectionError(str(error)) from error
         if not is_ours:
             raise ConnectionError(foreign(self.worker.installation, welcome.installation))
-        self.packages.set_source(welcome.image_url)
+        self.packages.set_source(welcome.image_url, welcome.image_ticket)
 
     async def on_desired(self, desired: DesiredState) -> None:
         if self.is_starting:

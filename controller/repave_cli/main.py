@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from repave_cli.commands import (
+    accounts,
     agents,
+    audit,
     context,
     doctor,
     freeze,
@@ -73,6 +75,12 @@ SAME_AS = {
     "destroy": "delete",
     "uninstall": "delete",
     "retire": "groups retire",
+    "signin": "login",
+    "signout": "logout",
+    "who": "whoami",
+    "token": "tokens list",
+    "grant": "roles grant",
+    "teams": "roles list",
     "takeover": "regions take-over",
     "enroll": "agents join",
     "enrol": "agents join",
@@ -158,6 +166,8 @@ def make_parser() -> argparse.ArgumentParser:
         doctor,
         recover,
         context,
+        accounts,
+        audit,
     ):
         module.register(commands)
     _add_common(parser, default=None)

@@ -1,4 +1,5 @@
-"""Wires the controller from its settings: `repave-controller run` (the default), `show-config`.
+"""Wires the controller from its settings: `repave-controller run` (the default), `show-config` and
+`admin-token`.
 
 The only module of the controller that reads the environment and starts servers.
 """
@@ -6,11 +7,13 @@ The only module of the controller that reads the environment and starts servers.
 import argparse
 import asyncio
 import os
+import secrets
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import structlog
@@ -18,24 +21,38 @@ import structlog
 from repave_controller.api.app import make_app
 from repave_controller.api.door import make_door
 from repave_controller.api.resources.agents import Agents
+from repave_controller.api.web.access import Guarded
 from repave_controller.api.web.server import connections_within, serve
+from repave_controller.api.web.tls import context_of, keep_fresh
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import StoreError
 from repave_controller.fleet.packages import SUFFIX, ImageDirectory
 from repave_controller.fleet.sessions import Sessions, start_server, stop_server
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.security.accounts import Accounts
+from repave_controller.security.audit import Entry, audit_of
 from repave_controller.security.authority import Authority, OperatorsAuthority, OwnAuthority, Source
 from repave_controller.security.enrolment import Enrolment
+from repave_controller.security.principals import LOCAL_NAME
+from repave_controller.security.records import load_accounts
+from repave_controller.security.tickets import KEY_BYTES, Tickets
 from repave_controller.settings import ControllerSettings
 from repave_controller.stores.sqlite.store import SqliteStore, new_name
 from repave_protos import __version__
+from repave_protos.daemon import files
 from repave_protos.daemon.logs import configure_logs, log_faults_of
 from repave_protos.daemon.resources import descriptors, require_threads
 from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
 from repave_protos.daemon.supervisor import READY, STOPPING, Supervisor, supervisor_of
 from repave_protos.protocol.certificates import trust_domain_of
-from repave_protos.protocol.channel import BEAT_SECONDS, join, loopback_only, split_address
+from repave_protos.protocol.channel import (
+    BEAT_SECONDS,
+    InsecureAddressError,
+    join,
+    loopback_only,
+    split_address,
+)
 from repave_protos.protocol.values import Welcome
 
 PREFIX = "REPAVE_CONTROLLER_"
@@ -48,7 +65,8 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
     """Serves until SIGTERM or SIGINT. Raises StoreError, ValueError (an address), OSError (a port taken)."""
     supervisor = supervisor_of()
     log_faults_of(asyncio.get_running_loop())
-    host, port = loopback_only(settings.http.listen, "http.listen")
+    host, port = address_of(settings)
+    is_tls = uses_tls(settings)
     named = (lambda: settings.installation) if settings.installation else new_name
     store = SqliteStore(settings.state / "controller.db", new_name=named)
     if not is_new:
@@ -62,14 +80,17 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
         )
     clock = SteadyClock(loaded.last_event_at)
     images = ImageDirectory(settings.state / "images", clock)
+    guarded = await guarded_by(settings, store, loaded.installation, clock)
+    url = settings.http.url.rstrip("/") or f"{'https' if is_tls else 'http'}://{join(host, port)}"
     sessions = Sessions(
         Welcome(
             __version__,
             loaded.installation,
-            f"http://{join(host, port)}/v1/images",
+            f"{url}/v1/images",
             beat_seconds=BEAT_SECONDS,
         ),
         clock,
+        ticket_of=guarded.tickets.of if guarded is not None else None,
     )
     scheduler = Scheduler(store, images, loaded, clock, sessions, settings.limits.in_force)
     sessions.report_to(scheduler)
@@ -77,13 +98,23 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
         enrolment = await _enrolment(settings, loaded.installation, store, scheduler, sessions)
         agents = Agents(enrolment, sessions, clock, _agents_url(settings))
         app = make_app(
-            scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock, agents=agents
+            scheduler=scheduler,
+            store=store,
+            images=images,
+            sessions=sessions,
+            clock=clock,
+            agents=agents,
+            guarded=guarded,
+            authority=authority_of(settings, enrolment),
         )
+        tls = tls_of(settings, enrolment)
         shown = enrolment.authority.shown if enrolment is not None else None
         server, grpc_port = await start_server(sessions, settings.grpc.listen, shown=shown)
         try:
             async with AsyncExitStack() as serving:
-                await serving.enter_async_context(serve(app, host, port, connections_within(descriptors())))
+                most = connections_within(descriptors())
+                await serving.enter_async_context(serve(app, host, port, most, tls))
+                await serving.enter_async_context(renewing(settings, tls))
                 if enrolment is not None:
                     await serving.enter_async_context(_door(settings, enrolment, images, grpc_port))
                 if clock.warning:
@@ -95,6 +126,8 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
                     grpc=settings.grpc.listen,
                     agents=settings.agents.listen if enrolment is not None else "",
                     version=__version__,
+                    accounts=settings.accounts,
+                    tls=tls is not None,
                 )
                 await _run_until_signal(scheduler, supervisor)
         finally:
@@ -143,6 +176,118 @@ def _door(
     return serve(door, host, port, connections_within(descriptors()), enrolment.authority.http_context())
 
 
+def address_of(settings: ControllerSettings) -> tuple[str, int]:
+    """Where the API listens. Raises ValueError: beyond this machine only with TLS and accounts."""
+    listen = settings.http.listen
+    if settings.accounts and uses_tls(settings):
+        return split_address(listen, "http.listen")
+    try:
+        return loopback_only(listen, "http.listen")
+    except InsecureAddressError:
+        port = split_address(listen, "http.listen")[1]
+        raise InsecureAddressError(
+            f"http.listen: {listen} is not a loopback address, and who reaches the API may do everything: "
+            "give the controller accounts and TLS (--accounts, and the settings tls.enabled or "
+            f"http.certificate and http.key), or use 127.0.0.1:{port} and an SSH tunnel "
+            f"(ssh -L {port}:127.0.0.1:{port} HOST)"
+        ) from None
+
+
+def uses_tls(settings: ControllerSettings) -> bool:
+    """Whether the API does: by files, or where people have accounts by the authority of the agents. Raises
+    ValueError."""
+    http = settings.http
+    if (http.certificate is None) != (http.key is None):
+        raise ValueError("http.certificate and http.key belong together: give both, or none")
+    if http.certificate is not None and http.key is not None:
+        context_of(http.certificate, http.key)
+        return True
+    return settings.accounts and settings.tls.enabled
+
+
+def tls_of(settings: ControllerSettings, enrolment: Enrolment | None) -> ssl.SSLContext | None:
+    """None: plaintext. Raises ValueError."""
+    http = settings.http
+    if http.certificate is not None and http.key is not None:
+        return context_of(http.certificate, http.key)
+    if enrolment is not None and uses_tls(settings):
+        return enrolment.authority.http_context()
+    return None
+
+
+def authority_of(settings: ControllerSettings, enrolment: Enrolment | None) -> Callable[[], str]:
+    """What people check the API's certificate with, where it is not one that every machine knows."""
+    http = settings.http
+    if http.authority is not None:
+        text = http.authority.read_text()
+        return lambda: text
+    if http.certificate is None and enrolment is not None:
+        return lambda: enrolment.authority.authorities
+    return str
+
+
+@asynccontextmanager
+async def renewing(settings: ControllerSettings, tls: ssl.SSLContext | None) -> AsyncIterator[None]:
+    """Takes renewed certificates while the block lasts."""
+    http = settings.http
+    if tls is None or http.certificate is None or http.key is None:
+        yield
+        return
+    task = asyncio.create_task(keep_fresh(tls, http.certificate, http.key), name="certificates")
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def guarded_by(
+    settings: ControllerSettings, store: SqliteStore, installation: str, clock: SteadyClock
+) -> Guarded | None:
+    """What a controller with accounts knows callers by; the first start makes the first admin. Raises
+    StoreError."""
+    known = await load_accounts(store)
+    if not settings.accounts:
+        if known.tokens:
+            text = "this store has accounts, and who reaches the API is asked for none: start with --accounts"
+            log.warning("accounts.off", text=text)
+        return None
+    audit = await audit_of(store, installation, clock)
+    guarded = Guarded(Accounts(store, known, clock), audit, Tickets(secrets.token_bytes(KEY_BYTES)))
+    if not known.tokens:
+        tell_admin_token(settings.state, await new_admin(guarded))
+    return guarded
+
+
+async def new_admin(guarded: Guarded) -> str:
+    """A token of the admin, written down."""
+    entry = Entry(Instant(0.0), LOCAL_NAME, "local", "", "", "new admin token", outcome="done")
+    await guarded.audit.add(entry)
+    return await guarded.accounts.make_admin()
+
+
+def tell_admin_token(state: Path, token: str) -> None:
+    """On standard output; where that is the system's journal, which others may read, in a file."""
+    if "JOURNAL_STREAM" not in os.environ:
+        print(f"the admin's token, shown this once; repave login asks for it:\n{token}", flush=True)  # noqa: T201
+        return
+    path = state / "admin-token"
+    files.replace(path, f"{token}\n".encode())
+    log.warning("admin.token", text=f"it is in {path}; delete the file once repave login has asked for it")
+
+
+async def make_admin_token(settings: ControllerSettings) -> None:
+    """For an installation whose admins have lost theirs. Raises StoreError, while a controller runs too."""
+    store = SqliteStore(settings.state / "controller.db")
+    loaded = await store.open()
+    try:
+        clock = SteadyClock(loaded.last_event_at)
+        accounts = Accounts(store, await load_accounts(store), clock)
+        audit = await audit_of(store, loaded.installation, clock)
+        tell_admin_token(settings.state, await new_admin(Guarded(accounts, audit, Tickets(b""))))
+    finally:
+        await store.close()
+
+
 def refuse_loss(state: Path) -> None:
     """A store that is gone or empty beside packages was lost: to begin anew is a person's decision.
 
@@ -175,16 +320,19 @@ async def _run_until_signal(scheduler: Scheduler, supervisor: Supervisor) -> Non
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the process's exit code: 0 done, 1 could not start, 2 wrong settings."""
     parser = argparse.ArgumentParser(prog="repave-controller", description="Decides for repave.")
-    parser.add_argument("command", nargs="?", choices=("run", "show-config"), default="run")
+    parser.add_argument("command", nargs="?", choices=("run", "show-config", "admin-token"), default="run")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--config", type=Path, help=f"settings file (default {DEFAULT_FILE}, if it is there)")
     parser.add_argument(
         "--new", action="store_true", help="begin an empty store though packages of a former one are there"
     )
+    parser.add_argument("--accounts", action="store_true", default=None, help="every request needs a token")
     chosen = parser.parse_args(arguments)
     file = chosen.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
     try:
-        settings, origins = load_settings(ControllerSettings, file, os.environ, PREFIX)
+        settings, origins = load_settings(
+            ControllerSettings, file, os.environ, PREFIX, {"accounts": chosen.accounts}
+        )
     except SettingsError as error:
         print(f"repave-controller: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -194,7 +342,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logs(settings.log, SteadyClock(Instant(0.0)))
     try:
         require_threads()
-        asyncio.run(run(settings, is_new=chosen.new))
+        if chosen.command == "admin-token":
+            asyncio.run(make_admin_token(settings))
+        else:
+            asyncio.run(run(settings, is_new=chosen.new))
     except (StoreError, ValueError, OSError) as error:
         print(f"repave-controller: {error}", file=sys.stderr)  # noqa: T201
         return 1

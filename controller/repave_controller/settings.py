@@ -11,9 +11,18 @@ from repave_protos.daemon.settings import Address, Settings, named_in_environmen
 
 
 class HttpSettings(Settings):
-    """The API for people and their tools; agents fetch packages here."""
+    """The API for people and their tools; agents fetch packages here.
+
+    `certificate` and `key` are PEM files, read anew when they change; `authority` is the certificate that
+    clients check them with, where it is not one that every machine knows. Without them, and with accounts,
+    the authority of the agents serves. `url`: the address that agents and people reach, if not `listen`.
+    """
 
     listen: Address = "127.0.0.1:7400"
+    url: Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+)?$")] = ""
+    certificate: Path | None = None
+    key: Path | None = None
+    authority: Path | None = None
 
 
 class GrpcSettings(Settings):
@@ -68,10 +77,12 @@ class LimitSettings(Settings):
 class ControllerSettings(Settings):
     """`state` holds the store (controller.db) and the packages (images/).
 
-    `installation` names a store that is made anew in place of one that was lost; its agents then obey it.
+    With `accounts` every request needs a token. `installation` names a store that is made anew in place of
+    one that was lost; its agents then obey it.
     """
 
     state: Path = Field(Path("/var/lib/repave"), json_schema_extra=named_in_environment("STATE_DIRECTORY"))
+    accounts: bool = False
     installation: str = Field("", pattern=r"^[A-Za-z0-9_-]{0,64}$")
     http: HttpSettings = HttpSettings()
     grpc: GrpcSettings = GrpcSettings()

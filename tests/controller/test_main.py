@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import re
 import socket
 import sqlite3
+import stat
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from repave_controller.__main__ import main, refuse_loss
+from repave_controller.__main__ import main, refuse_loss, tell_admin_token
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import StoreError, Transaction
 from repave_controller.stores.sqlite.store import SqliteStore
@@ -110,8 +113,13 @@ def test_show_config_tells_where_each_setting_came_from(
     shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert shown == [
         "state = /somewhere # environment REPAVE_CONTROLLER_STATE",
+        "accounts = False # default",
         "installation = # default",
         "http.listen = 127.0.0.1:7400 # default",
+        "http.url = # default",
+        "http.certificate = None # default",
+        "http.key = None # default",
+        "http.authority = None # default",
         f"grpc.listen = 127.0.0.1:9 # file {file}",
         "agents.listen = 127.0.0.1:7444 # default",
         "tls.enabled = False # default",
@@ -227,3 +235,70 @@ def test_a_new_store_is_begun_on_request(tmp_path: Path) -> None:
         refuse_loss(tmp_path)
     with started(MODULE, "controller.started", "run", "--new", **settings(tmp_path)) as (_, lines):
         assert lines
+
+
+# -------------------------------------------------------------------------------------------------- accounts
+
+TOKEN = re.compile(r"rpv_[0-9a-f]{12}_[0-9a-f]{64}")
+
+
+def asked(port: int, token: str, path: str = "whoami") -> int:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/{path}")
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_first_start_with_accounts_prints_the_admin_s_token_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http, grpc = free_ports(2)
+    named = settings(tmp_path, HTTP__LISTEN=f"127.0.0.1:{http}", GRPC__LISTEN=f"127.0.0.1:{grpc}")
+    with started(MODULE, "controller.started", "--accounts", **named) as (_, lines):
+        (first,) = TOKEN.findall("\n".join(lines))
+        assert [line for line in lines if first in line] == [first], "it stands in no line of the log"
+        assert (asked(http, first), asked(http, "")) == (200, 401)
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    assert main(["admin-token"]) == 0
+    (second,) = TOKEN.findall(capsys.readouterr().out)
+    with started(MODULE, "controller.started", "--accounts", **named) as (_, lines):
+        assert TOKEN.findall("\n".join(lines)) == []
+        assert (asked(http, first), asked(http, second)) == (200, 200)
+    assert first.split("_")[2].encode() not in (tmp_path / "controller.db").read_bytes()
+
+
+def test_in_the_system_s_journal_there_is_no_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1")
+    tell_admin_token(tmp_path, "rpv_secret")
+    file = tmp_path / "admin-token"
+    assert "rpv_secret" not in "".join(capsys.readouterr())
+    assert (file.read_text(), stat.S_IMODE(file.stat().st_mode)) == ("rpv_secret\n", 0o600)
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ({}, "--accounts, and the settings tls.enabled or http.certificate"),
+        ({"ACCOUNTS": "true"}, "tls.enabled"),
+        ({"TLS__ENABLED": "true"}, "--accounts"),
+        ({"ACCOUNTS": "true", "HTTP__CERTIFICATE": "/c"}, "http.certificate and http.key belong together"),
+        ({"ACCOUNTS": "true", "HTTP__CERTIFICATE": "/c", "HTTP__KEY": "/k"}, "http.certificate: /k: No such"),
+    ],
+)
+def test_beyond_this_machine_it_takes_accounts_and_tls(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    named: dict[str, str],
+    expected: str,
+) -> None:
+    code, told = refused(capsys, monkeypatch, settings(tmp_path, HTTP__LISTEN="0.0.0.0:0", **named))
+    assert (code, expected in told) == (1, True), told
+    assert not (tmp_path / "controller.db").exists()

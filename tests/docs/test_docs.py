@@ -211,9 +211,12 @@ def settings_of(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, 
 @pytest.mark.parametrize("block", [each for each in blocks() if each.language == "toml"], ids=str)
 def test_the_settings_files_shown_are_taken(block: Block, tmp_path: Path) -> None:
     tomllib.loads(block.text)
-    file = tmp_path / "agent.toml"
+    file = tmp_path / "settings.toml"
     file.write_text(block.text)
-    load_settings(AGENT_SETTINGS, file, {}, "REPAVE_AGENT_")
+    if block.document.rpartition("/")[2] == "security.md":
+        load_settings(ControllerSettings, file, {}, "REPAVE_CONTROLLER_")
+    else:
+        load_settings(AGENT_SETTINGS, file, {}, "REPAVE_AGENT_")
 
 
 def test_every_variable_named_anywhere_is_one_that_is_read() -> None:

@@ -60,7 +60,7 @@ class PackageCache:
         self._directory = directory
         self._bytes_max = bytes_max
         self._open = open_for_writing
-        self._source = ""
+        self._source = self._ticket = ""
         self._verified: dict[Digest, _Seen] = {}  # the one used last comes last
         self._fetches: dict[Digest, asyncio.Task[Path]] = {}
         self._slots = asyncio.Semaphore(DOWNLOADS_IN_FLIGHT_MAX)
@@ -69,9 +69,9 @@ class PackageCache:
         for left in directory.glob("*.part"):  # of an agent that was killed while it fetched
             left.unlink(missing_ok=True)
 
-    def set_source(self, url: str) -> None:
-        """Where packages come from: `GET {url}/{digest}`. Called at every Welcome."""
-        self._source = url.rstrip("/")
+    def set_source(self, url: str, ticket: str = "") -> None:
+        """Where packages come from: `GET {url}/{digest}`, showing the ticket. Called at every Welcome."""
+        self._source, self._ticket = url.rstrip("/"), ticket
 
     async def fetch(self, digest: Digest) -> Path:
         """A local file whose content has this digest; see ports.Packages."""
@@ -140,7 +140,7 @@ class PackageCache:
         url = f"{self._source}/{digest}"
         needed = 0
         try:
-            with _answer(url, digest) as answer:
+            with _answer(url, digest, self._ticket) as answer:
                 needed = answer.length or 0
                 self._make_room(needed, digest)
                 found, size = self._receive(answer, part)
@@ -209,13 +209,14 @@ class _Answer:
         self._connection.close()
 
 
-def _answer(url: str, digest: Digest) -> _Answer:
+def _answer(url: str, digest: Digest, ticket: str) -> _Answer:
     """Asks the controller; the answer is 200 or it is a PackageError."""
     parts = urllib.parse.urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=READ_TIMEOUT_SECONDS)
     try:
-        connection.request("GET", parts.path, headers={"Accept": "application/gzip"})
+        shown = {"Authorization": f"Bearer {ticket}"} if ticket else {}
+        connection.request("GET", parts.path, headers={"Accept": "application/gzip", **shown})
         response = connection.getresponse()
         if response.status == 200:
             return _Answer(connection, response)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+from repave_cli.transport.credentials import Credentials
 from repave_cli.transport.errors import CliError, UnreachableError
-from repave_cli.transport.exit_codes import ERROR, REFUSED, USAGE
+from repave_cli.transport.exit_codes import DENIED, ERROR, REFUSED, USAGE
 from repave_cli.transport.paths import with_query
 from repave_protos.daemon.printable import printable
 
@@ -21,20 +22,31 @@ STREAM_TIMEOUT_SECONDS = 45.0  # the controller says something every 15 s
 OF_LINES = ("log_tail",)
 """Fields whose text has lines; in all others a newline would forge a row."""
 LEAST_WAIT_SECONDS = 0.01
-EXIT_CODES = {400: USAGE, 404: USAGE, 409: REFUSED, 413: USAGE, 422: USAGE}
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EXIT_CODES = {400: USAGE, 401: DENIED, 403: DENIED, 404: USAGE, 409: REFUSED, 413: USAGE, 422: USAGE}
 
 
 class Client:
     """One connection for each request. Raises CliError with the controller's answer, or UnreachableError."""
 
     def __init__(
-        self, url: str, timeout_seconds: float = TIMEOUT_SECONDS, is_for_people: bool = False
+        self,
+        url: str,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        is_for_people: bool = False,
+        credentials: Credentials = Credentials(),  # noqa: B008  # frozen
     ) -> None:
+        """Raises CliError where a token would be sent in plaintext."""
         parts = urllib.parse.urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise CliError(f"{url} is no address of a controller; write http://HOST:PORT", USAGE)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise CliError(f"{url} is no address of a controller; write https://HOST:PORT", USAGE)
+        if credentials.token and parts.scheme == "http" and parts.hostname not in LOOPBACK:
+            raise CliError(f"a token would go to {url} in plaintext; write https://", USAGE)
         self.url = url.rstrip("/")
-        self._host, self._port = parts.hostname, parts.port or 80
+        self._is_tls = parts.scheme == "https"
+        self._host, self._port = parts.hostname, parts.port or (443 if self._is_tls else 80)
+        self._authority = credentials.authority
+        self._signed = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
         self._timeout_seconds = timeout_seconds
         self._shown: Callable[[Any], Any] = _printable if is_for_people else lambda answer: answer
 
@@ -99,6 +111,13 @@ class Client:
         return self._shown(json.loads(content))
 
     def _connect(self, timeout_seconds: float) -> http.client.HTTPConnection:
+        if self._is_tls:
+            from repave_cli.transport.trust import context_with  # ssl is slow to import
+
+            context = context_with(self._authority)
+            return http.client.HTTPSConnection(
+                self._host, self._port, timeout=timeout_seconds, context=context
+            )
         return http.client.HTTPConnection(self._host, self._port, timeout=timeout_seconds)
 
     def _request(
@@ -110,9 +129,14 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> http.client.HTTPResponse:
         try:
-            connection.request(method, f"/v1/{path}", body, headers=dict(headers or {}))
+            connection.request(method, f"/v1/{path}", body, headers={**self._signed, **(headers or {})})
             return connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
+            if type(error).__name__ == "SSLCertVerificationError":
+                raise CliError(
+                    f"the certificate of {self.url} is not to be trusted ({error.verify_message}); if it has "  # type: ignore[union-attr]
+                    "an authority of its own: repave login --ca FILE, or --pin"
+                ) from error
             why = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
             raise UnreachableError(
                 f"cannot reach the controller at {self.url}: {why}; is it running? start one with: repave dev"

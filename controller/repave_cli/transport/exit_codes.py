@@ -7,6 +7,7 @@ DONE: Final = 0
 ERROR: Final = 1
 USAGE: Final = 2
 ROLLED_BACK: Final = 3
+DENIED: Final = 4
 REFUSED: Final = 5
 WAITS: Final = 6
 TIMED_OUT: Final = 7

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from repave_cli.transport.context import url
+from repave_cli.transport.credentials import credentials_for
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import USAGE
 from repave_protos.daemon.printable import printable
@@ -37,7 +38,9 @@ class Terminal:
         if self._client is None:
             from repave_cli.transport.client import Client  # http.client is slow to import: email, ssl
 
-            self._client = Client(url(self.arguments), is_for_people=self.is_for_people)
+            where = url(self.arguments)
+            known = credentials_for(where)
+            self._client = Client(where, is_for_people=self.is_for_people, credentials=known)
         return self._client
 
     @property

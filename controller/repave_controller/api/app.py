@@ -1,7 +1,7 @@
 """The HTTP/JSON API for people and their tools: every route, what it takes, what it gives."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from repave_controller.api.answers.queries import (
     HostsQuery,
     RegionQuery,
 )
+from repave_controller.api.resources.accounts import AccountRoutes
 from repave_controller.api.resources.agents import Agents
 from repave_controller.api.resources.doctor import examine
 from repave_controller.api.resources.freezes import (
@@ -35,9 +36,18 @@ from repave_controller.api.resources.orphans import orphans_check, orphans_of
 from repave_controller.api.resources.regional import Regional
 from repave_controller.api.resources.regions import Regions
 from repave_controller.api.resources.steering import BODIES, RollbackRequest, SteeringRequest
+from repave_controller.api.web.access import Access, Guarded
+from repave_controller.api.web.callers import (
+    DIFFERENCES,
+    explained,
+    may_read,
+    principal_of,
+    require,
+    with_real_roles,
+)
 from repave_controller.api.web.openapi import Route, document
 from repave_controller.api.web.policy import check_guarded
-from repave_controller.api.web.problems import Handler, Problem, as_problems, no_strangers
+from repave_controller.api.web.problems import Handler, Problem, as_problems, no_foreign_pages, no_strangers
 from repave_controller.api.web.requests import (
     body_of,
     key_of,
@@ -48,7 +58,7 @@ from repave_controller.api.web.requests import (
 )
 from repave_controller.api.web.streams import Streams
 from repave_controller.core.commands.release import WhileBusy, deleted_application, unknown_application
-from repave_controller.core.domain.application import Application, ReleaseOrder
+from repave_controller.core.domain.application import Application, Event, ReleaseOrder
 from repave_controller.core.domain.freezes import Command
 from repave_controller.core.domain.naming import NamingError, parse_group
 from repave_controller.core.domain.reasons import Reason, Refusal, Refused
@@ -62,8 +72,10 @@ from repave_controller.operations.host_renewal import HostRenewal
 from repave_controller.operations.recovery import Recovery
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.security.differences import differences
+from repave_controller.security.principals import Kind, Permission
 from repave_controller.spec.agreement import disagreements
-from repave_controller.spec.loader import load
+from repave_controller.spec.loader import SpecError, load
 from repave_controller.spec.spec import Spec, compile_order
 from repave_protos import __version__
 from repave_protos.protocol.capabilities import supports_sticky_split, traffic_precision_bp
@@ -77,6 +89,8 @@ from repave_protos.protocol.values import (
 )
 
 BODY_BYTES_MAX = 1 << 20
+OWN_ROUTES = (("GET", "openapi.json"), ("GET", "healthz"), ("GET", "authority"))
+"""Those that the OpenAPI document does not tell of."""
 
 
 def make_app(
@@ -87,12 +101,17 @@ def make_app(
     sessions: Sessions,
     clock: SteadyClock,
     agents: Agents | None = None,
+    guarded: Guarded | None = None,
+    authority: Callable[[], str] = str,
 ) -> web.Application:
-    """The whole API as an aiohttp application. `agents`: of a controller that enrols them."""
-    api = Api(scheduler, store, images, sessions, clock, agents)
-    app = web.Application(middlewares=[as_problems, no_strangers], client_max_size=BODY_BYTES_MAX)
+    """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
+    the certificate, if any, that clients check this controller's with."""
+    api = Api(scheduler, store, images, sessions, clock, agents, guarded)
+    access = Access(guarded, clock)
+    strangers = no_strangers if guarded is None else no_foreign_pages
+    app = web.Application(middlewares=[as_problems, strangers, access.check], client_max_size=BODY_BYTES_MAX)
     routes = api.routes()
-    check_guarded([("GET", "openapi.json"), *((route.method, route.path) for route in routes)])
+    check_guarded([*OWN_ROUTES, *((route.method, route.path) for route in routes)])
     for route in routes:
         handler = without_query(route.handler) if route.query is None else route.handler
         app.router.add_route(route.method, f"/v1/{route.path}", handler)
@@ -104,8 +123,15 @@ def make_app(
     async def alive(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
+    async def root(_: web.Request) -> web.Response:
+        text = authority()
+        if not text:
+            raise Problem(404, "no-authority", "this controller's certificate has no authority of its own")
+        return web.Response(text=text, content_type="application/x-pem-file")
+
     app.router.add_get("/v1/openapi.json", openapi)
     app.router.add_get("/healthz", alive)
+    app.router.add_get("/v1/authority", root)
     app.on_shutdown.append(api.streams.close)
     return app
 
@@ -121,6 +147,7 @@ class Api:
         sessions: Sessions,
         clock: SteadyClock,
         agents: Agents | None = None,
+        guarded: Guarded | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._store = store
@@ -132,6 +159,7 @@ class Api:
         self._regional = Regional(sessions, images)
         self._regions = Regions(scheduler, sessions)
         self._agents = agents if agents is not None else Agents(None, sessions, clock)
+        self._accounts = AccountRoutes(guarded, clock)
         self.streams = Streams(scheduler)
 
     def routes(self) -> tuple[Route, ...]:
@@ -174,16 +202,18 @@ class Api:
             *self._regions.routes(),
             *self._regional.routes(),
             *self._agents.routes(),
+            *self._accounts.routes(),
             Route("GET", "doctor", self.doctor, models.DoctorAnswer),
             Route("POST", "recovery", self.recover, models.RecoveryAnswer, models.RecoveryRequest),
         )
 
     # ------------------------------------------------------------------------------------------ reading
 
-    async def applications(self, _: web.Request) -> web.Response:
+    async def applications(self, request: web.Request) -> web.Response:
         known = self._scheduler.applications()
         return _items(
-            views.application_item(known[name], self._scheduler.fence.seen(name)) for name in sorted(known)
+            views.application_item(known[name], self._scheduler.fence.seen(name))
+            for name in may_read(request, sorted(known))
         )
 
     async def application(self, request: web.Request) -> web.Response:
@@ -278,15 +308,18 @@ class Api:
 
     async def events(self, request: web.Request) -> web.Response:
         query = query_of(request, EventsQuery)
-        await self._check_events_of(query.application)
+        await self._check_events_of(request, query.application)
         events = await self._store.events(
             after=query.after, application=query.application, limit=query.limit, newest=query.newest
         )
-        return _items(views.event_item(event) for event in events)
+        return _items(views.event_item(event) for event in filter(_shown_to(request), events))
 
     async def events_stream(self, request: web.Request) -> web.StreamResponse:
         query = query_of(request, EventStreamQuery)
-        return await self.streams.events(request, last_event_of(request, query.after), query.application)
+        if query.application:
+            require(request, Permission.READ, query.application)
+        after = last_event_of(request, query.after)
+        return await self.streams.events(request, after, query.application, _shown_to(request))
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         self._name(request)
@@ -303,7 +336,8 @@ class Api:
                 return name
             raise deleted_application(saved)
         if name not in known:
-            raise unknown_application(name, tuple(sorted(known)), self._scheduler.fence.knowing(name))
+            shown = tuple(may_read(request, sorted(known)))
+            raise unknown_application(name, shown, self._scheduler.fence.knowing(name))
         return name
 
     def _check_region(self, region: str, applications: list[ApplicationName] | None = None) -> None:
@@ -322,25 +356,29 @@ class Api:
         if group and GroupName(group) not in there:
             raise Refused(Refusal.UNKNOWN_GROUP_ASKED, group=group, known=tuple(there))
 
-    async def _check_events_of(self, name: str) -> None:
-        """It was released once, also if nothing but its events is left. Raises Refused."""
+    async def _check_events_of(self, request: web.Request, name: str) -> None:
+        """It was released once, also if nothing but its events is left. Raises Refused, Problem."""
+        if name:
+            require(request, Permission.READ, name)
         known = self._scheduler.applications()
         if not name or name in known or await self._store.events(application=name, limit=1):
             return
         asked = ApplicationName(name)
-        raise unknown_application(asked, tuple(sorted(known)), self._scheduler.fence.knowing(asked))
+        shown = tuple(may_read(request, sorted(known)))
+        raise unknown_application(asked, shown, self._scheduler.fence.knowing(asked))
 
     def _asked_for(self, request: web.Request) -> list[ApplicationName]:
         """The one of the path, or all."""
         if "application" in request.match_info:
             return [self._name(request)]
-        return sorted(self._scheduler.applications())
+        return may_read(request, sorted(self._scheduler.applications()))
 
     # ----------------------------------------------------------------------------------------- commands
 
     async def plan(self, request: web.Request) -> web.Response:
         asked = await body_of(request, models.ForetellRequest)
         application, order = await self._order(asked)
+        require(request, Permission.READ, application.name)
         foretold = plan_release(
             application,
             order,
@@ -386,6 +424,7 @@ class Api:
         if application.name != request.match_info["application"]:
             text = f"the spec is of {application.name}, the address of {request.match_info['application']}"
             raise Problem(422, "spec", text)
+        await self._note_differences(request, application, asked.spec)
         await self._regional.check_ways_in(application.name, order)
         busy = WhileBusy(asked.queue, asked.latest, asked.replace)
         accepted = await self._scheduler.release(
@@ -398,6 +437,15 @@ class Api:
             lacks=None if asked.force else await self._lacks(application, order),
         )
         return _answer(views.accepted(accepted), status=202)
+
+    async def _note_differences(self, request: web.Request, application: Application, text: str) -> None:
+        """What the release changes in the spec, for the audit log."""
+        if principal_of(request).kind is Kind.LOCAL:
+            return
+        serving = application.group(application.serving)
+        former = await self._store.spec(application.name, serving.name) if serving is not None else None
+        old, new = await asyncio.to_thread(_plain, former or ""), await asyncio.to_thread(_plain, text)
+        request[DIFFERENCES] = differences(old, new)
 
     async def _lacks(self, application: Application, order: ReleaseOrder) -> dict[RegionName, Reason]:
         """The regions that have no room for the release, and say so."""
@@ -431,9 +479,14 @@ class Api:
 
         async def steer(request: web.Request) -> web.Response:
             asked = await body_of(request, body)
-            accepted = await self._scheduler.steer(
-                self._name(request), asked.wanted(), by=asked.by, reason=asked.reason, key=key_of(request)
-            )
+            name = self._name(request)
+            asked = with_real_roles(request, asked, name)
+            try:
+                accepted = await self._scheduler.steer(
+                    name, asked.wanted(), by=asked.by, reason=asked.reason, key=key_of(request)
+                )
+            except Refused as refused:
+                raise explained(request, refused, name) from refused
             return _answer(views.accepted(accepted), status=202)
 
         return steer
@@ -448,6 +501,7 @@ class Api:
     async def taint(self, request: web.Request) -> web.Response:
         asked = await body_of(request, models.TaintRequest)
         host = HostName(request.match_info["host"])
+        require(request, Permission.STEER, self._host_renewal.application_of(host))
         accepted, region = await self._host_renewal.taint(
             host, asked.region, by=asked.by, reason=asked.reason, key=key_of(request)
         )
@@ -511,6 +565,23 @@ class Api:
         return _answer(
             models.DoctorAnswer(version=__version__, now=views.time_of(self._clock()), items=found)
         )
+
+
+def _shown_to(request: web.Request) -> Callable[[Event], bool]:
+    """What is of no application is for those who may see all."""
+    principal = principal_of(request)
+    return lambda event: principal.may(Permission.READ, event.application or None)
+
+
+def _plain(text: str) -> dict[str, Any]:
+    """A spec's fields; of one that can't be read any more, none."""
+    if not text:
+        return {}
+    try:
+        spec, _ = load(text, "repave.yaml")
+    except SpecError:
+        return {}
+    return spec.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _precisions(said: Mapping[RegionName, tuple[str, ...]]) -> dict[RegionName, int]:

@@ -8,6 +8,7 @@ from typing import Protocol
 from repave_controller.core.domain.application import Application, Event, Instant, Tenure
 from repave_controller.core.domain.freezes import Freezes
 from repave_controller.core.domain.rollout import Rollout
+from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import (
     ApplicationName,
     DesiredState,
@@ -65,6 +66,7 @@ class Transaction:
     receipt: Receipt | None = None
     freezes: Freezes | None = None  # of the whole installation
     records: tuple[Record, ...] = ()  # each takes the place of the former one of its kind and name
+    audit: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,9 @@ class Store(Protocol):
 
     async def records(self, kind: str) -> Sequence[Record]:
         """Those that are there, by name."""
+
+    async def audit(self, after: int = 0, limit: int = 1000, newest: bool = False) -> Sequence[Link]:
+        """Rows of the audit log with a number above `after`, in order; with `newest`, the last of them."""
 
     async def add_image(self, image: Image) -> None:
         """Repeatable: the first push of a digest stays."""

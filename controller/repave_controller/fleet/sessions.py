@@ -143,11 +143,14 @@ class Sessions:
         welcome: Welcome,
         clock: Callable[[], float],
         hello_deadline_seconds: float = HELLO_DEADLINE_SECONDS,
+        ticket_of: Callable[[RegionName], str] | None = None,
     ) -> None:
+        """`ticket_of` gives what a region's agent shows to fetch packages, where that is asked for."""
         self._gate: Gate | None = None
         self._denials: dict[str, Denial] = {}
         self._welcome = welcome
         self._clock = clock
+        self._ticket_of = ticket_of
         self._hello_deadline_seconds = hello_deadline_seconds
         self._listener: RegionListener
         self._views: dict[RegionName, KnownRegion] = {}
@@ -547,7 +550,8 @@ class Sessions:
         named = self._listener.applications_in(region)
         if named is not None and len(named) > APPLICATIONS_PER_REGION_MAX:
             named = None
-        return replace(self._welcome, applications=named)
+        ticket = self._ticket_of(region) if self._ticket_of is not None else ""
+        return replace(self._welcome, applications=named, image_ticket=ticket)
 
 
 @dataclass(slots=True)

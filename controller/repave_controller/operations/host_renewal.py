@@ -69,6 +69,10 @@ class HostRenewal:
         accepted = Accepted(application.name, group.name, application.rollouts_total, "taint")
         return await self._decider.change(accepted, change, key, repr((host, place, reason))), place
 
+    def application_of(self, host: HostName) -> ApplicationName:
+        """Raises Refused where no group has hosts of such a name."""
+        return self._group_of(host)[0].name
+
     async def renew(self, name: ApplicationName, *, by: str, reason: str, key: str) -> Accepted:
         """Every host of the group that serves is replaced. Raises Refused, StoreError."""
         application = self._decider.applications()[name]

@@ -62,6 +62,14 @@ def _unknown_application(name: str, known: Sequence[str]) -> str:
     return f"no application is called {name}; {there}"
 
 
+def _unknown_member(team: str, name: str, members: Sequence[str]) -> str:
+    return f"{_quoted(name)} is not in the team {team}; in it are: {', '.join(members) or 'none'}"
+
+
+def _unknown_role(name: str, role: str, applications: str, has: Sequence[str]) -> str:
+    return f"{name} has not the role {role} for {applications}; it has: {', '.join(has) or 'none'}"
+
+
 def _unknown_freeze(name: str, known: Sequence[str]) -> str:
     return f"no freeze is called {name[:NAME_SHOWN_MAX]!a}; there are: {', '.join(known) or 'none'}"
 
@@ -286,6 +294,13 @@ TEXTS: Mapping[Kind, Template] = {
         "with: {0}"
     ),
     Refusal.UNKNOWN_FREEZE: _unknown_freeze,
+    Refusal.UNKNOWN_MEMBER: _unknown_member,
+    Refusal.UNKNOWN_ROLE: _unknown_role,
+    Refusal.UNKNOWN_TOKEN: lambda id: f"no token has the id {_quoted(id)}; repave tokens list shows them",
+    Refusal.LAST_ADMIN: (
+        lambda: "then no admin with a valid token would be left; give role and token to another one first"
+    ),
+    Refusal.TOO_MANY: lambda what, most: f"there are {most} {what}, which is the most; take some away",
     Refusal.UNKNOWN_GATE: (
         lambda name, gates: f"the rollout has no gate {_quoted(name)}; it waits at: {_listed(gates)}"
     ),

@@ -119,6 +119,7 @@ def address_of(address: str, setting: str, *, is_secured: bool) -> tuple[str, in
 
 
 def split_address(address: str, setting: str) -> tuple[str, int]:
+    """Host and port of host:port, [::1]:port. Raises ValueError."""
     host, colon, port = address.rpartition(":")
     is_bracketed = host.startswith("[") and host.endswith("]")
     if is_bracketed:

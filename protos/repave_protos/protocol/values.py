@@ -367,7 +367,8 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The controller's answer to Hello. The agent fetches packages below `image_url`.
+    """The controller's answer to Hello. The agent fetches packages below `image_url`, and shows there
+    `image_ticket`, if any.
 
     `applications` are all that the region has; None where the controller can't say.
     """
@@ -377,6 +378,7 @@ class Welcome:
     image_url: str
     applications: tuple[ApplicationName, ...] | None = None
     beat_seconds: float = 0.0  # something is to be heard at least so often; 0: as often as there is news
+    image_ticket: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

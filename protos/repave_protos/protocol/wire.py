@@ -311,6 +311,7 @@ def _welcome_message(welcome: Welcome) -> pb.Welcome:
         image_url=welcome.image_url,
         applications=None if named is None else pb.Applications(names=named),
         beat_seconds=welcome.beat_seconds,
+        image_ticket=welcome.image_ticket,
     )
 
 
@@ -325,4 +326,5 @@ def _welcome(message: pb.Welcome) -> Welcome:
         image_url=bounds.line(message.image_url, "Welcome.image_url"),
         applications=named if message.HasField("applications") else None,
         beat_seconds=bounds.seconds(message.beat_seconds, "Welcome.beat_seconds"),
+        image_ticket=bounds.line(message.image_ticket, "Welcome.image_ticket"),
     )

@@ -16,6 +16,7 @@ from repave_controller.core.ports import (
     StoreError,
     Transaction,
 )
+from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName, Digest
 
 
@@ -33,6 +34,7 @@ class Shelf:
     images: dict[Digest, Image] = field(default_factory=dict)
     freezes: Freezes = field(default_factory=Freezes)
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
+    audit: list[Link] = field(default_factory=list)
 
 
 class MemoryStore:
@@ -75,6 +77,7 @@ class MemoryStore:
             shelf.specs[spec.application, spec.group] = spec.text
         shelf.freezes = transaction.freezes if transaction.freezes is not None else shelf.freezes
         shelf.records.update({(each.kind, each.name): each for each in transaction.records})
+        shelf.audit += transaction.audit
         first = len(shelf.events) + 1
         events = (dataclasses.replace(event, sequence=n) for n, event in enumerate(transaction.events, first))
         shelf.events += events
@@ -108,6 +111,10 @@ class MemoryStore:
 
     async def images(self) -> Sequence[Image]:
         return sorted(self.shelf.images.values(), key=lambda image: (-image.pushed_at, image.digest))
+
+    async def audit(self, after: int = 0, limit: int = 1000, newest: bool = False) -> Sequence[Link]:
+        found = self.shelf.audit[after:]
+        return found[max(0, len(found) - limit) :] if newest else found[:limit]
 
     async def close(self) -> None:
         self._is_open = False

@@ -26,6 +26,7 @@ class Store:
     url: str = ""
     bodies: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    shown: list[str | None] = field(default_factory=list)
     cut_after: int | None = None
     gate: threading.Event = field(default_factory=threading.Event)
 
@@ -44,6 +45,7 @@ def store() -> Iterator[Store]:
         def do_GET(self) -> None:
             digest = self.path.removeprefix("/v1/images/")
             made.asked.append(digest)
+            made.shown.append(self.headers["Authorization"])
             made.gate.wait(10)
             body = made.bodies.get(digest)
             self.send_response(404 if body is None else 200)
@@ -83,6 +85,13 @@ async def test_a_package_is_fetched_once_and_then_cached(store: Store, cache: Pa
     assert path.name == f"{digest}.tar.gz"
     assert await cache.fetch(digest) == path
     assert store.asked == [digest]
+
+
+async def test_the_controller_s_ticket_is_shown_with_every_fetch(store: Store, cache: PackageCache) -> None:
+    await cache.fetch(store.put(b"one"))
+    cache.set_source(store.url, "rpa_ticket")
+    await cache.fetch(store.put(b"two"))
+    assert store.shown == [None, "Bearer rpa_ticket"]
 
 
 async def test_concurrent_fetches_share_one_download(store: Store, cache: PackageCache) -> None:

@@ -167,6 +167,8 @@ async def failure_of(real: RealController, method: str, path: str, body: Any) ->
         "host": "hello-v001-1",
         "region": "paris",
         "machine": "m1",
+        "token": "0" * 12,
+        "team": "sre",
     }
     address = path.format(**named, digest=DIGEST_OF_V1)
     sent = {} if method != "POST" else {"data": body} if isinstance(body, bytes) else {"json": body}

@@ -9,7 +9,7 @@ import pytest
 from repave_controller.api.app import Api, make_app
 from repave_controller.api.web.openapi import document
 
-NOT_DESCRIBED = {("GET", "/v1/openapi.json"), ("GET", "/healthz")}
+NOT_DESCRIBED = {("GET", "/v1/authority"), ("GET", "/v1/openapi.json"), ("GET", "/healthz")}
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 at once what they are asked. Nothing but its HTTP port is real, so a whole release takes milliseconds."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,14 +14,19 @@ import structlog
 
 from repave_controller.api.app import make_app
 from repave_controller.api.resources.agents import Agents
+from repave_controller.api.web.access import Bounds, Guarded
 from repave_controller.api.web.server import CONNECTIONS_MAX, serve
 from repave_controller.core.domain.application import Instant
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import AnswerContent, KnownRegion, RegionUnreachable, Rival, Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.security.accounts import Accounts
+from repave_controller.security.audit import audit_of
 from repave_controller.security.authority import Authority, OwnAuthority
 from repave_controller.security.enrolment import Enrolment
+from repave_controller.security.records import load_accounts
+from repave_controller.security.tickets import Tickets
 from repave_protos import __version__
 from repave_protos.protocol.queries import Bakes, Content, Question, Room
 from repave_protos.protocol.values import (
@@ -244,6 +250,12 @@ class ServedController:
     connections_max: int = CONNECTIONS_MAX
     is_enrolling: bool = False
     enrolment: Enrolment | None = None
+    has_accounts: bool = False
+    bounds: Bounds = Bounds()  # noqa: RUF009  # frozen
+    admin: str = ""  # the token of the first admin
+    certificate: ssl.SSLContext | None = None
+    authority: str = ""
+    guarded: Guarded | None = None
 
     async def _agents(self, clock: SteadyClock) -> Agents:
         """As a controller with TLS has them, without the listeners."""
@@ -291,6 +303,12 @@ class ServedController:
         self.scheduler = Scheduler(self.store, images, loaded, clock, self.sessions)
         self.sessions.scheduler = self.scheduler
         self.agents = await self._agents(clock)
+        if self.has_accounts:
+            self.accounts = Accounts(self.store, await load_accounts(self.store), clock)
+            audit = await audit_of(self.store, loaded.installation, clock)
+            self.tickets = Tickets(b"k" * 32)
+            self.guarded = Guarded(self.accounts, audit, self.tickets, self.bounds)
+            self.admin = self.admin or await self.accounts.make_admin()
         app = make_app(
             scheduler=self.scheduler,
             store=self.store,
@@ -298,9 +316,11 @@ class ServedController:
             sessions=self.sessions,
             clock=clock,
             agents=self.agents,
+            guarded=self.guarded,
+            authority=lambda: self.authority,
         )
-        async with serve(app, "127.0.0.1", self.port, self.connections_max) as self.port:
-            self.url = f"http://127.0.0.1:{self.port}"
+        async with serve(app, "127.0.0.1", self.port, self.connections_max, self.certificate) as self.port:
+            self.url = f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"
             for region, view in self.sessions.known.items():
                 self.scheduler.greet(view.hello)
                 for desired in self.scheduler.desired_for(region):
@@ -319,16 +339,15 @@ def served(
     former: ServedController | None = None,
     backup: Shelf | None = None,
     connections_max: int = CONNECTIONS_MAX,
-    is_enrolling: bool = False,
+    **settings: Any,
 ) -> Iterator[ServedController]:
     """A controller that serves until the block is left; with `former`, that one restarted after its end, with
     its store or the `backup` of it."""
-    controller = ServedController(
-        directory, regions, connections_max=connections_max, is_enrolling=is_enrolling
-    )
+    controller = ServedController(directory, regions, connections_max=connections_max, **settings)
     if former is not None:
         controller.store, controller.port = MemoryStore(backup or former.store.shelf), former.port
         controller.desired = former.desired
+        controller.admin = former.admin
     ready = threading.Event()
     thread = threading.Thread(target=lambda: asyncio.run(controller.serve(ready)), name="controller")
     thread.start()

@@ -47,10 +47,12 @@ _READ_SOME = Rule(Permission.READ, Scope.SOME)
 _OPERATE = Rule(Permission.OPERATE, Scope.INSTALLATION)
 _FREEZE = Rule(Permission.FREEZE, Scope.INSTALLATION)
 _OPEN = Rule(Permission.OPEN, Scope.INSTALLATION)
+_ACCOUNTS = Rule(Permission.ACCOUNTS, Scope.INSTALLATION)
 _REMOVE = Rule(Permission.REMOVE)
 
 POLICY: Final[Mapping[str, Rule]] = {
     "GET healthz": _OPEN,
+    "GET authority": _OPEN,
     "GET openapi.json": Rule(Permission.KNOWN, Scope.INSTALLATION),
     "GET applications": _READ_SOME,
     f"GET {_ONE}": _READ,
@@ -111,6 +113,17 @@ POLICY: Final[Mapping[str, Rule]] = {
     "POST agents/{region}/revoke": _OPERATE,
     "GET doctor": _OPERATE,
     "POST recovery": _OPERATE,
+    "GET whoami": Rule(Permission.KNOWN, Scope.INSTALLATION),
+    "POST logout": Rule(Permission.KNOWN, Scope.INSTALLATION),
+    "GET tokens": _ACCOUNTS,
+    "POST tokens": _ACCOUNTS,
+    "POST tokens/{token}/revoke": _ACCOUNTS,
+    "GET roles": _ACCOUNTS,
+    "POST roles/grant": _ACCOUNTS,
+    "POST roles/withdraw": _ACCOUNTS,
+    "POST teams/{team}/join": _ACCOUNTS,
+    "POST teams/{team}/leave": _ACCOUNTS,
+    "GET audit": Rule(Permission.AUDIT, Scope.INSTALLATION),
 }
 """By method and path, below /v1."""
 

@@ -1,6 +1,7 @@
 """Errors of the API, as RFC 9457 problems: what is wrong, which rule says so, where, and how to go on."""
 
 import json
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-UNKNOWN = ("unknown-application", "unknown-freeze", "unknown-host")
+UNKNOWN = ("unknown-application", "unknown-freeze", "unknown-host", "unknown-token")
 
 
 class Problem(Exception):
@@ -35,6 +36,7 @@ class Problem(Exception):
         detail: str,
         problems: Sequence[Mapping[str, Any]] = (),
         reason: Reason | None = None,
+        retry_seconds: float = 0.0,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -42,6 +44,7 @@ class Problem(Exception):
         self.detail = detail
         self.problems = tuple(problems)
         self.reason = reason
+        self.retry_seconds = retry_seconds
 
     def response(self) -> web.Response:
         remedy = remedy_item(self.reason) if self.reason is not None else None
@@ -55,8 +58,14 @@ class Problem(Exception):
             "facts": facts_of(self.reason) if self.reason is not None else {},
             "remedy": remedy.model_dump() if remedy is not None else None,
         }
+        headers = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
+        if self.retry_seconds:
+            headers["Retry-After"] = str(math.ceil(self.retry_seconds))
         return web.Response(
-            status=self.status, text=json.dumps(body), content_type="application/problem+json"
+            status=self.status,
+            text=json.dumps(body),
+            content_type="application/problem+json",
+            headers=headers,
         )
 
 
@@ -108,14 +117,30 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 async def no_strangers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Without log-ins, a web page in an operator's browser could send commands: requests must come under a
     loopback name, without a foreign Origin, and commands as JSON, which no plain form can send."""
-    origin = request.headers.get("Origin")
-    if request.headers.get("Host") is not None and not _is_address(request):
-        raise Problem(400, "bad-host", "Host: expected this controller's address, such as 127.0.0.1:7400")
+    _check_host(request)
     if request.url.host not in LOOPBACK_NAMES:
         raise Problem(403, "foreign-host", "this controller is reached as 127.0.0.1 or localhost only")
-    if origin is not None and origin != f"http://{request.host}":
-        raise Problem(403, "foreign-origin", "web pages of other origins may not use this API")
+    _check_origin(request)
     return await handler(request)
+
+
+@web.middleware
+async def no_foreign_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The same where requests carry tokens, which no web page of others has: any name of ours will do."""
+    _check_host(request)
+    _check_origin(request)
+    return await handler(request)
+
+
+def _check_host(request: web.Request) -> None:
+    if request.headers.get("Host") is not None and not _is_address(request):
+        raise Problem(400, "bad-host", "Host: expected this controller's address, such as 127.0.0.1:7400")
+
+
+def _check_origin(request: web.Request) -> None:
+    origin = request.headers.get("Origin")
+    if origin is not None and origin != f"{request.scheme}://{request.host}":
+        raise Problem(403, "foreign-origin", "web pages of other origins may not use this API")
 
 
 def _is_address(request: web.Request) -> bool:

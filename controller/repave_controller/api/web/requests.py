@@ -12,6 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from repave_controller.api.answers.queries import Number
+from repave_controller.api.web.callers import signed
 from repave_controller.api.web.problems import Handler, Problem
 
 BODY_SECONDS = 30.0
@@ -21,14 +22,14 @@ _EVENT: TypeAdapter[int] = TypeAdapter(Number)
 
 
 async def body_of(request: web.Request, model: type[Asked]) -> Asked:
-    """The request's body as `model`. Raises Problem naming each field that is wrong."""
+    """The request's body as `model`, by who calls. Raises Problem naming each field that is wrong."""
     if request.content_type != "application/json":
         raise Problem(415, "not-json", "send JSON with Content-Type: application/json")
     try:
         async with asyncio.timeout(BODY_SECONDS):
             text = (await request.read()).decode()
         plain = json.loads(text, object_pairs_hook=_once_each)
-        return model.model_validate(plain)
+        return signed(request, model.model_validate(plain))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise Problem(400, "not-json", f"the body is no JSON: {error}") from error
     except ValidationError as error:

@@ -8,7 +8,9 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from repave_controller.api.answers import views
+from repave_controller.api.web.callers import ENDING
 from repave_controller.api.web.problems import Problem
+from repave_controller.core.domain.application import Event
 from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.ports import StoreError
 from repave_controller.runtime.scheduler import Scheduler
@@ -32,12 +34,15 @@ class Streams:
         """Ends every stream: the controller stops."""
         self._closing.set()
 
-    async def events(self, request: web.Request, after: int, application: str) -> web.StreamResponse:
-        """The log from `after` on, each event once, `id` its sequence number."""
+    async def events(
+        self, request: web.Request, after: int, application: str, is_shown: Callable[[Event], bool]
+    ) -> web.StreamResponse:
+        """The log from `after` on, each event once, `id` its sequence number; of those that are shown."""
 
         async def messages() -> AsyncIterator[tuple[int, BaseModel]]:
             async for event in self._scheduler.follow(after, application):
-                yield event.sequence, views.event_item(event)
+                if is_shown(event):
+                    yield event.sequence, views.event_item(event)
 
         return await self._send(request, messages())
 
@@ -73,7 +78,7 @@ class Streams:
         self._open += 1
         try:
             await response.prepare(request)
-            await self._pump(response, messages)
+            await self._pump(response, messages, asyncio.ensure_future(_ended(request)))
         except ConnectionResetError:
             pass  # the client has left
         except StoreError as error:
@@ -83,16 +88,24 @@ class Streams:
         return response
 
     async def _pump(
-        self, response: web.StreamResponse, messages: AsyncIterator[tuple[int, BaseModel]]
+        self,
+        response: web.StreamResponse,
+        messages: AsyncIterator[tuple[int, BaseModel]],
+        ending: asyncio.Future[None],
     ) -> None:
+        """Until the controller stops, or `ending` is done: the client may not see more."""
         closing = asyncio.ensure_future(self._closing.wait())
         following: asyncio.Future[tuple[int, BaseModel]] | None = None
         try:
-            while not self._closing.is_set():
+            while not self._closing.is_set() and not ending.done():
                 following = following or asyncio.ensure_future(anext(messages))
                 done, _ = await asyncio.wait(
-                    (following, closing), timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                    (following, closing, ending),
+                    timeout=HEARTBEAT_SECONDS,
+                    return_when=asyncio.FIRST_COMPLETED,
                 )
+                if ending in done:
+                    return
                 if following in done:
                     try:
                         number, message = following.result()
@@ -103,6 +116,15 @@ class Streams:
                 elif not done:
                     await response.write(b": still here\n\n")
         finally:
-            for task in (closing, following):
+            for task in (closing, following, ending):
                 if task is not None:
                     task.cancel()
+
+
+async def _ended(request: web.Request) -> None:
+    """Returns once the caller may not any more."""
+    ending = request.get(ENDING)
+    if ending is None:
+        await asyncio.Event().wait()
+    else:
+        await ending.wait()

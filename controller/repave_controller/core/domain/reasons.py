@@ -43,6 +43,7 @@ class Refusal(Kind):
     JOIN_TOKEN_USED = "join-token/used"
     JOIN_TOKEN_EXPIRED = "join-token/expired"
     KEY_REUSED = "key-reused"
+    LAST_ADMIN = "last-admin"
     NO_OBJECTION = "no-objection"
     NO_GATE = "no-gate"
     NO_GATE_BUT_TIME = "no-gate/time"
@@ -92,6 +93,7 @@ class Refusal(Kind):
     TOO_MANY_FREEZES = "too-many-freezes"
     TOO_MANY_TAINTED = "too-many-tainted"
     TOO_MANY_TOKENS = "too-many-tokens"
+    TOO_MANY = "too-many"
     UNDOING = "undoing"
     UNHEALTHY_TARGET = "unhealthy-target"
     UNKNOWN_AGENT = "unknown-agent"
@@ -112,11 +114,14 @@ class Refusal(Kind):
     UNKNOWN_HOST_ENDING = "unknown-host/ending"
     UNKNOWN_QUEUED = "unknown-queued"
     UNKNOWN_IMAGE = "unknown-image"
+    UNKNOWN_MEMBER = "unknown-member"
     UNKNOWN_GROUP_ASKED = "unknown-group/asked"
     UNKNOWN_REGION_ASKED = "unknown-region/asked"
     UNKNOWN_REGION = "unknown-region"
     UNKNOWN_REGION_OF_ROLLOUT = "unknown-region/rollout"
     UNKNOWN_REGION_OF_SERVICE = "unknown-region/serves"
+    UNKNOWN_ROLE = "unknown-role"
+    UNKNOWN_TOKEN = "unknown-token"
 
 
 class Why(Kind):

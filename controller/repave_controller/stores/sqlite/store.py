@@ -20,6 +20,7 @@ from repave_controller.core.ports import Image, Loaded, Receipt, Record, StoreEr
 from repave_controller.stores.codec import decode_rollout
 from repave_controller.stores.sqlite.file import MOUNTS, Connect, connect, explain, lock, open_reader
 from repave_controller.stores.sqlite.writer import Outcome, Rows, SqliteWriter, rows_of, rows_of_image
+from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName, Digest
 
 BATCH_MAX = 256
@@ -28,6 +29,7 @@ EVENTS_READ_MAX = 100_000
 
 EVENTS = "SELECT sequence, at, kind, text, application, region, server_group, host, by FROM events"
 RECORDS = "SELECT kind, name, state FROM records WHERE kind = ? AND state IS NOT NULL ORDER BY name"
+AUDIT = "SELECT number, text, hash FROM audit WHERE number > ?"
 IMAGES = "SELECT digest, size_bytes, files, name, pushed_at FROM images ORDER BY pushed_at DESC, digest"
 
 Waiting = tuple[Rows, asyncio.Future[int]]
@@ -127,6 +129,12 @@ class SqliteStore:
             Image(Digest(digest), size, files, name, Instant(pushed_at))
             for digest, size, files, name, pushed_at in await self._read(IMAGES, ())
         ]
+
+    async def audit(self, after: int = 0, limit: int = 1000, newest: bool = False) -> Sequence[Link]:
+        order = "DESC" if newest else "ASC"
+        bounds = (after, max(0, min(limit, EVENTS_READ_MAX)))
+        rows = [Link(*row) for row in await self._read(f"{AUDIT} ORDER BY number {order} LIMIT ?", bounds)]
+        return rows[::-1] if newest else rows
 
     async def close(self) -> None:
         """Saves what waits, then lets go of the files. May be called twice."""

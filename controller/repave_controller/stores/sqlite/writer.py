@@ -48,6 +48,7 @@ FREEZES = "INSERT OR REPLACE INTO freezes VALUES (1, ?)"
 RECORD = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"  # also of what is gone: the order of a batch holds
 GONE_RECORDS = "DELETE FROM records WHERE state IS NULL"
 IMAGE = "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?)"
+AUDIT = "INSERT INTO audit VALUES (?, ?, ?)"
 
 OWN_FAULTS = (
     DuplicateKey,
@@ -76,6 +77,7 @@ class Rows:
     freezes: tuple[str] | None = None
     records: tuple[tuple[str, str, str | None], ...] = ()
     image: tuple[str, int, int, str, float] | None = None
+    audit: tuple[tuple[int, str, str], ...] = ()
 
 
 def rows_of(transaction: Transaction) -> Rows:
@@ -92,6 +94,7 @@ def rows_of(transaction: Transaction) -> Rows:
         receipt=(receipt.key, receipt.body_hash, receipt.response) if receipt else None,
         freezes=(encode_freezes(transaction.freezes),) if transaction.freezes is not None else None,
         records=tuple((each.kind, each.name, each.state) for each in transaction.records),
+        audit=tuple((each.number, each.text, each.hash) for each in transaction.audit),
     )
 
 
@@ -238,6 +241,7 @@ class SqliteWriter:
         self._insert(FREEZES, (rows.freezes for rows in batch))
         self._insert(RECORD, (record for rows in batch for record in rows.records))
         self._insert(IMAGE, (rows.image for rows in batch))
+        self._insert(AUDIT, (row for rows in batch for row in rows.audit))
         return outcomes, following
 
     def _write_apart(self, batch: Sequence[Rows]) -> tuple[list[Outcome], int]:
@@ -261,6 +265,7 @@ class SqliteWriter:
         self._insert(FREEZES, [rows.freezes])
         self._insert(RECORD, rows.records)
         self._insert(IMAGE, [rows.image])
+        self._insert(AUDIT, rows.audit)
         if rows.receipt is not None and not self._is_repeated(rows.receipt):
             self._insert(RECEIPT, [rows.receipt])
         return sequence

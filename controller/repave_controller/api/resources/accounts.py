@@ -1,0 +1,329 @@
+"""Accounts in the API: who calls, tokens, roles, teams, and the audit log."""
+
+import re
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import AfterValidator, BaseModel, Field
+
+from repave_controller.api.answers.models import Body
+from repave_controller.api.answers.queries import EVENTS_MAX, Flag, Number, Query
+from repave_controller.api.answers.views import time_of
+from repave_controller.api.resources.freezes import Glob
+from repave_controller.api.web.access import Guarded
+from repave_controller.api.web.callers import principal_of
+from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.problems import Problem
+from repave_controller.api.web.requests import body_of, query_of
+from repave_controller.core.domain.instants import Instant
+from repave_controller.security import roles as changes
+from repave_controller.security.principals import Grant, Role
+from repave_controller.security.roles import TEAM, Roles
+from repave_controller.security.tokens import Token
+
+DAY_SECONDS = 86_400.0
+EXPIRY_SECONDS_MAX = 366 * DAY_SECONDS
+SCOPES_MAX = 20
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
+RESERVED = ("local", "agent")
+"""Names of principals that have no tokens."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def _is_name(text: str) -> str:
+    if NAME.fullmatch(text) is None or text in RESERVED:
+        raise ValueError("expected a name of letters, digits and . _ @ + -, such as anna or ci@shop")
+    return text
+
+
+def _is_holder(text: str) -> str:
+    _is_name(text.removeprefix(TEAM))
+    return text
+
+
+Name = Annotated[str, AfterValidator(_is_name)]
+Holder = Annotated[str, AfterValidator(_is_holder)]
+
+
+class GrantItem(Body):
+    """A role for applications."""
+
+    role: Annotated[Role, Field(strict=False)] = Field(description="viewer, deployer, approver or admin.")
+    applications: Glob = Field("*", description="Those whose names match, such as web-*.")
+
+    @property
+    def grant(self) -> Grant:
+        return Grant(self.role, self.applications)
+
+
+class TokenRequest(Body):
+    """Make a token."""
+
+    name: Name = Field(description="Whose it is: a person or a machine, as roles name it.")
+    expires_seconds: float = Field(90 * DAY_SECONDS, gt=0, le=EXPIRY_SECONDS_MAX)
+    scopes: Annotated[list[GrantItem], Field(max_length=SCOPES_MAX)] = Field(
+        default_factory=list, description="It may at most this, whatever its owner may; empty: all of that."
+    )
+    note: str = Field("", max_length=200, description="What it is for.")
+    reason: str = Field("", max_length=1000)
+
+
+class ReasonRequest(Body):
+    """A change that says why."""
+
+    reason: str = Field("", max_length=1000)
+
+
+class GrantRequest(GrantItem):
+    """Give or take a role."""
+
+    to: Holder = Field(description="A name, or team:NAME.")
+    reason: str = Field("", max_length=1000)
+
+
+class MemberRequest(Body):
+    """Put a name into a team, or take it out."""
+
+    name: Name
+    reason: str = Field("", max_length=1000)
+
+
+class AuditQuery(Query):
+    """Which rows of the audit log."""
+
+    after: Number = Field(0, description="Only rows with a number above.")
+    limit: Annotated[Number, Field(ge=1, le=EVENTS_MAX)] = Field(100)
+    newest: Flag = Field(False, description="The last ones instead of the first.")
+
+
+class ScopeItem(BaseModel):
+    """A role for applications."""
+
+    role: str
+    applications: str
+
+
+class WhoAnswer(BaseModel):
+    """Who calls."""
+
+    name: str
+    kind: str = Field(description="local: this controller has no accounts. token, agent.")
+    roles: list[ScopeItem]
+    teams: list[str]
+    scopes: list[ScopeItem] = Field(description="What narrows this token; empty: nothing.")
+    token: str = Field(description="The id of the token.")
+    expires_at: datetime | None
+
+
+class TokenItem(BaseModel):
+    """A token, without its secret."""
+
+    id: str
+    name: str
+    state: str = Field(description="active, expired or revoked.")
+    scopes: list[ScopeItem]
+    note: str
+    created_at: datetime
+    created_by: str
+    expires_at: datetime
+    used_at: datetime | None
+    used_from: str
+    revoked_at: datetime | None
+    revoked_by: str
+
+
+class NewTokenAnswer(BaseModel):
+    """A new token. It is not shown again."""
+
+    token: str
+    item: TokenItem
+
+
+class TokensAnswer(BaseModel):
+    """All tokens, newest first."""
+
+    items: list[TokenItem]
+
+
+class RoleItem(BaseModel):
+    """Who has a role for applications."""
+
+    to: str
+    role: str
+    applications: str
+
+
+class TeamItem(BaseModel):
+    """Who is in a team."""
+
+    name: str
+    members: list[str]
+
+
+class RolesAnswer(BaseModel):
+    """The roles of the installation."""
+
+    items: list[RoleItem]
+    teams: list[TeamItem]
+
+
+class AuditItem(BaseModel):
+    """A row: `text` is JSON, and exactly what `hash` is of."""
+
+    number: int
+    text: str
+    hash: str
+
+
+class AuditAnswer(BaseModel):
+    """Rows of the audit log. `installation` begins its chain."""
+
+    installation: str
+    items: list[AuditItem]
+
+
+class AccountRoutes:
+    """One for an API."""
+
+    def __init__(self, guarded: Guarded | None, clock: Callable[[], Instant]) -> None:
+        self._found, self._clock = guarded, clock
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route("GET", "whoami", self.whoami, WhoAnswer),
+            Route("POST", "logout", self.logout, TokenItem, ReasonRequest),
+            Route("GET", "tokens", self.tokens, TokensAnswer),
+            Route("POST", "tokens", self.create, NewTokenAnswer, TokenRequest),
+            Route("POST", "tokens/{token}/revoke", self.revoke, TokenItem, ReasonRequest),
+            Route("GET", "roles", self.roles, RolesAnswer),
+            Route("POST", "roles/grant", self._changing(changes.grant), RolesAnswer, GrantRequest),
+            Route("POST", "roles/withdraw", self._changing(changes.withdraw), RolesAnswer, GrantRequest),
+            Route("POST", "teams/{team}/join", self._moving(changes.join_team), RolesAnswer, MemberRequest),
+            Route("POST", "teams/{team}/leave", self._moving(changes.leave_team), RolesAnswer, MemberRequest),
+            Route("GET", "audit", self.audit, AuditAnswer, query=AuditQuery),
+        )
+
+    # ---------------------------------------------------------------------------------- who calls, tokens
+
+    async def whoami(self, request: web.Request) -> web.Response:
+        principal = principal_of(request)
+        token = self._guarded.accounts.token(principal.credential) if principal.credential else None
+        return _answer(
+            WhoAnswer(
+                name=principal.name,
+                kind=str(principal.kind),
+                roles=_scopes(principal.grants),
+                teams=list(principal.teams),
+                scopes=_scopes(principal.scopes),
+                token=principal.credential,
+                expires_at=time_of(token.expires_at) if token is not None else None,
+            )
+        )
+
+    async def logout(self, request: web.Request) -> web.Response:
+        await body_of(request, ReasonRequest)
+        principal = principal_of(request)
+        if not principal.credential:
+            raise Problem(409, "no-token", f"{principal.name} has shown no token that could be ended")
+        return await self._revoked(principal.credential, principal.name)
+
+    async def tokens(self, _: web.Request) -> web.Response:
+        return _answer(TokensAnswer(items=[self._item(each) for each in self._guarded.accounts.tokens]))
+
+    async def create(self, request: web.Request) -> web.Response:
+        asked = await body_of(request, TokenRequest)
+        scopes = tuple(each.grant for each in asked.scopes)
+        by = principal_of(request).name
+        token, text = await self._guarded.accounts.create(
+            asked.name, asked.expires_seconds, by, asked.note, scopes
+        )
+        response = _answer(NewTokenAnswer(token=text, item=self._item(token)), status=201)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    async def revoke(self, request: web.Request) -> web.Response:
+        await body_of(request, ReasonRequest)
+        return await self._revoked(request.match_info["token"], principal_of(request).name)
+
+    async def _revoked(self, identity: str, by: str) -> web.Response:
+        return _answer(self._item(await self._guarded.accounts.revoke(identity, by)))
+
+    def _item(self, token: Token) -> TokenItem:
+        return TokenItem(
+            id=token.id,
+            name=token.name,
+            state=token.state(self._clock()),
+            scopes=_scopes(token.scopes),
+            note=token.note,
+            created_at=time_of(token.created_at),
+            created_by=token.by,
+            expires_at=time_of(token.expires_at),
+            used_at=time_of(token.used_at) if token.used_at is not None else None,
+            used_from=token.used_from,
+            revoked_at=time_of(token.revoked_at) if token.revoked_at is not None else None,
+            revoked_by=token.revoked_by,
+        )
+
+    # ------------------------------------------------------------------------------------- roles and teams
+
+    async def roles(self, _: web.Request) -> web.Response:
+        return _answer(_roles(self._guarded.accounts.roles))
+
+    def _changing(self, change: Callable[[Roles, str, Grant], Roles]) -> Handler:
+        async def handle(request: web.Request) -> web.Response:
+            asked = await body_of(request, GrantRequest)
+            accounts = self._guarded.accounts
+            return _answer(
+                _roles(await accounts.change_roles(lambda roles: change(roles, asked.to, asked.grant)))
+            )
+
+        return handle
+
+    def _moving(self, change: Callable[[Roles, str, str], Roles]) -> Handler:
+        async def handle(request: web.Request) -> web.Response:
+            asked, team = await body_of(request, MemberRequest), request.match_info["team"]
+            if NAME.fullmatch(team) is None:
+                raise Problem(422, "team", "team: expected a name of letters, digits and . _ @ + -")
+            accounts = self._guarded.accounts
+            return _answer(_roles(await accounts.change_roles(lambda roles: change(roles, team, asked.name))))
+
+        return handle
+
+    # ---------------------------------------------------------------------------------------------- audit
+
+    async def audit(self, request: web.Request) -> web.Response:
+        query, audit = query_of(request, AuditQuery), self._guarded.audit
+        rows = await audit.rows(query.after, query.limit, query.newest)
+        items = [AuditItem(number=each.number, text=each.text, hash=each.hash) for each in rows]
+        return _answer(AuditAnswer(installation=audit.installation, items=items))
+
+    @property
+    def _guarded(self) -> Guarded:
+        """Raises Problem where there are no accounts."""
+        if self._found is None:
+            text = (
+                "this controller has no accounts: who reaches it may do everything; start it with --accounts"
+            )
+            raise Problem(409, "no-accounts", text)
+        return self._found
+
+
+def _scopes(grants: tuple[Grant, ...]) -> list[ScopeItem]:
+    return [ScopeItem(role=str(each.role), applications=each.applications) for each in grants]
+
+
+def _roles(roles: Roles) -> RolesAnswer:
+    return RolesAnswer(
+        items=[
+            RoleItem(to=each.to, role=str(each.grant.role), applications=each.grant.applications)
+            for each in roles.given
+        ],
+        teams=[TeamItem(name=team.name, members=list(team.members)) for team in roles.teams],
+    )
+
+
+def _answer(model: BaseModel, status: int = 200) -> web.Response:
+    return web.Response(text=model.model_dump_json(), status=status, content_type="application/json")

@@ -1,0 +1,200 @@
+"""Lets a request in: recognises who calls, asks the policy, writes down what is asked and what came of it.
+
+Without accounts every caller is `local`: the controller then listens on loopback only.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from repave_controller.api.web.callers import (
+    ASKED,
+    DIFFERENCES,
+    ENDING,
+    PRINCIPAL,
+    Ending,
+    denied,
+    principal_of,
+)
+from repave_controller.api.web.policy import POLICY, Rule
+from repave_controller.api.web.problems import Handler, Problem, as_problems
+from repave_controller.core.domain.instants import Instant
+from repave_controller.core.ports import StoreError
+from repave_controller.security.accounts import Accounts, NotRecognised
+from repave_controller.security.audit import Audit, Entry
+from repave_controller.security.differences import cleaned, facts_of
+from repave_controller.security.principals import LOCAL, Permission, Principal
+from repave_controller.security.rates import Rates
+from repave_controller.security.tickets import Tickets
+
+SIGN_IN = "sign in: repave login, or set REPAVE_TOKEN"
+HEADER_LENGTH_MAX = 300
+QUIET = (Permission.OPEN, Permission.READ)
+"""What is only looked at is not written down."""
+NOT_FACTS = {"by", "reason", "spec"}
+
+log = structlog.get_logger()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bounds:
+    """Requests a second, and at once: of an address, of a token, and denials of one that are written down."""
+
+    address: tuple[float, float] = (200.0, 1000.0)
+    token: tuple[float, float] = (50.0, 500.0)
+    wrong: tuple[float, float] = (1.0, 30.0)
+    denials: tuple[float, float] = (0.2, 20.0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Guarded:
+    """What a controller with accounts knows callers by."""
+
+    accounts: Accounts
+    audit: Audit
+    tickets: Tickets
+    bounds: Bounds = Bounds()
+
+
+class Access:
+    """One for an API."""
+
+    def __init__(self, guarded: Guarded | None, clock: Callable[[], Instant]) -> None:
+        self.guarded = guarded
+        self._clock = clock
+        bounds = guarded.bounds if guarded is not None else Bounds()
+        self._of_address, self._of_token = Rates(*bounds.address), Rates(*bounds.token)
+        self._wrong, self._denials = Rates(*bounds.wrong), Rates(*bounds.denials)
+
+    @web.middleware
+    async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Raises Problem unless the caller may; nothing of the body is read before."""
+        guarded, rule = self.guarded, _rule(request)
+        if guarded is None:
+            request[PRINCIPAL] = LOCAL
+            return await handler(request)
+        if rule is not None and rule.permission is Permission.OPEN:
+            return await handler(request)
+        self._slow_down(self._of_address, _address(request))
+        principal = self._recognise(guarded, request)
+        self._slow_down(self._of_token, principal.credential or principal.name)
+        request[PRINCIPAL] = principal
+        if rule is None:
+            return await handler(request)
+        application = request.match_info.get("application", "")
+        if not rule.allows(principal, application):
+            await self._note_denial(guarded, request, principal)
+            raise denied(principal, rule.permission, application)
+        await guarded.accounts.note_use(principal, _address(request))
+        accounts = guarded.accounts
+        request[ENDING] = Ending(
+            lambda: accounts.until(principal, lambda each: rule.allows(each, application))
+        )
+        if request.method != "POST" or rule.permission in QUIET:
+            return await handler(request)
+        return await self._written_down(guarded.audit, request, handler)
+
+    def _recognise(self, guarded: Guarded, request: web.Request) -> Principal:
+        header = request.headers.get("Authorization", "")
+        kind, _, shown = header.partition(" ")
+        shown = shown.strip()
+        try:
+            if not header:
+                raise NotRecognised(f"this controller has accounts; {SIGN_IN}")
+            if kind.lower() != "bearer" or len(shown) > HEADER_LENGTH_MAX:
+                raise NotRecognised(f"expected Authorization: Bearer TOKEN; {SIGN_IN}")
+            return guarded.tickets.recognise(shown) or guarded.accounts.recognise(shown)
+        except NotRecognised as error:
+            self._slow_down(self._wrong, _address(request))
+            raise Problem(401, "not-signed-in", str(error)) from None
+
+    def _slow_down(self, rates: Rates, name: str) -> None:
+        seconds = rates.take(name, self._clock())
+        if seconds:
+            text = f"too many requests; try again in {math.ceil(seconds)} s"
+            raise Problem(429, "too-many-requests", text, retry_seconds=seconds)
+
+    async def _note_denial(self, guarded: Guarded, request: web.Request, principal: Principal) -> None:
+        """So often only that a caller can't fill the disk."""
+        if self._denials.take(principal.credential or principal.name, self._clock()) == 0:
+            await guarded.audit.add(_entry(request, principal, outcome="denied", status=403))
+
+    async def _written_down(self, audit: Audit, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Before and after. Raises StoreError when the first row can't be saved: then nothing is done."""
+        principal = principal_of(request)
+        asked = await audit.add(_entry(request, principal))
+        response = await as_problems(request, handler)
+        done = _entry(
+            request,
+            principal,
+            outcome=_outcome(response.status),
+            status=response.status,
+            of=asked,
+            reason=_reason(request),
+            facts=_facts(request, response),
+        )
+        try:
+            await audit.add(done)
+        except StoreError as error:  # what was asked stands there, without its end
+            log.error("audit.end_not_saved", of=asked, status=response.status, error=str(error))
+        return response
+
+
+def _rule(request: web.Request) -> Rule | None:
+    """None where there is no such route."""
+    resource = request.match_info.route.resource
+    if resource is None:
+        return None
+    path = resource.canonical.removeprefix("/v1").removeprefix("/")
+    if request.method == "HEAD" and f"HEAD {path}" not in POLICY:
+        return POLICY.get(f"GET {path}")
+    return POLICY.get(f"{request.method} {path}")
+
+
+def _address(request: web.Request) -> str:
+    return request.remote or ""
+
+
+def _entry(request: web.Request, principal: Principal, **end: Any) -> Entry:
+    return Entry(
+        at=Instant(0.0),
+        who=principal.name,
+        kind=str(principal.kind),
+        credential=principal.credential,
+        address=_address(request),
+        action=f"{request.method} {request.path.removeprefix('/v1/')}"[:300],
+        application=request.match_info.get("application", ""),
+        **end,
+    )
+
+
+def _outcome(status: int) -> str:
+    return "done" if status < 400 else "refused" if status < 500 else "failed"
+
+
+def _reason(request: web.Request) -> str:
+    found = request.get(ASKED)
+    return cleaned(str(getattr(found.body, "reason", ""))) if found is not None else ""
+
+
+def _facts(request: web.Request, response: web.StreamResponse) -> tuple[tuple[str, str], ...]:
+    """What was asked for, what it changes in the spec, and by which rule it was refused."""
+    found = request.get(ASKED)
+    asked = (
+        found.body.model_dump(mode="json", exclude=NOT_FACTS, exclude_defaults=True)
+        if found is not None
+        else {}
+    )
+    changes = tuple((f"spec.{name}", text) for name, text in request.get(DIFFERENCES, ()))
+    return (*facts_of(asked), *changes, *_rule_of(response))
+
+
+def _rule_of(response: web.StreamResponse) -> tuple[tuple[str, str], ...]:
+    if response.content_type != "application/problem+json" or not isinstance(response, web.Response):
+        return ()
+    return (("rule", str(json.loads(response.text or "{}").get("rule", ""))),)
