@@ -3,17 +3,19 @@
 What providers and balancers take is declared in their folders and added by settings_with().
 """
 
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
 from repave_protos.daemon.logs import LogFormat
 from repave_protos.daemon.settings import Address, Settings, named_in_environment
 
 Section = TypeVar("Section", bound=Settings)
+REGION_LENGTH_MAX = 48
 
 
 def _words(given: object) -> object:
@@ -37,6 +39,14 @@ def _pairs(given: object) -> object:
 Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
 
 
+def _region(given: str) -> str:
+    if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", given) is None or len(given) > REGION_LENGTH_MAX:
+        raise ValueError(
+            f"write up to {REGION_LENGTH_MAX} of a-z and 0-9, with single - inside, such as eu-paris"
+        )
+    return given
+
+
 class PackagesSettings(Settings):
     """Where hosts of a cloud fetch their packages from their agent."""
 
@@ -56,7 +66,7 @@ class LimitSettings(Settings):
 class AgentSettings(Settings):
     """`state` holds all that the agent knows and makes: journal, packages, hosts, the balancer's files."""
 
-    region: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=48)]
+    region: Annotated[str, AfterValidator(_region)]
     controller: Address = "127.0.0.1:7443"
     state: Path = Field(
         Path("/var/lib/repave/agent"), json_schema_extra=named_in_environment("STATE_DIRECTORY")

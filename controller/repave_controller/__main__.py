@@ -173,7 +173,14 @@ def _door(
 ) -> AbstractAsyncContextManager[int]:
     host, port = split_address(settings.agents.listen, "agents.listen")
     door = make_door(enrolment, images, lambda: grpc_port)
-    return serve(door, host, port, connections_within(descriptors()), enrolment.authority.http_context())
+    return serve(
+        door,
+        host,
+        port,
+        connections_within(descriptors()),
+        enrolment.authority.http_context(),
+        "agents.listen",
+    )
 
 
 def address_of(settings: ControllerSettings) -> tuple[str, int]:

@@ -83,7 +83,9 @@ def test_a_taken_port_is_named(
             address = f"127.0.0.1:{port}"
             code, told = refused(capsys, monkeypatch, settings(tmp_path / name, **{name: address}))
             assert code == 1
-            assert str(port) in told.splitlines()[-1]
+            setting = name.lower().replace("__", ".")
+            assert f"{setting}: can't listen on {address}" in told.splitlines()[-1]
+            assert told.splitlines()[-1].endswith("is another controller running there?")
 
 
 def test_half_an_authority_is_refused(

@@ -3,6 +3,7 @@
 The spec is imported late: pydantic and ruamel.yaml are slow to import, and most commands need neither.
 """
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -111,13 +112,23 @@ def run_init(terminal: Terminal) -> int:
         ),
     )
     check(text, "repave.yaml")
-    target.write_text(text)
+    _write(target, text)
     terminal.say(f"wrote {target}; look at host.run and health, then: repave plan, repave release")
     terminal.say(f"host.run is {start.as_yaml}, by {start.source}")
     for note in start.notes:
         terminal.say(f"note: {note}")
     tell_secrets(terminal, here)
     return DONE
+
+
+def _write(target: Path, text: str) -> None:
+    """Nothing is left of it when it fails. Raises CliError."""
+    try:
+        target.write_text(text)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            target.unlink(missing_ok=True)
+        raise CliError(f"{target} can't be written: {error.strerror}") from error
 
 
 def _start(here: Path, command: str | None) -> starters.Start:
@@ -182,7 +193,9 @@ def run_validate(terminal: Terminal) -> int:
     names = ", ".join(map(str, files))
     if terminal.is_for_people:
         size = sum(region.size for region in spec.regions)
-        terminal.out(f"{names}: good: {spec.application}, {size} hosts in {len(spec.regions)} regions")
+        regions = len(spec.regions)
+        hosts = f"{size} host{'s' * (size != 1)} in {regions} region{'s' * (regions != 1)}"
+        terminal.out(f"{names}: good: {spec.application}, {hosts}")
     else:
         show_whole(terminal, {"file": names, "valid": True, "application": spec.application})
     return DONE

@@ -46,9 +46,15 @@ def read() -> dict[str, Any]:
 
 
 def write(content: dict[str, Any]) -> None:
+    """The former stays when it fails. Raises CliError."""
+    from repave_protos.daemon.files import replace
+
     path = _path()
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = [f'context = "{content["context"]}"']
     for name, each in sorted(content["contexts"].items()):
         lines += ["", f"[contexts.{name}]", f'url = "{each["url"]}"']
-    path.write_text("\n".join(lines) + "\n")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace(path, ("\n".join(lines) + "\n").encode())
+    except OSError as error:
+        raise CliError(f"{path} can't be written: {error.strerror}") from error

@@ -205,6 +205,8 @@ def _words(
     match error["type"]:
         case "wrong" | "contradiction":
             return str(context["text"]), ""
+        case "string_type" | "int_type" if _is_none(found):
+            return "has no value", "add one, or leave the option out"
         case "extra_forbidden":
             return _unknown(path)
         case "missing":

@@ -107,10 +107,16 @@ def read_command(written: object) -> tuple[str, ...]:
 
 
 def _split(line: str) -> list[str]:
+    line = line.replace("\\\n", " ").strip()  # goes on in the next one, as in a shell
     try:
         words = shlex.split(line)
+        lines = shlex.shlex(line, posix=True, punctuation_chars="")
+        lines.whitespace, lines.whitespace_split, lines.commenters = " \t\r", True, ""
+        has_several = list(lines) != words
     except ValueError as error:
         raise wrong(f"this line can't be split into words: {str(error).lower()}") from None
+    if has_several:
+        raise wrong("no shell runs this, a line break would be a space; write [sh, -c, '...'] for a shell")
     found = next((word for word in words if word in SHELL_WORDS), None)
     if found is not None:
         raise wrong(f"no shell runs this, {found} would be a plain word; write [sh, -c, '...'] for a shell")

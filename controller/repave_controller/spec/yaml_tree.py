@@ -189,10 +189,14 @@ def _broken_yaml(error: "MarkedYAMLError", file: str, text: str) -> UnreadableEr
         )
     if "undefined alias" in problem:
         return _unreadable(place, problem, "name it with & before it is used")
+    begun = error.context_mark
     lines = text.splitlines()
     for line in range(place.line, max(0, place.line - 2), -1):
         if line <= len(lines) and (odd := odd_characters(lines[line - 1])):
             return _unreadable(Place(file, line, 1), f"is not YAML: {problem}", f"the line holds {odd}")
+    if begun is not None and begun.line + 1 < place.line - 1:  # a quote or bracket that is never closed
+        fix = f"look at what begins on line {begun.line + 1}, column {begun.column + 1}"
+        return _unreadable(place, f"is not YAML: {problem}", fix)
     return _unreadable(place, f"is not YAML: {problem}", "look at this line and the one before it")
 
 
@@ -287,7 +291,13 @@ class _Reader:
         return None
 
     def _integer(self, text: str, place: Place, path: Path) -> int | None:
-        digits = text.replace("_", "").lower()
+        digits = text.lower()
+        if re.fullmatch(r"[-+]?0[0-9_]+", digits) or "_" in digits:
+            fix = "write decimal digits alone, such as 8000"
+            self._complain(
+                place, path, f"{text[:NUMBER_LENGTH_MAX]} means another number to other readers", fix
+            )
+            return None
         base = {"0x": 16, "0o": 8, "0b": 2}.get(digits.lstrip("+-")[:2], 10)
         with contextlib.suppress(ValueError):
             if len(digits) <= NUMBER_LENGTH_MAX:

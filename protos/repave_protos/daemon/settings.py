@@ -209,5 +209,29 @@ def _explain(
         where = f" or put {name} = ... into {file}" if file is not None else ""
         return f"{name} is not set: set {_variable(name, prefix)}{where}"
     origin = given[name][1] if name in given else "default"
+    return f"{origin}: {name}: {_wrong(error)}"
+
+
+def _wrong(error: Mapping[str, Any]) -> str:
+    """In the words of a settings file; pydantic's own are for programmers."""
+    kind, context = str(error["type"]), error.get("ctx", {})
+    words = {
+        "string_type": "must be text",
+        "path_type": "must be a path",
+        "int_type": "must be a whole number",
+        "int_parsing": "must be a whole number",
+        "int_from_float": "must be a whole number",
+        "float_type": "must be a number",
+        "float_parsing": "must be a number",
+        "bool_type": "must be true or false",
+        "bool_parsing": "must be true or false",
+        "greater_than": f"must be more than {context.get('gt')}",
+        "greater_than_equal": f"must be at least {context.get('ge')}",
+        "less_than_equal": f"must be at most {context.get('le')}",
+        "literal_error": f"must be {context.get('expected')}",
+        "string_pattern_mismatch": f"must have the form {context.get('pattern')}",
+    }
+    if kind in words:
+        return words[kind]
     text = str(error["msg"]).removeprefix("Value error, ")
-    return f"{origin}: {name}: {text[:1].lower()}{text[1:]}"
+    return f"{text[:1].lower()}{text[1:]}"

@@ -11,7 +11,7 @@ def test_init_writes_a_spec_that_is_valid_at_once_and_never_overwrites(run: Run,
     (app / "app.py").write_text("print()\n")
     assert run("init", "--region", "paris").code == 0
     assert "python3 app.py" in (app / "repave.yaml").read_text()
-    assert "1 regions" in run("validate").out
+    assert "in 1 region\n" in run("validate").out
     ran = run("init")
     assert ran.code == 2
     assert "is there already" in ran.err

@@ -164,6 +164,35 @@ BAD = {
         "port: " + "9" * 50,
         [f"11:9: traffic.port: {'9' * 40} is no whole number that repave reads"],
     ),
+    "a number with a leading zero": (
+        "port: 8000",
+        "port: 017500",
+        [
+            "11:9: traffic.port: 017500 means another number to other readers; "
+            "write decimal digits alone, such as 8000"
+        ],
+    ),
+    "a number with underscores": (
+        "port: 8000",
+        "port: 8_000",
+        [
+            "11:9: traffic.port: 8_000 means another number to other readers; "
+            "write decimal digits alone, such as 8000"
+        ],
+    ),
+    "a name without a value": (
+        "app: hello",
+        "app:",
+        ["2:1: app: has no value; add one, or leave the option out"],
+    ),
+    "a command of several lines": (
+        "run: ./serve",
+        "run: |\n    ./prepare\n    ./serve",
+        [
+            "7:8: host.run: no shell runs this, a line break would be a space; "
+            "write [sh, -c, '...'] for a shell"
+        ],
+    ),
     "a number for a word": ("app: hello", "app: 2048", ["2:6: app: must be text; put it in quotes"]),
     "a date for a word": (
         "app: hello",
@@ -352,6 +381,18 @@ def test_a_rule_over_two_sections_points_at_the_later_one() -> None:
 )
 def test_what_is_no_spec_at_all_is_refused_clearly(content: bytes, expected: str) -> None:
     assert refusal(content) == [expected]
+
+
+def test_what_is_never_closed_is_told_where_it_begins() -> None:
+    with pytest.raises(SpecError) as caught:
+        load(GOOD.replace("app: hello", 'app: "hello'), "repave.yaml")
+    assert "look at what begins on line 2, column 6" in str(caught.value)
+
+
+def test_a_command_may_go_on_in_the_next_line() -> None:
+    run = "run: |\n    ./serve \\\n      --fast 'two\n    lines'\n"
+    spec = load(GOOD.replace("run: ./serve", run), "repave.yaml")[0]
+    assert spec.host.run == ("./serve", "--fast", "two\nlines")
 
 
 def test_a_lone_surrogate_of_a_json_body_is_refused() -> None:

@@ -144,3 +144,20 @@ def test_shown_settings_have_their_origin_and_keep_secrets(file: Path) -> None:
     lines = [line.split() for line in text.splitlines()]
     assert ["region", "=", "file", "#", "file", str(file)] in lines
     assert ["token", "=", "**********", "#", "environment", "REPAVE_TEST_TOKEN"] in lines
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("state = 3", "state: must be a path"),
+        ("http = {timeout_seconds = 'x'}", "http.timeout_seconds: must be a number"),
+        ("is_strict = 'perhaps'", "is_strict: must be true or false"),
+        ("region = 3", "region: must be text"),
+    ],
+)
+def test_a_value_of_another_type_is_told_in_words_of_a_settings_file(
+    tmp_path: Path, content: str, told: str
+) -> None:
+    file = tmp_path / "test.toml"
+    file.write_text(content if content.startswith("region") else f"region = 'x'\n{content}\n")
+    assert refusal(file) == f"file {file}: {told}"

@@ -192,7 +192,8 @@ class HaproxyProcess:
             )
         except FileNotFoundError:
             raise BalancerError(
-                f"{self._program} is not installed: apt install haproxy (2.4 or newer), or name its path"
+                f"{self._program} is not installed: apt install haproxy (2.4 or newer), or name its path: "
+                "haproxy.program"
             ) from None
         except subprocess.TimeoutExpired:
             raise BalancerError(f"HAProxy did not start within {seconds:.0f} s") from None

@@ -7,6 +7,8 @@ that one peer from elsewhere may have.
 """
 
 import asyncio
+import errno
+import os
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,6 +19,7 @@ from aiohttp import web
 
 from repave_controller.api.web.problems import Handler, problem_of
 from repave_protos.daemon.peers import peer_of
+from repave_protos.protocol.channel import join
 
 IDLE_SECONDS = 15.0
 """So long a connection may take for its request's header, and be idle after a request."""
@@ -139,9 +142,10 @@ async def serve(
     port: int,
     connections_max: int = CONNECTIONS_MAX,
     tls: ssl.SSLContext | None = None,
+    setting: str = "http.listen",
 ) -> AsyncIterator[int]:
     """Listens until the block ends; gives the port. Without `tls`, in plaintext. Raises OSError when it is
-    taken."""
+    taken, with the setting that named it."""
     connections = Connections(connections_max)
     app.middlewares.insert(0, connections.watch)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=STOP_SECONDS)
@@ -150,13 +154,18 @@ async def serve(
         manager = runner.server
         assert manager is not None  # set up above
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: _Connection(manager, connections),
-            host,
-            port,
-            ssl=tls,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS if tls is not None else None,
-        )
+        try:
+            server = await loop.create_server(
+                lambda: _Connection(manager, connections),
+                host,
+                port,
+                ssl=tls,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if tls is not None else None,
+            )
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else str(error)
+            who = "; is another controller running there?" if error.errno == errno.EADDRINUSE else ""
+            raise OSError(f"{setting}: can't listen on {join(host, port)}: {why}{who}") from error
         try:
             yield server.sockets[0].getsockname()[1]
         finally:
