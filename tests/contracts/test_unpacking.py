@@ -19,6 +19,7 @@ from repave_agent.providers.ssh_pool.bootstrap import SCRIPT
 from repave_protos.package.archive import PackageFormatError, pack, sha256_of, unpack
 from repave_protos.protocol.values import Digest
 from tests.fakes.packages import EVIL, GOOD, RELEASED, Unpacked, plain, tarball
+from tests.fakes.raw_tar import NONE, TWO_FACED, block, file, gzipped, long, pax
 
 Unpack = Callable[[Path, Path], Path]
 """Unpacks a package below a folder, and returns where its files are."""
@@ -85,6 +86,37 @@ def test_what_is_refused_is_refused_in_the_same_words_everywhere(
     with pytest.raises((PackageFormatError, RefusedError), match=words):
         unpacked(package, tmp_path / "place")
     assert not list((tmp_path / "place").iterdir())
+
+
+@pytest.mark.parametrize("name", TWO_FACED)
+def test_what_programs_read_differently_is_refused_everywhere(
+    unpacked: Unpack, name: str, tmp_path: Path
+) -> None:
+    content, words = TWO_FACED[name]
+    package = gzipped(tmp_path / "evil.tar.gz", content)
+    place = tmp_path / "below" / "place"
+    place.mkdir(parents=True)
+    with pytest.raises((PackageFormatError, RefusedError), match=words):
+        unpacked(package, place)
+    assert not list(place.iterdir())
+    assert not list(tmp_path.rglob("escaped"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pax(("comment", "a commit"), kind=b"g") + file("good"),
+        pax(("path", "good"), ("mtime", "1700000000.5")) + file("x"),
+        long("good") + file("x"),
+        long("good") + long("y", b"K") + block("x", kind=b"2", link="z") + file("y"),
+        file("good", NONE),
+        block("good", 1, b"7") + file("")[512:],
+    ],
+)
+def test_what_packers_write_is_taken(unpacked: Unpack, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    top = unpacked(gzipped(tmp_path / "package.tar.gz", content), tmp_path / "place")
+    assert "good" in seen(top)
 
 
 def test_a_module_that_changed_is_never_run_from_what_was_compiled_of_the_former_one(

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
+from repave_protos.package.headers import PlainHeaders, expect_plain
 from repave_protos.package.tree import DEFAULT_LIMITS, Limits, PackageFormatError, Tree, refusal, time_of
 from repave_protos.protocol.values import Digest
 
@@ -209,12 +210,17 @@ def _read(path: Path, limits: Limits, into: _Nowhere | _Folder) -> Contents:
 def _read_tar(stream: "_Bounded", tree: Tree, into: _Nowhere | _Folder) -> Contents:
     files = size = 0
     with tarfile.TarFile(
-        fileobj=cast("IO[bytes]", stream), mode="r", encoding="utf-8", errors="surrogateescape"
+        fileobj=cast("IO[bytes]", stream),
+        mode="r",
+        tarinfo=PlainHeaders.of_archive(),
+        encoding="utf-8",
+        errors="surrogateescape",
     ) as archive:
         while (member := archive.next()) is not None:
             archive.members = []  # type: ignore[attr-defined]  # tarfile would keep every member it has read
             files += not member.isdir()
             size += member.size if member.isreg() else 0
+            expect_plain(member)
             _take(member, stream, tree, into)
     stream.expect_end()
     tree.finish()
