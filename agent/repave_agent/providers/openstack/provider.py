@@ -172,13 +172,16 @@ class OpenstackProvider:
         known, images = self._found, dict(self._images)
         self._found = await look_up(self._api, self._options)
         for name in images:
-            self._images[name] = await look_up_image(self._api, name)
+            try:
+                self._images[name] = await look_up_image(self._api, name)
+            except RefusedError:
+                del self._images[name]  # whose spec names it is told by its launch
         told = remade(known, self._found, self._options)
         told += [f"host.image: {name}" for name, found in self._images.items() if images[name] != found]
         for each in told:
             log.warning("openstack.remade", what=each)
             self._remade[each] = self._clock.monotonic()
-        return bool(told)
+        return bool(told) or len(self._images) < len(images)
 
     async def _post(self, name: HostName, body: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -434,7 +437,7 @@ class OpenstackProvider:
         now = self._clock.monotonic()
         if not lines and now >= self._looked_at + LOOK_UP_SECONDS:
             self._looked_at = now
-            await self._note_remade()
+            await self._looks_up_anew()
         self._remade = {each: at for each, at in self._remade.items() if now < at + REMADE_SECONDS}
         return lines + [
             f"note: {each} was made anew under its name: hosts made from now on have the new one"
@@ -452,12 +455,6 @@ class OpenstackProvider:
         except ProviderError as error:
             return f"{name}: {error}"
         return ""
-
-    async def _note_remade(self) -> None:
-        """Raises RefusedError with what is gone."""
-        found = await look_up(self._api, self._options)
-        for each in remade(self._found, found, self._options):
-            self._remade.setdefault(each, self._clock.monotonic())
 
     async def room(self, hosts: int) -> str:
         """By the project's quota. Whether the cloud itself has room only a creation tells."""
@@ -480,11 +477,14 @@ class OpenstackProvider:
 
     async def bake(self, order: BakeOrder, package: Path, report: Callable[[str], None]) -> BakedImage:
         await self.start()
+        await self._looks_up_anew()
         assert self._found is not None, "the provider was started"
         return await self._oven.bake(order, package, self._found, report)
 
     async def baked(self) -> list[BakedImage]:
         await self.start()
+        with contextlib.suppress(RefusedError):  # what is gone keeps no image from being listed
+            await self._looks_up_anew()
         assert self._found is not None, "the provider was started"
         return await self._oven.images(self._found)
 

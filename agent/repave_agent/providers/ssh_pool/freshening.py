@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import structlog
 
+from repave_agent.clients.ssh import BrokenError
 from repave_agent.clients.ssh_identity import IdentityError
 from repave_agent.core.ports import Clock, ProviderError
 from repave_agent.providers.ssh_pool.bootstrap import Machine, TakenError
@@ -129,7 +130,7 @@ class Freshening:
             state = "fresh"
         except TakenError as error:
             reason = f"leased by {error}"
-        except IdentityError as error:
+        except (IdentityError, BrokenError) as error:
             reason = str(error)
         except (ProviderError, TimeoutError) as error:
             reason = str(error)

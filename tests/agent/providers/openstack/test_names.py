@@ -1,6 +1,7 @@
 """What settings name, as clouds have it: gone, made anew, there twice, of IPv6; services that are away."""
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import pytest
 from repave_agent.clients.openstack.login import load_cloud
 from repave_agent.core.ports import RefusedError, TransientError
 from repave_agent.providers.openstack.provider import OpenstackProvider
+from repave_agent.providers.openstack.user_data import BAKED
+from repave_protos.package.archive import sha256_of
+from repave_protos.protocol.queries import BakeOrder
 from tests.agent.providers.openstack.test_provider import cloud, provider, provider_of, spec
 from tests.fakes.clouds.openstack import FLAVOR, FakeOpenstack
 
@@ -77,6 +81,44 @@ async def test_an_image_that_a_spec_names_is_looked_up_anew_as_well(
     second = spec(package, 2)
     await provider.launch(second.__class__(**{**_fields(second), **named}), package)
     assert [each["image"]["id"] for each in cloud.servers.values()] == ["i5", "i6"]
+
+
+async def test_a_new_image_whose_former_one_only_lost_its_name_is_used_within_a_minute(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    """Nothing is refused then: the former one is still there."""
+    await provider.launch(spec(package, 1), package)
+    cloud.images[0]["name"] = "base-until-yesterday"
+    cloud.images.append({"id": "i9", "name": "base", **BASE})
+    (told,) = await provider.troubles()
+    assert told.startswith("note: openstack.image: base was made anew under its name")
+    await provider.launch(spec(package, 2), package)
+    assert [each["image"]["id"] for each in cloud.servers.values()] == ["i1", "i9"]
+
+
+async def test_images_are_baked_of_what_was_made_anew_and_those_of_before_are_not_current(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    cloud.console = f"{BAKED} {{repave_bake}}\n"
+    order = BakeOrder(sha256_of(package), "shop-1", (), "ann")
+    before = await provider.bake(order, package, lambda _: None)
+    cloud.images[0] |= {"id": "i9"}
+    assert [each.is_current for each in await provider.baked()] == [False]
+    after = await provider.bake(order, package, lambda _: None)
+    assert (before.base, after.base) == ("i1", "i9")
+
+
+async def test_an_image_of_a_spec_that_is_gone_is_named_by_the_launches_of_that_spec_only(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    cloud.images.append({"id": "i5", "name": "special", **BASE})
+    special = replace(spec(package, 1).template, machine_image="special")
+    await provider.launch(replace(spec(package, 1), template=special), package)
+    cloud.images.pop()
+    assert await provider.troubles() == []
+    await provider.launch(spec(package, 2), package)
+    with pytest.raises(RefusedError, match=r"host\.image: there is no image special"):
+        await provider.launch(replace(spec(package, 3), template=special), package)
 
 
 def _fields(value: Any) -> dict[str, Any]:
