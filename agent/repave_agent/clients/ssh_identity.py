@@ -87,6 +87,19 @@ class Identity:
         setting = "passphrase_file" if place == self._passphrase else "key"
         return IdentityError(f"{self._section}.{setting}: {place}: {_why_not_read(place, error)}")
 
+    def exposed(self) -> list[str]:
+        """Files that are no secret on this machine, as notes. ssh itself would not use such a key."""
+        files = {"key": self._key, "passphrase_file": self._passphrase}
+        modes = {
+            setting: file.stat().st_mode & 0o777 for setting, file in files.items() if file and file.exists()
+        }
+        return [
+            f"note: {self._section}.{setting}: {files[setting]} has mode {mode:04o}: others may read it. Do: "
+            f"chmod 600 {files[setting]}"
+            for setting, mode in modes.items()
+            if mode & 0o077
+        ]
+
     async def check(self) -> None:
         """Raises IdentityError when nothing can be proved by it now."""
         self.keys()

@@ -64,6 +64,10 @@ class Machines:
         """By name. Raises RefusedError."""
         return self._inventory.machines()
 
+    def exposed(self) -> list[str]:
+        """What of the agent's identity others may read, as notes."""
+        return self._access.identity.exposed()
+
     async def check(self) -> int:
         """How many there are. Raises RefusedError with what keeps the agent from all of them: a key that
         can't be used, a host key that is neither pinned nor trusted."""

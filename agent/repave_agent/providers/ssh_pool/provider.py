@@ -103,7 +103,8 @@ class SshPoolProvider:
         """The agent's key, machines that are not used, and what may still run on them."""
         await self._machines.check()
         left = (f"{each.name} {each.left}" for each in self._ledger.all_left())
-        return [*self._ledger.quarantined(), *self._sightings.silent(), *left]
+        seen = (*self._ledger.quarantined(), *self._sightings.silent())
+        return [*self._machines.exposed(), *seen, *left]
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self._sightings.callbacks.append(callback)

@@ -6,13 +6,14 @@ import os
 import signal
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from repave_agent.clients.ssh_identity import Identity, IdentityError
 from repave_agent.core.ports import TransientError
 from repave_agent.providers.ssh_pool.bootstrap import Machine
 from repave_agent.providers.ssh_pool.options import ResetOptions
-from tests.agent.providers.ssh_pool.test_odd_machines import encrypted, ssh_agent
+from tests.agent.providers.ssh_pool.test_odd_machines import ssh_agent
 from tests.agent.providers.ssh_pool.test_provider import Region, machines, region
 from tests.fakes.waiting import until, until_async
 from tests.support.sshd_hosts import PORT, why_not
@@ -208,11 +209,28 @@ def test_a_key_that_the_agent_s_user_may_not_read_is_named_with_the_remedy(tmp_p
     )
 
 
-def test_a_wrong_passphrase_is_named_with_its_file(region: Region, tmp_path: Path) -> None:
-    encrypted(region.machines, "secret")
+def a_key(directory: Path, passphrase: str | None = None) -> Path:
+    key = directory / "key"
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(key, passphrase=passphrase)
+    key.chmod(0o600)
+    return key
+
+
+def test_a_wrong_passphrase_is_named_with_its_file(tmp_path: Path) -> None:
+    key = a_key(tmp_path, "secret")
     (tmp_path / "passphrase").write_text("other\n")
-    identity = Identity("ssh_pool", region.machines.key, tmp_path / "passphrase")
+    identity = Identity("ssh_pool", key, tmp_path / "passphrase")
     with pytest.raises(IdentityError, match=r"does not open by the passphrase in .*/passphrase"):
         identity.keys()
     with pytest.raises(IdentityError, match=r"ssh_pool\.passphrase_file: .*/none: there is no such file"):
-        Identity("ssh_pool", region.machines.key, tmp_path / "none").keys()
+        Identity("ssh_pool", key, tmp_path / "none").keys()
+
+
+def test_a_key_that_others_may_read_is_noted(tmp_path: Path) -> None:
+    key = a_key(tmp_path)
+    assert Identity("ssh_pool", key).exposed() == []
+    key.chmod(0o640)
+    assert Identity("ssh_pool", key).exposed() == [
+        f"note: ssh_pool.key: {key} has mode 0640: others may read it. Do: chmod 600 {key}"
+    ]
+    assert Identity("ssh_pool", tmp_path / "none").exposed() == []
