@@ -167,7 +167,7 @@ class SshPoolProvider:
             self._ledger.free(name, reason=f"leased by {error}")
             raise _UselessError(f"{name} is leased by {error}") from error
         except (ProviderError, TimeoutError) as error:
-            is_seen = is_fresh or isinstance(error, UnreachableError)
+            is_seen = is_fresh or isinstance(error, BrokenError)
             fault = await self._explained(name, error) if is_seen else error
             if is_fresh and isinstance(fault, RefusedError) and not isinstance(fault, _OF_THE_MACHINE):
                 await self._hand_back(name, lease)
