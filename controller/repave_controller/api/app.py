@@ -157,6 +157,7 @@ class Api:
         self._recovery = Recovery(scheduler, sessions, images, clock)
         self._host_renewal = HostRenewal(scheduler, sessions)
         self._regional = Regional(sessions, images)
+        scheduler.ask_room_with(self._lacks)
         self._regions = Regions(scheduler, sessions)
         self._agents = agents if agents is not None else Agents(None, sessions, clock)
         self._accounts = AccountRoutes(guarded, clock)
@@ -426,6 +427,7 @@ class Api:
             raise Problem(422, "spec", text)
         await self._note_differences(request, application, asked.spec)
         await self._regional.check_ways_in(application.name, order)
+        order = replace(order, is_forced=asked.force)
         busy = WhileBusy(asked.queue, asked.latest, asked.replace)
         accepted = await self._scheduler.release(
             application.name,

@@ -5,7 +5,7 @@ What is not saved is never published and never acknowledged. The scheduler has a
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -21,13 +21,14 @@ from repave_controller.core.domain.application import (
     Instant,
     Observed,
     Outcome,
+    ReleaseOrder,
     Tenure,
 )
 from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Why, reason_of
 from repave_controller.core.ports import Regions, Spec, Store, StoreError, Transaction
 from repave_controller.core.rollout.step import after_suspension, held, step
 from repave_controller.core.rules.divergence import offer, offers
-from repave_controller.core.rules.guards import Constraints
+from repave_controller.core.rules.guards import Constraints, Room
 from repave_controller.core.rules.safety import check
 from repave_controller.runtime.broadcast import Broadcast
 from repave_controller.runtime.event_log import EventLog
@@ -35,7 +36,7 @@ from repave_controller.runtime.fence import Fence
 from repave_controller.runtime.idempotency import Request, earlier_answer, spec_of_queued
 from repave_controller.runtime.suspension import SuspensionWatch
 from repave_controller.wording.render import text_of
-from repave_protos.protocol.values import ApplicationName
+from repave_protos.protocol.values import ApplicationName, RegionName
 
 log = structlog.get_logger()
 
@@ -69,6 +70,13 @@ class Office(Protocol):
     def turnstile(self, application: Application) -> AbstractAsyncContextManager[object]:
         """To be held from the decision to its end on the disk."""
 
+    @property
+    def asks_room(self) -> bool:
+        """Whether regions can be asked if a queued release fits."""
+
+    async def room_for(self, application: Application, order: ReleaseOrder) -> Mapping[RegionName, Reason]:
+        """The regions that have no room for it now."""
+
     def make_room(self, former: Application, after: Application) -> None:
         """What is under way has changed."""
 
@@ -83,6 +91,7 @@ class Owner:
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._wake_at: Instant | None = None
+        self._room: Room | None = None  # for the first queued release
         self._suspensions = -1  # those it knows of; what was loaded from the store comes after one
 
     def wake(self) -> None:
@@ -103,7 +112,29 @@ class Owner:
             except Exception:  # the root of an owner: a mistake with one application must not end the others
                 log.exception("decision.failed", application=self.application.name)
                 self._stop(reason_of(Why.BUG), "bug")
-            await self._sleep()
+            if any(each.reason.kind is Why.QUEUE_ASKS_ROOM for each in self.because):
+                await self._ask_room()
+            else:
+                await self._sleep()
+
+    async def _ask_room(self) -> None:
+        """Commands are carried out meanwhile."""
+        application = self.application
+        first = application.queue[0] if application.queue else None
+        if first is None:
+            return
+        lacks: Mapping[RegionName, Reason] = {}
+        try:
+            lacks = await self._office.room_for(application, first)
+        except Exception:  # what could not be asked refuses nothing
+            log.exception("room.not_asked", application=application.name)
+        self._room = Room(first.number, tuple(lacks.items()))
+
+    def _constraints(self, application: Application) -> Constraints:
+        office = self._office
+        return dataclasses.replace(
+            office.constraints(application), asks_room=office.asks_room, room=self._room
+        )
 
     def _stop(self, reason: Reason, kind: str) -> None:
         """Nothing is decided until something new is seen; reported once, not at each look."""
@@ -149,7 +180,8 @@ class Owner:
             is_begun = spec_text and not accepted.is_queued
             spec = Spec(changed.name, accepted.group, spec_text) if is_begun else None
             async with office.turnstile(changed):
-                decision = step(changed, observed, now, office.tenure, office.constraints(changed))
+                self._room = None
+                decision = step(changed, observed, now, office.tenure, self._constraints(changed))
                 await self._save(decision, observed, Transaction(events=events, receipt=receipt, spec=spec))
         self.wake()
         return accepted
@@ -203,7 +235,7 @@ class Owner:
         """The decision, and whether there was something to save."""
         office, application = self._office, self.application
         observed, now = office.observed(application.name), office.clock()
-        decision = step(application, observed, now, office.tenure, office.constraints(application))
+        decision = step(application, observed, now, office.tenure, self._constraints(application))
         offered = offer(decision.application, office.fence.open_regions())
         has_news = offered != application or bool(decision.events)
         if has_news:

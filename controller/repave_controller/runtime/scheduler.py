@@ -6,7 +6,7 @@ is so for the whole installation.
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from weakref import WeakValueDictionary
 
@@ -20,7 +20,6 @@ from repave_controller.core.commands.release import (
     check_regions,
     request_release,
     unknown_application,
-    with_room,
 )
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.verb import Verb
@@ -40,6 +39,7 @@ from repave_controller.core.domain.rollout import GroupNumber
 from repave_controller.core.planning.shown_plans import ShownPlans
 from repave_controller.core.ports import ImageStore, Loaded, Regions, Store, Transaction
 from repave_controller.core.rollout.holds import guard_of
+from repave_controller.core.rollout.room import with_room
 from repave_controller.core.rules.divergence import is_offered
 from repave_controller.core.rules.guards import Constraints
 from repave_controller.runtime.broadcast import Broadcast
@@ -50,6 +50,10 @@ from repave_controller.runtime.suspension import SuspensionWatch
 from repave_protos.protocol.values import ApplicationName, DesiredState, Hello, Notice, RegionName
 
 log = structlog.get_logger()
+
+
+RoomAsker = Callable[[Application, ReleaseOrder], Awaitable[Mapping[RegionName, Reason]]]
+"""Asks the regions which of them have no room for a release."""
 
 
 class Scheduler:
@@ -81,8 +85,21 @@ class Scheduler:
         self.suspensions = SuspensionWatch()
         self.fence = Fence(regions)
         self.shown_plans = ShownPlans()
+        self._room: RoomAsker | None = None
         for owner in self._owners.values():
             self._starts.put_nowait(owner)
+
+    def ask_room_with(self, asker: "RoomAsker") -> None:
+        """Queued releases begin only where `asker` says that they fit."""
+        self._room = asker
+
+    @property
+    def asks_room(self) -> bool:
+        return self._room is not None
+
+    async def room_for(self, application: Application, order: ReleaseOrder) -> Mapping[RegionName, Reason]:
+        """The regions that have no room for it now."""
+        return await self._room(application, order) if self._room is not None else {}
 
     async def run(self) -> None:
         """Owns every application until cancelled."""

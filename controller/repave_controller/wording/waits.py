@@ -199,6 +199,8 @@ TEXTS: Mapping[Kind, Template] = {
     Why.QUEUE_STANDS: _queue_stands,
     Why.ROLLOUT_ENDED: _rollout_ended,
     Why.QUEUED_REFUSED: "the release of {version} was refused: {refusal}",
+    Why.QUEUED_NO_ROOM: "{version}: {refusal}",
+    Why.QUEUE_ASKS_ROOM: "queue: the regions are asked whether {version} has room",
     Why.NOT_SAVED: "the store does not take decisions: {error}",
     Why.PROMISE_BROKEN: "stopped: {promises}",
     Why.BUG: "stopped by a mistake of repave's own; the controller's log says which",

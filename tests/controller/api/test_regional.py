@@ -172,6 +172,30 @@ def test_kept_groups_give_way_where_the_spec_says_so(api: Asked, controller: Ser
     assert events[0]["text"] == "hello-v001 gives way to hello-v003 in oslo: drained and destroyed"
 
 
+def test_a_queued_release_is_asked_for_when_its_turn_comes(api: Asked, controller: ServedController) -> None:
+    gated = SPEC.replace("{warm: 0s}", "{warm: 0s, approve: ops}")
+    assert api.release("v1", spec=gated).status == 202
+    assert api.release("v2", queue=True).status == 202
+    controller.sessions.tells["oslo", FindRoom] = FULL
+    assert api.post("applications/hello/promote", {"role": "ops", "full": True}).status == 202
+    stands = standing_queue(api)
+    assert "v2: oslo needs 3 more hosts at its peak, and has no room" in stands
+    assert [each["version"] for each in api.get("applications/hello/queue").json["items"]] == ["v2"]
+    controller.sessions.tells["oslo", FindRoom] = Room("")
+    assert api.post("applications/hello/queue/resume", {}).status == 202
+    api.ended()
+    assert api.get("applications/hello").json["queue"]["items"] == []
+
+
+def standing_queue(api: Asked) -> str:
+    """Why the queue stands still, once it does."""
+    with api.stream("applications/hello/stream") as snapshots:
+        for _, status in snapshots:
+            if status["queue"]["stands"]:
+                return str(status["queue"]["stands"])
+    raise AssertionError("the stream ended before the queue stood still")
+
+
 def test_a_region_that_can_not_say_is_told_and_one_that_is_away_is_not_asked(
     api: Asked, controller: ServedController
 ) -> None:

@@ -23,11 +23,10 @@ from repave_controller.api.answers.regional_models import (
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of, query_of
-from repave_controller.core.commands.release import ways_to_room
 from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Rule, reason_of
 from repave_controller.core.planning.plan import Plan, RegionPlan
-from repave_controller.core.rollout.room import kept_in
+from repave_controller.core.rollout.room import kept_in, ways_to_room
 from repave_controller.core.rules.guards import Guard
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import AgentRefused, AnswerContent, RegionUnreachable, Sessions

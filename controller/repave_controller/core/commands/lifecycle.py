@@ -20,7 +20,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.reasons import Happening, Reason, Refusal, Refused, cli, reason_of
-from repave_controller.core.rollout.conclusion import remembered
+from repave_controller.core.rollout.transitions import remembered
 from repave_protos.protocol.values import RegionName
 
 # --------------------------------------------------------------------------------------------- a group

@@ -4,7 +4,7 @@ Nothing here waits or acts: the result is what `rollout.step` then carries out. 
 `Refused` with the rule and the way on, and changes nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from repave_controller.core.domain.application import (
@@ -23,7 +23,6 @@ from repave_controller.core.domain.reasons import (
     Reason,
     Refusal,
     Refused,
-    Remedy,
     Why,
     cli,
     reason_of,
@@ -36,7 +35,7 @@ from repave_controller.core.domain.rollout import (
 from repave_controller.core.rollout.holds import has_way_back_from
 from repave_controller.core.rollout.protection import losing_regions
 from repave_controller.core.rollout.rollback import undo
-from repave_controller.core.rollout.room import giving_way, kept_in
+from repave_controller.core.rollout.room import giving_way
 from repave_controller.core.rollout.start import (
     check_order,
     check_steps,
@@ -148,27 +147,6 @@ def _replace(
     application = _queued(application, replace(order, replaces=True), now, is_first=True)
     what = reason_of(Happening.RELEASE_REPLACES, group=target.name, version=order.version, by=order.by)
     return application, (*events, group_event(application, "release.replaces", what, now, order.by, target))
-
-
-def with_room(
-    application: Application, order: ReleaseOrder, lacks: Mapping[RegionName, Reason]
-) -> ReleaseOrder:
-    """The order, with the regions where kept groups give way to it; `lacks`: where it has no room now. Raises
-    Refused: a release that can't fit would only use up names of hosts."""
-    if not lacks or application.running is not None:  # by the time of one that is queued it is another room
-        return order
-    gives_way = tuple(region for region in lacks if order.policy.gives_way and kept_in(application, region))
-    left = [region for region in lacks if region not in gives_way]
-    if left:
-        ways = ways_to_room(application, left)
-        raise Refused(Refusal.NO_ROOM, *ways, lacks=tuple(lacks[region] for region in left))
-    return replace(order, gives_way=gives_way)
-
-
-def ways_to_room(application: Application, regions: Iterable[RegionName]) -> tuple[Remedy, ...]:
-    """The commands that end groups which are only kept in these regions."""
-    names = {group.name: None for region in regions for group in kept_in(application, region)}
-    return tuple(cli("groups retire", application.name, name) for name in names)
 
 
 # ------------------------------------------------------------------------------------------------- words

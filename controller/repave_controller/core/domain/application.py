@@ -215,6 +215,7 @@ class ReleaseOrder:
     split: Split = BY_REQUEST
     gives_way: tuple[RegionName, ...] = ()  # regions where kept groups make room for it
     keeps_sizes: bool = False  # regions that are served keep the sizes they have; `sizes` are the spec's
+    is_forced: bool = False  # tried also where regions say that they have no room
     replaces: bool = False  # begins once the rollout that it takes the place of has gone back
     number: int = 0  # in the queue, from 1; 0: never waited
     queued_at: Instant = Instant(0)  # frozen

@@ -203,6 +203,8 @@ class Why(Kind):
     QUEUE_STANDS = "queue-stands"
     ROLLOUT_ENDED = "rollout-ended"
     QUEUED_REFUSED = "queued-refused"
+    QUEUED_NO_ROOM = "queued-refused/room"
+    QUEUE_ASKS_ROOM = "queue-asks-room"
     # An application that is not decided about.
     NOT_SAVED = "not-saved"
     PROMISE_BROKEN = "promise-broken"

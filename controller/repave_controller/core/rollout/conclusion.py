@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from repave_controller.core.domain.application import (
-    PAST_MAX,
     Application,
     Because,
     GroupState,
@@ -13,7 +12,6 @@ from repave_controller.core.domain.application import (
     Part,
     ServerGroup,
 )
-from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.place import origin_in, put_part, target_in
 from repave_controller.core.domain.reasons import Happening, Reason, Why, cli, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, Track, TrackPhase
@@ -21,7 +19,7 @@ from repave_controller.core.rollout import queues, waves
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.rollback import would_lose
 from repave_controller.core.rollout.start import catch_up
-from repave_controller.core.rollout.transitions import gone_back, never_begun, taken_over
+from repave_controller.core.rollout.transitions import gone_back, never_begun, remembered, taken_over
 from repave_controller.core.rules import guards
 from repave_protos.protocol.values import RegionName
 
@@ -288,15 +286,6 @@ def too_old(
             continue
         gone.append((group, part))
     return gone, until_next
-
-
-def remembered(application: Application, group: ServerGroup, part: Part) -> Application:
-    """A proven group whose hosts go in the region of `part` can be built again there from its image. What is
-    remembered has the parts of all regions in which it is gone, as they were."""
-    known = next((each for each in application.past if each.number == group.number), None)
-    whole = known if known is not None else replace(group, parts=ByRegion(()))
-    others = tuple(each for each in application.past if each.number != group.number)
-    return replace(application, past=(whole.with_part(part), *others)[:PAST_MAX])
 
 
 def forget_gone_groups(turn: Turn) -> None:

@@ -3,11 +3,12 @@ Pure; part of `rollout.step`."""
 
 from dataclasses import replace
 
-from repave_controller.core.domain.application import Application, Because, Standstill
+from repave_controller.core.domain.application import Application, Because, ReleaseOrder, Standstill
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import Happening, Reason, Refused, Why, cli, reason_of
 from repave_controller.core.domain.rollout import Phase, Rollout, TrackPhase
 from repave_controller.core.rollout.draft import Turn
+from repave_controller.core.rollout.room import giving_way, with_room
 from repave_controller.core.rollout.start import start_release
 
 
@@ -40,9 +41,19 @@ def may_go_on(application: Application) -> bool:
 def start_first(turn: Turn) -> None:
     """One that may not be any more is told, and those behind it stand still."""
     order, *rest = turn.application.queue
+    try:
+        sized = _with_room(turn, order)
+    except Refused as refused:
+        _stays_for_room(turn, order, refused.reason)
+        return
+    if sized is None:
+        turn.because.append(Because(reason_of(Why.QUEUE_ASKS_ROOM, version=order.version)))
+        return
     turn.application = replace(turn.application, queue=tuple(rest))
     try:
-        turn.application, events = start_release(turn.application, order, turn.now)
+        started, events = start_release(turn.application, sized, turn.now)
+        turn.application, told = giving_way(started, sized.gives_way, turn.now)
+        events = (*events, *told)
     except Refused as refused:
         what = reason_of(Happening.RELEASE_REFUSED, version=order.version, refusal=refused.reason)
         turn.tell("release.refused", what, by=order.by)
@@ -50,6 +61,24 @@ def start_first(turn: Turn) -> None:
             _stand_still(turn, reason_of(Why.QUEUED_REFUSED, version=order.version, refusal=refused.reason))
     else:
         turn.events.extend(events)
+
+
+def _with_room(turn: Turn, order: ReleaseOrder) -> ReleaseOrder | None:
+    """The order with the groups that give way to it; None while it is not known whether it fits. Raises
+    Refused."""
+    constraints = turn.constraints
+    if not constraints.asks_room or order.is_forced:
+        return order
+    if constraints.room is None or constraints.room.number != order.number:
+        return None
+    return with_room(turn.application, order, dict(constraints.room.lacks))
+
+
+def _stays_for_room(turn: Turn, order: ReleaseOrder, refusal: Reason) -> None:
+    """It keeps its place, and is asked for again when a person lets the queue go on."""
+    first = replace(order, replaces=False)
+    turn.application = replace(turn.application, queue=(first, *turn.application.queue[1:]))
+    _stand_still(turn, reason_of(Why.QUEUED_NO_ROOM, version=order.version, refusal=refusal))
 
 
 def because(application: Application) -> Because | None:

@@ -1,6 +1,6 @@
-"""Kept groups that give way to a release which has no room beside them. Pure."""
+"""Whether a release has room, and the kept groups that give way to it. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from repave_controller.core.domain.application import (
@@ -9,15 +9,25 @@ from repave_controller.core.domain.application import (
     GroupState,
     Observed,
     Outcome,
+    ReleaseOrder,
     ServerGroup,
 )
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.place import put_part
-from repave_controller.core.domain.reasons import Happening, Why, reason_of
+from repave_controller.core.domain.reasons import (
+    Happening,
+    Reason,
+    Refusal,
+    Refused,
+    Remedy,
+    Why,
+    cli,
+    reason_of,
+)
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Track
-from repave_controller.core.rollout.conclusion import remembered
 from repave_controller.core.rollout.start import group_event
+from repave_controller.core.rollout.transitions import remembered
 from repave_controller.core.rules.verdicts import Waiting
 from repave_protos.protocol.values import RegionName
 
@@ -72,3 +82,24 @@ def making_room(
         if (part := group.part(track.region)) is not None and part.state is GroupState.RETIRING
     )
     return Waiting(Because(reason_of(Why.MAKES_ROOM, groups=leaving), track.region)) if leaving else None
+
+
+def with_room(
+    application: Application, order: ReleaseOrder, lacks: Mapping[RegionName, Reason]
+) -> ReleaseOrder:
+    """The order, with the regions where kept groups give way to it; `lacks`: where it has no room now. Raises
+    Refused: a release that can't fit would only use up names of hosts."""
+    if not lacks or application.running is not None:  # by the time of one that is queued it is another room
+        return order
+    gives_way = tuple(region for region in lacks if order.policy.gives_way and kept_in(application, region))
+    left = [region for region in lacks if region not in gives_way]
+    if left:
+        ways = ways_to_room(application, left)
+        raise Refused(Refusal.NO_ROOM, *ways, lacks=tuple(lacks[region] for region in left))
+    return replace(order, gives_way=gives_way)
+
+
+def ways_to_room(application: Application, regions: Iterable[RegionName]) -> tuple[Remedy, ...]:
+    """The commands that end groups which are only kept in these regions."""
+    names = {group.name: None for region in regions for group in kept_in(application, region)}
+    return tuple(cli("groups retire", application.name, name) for name in names)

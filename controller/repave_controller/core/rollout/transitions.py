@@ -4,11 +4,14 @@ from dataclasses import replace
 
 from repave_controller.core.domain.application import (
     FULL_PERCENT,
+    PAST_MAX,
     Application,
     GroupState,
     Instant,
     Part,
+    ServerGroup,
 )
+from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.place import origin_in, put_part, target_in
 from repave_controller.core.domain.reasons import Why
 from repave_controller.core.domain.rollout import Rollout, RolloutKind, Track
@@ -83,3 +86,12 @@ def never_begun(application: Application, rollout: Rollout, track: Track) -> App
     if target is None or target.part.state is not GroupState.NEW or target.part.count > 0:
         return application
     return application.with_group(target.group.without(track.region))
+
+
+def remembered(application: Application, group: ServerGroup, part: Part) -> Application:
+    """A proven group whose hosts go in the region of `part` can be built again there from its image. What is
+    remembered has the parts of all regions in which it is gone, as they were."""
+    known = next((each for each in application.past if each.number == group.number), None)
+    whole = known if known is not None else replace(group, parts=ByRegion(()))
+    others = tuple(each for each in application.past if each.number != group.number)
+    return replace(application, past=(whole.with_part(part), *others)[:PAST_MAX])

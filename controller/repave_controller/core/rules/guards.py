@@ -53,6 +53,16 @@ class Constraints:
     freezes: Freezes = Freezes()  # noqa: RUF009  # frozen
     limits: Limits = Limits()  # noqa: RUF009  # frozen
     others: Load = Load()  # noqa: RUF009  # frozen
+    asks_room: bool = False  # regions can be asked whether a queued release fits, before it begins
+    room: "Room | None" = None  # what they have said
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the regions say of the queued release of that number, just now: where it has no room, and why."""
+
+    number: int
+    lacks: tuple[tuple[RegionName, Reason], ...] = ()
 
 
 NO_CONSTRAINTS = Constraints()

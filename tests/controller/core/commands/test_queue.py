@@ -12,13 +12,13 @@ from repave_controller.core.commands.rollback import request_abort
 from repave_controller.core.commands.steering import Abort, Resize
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Instant, ReleaseOrder, Tenure
-from repave_controller.core.domain.reasons import Refusal, Refused, Why
+from repave_controller.core.domain.reasons import Refusal, Refused, Why, reason_of
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.planning.plan import plan_release
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.queues import because, may_go_on, stand_still_after
 from repave_controller.core.rollout.step import step
-from repave_controller.core.rules.guards import NO_CONSTRAINTS
+from repave_controller.core.rules.guards import NO_CONSTRAINTS, Room
 from repave_controller.core.strategies import presets
 from repave_controller.spec.spec import compile_order
 from repave_controller.wording.render import event_text, text_of
@@ -301,3 +301,70 @@ def test_a_region_that_is_new_has_the_size_of_the_spec() -> None:
     group = started.group(started.rollout.target) if started.rollout is not None else None
     assert group is not None
     assert dict(group.sizes) == {OSLO: 4, PARIS: 3}
+
+
+# ------------------------------------------------------------------------------------------------- room
+
+
+def asking(world: World, *lacks: RegionName) -> None:
+    """The regions have said, of the first release that waits, that these have no room."""
+    number = world.application.queue[0].number
+    said = tuple((each, reason_of(Why.TEXT, text=f"{each} is full")) for each in lacks)
+    world.constraints = replace(NO_CONSTRAINTS, asks_room=True, room=Room(number, said))
+
+
+def at_its_turn(extra: str = "") -> World:
+    """2.0 has succeeded, and 3.0 is to begin once the regions have been asked."""
+    world = busy_world(extra)
+    world.constraints = replace(NO_CONSTRAINTS, asks_room=True)
+    world.until_over()
+    world.run(3)
+    return world
+
+
+def test_a_queued_release_begins_once_the_regions_have_said_that_it_fits() -> None:
+    world = at_its_turn()
+    assert world.application.running is None
+    (waits,) = [each.reason for each in world.because if each.reason.kind is Why.QUEUE_ASKS_ROOM]
+    assert text_of(waits) == "queue: the regions are asked whether 3.0 has room"
+    asking(world)
+    world.run(1)
+    assert world.application.running is not None
+    assert [each.version for each in world.application.queue] == ["4.0"]
+
+
+def test_one_that_does_not_fit_keeps_its_place_and_the_queue_says_why() -> None:
+    world = at_its_turn()
+    asking(world, OSLO)
+    world.run(1)
+    assert world.application.running is None
+    assert [each.version for each in world.application.queue] == ["3.0", "4.0"]
+    stands = because(world.application)
+    assert stands is not None
+    assert text_of(stands.reason).startswith(
+        "queue: 2 releases wait until a person goes on, for 3.0: oslo is full;"
+    )
+    assert "repave groups retire shop shop-v001" in text_of(stands.reason)
+    world.constraints = replace(NO_CONSTRAINTS, asks_room=True)
+    assert done(world, QueueResume()) is None
+    assert world.application.running is None
+    asking(world)
+    world.run(1)
+    assert world.application.running is not None
+
+
+def test_kept_groups_make_room_for_it_where_the_spec_says_so() -> None:
+    world = at_its_turn("rollback: {keep: {give_way: true}}\n")
+    asking(world, OSLO)
+    world.run(1)
+    assert world.application.running is not None
+    assert any("gives way" in line for line in world.lines)
+
+
+def test_a_forced_one_is_not_asked_for() -> None:
+    world = busy_world()
+    assert done(world, QueueDrop(is_all=True)) is None
+    assert asked(world, "3.0", is_forced=True) is None
+    world.constraints = replace(NO_CONSTRAINTS, asks_room=True)
+    world.until(lambda each: each.application.queue == ())
+    assert world.application.running is not None
