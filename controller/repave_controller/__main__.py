@@ -31,9 +31,10 @@ from repave_controller.fleet.sessions import Sessions, start_server, stop_server
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.accounts import Accounts
-from repave_controller.security.audit import Entry, audit_of
+from repave_controller.security.audit import Audit, Entry, audit_of
 from repave_controller.security.authority import Authority, OperatorsAuthority, OwnAuthority, Source
 from repave_controller.security.enrolment import Enrolment
+from repave_controller.security.issuers import Issuers
 from repave_controller.security.principals import LOCAL_NAME
 from repave_controller.security.records import load_accounts
 from repave_controller.security.tickets import KEY_BYTES, Tickets
@@ -259,17 +260,18 @@ async def guarded_by(
             log.warning("accounts.off", text=text)
         return None
     audit = await audit_of(store, installation, clock)
-    guarded = Guarded(Accounts(store, known, clock), audit, Tickets(secrets.token_bytes(KEY_BYTES)))
+    tickets = Tickets(secrets.token_bytes(KEY_BYTES))
+    guarded = Guarded(Accounts(store, known, clock), audit, tickets, Issuers(clock))
     if not known.tokens:
-        tell_admin_token(settings.state, await new_admin(guarded))
+        tell_admin_token(settings.state, await new_admin(guarded.accounts, guarded.audit))
     return guarded
 
 
-async def new_admin(guarded: Guarded) -> str:
+async def new_admin(accounts: Accounts, audit: Audit) -> str:
     """A token of the admin, written down."""
     entry = Entry(Instant(0.0), LOCAL_NAME, "local", "", "", "new admin token", outcome="done")
-    await guarded.audit.add(entry)
-    return await guarded.accounts.make_admin()
+    await audit.add(entry)
+    return await accounts.make_admin()
 
 
 def tell_admin_token(state: Path, token: str) -> None:
@@ -290,7 +292,7 @@ async def make_admin_token(settings: ControllerSettings) -> None:
         clock = SteadyClock(loaded.last_event_at)
         accounts = Accounts(store, await load_accounts(store), clock)
         audit = await audit_of(store, loaded.installation, clock)
-        tell_admin_token(settings.state, await new_admin(Guarded(accounts, audit, Tickets(b""))))
+        tell_admin_token(settings.state, await new_admin(accounts, audit))
     finally:
         await store.close()
 

@@ -13,6 +13,7 @@ from repave_cli.transport.context import url as url_of
 from repave_cli.transport.credentials import Credentials, credentials_for, forget, keep, read_authority
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
+from repave_cli.transport.jobs import AUDIENCE, job_token
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal, seconds
 from repave_cli.transport.trust import fetched_authority
@@ -29,6 +30,14 @@ TOKENS = (
     Column("FROM", lambda item: item["used_from"], is_wide=True),
     Column("CREATED BY", lambda item: item["created_by"], is_wide=True),
 )
+TRUSTS = (
+    column("ID"),
+    column("NAME"),
+    column("ISSUER"),
+    Column("CLAIMS", lambda item: ", ".join(f"{name}={value}" for name, value in item["claims"].items())),
+    column("AUDIENCE", is_wide=True),
+)
+ISSUERS = {"github": "https://token.actions.githubusercontent.com", "gitlab": "https://gitlab.com"}
 ROLES = (column("TO"), column("ROLE"), Column("APPS", lambda item: item["applications"]))
 
 
@@ -36,6 +45,11 @@ def register(commands: Any) -> None:
     login = commands.add_parser("login", help="Keep a token for this controller; asks for it, or reads it")
     login.add_argument("--ca", type=Path, metavar="FILE", help="the certificate of its private authority")
     login.add_argument("--pin", default="", metavar="sha256:HEX", help="the fingerprint of that authority")
+    login.add_argument(
+        "--job",
+        action="store_true",
+        help="in CI: by the token that GitHub, GitLab or CircleCI signs for the job",
+    )
     login.set_defaults(run=run_login)
     logout = commands.add_parser("logout", help="End the token that is kept, and forget it")
     logout.set_defaults(run=run_logout)
@@ -68,6 +82,28 @@ def _register_tokens(commands: Any) -> None:
     revoke.add_argument("id", help="as repave tokens list shows it")
     _add_reason(revoke)
     revoke.set_defaults(run=run_revoke)
+    trust = verbs.add_parser("trust", help="Let jobs of a CI log in by the token that it signs for them")
+    trust.add_argument("name", help="what such jobs are called; roles are given to this name")
+    trust.add_argument(
+        "--issuer", required=True, metavar="URL", help="github, gitlab, or the address of another issuer"
+    )
+    trust.add_argument(
+        "--claim",
+        action="append",
+        default=[],
+        type=_claim,
+        metavar="NAME=VALUE",
+        help="what the token must say, such as repository=acme/web; may be repeated",
+    )
+    trust.add_argument("--audience", default=AUDIENCE, help=f"among the token's audiences ({AUDIENCE})")
+    trust.add_argument("--expires", type=seconds, default=3600.0, metavar="TIME", help="of a log-in (1h)")
+    _add_reason(trust)
+    trust.set_defaults(run=run_trust)
+    verbs.add_parser("trusts", help="Which jobs may log in").set_defaults(run=run_trusts)
+    distrust = verbs.add_parser("distrust", help="Let such jobs log in no longer")
+    distrust.add_argument("id", help="as repave tokens trusts shows it")
+    _add_reason(distrust)
+    distrust.set_defaults(run=run_distrust)
 
 
 def _register_roles(commands: Any) -> None:
@@ -93,6 +129,13 @@ def _add_reason(command: Any) -> None:
     command.add_argument("--reason", default="", help="kept in the audit log")
 
 
+def _claim(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is no claim; write NAME=VALUE")
+    return name, value
+
+
 def _scope(text: str) -> dict[str, str]:
     role, _, applications = text.partition(":")
     if role not in ("viewer", "deployer", "approver", "admin"):
@@ -106,7 +149,7 @@ def _scope(text: str) -> dict[str, str]:
 def run_login(terminal: Terminal) -> int:
     url = url_of(terminal.arguments)
     authority = _authority(terminal, url)
-    token = _asked_token(terminal)
+    token = _token_of_job(url, authority) if terminal.arguments.job else _asked_token(terminal)
     who = Client(url, credentials=Credentials(token, authority)).get("whoami")
     if who["kind"] == "local":
         raise CliError(f"the controller at {url} has no accounts: nothing to log in to", USAGE)
@@ -133,6 +176,13 @@ def _asked_token(terminal: Terminal) -> str:
     if not token.strip():
         raise CliError("no token was given; an admin makes one: repave tokens create NAME", USAGE)
     return token.strip()
+
+
+def _token_of_job(url: str, authority: str) -> str:
+    """What the controller gives for the job's own token."""
+    signed = job_token(AUDIENCE)
+    answer = Client(url, credentials=Credentials("", authority)).post("login", {"token": signed})
+    return str(answer["token"])
 
 
 def run_logout(terminal: Terminal) -> int:
@@ -200,6 +250,31 @@ def run_create(terminal: Terminal) -> int:
 def run_list(terminal: Terminal) -> int:
     show(terminal, terminal.client.get("tokens"), TOKENS, "no tokens")
     return DONE
+
+
+def run_trust(terminal: Terminal) -> int:
+    arguments = terminal.arguments
+    body = {
+        "name": arguments.name,
+        "issuer": ISSUERS.get(arguments.issuer, arguments.issuer),
+        "claims": dict(arguments.claim),
+        "audience": arguments.audience,
+        "expires_seconds": arguments.expires,
+        "reason": arguments.reason,
+    }
+    made = terminal.client.post("trusts", body)
+    return _told(terminal, made, f"{made['id']}: such jobs of {made['issuer']} are {made['name']}")
+
+
+def run_trusts(terminal: Terminal) -> int:
+    show(terminal, terminal.client.get("trusts"), TRUSTS, "no jobs may log in")
+    return DONE
+
+
+def run_distrust(terminal: Terminal) -> int:
+    arguments = terminal.arguments
+    gone = terminal.client.post(f"trusts/{quoted(arguments.id)}/remove", {"reason": arguments.reason})
+    return _told(terminal, gone, f"jobs as {gone['name']} of {gone['issuer']} log in no longer")
 
 
 def run_revoke(terminal: Terminal) -> int:

@@ -3,13 +3,13 @@
 import asyncio
 import dataclasses
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Refusal, Refused
-from repave_controller.core.ports import Store, StoreError, Transaction
+from repave_controller.core.ports import Record, Store, StoreError, Transaction
 from repave_controller.security.principals import (
     ADMIN_NAME,
     ANONYMOUS,
@@ -18,7 +18,14 @@ from repave_controller.security.principals import (
     Principal,
     Role,
 )
-from repave_controller.security.records import KnownAccounts, record_of_roles, record_of_token
+from repave_controller.security.records import (
+    TOKEN,
+    TRUST,
+    KnownAccounts,
+    record_of_roles,
+    record_of_token,
+    record_of_trust,
+)
 from repave_controller.security.roles import Roles, grant
 from repave_controller.security.tokens import (
     ID_BYTES,
@@ -28,9 +35,12 @@ from repave_controller.security.tokens import (
     parts_of_token,
     text_of_token,
 )
+from repave_controller.security.trusts import TRUSTS_MAX, Trust
 
 TOKENS_MAX = 10_000
 FIRST_ADMIN_SECONDS = 90 * 86_400.0
+KEPT_SECONDS = 30 * 86_400.0
+"""A token that has ended is listed for so long."""
 USED_SAVED_SECONDS = 600.0
 """When a token was used last is saved at most so often."""
 
@@ -55,6 +65,7 @@ class Accounts:
         self._store = store
         self._tokens = {each.id: each for each in known.tokens}
         self._roles = known.roles
+        self._trusts = {each.id: each for each in known.trusts}
         self._clock = clock
         self._chance = chance
         self._lock = asyncio.Lock()
@@ -140,12 +151,16 @@ class Accounts:
     ) -> tuple[Token, str]:
         """The token, and its text: the only time that it is known. Raises Refused, StoreError."""
         async with self._lock:
-            if len(self._tokens) >= TOKENS_MAX:
+            if len(self._tokens) - len(self._ended_long_ago(self._clock())) >= TOKENS_MAX:
                 raise Refused(Refusal.TOO_MANY, what="tokens", most=TOKENS_MAX)
             identity, secret, now = self._chance(ID_BYTES), self._chance(SECRET_BYTES), self._clock()
             token = Token(identity, name, hash_of(secret), now, Instant(now + seconds), by, note, scopes)
-            await self._save(token)
+            await self._save(token, self._ended_long_ago(now))
         return token, text_of_token(identity, secret)
+
+    def _ended_long_ago(self, now: Instant) -> list[str]:
+        """What the audit log tells of is not kept for ever."""
+        return [each.id for each in self._tokens.values() if now >= each.ended_at + KEPT_SECONDS]
 
     async def revoke(self, identity: str, by: str) -> Token:
         """Ends it at once, and the streams that it opened. Raises Refused, StoreError."""
@@ -158,10 +173,47 @@ class Accounts:
             await self._save(revoked)
         return revoked
 
-    async def _save(self, token: Token) -> None:
-        await self._store.commit(Transaction(records=(record_of_token(token),)))
+    async def _save(self, token: Token, gone: Sequence[str] = ()) -> None:
+        forgotten = (Record(TOKEN, identity, None) for identity in gone)
+        await self._store.commit(Transaction(records=(*forgotten, record_of_token(token))))
+        for identity in gone:
+            del self._tokens[identity]
         self._tokens[token.id] = token
         self._tell()
+
+    # -------------------------------------------------------------------------------------- trusts
+
+    @property
+    def trusts(self) -> list[Trust]:
+        """The first one made comes first."""
+        return sorted(self._trusts.values(), key=lambda each: (each.created_at, each.id))
+
+    async def trust(
+        self,
+        name: str,
+        issuer: str,
+        claims: tuple[tuple[str, str], ...],
+        audience: str,
+        seconds: float,
+        by: str,
+    ) -> Trust:
+        """From now on such jobs may log in. Raises Refused, StoreError."""
+        async with self._lock:
+            if len(self._trusts) >= TRUSTS_MAX:
+                raise Refused(Refusal.TOO_MANY, what="trusts", most=TRUSTS_MAX)
+            now, identity = self._clock(), self._chance(ID_BYTES)
+            made = Trust(identity, name, issuer, claims, audience, seconds, by, now)
+            await self._store.commit(Transaction(records=(record_of_trust(made),)))
+            self._trusts[identity] = made
+        return made
+
+    async def distrust(self, identity: str) -> Trust:
+        """What its jobs were given already stays valid to its end. Raises Refused, StoreError."""
+        async with self._lock:
+            if identity not in self._trusts:
+                raise Refused(Refusal.UNKNOWN_TRUST, id=identity)
+            await self._store.commit(Transaction(records=(Record(TRUST, identity, None),)))
+            return self._trusts.pop(identity)
 
     # --------------------------------------------------------------------------------------- roles
 

@@ -7,11 +7,14 @@ from pydantic import TypeAdapter, ValidationError
 from repave_controller.core.ports import Record, Store, StoreError
 from repave_controller.security.roles import Roles
 from repave_controller.security.tokens import Token
+from repave_controller.security.trusts import Trust
 
 TOKEN = "token"
 ROLES = "roles"
+TRUST = "trust"
 _TOKEN = TypeAdapter(Token)
 _ROLES = TypeAdapter(Roles)
+_TRUST = TypeAdapter(Trust)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +23,18 @@ class KnownAccounts:
 
     tokens: tuple[Token, ...]
     roles: Roles
+    trusts: tuple[Trust, ...] = ()
 
 
 async def load_accounts(store: Store) -> KnownAccounts:
     """Raises StoreError."""
     tokens, roles = await store.records(TOKEN), await store.records(ROLES)
+    trusts = await store.records(TRUST)
     try:
         return KnownAccounts(
             tuple(_TOKEN.validate_json(each.state or "") for each in tokens),
             _ROLES.validate_json(roles[0].state or "") if roles else Roles(),
+            tuple(_TRUST.validate_json(each.state or "") for each in trusts),
         )
     except ValidationError as error:
         raise StoreError(
@@ -39,6 +45,10 @@ async def load_accounts(store: Store) -> KnownAccounts:
 
 def record_of_token(token: Token) -> Record:
     return Record(TOKEN, token.id, _TOKEN.dump_json(token).decode())
+
+
+def record_of_trust(trust: Trust) -> Record:
+    return Record(TRUST, trust.id, _TRUST.dump_json(trust).decode())
 
 
 def record_of_roles(roles: Roles) -> Record:

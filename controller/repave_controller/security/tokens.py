@@ -39,6 +39,10 @@ class Token:
             return "revoked"
         return "active" if now < self.expires_at else "expired"
 
+    @property
+    def ended_at(self) -> Instant:
+        return self.expires_at if self.revoked_at is None else min(self.revoked_at, self.expires_at)
+
     def is_opened_by(self, secret: str) -> bool:
         return hmac.compare_digest(self.secret_hash, hash_of(secret))
 

@@ -297,6 +297,7 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.UNKNOWN_MEMBER: _unknown_member,
     Refusal.UNKNOWN_ROLE: _unknown_role,
     Refusal.UNKNOWN_TOKEN: lambda id: f"no token has the id {_quoted(id)}; repave tokens list shows them",
+    Refusal.UNKNOWN_TRUST: lambda id: f"no trust has the id {_quoted(id)}; repave tokens trusts shows them",
     Refusal.LAST_ADMIN: (
         lambda: "then no admin with a valid token would be left; give role and token to another one first"
     ),

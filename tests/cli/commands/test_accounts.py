@@ -222,3 +222,29 @@ def test_no_other_certificate_gets_the_token(
 def test_a_token_never_goes_out_in_plaintext() -> None:
     with pytest.raises(CliError, match="plaintext"):
         Client("http://repave.example:7400", credentials=Credentials("rpv_x"))
+
+
+# ------------------------------------------------------------------------------------------------------- jobs
+
+
+def test_trusts_are_made_listed_and_removed(signed: CommandLine) -> None:
+    made = signed(
+        "tokens", "trust", "ci", "--issuer", "github", "--claim", "repository=acme/web", "-o", "json"
+    ).json
+    listed = signed("tokens", "trusts").out
+    assert "https://token.actions.githubusercontent.com" in listed
+    assert "repository=acme/web" in listed
+    assert signed("tokens", "distrust", made["id"]).code == 0
+    assert signed("tokens", "trust", "ci", "--issuer", "github").code == 2
+
+
+def test_a_job_without_a_signed_token_is_told_how_to_get_one(
+    repave: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CIRCLE_OIDC_TOKEN", "CIRCLE_OIDC_TOKEN_V2", "ACTIONS_ID_TOKEN_REQUEST_URL"):
+        monkeypatch.delenv(name, raising=False)
+    ran = repave("login", "--job")
+    assert (ran.code, "id-token: write" in ran.err) == (2, True)
+    monkeypatch.setenv("REPAVE_ID_TOKEN", "a.b.c")
+    ran = repave("login", "--job")
+    assert (ran.code, path().exists()) == (4, False)

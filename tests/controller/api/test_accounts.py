@@ -15,7 +15,7 @@ from tests.controller.api.conftest import SPEC, Asked, a_package
 from tests.fakes.controller.asking import Answered
 from tests.fakes.controller.scheduler import ServedController, served
 
-UNBOUNDED = Bounds((1e6, 1e6), (1e6, 1e6), (1e6, 1e6), (1e6, 1e6))
+UNBOUNDED = Bounds(*[(1e6, 1e6)] * 5)
 GATED = SPEC.replace(
     "strategy: {blue_green: {warm: 0s}}",
     "strategy: {steps: [{scale: 100%}, {verify: {}}, {approve: {role: sre}}, {weight: 100%}]}",
@@ -65,7 +65,9 @@ def released(client: Signed, spec: str = SPEC, **changes: Any) -> Answered:
 
 def called(client: Signed, route: str) -> tuple[int, str]:
     """Status and rule of a call with an empty body."""
-    values = dict.fromkeys(("application", "host", "region", "machine", "freeze", "team", "token"), "hello")
+    values = dict.fromkeys(
+        ("application", "host", "region", "machine", "freeze", "team", "token", "trust"), "hello"
+    )
     method, path = route.format(digest="d" * 64, **values).split(" ")
     path = "/healthz" if path == "healthz" else path
     if path.endswith("stream") and not client.token:

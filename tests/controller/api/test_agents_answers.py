@@ -169,6 +169,7 @@ async def failure_of(real: RealController, method: str, path: str, body: Any) ->
         "machine": "m1",
         "token": "0" * 12,
         "team": "sre",
+        "trust": "t1",
     }
     address = path.format(**named, digest=DIGEST_OF_V1)
     sent = {} if method != "POST" else {"data": body} if isinstance(body, bytes) else {"json": body}

@@ -40,7 +40,7 @@ READS = [
     route
     for route in routes()
     if route.method == "GET" and route.answer is not None and not route.path.endswith("stream")
-    if route.path not in ("tokens", "roles", "audit")  # those of accounts: test_accounts.py
+    if route.path not in ("tokens", "roles", "audit", "trusts")  # those of accounts: test_accounts.py
 ]
 
 
@@ -77,7 +77,7 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
 
     async def refused(path: str, rule: str, **sent: Any) -> None:
         async with real.client.post(
-            path.format(application="hello", token="0" * 12, team="sre"), **sent
+            path.format(application="hello", token="0" * 12, team="sre", trust="t1"), **sent
         ) as answer:
             told = await answer.json()
             assert (answer.status, told["rule"]) == (409, rule), told
@@ -135,6 +135,10 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     await post("regions/{region}/remove", json={"by": "ann"})
     await post(f"{one}/delete", json={"by": "ann"})
     await post("regions/{region}/pool/return", json={"by": "ann"})
+    trust = {"name": "ci", "issuer": "https://gitlab.com", "claims": {"sub": "x"}}
+    await refused("login", "no-accounts", json={"token": "x"})
+    await refused("trusts", "no-accounts", json=trust)
+    await refused("trusts/{trust}/remove", "no-accounts", json={})
     await refused("logout", "no-token", json={})
     await refused("tokens", "no-accounts", json={"name": "ann"})
     await refused("tokens/{token}/revoke", "no-accounts", json={})

@@ -25,6 +25,7 @@ from repave_controller.security.accounts import Accounts
 from repave_controller.security.audit import audit_of
 from repave_controller.security.authority import Authority, OwnAuthority
 from repave_controller.security.enrolment import Enrolment
+from repave_controller.security.issuers import Issuers
 from repave_controller.security.records import load_accounts
 from repave_controller.security.tickets import Tickets
 from repave_protos import __version__
@@ -307,7 +308,7 @@ class ServedController:
             self.accounts = Accounts(self.store, await load_accounts(self.store), clock)
             audit = await audit_of(self.store, loaded.installation, clock)
             self.tickets = Tickets(b"k" * 32)
-            self.guarded = Guarded(self.accounts, audit, self.tickets, self.bounds)
+            self.guarded = Guarded(self.accounts, audit, self.tickets, Issuers(clock), self.bounds)
             self.admin = self.admin or await self.accounts.make_admin()
         app = make_app(
             scheduler=self.scheduler,

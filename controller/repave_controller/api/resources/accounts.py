@@ -1,12 +1,13 @@
 """Accounts in the API: who calls, tokens, roles, teams, and the audit log."""
 
+import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from repave_controller.api.answers.models import Body
 from repave_controller.api.answers.queries import EVENTS_MAX, Flag, Number, Query
@@ -19,14 +20,27 @@ from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.core.domain.instants import Instant
 from repave_controller.security import roles as changes
+from repave_controller.security.audit import Entry
+from repave_controller.security.issuers import TOKEN_LENGTH_MAX, BadToken, IssuerError, is_safe
 from repave_controller.security.principals import Grant, Role
 from repave_controller.security.roles import TEAM, Roles
 from repave_controller.security.tokens import Token
+from repave_controller.security.trusts import (
+    AUDIENCE,
+    IDENTIFYING,
+    LEEWAY_SECONDS,
+    Trust,
+    fault_of,
+    match,
+)
 
 DAY_SECONDS = 86_400.0
 EXPIRY_SECONDS_MAX = 366 * DAY_SECONDS
 SCOPES_MAX = 20
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
+SHOWN_MAX = 10_000
+TOLD = ("iss", "sub", "repository", "ref", "run_id", "project_path", "pipeline_id", "environment")
+"""What the audit log has of a job."""
 RESERVED = ("local", "agent")
 """Names of principals that have no tokens."""
 
@@ -75,6 +89,33 @@ class ReasonRequest(Body):
     """A change that says why."""
 
     reason: str = Field("", max_length=1000)
+
+
+class LoginRequest(Body):
+    """Exchange the token that a CI signed for a job for one of this controller."""
+
+    token: str = Field(min_length=1, max_length=TOKEN_LENGTH_MAX, repr=False)
+
+
+class TrustRequest(Body):
+    """Let jobs of a CI log in."""
+
+    name: Name = Field(description="What such jobs are called; roles are given to this name.")
+    issuer: str = Field(max_length=300, description="As the token's iss, such as https://gitlab.com.")
+    claims: Annotated[
+        dict[str, Annotated[str, Field(min_length=1, max_length=500)]], Field(max_length=20)
+    ] = Field(description="What the token must say, word for word; one of these names the project.")
+    audience: str = Field(AUDIENCE, min_length=1, max_length=300, description="Among the token's aud.")
+    expires_seconds: float = Field(3600.0, gt=0, le=DAY_SECONDS, description="Of what the jobs are given.")
+    reason: str = Field("", max_length=1000)
+
+    @model_validator(mode="after")
+    def _names_a_project(self) -> "TrustRequest":
+        if not is_safe(self.issuer):
+            raise ValueError("issuer: expected https://")
+        if not set(self.claims) & set(IDENTIFYING):
+            raise ValueError(f"claims: one of these is needed: {', '.join(IDENTIFYING)}")
+        return self
 
 
 class GrantRequest(GrantItem):
@@ -148,6 +189,25 @@ class TokensAnswer(BaseModel):
     items: list[TokenItem]
 
 
+class TrustItem(BaseModel):
+    """Jobs that may log in."""
+
+    id: str
+    name: str
+    issuer: str
+    claims: dict[str, str]
+    audience: str
+    expires_seconds: float
+    created_by: str
+    created_at: datetime
+
+
+class TrustsAnswer(BaseModel):
+    """The first one that a job's token fits counts."""
+
+    items: list[TrustItem]
+
+
 class RoleItem(BaseModel):
     """Who has a role for applications."""
 
@@ -190,10 +250,15 @@ class AccountRoutes:
 
     def __init__(self, guarded: Guarded | None, clock: Callable[[], Instant]) -> None:
         self._found, self._clock = guarded, clock
+        self._shown: dict[bytes, float] = {}  # tokens of jobs, until they expire
 
     def routes(self) -> tuple[Route, ...]:
         return (
             Route("GET", "whoami", self.whoami, WhoAnswer),
+            Route("POST", "login", self.login, NewTokenAnswer, LoginRequest),
+            Route("GET", "trusts", self.trusts, TrustsAnswer),
+            Route("POST", "trusts", self.trust, TrustItem, TrustRequest),
+            Route("POST", "trusts/{trust}/remove", self.distrust, TrustItem, ReasonRequest),
             Route("POST", "logout", self.logout, TokenItem, ReasonRequest),
             Route("GET", "tokens", self.tokens, TokensAnswer),
             Route("POST", "tokens", self.create, NewTokenAnswer, TokenRequest),
@@ -222,6 +287,67 @@ class AccountRoutes:
                 expires_at=time_of(token.expires_at) if token is not None else None,
             )
         )
+
+    async def login(self, request: web.Request) -> web.Response:
+        """Each token of a job is good for one log-in."""
+        asked, guarded = await body_of(request, LoginRequest), self._guarded
+        accounts, address = guarded.accounts, request.remote or ""
+        claims = await self._verified(asked.token)
+        trust = match(accounts.trusts, claims)
+        if trust is None:
+            raise Problem(401, "not-trusted", "no trust fits what this job's token says; an admin adds one")
+        self._check_first(asked.token, float(claims["exp"]))
+        told = tuple((name, str(claims[name])[:200]) for name in TOLD if name in claims)
+        token, text = await accounts.create(trust.name, trust.seconds, by="login", note=f"job {trust.id}")
+        await guarded.audit.add(
+            Entry(
+                self._clock(), trust.name, "job", token.id, address, "POST login", outcome="done", facts=told
+            )
+        )
+        response = _answer(NewTokenAnswer(token=text, item=self._item(token)), status=201)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    async def _verified(self, token: str) -> Mapping[str, Any]:
+        """Its claims, which count now. Raises Problem."""
+        guarded = self._guarded
+        try:
+            claims = await guarded.issuers.verified(token, {each.issuer for each in guarded.accounts.trusts})
+        except BadToken as error:
+            raise Problem(401, "not-trusted", str(error)) from error
+        except IssuerError as error:
+            raise Problem(503, "issuer", f"the issuer's keys can't be had: {error}") from error
+        fault = fault_of(claims, self._clock())
+        if fault:
+            raise Problem(401, "not-trusted", fault)
+        return claims
+
+    def _check_first(self, token: str, expires_at: float) -> None:
+        """Raises Problem when it was shown before."""
+        now, name = self._clock(), hashlib.sha256(token.encode()).digest()
+        self._shown = {each: at for each, at in self._shown.items() if at + LEEWAY_SECONDS > now}
+        if name in self._shown or len(self._shown) >= SHOWN_MAX:
+            raise Problem(401, "not-trusted", "this job's token was used before; it is good for one log-in")
+        self._shown[name] = expires_at
+
+    async def trusts(self, _: web.Request) -> web.Response:
+        return _answer(TrustsAnswer(items=[_trust(each) for each in self._guarded.accounts.trusts]))
+
+    async def trust(self, request: web.Request) -> web.Response:
+        asked = await body_of(request, TrustRequest)
+        made = await self._guarded.accounts.trust(
+            asked.name,
+            asked.issuer,
+            tuple(sorted(asked.claims.items())),
+            asked.audience,
+            asked.expires_seconds,
+            principal_of(request).name,
+        )
+        return _answer(_trust(made), status=201)
+
+    async def distrust(self, request: web.Request) -> web.Response:
+        await body_of(request, ReasonRequest)
+        return _answer(_trust(await self._guarded.accounts.distrust(request.match_info["trust"])))
 
     async def logout(self, request: web.Request) -> web.Response:
         await body_of(request, ReasonRequest)
@@ -313,6 +439,19 @@ class AccountRoutes:
 
 def _scopes(grants: tuple[Grant, ...]) -> list[ScopeItem]:
     return [ScopeItem(role=str(each.role), applications=each.applications) for each in grants]
+
+
+def _trust(trust: Trust) -> TrustItem:
+    return TrustItem(
+        id=trust.id,
+        name=trust.name,
+        issuer=trust.issuer,
+        claims=dict(trust.claims),
+        audience=trust.audience,
+        expires_seconds=trust.seconds,
+        created_by=trust.by,
+        created_at=time_of(trust.created_at),
+    )
 
 
 def _roles(roles: Roles) -> RolesAnswer:

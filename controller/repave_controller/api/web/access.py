@@ -28,6 +28,7 @@ from repave_controller.core.ports import StoreError
 from repave_controller.security.accounts import Accounts, NotRecognised
 from repave_controller.security.audit import Audit, Entry
 from repave_controller.security.differences import cleaned, facts_of
+from repave_controller.security.issuers import Issuers
 from repave_controller.security.principals import LOCAL, Permission, Principal
 from repave_controller.security.rates import Rates
 from repave_controller.security.tickets import Tickets
@@ -43,11 +44,13 @@ log = structlog.get_logger()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bounds:
-    """Requests a second, and at once: of an address, of a token, and denials of one that are written down."""
+    """A second, and at once: requests of an address and of a token, wrong tokens and log-ins of an address,
+    and denials that are written down."""
 
     address: tuple[float, float] = (200.0, 1000.0)
     token: tuple[float, float] = (50.0, 500.0)
     wrong: tuple[float, float] = (1.0, 30.0)
+    logins: tuple[float, float] = (1.0, 30.0)
     denials: tuple[float, float] = (0.2, 20.0)
 
 
@@ -58,6 +61,7 @@ class Guarded:
     accounts: Accounts
     audit: Audit
     tickets: Tickets
+    issuers: Issuers
     bounds: Bounds = Bounds()
 
 
@@ -69,6 +73,7 @@ class Access:
         self._clock = clock
         bounds = guarded.bounds if guarded is not None else Bounds()
         self._of_address, self._of_token = Rates(*bounds.address), Rates(*bounds.token)
+        self._logins = Rates(*bounds.logins)
         self._wrong, self._denials = Rates(*bounds.wrong), Rates(*bounds.denials)
 
     @web.middleware
@@ -79,6 +84,8 @@ class Access:
             request[PRINCIPAL] = LOCAL
             return await handler(request)
         if rule is not None and rule.permission is Permission.OPEN:
+            if request.method == "POST":
+                self._slow_down(self._logins, _address(request))
             return await handler(request)
         self._slow_down(self._of_address, _address(request))
         principal = self._recognise(guarded, request)

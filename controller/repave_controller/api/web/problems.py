@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-UNKNOWN = ("unknown-application", "unknown-freeze", "unknown-host", "unknown-token")
+UNKNOWN = ("unknown-application", "unknown-freeze", "unknown-host", "unknown-token", "unknown-trust")
 
 
 class Problem(Exception):

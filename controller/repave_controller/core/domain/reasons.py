@@ -122,6 +122,7 @@ class Refusal(Kind):
     UNKNOWN_REGION_OF_SERVICE = "unknown-region/serves"
     UNKNOWN_ROLE = "unknown-role"
     UNKNOWN_TOKEN = "unknown-token"
+    UNKNOWN_TRUST = "unknown-trust"
 
 
 class Why(Kind):
