@@ -129,6 +129,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
                     version=__version__,
                     accounts=settings.accounts,
                     tls=tls is not None,
+                    pin=enrolment.authority.pin if enrolment is not None else "",
                 )
                 await _run_until_signal(scheduler, supervisor)
         finally:

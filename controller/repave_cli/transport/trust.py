@@ -13,6 +13,7 @@ from repave_cli.transport.errors import CliError, UnreachableError
 from repave_cli.transport.exit_codes import USAGE
 
 PIN = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+SHORT_PIN = re.compile(r"[A-Za-z0-9_-]{43}")
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 PEM_BYTES_MAX = 64 * 1024
 TIMEOUT_SECONDS = 30.0
@@ -31,9 +32,7 @@ def context_with(authority: str) -> ssl.SSLContext:
 def fetched_authority(host: str, port: int, pin: str) -> str:
     """The authority that the controller offers, if it has this fingerprint. Nothing is sent that is secret,
     and what comes counts only by its fingerprint. Raises CliError."""
-    wanted = PIN.fullmatch(pin.strip().lower())
-    if wanted is None:
-        raise CliError("a pin is sha256: and 64 hexadecimal digits", USAGE)
+    wanted = _wanted(pin.strip())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT_SECONDS, context=context)
@@ -48,9 +47,19 @@ def fetched_authority(host: str, port: int, pin: str) -> str:
     if response.status != 200:
         raise CliError("this controller offers no authority; give its certificate: --ca FILE", USAGE)
     for found in CERTIFICATE.finditer(offered):
-        if hmac.compare_digest(fingerprint(base64.b64decode(found[1])), wanted[1]):
+        if hmac.compare_digest(fingerprint(base64.b64decode(found[1])), wanted):
             return found[0] + "\n"
     raise CliError("the authority that answers is not the one of this pin: it may be another machine", USAGE)
+
+
+def _wanted(pin: str) -> str:
+    """In hexadecimal. Raises CliError."""
+    written = PIN.fullmatch(pin.lower())
+    if written is not None:
+        return written[1]
+    if SHORT_PIN.fullmatch(pin) is None:
+        raise CliError("a pin is sha256: and 64 hexadecimal digits, or the 43 characters of agents", USAGE)
+    return base64.urlsafe_b64decode(f"{pin}=").hex()
 
 
 def fingerprint(certificate: bytes) -> str:

@@ -15,6 +15,7 @@ from repave_cli.transport.credentials import Credentials, path
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.trust import fingerprint
 from repave_controller.api.web.tls import context_of
+from repave_protos.protocol.certificates import pin_of
 from tests.fakes.controller.command_line import CommandLine, Ran
 from tests.fakes.controller.scheduler import ServedController, served
 from tests.support.certificates import TestAuthority, new_authority
@@ -186,7 +187,7 @@ def tls(tmp_path: Path, authority: TestAuthority) -> Iterator[ServedController]:
         yield started
 
 
-@pytest.mark.parametrize("way", ["--ca", "--pin"])
+@pytest.mark.parametrize("way", ["--ca", "--pin", "--pin as agents have it"])
 def test_a_login_over_tls_trusts_one_authority(
     run: CommandLine,
     tls: ServedController,
@@ -197,8 +198,13 @@ def test_a_login_over_tls_trusts_one_authority(
 ) -> None:
     file = tmp_path / "authority.pem"
     file.write_text(authority.pem)
-    trust = str(file) if way == "--ca" else f"sha256:{fingerprint(authority.der)}"
-    assert typed(monkeypatch, run, tls.admin, "login", "--url", tls.url, way, trust).code == 0
+    trust = {
+        "--ca": str(file),
+        "--pin": f"sha256:{fingerprint(authority.der)}",
+        "--pin as agents have it": pin_of(authority.certificate),
+    }[way]
+    flag = f"{way.split(' ')[0]}={trust}"
+    assert typed(monkeypatch, run, tls.admin, "login", "--url", tls.url, flag).code == 0
     file.unlink()
     assert run("whoami", "--url", tls.url).code == 0
 
