@@ -20,6 +20,9 @@ from repave_agent.core.fence import foreign
 from repave_agent.core.observation import Limits
 from repave_agent.core.ports import BalancerError, ProviderError, TransientError
 from repave_agent.health.prober import Prober
+from repave_agent.identity import joining
+from repave_agent.identity.identity import FILE, Identity, IdentityError, read, write
+from repave_agent.identity.keeper import Keeper
 from repave_agent.kinds import CommandError, CommandLine, Site
 from repave_agent.operations.queries import Desk, answer_way_in
 from repave_agent.packages.baking import Bakery
@@ -41,7 +44,7 @@ from repave_protos.daemon.files import make_directory
 from repave_protos.daemon.lock import own
 from repave_protos.daemon.logs import configure_logs, log_faults_of
 from repave_protos.daemon.resources import require_threads
-from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
+from repave_protos.daemon.settings import Origins, SettingsError, load_settings, show_settings
 from repave_protos.daemon.supervisor import READY, STOPPING, supervisor_of
 from repave_protos.protocol import channel
 from repave_protos.protocol.capabilities import capability_words
@@ -71,7 +74,7 @@ from repave_protos.protocol.values import (
 
 ALWAYS_ANSWERED = (AcceptedOf, ListMachines, ChangeMachine, UnknownQuestion)
 """Questions that need neither provider nor balancer: files answer them."""
-COMMANDS = ("run", "clean", "show-config")
+COMMANDS = ("run", "clean", "show-config", "join")
 PREFIX = "REPAVE_AGENT_"
 DEFAULT_FILE = Path("/etc/repave/agent.toml")
 
@@ -81,7 +84,7 @@ log = structlog.get_logger()
 class Agent:
     """All parts of one region's agent, put together."""
 
-    def __init__(self, settings: AgentSettings, registry: Registry) -> None:
+    def __init__(self, settings: AgentSettings, registry: Registry, *, has_joined: bool = False) -> None:
         state, clock = settings.state, SystemClock()
         make_directory(state)
         self.settings = settings
@@ -94,7 +97,18 @@ class Agent:
         self.capabilities = capability_words(
             provider.abilities, balancer.abilities(settings.section(balancer.name, balancer.options))
         )
-        self.packages = PackageCache(state / "images")
+        self.keeper = (
+            Keeper(state, clock, joining.renew, random.random, self._renewed, self._certificate_trouble)
+            if has_joined
+            else None
+        )
+        self.certificate_trouble = ""
+        self.troubles: tuple[tuple[str, ...], bool] = ((), False)
+        self.packages = (
+            PackageCache(state / "images", connect=self.keeper.connect)
+            if self.keeper is not None
+            else PackageCache(state / "images")
+        )
         self.prober = Prober(clock.monotonic, self.provider.execute, listens=listens(self.provider))
         self.worker = Worker(
             provider=self.provider,
@@ -119,13 +133,20 @@ class Agent:
         self.early: dict[ApplicationName, DesiredState] = {}  # heard while the region can't act yet
         self.checkup = Checkup((self.provider, self.balancer), self.examined, clock.sleep)
         self.session = Session(
-            dial=lambda patience: channel.dial(settings.controller, "controller", patience),
+            dial=self._dial,
             hello=self.make_hello,
             handler=self,
             clock=clock.monotonic,
             sleep=clock.sleep,
             chance=random.random,
         )
+
+    async def _dial(self, patience: float) -> channel.Link:
+        shown = self.keeper.shown() if self.keeper is not None else None
+        return await channel.dial(self.settings.controller, "controller", patience, shown)
+
+    async def _renewed(self) -> None:
+        await self.session.change_channel()
 
     def make_hello(self) -> Hello:
         return Hello(
@@ -150,7 +171,10 @@ class Agent:
             raise ConnectionError(str(error)) from error
         if not is_ours:
             raise ConnectionError(foreign(self.worker.installation, welcome.installation))
-        self.packages.set_source(welcome.image_url, welcome.image_ticket)
+        if self.keeper is not None:  # by its certificate
+            self.packages.set_source(f"{self.keeper.identity.url}/v1/images")
+        else:
+            self.packages.set_source(welcome.image_url, welcome.image_ticket)
 
     async def on_desired(self, desired: DesiredState) -> None:
         if self.is_starting:
@@ -184,7 +208,10 @@ class Agent:
         log_faults_of(loop)
         self.worker.recall()
         supervisor.tell(READY)  # also when the provider keeps it waiting: doctor tells why
-        work = asyncio.gather(self._act(), self.session.run(), self.postponed.run(), supervisor.keep_alive())
+        keeping = [self.keeper.run()] if self.keeper is not None else []
+        work = asyncio.gather(
+            self._act(), self.session.run(), self.postponed.run(), supervisor.keep_alive(), *keeping
+        )
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, work.cancel)
         try:
@@ -201,7 +228,7 @@ class Agent:
 
     async def _act(self) -> None:
         """The controller is spoken with meanwhile: people can see why a region does not begin."""
-        self.session.troubled((), is_starting=True)
+        self._troubled((), is_starting=True)
         clock, known = self.site.clock, self.make_hello()
         steps = (
             ("balancer", self.worker.serve),
@@ -222,10 +249,20 @@ class Agent:
         self.isolation = await self.provider.start()
 
     def _waits(self, why: str) -> None:
-        self.session.troubled((why,) if why else (), is_starting=bool(why))
+        self._troubled((why,) if why else (), is_starting=bool(why))
 
     def examined(self, troubles: tuple[str, ...]) -> None:
-        self.session.troubled(troubles)
+        self._troubled(troubles)
+
+    def _certificate_trouble(self, why: str) -> None:
+        self.certificate_trouble = why
+        troubles, is_starting = self.troubles
+        self._troubled(troubles, is_starting=is_starting)
+
+    def _troubled(self, troubles: tuple[str, ...], *, is_starting: bool = False) -> None:
+        self.troubles = troubles, is_starting
+        more = (self.certificate_trouble,) if self.certificate_trouble else ()
+        self.session.troubled((*troubles, *more), is_starting=is_starting)
 
     async def clean(self) -> None:
         """Ends every host of this region and its balancer: for demos, tests and regions that are given up."""
@@ -250,7 +287,9 @@ def make_parser(registry: Registry) -> argparse.ArgumentParser:
     special = registry.commands()
     usages = "; ".join(f"of {name}: {command.usage}" for name, (_, command) in special.items())
     parser.add_argument("command", nargs="?", choices=(*COMMANDS, *special), default="run")
-    parser.add_argument("words", nargs="*", help=usages)
+    parser.add_argument(
+        "words", nargs="*", help=f"of join: URL TOKEN, as repave agents join prints them; {usages}"
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--config", type=Path, help=f"settings file (default {DEFAULT_FILE}, if it is there)")
     parser.add_argument("--all", action="store_true", help="of pool return: every quarantined machine")
@@ -270,32 +309,95 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     parser = make_parser(registry)
     chosen = parser.parse_args(arguments)
-    if chosen.words and chosen.command in COMMANDS:
+    if chosen.words and chosen.command in COMMANDS and chosen.command != "join":
         parser.error(f"{chosen.command} takes no more words, not {' '.join(chosen.words)!r}")
     file = chosen.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
     environment = os.environ if file else _or_unset(os.environ, registry, chosen)
     try:
-        settings, origins = load_settings(registry.settings_model(), file, environment, PREFIX)
+        if chosen.command == "join":
+            return _join(registry.settings_model(), file, environment, chosen.words)
+        settings, origins, identity = _load(registry.settings_model(), file, environment)
     except SettingsError as error:
         print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    except OSError as error:
+        print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
+        return 1
     if chosen.command == "show-config":
         print(show_settings(settings, origins))  # noqa: T201
         return 0
     if chosen.command not in COMMANDS:
         return _run_command(settings, registry, chosen)
     try:
-        channel.loopback_only(settings.controller, "controller")
+        channel.address_of(settings.controller, "controller", is_secured=identity is not None)
     except ValueError as error:
         print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
         return 1
     configure_logs(settings.log, SystemClock().monotonic)
     try:
         require_threads()
-        asyncio.run(_run(settings, registry, chosen.command))
+        asyncio.run(_run(settings, registry, chosen.command, has_joined=identity is not None))
     except (ProviderError, BalancerError, JournalError, OSError) as error:
         print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    return 0
+
+
+def _load(
+    model: type[AgentSettings], file: Path | None, environment: Mapping[str, str]
+) -> tuple[AgentSettings, Origins, Identity | None]:
+    """The settings; what joining has told fills in those that are not set. Raises SettingsError,
+    IdentityError."""
+    state = _state(model, file, environment)
+    identity = read(state) if state is not None else None
+    if state is None or identity is None:
+        return *load_settings(model, file, environment, PREFIX), None
+    region, where = identity.says.region, f"joined, {state / FILE}"
+    told = {f"{PREFIX}REGION": region}
+    try:
+        settings, origins = load_settings(model, file, environment, PREFIX)
+    except SettingsError:  # the region is not set; or something else is wrong, which is found again
+        settings, origins = load_settings(model, file, {**environment, **told}, PREFIX)
+        origins["region"] = where
+    if settings.region != region:
+        raise IdentityError(
+            f"region: {origins['region']} says {settings.region}, and this agent has joined as that of "
+            f"{region}: leave the setting out, or name another state directory than {state}"
+        )
+    if origins["controller"] == "default":
+        settings, origins["controller"] = settings.model_copy(update={"controller": identity.grpc}), where
+    return settings, origins, identity
+
+
+def _state(model: type[AgentSettings], file: Path | None, environment: Mapping[str, str]) -> Path | None:
+    """The state directory, whatever else is set or is not; None: the settings can't be read."""
+    try:
+        return load_settings(model, file, {**environment, f"{PREFIX}REGION": "unset"}, PREFIX)[0].state
+    except SettingsError:
+        return None
+
+
+def _join(
+    model: type[AgentSettings], file: Path | None, environment: Mapping[str, str], words: Sequence[str]
+) -> int:
+    """Makes this machine an agent. Raises SettingsError, OSError."""
+    if len(words) != 2:
+        raise SettingsError(
+            "join takes two words: repave-agent join URL TOKEN; a TOKEN of - is read from input"
+        )
+    url, token = words[0], sys.stdin.readline() if words[1] == "-" else words[1]
+    settings, _ = load_settings(model, file, {f"{PREFIX}REGION": "unset", **environment}, PREFIX)
+    make_directory(settings.state)
+    identity, former = joining.join(url, token), read(settings.state)
+    region = identity.says.region
+    wanted = former.says.region if former is not None else settings.region
+    if wanted not in ("unset", region):
+        raise IdentityError(
+            f"the token was for {region}, and {settings.state} is of the agent of {wanted}: make a token of "
+            f"{wanted} (repave agents join {wanted}), or name another state directory"
+        )
+    write(settings.state, identity)
+    print(f"this machine is an agent of {region} now; start it: repave-agent")  # noqa: T201
     return 0
 
 
@@ -334,8 +436,8 @@ def _run_command(settings: AgentSettings, registry: Registry, chosen: argparse.N
     return 0
 
 
-async def _run(settings: AgentSettings, registry: Registry, command: str) -> None:
-    agent = Agent(settings, registry)
+async def _run(settings: AgentSettings, registry: Registry, command: str, *, has_joined: bool) -> None:
+    agent = Agent(settings, registry, has_joined=has_joined)
     await (agent.clean() if command == "clean" else agent.run())
 
 

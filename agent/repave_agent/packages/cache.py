@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import structlog
 
+from repave_agent.clients.controller import Connect, plainly
 from repave_agent.core.ports import PackageAwaitedError, PackageError
 from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.values import Digest, short_digest
@@ -55,11 +56,16 @@ class PackageCache:
     """The packages of a region, in one directory. Implements ports.Packages; only one may own a directory."""
 
     def __init__(
-        self, directory: Path, bytes_max: int = CACHE_BYTES_MAX, open_for_writing: Open = _open_for_writing
+        self,
+        directory: Path,
+        bytes_max: int = CACHE_BYTES_MAX,
+        open_for_writing: Open = _open_for_writing,
+        connect: Connect = plainly,
     ) -> None:
         self._directory = directory
         self._bytes_max = bytes_max
         self._open = open_for_writing
+        self._connect = connect
         self._source = self._ticket = ""
         self._verified: dict[Digest, _Seen] = {}  # the one used last comes last
         self._fetches: dict[Digest, asyncio.Task[Path]] = {}
@@ -140,7 +146,7 @@ class PackageCache:
         url = f"{self._source}/{digest}"
         needed = 0
         try:
-            with _answer(url, digest, self._ticket) as answer:
+            with _answer(self._connect, url, digest, self._ticket) as answer:
                 needed = answer.length or 0
                 self._make_room(needed, digest)
                 found, size = self._receive(answer, part)
@@ -209,20 +215,20 @@ class _Answer:
         self._connection.close()
 
 
-def _answer(url: str, digest: Digest, ticket: str) -> _Answer:
+def _answer(connect: Connect, url: str, digest: Digest, ticket: str) -> _Answer:
     """Asks the controller; the answer is 200 or it is a PackageError."""
-    parts = urllib.parse.urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=READ_TIMEOUT_SECONDS)
+    path, connection = urllib.parse.urlsplit(url).path, None
     try:
+        connection = connect(url, READ_TIMEOUT_SECONDS)
         shown = {"Authorization": f"Bearer {ticket}"} if ticket else {}
-        connection.request("GET", parts.path, headers={"Accept": "application/gzip", **shown})
+        connection.request("GET", path, headers={"Accept": "application/gzip", **shown})
         response = connection.getresponse()
         if response.status == 200:
             return _Answer(connection, response)
         text = response.read(ERROR_BODY_BYTES_MAX).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException) as error:
-        connection.close()
+        if connection is not None:
+            connection.close()
         raise PackageAwaitedError(
             f"cannot fetch package {short_digest(digest)} from {url}: {error}"
         ) from error

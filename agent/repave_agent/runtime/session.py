@@ -95,6 +95,7 @@ class Session:
         self._sequence = 0
         self._outage = _Outage(since=clock())
         self._patience_seconds = PATIENCE_SECONDS
+        self._ready: Link | None = None  # the link to go on with; Hello was said on it
 
     @property
     def is_connected(self) -> bool:
@@ -124,6 +125,20 @@ class Session:
         if self._stream is not None:
             self._stream.is_outdated.set()
 
+    async def change_channel(self) -> None:
+        """Goes on over a link that is dialled anew, with what the agent shows now: the former one ends when
+        the other is there. Raises ConnectionError; then nothing has changed."""
+        if self._stream is None:
+            return  # the next attempt dials anyway
+        link = await self._dial(self._patience_seconds)
+        try:
+            await link.send(wire.encode_from_agent(self._hello()))
+        except BaseException:
+            await link.close()
+            raise
+        self._ready = link
+        self.greet_again()
+
     def _tell(self) -> None:
         if self._stream is not None:
             self._stream.changed.set()
@@ -133,7 +148,11 @@ class Session:
         attempt = 0
         while True:
             began = self._clock()
-            failure = await self._attempt()
+            failure = await asyncio.ensure_future(self._attempt())
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError  # a TaskGroup that fails at that moment drops it (Python 3.11)
+            if self._ready is not None:
+                continue
             if self._clock() - began >= STEADY_SECONDS:
                 attempt = 0
             delay_seconds = full_jitter(attempt, self._chance(), cap_seconds=RECONNECT_CAP_SECONDS)
@@ -149,6 +168,8 @@ class Session:
         except Exception as error:  # the root of the session: nothing that arrives may end the agent
             failure = _first(error)
         match failure:
+            case _ if self._ready is not None:
+                log.info("session.channel_changed")
             case RejectedError():
                 self._outage.rejected(self._clock(), str(failure))
             case OSError() | wire.WireError():
@@ -161,10 +182,12 @@ class Session:
 
     async def _connect(self) -> None:
         began, patience = self._clock(), self._patience_seconds
-        link = await self._dial(patience)
+        is_greeted, link = self._ready is not None, self._ready or await self._dial(patience)
+        self._ready = None
         self._stream = stream = _Stream(link, began, patience, awake_at=self._clock())
         try:
-            await link.send(wire.encode_from_agent(self._hello()))
+            if not is_greeted:
+                await link.send(wire.encode_from_agent(self._hello()))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(stream, tasks))
                 tasks.create_task(self._write(stream))

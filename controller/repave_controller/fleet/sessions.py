@@ -181,10 +181,10 @@ class Sessions:
                 self._deny(stream.region, objection)
                 stream.finish(objection)
 
-    def agent_of(self, region: RegionName) -> str | None:
-        """Which of the region's agents is connected, as its certificate says; None: none, or in plaintext."""
+    def stream_of(self, region: RegionName) -> AgentIdentity | None:
+        """Whose certificate the region's stream was opened with; None: there is no stream, or no TLS."""
         stream = self._streams.get(region)
-        return stream.identity.agent if stream is not None and stream.identity is not None else None
+        return stream.identity if stream is not None else None
 
     def views(self) -> Mapping[RegionName, KnownRegion]:
         """Every region that ever connected to this controller process, live or not."""

@@ -498,3 +498,54 @@ async def test_an_agent_that_has_something_else_to_say_of_itself_greets_again() 
         await region.time.advance(10.0)
         assert before.is_closed
         assert len(region.links) >= 2
+
+
+async def test_a_channel_is_changed_without_a_moment_in_which_there_is_none() -> None:
+    async with running(Region()) as region:
+        await region.welcome()
+        before = region.link
+        region.observe(shop=1)
+        await region.session.change_channel()
+        assert not before.is_closed, "the former one ends when the other has said Hello"
+        assert region.link.heard == [HELLO]
+        await settle()
+        assert before.is_closed
+        assert len(region.links) == 2
+        assert region.link.heard == [HELLO], "once"
+        await region.welcome()
+        assert region.session.is_connected
+        assert region.link.reports[0].is_full
+        assert len(region.handler.welcomes) == 2
+
+
+async def test_a_channel_that_can_not_be_changed_stays() -> None:
+    async with running(Region()) as region:
+        await region.welcome()
+        before = region.link
+        region.refused = ConnectionError("refused")
+        with pytest.raises(ConnectionError):
+            await region.session.change_channel()
+        await settle()
+        assert region.session.is_connected
+        assert not before.is_closed
+
+
+async def test_a_channel_is_not_changed_while_there_is_none() -> None:
+    region = Region()
+    region.refused = ConnectionError("refused")
+    async with running(region):
+        await settle()
+        await region.session.change_channel()
+        assert region.links == []
+
+
+async def test_a_changed_channel_that_ends_at_once_is_dialled_again() -> None:
+    async with running(Region()) as region:
+        await region.welcome()
+        await region.session.change_channel()
+        region.link.hang_up()
+        await settle()
+        await region.time.advance(1.0)
+        assert len(region.links) == 3
+        await region.welcome()
+        assert region.session.is_connected

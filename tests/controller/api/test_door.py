@@ -1,109 +1,23 @@
 """The agents' HTTPS API: what a machine without a certificate may ask, and what each certificate opens."""
 
-import asyncio
 import functools
 import http.client
-import json
-import ssl
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from repave_controller.api.door import Door, make_door
-from repave_controller.api.web.server import serve
-from repave_controller.core.domain.instants import Instant
-from repave_controller.fleet.packages import ImageDirectory
+from repave_controller.api.door import Door
 from repave_controller.security.principals import Permission
 from repave_protos.protocol.certificates import (
-    CONTROLLER_NAME,
     key_pem,
     new_key,
     read_join_word,
     request_for,
 )
 from repave_protos.protocol.channel import Shown
-from tests.fakes.controller.enrolled import Enrolled, of_own_authority
-
-DIGEST = "a" * 64
-PACKAGE = b"the package"
-
-
-@dataclass
-class Asked:
-    status: int
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Now(Enrolled):
-    def clock(self) -> float:
-        return time.time() + self.ahead
-
-    ahead = 0.0
-
-
-@dataclass
-class Standing:
-    """A door that is open."""
-
-    enrolled: Now
-    port: int
-    directory: Path
-
-    async def ask(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        shown: Shown | None = None,
-        host: str = CONTROLLER_NAME,
-    ) -> Asked:
-        content = json.dumps(body) if body is not None else None
-        return await asyncio.to_thread(self._ask, method, path, content, shown, host)
-
-    def _ask(self, method: str, path: str, content: str | None, shown: Shown | None, host: str) -> Asked:
-        context = ssl.create_default_context(cadata=self.enrolled.authority.authorities)
-        if shown is not None:
-            file = self.directory / "shown.pem"
-            file.write_text(shown.key + shown.chain)
-            context.load_cert_chain(file)
-        connection = _Named("127.0.0.1", self.port, context=context, timeout=10)
-        connection.name = host
-        try:
-            connection.request(method, path, content, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            return Asked(response.status, response.read())
-        finally:
-            connection.close()
-
-
-class _Named(http.client.HTTPSConnection):
-    """Expects a name that is not the address."""
-
-    name = CONTROLLER_NAME
-
-    def connect(self) -> None:
-        http.client.HTTPConnection.connect(self)
-        context: ssl.SSLContext = self._context  # type: ignore[attr-defined]  # there is no other way to it
-        self.sock = context.wrap_socket(self.sock, server_hostname=self.name)
-
-
-@asynccontextmanager
-async def standing(directory: Path) -> AsyncIterator[Standing]:
-    enrolled = await Now(directory / "state", now=time.time()).open()
-    images = ImageDirectory(directory / "images", lambda: Instant(time.time()))
-    (directory / "images" / f"{DIGEST}.tar.gz").write_bytes(PACKAGE)
-    door = make_door(enrolled.enrolment, images, lambda: 7443)
-    async with serve(door, "127.0.0.1", 0, tls=enrolled.authority.http_context()) as port:
-        yield Standing(enrolled, port, directory)  # type: ignore[arg-type]  # open() gives the same object
+from tests.fakes.controller.door import DIGEST, PACKAGE, standing
+from tests.fakes.controller.enrolled import of_own_authority
 
 
 async def test_a_machine_joins_renews_and_fetches_packages(tmp_path: Path) -> None:

@@ -4,17 +4,20 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from repave_agent.runtime.session import Session
+from repave_controller.core.ports import RegionListener
 from repave_controller.fleet.sessions import Sessions, start_server, stop_server
 from repave_controller.security.authority import OwnAuthority
 from repave_protos.protocol import wire
 from repave_protos.protocol.certificates import certificates_in
 from repave_protos.protocol.channel import Link, Shown, dial
-from repave_protos.protocol.queries import FromController
-from repave_protos.protocol.values import Rejection, Welcome
+from repave_protos.protocol.queries import Answer, FromController, Query
+from repave_protos.protocol.values import ApplicationName, DesiredState, RegionName, Rejection, Welcome
 from tests.fakes.controller.enrolled import Credentials, Enrolled, of_own_authority
 from tests.fakes.controller.links import HELLO, PARIS, WELCOME
 from tests.fakes.controller.listener import QuietListener
@@ -46,17 +49,29 @@ async def heard(messages: AsyncIterator[bytes]) -> FromController:
     return wire.decode_from_controller(await asyncio.wait_for(anext(messages), 10))
 
 
+class Silent:
+    """An agent that has nothing to say."""
+
+    async def on_welcome(self, welcome: Welcome) -> None:
+        pass
+
+    async def on_desired(self, desired: DesiredState) -> None:
+        pass
+
+    async def on_query(self, query: Query) -> Answer:
+        raise AssertionError("nothing is asked")
+
+
 class Now(Enrolled):
     def clock(self) -> float:
         return time.time()
 
 
 @asynccontextmanager
-async def secured(directory: Path, agent_seconds: float = 600.0) -> AsyncIterator[Secured]:
+async def secured(directory: Path, listener: RegionListener | None = None) -> AsyncIterator[Secured]:
     enrolled = await Now(directory, now=time.time()).open()
-    enrolled.authority.agent_seconds = agent_seconds
     sessions = Sessions(WELCOME, time.time)
-    sessions.report_to(QuietListener())
+    sessions.report_to(listener if listener is not None else QuietListener())
     sessions.guard_with(enrolled.enrolment)
 
     def shown() -> Shown:
@@ -139,6 +154,50 @@ async def test_streams_are_cut_when_their_agent_is_revoked_or_its_certificate_ex
         assert "has expired" in rejection.reason
         with pytest.raises(ConnectionError):
             await controller.answer(agent.shown)
+
+
+class Watch(QuietListener):
+    """Remembers what it finds whenever it is told that something has changed."""
+
+    def __init__(self) -> None:
+        self.found: list[bool] = []
+        self.controller: Secured | None = None
+
+    def region_changed(self, region: RegionName, applications: set[ApplicationName]) -> None:
+        assert self.controller is not None
+        self.found.append(self.controller.sessions.views()[region].is_connected)
+
+
+def is_served(sessions: Sessions, agent: Credentials) -> bool:
+    return sessions.stream_of(PARIS) == agent.identity
+
+
+async def test_an_agent_that_renews_goes_on_over_a_new_channel_without_a_gap(tmp_path: Path) -> None:
+    watch = Watch()
+    async with secured(tmp_path, listener=watch) as controller:
+        watch.controller = controller
+        agent = await controller.enrolled.agent()
+        sessions, shown = controller.sessions, [agent.shown]
+        session = Session(
+            lambda _: controller.dial(shown[-1]),
+            lambda: HELLO,
+            Silent(),
+            time.monotonic,
+            asyncio.sleep,
+            lambda: 0.5,
+        )
+        running = asyncio.create_task(session.run())
+        await until(lambda: session.is_connected)
+        for _ in range(3):
+            agent = await controller.enrolled.renewed(agent)
+            shown.append(agent.shown)
+            await session.change_channel()
+            await until(partial(is_served, sessions, agent))
+            await until(lambda: session.is_connected)
+        assert watch.found
+        assert all(watch.found), "at no moment was the region without its agent"
+        running.cancel()
+        await asyncio.wait({running})
 
 
 async def test_certificates_and_authorities_change_under_a_server_that_runs_on(tmp_path: Path) -> None:

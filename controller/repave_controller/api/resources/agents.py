@@ -138,7 +138,8 @@ class Agents:
         ]
 
     def _is_connected(self, member: Member) -> bool:
-        return self._sessions.agent_of(RegionName(member.region)) == member.agent
+        identity = self._sessions.stream_of(RegionName(member.region))
+        return identity is not None and identity.agent == member.agent
 
 
 def _item(member: Member, is_connected: bool, now: float) -> AgentItem:
