@@ -14,8 +14,10 @@ from repave_controller.core.domain.application import (
     Observed,
     Outcome,
     Part,
+    hosts_of,
 )
 from repave_controller.core.domain.by_region import ByRegion
+from repave_controller.core.domain.hosts import hosts_left
 from repave_controller.core.domain.place import put_part
 from repave_controller.core.domain.reasons import (
     Happening,
@@ -26,7 +28,15 @@ from repave_controller.core.domain.reasons import (
     in_words,
     reason_of,
 )
-from repave_controller.core.domain.rollout import Pass, Phase, Rollout, RolloutKind, Track, TrackPhase
+from repave_controller.core.domain.rollout import (
+    GroupNumber,
+    Pass,
+    Phase,
+    Rollout,
+    RolloutKind,
+    Track,
+    TrackPhase,
+)
 from repave_controller.core.domain.steps import course_of
 from repave_controller.core.rollout.gates import approvals_in
 from repave_controller.core.rollout.holds import ways_on
@@ -283,7 +293,7 @@ def request_size(
             part = group.part(region)
             if part is None or part.state in UNWANTED or part.size == size:
                 continue
-            application = put_part(application, group, _sized(part, size))
+            application = put_part(application, group, _sized(application, group.number, part, size))
             told.append(f"{group.name} in {region}: {part.size} -> {size} hosts")
     if not told:
         return application, ()
@@ -308,8 +318,23 @@ def _check_sizes(application: Application, sizes: tuple[tuple[RegionName, int], 
         raise Refused(Refusal.STEPS_DONT_FIT, *remedies, text=found.text)
 
 
-def _sized(part: Part, size: int) -> Part:
-    return replace(part, size=size)
+def _sized(application: Application, number: GroupNumber, part: Part, size: int) -> Part:
+    """Of the new size, with as much of it as before; more where rounding would leave fewer hosts than its
+    traffic takes, or than the steps have left of an origin. Hosts that go, and come again, are not proven."""
+    carrying = max(1, application.policy.carrying(size, part.weight_bp)) if part.weight_bp else 0
+    hosts = max(carrying, _left_by_steps(application, number, part.region, size))
+    short = hosts > hosts_of(size, part.percent)
+    sized = replace(part, size=size, percent=FULL_PERCENT * hosts / size if short else part.percent)
+    return replace(sized, proven=min(part.proven, sized.count))
+
+
+def _left_by_steps(application: Application, number: GroupNumber, region: RegionName, size: int) -> int:
+    """Hosts of the group that a release would go back to, as its steps leave them; 0 of others."""
+    rollout = application.running
+    track = rollout.track(region) if rollout is not None else None
+    if rollout is None or track is None or track.origin != number:
+        return 0
+    return hosts_left(size, course_of(rollout.steps_reached(track)).old)
 
 
 def on_its_way(application: Application, verb: str) -> Rollout:
