@@ -106,6 +106,7 @@ class KnownRegion:
     observations: Observations = field(default_factory=Observations)
     troubles: tuple[str, ...] = ()  # of the region as a whole
     is_starting: bool = False  # its agent is there, and can't act yet: the first trouble says why
+    identity: AgentIdentity | None = None  # of its agent's certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,7 +389,7 @@ class Sessions:
     def _rivalry(self, hello: Hello) -> str:
         """Why another agent of its region stands against this one, or ""."""
         region, now, known = hello.region, self._clock(), self._views.get(hello.region)
-        if known is None or "" in (hello.instance, known.hello.instance):
+        if known is None or "" in (hello.instance, known.hello.instance) or self._withdrawal(known.identity):
             return ""
         if hello.instance == known.hello.instance or now < self._take_overs.pop(region, 0.0):
             return ""
@@ -432,7 +433,7 @@ class Sessions:
         self._listener.greet(hello)
         waiting = {desired.application: desired for desired in self._listener.desired_for(region)}
         stream = self._streams[region] = _Stream(region, link, waiting, self._clock(), identity)
-        self._views[region] = KnownRegion(region, True, self._clock(), hello)
+        self._views[region] = KnownRegion(region, True, self._clock(), hello, identity=identity)
         log.info(
             "agent.connected", region=region, agent=hello.agent_version, has_taken_over=older is not None
         )

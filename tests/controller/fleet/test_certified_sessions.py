@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from repave_controller.fleet.sessions import RIVAL_SECONDS
 from repave_controller.security.authority import AGENT_SECONDS
 from repave_protos.protocol.values import Notice, RegionName, Rejection, Report, Welcome
 from tests.fakes.controller.enrolled import BEGAN, Enrolled, of_own_authority
@@ -35,10 +36,12 @@ class World(Controller):
         self.sessions._clock = lambda: enrolled.now
         self.sessions.guard_with(enrolled.enrolment)
 
-    async def show(self, certificate: bytes | None, region: RegionName = PARIS) -> MemoryLink:
+    async def show(
+        self, certificate: bytes | None, region: RegionName = PARIS, instance: str = ""
+    ) -> MemoryLink:
         link = MemoryLink()
         self.tasks.append(asyncio.create_task(self.sessions.serve(link, certificate)))
-        link.say(replace(HELLO, region=region))
+        link.say(replace(HELLO, region=region, instance=instance))
         await settle()
         return link
 
@@ -196,3 +199,41 @@ async def test_a_refusal_is_forgotten_when_the_region_connects(tmp_path: Path) -
     assert len(world.sessions.denials()) == 1
     await world.show((await world.enrolled.agent()).certificate)
     assert world.sessions.denials() == []
+
+
+# ------------------------------------------------------------------------------- two agents of one region
+
+
+@in_virtual_time
+async def test_a_second_agent_of_a_region_stands_by_until_the_first_is_away(tmp_path: Path) -> None:
+    world = await world_of(tmp_path)
+    first, second = await world.enrolled.agent(), await world.enrolled.agent()
+    link = await world.show(first.certificate, instance="a" * 32)
+    for _ in range(3):
+        assert "another agent serves paris" in refusal_of(
+            await world.show(second.certificate, instance="b" * 32)
+        )
+        await world.pass_time(RIVAL_SECONDS)
+    assert not link.is_closed
+    link.hang_up()
+    await settle()
+    assert "another agent serves paris" in refusal_of(await world.show(second.certificate, instance="b" * 32))
+    await world.pass_time(RIVAL_SECONDS)
+    taken_over = await world.show(second.certificate, instance="b" * 32)
+    assert isinstance(taken_over.heard[0], Welcome)
+    assert world.sessions.stream_of(PARIS) == second.identity
+    assert "another agent serves paris" in refusal_of(await world.show(first.certificate, instance="a" * 32))
+
+
+@in_virtual_time
+async def test_who_was_revoked_or_has_expired_keeps_no_other_agent_out(tmp_path: Path) -> None:
+    world = await world_of(tmp_path)
+    first, second = await world.enrolled.agent(), await world.enrolled.agent()
+    await world.show(first.certificate, instance="a" * 32)
+    await world.enrolled.enrolment.revoke("paris", first.identity.agent, "ann")
+    world.sessions.recheck()
+    taken_over = await world.show(second.certificate, instance="b" * 32)
+    assert isinstance(taken_over.heard[0], Welcome)
+    await world.pass_time(AGENT_SECONDS)
+    third = await world.enrolled.agent()
+    assert isinstance((await world.show(third.certificate, instance="c" * 32)).heard[0], Welcome)
