@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import asyncssh
 import pytest
@@ -191,18 +192,17 @@ async def test_a_bastion_that_goes_away_takes_no_host_and_quarantines_no_machine
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can try to be another user")
-def test_a_key_that_the_agent_s_user_may_not_read_is_named_with_the_remedy(tmp_path: Path) -> None:
-    key = tmp_path / "key"
-    key.write_text("secret")
-    key.chmod(0o600)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    os.seteuid(65534)
-    try:
-        with pytest.raises(IdentityError) as caught:
-            Identity("ssh_pool", key).keys()
-    finally:
-        os.seteuid(0)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_key_that_the_agent_s_user_may_not_read_is_named_with_the_remedy() -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # unlike tmp_path, it has no parents that are root's alone
+        key = a_key(Path(folder))
+        os.seteuid(65534)
+        try:
+            with pytest.raises(IdentityError) as caught:
+                Identity("ssh_pool", key).keys()
+        finally:
+            os.seteuid(0)
     assert str(caught.value) == (
         f"ssh_pool.key: {key}: Permission denied: it belongs to root, and this agent runs as nobody. Do: "
         f"chown nobody {key}"
