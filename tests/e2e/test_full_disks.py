@@ -54,7 +54,7 @@ def test_an_agent_whose_disk_is_full_accepts_nothing_says_so_and_goes_on_with_sp
             disk.fill()
             stage.release("v2", warm="0s")
             reason = "paris/journal.json can't be written: No space left on device; free some space"
-            waits = f"paris: it has not confirmed the newest desired state yet ({stage.directory}/{reason})"
+            waits = f"paris: the newest desired state is not confirmed yet ({stage.directory}/{reason})"
             stage.wait(lambda: f"waits for {waits}" in why(stage), "the reason")
             assert (
                 f"the release of hello-v002 is going back: paris refuses: {stage.directory}/{reason}"

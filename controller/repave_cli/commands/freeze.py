@@ -119,9 +119,9 @@ def run_add(terminal: Terminal) -> int:
         "by": who(),
     }
     added = terminal.client.post("freezes", body)
-    whom = ", ".join(added["applications"]) or "every application"
+    whom = f"no release of {', '.join(added['applications'])}" if added["applications"] else "no release"
     span = f"from {_time(added, 'begins_at')} to {_time(added, 'ends_at')}"
-    _show(terminal, added, f"{added['id']}: nothing of {whom} is released {span}")
+    _show(terminal, added, f"{added['id']}: {whom} moves {span}")
     return DONE
 
 

@@ -181,7 +181,7 @@ class _Progress:
         if sys.stderr.isatty():
             print(f"\r\x1b[K{what} {number}" + (f" of {total}" if total else ""), end="", file=sys.stderr)
         elif what != self._said:
-            self._terminal.say(f"{what}: {total} runs" if total else f"{what} ...")
+            self._terminal.say(f"{what}: {total} run{'s' * (total != 1)}" if total else f"{what} ...")
         self._said = what
 
     def end(self) -> None:

@@ -73,7 +73,7 @@ def read_moment(written: object) -> str:
     try:
         datetime.fromisoformat(text)
     except ValueError as error:
-        raise wrong(f"there is no such day or time: {error}") from None
+        raise wrong(f"{text} is no day or time: {error}") from None
     return text
 
 
@@ -223,7 +223,8 @@ class FreezeSection(Section):
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> Self:
         if self.freeze.ends_at <= self.freeze.begins_at:
-            raise contradiction("to is before from: a freeze ends after it begins", ("from",), ("to",))
+            told = f"{self.ends} is not after {self.begins}: a freeze ends after it begins"
+            raise contradiction(told, ("from",), ("to",))
         return self
 
     @property

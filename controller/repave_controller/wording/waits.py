@@ -47,7 +47,7 @@ def _approve_wave(*_: str, role: str, wave: int, waves: int, objection: str = ""
 
 
 def _unconfirmed(refusal: str) -> str:
-    return f"it has not confirmed the newest desired state yet{in_brackets(refusal)}"
+    return f"the newest desired state is not confirmed yet{in_brackets(refusal)}"
 
 
 def _paused(*_: str, by: str, reason: str | None) -> str:

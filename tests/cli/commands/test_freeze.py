@@ -50,7 +50,7 @@ def test_freezes_are_added_listed_and_lifted(repave: CommandLine) -> None:
     added = repave("freeze", "add", *LONG, *zone, "--app", "web-*", "--app", "shop")
     assert (added.code, added.out) == (0, "")
     assert added.err == (
-        "F1: nothing of web-*, shop is released from Thu 2026-01-01 00:00 Europe/Berlin "
+        "F1: no release of web-*, shop moves from Thu 2026-01-01 00:00 Europe/Berlin "
         "to Wed 3000-01-01 00:00 Europe/Berlin\n"
     )
     repave("freeze", "add", "--from", "2999-01-01", "--to", "2999-01-02T12:00")

@@ -246,7 +246,7 @@ def test_piped_following_prints_one_plain_line_for_each_change(
     assert "\x1b" not in "".join(lines)
     assert any("release of hello-v001: running" in line for line in lines)
     assert any("paris" in line and "hello-v001" in line and "2 verified" in line for line in lines)
-    assert any("it has not confirmed the newest desired state yet" in line for line in lines)
+    assert any("the newest desired state is not confirmed yet" in line for line in lines)
     assert len(lines) == len({line[10:] for line in lines})
 
 

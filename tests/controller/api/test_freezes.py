@@ -88,8 +88,8 @@ def test_a_lifted_freeze_is_gone(api: Asked) -> None:
     [
         ({"zone": "europe/berlin"}, "zone", "did you mean Europe/Berlin?"),
         ({"from": "tomorrow"}, "from", "write a date such as 2026-12-20"),
-        ({"to": "2999-02-30"}, "to", "there is no such day or time"),
-        ({"to": "2998-12-31"}, "", "to is before from"),
+        ({"to": "2999-02-30"}, "to", "2999-02-30 is no day or time"),
+        ({"to": "2998-12-31"}, "", "2998-12-31 is not after"),
         ({"applications": ["web prod"]}, "applications.0", "pattern"),
         ({"applications": "web"}, "applications", "tuple"),
         ({"reason": "two\nlines"}, "reason", "one line of printable characters"),

@@ -199,11 +199,11 @@ BAD = {
     ),
     "a freeze that ends before it begins": (
         "freezes: [{from: 2026-12-20, to: 2026-01-03}]",
-        ["9:34: freezes.0.to: to is before from: a freeze ends after it begins"],
+        ["9:34: freezes.0.to: 2026-01-03 is not after 2026-12-20: a freeze ends after it begins"],
     ),
     "a day that is none": (
         "freezes: [{from: 2026-02-29, to: 2026-03-01}]",
-        ["9:18: freezes.0.from: there is no such day or time: day is out of range for month"],
+        ["9:18: freezes.0.from: 2026-02-29 is no day or time: day is out of range for month"],
     ),
     "a freeze without an end": (
         "freezes: [{from: 2026-02-28}]",
