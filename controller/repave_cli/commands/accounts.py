@@ -64,7 +64,7 @@ def _register_tokens(commands: Any) -> None:
     tokens = commands.add_parser("tokens", help="Tokens of people and machines: create, list, revoke")
     verbs = tokens.add_subparsers(dest="verb", metavar="VERB", required=True)
     create = verbs.add_parser("create", help="Make one; it is shown once, on standard output")
-    create.add_argument("name", help="whose it is, as roles name it: anna, ci@shop")
+    create.add_argument("name", metavar="NAME", help="whose it is, as roles name it: anna, ci@shop")
     create.add_argument("--expires", type=seconds, default=None, metavar="TIME", help="30d, 12h (90d)")
     create.add_argument(
         "--scope",
@@ -83,7 +83,7 @@ def _register_tokens(commands: Any) -> None:
     _add_reason(revoke)
     revoke.set_defaults(run=run_revoke)
     trust = verbs.add_parser("trust", help="Let jobs of a CI log in by the token that it signs for them")
-    trust.add_argument("name", help="what such jobs are called; roles are given to this name")
+    trust.add_argument("name", metavar="NAME", help="what such jobs are called; roles are given to this name")
     trust.add_argument(
         "--issuer", required=True, metavar="URL", help="github, gitlab, or the address of another issuer"
     )
@@ -120,7 +120,7 @@ def _register_roles(commands: Any) -> None:
     for verb, text in (("join", "Put a name into a team"), ("leave", "Take a name out of a team")):
         command = verbs.add_parser(verb, help=text)
         command.add_argument("team")
-        command.add_argument("name")
+        command.add_argument("name", metavar="NAME")
         _add_reason(command)
         command.set_defaults(run=run_move)
 

@@ -24,7 +24,7 @@ def register(commands: Any) -> None:
     agents = commands.add_parser("agents", help="Agents on other machines: join, list, revoke, rotate")
     verbs = agents.add_subparsers(dest="verb", metavar="VERB", required=True)
     join = verbs.add_parser("join", help="Print the command that makes a machine the agent of a region")
-    join.add_argument("region")
+    join.add_argument("region", metavar="REGION")
     join.set_defaults(run=run_join)
     verbs.add_parser("list", help="Agents that joined, and until when their certificates hold").set_defaults(
         run=run_list

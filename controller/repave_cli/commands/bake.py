@@ -26,7 +26,9 @@ BAKED = (
 
 def register(verbs: Any) -> None:
     bake = verbs.add_parser("bake", help="Make a machine image of a package, which hosts then need not fetch")
-    bake.add_argument("package", help="a directory, a .tar.gz, or the digest of a stored one")
+    bake.add_argument(
+        "package", metavar="PACKAGE", help="a directory, a .tar.gz, or the digest of a stored one"
+    )
     bake.add_argument("--region", action="append", default=[], help="repeat it for several")
     bake.add_argument("--name", default="", help="of the image (default: the package's with its digest)")
     bake.add_argument("--check", default="", help="a command run in the package before; it must end with 0")

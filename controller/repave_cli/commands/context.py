@@ -16,10 +16,10 @@ def register(commands: Any) -> None:
     verbs = context.add_subparsers(dest="verb", metavar="VERB", required=True)
     verbs.add_parser("list", help="Contexts, the one in use marked").set_defaults(run=run_list)
     use = verbs.add_parser("use", help="Talk to this one from now on")
-    use.add_argument("name")
+    use.add_argument("name", metavar="NAME")
     use.set_defaults(run=run_use)
     put = verbs.add_parser("set", help="Add or change a context")
-    put.add_argument("name")
+    put.add_argument("name", metavar="NAME")
     put.add_argument("url_of_context", metavar="URL")
     put.set_defaults(run=run_set)
 

@@ -25,7 +25,7 @@ def register(commands: Any) -> None:
     image = commands.add_parser("image", help="Packages: push one, list those stored")
     verbs = image.add_subparsers(dest="verb", metavar="VERB", required=True)
     push = verbs.add_parser("push", help="Store a directory or a .tar.gz by its SHA-256; prints the digest")
-    push.add_argument("path", type=Path)
+    push.add_argument("path", metavar="PATH", type=Path)
     push.add_argument("--name", help="what people call it (default: the path's last part)")
     push.set_defaults(run=run_push)
     verbs.add_parser("list", help="Stored packages, newest first").set_defaults(run=run_list)

@@ -23,7 +23,7 @@ def register(commands: Any) -> None:
     delete = commands.add_parser(
         "delete", help="End an application: close its ports, destroy its hosts, keep its history"
     )
-    delete.add_argument("app")
+    delete.add_argument("app", metavar="APP")
     _add_confirmation(delete)
     add_who_and_why(delete)
     delete.set_defaults(run=run_delete)
@@ -38,7 +38,12 @@ def register_groups(commands: Any, run: Run) -> None:
     )
     groups.add_argument("words", nargs="*", metavar="APP", help="only its groups; or: retire APP NAME")
     groups.add_argument(
-        "--region", action="append", default=[], dest="regions", help="of retire: only there; may be repeated"
+        "--region",
+        action="append",
+        default=[],
+        dest="regions",
+        metavar="REGION",
+        help="of retire: only there; may be repeated",
     )
     add_who_and_why(groups)
     groups.set_defaults(run=lambda terminal: _groups(terminal, run))
@@ -50,13 +55,13 @@ def register_regions(commands: Any, run: Run) -> None:
     regions.set_defaults(run=run)
     verbs = regions.add_subparsers(dest="verb", metavar="VERB")
     leave = verbs.add_parser("leave", help="Take one application out of a region")
-    leave.add_argument("region")
-    leave.add_argument("app")
+    leave.add_argument("region", metavar="REGION")
+    leave.add_argument("app", metavar="APP")
     _add_confirmation(leave)
     add_who_and_why(leave)
     leave.set_defaults(run=run_leave)
     remove = verbs.add_parser("remove", help="Take every application out of a region, and forget it")
-    remove.add_argument("region")
+    remove.add_argument("region", metavar="REGION")
     remove.add_argument(
         "--lost", action="store_true", help="it will never be heard again: wait for nothing there"
     )
@@ -64,7 +69,7 @@ def register_regions(commands: Any, run: Run) -> None:
     remove.add_argument("--reason", default="")
     remove.set_defaults(run=run_remove)
     take_over = verbs.add_parser("take-over", help="Let another agent have the region")
-    take_over.add_argument("region")
+    take_over.add_argument("region", metavar="REGION")
     take_over.add_argument("--reason", default="")
     take_over.set_defaults(run=run_take_over)
 

@@ -32,13 +32,13 @@ def register(commands: Any) -> None:
     listed.set_defaults(run=run_list)
     for verb, text in VERBS.items():
         parser = verbs.add_parser(verb, help=text)
-        parser.add_argument("region")
+        parser.add_argument("region", metavar="REGION")
         if verb == "return":
             which = parser.add_mutually_exclusive_group(required=True)
-            which.add_argument("machine", nargs="?")
+            which.add_argument("machine", metavar="MACHINE", nargs="?")
             which.add_argument("--all", action="store_true", help="every quarantined machine of the region")
         else:
-            parser.add_argument("machine")
+            parser.add_argument("machine", metavar="MACHINE")
         parser.add_argument("--reason", default="", help="shown by repave pool list")
         parser.set_defaults(run=run_change)
 

@@ -78,7 +78,7 @@ HISTORY = (
 
 def register(commands: Any) -> None:
     status = commands.add_parser("status", help="What runs where; with APP, its rollout by region")
-    status.add_argument("app", nargs="?")
+    status.add_argument("app", metavar="APP", nargs="?")
     status.add_argument(
         "--wait", action="store_true", help="until the rollout ends; its end is the exit code"
     )
@@ -96,14 +96,14 @@ def register(commands: Any) -> None:
         ("history", run_history, "Past rollouts: who, when, how they ended"),
     ):
         command = commands.add_parser(name, help=text)
-        command.add_argument("app")
+        command.add_argument("app", metavar="APP")
         command.set_defaults(run=run)
     commands.add_parser("apps", help="Applications").set_defaults(run=run_apps)
     lifecycle.register_groups(commands, run_groups)
     hosts = commands.add_parser("hosts", help="Hosts, as their regions see them now")
-    hosts.add_argument("app", nargs="?")
-    hosts.add_argument("--region", default="")
-    hosts.add_argument("--group", default="")
+    hosts.add_argument("app", metavar="APP", nargs="?")
+    hosts.add_argument("--region", default="", help="only there")
+    hosts.add_argument("--group", default="", help="only its hosts")
     hosts.add_argument(
         "--logs",
         type=whole,
@@ -115,7 +115,7 @@ def register(commands: Any) -> None:
     hosts.set_defaults(run=run_hosts)
     lifecycle.register_regions(commands, run_regions)
     events = commands.add_parser("events", help="Everything that happened, with who and why")
-    events.add_argument("app", nargs="?", default="")
+    events.add_argument("app", metavar="APP", nargs="?", default="")
     events.add_argument("--follow", action="store_true", help="and go on as things happen")
     events.add_argument("--since", type=whole, metavar="SEQUENCE", help="all after this one")
     events.add_argument("--limit", type=whole, default=50, help="the last N (default 50)")

@@ -44,10 +44,15 @@ def register(commands: Any) -> None:
     rollback = commands.add_parser(
         "rollback", help="Bring back what served before, in every region (--to, --region, --now)"
     )
-    rollback.add_argument("app")
+    rollback.add_argument("app", metavar="APP")
     rollback.add_argument("--to", default="", metavar="GROUP", help="an older group or version, not the last")
     rollback.add_argument(
-        "--region", action="append", default=[], dest="regions", help="only there; may be repeated"
+        "--region",
+        action="append",
+        default=[],
+        dest="regions",
+        metavar="REGION",
+        help="only there; may be repeated",
     )
     rollback.add_argument(
         "--now", action="store_true", help="with the hosts that are there, without growing first"
@@ -61,14 +66,14 @@ def register(commands: Any) -> None:
     abort = commands.add_parser(
         "abort", help="End the rollout: all traffic with the old group, the new one cleaned up (--region)"
     )
-    abort.add_argument("app")
+    abort.add_argument("app", metavar="APP")
     abort.add_argument("--region", default="", help="take only this one out; the others go on")
     for command, run in ((rollback, run_rollback), (abort, run_abort)):
         add_who_and_why(command)
         _add_following(command)
         command.set_defaults(run=run)
     watch = commands.add_parser("watch", help="Follow a rollout live")
-    watch.add_argument("app")
+    watch.add_argument("app", metavar="APP")
     add_patience(watch)
     watch.set_defaults(run=run_watch)
 

@@ -28,13 +28,13 @@ AGES = (
 
 def register(commands: Any) -> None:
     ages = commands.add_parser("ages", help="How old hosts are, which are worn, when the next are due")
-    ages.add_argument("app", nargs="?")
+    ages.add_argument("app", metavar="APP", nargs="?")
     ages.set_defaults(run=run_ages)
     taint = commands.add_parser("taint", help="Replace a host once a fresh one is up")
-    taint.add_argument("host")
+    taint.add_argument("host", metavar="HOST")
     taint.add_argument("--region", default="", help="where it is, if several regions have a host of its name")
     renew = commands.add_parser("renew", help="Replace every host by a fresh one of the same release")
-    renew.add_argument("app")
+    renew.add_argument("app", metavar="APP")
     for command, run in ((taint, run_taint), (renew, run_renew)):
         command.add_argument("--reason", default="", help="kept in the history")
         command.add_argument("--key", default="", help="idempotency key: the same key acts once")

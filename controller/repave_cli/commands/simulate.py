@@ -37,7 +37,13 @@ def register(commands: Any) -> None:
         "file", nargs="?", type=Path, help="the spec (default: repave.yaml here or above)"
     )  # fmt: skip
     simulate.add_argument(
-        "-f", "--file", action="append", type=Path, dest="files", help="the spec; more of them overlay it"
+        "-f",
+        "--file",
+        action="append",
+        type=Path,
+        dest="files",
+        metavar="FILE",
+        help="the spec; more of them overlay it",
     )
     simulate.add_argument("--regions", default="", metavar="A,B", help="these instead of the spec's")
     simulate.add_argument("--hosts", type=_size, metavar="N", help="hosts in each region, not the spec's")

@@ -41,15 +41,21 @@ VERBS = (
 def register(commands: Any) -> None:
     for name, help_text, text in VERBS:
         command = commands.add_parser(name, help=help_text)
-        command.add_argument("app")
+        command.add_argument("app", metavar="APP")
         add_who_and_why(command)
         command.set_defaults(run=run_verb, text=text)
     _register_promote(commands)
     scale = commands.add_parser("scale", help="Change the number of hosts, also during a rollout")
-    scale.add_argument("app", nargs="?", help="may be left out with -f")
+    scale.add_argument("app", metavar="APP", nargs="?", help="may be left out with -f")
     scale.add_argument("sizes", nargs="*", type=_size, metavar="REGION=HOSTS", help="such as paris=8")
     scale.add_argument(
-        "-f", "--file", action="append", type=Path, dest="files", help="take the sizes of this spec"
+        "-f",
+        "--file",
+        action="append",
+        type=Path,
+        dest="files",
+        metavar="FILE",
+        help="take the sizes of this spec",
     )
     add_who_and_why(scale)
     scale.set_defaults(run=run_scale)
@@ -59,7 +65,7 @@ def _register_promote(commands: Any) -> None:
     promote = commands.add_parser(
         "promote", help="Go on past the gate a rollout waits at (--full: past all that remain)"
     )
-    promote.add_argument("app")
+    promote.add_argument("app", metavar="APP")
     promote.add_argument(
         "--role", action="append", default=[], help="the role in which you approve; may be repeated"
     )
@@ -72,10 +78,16 @@ def _register_promote(commands: Any) -> None:
         action="append",
         default=[],
         dest="gates",
+        metavar="GATE",
         help='only this one, such as "step 1.4", and only while it is waited at; may be repeated',
     )
     promote.add_argument(
-        "--region", action="append", default=[], dest="regions", help="only there; may be repeated"
+        "--region",
+        action="append",
+        default=[],
+        dest="regions",
+        metavar="REGION",
+        help="only there; may be repeated",
     )
     promote.add_argument(
         "--all", action="store_true", help="also in the regions of the wave that come there later"

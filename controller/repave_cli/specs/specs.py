@@ -67,7 +67,9 @@ def register(commands: Any) -> None:
     validate = commands.add_parser(
         "validate", help="Check a spec without a controller; errors name file, line and column"
     )
-    validate.add_argument("file", nargs="*", type=Path, help="later files overlay earlier ones")
+    validate.add_argument(
+        "file", metavar="FILE", nargs="*", type=Path, help="later files overlay earlier ones"
+    )
     validate.set_defaults(run=run_validate)
     commands.add_parser("schema", help="Print the JSON Schema of the spec, for editors").set_defaults(
         run=run_schema
@@ -76,9 +78,17 @@ def register(commands: Any) -> None:
 
 def add_spec_arguments(command: Any) -> None:
     """What plan and release have in common."""
-    command.add_argument("file", nargs="?", type=Path, help="the spec (default: repave.yaml here or above)")
     command.add_argument(
-        "-f", "--file", action="append", type=Path, dest="files", help="the spec; more of them overlay it"
+        "file", metavar="FILE", nargs="?", type=Path, help="the spec (default: repave.yaml here or above)"
+    )
+    command.add_argument(
+        "-f",
+        "--file",
+        action="append",
+        type=Path,
+        dest="files",
+        metavar="FILE",
+        help="the spec; more of them overlay it",
     )
     command.add_argument("--version", help="what people call it (default: the digest's first 12 digits)")
     package = command.add_mutually_exclusive_group()
