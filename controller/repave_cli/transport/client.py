@@ -60,9 +60,13 @@ class Client:
         return self._ask("POST", path, json.dumps(body).encode(), headers)
 
     def exists(self, path: str) -> bool:
+        """Raises CliError where one may not know."""
         connection = self._connect(self._timeout_seconds)
         try:
-            return self._request(connection, "HEAD", path).status == 200
+            status = self._request(connection, "HEAD", path).status
+            if EXIT_CODES.get(status) == DENIED:
+                raise CliError("you are not logged in, or may not do this: see repave whoami", DENIED)
+            return status == 200
         finally:
             connection.close()
 

@@ -9,7 +9,11 @@ HIDDEN_BELOW = ("env", "headers")
 """People put words there that open doors, whatever the name of the field is."""
 VALUE_LENGTH_MAX = 200
 CHANGES_MAX = 200
-_GIVEN = re.compile(r"(?i)((?:pass\w*|pwd|secret|token|api[-_]?key|key|credential\w*|auth\w*)[=: ]+)\S+")
+_WORD = r"(?:pass\w*|pwd|secret\w*|token|api[-_]?key|key|credential\w*|auth\w*)"
+_GIVEN = re.compile(rf"(?i)({_WORD}[=: ]+(?:bearer |basic )?)\S+")
+_FLAG = re.compile(rf"(?i)-+[\w-]*{_WORD}")
+"""What comes after it in a list of words is its value."""
+_TOKEN = re.compile(r"\b(?:rp[vaj][_.]|gh[pousr]_|glpat-|xox[abp]-|AKIA|eyJ)[\w.~+/=-]{8,}")
 _IN_URL = re.compile(r"//[^/@\s]+@")
 
 
@@ -30,7 +34,7 @@ def facts_of(body: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def cleaned(text: str) -> str:
     """Without what looks like a secret that a person has given away."""
-    return _IN_URL.sub(f"//{HIDDEN}@", _GIVEN.sub(rf"\1{HIDDEN}", text))
+    return _TOKEN.sub(HIDDEN, _IN_URL.sub(f"//{HIDDEN}@", _GIVEN.sub(rf"\1{HIDDEN}", text)))
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -41,8 +45,11 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         case str():
             yield path, value
         case Sequence():
+            former = ""
             for number, each in enumerate(value):
-                yield from _flat(each, f"{path}[{number}]")
+                is_hidden = isinstance(each, str) and _FLAG.fullmatch(former) is not None
+                yield from _flat(f"secret={each}" if is_hidden else each, f"{path}[{number}]")
+                former = each if isinstance(each, str) else ""
         case None:
             return
         case _:
