@@ -10,7 +10,7 @@ import signal
 import threading
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -93,15 +93,24 @@ class Base:
         ]
 
     async def delete(self) -> None:
-        await self.member.call("image", "DELETE", f"/images/{self.image}")
-        await self.admin.call("compute", "DELETE", f"/flavors/{self.flavor}")
+        """Repeatable."""
+        with suppress(GoneError):
+            await self.member.call("image", "DELETE", f"/images/{self.image}")
+        with suppress(GoneError):
+            await self.admin.call("compute", "DELETE", f"/flavors/{self.flavor}")
+
+
+@pytest.fixture
+async def base(member: Api, admin: Api) -> AsyncIterator[Base]:
+    made = Base(member, admin)
+    await made.make()
+    yield made
+    await made.delete()
 
 
 async def test_an_image_and_a_flavor_that_are_made_again_under_their_names_hold_up_no_release(
-    directory: Path, member: Api, admin: Api
+    directory: Path, base: Base
 ) -> None:
-    base = Base(member, admin)
-    await base.make()
     environment = {
         "paris": {
             **settings(7487),
@@ -123,7 +132,6 @@ async def test_an_image_and_a_flavor_that_are_made_again_under_their_names_hold_
         assert f"openstack.image: {base.name}" in said
         assert f"openstack.flavor: {base.name}" in said
     await nothing_is_left(stage)
-    await base.delete()
 
 
 # ---------------------------------------------------------------------------- services that are away
