@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -203,7 +202,7 @@ def test_an_abort_that_was_asked_for_ends_with_0(repave: CommandLine, controller
     assert ran.code == 3  # for one who only watches, the rollout failed
     controller.hold()
     repave.release("v3", "--detach")
-    threading.Timer(1.0, controller.let_go).start()
+    controller.let_go_when_watched()
     ran = repave("abort", "hello")
     assert ran.code == 0
     assert "aborted" in ran.err
@@ -215,7 +214,7 @@ def test_a_rollback_of_a_running_release_ends_with_0(
     repave.release("v1")
     controller.hold()
     repave.release("v2", "--detach")
-    threading.Timer(0.1, controller.let_go).start()
+    controller.let_go_when_watched()
     assert repave("rollback", "hello").code == 0
 
 
@@ -241,7 +240,7 @@ def test_piped_following_prints_one_plain_line_for_each_change(
     repave: CommandLine, controller: ServedController
 ) -> None:
     controller.hold()
-    threading.Timer(0.3, controller.let_go).start()
+    controller.let_go_when_watched()
     lines = repave.release("v1").err.splitlines()
     assert "\x1b" not in "".join(lines)
     assert any("release of hello-v001: running" in line for line in lines)

@@ -288,6 +288,17 @@ class ServedController:
     def let_go(self) -> None:
         self.in_loop(self.sessions.let_go)
 
+    def let_go_when_watched(self) -> None:
+        """As soon as a client has had the first status of a stream."""
+        changed = self.scheduler.changed
+
+        async def first(after: int) -> int:
+            self.scheduler.changed = changed  # type: ignore[method-assign]
+            self.sessions.let_go()
+            return await changed(after)
+
+        self.scheduler.changed = first  # type: ignore[method-assign]
+
     def connect(self, region: str, is_connected: bool) -> None:
         self.in_loop(lambda: self.sessions.connect(region, is_connected))
 
