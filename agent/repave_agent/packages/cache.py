@@ -20,6 +20,7 @@ import structlog
 
 from repave_agent.clients.controller import Connect, plainly
 from repave_agent.core.ports import PackageAwaitedError, PackageError
+from repave_protos.daemon.files import make_folder
 from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.values import Digest, short_digest
 
@@ -71,7 +72,7 @@ class PackageCache:
         self._fetches: dict[Digest, asyncio.Task[Path]] = {}
         self._slots = asyncio.Semaphore(DOWNLOADS_IN_FLIGHT_MAX)
         self._is_closed = False
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
         for left in directory.glob("*.part"):  # of an agent that was killed while it fetched
             left.unlink(missing_ok=True)
 

@@ -65,7 +65,7 @@ class Depot:
 
 def _word(file: Path) -> str:
     try:
-        return file.read_text().strip()
+        return files.read_file(file).decode().strip()
     except FileNotFoundError:
         word = secrets.token_urlsafe(24)
         files.replace(file, word.encode())

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from repave_protos.daemon.files import read_file
+
 FILE = "instance"
 NAME = re.compile(r"[0-9a-f]{32}")
 
@@ -14,7 +16,7 @@ NAME = re.compile(r"[0-9a-f]{32}")
 def name_of(state: Path, new_name: Callable[[], str]) -> str:
     """The name that was given at the first start. Raises OSError."""
     file = state / FILE
-    known = file.read_text(encoding="ascii", errors="replace").strip() if file.is_file() else ""
+    known = read_file(file).decode("ascii", errors="replace").strip() if file.exists() else ""
     if NAME.fullmatch(known):
         return known
     fresh = new_name()

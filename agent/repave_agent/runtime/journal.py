@@ -46,7 +46,7 @@ class FileDisk:
 
     def read(self) -> bytes | None:
         try:
-            return self._path.read_bytes()
+            return files.read_file(self._path)
         except FileNotFoundError:
             return None
 

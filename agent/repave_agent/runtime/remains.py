@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from repave_agent.core.host_records import Record
 from repave_agent.runtime.host_details import detail_of
+from repave_protos.daemon.files import read_file
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostDetail, HostName, HostPhase
 
 log = structlog.get_logger()
@@ -94,7 +95,7 @@ class Remains:
         if self.file is None:
             return
         try:
-            found = _ALL.validate_json(self.file.read_bytes())
+            found = _ALL.validate_json(read_file(self.file))
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:

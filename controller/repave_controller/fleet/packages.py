@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from repave_controller.core.domain.application import Instant
 from repave_controller.core.ports import Image
+from repave_protos.daemon.files import make_folder
 from repave_protos.package.archive import PackageFormatError, inspect
 from repave_protos.protocol.values import Digest
 
@@ -63,7 +64,7 @@ class ImageDirectory:
         self._bytes_max = bytes_max
         self._open = open_for_writing
         self._slots = asyncio.Semaphore(RECEIVED_AT_ONCE_MAX)
-        root.mkdir(mode=0o750, parents=True, exist_ok=True)
+        make_folder(root, 0o750)
         for left in root.glob(f"*{PART}"):
             left.unlink(missing_ok=True)
 

@@ -5,12 +5,14 @@ elsewhere. No such directory is used, and no last link is followed.
 """
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
 
 MODE = 0o600
 DIRECTORY_MODE = 0o700
+NO_FILE = "this is no plain file: move it away"
 UNMAPPED_UID = 65_534
 """So root looks like from inside a user namespace."""
 
@@ -24,8 +26,16 @@ def make_directory(directory: Path) -> None:
 
     Raises UnsafeDirectoryError, OSError.
     """
-    directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    make_folder(directory, DIRECTORY_MODE)
     check_directory(directory)
+
+
+def make_folder(directory: Path, mode: int = 0o777) -> None:
+    """Makes it where it is missing. Raises OSError."""
+    try:
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, "this is no folder: move it away", str(directory)) from error
 
 
 def check_directory(directory: Path) -> None:
@@ -45,8 +55,28 @@ def check_directory(directory: Path) -> None:
 
 
 def open_file(path: Path, flags: int) -> int:
-    """As os.open, for this user alone. Raises OSError (ELOOP) when `path` is a symbolic link."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, MODE)
+    """As os.open, for this user alone, and never held up. Raises OSError: ELOOP when `path` is a symbolic
+    link, EINVAL when it is something else than a file."""
+    return _plain(path, flags | os.O_NOFOLLOW)
+
+
+def read_file(path: Path) -> bytes:
+    """All of it, never held up by what is no file. Raises OSError: EINVAL for such."""
+    with open(_plain(path, os.O_RDONLY), "rb") as file:
+        return file.read()
+
+
+def _plain(path: Path, flags: int) -> int:
+    try:
+        target = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, MODE)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # a named pipe that has no reader, or a socket
+            raise
+        raise OSError(errno.EINVAL, NO_FILE, str(path)) from error
+    if not stat.S_ISREG(os.fstat(target).st_mode):
+        os.close(target)
+        raise OSError(errno.EINVAL, NO_FILE, str(path))
+    return target
 
 
 def replace(path: Path, content: bytes, *, durable: bool = True, like: os.stat_result | None = None) -> None:

@@ -1,6 +1,9 @@
 """State is never written through another user's link, nor where another user may write."""
 
 import os
+import socket
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,9 @@ from repave_protos.daemon.files import (
     UnsafeDirectoryError,
     check_directory,
     make_directory,
+    make_folder,
     open_file,
+    read_file,
     replace,
 )
 from repave_protos.daemon.lock import own
@@ -79,3 +84,32 @@ def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(state, 12_345, -1)
     with pytest.raises(UnsafeDirectoryError, match="belongs to another user"):
         own(state, "agent of paris")
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+@pytest.mark.parametrize("make", [_pipe, _socket, Path.mkdir])
+def test_what_is_no_file_holds_up_nobody_and_is_named(make: Callable[[Path], None]) -> None:
+    with tempfile.TemporaryDirectory(prefix="fs") as folder:  # short: a socket lives in it
+        path = Path(folder) / "state"
+        make(path)
+        for flags in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR):
+            with pytest.raises(OSError, match=r"no plain file: move it away|Is a directory"):
+                open_file(path, flags | os.O_CREAT)
+        with pytest.raises(OSError, match="no plain file: move it away"):
+            read_file(path)
+
+
+def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "images").touch()
+    with pytest.raises(NotADirectoryError, match="no folder: move it away"):
+        make_folder(tmp_path / "images")
+    make_folder(tmp_path / "new" / "deep")
+    make_folder(tmp_path / "new" / "deep")

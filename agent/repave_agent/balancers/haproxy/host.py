@@ -110,10 +110,13 @@ def make_directory(path: Path) -> None:
 
 
 def read(path: Path) -> str:
+    """ "" when it is not there. Raises BalancerError."""
     try:
-        return path.read_text(errors="replace")
+        return files.read_file(path).decode(errors="replace")
     except FileNotFoundError:
         return ""
+    except OSError as error:
+        raise BalancerError(f"{path}: {error.strerror}") from error
 
 
 def write(path: Path, text: str) -> None:

@@ -45,6 +45,7 @@ from repave_agent.core.ports import (
 )
 from repave_agent.kinds import Site
 from repave_protos.daemon.endpoint import endpoint
+from repave_protos.daemon.files import read_file
 from repave_protos.protocol.values import GroupName
 
 log = structlog.get_logger()
@@ -335,7 +336,7 @@ class RuntimeBalancer:
 
 def _read(file: Path) -> Wanted | None:
     try:
-        raw: dict[str, Any] = json.loads(file.read_text())
+        raw: dict[str, Any] = json.loads(read_file(file))
     except (FileNotFoundError, ValueError):
         return None
     routes = tuple(Route(**each) for each in raw["routes"])

@@ -47,6 +47,7 @@ from repave_agent.core.ports import (
     UnfitError,
     WayIn,
 )
+from repave_protos.daemon.files import read_file
 from repave_protos.protocol.values import ApplicationName, GroupName
 
 log = structlog.get_logger()
@@ -473,7 +474,7 @@ def _up(state: State, group: GroupName, *, is_reporting: bool) -> int:
 
 def _read(file: Path) -> Wanted | None:
     try:
-        raw: dict[str, Any] = json.loads(file.read_text())
+        raw: dict[str, Any] = json.loads(read_file(file))
     except (FileNotFoundError, ValueError):
         return None
     routes = tuple(Route(**each) for each in raw["routes"])

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 from repave_agent.core.ports import OutOfCapacityError, RefusedError
+from repave_protos.daemon.files import read_file
 
 RESERVED_AT_ONCE = 64
 """The cursor is written once for so many addresses; after a restart the rest of them is skipped."""
@@ -78,7 +79,7 @@ class AddressRange:
 
 def _read_cursor(path: Path) -> int:
     try:
-        return max(0, int(path.read_text()))
+        return max(0, int(read_file(path)))
     except (FileNotFoundError, ValueError):
         return 0  # nothing is lost: addresses of hosts that live are skipped
 

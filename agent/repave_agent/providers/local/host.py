@@ -24,7 +24,7 @@ from repave_agent.providers.command import Sandbox, environment_of, look_up, sub
 from repave_agent.providers.host_specs import read_spec
 from repave_agent.providers.local import contents, logs, processes
 from repave_agent.providers.local.processes import Identity, Session, Traces
-from repave_protos.daemon.files import open_file
+from repave_protos.daemon.files import open_file, read_file
 from repave_protos.package.archive import remove, unpack
 from repave_protos.protocol.values import RegionName
 
@@ -243,7 +243,7 @@ def _write(path: Path, raw: dict[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        raw = json.loads(path.read_bytes())
+        raw = json.loads(read_file(path))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return raw if isinstance(raw, dict) else None

@@ -34,6 +34,7 @@ from repave_agent.providers.local.addresses import AddressRange
 from repave_agent.providers.local.host import UNFINISHED, Folder, Record, Tags
 from repave_agent.providers.local.processes import Session, Watch
 from repave_agent.providers.single_flight import Work
+from repave_protos.daemon.files import make_folder
 from repave_protos.package.archive import PackageFormatError
 from repave_protos.protocol.values import HostName, RegionName
 
@@ -104,7 +105,7 @@ class LocalProvider:
         self._isolation = isolation
         self._stop_grace_seconds = stop_grace_seconds
         self._clock = clock
-        self._hosts_folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._hosts_folder)
         self._addresses = AddressRange(address_range, root / "next-address")
         self._kept: dict[HostName, _Kept] = {}
         self._launches, self._destructions = Work(), Work()

@@ -68,7 +68,7 @@ class Leases:
         try:
             found = self._file.stat()
             if (found.st_mtime_ns, found.st_ino) != self._seen:
-                raw = json.loads(self._file.read_bytes())
+                raw = json.loads(files.read_file(self._file))
                 self._read = {name: _entry(name, each) for name, each in raw.items()}
                 self._seen = (found.st_mtime_ns, found.st_ino)
             return dict(self._read)

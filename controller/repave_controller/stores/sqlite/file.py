@@ -44,9 +44,9 @@ def lock(path: Path, mounts: Path = MOUNTS) -> IO[str]:
     except (AlreadyRunningError, UnsafeDirectoryError) as error:
         raise StoreError(str(error)) from error
     except OSError as error:
-        why = error.strerror or str(error)
+        why, place = error.strerror or str(error), error.filename or path
         fix = "Free some space." if error.errno == errno.ENOSPC else "Check the folder and its owner."
-        raise StoreError(f"{path}: {why}. {fix}") from error
+        raise StoreError(f"{place}: {why}. {fix}") from error
     return held
 
 

@@ -398,6 +398,11 @@ async def test_a_log_is_bounded_while_it_is_written_and_its_end_kept(
     assert list(either.hosts.iterdir()) == []
 
 
+def test_a_log_that_a_host_has_put_something_else_for_holds_up_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / logs.NEWEST)
+    assert "no plain file" in logs.tail(tmp_path, 5)
+
+
 def _existing(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if path.exists()]
 
