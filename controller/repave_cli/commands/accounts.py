@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from repave_cli.render.output import Column, ago, column, show, show_whole
-from repave_cli.transport.client import Client
 from repave_cli.transport.context import url as url_of
 from repave_cli.transport.credentials import Credentials, credentials_for, forget, keep, read_authority
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
-from repave_cli.transport.jobs import AUDIENCE, job_token
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal, seconds
-from repave_cli.transport.trust import fetched_authority
 
-TEAM = "team:"
+AUDIENCE = "repave"
 TOKENS = (
     column("ID"),
     column("NAME"),
@@ -147,6 +144,8 @@ def _scope(text: str) -> dict[str, str]:
 
 
 def run_login(terminal: Terminal) -> int:
+    from repave_cli.transport.client import Client  # http.client is slow to import
+
     url = url_of(terminal.arguments)
     authority = _authority(terminal, url)
     token = _token_of_job(url, authority) if terminal.arguments.job else _asked_token(terminal)
@@ -167,6 +166,8 @@ def _authority(terminal: Terminal, url: str) -> str:
     if arguments.ca:
         return read_authority(arguments.ca)
     if arguments.pin:
+        from repave_cli.transport.trust import fetched_authority
+
         return fetched_authority(parts.hostname or "", parts.port or 443, arguments.pin)
     return credentials_for(url).authority
 
@@ -180,6 +181,9 @@ def _asked_token(terminal: Terminal) -> str:
 
 def _token_of_job(url: str, authority: str) -> str:
     """What the controller gives for the job's own token."""
+    from repave_cli.transport.client import Client
+    from repave_cli.transport.jobs import job_token
+
     signed = job_token(AUDIENCE)
     answer = Client(url, credentials=Credentials("", authority)).post("login", {"token": signed})
     return str(answer["token"])

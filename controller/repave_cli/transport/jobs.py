@@ -9,7 +9,6 @@ import urllib.parse
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import USAGE
 
-AUDIENCE = "repave"
 READY = ("REPAVE_ID_TOKEN", "CIRCLE_OIDC_TOKEN_V2", "CIRCLE_OIDC_TOKEN")
 """Variables that hold one: GitLab's as `id_tokens` names it, CircleCI's own."""
 TIMEOUT_SECONDS = 30.0

@@ -5,6 +5,8 @@ import io
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -256,3 +258,12 @@ def test_a_job_without_a_signed_token_is_told_how_to_get_one(
     monkeypatch.setenv("REPAVE_ID_TOKEN", "a.b.c")
     ran = repave("login", "--job")
     assert (ran.code, path().exists()) == (4, False)
+
+
+def test_a_command_that_needs_no_controller_loads_nothing_of_tls() -> None:
+    heavy = "{'http.client', 'ssl', 'cryptography', 'jwt'}"
+    code = f"import sys, repave_cli.main; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "[]\n"
