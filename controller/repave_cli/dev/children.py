@@ -22,6 +22,7 @@ STOP_SECONDS = 15.0
 CLEAN_SECONDS = 60.0
 TAIL_LINES = 5
 TAIL_BYTES = 8192
+PR_SET_PDEATHSIG = 1
 NOT_INHERITED = ("REPAVE_", "STATE_DIRECTORY")  # settings of the user's own CLI, or of a service
 
 
@@ -128,7 +129,23 @@ def _run(child: Child, arguments: tuple[str, ...], out: int, err: int) -> subpro
         stdout=out,
         stderr=err,
         start_new_session=True,  # Ctrl-C is for us alone: we end them in order, whatever follows
+        preexec_fn=_end_with_parent(),
     )
+
+
+def _end_with_parent() -> Callable[[], None]:
+    """For the child to do before it runs: it gets SIGTERM when this process dies, by SIGKILL as well. Its own
+    children, the hosts, do not."""
+    import ctypes  # slow to import
+
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def arrange() -> None:
+        prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return arrange
 
 
 def _how(code: int) -> str:

@@ -1,6 +1,9 @@
 """The processes of `repave dev`: restarted within bounds, ended by their ids, without the user's settings."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +55,31 @@ def test_what_does_not_heed_sigterm_is_killed(
     children.end()
     assert deaf.process is not None
     assert deaf.process.returncode == -signal.SIGKILL
+
+
+def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    (tmp_path / f"{MODULE}.py").write_text("import time\ntime.sleep(60)\n")
+    program = (
+        "import sys, time; from pathlib import Path; from repave_cli.dev.children import Child, Children; "
+        f"one = Child('paris', '{MODULE}', {{}}); Children(Path('.'), print, [one]).start(); "
+        "print(one.process.pid, flush=True); time.sleep(60)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert _runs(pid)
+        parent.kill()
+    _until(lambda: not _runs(pid))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_child_has_its_own_settings_and_none_of_the_users(
