@@ -28,7 +28,10 @@ def own(directory: Path, who: str, name: str = "lock") -> IO[str]:
         raise AlreadyRunningError(
             f"another {who} (process {owner}) already uses {directory}; end it, or choose another directory"
         ) from error
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
+    try:
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     return file
