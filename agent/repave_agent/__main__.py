@@ -23,6 +23,7 @@ from repave_agent.health.prober import Prober
 from repave_agent.identity import joining
 from repave_agent.identity.identity import FILE, Identity, IdentityError, read, write
 from repave_agent.identity.keeper import Keeper
+from repave_agent.identity.place import Place, acting_for, place_of, service_user
 from repave_agent.kinds import CommandError, CommandLine, Site
 from repave_agent.operations.queries import Desk, answer_way_in
 from repave_agent.packages.baking import Bakery
@@ -386,19 +387,31 @@ def _join(
             "join takes two words: repave-agent join URL TOKEN; a TOKEN of - is read from input"
         )
     url, token = words[0], sys.stdin.readline() if words[1] == "-" else words[1]
-    settings, _ = load_settings(model, file, {f"{PREFIX}REGION": "unset", **environment}, PREFIX)
-    make_directory(settings.state)
-    identity, former = joining.join(url, token), read(settings.state)
+    settings, origins = load_settings(model, file, {f"{PREFIX}REGION": "unset", **environment}, PREFIX)
+    place = Place(settings.state)
+    if os.geteuid() == 0:
+        is_default = origins["state"] == "default"
+        place = place_of(settings.state, is_default=is_default, service=service_user())
+    with acting_for(place):
+        region = _join_at(place.state, settings.region, url, token)
+    start = "systemctl enable --now repave-agent" if place.is_of_service else "repave-agent"
+    print(f"this machine is an agent of {region} now; start it: {start}")  # noqa: T201
+    return 0
+
+
+def _join_at(state: Path, region_set: str, url: str, token: str) -> str:
+    """The region. Raises OSError; then nothing has changed."""
+    make_directory(state)
+    identity, former = joining.join(url, token), read(state)
     region = identity.says.region
-    wanted = former.says.region if former is not None else settings.region
+    wanted = former.says.region if former is not None else region_set
     if wanted not in ("unset", region):
         raise IdentityError(
-            f"the token was for {region}, and {settings.state} is of the agent of {wanted}: make a token of "
+            f"the token was for {region}, and {state} is of the agent of {wanted}: make a token of "
             f"{wanted} (repave agents join {wanted}), or name another state directory"
         )
-    write(settings.state, identity)
-    print(f"this machine is an agent of {region} now; start it: repave-agent")  # noqa: T201
-    return 0
+    write(state, identity)
+    return region
 
 
 def _or_unset(

@@ -125,7 +125,8 @@ def packages(architecture: str) -> tuple[Package, ...]:
         service(
             "repave-agent",
             "repave-agent",
-            "set REPAVE_AGENT_REGION in /etc/default/repave-agent, then: systemctl enable --now repave-agent",
+            "paste what repave agents join REGION prints, or, beside its controller, set REPAVE_AGENT_REGION "
+            "in /etc/default/repave-agent; then: systemctl enable --now repave-agent",
             "Makes the hosts of one region, watches them, and moves traffic to them.",
             "Recommends: haproxy (>= 2.4), bubblewrap\n",
         ),
