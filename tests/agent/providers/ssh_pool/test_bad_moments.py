@@ -211,7 +211,7 @@ def test_a_key_that_the_agent_s_user_may_not_read_is_named_with_the_remedy() -> 
 
 def a_key(directory: Path, passphrase: str | None = None) -> Path:
     key = directory / "key"
-    asyncssh.generate_private_key("ssh-ed25519").write_private_key(key, passphrase=passphrase)
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(key, "pkcs8-pem", passphrase)
     key.chmod(0o600)
     return key
 
