@@ -132,6 +132,7 @@ def make_app(
     app.router.add_get("/v1/openapi.json", openapi)
     app.router.add_get("/healthz", alive)
     app.router.add_get("/v1/authority", root)
+    app.on_startup.append(api.begin)
     app.on_shutdown.append(api.streams.close)
     return app
 
@@ -157,11 +158,14 @@ class Api:
         self._recovery = Recovery(scheduler, sessions, images, clock)
         self._host_renewal = HostRenewal(scheduler, sessions)
         self._regional = Regional(sessions, images)
-        scheduler.ask_room_with(self._lacks)
         self._regions = Regions(scheduler, sessions)
         self._agents = agents if agents is not None else Agents(None, sessions, clock)
         self._accounts = AccountRoutes(guarded, clock)
         self.streams = Streams(scheduler)
+
+    async def begin(self, _: web.Application) -> None:
+        """Before the first request."""
+        self._scheduler.ask_room_with(self._lacks)
 
     def routes(self) -> tuple[Route, ...]:
         """The table that the router and the OpenAPI document are made from."""
