@@ -63,6 +63,13 @@ def test_capacity_never_falls_when_nothing_goes_wrong_and_doubles_at_the_peak() 
         assert region.below_floor_seconds == 0.0
 
 
+def test_it_is_rehearsed_at_a_time_when_the_release_may_move() -> None:
+    never = "windows:\n  - {from: '03:00', to: '03:01'}\nfreezes:\n  - {from: 2020-01-01, to: 2099-01-01}\n"
+    plan = order_of(stage(SPEC + never))
+    assert (plan.policy.windows, plan.policy.freezes) == ((), ())
+    assert plan == order_of(stage())
+
+
 def test_both_tiers_measure_the_same_release() -> None:
     on = stage()
     seconds = patience_of(order_of(on)) + 60.0
