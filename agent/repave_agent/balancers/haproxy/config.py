@@ -165,6 +165,7 @@ def _frontend(frontend: Frontend, conditions: Conditions) -> str:
     """One lookup, one roll of 10,000: `second` is asked when the roll is below its basis points. What other
     workers pass on has been counted there."""
     connections = conditions.connections_per_application_max
+    has_spare = "{ var(txn.spare) -m len gt 0 }"
     lines = [
         f"bind {endpoint(conditions.traffic_address, frontend.port)} maxconn {connections}",
         f"bind {endpoint(conditions.inner_address, frontend.port)} accept-proxy",
@@ -189,6 +190,8 @@ def _frontend(frontend: Frontend, conditions: Conditions) -> str:
         "http-request set-var(txn.chosen) var(txn.first)",
         "http-request set-var(txn.chosen) var(txn.second) if { var(txn.margin) -m int gt 0 }",
         *fallback_rules(frontend.application, FALLEN_BACK),
+        # A worker that is being replaced sees no server up any more.
+        f"http-request set-var(txn.chosen) str({NEWER}.{frontend.application}) if {{ stopping }} {has_spare}",
         "use_backend %[var(txn.chosen)] if { var(txn.route) -m found }",
         f"default_backend {NO_ROUTE}",
     ]

@@ -120,9 +120,11 @@ def read(path: Path) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Replaces the file whole and durably; leaves it alone when it says so already. Raises BalancerError."""
+    """Replaces the file whole and durably; leaves it alone when it says so already. Makes a directory that
+    was deleted anew. Raises BalancerError."""
     if read(path) == text and path.exists():
         return
+    make_directory(path.parent)
     try:
         files.replace(path, text.encode())
     except OSError as error:

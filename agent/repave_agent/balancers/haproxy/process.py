@@ -31,6 +31,9 @@ MASTER_SOCKET_PATH_MAX = 97  # bytes: the limit of Unix sockets less the tempora
 KEEPER = '(while "$0" "$@"; [ $? -ne 1 ]; do sleep 0.1; done) &'
 """Ends with 1: HAProxy refuses to start, and would do so again. Any other end is a death."""
 
+OLDEST = (2, 4)
+
+_VERSION = re.compile(r"HA-?Proxy version (\d+)\.(\d+)\S*")
 _ALERT = re.compile(r"\[ALERT\]\s*\(\d+\) : (.*)")
 
 
@@ -84,7 +87,8 @@ class HaproxyProcess:
             if next(self.processes(), None) is None:
                 raise BalancerError(f"HAProxy does not start: {self._why_not()}")
             time.sleep(POLL_SECONDS)
-        raise BalancerError(f"HAProxy did not answer within {START_SECONDS_MAX:.0f} s of its start")
+        silent = f"HAProxy did not answer within {START_SECONDS_MAX:.0f} s of its start"
+        raise BalancerError(self._why_unusable() or silent)
 
     def _why_not(self) -> str:
         """Its own words, which the keeper's does not say."""
@@ -100,7 +104,18 @@ class HaproxyProcess:
         """Raises BalancerError with HAProxy's own words when it would not take this configuration."""
         done = self._run(self._program, "-W", "-c", *self._arguments(configuration))
         if done.returncode != 0:
-            raise BalancerError(f"HAProxy refuses the configuration: {_complaint(done.stderr)}")
+            refused = f"HAProxy refuses the configuration: {_complaint(done.stderr)}"
+            raise BalancerError(self._why_unusable() or refused)
+
+    def _why_unusable(self) -> str:
+        """Why this program will not do, whatever it is given to read; "" when it will."""
+        version = _VERSION.search(self._run(self._program, "-v").stdout)
+        if version is None:
+            return f"{self._program} is not HAProxy: `{self._program} -v` shows no version of it"
+        if (int(version[1]), int(version[2])) < OLDEST:
+            oldest = ".".join(map(str, OLDEST))
+            return f"{version[0]} is too old: repave needs {oldest} or newer (haproxy.program names it)"
+        return ""
 
     def reload(self, before: Workers) -> Workers:
         """Makes a new worker take over with the configuration on disk; returns when it serves.

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from repave_agent.balancers.haproxy import balancer as haproxy_balancer
 from repave_agent.balancers.haproxy import instance
+from repave_agent.balancers.haproxy import process as processes
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.balancers.haproxy.process import HaproxyProcess
@@ -406,6 +408,39 @@ async def test_haproxy_missing_is_told_with_the_command_that_installs_it(tmp_pat
     with pytest.raises(BalancerError, match="is not installed: apt install haproxy"):
         await balancer.start()
     await balancer.close()
+
+
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [
+        (
+            "HA-Proxy version 2.2.9-2 2023/08/19",
+            "HA-Proxy version 2.2.9-2 is too old: repave needs 2.4",
+        ),
+        ("Hello", r"is not HAProxy: `.*` shows no version of it"),
+        ("HAProxy version 2.4.0", "HAProxy refuses the configuration: that is too new for me"),
+    ],
+)
+async def test_a_program_that_will_not_do_is_told_as_what_it_is(
+    tmp_path: Path, printed: str, told: str
+) -> None:
+    program = tmp_path / "haproxy"
+    program.write_text(f"#!/bin/sh\necho '{printed}'\necho 'that is too new for me' >&2\nexit 1\n")
+    program.chmod(0o700)
+    balancer = HaproxyBalancer(tmp_path / "s", HaproxyOptions(program=str(program)), clock=SystemClock())
+    with pytest.raises(BalancerError, match=told):
+        await balancer.start()
+    await balancer.close()
+
+
+async def test_a_directory_that_was_deleted_is_made_anew(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HAProxy can't be spoken to without its socket, so it is started afresh."""
+    monkeypatch.setattr(processes, "SILENCE_SECONDS_MAX", 0.5)
+    shutil.rmtree(site.rig.directory / "2")
+    await site.balancer.route((TO_GREEN,))
+    view = await site.balancer.observe()
+    assert (view.structure, view.routes, view.restarts) == (site.structure, (TO_GREEN,), 1)
+    assert {await get(site.port) for _ in range(10)} == {"green"}
 
 
 async def test_a_directory_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
