@@ -42,6 +42,7 @@ class Conditions:
     """What a configuration depends on besides the structure."""
 
     map_path: str
+    states_path: str  # of servers, read when it starts
     traffic_address: str
     redispatch: bool  # False shows every failure of a host to the client: for proofs, not for production
     threads: int
@@ -131,6 +132,7 @@ global
   maxconn {conditions.connections_max}
   hard-stop-after {conditions.old_seconds_max}s
   mworker-max-reloads {RELOADS_SURVIVED_MAX}
+  server-state-file {conditions.states_path}
 {user}"""
 
 
@@ -146,6 +148,7 @@ defaults
   mode http
   option idle-close-on-response
   option http-server-close
+  load-server-state-from-file global
   {again if conditions.redispatch else "retries 0"}
   timeout connect 2s
   timeout queue 5s

@@ -19,6 +19,7 @@ THREADS_MAX = 4
 CONNECTIONS_MAX = 10_000
 DESCRIPTORS_APART = 800
 MAP_FILE = "routes.map"
+STATES_FILE = "servers.state"
 INNER_ADDRESSES = IPv4Network("127.192.0.0/10")
 UNPRIVILEGED_USER = "haproxy"  # made by the Debian package
 
@@ -29,6 +30,7 @@ def conditions(directory: Path, others_directory: Path | None, options: HaproxyO
     connections = _connections(options.connections)
     return Conditions(
         map_path=str(directory / MAP_FILE),
+        states_path=str(directory / STATES_FILE),
         traffic_address=options.traffic_address,
         redispatch=options.redispatch,
         threads=min(THREADS_MAX, len(os.sched_getaffinity(0))),

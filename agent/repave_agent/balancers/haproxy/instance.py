@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from repave_agent.balancers.checks import check_address, check_routes, check_structure
+from repave_agent.balancers.haproxy.carried import NONE, down_servers
 from repave_agent.balancers.haproxy.config import (
     NEWER,
     OTHER,
@@ -140,6 +141,7 @@ class HaproxyInstance:
 
     def _save(self) -> None:
         write(self.process.map_path, render_routes(self._routes))
+        write(self.process.states_path, NONE)
         write(self.process.configuration_path, render(self._structure, self._conditions))
 
     # ------------------------------------------------------------------------------------------ arrange
@@ -205,13 +207,22 @@ class HaproxyInstance:
         finally:
             candidate.unlink(missing_ok=True)
         try:
+            self._carry(structure, workers)
             after = self.process.reload(workers)
         except (BalancerError, OSError):
             write(path, former)
             raise
+        finally:
+            write(self.process.states_path, NONE)
         self._remember(structure)
         log.info("balancer.reloaded", backends=len(structure.backends), old_workers=len(after.old))
         return after
+
+    def _carry(self, structure: Structure, workers: Workers) -> None:
+        assert workers.newest is not None
+        states = self.process.socket.server_states(workers.newest)
+        unchanged = untouched(placed(self._structure), placed(structure))
+        write(self.process.states_path, down_servers(states, unchanged))
 
     def _check(self, structure: Structure, candidate: Path) -> None:
         """Lets HAProxy read it. Raises UnfitError for the applications that it refuses, each by itself;

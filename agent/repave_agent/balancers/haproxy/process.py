@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from repave_agent.balancers.haproxy.host import MAP_FILE
+from repave_agent.balancers.haproxy.host import MAP_FILE, STATES_FILE
 from repave_agent.balancers.haproxy.socket import MasterSocket, WorkerGoneError, Workers
 from repave_agent.core.ports import BalancerError
 
@@ -44,6 +44,7 @@ class HaproxyProcess:
         self._monotonic = monotonic
         self.configuration_path = directory / "haproxy.cfg"
         self.map_path = directory / MAP_FILE
+        self.states_path = directory / STATES_FILE
         self._socket_path = directory / "master.sock"
         self._pid_path = directory / "haproxy.pid"
         self._program = program

@@ -99,6 +99,9 @@ class MasterSocket:
             raise WorkerGoneError(f"HAProxy's worker {worker} ended while it answered")
         return parse_worker(answer)
 
+    def server_states(self, worker: int) -> str:
+        return self._ask_worker(worker, ["show servers state"])
+
     def set_entries(self, worker: int, wanted: dict[str, str], are_all: bool) -> bool:
         """Makes the worker's map hold `wanted`, and nothing else when `are_all`; False if it does not."""
         before = self._entries(worker)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from repave_agent.balancers.checks import check_routes, check_structure
+from repave_agent.balancers.haproxy.carried import NONE, down_servers
 from repave_agent.balancers.haproxy.config import (
     Conditions,
     entries_of,
@@ -32,6 +33,7 @@ from repave_protos.protocol.values import (
 
 CONDITIONS = Conditions(
     "/state/routes.map",
+    "/state/servers.state",
     "127.0.0.1",
     redispatch=True,
     threads=2,
@@ -287,6 +289,20 @@ def test_a_worker_is_understood() -> None:
     ]
     assert state.in_flight == {"a": 3}
     assert state.fallen_back == {"shop|b|a": 18}
+
+
+def test_what_is_known_to_be_down_is_told_to_the_next_worker() -> None:
+    header = "# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight"
+    rows = [
+        "4 a 1 h1 10.0.0.1 0 0 1",
+        "4 a 2 h2 10.0.0.2 2 0 1",  # up
+        "4 a 3 h3 10.0.0.3 0 1 1",  # taken out
+        "5 b 1 h1 10.0.0.4 0 0 1",  # another one by now
+    ]
+    answer = "\n".join(("1", header, *rows, "", ""))
+    unchanged = frozenset({("a", "h1"), ("a", "h2"), ("a", "h3")})
+    assert down_servers(answer, unchanged) == f"1\n{header}\n{rows[0]}\n"
+    assert down_servers(answer, frozenset()) == NONE == "1\n"
 
 
 def test_a_server_is_up_from_its_first_good_check_until_it_goes_down() -> None:
