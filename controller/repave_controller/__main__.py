@@ -97,7 +97,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
     sessions.report_to(scheduler)
     try:
         enrolment = await _enrolment(settings, loaded.installation, store, scheduler, sessions)
-        agents = Agents(enrolment, sessions, clock, _agents_url(settings))
+        agents = Agents(enrolment, sessions, clock, agents_url(settings))
         app = make_app(
             scheduler=scheduler,
             store=store,
@@ -163,7 +163,7 @@ async def _enrolment(
     return enrolment
 
 
-def _agents_url(settings: ControllerSettings) -> str:
+def agents_url(settings: ControllerSettings) -> str:
     """Where agents reach this controller, as far as it knows."""
     host, port = split_address(settings.agents.listen, "agents.listen")
     name = next(iter(settings.tls.names.split()), host)

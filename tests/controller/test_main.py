@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from repave_controller.__main__ import main, refuse_loss, tell_admin_token
+from repave_controller.__main__ import agents_url, main, refuse_loss, tell_admin_token
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import StoreError, Transaction
+from repave_controller.settings import ControllerSettings
 from repave_controller.stores.sqlite.store import SqliteStore
 from tests.fakes.processes import ended, started
 
@@ -86,6 +87,21 @@ def test_a_taken_port_is_named(
             setting = name.lower().replace("__", ".")
             assert f"{setting}: can't listen on {address}" in told.splitlines()[-1]
             assert told.splitlines()[-1].endswith("is another controller running there?")
+
+
+@pytest.mark.parametrize(
+    ("listen", "names", "url"),
+    [
+        ("127.0.0.1:7444", "", "https://127.0.0.1:7444"),
+        ("0.0.0.0:7444", "repave.example 10.0.0.1", "https://repave.example:7444"),
+        ("[::]:7444", "2001:db8::1", "https://[2001:db8::1]:7444"),
+        ("0.0.0.0:7444", "", f"https://{socket.gethostname()}:7444"),
+        ("10.0.0.1:9", "", "https://10.0.0.1:9"),
+    ],
+)
+def test_agents_are_told_an_address_that_they_can_reach(listen: str, names: str, url: str) -> None:
+    given = {"agents": {"listen": listen}, "tls": {"names": names, "enabled": True}}
+    assert agents_url(ControllerSettings.model_validate(given)) == url
 
 
 def test_half_an_authority_is_refused(

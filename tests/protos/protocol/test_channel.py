@@ -166,6 +166,18 @@ async def test_dialling_something_that_never_answers_gives_up() -> None:
         await dial(f"127.0.0.1:{silent.getsockname()[1]}", patience_seconds=0.2)
 
 
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0:7443", "[::]:7443", "controller.example:7443", "192.0.2.1:7443"]
+)
+def test_with_tls_any_address_will_do_and_without_it_loopback_only(address: str) -> None:
+    host, port = channel.address_of(address, "grpc.listen", is_secured=True)
+    assert channel.join(host, port) == address
+    with pytest.raises(InsecureAddressError):
+        channel.address_of(address, "grpc.listen", is_secured=False)
+    with pytest.raises(ValueError, match="is no address"):
+        channel.address_of("nonsense", "grpc.listen", is_secured=True)
+
+
 async def test_dialling_elsewhere_is_refused_before_a_packet_is_sent() -> None:
     with pytest.raises(InsecureAddressError, match=r"^agent\.controller: 192\.0\.2\.1:7443"):
         await dial("192.0.2.1:7443", "agent.controller")
