@@ -28,6 +28,7 @@ from repave_controller.core.domain.reasons import (
 )
 from repave_controller.core.domain.rollout import (
     GroupNumber,
+    Kept,
     Phase,
     Rollout,
     RolloutKind,
@@ -130,6 +131,7 @@ def _start(
             origin=origin_of(application, way.region, way.target.number),
             cursor=len(steps) - 1 if way.region in straight else 0,
             target=way.target.number,
+            kept=Kept(kept.size, kept.percent, kept.proven) if (kept := way.kept) is not None else None,
         )
         for way in ways
     )

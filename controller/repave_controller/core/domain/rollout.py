@@ -69,6 +69,15 @@ class TrackPhase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """The hosts of a group that is kept in a region: their number in full, how many of it, and proven."""
+
+    size: int
+    percent: float
+    proven: int
+
+
+@dataclass(frozen=True, slots=True)
 class Track:
     """The way of one region through the steps."""
 
@@ -88,6 +97,7 @@ class Track:
     refuge: GroupNumber | None = None  # has all traffic, for the other side could not serve its share
     reason: Reason | None = None  # why it was undone or skipped, or that it has yet to follow
     target: GroupNumber | None = None  # where it is another one than the rollout's
+    kept: Kept | None = None  # of a rollback to a group that was kept: what that was before it grew
 
     def entered(self, phase: TrackPhase, now: Instant) -> "Track":
         """At the beginning of a step or phase: nothing that was waited for before counts in it."""

@@ -81,8 +81,13 @@ def taken_over(application: Application, rollout: Rollout, track: Track, now: In
 
 
 def never_begun(application: Application, rollout: Rollout, track: Track) -> Application:
-    """Nothing of a new target is wanted in a region that it never came to."""
+    """Nothing of a new target is wanted in a region that it never came to; one that was kept is again as it
+    was, with the hosts that it had."""
     target = target_in(application, rollout, track)
+    if target is not None and target.part.state is GroupState.WARM and track.kept is not None:
+        kept = track.kept
+        part = replace(target.part, size=kept.size, percent=kept.percent, proven=kept.proven)
+        return put_part(application, target.group, part)
     if target is None or target.part.state is not GroupState.NEW or target.part.count > 0:
         return application
     return application.with_group(target.group.without(track.region))

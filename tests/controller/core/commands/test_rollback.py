@@ -506,6 +506,24 @@ def test_a_smaller_release_shrinks_nothing_on_the_way_back() -> None:
     assert [part.count for part in group.parts] == [3, 3]
 
 
+@pytest.mark.parametrize("percent", [100.0, 50.0])
+def test_a_rollback_that_is_aborted_leaves_the_kept_group_as_it_was(percent: float) -> None:
+    policy = replace(WHOLE, keep_percent=percent)
+    world = World()
+    world.release("a", size=4, policy=policy)
+    world.finish()
+    world.release("b", size=8, policy=policy)
+    world.finish()
+    before = [(group.name, group.parts) for group in world.application.groups]
+    rollback(world)
+    assert [(group.name, group.parts) for group in world.application.groups] != before
+    world.decide()
+    world.application, _ = request_abort(world.application, "ann", "", world.now, world.observed)
+    world.settle()
+    assert world.is_in(Phase.ABORTED)
+    assert [(group.name, group.parts) for group in world.application.groups] == before
+
+
 def test_hosts_that_are_kept_and_are_as_many_as_serve_now_take_the_traffic_at_once() -> None:
     half = replace(WHOLE, keep_percent=50.0)
     world = World()
