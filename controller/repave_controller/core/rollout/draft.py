@@ -101,7 +101,7 @@ class Turn:
         rollout = self.application.rollout
         for (left, entered, number), regions in self._steps.items() if rollout is not None else ():
             assert rollout is not None
-            is_all = len(regions) == len(rollout.tracks)
+            is_all = set(regions).issuperset(self.application.regions)
             where = () if is_all else tuple(regions)
             region = regions[0] if len(regions) == 1 and not is_all else ""
             name = format_group(self.application.cluster, number)

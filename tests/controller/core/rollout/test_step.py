@@ -372,7 +372,7 @@ def test_a_region_that_listens_but_can_not_follow_is_never_said_to_have_gone_bac
     assert world.is_in(Phase.UNDOING)
     (waited,) = world.because
     assert waited.region == OSLO
-    assert "not confirmed the newest desired state yet (the disk is full)" in text_of(waited.reason)
+    assert "not confirmed yet (the disk is full)" in text_of(waited.reason)
     world.now = Instant(world.now + 12)
     world.decide()
     assert world.is_in(Phase.HELD)
