@@ -31,6 +31,9 @@ def _bug(name: str, tier: int, promises: tuple[int, ...], *changes: str) -> Bug:
     return Bug(name, tier, promises, tuple(Change(*three) for three in threes))
 
 
+APPROVE = "controller/repave_controller/core/steps/approve.py"
+LIFECYCLE = "controller/repave_controller/core/commands/lifecycle.py"
+RELEASE = "controller/repave_controller/core/commands/release.py"
 ADMISSION = "agent/repave_agent/core/fence.py"
 FLEET = "agent/repave_agent/core/fleet.py"
 JOURNAL = "agent/repave_agent/runtime/journal.py"
@@ -148,6 +151,27 @@ BUGS = (
     _bug(
         "a soak counts the time in which no controller looked", 1, (0,),
         ROLLOUT, "    away = Instant(max(0.0, now - looked_at) if rollout.pause is None else 0.0)", "    away = Instant(0.0)",
+    ),
+    # ------------------------------------------------------------------------------ what people ask for
+    _bug(
+        "a deleted application keeps a group", 1, (1, 4, 5, 6, 7),
+        LIFECYCLE, "        for group in application.groups:\n            ended = _retired(", "        for group in application.groups[1:]:\n            ended = _retired(",
+    ),
+    _bug(
+        "a person may end the group that serves", 1, (0, 1, 2, 3, 4, 5, 6, 7),
+        LIFECYCLE, "        if serving:\n            delete", "        if False:\n            delete",
+    ),
+    _bug(
+        "an objection is not heard", 1, (0,),
+        APPROVE, "        if self.unless_objected_seconds and objection is None:", "        if self.unless_objected_seconds:",
+    ),
+    _bug(
+        "what a release replaces goes on", 1, (6,),
+        RELEASE, "    if rollout.phase is not Phase.UNDOING:\n        losing", "    if False:\n        losing",
+    ),
+    _bug(
+        "the latest release waits behind the others", 1, (6,),
+        RELEASE, "    left = replace(application, queue=tuple(each for each in application.queue if each not in gone))\n", "    left = application\n",
     ),
     # --------------------------------------------------------------------------------------- the agent
     _bug(

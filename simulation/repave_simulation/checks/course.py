@@ -16,7 +16,7 @@ from repave_simulation.world.world import World
 
 ROUNDING_SECONDS = 0.001
 BACK = (TrackPhase.UNDOING, TrackPhase.UNDONE)
-BY_PEOPLE = (Why.ABORTED, Why.ROLLED_BACK)
+BY_PEOPLE = (Why.ABORTED, Why.ROLLED_BACK, Why.REPLACED)
 
 Moved = tuple[Track, Track]
 """A region before and after."""

@@ -63,7 +63,7 @@ class Decisions:
     def _check_kept(self, before: Application, after: Application) -> None:
         """An old group stays for as long as the user has asked, unless newer ones have its place."""
         last_at = self.world.ledger.last_at
-        for region in before.regions:
+        for region in before.regions if after.deletion is None else ():
             known = {group.number for group, part in _parts(before, region) if _is_to_be_kept(part)}
             warm = [
                 (group, part)
@@ -74,7 +74,11 @@ class Decisions:
             for group, part in warm[: after.policy.keep_groups]:
                 until = (part.left_traffic_at or 0.0) + after.policy.keep_seconds
                 is_given_up = part.state is GroupState.RETIRING and part.left_traffic_at is not None
-                if is_given_up and last_at < until - KEEP_SLACK_SECONDS:
+                if (
+                    is_given_up
+                    and not self._is_asked_for(after, group)
+                    and last_at < until - KEEP_SLACK_SECONDS
+                ):
                     text = f"{group.name} is given up {until - last_at:.1f} s too early"
                     self.world.broken(4, f"{region}: {text}")
 
@@ -95,15 +99,18 @@ class Decisions:
 
     def _is_let_go(self, application: Application, group: ServerGroup, failed_at: float) -> bool:
         """Whether people asked for its end, or another one that failed has its place."""
-        asked = any(
+        others = (each for each in application.groups if each.number != group.number)
+        is_newer = any((each.failed_at or 0.0) >= failed_at for each in others)
+        return is_newer or application.deletion is not None or self._is_asked_for(application, group)
+
+    def _is_asked_for(self, application: Application, group: ServerGroup) -> bool:
+        """Whether people have asked for its end, as far as it may have been heard."""
+        return any(
             command.application == application.name
             and isinstance(command.verb, RetireGroup)
             and command.verb.name in (group.name, group.version)
             for command in self.world.scenario.commands
         )
-        others = (each for each in application.groups if each.number != group.number)
-        is_newer = any((each.failed_at or 0.0) >= failed_at for each in others)
-        return asked or is_newer or application.deletion is not None
 
     def _check_moved(self, before: Application, after: Application) -> None:
         """A switch that is called done is done: each balancer has the share that the step asked for."""

@@ -10,6 +10,7 @@ from repave_simulation.checks import promises
 from repave_simulation.checks.course import Course
 from repave_simulation.checks.decisions import Decisions
 from repave_simulation.checks.plans import Plans
+from repave_simulation.checks.queues import Queues
 from repave_simulation.checks.returns import Returns
 from repave_simulation.world.place import routed
 from repave_simulation.world.world import World
@@ -22,6 +23,7 @@ class Oracle:
         self.plans = Plans(world)
         self._world = world
         self._course, self._returns, self._decisions = Course(world), Returns(world), Decisions(world)
+        self._queues = Queues(world)
         world.judge = self
 
     def decides(self, before: Application | None, after: Application, events: Sequence[Event]) -> None:
@@ -29,6 +31,7 @@ class Oracle:
         self._returns.check(before, after)
         self.plans.check(before, after)
         self._decisions.check(before, after)
+        self._queues.check(before, after, events)
 
     def makes(self, region: RegionName, spec: HostSpec, memory: int) -> None:
         promises.check_make(self._world.places[region], spec, memory)
@@ -61,7 +64,7 @@ class Oracle:
         promises.check_accept(self._world.places[region], state)
 
     def unfinished(self) -> str:
-        return self.plans.unfinished() or self._looked_at()
+        return self.plans.unfinished() or self._queues.unfinished() or self._looked_at()
 
     def _looked_at(self) -> str:
         """A group that failed and is still kept to be looked at; "" when there is none."""

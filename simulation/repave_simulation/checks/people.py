@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from repave_controller.core.commands.lifecycle import Delete, RetireGroup
 from repave_controller.core.commands.promotion import Promote
 from repave_controller.core.commands.queue import QueueResume
 from repave_controller.core.commands.release import Accepted
@@ -97,7 +98,7 @@ class People:
 
     def _check_saved(self, command: Command, answer: Accepted) -> None:
         ledger = self.world.ledger
-        if answer.is_queued:
+        if answer.is_queued or isinstance(command.verb, Delete | RetireGroup):
             return
         if (answer.application, answer.rollout) not in ledger.rollouts:
             self.world.broken(6, f"{command} is acknowledged, and rollout {answer.rollout} is not saved")
@@ -152,7 +153,8 @@ class People:
                 by == key and place[0] == application
                 for place, by in ledger.rollouts.items()
             )  # fmt: skip
-            if kind == "release" and begun != 1:
+            is_promised = kind == "release" and not answer.is_queued
+            if is_promised and begun != 1:
                 self.world.broken(
                     6, f"release {key} was acknowledged as {answer.group}, and begun {begun} times"
                 )

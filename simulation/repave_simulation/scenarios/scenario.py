@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from repave_controller.core.commands.lifecycle import Delete, RetireGroup
+from repave_controller.core.commands.release import WhileBusy
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Policy, ReleaseOrder, Upkeep
 from repave_controller.core.domain.rollout import Step
@@ -30,7 +32,7 @@ UNFAIR_SECONDS_MAX = 400.0
 BLIND_SECONDS = 15.0
 """Longer than any probe needs to find a host ill, by its thresholds, and the agent to look at it."""
 
-CommandKind = Literal["release", "queue", "rollback", "abort", "steer", "push", "wrong"]
+CommandKind = Literal["release", "queue", "latest", "replace", "rollback", "abort", "steer", "push", "wrong"]
 Trouble = Literal["fail", "slow", "ambiguous", "crash", "pause", "network"]
 
 RATES: dict[Trouble, tuple[float, ...]] = {
@@ -41,6 +43,8 @@ RATES: dict[Trouble, tuple[float, ...]] = {
     "pause": (0.004, 0.015, 0.05),
     "network": (0.01, 0.05, 0.2),
 }
+RELEASES: tuple[CommandKind, ...] = ("release", "queue", "latest", "replace")
+"""Commands with an order."""
 STEPS = ("scale", "verify", "weight", "soak", "undoing", "at rest")
 """Where a release may be when something strikes; "at rest" is between two releases."""
 STRIKES = (
@@ -99,6 +103,11 @@ class Command:
     wrong: str = ""  # what is wrong with it, when it is to be refused
     step: str = ""
 
+    @property
+    def busy(self) -> WhileBusy:
+        """What becomes of a release that is asked for while a rollout runs."""
+        return WhileBusy(self.kind == "queue", self.kind == "latest", self.kind == "replace")
+
     def __str__(self) -> str:
         what = f" of image {int(self.order.digest, 16)}" if self.order else ""
         what += f" ({self.verb})" if self.verb else ""
@@ -155,6 +164,7 @@ def draw(seed: int) -> Scenario:
     images = {_digest(number): _behaviour(chance, number) for number in range(1, 24)}
     commands, last = _commands(chance, regions, applications, images)
     commands += _meeting(chance, commands, regions)
+    commands += tuple(_ending(chance, applications, last))
     end = last + chance.between(40.0, 120.0, "end")
     if chance.happens(0.12, "calm"):
         return Scenario(seed, regions, images, commands, unfair_seconds=end)
@@ -203,7 +213,9 @@ def _commands(
         )  # fmt: skip
         kind = chance.one_of(kinds, *name)
         key = f"key-{number}"
-        if kind in ("release", "queue"):
+        if kind in ("release", "queue") and chance.happens(0.35, *name, "busy"):
+            kind = chance.one_of(("latest", "replace"), *name, "while busy")
+        if kind in RELEASES:
             image = min(image + 1, len(images))
             is_first = is_first_release(commands, application)
             command = _release(
@@ -217,7 +229,8 @@ def _commands(
             command = Command(at, kind, application, key)
         if chance.happens(0.5, *name, "meets a step"):
             delay = chance.one_of((0.0, 0.01, 0.5, 3.0), *name, "delay")
-            steps = (*STEPS, *("at rest" for _ in STEPS)) if kind in ("release", "rollback") else STEPS
+            is_late = kind in ("release", "rollback")
+            steps = (*STEPS, *("at rest" for _ in STEPS)) if is_late else STEPS
             command = replace(command, at=delay, step=chance.one_of(steps, *name, "step"))
         commands.append(command)
         if chance.happens(0.15, *name, "repeated"):
@@ -240,6 +253,22 @@ def _meeting(
         key = f"{command.key}-met"
         met.append(Command(delay, "steer", command.application, key, verb=verb, step=step))
     return tuple(met)
+
+
+def _ending(chance: Chance, applications: tuple[ApplicationName, ...], last: float) -> Iterator[Command]:
+    """People who end old groups, also failed ones that are looked at, and whole applications."""
+    for application in applications:
+        for number in range(2):
+            names = ("ending", application, number)
+            if not chance.happens(0.3, *names):
+                continue
+            verb = RetireGroup(chance.one_of(("1", "2", "3", "4"), *names, "version"))
+            step = chance.one_of(("at rest", "scale", "soak"), *names, "step")
+            delay, key = chance.one_of((0.5, 5.0), *names, "delay"), f"retires-{number}-{application}"
+            yield Command(delay, "steer", application, key, verb=verb, step=step)
+        if chance.happens(0.15, "deletion", application):
+            at = max(2.0, last + chance.one_of((-30.0, 1.0, 20.0), "deletion", application, "at"))
+            yield Command(at, "steer", application, f"deletes-{application}", verb=Delete())
 
 
 def is_first_release(commands: list[Command], application: ApplicationName) -> bool:

@@ -2,8 +2,9 @@
 the verbs that steer a rollout. Half of the releases are plain blue/green."""
 
 from dataclasses import replace
+from typing import TypeVar
 
-from repave_controller.core.commands.promotion import Override, Promote
+from repave_controller.core.commands.promotion import Object, Override, Promote
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import (
     Abort,
@@ -16,6 +17,7 @@ from repave_controller.core.commands.steering import (
 from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Policy, ReleaseOrder
 from repave_controller.core.domain.rollout import Step, Wave
+from repave_controller.core.steps import Approve
 from repave_controller.core.strategies import presets
 from repave_controller.core.strategies.checks import objection
 from repave_controller.core.strategies.presets import Stage, pace_of
@@ -25,6 +27,7 @@ from repave_simulation.kernel.chance import Chance
 VARIED = 0.5
 """Share of the releases that are more than blue/green."""
 HALF_BP, FULL_BP = 5_000, 10_000
+Gated = TypeVar("Gated", Step, Wave)
 
 
 def varied(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> ReleaseOrder:
@@ -35,7 +38,18 @@ def varied(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> Re
     steps, policy = _steps(chance, names, order), _policy(chance, names, order.policy)
     if objection(steps, policy, order.sizes) is not None:  # as a spec it would be refused
         steps = order.steps
-    return replace(order, steps=steps, waves=_waves(chance, names, regions), policy=policy)
+    waves = _waves(chance, names, regions)
+    if chance.happens(0.6, *names, "open gates"):  # they open by themselves unless a person objects
+        seconds = chance.one_of((5.0, 40.0), *names, "objections")
+        steps = tuple(_opening(each, seconds) for each in steps)
+        waves = tuple(_opening(each, seconds) for each in waves)
+    return replace(order, steps=steps, waves=waves, policy=policy)
+
+
+def _opening(gated: Gated, seconds: float) -> Gated:
+    """A step or a wave that needs no approval after so long; others are as they were."""
+    is_gate = isinstance(gated, Approve) or (isinstance(gated, Wave) and gated.approve is not None)
+    return replace(gated, unless_objected_seconds=seconds) if is_gate else gated  # type: ignore[type-var]
 
 
 def _steps(chance: Chance, names: tuple[object, ...], order: ReleaseOrder) -> tuple[Step, ...]:
@@ -118,4 +132,6 @@ def met_by(chance: Chance, names: tuple[object, ...], regions: tuple[RegionName,
         Resize(((region, chance.number(1, 5, *names, "met hosts")),)),
     )
     step = chance.one_of(("scale", "verify", "weight", "soak", "soak", "retire"), *names, "met step")
+    if chance.happens(0.3, *names, "objects"):
+        return Object(), chance.one_of(("approve", "approve", "soak"), *names, "objected step")
     return chance.one_of(options, *names, "met"), step

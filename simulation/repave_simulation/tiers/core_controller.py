@@ -121,7 +121,8 @@ class CoreController:
         owner = self._owners.get(name)
         if owner is None and command.order is not None:
             owner = self._owners[name] = _Owner(Application(name, name, GroupNumber(1)))
-        if owner is None:
+        is_known = owner is not None and (command.order is not None or owner.application.rollouts_total)
+        if owner is None or not is_known:
             done(unknown_application(name, tuple(self._owners)))
             return
         owner.commands.append((command, done))
@@ -134,7 +135,7 @@ class CoreController:
             if order.digest not in self.world.stored:
                 raise Refused(Refusal.UNKNOWN_IMAGE)
             check_regions(order.sizes, tuple(self.reports))
-            return request_release(known, order, command.kind == "queue", now)
+            return request_release(known, order, command.busy, now)
         verb = command.verb or (Abort() if command.kind == "abort" else Rollback())
         return verb.apply(known, self._observed(name), command.key, "", now)
 

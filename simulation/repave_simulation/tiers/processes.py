@@ -251,7 +251,7 @@ async def _carried_out(scheduler: Scheduler, command: Command) -> Accepted:
     name = command.application
     if command.order is not None:
         return await scheduler.release(
-            name, name, command.order, f"spec of {command.key}", queue=command.kind == "queue"
+            name, name, command.order, f"spec of {command.key}", queue=command.busy
         )
     verb = command.verb or (Abort() if command.kind == "abort" else Rollback())
     return await scheduler.steer(name, verb, by=command.key, key=command.key)
