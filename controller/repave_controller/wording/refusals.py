@@ -180,6 +180,10 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.GROUP_SERVES: (
         "{group} serves in {regions}; release or roll back to another group first, or end all of it: {0}"
     ),
+    Refusal.BEING_DELETED: (
+        "{application} is being deleted, and {regions} has yet to hear of it; release it again once it is "
+        "gone: {0} says what is left"
+    ),
     Refusal.GROUP_FAILED: (
         "{group} failed in {regions} and is only kept to be looked at: release its version again, or end it "
         "first: {0}"

@@ -87,7 +87,7 @@ def test_what_an_agent_decided_follows_from_what_it_met_and_from_nothing_else(
     tier: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The recorded inputs of either tier, given to a fresh region, lead to the recorded decisions."""
-    lives = record(monkeypatch, tier, draw(3))
+    lives = record(monkeypatch, tier, draw(7))
     assert sum(len(life.steps()) for life in lives) > 100
     for life in lives:
         region, change = Region(life.limits), None

@@ -30,6 +30,7 @@ class Refusal(Kind):
     FIRST_STEP = "first-step"
     GROUP_IN_ROLLOUT = "group-in-rollout"
     GROUP_SERVES = "group-serves"
+    BEING_DELETED = "being-deleted"
     GROUP_FAILED = "group-failed"
     GROUP_FAILED_AT_TAINT = "group-failed/taint"
     LAST_REGION = "last-region"

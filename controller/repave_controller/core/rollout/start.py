@@ -106,7 +106,11 @@ def new_parts(sizes: tuple[tuple[RegionName, int], ...]) -> ByRegion[Part]:
 
 
 def check_order(application: Application, order: ReleaseOrder) -> None:
-    """Whether the release may be, as the application is now. Raises Refused."""
+    """Whether the release may be, as the application is now. Raises Refused. A region that has not heard of a
+    deletion would be told to serve on with a group that is not there yet."""
+    if application.deletion is not None and application.groups:
+        why = cli("why", application.name)
+        raise Refused(Refusal.BEING_DELETED, why, application=application.name, regions=application.regions)
     named = {region for region, _ in order.sizes}
     served = {region: group for region in application.regions if (group := application.serving_in(region))}
     dropped = sorted(served.keys() - named)

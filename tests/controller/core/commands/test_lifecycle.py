@@ -12,6 +12,7 @@ from repave_controller.core.rollout.start import hint_of_kept
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import RegionName
 from tests.controller.core.rollout.test_step import OSLO, PARIS, World, an_order
+from tests.support.refusals import refused
 
 
 def serving(*digests: str) -> World:
@@ -68,6 +69,20 @@ def test_a_region_that_is_away_is_waited_for_before_the_application_is_gone() ->
     world.regions[OSLO].is_connected = True
     world.settle()
     assert world.application.is_gone
+
+
+def test_it_is_released_again_only_once_every_region_has_heard_of_its_end() -> None:
+    world = serving("a")
+    world.regions[OSLO].is_connected = False
+    ask(world, Delete())
+    world.settle()
+    with refused("hello is being deleted, and oslo has yet to hear of it; .*: repave why hello"):
+        world.release("b")
+    world.regions[OSLO].is_connected = True
+    world.settle()
+    world.release("b")
+    world.finish()
+    assert world.application.serving is not None
 
 
 def test_a_deleted_application_can_be_released_again_with_new_names() -> None:
