@@ -17,6 +17,10 @@ def _weight(*_: str, have: int, need: int, weight_bp: int, trouble: str) -> str:
     return f"weight: {have} of {need} balancers acknowledge {percent(weight_bp)}{in_brackets(trouble)}"
 
 
+def _draining(*_: str, group: str, hosts: int) -> str:
+    return f"{group}: {counted(hosts, 'host')} {'is' if hosts == 1 else 'are'} being drained and destroyed"
+
+
 def in_brackets(trouble: str) -> str:
     return f" ({trouble})" if trouble else ""
 
@@ -161,7 +165,7 @@ TEXTS: Mapping[Kind, Template] = {
     Why.GROWS_BACK: "{group} gets the traffic back once it has its hosts: {up} of {size} are up",
     Why.STILL_IN_TRAFFIC: "the balancer still sends traffic to {group}",
     Why.NOT_YET_IN_TRAFFIC: "the balancer has not yet given all traffic back to {group}",
-    Why.DRAINING: "{group}: {hosts} hosts are being drained and destroyed",
+    Why.DRAINING: _draining,
     Why.DELETING: "it is being deleted: {hosts} hosts are left to be drained and destroyed",
     Why.OLD_GROUP_STAYS: "{group} stays although its time is over: {answer}",
     Why.KEPT_FAILED: _kept_failed,
