@@ -40,6 +40,14 @@ class Machine:
         return done.stdout
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ends process 1 of its namespace, and so all the others: the end of unshare does not, where the user has
+    changed."""
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
+    process.wait()
+
+
 @pytest.fixture(scope="module")
 def debian() -> Iterator[Machine]:
     if os.environ.get("REPAVE_TEST_RIGS") != "1":
@@ -91,8 +99,7 @@ def test_the_packages_install_run_and_leave_their_state(debian: Machine, directo
         )
     finally:
         for process in running:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            end(process)
         stage.stop()
     debian.run("apt-get", "remove", "--yes", "repave-controller", "repave-agent", "repave")
     assert (debian.root / "var/lib/repave/controller.db").exists()
