@@ -22,19 +22,22 @@ PACKAGES = (
     "simulation/repave_simulation",
 )
 RUN = re.compile(r"<!-- run in: (?P<where>[a-z]+) -->")
+ON = re.compile(r"<!-- on: (?P<machine>[a-z]+) -->")
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 CODE = re.compile(r"`([^`]+)`")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block. `runs_in` names what it is run beside, "" when it is only looked at."""
+    """A fenced block. `runs_in` names what it is run beside, `machine` the one of an installation that it is
+    run on; "" when it is not."""
 
     document: str
     line: int
     language: str
     text: str
     runs_in: str = ""
+    machine: str = ""
 
     def __str__(self) -> str:
         return f"{self.document}:{self.line}"
@@ -54,10 +57,11 @@ def _blocks_of(document: Path) -> Iterator[Block]:
         elif begun is None:
             begun = number
         else:
-            marked = RUN.fullmatch(before)
+            marked, placed = RUN.fullmatch(before), ON.fullmatch(before)
             text = "\n".join(lines[begun : number - 1]) + "\n"
             where = marked["where"] if marked else ""
-            yield Block(document.name, begun, lines[begun - 1][3:], text, where)
+            machine = placed["machine"] if placed else ""
+            yield Block(document.name, begun, lines[begun - 1][3:], text, where, machine)
             begun, before = None, ""
     assert begun is None, f"{document.name}:{begun}: the block is never closed"
 

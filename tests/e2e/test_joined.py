@@ -59,8 +59,8 @@ class SecuredStage(Stage):
         return any(each["connected"] for each in self.get("regions")["items"] if each["name"] == region)
 
 
-def test_agents_join_serve_are_revoked_and_join_again(tmp_path: Path) -> None:
-    stage = SecuredStage(tmp_path)
+def test_agents_join_serve_are_revoked_and_join_again(directory: Path) -> None:
+    stage = SecuredStage(directory)
     with kept(stage):
         stage.release("v1")
         assert stage.ended()["phase"] == "succeeded"
@@ -76,7 +76,7 @@ def test_agents_join_serve_are_revoked_and_join_again(tmp_path: Path) -> None:
         doctor = stage.repave("doctor").stdout
         assert "was revoked by" in doctor
         assert "repave agents join oslo" in doctor
-        stage.wait(lambda: "was revoked by" in (tmp_path / "oslo.log").read_text(), "the agent's word")
+        stage.wait(lambda: "was revoked by" in (directory / "oslo.log").read_text(), "the agent's word")
 
         assert stage.join("oslo", stage.line_for("oslo")).returncode == 0
         stage.wait(lambda: stage.is_connected("oslo"), "the agent that joined again, without a restart", 30)

@@ -63,10 +63,10 @@ def systemd_machine(directory: Path) -> Iterator[SystemdMachine | str]:
     finally:
         outer.kill()
         outer.wait()
-        _remove(Path("/sys/fs/cgroup/systemd") / name)
+        remove_cgroup(Path("/sys/fs/cgroup/systemd") / name)
 
 
-def _remove(cgroup: Path) -> None:
+def remove_cgroup(cgroup: Path) -> None:
     """Removes the group and those below it. The kernel ends their processes after `kill` returns, so each is
     removed once it is empty."""
     deadline = time.monotonic() + READY_SECONDS
