@@ -97,6 +97,8 @@ async def test_a_backend_that_takes_traffic_cannot_be_removed(rig: Rig, shop: Fr
     with pytest.raises(BalancerError, match=BLUE):
         await balancer.arrange(Structure((shop,), ()))
     assert (await balancer.observe()).structure == wanted
+    await balancer.route((TO_BLUE,))
+    assert (await balancer.observe()).routes == (TO_BLUE,)
 
 
 UNFIT = {

@@ -55,11 +55,9 @@ def test_an_agent_whose_disk_is_full_accepts_nothing_says_so_and_goes_on_with_sp
             stage.release("v2", warm="0s")
             reason = "paris/journal.json can't be written: No space left on device; free some space"
             waits = f"paris: the newest desired state is not confirmed yet ({stage.directory}/{reason})"
+            back = f"the release of hello-v002 is going back: paris refuses: {stage.directory}/{reason}"
             stage.wait(lambda: f"waits for {waits}" in why(stage), "the reason")
-            assert (
-                f"the release of hello-v002 is going back: paris refuses: {stage.directory}/{reason}"
-                in why(stage)
-            )
+            stage.wait(lambda: back in why(stage), "the way back")
             assert is_connected(stage, "paris"), "its agent is there and says what it lacks"
             assert journal(stage)["desired"] == accepted
             assert stage.hosts()["paris"] == hosts

@@ -17,6 +17,7 @@ from repave_protos.protocol.channel import (
     join,
     loopback_only,
 )
+from tests.fakes.waiting import until_async
 
 
 @pytest.mark.parametrize(
@@ -135,12 +136,17 @@ def test_a_peer_of_grpc_is_its_address() -> None:
 async def test_one_peer_has_so_many_streams_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "_peer_of", lambda _: "10.0.0.1")
     monkeypatch.setattr(channel, "STREAMS_OF_ONE_PEER_MAX", 1)
-    gone = asyncio.Event()
 
     async def serve(link: channel.Link, _: bytes | None) -> None:
         async for _ in link.receive():
             pass
-        gone.set()
+
+    async def is_let_in() -> bool:
+        try:
+            await (await channel.dial(f"127.0.0.1:{port}")).close()
+        except ConnectionError:
+            return False
+        return True
 
     server, port = channel.bind(serve, "127.0.0.1:0", "grpc.listen")
     await server.start()
@@ -148,9 +154,7 @@ async def test_one_peer_has_so_many_streams_and_no_more(monkeypatch: pytest.Monk
     with pytest.raises(ConnectionError, match=r"10\.0\.0\.1 has 1 streams already"):
         await channel.dial(f"127.0.0.1:{port}")
     await first.close()
-    await gone.wait()
-    again = await channel.dial(f"127.0.0.1:{port}")
-    await again.close()
+    await until_async(is_let_in)
     await server.stop(0)
 
 

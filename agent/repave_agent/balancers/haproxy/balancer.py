@@ -137,6 +137,8 @@ class HaproxyBalancer:
         newcomers = tuple(frontend for frontend in structure.frontends if frontend.port not in known)
         if taken := taken_ports(newcomers, self.traffic_address):
             raise UnfitError(taken)
+        for side in self._sides:  # before it is what is wanted: routes are checked against that
+            side.instance.refuse_loss_of_routed(structure)
         former, self._structure = self._structure, structure
         try:
             await self._everywhere(lambda side: side.do(side.instance.arrange, structure))

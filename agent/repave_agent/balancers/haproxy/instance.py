@@ -158,7 +158,7 @@ class HaproxyInstance:
 
     def arrange(self, structure: Structure) -> None:
         check_structure(structure)
-        self._refuse_loss_of_routed(structure)
+        self.refuse_loss_of_routed(structure)
         try:
             workers = self.mend()
         except HaproxyDeadError:
@@ -174,7 +174,8 @@ class HaproxyInstance:
             workers = self._reload(structure, workers)
         self._send_on_from_old(workers)
 
-    def _refuse_loss_of_routed(self, structure: Structure) -> None:
+    def refuse_loss_of_routed(self, structure: Structure) -> None:
+        """Raises BalancerError where a group with traffic would be gone."""
         for route in self._routes:
             for group in route.groups:
                 if structure.backend(group) is None:
