@@ -7,11 +7,10 @@ The simulation and the spec are imported late, for they are slow to import and m
 import argparse
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repave_cli.render.output import show_whole
-from repave_cli.specs.specs import given_files, read_spec
+from repave_cli.specs.specs import add_file_arguments, given_files, read_spec
 from repave_cli.transport.errors import CliError, UnreachableError
 from repave_cli.transport.exit_codes import DONE, ERROR, USAGE
 from repave_cli.transport.paths import quoted
@@ -33,18 +32,7 @@ def register(commands: Any) -> None:
     simulate = commands.add_parser(
         "simulate", help="Rehearse a release in a simulated fleet: times, capacity, every fault at every step"
     )
-    simulate.add_argument(
-        "file", nargs="?", type=Path, help="the spec (default: repave.yaml here or above)"
-    )  # fmt: skip
-    simulate.add_argument(
-        "-f",
-        "--file",
-        action="append",
-        type=Path,
-        dest="files",
-        metavar="FILE",
-        help="the spec; more of them overlay it",
-    )
+    add_file_arguments(simulate)
     simulate.add_argument("--regions", default="", metavar="A,B", help="these instead of the spec's")
     simulate.add_argument("--hosts", type=_size, metavar="N", help="hosts in each region, not the spec's")
     simulate.add_argument(

@@ -76,8 +76,8 @@ def register(commands: Any) -> None:
     )
 
 
-def add_spec_arguments(command: Any) -> None:
-    """What plan and release have in common."""
+def add_file_arguments(command: Any) -> None:
+    """Which spec it is for, as given_files reads it."""
     command.add_argument(
         "file", metavar="FILE", nargs="?", type=Path, help="the spec (default: repave.yaml here or above)"
     )
@@ -90,6 +90,11 @@ def add_spec_arguments(command: Any) -> None:
         metavar="FILE",
         help="the spec; more of them overlay it",
     )
+
+
+def add_spec_arguments(command: Any) -> None:
+    """What plan and release have in common."""
+    add_file_arguments(command)
     command.add_argument("--version", help="what people call it (default: the digest's first 12 digits)")
     package = command.add_mutually_exclusive_group()
     package.add_argument("--sha256", help="a package that is stored already, instead of artifact.uri")
