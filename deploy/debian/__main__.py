@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy" / "systemd"
 HOME = Path("usr/lib/repave")
 PROGRAMS = {
-    "repave": "repave_cli.main",
+    "repave": "repave_cli.__main__",
     "repave-controller": "repave_controller.__main__",
     "repave-agent": "repave_agent.__main__",
 }

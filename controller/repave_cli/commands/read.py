@@ -308,9 +308,10 @@ def _show_event(terminal: Terminal, event: dict[str, Any]) -> None:
 
 
 def event_line(event: dict[str, Any]) -> str:
+    """Its time is UTC, as in the audit log and the daemons' logs."""
     where = f"{event['region']}: " if event["region"] else ""
     who = f"  ({event['by']})" if event["by"] else ""
-    return f"{event['at'][11:19]}  {event['kind']:<20} {where}{event['text']}{who}"
+    return f"{event['at'][:19].replace('T', ' ')}  {event['kind']:<20} {where}{event['text']}{who}"
 
 
 def _of_application(terminal: Terminal, noun: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from repave_cli.render.output import ago, left, percent, span, until
 
+ALL_BP = 10_000
 REGIONS_SHOWN_MAX = 12
 REGIONS_NAMED_MAX = 8
 STEPS_SHOWN_MAX = 6
@@ -85,7 +86,28 @@ def _served_by(status: dict[str, Any]) -> str:
             for (name, version), where in sorted(regions.items(), reverse=True)
         )
         return ", ".join(parts)
-    return f"{status['serving']} ({status['version']}) serves" if status["serving"] else "no group serves yet"
+    if not status["serving"]:
+        return "no group serves yet"
+    name = f"{status['serving']} ({status['version']})"
+    return _on_trial(name, status) or f"{name} serves"
+
+
+def _on_trial(serving: str, status: dict[str, Any]) -> str:
+    """What a group has whose release is not over yet; empty while it has no traffic."""
+    shares: dict[tuple[str, str], dict[str, int]] = {}
+    for region in status["region_items"]:
+        for group in region["groups"]:
+            if group["weight_bp"] and group["name"] != status["serving"]:
+                shares.setdefault((group["name"], group["version"]), {})[region["name"]] = group["weight_bp"]
+    if len(shares) != 1:
+        return ""
+    (((name, version), share),) = shares.items()
+    everywhere = len(share) == len(status["region_items"])
+    if everywhere and set(share.values()) == {ALL_BP}:
+        return f"{name} ({version}) has all traffic, {serving} is kept to go back to"
+    if everywhere and len(set(share.values())) == 1:
+        return f"{serving} serves, {name} ({version}) has {percent(max(share.values()))} of its traffic"
+    return f"{serving} serves, {name} ({version}) has traffic in {_named(list(share))}"
 
 
 def queued_line(item: dict[str, Any]) -> str:

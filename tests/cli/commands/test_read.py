@@ -82,6 +82,8 @@ def test_events_tell_who_and_why(repave: Run) -> None:
     repave("release", "--version", "1.0")
     lines = repave("events", "hello").out.splitlines()
     assert any("release.started" in line and "@" in line for line in lines)
+    first = json.loads(repave("events", "hello", "-o", "json").out)["items"][0]
+    assert lines[0].startswith(f"{first['at'][:10]} {first['at'][11:19]}  {first['kind']} ")
     newest = json.loads(repave("events", "-o", "json", "--limit", "1").out)["items"]
     assert len(newest) == 1
 
@@ -165,3 +167,20 @@ def test_status_imports_nothing_heavy(app: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_ctrl_c_while_it_loads_ends_it_quietly() -> None:
+    code = (
+        "import sys\n"
+        "from repave_cli.__main__ import main\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'repave_cli.commands.release':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "sys.exit(main())\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")

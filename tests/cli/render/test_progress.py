@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from repave_cli.render.progress import awaited, group_line, person_awaited, rollout_line, status_lines
 
 NAMES = [f"eu-{number}" for number in range(1, 21)]
@@ -157,3 +159,25 @@ def test_a_person_is_awaited_at_gates_and_in_a_pause_only() -> None:
     assert person_awaited(paused) == "paused by ann; it goes on with: repave resume shop"
     gate = {"gate": "wave 2", "role": "", "command": "repave promote shop"}
     assert person_awaited(a_status(rollout, [], gates=[gate])) == ("approval of wave 2: repave promote shop")
+
+
+@pytest.mark.parametrize(
+    ("shares", "text"),
+    [
+        ({"eu": 0, "us": 0}, "shop-v001 (1.0) serves,"),
+        ({"eu": 500, "us": 500}, "shop-v001 (1.0) serves, shop-v002 (v002) has 5 % of its traffic,"),
+        ({"eu": 10_000, "us": 0}, "shop-v001 (1.0) serves, shop-v002 (v002) has traffic in eu,"),
+        ({"eu": 10_000, "us": 500}, "shop-v001 (1.0) serves, shop-v002 (v002) has traffic in eu, us,"),
+        (
+            {"eu": 10_000, "us": 10_000},
+            "shop-v002 (v002) has all traffic, shop-v001 (1.0) is kept to go back",
+        ),
+    ],
+)
+def test_the_first_line_says_what_a_group_on_trial_has(shares: dict[str, int], text: str) -> None:
+    regions = [a_region(name) for name in shares]
+    for region in regions:
+        region["groups"][0] |= {"weight_bp": shares[region["name"]], "version": "v002"}
+    rollout = a_rollout(a_wave([a_track(name) for name in shares]))
+
+    assert status_lines(a_status(rollout, regions))[0].startswith(f"shop: {text}")
