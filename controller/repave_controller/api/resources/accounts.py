@@ -18,6 +18,7 @@ from repave_controller.api.web.callers import principal_of
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of, query_of
+from repave_controller.api.web.responses import answer
 from repave_controller.core.domain.instants import Instant
 from repave_controller.security import roles as changes
 from repave_controller.security.audit import Entry
@@ -276,7 +277,7 @@ class AccountRoutes:
     async def whoami(self, request: web.Request) -> web.Response:
         principal = principal_of(request)
         token = self._guarded.accounts.token(principal.credential) if principal.credential else None
-        return _answer(
+        return answer(
             WhoAnswer(
                 name=principal.name,
                 kind=str(principal.kind),
@@ -304,7 +305,7 @@ class AccountRoutes:
                 self._clock(), trust.name, "job", token.id, address, "POST login", outcome="done", facts=told
             )
         )
-        response = _answer(NewTokenAnswer(token=text, item=self._item(token)), status=201)
+        response = answer(NewTokenAnswer(token=text, item=self._item(token)), status=201)
         response.headers["Cache-Control"] = "no-store"
         return response
 
@@ -331,7 +332,7 @@ class AccountRoutes:
         self._shown[name] = expires_at
 
     async def trusts(self, _: web.Request) -> web.Response:
-        return _answer(TrustsAnswer(items=[_trust(each) for each in self._guarded.accounts.trusts]))
+        return answer(TrustsAnswer(items=[_trust(each) for each in self._guarded.accounts.trusts]))
 
     async def trust(self, request: web.Request) -> web.Response:
         asked = await body_of(request, TrustRequest)
@@ -343,11 +344,11 @@ class AccountRoutes:
             asked.expires_seconds,
             principal_of(request).name,
         )
-        return _answer(_trust(made), status=201)
+        return answer(_trust(made), status=201)
 
     async def distrust(self, request: web.Request) -> web.Response:
         await body_of(request, ReasonRequest)
-        return _answer(_trust(await self._guarded.accounts.distrust(request.match_info["trust"])))
+        return answer(_trust(await self._guarded.accounts.distrust(request.match_info["trust"])))
 
     async def logout(self, request: web.Request) -> web.Response:
         await body_of(request, ReasonRequest)
@@ -357,7 +358,7 @@ class AccountRoutes:
         return await self._revoked(principal.credential, principal.name)
 
     async def tokens(self, _: web.Request) -> web.Response:
-        return _answer(TokensAnswer(items=[self._item(each) for each in self._guarded.accounts.tokens]))
+        return answer(TokensAnswer(items=[self._item(each) for each in self._guarded.accounts.tokens]))
 
     async def create(self, request: web.Request) -> web.Response:
         asked = await body_of(request, TokenRequest)
@@ -366,7 +367,7 @@ class AccountRoutes:
         token, text = await self._guarded.accounts.create(
             asked.name, asked.expires_seconds, by, asked.note, scopes
         )
-        response = _answer(NewTokenAnswer(token=text, item=self._item(token)), status=201)
+        response = answer(NewTokenAnswer(token=text, item=self._item(token)), status=201)
         response.headers["Cache-Control"] = "no-store"
         return response
 
@@ -375,7 +376,7 @@ class AccountRoutes:
         return await self._revoked(request.match_info["token"], principal_of(request).name)
 
     async def _revoked(self, identity: str, by: str) -> web.Response:
-        return _answer(self._item(await self._guarded.accounts.revoke(identity, by)))
+        return answer(self._item(await self._guarded.accounts.revoke(identity, by)))
 
     def _item(self, token: Token) -> TokenItem:
         return TokenItem(
@@ -396,13 +397,13 @@ class AccountRoutes:
     # ------------------------------------------------------------------------------------- roles and teams
 
     async def roles(self, _: web.Request) -> web.Response:
-        return _answer(_roles(self._guarded.accounts.roles))
+        return answer(_roles(self._guarded.accounts.roles))
 
     def _changing(self, change: Callable[[Roles, str, Grant], Roles]) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             asked = await body_of(request, GrantRequest)
             accounts = self._guarded.accounts
-            return _answer(
+            return answer(
                 _roles(await accounts.change_roles(lambda roles: change(roles, asked.to, asked.grant)))
             )
 
@@ -414,7 +415,7 @@ class AccountRoutes:
             if NAME.fullmatch(team) is None:
                 raise Problem(422, "team", "team: expected a name of letters, digits and . _ @ + -")
             accounts = self._guarded.accounts
-            return _answer(_roles(await accounts.change_roles(lambda roles: change(roles, team, asked.name))))
+            return answer(_roles(await accounts.change_roles(lambda roles: change(roles, team, asked.name))))
 
         return handle
 
@@ -424,7 +425,7 @@ class AccountRoutes:
         query, audit = query_of(request, AuditQuery), self._guarded.audit
         rows = await audit.rows(query.after, query.limit, query.newest)
         items = [AuditItem(number=each.number, text=each.text, hash=each.hash) for each in rows]
-        return _answer(AuditAnswer(installation=audit.installation, items=items))
+        return answer(AuditAnswer(installation=audit.installation, items=items))
 
     @property
     def _guarded(self) -> Guarded:
@@ -462,7 +463,3 @@ def _roles(roles: Roles) -> RolesAnswer:
         ],
         teams=[TeamItem(name=team.name, members=list(team.members)) for team in roles.teams],
     )
-
-
-def _answer(model: BaseModel, status: int = 200) -> web.Response:
-    return web.Response(text=model.model_dump_json(), status=status, content_type="application/json")

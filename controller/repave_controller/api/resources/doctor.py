@@ -2,12 +2,20 @@
 
 from collections.abc import Collection, Mapping
 
-from repave_controller.api.answers.models import CheckItem
+from aiohttp import web
+
+from repave_controller.api.answers.models import CheckItem, DoctorAnswer
+from repave_controller.api.answers.views import time_of
+from repave_controller.api.resources.agents import Agents
+from repave_controller.api.resources.orphans import orphans_check, orphans_of
+from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.responses import answer
 from repave_controller.core.domain.reasons import cli
 from repave_controller.core.ports import Store, StoreError
 from repave_controller.core.rules.divergence import RECOVER, Ahead
-from repave_controller.fleet.sessions import KnownRegion, Rival
+from repave_controller.fleet.sessions import KnownRegion, Rival, Sessions
 from repave_controller.runtime.clock import SteadyClock
+from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.wording.render import command_of, texts_of
 from repave_protos import __version__
 from repave_protos.protocol.values import RegionName
@@ -16,7 +24,29 @@ NOTE = "note: "
 """Before what is only good to know."""
 
 
-async def examine(
+class Doctor:
+    """One for an API."""
+
+    def __init__(
+        self, scheduler: Scheduler, store: Store, sessions: Sessions, clock: SteadyClock, agents: Agents
+    ) -> None:
+        self._scheduler, self._store, self._sessions = scheduler, store, sessions
+        self._clock, self._agents = clock, agents
+
+    def routes(self) -> tuple[Route, ...]:
+        return (Route("GET", "doctor", self.doctor, DoctorAnswer),)
+
+    async def doctor(self, _: web.Request) -> web.Response:
+        self._sessions.forget_unused()
+        regions, ahead = self._sessions.views(), self._scheduler.fence.ahead
+        rivals, unused = self._sessions.rivals(), self._sessions.unused()
+        found = await _examine(self._store, self._clock, regions, ahead, rivals, unused)
+        found += self._agents.checks()
+        found.append(orphans_check(await orphans_of(self._sessions, regions)))
+        return answer(DoctorAnswer(version=__version__, now=time_of(self._clock()), items=found))
+
+
+async def _examine(
     store: Store,
     clock: SteadyClock,
     regions: Mapping[RegionName, KnownRegion],

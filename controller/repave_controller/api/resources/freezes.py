@@ -1,16 +1,22 @@
-"""Freezes in the API: what is asked, what is answered. The routes are app.py's."""
+"""Freezes: listed, added, lifted."""
 
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
+from aiohttp import web
 from pydantic import BaseModel, Field
 
 from repave_controller.api.answers.models import REASON_LENGTH_MAX, Body
 from repave_controller.api.answers.views import time_of
+from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.requests import body_of
+from repave_controller.api.web.responses import answer
 from repave_controller.core.domain import freezes
 from repave_controller.core.domain.application import Instant
 from repave_controller.core.domain.freezes import Freezes, NamedFreeze
+from repave_controller.runtime.clock import SteadyClock
+from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.spec.calendar import FreezeSection
 
 GLOBS_MAX = 50
@@ -61,6 +67,39 @@ class FreezesAnswer(BaseModel):
 
     everything: FullFreezeItem | None = Field(description="Null unless everything is frozen.")
     items: list[FreezeItem] = Field(description="Those for a time, on or to come.")
+
+
+class FreezeRoutes:
+    """One for an API."""
+
+    def __init__(self, scheduler: Scheduler, clock: SteadyClock) -> None:
+        self._scheduler, self._clock = scheduler, clock
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route("GET", "freezes", self.listed, FreezesAnswer),
+            Route("POST", "freezes/all", self.freeze_all, FreezesAnswer, FreezeChange),
+            Route("POST", "freezes", self.add_freeze, FreezeItem, FreezeRequest),
+            Route("POST", "freezes/{freeze}/lift", self.lift_freeze, FreezesAnswer, FreezeChange),
+        )
+
+    async def listed(self, _: web.Request) -> web.Response:
+        return answer(freezes_answer(self._scheduler.freezes, self._clock()))
+
+    async def freeze_all(self, request: web.Request) -> web.Response:
+        return await self._change_freezes(freezing_all(await body_of(request, FreezeChange)))
+
+    async def add_freeze(self, request: web.Request) -> web.Response:
+        asked = await body_of(request, FreezeRequest)
+        freezes = await self._scheduler.change_freezes(adding(asked))
+        return answer(added_answer(freezes, asked, self._clock()), status=201)
+
+    async def lift_freeze(self, request: web.Request) -> web.Response:
+        asked = await body_of(request, FreezeChange)
+        return await self._change_freezes(lifting(request.match_info["freeze"], asked))
+
+    async def _change_freezes(self, command: freezes.Command) -> web.Response:
+        return answer(freezes_answer(await self._scheduler.change_freezes(command), self._clock()))
 
 
 def freezes_answer(decided: Freezes, now: Instant) -> FreezesAnswer:

@@ -1,14 +1,37 @@
-"""Asks the regions for their orphaned hosts, for `repave orphans` and for doctor."""
+"""Orphaned hosts, asked of the regions for `repave orphans` and for doctor."""
 
 import asyncio
 from collections.abc import Iterable
 
+from aiohttp import web
+
 from repave_controller.api.answers import models, views
+from repave_controller.api.answers.queries import RegionQuery
+from repave_controller.api.resources.names import Names
+from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.requests import query_of
+from repave_controller.api.web.responses import answer
 from repave_controller.fleet.sessions import RegionUnreachable, Sessions
 from repave_protos.protocol.values import RegionName
 
 OLD_SECONDS = 60.0
 """An orphan is ended sooner than this, unless something keeps it."""
+
+
+class Orphans:
+    """One for an API."""
+
+    def __init__(self, sessions: Sessions, names: Names) -> None:
+        self._sessions, self._names = sessions, names
+
+    def routes(self) -> tuple[Route, ...]:
+        return (Route("GET", "orphans", self.listed, models.OrphansAnswer, query=RegionQuery),)
+
+    async def listed(self, request: web.Request) -> web.Response:
+        only = query_of(request, RegionQuery).region
+        self._names.check_region(only)
+        asked = [RegionName(only)] if only else self._sessions.views()
+        return answer(await orphans_of(self._sessions, asked))
 
 
 async def orphans_of(sessions: Sessions, regions: Iterable[RegionName]) -> models.OrphansAnswer:
@@ -30,9 +53,9 @@ async def _orphans_in(sessions: Sessions, region: RegionName) -> list[models.Orp
         return str(error)
 
 
-def orphans_check(answer: models.OrphansAnswer) -> models.CheckItem:
+def orphans_check(found: models.OrphansAnswer) -> models.CheckItem:
     """Whether hosts have been orphans for longer than it takes to end them."""
-    old = [item for item in answer.items if item.unclaimed_seconds > OLD_SECONDS]
+    old = [item for item in found.items if item.unclaimed_seconds > OLD_SECONDS]
     if not old:
         text = f"none older than {OLD_SECONDS:.0f} s"
         return models.CheckItem(name="orphans", state="ok", text=text, remedy="")

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel
 
 from repave_controller.api.answers.models import SignedRequest
 from repave_controller.api.answers.queries import BakedQuery, RegionQuery
@@ -23,6 +22,7 @@ from repave_controller.api.answers.regional_models import (
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of, query_of
+from repave_controller.api.web.responses import answer
 from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Rule, reason_of
 from repave_controller.core.planning.plan import Plan, RegionPlan
@@ -92,7 +92,7 @@ class Regional:
         asked = [RegionName(only)] if only else regions
         found, unreachable = await self._all(asked, ListMachines(), Machines)
         items = [_machine(region, each) for region, answer in found.items() for each in answer.machines]
-        return _answer(PoolAnswer(items=items, asked=list(found), unreachable=unreachable))
+        return answer(PoolAnswer(items=items, asked=list(found), unreachable=unreachable))
 
     def _change(self, verb: PoolVerb) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def change(request: web.Request) -> web.Response:
@@ -100,7 +100,7 @@ class Regional:
             reason = ", ".join(filter(None, (asked.reason or "by hand", asked.by)))
             machine = request.match_info.get("machine", "")  # "": all of them
             done = await self._one(self._region(request), ChangeMachine(verb, machine, reason), Done)
-            return _answer(DoneAnswer(text=done.text))
+            return answer(DoneAnswer(text=done.text))
 
         return change
 
@@ -165,7 +165,7 @@ class Regional:
 
     async def images(self, request: web.Request) -> web.Response:
         named = [RegionName(name) for name in query_of(request, BakedQuery).region.split(",") if name]
-        return _answer(await self._baked(named or list(self._sessions.views())))
+        return answer(await self._baked(named or list(self._sessions.views())))
 
     async def bake(self, request: web.Request) -> web.Response:
         asked = await body_of(request, BakeRequest)
@@ -177,7 +177,7 @@ class Regional:
         order = BakeOrder(Digest(asked.digest), asked.name, tuple(asked.check), asked.by)
         for region in regions:
             await self._one(region, order, Bakes)
-        return _answer(await self._baked(regions), status=202)
+        return answer(await self._baked(regions), status=202)
 
     async def _baked(self, regions: Iterable[RegionName]) -> BakedAnswer:
         found, unreachable = await self._all(regions, ListBakes(), Bakes)
@@ -248,7 +248,3 @@ def _is_here(view: Any) -> bool:
 
 def _can_say_ways_in(view: Any) -> bool:
     return _is_here(view) and knows_ways_in(view.hello.capabilities)
-
-
-def _answer(model: BaseModel, status: int = 200) -> web.Response:
-    return web.Response(text=model.model_dump_json(), status=status, content_type="application/json")

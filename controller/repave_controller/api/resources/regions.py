@@ -6,11 +6,12 @@ from aiohttp import web
 from pydantic import Field
 
 from repave_controller.api.answers import views
-from repave_controller.api.answers.models import RegionItem, SignedRequest
+from repave_controller.api.answers.models import Items, RegionItem, SignedRequest
 from repave_controller.api.answers.regional_models import DoneAnswer
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of
+from repave_controller.api.web.responses import answer, items
 from repave_controller.core.commands.lifecycle import LeaveRegion, check_may_leave
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.reasons import Refusal, Refused
@@ -36,11 +37,15 @@ class Regions:
     def routes(self) -> tuple[Route, ...]:
         one = "regions/{region}"
         return (
+            Route("GET", "regions", self.listed, Items[RegionItem]),
             Route("POST", f"{one}/remove", self.remove, DoneAnswer, RemoveRequest),
             Route("POST", f"{one}/take-over", self.take_over, DoneAnswer, SignedRequest),
         )
 
-    def items(self) -> Iterable[RegionItem]:
+    async def listed(self, _: web.Request) -> web.Response:
+        return items(self._items())
+
+    def _items(self) -> Iterable[RegionItem]:
         """Those that applications are in first."""
         self._sessions.forget_unused()
         known, unused = self._sessions.views(), set(self._sessions.unused())
@@ -64,9 +69,7 @@ class Regions:
             verb = LeaveRegion(region, asked.lost)
             await self._scheduler.steer(application.name, verb, by=asked.by, reason=asked.reason)
         is_forgotten = not there and self._sessions.forget(region)
-        return web.json_response(
-            text=DoneAnswer(text=_said(region, there, asked.lost, is_forgotten)).model_dump_json()
-        )
+        return answer(DoneAnswer(text=_said(region, there, asked.lost, is_forgotten)))
 
     async def take_over(self, request: web.Request) -> web.Response:
         await body_of(request, SignedRequest)
@@ -76,7 +79,7 @@ class Regions:
         except KeyError as error:
             raise _unknown(region, self._sessions.views()) from error
         text = f"the next agent of {region} may take over within 5 minutes: the one there now is then refused"
-        return web.json_response(text=DoneAnswer(text=text).model_dump_json())
+        return answer(DoneAnswer(text=text))
 
     def _region(self, request: web.Request) -> RegionName:
         region = RegionName(request.match_info["region"])

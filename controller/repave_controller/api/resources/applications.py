@@ -1,0 +1,102 @@
+"""Applications as they are now and were before: status, groups, ages, queue, history."""
+
+from aiohttp import web
+
+from repave_controller.api.answers import models, views
+from repave_controller.api.answers.ages import age_items
+from repave_controller.api.resources.names import Names
+from repave_controller.api.web.callers import may_read
+from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.responses import answer, items
+from repave_controller.api.web.streams import Streams
+from repave_controller.core.ports import Store
+from repave_controller.fleet.sessions import Sessions
+from repave_controller.runtime.clock import SteadyClock
+from repave_controller.runtime.scheduler import Scheduler
+from repave_protos.protocol.values import ApplicationName
+
+
+class Applications:
+    """One for an API."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        store: Store,
+        sessions: Sessions,
+        clock: SteadyClock,
+        names: Names,
+        streams: Streams,
+    ) -> None:
+        self._scheduler, self._store, self._sessions, self._clock = scheduler, store, sessions, clock
+        self._names, self._streams = names, streams
+
+    def routes(self) -> tuple[Route, ...]:
+        one = "applications/{application}"
+        return (
+            Route("GET", "applications", self.applications, models.Items[models.ApplicationItem]),
+            Route("GET", one, self.application, models.ApplicationStatus),
+            Route("GET", f"{one}/why", self.why, models.WhyAnswer),
+            Route("GET", f"{one}/history", self.history, models.Items[models.RolloutItem]),
+            Route("GET", f"{one}/groups", self.groups, models.Items[models.GroupItem]),
+            Route("GET", f"{one}/ages", self.ages, models.Items[models.AgeItem]),
+            Route("GET", f"{one}/queue", self.queue, models.QueueAnswer),
+            Route("GET", f"{one}/stream", self.stream, models.ApplicationStatus),
+            Route("GET", "groups", self.groups, models.Items[models.GroupItem]),
+            Route("GET", "ages", self.ages, models.Items[models.AgeItem]),
+        )
+
+    async def applications(self, request: web.Request) -> web.Response:
+        known = self._scheduler.applications()
+        return items(
+            views.application_item(known[name], self._scheduler.fence.seen(name))
+            for name in may_read(request, sorted(known))
+        )
+
+    async def application(self, request: web.Request) -> web.Response:
+        return answer(self._status(self._names.one(request)))
+
+    def _status(self, name: ApplicationName) -> models.ApplicationStatus:
+        return views.application_status(
+            self._scheduler.applications()[name],
+            self._scheduler.fence.seen(name),
+            self._scheduler.because(name),
+            self._sessions.views(),
+            self._clock(),
+        )
+
+    async def why(self, request: web.Request) -> web.Response:
+        name = self._names.one(request)
+        application, because = self._scheduler.applications()[name], self._scheduler.because(name)
+        observed = self._scheduler.fence.seen(name)
+        return answer(views.why(application, observed, because, self._sessions.views()))
+
+    async def history(self, request: web.Request) -> web.Response:
+        name = self._names.one(request, is_past=True)
+        known = self._scheduler.saved(name)
+        cluster = known.cluster if known is not None else ""
+        rollouts = await self._store.rollouts(name)
+        return items(views.rollout_item(rollout, cluster) for rollout in rollouts)
+
+    async def queue(self, request: web.Request) -> web.Response:
+        return answer(views.queue_answer(self._scheduler.applications()[self._names.one(request)]))
+
+    async def groups(self, request: web.Request) -> web.Response:
+        known = self._scheduler.applications()
+        return items(
+            views.group_item(group, known[name], self._scheduler.fence.seen(name))
+            for name in self._names.all(request)
+            for group in known[name].groups
+        )
+
+    async def ages(self, request: web.Request) -> web.Response:
+        known = self._scheduler.applications()
+        return items(
+            item
+            for name in self._names.all(request)
+            for item in age_items(known[name], self._scheduler.fence.seen(name))
+        )
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        self._names.one(request)
+        return await self._streams.status(request, lambda: self._status(self._names.one(request)))

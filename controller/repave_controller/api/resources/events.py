@@ -1,0 +1,64 @@
+"""What has happened: a page of it, and as it happens."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from repave_controller.api.answers import models, views
+from repave_controller.api.answers.queries import EventsQuery, EventStreamQuery
+from repave_controller.api.web.callers import may_read, principal_of, require
+from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.requests import last_event_of, query_of
+from repave_controller.api.web.responses import items
+from repave_controller.api.web.streams import Streams
+from repave_controller.core.commands.release import unknown_application
+from repave_controller.core.domain.application import Event
+from repave_controller.core.ports import Store
+from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.security.principals import Permission
+from repave_protos.protocol.values import ApplicationName
+
+
+class Events:
+    """One for an API."""
+
+    def __init__(self, scheduler: Scheduler, store: Store, streams: Streams) -> None:
+        self._scheduler, self._store, self._streams = scheduler, store, streams
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route("GET", "events", self.events, models.Items[models.EventItem], query=EventsQuery),
+            Route("GET", "events/stream", self.events_stream, models.EventItem, query=EventStreamQuery),
+        )
+
+    async def events(self, request: web.Request) -> web.Response:
+        query = query_of(request, EventsQuery)
+        await self._check_events_of(request, query.application)
+        events = await self._store.events(
+            after=query.after, application=query.application, limit=query.limit, newest=query.newest
+        )
+        return items(views.event_item(event) for event in filter(_shown_to(request), events))
+
+    async def events_stream(self, request: web.Request) -> web.StreamResponse:
+        query = query_of(request, EventStreamQuery)
+        if query.application:
+            require(request, Permission.READ, query.application)
+        after = last_event_of(request, query.after)
+        return await self._streams.events(request, after, query.application, _shown_to(request))
+
+    async def _check_events_of(self, request: web.Request, name: str) -> None:
+        """It was released once, also if nothing but its events is left. Raises Refused, Problem."""
+        if name:
+            require(request, Permission.READ, name)
+        known = self._scheduler.applications()
+        if not name or name in known or await self._store.events(application=name, limit=1):
+            return
+        asked = ApplicationName(name)
+        shown = tuple(may_read(request, sorted(known)))
+        raise unknown_application(asked, shown, self._scheduler.fence.knowing(asked))
+
+
+def _shown_to(request: web.Request) -> Callable[[Event], bool]:
+    """What is of no application is for those who may see all."""
+    principal = principal_of(request)
+    return lambda event: principal.may(Permission.READ, event.application or None)

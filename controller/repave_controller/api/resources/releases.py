@@ -1,0 +1,208 @@
+"""Releases, and what people do to one under way: foretold, begun, steered."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from aiohttp import web
+
+from repave_controller.api.answers import models, views
+from repave_controller.api.answers.going_back import RollbackPlanAnswer, rollback_plan_answer
+from repave_controller.api.answers.plan import PlanAnswer, plan_answer
+from repave_controller.api.resources.names import Names
+from repave_controller.api.resources.regional import Regional
+from repave_controller.api.resources.steering import BODIES, RollbackRequest, SteeringRequest
+from repave_controller.api.web.callers import (
+    DIFFERENCES,
+    explained,
+    principal_of,
+    require,
+    with_real_roles,
+)
+from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.problems import Handler, Problem
+from repave_controller.api.web.requests import body_of, key_of
+from repave_controller.api.web.responses import answer
+from repave_controller.core.commands.release import WhileBusy
+from repave_controller.core.domain.application import Application, ReleaseOrder
+from repave_controller.core.domain.reasons import Reason, Refused
+from repave_controller.core.planning.going_back import plan_rollback
+from repave_controller.core.planning.plan import never_released, plan_release
+from repave_controller.core.ports import Store
+from repave_controller.core.rules.guards import precision, split
+from repave_controller.fleet.sessions import Sessions
+from repave_controller.runtime.clock import SteadyClock
+from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.security.differences import differences
+from repave_controller.security.principals import Kind, Permission
+from repave_controller.spec.agreement import disagreements
+from repave_controller.spec.loader import SpecError, load
+from repave_controller.spec.spec import Spec, compile_order
+from repave_protos.protocol.capabilities import supports_sticky_split, traffic_precision_bp
+from repave_protos.protocol.values import Digest, RegionName, short_digest
+
+
+class Releases:
+    """One for an API."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        store: Store,
+        sessions: Sessions,
+        clock: SteadyClock,
+        names: Names,
+        regional: Regional,
+    ) -> None:
+        self._scheduler, self._store, self._sessions, self._clock = scheduler, store, sessions, clock
+        self._names, self._regional = names, regional
+
+    def routes(self) -> tuple[Route, ...]:
+        one = "applications/{application}"
+        return (
+            Route("POST", "plan", self.plan, PlanAnswer, models.ForetellRequest),
+            Route("POST", f"{one}/rollback/plan", self.plan_rollback, RollbackPlanAnswer, RollbackRequest),
+            Route("POST", f"{one}/releases", self.release, models.AcceptedAnswer, models.ReleaseRequest),
+            *(
+                Route("POST", f"{one}/{name}", self._steering(body), models.AcceptedAnswer, body)
+                for name, body in BODIES.items()
+            ),
+        )
+
+    async def begin(self) -> None:
+        """Before the first request."""
+        self._scheduler.ask_room_with(self._lacks)
+
+    async def plan(self, request: web.Request) -> web.Response:
+        asked = await body_of(request, models.ForetellRequest)
+        application, order = await self._order(asked)
+        require(request, Permission.READ, application.name)
+        foretold = plan_release(
+            application,
+            order,
+            self._scheduler.observed(application.name),
+            self._clock(),
+            self._scheduler.constraints_of_new(application.name),
+        )
+        said = {name: each.hello.capabilities for name, each in self._sessions.views().items()}
+        inexact = [
+            *precision(order, _precisions(said)),
+            *split(order, {name: supports_sticky_split(words) for name, words in said.items()}),
+        ]
+        full = await self._regional.room(foretold, application, order)
+        foretold = replace(foretold, guards=(*foretold.guards, *inexact, *full))
+        self._scheduler.shown_plans.remember(application, order)
+        try:
+            self._scheduler.check_places(application.name, order)
+            await self._regional.check_ways_in(application.name, order)
+            if not asked.will_push:
+                self._scheduler.check_image(order)
+        except Refused as refused:
+            foretold = replace(foretold, problems=(*foretold.problems, refused.reason))
+        return answer(plan_answer(foretold, order.version))
+
+    async def plan_rollback(self, request: web.Request) -> web.Response:
+        asked = await body_of(request, RollbackRequest)
+        name = self._names.one(request)
+        return answer(
+            rollback_plan_answer(
+                plan_rollback(
+                    self._scheduler.applications()[name],
+                    self._scheduler.observed(name),
+                    asked.wanted(),
+                    asked.reason,
+                    self._clock(),
+                )
+            )
+        )
+
+    async def release(self, request: web.Request) -> web.Response:
+        asked = await body_of(request, models.ReleaseRequest)
+        application, order = await self._order(asked, asked.by, asked.reason, key_of(request))
+        if application.name != request.match_info["application"]:
+            text = f"the spec is of {application.name}, the address of {request.match_info['application']}"
+            raise Problem(422, "spec", text)
+        await self._note_differences(request, application, asked.spec)
+        await self._regional.check_ways_in(application.name, order)
+        order = replace(order, is_forced=asked.force)
+        busy = WhileBusy(asked.queue, asked.latest, asked.replace)
+        accepted = await self._scheduler.release(
+            application.name,
+            application.cluster,
+            order,
+            asked.spec,
+            queue=busy,
+            plan=asked.plan,
+            lacks=None if asked.force else await self._lacks(application, order),
+        )
+        return answer(views.accepted(accepted), status=202)
+
+    async def _note_differences(self, request: web.Request, application: Application, text: str) -> None:
+        """What the release changes in the spec, for the audit log."""
+        if principal_of(request).kind is Kind.LOCAL:
+            return
+        serving = application.group(application.serving)
+        former = await self._store.spec(application.name, serving.name) if serving is not None else None
+        old, new = await asyncio.to_thread(_plain, former or ""), await asyncio.to_thread(_plain, text)
+        request[DIFFERENCES] = differences(old, new)
+
+    async def _lacks(self, application: Application, order: ReleaseOrder) -> dict[RegionName, Reason]:
+        """The regions that have no room for the release, and say so."""
+        if application.running is not None:
+            return {}
+        observed = self._scheduler.observed(application.name)
+        constraints = self._scheduler.constraints_of_new(application.name)
+        foretold = plan_release(application, order, observed, self._clock(), constraints)
+        return await self._regional.lacks(foretold)
+
+    async def _order(
+        self, asked: models.PlanRequest, by: str = "", reason: str = "", key: str = ""
+    ) -> tuple[Application, ReleaseOrder]:
+        spec, _ = await asyncio.to_thread(
+            load, asked.spec, asked.filename
+        )  # up to a second for a hostile one
+        version = asked.version or short_digest(asked.digest)
+        self._check_agreement(spec)
+        order = compile_order(spec, Digest(asked.digest), version, by=by, reason=reason, key=key)
+        order = replace(order, keeps_sizes=asked.keep_sizes)
+        known = self._scheduler.saved(spec.application)
+        return known or never_released(spec.application, spec.cluster), order
+
+    def _check_agreement(self, spec: Spec) -> None:
+        agents = {name: view.hello for name, view in self._sessions.views().items()}
+        for first in disagreements(spec, agents):
+            raise Problem(422, first.field.rpartition(".")[2], f"{first.field}: {first.text}")
+
+    def _steering(self, body: type[SteeringRequest]) -> Handler:
+        """The handler of one of the commands of resources/steering.py."""
+
+        async def steer(request: web.Request) -> web.Response:
+            asked = await body_of(request, body)
+            name = self._names.one(request)
+            asked = with_real_roles(request, asked, name)
+            try:
+                accepted = await self._scheduler.steer(
+                    name, asked.wanted(), by=asked.by, reason=asked.reason, key=key_of(request)
+                )
+            except Refused as refused:
+                raise explained(request, refused, name) from refused
+            return answer(views.accepted(accepted), status=202)
+
+        return steer
+
+
+def _plain(text: str) -> dict[str, Any]:
+    """A spec's fields; of one that can't be read any more, none."""
+    if not text:
+        return {}
+    try:
+        spec, _ = load(text, "repave.yaml")
+    except SpecError:
+        return {}
+    return spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _precisions(said: Mapping[RegionName, tuple[str, ...]]) -> dict[RegionName, int]:
+    """How exactly each region's balancer can split, where its agent has said so."""
+    return {name: bp for name, words in said.items() if (bp := traffic_precision_bp(words)) is not None}
