@@ -26,8 +26,9 @@ from repave_controller.api.web.server import connections_within, serve
 from repave_controller.api.web.tls import context_of, keep_fresh
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import StoreError
+from repave_controller.fleet.listening import start_server, stop_server
 from repave_controller.fleet.packages import SUFFIX, ImageDirectory
-from repave_controller.fleet.sessions import Sessions, start_server, stop_server
+from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.accounts import Accounts

@@ -101,7 +101,7 @@ BUGS = (
     ),
     _bug(
         "a region that returns is told nothing", 2, (5,),
-        SESSIONS, "_Stream(region, link, waiting, self._clock(), ", "_Stream(region, link, {}, self._clock(), ",
+        SESSIONS, "Stream(region, link, waiting, self._clock(), ", "Stream(region, link, {}, self._clock(), ",
     ),
     # ----------------------------------------------------------------------------------- the decisions
     _bug(

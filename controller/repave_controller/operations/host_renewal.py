@@ -11,7 +11,7 @@ from repave_controller.core.commands.release import Accepted
 from repave_controller.core.commands.renewal import request_renewal, request_taint
 from repave_controller.core.domain.application import Application, Instant, Observed, Outcome, ServerGroup
 from repave_controller.core.domain.reasons import Refusal, Refused, cli
-from repave_controller.fleet.sessions import RegionUnreachable
+from repave_controller.fleet.questions import RegionUnreachable
 from repave_protos.protocol.values import (
     ApplicationName,
     GroupName,

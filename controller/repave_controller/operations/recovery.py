@@ -14,7 +14,7 @@ from repave_controller.core.domain.application import UNWANTED, Application, Ins
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.ports import ImageStore
 from repave_controller.core.rules.divergence import RECOVER
-from repave_controller.fleet.sessions import RegionUnreachable
+from repave_controller.fleet.questions import RegionUnreachable
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.wording.render import text_of, texts_of
 from repave_protos.protocol.values import (

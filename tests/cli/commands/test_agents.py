@@ -120,7 +120,7 @@ def test_doctor_tells_of_agents_that_are_refused_or_run_out(
     ]
     assert re.search(r"the certificate of paris/\w{8} ends in 12 h", checks[0]["text"])
     assert "expired at" in checks[1]["text"]
-    enrolling.in_loop(lambda: enrolling.sessions._deny("tokyo", "its certificate has expired"))
+    enrolling.in_loop(lambda: enrolling.sessions._certificates.deny("tokyo", "its certificate has expired"))
     items = cli("doctor", "-o", "json").json["items"]
     (denied,) = [each for each in items if each["name"] == "agent of tokyo"]
     assert denied["text"].endswith("ago: its certificate has expired")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from repave_controller.fleet.sessions import Rival
+from repave_controller.fleet.regions import Rival
 from repave_protos.protocol.values import RegionName
 from tests.fakes.controller.command_line import SPEC, CommandLine
 from tests.fakes.controller.scheduler import ServedController

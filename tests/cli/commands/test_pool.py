@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from repave_cli.commands import bake
-from repave_controller.fleet.sessions import AgentRefused
+from repave_controller.fleet.questions import AgentRefused
 from repave_protos.protocol.queries import (
     Bake,
     BakedImage,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from repave_controller.fleet.sessions import AgentRefused, RegionUnreachable
+from repave_controller.fleet.questions import AgentRefused, RegionUnreachable
 from repave_protos.protocol.queries import (
     BakeOrder,
     Bakes,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from repave_controller.fleet.sessions import RIVAL_SECONDS
+from repave_controller.fleet.regions import RIVAL_SECONDS
 from repave_controller.security.authority import AGENT_SECONDS
 from repave_protos.protocol.values import Notice, RegionName, Rejection, Report, Welcome
 from tests.fakes.controller.enrolled import BEGAN, Enrolled, of_own_authority
@@ -31,9 +31,8 @@ class World(Controller):
     """A controller that enrols."""
 
     def __init__(self, enrolled: Enrolled) -> None:
-        super().__init__()
+        super().__init__(clock=lambda: enrolled.now)
         self.enrolled = enrolled
-        self.sessions._clock = lambda: enrolled.now
         self.sessions.guard_with(enrolled.enrolment)
 
     async def show(

@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from repave_controller.fleet.sessions import APPLICATIONS_PER_REGION_MAX, RegionUnreachable, Sessions
+from repave_controller.fleet.questions import RegionUnreachable
+from repave_controller.fleet.regions import APPLICATIONS_PER_REGION_MAX
+from repave_controller.fleet.sessions import Sessions
 from repave_protos.protocol import wire
 from repave_protos.protocol.queries import Answer, FromAgent, FromController, Hosts, Orphans, Query
 from repave_protos.protocol.values import (

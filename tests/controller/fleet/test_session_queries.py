@@ -5,12 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from repave_controller.fleet.sessions import (
-    QUERIES_IN_FLIGHT_MAX,
-    AgentRefused,
-    RegionUnreachable,
-    Sessions,
-)
+from repave_controller.fleet.questions import QUERIES_IN_FLIGHT_MAX, AgentRefused, RegionUnreachable
+from repave_controller.fleet.sessions import Sessions
 from repave_protos.protocol.queries import (
     Accepted,
     AcceptedOf,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from repave_controller.fleet.sessions import (
+from repave_controller.fleet.regions import (
     RIVAL_SECONDS,
     TAKE_OVER_SECONDS,
     UNUSED_REGIONS_MAX,

@@ -10,13 +10,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from repave_agent.runtime.session import Session
-from repave_controller.fleet.sessions import (
-    SILENCES_MAX,
-    KnownRegion,
-    Sessions,
-    start_server,
-    stop_server,
-)
+from repave_controller.fleet.listening import start_server, stop_server
+from repave_controller.fleet.regions import KnownRegion
+from repave_controller.fleet.sessions import SILENCES_MAX, Sessions
 from repave_protos.protocol import wire
 from repave_protos.protocol.channel import InsecureAddressError, Link, dial
 from repave_protos.protocol.queries import Answer, FromController, Hosts, HostsOf, Query

@@ -11,7 +11,8 @@ import pytest
 
 from repave_agent.runtime.session import Session
 from repave_controller.core.ports import RegionListener
-from repave_controller.fleet.sessions import Sessions, start_server, stop_server
+from repave_controller.fleet.listening import start_server, stop_server
+from repave_controller.fleet.sessions import Sessions
 from repave_controller.security.authority import OwnAuthority
 from repave_protos.protocol import wire
 from repave_protos.protocol.certificates import certificates_in

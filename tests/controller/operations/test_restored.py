@@ -11,7 +11,7 @@ import pytest
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Abort
 from repave_controller.core.domain.rollout import Phase
-from repave_controller.fleet.sessions import RegionUnreachable
+from repave_controller.fleet.questions import RegionUnreachable
 from repave_controller.operations.recovery import Recovery
 from repave_controller.wording.render import event_text, remedy_of
 from repave_protos.protocol.values import (

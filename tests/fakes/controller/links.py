@@ -1,14 +1,12 @@
 """A controller's end of streams, with links in memory, and one who follows what it hears."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from repave_controller.fleet.sessions import (
-    KnownRegion,
-    Sessions,
-)
+from repave_controller.fleet.regions import KnownRegion
+from repave_controller.fleet.sessions import Sessions
 from repave_protos.protocol import wire
 from repave_protos.protocol.queries import (
     FromAgent,
@@ -105,13 +103,15 @@ class MemoryLink:
 class Controller(QuietListener):
     """Sessions with everything that they call."""
 
-    def __init__(self, hello_deadline_seconds: float = 10.0) -> None:
+    def __init__(
+        self, hello_deadline_seconds: float = 10.0, clock: Callable[[], float] | None = None
+    ) -> None:
         self.now = 0.0
         self.wanted: dict[RegionName, list[DesiredState]] = {}
         self.changes: list[tuple[RegionName, set[ApplicationName]]] = []
         self.noticed: list[tuple[RegionName, Sequence[Notice]]] = []
         self.tasks: list[asyncio.Task[None]] = []
-        self.sessions = Sessions(WELCOME, lambda: self.now, hello_deadline_seconds)
+        self.sessions = Sessions(WELCOME, clock or (lambda: self.now), hello_deadline_seconds)
         self.named: dict[RegionName, tuple[ApplicationName, ...]] = {}
         self.sessions.report_to(self)
 

@@ -18,7 +18,9 @@ from repave_controller.api.web.access import Bounds, Guarded
 from repave_controller.api.web.server import CONNECTIONS_MAX, serve
 from repave_controller.core.domain.application import Instant
 from repave_controller.fleet.packages import ImageDirectory
-from repave_controller.fleet.sessions import AnswerContent, KnownRegion, RegionUnreachable, Rival, Sessions
+from repave_controller.fleet.questions import AnswerContent, RegionUnreachable
+from repave_controller.fleet.regions import KnownRegion, Rival
+from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.accounts import Accounts

@@ -30,7 +30,7 @@ from repave_controller.core.rollout.gates import Gate, gates
 from repave_controller.core.rules.divergence import Ahead
 from repave_controller.core.rules.verdicts import gate_of
 from repave_controller.core.steps.step import describe
-from repave_controller.fleet.sessions import KnownRegion, Rival
+from repave_controller.fleet.regions import KnownRegion, Rival
 from repave_controller.operations.recovery import Candidate, Findings
 from repave_controller.wording.phrases import counted, listed, with_reason
 from repave_controller.wording.render import command_of, event_text, text_of, texts_of

@@ -13,7 +13,9 @@ from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.requests import body_of
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Refusal, Refused, cli
-from repave_controller.fleet.sessions import Denial, KnownRegion, Sessions
+from repave_controller.fleet.certificates import Denial
+from repave_controller.fleet.regions import KnownRegion
+from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.security.enrolment import Enrolment
 from repave_controller.security.roster import Member

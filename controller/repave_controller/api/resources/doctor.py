@@ -13,7 +13,8 @@ from repave_controller.api.web.responses import answer
 from repave_controller.core.domain.reasons import cli
 from repave_controller.core.ports import Store, StoreError
 from repave_controller.core.rules.divergence import RECOVER, Ahead
-from repave_controller.fleet.sessions import KnownRegion, Rival, Sessions
+from repave_controller.fleet.regions import KnownRegion, Rival
+from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.wording.render import command_of, texts_of

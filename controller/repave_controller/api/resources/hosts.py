@@ -13,7 +13,8 @@ from repave_controller.api.web.requests import body_of, key_of, query_of
 from repave_controller.api.web.responses import answer
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.naming import NamingError, parse_group
-from repave_controller.fleet.sessions import RegionUnreachable, Sessions
+from repave_controller.fleet.questions import RegionUnreachable
+from repave_controller.fleet.sessions import Sessions
 from repave_controller.operations.host_renewal import HostRenewal
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.principals import Permission

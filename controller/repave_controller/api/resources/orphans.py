@@ -11,7 +11,8 @@ from repave_controller.api.resources.names import Names
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.requests import query_of
 from repave_controller.api.web.responses import answer
-from repave_controller.fleet.sessions import RegionUnreachable, Sessions
+from repave_controller.fleet.questions import RegionUnreachable
+from repave_controller.fleet.sessions import Sessions
 from repave_protos.protocol.values import RegionName
 
 OLD_SECONDS = 60.0

@@ -29,7 +29,8 @@ from repave_controller.core.planning.plan import Plan, RegionPlan
 from repave_controller.core.rollout.room import kept_in, ways_to_room
 from repave_controller.core.rules.guards import Guard
 from repave_controller.fleet.packages import ImageDirectory
-from repave_controller.fleet.sessions import AgentRefused, AnswerContent, RegionUnreachable, Sessions
+from repave_controller.fleet.questions import AgentRefused, AnswerContent, RegionUnreachable
+from repave_controller.fleet.sessions import Sessions
 from repave_protos.protocol.capabilities import knows_ways_in
 from repave_protos.protocol.queries import (
     BakeOrder,

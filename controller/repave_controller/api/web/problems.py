@@ -13,7 +13,7 @@ from repave_controller.api.answers.reasons import facts_of, remedy_item
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.ports import StoreError
 from repave_controller.fleet.packages import ImageError, ImageStorageError
-from repave_controller.fleet.sessions import BadQuestion
+from repave_controller.fleet.questions import BadQuestion
 from repave_controller.spec.loader import SpecError
 from repave_controller.spec.spec import OrderError
 from repave_controller.wording.render import text_of

@@ -1,0 +1,135 @@
+"""What each region's agent has told, and which agent is the region's: one at a time.
+
+Knows nothing of streams: `sessions.py` says when one opened, spoke and ended.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from repave_protos.protocol.certificates import AgentIdentity
+from repave_protos.protocol.values import ApplicationName, Hello, Observations, RegionName, Report
+
+REGIONS_MAX = 10_000
+UNUSED_REGIONS_MAX = 100
+"""Regions that no application is in, and whose agents have gone: any name can be said in a Hello."""
+UNUSED_SECONDS = 600.0
+"""After so long such a region is forgotten."""
+RIVAL_SECONDS = 60.0
+"""How long another agent of a region is refused after the known one was heard last; and is told of."""
+TAKE_OVER_SECONDS = 300.0
+"""A take-over that a person asks for has to happen within this time."""
+APPLICATIONS_PER_REGION_MAX = 10_000
+
+
+@dataclass(slots=True)
+class KnownRegion:
+    """One region as its agent reports it. `since`: connected, or unreachable, since (seconds of the clock).
+
+    A new stream starts with no observations: what was true before the gap need not be true now.
+    """
+
+    region: RegionName
+    is_connected: bool
+    since: float
+    hello: Hello
+    observations: Observations = field(default_factory=Observations)
+    troubles: tuple[str, ...] = ()  # of the region as a whole
+    is_starting: bool = False  # its agent is there, and can't act yet: the first trouble says why
+    identity: AgentIdentity | None = None  # of its agent's certificate
+
+    def merge(self, report: Report) -> tuple[set[ApplicationName], bool]:
+        """The applications of which it changes what is known; and whether the agent counts what we do."""
+        told = (self.troubles, self.is_starting)
+        self.troubles, self.is_starting = report.troubles, report.is_starting
+        known = self.observations.applications
+        before = known if report.is_full else dict(known)
+        is_same = self.observations.merge(report)
+        after = self.observations.applications
+        spoken_of = {each.application for each in report.applications}
+        names = spoken_of | before.keys() if report.is_full else spoken_of
+        changed = {name for name in names if before.get(name) != after.get(name)}
+        if (self.troubles, self.is_starting) != told:
+            changed |= after.keys() | {each.application for each in self.hello.applied}
+        return changed, is_same
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another agent of a region, with a state directory of its own, that was refused."""
+
+    hello: Hello
+    at: float  # when it asked last
+
+
+class Regions:
+    """Those that ever connected to this controller process."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.views: dict[RegionName, KnownRegion] = {}
+        self._clock = clock
+        self._rivals: dict[RegionName, Rival] = {}
+        self._take_overs: dict[RegionName, float] = {}  # until when
+
+    def rivals(self) -> dict[RegionName, Rival]:
+        """The agents that were refused of late because another one is that of their region."""
+        now = self._clock()
+        self._rivals = {name: each for name, each in self._rivals.items() if now < each.at + RIVAL_SECONDS}
+        return self._rivals
+
+    def let_take_over(self, region: RegionName) -> None:
+        """The next agent of the region may be another one than before. Raises KeyError: there is none."""
+        if region not in self.views:
+            raise KeyError(region)
+        self._take_overs[region] = self._clock() + TAKE_OVER_SECONDS
+
+    def connect(self, hello: Hello, identity: AgentIdentity | None) -> set[ApplicationName]:
+        """Its agent is there; the applications of which the region has said something, now or before."""
+        self._rivals.pop(hello.region, None)
+        before = self.views.get(hello.region)
+        self.views[hello.region] = KnownRegion(hello.region, True, self._clock(), hello, identity=identity)
+        known = set(before.observations.applications) if before is not None else set()
+        return known | {each.application for each in hello.applied}
+
+    def disconnect(self, region: RegionName) -> set[ApplicationName]:
+        """Its agent is away; the applications that it had reported."""
+        view = self.views[region]
+        view.is_connected, view.since = False, self._clock()
+        view.troubles, view.is_starting = (), False
+        return set(view.observations.applications)
+
+    def forget(self, region: RegionName) -> bool:
+        """Whether the region is known no longer; one whose agent is connected stays."""
+        view = self.views.get(region)
+        if view is None or view.is_connected:
+            return view is None
+        del self.views[region]
+        self._rivals.pop(region, None)
+        return True
+
+    def forget_unused(self, unused: Collection[RegionName]) -> None:
+        """Regions that were only ever a name: after a while, and the oldest when there are many."""
+        away = [self.views[region] for region in unused if not self.views[region].is_connected]
+        away.sort(key=lambda view: view.since, reverse=True)
+        for index, view in enumerate(away):
+            if index >= UNUSED_REGIONS_MAX or self._clock() >= view.since + UNUSED_SECONDS:
+                del self.views[view.region]
+
+    def objection(self, hello: Hello, withdrawn: Callable[[AgentIdentity | None], str]) -> str:
+        """Why this agent can't be its region's, or "". The agent of a certificate that is `withdrawn` stands
+        in no other's way."""
+        if hello.region not in self.views and len(self.views) >= REGIONS_MAX:
+            return f"this controller has {REGIONS_MAX} regions already; that is the limit"
+        region, now, known = hello.region, self._clock(), self.views.get(hello.region)
+        if known is None or "" in (hello.instance, known.hello.instance) or withdrawn(known.identity):
+            return ""
+        if hello.instance == known.hello.instance or now < self._take_overs.pop(region, 0.0):
+            return ""
+        is_there = known.is_connected or now < known.since + RIVAL_SECONDS
+        is_heir = bool(hello.applied) and not known.hello.applied  # it has what the region was sent before
+        if is_heir or not is_there:
+            return ""
+        self._rivals[region] = Rival(hello, now)
+        return (
+            f"another agent serves {region}, with a state directory of its own: stop one of the two; if this "
+            f"one shall replace it: repave regions take-over {region}"
+        )
