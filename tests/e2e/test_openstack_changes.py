@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from repave_agent.clients.openstack.api import Api, GoneError
+from repave_agent.clients.faults import GoneError
+from repave_agent.clients.openstack.api import Api
 from repave_agent.clock import SystemClock
 from tests.e2e.test_openstack import WANTED, nothing_is_left, our_servers, our_tags, settings
 from tests.e2e.test_release import clients, release

@@ -183,7 +183,9 @@ class Region:
         assert await self.provider.list_hosts() == []
         assert await self.servers() == []
         groups = await self.api.list_all("compute", "/os-server-groups", "server_groups")
-        assert [each["name"] for each in groups if each["name"].startswith(self.provider._tag())] == []
+        assert [
+            each["name"] for each in groups if each["name"].startswith(self.provider._servers.tag())
+        ] == []
         theirs = {each["id"] for each in await self.api.list_all("compute", "/servers", "servers")}
         ports = await self.api.list_all("network", "/ports", "ports")
         left = [port for port in ports if port["device_owner"].startswith("compute:")]
@@ -191,7 +193,7 @@ class Region:
         await self.provider.close()
 
     async def servers(self) -> list[dict[str, Any]]:
-        return await self.api.list_all("compute", "/servers", "servers", tags=self.provider._tag())
+        return await self.api.list_all("compute", "/servers", "servers", tags=self.provider._servers.tag())
 
 
 @asynccontextmanager

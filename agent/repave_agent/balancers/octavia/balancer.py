@@ -30,7 +30,8 @@ from repave_agent.balancers.octavia.model import (
 )
 from repave_agent.balancers.octavia.reading import Lists, routes_in, state_of, structure_in
 from repave_agent.balancers.shares import application_of
-from repave_agent.clients.openstack.api import Api, GoneError, LostError
+from repave_agent.clients.faults import GoneError, LostError
+from repave_agent.clients.openstack.api import Api
 from repave_agent.core.ports import (
     BackendView,
     BalancerAwaitedError,

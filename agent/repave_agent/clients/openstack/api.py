@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 
+from repave_agent.clients.faults import GoneError, LostError
 from repave_agent.clients.openstack.login import Cloud
 from repave_agent.core.ports import Clock, OutOfCapacityError, ProviderError, RefusedError, TransientError
 
@@ -35,14 +36,6 @@ GREETING = aiohttp.ClientTimeout(total=8.0)
 IDLE_SECONDS = 4.0
 """So long a connection is kept for the next call: less than servers keep it (Apache 5 s, HAProxy 10 s), for a
 creation on a connection that just closes is an answer lost."""
-
-
-class GoneError(ProviderError):
-    """There is no such thing (404)."""
-
-
-class LostError(TransientError):
-    """Whether it was done is not known: the answer was lost."""
 
 
 class Api:

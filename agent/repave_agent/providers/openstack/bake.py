@@ -13,7 +13,8 @@ from typing import Any
 
 import structlog
 
-from repave_agent.clients.openstack.api import Api, GoneError, LostError
+from repave_agent.clients.faults import GoneError, LostError
+from repave_agent.clients.openstack.api import Api
 from repave_agent.core.ports import Clock, ProviderError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.openstack.lookup import Found, server_of

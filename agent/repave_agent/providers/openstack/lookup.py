@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from repave_agent.clients.openstack.api import Api, GoneError
+from repave_agent.clients.faults import GoneError
+from repave_agent.clients.openstack.api import Api
 from repave_agent.core.ports import RefusedError, TransientError
 from repave_agent.providers.openstack.options import OpenstackOptions
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import structlog
 
-from repave_agent.clients.openstack.api import Api, GoneError, LostError
+from repave_agent.clients.faults import GoneError, LostError
+from repave_agent.clients.openstack.api import Api
 from repave_agent.core.ports import OutOfCapacityError, ProviderError, RefusedError
 from repave_protos.protocol.values import GroupName
 

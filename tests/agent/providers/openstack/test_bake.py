@@ -66,7 +66,7 @@ async def test_launches_that_begin_together_ask_for_images_once(
     provider: OpenstackProvider, package: Path
 ) -> None:
     await provider.start()
-    found = provider._found
+    found = provider._names.known()
     assert found is not None
     before = provider._api.calls
     await asyncio.gather(*(provider._oven.image_for(sha256_of(package), found) for _ in range(10)))
@@ -130,7 +130,9 @@ async def test_the_server_of_an_image_unpacks_checks_and_says_so(
     check: tuple[str, ...],
     is_good: bool,
 ) -> None:
-    provider._oven._options = provider._options.model_copy(update={"prepare": f"ROOT={tmp_path}/server"})
+    provider._oven._options = provider._oven._options.model_copy(
+        update={"prepare": f"ROOT={tmp_path}/server"}
+    )
     cloud.console = "booting\n"
     bake = asyncio.create_task(provider.bake(order(package, *check), package, lambda _: None))
     await until(lambda: bool(cloud.servers))

@@ -197,7 +197,7 @@ async def test_hosts_are_reached_by_ipv6_in_a_network_that_has_nothing_else(
     (server,) = cloud.servers.values()
     assert f"\nHOST={listens}\n" in base64.b64decode(server["user_data"]).decode()
     cloud.subnets[0]["ip_version"] = 10 - version  # what comes later moves no host
-    await provider._looks_up_anew()
+    await provider._names.look_anew()
     (host,) = await provider.list_hosts()
     assert host.address.startswith(address)
 
@@ -207,7 +207,7 @@ async def test_hosts_are_reached_by_ipv6_in_a_network_that_has_nothing_else(
     [
         (4, (6,), RefusedError, "has only fd00::1, and the network fleet has subnets of IPv4, by which"),
         (6, (4,), RefusedError, r"has only 10\.1\..*, and the network fleet has subnets of IPv6, by which"),
-        (4, (), TransientError, "is ACTIVE and has no address for 60 s: has the network fleet a subnet"),
+        (4, (), TransientError, "runs, without an address for 60 s: has the network fleet a subnet"),
     ],
 )
 async def test_a_server_without_an_address_that_is_of_use_is_told_as_what_it_is_and_removed(

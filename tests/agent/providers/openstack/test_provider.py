@@ -14,7 +14,7 @@ from repave_agent.clients.openstack.api import TRIES_MAX, Api
 from repave_agent.clients.openstack.login import load_cloud
 from repave_agent.core.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
-from repave_agent.providers.openstack import provider as openstack
+from repave_agent.providers.cloud import lifecycle
 from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
 from repave_agent.providers.openstack.user_data import ON_SERVER, quoted, user_data
@@ -132,7 +132,7 @@ async def test_a_server_that_is_still_built_by_an_agent_that_ended_is_listed_and
     launch = asyncio.create_task(provider.launch(spec(package), package))
     await until(lambda: bool(cloud.servers))
     (half,) = await heir.list_hosts()
-    assert (half.is_running, half.ended) == (False, openstack.HALF_MADE)
+    assert (half.is_running, half.ended) == (False, f"its server {lifecycle.HALF_MADE}")
     cloud.builds_for = 0
     assert (await heir.launch(spec(package), package)).is_running
     await launch
@@ -369,7 +369,7 @@ def test_clouds_yaml_secure_yaml_and_variables_are_read_as_everybody_does(tmp_pa
 async def test_what_a_server_runs_at_its_first_boot_fetches_checks_and_starts(
     cloud: FakeOpenstack, provider: OpenstackProvider, package: Path, tmp_path: Path
 ) -> None:
-    provider._options = OpenstackOptions(
+    provider._servers._options = OpenstackOptions(
         flavor="small", image="base", network="fleet", prepare=f"ROOT={tmp_path}/server HOST=127.9.9.9"
     )
     evil = "a b'c\"d $(touch /tmp/evil) `id`"
@@ -399,7 +399,7 @@ async def test_what_a_server_runs_at_its_first_boot_fetches_checks_and_starts(
 async def test_a_server_that_gets_another_package_starts_nothing(
     cloud: FakeOpenstack, provider: OpenstackProvider, package: Path, tmp_path: Path
 ) -> None:
-    provider._options = OpenstackOptions(
+    provider._servers._options = OpenstackOptions(
         flavor="small", image="base", network="fleet", prepare=f"ROOT={tmp_path}/server"
     )
     await provider.launch(spec(package), package)

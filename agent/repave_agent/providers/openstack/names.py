@@ -1,0 +1,71 @@
+"""What the settings and specs name, as ids of the cloud that are kept: looked up once, and anew when a launch
+is refused, for a flavor or an image may be made anew under its old name.
+"""
+
+from dataclasses import replace
+
+import structlog
+
+from repave_agent.clients.openstack.api import Api
+from repave_agent.core.ports import Clock, RefusedError
+from repave_agent.providers.openstack.lookup import Found, look_up, look_up_image, remade
+from repave_agent.providers.openstack.options import OpenstackOptions
+
+log = structlog.get_logger()
+
+REMADE_SECONDS = 3600.0
+"""So long it is told that something was made anew under its name."""
+
+
+class Names:
+    """Of one provider. `found` is None until the first look."""
+
+    def __init__(self, api: Api, options: OpenstackOptions, clock: Clock) -> None:
+        self._api, self._options, self._clock = api, options, clock
+        self.found: Found | None = None
+        self._images: dict[str, str] = {}  # those that specs name, to their ids
+        self._remade: dict[str, float] = {}  # what was made anew under its name, and when that was seen
+
+    async def look(self) -> None:
+        """Raises ProviderError with all that is wrong."""
+        self.found = await look_up(self._api, self._options)
+
+    async def look_anew(self) -> bool:
+        """Whether what the settings or a spec name has another id than before: it was made anew under its
+        name. Raises RefusedError with what is gone."""
+        known, images = self.found, dict(self._images)
+        await self.look()
+        assert self.found is not None
+        for name in images:
+            try:
+                self._images[name] = await look_up_image(self._api, name)
+            except RefusedError:
+                del self._images[name]  # whose specs name it is told by its launch
+        told = remade(known, self.found, self._options)
+        told += [f"host.image: {name}" for name, found in self._images.items() if images[name] != found]
+        for each in told:
+            log.warning("openstack.remade", what=each)
+            self._remade[each] = self._clock.monotonic()
+        return bool(told) or len(self._images) < len(images)
+
+    def known(self) -> Found:
+        """After the first look."""
+        assert self.found is not None, "the provider was started"
+        return self.found
+
+    async def base(self, image: str) -> Found:
+        """What the settings name, with the image that the spec names instead, if it does."""
+        if not image:
+            return self.known()
+        if image not in self._images:
+            self._images[image] = await look_up_image(self._api, image)
+        return replace(self.known(), image=self._images[image])
+
+    def notes(self) -> list[str]:
+        """What was made anew within the last hour."""
+        now = self._clock.monotonic()
+        self._remade = {each: at for each, at in self._remade.items() if now < at + REMADE_SECONDS}
+        return [
+            f"note: {each} was made anew under its name: hosts made from now on have the new one"
+            for each in self._remade
+        ]

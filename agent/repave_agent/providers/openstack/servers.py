@@ -1,0 +1,204 @@
+"""Servers of an OpenStack project as machines. Nova has no idempotency key and takes a name twice.
+
+Tags have no room for every name: one tag says whose a server is, and its metadata says the rest.
+
+How the cloud is spoken with: clients/openstack; what a server does at its first boot: user_data.py.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from repave_agent.clients.faults import GoneError
+from repave_agent.clients.openstack.api import Api
+from repave_agent.core.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError
+from repave_agent.packages.server import Depot
+from repave_agent.providers.cloud.machine import Machine, Marks, State
+from repave_agent.providers.command import environment_of, substitute
+from repave_agent.providers.openstack.bake import Oven
+from repave_agent.providers.openstack.lookup import server_of
+from repave_agent.providers.openstack.names import Names
+from repave_agent.providers.openstack.options import OpenstackOptions
+from repave_agent.providers.openstack.spread import Spread
+from repave_agent.providers.openstack.user_data import ANY_IPV4, ANY_IPV6, ON_SERVER, user_data
+from repave_protos.protocol.values import GroupName, RegionName
+
+log = structlog.get_logger()
+
+RUNNING = ("ACTIVE", "PASSWORD", "VERIFY_RESIZE", "MIGRATING", "REBUILD", "REBOOT", "HARD_REBOOT", "UNKNOWN")
+"""UNKNOWN: its hypervisor does not answer Nova now; a server may well serve, and its health tells."""
+GONE = ("DELETED", "SOFT_DELETED")
+FULL = ("no valid host", "quota", "no more ip addresses", "exceeded")
+
+
+class Servers:
+    """Implements MachineCloud. `installation` is asked again at every call."""
+
+    noun = "server"
+
+    def __init__(
+        self,
+        region: RegionName,
+        installation: Callable[[], str],
+        api: Api,
+        options: OpenstackOptions,
+        names: Names,
+        depot: Depot,
+        oven: Oven,
+    ) -> None:
+        self._region, self._installation = region, installation
+        self._api, self._options, self._names, self._depot, self._oven = api, options, names, depot, oven
+        self._spread = Spread(api, self.tag)
+        self._next_zone = 0
+
+    @property
+    def network(self) -> str:
+        return self._options.network
+
+    def tag(self) -> str:
+        return tag_of(self._installation(), self._region)
+
+    # -------------------------------------------------------------------------------------------- make
+
+    async def create(self, spec: HostSpec, package: Path) -> str:
+        server = {"server": await self._server(spec, package)}
+        hints = await self._spread.hints(spec.group) if self._options.spreads else {}
+        try:
+            return await self._post({**server, **hints})
+        except (OutOfCapacityError, RefusedError, GoneError) as error:
+            if hints and self._spread.is_to_blame(spec.group, error):
+                hints = {}
+            elif isinstance(error, OutOfCapacityError) or not await self._names.look_anew():
+                raise
+            else:
+                server = {"server": await self._server(spec, package)}
+        return await self._post({**server, **hints})
+
+    async def _post(self, body: dict[str, Any]) -> str:
+        return str((await self._api.call("compute", "POST", "/servers", body))["server"]["id"])
+
+    async def _server(self, spec: HostSpec, package: Path) -> dict[str, Any]:
+        options, found = self._options, await self._names.base(spec.template.machine_image)
+        environment = environment_of(spec, ON_SERVER, self._region)
+        words = substitute(spec.template.run, environment)
+        url = self._depot.offer(spec.digest, package)
+        listen = ANY_IPV4 if self._has_ipv4 else ANY_IPV6
+        script = user_data(
+            spec.name, spec.digest, url, words, environment, options.prepare, spec.released_at, listen
+        )
+        marks = Marks.of(spec, self._installation(), self._region)
+        server = server_of(options, found, script, marks.written())
+        server |= {"name": spec.name, "tags": [self.tag()]}
+        if baked := await self._oven.image_for(spec.digest, found):
+            server["imageRef"] = baked
+        if options.availability_zones:
+            zones = options.availability_zones
+            server["availability_zone"] = zones[self._next_zone % len(zones)]
+            self._next_zone += 1
+        return server
+
+    # -------------------------------------------------------------------------------------------- see
+
+    async def machines(self) -> list[Machine]:
+        if not self._installation():
+            return []
+        servers = await self._api.list_all("compute", "/servers/detail", "servers", tags=self.tag())
+        return [self._machine(each) for each in servers if self._is_ours(each) and each["status"] not in GONE]
+
+    def _is_ours(self, server: dict[str, Any]) -> bool:
+        known = server.get("metadata") or {}
+        return (
+            known.get("repave_installation") == self._installation()
+            and known.get("repave_region") == self._region
+        )
+
+    def _machine(self, server: dict[str, Any]) -> Machine:
+        fault = (server.get("fault") or {}).get("message", "")
+        state = _state(server)
+        ended = f"is {server['status']}{f': {fault}' if fault else ''}" if state is State.ENDED else ""
+        return Machine(
+            str(server["id"]),
+            Marks.read(server["metadata"]),
+            state,
+            datetime.fromisoformat(server["created"]).timestamp(),
+            self._address(server),
+            ended,
+            is_full=any(words in fault.lower() for words in FULL),
+        )
+
+    def _address(self, server: dict[str, Any]) -> str:
+        """A fixed one in our network, else the first one: of IPv4 where the network has that, if possible."""
+        networks = server.get("addresses") or {}
+        name = self._names.found.network_name if self._names.found is not None else ""
+        listed = networks.get(name) or [each for listed in networks.values() for each in listed]
+        fixed = [each for each in listed if each.get("OS-EXT-IPS:type") != "floating"]
+        wanted = [each for each in fixed if each["version"] == (4 if self._has_ipv4 else 6)]
+        return next((str(each["addr"]) for each in (*wanted, *fixed)), "")
+
+    @property
+    def _has_ipv4(self) -> bool:
+        return self._names.found is None or self._names.found.has_ipv4
+
+    def accept(self, machine: Machine) -> None:
+        if (":" in machine.address) == self._has_ipv4:
+            raise RefusedError(
+                f"the server of {machine.marks.host} has only {machine.address}, and the network "
+                f"{self._options.network} has subnets of IPv{4 if self._has_ipv4 else 6}, by "
+                "which repave reaches hosts there: is one of them full?"
+            )
+
+    async def look(self, machine: str) -> None:
+        await self._api.call("compute", "GET", f"/servers/{machine}")
+
+    async def console(self, machine: str, lines: int) -> str:
+        body = {"os-getConsoleOutput": {"length": lines}}
+        try:
+            answer = await self._api.call("compute", "POST", f"/servers/{machine}/action", body)
+        except GoneError:
+            return ""
+        return str(answer.get("output", ""))
+
+    # -------------------------------------------------------------------------------------------- end
+
+    async def delete(self, machine: str) -> None:
+        with contextlib.suppress(GoneError):
+            await self._api.call("compute", "DELETE", f"/servers/{machine}")
+
+    async def clear(self, machine: Machine) -> None:
+        """Nova makes and removes ports; it leaves them when Neutron was away just then."""
+        for port in await self._api.list_all("network", "/ports", "ports", device_id=machine.id):
+            if str(port["device_owner"]).startswith("compute:"):
+                log.warning("port.left", server=machine.id, port=port["id"])
+                with contextlib.suppress(GoneError):
+                    await self._api.call("network", "DELETE", f"/ports/{port['id']}")
+        self._spread.one_left(machine.marks.group)
+
+    async def tidy(self, group: GroupName, launching: Callable[[], Iterable[GroupName]]) -> None:
+        """Server groups go with their last host, if the cloud lets them; else after the next host."""
+        if not self._options.spreads:
+            return
+        try:
+            machines = [each for each in await self.machines() if each.state is not State.LEAVING]
+            there = {each.marks.group for each in machines}
+            if group not in there:
+                await self._spread.forget_all_but(lambda: {*there, *launching()})
+        except ProviderError as error:
+            log.warning("group.not_tidied", group=group, because=str(error))
+
+
+def tag_of(installation: str, region: RegionName) -> str:
+    """One for all that is ours."""
+    return f"repave-{hashlib.sha256(f'{installation}/{region}'.encode()).hexdigest()[:24]}"
+
+
+def _state(server: dict[str, Any]) -> State:
+    if server.get("OS-EXT-STS:task_state") == "deleting":
+        return State.LEAVING
+    if server["status"] == "BUILD":
+        return State.BUILDING
+    return State.RUNNING if server["status"] in RUNNING else State.ENDED
