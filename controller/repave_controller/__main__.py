@@ -1,5 +1,5 @@
-"""Wires the controller from its settings: `repave-controller run` (the default), `show-config` and
-`admin-token`.
+"""Wires the controller from its settings: `repave-controller run` (the default), `show-config`,
+`admin-token`, `backup` and `restore`.
 
 The only module of the controller that reads the environment and starts servers.
 """
@@ -24,6 +24,9 @@ from repave_controller.api.resources.agents import Agents
 from repave_controller.api.web.access import Guarded
 from repave_controller.api.web.server import connections_within, serve
 from repave_controller.api.web.tls import context_of, keep_fresh
+from repave_controller.backups.commands import put_back, take
+from repave_controller.backups.manifest import BackupError
+from repave_controller.backups.putting_back import finish
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import StoreError
 from repave_controller.fleet.listening import start_server, stop_server
@@ -71,6 +74,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
     is_tls = uses_tls(settings)
     named = (lambda: settings.installation) if settings.installation else new_name
     store = SqliteStore(settings.state / "controller.db", new_name=named)
+    finish(settings.state)
     if not is_new:
         refuse_loss(settings.state)
     loaded = await store.open()
@@ -328,21 +332,41 @@ async def _run_until_signal(scheduler: Scheduler, supervisor: Supervisor) -> Non
         log.info("controller.stopped")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the process's exit code: 0 done, 1 could not start, 2 wrong settings."""
-    parser = argparse.ArgumentParser(prog="repave-controller", description="Decides for repave.")
-    parser.add_argument("command", nargs="?", choices=("run", "show-config", "admin-token"), default="run")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.add_argument("--config", type=Path, help=f"settings file (default {DEFAULT_FILE}, if it is there)")
-    parser.add_argument(
+def make_parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--config", type=Path, help=f"settings file (default {DEFAULT_FILE}, if it is there)")
+    common.add_argument(
         "--new", action="store_true", help="begin an empty store though packages of a former one are there"
     )
-    parser.add_argument("--accounts", action="store_true", default=None, help="every request needs a token")
-    chosen = parser.parse_args(arguments)
-    file = chosen.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    common.add_argument("--accounts", action="store_true", help="every request needs a token")
+    parser = argparse.ArgumentParser(
+        prog="repave-controller", description="Decides for repave.", parents=[common]
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands.add_parser("run", parents=[common], help="serve (the default)")
+    commands.add_parser("show-config", parents=[common], help="print every setting and where it is from")
+    commands.add_parser("admin-token", parents=[common], help="make a new admin's token")
+    backup = commands.add_parser("backup", parents=[common], help="put all that it knows into one file")
+    backup.add_argument("file", metavar="FILE", help="of mode 0600; -: standard output")
+    backup.add_argument("--packages", action="store_true", help="the packages as well")
+    back = commands.add_parser(
+        "restore", parents=[common], help="put a backup in the place of the state directory"
+    )
+    back.add_argument("file", metavar="FILE", help="-: standard input")
+    back.add_argument("--force", action="store_true", help="though the state directory is not empty")
+    back.add_argument("--dry-run", action="store_true", help="only read it, and check every digest")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the process's exit code: 0 done, 1 could not start, 2 wrong settings."""
+    chosen = make_parser().parse_args(arguments)
+    named: Path | None = getattr(chosen, "config", None)
+    file = named or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
     try:
         settings, origins = load_settings(
-            ControllerSettings, file, os.environ, PREFIX, {"accounts": chosen.accounts}
+            ControllerSettings, file, os.environ, PREFIX, {"accounts": getattr(chosen, "accounts", None)}
         )
     except SettingsError as error:
         print(f"repave-controller: {error}", file=sys.stderr)  # noqa: T201
@@ -353,17 +377,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logs(settings.log, SteadyClock(Instant(0.0)))
     try:
         require_threads()
-        if chosen.command == "admin-token":
-            asyncio.run(make_admin_token(settings))
-        else:
-            asyncio.run(run(settings, is_new=chosen.new))
-    except (StoreError, ValueError, OSError) as error:
+        _carry_out(chosen, settings)
+    except (StoreError, BackupError, ValueError, OSError) as error:
         print(f"repave-controller: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except MemoryError:
         print("repave-controller: out of memory: allow this process more (ulimit -v)", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def _carry_out(chosen: argparse.Namespace, settings: ControllerSettings) -> None:
+    now = SteadyClock(Instant(0.0))
+    match chosen.command:
+        case "admin-token":
+            finish(settings.state)
+            asyncio.run(make_admin_token(settings))
+        case "backup":
+            told = take(settings.state, chosen.file, now(), with_packages=chosen.packages)
+            print(told, file=sys.stderr)  # noqa: T201
+        case "restore":
+            trial, force = chosen.dry_run, chosen.force
+            told = put_back(settings.state, chosen.file, now(), force=force, is_trial=trial)
+            print(told, file=sys.stderr)  # noqa: T201
+        case _:
+            asyncio.run(run(settings, is_new=getattr(chosen, "new", False)))
 
 
 if __name__ == "__main__":

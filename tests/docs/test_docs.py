@@ -23,6 +23,7 @@ from repave_agent.__main__ import make_parser as make_agent_parser
 from repave_agent.registry import installed
 from repave_cli.main import UsageError, make_parser
 from repave_cli.transport import exit_codes
+from repave_controller.__main__ import make_parser as make_controller_parser
 from repave_controller.settings import ControllerSettings
 from repave_controller.spec.loader import SpecError, load
 from repave_controller.spec.spec import Spec
@@ -76,6 +77,8 @@ def check_command(words: list[str]) -> None:
             make_parser().parse_args(words[1:])  # ends the test by UsageError when it is wrong
         case "repave-agent":
             make_agent_parser(installed()).parse_args(words[1:])
+        case "repave-controller":
+            make_controller_parser().parse_args(words[1:])
         case "make":
             assert set(words[1:]) <= targets(), f"make has no {words[1:]}"
         case ".venv/bin/python" | "python" if words[1] == "-m":

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from repave_protos.daemon.owner import acting_as
+
 SERVICE_USER = "repave-agent"
 
 
@@ -45,13 +47,5 @@ def acting_for(place: Place) -> Iterator[None]:
     if not place.state.exists():
         place.state.mkdir(mode=0o700)
         os.chown(place.state, user, group)
-    groups, former = os.getgroups(), os.getegid()
-    os.setgroups([])
-    os.setegid(group)
-    os.seteuid(user)
-    try:
+    with acting_as(place.owner):
         yield
-    finally:
-        os.seteuid(0)
-        os.setegid(former)
-        os.setgroups(groups)
