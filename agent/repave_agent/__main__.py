@@ -28,6 +28,7 @@ from repave_agent.kinds import CommandError, CommandLine, Site
 from repave_agent.operations.queries import Desk, answer_way_in
 from repave_agent.packages.baking import Bakery
 from repave_agent.packages.cache import PackageCache
+from repave_agent.packages.proof import Proof
 from repave_agent.providers.listening import listens
 from repave_agent.registry import Registry, RegistryError, installed
 from repave_agent.runtime.beginning import begin
@@ -47,6 +48,7 @@ from repave_protos.daemon.logs import configure_logs, log_faults_of
 from repave_protos.daemon.resources import require_threads
 from repave_protos.daemon.settings import Origins, SettingsError, load_settings, show_settings
 from repave_protos.daemon.supervisor import READY, STOPPING, supervisor_of
+from repave_protos.package.signing import signing_of
 from repave_protos.protocol import channel
 from repave_protos.protocol.capabilities import capability_words
 from repave_protos.protocol.queries import (
@@ -115,6 +117,7 @@ class Agent:
             provider=self.provider,
             balancer=self.balancer,
             packages=self.packages,
+            proof=Proof(signing_of(settings.signatures)),
             prober=self.prober,
             journal=Journal(FileDisk(state / "journal.json")),
             upwards=self,

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
 from repave_protos.daemon.logs import LogFormat
 from repave_protos.daemon.settings import Address, Settings, named_in_environment
+from repave_protos.package.signing import Signatures
 
 Section = TypeVar("Section", bound=Settings)
 REGION_LENGTH_MAX = 48
@@ -64,7 +65,10 @@ class LimitSettings(Settings):
 
 
 class AgentSettings(Settings):
-    """`state` holds all that the agent knows and makes: journal, packages, hosts, the balancer's files."""
+    """`state` holds all that the agent knows and makes: journal, packages, hosts, the balancer's files.
+
+    `signatures`: which keys must have signed the packages of which applications, by globs; the first counts.
+    """
 
     region: Annotated[str, AfterValidator(_region)]
     controller: Address = "127.0.0.1:7443"
@@ -74,6 +78,7 @@ class AgentSettings(Settings):
     provider: str = "local"
     balancer: str = "haproxy"
     packages: PackagesSettings = PackagesSettings()
+    signatures: Signatures = Field({})
     limits: LimitSettings = LimitSettings()
     log: LogFormat = "json"
 

@@ -50,6 +50,7 @@ from repave_protos.daemon.logs import configure_logs, log_faults_of
 from repave_protos.daemon.resources import descriptors, require_threads
 from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
 from repave_protos.daemon.supervisor import READY, STOPPING, Supervisor, supervisor_of
+from repave_protos.package.signing import signing_of
 from repave_protos.protocol.certificates import trust_domain_of
 from repave_protos.protocol.channel import (
     BEAT_SECONDS,
@@ -112,6 +113,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
             agents=agents,
             guarded=guarded,
             authority=authority_of(settings, enrolment),
+            signing=signing_of(settings.signatures),
         )
         tls = tls_of(settings, enrolment)
         shown = enrolment.authority.shown if enrolment is not None else None

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from repave_controller.core.domain.limits import Limits
 from repave_protos.daemon.logs import LogFormat
 from repave_protos.daemon.settings import Address, Settings, named_in_environment
+from repave_protos.package.signing import Signatures
 
 
 class HttpSettings(Settings):
@@ -78,7 +79,8 @@ class ControllerSettings(Settings):
     """`state` holds the store (controller.db) and the packages (images/).
 
     With `accounts` every request needs a token. `installation` names a store that is made anew in place of
-    one that was lost; its agents then obey it.
+    one that was lost; its agents then obey it. `signatures`: which keys must have signed the packages of
+    which applications, by globs; the first counts.
     """
 
     state: Path = Field(Path("/var/lib/repave"), json_schema_extra=named_in_environment("STATE_DIRECTORY"))
@@ -89,4 +91,5 @@ class ControllerSettings(Settings):
     agents: AgentsSettings = AgentsSettings()
     tls: TlsSettings = TlsSettings()
     limits: LimitSettings = LimitSettings()
+    signatures: Signatures = Field({})
     log: LogFormat = "json"

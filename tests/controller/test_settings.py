@@ -10,6 +10,8 @@ from repave_agent.settings import AgentSettings
 from repave_controller.core.domain.limits import Limits
 from repave_controller.settings import ControllerSettings
 from repave_protos.daemon.settings import SettingsError, load_settings
+from repave_protos.package.signing import signing_of
+from tests.fakes.signing import Signer
 
 
 def agent(**environment: str) -> AgentSettings:
@@ -34,6 +36,26 @@ def test_limits_over_all_applications_can_be_set_and_only_rollouts_are_bounded_a
     for name, value in (("RELEASES", "-1"), ("HOSTS_IN_FLIGHT_PERCENT", "101"), ("EXTRA_HOSTS", "few")):
         with pytest.raises(SettingsError, match=f"limits.{name.lower()}"):
             limits(**{name: value})
+
+
+def test_keys_that_must_have_signed_packages_are_read_at_the_start(tmp_path: Path) -> None:
+    """Of controllers and agents alike; a key that can't be read keeps them from starting."""
+    line = Signer().line
+    (tmp_path / "ci.pub").write_text(f"untrusted comment: of CI\n{line}\n")
+    file = tmp_path / "settings.toml"
+    for model, prefix in (
+        (ControllerSettings, "REPAVE_CONTROLLER_"),
+        (installed().settings_model(), "REPAVE_AGENT_"),
+    ):
+        unset = {"REPAVE_AGENT_REGION": "paris"} if prefix == "REPAVE_AGENT_" else {}
+        file.write_text(f'[signatures]\n"web-*" = ["{tmp_path}/ci.pub", "{line}"]\n')
+        signatures = load_settings(model, file, unset, prefix)[0].model_dump()["signatures"]
+        assert [key.name for key in signing_of(signatures).keys_for("web-1")] == ["ci", ""]
+        said = {**unset, f"{prefix}SIGNATURES": f'{{"*": ["{line}"]}}'}
+        assert load_settings(model, None, said, prefix)[0].model_dump()["signatures"] == {"*": [line]}
+        file.write_text('[signatures]\n"web-*" = ["/no/such.pub"]\n')
+        with pytest.raises(SettingsError, match=r"signatures.*/no/such.pub: can't be read"):
+            load_settings(model, file, unset, prefix)
 
 
 def test_an_agent_needs_its_region_only() -> None:

@@ -329,6 +329,13 @@ class Packages(Protocol):
         Concurrent calls for one digest share one download. Raises PackageError."""
 
 
+class Proof(Protocol):
+    """Whether packages are signed as they must be."""
+
+    async def check(self, spec: HostSpec, package: Path) -> None:
+        """Raises PackageError."""
+
+
 class Upwards(Protocol):
     """Where reports go."""
 

@@ -22,6 +22,7 @@ from repave_agent.core.ports import (
     PackageAwaitedError,
     PackageError,
     Packages,
+    Proof,
     Provider,
     ProviderError,
     UnfitError,
@@ -60,10 +61,11 @@ class Worker:
         clock: Callable[[], float],
         limits: Limits,
         remains: Remains | None = None,
+        proof: Proof | None = None,
     ) -> None:
         self._provider = provider = ProviderWithTimeouts(provider)
         self._balancer = BalancerWithTimeouts(balancer)
-        self._packages = packages
+        self._packages, self._proof = packages, proof
         self._prober = prober
         self._journal = journal
         self._upwards = upwards
@@ -271,6 +273,8 @@ class Worker:
         package = await self._packages.fetch(spec.digest)
         if not self._region.is_wanted(spec):
             raise PackageAwaitedError("its group is not wanted any more")
+        if self._proof is not None:
+            await self._proof.check(spec, package)
         return package
 
     async def _destroy(self, action: Destroy, remain: Remain | None) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from repave_cli.render.output import show_whole, span
-from repave_cli.specs.packages import digest_for
+from repave_cli.specs.packages import digest_for, signature_for
 from repave_cli.specs.specs import add_keep_sizes, add_spec_arguments, given_files, read_spec
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import CHANGES, DONE, REFUSED
@@ -32,7 +32,7 @@ def run_plan(terminal: Terminal) -> int:
     spec, text, files = read_spec(terminal, given_files(arguments))
     digest = digest_for(terminal, spec, files[0], push=False)
     body = {"spec": text, "filename": str(files[0]), "digest": digest, "version": arguments.version or ""}
-    body |= {"keep_sizes": arguments.keep_sizes}
+    body |= {"keep_sizes": arguments.keep_sizes, "signature": signature_for(terminal, spec, files[0])}
     plan = terminal.client.post("plan", {**body, "will_push": not (arguments.sha256 or arguments.baked)})
     show_plan(terminal, plan, is_wide=arguments.regions)
     return CHANGES if arguments.exit_code else DONE
@@ -57,6 +57,7 @@ def _command(arguments: Any, plan: dict[str, Any]) -> str:
     words += ["--version", arguments.version] if arguments.version else []
     words += ["--sha256", arguments.sha256] if arguments.sha256 else []
     words += ["--baked", arguments.baked] if arguments.baked else []
+    words += ["--signature", str(arguments.signature)] if arguments.signature else []
     words += ["--keep-sizes"] if arguments.keep_sizes else []
     for file in given_files(arguments):
         words += ["-f", str(file)]
@@ -70,6 +71,7 @@ def plan_lines(plan: dict[str, Any], *, is_wide: bool = False) -> list[str]:
         *_waves(plan),
         *_steps(plan),
         *(_regions(plan) if is_wide else ()),
+        *_labelled("signed", [f"with {plan['signer']}"] if plan["signer"] else []),
         *_labelled("floor", [_floor(plan)]),
         *_labelled("changes", plan["changes"]),
         *_labelled("hint", [plan["hint"]] if plan["hint"] else []),

@@ -8,7 +8,7 @@ from repave_cli.commands.plan import show_plan
 from repave_cli.commands.switch_time import tell_switch
 from repave_cli.render.going_back import rollback_plan_lines
 from repave_cli.render.output import show_whole
-from repave_cli.specs.packages import digest_for
+from repave_cli.specs.packages import digest_for, signature_for
 from repave_cli.specs.specs import add_keep_sizes, add_spec_arguments, given_files, read_spec
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, REFUSED
@@ -104,6 +104,7 @@ def run_release(terminal: Terminal) -> int:
     digest = digest_for(terminal, spec, files[0], push=not arguments.dry_run)
     body: dict[str, Any] = {"spec": text, "filename": str(files[0]), "digest": digest}
     body |= {"version": arguments.version or "", "keep_sizes": arguments.keep_sizes}
+    body |= {"signature": signature_for(terminal, spec, files[0])}
     if arguments.dry_run:
         plan = terminal.client.post("plan", {**body, "will_push": not (arguments.sha256 or arguments.baked)})
         return show_plan(terminal, plan)
@@ -172,7 +173,7 @@ def _key(terminal: Terminal, application: str, body: dict[str, Any]) -> str:
         history = []
     ended = max((each["number"] for each in history if each["ended_at"]), default=0)
     how = tuple(body[name] for name in ("queue", "latest", "replace", "keep_sizes"))
-    requested = (application, body["version"], body["digest"], body["spec"], how, ended)
+    requested = (application, body["version"], body["digest"], body["spec"], body["signature"], how, ended)
     return hashlib.sha256(repr(requested).encode()).hexdigest()
 
 

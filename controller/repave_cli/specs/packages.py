@@ -13,12 +13,13 @@ from repave_cli.transport.terminal import Terminal
 
 DIGEST_LENGTH = 64
 NAMED_MAX = 8
+SIGNATURE_SUFFIXES = (".minisig", ".sig")
+SIGNATURE_BEGINS = b"untrusted comment:"
+SIGNATURE_LENGTH_MAX = 4096
 
 
 def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) -> str:
     """The digest that an option or the spec names, or that of what artifact.uri names, stored if `push`."""
-    from repave_controller.spec.spec import OrderError, artifact_path  # slow to import
-
     arguments, wanted = terminal.arguments, spec.artifact.sha256
     if arguments.baked:
         return digest_named(terminal, arguments.baked, [region.name for region in spec.regions])
@@ -32,10 +33,7 @@ def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) ->
         raise CliError("artifact.sha256: this spec wants the package's digest as --sha256", USAGE)
     if "{version}" in spec.artifact.uri and not arguments.version:
         raise CliError(f"artifact.uri is {spec.artifact.uri}: say which version with --version", USAGE)
-    try:
-        path = spec_file.resolve().parent / artifact_path(spec, arguments.version or "0")
-    except OrderError as error:
-        raise CliError(str(error), USAGE) from error
+    path = spec_file.resolve().parent / artifact_path_of(spec, arguments.version or "0")
     if not path.exists():
         raise CliError(f"artifact.uri: {path} is not there", USAGE)
     with tempfile.TemporaryDirectory(prefix="repave-") as place:
@@ -45,6 +43,50 @@ def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) ->
             terminal.say(f"storing {path.name} ({tarball.stat().st_size:,} bytes) ...")
             terminal.client.upload("images", tarball, path.name)
     return digest
+
+
+def signature_for(terminal: Terminal, spec: Any, spec_file: Path) -> str:
+    """The text of the package's signature: of the option, of what the spec names, or beside the package."""
+    from repave_controller.spec.spec import signature_path  # slow to import
+
+    arguments = terminal.arguments
+    if arguments.signature is not None:
+        return _signature(arguments.signature, "--signature")
+    folder, version = spec_file.resolve().parent, arguments.version or "0"
+    if spec.artifact.signature is not None:
+        return _signature(folder / signature_path(spec, version), "artifact.signature")
+    if arguments.sha256 or arguments.baked:
+        return ""
+    package = folder / artifact_path_of(spec, version)
+    beside = (package.with_name(package.name + suffix) for suffix in SIGNATURE_SUFFIXES)
+    for path in beside:
+        if path.is_file() and path.read_bytes()[: len(SIGNATURE_BEGINS)] == SIGNATURE_BEGINS:
+            return _signature(path, "the signature beside the package")
+    return ""
+
+
+def artifact_path_of(spec: Any, version: str) -> str:
+    from repave_controller.spec.spec import OrderError, artifact_path  # slow to import
+
+    try:
+        return artifact_path(spec, version)
+    except OrderError as error:
+        raise CliError(str(error), USAGE) from error
+
+
+def _signature(path: Path, what: str) -> str:
+    try:
+        text = path.read_bytes()[: SIGNATURE_LENGTH_MAX + 1].decode()
+    except OSError as error:
+        raise CliError(f"{what}: {path}: {error.strerror or error}", USAGE) from error
+    except UnicodeDecodeError:
+        text = ""
+    if not text.startswith(SIGNATURE_BEGINS.decode()) or len(text) > SIGNATURE_LENGTH_MAX:
+        raise CliError(
+            f"{what}: {path} is no signature of minisign or signify: what minisign -S or signify -S writes",
+            USAGE,
+        )
+    return text
 
 
 def _check_program(spec: Any, tarball: Path, path: Path) -> None:

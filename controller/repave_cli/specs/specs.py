@@ -99,6 +99,12 @@ def add_spec_arguments(command: Any) -> None:
     package = command.add_mutually_exclusive_group()
     package.add_argument("--sha256", help="a package that is stored already, instead of artifact.uri")
     package.add_argument("--baked", help="the package of a machine image that every region has, by its name")
+    command.add_argument(
+        "--signature",
+        type=Path,
+        metavar="FILE",
+        help="the package's, by minisign or signify (default: beside it, or what artifact.signature names)",
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- init

@@ -31,6 +31,7 @@ from repave_controller.operations.recovery import Recovery
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_protos import __version__
+from repave_protos.package.signing import Signing
 
 BODY_BYTES_MAX = 1 << 20
 OWN_ROUTES = (("GET", "openapi.json"), ("GET", "healthz"), ("GET", "authority"))
@@ -47,10 +48,11 @@ def make_app(
     agents: Agents | None = None,
     guarded: Guarded | None = None,
     authority: Callable[[], str] = str,
+    signing: Signing = Signing(),  # noqa: B008  # frozen
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
     the certificate, if any, that clients check this controller's with."""
-    api = Api(scheduler, store, images, sessions, clock, agents, guarded)
+    api = Api(scheduler, store, images, sessions, clock, agents, guarded, signing)
     access = Access(guarded, clock)
     strangers = no_strangers if guarded is None else no_foreign_pages
     app = web.Application(middlewares=[as_problems, strangers, access.check], client_max_size=BODY_BYTES_MAX)
@@ -93,18 +95,20 @@ class Api:
         clock: SteadyClock,
         agents: Agents | None = None,
         guarded: Guarded | None = None,
+        signing: Signing = Signing(),  # noqa: B008  # frozen
     ) -> None:
         names, regional = Names(scheduler, sessions), Regional(sessions, images)
         agents = agents if agents is not None else Agents(None, sessions, clock)
         self.streams = Streams(scheduler)
-        self._releases = Releases(scheduler, store, sessions, clock, names, regional)
+        packages = Packages(images, store, sessions, signing)
+        self._releases = Releases(scheduler, store, sessions, clock, names, regional, packages)
         self._subjects = (
             Applications(scheduler, store, sessions, clock, names, self.streams),
             self._releases,
             Hosts(scheduler, sessions, names),
             FreezeRoutes(scheduler, clock),
             Events(scheduler, store, self.streams),
-            Packages(images, store),
+            packages,
             Orphans(sessions, names),
             Regions(scheduler, sessions),
             regional,

@@ -47,13 +47,18 @@ from repave_controller.runtime.event_log import EventLog
 from repave_controller.runtime.fence import Fence
 from repave_controller.runtime.owner import Change, Owner
 from repave_controller.runtime.suspension import SuspensionWatch
-from repave_protos.protocol.values import ApplicationName, DesiredState, Hello, Notice, RegionName
+from repave_protos.protocol.values import ApplicationName, DesiredState, Digest, Hello, Notice, RegionName
 
 log = structlog.get_logger()
 
 
 RoomAsker = Callable[[Application, ReleaseOrder], Awaitable[Mapping[RegionName, Reason]]]
 """Asks the regions which of them have no room for a release."""
+
+
+def unknown_image(digest: Digest) -> Refused:
+    """A package that is not stored."""
+    return Refused(Refusal.UNKNOWN_IMAGE, cli("image push"), digest=digest)
 
 
 class Scheduler:
@@ -146,7 +151,7 @@ class Scheduler:
     def check_image(self, order: ReleaseOrder) -> None:
         """Its package is stored. Raises Refused."""
         if self._images.path(order.digest) is None:
-            raise Refused(Refusal.UNKNOWN_IMAGE, cli("image push"), digest=order.digest)
+            raise unknown_image(order.digest)
 
     def check_places(self, application: ApplicationName, order: ReleaseOrder) -> None:
         """Its regions are known, not ahead of the store, and its port is free there. Raises Refused."""

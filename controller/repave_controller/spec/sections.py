@@ -143,9 +143,19 @@ class Artifact(Section):
         None, description="A literal digest of the package, or `required`: repave release must name it."
     )
 
-    @field_validator("uri")
+    signature: (
+        Annotated[str, Field(min_length=1, max_length=PATH_LENGTH_MAX), AfterValidator(_check_line)] | None
+    ) = Field(
+        None,
+        description="The package's signature by minisign or signify, if it is not beside it as .minisig or "
+        ".sig; {version} and {app} are put in.",
+    )
+
+    @field_validator("uri", "signature")
     @classmethod
-    def _is_local(cls, uri: str) -> str:
+    def _is_local(cls, uri: str | None) -> str | None:
+        if uri is None:
+            return None
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri):
             raise later("takes a folder or a .tar.gz of this machine only; fetch it before the release")
         return check_places(uri)

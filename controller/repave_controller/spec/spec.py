@@ -238,6 +238,12 @@ def artifact_path(spec: Spec, version: str) -> str:
     return fill(spec.artifact.uri, version, spec.app)
 
 
+def signature_path(spec: Spec, version: str) -> str:
+    """Where its signature is; "": the spec does not say."""
+    _check_version(version)
+    return fill(spec.artifact.signature or "", version, spec.app)
+
+
 def _check_version(version: str) -> None:
     if not is_version(version):
         raise OrderError("version", f"{version!a} is no version: letters, digits and . _ + -, at most 64")

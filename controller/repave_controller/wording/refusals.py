@@ -57,6 +57,19 @@ def _no_room(*commands: str, lacks: str) -> str:
     return f"{lacks}; {', or '.join(ways)}; --force tries all the same"
 
 
+_SIGN = (
+    "sign it with minisign -Sm PACKAGE, and release it with PACKAGE.minisig beside it, or with "
+    "--signature FILE"
+)
+
+
+def _signature_refused(application: str, keys: Sequence[str], why: str) -> str:
+    return (
+        f"the package's signature does not count: {why}; packages of {application} must be signed with "
+        f"{' or '.join(keys)}; {_SIGN}"
+    )
+
+
 def _unknown_application(name: str, known: Sequence[str]) -> str:
     there = f"there are: {', '.join(known)}" if known else "nothing has been released yet"
     return f"no application is called {name}; {there}"
@@ -284,6 +297,19 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.ROLLOUT_RUNNING_AT_DELETION: "a rollout of {application} runs; wait for its end, or: {0}",
     Refusal.ROLLOUT_RUNNING_AT_RENEWAL: (
         "a rollout of {application} runs, and makes fresh hosts by itself; wait for it: {0}"
+    ),
+    Refusal.SIGNATURE_MISSING: (
+        lambda application, keys: (
+            f"packages of {application} must be signed with {' or '.join(keys)}, and this one has no "
+            f"signature; {_SIGN}"
+        )
+    ),
+    Refusal.SIGNATURE_UNREADABLE: _signature_refused,
+    Refusal.SIGNATURE_OF_OTHER_KEY: _signature_refused,
+    Refusal.SIGNATURE_WRONG: _signature_refused,
+    Refusal.AGENTS_DO_NOT_VERIFY: (
+        "packages of {application} must be signed, and the agents of {regions} are too old to look at "
+        "signatures; upgrade them first"
     ),
     Refusal.TOO_MANY_FREEZES: "there are {limit} freezes, the limit; lift one of them",
     Refusal.TOO_MANY_TAINTED: (

@@ -18,6 +18,7 @@ _MACHINE_IMAGES = "host.image=any"
 _NO_TIMEOUTS = "timeouts=none"
 _NO_TUNNEL_TIMEOUT = "timeouts.tunnel=none"
 _WAY_IN = "way_in"
+_SIGNATURES = "signatures"
 _NO_COMMANDS = "health.command=none"
 
 
@@ -51,7 +52,7 @@ class ProviderAbilities:
 
 def capability_words(provider: ProviderAbilities, balancer: BalancerAbilities) -> tuple[str, ...]:
     """What Hello carries."""
-    words = ["weights", f"{_PRECISION}={balancer.share_step_bp}bp", _WAY_IN]
+    words = ["weights", f"{_PRECISION}={balancer.share_step_bp}bp", _WAY_IN, _SIGNATURES]
     words += [_NO_STICKY_SPLIT] * (not balancer.supports_sticky_split)
     words += [_NO_TESTERS] * (not balancer.supports_testers)
     words += [_NO_TIMEOUTS] * (not balancer.takes_timeouts)
@@ -94,6 +95,11 @@ def has_tunnel_timeout(capabilities: tuple[str, ...]) -> bool:
 def knows_ways_in(capabilities: tuple[str, ...]) -> bool:
     """Whether it can be asked for a way in. Only agents that say so."""
     return _WAY_IN in capabilities
+
+
+def verifies_signatures(capabilities: tuple[str, ...]) -> bool:
+    """Whether it launches no package without the signature that it needs. Only agents that say so."""
+    return _SIGNATURES in capabilities
 
 
 def takes_machine_images(capabilities: tuple[str, ...]) -> bool:

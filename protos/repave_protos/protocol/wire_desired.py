@@ -101,6 +101,8 @@ def _template_message(template: HostTemplate) -> pb.HostTemplate:
             tunnel_seconds=template.timeouts.tunnel_seconds,
         ),
         launch_failures=template.launch_failures,
+        signature=template.signature,
+        signers=template.signers,
     )
 
 
@@ -195,7 +197,15 @@ def _template(message: pb.HostTemplate) -> HostTemplate:
         ),
         launch_failures=_launch_failures(message),
         timeouts=_timeouts(message.timeouts) if message.HasField("timeouts") else Timeouts(),
+        signature=bounds.text(message.signature, "HostTemplate.signature", bounds.SIGNATURE_LENGTH_MAX),
+        signers=_signers(message),
     )
+
+
+def _signers(message: pb.HostTemplate) -> tuple[str, ...]:
+    field, most = "HostTemplate.signers", bounds.NAME_LENGTH_MAX
+    bounds.few(message.signers, bounds.SIGNERS_MAX, field)
+    return tuple(bounds.line(each, field, most) for each in message.signers)
 
 
 def _timeouts(message: pb.Timeouts) -> Timeouts:

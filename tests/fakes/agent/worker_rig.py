@@ -11,6 +11,7 @@ from pathlib import Path
 from repave_agent.core.observation import Limits
 from repave_agent.core.ports import BalancerError, Host, ProviderError, Route, TransientError
 from repave_agent.health.prober import Prober
+from repave_agent.packages.proof import Proof
 from repave_agent.runtime.journal import FileDisk, Journal
 from repave_agent.runtime.worker import Worker
 from repave_protos.protocol.values import (
@@ -127,6 +128,7 @@ class WorkerRig:
             provider=self.provider,
             balancer=self.balancer,
             packages=self.packages,
+            proof=Proof(),
             prober=self.prober,
             journal=Journal(FileDisk(self.journal_path)),
             upwards=self.told,

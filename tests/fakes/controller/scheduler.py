@@ -31,6 +31,7 @@ from repave_controller.security.issuers import Issuers
 from repave_controller.security.records import load_accounts
 from repave_controller.security.tickets import Tickets
 from repave_protos import __version__
+from repave_protos.package.signing import Signing
 from repave_protos.protocol.queries import Bakes, Content, Question, Room
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
@@ -95,6 +96,7 @@ class ObedientSessions(Sessions):
             __version__,
             "local",
             "haproxy",
+            ("signatures",),
             applied=tuple(
                 Applied(each.application, each.epoch, fingerprint_of_state(each)) for each in known
             ),
@@ -259,6 +261,7 @@ class ServedController:
     certificate: ssl.SSLContext | None = None
     authority: str = ""
     guarded: Guarded | None = None
+    signing: Signing = Signing()  # noqa: RUF009  # frozen
 
     async def _agents(self, clock: SteadyClock) -> Agents:
         """As a controller with TLS has them, without the listeners."""
@@ -332,6 +335,7 @@ class ServedController:
             agents=self.agents,
             guarded=self.guarded,
             authority=lambda: self.authority,
+            signing=self.signing,
         )
         async with serve(app, "127.0.0.1", self.port, self.connections_max, self.certificate) as self.port:
             self.url = f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"

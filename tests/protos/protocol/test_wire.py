@@ -165,6 +165,8 @@ templates = st.builds(
     drain_seconds=seconds,
     machine_image=st.text(st.characters(categories=["L", "N"]), max_size=255),
     launch_failures=st.none() | st.integers(0, 1000),
+    signature=st.text(max_size=200),
+    signers=st.lists(st.text("ABCabc012+/=", min_size=1, max_size=56), max_size=3).map(tuple),
 )
 desired_groups = st.builds(
     DesiredGroup,
@@ -365,6 +367,9 @@ def _with_group(**changes: object) -> DesiredState:
         ("DesiredGroup.replace", _with_group(replace=("a host",))),
         ("HostTemplate.machine_image", _with_group(machine_image="x" * 256)),
         ("HostTemplate.launch_failures", _with_group(launch_failures=10_000_000)),
+        ("HostTemplate.signature", _with_group(signature="x" * 5000)),
+        ("HostTemplate.signers", _with_group(signers=("RW",) * 21)),
+        ("HostTemplate.signers", _with_group(signers=("R\x1bW",))),
         ("HostTemplate.run", _with_group(run=("x",) * 1_001)),
         ("HostTemplate.environment", _with_group(environment=(("A", "x"),) * 1_001)),
         ("Variable.name", _with_group(environment=(("", "x"),))),

@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from repave_controller.api.answers.reasons import FactValue, RemedyItem
 from repave_protos.daemon.printable import is_printable
+from repave_protos.protocol.bounds import SIGNATURE_LENGTH_MAX
 
 Item = TypeVar("Item", bound=BaseModel)
 SPEC_LENGTH_MAX = 262_144
 REASON_LENGTH_MAX = 500
-OF_LINES = ("spec", "reason")
+OF_LINES = ("spec", "reason", "signature")
 
 
 class Body(BaseModel):
@@ -48,6 +49,11 @@ class PlanRequest(Body):
     digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the package.")
     version: str = Field("", max_length=100, description="What people call it; the digest's start if empty.")
     keep_sizes: bool = Field(False, description="Regions that are served keep the sizes they have now.")
+    signature: str = Field(
+        "",
+        max_length=SIGNATURE_LENGTH_MAX,
+        description="Of the package: what minisign or signify wrote. Empty: the one that was kept of it.",
+    )
 
 
 class ForetellRequest(PlanRequest):

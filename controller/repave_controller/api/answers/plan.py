@@ -70,6 +70,7 @@ class PlanAnswer(BaseModel):
     application: str
     group: str
     version: str
+    signer: str = Field(description="The key that signed the package, where settings ask for one.")
     origin: str
     strategy: str
     steps: list[PlanLine]
@@ -97,12 +98,13 @@ class PlanAnswer(BaseModel):
     )
 
 
-def plan_answer(plan: Plan, version: str) -> PlanAnswer:
+def plan_answer(plan: Plan, version: str, signer: str = "") -> PlanAnswer:
     return PlanAnswer(
         id=plan.id,
         application=plan.application,
         group=plan.group,
         version=version,
+        signer=signer,
         origin=plan.origin or "",
         strategy=plan.strategy,
         steps=[PlanLine(kind=step.kind, text=describe(step)) for step in plan.steps],

@@ -11,6 +11,7 @@ from repave_controller.api.answers import models, views
 from repave_controller.api.answers.going_back import RollbackPlanAnswer, rollback_plan_answer
 from repave_controller.api.answers.plan import PlanAnswer, plan_answer
 from repave_controller.api.resources.names import Names
+from repave_controller.api.resources.packages import Packages
 from repave_controller.api.resources.regional import Regional
 from repave_controller.api.resources.steering import BODIES, RollbackRequest, SteeringRequest
 from repave_controller.api.web.callers import (
@@ -54,9 +55,10 @@ class Releases:
         clock: SteadyClock,
         names: Names,
         regional: Regional,
+        packages: Packages,
     ) -> None:
         self._scheduler, self._store, self._sessions, self._clock = scheduler, store, sessions, clock
-        self._names, self._regional = names, regional
+        self._names, self._regional, self._packages = names, regional, packages
 
     def routes(self) -> tuple[Route, ...]:
         one = "applications/{application}"
@@ -78,6 +80,12 @@ class Releases:
         asked = await body_of(request, models.ForetellRequest)
         application, order = await self._order(asked)
         require(request, Permission.READ, application.name)
+        lacking: tuple[Reason, ...] = ()
+        signer = None
+        try:
+            order, signer = await self._packages.sealed(order, application.name, asked.signature)
+        except Refused as refused:
+            lacking = (refused.reason,)
         foretold = plan_release(
             application,
             order,
@@ -100,7 +108,8 @@ class Releases:
                 self._scheduler.check_image(order)
         except Refused as refused:
             foretold = replace(foretold, problems=(*foretold.problems, refused.reason))
-        return answer(plan_answer(foretold, order.version))
+        foretold = replace(foretold, problems=(*foretold.problems, *lacking))
+        return answer(plan_answer(foretold, order.version, str(signer or "")))
 
     async def plan_rollback(self, request: web.Request) -> web.Response:
         asked = await body_of(request, RollbackRequest)
@@ -123,6 +132,7 @@ class Releases:
         if application.name != request.match_info["application"]:
             text = f"the spec is of {application.name}, the address of {request.match_info['application']}"
             raise Problem(422, "spec", text)
+        order, _ = await self._packages.sealed(order, application.name, asked.signature, is_stored=True)
         await self._note_differences(request, application, asked.spec)
         await self._regional.check_ways_in(application.name, order)
         order = replace(order, is_forced=asked.force)

@@ -22,6 +22,7 @@ class Refusal(Kind):
     """Why a command changed nothing; the root is the rule."""
 
     ALL_PASSED = "no-gate/all-passed"
+    AGENTS_DO_NOT_VERIFY = "agents-do-not-verify"
     AGENTS_NOT_ENROLLED = "agents-not-enrolled"
     AMBIGUOUS_QUEUED = "ambiguous-queued"
     ALREADY_BACK = "already-back"
@@ -91,6 +92,10 @@ class Refusal(Kind):
     ROLLOUT_RUNNING_AT_DELETION = "rollout-running/deletion"
     ROLLOUT_RUNNING_AT_RENEWAL = "rollout-running/renewal"
     SERVES_ALREADY = "serves-already"
+    SIGNATURE_MISSING = "signature"
+    SIGNATURE_UNREADABLE = "signature/unreadable"
+    SIGNATURE_OF_OTHER_KEY = "signature/other-key"
+    SIGNATURE_WRONG = "signature/wrong"
     TOO_MANY_FREEZES = "too-many-freezes"
     TOO_MANY_TAINTED = "too-many-tainted"
     TOO_MANY_TOKENS = "too-many-tokens"
