@@ -59,7 +59,7 @@ def read(state: Path) -> Identity | None:
         identity = Identity(**json.loads(file.read_text()))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise IdentityError(f"{file} can't be read: {error}; let this agent join again") from error
     check(identity)
     return identity

@@ -123,7 +123,7 @@ def _ask(connect: Connect, url: str, body: object) -> dict[str, object]:
 def _read(url: str, status: int, text: bytes) -> dict[str, object]:
     try:
         answer = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         raise IdentityError(f"{url} answered {status}, and not as a repave controller does")

@@ -111,7 +111,7 @@ def _rows_of(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             for line in lines:
                 each = json.loads(line)
                 yield each["installation"], each
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CliError(f"{file} holds no rows of an audit log: {error}", USAGE) from error
 
 

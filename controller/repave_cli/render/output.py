@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from repave_cli.transport.terminal import Terminal
+from repave_protos.daemon.printable import printable
 
 SHORT_DIGEST_LENGTH = 12
 
@@ -37,7 +38,7 @@ def show(terminal: Terminal, answer: dict[str, Any], columns: Sequence[Column], 
                 terminal.out(json.dumps(item))
         case "name":
             for item in items:
-                terminal.out(_name(item))
+                terminal.out(printable(_name(item)))
         case "table" | "wide":
             chosen = [each for each in columns if terminal.format == "wide" or not each.is_wide]
             if items:
@@ -56,7 +57,7 @@ def show_whole(terminal: Terminal, answer: dict[str, Any]) -> None:
         case "jsonl":
             terminal.out(json.dumps(answer))
         case "name":
-            terminal.out(_name(answer))
+            terminal.out(printable(_name(answer)))
         case _:
             terminal.out(json.dumps(answer, indent=2))
 
@@ -82,11 +83,16 @@ def table(columns: Sequence[Column], items: Sequence[dict[str, Any]]) -> str:
 def _yaml(answer: dict[str, Any]) -> str:
     from ruamel.yaml import YAML  # slow to import, and only -o yaml needs it
 
-    text = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.dump(answer, text)
-    return text.getvalue().rstrip()
+    def dumped(*, is_ascii: bool) -> str:
+        text = io.StringIO()
+        yaml = YAML(typ="safe", pure=True)
+        yaml.default_flow_style = False
+        yaml.allow_unicode = not is_ascii
+        yaml.dump(answer, text)
+        return text.getvalue().rstrip()
+
+    plain = dumped(is_ascii=False)
+    return plain if printable(plain, "\n") == plain else dumped(is_ascii=True)
 
 
 def short(digest: str) -> str:

@@ -110,7 +110,7 @@ def _unreadable(folder: Path) -> Iterator[tuple[str, str]]:
     for name, parse in (("pyproject.toml", tomllib.loads), ("package.json", json.loads)):
         try:
             parse(_text(folder / name) if (folder / name).is_file() else EMPTY[name])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield name, str(error)
 
 
@@ -178,7 +178,7 @@ def _pyproject(folder: Path) -> Start | None:
             if isinstance(target, str) and re.fullmatch(r"[\w.]+:[\w.]+", target)
         }
         own = str(project.get("name") or poetry.get("name") or "")
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return None
     names = [own] if own in scripts else sorted(scripts)
     likely = [name for name in names if name in ("serve", "server", "web", "start", "app")]
@@ -201,7 +201,7 @@ def _package_json(folder: Path) -> Start | None:
     try:
         content = json.loads(_text(folder / "package.json"))
         return Start("npm start", "package.json") if content["scripts"]["start"] else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -92,9 +92,9 @@ class Client:
             number = 0
             while line := _next_line(connection, response, deadline):
                 if line.startswith(b"id: "):
-                    number = int(line[4:])
+                    number = int(self._read(line[4:]))
                 elif line.startswith(b"data: "):
-                    yield number, self._shown(json.loads(line[6:]))
+                    yield number, self._shown(self._read(line[6:]))
         except (OSError, http.client.HTTPException) as error:
             if deadline is None or time.monotonic() < deadline:
                 raise UnreachableError(f"the connection to {self.url} broke: {error}") from error
@@ -112,7 +112,14 @@ class Client:
             connection.close()
         if response.status >= 400:
             raise _error(response.status, content)
-        return self._shown(json.loads(content))
+        return self._shown(self._read(content))
+
+    def _read(self, content: bytes) -> Any:
+        """Raises CliError: another server answers there."""
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise CliError(f"what answers at {self.url} is no controller: {content[:80]!r}") from error
 
     def _connect(self, timeout_seconds: float) -> http.client.HTTPConnection:
         if self._is_tls:
@@ -177,7 +184,7 @@ def _error(status: int, content: bytes) -> CliError:
     try:
         problem = json.loads(content)
         text = _text_of(problem)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return CliError(f"the controller answered {status}: {content[:200]!r}")
     return CliError(text, EXIT_CODES.get(status, ERROR), problem)
 

@@ -38,11 +38,19 @@ def read() -> dict[str, Any]:
 
     path = _path()
     try:
-        return tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text())
     except FileNotFoundError:
         return {}
-    except (tomllib.TOMLDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise CliError(f"{path} can't be read: {error}", USAGE) from error
+    known = content.get("contexts", {})
+    if not isinstance(known, dict) or not all(map(_is_context, known.values())):
+        raise CliError(f"{path}: contexts: expected [contexts.NAME], each with url = 'https://...'", USAGE)
+    return content
+
+
+def _is_context(each: object) -> bool:
+    return isinstance(each, dict) and isinstance(each.get("url"), str)
 
 
 def write(content: dict[str, Any]) -> None:

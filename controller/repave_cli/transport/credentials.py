@@ -81,7 +81,7 @@ def _read() -> dict[str, Credentials]:
         content = file.read(BYTES_MAX)
     try:
         return {url: Credentials(**each) for url, each in json.loads(content or b"{}").items()}
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CliError(f"{where} is damaged; remove it, and log in again: repave login", USAGE) from error
 
 

@@ -3,6 +3,7 @@ the fingerprint of one that the controller itself offers.
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import http.client
@@ -47,8 +48,9 @@ def fetched_authority(host: str, port: int, pin: str) -> str:
     if response.status != 200:
         raise CliError("this controller offers no authority; give its certificate: --ca FILE", USAGE)
     for found in CERTIFICATE.finditer(offered):
-        if hmac.compare_digest(fingerprint(base64.b64decode(found[1])), wanted):
-            return found[0] + "\n"
+        with contextlib.suppress(ValueError):  # no certificate, or one without a key of a kind that is known
+            if hmac.compare_digest(fingerprint(base64.b64decode(found[1])), wanted):
+                return found[0] + "\n"
     raise CliError("the authority that answers is not the one of this pin: it may be another machine", USAGE)
 
 

@@ -129,6 +129,10 @@ class Principal:
         }
         return tuple(sorted({*roles, *self.teams}))
 
+    def has_all_of(self, former: "Principal") -> bool:
+        """Nothing was taken away since: what a stream shows was chosen by the rights that it began with."""
+        return set(former.grants) <= set(self.grants)
+
     def _has(self, permission: Permission, application: str | None) -> bool:
         given = any(each.gives(permission, application) for each in self.grants)
         return given and (not self.scopes or any(each.gives(permission, application) for each in self.scopes))

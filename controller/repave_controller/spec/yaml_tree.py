@@ -165,7 +165,7 @@ def _compose(text: str, file: str) -> "Node | None":
         raise _unreadable(place, character, "remove it") from None
     except MarkedYAMLError as error:
         raise _broken_yaml(error, file, text) from None
-    except YAMLError as error:
+    except (YAMLError, ValueError, OverflowError) as error:  # also of "\\U00110000", which is no character
         raise _unreadable(Place(file, 1, 1), f"is not YAML: {error}") from None
     return root
 
@@ -220,11 +220,9 @@ class _Reader:
         from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
         place = _place(node.start_mark, self.file)
-        self.values += 1
+        self._count(node)
         if depth > DEPTH_MAX:
             raise _too_deep(place)
-        if self.values > VALUES_MAX:
-            raise _too_many(place)
         if isinstance(node, MappingNode):
             self._check_tag(node, "map", place, path)
             return Written(place, dict(self._pairs(node, path, depth)))
@@ -235,11 +233,19 @@ class _Reader:
         assert isinstance(node, ScalarNode)
         return Written(place, self._scalar(node, place, path))
 
+    def _count(self, node: "Node") -> None:
+        """Each look at a value, at a name that is refused, and at a mapping that is merged in: an alias costs
+        a few characters, and may stand for all of them again."""
+        self.values += 1
+        if self.values > VALUES_MAX:
+            raise _too_many(_place(node.start_mark, self.file))
+
     def _pairs(self, node: "MappingNode", path: Path, depth: int) -> Iterator[tuple[str, Written]]:
         """Its own options, then those that it merges in (<<), the first of each name."""
         first: dict[str, int] = {}
         merged: list[MappingNode] = []
         for key, value in node.value:
+            self._count(key)
             place = _place(key.start_mark, self.file)
             name = key.value
             if key.tag == f"{TAGS}merge":
@@ -269,6 +275,7 @@ class _Reader:
 
         listed = value.value if isinstance(value, SequenceNode) else [value]
         for each in listed:
+            self._count(each)
             if not isinstance(each, MappingNode):
                 place = _place(each.start_mark, self.file)
                 self._complain(place, path, "<< takes a mapping, or a list of them", "write <<: *NAME")

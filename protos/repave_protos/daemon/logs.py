@@ -17,6 +17,8 @@ LogFormat = Literal["json", "console"]
 REPEATED_SECONDS = 60.0
 REMEMBERED_MAX = 1000
 FAULTS = ("warning", "error", "critical")
+OF_LINES = ("exception", "stack")
+"""Fields that have lines."""
 
 log = structlog.get_logger()
 
@@ -24,9 +26,7 @@ log = structlog.get_logger()
 def configure_logs(form: LogFormat, clock: Callable[[], float], level: int = logging.INFO) -> None:
     """To standard error; times are ISO 8601 in UTC. `clock` counts seconds."""
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
     )
     structlog.configure(
         processors=[
@@ -34,7 +34,8 @@ def configure_logs(form: LogFormat, clock: Callable[[], float], level: int = log
             Repeats(clock),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
-            *([structlog.processors.format_exc_info] if form == "json" else [_printable_values]),
+            structlog.processors.format_exc_info,
+            *([] if form == "json" else [_printable_values]),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -84,4 +85,14 @@ def log_faults_of(loop: asyncio.AbstractEventLoop) -> None:
 def _printable_values(
     _: structlog.typing.WrappedLogger, __: str, fields: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    return {name: printable(each) if isinstance(each, str) else each for name, each in fields.items()}
+    return {name: _printable(name, each) for name, each in fields.items()}
+
+
+def _printable(name: str, value: object) -> object:
+    """A traceback's lines are set in, so that none of them, which may quote others, looks like an event.
+    What is no text is shown by its repr, which escapes."""
+    if not isinstance(value, str):
+        return value
+    if name not in OF_LINES:
+        return printable(value)
+    return "\n".join(f"    {printable(line)}" for line in value.splitlines())

@@ -129,7 +129,7 @@ def _from_standard_names(
 def _from_file(known: Mapping[str, str], file: Path) -> dict[str, tuple[object, str]]:
     try:
         content = tomllib.loads(_read(file))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of numbers, times and depths that Python can't hold
         raise SettingsError(f"{file}: is not TOML: {error}") from None
     found = {}
     for name, value in _flat(content, known):

@@ -291,6 +291,26 @@ def test_a_live_stream_ends_with_the_right_to_it(
         assert all(True for _ in messages), "it ends, well before the client's time is up"
 
 
+def test_a_live_stream_ends_when_some_of_what_it_shows_may_be_seen_no_longer(admin: Signed) -> None:
+    released(admin)
+    anna = made(admin, "anna", ("viewer", "web-*"), ("viewer", "hello"))
+    with anna.stream("events/stream", Authorization=f"Bearer {anna.token}") as messages:
+        next(messages)
+        stripped(None, admin, anna.token)  # type: ignore[arg-type]  # not looked at
+        assert all(True for _ in messages)
+    assert anna.get("events").json["items"] == []
+
+
+def test_a_live_stream_outlives_a_role_that_is_added(admin: Signed) -> None:
+    released(admin)
+    anna = made(admin, "anna", ("viewer", "hello"))
+    with anna.stream("events/stream", Authorization=f"Bearer {anna.token}") as messages:
+        next(messages)
+        made(admin, "anna", ("approver", "web-*"))
+        released(admin, version="v2", queue=True)
+        assert any("v2" in event["text"] for _, event in messages)
+
+
 def test_a_live_stream_ends_when_its_token_expires(admin: Signed) -> None:
     released(admin)
     anna = made(admin, "anna", ("viewer", "hello"), expires_seconds=1.0)

@@ -406,6 +406,15 @@ def test_a_bomb_of_aliases_is_refused_before_it_goes_off() -> None:
     assert "more than 20,000 values, aliases expanded" in problem
 
 
+@pytest.mark.parametrize("inside", ["", "1: x, 2: y", "k: v", "{}: x"])
+def test_a_bomb_of_merge_keys_is_refused_before_it_goes_off(inside: str) -> None:
+    """Each level says ten times what the one below says; 13 are well within the depth that is read."""
+    lines = [f"x-a0: &a0 {{{inside}}}"]
+    lines += [f"x-a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 14)]
+    (problem,) = refusal("\n".join([*lines, "host: {<<: *a13}"]))
+    assert "more than 20,000 values, aliases expanded" in problem
+
+
 def test_an_honest_alias_is_fine() -> None:
     text = GOOD.replace("image: local", "image: &here local").replace("size: 3}", "size: 3, provider: *here}")
     assert load(text, "repave.yaml")[0].regions[0].provider == "local"

@@ -64,6 +64,22 @@ def test_a_value_cannot_control_the_terminal(
     assert not set(written) & {"\x1b", "\x07", "\u202e"}
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_nor_can_an_error_that_quotes_it_nor_does_it_forge_an_event(
+    form: str, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs(form, clock)  # type: ignore[arg-type]
+    said = "\x1b[2J\n2026-01-01T00:00:00Z [info     ] audit  who=admin\u202e\r"
+    try:
+        raise ValueError(said)
+    except ValueError as error:
+        structlog.get_logger().exception("request.failed", several=[said], error=error)
+    written = capsys.readouterr().err
+    assert "ValueError" in written
+    assert not set(written) & {"\x1b", "\r", "\u202e"}
+    assert not [line for line in written.splitlines()[1:] if not line.startswith("    ")]
+
+
 async def test_what_no_task_catches_is_logged_as_a_fault(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from repave_agent.clients.yaml_file import read_yaml
 from repave_agent.core.ports import RefusedError
 
 PLACES = (Path("clouds.yaml"), Path("~/.config/openstack/clouds.yaml"), Path("/etc/openstack/clouds.yaml"))
@@ -152,7 +150,20 @@ def _places() -> list[Path]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        raw = YAML(typ="safe", pure=True).load(file.read_text())
-    except (OSError, YAMLError, UnicodeDecodeError) as error:
+        raw = read_yaml(file)
+    except OSError as error:
         raise RefusedError(f"{file} can't be read: {error}") from error
-    return raw if isinstance(raw, dict) else {}
+    if not isinstance(raw, dict | None):
+        raise RefusedError(f"{file}: expected options such as clouds:, not {type(raw).__name__}")
+    for section in ("clouds", "public-clouds"):
+        _check(file, section, (raw or {}).get(section))
+    return raw or {}
+
+
+def _check(file: Path, section: str, clouds: object) -> None:
+    """Raises RefusedError unless each is a mapping, and its `auth` one."""
+    if not isinstance(clouds, dict | None):
+        raise RefusedError(f"{file}: {section}: expected a mapping of clouds by name")
+    for name, cloud in (clouds or {}).items():
+        if not isinstance(cloud, dict) or not isinstance(cloud.get("auth"), dict | None):
+            raise RefusedError(f"{file}: {section}.{name}: expected a mapping, and one in its auth")

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from repave_agent.clients.yaml_file import read_yaml
 from repave_agent.core.ports import RefusedError
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -67,10 +66,7 @@ class Inventory:
 def read(path: Path) -> dict[str, Listed]:
     """Raises RefusedError, OSError."""
     try:
-        raw = YAML(typ="safe", pure=True).load(path.read_text())
-        listed = _File.model_validate(_with_lists(raw)).machines
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise RefusedError(f"{path} is no YAML: {error}") from error
+        listed = _File.model_validate(_with_lists(read_yaml(path))).machines
     except ValidationError as error:
         raise RefusedError(f"{path}: {_message(error)}") from error
     for field in ("name", "address"):

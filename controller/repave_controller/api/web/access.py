@@ -32,6 +32,7 @@ from repave_controller.security.issuers import Issuers
 from repave_controller.security.principals import LOCAL, Permission, Principal
 from repave_controller.security.rates import Rates
 from repave_controller.security.tickets import Tickets
+from repave_protos.daemon.peers import peer_of
 
 SIGN_IN = "sign in: repave login, or set REPAVE_TOKEN"
 HEADER_LENGTH_MAX = 300
@@ -85,9 +86,9 @@ class Access:
             return await handler(request)
         if rule is not None and rule.permission is Permission.OPEN:
             if request.method == "POST":
-                self._slow_down(self._logins, _address(request))
+                self._slow_down(self._logins, _peer(request))
             return await handler(request)
-        self._slow_down(self._of_address, _address(request))
+        self._slow_down(self._of_address, _peer(request))
         principal = self._recognise(guarded, request)
         self._slow_down(self._of_token, principal.credential or principal.name)
         request[PRINCIPAL] = principal
@@ -100,7 +101,9 @@ class Access:
         await guarded.accounts.note_use(principal, _address(request))
         accounts = guarded.accounts
         request[ENDING] = Ending(
-            lambda: accounts.until(principal, lambda each: rule.allows(each, application))
+            lambda: accounts.until(
+                principal, lambda each: rule.allows(each, application) and each.has_all_of(principal)
+            )
         )
         if request.method != "POST" or rule.permission in QUIET:
             return await handler(request)
@@ -117,7 +120,7 @@ class Access:
                 raise NotRecognised(f"expected Authorization: Bearer TOKEN; {SIGN_IN}")
             return guarded.tickets.recognise(shown) or guarded.accounts.recognise(shown)
         except NotRecognised as error:
-            self._slow_down(self._wrong, _address(request))
+            self._slow_down(self._wrong, _peer(request))
             raise Problem(401, "not-signed-in", str(error)) from None
 
     def _slow_down(self, rates: Rates, name: str) -> None:
@@ -165,6 +168,11 @@ def _rule(request: web.Request) -> Rule | None:
 
 def _address(request: web.Request) -> str:
     return request.remote or ""
+
+
+def _peer(request: web.Request) -> str:
+    """Whose rates count: one machine can take every address of its network of IPv6."""
+    return peer_of(_address(request)) or _address(request)
 
 
 def _entry(request: web.Request, principal: Principal, **end: Any) -> Entry:
