@@ -15,11 +15,16 @@ from typing import Any, TypeVar
 
 from repave_agent.balancers import haproxy, haproxy_runtime, octavia
 from repave_agent.kinds import BalancerKind, Command, ProviderKind
-from repave_agent.providers import local, openstack, ssh_pool
+from repave_agent.providers import gcp, local, openstack, ssh_pool
 from repave_agent.settings import AgentSettings, settings_with
 from repave_protos.protocol.capabilities import KIND_NAME
 
-PROVIDERS: tuple[ProviderKind[Any], ...] = (local.PROVIDER, ssh_pool.PROVIDER, openstack.PROVIDER)
+PROVIDERS: tuple[ProviderKind[Any], ...] = (
+    local.PROVIDER,
+    ssh_pool.PROVIDER,
+    openstack.PROVIDER,
+    gcp.PROVIDER,
+)
 BALANCERS: tuple[BalancerKind[Any], ...] = (haproxy.BALANCER, haproxy_runtime.BALANCER, octavia.BALANCER)
 PROVIDER_GROUP, BALANCER_GROUP = "repave.providers", "repave.balancers"
 

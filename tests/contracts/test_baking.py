@@ -14,9 +14,9 @@ from repave_agent.clients.openstack.api import Api
 from repave_agent.kinds import OwnedProvider
 from repave_agent.packages.baking import BakingProvider
 from repave_agent.packages.server import Depot
+from repave_agent.providers.cloud.first_boot import BAKED
 from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
-from repave_agent.providers.openstack.user_data import BAKED
 from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.queries import BakeOrder
 from repave_protos.protocol.values import RegionName

@@ -1,5 +1,5 @@
 """What every provider promises, run over the fake one, the local one with and without bubblewrap, a pool of
-real sshd machines, and OpenStack's API as tests/fakes/agent/provider.py speaks it.
+real sshd machines, OpenStack's API as tests/fakes/clouds speaks it, and a stand-in for Google Cloud.
 
 Programs used: those that the fake knows too (`true`, `false`, `sleep`, `echo`).
 """
@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from repave_agent.clients.gcp.login import find_credentials
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud
 from repave_agent.clients.ssh_identity import Identity
@@ -22,6 +23,8 @@ from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Host, HostSpec, OutOfCapacityError, Provider, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.command import Isolation, choose_sandbox
+from repave_agent.providers.gcp.options import GcpOptions
+from repave_agent.providers.gcp.provider import GcpProvider
 from repave_agent.providers.listening import ListeningProvider
 from repave_agent.providers.local.provider import LocalProvider
 from repave_agent.providers.openstack.options import OpenstackOptions
@@ -35,13 +38,13 @@ from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.fakes.agent.interruptions import cancelled_at, waits_of
 from tests.fakes.agent.provider import FakeCloud, FakeProvider
-from tests.fakes.clock import QuickClock
+from tests.fakes.clock import FastClock, QuickClock
 from tests.fakes.clouds.openstack import FakeOpenstack
 from tests.fakes.clouds.openstack import served as cloud_served
 from tests.fakes.packages import EVIL, RELEASED, plain, tarball
 from tests.fakes.templates import a_template
 from tests.fakes.waiting import until, until_async
-from tests.support.rigs import rig_cloud, why_no_openstack
+from tests.support.rigs import CloudRig, cloud_rig, rig_cloud, why_no_cloud, why_no_openstack
 from tests.support.sshd_hosts import PORT as SSH_PORT
 from tests.support.sshd_hosts import ROOT, Pool, pool, why_not
 
@@ -141,6 +144,15 @@ def machines() -> Iterator[Pool]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def gcp_rig() -> Iterator[CloudRig]:
+    """A stand-in for Google Cloud that the tests of this file share."""
+    if reason := why_no_cloud("gcp"):
+        pytest.skip(reason)
+    with TemporaryDirectory(prefix="rg") as directory, cloud_rig("gcp", Path(directory), 91) as rig:
+        yield rig
+
+
 def pool_world(package: Path, root: Path, machines: Pool) -> World:
     """Its machines are emptied by a command on them, which leaves its marker: quicker than a new start."""
     empty = f"chmod -R u+w {ROOT}; rm -rf {ROOT}/*; printf %s $REPAVE_NONCE > {ROOT}/.fresh"
@@ -209,7 +221,35 @@ def openstack_world(package: Path, root: Path, cloud: Cloud, fake: FakeOpenstack
     )
 
 
-KINDS = ["fake", "local-none", "local-bwrap", "ssh_pool", "openstack"]
+def gcp_world(package: Path, root: Path, rig: CloudRig) -> World:
+    def make(owner: str) -> GcpProvider:
+        installation, _, region = owner.partition("/")
+        state = root / f"{len(list(root.iterdir()))}"
+        state.mkdir()
+        options = GcpOptions(
+            zones=("europe-west1-b", "europe-west1-c"),
+            machine_types=("e2-small",),
+            image="debian-cloud/family/debian-12",
+            endpoint=rig.url,
+            calls_per_second=0.0,
+        )
+        named, credentials = RegionName(region or "here"), find_credentials(None, rig.variables)
+        depot = Depot(state, "127.0.0.1:0")
+        return GcpProvider(named, lambda: installation, options, depot, FastClock(), credentials)
+
+    root.mkdir()
+    return World(
+        make("ours"),
+        package,
+        make,
+        lambda: not rig.instances(),
+        lambda _: None,
+        sees_inside=False,
+        limit=lambda hosts: rig.set(quota_instances=hosts),
+    )
+
+
+KINDS = ["fake", "local-none", "local-bwrap", "ssh_pool", "openstack", "gcp"]
 REAL_CLOUD = pytest.param("openstack-real", marks=[pytest.mark.rig, pytest.mark.timeout(400)])
 
 
@@ -226,6 +266,10 @@ async def world(request: pytest.FixtureRequest, package: Path, tmp_path: Path) -
         if reason := why_no_openstack():
             pytest.skip(reason)
         made = openstack_world(package, tmp_path / "agents", rig_cloud(), None)
+    elif kind == "gcp":
+        rig = request.getfixturevalue("gcp_rig")
+        rig.reset(boot_seconds=0.0, operation_seconds=0.05)
+        made = gcp_world(package, tmp_path / "agents", rig)
     elif kind == "ssh_pool":
         made = pool_world(package, tmp_path / "agents", request.getfixturevalue("machines"))
     else:

@@ -9,10 +9,14 @@ import secrets
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+import urllib.request
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -44,9 +48,78 @@ def why_no_openstack() -> str:
 
 
 def _place() -> Path | None:
+    found = _rig("openstack")
+    return found.parent if found else None
+
+
+def why_no_cloud(name: str) -> str:
+    """ "" when the stand-in for the cloud is there: aws, azure or gcp. It starts in about a second."""
+    return "" if _rig(name) else f"there is no rigs/{name} beside the project; see REPAVE_RIGS"
+
+
+def _rig(name: str) -> Path | None:
     places = [Path(os.environ["REPAVE_RIGS"])] if "REPAVE_RIGS" in os.environ else []
     places += [parent / "shared" / "rigs" for parent in ROOT.parents]
-    return next((each for each in places if (each / "openstack" / "up").exists()), None)
+    return next((each / name for each in places if (each / name / "up").exists()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudRig:
+    """A stand-in for a cloud. `variables`: what its clients need, as of the environment."""
+
+    variables: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        return self.variables["RIG_URL"]
+
+    def reset(self, **settings: object) -> None:
+        """An empty cloud without faults."""
+        self._ask("POST", "reset", {})
+        self.set(**settings)
+
+    def set(self, **settings: object) -> None:
+        self._ask("POST", "settings", settings)
+
+    def fault(self, call: str, do: str, **more: object) -> None:
+        """What becomes of calls whose name fits the pattern."""
+        self._ask("POST", "faults", {"call": call, "do": do, **more})
+
+    def act(self, machine: str, what: str) -> None:
+        """Behind the back of whoever made it: die, vanish, unhealthy, healthy, auto."""
+        self._ask("POST", f"instances/{machine}", {"do": what})
+
+    def instances(self) -> list[Any]:
+        return list(self._ask("GET", "instances"))
+
+    def state(self) -> Any:
+        """Its calls, their counts, and `violations` of the vendor's own schema."""
+        return self._ask("GET", "state")
+
+    def _ask(self, method: str, path: str, body: object = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/_rig/{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+
+@contextmanager
+def cloud_rig(name: str, state: Path, net: int) -> Iterator[CloudRig]:
+    """A stand-in of one's own."""
+    place = _rig(name)
+    assert place is not None, "the rig is beside the project"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = {"RIG_STATE": str(state), "RIG_PORT": str(port), "RIG_NET": str(net), "RIG_PYTHON": sys.executable}
+    environment = {**os.environ, **own}
+    up = subprocess.run([str(place / "up")], env=environment, capture_output=True, text=True, check=False)
+    assert up.returncode == 0, up.stderr
+    try:
+        yield CloudRig(dict(line.split("=", 1) for line in up.stdout.splitlines()))
+    finally:
+        subprocess.run([str(place / "down")], env=environment, check=True, capture_output=True)
 
 
 def restart_service(name: str) -> None:

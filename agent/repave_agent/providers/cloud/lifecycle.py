@@ -37,6 +37,8 @@ BUILD_SECONDS = 1200.0
 ADDRESS_SECONDS = 60.0
 """A machine that runs gets its address within moments, or not at all."""
 DESTROY_SECONDS = 300.0
+STAYS_MAX = 3
+"""So often a machine may be seen that does not leave until it is deleted again: a deletion may fail late."""
 MISSES_MAX = 5
 """So many listings may leave a machine out until it is asked for by its id."""
 OUTPUT_CHARACTERS_MAX = 16_384
@@ -216,7 +218,7 @@ class Lifecycle:
             await self._cloud.tidy(group, self._launching.values)
 
     async def _wait_until_gone(self, machine: Machine) -> None:
-        deadline, pause = self._clock.monotonic() + DESTROY_SECONDS, LOOK_SECONDS
+        deadline, pause, stays = self._clock.monotonic() + DESTROY_SECONDS, LOOK_SECONDS, 0
         while self._clock.monotonic() < deadline:
             try:
                 everything = await self._everything()
@@ -225,8 +227,10 @@ class Lifecycle:
             seen = next((each for each in everything if each.id == machine.id), None)
             if seen is None:
                 return
-            if seen.state is State.ENDED:
+            stays = 0 if seen.state is State.LEAVING else stays + 1
+            if seen.state is State.ENDED or stays == STAYS_MAX:
                 await self._cloud.delete(machine.id)
+                stays = 0
             await self._clock.sleep(pause)
             pause = min(pause * 1.3, LOOK_SECONDS_MAX)
         raise TransientError(

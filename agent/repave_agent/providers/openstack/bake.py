@@ -17,9 +17,9 @@ from repave_agent.clients.faults import GoneError, LostError
 from repave_agent.clients.openstack.api import Api
 from repave_agent.core.ports import Clock, ProviderError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
+from repave_agent.providers.cloud.first_boot import BAKED, NOT_BAKED, bake_data
 from repave_agent.providers.openstack.lookup import Found, server_of
 from repave_agent.providers.openstack.options import OpenstackOptions
-from repave_agent.providers.openstack.user_data import BAKED, NOT_BAKED, bake_data
 from repave_protos.protocol.queries import BakedImage, BakeOrder
 from repave_protos.protocol.values import Digest, short_digest
 

@@ -18,6 +18,7 @@ from repave_agent.clients.faults import GoneError
 from repave_agent.clients.openstack.api import Api
 from repave_agent.core.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
+from repave_agent.providers.cloud.first_boot import ANY_IPV4, ANY_IPV6, ON_SERVER, user_data
 from repave_agent.providers.cloud.machine import Machine, Marks, State
 from repave_agent.providers.command import environment_of, substitute
 from repave_agent.providers.openstack.bake import Oven
@@ -25,7 +26,6 @@ from repave_agent.providers.openstack.lookup import server_of
 from repave_agent.providers.openstack.names import Names
 from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.spread import Spread
-from repave_agent.providers.openstack.user_data import ANY_IPV4, ANY_IPV6, ON_SERVER, user_data
 from repave_protos.protocol.values import GroupName, RegionName
 
 log = structlog.get_logger()

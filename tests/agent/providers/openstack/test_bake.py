@@ -10,8 +10,8 @@ import pytest
 
 from repave_agent.core.ports import RefusedError, TransientError
 from repave_agent.packages.baking import Bakery
+from repave_agent.providers.cloud.first_boot import BAKED, NOT_BAKED
 from repave_agent.providers.openstack.provider import OpenstackProvider
-from repave_agent.providers.openstack.user_data import BAKED, NOT_BAKED
 from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.queries import BakeOrder
 from repave_protos.protocol.values import Digest, Notice

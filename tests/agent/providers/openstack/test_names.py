@@ -9,8 +9,8 @@ import pytest
 
 from repave_agent.clients.openstack.login import load_cloud
 from repave_agent.core.ports import RefusedError, TransientError
+from repave_agent.providers.cloud.first_boot import BAKED
 from repave_agent.providers.openstack.provider import OpenstackProvider
-from repave_agent.providers.openstack.user_data import BAKED
 from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.queries import BakeOrder
 from tests.agent.providers.openstack.test_provider import cloud, provider, provider_of, spec

@@ -15,9 +15,9 @@ from repave_agent.clients.openstack.login import load_cloud
 from repave_agent.core.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud import lifecycle
+from repave_agent.providers.cloud.first_boot import ON_SERVER, quoted, user_data
 from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
-from repave_agent.providers.openstack.user_data import ON_SERVER, quoted, user_data
 from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
 from tests.fakes.clock import QuickClock

@@ -1,0 +1,49 @@
+"""Where a machine is asked for when a zone or a size has no room: the next zone first, then the next size."""
+
+import itertools
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from repave_agent.clients.faults import LostError
+from repave_agent.core.ports import OutOfCapacityError
+from repave_protos.protocol.values import HostName
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    zone: str
+    size: str  # what the cloud calls it
+
+    def __str__(self) -> str:
+        return f"{self.size} in {self.zone}"
+
+
+class Placement:
+    """Hosts go to the zones in turn. `sizes`: the usual one, then those to take where it has no room."""
+
+    def __init__(self, zones: Sequence[str], sizes: Sequence[str]) -> None:
+        self._zones, self._sizes = tuple(zones), tuple(sizes)
+        self._turn = itertools.count()
+
+    def _places(self) -> Iterator[Place]:
+        first = next(self._turn) % len(self._zones)
+        zones = (*self._zones[first:], *self._zones[:first])
+        return (Place(zone, size) for size in self._sizes for zone in zones)
+
+    async def first_with_room(self, host: HostName, make: Callable[[Place], Awaitable[str]]) -> str:
+        """What `make` gives. Raises OutOfCapacityError where no place has room, and what `make` raises else:
+        where it is not known whether a machine was made, none is made elsewhere."""
+        full: list[str] = []
+        for place in self._places():
+            try:
+                return await make(place)
+            except LostError:
+                raise
+            except OutOfCapacityError as error:
+                full.append(f"{place}: {error}")
+                log.warning("host.no_room", host=host, place=str(place), because=str(error))
+        raise OutOfCapacityError("; ".join(full))

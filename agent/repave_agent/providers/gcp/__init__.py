@@ -1,0 +1,23 @@
+"""The provider whose hosts are instances of Google Cloud: what it is called and takes."""
+
+from repave_agent.kinds import OwnedProvider, ProviderKind, Site
+from repave_agent.providers.gcp.options import GcpOptions
+from repave_protos.protocol.capabilities import ProviderAbilities
+
+
+def _build(options: GcpOptions, site: Site) -> OwnedProvider:
+    # Only where it is used: aiohttp takes a tenth of a second to import.
+    from repave_agent.packages.server import Depot
+    from repave_agent.providers.gcp.provider import GcpProvider
+
+    packages = site.settings.packages
+    depot = Depot(site.settings.state, packages.listen, packages.url)
+    return GcpProvider(site.region, site.installation, options, depot, site.clock)
+
+
+PROVIDER = ProviderKind(
+    "gcp",
+    GcpOptions,
+    _build,
+    abilities=ProviderAbilities(takes_machine_images=True, runs_commands=False),
+)

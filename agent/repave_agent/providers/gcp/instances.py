@@ -1,0 +1,245 @@
+"""Instances of a Google Cloud project as machines.
+
+An insert is idempotent by its request id and by its name, which is made of ours and of whose it is: two
+installations in one project never mean the same instance. Labels take neither digests nor capitals: one says
+whose an instance is, its metadata says the rest. One listing covers all zones.
+"""
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from repave_agent.clients.faults import GoneError
+from repave_agent.clients.gcp.compute import Compute, ThereError, name_of
+from repave_agent.core.ports import HostSpec, ProviderError, RefusedError
+from repave_agent.packages.server import Depot
+from repave_agent.providers.cloud.first_boot import ON_SERVER, user_data
+from repave_agent.providers.cloud.machine import Machine, Marks, State
+from repave_agent.providers.cloud.placement import Place, Placement
+from repave_agent.providers.command import environment_of, substitute
+from repave_agent.providers.gcp.options import GcpOptions
+from repave_protos.protocol.values import GroupName, HostName, RegionName
+
+OWNER = "repave-owner"
+SCRIPT = "startup-script"
+NAME_LENGTH_MAX = 63
+BUILDING = ("PROVISIONING", "STAGING")
+RUNNING = ("RUNNING", "REPAIRING")
+LEAVING = ("STOPPING", "DEPROVISIONING")
+IMAGE = re.compile(r"(?:(?P<project>[^/]+)/)?(?:(?P<family>family)/)?(?P<name>[^/]+)")
+
+
+class Instances:
+    """Implements MachineCloud. `installation` is asked again at every call."""
+
+    noun = "instance"
+
+    def __init__(
+        self,
+        region: RegionName,
+        installation: Callable[[], str],
+        compute: Compute,
+        options: GcpOptions,
+        depot: Depot,
+    ) -> None:
+        self._region, self._installation = region, installation
+        self._compute, self._options, self._depot = compute, options, depot
+        self._placement = Placement(options.zones, options.machine_types)
+        self._images: dict[str, str] = {}
+        self._failed: dict[HostName, int] = {}
+
+    @property
+    def network(self) -> str:
+        return self._options.network
+
+    def owner(self) -> str:
+        """One label for all that is ours."""
+        return hashlib.sha256(f"{self._installation()}/{self._region}".encode()).hexdigest()[:24]
+
+    # -------------------------------------------------------------------------------------------- make
+
+    async def create(self, spec: HostSpec, package: Path) -> str:
+        body = await self._instance(spec, package)
+        return await self._placement.first_with_room(spec.name, lambda at: self._insert(spec.name, body, at))
+
+    async def _insert(self, host: HostName, body: dict[str, Any], place: Place) -> str:
+        """Google answers an insert that failed with the same failure again, so the next one is another."""
+        path = f"zones/{place.zone}/instances"
+        once = f"{self.owner()}/{host}/{place}/{self._failed.get(host, 0)}"
+        try:
+            operation = await self._compute.change("POST", path, _placed(body, place), once=once)
+            await self._compute.settle(operation, f"insert {body['name']}, {place}")
+        except ThereError:
+            pass  # made by a call whose answer was lost
+        except ProviderError:
+            self._failed[host] = self._failed.get(host, 0) + 1
+            raise
+        self._failed.pop(host, None)
+        return f"{path}/{body['name']}"
+
+    async def _instance(self, spec: HostSpec, package: Path) -> dict[str, Any]:
+        """All that an insert says but where, and what depends on that."""
+        options, environment = self._options, environment_of(spec, ON_SERVER, self._region)
+        words = substitute(spec.template.run, environment)
+        url = self._depot.offer(spec.digest, package)
+        script = user_data(spec.name, spec.digest, url, words, environment, options.prepare, spec.released_at)
+        marks = Marks.of(spec, self._installation(), self._region).written()
+        image = await self.image(spec.template.machine_image or options.image)
+        disk: dict[str, Any] = {"sourceImage": image}
+        if options.disk_gb:
+            disk["diskSizeGb"] = str(options.disk_gb)
+        card: dict[str, Any] = {"network": f"global/networks/{options.network}"}
+        if options.subnetwork:
+            card["subnetwork"] = options.subnetwork
+        if options.public_address:
+            card["accessConfigs"] = [{"type": "ONE_TO_ONE_NAT", "name": "External NAT"}]
+        body: dict[str, Any] = {
+            "name": self.name_of(spec.name),
+            "labels": {**options.labels, OWNER: self.owner()},
+            "metadata": {"items": _items({**marks, SCRIPT: script})},
+            "disks": [{"boot": True, "autoDelete": True, "initializeParams": disk}],
+            "networkInterfaces": [card],
+        }
+        if options.network_tags:
+            body["tags"] = {"items": list(options.network_tags)}
+        if options.service_account:
+            body["serviceAccounts"] = [{"email": options.service_account, "scopes": list(options.scopes)}]
+        if options.disk_type:
+            body["disks"][0]["initializeParams"]["diskType"] = options.disk_type
+        if options.spot:
+            body["scheduling"] = {"provisioningModel": "SPOT", "instanceTerminationAction": "STOP"}
+        return body
+
+    def name_of(self, host: HostName) -> str:
+        """Of an instance: the host's name as far as Google takes it, and whose it is."""
+        mark = hashlib.sha256(f"{self.owner()}/{host}".encode()).hexdigest()[:8]
+        plain = re.sub(r"[^a-z0-9-]+", "-", host.lower())
+        plain = plain if plain[:1].isalpha() else f"h-{plain}"
+        return f"{plain[: NAME_LENGTH_MAX - len(mark) - 1].rstrip('-')}-{mark}"
+
+    async def image(self, named: str) -> str:
+        """A family means the image that is its newest one when it is first asked for, until `forget_images`.
+        Raises RefusedError."""
+        if named not in self._images:
+            self._images[named] = await self._find_image(named)
+        return self._images[named]
+
+    def forget_images(self) -> None:
+        self._images.clear()
+
+    async def _find_image(self, named: str) -> str:
+        found = IMAGE.fullmatch(named)
+        if found is None:
+            raise RefusedError(f"{named!r} names no image: write NAME, PROJECT/NAME or PROJECT/family/NAME")
+        project = found["project"] or self._compute.project
+        if found["family"]:
+            image = await self._newest(project, found["name"])
+        else:
+            image = await self._by_name(project, found["name"])
+        if image.get("status", "READY") != "READY":
+            raise RefusedError(f"image {named} is {image['status']}, not READY")
+        return f"projects/{project}/global/images/{image['name']}"
+
+    async def _by_name(self, project: str, name: str) -> dict[str, Any]:
+        """Raises RefusedError."""
+        try:
+            return await self._compute.get(f"global/images/{name}", project=project)
+        except GoneError as gone:
+            raise RefusedError(f"there is no image {name} in project {project}") from gone
+
+    async def _newest(self, project: str, family: str) -> dict[str, Any]:
+        """Of a family, without those that are deprecated. Raises RefusedError."""
+        wanted = f'family="{family}"'
+        images = await self._compute.list_all("global/images", project=project, filter=wanted)
+        good = [each for each in images if (each.get("deprecated") or {}).get("state", "ACTIVE") == "ACTIVE"]
+        if not good:
+            raise RefusedError(f"there is no image of family {family} in project {project}")
+        return max(good, key=lambda each: datetime.fromisoformat(each["creationTimestamp"]))
+
+    # -------------------------------------------------------------------------------------------- see
+
+    async def machines(self) -> list[Machine]:
+        if not self._installation():
+            return []
+        wanted = f"labels.{OWNER}={self.owner()}"
+        listed = await self._compute.list_all("aggregated/instances", filter=wanted)
+        return [machine for each in listed if (machine := self._machine(each)) is not None]
+
+    def _machine(self, instance: dict[str, Any]) -> Machine | None:
+        """None of one that is not ours after all: a label can be set by others."""
+        try:
+            marks = Marks.read(_written(instance))
+        except (KeyError, ValueError):
+            return None
+        if (marks.installation, marks.region) != (self._installation(), self._region):
+            return None
+        status, said = instance["status"], instance.get("statusMessage", "")
+        state = _state(status)
+        ended = f"is {status}{f': {said}' if said else ''}" if state is State.ENDED else ""
+        card = (instance.get("networkInterfaces") or [{}])[0]
+        return Machine(
+            f"zones/{name_of(instance['zone'])}/instances/{instance['name']}",
+            marks,
+            state,
+            datetime.fromisoformat(instance["creationTimestamp"]).timestamp(),
+            str(card.get("networkIP") or card.get("ipv6Address") or ""),
+            ended,
+        )
+
+    def accept(self, machine: Machine) -> None:
+        """Every one that runs is good."""
+
+    async def look(self, machine: str) -> None:
+        await self._compute.get(machine)
+
+    async def console(self, machine: str, lines: int) -> str:
+        try:
+            return str((await self._compute.get(f"{machine}/serialPort")).get("contents", ""))
+        except GoneError:
+            return ""
+
+    # -------------------------------------------------------------------------------------------- end
+
+    async def delete(self, machine: str) -> None:
+        """Its operation is not waited for: the listing tells when it is gone."""
+        with contextlib.suppress(GoneError):
+            await self._compute.change("DELETE", machine)
+
+    async def clear(self, machine: Machine) -> None:
+        """Its disk goes with it, and its address."""
+
+    async def tidy(self, group: GroupName, launching: Callable[[], Iterable[GroupName]]) -> None:
+        """A group has nothing of its own here."""
+
+
+def _placed(body: dict[str, Any], place: Place) -> dict[str, Any]:
+    (disk,) = body["disks"]
+    first = dict(disk["initializeParams"])
+    if "diskType" in first:
+        first["diskType"] = f"zones/{place.zone}/diskTypes/{first['diskType']}"
+    return {
+        **body,
+        "machineType": f"zones/{place.zone}/machineTypes/{place.size}",
+        "disks": [{**disk, "initializeParams": first}],
+    }
+
+
+def _items(written: dict[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in written.items()]
+
+
+def _written(instance: dict[str, Any]) -> dict[str, str]:
+    items = (instance.get("metadata") or {}).get("items") or []
+    return {each["key"]: each.get("value", "") for each in items}
+
+
+def _state(status: str) -> State:
+    if status in BUILDING:
+        return State.BUILDING
+    if status in LEAVING:
+        return State.LEAVING
+    return State.RUNNING if status in RUNNING else State.ENDED

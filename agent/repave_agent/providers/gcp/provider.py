@@ -1,0 +1,144 @@
+"""The provider whose hosts are instances of a Google Cloud project: whether the project has what the settings
+name, and room for more.
+
+How an instance is made and seen: instances.py; how it becomes a host and goes: providers/cloud.
+"""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from repave_agent.clients.faults import GoneError
+from repave_agent.clients.gcp.compute import Compute, fault, name_of
+from repave_agent.clients.gcp.login import Credentials, fetch_of, find_credentials, project_of_metadata
+from repave_agent.clients.rest import Pace, Rest, SharedToken
+from repave_agent.core.ports import Clock, Host, HostSpec, ProviderError, RefusedError, TransientError
+from repave_agent.packages.server import Depot
+from repave_agent.providers.cloud.lifecycle import Lifecycle
+from repave_agent.providers.gcp.instances import Instances
+from repave_agent.providers.gcp.options import GcpOptions
+from repave_protos.protocol.values import HostName, RegionName
+
+
+class GcpProvider:
+    """Implements ports.Provider. `installation` is asked again at every call."""
+
+    name = "gcp"
+
+    def __init__(
+        self,
+        region: RegionName,
+        installation: Callable[[], str],
+        options: GcpOptions,
+        depot: Depot,
+        clock: Clock,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self._installation, self._options, self._depot = installation, options, depot
+        found = credentials or find_credentials(options.credentials)
+        self._credentials = found
+        tokens = SharedToken(fetch_of(found, clock), clock)
+        pace = Pace(options.calls_per_second, clock)
+        rest = Rest(tokens, fault, clock, pace, chance=random.Random(), service="Google")
+        self._compute = Compute(rest, options.endpoint, options.project or found.project, clock)
+        self._instances = Instances(region, installation, self._compute, options, depot)
+        self._hosts = Lifecycle(self._instances, self._prepare, clock)
+        self._is_ready = False
+
+    async def start(self) -> str:
+        """Looks whether there is what the settings name. Raises ProviderError with all that is wrong."""
+        await self._depot.start()
+        if not self._is_ready:
+            await self._look()
+            self._is_ready = True
+        return f"instances of project {self._compute.project}"
+
+    async def _prepare(self) -> None:
+        if not self._installation():
+            raise TransientError("no host is made before the agent has met its controller for the first time")
+        await self.start()
+
+    async def _look(self) -> None:
+        options = self._options
+        if not self._compute.project:
+            self._compute.project = await project_of_metadata(self._credentials)
+        names = {
+            "gcp.project": self._compute.project,
+            "gcp.zones": options.zones,
+            "gcp.machine_types": options.machine_types,
+            "gcp.image": options.image,
+        }
+        wrong = [f"{name} is not set" for name, value in names.items() if not value]
+        if len({zone.rsplit("-", 1)[0] for zone in options.zones}) > 1:
+            wrong.append(f"gcp.zones: {', '.join(options.zones)} are not of one region")
+        for zone in options.zones if not wrong else ():
+            for machine_type in options.machine_types:
+                try:
+                    await self._compute.get(f"zones/{zone}/machineTypes/{machine_type}")
+                except GoneError:
+                    wrong.append(f"gcp.machine_types: {zone} has no {machine_type}")
+        if options.image and not wrong:
+            try:
+                await self._instances.image(options.image)
+            except RefusedError as error:
+                wrong.append(f"gcp.image: {error}")
+        if wrong:
+            raise RefusedError("; ".join(wrong))
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Instances don't tell; the listing does."""
+
+    async def close(self) -> None:
+        await self._hosts.settle()
+        await self._depot.close()
+        await self._compute.rest.close()
+
+    # -------------------------------------------------------------------------------------------- hosts
+
+    async def launch(self, spec: HostSpec, package: Path) -> Host:
+        return await self._hosts.launch(spec, package)
+
+    async def list_hosts(self) -> list[Host]:
+        return await self._hosts.list_hosts()
+
+    async def destroy(self, host: HostName) -> None:
+        await self._hosts.destroy(host)
+
+    async def execute(self, host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
+        raise RefusedError(
+            "health.command: nothing can be run inside instances of Google: use health.http or health.tcp"
+        )
+
+    async def log_tail(self, host: HostName, lines: int) -> str:
+        return await self._hosts.log_tail(host, lines)
+
+    async def inspect(self, host: HostName) -> str:
+        return await self._hosts.inspect(host)
+
+    # -------------------------------------------------------------------------------------------- the cloud
+
+    async def troubles(self) -> list[str]:
+        """Whether the project can be asked, and still has what the settings name."""
+        self._instances.forget_images()
+        try:
+            await self._look()
+        except ProviderError as error:
+            return [str(error)]
+        return []
+
+    async def room(self, hosts: int) -> str:
+        """By the project's quotas of the region. Whether a zone has room only an insert tells."""
+        await self.start()
+        zone, machine_type = self._options.zones[0], self._options.machine_types[0]
+        kind = await self._compute.get(f"zones/{zone}/machineTypes/{machine_type}")
+        region = await self._compute.get(f"regions/{name_of(kind['zone']).rsplit('-', 1)[0]}")
+        wanted = {"INSTANCES": hosts, "CPUS": hosts * int(kind["guestCpus"])}
+        if self._options.spot:
+            wanted["PREEMPTIBLE_CPUS"] = wanted.pop("CPUS")
+        short = []
+        for quota in region.get("quotas") or []:
+            more, used, most = wanted.get(quota["metric"], 0), quota["usage"], quota["limit"]
+            if more and most >= 0 and used + more > most:
+                name = quota["metric"].lower().replace("_", " ")
+                short.append(f"{name}: {used:g} of {most:g} are used, {more} more are needed")
+        return "; ".join(short)
