@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.rigs import reachable_servers, until_ready, why_no_openstack
+from tests.support.rigs import reachable, until_ready, why_no_openstack
 from tests.support.stage import Stage, staged
 
 
@@ -36,5 +36,5 @@ def rig() -> Iterator[None]:
     if reason := why_no_openstack():
         pytest.skip(reason)
     asyncio.run(until_ready())
-    with reachable_servers():
+    with reachable():
         yield

@@ -220,13 +220,13 @@ async def load_balancer(name: str = "") -> AsyncIterator[str]:
 
 
 @contextmanager
-def reachable_servers() -> Iterator[None]:
-    """What listens on a server's fixed address on this machine can be reached under it."""
+def reachable(addresses: str = FIXED) -> Iterator[None]:
+    """What listens on this machine on an address of a rig's machine can be reached under it."""
     added = subprocess.run(
-        ["ip", "route", "add", "local", FIXED, "dev", "lo"], check=False, capture_output=True
+        ["ip", "route", "add", "local", addresses, "dev", "lo"], check=False, capture_output=True
     )
     try:
         yield
     finally:
         if added.returncode == 0:
-            subprocess.run(["ip", "route", "del", "local", FIXED, "dev", "lo"], check=False)
+            subprocess.run(["ip", "route", "del", "local", addresses, "dev", "lo"], check=False)

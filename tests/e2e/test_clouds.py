@@ -1,0 +1,79 @@
+"""The main job on stand-ins for the big clouds: two regions, machines that run their user data, releases and
+rollbacks under load, through repave's own HAProxy in each region.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_release import clients, release
+from tests.support.rigs import CloudRig, cloud_rig, reachable, why_no_cloud
+from tests.support.stage import staged
+
+pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.timeout(600)]
+NET = 94
+PREPARE = "HOST=$RIG_FIXED_IP ROOT=$PWD/repave"
+CANARY = "{canary: {steps: [{traffic: 5%, hold: 3s}]}}"
+REGIONS: dict[str, dict[str, dict[str, str]]] = {
+    "gcp": {
+        "paris": {"ZONES": "europe-west1-b europe-west1-c"},
+        "oslo": {"ZONES": "us-central1-a us-central1-b"},
+    }
+}
+SETTINGS: dict[str, dict[str, str]] = {
+    "gcp": {"MACHINE_TYPES": "e2-small e2-medium", "IMAGE": "debian-cloud/family/debian-12"}
+}
+
+
+@pytest.fixture
+def cloud(request: pytest.FixtureRequest, directory: Path) -> Iterator[tuple[str, CloudRig]]:
+    name = str(request.param)
+    if reason := why_no_cloud(name):
+        pytest.skip(reason)
+    with reachable(f"10.{NET}.0.0/16"), cloud_rig(name, directory / "rig", NET) as rig:
+        rig.reset(run_user_data=True, boot_seconds=0.2, operation_seconds=0.2)
+        yield name, rig
+
+
+def settings(name: str, rig: CloudRig, region: str, port: int) -> dict[str, str]:
+    named = {**SETTINGS[name], **REGIONS[name][region], "PREPARE": PREPARE, "ENDPOINT": rig.url}
+    return {
+        **rig.variables,
+        "REPAVE_AGENT_PROVIDER": name,
+        "REPAVE_AGENT_PACKAGES__LISTEN": f"127.0.0.1:{port}",
+        **{f"REPAVE_AGENT_{name.upper()}__{key}": value for key, value in named.items()},
+    }
+
+
+@pytest.mark.parametrize("cloud", [*REGIONS], indirect=True)
+async def test_releases_and_rollbacks_lose_no_request_and_leave_nothing(
+    cloud: tuple[str, CloudRig], directory: Path
+) -> None:
+    name, rig = cloud
+    wanted: dict[str, Any] = {
+        "provider": name, "launch_deadline": "60s", "size": 2, "environment": {}
+    }  # fmt: skip
+    environment = {
+        region: settings(name, rig, region, 7483 + number) for number, region in enumerate(REGIONS[name])
+    }
+    with staged(directory / "s", region_environment=environment) as stage:
+        ended, _ = await release(stage, "v1", **wanted, warm="0s", seconds=120)
+        assert ended["phase"] == "succeeded", stage.logs()
+        async with clients(stage, rate=100) as results:
+            for version, strategy in (("v2", "{blue_green: {warm: 1s}}"), ("v3", CANARY)):
+                ended, _ = await release(stage, version, **wanted, strategy=strategy, seconds=120)
+                assert ended["phase"] == "succeeded", stage.logs()
+            await asyncio.to_thread(stage.rollback)
+            back = await asyncio.to_thread(stage.ended, 120)
+            assert back["phase"] == "succeeded", stage.logs()
+        for result in results.values():
+            assert result.failures == (), result.summary()
+            assert {"v1", "v2", "v3"} <= {each.version for each in result.requests}
+        orphans = await asyncio.to_thread(stage.repave, "orphans", "-o", "json")
+        assert json.loads(orphans.stdout)["items"] == []
+    assert rig.instances() == []
+    assert rig.state()["violations"] == []
