@@ -11,6 +11,8 @@ import signal
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -25,6 +27,9 @@ from repave_agent.identity.identity import FILE, Identity, IdentityError, read, 
 from repave_agent.identity.keeper import Keeper
 from repave_agent.identity.place import Place, acting_for, place_of, service_user
 from repave_agent.kinds import CommandError, CommandLine, Site
+from repave_agent.metrics.address import check
+from repave_agent.metrics.calls import MeasuredBalancer, MeasuredDisk, MeasuredProvider, counted_probes
+from repave_agent.metrics.metrics import Metrics, Now
 from repave_agent.operations.queries import Desk, answer_way_in
 from repave_agent.packages.baking import Bakery
 from repave_agent.packages.cache import PackageCache
@@ -45,6 +50,7 @@ from repave_protos import __version__
 from repave_protos.daemon.files import make_directory
 from repave_protos.daemon.lock import own
 from repave_protos.daemon.logs import configure_logs, log_faults_of
+from repave_protos.daemon.metrics import new_registry
 from repave_protos.daemon.resources import require_threads
 from repave_protos.daemon.settings import Origins, SettingsError, load_settings, show_settings
 from repave_protos.daemon.supervisor import READY, STOPPING, supervisor_of
@@ -112,17 +118,23 @@ class Agent:
             if self.keeper is not None
             else PackageCache(state / "images")
         )
-        self.prober = Prober(clock.monotonic, self.provider.execute, listens=listens(self.provider))
+        measures = new_registry(__version__)
+        self.metrics = Metrics(measures, state, clock.monotonic)
+        ask = counted_probes(measures)
+        self.prober = Prober(clock.monotonic, self.provider.execute, ask, listens(self.provider))
+        measured = MeasuredProvider(self.provider, measures, clock.monotonic)
+        self.measured_balancer = MeasuredBalancer(self.balancer, measures, clock.monotonic)
         self.worker = Worker(
-            provider=self.provider,
-            balancer=self.balancer,
+            provider=measured,
+            balancer=self.measured_balancer,
             packages=self.packages,
             proof=Proof(signing_of(settings.signatures)),
             prober=self.prober,
-            journal=Journal(FileDisk(state / "journal.json")),
+            journal=Journal(MeasuredDisk(FileDisk(state / "journal.json"), measures, clock.monotonic)),
             upwards=self,
             clock=clock.monotonic,
             remains=Remains(state / "remains.json"),
+            took=self.metrics.decisions.observe,
             limits=Limits(
                 launches_in_flight=settings.limits.launches_in_flight,
                 launches_per_minute=settings.limits.launches_per_minute,
@@ -131,7 +143,7 @@ class Agent:
             ),
         )
         self.bakery = Bakery(self.provider, self.packages, self.notice, clock)
-        self.desk = Desk(self.site, ProviderWithTimeouts(self.provider), self.bakery, self.notice)
+        self.desk = Desk(self.site, ProviderWithTimeouts(measured), self.bakery, self.notice)
         self.postponed = Postponed(self.worker.on_desired, clock.sleep)
         self.isolation, self.is_starting = "", True
         self.early: dict[ApplicationName, DesiredState] = {}  # heard while the region can't act yet
@@ -143,6 +155,20 @@ class Agent:
             clock=clock.monotonic,
             sleep=clock.sleep,
             chance=random.random,
+            wall=clock.wall,
+        )
+        self.metrics.read(self._now)
+
+    def _now(self) -> Now:
+        troubles, is_starting = self.troubles
+        return Now(
+            region=self.settings.region,
+            is_connected=self.session.is_connected,
+            is_starting=is_starting,
+            troubles=len(troubles) + bool(self.certificate_trouble),
+            hosts=self.worker.hosts().items(),
+            balancer=self.measured_balancer.view,
+            expires_at=self.keeper.identity.says.expires_at if self.keeper is not None else None,
         )
 
     async def _dial(self, patience: float) -> channel.Link:
@@ -164,6 +190,7 @@ class Agent:
             traffic_address=self.balancer.traffic_address,
             beats=True,
             instance=self.instance,
+            sent_at=self.site.clock.wall(),
         )
 
     # What the session brings down, and what the worker sends up.
@@ -214,12 +241,18 @@ class Agent:
         supervisor.tell(READY)  # also when the provider keeps it waiting: doctor tells why
         keeping = [self.keeper.run()] if self.keeper is not None else []
         work = asyncio.gather(
-            self._act(), self.session.run(), self.postponed.run(), supervisor.keep_alive(), *keeping
+            self._act(),
+            self.session.run(),
+            self.postponed.run(),
+            supervisor.keep_alive(),
+            self.metrics.lag.run(),
+            *keeping,
         )
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, work.cancel)
         try:
-            await work
+            async with self._metrics_shown():
+                await work
         except asyncio.CancelledError:
             supervisor.tell(STOPPING)
             log.info("agent.stopped", region=self.settings.region)
@@ -230,17 +263,24 @@ class Agent:
             await self.provider.close()
             await self.balancer.close()
 
+    def _metrics_shown(self) -> AbstractAsyncContextManager[object]:
+        if not self.settings.metrics.listen:
+            return nullcontext()
+        from repave_agent.metrics.listener import listening  # aiohttp, which no other part may need
+
+        return listening(self.settings.metrics, self.metrics.exposition)
+
     async def _act(self) -> None:
         """The controller is spoken with meanwhile: people can see why a region does not begin."""
         self._troubled((), is_starting=True)
-        clock, known = self.site.clock, self.make_hello()
+        clock, known = self.site.clock, replace(self.make_hello(), sent_at=0.0)
         steps = (
             ("balancer", self.worker.serve),
             ("provider", self._start_provider),
             ("hosts", self.worker.adopt),
         )
         await begin(steps, self._waits, clock.sleep)
-        if self.make_hello() != known:
+        if replace(self.make_hello(), sent_at=0.0) != known:
             self.session.greet_again()
         log.info("agent.started", region=self.settings.region, isolation=self.isolation, version=__version__)
         self.is_starting = False
@@ -337,9 +377,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    configure_logs(settings.log, SystemClock().monotonic)
+    configure_logs(settings.logs, SystemClock().monotonic)
     try:
         require_threads()
+        check(settings.metrics)
         asyncio.run(_run(settings, registry, chosen.command, has_joined=identity is not None))
     except (ProviderError, BalancerError, JournalError, OSError) as error:
         print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
-from repave_protos.daemon.logs import LogFormat
+from repave_protos.daemon.logs import LogSettings
 from repave_protos.daemon.settings import Address, Settings, named_in_environment
 from repave_protos.package.signing import Signatures
 
@@ -55,6 +55,16 @@ class PackagesSettings(Settings):
     url: str = ""
 
 
+class MetricsSettings(Settings):
+    """For Prometheus, at /metrics; nothing listens without `listen`. `certificate` and `key` are PEM files;
+    `plaintext` lets others than this machine read without them."""
+
+    listen: Address | Literal[""] = ""
+    certificate: Path | None = None
+    key: Path | None = None
+    plaintext: bool = False
+
+
 class LimitSettings(Settings):
     """Bounds of what the agent does at once."""
 
@@ -79,8 +89,9 @@ class AgentSettings(Settings):
     balancer: str = "haproxy"
     packages: PackagesSettings = PackagesSettings()
     signatures: Signatures = Field({})
+    metrics: MetricsSettings = MetricsSettings()
     limits: LimitSettings = LimitSettings()
-    log: LogFormat = "json"
+    logs: LogSettings = LogSettings()
 
     def section(self, name: str, model: type[Section]) -> Section:
         """The options of a provider or balancer."""

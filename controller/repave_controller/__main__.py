@@ -12,7 +12,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -23,15 +23,16 @@ from repave_controller.api.door import make_door
 from repave_controller.api.resources.agents import Agents
 from repave_controller.api.web.access import Guarded
 from repave_controller.api.web.server import connections_within, serve
-from repave_controller.api.web.tls import context_of, keep_fresh
+from repave_controller.api.web.tls import context_of, expiry_of, keep_fresh
 from repave_controller.backups.commands import put_back, take
 from repave_controller.backups.manifest import BackupError
 from repave_controller.backups.putting_back import finish
 from repave_controller.core.domain.application import Event, Instant
-from repave_controller.core.ports import StoreError
+from repave_controller.core.ports import Store, StoreError
 from repave_controller.fleet.listening import start_server, stop_server
 from repave_controller.fleet.packages import SUFFIX, ImageDirectory
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.metrics.metrics import Metrics
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.accounts import Accounts
@@ -47,6 +48,7 @@ from repave_controller.stores.sqlite.store import SqliteStore, new_name
 from repave_protos import __version__
 from repave_protos.daemon import files
 from repave_protos.daemon.logs import configure_logs, log_faults_of
+from repave_protos.daemon.metrics import new_registry
 from repave_protos.daemon.resources import descriptors, require_threads
 from repave_protos.daemon.settings import SettingsError, load_settings, show_settings
 from repave_protos.daemon.supervisor import READY, STOPPING, Supervisor, supervisor_of
@@ -74,18 +76,21 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
     host, port = address_of(settings)
     is_tls = uses_tls(settings)
     named = (lambda: settings.installation) if settings.installation else new_name
-    store = SqliteStore(settings.state / "controller.db", new_name=named)
+    opened = SqliteStore(settings.state / "controller.db", new_name=named)
     finish(settings.state)
     if not is_new:
         refuse_loss(settings.state)
-    loaded = await store.open()
+    loaded = await opened.open()
     if settings.installation not in ("", loaded.installation):
-        await store.close()
+        await opened.close()
         raise StoreError(
             f"installation: the store in {settings.state} is called {loaded.installation}, not "
             f"{settings.installation}; leave the setting out, or name a new state directory"
         )
     clock = SteadyClock(loaded.last_event_at)
+    metrics = Metrics(new_registry(__version__), clock, settings.state)
+    metrics.ledger.know(loaded.applications)
+    store = metrics.measured(opened)
     images = ImageDirectory(settings.state / "images", clock)
     guarded = await guarded_by(settings, store, loaded.installation, clock)
     url = settings.http.url.rstrip("/") or f"{'https' if is_tls else 'http'}://{join(host, port)}"
@@ -104,6 +109,12 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
     try:
         enrolment = await _enrolment(settings, loaded.installation, store, scheduler, sessions)
         agents = Agents(enrolment, sessions, clock, agents_url(settings))
+        metrics.read(
+            scheduler,
+            sessions,
+            lambda: expiries_of(settings, enrolment),
+            enrolment.expiries if enrolment is not None else dict,
+        )
         app = make_app(
             scheduler=scheduler,
             store=store,
@@ -114,6 +125,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
             guarded=guarded,
             authority=authority_of(settings, enrolment),
             signing=signing_of(settings.signatures),
+            metrics=metrics,
         )
         tls = tls_of(settings, enrolment)
         shown = enrolment.authority.shown if enrolment is not None else None
@@ -138,7 +150,8 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
                     tls=tls is not None,
                     pin=enrolment.authority.pin if enrolment is not None else "",
                 )
-                await _run_until_signal(scheduler, supervisor)
+                recalling = metrics.recall(opened, scheduler.applications())
+                await _run_until_signal(scheduler, supervisor, metrics.lag.run(), recalling)
         finally:
             await stop_server(sessions, server)
     finally:
@@ -148,7 +161,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
 async def _enrolment(
     settings: ControllerSettings,
     installation: str,
-    store: SqliteStore,
+    store: Store,
     scheduler: Scheduler,
     sessions: Sessions,
 ) -> Enrolment | None:
@@ -221,6 +234,14 @@ def uses_tls(settings: ControllerSettings) -> bool:
     return settings.accounts and settings.tls.enabled
 
 
+def expiries_of(settings: ControllerSettings, enrolment: Enrolment | None) -> dict[str, float]:
+    """When the controller's own certificates end, by what they are for."""
+    found = enrolment.authority.expiries() if enrolment is not None else {}
+    if settings.http.certificate is not None:
+        found["http"] = expiry_of(settings.http.certificate)
+    return found
+
+
 def tls_of(settings: ControllerSettings, enrolment: Enrolment | None) -> ssl.SSLContext | None:
     """None: plaintext. Raises ValueError."""
     http = settings.http
@@ -257,7 +278,7 @@ async def renewing(settings: ControllerSettings, tls: ssl.SSLContext | None) -> 
 
 
 async def guarded_by(
-    settings: ControllerSettings, store: SqliteStore, installation: str, clock: SteadyClock
+    settings: ControllerSettings, store: Store, installation: str, clock: SteadyClock
 ) -> Guarded | None:
     """What a controller with accounts knows callers by; the first start makes the first admin. Raises
     StoreError."""
@@ -321,9 +342,11 @@ def refuse_loss(state: Path) -> None:
         )
 
 
-async def _run_until_signal(scheduler: Scheduler, supervisor: Supervisor) -> None:
+async def _run_until_signal(
+    scheduler: Scheduler, supervisor: Supervisor, *beside: Coroutine[None, None, None]
+) -> None:
     supervisor.tell(READY)
-    work = asyncio.gather(scheduler.run(), supervisor.keep_alive())
+    work = asyncio.gather(scheduler.run(), supervisor.keep_alive(), *beside)
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, work.cancel)
@@ -376,7 +399,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command == "show-config":
         print(show_settings(settings, origins))  # noqa: T201
         return 0
-    configure_logs(settings.log, SteadyClock(Instant(0.0)))
+    configure_logs(settings.logs, SteadyClock(Instant(0.0)))
     try:
         require_threads()
         _carry_out(chosen, settings)

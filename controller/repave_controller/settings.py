@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, model_validator
 
 from repave_controller.core.domain.limits import Limits
-from repave_protos.daemon.logs import LogFormat
+from repave_protos.daemon.logs import LogSettings
 from repave_protos.daemon.settings import Address, Settings, named_in_environment
 from repave_protos.package.signing import Signatures
 
@@ -92,4 +92,4 @@ class ControllerSettings(Settings):
     tls: TlsSettings = TlsSettings()
     limits: LimitSettings = LimitSettings()
     signatures: Signatures = Field({})
-    log: LogFormat = "json"
+    logs: LogSettings = LogSettings()

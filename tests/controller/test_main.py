@@ -148,7 +148,9 @@ def test_show_config_tells_where_each_setting_came_from(
         "limits.regions_in_flight = 0 # default",
         "limits.hosts_in_flight_percent = 0.0 # default",
         "limits.extra_hosts = 0 # default",
-        "log = json # default",
+        "signatures = {} # default",
+        "logs.format = auto # default",
+        "logs.level = info # default",
     ]
 
 

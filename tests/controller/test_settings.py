@@ -80,7 +80,7 @@ def test_an_agent_needs_its_region_only() -> None:
         ("LOCAL__ISOLATION", "docker"),
         ("LIMITS__LAUNCHES_IN_FLIGHT", "0"),
         ("HAPROXY__REDISPATCH", "maybe"),
-        ("LOG", "xml"),
+        ("LOGS__FORMAT", "xml"),
     ],
 )
 def test_an_agent_refuses_what_it_cannot_do(name: str, value: str) -> None:

@@ -48,8 +48,6 @@ ANSWERS_PATIENCE = 3.0
 STEADY_SECONDS = 5.0  # a stream that lived so long was no failed attempt
 RECONNECT_CAP_SECONDS = 5.0
 
-BEAT = wire.encode_from_agent(Beat())
-
 log = structlog.get_logger()
 
 
@@ -80,14 +78,16 @@ class Session:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
         chance: Callable[[], float],
+        wall: Callable[[], float] = float,
     ) -> None:
-        """`clock` counts monotonic seconds; `chance` gives numbers in 0..1, evenly."""
+        """`clock` counts monotonic seconds, `wall` gives Unix time, `chance` numbers in 0..1, evenly."""
         self._dial = dial
         self._hello = hello
         self._handler = handler
         self._clock = clock
         self._sleep = sleep
         self._chance = chance
+        self._wall = wall
         self._observations = Observations()
         self._notices: deque[Notice] = deque(maxlen=NOTICES_MAX)
         self._state: tuple[tuple[str, ...], bool] = ((), False)  # troubles; whether it is starting
@@ -301,7 +301,7 @@ class Session:
                 await self._report(stream)
             if stream.is_beat_due:
                 stream.is_beat_due = False
-                await stream.link.send(BEAT)
+                await stream.link.send(wire.encode_from_agent(Beat(self._wall())))
 
     async def _report(self, stream: "_Stream") -> None:
         """Sends what is newest now, not what was when the report became due."""

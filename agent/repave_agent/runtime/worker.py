@@ -5,6 +5,7 @@ a lost or repeated wake-up is harmless. Actions run beside the loop.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +63,9 @@ class Worker:
         limits: Limits,
         remains: Remains | None = None,
         proof: Proof | None = None,
+        took: Callable[[float], object] = lambda _: None,
     ) -> None:
+        """`took` hears how many seconds each decision took."""
         self._provider = provider = ProviderWithTimeouts(provider)
         self._balancer = BalancerWithTimeouts(balancer)
         self._packages, self._proof = packages, proof
@@ -75,6 +78,7 @@ class Worker:
         self._answers = Answers(self._region, provider, clock, limits, self._remains)
         self._inspections = Inspections(self._region, provider, clock, limits.inspect_seconds)
         self._is_journal_failing = False
+        self._took = took
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -117,6 +121,11 @@ class Worker:
             self._journal.save(self._region.entries(), durable=True)
         self._wake.set()
         return True
+
+    def hosts(self) -> Counter[tuple[str, ...]]:
+        """How many there are, by application and phase."""
+        records = self._region.records.values()
+        return Counter((each.application, str(each.judgement.phase)) for each in records)
 
     @property
     def installation(self) -> str:
@@ -185,6 +194,7 @@ class Worker:
         now = self._clock()
         self._region.probed(self._prober.health())
         decision = self._region.decide(now)
+        self._took(self._clock() - now)
         step = self._region.begin(decision, self._save(decision), now)
         self._prober.watch_only(step.probes)
         self._begin(step)

@@ -36,6 +36,7 @@ TRUSTS = (
 )
 ISSUERS = {"github": "https://token.actions.githubusercontent.com", "gitlab": "https://gitlab.com"}
 ROLES = (column("TO"), column("ROLE"), Column("APPS", lambda item: item["applications"]))
+ROLE_NAMES = ("viewer", "deployer", "approver", "admin", "metrics")
 
 
 def register(commands: Any) -> None:
@@ -110,7 +111,7 @@ def _register_roles(commands: Any) -> None:
     for verb, text in (("grant", "Give a role"), ("withdraw", "Take a role away")):
         command = verbs.add_parser(verb, help=text)
         command.add_argument("to", metavar="NAME", help="of a person or machine, or team:NAME")
-        command.add_argument("role", choices=("viewer", "deployer", "approver", "admin"))
+        command.add_argument("role", choices=ROLE_NAMES)
         command.add_argument("--app", default="*", metavar="GLOB", help="for these, such as 'web-*' (all)")
         _add_reason(command)
         command.set_defaults(run=run_change)
@@ -135,8 +136,8 @@ def _claim(text: str) -> tuple[str, str]:
 
 def _scope(text: str) -> dict[str, str]:
     role, _, applications = text.partition(":")
-    if role not in ("viewer", "deployer", "approver", "admin"):
-        raise argparse.ArgumentTypeError(f"{text!r} begins with no role: viewer, deployer, approver, admin")
+    if role not in ROLE_NAMES:
+        raise argparse.ArgumentTypeError(f"{text!r} begins with no role: {', '.join(ROLE_NAMES)}")
     return {"role": role, "applications": applications or "*"}
 
 

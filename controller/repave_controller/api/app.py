@@ -27,14 +27,16 @@ from repave_controller.api.web.streams import Streams
 from repave_controller.core.ports import Store
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.metrics.metrics import Metrics
 from repave_controller.operations.recovery import Recovery
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_protos import __version__
+from repave_protos.daemon.scrape import shows
 from repave_protos.package.signing import Signing
 
 BODY_BYTES_MAX = 1 << 20
-OWN_ROUTES = (("GET", "openapi.json"), ("GET", "healthz"), ("GET", "authority"))
+OWN_ROUTES = (("GET", "openapi.json"), ("GET", "healthz"), ("GET", "authority"), ("GET", "metrics"))
 """Those that the OpenAPI document does not tell of."""
 
 
@@ -49,11 +51,12 @@ def make_app(
     guarded: Guarded | None = None,
     authority: Callable[[], str] = str,
     signing: Signing = Signing(),  # noqa: B008  # frozen
+    metrics: Metrics | None = None,
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
     the certificate, if any, that clients check this controller's with."""
     api = Api(scheduler, store, images, sessions, clock, agents, guarded, signing)
-    access = Access(guarded, clock)
+    access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
     app = web.Application(middlewares=[as_problems, strangers, access.check], client_max_size=BODY_BYTES_MAX)
     routes = api.routes()
@@ -75,6 +78,8 @@ def make_app(
             raise Problem(404, "no-authority", "this controller's certificate has no authority of its own")
         return web.Response(text=text, content_type="application/x-pem-file")
 
+    if metrics is not None:
+        app.router.add_get("/metrics", shows(metrics.exposition))
     app.router.add_get("/v1/openapi.json", openapi)
     app.router.add_get("/healthz", alive)
     app.router.add_get("/v1/authority", root)

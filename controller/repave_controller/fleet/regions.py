@@ -36,6 +36,12 @@ class KnownRegion:
     troubles: tuple[str, ...] = ()  # of the region as a whole
     is_starting: bool = False  # its agent is there, and can't act yet: the first trouble says why
     identity: AgentIdentity | None = None  # of its agent's certificate
+    clock_offset_seconds: float | None = None  # by which its clock is ahead of ours, as it said last
+
+    def hear_clock(self, sent_at: float, now: float) -> None:
+        """0: an older agent, which does not say."""
+        if sent_at > 0:
+            self.clock_offset_seconds = sent_at - now
 
     def merge(self, report: Report) -> tuple[set[ApplicationName], bool]:
         """The applications of which it changes what is known; and whether the agent counts what we do."""
@@ -86,7 +92,9 @@ class Regions:
         """Its agent is there; the applications of which the region has said something, now or before."""
         self._rivals.pop(hello.region, None)
         before = self.views.get(hello.region)
-        self.views[hello.region] = KnownRegion(hello.region, True, self._clock(), hello, identity=identity)
+        view = KnownRegion(hello.region, True, self._clock(), hello, identity=identity)
+        view.hear_clock(hello.sent_at, self._clock())
+        self.views[hello.region] = view
         known = set(before.observations.applications) if before is not None else set()
         return known | {each.application for each in hello.applied}
 

@@ -107,6 +107,11 @@ class Sessions:
         """Every region that ever connected to this controller process, live or not."""
         return self._regions.views
 
+    def questions_waiting(self, region: RegionName) -> int:
+        """That the region's agent has yet to answer."""
+        stream = self._streams.get(region)
+        return len(stream.questions.unanswered) if stream is not None else 0
+
     def rivals(self) -> Mapping[RegionName, Rival]:
         """The agents that were refused of late because another one is that of their region."""
         return self._regions.rivals()
@@ -307,8 +312,8 @@ class Sessions:
                 self._merge(stream, message)
             case Answer():
                 stream.questions.take(message)
-            case Beat():
-                pass
+            case Beat(sent_at):
+                self._regions.views[stream.region].hear_clock(sent_at, self._clock())
             case Hello():
                 raise StreamEnded("the agent said Hello twice")
 

@@ -36,6 +36,11 @@ class EventLog:
             return
         self._notices.put_nowait(dataclasses.replace(event, at=self._clock()))
 
+    @property
+    def waiting(self) -> int:
+        """Events that have yet to be saved."""
+        return self._notices.qsize()
+
     def note_notices(self, region: RegionName, notices: Sequence[Notice]) -> None:
         """Adds what a region tells."""
         for notice in notices:

@@ -302,6 +302,13 @@ class Authority:
                 known = self._server = self._new_server(issuers.serving, authorities, now)
             return known
 
+    def expiries(self) -> dict[str, float]:
+        """When the authority that issues ends, and the certificate of the servers."""
+        served = x509.load_pem_x509_certificate(self.server().chain.encode())
+        authority = self._in_force().serving.certificate
+        found = {"server": served, "authority": authority}
+        return {name: each.not_valid_after_utc.timestamp() for name, each in found.items()}
+
     def shown(self) -> Shown:
         """The same as gRPC takes it."""
         server = self.server()

@@ -62,6 +62,14 @@ class Enrolment:
     def members(self) -> list[Member]:
         return sorted(self._members.values(), key=lambda each: (each.region, each.joined_at))
 
+    def expiries(self) -> dict[str, float]:
+        """By region, when the newest certificate of its agents ends."""
+        found: dict[str, float] = {}
+        for each in self._members.values():
+            if each.revoked_at is None:
+                found[each.region] = max(each.expires_at, found.get(each.region, 0.0))
+        return found
+
     def recognise(self, certificate: bytes) -> AgentIdentity:
         """Whose certificate it is, if it counts now. Raises CertificateError."""
         identity = self.authority.recognise(certificate)

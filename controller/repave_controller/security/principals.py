@@ -32,6 +32,7 @@ class Permission(StrEnum):
     OPERATE = "operate"  # regions, pools, hosts, images of machines, recovery
     ACCOUNTS = "accounts"
     AUDIT = "audit"
+    METRICS = "metrics"  # of the whole installation, for Prometheus
     AGENT = "agent"  # to speak for a region
 
 
@@ -42,15 +43,17 @@ class Role(StrEnum):
     DEPLOYER = "deployer"
     APPROVER = "approver"
     ADMIN = "admin"
+    METRICS = "metrics"
 
 
 PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
-    Role.VIEWER: frozenset({Permission.READ}),
+    Role.VIEWER: frozenset({Permission.READ, Permission.METRICS}),
     Role.DEPLOYER: frozenset(
         {Permission.READ, Permission.RELEASE, Permission.STEER, Permission.PUSH, Permission.FETCH}
     ),
     Role.APPROVER: frozenset({Permission.READ, Permission.APPROVE, Permission.OVERRIDE, Permission.FREEZE}),
     Role.ADMIN: frozenset(Permission) - {Permission.AGENT},
+    Role.METRICS: frozenset({Permission.METRICS}),
 }
 """An approver is no deployer: who releases need not be who approves."""
 

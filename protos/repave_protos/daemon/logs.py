@@ -12,8 +12,9 @@ from typing import Any, Literal
 import structlog
 
 from repave_protos.daemon.printable import printable
+from repave_protos.daemon.settings import Settings
 
-LogFormat = Literal["json", "console"]
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 REPEATED_SECONDS = 60.0
 REMEMBERED_MAX = 1000
 FAULTS = ("warning", "error", "critical")
@@ -23,22 +24,35 @@ OF_LINES = ("exception", "stack")
 log = structlog.get_logger()
 
 
-def configure_logs(form: LogFormat, clock: Callable[[], float], level: int = logging.INFO) -> None:
-    """To standard error; times are ISO 8601 in UTC. `clock` counts seconds."""
+class LogSettings(Settings):
+    """How a daemon writes its log. `auto`: text on a terminal, else JSON."""
+
+    format: Literal["auto", "json", "text"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def is_json(self, *, is_terminal: bool) -> bool:
+        return self.format == "json" or (self.format == "auto" and not is_terminal)
+
+
+def configure_logs(settings: LogSettings, clock: Callable[[], float]) -> None:
+    """To standard error; times are ISO 8601 in UTC. `clock` counts seconds. What is bound to the context,
+    such as the id of the cause (`causes.py`), is in every line."""
+    is_json = settings.is_json(is_terminal=sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
+        structlog.processors.JSONRenderer() if is_json else structlog.dev.ConsoleRenderer(colors=False)
     )
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             Repeats(clock),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
             structlog.processors.format_exc_info,
-            *([] if form == "json" else [_printable_values]),
+            *([] if is_json else [_printable_values]),
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[settings.level]),
         logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
     )
 

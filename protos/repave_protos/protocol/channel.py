@@ -103,7 +103,7 @@ def loopback_only(address: str, setting: str) -> tuple[str, int]:
     ValueError when it is no address.
     """
     host, port = split_address(address, setting)
-    if host != "localhost" and not _is_loopback(host):
+    if host != "localhost" and not is_loopback(host):
         raise InsecureAddressError(
             f"{setting}: {address} is not a loopback address, and without TLS agents and controller speak "
             f"plaintext only on loopback; set tls.enabled = true at the controller and let agents join "
@@ -132,7 +132,8 @@ def split_address(address: str, setting: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address stays on this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

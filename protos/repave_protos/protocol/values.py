@@ -348,6 +348,7 @@ class Hello:
     traffic_address: str = ""  # where clients reach the region's balancer
     beats: bool = False  # says Beat as often as Welcome asks
     instance: str = ""  # names the agent's state directory; "" from an older one
+    sent_at: float = 0.0  # by its clock, Unix time; 0: of an older agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,6 +387,8 @@ class Welcome:
 @dataclass(frozen=True, slots=True)
 class Beat:
     """The agent is there, and has had nothing else to say for a while."""
+
+    sent_at: float = 0.0  # by its clock, Unix time; 0: of an older agent
 
 
 @dataclass(frozen=True, slots=True)

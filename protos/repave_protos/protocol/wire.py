@@ -60,7 +60,7 @@ def encode_from_agent(value: FromAgent) -> bytes:
         case Answer():
             message = pb.FromAgent(answer=answer_message(value))
         case Beat():
-            message = pb.FromAgent(beat=pb.Beat())
+            message = pb.FromAgent(beat=pb.Beat(sent_at=value.sent_at))
         case Hello():
             message = pb.FromAgent(hello=_hello_message(value))
         case _:
@@ -77,7 +77,7 @@ def decode_from_agent(message: bytes) -> FromAgent:
         case "answer":
             return answer(parsed.answer)
         case "beat":
-            return Beat()
+            return Beat(bounds.instant(parsed.beat.sent_at, "Beat.sent_at"))
         case "hello":
             return _hello(parsed.hello)
         case _:
@@ -275,6 +275,7 @@ def _hello_message(hello: Hello) -> pb.Hello:
         traffic_address=hello.traffic_address,
         beats=hello.beats,
         instance=hello.instance,
+        sent_at=hello.sent_at,
     )
 
 
@@ -292,6 +293,7 @@ def _hello(message: pb.Hello) -> Hello:
         traffic_address=bounds.line(message.traffic_address, "Hello.traffic_address"),
         beats=message.beats,
         instance=bounds.name_or_none(message.instance, "Hello.instance"),
+        sent_at=bounds.instant(message.sent_at, "Hello.sent_at"),
     )
 
 

@@ -69,7 +69,7 @@ def called(client: Signed, route: str) -> tuple[int, str]:
         ("application", "host", "region", "machine", "freeze", "team", "token", "trust"), "hello"
     )
     method, path = route.format(digest="d" * 64, **values).split(" ")
-    path = "/healthz" if path == "healthz" else path
+    path = f"/{path}" if path in ("healthz", "metrics") else path
     if path.endswith("stream") and not client.token:
         return client.ask(method, path).status, "not-signed-in"
     answer = client.ask(

@@ -16,7 +16,7 @@ def test_every_route_has_a_rule_and_every_rule_a_route(api: Asked) -> None:
         for path, methods in paths.items()
         for method in methods
     }
-    assert described | (OPEN - {"POST login"}) | {"GET openapi.json"} == set(POLICY)
+    assert described | (OPEN - {"POST login"}) | {"GET openapi.json", "GET metrics"} == set(POLICY)
 
 
 def test_only_health_a_log_in_and_the_authority_s_certificate_are_open() -> None:

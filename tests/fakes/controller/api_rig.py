@@ -12,13 +12,16 @@ import aiohttp
 from repave_controller.api.app import make_app
 from repave_controller.api.resources.agents import Agents
 from repave_controller.api.web.server import serve
+from repave_controller.core.ports import Store
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.metrics.metrics import Metrics
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.authority import Authority, OwnAuthority
 from repave_controller.security.enrolment import Enrolment
 from repave_controller.stores.sqlite.store import SqliteStore
+from repave_protos.daemon.metrics import new_registry
 from repave_protos.protocol import wire
 from repave_protos.protocol.capabilities import BalancerAbilities, ProviderAbilities, capability_words
 from repave_protos.protocol.queries import (
@@ -198,7 +201,7 @@ class RealController:
     scheduling: asyncio.Task[None]
 
 
-async def _enrolment(directory: Path, store: SqliteStore, scheduler: Scheduler) -> Enrolment:
+async def _enrolment(directory: Path, store: Store, scheduler: Scheduler) -> Enrolment:
     """The agents of this rig show no certificates."""
     clock = scheduler.clock
     source = OwnAuthority(directory, "store-1", clock())
@@ -216,16 +219,26 @@ async def real_controller(
     kind: type[Sessions] = Sessions,
 ) -> AsyncIterator[RealController]:
     """`guests`: agents of further regions."""
-    store = SqliteStore(directory / "controller.db")
-    loaded = await store.open()
+    opened = SqliteStore(directory / "controller.db")
+    loaded = await opened.open()
+    metrics = Metrics(new_registry("0.1.0"), clock, directory)
+    metrics.ledger.know(loaded.applications)
+    store = metrics.measured(opened)
     images = ImageDirectory(directory / "images", clock)
     sessions = kind(Welcome("0.1.0", loaded.installation, "http://127.0.0.1:1/v1/images"), clock)
     scheduler = Scheduler(store, images, loaded, clock, sessions)
     sessions.report_to(scheduler)
     enrolment = await _enrolment(directory / "security", store, scheduler)
     enrolled = Agents(enrolment, sessions, clock, "https://repave.example:7444")
+    metrics.read(scheduler, sessions, enrolment.authority.expiries, enrolment.expiries)
     app = make_app(
-        scheduler=scheduler, store=store, images=images, sessions=sessions, clock=clock, agents=enrolled
+        scheduler=scheduler,
+        store=store,
+        images=images,
+        sessions=sessions,
+        clock=clock,
+        agents=enrolled,
+        metrics=metrics,
     )
     agents = {name: ObedientAgent(name) for name in regions} | {each.region: each for each in guests}
     scheduling = asyncio.create_task(scheduler.run())

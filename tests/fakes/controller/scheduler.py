@@ -21,6 +21,7 @@ from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.questions import AnswerContent, RegionUnreachable
 from repave_controller.fleet.regions import KnownRegion, Rival
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.metrics.metrics import Metrics
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.accounts import Accounts
@@ -31,6 +32,7 @@ from repave_controller.security.issuers import Issuers
 from repave_controller.security.records import load_accounts
 from repave_controller.security.tickets import Tickets
 from repave_protos import __version__
+from repave_protos.daemon.metrics import new_registry
 from repave_protos.package.signing import Signing
 from repave_protos.protocol.queries import Bakes, Content, Question, Room
 from repave_protos.protocol.values import (
@@ -336,6 +338,7 @@ class ServedController:
             guarded=self.guarded,
             authority=lambda: self.authority,
             signing=self.signing,
+            metrics=Metrics(new_registry("0.1.0"), clock, self.directory),
         )
         async with serve(app, "127.0.0.1", self.port, self.connections_max, self.certificate) as self.port:
             self.url = f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"

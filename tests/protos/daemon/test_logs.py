@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from repave_protos.daemon.logs import configure_logs, log_faults_of
+from repave_protos.daemon.logs import LogSettings, configure_logs, log_faults_of
 
 NO_DESCRIPTORS = "socket.accept() out of system resource"
 
@@ -35,7 +35,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
 def test_a_fault_that_repeats_is_written_once_a_minute(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configure_logs("json", clock)
+    configure_logs(LogSettings(format="json"), clock)
     log = structlog.get_logger()
     for _ in range(1000):
         log.warning("api.connections_full", most=480)
@@ -47,28 +47,28 @@ def test_a_fault_that_repeats_is_written_once_a_minute(
 
 
 def test_what_is_no_fault_is_always_written(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logs("json", clock)
+    configure_logs(LogSettings(format="json"), clock)
     for _ in range(3):
         structlog.get_logger().info("release.started")
     assert len(lines(capsys)) == 3
 
 
-@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("settings", [LogSettings(format="json"), LogSettings(format="text")])
 def test_a_value_cannot_control_the_terminal(
-    form: str, clock: Clock, capsys: pytest.CaptureFixture[str]
+    settings: LogSettings, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configure_logs(form, clock)  # type: ignore[arg-type]
+    configure_logs(settings, clock)
     structlog.get_logger().info("host.said", text="\x1b]0;title\x07\nforged\u202e")
     written = capsys.readouterr().err
     assert written.count("\n") == 1
     assert not set(written) & {"\x1b", "\x07", "\u202e"}
 
 
-@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("settings", [LogSettings(format="json"), LogSettings(format="text")])
 def test_nor_can_an_error_that_quotes_it_nor_does_it_forge_an_event(
-    form: str, clock: Clock, capsys: pytest.CaptureFixture[str]
+    settings: LogSettings, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configure_logs(form, clock)  # type: ignore[arg-type]
+    configure_logs(settings, clock)
     said = "\x1b[2J\n2026-01-01T00:00:00Z [info     ] audit  who=admin\u202e\r"
     try:
         raise ValueError(said)
@@ -83,7 +83,7 @@ def test_nor_can_an_error_that_quotes_it_nor_does_it_forge_an_event(
 async def test_what_no_task_catches_is_logged_as_a_fault(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configure_logs("json", clock)
+    configure_logs(LogSettings(format="json"), clock)
     loop = asyncio.get_running_loop()
     log_faults_of(loop)
     for _ in range(200):

@@ -6,6 +6,7 @@ Without accounts every caller is `local`: the controller then listens on loopbac
 import dataclasses
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -69,8 +70,12 @@ class Guarded:
 class Access:
     """One for an API."""
 
-    def __init__(self, guarded: Guarded | None, clock: Callable[[], Instant]) -> None:
+    def __init__(
+        self, guarded: Guarded | None, clock: Callable[[], Instant], refused: Counter[str] | None = None
+    ) -> None:
+        """`refused` counts the requests that were not let in, by rule."""
         self.guarded = guarded
+        self._refused = refused if refused is not None else Counter[str]()
         self._clock = clock
         bounds = guarded.bounds if guarded is not None else Bounds()
         self._of_address, self._of_token = Rates(*bounds.address), Rates(*bounds.token)
@@ -96,6 +101,7 @@ class Access:
             return await handler(request)
         application = request.match_info.get("application", "")
         if not rule.allows(principal, application):
+            self._refused["denied"] += 1
             await self._note_denial(guarded, request, principal)
             raise denied(principal, rule.permission, application)
         await guarded.accounts.note_use(principal, _address(request))
@@ -120,12 +126,14 @@ class Access:
                 raise NotRecognised(f"expected Authorization: Bearer TOKEN; {SIGN_IN}")
             return guarded.tickets.recognise(shown) or guarded.accounts.recognise(shown)
         except NotRecognised as error:
+            self._refused["not-signed-in"] += 1
             self._slow_down(self._wrong, _peer(request))
             raise Problem(401, "not-signed-in", str(error)) from None
 
     def _slow_down(self, rates: Rates, name: str) -> None:
         seconds = rates.take(name, self._clock())
         if seconds:
+            self._refused["too-many-requests"] += 1
             text = f"too many requests; try again in {math.ceil(seconds)} s"
             raise Problem(429, "too-many-requests", text, retry_seconds=seconds)
 

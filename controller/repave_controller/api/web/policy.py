@@ -53,6 +53,7 @@ _REMOVE = Rule(Permission.REMOVE)
 POLICY: Final[Mapping[str, Rule]] = {
     "GET healthz": _OPEN,
     "GET authority": _OPEN,
+    "GET metrics": Rule(Permission.METRICS, Scope.INSTALLATION),
     "GET openapi.json": Rule(Permission.KNOWN, Scope.INSTALLATION),
     "GET applications": _READ_SOME,
     f"GET {_ONE}": _READ,

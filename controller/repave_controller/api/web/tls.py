@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import structlog
+from cryptography import x509
 
 LOOKED_AT_SECONDS = 5.0
 
@@ -24,6 +25,14 @@ def context_of(certificate: Path, key: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     _load(context, certificate, key)
     return context
+
+
+def expiry_of(certificate: Path) -> float:
+    """When the first certificate of the file ends, Unix time; 0: it can't be read."""
+    try:
+        return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc.timestamp()
+    except (OSError, ValueError):
+        return 0.0
 
 
 async def keep_fresh(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
