@@ -44,11 +44,11 @@ def _replay(tier: int, seed: int, *, is_shrunk: bool) -> int:
 
 def _try_all(tier: int, jobs: int) -> int:
     began, count, broken = time.monotonic(), 0, 0
-    for fault, result in try_all(tier, jobs=jobs):
+    for fault, found in try_all(tier, jobs=jobs):
         count += 1
-        if result.broken is not None:
+        if found is not None:
             broken += 1
-            print(f"{fault}: {result.broken}")
+            print(f"{fault}: {found}")
     print(f"tier {tier}: {count} single faults, {broken} broke a promise; {time.monotonic() - began:.1f} s")
     return 1 if broken else 0
 

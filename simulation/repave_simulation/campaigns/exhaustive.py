@@ -1,16 +1,19 @@
 """Every single fault at every single effect of two releases and a rollback: none is left to chance."""
 
-import multiprocessing
+import gc
 import os
+import pickle
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import NoReturn
 
 from repave_controller.core.domain.application import Policy, ReleaseOrder
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_protos.protocol.values import ApplicationName, Digest, HostTemplate, Probe, RegionName
+from repave_simulation.kernel.story import Broken
 from repave_simulation.scenarios.scenario import Behaviour, Command, Scenario
-from repave_simulation.tiers.run import Result, run
+from repave_simulation.tiers.run import run
 from repave_simulation.world.world import FATES, OTHERS_CRASH
 
 SHOP = ApplicationName("shop")
@@ -67,25 +70,90 @@ def _order(key: str, digest: Digest, shares: tuple[Weight, ...]) -> ReleaseOrder
     )
 
 
-def single_faults(tier: int) -> list[SingleFault]:
-    """All there are, by the effects of a run without any."""
-    calm = run(tier, plain_scenario())
-    if calm.broken is not None:
-        raise AssertionError(f"without any fault: {calm.broken}")
-    return [
-        SingleFault(effect, fate)
-        for effect in calm.effects
-        for fate in (*(fate for _, fate in FATES[effect.partition(" ")[0]]), OTHERS_CRASH)
-    ]
+def try_all(tier: int, *, jobs: int = 0) -> Iterator[tuple[SingleFault, Broken | None]]:
+    """Each fault, in order, with the promise that it broke.
+
+    Raises AssertionError when one is broken without any fault.
+    """
+    branches = _Branches(jobs or len(os.sched_getaffinity(0)))
+    broken: Broken | None = None
+    try:
+        broken = run(tier, replace(plain_scenario(), fates=branches)).broken
+    except BaseException as error:
+        if branches.fault is None:
+            raise
+        broken = Broken(0, f"it crashed: {error!r}", 0.0)
+    finally:
+        if branches.fault is not None:
+            branches.answer(broken)
+        branches.join_all()
+    if broken is not None:
+        raise AssertionError(f"without any fault: {broken}")
+    yield from branches.found
 
 
-def try_fault(tier: int, fault: SingleFault) -> Result:
-    """The same run with just this fault."""
-    return run(tier, replace(plain_scenario(), fates={fault.effect: fault.fate}))
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """A process in which a fault has just happened. It tells by its pipe what came of it."""
+
+    fault: SingleFault
+    child: int
+    pipe: int
 
 
-def try_all(tier: int, *, jobs: int = 0) -> Iterator[tuple[SingleFault, Result]]:
-    """On all cores; in order."""
-    faults = single_faults(tier)
-    with multiprocessing.get_context("fork").Pool(jobs or len(os.sched_getaffinity(0))) as pool:
-        yield from zip(faults, pool.imap(partial(try_fault, tier), faults, chunksize=10), strict=True)
+class _Branches(dict[str, str]):
+    """The fates of a run in which all goes well. At each effect the process forks once for each way in which
+    that may go wrong, so that the time before is lived through only once.
+
+    `fault` is set in a child: the one of its branch.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        super().__init__()
+        self.fault: SingleFault | None = None
+        self.found: list[tuple[SingleFault, Broken | None]] = []
+        self._jobs = jobs
+        self._running: deque[_Branch] = deque()
+        self._answer = -1
+
+    def get(self, effect: str, default: str = "") -> str:  # type: ignore[override]  # of one type here
+        """Asked once for each effect, while it may go wrong."""
+        if self.fault is None:
+            for fate in (*(fate for _, fate in FATES[effect.partition(" ")[0]]), OTHERS_CRASH):
+                if self._fork(SingleFault(effect, fate)):
+                    return fate
+        return default
+
+    def _fork(self, fault: SingleFault) -> bool:
+        """Whether this is the child."""
+        while len(self._running) >= self._jobs:
+            self._join()
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child:
+            os.close(writing)
+            self._running.append(_Branch(fault, child, reading))
+            return False
+        gc.disable()  # it would touch, and so copy, all that is shared with the parent
+        os.close(reading)
+        self.fault, self._answer = fault, writing
+        self[fault.effect] = fault.fate
+        return True
+
+    def answer(self, broken: Broken | None) -> NoReturn:
+        """Ends a child: what its parent had begun must not go on in it."""
+        with open(self._answer, "wb") as pipe:
+            pickle.dump(broken, pipe)
+        os._exit(0)
+
+    def join_all(self) -> None:
+        while self._running:
+            self._join()
+
+    def _join(self) -> None:
+        branch = self._running.popleft()
+        with open(branch.pipe, "rb") as pipe:
+            told = pipe.read()
+        os.waitpid(branch.child, 0)
+        broken = pickle.loads(told) if told else Broken(0, "its process died", 0.0)
+        self.found.append((branch.fault, broken))

@@ -16,7 +16,8 @@ from repave_simulation.tiers.run import run
 from tests.simulation.bugs import Found, hunt_all
 from tests.simulation.planted import BUGS
 
-SEEDS = {1: 500, 2: 120}
+SEEDS = {1: 400, 2: 60}
+"""With as many, each strike meets each step. `make simulate` runs more of them."""
 PROMISES = {1, 2, 3, 4, 5, 6, 7, 8, 10}
 """Promise 9 is about who may act: there are no accounts yet."""
 
@@ -28,16 +29,16 @@ def test_every_promise_holds_whatever_goes_wrong(tier: int) -> None:
     for seed, failed in total.failed.items():
         assert not failed.broken, f"replay: python -m repave_simulation --tier {tier} --seed {seed}"
     assert total.rollouts > total.seeds, "people ask for more than one release in each run"
-    if tier == 1:  # with so few seeds, each strike at each step; `make simulate` asks for all fates
+    if tier == 1:  # each fate at some step takes more seeds: `make simulate` asks for these
         assert [gap for gap in gaps(tier, total) if gap.split()[0] in STRIKES] == []
 
 
 @pytest.mark.timeout(600)
 def test_no_single_fault_at_any_effect_of_a_release_breaks_a_promise() -> None:
     tried = 0
-    for fault, result in try_all(1):
+    for fault, broken in try_all(1):
         tried += 1
-        assert result.broken is None, f"{fault}: {result.broken}"
+        assert broken is None, f"{fault}: {broken}"
     assert tried > 1000
 
 
@@ -84,7 +85,7 @@ def test_a_broken_run_is_told_with_as_little_as_it_needs(monkeypatch: pytest.Mon
         return Accept()
 
     monkeypatch.setattr(region, "admit", admit_anything)
-    broken = next(result for seed in range(50) if (result := run(1, draw(seed))).broken is not None)
+    broken = next(result for seed in range(20, 50) if (result := run(1, draw(seed))).broken is not None)
     smallest = shrink(1, broken)
     assert smallest.broken is not None
     assert broken.broken is not None
