@@ -18,7 +18,9 @@ from repave_cli.commands import (
     freeze,
     image,
     lifecycle,
+    login,
     orphans,
+    people,
     plan,
     pool,
     queue,
@@ -79,6 +81,7 @@ SAME_AS = {
     "signout": "logout",
     "who": "whoami",
     "token": "tokens list",
+    "users": "people list",
     "grant": "roles grant",
     "teams": "roles list",
     "takeover": "regions take-over",
@@ -166,7 +169,9 @@ def make_parser() -> argparse.ArgumentParser:
         doctor,
         recover,
         context,
+        login,
         accounts,
+        people,
         audit,
     ):
         module.register(commands)

@@ -11,6 +11,7 @@ import secrets
 import signal
 import socket
 import ssl
+import stat
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -40,10 +41,13 @@ from repave_controller.security.audit import Audit, Entry, audit_of
 from repave_controller.security.authority import Authority, OperatorsAuthority, OwnAuthority, Source
 from repave_controller.security.enrolment import Enrolment
 from repave_controller.security.issuers import Issuers
+from repave_controller.security.logins import Logins
+from repave_controller.security.outbound import HttpOutbound
 from repave_controller.security.principals import LOCAL_NAME
+from repave_controller.security.provider import Client, Provider
 from repave_controller.security.records import load_accounts
 from repave_controller.security.tickets import KEY_BYTES, Tickets
-from repave_controller.settings import ControllerSettings
+from repave_controller.settings import ControllerSettings, OidcSettings
 from repave_controller.stores.sqlite.store import SqliteStore, new_name
 from repave_protos import __version__
 from repave_protos.daemon import files
@@ -92,8 +96,8 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
     metrics.ledger.know(loaded.applications)
     store = metrics.measured(opened)
     images = ImageDirectory(settings.state / "images", clock)
-    guarded = await guarded_by(settings, store, loaded.installation, clock)
     url = settings.http.url.rstrip("/") or f"{'https' if is_tls else 'http'}://{join(host, port)}"
+    guarded = await guarded_by(settings, store, loaded.installation, url, clock)
     sessions = Sessions(
         Welcome(
             __version__,
@@ -278,7 +282,7 @@ async def renewing(settings: ControllerSettings, tls: ssl.SSLContext | None) -> 
 
 
 async def guarded_by(
-    settings: ControllerSettings, store: Store, installation: str, clock: SteadyClock
+    settings: ControllerSettings, store: Store, installation: str, url: str, clock: SteadyClock
 ) -> Guarded | None:
     """What a controller with accounts knows callers by; the first start makes the first admin. Raises
     StoreError."""
@@ -290,10 +294,47 @@ async def guarded_by(
         return None
     audit = await audit_of(store, installation, clock)
     tickets = Tickets(secrets.token_bytes(KEY_BYTES))
-    guarded = Guarded(Accounts(store, known, clock), audit, tickets, Issuers(clock))
+    accounts = Accounts(store, known, clock)
+    logins = logins_of(settings.oidc, accounts, url, clock)
+    guarded = Guarded(accounts, audit, tickets, Issuers(clock), logins=logins)
     if not known.tokens:
         tell_admin_token(settings.state, await new_admin(guarded.accounts, guarded.audit))
     return guarded
+
+
+def logins_of(oidc: OidcSettings, accounts: Accounts, url: str, clock: SteadyClock) -> Logins | None:
+    """How people log in with an issuer; None without one. Raises ValueError."""
+    if not oidc.issuer:
+        return None
+    client = Client(oidc.issuer, oidc.client_id, " ".join(oidc.scopes), secret_in(oidc.client_secret_file))
+    try:
+        outbound = HttpOutbound(oidc.authority)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"oidc.authority: {oidc.authority} is no certificate in PEM: {error}") from error
+    return Logins(
+        Provider(client, oidc.rules, Issuers(clock, outbound), outbound, clock),
+        accounts,
+        clock,
+        seconds=oidc.expires_hours * 3600.0,
+        redirect=f"{url}/v1/login/oidc/callback",
+        loopback=oidc.loopback,
+        has_device=oidc.device,
+    )
+
+
+def secret_in(file: Path | None) -> str:
+    """Raises ValueError."""
+    if file is None:
+        return ""
+    try:
+        if file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
+            raise ValueError(f"oidc.client_secret_file: others may read or change {file}; chmod 600 {file}")
+        text = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"oidc.client_secret_file: {file} can't be read: {error}") from error
+    if not text:
+        raise ValueError(f"oidc.client_secret_file: {file} is empty")
+    return text
 
 
 async def new_admin(accounts: Accounts, audit: Audit) -> str:

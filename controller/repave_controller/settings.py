@@ -1,11 +1,14 @@
 """The settings of a controller: /etc/repave/controller.toml, REPAVE_CONTROLLER_* and their defaults."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from repave_controller.core.domain.limits import Limits
+from repave_controller.security.outbound import is_safe
+from repave_controller.security.people import Rules
+from repave_controller.security.principals import NAME
 from repave_protos.daemon.logs import LogSettings
 from repave_protos.daemon.settings import Address, Settings, named_in_environment
 from repave_protos.package.signing import Signatures
@@ -59,6 +62,74 @@ class TlsSettings(Settings):
         return self
 
 
+def _words(given: object) -> object:
+    """A list, as TOML has it, or a line of words."""
+    return tuple(given.split()) if isinstance(given, str) else given
+
+
+def _pairs(given: object) -> object:
+    """A table, as TOML has it, or a line of GROUP=TEAM."""
+    if not isinstance(given, str):
+        return given
+    pairs = [each.partition("=") for each in given.split()]
+    if not all(equals and group and team for group, equals, team in pairs):
+        raise ValueError("write GROUP=TEAM, with spaces between several")
+    return {group: team for group, _, team in pairs}
+
+
+Claim = Annotated[str, Field(min_length=1, max_length=100)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+
+
+class OidcSettings(Settings):
+    """People log in with an issuer of OpenID Connect, which knows this controller as `client_id`; without
+    `client_secret_file` as a public client. `authority`: PEM of a private one that the issuer's certificate
+    is of.
+
+    `name_claim` is what people are called by, `groups_claim` which groups they are in; `teams` puts them into
+    teams by their groups, and `admins` are groups that may do everything. `domains` and `groups` keep all
+    others out. A log-in is good for `expires_hours`. `device` allows log-ins by a code; `loopback` is how the
+    issuer knows the address of a command line that waits for its browser.
+    """
+
+    issuer: str = ""
+    client_id: Annotated[str, Field(max_length=300)] = ""
+    client_secret_file: Path | None = None
+    authority: Path | None = None
+    scopes: Words = ("openid", "profile", "email")
+    name_claim: Claim = "email"
+    groups_claim: Claim = "groups"
+    teams: Annotated[dict[str, str], BeforeValidator(_pairs)] = {}  # noqa: RUF012  # frozen
+    admins: Words = ()
+    domains: Words = ()
+    groups: Words = ()
+    expires_hours: Annotated[float, Field(gt=0, le=24 * 7)] = 12.0
+    device: bool = True
+    loopback: Literal["127.0.0.1", "localhost"] = "127.0.0.1"
+
+    @model_validator(mode="after")
+    def _check(self) -> "OidcSettings":
+        if not self.issuer:
+            return self
+        if not is_safe(self.issuer) or "?" in self.issuer:
+            raise ValueError(
+                f"issuer: expected https://..., exactly as the issuer calls itself, not {self.issuer!r}"
+            )
+        if not self.client_id:
+            raise ValueError("client_id: name what the issuer knows this controller as")
+        if "openid" not in self.scopes:
+            raise ValueError("scopes: openid must be among them")
+        for team in self.teams.values():
+            if NAME.fullmatch(team) is None:
+                raise ValueError(f"teams: {team!r} is no name of letters, digits and . _ @ + -")
+        return self
+
+    @property
+    def rules(self) -> Rules:
+        domains = tuple(each.lower().removeprefix("@") for each in self.domains)
+        return Rules(self.name_claim, self.groups_claim, domains, self.groups, self.teams, self.admins)
+
+
 Limit = Annotated[int, Field(ge=0)]
 
 
@@ -93,3 +164,10 @@ class ControllerSettings(Settings):
     limits: LimitSettings = LimitSettings()
     signatures: Signatures = Field({})
     logs: LogSettings = LogSettings()
+    oidc: OidcSettings = OidcSettings()
+
+    @model_validator(mode="after")
+    def _check(self) -> "ControllerSettings":
+        if self.oidc.issuer and not self.accounts:
+            raise ValueError("oidc.issuer is for a controller with accounts: set accounts = true")
+        return self

@@ -151,6 +151,20 @@ def test_show_config_tells_where_each_setting_came_from(
         "signatures = {} # default",
         "logs.format = auto # default",
         "logs.level = info # default",
+        "oidc.issuer = # default",
+        "oidc.client_id = # default",
+        "oidc.client_secret_file = None # default",
+        "oidc.authority = None # default",
+        "oidc.scopes = ('openid', 'profile', 'email') # default",
+        "oidc.name_claim = email # default",
+        "oidc.groups_claim = groups # default",
+        "oidc.teams = {} # default",
+        "oidc.admins = () # default",
+        "oidc.domains = () # default",
+        "oidc.groups = () # default",
+        "oidc.expires_hours = 12.0 # default",
+        "oidc.device = True # default",
+        "oidc.loopback = 127.0.0.1 # default",
     ]
 
 

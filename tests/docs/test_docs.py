@@ -218,7 +218,7 @@ def test_the_settings_files_shown_are_taken(block: Block, tmp_path: Path) -> Non
     tomllib.loads(block.text)
     file = tmp_path / "settings.toml"
     file.write_text(block.text)
-    if block.document.rpartition("/")[2] in ("security.md", "artifacts.md"):
+    if block.document.rpartition("/")[2] in ("security.md", "artifacts.md", "login.md"):
         load_settings(ControllerSettings, file, {}, "REPAVE_CONTROLLER_")
     else:
         load_settings(AGENT_SETTINGS, file, {}, "REPAVE_AGENT_")

@@ -1,26 +1,19 @@
-"""Who one is to a controller: login, logout, whoami, tokens, roles. A token is typed or read, no argument."""
+"""Tokens, trusts, roles and teams."""
 
 import argparse
-import getpass
-import sys
-import urllib.parse
-from pathlib import Path
 from typing import Any
 
+from repave_cli.commands.login import AUDIENCE, scopes_of
 from repave_cli.render.output import Column, ago, column, show, show_whole
-from repave_cli.transport.context import url as url_of
-from repave_cli.transport.credentials import Credentials, credentials_for, forget, keep, read_authority
-from repave_cli.transport.errors import CliError
-from repave_cli.transport.exit_codes import DONE, USAGE
+from repave_cli.transport.exit_codes import DONE
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal, seconds
 
-AUDIENCE = "repave"
 TOKENS = (
     column("ID"),
     column("NAME"),
     column("STATE"),
-    Column("MAY AT MOST", lambda item: _scopes(item["scopes"])),
+    Column("MAY AT MOST", lambda item: scopes_of(item["scopes"])),
     Column("EXPIRES", lambda item: item["expires_at"][:10]),
     Column("USED", lambda item: ago(item["used_at"]) if item["used_at"] else "never"),
     column("NOTE"),
@@ -40,20 +33,6 @@ ROLE_NAMES = ("viewer", "deployer", "approver", "admin", "metrics")
 
 
 def register(commands: Any) -> None:
-    login = commands.add_parser("login", help="Keep a token for this controller; asks for it, or reads it")
-    login.add_argument("--ca", type=Path, metavar="FILE", help="the certificate of its private authority")
-    login.add_argument("--pin", default="", metavar="sha256:HEX", help="the fingerprint of that authority")
-    login.add_argument(
-        "--job",
-        action="store_true",
-        help="in CI: by the token that GitHub, GitLab or CircleCI signs for the job",
-    )
-    login.set_defaults(run=run_login)
-    logout = commands.add_parser("logout", help="End the token that is kept, and forget it")
-    logout.set_defaults(run=run_logout)
-    commands.add_parser("whoami", help="Who you are to this controller, and what you may").set_defaults(
-        run=run_whoami
-    )
     _register_tokens(commands)
     _register_roles(commands)
 
@@ -139,94 +118,6 @@ def _scope(text: str) -> dict[str, str]:
     if role not in ROLE_NAMES:
         raise argparse.ArgumentTypeError(f"{text!r} begins with no role: {', '.join(ROLE_NAMES)}")
     return {"role": role, "applications": applications or "*"}
-
-
-# ---------------------------------------------------------------------------------------------- log-ins
-
-
-def run_login(terminal: Terminal) -> int:
-    from repave_cli.transport.client import Client  # http.client is slow to import
-
-    url = url_of(terminal.arguments)
-    authority = _authority(terminal, url)
-    token = _token_of_job(url, authority) if terminal.arguments.job else _asked_token(terminal)
-    who = Client(url, credentials=Credentials(token, authority)).get("whoami")
-    if who["kind"] == "local":
-        raise CliError(f"the controller at {url} has no accounts: nothing to log in to", USAGE)
-    where = keep(url, Credentials(token, authority))
-    terminal.say(f"you are {who['name']} at {url}; kept in {where}")
-    return DONE
-
-
-def _authority(terminal: Terminal, url: str) -> str:
-    arguments, parts = terminal.arguments, urllib.parse.urlsplit(url)
-    if arguments.ca and arguments.pin:
-        raise CliError("give --ca or --pin, not both", USAGE)
-    if (arguments.ca or arguments.pin) and parts.scheme != "https":
-        raise CliError(f"{url} is no https address: there is no certificate to check", USAGE)
-    if arguments.ca:
-        return read_authority(arguments.ca)
-    if arguments.pin:
-        from repave_cli.transport.trust import fetched_authority
-
-        return fetched_authority(parts.hostname or "", parts.port or 443, arguments.pin)
-    return credentials_for(url).authority
-
-
-def _asked_token(terminal: Terminal) -> str:
-    token = getpass.getpass("token: ") if sys.stdin.isatty() else sys.stdin.readline()
-    if not token.strip():
-        raise CliError("no token was given; an admin makes one: repave tokens create NAME", USAGE)
-    return token.strip()
-
-
-def _token_of_job(url: str, authority: str) -> str:
-    """What the controller gives for the job's own token."""
-    from repave_cli.transport.client import Client
-    from repave_cli.transport.jobs import job_token
-
-    signed = job_token(AUDIENCE)
-    answer = Client(url, credentials=Credentials("", authority)).post("login", {"token": signed})
-    return str(answer["token"])
-
-
-def run_logout(terminal: Terminal) -> int:
-    url = url_of(terminal.arguments)
-    known = credentials_for(url)
-    if not known.token:
-        raise CliError(f"no token is kept for {url}", USAGE)
-    try:
-        terminal.client.post("logout", {})
-        text = "the token is revoked"
-    except CliError as error:
-        if error.problem is None or error.problem.get("rule") != "not-signed-in":
-            raise
-        text = "the token had ended before"
-    is_kept = forget(url)
-    terminal.say(f"{text}, and forgotten" if is_kept else f"{text}; REPAVE_TOKEN still holds it")
-    return DONE
-
-
-def run_whoami(terminal: Terminal) -> int:
-    who = terminal.client.get("whoami")
-    if not terminal.is_for_people:
-        show_whole(terminal, who)
-        return DONE
-    if who["kind"] == "local":
-        terminal.out("local: this controller has no accounts; who reaches it may do everything")
-        return DONE
-    terminal.out(f"{who['name']} (token {who['token']}, until {who['expires_at']})")
-    terminal.out(f"  roles: {_scopes(who['roles'])}")
-    if who["teams"]:
-        terminal.out(f"  teams: {', '.join(who['teams'])}")
-    if who["scopes"]:
-        terminal.out(f"  this token at most: {_scopes(who['scopes'])}")
-    return DONE
-
-
-def _scopes(items: list[dict[str, str]]) -> str:
-    named = (f"{each['role']} of {each['applications']}" for each in items)
-    return ", ".join(named).replace(" of *", "") or "-"
 
 
 # ----------------------------------------------------------------------------------------------- tokens

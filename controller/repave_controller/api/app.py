@@ -11,6 +11,7 @@ from repave_controller.api.resources.doctor import Doctor
 from repave_controller.api.resources.events import Events
 from repave_controller.api.resources.freezes import FreezeRoutes
 from repave_controller.api.resources.hosts import Hosts
+from repave_controller.api.resources.logins import LoginRoutes
 from repave_controller.api.resources.names import Names
 from repave_controller.api.resources.orphans import Orphans
 from repave_controller.api.resources.packages import Packages
@@ -104,6 +105,8 @@ class Api:
     ) -> None:
         names, regional = Names(scheduler, sessions), Regional(sessions, images)
         agents = agents if agents is not None else Agents(None, sessions, clock)
+        accounts = AccountRoutes(guarded, clock)
+        logins = guarded.logins if guarded is not None else None
         self.streams = Streams(scheduler)
         packages = Packages(images, store, sessions, signing)
         self._releases = Releases(scheduler, store, sessions, clock, names, regional, packages)
@@ -118,8 +121,9 @@ class Api:
             Regions(scheduler, sessions),
             regional,
             agents,
-            AccountRoutes(guarded, clock),
-            Doctor(scheduler, store, sessions, clock, agents),
+            accounts,
+            LoginRoutes(guarded, accounts, clock),
+            Doctor(scheduler, store, sessions, clock, agents, logins),
             RecoveryRoutes(Recovery(scheduler, sessions, images, clock)),
         )
 

@@ -10,6 +10,8 @@ import structlog
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.ports import Record, Store, StoreError, Transaction
+from repave_controller.security.claims import LEEWAY_SECONDS
+from repave_controller.security.people import Person
 from repave_controller.security.principals import (
     ADMIN_NAME,
     ANONYMOUS,
@@ -19,17 +21,23 @@ from repave_controller.security.principals import (
     Role,
 )
 from repave_controller.security.records import (
+    PERSON,
+    SPENT,
     TOKEN,
     TRUST,
     KnownAccounts,
+    record_of_person,
     record_of_roles,
+    record_of_spent,
     record_of_token,
     record_of_trust,
 )
 from repave_controller.security.roles import Roles, grant
 from repave_controller.security.tokens import (
     ID_BYTES,
+    PEOPLES,
     SECRET_BYTES,
+    SESSION,
     Token,
     hash_of,
     parts_of_token,
@@ -38,6 +46,10 @@ from repave_controller.security.tokens import (
 from repave_controller.security.trusts import TRUSTS_MAX, Trust
 
 TOKENS_MAX = 10_000
+PEOPLE_MAX = 10_000
+SPENT_MAX = 10_000
+LOGINS_MAX = 20
+"""A person's further log-in ends the oldest one."""
 FIRST_ADMIN_SECONDS = 90 * 86_400.0
 KEPT_SECONDS = 30 * 86_400.0
 """A token that has ended is listed for so long."""
@@ -66,6 +78,8 @@ class Accounts:
         self._tokens = {each.id: each for each in known.tokens}
         self._roles = known.roles
         self._trusts = {each.id: each for each in known.trusts}
+        self._people = {each.name: each for each in known.people}
+        self._spent = dict(known.spent)
         self._clock = clock
         self._chance = chance
         self._lock = asyncio.Lock()
@@ -74,13 +88,18 @@ class Accounts:
 
     # --------------------------------------------------------------------------------- recognising
 
-    def recognise(self, shown: str) -> Principal:
-        """Who shows this token. Raises NotRecognised."""
+    def recognise(self, shown: str, *, is_cookie: bool = False) -> Principal:
+        """Who shows this token. A browser's session counts as a cookie alone, and nothing else as one.
+        Raises NotRecognised."""
         parts = parts_of_token(shown)
         token = self._tokens.get(parts[0]) if parts is not None else None
         if parts is None or token is None or not token.is_opened_by(parts[1]):
             raise NotRecognised("this token is not known here")
+        if (token.method == SESSION) is not is_cookie:
+            raise NotRecognised("this token is not known here")
         state = token.state(self._clock())
+        if state != "active" and token.method in PEOPLES:
+            raise NotRecognised(f"this log-in is {state}; log in anew: repave login")
         if state != "active":
             raise NotRecognised(f"this token is {state}; ask an admin for another one")
         return self._principal(token)
@@ -124,14 +143,22 @@ class Accounts:
             log.warning("token.use_not_saved", token=token.id, error=str(error))
 
     def _principal(self, token: Token) -> Principal:
+        person = self._people.get(token.name) if token.method in PEOPLES else None
         return Principal(
             Kind.TOKEN,
             token.name,
-            grants=self._roles.grants_of(token.name),
-            teams=self._roles.teams_of(token.name),
+            grants=self._grants_of(token.name, person),
+            teams=tuple(sorted({*self._roles.teams_of(token.name), *(person.teams if person else ())})),
             scopes=token.scopes,
             credential=token.id,
         )
+
+    def _grants_of(self, name: str, person: Person | None) -> tuple[Grant, ...]:
+        """Of one who logged in with the issuer also by the groups that the issuer named then."""
+        if person is None:
+            return self._roles.grants_of(name)
+        admin = (Grant(Role.ADMIN),) if person.is_admin else ()
+        return (*self._roles.grants_of(name, person.teams), *admin)
 
     # -------------------------------------------------------------------------------------- tokens
 
@@ -151,11 +178,25 @@ class Accounts:
     ) -> tuple[Token, str]:
         """The token, and its text: the only time that it is known. Raises Refused, StoreError."""
         async with self._lock:
-            if len(self._tokens) - len(self._ended_long_ago(self._clock())) >= TOKENS_MAX:
-                raise Refused(Refusal.TOO_MANY, what="tokens", most=TOKENS_MAX)
-            identity, secret, now = self._chance(ID_BYTES), self._chance(SECRET_BYTES), self._clock()
-            token = Token(identity, name, hash_of(secret), now, Instant(now + seconds), by, note, scopes)
-            await self._save(token, self._ended_long_ago(now))
+            token, text = self._made(name, seconds, by, note, scopes)
+            await self._save(token)
+        return token, text
+
+    def _made(
+        self,
+        name: str,
+        seconds: float,
+        by: str,
+        note: str = "",
+        scopes: tuple[Grant, ...] = (),
+        method: str = "",
+    ) -> tuple[Token, str]:
+        """Not yet saved. Raises Refused."""
+        if len(self._tokens) - len(self._ended_long_ago(self._clock())) >= TOKENS_MAX:
+            raise Refused(Refusal.TOO_MANY, what="tokens", most=TOKENS_MAX)
+        identity, secret, now = self._chance(ID_BYTES), self._chance(SECRET_BYTES), self._clock()
+        expires = Instant(now + seconds)
+        token = Token(identity, name, hash_of(secret), now, expires, by, note, scopes, method=method)
         return token, text_of_token(identity, secret)
 
     def _ended_long_ago(self, now: Instant) -> list[str]:
@@ -168,17 +209,20 @@ class Accounts:
             token = self.token(identity)
             if token.revoked_at is not None:
                 return token
-            revoked = dataclasses.replace(token, revoked_at=self._clock(), revoked_by=by)
+            revoked = self._ended(token, by)
             self._check_admins(self._roles, {**self._tokens, identity: revoked})
             await self._save(revoked)
         return revoked
 
-    async def _save(self, token: Token, gone: Sequence[str] = ()) -> None:
+    async def _save(self, *tokens: Token, beside: Sequence[Record] = ()) -> None:
+        """With other records, and without the tokens that ended long ago."""
+        gone = self._ended_long_ago(self._clock())
         forgotten = (Record(TOKEN, identity, None) for identity in gone)
-        await self._store.commit(Transaction(records=(*forgotten, record_of_token(token))))
+        saved = (record_of_token(each) for each in tokens)
+        await self._store.commit(Transaction(records=(*forgotten, *saved, *beside)))
         for identity in gone:
             del self._tokens[identity]
-        self._tokens[token.id] = token
+        self._tokens |= {each.id: each for each in tokens}
         self._tell()
 
     # -------------------------------------------------------------------------------------- trusts
@@ -214,6 +258,71 @@ class Accounts:
                 raise Refused(Refusal.UNKNOWN_TRUST, id=identity)
             await self._store.commit(Transaction(records=(Record(TRUST, identity, None),)))
             return self._trusts.pop(identity)
+
+    # ------------------------------------------------------------------------------------------ log-ins
+
+    async def log_in_job(self, trust: Trust, proof: str, expires_at: Instant) -> tuple[Token, str]:
+        """A token for a job. `proof`: the hash of what its CI signed, which is good for one log-in, also over
+        a restart. Raises Refused, StoreError."""
+        async with self._lock:
+            now = self._clock()
+            over = [name for name, at in self._spent.items() if at + LEEWAY_SECONDS <= now]
+            if proof in self._spent:
+                raise Refused(Refusal.SPENT)
+            if len(self._spent) - len(over) >= SPENT_MAX:
+                raise Refused(Refusal.TOO_MANY, what="log-ins of jobs at once", most=SPENT_MAX)
+            token, text = self._made(trust.name, trust.seconds, "login", note=f"job {trust.id}", method="job")
+            gone = (Record(SPENT, name, None) for name in over)
+            await self._save(token, beside=(*gone, record_of_spent(proof, expires_at)))
+            for name in over:
+                del self._spent[name]
+            self._spent[proof] = expires_at
+        return token, text
+
+    @property
+    def people(self) -> list[Person]:
+        return sorted(self._people.values(), key=lambda each: each.name)
+
+    def person(self, name: str) -> Person | None:
+        return self._people.get(name)
+
+    async def log_in(self, person: Person, seconds: float, method: str) -> tuple[Token, str]:
+        """A token for a person whom the issuer has named. What the issuer says now counts for the person's
+        other log-ins too. Raises Refused, StoreError."""
+        async with self._lock:
+            former = self._people.get(person.name)
+            if former is not None and (former.issuer, former.subject) != (person.issuer, person.subject):
+                raise Refused(Refusal.OTHER_ACCOUNT, name=person.name)
+            if not self._grants_of(person.name, person):
+                raise Refused(Refusal.NO_ROLE, name=person.name)
+            if former is None and len(self._people) >= PEOPLE_MAX:
+                raise Refused(Refusal.TOO_MANY, what="people", most=PEOPLE_MAX)
+            token, text = self._made(person.name, seconds, "login", note=f"log-in, {method}", method=method)
+            open_ = self._open_logins(person.name)
+            ended = [self._ended(each, "login") for each in open_[LOGINS_MAX - 1 :]]
+            await self._save(token, *ended, beside=(record_of_person(person),))
+            self._people[person.name] = person
+            self._tell()
+        return token, text
+
+    async def end_person(self, name: str, by: str) -> Person:
+        """Ends the person's log-ins, and forgets which account of the issuer had the name. Raises Refused,
+        StoreError."""
+        async with self._lock:
+            if name not in self._people:
+                raise Refused(Refusal.UNKNOWN_PERSON, name=name)
+            ended = {each.id: self._ended(each, by) for each in self._open_logins(name)}
+            self._check_admins(self._roles, {**self._tokens, **ended})
+            await self._save(*ended.values(), beside=(Record(PERSON, name, None),))
+            return self._people.pop(name)
+
+    def _open_logins(self, name: str) -> list[Token]:
+        """Newest first."""
+        now = self._clock()
+        return [each for each in self.tokens if each.name == name and each.state(now) == "active"]
+
+    def _ended(self, token: Token, by: str) -> Token:
+        return dataclasses.replace(token, revoked_at=self._clock(), revoked_by=by)
 
     # --------------------------------------------------------------------------------------- roles
 

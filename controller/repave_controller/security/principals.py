@@ -4,6 +4,7 @@ A principal that was not recognised is a value without any right, never the abse
 to ask denies.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,10 @@ from typing import Final
 EVERY_APPLICATION = "*"
 ADMIN_NAME = "admin"
 LOCAL_NAME = "local"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
+"""Of those whom an admin gives tokens, and of teams."""
+PERSON = "oidc:"
+"""Before the name of a person who logs in with the issuer: no token can be made for such a name."""
 
 
 class Permission(StrEnum):

@@ -1,10 +1,13 @@
 """Tokens and roles as the store keeps them: records, with JSON as their text."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter, ValidationError
 
+from repave_controller.core.domain.instants import Instant
 from repave_controller.core.ports import Record, Store, StoreError
+from repave_controller.security.people import Person
 from repave_controller.security.roles import Roles
 from repave_controller.security.tokens import Token
 from repave_controller.security.trusts import Trust
@@ -12,9 +15,14 @@ from repave_controller.security.trusts import Trust
 TOKEN = "token"
 ROLES = "roles"
 TRUST = "trust"
+PERSON = "person"
+SPENT = "spent"
+"""A job's token that was used, by its hash; its state is when it expires."""
 _TOKEN = TypeAdapter(Token)
 _ROLES = TypeAdapter(Roles)
 _TRUST = TypeAdapter(Trust)
+_PERSON = TypeAdapter(Person)
+_INSTANT = TypeAdapter(Instant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +32,25 @@ class KnownAccounts:
     tokens: tuple[Token, ...]
     roles: Roles
     trusts: tuple[Trust, ...] = ()
+    people: tuple[Person, ...] = ()
+    spent: Mapping[str, Instant] = field(default_factory=dict)
 
 
 async def load_accounts(store: Store) -> KnownAccounts:
     """Raises StoreError."""
     tokens, roles = await store.records(TOKEN), await store.records(ROLES)
-    trusts = await store.records(TRUST)
+    trusts, people, spent = (
+        await store.records(TRUST),
+        await store.records(PERSON),
+        await store.records(SPENT),
+    )
     try:
         return KnownAccounts(
             tuple(_TOKEN.validate_json(each.state or "") for each in tokens),
             _ROLES.validate_json(roles[0].state or "") if roles else Roles(),
             tuple(_TRUST.validate_json(each.state or "") for each in trusts),
+            tuple(_PERSON.validate_json(each.state or "") for each in people),
+            {each.name: _INSTANT.validate_json(each.state or "") for each in spent},
         )
     except ValidationError as error:
         raise StoreError(
@@ -49,6 +65,14 @@ def record_of_token(token: Token) -> Record:
 
 def record_of_trust(trust: Trust) -> Record:
     return Record(TRUST, trust.id, _TRUST.dump_json(trust).decode())
+
+
+def record_of_person(person: Person) -> Record:
+    return Record(PERSON, person.name, _PERSON.dump_json(person).decode())
+
+
+def record_of_spent(name: str, expires_at: Instant) -> Record:
+    return Record(SPENT, name, _INSTANT.dump_json(expires_at).decode())
 
 
 def record_of_roles(roles: Roles) -> Record:

@@ -38,9 +38,9 @@ class Roles:
     def teams_of(self, name: str) -> tuple[str, ...]:
         return tuple(sorted(team.name for team in self.teams if name in team.members))
 
-    def grants_of(self, name: str) -> tuple[Grant, ...]:
-        """Its own, and those of its teams."""
-        holders = {name, *(f"{TEAM}{team}" for team in self.teams_of(name))}
+    def grants_of(self, name: str, teams: Iterable[str] = ()) -> tuple[Grant, ...]:
+        """Its own, and those of its teams; `teams` are more of them."""
+        holders = {name, *(f"{TEAM}{team}" for team in (*self.teams_of(name), *teams))}
         return tuple(each.grant for each in self.given if each.to in holders)
 
     def admins(self) -> set[str]:

@@ -13,6 +13,10 @@ from repave_controller.security.principals import Grant
 
 SHAPE = re.compile(r"rpv_([0-9a-f]{12})_([0-9a-f]{64})")
 ID_BYTES = 6
+PEOPLES = ("device", "browser", "web")
+"""How people log in with the issuer."""
+SESSION = "web"
+"""Such a token is a browser's session: it counts as a cookie alone."""
 SECRET_BYTES = 32
 
 
@@ -32,6 +36,7 @@ class Token:
     revoked_by: str = ""
     used_at: Instant | None = None
     used_from: str = ""
+    method: str = ""  # of the log-in that it came of: job, device, browser or web
 
     def state(self, now: Instant) -> str:
         """active, expired or revoked."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from repave_controller.core.domain.instants import Instant
+from repave_controller.security.claims import audiences_of
 
 AUDIENCE = "repave"
 TRUSTS_MAX = 500
-LEEWAY_SECONDS = 60.0
 IDENTIFYING = (
     "sub",
     "repository",
@@ -34,29 +34,15 @@ class Trust:
     created_at: Instant
 
 
-def fault_of(claims: Mapping[str, Any], now: Instant) -> str:
-    """Why a token whose signature is good does not count now; "" if it does."""
-    expires, begins = _seconds(claims.get("exp")), _seconds(claims.get("nbf", claims.get("iat", 0)))
-    if expires is None or begins is None:
-        return "the job's token does not say from when until when it is valid"
-    if now >= expires + LEEWAY_SECONDS:
-        return "the job's token has expired"
-    if now < begins - LEEWAY_SECONDS:
-        return "the job's token is not valid yet; is a clock wrong?"
-    return ""
-
-
 def match(trusts: Sequence[Trust], claims: Mapping[str, Any]) -> Trust | None:
     """The first trust that the token fits: by equal values, no patterns."""
     return next((each for each in trusts if _fits(each, claims)), None)
 
 
 def _fits(trust: Trust, claims: Mapping[str, Any]) -> bool:
-    audience = claims.get("aud")
-    audiences = audience if isinstance(audience, list) else [audience]
     return (
         claims.get("iss") == trust.issuer
-        and trust.audience in audiences
+        and trust.audience in audiences_of(claims)
         and all(_text(claims.get(name)) == value for name, value in trust.claims)
     )
 
@@ -70,8 +56,3 @@ def _text(value: object) -> str | None:
             return str(value)
         case _:
             return None
-
-
-def _seconds(value: object) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and isinstance(value, int | float) and abs(value) < 1e12 else None

@@ -328,6 +328,22 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.UNKNOWN_ROLE: _unknown_role,
     Refusal.UNKNOWN_TOKEN: lambda id: f"no token has the id {_quoted(id)}; repave tokens list shows them",
     Refusal.UNKNOWN_TRUST: lambda id: f"no trust has the id {_quoted(id)}; repave tokens trusts shows them",
+    Refusal.UNKNOWN_PERSON: (
+        lambda name: f"no person {_quoted(name)} has logged in; repave people list shows them"
+    ),
+    Refusal.OTHER_ACCOUNT: (
+        lambda name: (
+            f"{name} was another account of the issuer when it logged in here before; if the name "
+            f"now belongs to a new person, an admin forgets the former one: repave people end {name}"
+        )
+    ),
+    Refusal.NO_ROLE: (
+        lambda name: (
+            f"you are {name}, and have no role here; an admin gives one: repave roles grant {name} "
+            "viewer, or maps a group of the issuer to a team (oidc.teams)"
+        )
+    ),
+    Refusal.SPENT: "this job's token was used before; it is good for one log-in",
     Refusal.LAST_ADMIN: (
         lambda: "then no admin with a valid token would be left; give role and token to another one first"
     ),

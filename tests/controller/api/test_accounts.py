@@ -66,7 +66,7 @@ def released(client: Signed, spec: str = SPEC, **changes: Any) -> Answered:
 def called(client: Signed, route: str) -> tuple[int, str]:
     """Status and rule of a call with an empty body."""
     values = dict.fromkeys(
-        ("application", "host", "region", "machine", "freeze", "team", "token", "trust"), "hello"
+        ("application", "host", "region", "machine", "freeze", "team", "token", "trust", "person"), "hello"
     )
     method, path = route.format(digest="d" * 64, **values).split(" ")
     path = f"/{path}" if path in ("healthz", "metrics") else path

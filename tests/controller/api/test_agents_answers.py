@@ -170,6 +170,7 @@ async def failure_of(real: RealController, method: str, path: str, body: Any) ->
         "token": "0" * 12,
         "team": "sre",
         "trust": "t1",
+        "person": "oidc:anna",
     }
     address = path.format(**named, digest=DIGEST_OF_V1)
     sent = {} if method != "POST" else {"data": body} if isinstance(body, bytes) else {"json": body}

@@ -1,78 +1,24 @@
 """Jobs of a CI log in by the token that their CI has signed: only those that are trusted, and once each."""
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.controller.api.test_accounts import UNBOUNDED, Signed, rows
 from tests.fakes.controller.scheduler import ServedController, served
-
-KEY = rsa.generate_private_key(65_537, 2048)
-OTHER_KEY = rsa.generate_private_key(65_537, 2048)
-
-
-@dataclass
-class Issuer:
-    """A little OpenID Connect provider."""
-
-    url: str = ""
-    keys: dict[str, Any] = field(default_factory=lambda: {"k1": KEY})
-    asked: list[str] = field(default_factory=list)
-
-    def claims(self, **changes: Any) -> dict[str, Any]:
-        now = time.time()
-        known = {"iss": self.url, "aud": "repave", "sub": "repo:acme/web", "repository": "acme/web"}
-        times = {"iat": now, "nbf": now, "exp": now + 300, "ref": "refs/heads/main", "jti": str(now)}
-        return {**known, **times, **changes}
-
-    def token(self, key: Any = KEY, kid: str = "k1", alg: str = "RS256", **changes: Any) -> str:
-        return jwt.encode(self.claims(**changes), key, alg, headers={"kid": kid})
-
-    def answer(self, path: str) -> dict[str, Any]:
-        self.asked.append(path)
-        if path == "/.well-known/openid-configuration":
-            return {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
-        listed = []
-        for name, key in self.keys.items():
-            algorithm = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else None
-            kind = algorithm or jwt.algorithms.ECAlgorithm
-            listed.append({**json.loads(kind.to_jwk(key.public_key())), "kid": name, "use": "sig"})
-        return {"keys": listed}
+from tests.fakes.issuer import KEY, OTHER_KEY, Issuer, an_issuer
 
 
 @pytest.fixture
 def issuer() -> Iterator[Issuer]:
-    made = Issuer()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps(made.answer(self.path)).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    made.url = f"http://127.0.0.1:{server.server_port}"
-    yield made
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with an_issuer() as made:
+        yield made
 
 
 @pytest.fixture
@@ -114,6 +60,18 @@ def test_a_job_s_token_is_good_for_one_log_in(
 ) -> None:
     token = issuer.token()
     assert [log_in(controller, token)[0] for _ in range(2)] == [201, 401]
+
+
+def test_that_holds_over_a_restart_of_the_controller(tmp_path: Path, issuer: Issuer) -> None:
+    token = issuer.token()
+    with served(tmp_path, has_accounts=True, bounds=UNBOUNDED) as first:
+        admin = Signed(first.url, first.admin)
+        claims = {"repository": "acme/web"}
+        admin.post("trusts", {"name": "ci-web", "issuer": issuer.url, "claims": claims})
+        assert log_in(first, token)[0] == 201
+    with served(tmp_path, former=first, has_accounts=True, bounds=UNBOUNDED) as second:
+        assert log_in(second, token)[1]["detail"].startswith("this job's token was used before")
+        assert log_in(second, issuer.token())[0] == 201
 
 
 def public_key() -> bytes:

@@ -40,7 +40,8 @@ READS = [
     route
     for route in routes()
     if route.method == "GET" and route.answer is not None and not route.path.endswith("stream")
-    if route.path not in ("tokens", "roles", "audit", "trusts")  # those of accounts: test_accounts.py
+    if route.path
+    not in ("tokens", "roles", "audit", "trusts", "people")  # those of accounts: test_accounts.py
 ]
 
 
@@ -77,7 +78,7 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
 
     async def refused(path: str, rule: str, **sent: Any) -> None:
         async with real.client.post(
-            path.format(application="hello", token="0" * 12, team="sre", trust="t1"), **sent
+            path.format(application="hello", token="0" * 12, team="sre", trust="t1", person="p1"), **sent
         ) as answer:
             told = await answer.json()
             assert (answer.status, told["rule"]) == (409, rule), told
@@ -139,6 +140,10 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     await refused("login", "no-accounts", json={"token": "x"})
     await refused("trusts", "no-accounts", json=trust)
     await refused("trusts/{trust}/remove", "no-accounts", json={})
+    for path, sent in (("device", {}), ("device/poll", {"handle": "h"}), ("browser", {"port": 1})):
+        await refused(f"login/{path}", "no-accounts", json=sent)
+    await refused("login/browser/finish", "no-accounts", json={"handle": "h", "state": "s"})
+    await refused("people/{person}/end", "no-accounts", json={})
     await refused("logout", "no-token", json={})
     await refused("tokens", "no-accounts", json={"name": "ann"})
     await refused("tokens/{token}/revoke", "no-accounts", json={})

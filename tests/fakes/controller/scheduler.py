@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from repave_controller.__main__ import logins_of
 from repave_controller.api.app import make_app
 from repave_controller.api.resources.agents import Agents
 from repave_controller.api.web.access import Bounds, Guarded
@@ -31,6 +32,7 @@ from repave_controller.security.enrolment import Enrolment
 from repave_controller.security.issuers import Issuers
 from repave_controller.security.records import load_accounts
 from repave_controller.security.tickets import Tickets
+from repave_controller.settings import OidcSettings
 from repave_protos import __version__
 from repave_protos.daemon.metrics import new_registry
 from repave_protos.package.signing import Signing
@@ -264,6 +266,7 @@ class ServedController:
     authority: str = ""
     guarded: Guarded | None = None
     signing: Signing = Signing()  # noqa: RUF009  # frozen
+    oidc: OidcSettings = OidcSettings()  # noqa: RUF009  # frozen
 
     async def _agents(self, clock: SteadyClock) -> Agents:
         """As a controller with TLS has them, without the listeners."""
@@ -326,7 +329,8 @@ class ServedController:
             self.accounts = Accounts(self.store, await load_accounts(self.store), clock)
             audit = await audit_of(self.store, loaded.installation, clock)
             self.tickets = Tickets(b"k" * 32)
-            self.guarded = Guarded(self.accounts, audit, self.tickets, Issuers(clock), self.bounds)
+            logins = logins_of(self.oidc, self.accounts, "http://127.0.0.1", clock)
+            self.guarded = Guarded(self.accounts, audit, self.tickets, Issuers(clock), self.bounds, logins)
             self.admin = self.admin or await self.accounts.make_admin()
         app = make_app(
             scheduler=self.scheduler,

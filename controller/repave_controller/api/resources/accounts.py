@@ -1,10 +1,8 @@
 """Accounts in the API: who calls, tokens, roles, teams, and the audit log."""
 
-import hashlib
-import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from aiohttp import web
 from pydantic import AfterValidator, BaseModel, Field, model_validator
@@ -13,6 +11,7 @@ from repave_controller.api.answers.models import Body
 from repave_controller.api.answers.queries import EVENTS_MAX, Flag, Number, Query
 from repave_controller.api.answers.views import time_of
 from repave_controller.api.resources.freezes import Glob
+from repave_controller.api.web import cookies
 from repave_controller.api.web.access import Guarded
 from repave_controller.api.web.callers import principal_of
 from repave_controller.api.web.openapi import Route
@@ -21,27 +20,15 @@ from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.api.web.responses import answer
 from repave_controller.core.domain.instants import Instant
 from repave_controller.security import roles as changes
-from repave_controller.security.audit import Entry
-from repave_controller.security.issuers import TOKEN_LENGTH_MAX, BadToken, IssuerError, is_safe
-from repave_controller.security.principals import Grant, Role
+from repave_controller.security.outbound import is_safe
+from repave_controller.security.principals import NAME, PERSON, Grant, Role
 from repave_controller.security.roles import TEAM, Roles
-from repave_controller.security.tokens import Token
-from repave_controller.security.trusts import (
-    AUDIENCE,
-    IDENTIFYING,
-    LEEWAY_SECONDS,
-    Trust,
-    fault_of,
-    match,
-)
+from repave_controller.security.tokens import PEOPLES, SESSION, Token
+from repave_controller.security.trusts import AUDIENCE, IDENTIFYING, Trust
 
 DAY_SECONDS = 86_400.0
 EXPIRY_SECONDS_MAX = 366 * DAY_SECONDS
 SCOPES_MAX = 20
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
-SHOWN_MAX = 10_000
-TOLD = ("iss", "sub", "repository", "ref", "run_id", "project_path", "pipeline_id", "environment")
-"""What the audit log has of a job."""
 RESERVED = ("local", "agent")
 """Names of principals that have no tokens."""
 
@@ -54,12 +41,22 @@ def _is_name(text: str) -> str:
     return text
 
 
+def _is_member(text: str) -> str:
+    """A name, also of a person who logs in with the issuer."""
+    _is_name(text.removeprefix(PERSON))
+    return text
+
+
 def _is_holder(text: str) -> str:
-    _is_name(text.removeprefix(TEAM))
+    if text.startswith(TEAM):
+        _is_name(text.removeprefix(TEAM))
+    else:
+        _is_member(text)
     return text
 
 
 Name = Annotated[str, AfterValidator(_is_name)]
+Member = Annotated[str, AfterValidator(_is_member)]
 Holder = Annotated[str, AfterValidator(_is_holder)]
 
 
@@ -92,12 +89,6 @@ class ReasonRequest(Body):
     reason: str = Field("", max_length=1000)
 
 
-class LoginRequest(Body):
-    """Exchange the token that a CI signed for a job for one of this controller."""
-
-    token: str = Field(min_length=1, max_length=TOKEN_LENGTH_MAX, repr=False)
-
-
 class TrustRequest(Body):
     """Let jobs of a CI log in."""
 
@@ -122,14 +113,14 @@ class TrustRequest(Body):
 class GrantRequest(GrantItem):
     """Give or take a role."""
 
-    to: Holder = Field(description="A name, or team:NAME.")
+    to: Holder = Field(description="A name, oidc:NAME of a person who logs in with the issuer, or team:NAME.")
     reason: str = Field("", max_length=1000)
 
 
 class MemberRequest(Body):
     """Put a name into a team, or take it out."""
 
-    name: Name
+    name: Member
     reason: str = Field("", max_length=1000)
 
 
@@ -158,6 +149,10 @@ class WhoAnswer(BaseModel):
     scopes: list[ScopeItem] = Field(description="What narrows this token; empty: nothing.")
     token: str = Field(description="The id of the token.")
     expires_at: datetime | None
+    method: str = Field("", description="token, job; device, browser or web: logged in with the issuer.")
+    issuer: str = Field("", description="Of OpenID Connect, where that says who one is.")
+    subject: str = Field("", description="The issuer's name of the account.")
+    csrf: str = Field("", description="Of a browser's session: what its writes show as X-Repave-CSRF.")
 
 
 class TokenItem(BaseModel):
@@ -173,6 +168,7 @@ class TokenItem(BaseModel):
     expires_at: datetime
     used_at: datetime | None
     used_from: str
+    method: str = Field(description="Of the log-in that it came of: job, device, browser, web; empty: none.")
     revoked_at: datetime | None
     revoked_by: str
 
@@ -251,12 +247,10 @@ class AccountRoutes:
 
     def __init__(self, guarded: Guarded | None, clock: Callable[[], Instant]) -> None:
         self._found, self._clock = guarded, clock
-        self._shown: dict[bytes, float] = {}  # tokens of jobs, until they expire
 
     def routes(self) -> tuple[Route, ...]:
         return (
             Route("GET", "whoami", self.whoami, WhoAnswer),
-            Route("POST", "login", self.login, NewTokenAnswer, LoginRequest),
             Route("GET", "trusts", self.trusts, TrustsAnswer),
             Route("POST", "trusts", self.trust, TrustItem, TrustRequest),
             Route("POST", "trusts/{trust}/remove", self.distrust, TrustItem, ReasonRequest),
@@ -276,7 +270,10 @@ class AccountRoutes:
 
     async def whoami(self, request: web.Request) -> web.Response:
         principal = principal_of(request)
-        token = self._guarded.accounts.token(principal.credential) if principal.credential else None
+        token = self.guarded.accounts.token(principal.credential) if principal.credential else None
+        method = (token.method or "token") if token is not None else ""
+        person = self.guarded.accounts.person(principal.name) if method in PEOPLES else None
+        session = cookies.session_of(request) if method == SESSION else ""
         return answer(
             WhoAnswer(
                 name=principal.name,
@@ -286,57 +283,19 @@ class AccountRoutes:
                 scopes=_scopes(principal.scopes),
                 token=principal.credential,
                 expires_at=time_of(token.expires_at) if token is not None else None,
+                method=method,
+                issuer=person.issuer if person is not None else "",
+                subject=person.subject if person is not None else "",
+                csrf=cookies.csrf_of(session) if session else "",
             )
         )
-
-    async def login(self, request: web.Request) -> web.Response:
-        """Each token of a job is good for one log-in."""
-        asked, guarded = await body_of(request, LoginRequest), self._guarded
-        accounts, address = guarded.accounts, request.remote or ""
-        claims = await self._verified(asked.token)
-        trust = match(accounts.trusts, claims)
-        if trust is None:
-            raise Problem(401, "not-trusted", "no trust fits what this job's token says; an admin adds one")
-        self._check_first(asked.token, float(claims["exp"]))
-        told = tuple((name, str(claims[name])[:200]) for name in TOLD if name in claims)
-        token, text = await accounts.create(trust.name, trust.seconds, by="login", note=f"job {trust.id}")
-        await guarded.audit.add(
-            Entry(
-                self._clock(), trust.name, "job", token.id, address, "POST login", outcome="done", facts=told
-            )
-        )
-        response = answer(NewTokenAnswer(token=text, item=self._item(token)), status=201)
-        response.headers["Cache-Control"] = "no-store"
-        return response
-
-    async def _verified(self, token: str) -> Mapping[str, Any]:
-        """Its claims, which count now. Raises Problem."""
-        guarded = self._guarded
-        try:
-            claims = await guarded.issuers.verified(token, {each.issuer for each in guarded.accounts.trusts})
-        except BadToken as error:
-            raise Problem(401, "not-trusted", str(error)) from error
-        except IssuerError as error:
-            raise Problem(503, "issuer", f"the issuer's keys can't be had: {error}") from error
-        fault = fault_of(claims, self._clock())
-        if fault:
-            raise Problem(401, "not-trusted", fault)
-        return claims
-
-    def _check_first(self, token: str, expires_at: float) -> None:
-        """Raises Problem when it was shown before."""
-        now, name = self._clock(), hashlib.sha256(token.encode()).digest()
-        self._shown = {each: at for each, at in self._shown.items() if at + LEEWAY_SECONDS > now}
-        if name in self._shown or len(self._shown) >= SHOWN_MAX:
-            raise Problem(401, "not-trusted", "this job's token was used before; it is good for one log-in")
-        self._shown[name] = expires_at
 
     async def trusts(self, _: web.Request) -> web.Response:
-        return answer(TrustsAnswer(items=[_trust(each) for each in self._guarded.accounts.trusts]))
+        return answer(TrustsAnswer(items=[_trust(each) for each in self.guarded.accounts.trusts]))
 
     async def trust(self, request: web.Request) -> web.Response:
         asked = await body_of(request, TrustRequest)
-        made = await self._guarded.accounts.trust(
+        made = await self.guarded.accounts.trust(
             asked.name,
             asked.issuer,
             tuple(sorted(asked.claims.items())),
@@ -348,26 +307,29 @@ class AccountRoutes:
 
     async def distrust(self, request: web.Request) -> web.Response:
         await body_of(request, ReasonRequest)
-        return answer(_trust(await self._guarded.accounts.distrust(request.match_info["trust"])))
+        return answer(_trust(await self.guarded.accounts.distrust(request.match_info["trust"])))
 
     async def logout(self, request: web.Request) -> web.Response:
         await body_of(request, ReasonRequest)
         principal = principal_of(request)
         if not principal.credential:
             raise Problem(409, "no-token", f"{principal.name} has shown no token that could be ended")
-        return await self._revoked(principal.credential, principal.name)
+        response = await self._revoked(principal.credential, principal.name)
+        if cookies.session_of(request):
+            cookies.take(response, cookies.SESSION)
+        return response
 
     async def tokens(self, _: web.Request) -> web.Response:
-        return answer(TokensAnswer(items=[self._item(each) for each in self._guarded.accounts.tokens]))
+        return answer(TokensAnswer(items=[self.item(each) for each in self.guarded.accounts.tokens]))
 
     async def create(self, request: web.Request) -> web.Response:
         asked = await body_of(request, TokenRequest)
         scopes = tuple(each.grant for each in asked.scopes)
         by = principal_of(request).name
-        token, text = await self._guarded.accounts.create(
+        token, text = await self.guarded.accounts.create(
             asked.name, asked.expires_seconds, by, asked.note, scopes
         )
-        response = answer(NewTokenAnswer(token=text, item=self._item(token)), status=201)
+        response = answer(NewTokenAnswer(token=text, item=self.item(token)), status=201)
         response.headers["Cache-Control"] = "no-store"
         return response
 
@@ -376,9 +338,9 @@ class AccountRoutes:
         return await self._revoked(request.match_info["token"], principal_of(request).name)
 
     async def _revoked(self, identity: str, by: str) -> web.Response:
-        return answer(self._item(await self._guarded.accounts.revoke(identity, by)))
+        return answer(self.item(await self.guarded.accounts.revoke(identity, by)))
 
-    def _item(self, token: Token) -> TokenItem:
+    def item(self, token: Token) -> TokenItem:
         return TokenItem(
             id=token.id,
             name=token.name,
@@ -390,6 +352,7 @@ class AccountRoutes:
             expires_at=time_of(token.expires_at),
             used_at=time_of(token.used_at) if token.used_at is not None else None,
             used_from=token.used_from,
+            method=token.method,
             revoked_at=time_of(token.revoked_at) if token.revoked_at is not None else None,
             revoked_by=token.revoked_by,
         )
@@ -397,12 +360,12 @@ class AccountRoutes:
     # ------------------------------------------------------------------------------------- roles and teams
 
     async def roles(self, _: web.Request) -> web.Response:
-        return answer(_roles(self._guarded.accounts.roles))
+        return answer(_roles(self.guarded.accounts.roles))
 
     def _changing(self, change: Callable[[Roles, str, Grant], Roles]) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             asked = await body_of(request, GrantRequest)
-            accounts = self._guarded.accounts
+            accounts = self.guarded.accounts
             return answer(
                 _roles(await accounts.change_roles(lambda roles: change(roles, asked.to, asked.grant)))
             )
@@ -414,7 +377,7 @@ class AccountRoutes:
             asked, team = await body_of(request, MemberRequest), request.match_info["team"]
             if NAME.fullmatch(team) is None:
                 raise Problem(422, "team", "team: expected a name of letters, digits and . _ @ + -")
-            accounts = self._guarded.accounts
+            accounts = self.guarded.accounts
             return answer(_roles(await accounts.change_roles(lambda roles: change(roles, team, asked.name))))
 
         return handle
@@ -422,13 +385,13 @@ class AccountRoutes:
     # ---------------------------------------------------------------------------------------------- audit
 
     async def audit(self, request: web.Request) -> web.Response:
-        query, audit = query_of(request, AuditQuery), self._guarded.audit
+        query, audit = query_of(request, AuditQuery), self.guarded.audit
         rows = await audit.rows(query.after, query.limit, query.newest)
         items = [AuditItem(number=each.number, text=each.text, hash=each.hash) for each in rows]
         return answer(AuditAnswer(installation=audit.installation, items=items))
 
     @property
-    def _guarded(self) -> Guarded:
+    def guarded(self) -> Guarded:
         """Raises Problem where there are no accounts."""
         if self._found is None:
             text = (

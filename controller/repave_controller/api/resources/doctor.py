@@ -17,6 +17,8 @@ from repave_controller.fleet.regions import KnownRegion, Rival
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.security.logins import Logins
+from repave_controller.security.outbound import IssuerError
 from repave_controller.wording.render import command_of, texts_of
 from repave_protos import __version__
 from repave_protos.protocol.values import RegionName
@@ -29,10 +31,16 @@ class Doctor:
     """One for an API."""
 
     def __init__(
-        self, scheduler: Scheduler, store: Store, sessions: Sessions, clock: SteadyClock, agents: Agents
+        self,
+        scheduler: Scheduler,
+        store: Store,
+        sessions: Sessions,
+        clock: SteadyClock,
+        agents: Agents,
+        logins: Logins | None,
     ) -> None:
         self._scheduler, self._store, self._sessions = scheduler, store, sessions
-        self._clock, self._agents = clock, agents
+        self._clock, self._agents, self._logins = clock, agents, logins
 
     def routes(self) -> tuple[Route, ...]:
         return (Route("GET", "doctor", self.doctor, DoctorAnswer),)
@@ -43,6 +51,7 @@ class Doctor:
         rivals, unused = self._sessions.rivals(), self._sessions.unused()
         found = await _examine(self._store, self._clock, regions, ahead, rivals, unused)
         found += self._agents.checks()
+        found += [await _issuer(self._logins)] if self._logins is not None else []
         found.append(orphans_check(await orphans_of(self._sessions, regions)))
         return answer(DoctorAnswer(version=__version__, now=time_of(self._clock()), items=found))
 
@@ -80,6 +89,19 @@ async def _store(store: Store) -> CheckItem:
     except StoreError as error:
         return _check("store", "fail", str(error), "see the controller's log")
     return _check("store", "ok", f"{newest[-1].sequence if newest else 0} events")
+
+
+async def _issuer(logins: Logins) -> CheckItem:
+    issuer = logins.provider.client.issuer
+    try:
+        has_device = await logins.provider.check()
+    except IssuerError as error:
+        remedy = "see oidc.issuer; until then people log in with tokens: repave login --token"
+        return _check("log-in", "fail", f"the issuer can't be used: {error}", remedy)
+    if logins.has_device and not has_device:
+        text = f"{issuer} knows no device flow: a machine without a browser needs a token"
+        return _check("log-in", "warn", text, "allow it for this client there, or set oidc.device = false")
+    return _check("log-in", "ok", f"people log in with {issuer}")
 
 
 def _clock(clock: SteadyClock) -> CheckItem:

@@ -22,7 +22,8 @@ from repave_controller.api.web.callers import (
     denied,
     principal_of,
 )
-from repave_controller.api.web.policy import POLICY, Rule
+from repave_controller.api.web.cookies import check_write, session_of
+from repave_controller.api.web.policy import LOG_INS, POLICY, Rule
 from repave_controller.api.web.problems import Handler, Problem, as_problems
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.ports import StoreError
@@ -30,6 +31,7 @@ from repave_controller.security.accounts import Accounts, NotRecognised
 from repave_controller.security.audit import Audit, Entry
 from repave_controller.security.differences import cleaned, facts_of
 from repave_controller.security.issuers import Issuers
+from repave_controller.security.logins import Logins
 from repave_controller.security.principals import LOCAL, Permission, Principal
 from repave_controller.security.rates import Rates
 from repave_controller.security.tickets import Tickets
@@ -65,6 +67,7 @@ class Guarded:
     tickets: Tickets
     issuers: Issuers
     bounds: Bounds = Bounds()
+    logins: Logins | None = None  # with an issuer of OpenID Connect
 
 
 class Access:
@@ -90,8 +93,7 @@ class Access:
             request[PRINCIPAL] = LOCAL
             return await handler(request)
         if rule is not None and rule.permission is Permission.OPEN:
-            if request.method == "POST":
-                self._slow_down(self._logins, _peer(request))
+            self._slow_down_open(request)
             return await handler(request)
         self._slow_down(self._of_address, _peer(request))
         principal = self._recognise(guarded, request)
@@ -120,6 +122,9 @@ class Access:
         kind, _, shown = header.partition(" ")
         shown = shown.strip()
         try:
+            session = session_of(request)
+            if not header and session:
+                return self._in_browser(guarded, request, session)
             if not header:
                 raise NotRecognised(f"this controller has accounts; {SIGN_IN}")
             if kind.lower() != "bearer" or len(shown) > HEADER_LENGTH_MAX:
@@ -129,6 +134,19 @@ class Access:
             self._refused["not-signed-in"] += 1
             self._slow_down(self._wrong, _peer(request))
             raise Problem(401, "not-signed-in", str(error)) from None
+
+    def _in_browser(self, guarded: Guarded, request: web.Request, session: str) -> Principal:
+        """Raises NotRecognised, Problem."""
+        principal = guarded.accounts.recognise(session, is_cookie=True)
+        check_write(request, session)
+        return principal
+
+    def _slow_down_open(self, request: web.Request) -> None:
+        """Health and the like are answered always."""
+        if _name(request) in LOG_INS:
+            self._slow_down(self._logins, _peer(request))
+        elif request.method == "POST":
+            self._slow_down(self._of_address, _peer(request))
 
     def _slow_down(self, rates: Rates, name: str) -> None:
         seconds = rates.take(name, self._clock())
@@ -165,13 +183,18 @@ class Access:
 
 def _rule(request: web.Request) -> Rule | None:
     """None where there is no such route."""
+    return POLICY.get(_name(request))
+
+
+def _name(request: web.Request) -> str:
+    """As the policy has the route; "" where there is none."""
     resource = request.match_info.route.resource
     if resource is None:
-        return None
+        return ""
     path = resource.canonical.removeprefix("/v1").removeprefix("/")
     if request.method == "HEAD" and f"HEAD {path}" not in POLICY:
-        return POLICY.get(f"GET {path}")
-    return POLICY.get(f"{request.method} {path}")
+        return f"GET {path}"
+    return f"{request.method} {path}"
 
 
 def _address(request: web.Request) -> str:

@@ -115,7 +115,16 @@ POLICY: Final[Mapping[str, Rule]] = {
     "GET doctor": _OPERATE,
     "POST recovery": _OPERATE,
     "GET whoami": Rule(Permission.KNOWN, Scope.INSTALLATION),
+    "GET login": _OPEN,
     "POST login": _OPEN,
+    "POST login/device": _OPEN,
+    "POST login/device/poll": _OPEN,
+    "POST login/browser": _OPEN,
+    "POST login/browser/finish": _OPEN,
+    "GET login/oidc": _OPEN,
+    "GET login/oidc/callback": _OPEN,
+    "GET people": _ACCOUNTS,
+    "POST people/{person}/end": _ACCOUNTS,
     "GET trusts": _ACCOUNTS,
     "POST trusts": _ACCOUNTS,
     "POST trusts/{trust}/remove": _ACCOUNTS,
@@ -131,6 +140,18 @@ POLICY: Final[Mapping[str, Rule]] = {
     "GET audit": Rule(Permission.AUDIT, Scope.INSTALLATION),
 }
 """By method and path, below /v1."""
+
+LOG_INS: Final = frozenset(
+    {
+        "POST login",
+        "POST login/device",
+        "POST login/browser",
+        "POST login/browser/finish",
+        "GET login/oidc",
+        "GET login/oidc/callback",
+    }
+)
+"""What anyone may ask for and costs something: an address may, now and then."""
 
 
 def rule_of(method: str, path: str) -> Rule:

@@ -22,7 +22,14 @@ log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-UNKNOWN = ("unknown-application", "unknown-freeze", "unknown-host", "unknown-token", "unknown-trust")
+UNKNOWN = (
+    "unknown-application",
+    "unknown-freeze",
+    "unknown-host",
+    "unknown-token",
+    "unknown-trust",
+    "unknown-person",
+)
 
 
 class Problem(Exception):

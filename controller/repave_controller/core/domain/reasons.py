@@ -129,6 +129,10 @@ class Refusal(Kind):
     UNKNOWN_ROLE = "unknown-role"
     UNKNOWN_TOKEN = "unknown-token"
     UNKNOWN_TRUST = "unknown-trust"
+    UNKNOWN_PERSON = "unknown-person"
+    OTHER_ACCOUNT = "other-account"
+    NO_ROLE = "no-role"
+    SPENT = "spent"
 
 
 class Why(Kind):

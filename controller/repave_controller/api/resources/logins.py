@@ -1,0 +1,359 @@
+"""Log-ins: of jobs by the token of their CI, of people with an issuer of OpenID Connect; who logged in so."""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+import structlog
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from repave_controller.api.answers.models import Body, Items
+from repave_controller.api.answers.views import time_of
+from repave_controller.api.resources.accounts import AccountRoutes, NewTokenAnswer, ReasonRequest
+from repave_controller.api.web import cookies
+from repave_controller.api.web.access import Guarded
+from repave_controller.api.web.callers import principal_of
+from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.problems import Problem
+from repave_controller.api.web.requests import body_of, query_of
+from repave_controller.api.web.responses import answer, items
+from repave_controller.core.domain.instants import Instant
+from repave_controller.core.domain.reasons import Refusal, Refused
+from repave_controller.security.audit import Entry
+from repave_controller.security.claims import fault_of_times
+from repave_controller.security.differences import cleaned
+from repave_controller.security.issuers import TOKEN_LENGTH_MAX, BadToken
+from repave_controller.security.logins import BROWSER_SECONDS, LoggedIn, Logins, TooManyLogins, Waiting
+from repave_controller.security.outbound import IssuerError
+from repave_controller.security.people import Person
+from repave_controller.security.provider import LoginRefused
+from repave_controller.security.rates import Rates
+from repave_controller.security.trusts import match
+from repave_controller.wording.render import text_of
+
+TOLD = ("iss", "sub", "repository", "ref", "run_id", "project_path", "pipeline_id", "environment")
+"""What the audit log has of a job."""
+STATUS = {"login-denied": 403, "login-expired": 410}
+"""All other refusals: 401."""
+DENIALS = (0.2, 20.0)
+"""Refused log-ins of an address that are written down: a second, and at once."""
+PARAMETER_MAX = 4096
+
+Given = TypeVar("Given")
+
+log = structlog.get_logger()
+
+
+class LoginRequest(Body):
+    """Exchange the token that a CI signed for a job for one of this controller."""
+
+    token: str = Field(min_length=1, max_length=TOKEN_LENGTH_MAX, repr=False)
+
+
+class BeginRequest(Body):
+    """Begin a log-in on another device."""
+
+
+class HandleRequest(Body):
+    """Ask what has come of a log-in."""
+
+    handle: str = Field(min_length=1, max_length=200, repr=False)
+
+
+class BrowserRequest(Body):
+    """Begin a log-in in a browser of the same machine."""
+
+    port: int = Field(ge=1, le=65_535, description="Where the command line listens, on loopback.")
+
+
+class FinishRequest(HandleRequest):
+    """End it, with what the issuer sent the browser back with."""
+
+    code: str = Field("", max_length=PARAMETER_MAX, repr=False)
+    state: str = Field(max_length=PARAMETER_MAX, repr=False)
+    iss: str = Field("", max_length=PARAMETER_MAX)
+    error: str = Field("", max_length=PARAMETER_MAX)
+    error_description: str = Field("", max_length=PARAMETER_MAX)
+
+
+class CallbackQuery(BaseModel):
+    """What the issuer sends a browser back with; it may say more."""
+
+    model_config = ConfigDict(extra="ignore")
+    code: str = Field("", max_length=PARAMETER_MAX)
+    state: str = Field("", max_length=PARAMETER_MAX)
+    iss: str = Field("", max_length=PARAMETER_MAX)
+    error: str = Field("", max_length=PARAMETER_MAX)
+    error_description: str = Field("", max_length=PARAMETER_MAX)
+
+
+class WaysAnswer(BaseModel):
+    """How people log in. With a token of an admin they always can."""
+
+    issuer: str = Field(description="Of OpenID Connect; empty: tokens only.")
+    device: bool
+    browser: bool
+
+
+class DeviceAnswer(BaseModel):
+    """What to show a person who logs in on another device."""
+
+    handle: str
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str
+    expires_seconds: float
+    interval_seconds: float
+
+
+class PolledAnswer(BaseModel):
+    """Either still pending, or a token."""
+
+    pending: bool
+    interval_seconds: float = Field(default=0.0, description="Ask again after so long.")
+    token: str = ""
+    name: str = ""
+    expires_at: datetime | None = None
+
+
+class BrowserAnswer(BaseModel):
+    """Where the browser goes."""
+
+    handle: str
+    url: str
+
+
+class PersonItem(BaseModel):
+    """Who has logged in with the issuer, as of the last time."""
+
+    name: str
+    issuer: str
+    subject: str = Field(description="The issuer's name of the account; the name is bound to it.")
+    teams: list[str] = Field(description="By groups of the issuer.")
+    admin: bool = Field(description="By a group of the issuer.")
+    at: datetime
+
+
+class LoginRoutes:
+    """One for an API."""
+
+    def __init__(
+        self, guarded: Guarded | None, accounts: AccountRoutes, clock: Callable[[], Instant]
+    ) -> None:
+        self._found, self._accounts, self._clock = guarded, accounts, clock
+        self._denials = Rates(*DENIALS)
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route("GET", "login", self.ways, WaysAnswer),
+            Route("POST", "login", self.job, NewTokenAnswer, LoginRequest),
+            Route("POST", "login/device", self.device, DeviceAnswer, BeginRequest),
+            Route("POST", "login/device/poll", self.poll, PolledAnswer, HandleRequest),
+            Route("POST", "login/browser", self.browser, BrowserAnswer, BrowserRequest),
+            Route("POST", "login/browser/finish", self.finish, PolledAnswer, FinishRequest),
+            Route("GET", "login/oidc", self.to_issuer, None),
+            Route("GET", "login/oidc/callback", self.callback, None, query=CallbackQuery),
+            Route("GET", "people", self.people, Items[PersonItem]),
+            Route("POST", "people/{person}/end", self.end, PersonItem, ReasonRequest),
+        )
+
+    async def ways(self, _: web.Request) -> web.Response:
+        logins = self._found.logins if self._found is not None else None
+        if logins is None:
+            return answer(WaysAnswer(issuer="", device=False, browser=False))
+        return answer(
+            WaysAnswer(issuer=logins.provider.client.issuer, device=logins.has_device, browser=True)
+        )
+
+    # ---------------------------------------------------------------------------------------------- jobs
+
+    async def job(self, request: web.Request) -> web.Response:
+        """Each token of a job is good for one log-in."""
+        asked, guarded = await body_of(request, LoginRequest), self._guarded
+        claims = await self._verified(asked.token)
+        trust = match(guarded.accounts.trusts, claims)
+        if trust is None:
+            raise Problem(401, "not-trusted", "no trust fits what this job's token says; an admin adds one")
+        told = tuple((name, str(claims[name])[:200]) for name in TOLD if name in claims)
+        proof = hashlib.sha256(asked.token.encode()).hexdigest()
+        try:
+            token, text = await guarded.accounts.log_in_job(trust, proof, Instant(float(claims["exp"])))
+        except Refused as error:
+            if error.reason.kind is not Refusal.SPENT:
+                raise
+            raise Problem(401, "not-trusted", text_of(error.reason)) from error
+        await self._note(request, trust.name, "job", "done", token.id, told)
+        return _secret(answer(NewTokenAnswer(token=text, item=self._accounts.item(token)), status=201))
+
+    async def _verified(self, token: str) -> Mapping[str, Any]:
+        """Its claims, which count now. Raises Problem."""
+        guarded = self._guarded
+        try:
+            claims = await guarded.issuers.verified(token, {each.issuer for each in guarded.accounts.trusts})
+        except BadToken as error:
+            raise Problem(401, "not-trusted", str(error)) from error
+        except IssuerError as error:
+            raise Problem(503, "issuer", f"the issuer's keys can't be had: {error}") from error
+        fault = fault_of_times(claims, self._clock(), "the job's token")
+        if fault:
+            raise Problem(401, "not-trusted", fault)
+        return claims
+
+    # --------------------------------------------------------------------------------------------- people
+
+    async def device(self, request: web.Request) -> web.Response:
+        await body_of(request, BeginRequest)
+        logins = self._logins
+        if not logins.has_device:
+            raise Problem(409, "no-device", "log-ins by a code are switched off here: repave login --browser")
+        handle, device = await self._refusing(request, logins.begin_device)
+        return _secret(
+            answer(
+                DeviceAnswer(
+                    handle=handle,
+                    user_code=device.user_code,
+                    verification_uri=device.where,
+                    verification_uri_complete=device.where_complete,
+                    expires_seconds=device.seconds,
+                    interval_seconds=device.interval_seconds,
+                )
+            )
+        )
+
+    async def poll(self, request: web.Request) -> web.Response:
+        asked, logins = await body_of(request, HandleRequest), self._logins
+        found = await self._refusing(request, lambda: logins.poll(asked.handle))
+        if isinstance(found, Waiting):
+            return answer(PolledAnswer(pending=True, interval_seconds=found.seconds), status=202)
+        return await self._given(request, found)
+
+    async def browser(self, request: web.Request) -> web.Response:
+        asked, logins = await body_of(request, BrowserRequest), self._logins
+        handle, url = await self._refusing(request, lambda: logins.begin_here(asked.port))
+        return _secret(answer(BrowserAnswer(handle=handle, url=url)))
+
+    async def finish(self, request: web.Request) -> web.Response:
+        asked = await body_of(request, FinishRequest)
+        return await self._given(request, await self._finished(request, asked.handle, "browser", asked))
+
+    async def to_issuer(self, request: web.Request) -> web.Response:
+        """For a browser: on to the issuer."""
+        handle, url = await self._refusing(request, self._logins.begin_web)
+        response = _secret(web.Response(status=302, headers={"Location": url}))
+        cookies.give(response, cookies.LOGIN, handle, BROWSER_SECONDS)
+        return response
+
+    async def callback(self, request: web.Request) -> web.Response:
+        """The browser is back from the issuer: only the one that began has its cookie."""
+        asked, handle = query_of(request, CallbackQuery), request.cookies.get(cookies.LOGIN, "")
+        found = await self._refusing(request, lambda: self._finish(handle, "web", asked))
+        await self._note_login(request, found)
+        response = _secret(web.Response(text=f"You are {found.person.name}.\n"))
+        cookies.give(response, cookies.SESSION, found.text, found.token.expires_at - self._clock())
+        cookies.take(response, cookies.LOGIN)
+        return response
+
+    async def _finished(
+        self, request: web.Request, handle: str, method: str, asked: FinishRequest | CallbackQuery
+    ) -> LoggedIn:
+        return await self._refusing(request, lambda: self._finish(handle, method, asked))
+
+    async def _finish(self, handle: str, method: str, asked: FinishRequest | CallbackQuery) -> LoggedIn:
+        return await self._logins.finish(
+            handle,
+            method,
+            code=asked.code,
+            state=asked.state,
+            issuer=asked.iss,
+            error=asked.error,
+            text=asked.error_description,
+        )
+
+    async def _refusing(self, request: web.Request, act: Callable[[], Awaitable[Given]]) -> Given:
+        """What comes of it. Raises Problem, with the refusal written down."""
+        try:
+            return await act()
+        except IssuerError as error:
+            log.warning("login.issuer", error=str(error))
+            raise Problem(503, "issuer", f"the issuer can't be used: {error}") from error
+        except TooManyLogins as error:
+            raise Problem(503, "too-many-log-ins", str(error)) from error
+        except LoginRefused as error:
+            await self._note_denial(request, "", error.rule, str(error))
+            raise Problem(STATUS.get(error.rule, 401), error.rule, str(error)) from error
+        except Refused as error:
+            text = text_of(error.reason)
+            await self._note_denial(request, str(dict(error.reason.facts).get("name", "")), error.rule, text)
+            raise Problem(403, error.rule, text, reason=error.reason) from error
+
+    async def _given(self, request: web.Request, found: LoggedIn) -> web.Response:
+        await self._note_login(request, found)
+        name, expires = found.person.name, time_of(found.token.expires_at)
+        given = PolledAnswer(pending=False, token=found.text, name=name, expires_at=expires)
+        return _secret(answer(given, status=201))
+
+    async def _note_login(self, request: web.Request, found: LoggedIn) -> None:
+        person = found.person
+        told = {"method": found.token.method, "issuer": person.issuer, "subject": person.subject}
+        told |= {"teams": ", ".join(person.teams)} if person.teams else {}
+        told |= {"admin": "by a group of the issuer"} if person.is_admin else {}
+        await self._note(request, person.name, "oidc", "done", found.token.id, tuple(told.items()))
+
+    async def _note_denial(self, request: web.Request, name: str, rule: str, text: str) -> None:
+        """So often only that a stranger can't fill the disk; what merely ran out is not written down."""
+        if rule == "login-expired" or self._denials.take(request.remote or "", self._clock()):
+            return
+        await self._note(request, name, "oidc", "denied", "", (("rule", rule), ("cause", cleaned(text))))
+
+    async def _note(
+        self,
+        request: web.Request,
+        who: str,
+        kind: str,
+        outcome: str,
+        credential: str,
+        told: tuple[tuple[str, str], ...],
+    ) -> None:
+        action, address = f"{request.method} {request.path.removeprefix('/v1/')}", request.remote or ""
+        entry = Entry(self._clock(), who, kind, credential, address, action, outcome=outcome, facts=told)
+        await self._guarded.audit.add(entry)
+
+    async def people(self, _: web.Request) -> web.Response:
+        return items(_person(each) for each in self._guarded.accounts.people)
+
+    async def end(self, request: web.Request) -> web.Response:
+        """Of one who has left: every log-in ends at once."""
+        await body_of(request, ReasonRequest)
+        name, by = request.match_info["person"], principal_of(request).name
+        return answer(_person(await self._guarded.accounts.end_person(name, by)))
+
+    @property
+    def _logins(self) -> Logins:
+        """Raises Problem where people log in with tokens alone."""
+        logins = self._guarded.logins
+        if logins is None:
+            text = "people log in here with a token: repave login --token; no issuer is set (oidc.issuer)"
+            raise Problem(409, "no-issuer", text)
+        return logins
+
+    @property
+    def _guarded(self) -> Guarded:
+        return self._accounts.guarded
+
+
+def _person(person: Person) -> PersonItem:
+    return PersonItem(
+        name=person.name,
+        issuer=person.issuer,
+        subject=person.subject,
+        teams=list(person.teams),
+        admin=person.is_admin,
+        at=time_of(person.at),
+    )
+
+
+def _secret(response: web.Response) -> web.Response:
+    response.headers["Cache-Control"] = "no-store"
+    return response
