@@ -140,7 +140,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
                 await serving.enter_async_context(serve(app, host, port, most, tls))
                 await serving.enter_async_context(renewing(settings, tls))
                 if enrolment is not None:
-                    await serving.enter_async_context(_door(settings, enrolment, images, grpc_port))
+                    await serving.enter_async_context(_door(settings, enrolment, images, grpc_port, clock))
                 if clock.warning:
                     log.warning("clock.set_back", text=clock.warning)
                     scheduler.note(Event("clock.set_back", clock.warning))
@@ -195,10 +195,14 @@ def agents_url(settings: ControllerSettings) -> str:
 
 
 def _door(
-    settings: ControllerSettings, enrolment: Enrolment, images: ImageDirectory, grpc_port: int
+    settings: ControllerSettings,
+    enrolment: Enrolment,
+    images: ImageDirectory,
+    grpc_port: int,
+    clock: SteadyClock,
 ) -> AbstractAsyncContextManager[int]:
     host, port = split_address(settings.agents.listen, "agents.listen")
-    door = make_door(enrolment, images, lambda: grpc_port)
+    door = make_door(enrolment, images, lambda: grpc_port, clock)
     return serve(
         door,
         host,

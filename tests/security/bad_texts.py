@@ -3,7 +3,7 @@
 from typing import Final
 
 DEEP = 20_000
-LONG = 10 * 1024 * 1024
+LONG = 5 * 1024 * 1024
 _MERGES = "\n".join(
     ["x-a0: &a0 {k: v}", *(f"x-a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 14))]
 )
@@ -24,8 +24,8 @@ EVERYWHERE: Final[dict[str, bytes]] = {
     "a number of 10,000 digits": b"1" * 10_000,
     "such a value": b"a = " + b"1" * 10_000,
     "such a field": b'{"a": ' + b"1" * 10_000 + b"}",
-    "one line of 10 MiB": b"a" * LONG,
-    "10 MiB of blanks": b" " * LONG,
+    "one line of 5 MiB": b"a" * LONG,
+    "5 MiB of blanks": b" " * LONG,
 }
 YAML: Final[dict[str, bytes]] = {
     **EVERYWHERE,
@@ -36,8 +36,8 @@ YAML: Final[dict[str, bytes]] = {
     "a merge of itself": b"a: &a {<<: *a}",
     "deep lists": b"[" * DEEP,
     "deep mappings": b"{a: " * DEEP,
-    "deep blocks": b"\n".join(b" " * depth + b"a:" for depth in range(600)),
-    "deep dashes": b"- " * 50_000,
+    "deep blocks": b"\n".join(b" " * depth + b"a:" for depth in range(200)),
+    "deep dashes": b"- " * 5_000,
     "an object of Python": b"!!python/object/apply:os.system ['true']",
     "its name": b"a: !!python/name:os.system",
     "a tag of one's own": b"a: !<tag:evil.example,2026:run> x",
@@ -81,7 +81,7 @@ TOML: Final[dict[str, bytes]] = {
     **EVERYWHERE,
     "deep lists": b"a = " + b"[" * DEEP,
     "deep tables": b"a = " + b"{a = " * DEEP,
-    "deep names": b"a" + b".a" * 5_000 + b" = 1",
+    "deep names": b"a" + b".a" * 2_000 + b" = 1",
     "a twice named field": b"a = 1\na = 2\n",
     "a day that is none": b"a = 2026-99-99",
     "half a surrogate pair": b'a = "\\ud800"',

@@ -9,6 +9,7 @@ from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import USAGE
 
 DEFAULT_URL = "http://127.0.0.1:7400"
+BYTES_MAX = 256 * 1024
 
 
 def url(arguments: argparse.Namespace) -> str:
@@ -38,7 +39,8 @@ def read() -> dict[str, Any]:
 
     path = _path()
     try:
-        content = tomllib.loads(path.read_text())
+        with path.open("rb") as file:
+            content = tomllib.loads(file.read(BYTES_MAX).decode())
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError, OSError) as error:

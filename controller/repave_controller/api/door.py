@@ -1,11 +1,14 @@
 """The HTTPS API for agents, on an address of its own: joining, renewals, packages. People have another one.
 
 Each route says what it asks for: `OPEN` is for machines that have no certificate yet, `AGENT` for a
-certificate that counts now.
+certificate that counts now. How often is counted by address for those who have shown none that counts, and
+by agent for the others: agents behind one NAT don't share a rate.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,13 +19,28 @@ from repave_controller.core.domain.reasons import Refused
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.security.enrolment import Enrolment
 from repave_controller.security.principals import Permission, agent
+from repave_controller.security.rates import Rates
 from repave_controller.wording.render import text_of
+from repave_protos.daemon.peers import peer_of
 from repave_protos.protocol.certificates import PEM_BYTES_MAX, AgentIdentity, CertificateError
 from repave_protos.protocol.values import Digest
 
 BODY_BYTES_MAX = 2 * PEM_BYTES_MAX
 IDENTITY = web.RequestKey("identity", AgentIdentity)
 """Whose certificate a request showed."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoorBounds:
+    """A second, and at once: what one address asks without a certificate that counts (two for a join), what
+    one agent asks for, and how often one agent renews."""
+
+    stranger: tuple[float, float] = (2.0, 120.0)
+    agent: tuple[float, float] = (20.0, 200.0)
+    renewal: tuple[float, float] = (1 / 60, 20.0)
+
+
+DOOR_BOUNDS: Final = DoorBounds()
 
 
 class _Body(BaseModel):
@@ -69,8 +87,18 @@ class Entrance:
 class Door:
     """One method a route."""
 
-    def __init__(self, enrolment: Enrolment, images: ImageDirectory, grpc_port: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        enrolment: Enrolment,
+        images: ImageDirectory,
+        grpc_port: Callable[[], int],
+        clock: Callable[[], float],
+        bounds: DoorBounds,
+    ) -> None:
         self._enrolment, self._images, self._grpc_port = enrolment, images, grpc_port
+        self._clock = clock
+        self._strangers, self._agents = Rates(*bounds.stranger), Rates(*bounds.agent)
+        self._renewals = Rates(*bounds.renewal)
 
     def entrances(self) -> tuple[Entrance, ...]:
         return (
@@ -92,6 +120,7 @@ class Door:
         return self._certificate(chain)
 
     async def renew(self, request: web.Request) -> web.Response:
+        self._slow_down(self._renewals, _name(request[IDENTITY]))
         asked = await body_of(request, RenewalRequest)
         return self._certificate(await self._enrolment.renew(request[IDENTITY], asked.request))
 
@@ -112,8 +141,11 @@ class Door:
         """The handler behind its permission."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            if permission is not Permission.OPEN:
+            if permission is Permission.OPEN:
+                self._slow_down(self._strangers, _peer(request))
+            else:
                 identity = self._identity(request)
+                self._slow_down(self._agents, _name(identity))
                 if not agent(identity.region).may(permission):
                     raise Problem(403, "not-for-agents", "agents may not do this")
                 request[IDENTITY] = identity
@@ -128,20 +160,42 @@ class Door:
         shown = request.get_extra_info("ssl_object")
         certificate = shown.getpeercert(binary_form=True) if shown is not None else None
         if certificate is None:
+            self._slow_down(self._strangers, _peer(request))
             raise Problem(401, "no-certificate", "show the certificate of an agent that has joined")
         try:
             return self._enrolment.recognise(certificate)
         except CertificateError as error:
+            self._slow_down(self._strangers, _peer(request))
             raise Problem(403, "certificate", f"the agent's certificate is refused: {error}") from error
 
+    def _slow_down(self, rates: Rates, name: str) -> None:
+        seconds = rates.take(name, self._clock())
+        if seconds:
+            text = f"too many requests; try again in {math.ceil(seconds)} s"
+            raise Problem(429, "too-many-requests", text, retry_seconds=seconds)
 
-def make_door(enrolment: Enrolment, images: ImageDirectory, grpc_port: Callable[[], int]) -> web.Application:
+
+def make_door(
+    enrolment: Enrolment,
+    images: ImageDirectory,
+    grpc_port: Callable[[], int],
+    clock: Callable[[], float],
+    bounds: DoorBounds = DOOR_BOUNDS,
+) -> web.Application:
     """The agents' API as an aiohttp application."""
-    door = Door(enrolment, images, grpc_port)
+    door = Door(enrolment, images, grpc_port, clock, bounds)
     app = web.Application(middlewares=[as_problems], client_max_size=BODY_BYTES_MAX)
     for each in door.entrances():
         app.router.add_route(each.method, each.path, door.admit(each.permission, without_query(each.handler)))
     return app
+
+
+def _peer(request: web.Request) -> str:
+    return peer_of(request.remote or "") or request.remote or ""
+
+
+def _name(identity: AgentIdentity) -> str:
+    return f"{identity.region}/{identity.agent}"
 
 
 def _answer(model: BaseModel) -> web.Response:

@@ -321,15 +321,38 @@ def _listen(server: grpc.aio.Server, target: str, shown: Callable[[], Shown] | N
     if shown is None:
         return server.add_insecure_port(target)
 
-    def configured() -> grpc.ServerCertificateConfiguration:
-        now = shown()
-        pair = (now.key.encode(), now.chain.encode())
-        return grpc.ssl_server_certificate_configuration([pair], now.authorities.encode())
-
+    known = shown()
     credentials = grpc.dynamic_ssl_server_credentials(
-        configured(), configured, require_client_authentication=True
+        _configuration(known),
+        changes_of(shown, known),  # type: ignore[arg-type]  # None is documented there, and not in its types
+        require_client_authentication=True,
     )
     return server.add_secure_port(target, credentials)
+
+
+def changes_of(
+    shown: Callable[[], Shown], known: Shown
+) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
+    """Asked at each connection: what is shown from now on, None while that is the same.
+
+    gRPC 1.85 replaces what it has without a lock. When that was done at each connection, twenty clients that
+    left in the middle of their handshakes ended the process ("Check failed: prior > 0").
+    """
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal known
+        now = shown()
+        if now == known:
+            return None
+        known = now
+        return _configuration(now)
+
+    return changed
+
+
+def _configuration(shown: Shown) -> grpc.ServerCertificateConfiguration:
+    pair = (shown.key.encode(), shown.chain.encode())
+    return grpc.ssl_server_certificate_configuration([pair], shown.authorities.encode())
 
 
 class _ServedLink:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from repave_controller.api.door import Door
+from repave_controller.api.door import Door, DoorBounds
 from repave_controller.security.principals import Permission
 from repave_protos.protocol.certificates import (
     key_pem,
@@ -17,7 +17,7 @@ from repave_protos.protocol.certificates import (
 )
 from repave_protos.protocol.channel import Shown
 from tests.fakes.controller.door import DIGEST, PACKAGE, standing
-from tests.fakes.controller.enrolled import of_own_authority
+from tests.fakes.controller.enrolled import Credentials, of_own_authority
 
 
 async def test_a_machine_joins_renews_and_fetches_packages(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ async def test_a_bad_request_does_not_use_up_a_token(tmp_path: Path) -> None:
 
 
 def entrances() -> list[tuple[str, str, Permission]]:
-    door = Door(None, None, lambda: 0)  # type: ignore[arg-type]  # never asked
+    door = Door(None, None, lambda: 0, float, DoorBounds())  # type: ignore[arg-type]  # never asked
     return [(each.method, each.path, each.permission) for each in door.entrances()]
 
 
@@ -134,3 +134,43 @@ async def test_a_certificate_is_changed_under_the_server_that_runs_on(tmp_path: 
         with pytest.raises((OSError, http.client.HTTPException)):
             await door.ask("GET", f"/v1/images/{DIGEST}", shown=agent.shown)
         assert (await door.ask("GET", "/v1/authorities", host="localhost")).status == 200
+
+
+# ----------------------------------------------------------------------------------------------------- bounds
+
+
+async def test_one_address_has_so_many_attempts_to_join_and_agents_go_on(tmp_path: Path) -> None:
+    async with standing(tmp_path, DoorBounds(stranger=(0.5, 5.0))) as door:
+        agent = await door.enrolled.agent()
+        body = {"secret": "x" * 43, "request": request_for(new_key())}
+        tried = [await door.ask("POST", "/v1/join", body) for _ in range(6)]
+        assert [each.status for each in tried] == [403] * 5 + [429]
+        for path in ("/v1/authorities", f"/v1/images/{DIGEST}"):
+            assert (await door.ask("GET", path)).json["rule"] == "too-many-requests"
+        assert (await door.ask("GET", f"/v1/images/{DIGEST}", shown=agent.shown)).status == 200
+        door.enrolled.ahead = 2.0
+        assert (await door.ask("POST", "/v1/join", body)).status == 403
+        assert (await door.ask("POST", "/v1/join", body)).status == 429
+
+
+async def test_one_agent_has_its_rate_and_leaves_the_others_theirs(tmp_path: Path) -> None:
+    async with standing(tmp_path, DoorBounds(agent=(0.1, 3.0), renewal=(0.01, 1.0))) as door:
+        busy, other = await door.enrolled.agent(), await door.enrolled.agent("oslo")
+
+        async def renewed(agent: Credentials) -> int:
+            return (
+                await door.ask("POST", "/v1/renew", {"request": request_for(new_key())}, agent.shown)
+            ).status
+
+        assert [await renewed(busy) for _ in range(2)] == [200, 429]
+        fetched = [await door.ask("GET", f"/v1/images/{DIGEST}", shown=busy.shown) for _ in range(2)]
+        assert [each.status for each in fetched] == [200, 429]
+        assert await renewed(other) == 200
+
+
+async def test_what_was_revoked_is_counted_as_a_stranger(tmp_path: Path) -> None:
+    async with standing(tmp_path, DoorBounds(stranger=(0.1, 2.0))) as door:
+        agent = await door.enrolled.agent()
+        await door.enrolled.enrolment.revoke("paris", "", "ann")
+        asked = [await door.ask("GET", f"/v1/images/{DIGEST}", shown=agent.shown) for _ in range(3)]
+        assert [each.status for each in asked] == [403, 403, 429]

@@ -11,7 +11,9 @@ from repave_protos.protocol import channel
 from repave_protos.protocol.channel import (
     InsecureAddressError,
     Link,
+    Shown,
     bind,
+    changes_of,
     dial,
     full_jitter,
     join,
@@ -255,3 +257,13 @@ async def test_a_link_closed_by_its_own_end_fails_its_reader_without_cancelling_
     await link.close()
     assert "closed at this end" in await asyncio.wait_for(reader, 10)
     await server.stop(None)
+
+
+def test_a_certificate_is_given_to_grpc_only_when_it_has_changed() -> None:
+    first, second = (Shown(f"key {each}", f"chain {each}", "authorities") for each in "12")
+    now = first  # read by the lambda
+    changes = changes_of(lambda: now, first)
+    assert changes() is None
+    now = second
+    assert changes() is not None
+    assert changes() is None

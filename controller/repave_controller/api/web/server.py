@@ -1,15 +1,16 @@
 """Serves the API within bounds: how many connections, how long each may be silent, what is no HTTP.
 
 At the bound a newcomer takes the place of the connection that has been idle for longest, so clients that
-connect and say nothing, or say it slowly, keep no one out. Connections that are in the middle of a request
-are never closed for a newcomer: if all are, the newcomer is. The same holds within the quarter of the bound
-that one peer from elsewhere may have.
+connect and say nothing, or say it slowly, keep no one out; those that never end their TLS handshake are of
+them. Connections that are in the middle of a request are never closed for a newcomer: if all are, the
+newcomer is. The same holds within the quarter of the bound that one peer from elsewhere may have.
 """
 
 import asyncio
 import errno
 import os
 import ssl
+from asyncio import sslproto
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,11 @@ LINGER_SECONDS = 1.0
 HANDSHAKE_SECONDS = 10.0
 STOP_SECONDS = 1.0
 CONNECTIONS_MAX = 2000
+BACKLOG = 1024
+"""Connections that the kernel holds until they are accepted: beyond them a herd waits for seconds."""
+TLS_READ_BYTES = 32 * 1024
+"""asyncio reserves 256 KiB for each connection over TLS as soon as it is accepted: half a gigabyte for 2,000
+clients who say nothing. A record of TLS has 16 KiB."""
 PEERS_AT_THE_BOUND = 4
 """So many peers at least share the connections: none may have more than its part."""
 RESERVED_DESCRIPTORS = 64
@@ -82,6 +88,11 @@ class Connections:
             if not self._of_peers[connection.peer]:
                 del self._of_peers[connection.peer]
 
+    def close(self) -> None:
+        """Those that are idle: their handshakes are not waited for."""
+        for each in list(self._idle):
+            each.force_close()
+
     @web.middleware
     async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """A connection is busy from its request's header on until it is answered."""
@@ -105,18 +116,42 @@ class _Connection(web.RequestHandler):
         loop = asyncio.get_running_loop()
         super().__init__(manager, loop=loop, keepalive_timeout=IDLE_SECONDS, lingering_time=LINGER_SECONDS)
         self._connections = connections
+        self._beneath: asyncio.Transport | None = None
+        self._early = b""
+        self._is_lost = False
         self.peer = ""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def is_admitted(self, transport: asyncio.Transport) -> bool:
+        """Whether there is room. `transport`: that of TCP."""
+        self._beneath = transport
         self.peer = peer_of(str((transport.get_extra_info("peername") or ("",))[0]))
-        if self._connections.admit(self):
-            super().connection_made(transport)
-        else:
+        return self._connections.admit(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It was admitted, and its handshake, if any, is over."""
+        if self._is_lost:
             transport.close()
+            return
+        super().connection_made(transport)
+        if self._early:
+            super().data_received(self._early)
+
+    def data_received(self, data: bytes) -> None:
+        """TLS hands on what came with the end of its handshake before it says that this is over."""
+        if self.transport is None and not self._is_lost:
+            self._early += data
+        else:
+            super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._is_lost = True
         self._connections.forget(self)
         super().connection_lost(exc)
+
+    def force_close(self) -> None:
+        super().force_close()
+        if self._beneath is not None and not self._beneath.is_closing():
+            self._beneath.close()
 
     def handle_error(
         self,
@@ -135,6 +170,39 @@ class _Connection(web.RequestHandler):
         return response
 
 
+class _Doorman(asyncio.Protocol):
+    """Admits a connection before any work is done for it; with TLS, sees it through its handshake."""
+
+    def __init__(self, connection: _Connection, tls: ssl.SSLContext | None) -> None:
+        self._connection, self._tls = connection, tls
+        self._handshake: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        if not self._connection.is_admitted(transport):
+            transport.close()
+        elif self._tls is None:
+            transport.set_protocol(self._connection)
+            self._connection.connection_made(transport)
+        else:
+            transport.pause_reading()  # what comes is for TLS
+            self._handshake = asyncio.ensure_future(self._shake_hands(transport, self._tls))
+
+    async def _shake_hands(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            secured = await loop.start_tls(
+                transport, self._connection, tls, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            )
+        except OSError as error:  # no TLS, an impostor, or one who took too long
+            log.debug("api.handshake_failed", peer=self._connection.peer, error=str(error))
+            secured = None
+        if secured is not None:
+            self._connection.connection_made(secured)
+        else:  # closed for a newcomer, or the client has left
+            self._connection.connection_lost(None)
+
+
 @asynccontextmanager
 async def serve(
     app: web.Application,
@@ -147,6 +215,7 @@ async def serve(
     """Listens until the block ends; gives the port. Without `tls`, in plaintext. Raises OSError when it is
     taken, with the setting that named it."""
     connections = Connections(connections_max)
+    sslproto.SSLProtocol.max_size = TLS_READ_BYTES
     app.middlewares.insert(0, connections.watch)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=STOP_SECONDS)
     await runner.setup()
@@ -156,11 +225,7 @@ async def serve(
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(
-                lambda: _Connection(manager, connections),
-                host,
-                port,
-                ssl=tls,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS if tls is not None else None,
+                lambda: _Doorman(_Connection(manager, connections), tls), host, port, backlog=BACKLOG
             )
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else str(error)
@@ -170,5 +235,6 @@ async def serve(
             yield server.sockets[0].getsockname()[1]
         finally:
             server.close()
+            connections.close()
     finally:
         await runner.cleanup()
