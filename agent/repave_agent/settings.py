@@ -88,7 +88,7 @@ class AgentSettings(Settings):
     provider: str = "local"
     balancer: str = "haproxy"
     packages: PackagesSettings = PackagesSettings()
-    signatures: Signatures = Field({})
+    signatures: Signatures = Field(default={})
     metrics: MetricsSettings = MetricsSettings()
     limits: LimitSettings = LimitSettings()
     logs: LogSettings = LogSettings()

@@ -130,6 +130,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
             authority=authority_of(settings, enrolment),
             signing=signing_of(settings.signatures),
             metrics=metrics,
+            artifacts=settings.artifacts,
         )
         tls = tls_of(settings, enrolment)
         shown = enrolment.authority.shown if enrolment is not None else None

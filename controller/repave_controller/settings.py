@@ -3,15 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from repave_controller.core.domain.limits import Limits
+from repave_controller.security.addresses import allowed_of
 from repave_controller.security.outbound import is_safe
 from repave_controller.security.people import Rules
 from repave_controller.security.principals import NAME
 from repave_protos.daemon.logs import LogSettings
 from repave_protos.daemon.settings import Address, Settings, named_in_environment
-from repave_protos.package.signing import Signatures
+from repave_protos.package.signing import Signatures, table
 
 
 class HttpSettings(Settings):
@@ -44,6 +45,11 @@ class AgentsSettings(Settings):
 def _line(given: object) -> object:
     """A list, as TOML has it, may be a line of words."""
     return " ".join(map(str, given)) if isinstance(given, list) else given
+
+
+def _hosts(words: str) -> str:
+    allowed_of(words)
+    return words
 
 
 class TlsSettings(Settings):
@@ -130,6 +136,50 @@ class OidcSettings(Settings):
         return Rules(self.name_claim, self.groups_claim, domains, self.groups, self.teams, self.admins)
 
 
+class HostCredential(Settings):
+    """Of a host that packages are fetched from: `token` is a file with a bearer token, `password` one for
+    `user`. Only specs of `apps` (globs) may use it."""
+
+    token: Path | None = None
+    user: str = ""
+    password: Path | None = None
+    apps: list[str] = Field(default=["*"])
+
+    @model_validator(mode="after")
+    def _check(self) -> "HostCredential":
+        if (self.token is None) == (self.password is None) or bool(self.user) != (self.password is not None):
+            raise ValueError("give token, or user and password; token and password are paths of files")
+        return self
+
+
+class S3Bucket(Settings):
+    """A bucket of a store of the kind of S3. `credentials` is a file as AWS has it (aws_access_key_id = ...).
+    `direct`: agents fetch from the store itself. Only specs of `apps` (globs) may use it."""
+
+    endpoint: Annotated[
+        str,
+        Field(
+            pattern=r"^(https://[A-Za-z0-9.:\[\]-]+/?|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?/?)?$"
+        ),
+    ] = ""
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "us-east-1"
+    credentials: Path
+    apps: list[str] = Field(default=["*"])
+    direct: bool = False
+
+
+class ArtifactsSettings(Settings):
+    """Where specs may have packages fetched from, beside the public internet: `allow` names hosts (globs),
+    addresses and networks that are private. `authority`: of a private certificate authority."""
+
+    allow: Annotated[str, BeforeValidator(_line), AfterValidator(_hosts)] = ""
+    authority: Path | None = None
+    proxy: Annotated[str, Field(pattern=r"^(http://[A-Za-z0-9.:\[\]-]+)?$")] = ""
+    seconds: Annotated[float, Field(ge=1, le=86_400)] = 900.0
+    credentials: Annotated[dict[str, HostCredential], BeforeValidator(table)] = Field(default={})
+    s3: Annotated[dict[str, S3Bucket], BeforeValidator(table)] = Field(default={})
+
+
 Limit = Annotated[int, Field(ge=0)]
 
 
@@ -162,7 +212,8 @@ class ControllerSettings(Settings):
     agents: AgentsSettings = AgentsSettings()
     tls: TlsSettings = TlsSettings()
     limits: LimitSettings = LimitSettings()
-    signatures: Signatures = Field({})
+    artifacts: ArtifactsSettings = ArtifactsSettings()
+    signatures: Signatures = Field(default={})
     logs: LogSettings = LogSettings()
     oidc: OidcSettings = OidcSettings()
 

@@ -204,7 +204,8 @@ def test_the_settings_shown_are_those_that_exist(heading: str, model: type[Setti
 
 def settings_of(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, str]]:
     for name, field in model.model_fields.items():
-        below = list(sections_in(field.annotation))
+        is_table = typing.get_origin(field.annotation) is dict
+        below = [] if is_table else list(sections_in(field.annotation))
         for each in below:
             yield from settings_of(each, f"{above}{name}.")
         if not below:

@@ -30,10 +30,14 @@ class TestAuthority:
     def der(self) -> bytes:
         return self.certificate.public_bytes(Encoding.DER)
 
-    def issue(self, folder: Path, address: str = "127.0.0.1", name: str = "server") -> tuple[Path, Path]:
+    def issue(
+        self, folder: Path, address: str = "127.0.0.1", name: str = "server", dns: str = ""
+    ) -> tuple[Path, Path]:
         """The files of a new certificate, and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+        known: list[x509.GeneralName] = [x509.IPAddress(ip_address(address))]
+        known += [x509.DNSName(dns)] if dns else []
+        names = x509.SubjectAlternativeName(known)
         certificate = (
             _begun(name, key).issuer_name(self.certificate.subject).add_extension(names, critical=False)
         ).sign(self.key, hashes.SHA256())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from repave_cli.render.output import show_whole, span
-from repave_cli.specs.packages import digest_for, signature_for
+from repave_cli.specs.packages import package_for
 from repave_cli.specs.specs import add_keep_sizes, add_spec_arguments, given_files, read_spec
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import CHANGES, DONE, REFUSED
@@ -30,9 +30,10 @@ def register(commands: Any) -> None:
 def run_plan(terminal: Terminal) -> int:
     arguments = terminal.arguments
     spec, text, files = read_spec(terminal, given_files(arguments))
-    digest = digest_for(terminal, spec, files[0], push=False)
-    body = {"spec": text, "filename": str(files[0]), "digest": digest, "version": arguments.version or ""}
-    body |= {"keep_sizes": arguments.keep_sizes, "signature": signature_for(terminal, spec, files[0])}
+    package = package_for(terminal, spec, text, files[0], push=False)
+    body = {"spec": text, "filename": str(files[0]), "digest": package.digest}
+    body |= {"version": arguments.version or ""}
+    body |= {"keep_sizes": arguments.keep_sizes, "signature": package.signature}
     plan = terminal.client.post("plan", {**body, "will_push": not (arguments.sha256 or arguments.baked)})
     show_plan(terminal, plan, is_wide=arguments.regions)
     return CHANGES if arguments.exit_code else DONE

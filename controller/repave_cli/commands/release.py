@@ -8,7 +8,7 @@ from repave_cli.commands.plan import show_plan
 from repave_cli.commands.switch_time import tell_switch
 from repave_cli.render.going_back import rollback_plan_lines
 from repave_cli.render.output import show_whole
-from repave_cli.specs.packages import digest_for, signature_for
+from repave_cli.specs.packages import package_for
 from repave_cli.specs.specs import add_keep_sizes, add_spec_arguments, given_files, read_spec
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, REFUSED
@@ -101,10 +101,10 @@ def add_who_and_why(command: Any) -> None:
 def run_release(terminal: Terminal) -> int:
     arguments = terminal.arguments
     spec, text, files = read_spec(terminal, given_files(arguments))
-    digest = digest_for(terminal, spec, files[0], push=not arguments.dry_run)
-    body: dict[str, Any] = {"spec": text, "filename": str(files[0]), "digest": digest}
+    package = package_for(terminal, spec, text, files[0], push=not arguments.dry_run)
+    body: dict[str, Any] = {"spec": text, "filename": str(files[0]), "digest": package.digest}
     body |= {"version": arguments.version or "", "keep_sizes": arguments.keep_sizes}
-    body |= {"signature": signature_for(terminal, spec, files[0])}
+    body |= {"signature": package.signature}
     if arguments.dry_run:
         plan = terminal.client.post("plan", {**body, "will_push": not (arguments.sha256 or arguments.baked)})
         return show_plan(terminal, plan)

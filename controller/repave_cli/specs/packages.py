@@ -3,12 +3,14 @@
 import posixpath
 import string
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from repave_cli.specs.secrets import tell_secrets
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import USAGE
+from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
 
 DIGEST_LENGTH = 64
@@ -18,8 +20,45 @@ SIGNATURE_BEGINS = b"untrusted comment:"
 SIGNATURE_LENGTH_MAX = 4096
 
 
-def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) -> str:
-    """The digest that an option or the spec names, or that of what artifact.uri names, stored if `push`."""
+@dataclass(frozen=True)
+class Package:
+    """What is released: its digest, and the text of its signature, if there is one."""
+
+    digest: str
+    signature: str = ""
+
+
+def package_for(terminal: Terminal, spec: Any, text: str, spec_file: Path, *, push: bool) -> Package:
+    """The package that an option or the spec names, or that of what artifact.uri names: stored if `push`, and
+    fetched by the controller where it is an address."""
+    from repave_controller.spec.places import is_remote  # slow to import
+
+    if is_remote(spec.artifact.uri) and not terminal.arguments.baked:
+        return _fetched(terminal, spec, text, spec_file)
+    digest = _digest(terminal, spec, spec_file, push=push)
+    return Package(digest, _signature_for(terminal, spec, spec_file))
+
+
+def _fetched(terminal: Terminal, spec: Any, text: str, spec_file: Path) -> Package:
+    """Waits until the controller has it, and says how far it is."""
+    arguments = terminal.arguments
+    given = sha256("--sha256", arguments.sha256) if arguments.sha256 else ""
+    body = {"spec": text, "filename": str(spec_file), "version": arguments.version or "", "digest": given}
+    path = f"applications/{quoted(spec.application)}/artifacts"
+    found, shown = terminal.client.post(path, body), -1
+    while not found["is_stored"]:
+        if found["received_bytes"] != shown:
+            shown = found["received_bytes"]
+            whole = f" of {found['total_bytes']:,}" if found["total_bytes"] is not None else ""
+            terminal.say(f"fetching {found['uri']}: {shown:,}{whole} bytes ...")
+        found = terminal.client.get(f"{path}/{found['id']}")
+    if found["is_new"]:
+        terminal.say(f"stored {found['uri']} ({found['received_bytes']:,} bytes) as {found['digest']}")
+    own = arguments.signature
+    return Package(found["digest"], _signature(own, "--signature") if own is not None else "")
+
+
+def _digest(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) -> str:
     arguments, wanted = terminal.arguments, spec.artifact.sha256
     if arguments.baked:
         return digest_named(terminal, arguments.baked, [region.name for region in spec.regions])
@@ -45,13 +84,16 @@ def digest_for(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) ->
     return digest
 
 
-def signature_for(terminal: Terminal, spec: Any, spec_file: Path) -> str:
+def _signature_for(terminal: Terminal, spec: Any, spec_file: Path) -> str:
     """The text of the package's signature: of the option, of what the spec names, or beside the package."""
-    from repave_controller.spec.spec import signature_path  # slow to import
+    from repave_controller.spec.places import is_remote  # slow to import
+    from repave_controller.spec.spec import signature_path
 
     arguments = terminal.arguments
     if arguments.signature is not None:
         return _signature(arguments.signature, "--signature")
+    if is_remote(spec.artifact.uri):
+        return ""
     folder, version = spec_file.resolve().parent, arguments.version or "0"
     if spec.artifact.signature is not None:
         return _signature(folder / signature_path(spec, version), "artifact.signature")

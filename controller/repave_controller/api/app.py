@@ -29,9 +29,12 @@ from repave_controller.core.ports import Store
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.metrics import Metrics
+from repave_controller.operations.artifacts import artifacts_of
 from repave_controller.operations.recovery import Recovery
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.security.provenance import Provenance
+from repave_controller.settings import ArtifactsSettings
 from repave_protos import __version__
 from repave_protos.daemon.scrape import shows
 from repave_protos.package.signing import Signing
@@ -53,10 +56,14 @@ def make_app(
     authority: Callable[[], str] = str,
     signing: Signing = Signing(),  # noqa: B008  # frozen
     metrics: Metrics | None = None,
+    artifacts: ArtifactsSettings = ArtifactsSettings(),  # noqa: B008  # frozen
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
     the certificate, if any, that clients check this controller's with."""
-    api = Api(scheduler, store, images, sessions, clock, agents, guarded, signing)
+    provenance = Provenance(store)
+    bringing = artifacts_of(artifacts, images, store, provenance, scheduler, clock)
+    packages = Packages(images, store, sessions, signing, provenance, bringing)
+    api = Api(scheduler, store, images, sessions, clock, agents, guarded, packages)
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
     app = web.Application(middlewares=[as_problems, strangers, access.check], client_max_size=BODY_BYTES_MAX)
@@ -86,6 +93,7 @@ def make_app(
     app.router.add_get("/v1/authority", root)
     app.on_startup.append(api.begin)
     app.on_shutdown.append(api.streams.close)
+    app.on_shutdown.append(packages.close)
     return app
 
 
@@ -101,14 +109,14 @@ class Api:
         clock: SteadyClock,
         agents: Agents | None = None,
         guarded: Guarded | None = None,
-        signing: Signing = Signing(),  # noqa: B008  # frozen
+        packages: Packages | None = None,
     ) -> None:
         names, regional = Names(scheduler, sessions), Regional(sessions, images)
         agents = agents if agents is not None else Agents(None, sessions, clock)
         accounts = AccountRoutes(guarded, clock)
         logins = guarded.logins if guarded is not None else None
         self.streams = Streams(scheduler)
-        packages = Packages(images, store, sessions, signing)
+        packages = packages if packages is not None else Packages(images, store, sessions)
         self._releases = Releases(scheduler, store, sessions, clock, names, regional, packages)
         self._subjects = (
             Applications(scheduler, store, sessions, clock, names, self.streams),

@@ -35,6 +35,16 @@ class ImageError(Exception):
     """A package was not taken; nothing of it is left. The text is shown to people."""
 
 
+class OtherImageError(ImageError):
+    """It is another one than was announced."""
+
+    def __init__(self, expected: Digest, found: Digest) -> None:
+        super().__init__(
+            f"what arrived is not what was announced: expected sha256 {expected}, got {found}. Push it again."
+        )
+        self.found = found
+
+
 class ImageStorageError(ImageError):
     """The disk did not take it: the package may be all right. `is_full`: it needs space."""
 
@@ -93,10 +103,7 @@ class ImageDirectory:
         try:
             digest, size = await self._write(chunks, part)
             if expected is not None and digest != expected:
-                raise ImageError(
-                    f"what arrived is not what was announced: expected sha256 {expected}, got {digest}. "
-                    "Push it again."
-                )
+                raise OtherImageError(expected, digest)
             return digest, size, await asyncio.to_thread(_take_in, part, self._path(digest))
         except OSError as error:
             raise self._disk_error(error) from error

@@ -1,4 +1,5 @@
-"""What is known of stored packages beside their bytes, by digest: the signature that was found right."""
+"""What is known of stored packages beside their bytes, by digest: the signature that was found right, and who
+has brought the package here, for they may have it."""
 
 import json
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from repave_controller.core.ports import Record, Store, Transaction
 from repave_protos.protocol.values import Digest
 
 KIND = "package"
+HOLDERS_MAX = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,8 @@ class Known:
     """Of one package."""
 
     signature: str = ""
+    offered: str = ""  # one that was fetched with the package; not yet looked at
+    holders: tuple[str, ...] = ()  # principals
 
 
 class Provenance:
@@ -33,6 +37,19 @@ class Provenance:
         if known.signature != signature:
             await self._save(digest, replace(known, signature=signature))
 
+    async def offer_signature(self, digest: Digest, signature: str) -> None:
+        """For a release, which looks at it. Raises StoreError."""
+        known = await self.of(digest)
+        if signature not in ("", known.signature, known.offered):
+            await self._save(digest, replace(known, offered=signature))
+
+    async def add_holder(self, digest: Digest, name: str) -> None:
+        """One who had all of it. Raises StoreError."""
+        known = await self.of(digest)
+        if name and name not in known.holders:
+            holders = (*known.holders, name)[-HOLDERS_MAX:]
+            await self._save(digest, replace(known, holders=holders))
+
     async def _save(self, digest: Digest, known: Known) -> None:
         record = Record(KIND, digest, json.dumps(_raw(known)))
         await self._store.commit(Transaction(records=(record,)))
@@ -46,10 +63,11 @@ class Provenance:
 
 
 def _raw(known: Known) -> dict[str, Any]:
-    return {"signature": known.signature}
+    return {"signature": known.signature, "offered": known.offered, "holders": known.holders}
 
 
 def _known(state: str) -> Known:
     """Of what this version knows."""
     raw = json.loads(state)
-    return Known(signature=str(raw.get("signature", "")))
+    holders = tuple(map(str, raw.get("holders", ())))
+    return Known(str(raw.get("signature", "")), str(raw.get("offered", "")), holders)

@@ -1,6 +1,6 @@
 """Whether a release's package was signed as the controller's settings want it. The agent looks once more."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,14 +26,21 @@ REFUSALS: Mapping[Fault, Refusal] = {
 
 
 def sealed(
-    order: ReleaseOrder, application: ApplicationName, signature: str, package: Path | None, signing: Signing
+    order: ReleaseOrder,
+    application: ApplicationName,
+    signatures: Sequence[str],
+    package: Path | None,
+    signing: Signing,
 ) -> tuple[ReleaseOrder, PublicKey | None]:
-    """The order with what agents need to check the signature, and the key that made it, if one must have.
+    """The order with what agents need to check the signature, and the key that made it, if one must have. Of
+    several signatures any will do.
 
     `package`: None looks at the signature alone, before there is a package. Reads all of it. Raises Refused.
     """
     keys = signing.keys_for(application)
-    key = _checked(application, signature, package, keys) if keys else None
+    signature, key = next(iter(signatures), ""), None
+    if keys:
+        signature, key = _checked(application, signatures, package, keys)
     signers = tuple(each.line for each in keys)
     return replace(order, template=replace(order.template, signature=signature, signers=signers)), key
 
@@ -53,19 +60,17 @@ def check_regions(
 
 
 def _checked(
-    application: ApplicationName, signature: str, package: Path | None, keys: tuple[PublicKey, ...]
-) -> PublicKey:
-    names = _names(keys)
-    if not signature:
-        raise Refused(Refusal.SIGNATURE_MISSING, application=application, keys=names)
-    try:
-        return (
-            key_of(read_signature(signature), keys) if package is None else verify(package, signature, keys)
-        )
-    except SignatureError as error:
-        kind = REFUSALS[error.fault]
-        raise Refused(kind, application=application, keys=names, why=str(error)) from None
-
-
-def _names(keys: Iterable[PublicKey]) -> tuple[str, ...]:
-    return tuple(map(str, keys))
+    application: ApplicationName, signatures: Sequence[str], package: Path | None, keys: tuple[PublicKey, ...]
+) -> tuple[str, PublicKey]:
+    """The first one that counts."""
+    names = tuple(map(str, keys))
+    refused = Refused(Refusal.SIGNATURE_MISSING, application=application, keys=names)
+    for each in signatures:
+        try:
+            if package is None:
+                return each, key_of(read_signature(each), keys)
+            return each, verify(package, each, keys)
+        except SignatureError as error:
+            kind = REFUSALS[error.fault]
+            refused = Refused(kind, application=application, keys=names, why=str(error))
+    raise refused

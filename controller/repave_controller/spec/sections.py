@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from pydantic_core import PydanticCustomError
 
 from repave_controller.core.domain.naming import NamingError, check_part, check_region
+from repave_controller.spec.places import is_remote, remote_fault
 from repave_controller.spec.quantities import (
     Command,
     Duration,
@@ -132,12 +133,19 @@ MarkName = Annotated[str, AfterValidator(_check_mark_name)]
 MarkValue = Annotated[str, AfterValidator(_check_mark_value)]
 
 
+def _local(uri: str) -> str:
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri)
+    if scheme is not None:
+        raise wrong(f"{scheme[0]} is not taken: https://, s3://, or a path relative to this file")
+    return uri
+
+
 class Artifact(Section):
     """What CI built; every host in every region proves the same digest."""
 
     uri: Annotated[str, Field(min_length=1, max_length=PATH_LENGTH_MAX), AfterValidator(_check_line)] = Field(
-        description="Folder or .tar.gz with the application, relative to this file; {version} and {app} are "
-        "put in."
+        description="Folder or .tar.gz with the application, relative to this file; or a .tar.gz by https:// "
+        "or s3://, which the controller fetches. {version} and {app} are put in."
     )
     sha256: Annotated[str, Field(pattern=r"^(required|[0-9a-f]{64})$")] | None = Field(
         None, description="A literal digest of the package, or `required`: repave release must name it."
@@ -153,12 +161,24 @@ class Artifact(Section):
 
     @field_validator("uri", "signature")
     @classmethod
-    def _is_local(cls, uri: str | None) -> str | None:
-        if uri is None:
-            return None
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri):
-            raise later("takes a folder or a .tar.gz of this machine only; fetch it before the release")
+    def _is_known_kind(cls, uri: str | None) -> str | None:
+        if uri is None or not is_remote(uri):
+            return uri if uri is None else check_places(_local(uri))
+        if fault := remote_fault(uri):
+            raise wrong(fault)
         return check_places(uri)
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if is_remote(self.uri) and "{version}" not in self.uri and self.sha256 in (None, "required"):
+            raise contradiction(
+                "without {version} in it another package may come from there at any time: put it in, or give "
+                "sha256",
+                ("uri",),
+            )
+        if self.signature is not None and is_remote(self.signature) and not is_remote(self.uri):
+            raise contradiction("can't be fetched for a package that is not", ("signature",))
+        return self
 
 
 class Host(Section):

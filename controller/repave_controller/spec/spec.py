@@ -3,7 +3,7 @@
 Its sections are in sections.py. How a file becomes a Spec, and where its errors are, is loader.py's.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -18,6 +18,7 @@ from repave_controller.core.domain.naming import (
 )
 from repave_controller.core.strategies.presets import Pace
 from repave_controller.spec.calendar import FREEZES_MAX, WINDOWS_MAX, FreezeSection, WindowSection
+from repave_controller.spec.places import is_remote
 from repave_controller.spec.quantities import Price, fill, is_version, wrong
 from repave_controller.spec.sections import (
     Artifact,
@@ -236,6 +237,36 @@ def artifact_path(spec: Spec, version: str) -> str:
     """Where the package of this version is, as written: relative to the folder of the spec."""
     _check_version(version)
     return fill(spec.artifact.uri, version, spec.app)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteArtifact:
+    """A package that the controller fetches. `signature`: where that is, if the spec says so."""
+
+    uri: str
+    digest: str = ""
+    signature: str = ""
+
+
+def remote_artifact(spec: Spec, version: str, digest: str = "") -> RemoteArtifact:
+    """What the spec names by https:// or s3:// for this version. Raises OrderError."""
+    if not is_remote(spec.artifact.uri):
+        raise OrderError(
+            "artifact.uri", f"{spec.artifact.uri} is a path, and the controller fetches addresses"
+        )
+    uri, signature = artifact_path(spec, version or "0"), signature_path(spec, version or "0")
+    if "{version}" in spec.artifact.uri and not version:
+        raise OrderError("version", f"artifact.uri is {spec.artifact.uri}: say which version")
+    if set(version) <= {"."} and version:
+        raise OrderError("version", f"{version} can't be part of an address")
+    wanted = spec.artifact.sha256
+    if wanted == "required" and not digest:
+        raise OrderError("artifact.sha256", "this spec wants the package's digest to be named")
+    if wanted not in (None, "required") and digest not in ("", wanted):
+        raise OrderError(
+            "artifact.sha256", f"the spec wants the package {wanted}, and {digest} was asked for"
+        )
+    return RemoteArtifact(uri, digest or (wanted if wanted not in (None, "required") else ""), signature)
 
 
 def signature_path(spec: Spec, version: str) -> str:

@@ -311,6 +311,50 @@ TEXTS: Mapping[Kind, Template] = {
         "packages of {application} must be signed, and the agents of {regions} are too old to look at "
         "signatures; upgrade them first"
     ),
+    Refusal.ARTIFACT_BUCKET_UNKNOWN: (
+        "s3://{bucket}: this controller's settings have no such bucket for {application}; an operator adds "
+        "it to artifacts.s3"
+    ),
+    Refusal.ARTIFACT_CHANGED: (
+        "{uri} is another package than when {version} was fetched first: sha256 {expected} then, {found} "
+        "now; give what is new a version of its own"
+    ),
+    Refusal.ARTIFACT_OTHER: (
+        "{uri} is not the package that was asked for: expected sha256 {expected}, got {found}"
+    ),
+    Refusal.ARTIFACT_CREDENTIAL: (
+        "{uri}: {why}; an operator corrects it (artifacts in the controller's settings)"
+    ),
+    Refusal.ARTIFACT_DENIED: (
+        lambda uri, why: (
+            f"{why}; an operator gives the controller a credential (artifacts.credentials, "
+            "artifacts.s3), or one that may read this"
+        )
+    ),
+    Refusal.ARTIFACT_NOT_FOUND: (
+        lambda uri, why: f"{why}; check artifact.uri and the version, and that CI has stored it"
+    ),
+    Refusal.ARTIFACT_PRIVATE: (
+        lambda uri, why: (
+            f"{why}; if packages shall come from there, an operator allows it: artifacts.allow in "
+            "the controller's settings"
+        )
+    ),
+    Refusal.ARTIFACT_REDIRECT: (lambda uri, why: f"{why}; name the place itself in artifact.uri"),
+    Refusal.ARTIFACT_TLS: (
+        lambda uri, why: (
+            f"{why}; of a private authority, artifacts.authority in the controller's settings names "
+            "its certificate"
+        )
+    ),
+    Refusal.ARTIFACT_TOO_LARGE: (lambda uri, why: f"{why}, which is the limit"),
+    Refusal.ARTIFACT_TOO_SLOW: (
+        lambda uri, why: f"{why}; release again, or raise artifacts.seconds in the controller's settings"
+    ),
+    Refusal.ARTIFACT_UNREACHABLE: (lambda uri, why: f"{why}; release again once it answers"),
+    Refusal.TOO_MANY_FETCHES: (
+        lambda most: f"{most} packages are being fetched, which is the most; release again when one is there"
+    ),
     Refusal.TOO_MANY_FREEZES: "there are {limit} freezes, the limit; lift one of them",
     Refusal.TOO_MANY_TAINTED: (
         "{limit} hosts of {application} are tainted already; that is the limit; to replace them all: {0}"

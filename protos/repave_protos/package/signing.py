@@ -15,14 +15,14 @@ from pydantic import AfterValidator, BeforeValidator
 from repave_protos.package.signatures import KEYS_MAX, PublicKey, SignatureError, public_key
 
 
-def _table(given: object) -> object:
+def table(given: object) -> object:
     """A table, as TOML has it, may be JSON in the environment."""
     if not isinstance(given, str):
         return given
     try:
         return json.loads(given)
     except ValueError:
-        raise ValueError('write JSON such as {"web-*": ["KEY"]}') from None
+        raise ValueError('write a table as JSON, such as {"web-*": ["KEY"]}') from None
 
 
 def _check(given: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -30,7 +30,7 @@ def _check(given: dict[str, list[str]]) -> dict[str, list[str]]:
     return given
 
 
-Signatures = Annotated[dict[str, list[str]], BeforeValidator(_table), AfterValidator(_check)]
+Signatures = Annotated[dict[str, list[str]], BeforeValidator(table), AfterValidator(_check)]
 """By globs of applications: keys, each as its line or as the path of its .pub file."""
 
 

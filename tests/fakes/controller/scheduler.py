@@ -32,7 +32,7 @@ from repave_controller.security.enrolment import Enrolment
 from repave_controller.security.issuers import Issuers
 from repave_controller.security.records import load_accounts
 from repave_controller.security.tickets import Tickets
-from repave_controller.settings import OidcSettings
+from repave_controller.settings import ArtifactsSettings, OidcSettings
 from repave_protos import __version__
 from repave_protos.daemon.metrics import new_registry
 from repave_protos.package.signing import Signing
@@ -267,6 +267,7 @@ class ServedController:
     guarded: Guarded | None = None
     signing: Signing = Signing()  # noqa: RUF009  # frozen
     oidc: OidcSettings = OidcSettings()  # noqa: RUF009  # frozen
+    artifacts: ArtifactsSettings = ArtifactsSettings()  # noqa: RUF009  # frozen
 
     async def _agents(self, clock: SteadyClock) -> Agents:
         """As a controller with TLS has them, without the listeners."""
@@ -343,6 +344,7 @@ class ServedController:
             authority=lambda: self.authority,
             signing=self.signing,
             metrics=Metrics(new_registry("0.1.0"), clock, self.directory),
+            artifacts=self.artifacts,
         )
         async with serve(app, "127.0.0.1", self.port, self.connections_max, self.certificate) as self.port:
             self.url = f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"

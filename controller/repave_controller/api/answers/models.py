@@ -76,6 +76,15 @@ class ReleaseRequest(PlanRequest):
     force: bool = Field(False, description="Even where a region says that it has no room.")
 
 
+class ArtifactRequest(Body):
+    """Fetch the package that a spec names by https:// or s3://, unless it is here."""
+
+    spec: str = Field(max_length=SPEC_LENGTH_MAX, description="The text of repave.yaml.")
+    filename: str = Field("repave.yaml", max_length=200, description="How errors call the spec.")
+    version: str = Field("", max_length=100, description="Which one; put into the address.")
+    digest: str = Field("", pattern=r"^([0-9a-f]{64})?$", description="What it must be, if that is known.")
+
+
 class SignedRequest(Body):
     """Who asks, and why; both are kept."""
 
@@ -104,6 +113,19 @@ class RecoveryRequest(Body):
 
 
 # ------------------------------------------------------------------------------------------------- given
+
+
+class ArtifactAnswer(BaseModel):
+    """A package that is being fetched; once `is_stored`, with its digest."""
+
+    id: str
+    uri: str
+    is_stored: bool
+    is_new: bool = Field(description="It was not here before.")
+    received_bytes: int
+    total_bytes: int | None = Field(description="null: the server has not said.")
+    digest: str
+    has_signature: bool = Field(description="Where settings ask for one: it is there, for a release.")
 
 
 class AcceptedAnswer(BaseModel):

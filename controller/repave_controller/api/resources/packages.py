@@ -5,28 +5,44 @@ import asyncio
 from aiohttp import web
 
 from repave_controller.api.answers import models, views
+from repave_controller.api.web.callers import principal_of
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.problems import Problem
-from repave_controller.api.web.requests import parts_of
+from repave_controller.api.web.requests import body_of, parts_of
 from repave_controller.api.web.responses import answer, items
 from repave_controller.core.domain.application import ReleaseOrder
 from repave_controller.core.ports import Store
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.operations.artifacts import Artifacts, Fetch, Wanted
 from repave_controller.runtime.scheduler import unknown_image
 from repave_controller.security.provenance import Provenance
 from repave_controller.security.signed import check_regions, sealed
+from repave_controller.spec.loader import load
+from repave_controller.spec.spec import remote_artifact
 from repave_protos.package.signatures import PublicKey
 from repave_protos.package.signing import Signing
 from repave_protos.protocol.values import ApplicationName, Digest, RegionName
+
+PROGRESS_SECONDS = 2.0
+_ONE = "applications/{application}"
 
 
 class Packages:
     """One for an API."""
 
-    def __init__(self, images: ImageDirectory, store: Store, sessions: Sessions, signing: Signing) -> None:
+    def __init__(
+        self,
+        images: ImageDirectory,
+        store: Store,
+        sessions: Sessions,
+        signing: Signing = Signing(),  # noqa: B008  # frozen
+        provenance: Provenance | None = None,
+        artifacts: Artifacts | None = None,
+    ) -> None:
         self._images, self._store, self._sessions, self._signing = images, store, sessions, signing
-        self._provenance = Provenance(store)
+        self._provenance = provenance if provenance is not None else Provenance(store)
+        self._artifacts = artifacts
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -34,6 +50,8 @@ class Packages:
             Route("GET", "images", self.list_images, models.Items[models.ImageItem]),
             Route("GET", "images/{digest}", self.image, None),
             Route("HEAD", "images/{digest}", self.image, None),
+            Route("POST", f"{_ONE}/artifacts", self.fetch, models.ArtifactAnswer, models.ArtifactRequest),
+            Route("GET", f"{_ONE}/artifacts/{{artifact}}", self.fetched, models.ArtifactAnswer),
         )
 
     async def sealed(
@@ -44,15 +62,66 @@ class Packages:
         package = self._images.path(order.digest)
         if package is None and is_stored and self._signing.keys_for(application):
             raise unknown_image(order.digest)
-        signature = signature or (await self._provenance.of(order.digest)).signature
-        order, key = await asyncio.to_thread(sealed, order, application, signature, package, self._signing)
+        known = await self._provenance.of(order.digest)
+        signatures = (signature,) if signature else tuple(filter(None, (known.signature, known.offered)))
+        order, key = await asyncio.to_thread(sealed, order, application, signatures, package, self._signing)
         check_regions(application, order, self._capabilities())
         if key is not None and package is not None:
-            await self._provenance.keep_signature(order.digest, signature)
+            await self._provenance.keep_signature(order.digest, order.template.signature)
         return order, key
 
     def _capabilities(self) -> dict[RegionName, tuple[str, ...]]:
         return {name: each.hello.capabilities for name, each in self._sessions.views().items()}
+
+    async def fetch(self, request: web.Request) -> web.Response:
+        """Begins to fetch what the spec names, or joins who does."""
+        asked = await body_of(request, models.ArtifactRequest)
+        spec, _ = await asyncio.to_thread(load, asked.spec, asked.filename)
+        application = spec.application
+        if application != request.match_info["application"]:
+            text = f"the spec is of {application}, the address of {request.match_info['application']}"
+            raise Problem(422, "spec", text)
+        place = remote_artifact(spec, asked.version, asked.digest)
+        assert self._artifacts is not None
+        wanted = Wanted(
+            application,
+            asked.version,
+            place.uri,
+            place.digest,
+            place.signature,
+            is_signed=bool(self._signing.keys_for(application)),
+        )
+        return await self._progress(self._artifacts.begin(wanted, principal_of(request).name))
+
+    async def fetched(self, request: web.Request) -> web.Response:
+        """How far it is; waits a moment for it to be stored."""
+        assert self._artifacts is not None
+        found = self._artifacts.find(request.match_info["application"], request.match_info["artifact"])
+        if found is None:
+            raise Problem(404, "unknown-artifact", "nothing of that id is being fetched; ask for it again")
+        return await self._progress(found)
+
+    async def _progress(self, fetch: Fetch) -> web.Response:
+        await asyncio.wait({fetch.task}, timeout=PROGRESS_SECONDS)
+        brought = fetch.task.result() if fetch.task.done() else None
+        return answer(
+            models.ArtifactAnswer(
+                id=fetch.wanted.id,
+                uri=fetch.wanted.uri,
+                is_stored=brought is not None,
+                is_new=brought is not None and brought.is_new,
+                received_bytes=fetch.told.received_bytes,
+                total_bytes=fetch.told.total_bytes,
+                digest=brought.digest if brought is not None else "",
+                has_signature=brought is not None and brought.has_signature,
+            ),
+            status=200 if brought is not None else 202,
+        )
+
+    async def close(self, _: web.Application) -> None:
+        """Ends what is being fetched."""
+        if self._artifacts is not None:
+            await self._artifacts.close()
 
     async def push_image(self, request: web.Request) -> web.Response:
         name = request.headers.get("X-Repave-Name", "")

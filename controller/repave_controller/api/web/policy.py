@@ -65,6 +65,8 @@ POLICY: Final[Mapping[str, Rule]] = {
     f"GET {_ONE}/queue": _READ,
     f"GET {_ONE}/stream": _READ,
     f"POST {_ONE}/releases": Rule(Permission.RELEASE),
+    f"POST {_ONE}/artifacts": Rule(Permission.RELEASE),
+    f"GET {_ONE}/artifacts/{{artifact}}": Rule(Permission.RELEASE),
     f"POST {_ONE}/rollback": _STEER,
     f"POST {_ONE}/abort": _STEER,
     f"POST {_ONE}/pause": _STEER,
