@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: help demo test test-rigs check simulate simulate-bugs bench packages format set-up tools clean
+.PHONY: help demo test test-rigs check simulate simulate-bugs bench packages image format set-up tools clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,10 @@ bench: set-up tools  ## What it costs and how fast it is, beside a floor script 
 
 packages: set-up  ## Debian packages of this checkout in dist/: repave, repave-controller, repave-agent
 	@$(VENV)/bin/python -m deploy.debian
+
+image: set-up  ## An OCI image of this checkout in dist/, made without a container engine
+	@./deploy/set-up image
+	@$(VENV)/bin/python -m deploy.image
 
 format: set-up  ## Put every file into the one format
 	@$(VENV)/bin/ruff check --fix .

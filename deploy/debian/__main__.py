@@ -111,7 +111,7 @@ def packages(architecture: str) -> tuple[Package, ...]:
     return (
         Package(
             "repave",
-            "python3.11",
+            "python3.11, libstdc++6",
             "command of repave, with its libraries",
             "Every release of an application gets a brand-new fleet of hosts in every region.",
             architecture,
@@ -157,6 +157,7 @@ def lay_out_programs(tree: Path) -> None:
         uv(*into, "--require-hashes", "--only-binary", ":all:", "--requirements", str(locked))
         uv(*into, "--no-deps", *map(str, Path(scratch).glob("*.whl")))
     shutil.rmtree(libraries / "bin", ignore_errors=True)
+    forget_how_it_came(libraries)
     programs = tree / "usr/bin"
     programs.mkdir(parents=True)
     for name, module in PROGRAMS.items():
@@ -176,6 +177,19 @@ def lay_out_programs(tree: Path) -> None:
         "/",
     )
     run("python3.11", *compiling, str(libraries))
+
+
+def forget_how_it_came(libraries: Path) -> None:
+    """What the installer notes of our wheel, its path and the time, would be another each time."""
+    (known,) = libraries.glob("repave-*.dist-info")
+    record = known / "RECORD"
+    noted = ("direct_url.json", "uv_cache.json")
+    for name in noted:
+        (known / name).unlink(missing_ok=True)
+    lines = record.read_text().splitlines(keepends=True)
+    record.write_text(
+        "".join(each for each in lines if not each.startswith(tuple(f"{known.name}/{one}" for one in noted)))
+    )
 
 
 def lay_out_service(tree: Path, name: str) -> None:
@@ -240,7 +254,11 @@ def run(*words: str) -> None:
 
 def changed_at() -> str:
     """When this version was last changed: the same checkout makes the same packages."""
-    return os.environ.get("SOURCE_DATE_EPOCH") or str(int((ROOT / "pyproject.toml").stat().st_mtime))
+    if given := os.environ.get("SOURCE_DATE_EPOCH"):
+        return given
+    asked = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
+    committed = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    return committed or str(int((ROOT / "pyproject.toml").stat().st_mtime))
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ from tests.support.paths import EXAMPLE, ROOT
 pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.timeout(1200)]
 ADDRESSES = {"controller": "10.0.0.10", "paris": "10.0.0.11", "oslo": "10.0.0.12", "client": "10.0.0.20"}
 URL = "https://repave.example.com:7400"
+NEXT = "0.1.1~next"
 CUT_SECONDS, READY_SECONDS = 20.0, 60.0
 
 
@@ -89,8 +90,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     do(sys.executable, "-m", "deploy.debian")
     network = Network("rpi")
     with debian(directory / "base") as base, network.made(ADDRESSES):
+        for name in ("old", "new"):
+            (base / "root" / name).mkdir()
         for package in (ROOT / "dist").glob("*.deb"):
             shutil.copy(package, base / "root")
+            shutil.copy(package, base / "root/old")
+            shutil.copy(following(package, directory / "following"), base / "root/new")
         shutil.copytree(EXAMPLE, base / "root/hello")
         with (base / "etc/hosts").open("a") as hosts:
             hosts.write(f"127.0.0.1 localhost\n{ADDRESSES['controller']} repave.example.com\n")
@@ -117,6 +122,7 @@ def test_three_machines_serve_through_all_that_happens_between_them(
         installation.run(again)
         happens_to_the_network(installation)
         happens_to_an_agent(installation)
+        happens_to_the_version(installation)
     assert "serving" in installation.repave("groups hello")
     oslo = installation.machines["oslo"]
     oslo.shell("apt-get remove --yes repave-agent repave; test ! -e /usr/lib/repave")
@@ -132,6 +138,35 @@ def happens_to_the_network(installation: Installation) -> None:
     installation.until_whole()
     controller.shell("systemctl restart repave-controller")  # it is back when it is ready
     installation.until_whole()
+
+
+def happens_to_the_version(installation: Installation) -> None:
+    """As docs/upgrade.md says: the next version, and on the controller's machine the way back."""
+    controller, agent, back, recover = [
+        block for block in blocks() if block.document == "upgrade.md" and block.machine
+    ]
+    installation.run(controller)
+    installation.until_whole()
+    for region in ("paris", "oslo"):
+        assert "active" in installation.run(agent, region)
+        installation.until_whole()
+    assert NEXT in installation.machines["oslo"].shell("dpkg-query --show repave-agent")
+    installation.run(back)
+    installation.until_whole()
+    assert "hello-v003  serving" in installation.run(recover)
+    installation.repave("release --version 4.0 hello/repave.yaml")
+
+
+def following(package: Path, scratch: Path) -> Path:
+    """The same package as the next version."""
+    name, version, _ = package.name.split("_")
+    tree, made = scratch / name, scratch / package.name.replace(version, NEXT)
+    scratch.mkdir(exist_ok=True)
+    do("dpkg-deb", "--raw-extract", str(package), str(tree))
+    control = tree / "DEBIAN/control"
+    control.write_text(control.read_text().replace(version, NEXT))
+    do("dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(made))
+    return made
 
 
 def happens_to_an_agent(installation: Installation) -> None:

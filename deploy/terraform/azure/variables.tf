@@ -1,0 +1,78 @@
+variable "region" {
+  description = "The region, as specs name it."
+  type        = string
+  validation {
+    condition     = can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", var.region))
+    error_message = "Lower-case letters, digits and hyphens."
+  }
+}
+
+variable "packages" {
+  description = "Where the machine fetches repave_*.deb and repave-agent_*.deb over HTTPS, with their SHA-256."
+  type        = list(object({ url = string, sha256 = string }))
+  validation {
+    condition = length(var.packages) > 0 && alltrue([
+      for each in var.packages : startswith(each.url, "https://") && can(regex("^[0-9a-f]{64}$", each.sha256))
+    ])
+    error_message = "Each needs an https:// URL and a SHA-256 of 64 hexadecimal digits."
+  }
+}
+
+variable "settings" {
+  description = "REPAVE_AGENT_* for /etc/default/repave-agent. No secrets: who reads the user data reads them."
+  type        = map(string)
+  default     = {}
+}
+
+variable "join" {
+  description = "URL and token of `repave agents join`, good once and for an hour. Null: join on the machine by hand."
+  type        = object({ url = string, token = string })
+  default     = null
+  sensitive   = true
+}
+
+variable "haproxy" {
+  description = "Whether the agent runs an HAProxy of its own on this machine."
+  type        = bool
+  default     = true
+}
+
+variable "client_cidrs" {
+  description = "Who may reach the traffic ports."
+  type        = list(string)
+  default     = []
+}
+
+variable "traffic_ports" {
+  description = "Where clients come in (traffic.port of the specs)."
+  type        = list(number)
+  default     = []
+}
+
+variable "resource_group" {
+  type = string
+}
+
+variable "location" {
+  type = string
+}
+
+variable "subnet_id" {
+  description = "A subnet with a way out (NAT gateway): the agent has no public address."
+  type        = string
+}
+
+variable "vm_size" {
+  type    = string
+  default = "Standard_B2s"
+}
+
+variable "ssh_public_key" {
+  description = "Azure asks for one; log-in by password is off."
+  type        = string
+}
+
+variable "volume_gib" {
+  type    = number
+  default = 30
+}
