@@ -1,9 +1,26 @@
-# A machine for an agent. repave has no provider for Google Cloud yet: the agent's hosts are processes on it (local), or
-# machines that it reaches by SSH (ssh_pool). So its service account has no role.
+# A machine for an agent whose hosts are instances of the project: its service account may do what deploy/gcp/role.yaml
+# lists, and nothing else.
+
+locals {
+  role = yamldecode(file("${path.module}/../../gcp/role.yaml"))
+}
 
 resource "google_service_account" "agent" {
   account_id   = substr("repave-agent-${var.region}", 0, 30)
   display_name = "Agent of repave in ${var.region}"
+}
+
+resource "google_project_iam_custom_role" "agent" {
+  role_id     = replace("repave.agent.${var.region}", "-", "_")
+  title       = local.role.title
+  description = local.role.description
+  permissions = local.role.includedPermissions
+}
+
+resource "google_project_iam_member" "agent" {
+  project = google_service_account.agent.project
+  role    = google_project_iam_custom_role.agent.id
+  member  = google_service_account.agent.member
 }
 
 data "google_compute_subnetwork" "agent" {
@@ -20,6 +37,20 @@ resource "google_compute_firewall" "traffic" {
   allow {
     protocol = "tcp"
     ports    = [for port in var.traffic_ports : tostring(port)]
+  }
+
+  target_service_accounts = [google_service_account.agent.email]
+}
+
+resource "google_compute_firewall" "packages" {
+  name          = "repave-agent-packages-${var.region}"
+  network       = data.google_compute_subnetwork.agent.network
+  direction     = "INGRESS"
+  source_ranges = var.server_cidrs
+
+  allow {
+    protocol = "tcp"
+    ports    = ["7480"]
   }
 
   target_service_accounts = [google_service_account.agent.email]
@@ -42,10 +73,10 @@ resource "google_compute_instance" "agent" {
     subnetwork = var.subnetwork
   }
 
-  # Without scopes it can't even ask for a token.
+  # The scope narrows nothing: the role does.
   service_account {
     email  = google_service_account.agent.email
-    scopes = []
+    scopes = ["cloud-platform"]
   }
 
   shielded_instance_config {
