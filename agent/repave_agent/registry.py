@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from repave_agent.balancers import haproxy, haproxy_runtime, octavia
 from repave_agent.kinds import BalancerKind, Command, ProviderKind
-from repave_agent.providers import gcp, local, openstack, ssh_pool
+from repave_agent.providers import azure, gcp, local, openstack, ssh_pool
 from repave_agent.settings import AgentSettings, settings_with
 from repave_protos.protocol.capabilities import KIND_NAME
 
@@ -24,6 +24,7 @@ PROVIDERS: tuple[ProviderKind[Any], ...] = (
     ssh_pool.PROVIDER,
     openstack.PROVIDER,
     gcp.PROVIDER,
+    azure.PROVIDER,
 )
 BALANCERS: tuple[BalancerKind[Any], ...] = (haproxy.BALANCER, haproxy_runtime.BALANCER, octavia.BALANCER)
 PROVIDER_GROUP, BALANCER_GROUP = "repave.providers", "repave.balancers"

@@ -1,5 +1,6 @@
 """What every provider promises, run over the fake one, the local one with and without bubblewrap, a pool of
-real sshd machines, OpenStack's API as tests/fakes/clouds speaks it, and a stand-in for Google Cloud.
+real sshd machines, OpenStack's API as tests/fakes/clouds speaks it, and stand-ins for Google Cloud
+and Azure.
 
 Programs used: those that the fake knows too (`true`, `false`, `sleep`, `echo`).
 """
@@ -15,7 +16,6 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from repave_agent.clients.gcp.login import find_credentials
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud
 from repave_agent.clients.ssh_identity import Identity
@@ -23,8 +23,6 @@ from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Host, HostSpec, OutOfCapacityError, Provider, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.command import Isolation, choose_sandbox
-from repave_agent.providers.gcp.options import GcpOptions
-from repave_agent.providers.gcp.provider import GcpProvider
 from repave_agent.providers.listening import ListeningProvider
 from repave_agent.providers.local.provider import LocalProvider
 from repave_agent.providers.openstack.options import OpenstackOptions
@@ -44,6 +42,7 @@ from tests.fakes.clouds.openstack import served as cloud_served
 from tests.fakes.packages import EVIL, RELEASED, plain, tarball
 from tests.fakes.templates import a_template
 from tests.fakes.waiting import until, until_async
+from tests.support.clouds import CLOUDS, QUICK, CloudKind
 from tests.support.rigs import CloudRig, cloud_rig, rig_cloud, why_no_cloud, why_no_openstack
 from tests.support.sshd_hosts import PORT as SSH_PORT
 from tests.support.sshd_hosts import ROOT, Pool, pool, why_not
@@ -147,9 +146,19 @@ def machines() -> Iterator[Pool]:
 @pytest.fixture(scope="module")
 def gcp_rig() -> Iterator[CloudRig]:
     """A stand-in for Google Cloud that the tests of this file share."""
-    if reason := why_no_cloud("gcp"):
+    yield from a_rig("gcp", 91)
+
+
+@pytest.fixture(scope="module")
+def azure_rig() -> Iterator[CloudRig]:
+    """A stand-in for Azure that the tests of this file share."""
+    yield from a_rig("azure", 92)
+
+
+def a_rig(name: str, net: int) -> Iterator[CloudRig]:
+    if reason := why_no_cloud(name):
         pytest.skip(reason)
-    with TemporaryDirectory(prefix="rg") as directory, cloud_rig("gcp", Path(directory), 91) as rig:
+    with TemporaryDirectory(prefix="rg") as directory, cloud_rig(name, Path(directory), net) as rig:
         yield rig
 
 
@@ -221,21 +230,16 @@ def openstack_world(package: Path, root: Path, cloud: Cloud, fake: FakeOpenstack
     )
 
 
-def gcp_world(package: Path, root: Path, rig: CloudRig) -> World:
-    def make(owner: str) -> GcpProvider:
-        installation, _, region = owner.partition("/")
+def cloud_world(package: Path, root: Path, kind: CloudKind, rig: CloudRig) -> World:
+    def make(owner: str) -> Provider:
         state = root / f"{len(list(root.iterdir()))}"
         state.mkdir()
-        options = GcpOptions(
-            zones=("europe-west1-b", "europe-west1-c"),
-            machine_types=("e2-small",),
-            image="debian-cloud/family/debian-12",
-            endpoint=rig.url,
-            calls_per_second=0.0,
-        )
-        named, credentials = RegionName(region or "here"), find_credentials(None, rig.variables)
-        depot = Depot(state, "127.0.0.1:0")
-        return GcpProvider(named, lambda: installation, options, depot, FastClock(), credentials)
+        return kind.provider(rig, state, FastClock(), owner if "/" in owner else f"{owner}/here")
+
+    def limit(hosts: int) -> None:
+        """Azure's stand-in counts a machine against its quota only when it is made."""
+        rig.set(quota_instances=hosts)
+        rig.fault(kind.create, "quota", skip=hosts, times=0)
 
     root.mkdir()
     return World(
@@ -245,11 +249,11 @@ def gcp_world(package: Path, root: Path, rig: CloudRig) -> World:
         lambda: not rig.instances(),
         lambda _: None,
         sees_inside=False,
-        limit=lambda hosts: rig.set(quota_instances=hosts),
+        limit=limit,
     )
 
 
-KINDS = ["fake", "local-none", "local-bwrap", "ssh_pool", "openstack", "gcp"]
+KINDS = ["fake", "local-none", "local-bwrap", "ssh_pool", "openstack", *CLOUDS]
 REAL_CLOUD = pytest.param("openstack-real", marks=[pytest.mark.rig, pytest.mark.timeout(400)])
 
 
@@ -266,10 +270,10 @@ async def world(request: pytest.FixtureRequest, package: Path, tmp_path: Path) -
         if reason := why_no_openstack():
             pytest.skip(reason)
         made = openstack_world(package, tmp_path / "agents", rig_cloud(), None)
-    elif kind == "gcp":
-        rig = request.getfixturevalue("gcp_rig")
-        rig.reset(boot_seconds=0.0, operation_seconds=0.05)
-        made = gcp_world(package, tmp_path / "agents", rig)
+    elif kind in CLOUDS:
+        rig = request.getfixturevalue(f"{kind}_rig")
+        rig.reset(**QUICK)
+        made = cloud_world(package, tmp_path / "agents", CLOUDS[kind], rig)
     elif kind == "ssh_pool":
         made = pool_world(package, tmp_path / "agents", request.getfixturevalue("machines"))
     else:

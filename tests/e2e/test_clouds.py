@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_release import clients, release
+from tests.support.clouds import CLOUDS
 from tests.support.rigs import CloudRig, cloud_rig, reachable, why_no_cloud
 from tests.support.stage import staged
 
@@ -19,13 +20,8 @@ NET = 94
 PREPARE = "HOST=$RIG_FIXED_IP ROOT=$PWD/repave"
 CANARY = "{canary: {steps: [{traffic: 5%, hold: 3s}]}}"
 REGIONS: dict[str, dict[str, dict[str, str]]] = {
-    "gcp": {
-        "paris": {"ZONES": "europe-west1-b europe-west1-c"},
-        "oslo": {"ZONES": "us-central1-a us-central1-b"},
-    }
-}
-SETTINGS: dict[str, dict[str, str]] = {
-    "gcp": {"MACHINE_TYPES": "e2-small e2-medium", "IMAGE": "debian-cloud/family/debian-12"}
+    "gcp": {"paris": {}, "oslo": {"ZONES": "us-central1-a us-central1-b"}},
+    "azure": {"paris": {}, "oslo": {}},
 }
 
 
@@ -40,7 +36,13 @@ def cloud(request: pytest.FixtureRequest, directory: Path) -> Iterator[tuple[str
 
 
 def settings(name: str, rig: CloudRig, region: str, port: int) -> dict[str, str]:
-    named = {**SETTINGS[name], **REGIONS[name][region], "PREPARE": PREPARE, "ENDPOINT": rig.url}
+    usual = {
+        key.upper(): value if isinstance(value, str) else " ".join(value)
+        for key, value in CLOUDS[name].settings.items()
+    }
+    named = {**usual, **REGIONS[name][region], "PREPARE": PREPARE, "ENDPOINT": rig.url}
+    if name == "azure":
+        named["AUTHORITY"] = rig.url
     return {
         **rig.variables,
         "REPAVE_AGENT_PROVIDER": name,

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import secrets
 import signal
 import socket
@@ -109,9 +110,7 @@ def cloud_rig(name: str, state: Path, net: int) -> Iterator[CloudRig]:
     """A stand-in of one's own."""
     place = _rig(name)
     assert place is not None, "the rig is beside the project"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _two_free_ports()
     own = {"RIG_STATE": str(state), "RIG_PORT": str(port), "RIG_NET": str(net), "RIG_PYTHON": sys.executable}
     environment = {**os.environ, **own}
     up = subprocess.run([str(place / "up")], env=environment, capture_output=True, text=True, check=False)
@@ -120,6 +119,16 @@ def cloud_rig(name: str, state: Path, net: int) -> Iterator[CloudRig]:
         yield CloudRig(dict(line.split("=", 1) for line in up.stdout.splitlines()))
     finally:
         subprocess.run([str(place / "down")], env=environment, check=True, capture_output=True)
+
+
+def _two_free_ports() -> int:
+    """The first of two, both outside the range from which the kernel gives ports to others meanwhile."""
+    for port in random.sample(range(12_000, 32_000, 2), 1000):
+        with contextlib.suppress(OSError), socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 1))
+            return port
+    raise AssertionError("there are no two free ports")
 
 
 def restart_service(name: str) -> None:

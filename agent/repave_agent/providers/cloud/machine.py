@@ -3,6 +3,8 @@
 What repave makes of that, one machine for each name and none left behind, is lifecycle.py's.
 """
 
+import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -13,6 +15,9 @@ from repave_agent.core.ports import HostSpec
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
 
 PREFIX = "repave_"
+OWNER = "repave-owner"
+"""The tag or label that has `owner_of`: by which a cloud lists what is ours."""
+NAME_LENGTH_MAX = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,20 @@ class Marks:
             f"{PREFIX}digest": self.digest,
             f"{PREFIX}port": str(self.port),
         }
+
+
+def owner_of(installation: str, region: RegionName) -> str:
+    """One mark for all that is of one installation in one region, short enough for any cloud's tag."""
+    return hashlib.sha256(f"{installation}/{region}".encode()).hexdigest()[:24]
+
+
+def machine_name(owner: str, host: HostName) -> str:
+    """Of a machine, where its cloud takes each name once: the host's name as far as clouds take it, and whose
+    it is, so that two installations in one account never mean the same machine."""
+    mark = hashlib.sha256(f"{owner}/{host}".encode()).hexdigest()[:8]
+    plain = re.sub(r"[^a-z0-9-]+", "-", host.lower())
+    plain = plain if plain[:1].isalpha() else f"h-{plain}"
+    return f"{plain[: NAME_LENGTH_MAX - len(mark) - 1].rstrip('-')}-{mark}"
 
 
 class State(Enum):

@@ -6,7 +6,6 @@ whose an instance is, its metadata says the rest. One listing covers all zones.
 """
 
 import contextlib
-import hashlib
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -18,15 +17,13 @@ from repave_agent.clients.gcp.compute import Compute, ThereError, name_of
 from repave_agent.core.ports import HostSpec, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.first_boot import ON_SERVER, user_data
-from repave_agent.providers.cloud.machine import Machine, Marks, State
+from repave_agent.providers.cloud.machine import OWNER, Machine, Marks, State, machine_name, owner_of
 from repave_agent.providers.cloud.placement import Place, Placement
 from repave_agent.providers.command import environment_of, substitute
 from repave_agent.providers.gcp.options import GcpOptions
 from repave_protos.protocol.values import GroupName, HostName, RegionName
 
-OWNER = "repave-owner"
 SCRIPT = "startup-script"
-NAME_LENGTH_MAX = 63
 BUILDING = ("PROVISIONING", "STAGING")
 RUNNING = ("RUNNING", "REPAIRING")
 LEAVING = ("STOPPING", "DEPROVISIONING")
@@ -58,7 +55,7 @@ class Instances:
 
     def owner(self) -> str:
         """One label for all that is ours."""
-        return hashlib.sha256(f"{self._installation()}/{self._region}".encode()).hexdigest()[:24]
+        return owner_of(self._installation(), self._region)
 
     # -------------------------------------------------------------------------------------------- make
 
@@ -98,7 +95,7 @@ class Instances:
         if options.public_address:
             card["accessConfigs"] = [{"type": "ONE_TO_ONE_NAT", "name": "External NAT"}]
         body: dict[str, Any] = {
-            "name": self.name_of(spec.name),
+            "name": machine_name(self.owner(), spec.name),
             "labels": {**options.labels, OWNER: self.owner()},
             "metadata": {"items": _items({**marks, SCRIPT: script})},
             "disks": [{"boot": True, "autoDelete": True, "initializeParams": disk}],
@@ -113,13 +110,6 @@ class Instances:
         if options.spot:
             body["scheduling"] = {"provisioningModel": "SPOT", "instanceTerminationAction": "STOP"}
         return body
-
-    def name_of(self, host: HostName) -> str:
-        """Of an instance: the host's name as far as Google takes it, and whose it is."""
-        mark = hashlib.sha256(f"{self.owner()}/{host}".encode()).hexdigest()[:8]
-        plain = re.sub(r"[^a-z0-9-]+", "-", host.lower())
-        plain = plain if plain[:1].isalpha() else f"h-{plain}"
-        return f"{plain[: NAME_LENGTH_MAX - len(mark) - 1].rstrip('-')}-{mark}"
 
     async def image(self, named: str) -> str:
         """A family means the image that is its newest one when it is first asked for, until `forget_images`.

@@ -6,7 +6,6 @@ How the cloud is spoken with: clients/openstack; what a server does at its first
 """
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from repave_agent.clients.openstack.api import Api
 from repave_agent.core.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.first_boot import ANY_IPV4, ANY_IPV6, ON_SERVER, user_data
-from repave_agent.providers.cloud.machine import Machine, Marks, State
+from repave_agent.providers.cloud.machine import Machine, Marks, State, owner_of
 from repave_agent.providers.command import environment_of, substitute
 from repave_agent.providers.openstack.bake import Oven
 from repave_agent.providers.openstack.lookup import server_of
@@ -193,7 +192,7 @@ class Servers:
 
 def tag_of(installation: str, region: RegionName) -> str:
     """One for all that is ours."""
-    return f"repave-{hashlib.sha256(f'{installation}/{region}'.encode()).hexdigest()[:24]}"
+    return f"repave-{owner_of(installation, region)}"
 
 
 def _state(server: dict[str, Any]) -> State:

@@ -7,7 +7,10 @@ from tempfile import TemporaryDirectory
 import pytest
 from ruamel.yaml import YAML
 
-from tests.agent.providers.gcp.test_faults import provider_of, spec
+from repave_agent.providers.gcp.provider import GcpProvider
+from tests.agent.providers.cloud.test_faults import spec
+from tests.fakes.clock import FastClock
+from tests.support.clouds import GCP, QUICK
 from tests.support.paths import ROOT
 from tests.support.rigs import CloudRig, cloud_rig, why_no_cloud
 
@@ -34,14 +37,15 @@ def rig() -> Iterator[CloudRig]:
     if reason := why_no_cloud("gcp"):
         pytest.skip(reason)
     with TemporaryDirectory(prefix="rg") as directory, cloud_rig("gcp", Path(directory), 95) as made:
-        made.set(boot_seconds=0.0, operation_seconds=0.05)
+        made.reset(**QUICK)
         yield made
 
 
 async def test_the_role_allows_the_calls_that_are_made_and_no_others(
     rig: CloudRig, tmp_path: Path, package: Path
 ) -> None:
-    provider = provider_of(rig, tmp_path)
+    provider = GCP.provider(rig, tmp_path, FastClock(20.0))
+    assert isinstance(provider, GcpProvider)
     host = await provider.launch(spec(package), package)
     await provider.room(3)
     await provider.log_tail(host.name, 5)

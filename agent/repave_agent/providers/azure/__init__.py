@@ -1,0 +1,23 @@
+"""The provider whose hosts are virtual machines of Azure: what it is called and takes."""
+
+from repave_agent.kinds import OwnedProvider, ProviderKind, Site
+from repave_agent.providers.azure.options import AzureMachineOptions
+from repave_protos.protocol.capabilities import ProviderAbilities
+
+
+def _build(options: AzureMachineOptions, site: Site) -> OwnedProvider:
+    # Only where it is used: aiohttp takes a tenth of a second to import.
+    from repave_agent.packages.server import Depot
+    from repave_agent.providers.azure.provider import AzureProvider
+
+    packages = site.settings.packages
+    depot = Depot(site.settings.state, packages.listen, packages.url)
+    return AzureProvider(site.region, site.installation, options, depot, site.clock)
+
+
+PROVIDER = ProviderKind(
+    "azure",
+    AzureMachineOptions,
+    _build,
+    abilities=ProviderAbilities(takes_machine_images=True, runs_commands=False),
+)

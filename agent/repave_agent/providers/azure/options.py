@@ -1,0 +1,31 @@
+"""What settings say of the Azure provider."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from repave_agent.clients.azure import AzureOptions
+from repave_agent.settings import Pairs, Words
+
+
+class AzureMachineOptions(AzureOptions):
+    """`sizes`: the usual one, then those to take where it has no room. `image`: of hosts whose spec names
+    none: the id of an image or of a gallery's image version, or PUBLISHER:OFFER:SKU:VERSION. `subnet`:
+    NETWORK/SUBNET of the resource group, or an id. `identity`: the id of a user-assigned one, for hosts.
+    `ssh_key`: a public key; without one nobody can log in. `spot`: cheaper, and may end at any time."""
+
+    location: str = ""
+    zones: Words = ()
+    sizes: Words = ()
+    image: str = ""
+    subnet: str = ""
+    security_group: str = ""
+    identity: str = ""
+    ssh_user: str = "repave"
+    ssh_key: str = ""
+    disk_gb: Annotated[int, Field(ge=0, le=32_767)] = 0
+    disk_type: str = ""
+    public_address: bool = False
+    spot: bool = False
+    tags: Pairs = Field(default_factory=dict)
+    prepare: str = ""

@@ -1,0 +1,174 @@
+"""The provider whose hosts are virtual machines of an Azure resource group: whether there is what the
+settings name, and room for more.
+
+How a machine is made and seen: machines.py; how it becomes a host and goes: providers/cloud.
+"""
+
+import os
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from repave_agent.clients.azure.login import fetch_of, find_principal
+from repave_agent.clients.azure.resources import COMPUTE, Resources, fault
+from repave_agent.clients.faults import GoneError
+from repave_agent.clients.rest import Pace, Rest, SharedToken
+from repave_agent.core.ports import Clock, Host, HostSpec, ProviderError, RefusedError, TransientError
+from repave_agent.packages.server import Depot
+from repave_agent.providers.azure.machines import VirtualMachines, image_reference
+from repave_agent.providers.azure.options import AzureMachineOptions
+from repave_agent.providers.cloud.lifecycle import Lifecycle
+from repave_protos.protocol.values import HostName, RegionName
+
+
+class AzureProvider:
+    """Implements ports.Provider. `installation` is asked again at every call."""
+
+    name = "azure"
+
+    def __init__(
+        self,
+        region: RegionName,
+        installation: Callable[[], str],
+        options: AzureMachineOptions,
+        depot: Depot,
+        clock: Clock,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._installation, self._options, self._depot = installation, options, depot
+        self._subscription = options.subscription or environment.get("AZURE_SUBSCRIPTION_ID", "")
+        tokens = SharedToken(fetch_of(find_principal(options.authority, environment), clock), clock)
+        pace = Pace(options.calls_per_second, clock)
+        rest = Rest(tokens, fault, clock, pace, chance=random.Random(), service="Azure")
+        self._resources = Resources(
+            rest, options.endpoint, self._subscription, options.resource_group, options.location, clock
+        )
+        self._machines = VirtualMachines(region, installation, self._resources, options, depot)
+        self._hosts = Lifecycle(self._machines, self._prepare, clock)
+        self._is_ready = False
+
+    async def start(self) -> str:
+        """Looks whether there is what the settings name. Raises ProviderError with all that is wrong."""
+        await self._depot.start()
+        if not self._is_ready:
+            await self._look()
+            self._is_ready = True
+        return f"virtual machines of resource group {self._options.resource_group}"
+
+    async def _prepare(self) -> None:
+        if not self._installation():
+            raise TransientError("no host is made before the agent has met its controller for the first time")
+        await self.start()
+
+    async def _look(self) -> None:
+        options = self._options
+        names = {
+            "azure.subscription": self._subscription,
+            "azure.resource_group": options.resource_group,
+            "azure.location": options.location,
+            "azure.sizes": options.sizes,
+            "azure.image": options.image,
+            "azure.subnet": options.subnet,
+        }
+        wrong = [f"{name} is not set" for name, value in names.items() if not value]
+        try:
+            if options.image:
+                image_reference(options.image)
+        except RefusedError as error:
+            wrong.append(f"azure.image: {error}")
+        if not wrong:
+            wrong = [*await self._missing(), *await self._missing_sizes()]
+        if wrong:
+            raise RefusedError("; ".join(wrong))
+
+    async def _missing(self) -> list[str]:
+        named = {"azure.subnet": self._machines.subnet()}
+        if self._options.image.startswith("/"):
+            named["azure.image"] = self._options.image
+        wrong = []
+        for name, path in named.items():
+            try:
+                await self._resources.get(path)
+            except GoneError:
+                wrong.append(f"{name}: there is no {path}")
+        return wrong
+
+    async def _missing_sizes(self) -> list[str]:
+        there = await self._sizes()
+        return [
+            f"azure.sizes: {self._options.location} has no {size}"
+            for size in self._options.sizes
+            if size.lower() not in there
+        ]
+
+    async def _sizes(self) -> dict[str, int]:
+        """Cores by size, in small letters, of those that this subscription may have here."""
+        wanted = f"location eq '{self._options.location}'"
+        listed = await self._resources.list_all(
+            f"{self._resources.subscription}/providers/{COMPUTE}/skus", filter=wanted
+        )
+        return {
+            each["name"].lower(): int(
+                next((one["value"] for one in each.get("capabilities") or [] if one["name"] == "vCPUs"), 0)
+            )
+            for each in listed
+            if each.get("resourceType") == "virtualMachines"
+            and not any(one.get("type") == "Location" for one in each.get("restrictions") or [])
+        }
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Machines don't tell; the listing does."""
+
+    async def close(self) -> None:
+        await self._hosts.settle()
+        await self._depot.close()
+        await self._resources.rest.close()
+
+    # -------------------------------------------------------------------------------------------- hosts
+
+    async def launch(self, spec: HostSpec, package: Path) -> Host:
+        return await self._hosts.launch(spec, package)
+
+    async def list_hosts(self) -> list[Host]:
+        return await self._hosts.list_hosts()
+
+    async def destroy(self, host: HostName) -> None:
+        await self._hosts.destroy(host)
+
+    async def execute(self, host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
+        raise RefusedError(
+            "health.command: nothing can be run inside machines of Azure: use health.http or health.tcp"
+        )
+
+    async def log_tail(self, host: HostName, lines: int) -> str:
+        return await self._hosts.log_tail(host, lines)
+
+    async def inspect(self, host: HostName) -> str:
+        return await self._hosts.inspect(host)
+
+    # -------------------------------------------------------------------------------------------- the cloud
+
+    async def troubles(self) -> list[str]:
+        """Whether the subscription can be asked, and still has what the settings name."""
+        try:
+            await self._look()
+        except ProviderError as error:
+            return [str(error)]
+        return []
+
+    async def room(self, hosts: int) -> str:
+        """By the subscription's quotas here. Whether a zone has room only a machine's making tells."""
+        await self.start()
+        size = self._options.sizes[0]
+        cores = (await self._sizes())[size.lower()]
+        usages = await self._resources.list_all(
+            f"{self._resources.subscription}/providers/{COMPUTE}/locations/{self._options.location}/usages"
+        )
+        wanted = {"virtualMachines": hosts, "cores": hosts * cores}
+        short = []
+        for usage in usages:
+            more, used, most = wanted.get(usage["name"]["value"], 0), usage["currentValue"], usage["limit"]
+            if more and used + more > most:
+                name = usage["name"]["localizedValue"]
+                short.append(f"{name}: {used} of {most} are used, {more} more are needed")
+        return "; ".join(short)
