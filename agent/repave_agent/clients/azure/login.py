@@ -59,7 +59,7 @@ def find_principal(authority: str, environment: Mapping[str, str] = os.environ) 
                     for name, value in (("AZURE_TENANT_ID", tenant), ("AZURE_CLIENT_ID", client))
                     if not value
                 )
-                raise RefusedError(f"{variable} is set, and {missing} is not")
+                raise RefusedError(f"{variable} is set without {missing}")
             return Principal(kind, tenant, client, environment[variable], where.rstrip("/"), imds)
     return Principal("managed", tenant, client, "", where.rstrip("/"), imds.rstrip("/"))
 

@@ -1,0 +1,93 @@
+"""The role in deploy/azure has the rights that the provider's calls need, and no others."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from repave_agent.providers.azure.provider import AzureProvider
+from repave_protos.protocol.values import GroupName
+from tests.agent.providers.cloud.test_faults import spec
+from tests.fakes.clock import FastClock
+from tests.fakes.waiting import until_async
+from tests.support.clouds import AZURE, QUICK
+from tests.support.paths import ROOT
+from tests.support.rigs import CloudRig, cloud_rig, why_no_cloud
+
+COMPUTE, NETWORK = "Microsoft.Compute", "Microsoft.Network"
+RIGHTS = {
+    "entra.token": set(),
+    "operations.get": set(),  # whoever may begin one may look at it
+    "blob.get": set(),  # by a signed address
+    "subnets_get": {f"{NETWORK}/virtualNetworks/subnets/read"},
+    "resource_skus_list": {f"{COMPUTE}/skus/read"},
+    "usage_list": {f"{COMPUTE}/locations/usages/read"},
+    "virtual_machines_get": {f"{COMPUTE}/virtualMachines/read"},
+    "virtual_machines_list": {f"{COMPUTE}/virtualMachines/read"},
+    "virtual_machines_list_all": {f"{COMPUTE}/virtualMachines/read"},
+    "virtual_machines_delete": {f"{COMPUTE}/virtualMachines/delete"},
+    "virtual_machines_retrieve_boot_diagnostics_data": {
+        f"{COMPUTE}/virtualMachines/retrieveBootDiagnosticsData/action"
+    },
+    "virtual_machines_create_or_update": {
+        f"{COMPUTE}/virtualMachines/write",
+        f"{COMPUTE}/disks/write",
+        f"{NETWORK}/networkInterfaces/write",
+        f"{NETWORK}/networkInterfaces/join/action",
+        f"{NETWORK}/virtualNetworks/subnets/join/action",
+    },
+    "network_interfaces_list": {f"{NETWORK}/networkInterfaces/read"},
+    "network_interfaces_delete": {f"{NETWORK}/networkInterfaces/delete"},
+}
+"""Of Microsoft's reference: the actions that each call needs."""
+
+
+@pytest.fixture
+def rig() -> Iterator[CloudRig]:
+    if reason := why_no_cloud("azure"):
+        pytest.skip(reason)
+    with TemporaryDirectory(prefix="rg") as directory, cloud_rig("azure", Path(directory), 111) as made:
+        made.reset(**QUICK)
+        yield made
+
+
+async def test_the_role_allows_the_calls_that_are_made_and_no_others(
+    rig: CloudRig, tmp_path: Path, package: Path
+) -> None:
+    provider = AZURE.provider(rig, tmp_path, FastClock(20.0))
+    assert isinstance(provider, AzureProvider)
+    host = await provider.launch(spec(package), package)
+    await provider.room(3)
+    assert "login" in await provider.log_tail(host.name, 5)
+    assert await provider.troubles() == []
+    (machine,) = await provider._machines.machines()
+    await provider._machines.look(machine.id)
+    await provider.destroy(host.name)
+    await left_over(provider)
+    await provider._machines.tidy(GroupName("shop-v001"), tuple)
+    cards = provider._resources.path(NETWORK, "networkInterfaces")
+
+    async def is_gone() -> bool:
+        return await provider._resources.list_all(cards) == []
+
+    await until_async(is_gone)  # what Azure kept back
+    await provider.close()
+    made = set(rig.state()["counts"]) - {"network_interfaces_create_or_update"}
+    assert made <= RIGHTS.keys()
+    role = json.loads((ROOT / "deploy" / "azure" / "role.json").read_text())
+    assert set(role["Actions"]) == {right for call in made for right in RIGHTS[call]}
+
+
+async def left_over(provider: AzureProvider) -> None:
+    """An interface that Azure kept back, as the provider would find it."""
+    machines, resources = provider._machines, provider._resources
+    body = {
+        "location": "westeurope",
+        "tags": {"repave-owner": machines.owner(), "repave_group": "shop-v001"},
+        "properties": {
+            "ipConfigurations": [{"name": "ip", "properties": {"subnet": {"id": machines.subnet()}}}]
+        },
+    }
+    await resources.make(resources.path(NETWORK, "networkInterfaces", "left"), body, "an interface")
