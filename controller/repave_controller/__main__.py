@@ -34,6 +34,7 @@ from repave_controller.fleet.listening import start_server, stop_server
 from repave_controller.fleet.packages import SUFFIX, ImageDirectory
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.metrics import Metrics
+from repave_controller.operations.reach import Reach
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.accounts import Accounts
@@ -44,6 +45,7 @@ from repave_controller.security.issuers import Issuers
 from repave_controller.security.logins import Logins
 from repave_controller.security.outbound import HttpOutbound
 from repave_controller.security.principals import LOCAL_NAME
+from repave_controller.security.provenance import Provenance
 from repave_controller.security.provider import Client, Provider
 from repave_controller.security.records import load_accounts
 from repave_controller.security.tickets import KEY_BYTES, Tickets
@@ -110,6 +112,8 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
     )
     scheduler = Scheduler(store, images, loaded, clock, sessions, settings.limits.in_force)
     sessions.report_to(scheduler)
+    provenance = Provenance(store)
+    reach = Reach(scheduler.applications, provenance)
     try:
         enrolment = await _enrolment(settings, loaded.installation, store, scheduler, sessions)
         agents = Agents(enrolment, sessions, clock, agents_url(settings))
@@ -131,6 +135,8 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
             signing=signing_of(settings.signatures),
             metrics=metrics,
             artifacts=settings.artifacts,
+            provenance=provenance,
+            reach=reach,
         )
         tls = tls_of(settings, enrolment)
         shown = enrolment.authority.shown if enrolment is not None else None
@@ -141,7 +147,9 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
                 await serving.enter_async_context(serve(app, host, port, most, tls))
                 await serving.enter_async_context(renewing(settings, tls))
                 if enrolment is not None:
-                    await serving.enter_async_context(_door(settings, enrolment, images, grpc_port, clock))
+                    await serving.enter_async_context(
+                        _door(settings, enrolment, images, grpc_port, clock, reach)
+                    )
                 if clock.warning:
                     log.warning("clock.set_back", text=clock.warning)
                     scheduler.note(Event("clock.set_back", clock.warning))
@@ -201,9 +209,10 @@ def _door(
     images: ImageDirectory,
     grpc_port: int,
     clock: SteadyClock,
+    reach: Reach,
 ) -> AbstractAsyncContextManager[int]:
     host, port = split_address(settings.agents.listen, "agents.listen")
-    door = make_door(enrolment, images, lambda: grpc_port, clock)
+    door = make_door(enrolment, images, lambda: grpc_port, clock, reach.is_of_region)
     return serve(
         door,
         host,

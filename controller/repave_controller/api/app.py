@@ -30,6 +30,7 @@ from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.metrics import Metrics
 from repave_controller.operations.artifacts import artifacts_of
+from repave_controller.operations.reach import Reach
 from repave_controller.operations.recovery import Recovery
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
@@ -57,12 +58,15 @@ def make_app(
     signing: Signing = Signing(),  # noqa: B008  # frozen
     metrics: Metrics | None = None,
     artifacts: ArtifactsSettings = ArtifactsSettings(),  # noqa: B008  # frozen
+    provenance: Provenance | None = None,
+    reach: Reach | None = None,
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
     the certificate, if any, that clients check this controller's with."""
-    provenance = Provenance(store)
+    provenance = provenance if provenance is not None else Provenance(store)
     bringing = artifacts_of(artifacts, images, store, provenance, scheduler, clock)
-    packages = Packages(images, store, sessions, signing, provenance, bringing)
+    reach = reach if reach is not None else Reach(lambda: scheduler.applications(), provenance)
+    packages = Packages(images, store, sessions, signing, provenance, bringing, reach)
     api = Api(scheduler, store, images, sessions, clock, agents, guarded, packages)
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
@@ -111,12 +115,12 @@ class Api:
         guarded: Guarded | None = None,
         packages: Packages | None = None,
     ) -> None:
-        names, regional = Names(scheduler, sessions), Regional(sessions, images)
+        packages = packages if packages is not None else Packages(images, store, sessions)
+        names, regional = Names(scheduler, sessions), Regional(sessions, images, packages)
         agents = agents if agents is not None else Agents(None, sessions, clock)
         accounts = AccountRoutes(guarded, clock)
         logins = guarded.logins if guarded is not None else None
         self.streams = Streams(scheduler)
-        packages = packages if packages is not None else Packages(images, store, sessions)
         self._releases = Releases(scheduler, store, sessions, clock, names, regional, packages)
         self._subjects = (
             Applications(scheduler, store, sessions, clock, names, self.streams),

@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
+from repave_controller.api.resources.packages import not_of_region
 from repave_controller.api.web.problems import Handler, Problem, as_problems
 from repave_controller.api.web.requests import body_of, without_query
 from repave_controller.core.domain.reasons import Refused
@@ -23,9 +24,10 @@ from repave_controller.security.rates import Rates
 from repave_controller.wording.render import text_of
 from repave_protos.daemon.peers import peer_of
 from repave_protos.protocol.certificates import PEM_BYTES_MAX, AgentIdentity, CertificateError
-from repave_protos.protocol.values import Digest
+from repave_protos.protocol.values import Digest, RegionName
 
 BODY_BYTES_MAX = 2 * PEM_BYTES_MAX
+Belongs = Callable[[RegionName, Digest], bool]
 IDENTITY = web.RequestKey("identity", AgentIdentity)
 """Whose certificate a request showed."""
 
@@ -94,7 +96,9 @@ class Door:
         grpc_port: Callable[[], int],
         clock: Callable[[], float],
         bounds: DoorBounds,
+        is_of_region: Belongs,
     ) -> None:
+        self._is_of_region = is_of_region
         self._enrolment, self._images, self._grpc_port = enrolment, images, grpc_port
         self._clock = clock
         self._strangers, self._agents = Rates(*bounds.stranger), Rates(*bounds.agent)
@@ -125,7 +129,9 @@ class Door:
         return self._certificate(await self._enrolment.renew(request[IDENTITY], asked.request))
 
     async def image(self, request: web.Request) -> web.StreamResponse:
-        digest = Digest(request.match_info["digest"])
+        digest, region = Digest(request.match_info["digest"]), RegionName(request[IDENTITY].region)
+        if not self._is_of_region(region, digest):
+            raise not_of_region(region, digest)
         path = self._images.path(digest)
         if path is None:
             raise Problem(404, "unknown-image", f"no package {digest} is stored here")
@@ -180,10 +186,11 @@ def make_door(
     images: ImageDirectory,
     grpc_port: Callable[[], int],
     clock: Callable[[], float],
+    is_of_region: Belongs,
     bounds: DoorBounds = DOOR_BOUNDS,
 ) -> web.Application:
-    """The agents' API as an aiohttp application."""
-    door = Door(enrolment, images, grpc_port, clock, bounds)
+    """The agents' API as an aiohttp application. `is_of_region`: whether its agent may have a package."""
+    door = Door(enrolment, images, grpc_port, clock, bounds, is_of_region)
     app = web.Application(middlewares=[as_problems], client_max_size=BODY_BYTES_MAX)
     for each in door.entrances():
         app.router.add_route(each.method, each.path, door.admit(each.permission, without_query(each.handler)))

@@ -66,7 +66,19 @@ def released(client: Signed, spec: str = SPEC, **changes: Any) -> Answered:
 def called(client: Signed, route: str) -> tuple[int, str]:
     """Status and rule of a call with an empty body."""
     values = dict.fromkeys(
-        ("application", "host", "region", "machine", "freeze", "team", "token", "trust", "person"), "hello"
+        (
+            "application",
+            "host",
+            "region",
+            "machine",
+            "freeze",
+            "team",
+            "token",
+            "trust",
+            "person",
+            "artifact",
+        ),
+        "hello",
     )
     method, path = route.format(digest="d" * 64, **values).split(" ")
     path = f"/{path}" if path in ("healthz", "metrics") else path
@@ -131,11 +143,55 @@ def test_an_agent_s_ticket_fetches_packages_and_nothing_else(
 ) -> None:
     digest = admin.push()
     agent = Signed(controller.url, controller.tickets.of("oslo"))
+    assert agent.get(f"images/{digest}").json["rule"] == "package-of-another-region"
+    released(admin)
     assert agent.get(f"images/{digest}").status == 200
+    assert agent.get(f"images/{'0' * 64}").json["rule"] == "package-of-another-region"
+    elsewhere = Signed(controller.url, controller.tickets.of("lima"))
+    assert elsewhere.get(f"images/{digest}").json["rule"] == "package-of-another-region"
     known = {"GET whoami", "POST logout", "GET openapi.json"}
     for route, rule in ASKING.items():
         if rule.permission is not Permission.FETCH and route not in known:
             assert called(agent, route) == (403, "denied"), route
+
+
+def test_a_package_is_for_those_who_may_see_an_application_of_it_or_have_brought_it(
+    controller: ServedController, admin: Signed
+) -> None:
+    """To all others it is as if it were not stored: to see, to fetch, to plan with and to release."""
+    released(admin)
+    digest = admin.push()
+    mine, theirs = made(admin, "mine", ("deployer", "hello")), made(admin, "theirs", ("deployer", "web-*"))
+    looks, operates = made(admin, "looks", ("viewer", "hello")), made(admin, "all", ("deployer", "*"))
+
+    def seen(client: Signed) -> tuple[int, int]:
+        """How many are listed, and what fetching it gives."""
+        return len(client.get("images").json["items"]), client.ask("GET", f"images/{digest}").status
+
+    assert [seen(client) for client in (admin, mine, operates)] == [(1, 200)] * 3
+    assert seen(looks) == (1, 403)  # a viewer sees it, and fetches none
+    assert seen(theirs) == (0, 404)
+    assert theirs.ask("HEAD", f"images/{digest}").status == 404  # so that its CLI sends it again
+    web = SPEC.replace("app: hello", "app: web-1").replace("8000", "8001")
+    body = {"spec": web, "digest": digest}
+    refused = theirs.post("applications/web-1/releases", body)
+    assert (refused.status, refused.json["rule"]) == (422, "unknown-image")
+    assert "no package" in theirs.post("plan", body).json["problems"][0]
+    assert theirs.push() == digest  # who has its bytes may have it
+    assert seen(theirs) == (1, 200)
+    assert theirs.post("applications/web-1/releases", body).status == 202
+    unused = admin.push("not run yet")
+    assert mine.get(f"images/{unused}").status == 404
+    assert mine.post("applications/hello/releases", {"spec": SPEC, "digest": unused}).status == 202
+
+
+def test_an_agent_fetches_what_it_is_asked_to_bake(controller: ServedController, admin: Signed) -> None:
+    digest = admin.push()
+    agent = Signed(controller.url, controller.tickets.of("oslo"))
+    assert agent.get(f"images/{digest}").status == 403
+    admin.post("baked-images", {"digest": digest, "name": "hello-1", "regions": ["oslo"]})
+    assert agent.get(f"images/{digest}").status == 200
+    assert Signed(controller.url, controller.tickets.of("paris")).get(f"images/{digest}").status == 403
 
 
 def test_health_answers_everyone(controller: ServedController) -> None:

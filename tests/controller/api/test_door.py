@@ -39,6 +39,23 @@ async def test_a_machine_joins_renews_and_fetches_packages(tmp_path: Path) -> No
         assert (member.region, member.joined_from) == ("paris", "127.0.0.1")
 
 
+async def test_an_agent_has_the_packages_of_its_region_only(tmp_path: Path) -> None:
+    """Asked for another one, it is told the same whether that is stored or not."""
+    asked = list[tuple[str, str]]()
+
+    def is_of_region(region: str, digest: str) -> bool:
+        asked.append((region, digest))
+        return region == "paris" and digest == DIGEST
+
+    async with standing(tmp_path, is_of_region=is_of_region) as door:
+        paris, oslo = await door.enrolled.agent(), await door.enrolled.agent("oslo")
+        assert (await door.ask("GET", f"/v1/images/{DIGEST}", shown=paris.shown)).status == 200
+        for digest in (DIGEST, "0" * 64):
+            refused = await door.ask("GET", f"/v1/images/{digest}", shown=oslo.shown)
+            assert (refused.status, refused.json["rule"]) == (403, "package-of-another-region")
+        assert asked == [("paris", DIGEST), ("oslo", DIGEST), ("oslo", "0" * 64)]  # as the certificate says
+
+
 async def test_a_token_is_refused_with_its_reason(tmp_path: Path) -> None:
     async with standing(tmp_path) as door:
         word = read_join_word(await door.enrolled.token())
@@ -70,7 +87,7 @@ async def test_a_bad_request_does_not_use_up_a_token(tmp_path: Path) -> None:
 
 
 def entrances() -> list[tuple[str, str, Permission]]:
-    door = Door(None, None, lambda: 0, float, DoorBounds())  # type: ignore[arg-type]  # never asked
+    door = Door(None, None, lambda: 0, float, DoorBounds(), lambda *_: False)  # type: ignore[arg-type]  # never asked
     return [(each.method, each.path, each.permission) for each in door.entrances()]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repave_controller.api.door import DOOR_BOUNDS, DoorBounds, make_door
+from repave_controller.api.door import DOOR_BOUNDS, Belongs, DoorBounds, make_door
 from repave_controller.api.web.server import CONNECTIONS_MAX, serve
 from repave_controller.core.domain.instants import Instant
 from repave_controller.fleet.packages import ImageDirectory
@@ -89,13 +89,16 @@ class _Named(http.client.HTTPSConnection):
 
 @asynccontextmanager
 async def standing(
-    directory: Path, bounds: DoorBounds = DOOR_BOUNDS, connections_max: int = CONNECTIONS_MAX
+    directory: Path,
+    bounds: DoorBounds = DOOR_BOUNDS,
+    connections_max: int = CONNECTIONS_MAX,
+    is_of_region: Belongs = lambda region, digest: True,
 ) -> AsyncIterator[Standing]:
     enrolled = Now(directory / "state", now=time.time())
     await enrolled.open()
     images = ImageDirectory(directory / "images", lambda: Instant(time.time()))
     (directory / "images" / f"{DIGEST}.tar.gz").write_bytes(PACKAGE)
-    door = make_door(enrolled.enrolment, images, lambda: 7443, lambda: enrolled.ahead, bounds)
+    door = make_door(enrolled.enrolment, images, lambda: 7443, lambda: enrolled.ahead, is_of_region, bounds)
     tls = enrolled.authority.http_context()
     async with serve(door, "127.0.0.1", 0, connections_max, tls) as port:
         yield Standing(enrolled, port, directory)

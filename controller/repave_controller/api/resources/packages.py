@@ -15,7 +15,9 @@ from repave_controller.core.ports import Store
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.operations.artifacts import Artifacts, Fetch, Wanted
+from repave_controller.operations.reach import Reach
 from repave_controller.runtime.scheduler import unknown_image
+from repave_controller.security.principals import Kind, Permission
 from repave_controller.security.provenance import Provenance
 from repave_controller.security.signed import check_regions, sealed
 from repave_controller.spec.loader import load
@@ -26,6 +28,11 @@ from repave_protos.protocol.values import ApplicationName, Digest, RegionName
 
 PROGRESS_SECONDS = 2.0
 _ONE = "applications/{application}"
+
+
+def not_of_region(region: str, digest: Digest) -> Problem:
+    """Of a package that an agent asks for, whether it is stored or not."""
+    return Problem(403, "package-of-another-region", f"nothing in {region} is to be made of package {digest}")
 
 
 class Packages:
@@ -39,10 +46,20 @@ class Packages:
         signing: Signing = Signing(),  # noqa: B008  # frozen
         provenance: Provenance | None = None,
         artifacts: Artifacts | None = None,
+        reach: Reach | None = None,
     ) -> None:
         self._images, self._store, self._sessions, self._signing = images, store, sessions, signing
         self._provenance = provenance if provenance is not None else Provenance(store)
         self._artifacts = artifacts
+        self._reach = reach if reach is not None else Reach(dict, self._provenance)
+
+    def let_bake(self, region: RegionName, digest: Digest) -> None:
+        self._reach.let_bake(region, digest)
+
+    async def check_reach(self, request: web.Request, application: ApplicationName, digest: Digest) -> None:
+        """The application may be made of it. Raises Refused, as if the package were not stored."""
+        if not await self._reach.may_release(principal_of(request), application, digest):
+            raise unknown_image(digest)
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -128,14 +145,22 @@ class Packages:
         expected = request.headers.get("X-Repave-Digest", "")
         image = await self._images.receive(parts_of(request), name, Digest(expected) if expected else None)
         await self._store.add_image(image)
+        if principal_of(request).kind is Kind.TOKEN:
+            await self._provenance.add_holder(image.digest, principal_of(request).name)
         return answer(views.image_item(image), status=201)
 
-    async def list_images(self, _: web.Request) -> web.Response:
-        return items(views.image_item(image) for image in await self._store.images())
+    async def list_images(self, request: web.Request) -> web.Response:
+        principal = principal_of(request)
+        stored = await self._store.images()
+        seen = [each for each in stored if await self._reach.may(principal, Permission.READ, each.digest)]
+        return items(map(views.image_item, seen))
 
     async def image(self, request: web.Request) -> web.StreamResponse:
-        digest = Digest(request.match_info["digest"])
+        digest, principal = Digest(request.match_info["digest"]), principal_of(request)
         path = self._images.path(digest)
-        if path is None:
+        is_allowed = await self._reach.may(principal, Permission.FETCH, digest)
+        if not is_allowed and principal.kind is Kind.AGENT:
+            raise not_of_region(principal.region, digest)
+        if path is None or not is_allowed:
             raise Problem(404, "unknown-image", f"no package {digest} is stored here")
         return web.FileResponse(path, headers={"Content-Type": "application/gzip"})

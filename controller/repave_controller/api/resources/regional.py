@@ -19,6 +19,7 @@ from repave_controller.api.answers.regional_models import (
     MachineItem,
     PoolAnswer,
 )
+from repave_controller.api.resources.packages import Packages
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of, query_of
@@ -61,8 +62,8 @@ VERBS: tuple[PoolVerb, ...] = ("quarantine", "return", "release")
 class Regional:
     """One for an API."""
 
-    def __init__(self, sessions: Sessions, images: ImageDirectory) -> None:
-        self._sessions, self._images = sessions, images
+    def __init__(self, sessions: Sessions, images: ImageDirectory, packages: Packages) -> None:
+        self._sessions, self._images, self._packages = sessions, images, packages
 
     def routes(self) -> tuple[Route, ...]:
         one = "regions/{region}/pool/{machine}"
@@ -177,6 +178,7 @@ class Regional:
         regions = [self._known(RegionName(name)) for name in asked.regions]
         order = BakeOrder(Digest(asked.digest), asked.name, tuple(asked.check), asked.by)
         for region in regions:
+            self._packages.let_bake(region, order.digest)
             await self._one(region, order, Bakes)
         return answer(await self._baked(regions), status=202)
 

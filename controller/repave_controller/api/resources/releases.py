@@ -83,6 +83,7 @@ class Releases:
         lacking: tuple[Reason, ...] = ()
         signer = None
         try:
+            await self._packages.check_reach(request, application.name, order.digest)
             order, signer = await self._packages.sealed(order, application.name, asked.signature)
         except Refused as refused:
             lacking = (refused.reason,)
@@ -132,6 +133,7 @@ class Releases:
         if application.name != request.match_info["application"]:
             text = f"the spec is of {application.name}, the address of {request.match_info['application']}"
             raise Problem(422, "spec", text)
+        await self._packages.check_reach(request, application.name, order.digest)
         order, _ = await self._packages.sealed(order, application.name, asked.signature, is_stored=True)
         await self._note_differences(request, application, asked.spec)
         await self._regional.check_ways_in(application.name, order)
