@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: help demo test test-rigs check simulate simulate-bugs bench packages image format set-up tools clean
+.PHONY: help demo test test-rigs check audit fuzz simulate simulate-bugs bench packages image format set-up tools clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,12 +18,20 @@ test: set-up tools  ## All tests, those on real HAProxy, real processes and real
 test-rigs: set-up tools  ## Long tests: a real OpenStack, where its rig is there; an installation on three machines; minutes
 	@REPAVE_TEST_RIGS=1 $(VENV)/bin/python -m pytest -m rig
 
-check: set-up  ## Lint, format, types, import contracts
+check: set-up  ## Lint (security rules too), format, types, import contracts, hashes of locked dependencies
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/python -m deploy.audit
 
+audit: set-up  ## Known vulnerabilities of the locked dependencies; says so where it can't ask
+	@$(VENV)/bin/python -m deploy.audit --online
+
+fuzz: set-up  ## MINUTES=N for each boundary: protocol, packages, specs, settings, the API's routes
+	@$(VENV)/bin/python -m tests.security.fuzz --minutes $(MINUTES)
+
+MINUTES ?= 2
 SEEDS ?= 1000
 simulate: set-up  ## SEEDS=N seeds of faults in both tiers, then every single fault: the proof of the promises
 	@$(VENV)/bin/python -m repave_simulation --tier 1 --seeds $(SEEDS) --coverage

@@ -149,7 +149,7 @@ class Sandbox:
             namespace, added = (), ["--cap-add", "CAP_NET_BIND_SERVICE"]
         return [
             *self.program,
-            *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
+            *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),  # noqa: S108  # a fresh one
             *("--ro-bind", "/proc/sys", "/proc/sys"),
             *(word for path in CONTROLS if Path(path).exists() for word in ("--ro-bind", "/dev/null", path)),
             *("--tmpfs", str(self.state), "--ro-bind", str(application), str(application)),

@@ -12,7 +12,7 @@ from repave_controller.core.domain.instants import Instant
 from repave_controller.security.claims import Claims, audiences_of, fault_of_times
 from repave_controller.security.principals import NAME, PERSON
 
-TOKEN = "the issuer's token"
+TOKEN = "the issuer's token"  # noqa: S105  # words
 SUBJECT_LENGTH_MAX = 255
 GROUPS_MAX = 2000
 EMAIL = "email"

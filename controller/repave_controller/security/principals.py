@@ -68,7 +68,7 @@ class Kind(StrEnum):
 
     ANONYMOUS = "anonymous"
     LOCAL = "local"  # whoever reaches a controller without accounts, on its loopback address
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105  # a kind
     AGENT = "agent"
 
 

@@ -12,7 +12,7 @@ from repave_controller.security.roles import Roles
 from repave_controller.security.tokens import Token
 from repave_controller.security.trusts import Trust
 
-TOKEN = "token"
+TOKEN = "token"  # noqa: S105  # a kind
 ROLES = "roles"
 TRUST = "trust"
 PERSON = "person"

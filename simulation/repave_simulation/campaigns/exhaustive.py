@@ -155,5 +155,5 @@ class _Branches(dict[str, str]):
         with open(branch.pipe, "rb") as pipe:
             told = pipe.read()
         os.waitpid(branch.child, 0)
-        broken = pickle.loads(told) if told else Broken(0, "its process died", 0.0)
+        broken = pickle.loads(told) if told else Broken(0, "its process died", 0.0)  # noqa: S301  # of our own child
         self.found.append((branch.fault, broken))

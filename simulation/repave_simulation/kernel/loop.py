@@ -65,7 +65,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.failures: list[str] = []
         self._pace = Pace()
         self._now = 0.0
-        self._chance = Random(f"{seed}/order")
+        self._chance = Random(f"{seed}/order")  # noqa: S311  # must repeat
         self._numbers = itertools.count(1)
         self._tasks: list[OrderedTask] = []  # every one: none may be collected, and so cleaned up, in a run
         self._contexts: dict[Life, contextvars.Context] = {}
@@ -213,6 +213,6 @@ def _let_go(task: OrderedTask) -> None:
             coroutine.close()
         except RuntimeError:
             continue
-        except BaseException:  # the world is over: nothing that happens in it counts
+        except BaseException:  # noqa: S110  # the world is over: nothing that happens in it counts
             pass
         return

@@ -12,7 +12,7 @@ from repave_protos.protocol.values import Digest, HostName, short_digest
 
 BYTES_MAX = 48_000
 """Nova takes 65,535 as base64."""
-ANY_IPV4, ANY_IPV6 = "0.0.0.0", "::"
+ANY_IPV4, ANY_IPV6 = "0.0.0.0", "::"  # noqa: S104  # of a server in its own network
 ON_SERVER = "@repave-host-address@"
 """Stands for $HOST in words and values until the server knows it."""
 BAKED, NOT_BAKED = "repave: baked", "repave: could not be baked"

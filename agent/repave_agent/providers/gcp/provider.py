@@ -39,7 +39,7 @@ class GcpProvider:
         self._credentials = found
         tokens = SharedToken(fetch_of(found, clock), clock)
         pace = Pace(options.calls_per_second, clock)
-        rest = Rest(tokens, fault, clock, pace, chance=random.Random(), service="Google")
+        rest = Rest(tokens, fault, clock, pace, chance=random.Random(), service="Google")  # noqa: S311  # spreads retries
         self._compute = Compute(rest, options.endpoint, options.project or found.project, clock)
         self._instances = Instances(region, installation, self._compute, options, depot)
         self._hosts = Lifecycle(self._instances, self._prepare, clock)

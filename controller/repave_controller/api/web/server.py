@@ -12,13 +12,13 @@ import os
 import ssl
 from asyncio import sslproto
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
 from aiohttp import web
 
-from repave_controller.api.web.problems import Handler, problem_of
+from repave_controller.api.web.problems import Handler, Problem, problem_of
 from repave_protos.daemon.peers import peer_of
 from repave_protos.protocol.channel import join
 
@@ -203,6 +203,20 @@ class _Doorman(asyncio.Protocol):
             self._connection.connection_lost(None)
 
 
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def _as_expected(handler: Answer) -> Answer:
+    """aiohttp answers an unknown Expect by itself, as text, before any route is asked."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+            return Problem(417, "expectation-failed", "Expect: only 100-continue is understood").response()
+        return await handler(request)
+
+    return handle
+
+
 @asynccontextmanager
 async def serve(
     app: web.Application,
@@ -222,6 +236,7 @@ async def serve(
     try:
         manager = runner.server
         assert manager is not None  # set up above
+        manager.request_handler = _as_expected(manager.request_handler)
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(

@@ -53,9 +53,9 @@ class Refusal(Kind):
     GATE_LEFT = "gate-left"
     HELD = "held"
     HOSTS_GONE = "hosts-gone"
-    JOIN_TOKEN_UNKNOWN = "join-token"
-    JOIN_TOKEN_USED = "join-token/used"
-    JOIN_TOKEN_EXPIRED = "join-token/expired"
+    JOIN_TOKEN_UNKNOWN = "join-token"  # noqa: S105  # a name
+    JOIN_TOKEN_USED = "join-token/used"  # noqa: S105  # a name
+    JOIN_TOKEN_EXPIRED = "join-token/expired"  # noqa: S105  # a name
     KEY_REUSED = "key-reused"
     LAST_ADMIN = "last-admin"
     NO_OBJECTION = "no-objection"
@@ -140,7 +140,7 @@ class Refusal(Kind):
     UNKNOWN_REGION_OF_ROLLOUT = "unknown-region/rollout"
     UNKNOWN_REGION_OF_SERVICE = "unknown-region/serves"
     UNKNOWN_ROLE = "unknown-role"
-    UNKNOWN_TOKEN = "unknown-token"
+    UNKNOWN_TOKEN = "unknown-token"  # noqa: S105  # a name
     UNKNOWN_TRUST = "unknown-trust"
     UNKNOWN_PERSON = "unknown-person"
     OTHER_ACCOUNT = "other-account"

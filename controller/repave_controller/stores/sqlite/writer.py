@@ -183,7 +183,7 @@ class SqliteWriter:
         applications = run("SELECT state FROM applications ORDER BY name").fetchall()
         (last,) = run("SELECT max(sequence) FROM events").fetchone()
         newest = "SELECT at FROM events ORDER BY sequence DESC LIMIT ?"
-        (at,) = run(f"SELECT max(at) FROM ({newest})", (EVENTS_LOOKED_AT,)).fetchone()
+        (at,) = run(f"SELECT max(at) FROM ({newest})", (EVENTS_LOOKED_AT,)).fetchone()  # noqa: S608  # our own text
         freezes = run("SELECT state FROM freezes").fetchone()
         self._next_sequence = (last or 0) + 1
         return Loaded(
