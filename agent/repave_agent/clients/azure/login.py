@@ -117,7 +117,8 @@ def _signed(principal: Principal, url: str, pem: str, clock: Clock) -> str:
         raise RefusedError(
             f"{principal.proof} has not both a certificate and its key without a passphrase, as PEM: {error}"
         ) from error
-    print_ = base64.urlsafe_b64encode(certificate.fingerprint(hashes.SHA1())).decode().rstrip("=")
+    thumbprint = certificate.fingerprint(hashes.SHA1())  # noqa: S303  # x5t, as Entra asks for it
+    print_ = base64.urlsafe_b64encode(thumbprint).decode().rstrip("=")
     now = int(clock.wall())
     claims = {
         "aud": url, "iss": principal.client, "sub": principal.client, "jti": str(uuid.uuid4()),

@@ -39,7 +39,7 @@ class AzureProvider:
         self._subscription = options.subscription or environment.get("AZURE_SUBSCRIPTION_ID", "")
         tokens = SharedToken(fetch_of(find_principal(options.authority, environment), clock), clock)
         pace = Pace(options.calls_per_second, clock)
-        rest = Rest(tokens, fault, clock, pace, chance=random.Random(), service="Azure")
+        rest = Rest(tokens, fault, clock, pace, chance=random.Random(), service="Azure")  # noqa: S311  # spreads retries
         self._resources = Resources(
             rest, options.endpoint, self._subscription, options.resource_group, options.location, clock
         )
