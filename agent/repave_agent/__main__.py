@@ -35,11 +35,13 @@ from repave_agent.packages.baking import Bakery
 from repave_agent.packages.cache import PackageCache
 from repave_agent.packages.proof import Proof
 from repave_agent.providers.listening import listens
+from repave_agent.providers.reading import reading
 from repave_agent.registry import Registry, RegistryError, installed
 from repave_agent.runtime.beginning import begin
 from repave_agent.runtime.checkup import Checkup
 from repave_agent.runtime.instance import name_of
 from repave_agent.runtime.journal import FileDisk, Journal, JournalError
+from repave_agent.runtime.kept_logs import KeptLogs
 from repave_agent.runtime.remains import Remains
 from repave_agent.runtime.retry import Postponed
 from repave_agent.runtime.session import Session
@@ -68,6 +70,7 @@ from repave_protos.protocol.queries import (
     ListMachines,
     Orphans,
     Query,
+    ReadOutput,
     UnknownQuestion,
 )
 from repave_protos.protocol.values import (
@@ -135,6 +138,8 @@ class Agent:
             clock=clock.monotonic,
             remains=Remains(state / "remains.json"),
             took=self.metrics.decisions.observe,
+            read_log=reading(self.provider),
+            kept_logs=KeptLogs(state / "logs", clock.wall),
             limits=Limits(
                 launches_in_flight=settings.limits.launches_in_flight,
                 launches_per_minute=settings.limits.launches_per_minute,
@@ -220,6 +225,8 @@ class Agent:
                 content = Failure("it has not begun, as repave doctor tells")
             case HostsOf() | Orphans() | AcceptedOf() as question:
                 content = await self.worker.answer(question)
+            case ReadOutput() as question:
+                content = await self.worker.read_output(question)
             case FindWayIn() as question:
                 content = await answer_way_in(BalancerWithTimeouts(self.balancer).way_in, question)
             case question:

@@ -29,6 +29,7 @@ from repave_protos.protocol.queries import (
     Orphans,
     Query,
     Question,
+    ReadOutput,
     Refusal,
     UnknownQuestion,
 )
@@ -44,6 +45,7 @@ QUESTIONS: tuple[tuple[Question, type[Content], str], ...] = (
     (Orphans(), Failure, NOT_BEGUN),
     (FindRoom(2), Failure, NOT_BEGUN),
     (FindWayIn(SHOP, 8000), Failure, NOT_BEGUN),
+    (ReadOutput(SHOP), Failure, NOT_BEGUN),
     (ListBakes(), Failure, NOT_BEGUN),
     (BakeOrder(Digest("d" * 64), "shop"), Failure, NOT_BEGUN),
     (AcceptedOf(SHOP), Accepted, "None"),

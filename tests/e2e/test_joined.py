@@ -64,6 +64,9 @@ def test_agents_join_serve_are_revoked_and_join_again(directory: Path) -> None:
     with kept(stage):
         stage.release("v1")
         assert stage.ended()["phase"] == "succeeded"
+        printed = stage.repave("logs", "hello", "--region", "oslo").stdout
+        assert printed.count("[oslo/hello-v001-") == 2
+        assert printed.count("v1 listens on ") == 2
         listed = stage.get("agents")["items"]
         assert [(each["region"], each["state"], each["connected"]) for each in listed] == [
             ("oslo", "valid", True),

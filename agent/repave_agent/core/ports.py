@@ -122,6 +122,20 @@ class Host:
     """Why it may still run though it counts as gone. The provider ends it by itself as soon as it can."""
 
 
+@dataclass(frozen=True, slots=True)
+class LogPiece:
+    """Whole lines that a host has printed, and where they end. `is_cut`: something is missing before them."""
+
+    text: str
+    cursor: str
+    is_cut: bool = False
+
+
+ReadLog = Callable[[HostName, str, int, int], Awaitable[LogPiece]]
+"""Reads on after a cursor of a LogPiece; with "", the last so many lines. At most so many bytes. Of providers
+that can; the others have `log_tail`."""
+
+
 class Provider(Protocol):
     """Makes and ends fresh hosts and tags them as belonging to (installation, region)."""
 

@@ -26,6 +26,7 @@ from repave_agent.core.ports import (
     Proof,
     Provider,
     ProviderError,
+    ReadLog,
     UnfitError,
     Upwards,
 )
@@ -33,11 +34,14 @@ from repave_agent.core.reconcile import Arrange, Destroy, Steer
 from repave_agent.core.region import RETRY_SECONDS, Change, Decision, Region, Step
 from repave_agent.health.prober import Prober
 from repave_agent.runtime.drift import Inspections
+from repave_agent.runtime.host_output import READ_SECONDS, HostOutputs, by_tail
 from repave_agent.runtime.host_queries import Answers
 from repave_agent.runtime.journal import Journal, JournalError
+from repave_agent.runtime.kept_logs import HOST_BYTES_MAX, KeptLogs
 from repave_agent.runtime.remains import LOG_CHARACTERS_MAX, LOG_LINES, Remain, Remains, remain_of
 from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts, happens
-from repave_protos.protocol.queries import Accepted, AcceptedOf, Content, OfHosts
+from repave_protos.protocol.bounds import LOG_LINES_MAX
+from repave_protos.protocol.queries import Accepted, AcceptedOf, Content, OfHosts, Output, ReadOutput
 from repave_protos.protocol.values import Applied, DesiredState, Welcome, fingerprint_of_state
 
 log = structlog.get_logger()
@@ -64,8 +68,10 @@ class Worker:
         remains: Remains | None = None,
         proof: Proof | None = None,
         took: Callable[[float], object] = lambda _: None,
+        read_log: ReadLog | None = None,
+        kept_logs: KeptLogs | None = None,
     ) -> None:
-        """`took` hears how many seconds each decision took."""
+        """`took` hears how many seconds each decision took. `read_log`: of a provider that can."""
         self._provider = provider = ProviderWithTimeouts(provider)
         self._balancer = BalancerWithTimeouts(balancer)
         self._packages, self._proof = packages, proof
@@ -77,6 +83,8 @@ class Worker:
         self._remains = remains or Remains()
         self._answers = Answers(self._region, provider, clock, limits, self._remains)
         self._inspections = Inspections(self._region, provider, clock, limits.inspect_seconds)
+        self._read_log, self._kept_logs = read_log or by_tail(provider), kept_logs
+        self._outputs = HostOutputs(self._region, self._read_log, kept_logs)
         self._is_journal_failing = False
         self._took = took
         self._wake = asyncio.Event()
@@ -121,6 +129,9 @@ class Worker:
             self._journal.save(self._region.entries(), durable=True)
         self._wake.set()
         return True
+
+    async def read_output(self, question: ReadOutput) -> Output:
+        return await self._outputs.answer(question)
 
     def hosts(self) -> Counter[tuple[str, ...]]:
         """How many there are, by application and phase."""
@@ -308,6 +319,19 @@ class Worker:
         except ProviderError as error:
             tail = f"(no log: {error})"
         self._remains.keep(replace(remain, log_tail=tail[-LOG_CHARACTERS_MAX:]))
+        if self._kept_logs is not None:
+            await self._keep_log(self._kept_logs, remain, tail)
+
+    async def _keep_log(self, kept: KeptLogs, remain: Remain, tail: str) -> None:
+        """More of it than people are shown at first, for a day."""
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                piece = await self._read_log(remain.host, "", LOG_LINES_MAX, HOST_BYTES_MAX)
+        except (ProviderError, TimeoutError):
+            text = tail
+        else:
+            text = piece.text or tail
+        await asyncio.to_thread(kept.keep, remain, text)
 
     async def _change(self, change: Change) -> None:
         why = await self._try_change(change)

@@ -25,7 +25,7 @@ def tell_failed_hosts(terminal: Terminal, app: str, group: str) -> None:
     for line in failed_hosts(answer["items"]):
         terminal.say(line)
     if any(item["phase"] in FAILED for item in answer["items"]):
-        terminal.say(f"more: repave hosts {app} --group {group} --logs 100")
+        terminal.say(f"more: repave logs {app} --group {group} --gone")
 
 
 def failed_hosts(items: Iterable[dict[str, Any]]) -> Iterator[str]:

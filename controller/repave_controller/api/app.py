@@ -12,6 +12,7 @@ from repave_controller.api.resources.events import Events
 from repave_controller.api.resources.freezes import FreezeRoutes
 from repave_controller.api.resources.hosts import Hosts
 from repave_controller.api.resources.logins import LoginRoutes
+from repave_controller.api.resources.logs import Logs
 from repave_controller.api.resources.names import Names
 from repave_controller.api.resources.orphans import Orphans
 from repave_controller.api.resources.packages import Packages
@@ -126,6 +127,7 @@ class Api:
             Applications(scheduler, store, sessions, clock, names, self.streams),
             self._releases,
             Hosts(scheduler, sessions, names),
+            Logs(scheduler, sessions, clock, names, self.streams),
             FreezeRoutes(scheduler, clock),
             Events(scheduler, store, self.streams),
             packages,

@@ -12,6 +12,7 @@ from prometheus_client.registry import CollectorRegistry
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.rollout import Phase, Rollout, RolloutKind, TrackPhase
+from repave_controller.core.domain.steps import KINDS
 from repave_controller.core.ports import Image, Store, Transaction
 from repave_protos.protocol.values import ApplicationName, Digest
 
@@ -57,6 +58,8 @@ class Ledger:
             registry=registry,
             buckets=BUCKETS,
         )
+        for kind in KINDS:
+            self._steps.labels(kind)
 
     def know(self, applications: Iterable[Application]) -> None:
         """What a starting controller has loaded."""
@@ -70,7 +73,10 @@ class Ledger:
 
     def _begin(self, application: ApplicationName) -> None:
         """Series that are 0 from the start: what counts an increase sees the first one."""
+        self._leads.labels(application)
+        self._restores.labels(application)
         for kind in RolloutKind:
+            self._durations.labels(application, kind)
             for outcome in OUTCOMES:
                 self._ended.labels(application, kind, outcome)
 

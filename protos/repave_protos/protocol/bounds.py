@@ -24,6 +24,7 @@ TEXT_LENGTH_MAX = 65_536
 MACHINES_MAX = 10_000  # of one pool
 IMAGES_MAX = 10_000  # baked in one region, or under way there
 LOG_LINES_MAX = 10_000
+OUTPUTS_MAX = 1_000  # hosts whose output is read at once
 TIMES_MAX = 1_000  # probes in a row
 SECONDS_MAX = 1e9  # some thirty years
 INSTANT_MAX = 1e11  # some three thousand years after 1970

@@ -20,6 +20,7 @@ _NO_TUNNEL_TIMEOUT = "timeouts.tunnel=none"
 _WAY_IN = "way_in"
 _SIGNATURES = "signatures"
 _NO_COMMANDS = "health.command=none"
+_NO_OUTPUT = "output=none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,12 @@ class BalancerAbilities:
 
 @dataclass(frozen=True, slots=True)
 class ProviderAbilities:
-    """`takes_machine_images`: a spec may name that of hosts. `runs_commands`: probes run inside hosts."""
+    """`takes_machine_images`: a spec may name that of hosts. `runs_commands`: probes run inside hosts.
+    `keeps_output`: what hosts print can be read."""
 
     takes_machine_images: bool = False
     runs_commands: bool = True
+    keeps_output: bool = True
 
 
 def capability_words(provider: ProviderAbilities, balancer: BalancerAbilities) -> tuple[str, ...]:
@@ -59,6 +62,7 @@ def capability_words(provider: ProviderAbilities, balancer: BalancerAbilities) -
     words += [_NO_TUNNEL_TIMEOUT] * (not balancer.has_tunnel_timeout)
     words += [_MACHINE_IMAGES] * provider.takes_machine_images
     words += [_NO_COMMANDS] * (not provider.runs_commands)
+    words += [_NO_OUTPUT] * (not provider.keeps_output)
     return tuple(words)
 
 
@@ -110,6 +114,11 @@ def takes_machine_images(capabilities: tuple[str, ...]) -> bool:
 def runs_commands(capabilities: tuple[str, ...]) -> bool:
     """Only providers that can't say so."""
     return _NO_COMMANDS not in capabilities
+
+
+def keeps_output(capabilities: tuple[str, ...]) -> bool:
+    """Only providers that can't say so."""
+    return _NO_OUTPUT not in capabilities
 
 
 def nearest_shares(weight_bp: int, precision_bp: int) -> tuple[int, int]:

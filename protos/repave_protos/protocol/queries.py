@@ -12,8 +12,10 @@ from repave_protos.protocol.values import (
     Beat,
     DesiredState,
     Digest,
+    GroupName,
     Hello,
     HostDetail,
+    HostName,
     Rejection,
     Report,
     Resync,
@@ -35,6 +37,19 @@ class HostsOf:
     application: ApplicationName
     group: str = ""
     log_lines: int = 0
+    with_gone: bool = False  # also what is kept of hosts that failed and are gone
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOutput:
+    """What the hosts of an application have printed: after its cursor, of a host that has one, else the last
+    `lines`. Output."""
+
+    application: ApplicationName
+    group: str = ""
+    host: str = ""
+    lines: int = 0
+    cursors: tuple[tuple[HostName, str], ...] = ()
     with_gone: bool = False  # also what is kept of hosts that failed and are gone
 
 
@@ -106,7 +121,7 @@ class UnknownQuestion:
 
 OfHosts = HostsOf | Orphans
 OfProvider = ListMachines | ChangeMachine | FindRoom | ListBakes | BakeOrder
-Question = OfHosts | AcceptedOf | OfProvider | FindWayIn | UnknownQuestion
+Question = OfHosts | ReadOutput | AcceptedOf | OfProvider | FindWayIn | UnknownQuestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +138,27 @@ class Query:
 @dataclass(frozen=True, slots=True)
 class Hosts:
     hosts: tuple[HostDetail, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostOutput:
+    """Whole lines of one host. `is_cut`: something is missing before them. `trouble`: why there are none."""
+
+    host: HostName
+    group: GroupName
+    text: str = ""
+    cursor: str = ""
+    gone_at: float = 0.0  # Unix time; 0: it is there
+    is_cut: bool = False
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """`left_out`: hosts that were too many for one answer."""
+
+    hosts: tuple[HostOutput, ...] = ()
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +254,7 @@ class Failure:
     why: str
 
 
-Content = Hosts | Accepted | Machines | Done | Room | WayIn | Bakes | Refusal | Failure
+Content = Hosts | Output | Accepted | Machines | Done | Room | WayIn | Bakes | Refusal | Failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from repave_protos.protocol.queries import (
     FindRoom,
     FindWayIn,
     Front,
+    HostOutput,
     Hosts,
     HostsOf,
     ListBakes,
@@ -28,9 +29,11 @@ from repave_protos.protocol.queries import (
     Machines,
     MachineState,
     Orphans,
+    Output,
     PoolVerb,
     Query,
     Question,
+    ReadOutput,
     Refusal,
     Room,
     UnknownQuestion,
@@ -78,6 +81,17 @@ def _question_message(question: Question) -> pb.Query:
         case HostsOf(application, group, log_lines, with_gone):
             hosts = pb.HostsOf(application=application, group=group, log_lines=log_lines, with_gone=with_gone)
             return pb.Query(hosts_of=hosts)
+        case ReadOutput():
+            return pb.Query(
+                read_output=pb.ReadOutput(
+                    application=question.application,
+                    group=question.group,
+                    host=question.host,
+                    lines=question.lines,
+                    cursors=[pb.ReadOutput.Cursor(host=host, at=at) for host, at in question.cursors],
+                    with_gone=question.with_gone,
+                )
+            )
         case AcceptedOf(application):
             return pb.Query(accepted_of=pb.AcceptedOf(application=application))
         case Orphans():
@@ -117,6 +131,8 @@ def _question(message: pb.Query) -> Question:
                 bounds.between(0, hosts.log_lines, bounds.LOG_LINES_MAX, "HostsOf.log_lines"),
                 hosts.with_gone,
             )
+        case "read_output":
+            return _read_output(message.read_output)
         case "accepted_of":
             accepted = message.accepted_of
             return AcceptedOf(ApplicationName(bounds.name(accepted.application, "AcceptedOf.application")))
@@ -149,6 +165,48 @@ def _question(message: pb.Query) -> Question:
             return UnknownQuestion(bounds.text(message.kind, "Query.kind", bounds.NAME_LENGTH_MAX))
 
 
+def _read_output(message: pb.ReadOutput) -> ReadOutput:
+    bounds.few(message.cursors, bounds.OUTPUTS_MAX, "ReadOutput.cursors")
+    return ReadOutput(
+        ApplicationName(bounds.name(message.application, "ReadOutput.application")),
+        bounds.name_or_none(message.group, "ReadOutput.group"),
+        bounds.name_or_none(message.host, "ReadOutput.host"),
+        bounds.between(0, message.lines, bounds.LOG_LINES_MAX, "ReadOutput.lines"),
+        tuple(
+            (
+                HostName(bounds.name(each.host, "ReadOutput.cursors.host")),
+                bounds.line(each.at, "ReadOutput.cursors.at", bounds.NAME_LENGTH_MAX),
+            )
+            for each in message.cursors
+        ),
+        message.with_gone,
+    )
+
+
+def _host_output_message(output: HostOutput) -> pb.Output.OfHost:
+    return pb.Output.OfHost(
+        host=output.host,
+        group=output.group,
+        text=bounds.sendable(output.text),
+        cursor=output.cursor,
+        gone_at=output.gone_at,
+        is_cut=output.is_cut,
+        trouble=bounds.sendable(output.trouble),
+    )
+
+
+def _host_output(message: pb.Output.OfHost) -> HostOutput:
+    return HostOutput(
+        HostName(bounds.name(message.host, "Output.host")),
+        GroupName(bounds.name(message.group, "Output.group")),
+        bounds.text(message.text, "Output.text"),
+        bounds.line(message.cursor, "Output.cursor", bounds.NAME_LENGTH_MAX),
+        bounds.instant(message.gone_at, "Output.gone_at"),
+        message.is_cut,
+        bounds.text(message.trouble, "Output.trouble"),
+    )
+
+
 def _change_machine(message: pb.ChangeMachine) -> ChangeMachine:
     verb = _VERBS.get(message.verb)
     if verb is None:
@@ -176,6 +234,10 @@ def _content_message(content: Content) -> pb.Answer:
             return pb.Answer(machines=pb.Machines(machines=map(_machine_message, machines)))
         case Done(text):
             return pb.Answer(done=pb.Done(text=bounds.sendable(text)))
+        case Output(hosts, left_out):
+            return pb.Answer(
+                output=pb.Output(hosts=[_host_output_message(each) for each in hosts], left_out=left_out)
+            )
         case Room(lack):
             return pb.Answer(room=pb.Room(lack=bounds.sendable(lack)))
         case WayIn(lack, fronts):
@@ -208,6 +270,9 @@ def _content(message: pb.Answer) -> Content:
         case "hosts":
             bounds.few(message.hosts.hosts, bounds.HOSTS_MAX, "Hosts.hosts")
             return Hosts(tuple(map(_host, message.hosts.hosts)))
+        case "output":
+            bounds.few(message.output.hosts, bounds.OUTPUTS_MAX, "Output.hosts")
+            return Output(tuple(map(_host_output, message.output.hosts)), message.output.left_out)
         case "accepted":
             has_state = message.accepted.HasField("state")
             return Accepted(desired(message.accepted.state) if has_state else None)

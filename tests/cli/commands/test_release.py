@@ -124,7 +124,7 @@ def test_what_failed_hosts_said_last_is_shown_with_the_failure_in_history_and_by
         "  | ModuleNotFoundError: No module named 'flask'\n"
         "paris hello-v002-3: "
     )
-    rest = "and 1 more\nmore: repave hosts hello --group hello-v002 --logs 100\n"
+    rest = "and 1 more\nmore: repave logs hello --group hello-v002 --gone\n"
     ran = repave.release("v2")
     assert ran.code == 3
     assert told in ran.err

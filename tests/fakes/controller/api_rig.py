@@ -199,6 +199,7 @@ class RealController:
     enrolment: Enrolment
     agents: dict[str, ObedientAgent]
     scheduling: asyncio.Task[None]
+    metrics: Metrics
 
 
 async def _enrolment(directory: Path, store: Store, scheduler: Scheduler) -> Enrolment:
@@ -249,7 +250,9 @@ async def real_controller(
         port = await serving.enter_async_context(serve(app, "127.0.0.1", 0))
         client = aiohttp.ClientSession(f"http://127.0.0.1:{port}/v1/", connector=connector)
         try:
-            yield RealController(client, serving.aclose, sessions, scheduler, enrolment, agents, scheduling)
+            yield RealController(
+                client, serving.aclose, sessions, scheduler, enrolment, agents, scheduling, metrics
+            )
         finally:
             await client.close()
             for task in tasks:

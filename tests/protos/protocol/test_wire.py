@@ -28,6 +28,7 @@ from repave_protos.protocol.queries import (
     FromAgent,
     FromController,
     Front,
+    HostOutput,
     Hosts,
     HostsOf,
     ListBakes,
@@ -35,8 +36,10 @@ from repave_protos.protocol.queries import (
     Machine,
     Machines,
     Orphans,
+    Output,
     Query,
     Question,
+    ReadOutput,
     Refusal,
     Room,
     UnknownQuestion,
@@ -217,12 +220,16 @@ machines = st.builds(
 )
 images = st.builds(BakedImage, texts, texts, texts.map(Digest), texts, texts, instants, st.booleans())
 bakes = st.builds(Bake, digests, texts, texts, instants, texts, texts)
+outputs = st.builds(HostOutput, names.map(HostName), groups, texts, names)
 contents: st.SearchStrategy[Content] = st.one_of(
     st.builds(Hosts, tuples(hosts)),
     st.builds(Accepted, st.none() | desired_states),
     st.builds(Machines, tuples(machines)),
     st.builds(Done, texts),
     st.builds(Room, texts),
+    st.builds(
+        Output, tuples(st.builds(HostOutput, names.map(HostName), groups, texts, names)), st.integers(0, 9)
+    ),
     st.builds(WayIn, texts, tuples(st.builds(Front, applications, st.integers(0, 65_535)))),
     st.builds(Bakes, tuples(images), tuples(bakes)),
     st.builds(Refusal, texts),
@@ -231,6 +238,15 @@ contents: st.SearchStrategy[Content] = st.one_of(
 answers = st.builds(Answer, numbers, contents)
 questions: st.SearchStrategy[Question] = st.one_of(
     st.builds(HostsOf, applications, groups | st.just(""), st.integers(0, bounds.LOG_LINES_MAX)),
+    st.builds(
+        ReadOutput,
+        applications,
+        groups | st.just(""),
+        names | st.just(""),
+        st.integers(0, bounds.LOG_LINES_MAX),
+        tuples(st.tuples(names.map(HostName), names)),
+        st.booleans(),
+    ),
     st.builds(AcceptedOf, applications),
     st.just(Orphans()),
     st.just(ListMachines()),

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from repave_agent.core.ports import HostSpec, RefusedError
+from repave_agent.core.ports import HostSpec, LogPiece, RefusedError
 from repave_agent.providers.command import Sandbox, environment_of, look_up, substitute
 from repave_agent.providers.host_specs import read_spec
 from repave_agent.providers.local import contents, logs, processes
@@ -158,6 +158,9 @@ class Folder:
 
     def log_tail(self, lines: int) -> str:
         return logs.tail(self.path, lines)
+
+    def read_log(self, after: str, lines: int, bytes_max: int) -> LogPiece:
+        return logs.read(self.path, after, lines, bytes_max)
 
 
 def start(

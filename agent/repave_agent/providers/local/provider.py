@@ -21,6 +21,7 @@ from repave_agent.core.ports import (
     Clock,
     Host,
     HostSpec,
+    LogPiece,
     OutOfCapacityError,
     ProviderError,
     RefusedError,
@@ -351,6 +352,12 @@ class LocalProvider:
     async def log_tail(self, host: HostName, lines: int) -> str:
         kept = self._kept.get(host)
         return "" if kept is None else await asyncio.to_thread(kept.folder.log_tail, lines)
+
+    async def read_log(self, host: HostName, after: str, lines: int, bytes_max: int) -> LogPiece:
+        kept = self._kept.get(host)
+        if kept is None:
+            return LogPiece("", after)
+        return await asyncio.to_thread(kept.folder.read_log, after, lines, bytes_max)
 
     async def listeners(self, host: HostName) -> tuple[str, ...]:
         kept = self._running(host)

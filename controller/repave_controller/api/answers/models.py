@@ -351,6 +351,19 @@ class GroupItem(BaseModel):
     )
 
 
+class LogItem(BaseModel):
+    """Lines that one host printed. `cut`: something is missing before them. `trouble`: why there are none, of
+    the host or of its region."""
+
+    region: str
+    host: str = ""
+    group: str = ""
+    lines: list[str] = []
+    gone_at: datetime | None = None
+    cut: bool = False
+    trouble: str = ""
+
+
 class HostItem(BaseModel):
     """One host, asked of its agent just now."""
 

@@ -52,6 +52,17 @@ class HostsQuery(RegionQuery):
     gone: Flag = Field(False, description="Also what is kept of hosts that failed and are gone.")
 
 
+class LogsQuery(RegionQuery):
+    """Whose output, how much of it, and whether more is waited for."""
+
+    group: Name = Field("", description="Empty: all.")
+    host: Name = Field("", description="Empty: all.")
+    lines: Annotated[Number, Field(le=LOG_LINES_MAX)] = Field(100, description="Of each host, the last.")
+    gone: Flag = Field(False, description="Also of hosts that failed and are gone, for a day.")
+    since: Number = Field(0, description="Of gone ones, those that went in these seconds; 0: all.")
+    follow: Flag = Field(False, description="Goes on with what hosts print.")
+
+
 class EventStreamQuery(Query):
     """Where to go on."""
 

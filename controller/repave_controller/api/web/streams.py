@@ -46,6 +46,12 @@ class Streams:
 
         return await self._send(request, messages())
 
+    async def items(
+        self, request: web.Request, messages: AsyncIterator[tuple[int, BaseModel]]
+    ) -> web.StreamResponse:
+        """What `messages` give, until they end."""
+        return await self._send(request, messages)
+
     async def status(self, request: web.Request, snapshot: Callable[[], BaseModel]) -> web.StreamResponse:
         """Whole snapshots: one at once, then the newest after each change, at most ten a second. Ends when
         `snapshot` raises Refused: the application is gone."""

@@ -1,0 +1,73 @@
+"""Shows what the hosts of an application print: logs. Several hosts at once, each line with its host."""
+
+import json
+from contextlib import closing
+from typing import Any
+
+from repave_cli.render.output import show_whole
+from repave_cli.transport.exit_codes import DONE, ERROR
+from repave_cli.transport.paths import quoted
+from repave_cli.transport.terminal import Terminal, seconds, whole
+
+LINES = 50
+
+
+def register(commands: Any) -> None:
+    logs = commands.add_parser("logs", help="What an application's hosts print, as their providers keep it")
+    logs.add_argument("app", metavar="APP")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what they print, until Ctrl-C")
+    logs.add_argument("--host", default="", help="only of this one, also when it failed and is gone")
+    logs.add_argument("--group", default="", help="only of its hosts")
+    logs.add_argument("--region", default="", help="only there")
+    logs.add_argument(
+        "--tail", type=whole, default=LINES, metavar="N", help=f"of each host, the last N lines ({LINES})"
+    )
+    logs.add_argument("--gone", action="store_true", help="also of hosts that failed and are gone, for a day")
+    logs.add_argument(
+        "--since",
+        type=seconds,
+        default=None,
+        metavar="TIME",
+        help="of those that are gone, the ones that went since, such as 10m; implies --gone",
+    )
+    logs.set_defaults(run=run_logs)
+
+
+def run_logs(terminal: Terminal) -> int:
+    """Each item a line with -o json or jsonl. 1: of some host or region nothing could be had."""
+    arguments = terminal.arguments
+    query = {
+        "region": arguments.region,
+        "group": arguments.group,
+        "host": arguments.host,
+        "lines": arguments.tail,
+        "gone": "1" if arguments.gone or arguments.host or arguments.since else None,
+        "since": round(arguments.since) if arguments.since else None,
+        "follow": "1" if arguments.follow else None,
+    }
+    path, code = f"applications/{quoted(arguments.app)}/logs/stream", DONE
+    try:
+        with closing(terminal.client.stream(path, **query)) as items:
+            for _, item in items:
+                code = ERROR if item["trouble"] else code
+                _tell(terminal, item)
+    except KeyboardInterrupt:
+        return DONE
+    return code
+
+
+def _tell(terminal: Terminal, item: dict[str, Any]) -> None:
+    if terminal.format in ("json", "jsonl"):
+        terminal.out(json.dumps(item))
+        return
+    if not terminal.is_for_people:
+        show_whole(terminal, item)
+        return
+    of = f"{item['region']}/{item['host']}" if item["host"] else item["region"]
+    if item["cut"]:
+        terminal.say(f"[{of}] (some lines before these are not kept)")
+    if item["trouble"]:
+        terminal.say(f"[{of}] {item['trouble']}")
+    mark = " gone" if item["gone_at"] else ""
+    for line in item["lines"]:
+        terminal.out(f"[{of}{mark}] {line}" if not terminal.arguments.host else line)

@@ -1,0 +1,149 @@
+"""What the hosts of an application print, as a stream: the last lines, and what follows if that is wanted.
+
+Regions are asked again only once the client has taken what they gave: a slow client slows down the questions.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from aiohttp import web
+
+from repave_controller.api.answers.models import LogItem
+from repave_controller.api.answers.queries import LogsQuery
+from repave_controller.api.answers.views import time_of
+from repave_controller.api.resources.names import Names
+from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.requests import query_of
+from repave_controller.api.web.streams import Streams
+from repave_controller.core.domain.application import Instant
+from repave_controller.fleet.questions import RegionUnreachable
+from repave_controller.fleet.sessions import Sessions
+from repave_controller.runtime.scheduler import Scheduler
+from repave_protos.protocol.capabilities import keeps_output
+from repave_protos.protocol.queries import HostOutput, Output, ReadOutput
+from repave_protos.protocol.values import ApplicationName, HostName, RegionName
+
+PAUSE_SECONDS = 1.0
+"""Between two questions to a region that had nothing new, or could not answer."""
+ANSWER_SECONDS = 15.0
+LINES_OF_NEW_HOSTS = 1000
+"""Of a host that came while others were followed, all that it printed so far, within bounds."""
+
+
+class Logs:
+    """One for an API."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        sessions: Sessions,
+        clock: Callable[[], Instant],
+        names: Names,
+        streams: Streams,
+    ) -> None:
+        self._scheduler, self._sessions, self._clock = scheduler, sessions, clock
+        self._names, self._streams = names, streams
+
+    def routes(self) -> tuple[Route, ...]:
+        return (Route("GET", "applications/{application}/logs/stream", self.logs, LogItem, query=LogsQuery),)
+
+    async def logs(self, request: web.Request) -> web.StreamResponse:
+        query, name = query_of(request, LogsQuery), self._names.one(request)
+        self._names.check_region(query.region, [name])
+        regions = [each for each in self._regions_of(name) if query.region in ("", each)]
+        async with aclosing(self._merged(name, regions, query)) as messages:
+            return await self._streams.items(request, messages)
+
+    def _regions_of(self, name: ApplicationName) -> list[RegionName]:
+        """Also those of the newest rollout, which may have left no host."""
+        application = self._scheduler.applications()[name]
+        tracks = application.rollout.tracks if application.rollout is not None else ()
+        return sorted({*application.regions, *(track.region for track in tracks)})
+
+    async def _merged(
+        self, name: ApplicationName, regions: list[RegionName], query: LogsQuery
+    ) -> AsyncGenerator[tuple[int, LogItem], None]:
+        """What the regions give, as it comes; ends when all of them do."""
+        waiting: asyncio.Queue[LogItem | None] = asyncio.Queue(1)
+        tasks = [asyncio.create_task(self._read(each, name, query, waiting)) for each in regions]
+        number, left = 0, len(tasks)
+        try:
+            while left:
+                item = await waiting.get()
+                if item is None:
+                    left -= 1
+                    continue
+                number += 1
+                yield number, item
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _read(
+        self,
+        region: RegionName,
+        name: ApplicationName,
+        query: LogsQuery,
+        waiting: asyncio.Queue[LogItem | None],
+    ) -> None:
+        """One region's output, one question at a time."""
+        cursors: dict[HostName, str] = {}
+        told: set[tuple[str, str]] = set()
+        since = self._clock() - query.since if query.since else 0.0
+        is_first = True
+        while is_first or query.follow:
+            question = ReadOutput(
+                name,
+                query.group,
+                query.host,
+                query.lines if is_first else LINES_OF_NEW_HOSTS,
+                tuple(cursors.items()),
+                query.gone and is_first,
+            )
+            has_news = False
+            for item in await self._asked(region, question, cursors, since):
+                has_news = has_news or bool(item.lines)
+                if item.trouble and (item.host, item.trouble) in told:
+                    continue
+                told.add((item.host, item.trouble))
+                await waiting.put(item)
+            is_first = False
+            if query.follow and not has_news:
+                await asyncio.sleep(PAUSE_SECONDS)
+        await waiting.put(None)
+
+    async def _asked(
+        self, region: RegionName, question: ReadOutput, cursors: dict[HostName, str], since: float
+    ) -> list[LogItem]:
+        """`since`: what is gone for longer is left out."""
+        view = self._sessions.views().get(region)
+        if view is not None and not keeps_output(view.hello.capabilities):
+            text = f"the provider {view.hello.provider} keeps nothing of what hosts print"
+            return [LogItem(region=region, trouble=text)]
+        try:
+            answer = await self._sessions.ask(region, question, Output, ANSWER_SECONDS)
+        except RegionUnreachable as error:
+            return [LogItem(region=region, trouble=str(error))]
+        there = {each.host for each in answer.hosts}
+        for gone in cursors.keys() - there:
+            del cursors[gone]
+        cursors.update({each.host: each.cursor for each in answer.hosts if each.cursor})
+        shown = [each for each in answer.hosts if each.text or each.trouble or each.is_cut]
+        items = [_item(region, each) for each in shown if not 0 < each.gone_at < since]
+        if answer.left_out:
+            text = f"{answer.left_out} more hosts are not shown: name a group or a host"
+            items.append(LogItem(region=region, trouble=text))
+        return items
+
+
+def _item(region: RegionName, output: HostOutput) -> LogItem:
+    return LogItem(
+        region=region,
+        host=output.host,
+        group=output.group,
+        lines=output.text.splitlines(),
+        gone_at=time_of(Instant(output.gone_at)) if output.gone_at else None,
+        cut=output.is_cut,
+        trouble=output.trouble,
+    )

@@ -1,0 +1,116 @@
+"""The stream of what hosts print: merged over regions, followed by cursors, bounded, ended by the client."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+
+from repave_protos.protocol import wire
+from repave_protos.protocol.capabilities import BalancerAbilities, ProviderAbilities, capability_words
+from repave_protos.protocol.queries import Answer, HostOutput, Output, Query, ReadOutput, Refusal
+from repave_protos.protocol.values import GroupName, HostName, RegionName
+from tests.controller.api.conftest import release
+from tests.fakes.controller.api_rig import RealController
+from tests.fakes.waiting import until
+
+GROUP = GroupName("hello-v001")
+ALL = BalancerAbilities()
+
+
+class Printing:
+    """A region whose one host prints a line for each question."""
+
+    def __init__(self, host: str) -> None:
+        self.host = HostName(host)
+        self.asked: list[ReadOutput] = []
+
+    def answer(self, query: Query) -> bytes | None:
+        assert isinstance(query.question, ReadOutput)
+        self.asked.append(query.question)
+        number = len(self.asked)
+        output = HostOutput(self.host, GROUP, f"line {number}\n", f"c{number}")
+        gone = HostOutput(HostName("dead"), GROUP, "its end\n", gone_at=60.0)
+        hosts = (output, gone) if query.question.with_gone else (output,)
+        return wire.encode_from_agent(Answer(query.query_id, Output(hosts)))
+
+
+async def items(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
+    async for line in answer.content:
+        if line.startswith(b"data: "):
+            yield json.loads(line[6:])
+
+
+async def prints(real: RealController) -> dict[str, Printing]:
+    await release(real)
+    regions = {name: Printing(f"{name}-1") for name in real.agents}
+    for name, each in regions.items():
+        real.agents[name].answers_all = each.answer
+    return regions
+
+
+async def test_the_last_lines_of_every_region_come_and_the_stream_ends(real: RealController) -> None:
+    await prints(real)
+    async with real.client.get("applications/hello/logs/stream") as answer:
+        assert answer.status == 200
+        found = [(each["region"], each["host"], each["lines"]) async for each in items(answer)]
+    assert sorted(found) == [("oslo", "oslo-1", ["line 1"]), ("paris", "paris-1", ["line 1"])]
+
+
+async def test_following_goes_on_behind_the_cursor_until_the_client_leaves(real: RealController) -> None:
+    regions = await prints(real)
+    query = {"region": "oslo", "follow": "1", "gone": "1", "lines": "7"}
+    async with real.client.get("applications/hello/logs/stream", params=query) as answer:
+        found: list[str] = []
+        async for each in items(answer):
+            found += each["lines"]
+            if len(found) == 4:
+                break
+    assert found == ["line 1", "its end", "line 2", "line 3"]
+    first, second, *_ = regions["oslo"].asked
+    assert (first.lines, first.with_gone, first.cursors) == (7, True, ())
+    assert (second.with_gone, second.cursors) == (False, ((HostName("oslo-1"), "c1"),))
+    assert regions["paris"].asked == []
+    streams = [task for task in asyncio.all_tasks() if "_read" in repr(task.get_coro())]
+    await until(lambda: not [task for task in streams if not task.done() and "logs" in repr(task.get_coro())])
+
+
+async def test_a_region_that_is_away_or_too_old_is_told_and_the_others_come(real: RealController) -> None:
+    await prints(real)
+    refused = "this agent does not know 'read_output': upgrade it"
+    real.agents["oslo"].answers_all = lambda query: wire.encode_from_agent(
+        Answer(query.query_id, Refusal(refused))
+    )
+    async with real.client.get("applications/hello/logs/stream") as answer:
+        found = {each["region"]: each async for each in items(answer)}
+    assert found["oslo"]["trouble"] == refused
+    assert found["paris"]["lines"] == ["line 1"]
+
+
+async def test_a_provider_that_keeps_no_output_says_so(real: RealController) -> None:
+    await prints(real)
+    view = real.sessions.views()[RegionName("oslo")]
+    view.hello = replace(
+        view.hello, capabilities=capability_words(ProviderAbilities(keeps_output=False), ALL)
+    )
+    async with real.client.get("applications/hello/logs/stream?region=oslo") as answer:
+        (found,) = [each async for each in items(answer)]
+    assert found["trouble"] == "the provider local keeps nothing of what hosts print"
+
+
+async def test_an_application_or_a_region_that_is_not_there_is_refused(real: RealController) -> None:
+    await release(real)
+    refused = {"none/logs/stream": 404, "hello/logs/stream?region=none": 422, "hello/logs/stream?tail=3": 400}
+    for path, status in refused.items():
+        async with real.client.get(f"applications/{path}") as answer:
+            assert answer.status == status, path
+
+
+async def test_what_went_before_since_is_left_out(real: RealController) -> None:
+    await prints(real)
+    query = {"region": "oslo", "gone": "1", "since": "60"}
+    async with real.client.get("applications/hello/logs/stream", params=query) as answer:
+        found = [each["host"] async for each in items(answer)]
+    assert found == ["oslo-1"]
