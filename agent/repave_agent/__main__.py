@@ -10,7 +10,7 @@ import random
 import signal
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +45,8 @@ from repave_agent.runtime.kept_logs import KeptLogs
 from repave_agent.runtime.remains import Remains
 from repave_agent.runtime.retry import Postponed
 from repave_agent.runtime.session import Session
+from repave_agent.runtime.standing import Standing
+from repave_agent.runtime.tenancy import Tenancy
 from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts
 from repave_agent.runtime.worker import Worker
 from repave_agent.settings import AgentSettings
@@ -58,7 +60,7 @@ from repave_protos.daemon.settings import Origins, SettingsError, load_settings,
 from repave_protos.daemon.supervisor import READY, STOPPING, supervisor_of
 from repave_protos.package.signing import signing_of
 from repave_protos.protocol import channel
-from repave_protos.protocol.capabilities import capability_words
+from repave_protos.protocol.capabilities import can_be_taken_over, capability_words
 from repave_protos.protocol.queries import (
     AcceptedOf,
     Answer,
@@ -96,13 +98,24 @@ log = structlog.get_logger()
 class Agent:
     """All parts of one region's agent, put together."""
 
-    def __init__(self, settings: AgentSettings, registry: Registry, *, has_joined: bool = False) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        registry: Registry,
+        *,
+        has_joined: bool = False,
+        is_bound: bool = False,
+    ) -> None:
+        """`is_bound`: another agent of the region is known, whatever the journal says."""
         state, clock = settings.state, SystemClock()
         make_directory(state)
         self.settings = settings
         self.lock = own(state, f"agent of {settings.region}")
         self.instance = name_of(state, lambda: uuid.uuid4().hex)
-        self.site = Site(settings, clock, lambda: self.worker.installation)
+        self.tenancy = Tenancy(clock.elapsed, clock.wall)
+        if is_bound:
+            self.tenancy.bind()
+        self.site = Site(settings, clock, lambda: self.worker.installation, self.tenancy)
         provider, balancer = registry.provider(settings), registry.balancer(settings)
         self.provider = provider.build(settings.section(provider.name, provider.options), self.site)
         self.balancer = balancer.build(settings.section(balancer.name, balancer.options), self.site)
@@ -140,6 +153,7 @@ class Agent:
             took=self.metrics.decisions.observe,
             read_log=reading(self.provider),
             kept_logs=KeptLogs(state / "logs", clock.wall),
+            tenancy=self.tenancy,
             limits=Limits(
                 launches_in_flight=settings.limits.launches_in_flight,
                 launches_per_minute=settings.limits.launches_per_minute,
@@ -147,8 +161,10 @@ class Agent:
                 inspect_seconds=settings.limits.inspect_seconds,
             ),
         )
+        self.standing = Standing(self.worker, self.tenancy, waits=can_be_taken_over(self.capabilities))
         self.bakery = Bakery(self.provider, self.packages, self.notice, clock)
-        self.desk = Desk(self.site, ProviderWithTimeouts(measured), self.bakery, self.notice)
+        guarded = ProviderWithTimeouts(measured, self.tenancy.check)
+        self.desk = Desk(self.site, guarded, self.bakery, self.notice)
         self.postponed = Postponed(self.worker.on_desired, clock.sleep)
         self.isolation, self.is_starting = "", True
         self.early: dict[ApplicationName, DesiredState] = {}  # heard while the region can't act yet
@@ -161,6 +177,7 @@ class Agent:
             sleep=clock.sleep,
             chance=random.random,
             wall=clock.wall,
+            tenancy=self.tenancy,
         )
         self.metrics.read(self._now)
 
@@ -196,6 +213,8 @@ class Agent:
             beats=True,
             instance=self.instance,
             sent_at=self.site.clock.wall(),
+            leases=True,
+            term=self.worker.term,
         )
 
     # What the session brings down, and what the worker sends up.
@@ -207,10 +226,14 @@ class Agent:
             raise ConnectionError(str(error)) from error
         if not is_ours:
             raise ConnectionError(foreign(self.worker.installation, welcome.installation))
+        self.standing.welcome(welcome)
         if self.keeper is not None:  # by its certificate
             self.packages.set_source(f"{self.keeper.identity.url}/v1/images")
         else:
             self.packages.set_source(welcome.image_url, welcome.image_ticket)
+
+    async def on_stand_by(self, why: str) -> None:
+        self.standing.stand_by(why)
 
     async def on_desired(self, desired: DesiredState) -> None:
         if self.is_starting:
@@ -239,15 +262,16 @@ class Agent:
     def notice(self, notice: Notice) -> None:
         self.session.notice(notice)
 
-    async def run(self) -> None:
-        """Until SIGTERM or SIGINT. Hosts and balancer live on."""
+    async def run(self) -> bool:
+        """Until SIGTERM or SIGINT; hosts and balancer live on. True: it may act no longer, and is to begin
+        anew, with what it finds then."""
         supervisor = supervisor_of()
         loop = asyncio.get_running_loop()
         log_faults_of(loop)
         self.worker.recall()
         supervisor.tell(READY)  # also when the provider keeps it waiting: doctor tells why
         keeping = [self.keeper.run()] if self.keeper is not None else []
-        work = asyncio.gather(
+        parts = (
             self._act(),
             self.session.run(),
             self.postponed.run(),
@@ -255,6 +279,7 @@ class Agent:
             self.metrics.lag.run(),
             *keeping,
         )
+        work = asyncio.ensure_future(_until_first_ends(self.standing.until_it_must_stop(), *parts))
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, work.cancel)
         try:
@@ -263,12 +288,20 @@ class Agent:
         except asyncio.CancelledError:
             supervisor.tell(STOPPING)
             log.info("agent.stopped", region=self.settings.region)
+            return False
+        except (ProviderError, BalancerError):
+            if self.tenancy.may_act:
+                raise
+            return True
+        else:
+            return True
         finally:
             await self.bakery.close()
             await self.prober.close()
             await self.packages.close()
             await self.provider.close()
             await self.balancer.close()
+            self.lock.close()
 
     def _metrics_shown(self) -> AbstractAsyncContextManager[object]:
         if not self.settings.metrics.listen:
@@ -280,6 +313,7 @@ class Agent:
     async def _act(self) -> None:
         """The controller is spoken with meanwhile: people can see why a region does not begin."""
         self._troubled((), is_starting=True)
+        await self.standing.until_it_may_act()
         clock, known = self.site.clock, replace(self.make_hello(), sent_at=0.0)
         steps = (
             ("balancer", self.worker.serve),
@@ -501,8 +535,28 @@ def _run_command(settings: AgentSettings, registry: Registry, chosen: argparse.N
 
 
 async def _run(settings: AgentSettings, registry: Registry, command: str, *, has_joined: bool) -> None:
+    if command == "clean":
+        await Agent(settings, registry, has_joined=has_joined).clean()
+        return
     agent = Agent(settings, registry, has_joined=has_joined)
-    await (agent.clean() if command == "clean" else agent.run())
+    while await agent.run():
+        log.info("agent.begins_anew", region=settings.region)
+        agent = Agent(settings, registry, has_joined=has_joined, is_bound=agent.tenancy.is_bound)
+
+
+async def _until_first_ends(first: Awaitable[None], *others: Awaitable[object]) -> None:
+    """Until `first` ends, or one of the others does by an error; none is left running."""
+    tasks = [asyncio.ensure_future(each) for each in (first, *others)]
+    rest = asyncio.gather(*tasks[1:])
+    try:
+        done, _ = await asyncio.wait((tasks[0], rest), return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        rest.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 if __name__ == "__main__":

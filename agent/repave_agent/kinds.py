@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from repave_agent.core.ports import Balancer, Clock, Provider
+from repave_agent.runtime.tenancy import Tenancy
 from repave_agent.settings import AgentSettings
 from repave_protos.daemon.settings import Settings
 from repave_protos.protocol.capabilities import BalancerAbilities, ProviderAbilities
@@ -40,6 +41,7 @@ class Site:
     settings: AgentSettings
     clock: Clock
     installation: Callable[[], str] = lambda: ""
+    tenancy: Tenancy = field(default_factory=Tenancy)
 
     @property
     def region(self) -> RegionName:

@@ -104,6 +104,9 @@ class SimulatedAgent:
     async def on_desired(self, desired: DesiredState) -> None:
         await self.worker.on_desired(desired)
 
+    async def on_stand_by(self, why: str) -> None:
+        raise AssertionError(why)
+
     async def on_query(self, query: Query) -> Answer:
         match query.question:
             case HostsOf() | Orphans() | AcceptedOf() as question:

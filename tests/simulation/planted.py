@@ -101,7 +101,7 @@ BUGS = (
     ),
     _bug(
         "a region that returns is told nothing", 2, (5,),
-        SESSIONS, "Stream(region, link, waiting, self._clock(), ", "Stream(region, link, {}, self._clock(), ",
+        SESSIONS, "Stream(hello, link, waiting, self._clock(), ", "Stream(hello, link, {}, self._clock(), ",
     ),
     # ----------------------------------------------------------------------------------- the decisions
     _bug(

@@ -58,6 +58,13 @@ def admit(known: DesiredState | None, proposed: DesiredState) -> Accept | Again 
     return Accept()
 
 
+def outdated_term(known: int, told: int) -> str:
+    """Why a controller that names an earlier term than the agent had is not obeyed; "" when it is."""
+    if told >= known or not told:
+        return ""
+    return f"term {told} of this region is over: this agent had it in term {known}; it asks anew"
+
+
 def foreign(own: str, theirs: str) -> str:
     """Why a controller of another installation than the region's `own` is not obeyed, and the way on."""
     return (

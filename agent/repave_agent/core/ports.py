@@ -73,6 +73,10 @@ class BalancerAwaitedError(BalancerError):
     """It can't be reached now; it may be a little later."""
 
 
+class NotActingError(ProviderError, BalancerError):
+    """This agent has no lease, and its region may be another agent's: nothing was done."""
+
+
 class PackageError(Exception):
     """The package could not be had, or is not what its digest says. The text is shown to people."""
 

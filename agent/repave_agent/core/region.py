@@ -68,6 +68,8 @@ class Entries:
     verified: tuple[HostName, ...] = ()
     condemned: tuple[HostName, ...] = ()  # whose end was begun
     groups: dict[GroupName, GroupFact] = field(default_factory=dict)
+    term: int = 0  # in which the rest is so; in a later one another agent may have changed the region since
+    is_bound: bool = False  # another agent of the region is known: nothing is done here without a lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class Region:
 
     def __init__(self, limits: Limits) -> None:
         self.installation = ""
+        self.term = 0
+        self.is_bound = False
         self.look_seconds = LOOK_SECONDS
         """From one look at the balancer to the next."""
         self._limits = limits
@@ -167,6 +171,8 @@ class Region:
             verified=tuple(verified),
             condemned=tuple(sorted(self._fleet.condemned)),
             groups=dict(self._fleet.groups),
+            term=self.term,
+            is_bound=self.is_bound,
         )
 
     def take_notices(self) -> list[Notice]:
@@ -180,6 +186,7 @@ class Region:
         """Takes up what the journal holds. Instants of the former life's clock mean nothing now: pauses and
         drains begin again."""
         self.installation = entries.installation
+        self.term, self.is_bound = entries.term, entries.is_bound
         self._desired = {state.application: state for state in entries.desired}
         self._fleet.groups = {
             name: replace(fact, retry_at=0.0, drain_since=None, setback_at=now)
@@ -208,6 +215,16 @@ class Region:
         self._named = None if welcome.applications is None else frozenset(welcome.applications)
         self.hosts_changed()  # a provider that did not know the installation lists more from now on
         return True
+
+    def take_term(self, term: int) -> bool:
+        """The region is this agent's in this term, which is none before the one that it knows. Whether what
+        it knew of hosts is void: another agent had the region meanwhile. Then it is forgotten, and `entries`
+        have to be saved before anything else."""
+        is_void = self.term not in (0, term)
+        self.term = term
+        if is_void:
+            self._fleet.condemned, self._verified, self._fleet.groups = set(), set(), {}
+        return is_void
 
     def hear(self, state: DesiredState) -> Accept | Again | Outdated | Refuse:
         """Judges a desired state. One to be accepted changes nothing yet: `entries(accepting=state)` have to

@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 
 from repave_agent.core.ports import Dial, Link
+from repave_agent.runtime.tenancy import RENEWALS, Moment, Tenancy
 from repave_protos.daemon.standstill import STANDSTILL_SECONDS, WATCH_SECONDS
 from repave_protos.protocol import bounds, wire
 from repave_protos.protocol.channel import (
@@ -27,9 +28,11 @@ from repave_protos.protocol.queries import Answer, Failure, FromController, Quer
 from repave_protos.protocol.values import (
     ApplicationName,
     ApplicationReport,
+    AskLease,
     Beat,
     DesiredState,
     Hello,
+    Lease,
     Notice,
     Observations,
     Rejection,
@@ -45,6 +48,8 @@ QUERIES_IN_FLIGHT_MAX = 32
 TROUBLE_LENGTH_MAX = 2_000
 ANSWERS_PATIENCE = 3.0
 """A link that took t seconds for an answer is given this many times t from then on."""
+ASKED_MAX = 100
+"""Of leases that are under way."""
 STEADY_SECONDS = 5.0  # a stream that lived so long was no failed attempt
 RECONNECT_CAP_SECONDS = 5.0
 
@@ -61,6 +66,9 @@ class Handler(Protocol):
 
     async def on_query(self, query: Query, /) -> Answer:
         """Runs beside everything else."""
+
+    async def on_stand_by(self, why: str, /) -> None:
+        """Another agent has the region."""
 
 
 class RejectedError(Exception):
@@ -79,8 +87,10 @@ class Session:
         sleep: Callable[[float], Awaitable[None]],
         chance: Callable[[], float],
         wall: Callable[[], float] = float,
+        tenancy: Tenancy | None = None,
     ) -> None:
         """`clock` counts monotonic seconds, `wall` gives Unix time, `chance` numbers in 0..1, evenly."""
+        self._tenancy = tenancy or Tenancy()
         self._dial = dial
         self._hello = hello
         self._handler = handler
@@ -96,6 +106,7 @@ class Session:
         self._outage = _Outage(since=clock())
         self._patience_seconds = PATIENCE_SECONDS
         self._ready: Link | None = None  # the link to go on with; Hello was said on it
+        self._greeted_at: Moment = ()  # before Hello was said: a lease that answers it counts from then
 
     @property
     def is_connected(self) -> bool:
@@ -131,6 +142,7 @@ class Session:
         if self._stream is None:
             return  # the next attempt dials anyway
         link = await self._dial(self._patience_seconds)
+        self._greeted_at = self._tenancy.now()
         try:
             await link.send(wire.encode_from_agent(self._hello()))
         except BaseException:
@@ -187,6 +199,7 @@ class Session:
         self._stream = stream = _Stream(link, began, patience, awake_at=self._clock())
         try:
             if not is_greeted:
+                self._greeted_at = self._tenancy.now()
                 await link.send(wire.encode_from_agent(self._hello()))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(stream, tasks))
@@ -216,12 +229,22 @@ class Session:
                 self._ask(stream, message, tasks)
             case Resync():
                 stream.report_everything()
-            case Rejection(reason):
+            case Lease(number, seconds, _):
+                if (asked := stream.asked.pop(number, None)) is not None:
+                    self._tenancy.grant(asked, seconds)
+            case Rejection(reason, stands_by):
+                if stands_by:
+                    await self._handler.on_stand_by(reason)
                 raise RejectedError(reason)
 
     async def _welcome(self, stream: "_Stream", welcome: Welcome, tasks: asyncio.TaskGroup) -> None:
+        was_bound = self._tenancy.is_bound
         await self._handler.on_welcome(welcome)
         self._outage.ended(self._clock(), welcome)
+        if welcome.lease_seconds > 0:
+            self._hold(stream, welcome.lease_seconds, tasks, was_bound=was_bound)
+        else:
+            stream.is_bound = False
         if not stream.is_welcome:
             stream.is_welcome = True
             took = self._clock() - stream.began
@@ -230,6 +253,18 @@ class Session:
             if welcome.beat_seconds > 0:
                 tasks.create_task(self._beat(stream, welcome.beat_seconds))
         stream.report_everything()
+
+    def _hold(self, stream: "_Stream", seconds: float, tasks: asyncio.TaskGroup, *, was_bound: bool) -> None:
+        """The Welcome that answers Hello is the first lease. One that comes later, for a stand-by has come,
+        is one until the first that is asked for: the controller counts none before it is asked."""
+        if stream.is_bound:
+            return
+        is_late = stream.is_welcome and not was_bound
+        self._tenancy.grant(self._tenancy.now() if is_late else self._greeted_at, seconds)
+        stream.is_bound = True
+        if not stream.is_renewing:
+            stream.is_renewing = True
+            tasks.create_task(self._renew(stream, seconds / RENEWALS))
 
     def _ask(self, stream: "_Stream", query: Query, tasks: asyncio.TaskGroup) -> None:
         if stream.queries_in_flight >= QUERIES_IN_FLIGHT_MAX:
@@ -289,11 +324,28 @@ class Session:
             stream.is_beat_due = True
             stream.wake.set()
 
+    async def _renew(self, stream: "_Stream", seconds: float) -> None:
+        """Asks for the next lease long before the one that is held ends."""
+        while True:
+            if stream.is_bound:
+                stream.is_lease_due = True
+                stream.wake.set()
+            await self._sleep(seconds)
+
+    async def _ask_lease(self, stream: "_Stream") -> None:
+        stream.is_lease_due = False
+        stream.asks += 1
+        stream.asked[stream.asks] = self._tenancy.now()
+        stream.asked.pop(stream.asks - ASKED_MAX, None)
+        await stream.link.send(wire.encode_from_agent(AskLease(stream.asks)))
+
     async def _write(self, stream: "_Stream") -> None:
         """The only one that writes to the link: two at a time would end a gRPC stream."""
         while True:
             await stream.wake.wait()
             stream.wake.clear()
+            if stream.is_lease_due:
+                await self._ask_lease(stream)
             while stream.answers:
                 await stream.link.send(stream.answers.popleft())
                 stream.queries_in_flight -= 1
@@ -341,6 +393,11 @@ class _Stream:
     is_outdated: asyncio.Event = field(default_factory=asyncio.Event)
     answers: deque[bytes] = field(default_factory=deque)  # bounded by queries_in_flight
     queries_in_flight: int = 0
+    is_bound: bool = False  # leases are asked for
+    is_renewing: bool = False
+    is_lease_due: bool = False
+    asks: int = 0
+    asked: dict[int, Moment] = field(default_factory=dict)  # when, by number; at most ASKED_MAX
 
     def report_everything(self) -> None:
         self.is_report_due = self.is_full_due = True

@@ -1,5 +1,6 @@
 """Gives every action on provider and balancer an end: one that does not answer in time has failed, and is
-tried again like any other. What it did after all shows at the next look."""
+tried again like any other. What it did after all shows at the next look. None begins while this agent may not
+act (`may_act`; tenancy.py), and that is asked in the moment of the effect."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -34,26 +35,39 @@ ROUTE_SECONDS = 15.0
 OBSERVE_SECONDS = 10.0
 
 
+Check = Callable[[], None]
+"""Raises NotActingError."""
+
+
+def _always() -> None:
+    """No other agent is known."""
+
+
 class ProviderWithTimeouts:
     """Implements ports.Provider over another one."""
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Provider, check: Check = _always) -> None:
         self._provider = provider
+        self._check = check
         self.name = provider.name
 
     async def launch(self, spec: HostSpec, package: Path) -> Host:
+        self._check()
         async with _within(LAUNCH_SECONDS, f"launch of {spec.name}", TransientError):
             return await self._provider.launch(spec, package)
 
     async def list_hosts(self) -> list[Host]:
+        self._check()  # some end what is left over by the way
         async with _within(LIST_SECONDS, "listing of hosts", TransientError):
             return await self._provider.list_hosts()
 
     async def destroy(self, host: HostName) -> None:
+        self._check()
         async with _within(DESTROY_SECONDS, f"end of {host}", TransientError):
             await self._provider.destroy(host)
 
     async def execute(self, host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
+        self._check()
         return await self._provider.execute(host, command, timeout_seconds)
 
     async def log_tail(self, host: HostName, lines: int) -> str:
@@ -78,8 +92,9 @@ class ProviderWithTimeouts:
 class BalancerWithTimeouts:
     """Implements ports.Balancer over another one."""
 
-    def __init__(self, balancer: Balancer) -> None:
+    def __init__(self, balancer: Balancer, check: Check = _always) -> None:
         self._balancer = balancer
+        self._check = check
         self.name = balancer.name
 
     @property
@@ -88,10 +103,12 @@ class BalancerWithTimeouts:
         return self._balancer.traffic_address
 
     async def start(self) -> None:
+        self._check()
         async with _within(ARRANGE_SECONDS, "start of the balancer", BalancerAwaitedError):
             await self._balancer.start()
 
     async def arrange(self, structure: Structure) -> None:
+        self._check()
         async with _within(ARRANGE_SECONDS, "change of the balancer's structure", BalancerError):
             await self._balancer.arrange(structure)
 
@@ -100,10 +117,12 @@ class BalancerWithTimeouts:
             return await self._balancer.way_in(frontend)
 
     async def route(self, routes: tuple[Route, ...]) -> None:
+        self._check()
         async with _within(ROUTE_SECONDS, "switch of traffic", BalancerError):
             await self._balancer.route(routes)
 
     async def observe(self) -> BalancerView:
+        self._check()  # it starts a balancer that is dead
         async with _within(OBSERVE_SECONDS, "look at the balancer", BalancerError):
             return await self._balancer.observe()
 

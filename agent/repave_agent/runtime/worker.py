@@ -39,6 +39,7 @@ from repave_agent.runtime.host_queries import Answers
 from repave_agent.runtime.journal import Journal, JournalError
 from repave_agent.runtime.kept_logs import HOST_BYTES_MAX, KeptLogs
 from repave_agent.runtime.remains import LOG_CHARACTERS_MAX, LOG_LINES, Remain, Remains, remain_of
+from repave_agent.runtime.tenancy import Tenancy
 from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts, happens
 from repave_protos.protocol.bounds import LOG_LINES_MAX
 from repave_protos.protocol.queries import Accepted, AcceptedOf, Content, OfHosts, Output, ReadOutput
@@ -70,10 +71,12 @@ class Worker:
         took: Callable[[float], object] = lambda _: None,
         read_log: ReadLog | None = None,
         kept_logs: KeptLogs | None = None,
+        tenancy: Tenancy | None = None,
     ) -> None:
         """`took` hears how many seconds each decision took. `read_log`: of a provider that can."""
-        self._provider = provider = ProviderWithTimeouts(provider)
-        self._balancer = BalancerWithTimeouts(balancer)
+        self._tenancy = tenancy = tenancy or Tenancy()
+        self._provider = provider = ProviderWithTimeouts(provider, tenancy.check)
+        self._balancer = BalancerWithTimeouts(balancer, tenancy.check)
         self._packages, self._proof = packages, proof
         self._prober = prober
         self._journal = journal
@@ -96,6 +99,8 @@ class Worker:
     def recall(self) -> None:
         """Takes up what the journal holds. Raises JournalError."""
         self._region.recall(self._journal.load(), self._clock())
+        if self._region.is_bound:
+            self._tenancy.bind()
         self._remains.recall()
 
     async def start(self) -> None:
@@ -138,9 +143,36 @@ class Worker:
         records = self._region.records.values()
         return Counter((each.application, str(each.judgement.phase)) for each in records)
 
+    def take_term(self, term: int, *, is_bound: bool) -> bool:
+        """The region is this agent's, by lease if it `is_bound`. Whether it has to begin anew: another agent
+        had the region meanwhile. Raises JournalError; then nothing has changed for the tenancy."""
+        known = (self._region.term, self._region.is_bound)
+        is_void = self._region.take_term(term)
+        self._region.is_bound = is_bound
+        if is_void and self._tasks is not None:
+            self._tenancy.give_up()  # what is under way was begun by what it knew
+        if known != (term, is_bound):
+            self._journal.save(self._region.entries(), durable=True)
+        if is_bound:
+            self._tenancy.bind()
+        elif not is_void:
+            self._tenancy.release()
+        return is_void
+
+    def stand_by(self) -> None:
+        """Another agent has the region. Raises JournalError; this one has stopped all the same."""
+        self._tenancy.give_up()
+        if not self._region.is_bound:
+            self._region.is_bound = True
+            self._journal.save(self._region.entries(), durable=True)
+
     @property
     def installation(self) -> str:
         return self._region.installation
+
+    @property
+    def term(self) -> int:
+        return self._region.term
 
     async def on_desired(self, state: DesiredState) -> None:
         """Accepts or refuses; an accepted state is on disk before anything follows from it. Raises

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from repave_protos.protocol.certificates import AgentIdentity, CertificateError
-from repave_protos.protocol.values import Hello
+from repave_protos.protocol.values import Hello, RegionName
 
 DENIALS_MAX = 1_000
 DENIED_SECONDS = 600.0
@@ -24,6 +24,9 @@ class Gate(Protocol):
 
     def objection(self, identity: AgentIdentity) -> str:
         """Why it counts no longer, or ""."""
+
+    def revocation(self, region: str, agent: str) -> str:
+        """Why no certificate of this agent counts, or ""."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,10 @@ class Certificates:
             return ""
         objection = self._gate.objection(identity)
         return f"{objection}; {_join_again(identity.region)}" if objection else ""
+
+    def revocation(self, region: RegionName, agent: str) -> str:
+        """Why no certificate of this agent counts, or ""."""
+        return self._gate.revocation(region, agent) if self._gate is not None and agent else ""
 
     async def expiry(self, identity: AgentIdentity) -> str:
         """Waits until the certificate ends; why it counts no longer. A stream would outlive its certificate

@@ -1,6 +1,7 @@
-"""What each region's agent has told, and which agent is the region's: one at a time.
+"""What each region's agent has told, and which other agents have asked for the region.
 
-Knows nothing of streams: `sessions.py` says when one opened, spoke and ended.
+Knows nothing of streams: `sessions.py` says when one opened, spoke and ended. Which agent may have a region
+is decided in `holders.py`.
 """
 
 from collections.abc import Callable, Collection
@@ -15,9 +16,7 @@ UNUSED_REGIONS_MAX = 100
 UNUSED_SECONDS = 600.0
 """After so long such a region is forgotten."""
 RIVAL_SECONDS = 60.0
-"""How long another agent of a region is refused after the known one was heard last; and is told of."""
-TAKE_OVER_SECONDS = 300.0
-"""A take-over that a person asks for has to happen within this time."""
+"""So long another agent of a region is told of after it asked."""
 APPLICATIONS_PER_REGION_MAX = 10_000
 
 
@@ -61,10 +60,14 @@ class KnownRegion:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another agent of a region, with a state directory of its own, that was refused."""
+    """Another agent of a region, with a state directory of its own, that was refused. `can_follow`: it stands
+    by, and needs nobody to take over."""
 
     hello: Hello
     at: float  # when it asked last
+    why: str = ""
+    can_follow: bool = False
+    identity: AgentIdentity | None = None
 
 
 class Regions:
@@ -74,7 +77,6 @@ class Regions:
         self.views: dict[RegionName, KnownRegion] = {}
         self._clock = clock
         self._rivals: dict[RegionName, Rival] = {}
-        self._take_overs: dict[RegionName, float] = {}  # until when
 
     def rivals(self) -> dict[RegionName, Rival]:
         """The agents that were refused of late because another one is that of their region."""
@@ -82,11 +84,8 @@ class Regions:
         self._rivals = {name: each for name, each in self._rivals.items() if now < each.at + RIVAL_SECONDS}
         return self._rivals
 
-    def let_take_over(self, region: RegionName) -> None:
-        """The next agent of the region may be another one than before. Raises KeyError: there is none."""
-        if region not in self.views:
-            raise KeyError(region)
-        self._take_overs[region] = self._clock() + TAKE_OVER_SECONDS
+    def refuse(self, rival: Rival) -> None:
+        self._rivals[rival.hello.region] = rival
 
     def connect(self, hello: Hello, identity: AgentIdentity | None) -> set[ApplicationName]:
         """Its agent is there; the applications of which the region has said something, now or before."""
@@ -114,30 +113,19 @@ class Regions:
         self._rivals.pop(region, None)
         return True
 
-    def forget_unused(self, unused: Collection[RegionName]) -> None:
-        """Regions that were only ever a name: after a while, and the oldest when there are many."""
+    def forget_unused(self, unused: Collection[RegionName]) -> list[RegionName]:
+        """Regions that were only ever a name: after a while, and the oldest when there are many. Those that
+        were forgotten."""
         away = [self.views[region] for region in unused if not self.views[region].is_connected]
         away.sort(key=lambda view: view.since, reverse=True)
-        for index, view in enumerate(away):
-            if index >= UNUSED_REGIONS_MAX or self._clock() >= view.since + UNUSED_SECONDS:
-                del self.views[view.region]
+        over = [
+            view.region
+            for index, view in enumerate(away)
+            if index >= UNUSED_REGIONS_MAX or self._clock() >= view.since + UNUSED_SECONDS
+        ]
+        for region in over:
+            del self.views[region]
+        return over
 
-    def objection(self, hello: Hello, withdrawn: Callable[[AgentIdentity | None], str]) -> str:
-        """Why this agent can't be its region's, or "". The agent of a certificate that is `withdrawn` stands
-        in no other's way."""
-        if hello.region not in self.views and len(self.views) >= REGIONS_MAX:
-            return f"this controller has {REGIONS_MAX} regions already; that is the limit"
-        region, now, known = hello.region, self._clock(), self.views.get(hello.region)
-        if known is None or "" in (hello.instance, known.hello.instance) or withdrawn(known.identity):
-            return ""
-        if hello.instance == known.hello.instance or now < self._take_overs.pop(region, 0.0):
-            return ""
-        is_there = known.is_connected or now < known.since + RIVAL_SECONDS
-        is_heir = bool(hello.applied) and not known.hello.applied  # it has what the region was sent before
-        if is_heir or not is_there:
-            return ""
-        self._rivals[region] = Rival(hello, now)
-        return (
-            f"another agent serves {region}, with a state directory of its own: stop one of the two; if this "
-            f"one shall replace it: repave regions take-over {region}"
-        )
+    def is_one_too_many(self, region: RegionName) -> bool:
+        return region not in self.views and len(self.views) >= REGIONS_MAX

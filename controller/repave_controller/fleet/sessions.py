@@ -1,19 +1,22 @@
 """Holds the streams of all agents: what each region observes, and how desired states get there.
 
-One live stream per region; a newer one takes over. Decides nothing: it merges reports into views, tells the
-scheduler which applications changed, and sends what is published. Over TLS the certificate says which region
-an agent speaks for, and a stream does not outlive it. Runs over any Link; `listening.py` brings gRPC's.
+One live stream per region, of the agent that has it (holders.py). Decides nothing: it merges reports into
+views, tells the scheduler which applications changed, and sends what is published. Over TLS the certificate
+says which region an agent speaks for, and a stream does not outlive it. Runs over any Link; `listening.py`
+brings gRPC's.
 """
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from typing import Protocol
 
 import structlog
 
-from repave_controller.core.ports import RegionListener
+from repave_controller.core.ports import RegionListener, StoreError
 from repave_controller.fleet.certificates import Certificates, Denial, Gate
+from repave_controller.fleet.holders import Holder, Holders, Kept, Known, known_of
 from repave_controller.fleet.questions import (
     AnswerContent,
     BadQuestion,
@@ -21,7 +24,13 @@ from repave_controller.fleet.questions import (
     RegionUnreachable,
     content_of,
 )
-from repave_controller.fleet.regions import APPLICATIONS_PER_REGION_MAX, KnownRegion, Regions, Rival
+from repave_controller.fleet.regions import (
+    APPLICATIONS_PER_REGION_MAX,
+    REGIONS_MAX,
+    KnownRegion,
+    Regions,
+    Rival,
+)
 from repave_controller.fleet.streams import GOODBYE_SECONDS, Stream, StreamEnded, encoded
 from repave_protos.protocol import wire
 from repave_protos.protocol.certificates import AgentIdentity
@@ -40,10 +49,12 @@ from repave_protos.protocol.queries import (
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
     ApplicationName,
+    AskLease,
     Beat,
     DesiredState,
     Hello,
     HostDetail,
+    Lease,
     RegionName,
     Rejection,
     Report,
@@ -53,6 +64,15 @@ from repave_protos.protocol.values import (
 HELLO_DEADLINE_SECONDS = 60.0  # of a link as slow as an agent bears
 SILENCES_MAX = 3.0
 """An agent that is to say something every second is away when nothing came for so many."""
+
+
+class Save(Protocol):
+    """Keeps who has a region."""
+
+    async def __call__(self, holder: Holder, gone: tuple[RegionName, ...], *, is_other: bool) -> None:
+        """And that those that are `gone` have no agent. `is_other`: another agent had the region before.
+        Raises StoreError; then nothing has changed."""
+
 
 log = structlog.get_logger()
 
@@ -75,6 +95,9 @@ class Sessions:
         self._listener: RegionListener
         self._certificates = Certificates(clock)
         self._regions = Regions(clock)
+        self._holders = Holders(clock)
+        self._save: Save | None = None
+        self._deciding: set[RegionName] = set()
         self._streams: dict[RegionName, Stream] = {}
         self._query_ids = itertools.count(1)
         self._is_closed = False
@@ -116,21 +139,42 @@ class Sessions:
         """The agents that were refused of late because another one is that of their region."""
         return self._regions.rivals()
 
+    def recall(self, holders: Iterable[Holder], save: Save) -> None:
+        """Before the first stream is served: who had which region, and how that is kept from now on. Else the
+        next controller process does not know."""
+        self._holders.load(holders)
+        self._save = save
+
+    def is_bound(self, region: RegionName) -> bool:
+        """Whether the region's agent acts by lease, as one with a stand-by does."""
+        holder = self._holders.of(region)
+        return holder is not None and holder.is_bound
+
     def unused(self) -> Collection[RegionName]:
         """The regions that no application is in."""
         return [region for region in self._regions.views if self._listener.applications_in(region) == ()]
 
     def let_take_over(self, region: RegionName) -> None:
         """The next agent of the region may be another one than before. Raises KeyError: there is none."""
-        self._regions.let_take_over(region)
+        if region not in self._regions.views and self._holders.of(region) is None:
+            raise KeyError(region)
+        self._holders.force(region)
+
+    def may_act_seconds(self, region: RegionName) -> float | None:
+        """For how long the region's agent may act though it hears nothing; None: without end."""
+        return self._holders.may_act_seconds(region)
 
     def forget(self, region: RegionName) -> bool:
         """Whether the region is known no longer; one whose agent is connected stays."""
-        return self._regions.forget(region)
+        is_forgotten = self._regions.forget(region)
+        if is_forgotten:
+            self._holders.forget(region)
+        return is_forgotten
 
     def forget_unused(self) -> None:
         """Regions that were only ever a name: after a while, and the oldest when there are many."""
-        self._regions.forget_unused(self.unused())
+        for region in self._regions.forget_unused(self.unused()):
+            self._holders.forget(region)
 
     def publish(self, region: RegionName, desired: DesiredState) -> None:
         """Sends it to the region soon; a newer one of the same application replaces it while it waits.
@@ -199,11 +243,11 @@ class Sessions:
         try:
             hello = await self._first_message(messages)
             identity, objection = self._certificates.identity(hello, certificate)
-            objection = objection or self._objection(hello)
-            if objection:
-                log.warning("agent.rejected", region=hello.region, reason=objection)
+            rejection = Rejection(objection) if objection else await self._admit(hello, identity)
+            if rejection is not None:
+                log.warning("agent.rejected", region=hello.region, reason=rejection.reason)
                 async with asyncio.timeout(GOODBYE_SECONDS):
-                    await link.send(wire.encode_from_controller(Rejection(objection)))
+                    await link.send(wire.encode_from_controller(rejection))
             else:
                 await self._serve_region(hello, link, messages, identity)
         except (OSError, wire.WireError) as error:
@@ -243,7 +287,64 @@ class Sessions:
             )
         if self._is_closed:
             return "the controller stops"
-        return self._regions.objection(hello, self._certificates.withdrawal)
+        if self._regions.is_one_too_many(hello.region):
+            return f"this controller has {REGIONS_MAX} regions already; that is the limit"
+        return ""
+
+    async def _admit(self, hello: Hello, identity: AgentIdentity | None) -> Rejection | None:
+        """None: the agent has the region, and that is saved."""
+        region = hello.region
+        if objection := self._objection(hello):
+            return Rejection(objection)
+        if region in self._deciding:
+            return Rejection(f"another agent of {region} is let in just now; ask again")
+        claim = self._holders.claim(hello, self._known(region), identity.agent if identity else "")
+        if isinstance(claim, Kept):
+            self._regions.refuse(Rival(hello, self._clock(), claim.why, claim.can_follow, identity))
+            if claim.can_follow:
+                self._bind(region)
+            return Rejection(claim.why, stands_by=True)
+        if claim.holder is None or claim.holder == self._holders.of(region):
+            return None
+        self._deciding.add(region)
+        try:
+            await self._take(claim.holder)
+        except StoreError as error:
+            return Rejection(f"that this agent has {region} can't be written down: {error}")
+        finally:
+            self._deciding.discard(region)
+        return None
+
+    def _known(self, region: RegionName) -> Known:
+        """Of the agent that has the region."""
+        view, holder = self._regions.views.get(region), self._holders.of(region)
+        identity = view.identity if view is not None else None
+        objection = self._certificates.withdrawal(identity)
+        if view is None and holder is not None:  # of an earlier life of this controller
+            objection = self._certificates.revocation(region, holder.agent)
+        hello, is_connected = (view.hello, view.is_connected) if view is not None else (None, False)
+        return known_of(
+            hello, is_connected=is_connected, identity=identity, objection=objection, now=self._clock()
+        )
+
+    async def _take(self, holder: Holder) -> None:
+        """Raises StoreError."""
+        former = self._holders.of(holder.region)
+        is_other = former is not None and former.instance != holder.instance
+        if self._save is not None:
+            gone = tuple(self._holders.forgotten - {holder.region})
+            await self._save(holder, gone, is_other=is_other)
+            self._holders.forgotten.difference_update(gone)
+        self._holders.take(holder)
+        if is_other:
+            log.warning("agent.took_over", region=holder.region, instance=holder.instance, term=holder.term)
+
+    def _bind(self, region: RegionName) -> None:
+        """A stand-by was heard: the region's agent is told that it needs leases, if it does not know."""
+        stream = self._streams.get(region)
+        if self._holders.follow(region) and stream is not None and stream.hello.leases:
+            stream.is_welcome_due = True
+            stream.wake.set()
 
     async def _serve_region(
         self, hello: Hello, link: Link, messages: AsyncIterator[bytes], identity: AgentIdentity | None
@@ -269,11 +370,13 @@ class Sessions:
         region = hello.region
         older = self._streams.get(region)
         if older is not None:
-            older.finish(f"a newer agent has taken over {region}; is another one running?")
+            is_other = older.hello.instance != hello.instance
+            text = f"a newer agent has taken over {region}; is another one running?"
+            older.finish(text, is_followed=is_other)
         self._certificates.admit(region)
         self._listener.greet(hello)
         waiting = {desired.application: desired for desired in self._listener.desired_for(region)}
-        stream = Stream(region, link, waiting, self._clock(), Questions(region), identity)
+        stream = Stream(hello, link, waiting, self._clock(), Questions(region), identity)
         self._streams[region] = stream
         known = self._regions.connect(hello, identity)
         log.info(
@@ -303,10 +406,37 @@ class Sessions:
             stream.heard_at = self._clock()
             if self._streams.get(stream.region) is not stream:
                 continue  # taken over: what the older agent says counts no more
-            self._take(stream, wire.decode_from_agent(message))
+            message_read = wire.decode_from_agent(message)
+            if isinstance(message_read, AskLease):
+                await self._lend(stream, message_read)
+            else:
+                self._hear(stream, message_read)
         raise StreamEnded("the agent closed the stream")
 
-    def _take(self, stream: Stream, message: FromAgent) -> None:
+    async def _lend(self, stream: Stream, asked: AskLease) -> None:
+        """The agent acts by lease from now on: the first time that is saved before it counts. Once there has
+        been no stand-by for long, it is told that it needs none."""
+        region, holder = stream.region, self._holders.of(stream.region)
+        if holder is None or holder.instance != stream.hello.instance or region in self._deciding:
+            return
+        is_alone = self._holders.is_alone(region)
+        if holder.is_bound == is_alone:
+            self._deciding.add(region)
+            try:
+                await self._take(replace(holder, is_bound=not is_alone))
+            except StoreError as error:
+                log.error("agent.lease_not_saved", region=region, why=str(error))
+                return
+            finally:
+                self._deciding.discard(region)
+        if is_alone:
+            self._holders.release(region)
+            stream.is_welcome_due = True
+        else:
+            stream.lease = Lease(asked.number, self._holders.lend(region), holder.term)
+        stream.wake.set()
+
+    def _hear(self, stream: Stream, message: FromAgent) -> None:
         match message:
             case Report():
                 self._merge(stream, message)
@@ -314,6 +444,8 @@ class Sessions:
                 stream.questions.take(message)
             case Beat(sent_at):
                 self._regions.views[stream.region].hear_clock(sent_at, self._clock())
+            case AskLease():
+                raise AssertionError("leases are given where it may take a while")
             case Hello():
                 raise StreamEnded("the agent said Hello twice")
 
@@ -347,20 +479,32 @@ class Sessions:
 
     async def _write(self, stream: Stream) -> None:
         """The only one that writes to the link: two at a time would end a gRPC stream."""
-        await stream.send(self._welcome_to(stream.region))
+        stream.is_welcome_due = True
         while not stream.farewell:
+            if stream.is_welcome_due:
+                stream.is_welcome_due = False
+                await stream.send(self._welcome_to(stream))
             while (message := stream.next_message()) is not None:
                 await stream.send(message)
             await stream.wake.wait()
             stream.wake.clear()
         if not self._is_closed:
-            await stream.send(Rejection(stream.farewell))
+            await stream.send(Rejection(stream.farewell, stands_by=stream.is_followed))
         raise StreamEnded(stream.farewell)
 
-    def _welcome_to(self, region: RegionName) -> Welcome:
-        """Built when it is sent: what begins later is in its desired state, which follows."""
+    def _welcome_to(self, stream: Stream) -> Welcome:
+        """Built when it is sent: what begins later is in its desired state, which follows. An agent that has
+        a certificate needs no ticket, and once it is revoked shall have none left."""
+        region, holder = stream.region, self._holders.of(stream.region)
         named = self._listener.applications_in(region)
         if named is not None and len(named) > APPLICATIONS_PER_REGION_MAX:
             named = None
-        ticket = self._ticket_of(region) if self._ticket_of is not None else ""
-        return replace(self._welcome, applications=named, image_ticket=ticket)
+        is_asked = self._ticket_of is not None and stream.identity is None
+        ticket = self._ticket_of(region) if self._ticket_of is not None and is_asked else ""
+        return replace(
+            self._welcome,
+            applications=named,
+            image_ticket=ticket,
+            lease_seconds=self._holders.lease_seconds(stream.hello),
+            term=holder.term if holder is not None else 0,
+        )

@@ -12,7 +12,7 @@ from repave_protos.protocol import wire
 from repave_protos.protocol.certificates import AgentIdentity
 from repave_protos.protocol.channel import Link
 from repave_protos.protocol.queries import Answer, FromController, Query
-from repave_protos.protocol.values import ApplicationName, DesiredState, RegionName, Resync
+from repave_protos.protocol.values import ApplicationName, DesiredState, Hello, Lease, RegionName, Resync
 
 GOODBYE_SECONDS = 1.0  # how long a stream that shall end may take to hear why
 LATE_SECONDS = 0.5  # by which this process wakes too late when it was held up itself
@@ -28,7 +28,7 @@ class StreamEnded(ConnectionError):
 class Stream:
     """One agent's connection, and what waits to be written to it."""
 
-    region: RegionName
+    hello: Hello
     link: Link
     desired: dict[ApplicationName, DesiredState]  # the newest of each application
     heard_at: float
@@ -38,13 +38,23 @@ class Stream:
     is_resync_due: bool = False
     is_resync_asked: bool = False
     farewell: str = ""
+    is_followed: bool = False  # it ends, for another agent has the region
+    is_welcome_due: bool = False  # what Welcome says has changed
+    lease: Lease | None = None  # the newest that is to be given
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     finished: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def region(self) -> RegionName:
+        return self.hello.region
 
     def next_message(self) -> FromController | None:
         """Takes out what is written next; asked again before each write, so that it is the newest."""
         if self.farewell:
             return None
+        if self.lease is not None:
+            lease, self.lease = self.lease, None
+            return lease
         if self.desired:
             return self.desired.pop(next(iter(self.desired)))
         if self.is_resync_due:
@@ -65,9 +75,10 @@ class Stream:
         """Raises RegionUnreachable when the stream ends before the answer."""
         return await self.questions.ask(query, self.wake)
 
-    def finish(self, farewell: str) -> None:
+    def finish(self, farewell: str, *, is_followed: bool = False) -> None:
         """Ends the stream soon; the agent hears why if it still listens."""
         self.farewell = self.farewell or farewell
+        self.is_followed = is_followed
         self.wake.set()
         self.finished.set()
 

@@ -82,10 +82,14 @@ class Enrolment:
 
     def objection(self, identity: AgentIdentity) -> str:
         """Why a certificate that was recognised once counts no longer; "" while it does."""
-        member = self._members.get(f"{identity.region}/{identity.agent}")
+        return self.revocation(identity.region, identity.agent) or self.authority.objection(identity)
+
+    def revocation(self, region: str, agent: str) -> str:
+        """Why no certificate of this agent counts; "" while one may."""
+        member = self._members.get(f"{region}/{agent}")
         if member is not None and member.revoked_at is not None:
             return f"the agent {member.name} was revoked by {member.revoked_by or 'an operator'}"
-        return self.authority.objection(identity)
+        return ""
 
     # --------------------------------------------------------------------------------------- changing
 

@@ -217,6 +217,7 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.AGENT_INVITED: "a join token for an agent of {region} was made by {by}",
     Happening.AGENT_JOINED: "{agent} joined from {address}, with a token of {by}",
     Happening.AGENT_REVOKED: _agent_revoked,
+    Happening.AGENT_TOOK_OVER: "another agent acts in {region} now: {instance}",
     Happening.AUTHORITY_ROTATED: _authority_rotated,
     Happening.REGION_AHEAD: ("{region} is ahead of this store: {ahead}; nothing is sent there until: {0}"),
 }

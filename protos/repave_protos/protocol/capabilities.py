@@ -21,6 +21,7 @@ _WAY_IN = "way_in"
 _SIGNATURES = "signatures"
 _NO_COMMANDS = "health.command=none"
 _NO_OUTPUT = "output=none"
+_TAKE_OVER = "take_over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class BalancerAbilities:
 
     `supports_sticky_split`: by a cookie or header. `switches_at_once`: False where both groups get some of
     the traffic for a moment while it moves. `takes_timeouts`: a spec may set those of connections;
-    `has_tunnel_timeout`: among them one of upgraded ones.
+    `has_tunnel_timeout`: among them one of upgraded ones. `can_be_taken_over`: an agent on another machine
+    reaches all of it, and goes on with what it finds.
     """
 
     share_step_bp: int = 1
@@ -38,6 +40,7 @@ class BalancerAbilities:
     switches_at_once: bool = True
     takes_timeouts: bool = True
     has_tunnel_timeout: bool = True
+    can_be_taken_over: bool = False
 
     def __post_init__(self) -> None:
         assert 1 <= self.share_step_bp <= 10_000
@@ -46,11 +49,13 @@ class BalancerAbilities:
 @dataclass(frozen=True, slots=True)
 class ProviderAbilities:
     """`takes_machine_images`: a spec may name that of hosts. `runs_commands`: probes run inside hosts.
-    `keeps_output`: what hosts print can be read."""
+    `keeps_output`: what hosts print can be read. `can_be_taken_over`: an agent on another machine reaches all
+    hosts, and knows them by their tags."""
 
     takes_machine_images: bool = False
     runs_commands: bool = True
     keeps_output: bool = True
+    can_be_taken_over: bool = False
 
 
 def capability_words(provider: ProviderAbilities, balancer: BalancerAbilities) -> tuple[str, ...]:
@@ -63,6 +68,7 @@ def capability_words(provider: ProviderAbilities, balancer: BalancerAbilities) -
     words += [_MACHINE_IMAGES] * provider.takes_machine_images
     words += [_NO_COMMANDS] * (not provider.runs_commands)
     words += [_NO_OUTPUT] * (not provider.keeps_output)
+    words += [_TAKE_OVER] * (provider.can_be_taken_over and balancer.can_be_taken_over)
     return tuple(words)
 
 
@@ -119,6 +125,11 @@ def runs_commands(capabilities: tuple[str, ...]) -> bool:
 def keeps_output(capabilities: tuple[str, ...]) -> bool:
     """Only providers that can't say so."""
     return _NO_OUTPUT not in capabilities
+
+
+def can_be_taken_over(capabilities: tuple[str, ...]) -> bool:
+    """Whether a stand-by on another machine can go on with all that the agent has. Only where it says so."""
+    return _TAKE_OVER in capabilities
 
 
 def nearest_shares(weight_bp: int, precision_bp: int) -> tuple[int, int]:

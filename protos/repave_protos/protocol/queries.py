@@ -9,6 +9,7 @@ from typing import Literal
 from repave_protos.protocol.values import (
     BY_REQUEST,
     ApplicationName,
+    AskLease,
     Beat,
     DesiredState,
     Digest,
@@ -16,6 +17,7 @@ from repave_protos.protocol.values import (
     Hello,
     HostDetail,
     HostName,
+    Lease,
     Rejection,
     Report,
     Resync,
@@ -24,7 +26,7 @@ from repave_protos.protocol.values import (
 )
 
 PoolVerb = Literal["quarantine", "return", "release"]
-MachineState = Literal["dirty", "fresh", "leased", "quarantined"]
+MachineState = Literal["dirty", "fresh", "leased", "quarantined", "unknown"]
 
 
 # -------------------------------------------------------------------------------------------- questions
@@ -265,5 +267,5 @@ class Answer:
     content: Content
 
 
-FromAgent = Hello | Report | Answer | Beat
-FromController = Welcome | Rejection | DesiredState | Resync | Query
+FromAgent = Hello | Report | Answer | Beat | AskLease
+FromController = Welcome | Rejection | DesiredState | Resync | Query | Lease

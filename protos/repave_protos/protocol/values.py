@@ -19,8 +19,9 @@ Digest = NewType("Digest", str)
 
 Drift = Literal["ignore", "report", "taint"]
 """What becomes of a host that is no longer as it was made."""
-Wear = Literal["age", "drift", "renewal", "asked"]
-"""Why a host is to be replaced: too old, changed, its group is renewed, or the controller has asked."""
+Wear = Literal["age", "drift", "renewal", "asked", "unknown"]
+"""Why a host is to be replaced: too old, changed, its group is renewed, the controller has asked, or a reason
+of a later version."""
 
 FULL_WEIGHT_BP = 10_000
 SHORT_DIGEST_LENGTH = 12
@@ -230,6 +231,7 @@ class HostPhase(StrEnum):
     UNHEALTHY = "unhealthy"  # was verified, now fails its probe
     FAILED = "failed"  # could not be made, ended by itself, or missed its start deadline
     DESTROYING = "destroying"
+    UNKNOWN = "unknown"  # of an agent of a later version
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +351,8 @@ class Hello:
     beats: bool = False  # says Beat as often as Welcome asks
     instance: str = ""  # names the agent's state directory; "" from an older one
     sent_at: float = 0.0  # by its clock, Unix time; 0: of an older agent
+    leases: bool = False  # stops acting when a lease that it was given ends
+    term: int = 0  # the newest in which it was its region's agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +386,8 @@ class Welcome:
     applications: tuple[ApplicationName, ...] | None = None
     beat_seconds: float = 0.0  # something is to be heard at least so often; 0: as often as there is news
     image_ticket: str = field(default="", repr=False)
+    lease_seconds: float = 0.0  # the region has a stand-by: acting is by lease, of so long; 0: without
+    term: int = 0  # grows whenever another agent becomes that of the region; 0: not said
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,10 +398,28 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
+class AskLease:
+    """The agent asks to go on acting."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The agent may act for so long from the moment at which it asked with this number."""
+
+    number: int
+    seconds: float
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rejection:
-    """The controller will not work with this agent; the stream ends after it."""
+    """The controller will not work with this agent; the stream ends after it. `stands_by`: another agent has
+    the region, and this one changes nothing there."""
 
     reason: str
+    stands_by: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,14 @@ from repave_protos.protocol.values import (
     ApplicationName,
     ApplicationReport,
     Applied,
+    AskLease,
     Beat,
     DesiredState,
     GroupName,
     GroupReport,
     Hello,
     HostName,
+    Lease,
     Notice,
     RegionName,
     Rejection,
@@ -46,6 +48,7 @@ _WEARS: Final[dict[int, Wear]] = {
     pb.WEAR_DRIFT: "drift",
     pb.WEAR_RENEWAL: "renewal",
     pb.WEAR_ASKED: "asked",
+    pb.WEAR_UNSPECIFIED: "unknown",
 }
 _NUMBERS_OF_WEAR = {why: number for number, why in _WEARS.items()}
 
@@ -61,6 +64,8 @@ def encode_from_agent(value: FromAgent) -> bytes:
             message = pb.FromAgent(answer=answer_message(value))
         case Beat():
             message = pb.FromAgent(beat=pb.Beat(sent_at=value.sent_at))
+        case AskLease(number):
+            message = pb.FromAgent(ask_lease=pb.AskLease(number=number))
         case Hello():
             message = pb.FromAgent(hello=_hello_message(value))
         case _:
@@ -78,6 +83,8 @@ def decode_from_agent(message: bytes) -> FromAgent:
             return answer(parsed.answer)
         case "beat":
             return Beat(bounds.instant(parsed.beat.sent_at, "Beat.sent_at"))
+        case "ask_lease":
+            return AskLease(parsed.ask_lease.number)
         case "hello":
             return _hello(parsed.hello)
         case _:
@@ -95,8 +102,11 @@ def encode_from_controller(value: FromController) -> bytes:
             message = pb.FromController(resync=pb.Resync())
         case Welcome():
             message = pb.FromController(welcome=_welcome_message(value))
-        case Rejection(reason):
-            message = pb.FromController(rejection=pb.Rejection(reason=bounds.sendable(reason)))
+        case Rejection(reason, stands_by):
+            rejection = pb.Rejection(reason=bounds.sendable(reason), stands_by=stands_by)
+            message = pb.FromController(rejection=rejection)
+        case Lease(number, seconds, term):
+            message = pb.FromController(lease=pb.Lease(number=number, seconds=seconds, term=term))
         case _:
             assert_never(value)
     return message.SerializeToString(deterministic=True)
@@ -115,7 +125,11 @@ def decode_from_controller(message: bytes) -> FromController:
         case "welcome":
             return _welcome(parsed.welcome)
         case "rejection":
-            return Rejection(bounds.text(parsed.rejection.reason, "Rejection.reason"))
+            reason = bounds.text(parsed.rejection.reason, "Rejection.reason")
+            return Rejection(reason, parsed.rejection.stands_by)
+        case "lease":
+            lease = parsed.lease
+            return Lease(lease.number, bounds.seconds(lease.seconds, "Lease.seconds"), lease.term)
         case _:
             raise WireError("FromController.message: none is set, or one that this version does not know")
 
@@ -242,9 +256,7 @@ def _group(message: pb.GroupReport) -> GroupReport:
 
 
 def _worn(message: pb.Worn) -> Worn:
-    why = _WEARS.get(message.why)
-    if why is None:
-        raise WireError(f"Worn.why: {message.why} is no reason that this version knows")
+    why = _WEARS.get(message.why, "unknown")
     return Worn(HostName(bounds.name(message.host, "Worn.host")), why, bounds.text(message.text, "Worn.text"))
 
 
@@ -276,6 +288,8 @@ def _hello_message(hello: Hello) -> pb.Hello:
         beats=hello.beats,
         instance=hello.instance,
         sent_at=hello.sent_at,
+        leases=hello.leases,
+        term=hello.term,
     )
 
 
@@ -294,6 +308,8 @@ def _hello(message: pb.Hello) -> Hello:
         beats=message.beats,
         instance=bounds.name_or_none(message.instance, "Hello.instance"),
         sent_at=bounds.instant(message.sent_at, "Hello.sent_at"),
+        leases=message.leases,
+        term=message.term,
     )
 
 
@@ -314,6 +330,8 @@ def _welcome_message(welcome: Welcome) -> pb.Welcome:
         applications=None if named is None else pb.Applications(names=named),
         beat_seconds=welcome.beat_seconds,
         image_ticket=welcome.image_ticket,
+        lease_seconds=welcome.lease_seconds,
+        term=welcome.term,
     )
 
 
@@ -329,4 +347,6 @@ def _welcome(message: pb.Welcome) -> Welcome:
         applications=named if message.HasField("applications") else None,
         beat_seconds=bounds.seconds(message.beat_seconds, "Welcome.beat_seconds"),
         image_ticket=bounds.line(message.image_ticket, "Welcome.image_ticket"),
+        lease_seconds=bounds.seconds(message.lease_seconds, "Welcome.lease_seconds"),
+        term=message.term,
     )

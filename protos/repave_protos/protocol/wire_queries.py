@@ -49,7 +49,11 @@ from repave_protos.protocol.values import (
 )
 from repave_protos.protocol.wire_desired import desired, desired_message, split, split_message
 
-_NUMBERS_OF_PHASE = {phase: pb.HostPhase.Value(f"HOST_PHASE_{phase.name}") for phase in HostPhase}
+_NUMBERS_OF_PHASE = {
+    phase: pb.HostPhase.Value(f"HOST_PHASE_{phase.name}")
+    for phase in HostPhase
+    if phase is not HostPhase.UNKNOWN
+} | {HostPhase.UNKNOWN: pb.HOST_PHASE_UNSPECIFIED}
 _PHASES: Final[dict[int, HostPhase]] = {number: phase for phase, number in _NUMBERS_OF_PHASE.items()}
 _VERBS: Final[dict[int, PoolVerb]] = {
     pb.ChangeMachine.VERB_QUARANTINE: "quarantine",
@@ -63,7 +67,9 @@ _STATES: Final[dict[int, MachineState]] = {
     pb.Machine.STATE_LEASED: "leased",
     pb.Machine.STATE_QUARANTINED: "quarantined",
 }
-_NUMBERS_OF_STATE = {state: pb.Machine.State.Value(f"STATE_{state.upper()}") for state in _STATES.values()}
+_NUMBERS_OF_STATE = {
+    state: pb.Machine.State.Value(f"STATE_{state.upper()}") for state in _STATES.values()
+} | {"unknown": pb.Machine.STATE_UNSPECIFIED}
 
 
 # -------------------------------------------------------------------------------------------- questions
@@ -320,13 +326,11 @@ def _host_message(host: HostDetail) -> pb.HostDetail:
 
 
 def _host(message: pb.HostDetail) -> HostDetail:
-    if message.phase not in _PHASES:
-        raise WireError(f"HostDetail.phase: {message.phase} is no phase that this version knows")
     return HostDetail(
         host=HostName(bounds.name(message.host, "HostDetail.host")),
         group=GroupName(bounds.name(message.group, "HostDetail.group")),
         application=ApplicationName(bounds.name(message.application, "HostDetail.application")),
-        phase=_PHASES[message.phase],
+        phase=_PHASES.get(message.phase, HostPhase.UNKNOWN),
         address=bounds.text(message.address, "HostDetail.address"),
         port=bounds.between(0, message.port, 65_535, "HostDetail.port"),
         digest=Digest(bounds.sha256(message.digest, "HostDetail.digest")),
@@ -353,13 +357,10 @@ def _machine_message(machine: Machine) -> pb.Machine:
 
 
 def _machine(message: pb.Machine) -> Machine:
-    state = _STATES.get(message.state)
-    if state is None:
-        raise WireError(f"Machine.state: {message.state} is no state that this version knows")
     return Machine(
         name=bounds.text(message.name, "Machine.name", bounds.NAME_LENGTH_MAX),
         address=bounds.text(message.address, "Machine.address"),
-        state=state,
+        state=_STATES.get(message.state, "unknown"),
         host=bounds.name_or_none(message.host, "Machine.host"),
         since=bounds.instant(message.since, "Machine.since"),
         reason=bounds.text(message.reason, "Machine.reason"),

@@ -2,14 +2,15 @@
 memory; test_sessions_tls.py has the same over gRPC."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from repave_controller.fleet.regions import RIVAL_SECONDS
+from repave_controller.fleet.holders import FREE_SECONDS, LEASE_SECONDS, Holder
 from repave_controller.security.authority import AGENT_SECONDS
-from repave_protos.protocol.values import Notice, RegionName, Rejection, Report, Welcome
+from repave_protos.protocol.values import AskLease, Notice, RegionName, Rejection, Report, Welcome
 from tests.fakes.controller.enrolled import BEGAN, Enrolled, of_own_authority
 from tests.fakes.controller.links import (
     HELLO,
@@ -25,13 +26,14 @@ from tests.fakes.controller.links import (
 from tests.fakes.virtual_time import in_virtual_time
 
 OSLO = RegionName("oslo")
+FOLLOWED = replace(HELLO, capabilities=("take_over",), leases=True)
 
 
 class World(Controller):
     """A controller that enrols."""
 
-    def __init__(self, enrolled: Enrolled) -> None:
-        super().__init__(clock=lambda: enrolled.now)
+    def __init__(self, enrolled: Enrolled, ticket_of: Callable[[RegionName], str] | None = None) -> None:
+        super().__init__(clock=lambda: enrolled.now, ticket_of=ticket_of)
         self.enrolled = enrolled
         self.sessions.guard_with(enrolled.enrolment)
 
@@ -40,7 +42,7 @@ class World(Controller):
     ) -> MemoryLink:
         link = MemoryLink()
         self.tasks.append(asyncio.create_task(self.sessions.serve(link, certificate)))
-        link.say(replace(HELLO, region=region, instance=instance))
+        link.say(replace(FOLLOWED, region=region, instance=instance))
         await settle()
         return link
 
@@ -53,6 +55,10 @@ class World(Controller):
 
 async def world_of(directory: Path) -> World:
     return World(await Enrolled(directory).open())
+
+
+async def nothing_kept(holder: Holder, gone: tuple[RegionName, ...], *, is_other: bool) -> None:
+    """Of a controller whose store is of no matter here."""
 
 
 def refusal_of(link: MemoryLink) -> str:
@@ -208,16 +214,18 @@ async def test_a_second_agent_of_a_region_stands_by_until_the_first_is_away(tmp_
     world = await world_of(tmp_path)
     first, second = await world.enrolled.agent(), await world.enrolled.agent()
     link = await world.show(first.certificate, instance="a" * 32)
-    for _ in range(3):
-        assert "another agent serves paris" in refusal_of(
-            await world.show(second.certificate, instance="b" * 32)
-        )
-        await world.pass_time(RIVAL_SECONDS)
+    for number in range(3):
+        refused = refusal_of(await world.show(second.certificate, instance="b" * 32))
+        assert "another agent serves paris" in refused
+        await world.pass_time(LEASE_SECONDS)
+        link.say(AskLease(number))
+        await settle()
     assert not link.is_closed
     link.hang_up()
     await settle()
-    assert "another agent serves paris" in refusal_of(await world.show(second.certificate, instance="b" * 32))
-    await world.pass_time(RIVAL_SECONDS)
+    await world.pass_time(FREE_SECONDS - 1)
+    assert "its lease ends in 1 s" in refusal_of(await world.show(second.certificate, instance="b" * 32))
+    await world.pass_time(1)
     taken_over = await world.show(second.certificate, instance="b" * 32)
     assert isinstance(taken_over.heard[0], Welcome)
     assert world.sessions.stream_of(PARIS) == second.identity
@@ -236,3 +244,42 @@ async def test_who_was_revoked_or_has_expired_keeps_no_other_agent_out(tmp_path:
     await world.pass_time(AGENT_SECONDS)
     third = await world.enrolled.agent()
     assert isinstance((await world.show(third.certificate, instance="c" * 32)).heard[0], Welcome)
+
+
+@in_virtual_time
+async def test_a_revoked_agent_that_acts_by_lease_keeps_others_out_until_its_end(
+    tmp_path: Path,
+) -> None:
+    """It may be cut off, and not have heard of it."""
+    world = await world_of(tmp_path)
+    first, second = await world.enrolled.agent(), await world.enrolled.agent()
+    link = await world.show(first.certificate, instance="a" * 32)
+    await world.show(second.certificate, instance="b" * 32)
+    link.say(AskLease(1))
+    await settle()
+    await world.enrolled.enrolment.revoke("paris", first.identity.agent, "ann")
+    world.sessions.recheck()
+    refused = refusal_of(await world.show(second.certificate, instance="b" * 32))
+    assert f"its lease ends in {FREE_SECONDS:.0f} s" in refused
+    await world.pass_time(FREE_SECONDS)
+    taken_over = await world.show(second.certificate, instance="b" * 32)
+    assert isinstance(taken_over.heard[0], Welcome)
+
+
+async def test_who_was_revoked_keeps_no_other_agent_out_after_a_restart_of_the_controller(
+    tmp_path: Path,
+) -> None:
+    world = await world_of(tmp_path)
+    first, second = await world.enrolled.agent(), await world.enrolled.agent()
+    world.sessions.recall([Holder(PARIS, "a" * 32, 1, agent=first.identity.agent)], nothing_kept)
+    assert "may act on there" in refusal_of(await world.show(second.certificate, instance="b" * 32))
+    await world.enrolled.enrolment.revoke("paris", first.identity.agent, "ann")
+    assert isinstance((await world.show(second.certificate, instance="b" * 32)).heard[0], Welcome)
+
+
+async def test_an_agent_with_a_certificate_gets_no_ticket_that_outlives_it(tmp_path: Path) -> None:
+    world = World(await Enrolled(tmp_path).open(), ticket_of=lambda region: f"rpa_{region}")
+    link = await world.show((await world.enrolled.agent()).certificate)
+    (welcome,) = link.heard
+    assert isinstance(welcome, Welcome)
+    assert welcome.image_ticket == ""

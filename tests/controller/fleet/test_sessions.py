@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
+from repave_controller.fleet.holders import TAKE_OVER_SECONDS
 from repave_controller.fleet.regions import (
-    RIVAL_SECONDS,
-    TAKE_OVER_SECONDS,
     UNUSED_REGIONS_MAX,
     UNUSED_SECONDS,
 )
@@ -21,6 +20,7 @@ from repave_protos.protocol.values import (
     RegionName,
     Rejection,
     Report,
+    Welcome,
 )
 from tests.fakes.controller.links import (
     CART,
@@ -163,6 +163,10 @@ async def test_a_returning_region_is_not_believed_to_be_as_it_was_before_the_gap
 # ------------------------------------------------------------------------------- two agents of one region
 
 
+def welcome(term: int = 1, lease_seconds: float = 0.0) -> Welcome:
+    return replace(WELCOME, term=term, lease_seconds=lease_seconds)
+
+
 def of(instance: str, **changes: Any) -> Hello:
     """A Hello of an agent with this state directory."""
     return replace(HELLO, instance=instance, **changes)
@@ -186,19 +190,23 @@ async def test_the_same_agent_takes_over_its_own_older_stream() -> None:
     async with controlling() as controller:
         await controller.connect(of("one"))
         again = await controller.connect(of("one"))
-        assert again.heard == [WELCOME]
+        assert again.heard == [welcome()]
         assert controller.sessions.rivals() == {}
 
 
-async def test_another_agent_is_refused_for_a_while_after_the_known_one_has_gone() -> None:
+async def test_what_cannot_be_taken_over_waits_for_a_person_however_long_its_agent_is_away() -> None:
+    """Its hosts and HAProxy are of a machine; and its agent heals on there, cut off as it may be."""
     async with controlling() as controller:
         first = await controller.connect(of("one"))
         first.hang_up()
         await settle()
-        controller.now = RIVAL_SECONDS - 1
-        assert isinstance((await controller.connect(of("two"))).heard[0], Rejection)
-        controller.now = RIVAL_SECONDS
-        assert (await controller.connect(of("two"))).heard == [WELCOME]
+        controller.now = 100_000.0
+        (refused,) = (await controller.connect(of("two"))).heard
+        assert isinstance(refused, Rejection)
+        assert refused.stands_by
+        assert "(local, haproxy) can't be taken over from another machine" in refused.reason
+        controller.sessions.let_take_over(PARIS)
+        assert (await controller.connect(of("two"))).heard == [welcome(term=2)]
         assert controller.sessions.rivals() == {}
 
 
@@ -208,8 +216,9 @@ async def test_a_person_lets_another_agent_take_over_once() -> None:
         controller.sessions.let_take_over(PARIS)
         second = await controller.connect(of("two"))
         await settle()
-        assert second.heard == [WELCOME]
+        assert second.heard == [welcome(term=2)]
         assert isinstance(first.heard[-1], Rejection)
+        assert first.heard[-1].stands_by, "the first one changes nothing there any more"
         assert isinstance((await controller.connect(of("one"))).heard[0], Rejection)
 
 
@@ -228,7 +237,7 @@ async def test_an_agent_that_has_what_the_region_was_sent_comes_before_an_empty_
     async with controlling() as controller:
         await controller.connect(of("empty"))
         heir = await controller.connect(of("one", applied=APPLIED))
-        assert heir.heard == [WELCOME]
+        assert heir.heard == [welcome(term=2)]
         assert isinstance((await controller.connect(of("empty"))).heard[0], Rejection)
 
 

@@ -85,6 +85,9 @@ class Agent:
     async def on_desired(self, desired: DesiredState) -> None:
         self.desired.append(desired)
 
+    async def on_stand_by(self, why: str) -> None:
+        raise AssertionError(why)
+
     async def on_query(self, query: Query) -> Answer:
         assert isinstance(query.question, HostsOf)
         return Answer(query.query_id, Hosts((replace(HOST, application=query.question.application),)))

@@ -12,6 +12,7 @@ from repave_protos.protocol.queries import Answer, FromAgent, FromController, Ho
 from repave_protos.protocol.values import (
     ApplicationName,
     ApplicationReport,
+    AskLease,
     DesiredState,
     Epoch,
     GroupName,
@@ -117,6 +118,10 @@ class MemoryLink:
         return [message for message in self.heard if isinstance(message, Report)]
 
     @property
+    def leases_asked(self) -> list[AskLease]:
+        return [message for message in self.heard if isinstance(message, AskLease)]
+
+    @property
     def answers(self) -> list[Answer]:
         return [message for message in self.heard if isinstance(message, Answer)]
 
@@ -128,12 +133,16 @@ class Recorder:
     welcomes: list[Welcome] = field(default_factory=list)
     desired: list[DesiredState] = field(default_factory=list)
     answer: Callable[[Query], Awaitable[Answer]] | None = None
+    told_to_stand_by: str = ""
 
     async def on_welcome(self, welcome: Welcome) -> None:
         self.welcomes.append(welcome)
 
     async def on_desired(self, desired: DesiredState) -> None:
         self.desired.append(desired)
+
+    async def on_stand_by(self, why: str) -> None:
+        self.told_to_stand_by = why
 
     async def on_query(self, query: Query) -> Answer:
         return await self.answer(query) if self.answer is not None else Answer(query.query_id, Hosts())

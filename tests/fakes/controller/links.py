@@ -104,14 +104,17 @@ class Controller(QuietListener):
     """Sessions with everything that they call."""
 
     def __init__(
-        self, hello_deadline_seconds: float = 10.0, clock: Callable[[], float] | None = None
+        self,
+        hello_deadline_seconds: float = 10.0,
+        clock: Callable[[], float] | None = None,
+        ticket_of: Callable[[RegionName], str] | None = None,
     ) -> None:
         self.now = 0.0
         self.wanted: dict[RegionName, list[DesiredState]] = {}
         self.changes: list[tuple[RegionName, set[ApplicationName]]] = []
         self.noticed: list[tuple[RegionName, Sequence[Notice]]] = []
         self.tasks: list[asyncio.Task[None]] = []
-        self.sessions = Sessions(WELCOME, clock or (lambda: self.now), hello_deadline_seconds)
+        self.sessions = Sessions(WELCOME, clock or (lambda: self.now), hello_deadline_seconds, ticket_of)
         self.named: dict[RegionName, tuple[ApplicationName, ...]] = {}
         self.sessions.report_to(self)
 
@@ -131,9 +134,12 @@ class Controller(QuietListener):
     def view(self) -> KnownRegion:
         return self.sessions.views()[PARIS]
 
+    def serve(self, link: MemoryLink) -> asyncio.Task[None]:
+        return asyncio.create_task(self.sessions.serve(link))
+
     async def connect(self, hello: FromAgent = HELLO) -> MemoryLink:
         link = MemoryLink()
-        self.tasks.append(asyncio.create_task(self.sessions.serve(link)))
+        self.tasks.append(self.serve(link))
         link.say(hello)
         await settle()
         return link

@@ -311,7 +311,7 @@ def test_every_phase_and_every_kind_of_probe_has_its_number() -> None:
     for phase in HostPhase:
         answer = Answer(1, Hosts((replace(HOST, phase=phase),)))
         assert wire.decode_from_agent(wire.encode_from_agent(answer)) == answer
-    assert len(pb.HostPhase.keys()) == len(HostPhase) + 1
+    assert len(pb.HostPhase.keys()) == len(HostPhase), "that of a later version has none"
     assert len(pb.Probe.Kind.keys()) == 3 + 1
 
 
@@ -470,9 +470,8 @@ def test_an_agents_message_with_something_missing_or_unknown_is_refused(
         ("HostDetail.port", Hosts((replace(HOST, port=65_536),))),
         ("HostDetail.age_seconds", Hosts((replace(HOST, age_seconds=-0.5),))),
         ("HostDetail.healthy_seconds", Hosts((replace(HOST, healthy_seconds=math.nan),))),
-        ("HostDetail.phase", pb.Answer(hosts=pb.Hosts(hosts=[pb.HostDetail()]))),
-        ("HostDetail.phase", pb.Answer(hosts=pb.Hosts(hosts=[pb.HostDetail(phase=99)]))),  # type: ignore[arg-type]  # a newer one
-        ("Machine.state", pb.Answer(machines=pb.Machines(machines=[pb.Machine(name="m")]))),
+        ("HostDetail.host", pb.Answer(hosts=pb.Hosts(hosts=[pb.HostDetail()]))),
+        ("Machine.since", pb.Answer(machines=pb.Machines(machines=[pb.Machine(name="m", since=-1)]))),
     ],
 )
 def test_an_answer_that_breaks_the_protocol_is_a_failure_and_costs_no_stream(

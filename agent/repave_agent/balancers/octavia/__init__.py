@@ -4,7 +4,9 @@ from repave_agent.clients.openstack import CloudOptions
 from repave_agent.kinds import BalancerKind, OwnedBalancer, Site
 from repave_protos.protocol.capabilities import BalancerAbilities
 
-ABILITIES = BalancerAbilities(share_step_bp=100, supports_sticky_split=False, has_tunnel_timeout=False)
+ABILITIES = BalancerAbilities(
+    share_step_bp=100, supports_sticky_split=False, has_tunnel_timeout=False, can_be_taken_over=True
+)
 
 
 class OctaviaOptions(CloudOptions):
@@ -24,12 +26,13 @@ def _build(options: OctaviaOptions, site: Site) -> OwnedBalancer:
     cloud = options.cloud or site.settings.section("openstack", CloudOptions).cloud
     return OctaviaBalancer(
         site.settings.state / "octavia",
-        Api(load_cloud(cloud), site.clock),
+        Api(load_cloud(cloud), site.clock, site.tenancy.check),
         options.load_balancer,
         site.region,
         clock=site.clock,
         subnet=options.subnet,
         traffic_address=options.traffic_address,
+        has_lease=lambda: site.tenancy.has_lease,
     )
 
 

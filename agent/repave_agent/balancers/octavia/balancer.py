@@ -103,8 +103,11 @@ class OctaviaBalancer:
         clock: Clock,
         subnet: str = "",
         traffic_address: str = "",
+        has_lease: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`has_lease`: what another agent of the region has left here may be taken over."""
         self.traffic_address = traffic_address
+        self._region, self._has_lease = region, has_lease
         self._clock = clock
         self._api, self._named, self._subnet = api, load_balancer, subnet
         self._file = directory / "octavia.json"
@@ -123,7 +126,7 @@ class OctaviaBalancer:
         async with self._queue:
             try:
                 await self._find()
-                if not self._wanted.is_known:
+                if await self._take_over() or not self._wanted.is_known:
                     await self._adopt()
                 await self._apply()
             except TransientError as error:
@@ -298,6 +301,28 @@ class OctaviaBalancer:
         self._id = str(found[0]["id"])
         self.traffic_address = self.traffic_address or str(found[0]["vip_address"])
 
+    async def _take_over(self) -> bool:
+        """Whether it was that of another agent of the region, whose lease is over. From the moment of the
+        mark on that agent is refused here. What this one wanted once counts no more."""
+        tags: list[str] = (await self._get(""))["loadbalancer"]["tags"]
+        former = [tag for tag in tags if self._is_foreign(tag)]
+        if not former or not all(self._is_of_region(tag) for tag in former) or not self._has_lease():
+            return False
+        self._wanted, self._reading = Wanted(self._wanted.owner), None
+        self._save()
+        marks = [*(tag for tag in tags if tag not in former), f"{OWNER}{self._wanted.owner}"]
+        await self._wait_until_settled()
+        body = {"loadbalancer": {"tags": list(dict.fromkeys(marks))}}
+        await self._make_call(Call("PUT", f"/loadbalancers/{self._id}", body))
+        await self._wait_until_settled()
+        return True
+
+    def _is_foreign(self, tag: str) -> bool:
+        return tag.startswith(OWNER) and tag != f"{OWNER}{self._wanted.owner}"
+
+    def _is_of_region(self, tag: str) -> bool:
+        return tag.removeprefix(OWNER).rpartition("-")[0] == self._region
+
     async def _take_ownership(self) -> None:
         """Marks it as ours, unless it is another agent's."""
         ours = f"{OWNER}{self._wanted.owner}"
@@ -309,7 +334,7 @@ class OctaviaBalancer:
         """Raises BalancerError when it is another agent's."""
         tags: list[str] = (await self._get(""))["loadbalancer"]["tags"]
         for tag in tags:
-            if tag.startswith(OWNER) and tag != f"{OWNER}{self._wanted.owner}":
+            if self._is_foreign(tag):
                 raise BalancerError(
                     f"load balancer {self._named} belongs to another agent, {tag.removeprefix(OWNER)}. If "
                     f"that one is gone: openstack loadbalancer unset --tag {tag} {self._id}"

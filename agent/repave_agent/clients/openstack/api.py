@@ -8,6 +8,7 @@ here, and its threads stalled the loop for up to 53 ms.
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -38,11 +39,16 @@ IDLE_SECONDS = 4.0
 creation on a connection that just closes is an answer lost."""
 
 
-class Api:
-    """One project of one cloud. `calls` counts requests, for benchmarks."""
+def _always() -> None:
+    """No other agent is known."""
 
-    def __init__(self, cloud: Cloud, clock: Clock) -> None:
-        self._cloud, self._clock = cloud, clock
+
+class Api:
+    """One project of one cloud. `calls` counts requests, for benchmarks. `check` raises NotActingError: asked
+    before each call that changes something, for what is under way must not go on once the lease is over."""
+
+    def __init__(self, cloud: Cloud, clock: Clock, check: Callable[[], None] = _always) -> None:
+        self._cloud, self._clock, self._check = cloud, clock, check
         self._http: aiohttp.ClientSession | None = None
         self._token, self._expires_at = "", 0.0
         self._endpoints: dict[str, str] = {}
@@ -113,6 +119,8 @@ class Api:
         if service == "compute":
             headers["OpenStack-API-Version"] = f"compute {COMPUTE_VERSION}"
         self.calls += 1
+        if method != "GET":
+            self._check()
         async with self._session().request(method, url, json=body, params=query, headers=headers) as response:
             after = 0.0
             with contextlib.suppress(ValueError):

@@ -14,7 +14,7 @@ def _build(options: OpenstackOptions, site: Site) -> OwnedProvider:
 
     packages = site.settings.packages
     depot = Depot(site.settings.state, packages.listen, packages.url)
-    api = Api(load_cloud(options.cloud), site.clock)
+    api = Api(load_cloud(options.cloud), site.clock, site.tenancy.check)
     return OpenstackProvider(site.region, site.installation, api, options, depot, site.clock)
 
 
@@ -22,5 +22,5 @@ PROVIDER = ProviderKind(
     "openstack",
     OpenstackOptions,
     _build,
-    abilities=ProviderAbilities(takes_machine_images=True, runs_commands=False),
+    abilities=ProviderAbilities(takes_machine_images=True, runs_commands=False, can_be_taken_over=True),
 )

@@ -22,7 +22,7 @@ class MachineItem(BaseModel):
     region: str
     name: str
     address: str = Field(description="Empty: it is not in the inventory any more.")
-    state: str = Field(description="dirty, fresh, leased or quarantined.")
+    state: str = Field(description="dirty, fresh, leased, quarantined or unknown.")
     host: str = Field(description="The host that it is leased for.")
     since: datetime | None = Field(description="None: nothing ever happened to it.")
     reason: str

@@ -349,6 +349,7 @@ class Happening(Kind):
     AGENT_INVITED = "agent-invited"
     AGENT_JOINED = "agent-joined"
     AGENT_REVOKED = "agent-revoked"
+    AGENT_TOOK_OVER = "agent-took-over"
     AUTHORITY_ROTATED = "authority-rotated"
 
 
