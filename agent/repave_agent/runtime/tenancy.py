@@ -2,7 +2,7 @@
 
 Decides by the agent's own clocks alone, and must be right while nothing answers: a lease counts from the
 moment at which it was asked for, which is before the controller gave it, and the agent stops well before its
-end. So a stand-by, which waits beyond that end, never acts at the same time (docs/decisions/0074).
+end. So a stand-by, which waits beyond that end, never acts at the same time (docs/decisions/0077).
 """
 
 import asyncio

@@ -12,6 +12,7 @@ AGENTS = (
     column("AGENT", "name"),
     column("STATE"),
     Column("CONNECTED", lambda item: "yes" if item["connected"] else "-"),
+    Column("ROLE", lambda item: item["role"] or "-"),
     Column("JOINED", lambda item: ago(item["joined_at"])),
     Column("FROM", lambda item: item["joined_from"] or "-"),
     Column("EXPIRES", lambda item: item["expires_at"]),

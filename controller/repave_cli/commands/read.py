@@ -57,6 +57,7 @@ REGIONS = (
     column("NAME"),
     Column("AGENT", lambda item: _agent(item)),
     Column("SINCE", lambda item: ago(item["since"])),
+    Column("STAND-BY", lambda item: item["stand_by"][:8] or "-"),
     column("PROVIDER"),
     column("BALANCER"),
     column("TRAFFIC", "traffic_address"),

@@ -2,7 +2,7 @@
 
 An agent alone holds its region without end: it heals on while the controller is away. Once a second one
 stands by, the first acts by leases, and the other gets the region when the last of them has surely ended
-(docs/decisions/0074). Pure but for what it remembers; `sessions.py` saves a new holder before it tells it.
+(docs/decisions/0077). Pure but for what it remembers; `sessions.py` saves a new holder before it tells it.
 """
 
 from collections.abc import Callable, Collection, Iterable

@@ -197,6 +197,35 @@ def test_doctor_fails_and_regions_tell_while_two_agents_want_one_region(
     doctor = {each["name"]: each for each in json.loads(two("doctor", "-o", "json").out)["items"]}
     assert doctor["agents of paris"]["state"] == "fail"
     assert "repave regions take-over paris" in doctor["agents of paris"]["remedy"]
+    assert json.loads(two("regions", "-o", "json").out)["items"][1]["rival"] == "c0ffee"
     ran = two("regions", "take-over", "paris")
     assert (ran.code, controller.sessions.taken_over) == (0, [PARIS])
     assert "the next agent of paris may take over" in ran.err
+
+
+def test_a_stand_by_is_shown_and_is_no_failure(two: CommandLine, controller: ServedController) -> None:
+    view = controller.sessions.known[PARIS]
+    controller.sessions.known[PARIS] = replace(view, hello=replace(view.hello, instance="a" * 32))
+    hello = replace(view.hello, instance="c0ffee" + "0" * 26)
+    controller.sessions.others[PARIS] = Rival(hello, 0.0, "it stands by", can_follow=True)
+    shown = two("regions")
+    assert "c0ffee00" in shown.out
+    assert shown.err == ""
+    doctor = {each["name"]: each for each in json.loads(two("doctor", "-o", "json").out)["items"]}
+    assert doctor["agents of paris"]["state"] == "ok"
+    assert "aaaaaaaa acts, c0ffee00 stands by" in doctor["agents of paris"]["text"]
+    (item,) = [
+        each for each in json.loads(two("regions", "-o", "json").out)["items"] if each["name"] == "paris"
+    ]
+    assert (item["instance"], item["stand_by"], item["rival"]) == ("a" * 32, hello.instance, "")
+
+
+def test_a_take_over_warns_of_an_agent_that_is_away_and_may_still_act(
+    two: CommandLine, controller: ServedController
+) -> None:
+    view = controller.sessions.known[PARIS]
+    controller.sessions.known[PARIS] = replace(view, is_connected=False)
+    ran = two("regions", "take-over", "paris")
+    assert ran.code == 0
+    assert "had no lease: if it still runs, two act there" in ran.err
+    assert "stop it first" in ran.err

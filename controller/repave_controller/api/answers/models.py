@@ -455,7 +455,12 @@ class RegionItem(BaseModel):
     applications: int
     hosts: int
     unused: bool = Field(description="No application is in it.")
-    rival: str = Field(description="Another agent of it that was refused of late; empty when there is none.")
+    instance: str = Field(description="The agent that acts there, by the name of its state directory.")
+    by_lease: bool = Field(description="It acts by lease, for another agent stands by.")
+    stand_by: str = Field(description="The agent that stands by and takes over; empty when there is none.")
+    rival: str = Field(
+        description="Another agent of it that was refused of late, and takes over only if asked to; or empty."
+    )
 
 
 class EventItem(BaseModel):

@@ -457,8 +457,15 @@ def orphan_item(host: HostDetail, region: str) -> models.OrphanItem:
 
 
 def region_item(
-    region: KnownRegion, ahead: tuple[Ahead, ...], rival: Rival | None = None, *, is_unused: bool = False
+    region: KnownRegion,
+    ahead: tuple[Ahead, ...],
+    rival: Rival | None = None,
+    *,
+    is_unused: bool = False,
+    is_bound: bool = False,
 ) -> models.RegionItem:
+    other = rival.hello.instance if rival is not None else ""
+    can_follow = rival is not None and rival.can_follow
     reports = region.observations.applications.values()
     return models.RegionItem(
         name=region.region,
@@ -473,7 +480,10 @@ def region_item(
         applications=len(reports),
         hosts=sum(group.present for report in reports for group in report.groups),
         unused=is_unused,
-        rival=rival.hello.instance if rival is not None else "",
+        instance=region.hello.instance,
+        by_lease=is_bound,
+        stand_by=other if can_follow else "",
+        rival="" if can_follow else other,
     )
 
 

@@ -56,6 +56,7 @@ class AgentItem(BaseModel):
     agent: str
     state: str = Field(description="valid, expired or revoked.")
     connected: bool
+    role: str = Field(description="acts or stands by, in its region; empty while it is away.")
     serial: str
     joined_at: datetime
     joined_from: str
@@ -91,7 +92,7 @@ class Agents:
 
     async def listed(self, _: web.Request) -> web.Response:
         members = self._given.members() if self._given is not None else []
-        items = [_item(each, self._is_connected(each), self._clock()) for each in members]
+        items = [_item(each, self._role(each), self._clock()) for each in members]
         return web.json_response(text=Items[AgentItem](items=items).model_dump_json())
 
     async def invite(self, request: web.Request) -> web.Response:
@@ -139,18 +140,23 @@ class Agents:
             if (check := _ending(each, members, self._sessions.views(), now)) is not None
         ]
 
-    def _is_connected(self, member: Member) -> bool:
-        identity = self._sessions.stream_of(RegionName(member.region))
-        return identity is not None and identity.agent == member.agent
+    def _role(self, member: Member) -> str:
+        region = RegionName(member.region)
+        identity, rival = self._sessions.stream_of(region), self._sessions.rivals().get(region)
+        if identity is not None and identity.agent == member.agent:
+            return "acts"
+        is_rival = rival is not None and rival.identity is not None and rival.identity.agent == member.agent
+        return "stands by" if is_rival else ""
 
 
-def _item(member: Member, is_connected: bool, now: float) -> AgentItem:
+def _item(member: Member, role: str, now: float) -> AgentItem:
     return AgentItem(
         name=member.name,
         region=member.region,
         agent=member.agent,
         state=member.state(now),
-        connected=is_connected,
+        connected=role == "acts",
+        role=role,
         serial=member.serial,
         joined_at=time_of(Instant(member.joined_at)),
         joined_from=member.joined_from,

@@ -71,7 +71,7 @@ async def _examine(
     for name in sorted(regions):
         found.append(_region(regions[name], ahead.get(name, ()), name in unused))
         found += _troubles(regions[name])
-    return found + [_rival(name, rivals[name], clock()) for name in sorted(rivals)]
+    return found + [_rival(regions.get(name), rivals[name], clock()) for name in sorted(rivals)]
 
 
 def _troubles(region: KnownRegion) -> list[CheckItem]:
@@ -110,8 +110,15 @@ def _clock(clock: SteadyClock) -> CheckItem:
     return _check("clock", "ok", "has not been set back")
 
 
-def _rival(region: RegionName, rival: Rival, now: float) -> CheckItem:
-    hello = rival.hello
+def _rival(view: KnownRegion | None, rival: Rival, now: float) -> CheckItem:
+    hello, region = rival.hello, rival.hello.region
+    if rival.can_follow and view is not None and view.is_connected:
+        acts, heard = view.hello.instance[:8], f"heard {now - rival.at:.0f} s ago"
+        text = f"{acts} acts, {hello.instance[:8]} stands by, {heard}"
+        return _check(f"agents of {region}", "ok", text)
+    if rival.can_follow:
+        remedy = f"once the other one has stopped: repave regions take-over {region}"
+        return _check(f"agents of {region}", "warn", f"{hello.instance[:8]}: {rival.why}", remedy)
     text = (
         f"two agents run for it: another one ({hello.provider}, {hello.balancer}, {hello.instance[:8]}) "
         f"was refused {now - rival.at:.0f} s ago"

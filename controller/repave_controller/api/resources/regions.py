@@ -52,7 +52,13 @@ class Regions:
         rivals, ahead = self._sessions.rivals(), self._scheduler.fence.ahead
         for name in sorted(known, key=lambda name: (name in unused, name)):
             rival = rivals.get(name)
-            yield views.region_item(known[name], ahead.get(name, ()), rival, is_unused=name in unused)
+            yield views.region_item(
+                known[name],
+                ahead.get(name, ()),
+                rival,
+                is_unused=name in unused,
+                is_bound=self._sessions.is_bound(name),
+            )
 
     async def remove(self, request: web.Request) -> web.Response:
         """All of its applications leave it, or none does."""
@@ -79,7 +85,19 @@ class Regions:
         except KeyError as error:
             raise _unknown(region, self._sessions.views()) from error
         text = f"the next agent of {region} may take over within 5 minutes: the one there now is then refused"
-        return answer(DoneAnswer(text=text))
+        return answer(DoneAnswer(text=f"{text}{self._warning(region)}"))
+
+    def _warning(self, region: RegionName) -> str:
+        """What a forced take-over risks: the former agent may not hear of it."""
+        view, seconds = self._sessions.views().get(region), self._sessions.may_act_seconds(region)
+        if view is not None and view.is_connected:
+            return ""
+        if seconds is None:
+            return (
+                ". That one is away and had no lease: if it still runs, two act there until it reaches this "
+                "controller again, so stop it first"
+            )
+        return f". That one is away and may act by its lease for {seconds:.0f} s more" if seconds else ""
 
     def _region(self, request: web.Request) -> RegionName:
         region = RegionName(request.match_info["region"])
