@@ -15,7 +15,19 @@ from pathlib import Path
 
 import structlog
 
-from tests.benchmarks import deaths, decision, files, fleet, inside, load, octavia, providers, release, split
+from tests.benchmarks import (
+    deaths,
+    decision,
+    files,
+    fleet,
+    herd,
+    inside,
+    load,
+    octavia,
+    providers,
+    release,
+    split,
+)
 from tests.benchmarks.table import Line
 
 
@@ -27,6 +39,8 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "decision": lambda _: decision.run(),
         "plan": lambda _: fleet.planning(),
         "back": lambda place: fleet.back(place, 20 if is_quick else 100),
+        "agents": lambda place: herd.agents(place, 100 if is_quick else 1_000),
+        "returns": lambda place: herd.returns(place, 100 if is_quick else 5_000),
         "waves": lambda place: fleet.waves(place, 8 if is_quick else 20),
         "openstack": lambda place: providers.openstack(place, 20 if is_quick else 100),
         "octavia": lambda place: octavia.run(place, 2, 2 if is_quick else 5),

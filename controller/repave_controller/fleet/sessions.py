@@ -64,6 +64,8 @@ from repave_protos.protocol.values import (
 HELLO_DEADLINE_SECONDS = 60.0  # of a link as slow as an agent bears
 SILENCES_MAX = 3.0
 """An agent that is to say something every second is away when nothing came for so many."""
+FORGET_EVERY_SECONDS = 1.0
+"""So often it is looked for regions that can be forgotten, however many agents connect."""
 
 
 class Save(Protocol):
@@ -100,6 +102,7 @@ class Sessions:
         self._deciding: set[RegionName] = set()
         self._streams: dict[RegionName, Stream] = {}
         self._query_ids = itertools.count(1)
+        self._looked_for_unused_at = 0.0
         self._is_closed = False
 
     def report_to(self, listener: RegionListener) -> None:
@@ -173,8 +176,17 @@ class Sessions:
 
     def forget_unused(self) -> None:
         """Regions that were only ever a name: after a while, and the oldest when there are many."""
-        for region in self._regions.forget_unused(self.unused()):
+        self._looked_for_unused_at = self._clock()
+        away = (name for name, view in self._regions.views.items() if not view.is_connected)
+        unused = [name for name in away if self._listener.applications_in(name) == ()]
+        for region in self._regions.forget_unused(unused):
             self._holders.forget(region)
+
+    def _forget_unused_at_times(self) -> None:
+        """Not at each Hello: a fleet that returns would be looked through once for each of its agents."""
+        since = self._looked_for_unused_at
+        if not since <= self._clock() < since + FORGET_EVERY_SECONDS:  # also when the clock was set back
+            self.forget_unused()
 
     def publish(self, region: RegionName, desired: DesiredState) -> None:
         """Sends it to the region soon; a newer one of the same application replaces it while it waits.
@@ -382,7 +394,7 @@ class Sessions:
         log.info(
             "agent.connected", region=region, agent=hello.agent_version, has_taken_over=older is not None
         )
-        self.forget_unused()
+        self._forget_unused_at_times()
         self._listener.region_changed(region, known)
         return stream
 

@@ -275,6 +275,25 @@ async def test_many_names_leave_few_regions_and_none_that_is_connected_or_used()
         assert {"paris", "fresh", f"ghost-{UNUSED_REGIONS_MAX + 4:03}"} <= set(known)
 
 
+async def test_what_a_returning_agent_costs_does_not_grow_with_the_fleet() -> None:
+    """A controller that starts again, and one whose agents were all cut off for a moment."""
+    async with controlling() as controller:
+        for count in (50, 200):
+            controller.now += 10.0
+            links, before = [], controller.asked
+            for number in range(count):
+                hello = replace(HELLO, region=RegionName(f"r{count}-{number:03}"))
+                links.append(await controller.connect(hello))
+            assert controller.asked - before <= 3 * count
+            for link in links:
+                link.hang_up()
+            await settle()
+            controller.now, before = controller.now + 10.0, controller.asked
+            for number in range(count):
+                await controller.connect(replace(HELLO, region=RegionName(f"r{count}-{number:03}")))
+            assert controller.asked - before <= 3 * count
+
+
 async def test_a_region_is_forgotten_on_demand_once_its_agent_has_gone() -> None:
     async with controlling() as controller:
         link = await controller.connect()

@@ -116,9 +116,11 @@ class Controller(QuietListener):
         self.tasks: list[asyncio.Task[None]] = []
         self.sessions = Sessions(WELCOME, clock or (lambda: self.now), hello_deadline_seconds, ticket_of)
         self.named: dict[RegionName, tuple[ApplicationName, ...]] = {}
+        self.asked = 0  # how often for the applications of a region
         self.sessions.report_to(self)
 
     def applications_in(self, region: RegionName) -> tuple[ApplicationName, ...] | None:
+        self.asked += 1
         return self.named.get(region, ()) if self.named else None
 
     def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
