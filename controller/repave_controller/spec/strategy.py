@@ -35,6 +35,10 @@ class Approval(Section):
         "guards.approval_expires if left out. After an objection it counts from there.",
     )
 
+    distinct: bool = Field(
+        True, description="Whether who released may not approve too, where people have accounts."
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _from_role(cls, written: Any) -> Any:
@@ -54,6 +58,10 @@ class _OrText:
 
 
 Approve = Annotated[Approval, _OrText()]
+
+
+def _takes_two(approve: Approval | None) -> bool:
+    return approve is None or approve.distinct
 
 
 def _role(approve: Approval | None) -> str | None:
@@ -99,6 +107,7 @@ class StageSection(Section):
             _role(self.approve),
             _objection_seconds(self.approve),
             _expires_seconds(self.approve, expires_seconds),
+            _takes_two(self.approve),
         )
 
 
@@ -211,6 +220,7 @@ class OwnStep(Section):
             _role(self.approve) or "",
             _objection_seconds(self.approve),
             _expires_seconds(self.approve, expires_seconds),
+            _takes_two(self.approve),
         )
 
 
@@ -258,6 +268,7 @@ class Strategy(Section):
                 _role(flip.approve),
                 _objection_seconds(flip.approve),
                 _expires_seconds(flip.approve, expires_seconds),
+                _takes_two(flip.approve),
             )
         if self.highlander is not None:
             return presets.highlander(pace, self.highlander.warm)
@@ -368,6 +379,7 @@ def _wave(section: WaveSection, names: Sequence[str], expires_seconds: float) ->
         is_lockstep,
         _objection_seconds(section.approve),
         _expires_seconds(section.approve, expires_seconds) if section.approve is not None else 0.0,
+        _takes_two(section.approve),
     )
 
 

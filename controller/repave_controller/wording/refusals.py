@@ -278,6 +278,12 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.REGIONS_DISAGREE_ON_PORT: "{application}: clients reach it on different ports: {ports}",
     Refusal.RETIRING_GROUP: "{group} is being destroyed: {host} goes with it",
     Refusal.ROLE_MISSING: _role_missing,
+    Refusal.OWN_RELEASE: (
+        lambda by: (
+            f"{by} released this, and its approval is another person's; "
+            "approve: {distinct: false} in the spec of a release lets the same person do both"
+        )
+    ),
     Refusal.ROLLOUT_RUNNING: (
         lambda *commands, running: (
             f"{running} is being rolled out{ways(commands)}; --queue releases this after it, "

@@ -251,6 +251,18 @@ def test_an_approval_takes_the_role_and_not_its_name(admin: Signed) -> None:
     assert {each["by"] for each in approved} == {"anna"}
 
 
+def test_who_released_does_not_approve_too_though_an_admin_may_both(admin: Signed) -> None:
+    waits_at_the_gate(admin)
+    admin.post("teams/sre/join", {"name": "admin"})
+    for body in ({}, {"skip": True}, {"full": True}):
+        answer = admin.post("applications/hello/promote", body)
+        assert (answer.status, answer.json["rule"]) == (409, "own-release"), answer.content
+    assert "distinct: false" in answer.json["detail"]
+    anna = made(admin, "anna", ("approver", "hello"))
+    admin.post("teams/sre/join", {"name": "anna"})
+    assert anna.post("applications/hello/promote", {}).status == 202
+
+
 def test_who_releases_neither_approves_nor_overrides(admin: Signed) -> None:
     waits_at_the_gate(admin)
     ci = made(admin, "ci", ("deployer", "hello"))

@@ -171,6 +171,7 @@ class GateItem(BaseModel):
     )
     regions: list[str] = Field(description="That are at it; empty where the whole rollout is.")
     role: str = Field(description="The role that may approve; empty: any operator.")
+    distinct: bool = Field(description="Who released may not approve, where people have accounts.")
     command: str
 
 

@@ -219,6 +219,7 @@ def _gate_item(application: Application, gate: Gate) -> models.GateItem:
         kind=gate.kind,
         regions=list(gate.regions),
         role=gate.role,
+        distinct=gate.takes_two,
         command=command_of(remedy),
     )
 

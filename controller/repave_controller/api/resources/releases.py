@@ -25,6 +25,7 @@ from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.problems import Handler, Problem
 from repave_controller.api.web.requests import body_of, key_of
 from repave_controller.api.web.responses import answer
+from repave_controller.core.commands.promotion import Promote
 from repave_controller.core.commands.release import WhileBusy
 from repave_controller.core.domain.application import Application, ReleaseOrder
 from repave_controller.core.domain.reasons import Reason, Refused
@@ -193,9 +194,12 @@ class Releases:
             asked = await body_of(request, body)
             name = self._names.one(request)
             asked = with_real_roles(request, asked, name)
+            verb = asked.wanted()
+            if isinstance(verb, Promote):
+                verb = replace(verb, is_recognised=principal_of(request).kind is not Kind.LOCAL)
             try:
                 accepted = await self._scheduler.steer(
-                    name, asked.wanted(), by=asked.by, reason=asked.reason, key=key_of(request)
+                    name, verb, by=asked.by, reason=asked.reason, key=key_of(request)
                 )
             except Refused as refused:
                 raise explained(request, refused, name) from refused

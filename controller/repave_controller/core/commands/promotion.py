@@ -12,7 +12,7 @@ from repave_controller.core.commands.release import event_of
 from repave_controller.core.commands.steering import on_its_way, restarted
 from repave_controller.core.domain.application import Application, Event, Instant, Observed, Outcome
 from repave_controller.core.domain.reasons import Happening, Refusal, Refused, cli, reason_of
-from repave_controller.core.domain.rollout import Pass, Rollout
+from repave_controller.core.domain.rollout import Pass, Rollout, RolloutKind
 from repave_controller.core.rollout import waves
 from repave_controller.core.rollout.gates import Gate, approvals_in, gate_names, times_in
 from repave_controller.core.rollout.holds import guard_of, passable, ways_on
@@ -30,6 +30,7 @@ class Promote:
 
     `gates` and `regions` name what was seen to wait: if that has changed, the command is refused. Without
     them it is what waits now. With `is_everywhere` the regions that have yet to come there pass as well.
+    `is_recognised`: by whom it is was proven, so that it can be told from who released.
     """
 
     role: str = ""
@@ -38,6 +39,7 @@ class Promote:
     gates: tuple[str, ...] = ()
     regions: tuple[RegionName, ...] = ()
     is_everywhere: bool = False
+    is_recognised: bool = False
 
     def apply(
         self, application: Application, observed: Observed, by: str, reason: str, now: Instant
@@ -74,6 +76,7 @@ def _promoted(
         return _all_passed(application, rollout, asked, by, reason, now)
     found = _chosen(application, rollout, asked, now)
     _check_role({gate.role for gate in found}, asked.role)
+    _check_other(rollout, asked, by, any(gate.takes_two for gate in found))
     kind: Literal["approved", "skipped"] = "skipped" if asked.skips else "approved"
     passes = tuple(
         Pass(
@@ -97,6 +100,7 @@ def _all_passed(
     if any(each.gate == ALL and each.regions in ((), asked.regions) for each in rollout.passes):
         raise Refused(Refusal.ALL_PASSED, cli("why", application.name), application=application.name)
     _check_role(set(_roles_to_come(rollout)), asked.role)
+    _check_other(rollout, asked, by, _takes_two_to_come(rollout))
     every = Pass(ALL, "skipped", now, by, asked.role, reason, asked.regions)
     promoted = replace(application, rollout=_with_passes(rollout, (every,)))
     return promoted, _told(promoted, (every,), by, now)
@@ -122,6 +126,7 @@ def _past_hold(
     if track is None or not is_meant or not (asked.skips or role is not None) or asked.is_full:
         raise Refused(Refusal.HELD, *ways_on(application, rollout, observed), reason=pause.reason)
     _check_role({role or ""}, asked.role)
+    _check_other(rollout, asked, by, rollout.step(track).takes_two)
     kind: Literal["approved", "skipped"] = "skipped" if role is None else "approved"
     past = Pass(gate_of(track), kind, now, by, asked.role, reason, (track.region,), is_despite_failure=True)
     rollout = _with_passes(restarted(rollout, Instant(now - pause.at)), (past,))
@@ -195,6 +200,20 @@ def _check_role(needed: set[str], role: str) -> None:
     wanted = sorted(needed - {""} - {each.strip() for each in role.split(",")})
     if wanted:
         raise Refused(Refusal.ROLE_MISSING, roles=tuple(wanted))
+
+
+def _takes_two_to_come(rollout: Rollout) -> bool:
+    begun = waves.next_wave(rollout)
+    later = rollout.waves[begun:] if begun is not None else ()
+    waits = any(wave.takes_two for wave in later if wave.approve is not None)
+    return waits or any(step.takes_two for step in rollout.steps)
+
+
+def _check_other(rollout: Rollout, asked: Promote, by: str, takes_two: bool) -> None:
+    """Four eyes: who released is not who approves. A rollback needs no second person."""
+    is_own = asked.is_recognised and by == rollout.started_by and rollout.kind is RolloutKind.RELEASE
+    if takes_two and is_own:
+        raise Refused(Refusal.OWN_RELEASE, by=by)
 
 
 def _with_passes(rollout: Rollout, passes: tuple[Pass, ...]) -> Rollout:

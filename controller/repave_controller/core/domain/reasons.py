@@ -98,6 +98,7 @@ class Refusal(Kind):
     REGIONS_DISAGREE_ON_PORT = "regions-disagree/port"
     RETIRING_GROUP = "retiring-group"
     ROLE_MISSING = "role-missing"
+    OWN_RELEASE = "own-release"
     ROTATING = "rotating"
     ROLLOUT_RUNNING = "rollout-running"
     ROLLOUT_RUNNING_AT_ROLLBACK = "rollout-running/rollback"

@@ -54,6 +54,7 @@ class Wave:
     is_lockstep: bool = True
     unless_objected_seconds: float = 0.0  # after so long no approval is needed, if no person has objected
     expires_seconds: float = 0.0  # the approval is waited for so long; 0: for ever
+    takes_two: bool = True  # who released may not approve
 
 
 class TrackPhase(StrEnum):

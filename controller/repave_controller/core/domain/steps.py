@@ -53,6 +53,11 @@ class Step:
         return None
 
     @property
+    def takes_two(self) -> bool:
+        """Whether who released may not approve as well."""
+        return False
+
+    @property
     def objection_seconds(self) -> float:
         """After so long it needs no approval, if no person has objected; 0: it does for ever."""
         return 0.0

@@ -16,12 +16,14 @@ Kind = Literal["approval", "objection", "time"]
 @dataclass(frozen=True, slots=True)
 class Gate:
     """What a rollout waits at now: an approval, one that is not needed once nobody has objected in time, or
-    the end of a time. `regions`: those that are at it; none where the whole rollout is."""
+    the end of a time. `regions`: those that are at it; none where the whole rollout is. `takes_two`: who
+    released may not approve."""
 
     name: str
     kind: Kind
     role: str = ""
     regions: tuple[RegionName, ...] = ()
+    takes_two: bool = False
 
     @property
     def in_words(self) -> str:
@@ -82,7 +84,8 @@ def _of_wave(rollout: Rollout, wave: int, now: Instant) -> list[Gate]:
     if until is not None and now >= until:
         return []
     kind: Kind = "approval" if until is None else "objection"
-    return [Gate(waves.gate_of_wave(wave), kind, rollout.waves[wave].approve or "")]
+    asked = rollout.waves[wave]
+    return [Gate(waves.gate_of_wave(wave), kind, asked.approve or "", takes_two=asked.takes_two)]
 
 
 def times_in(application: Application, rollout: Rollout, now: Instant) -> list[Gate]:
@@ -113,7 +116,7 @@ def _at_steps(rollout: Rollout, kind: Kind, tracks: Iterable[tuple[Track, str]])
     for track, role in tracks:
         name = gate_of(track)
         if not rollout.may_pass(name, track.region):
-            gate = found.get(name, Gate(name, kind, role))
+            gate = found.get(name, Gate(name, kind, role, takes_two=rollout.step(track).takes_two))
             found[name] = replace(gate, regions=(*gate.regions, track.region))
     return list(found.values())
 

@@ -29,6 +29,7 @@ class Approve(StepRules):
     expires_seconds: float = 0.0
     unless_objected_seconds: float = 0.0
     deadline_seconds: float = 0.0
+    is_distinct: bool = True  # who released may not approve
     kind: Literal["approve"] = "approve"
 
     is_watched: ClassVar[bool] = True
@@ -36,6 +37,10 @@ class Approve(StepRules):
     @property
     def approver(self) -> str:
         return self.role
+
+    @property
+    def takes_two(self) -> bool:
+        return self.is_distinct
 
     @property
     def objection_seconds(self) -> float:

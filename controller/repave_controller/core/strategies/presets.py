@@ -43,6 +43,7 @@ class Stage:
     approve: str | None = None  # role; "": any person
     unless_objected_seconds: float = 0.0  # after so long it needs no approval; 0: it does
     expires_seconds: float = 0.0  # it is waited for so long; 0: for ever
+    takes_two: bool = True  # who released may not approve
 
 
 def blue_green(
@@ -51,11 +52,12 @@ def blue_green(
     approve: str | None = None,
     unless_objected_seconds: float = 0.0,
     expires_seconds: float = 0.0,
+    takes_two: bool = True,
 ) -> tuple[Step, ...]:
     """The whole new group beside the old one, one flip, a soak."""
     return (
         *up(pace, FULL_PERCENT),
-        *_gate(approve, unless_objected_seconds, expires_seconds),
+        *_gate(approve, unless_objected_seconds, expires_seconds, takes_two),
         weight(FULL_WEIGHT_BP),
         soak(warm_seconds),
     )
@@ -112,11 +114,14 @@ def phased(pace: Pace, stages: Sequence[Stage]) -> tuple[Step, ...]:
 
 def _pause(stage: Stage) -> tuple[Step, ...]:
     watched = (soak(stage.hold_seconds),) if stage.hold_seconds else ()
-    return (*watched, *_gate(stage.approve, stage.unless_objected_seconds, stage.expires_seconds))
+    gate = _gate(stage.approve, stage.unless_objected_seconds, stage.expires_seconds, stage.takes_two)
+    return (*watched, *gate)
 
 
-def _gate(role: str | None, unless_objected_seconds: float, expires_seconds: float) -> tuple[Step, ...]:
-    return () if role is None else (approval(role, unless_objected_seconds, expires_seconds),)
+def _gate(
+    role: str | None, unless_objected_seconds: float, expires_seconds: float, takes_two: bool
+) -> tuple[Step, ...]:
+    return () if role is None else (approval(role, unless_objected_seconds, expires_seconds, takes_two),)
 
 
 # --------------------------------------------------------------------------------------- single steps
@@ -136,8 +141,10 @@ def soak(seconds: float) -> Soak:
     return Soak(seconds, seconds + MARGIN_SECONDS)
 
 
-def approval(role: str, unless_objected_seconds: float = 0.0, expires_seconds: float = 0.0) -> Approve:
-    return Approve(role, expires_seconds, unless_objected_seconds)
+def approval(
+    role: str, unless_objected_seconds: float = 0.0, expires_seconds: float = 0.0, takes_two: bool = True
+) -> Approve:
+    return Approve(role, expires_seconds, unless_objected_seconds, is_distinct=takes_two)
 
 
 def keep(seconds: float) -> Keep:

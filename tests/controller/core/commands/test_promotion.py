@@ -381,3 +381,48 @@ def test_after_an_objection_the_time_to_approve_counts_from_there(made: Callable
     world.run(20)
     assert waiting(world) == ()
     assert world.until_over() is Phase.ROLLED_BACK
+
+
+# ----------------------------------------------------------------------------------------- four eyes
+
+
+ASKS_ONE = "{blue_green: {approve: {role: ops, distinct: false}, warm: 0s}}"
+ASKS_IN_A_WAVE = "waves:\n  - {regions: rest, approve: {role: ops, distinct: %s}}\n"
+GATES: dict[str, tuple[str, str, bool]] = {
+    "a step": (ASKS, "", True),
+    "a step that one may do": (ASKS_ONE, "", False),
+    "an own step": ("{steps: [{scale: 100%}, {verify: {}}, {approve: ops}, {weight: 100%}]}", "", True),
+    "a stage": ("{canary: {steps: [{traffic: 50%, approve: ops}]}}", "", True),
+    "a phase": ("{phased: {steps: [{traffic: 50%, approve: ops}]}}", "", True),
+    "a share of hosts": ("{rolling: {steps: [{traffic: 50%, approve: ops}, {traffic: 100%}]}}", "", True),
+    "an objection": ("{blue_green: {approve: {role: ops, unless_objected: 1h}, warm: 0s}}", "", True),
+    "a wave": (SOAKS, ASKS_IN_A_WAVE % "true", True),
+    "a wave that one may do": (SOAKS, ASKS_IN_A_WAVE % "false", False),
+}
+
+
+@pytest.mark.parametrize(("strategy", "extra", "takes_two"), GATES.values(), ids=GATES)
+def test_who_released_does_not_approve_too_unless_the_spec_says_so(
+    strategy: str, extra: str, takes_two: bool
+) -> None:
+    world = released(strategy, extra, "paris:4")
+    world.until(lambda each: bool([gate for gate in waiting(each) if gate.kind != "time"]))
+    assert [gate.takes_two for gate in waiting(world)] == [takes_two]
+    own = replace(world.application, rollout=replace(world.rollout, started_by="ann"))
+    others = replace(world.application, rollout=replace(world.rollout, started_by="ben"))
+    for verb in (Promote("ops"), Promote("ops", skips=True), Promote("ops", is_full=True)):
+        for application, is_refused in ((own, takes_two), (others, False)):
+            world.application = application
+            recognised = replace(verb, is_recognised=True)
+            refused = refused_by(world, recognised)
+            assert (refused is not None and refused.kind is Refusal.OWN_RELEASE) is is_refused, verb
+            assert refused_by(world, verb) is None, "where no one has an account, names prove nothing"
+
+
+def refused_by(world: World, verb: Verb) -> Refused | None:
+    """The world stays as it is."""
+    try:
+        verb.apply(world.application, world.observed, "ann", "so", Instant(world.now))
+    except Refused as refused:
+        return refused
+    return None
