@@ -53,7 +53,7 @@ class _Controller(http.client.HTTPConnection):
 def trusting(authorities: str) -> ssl.SSLContext:
     """Of these authorities (PEM), and no others."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.load_verify_locations(cadata=authorities)
     return context
@@ -72,7 +72,7 @@ def showing(shown: Shown, directory: Path) -> ssl.SSLContext:
 def unchecked() -> ssl.SSLContext:
     """For the one question whose answer is checked by itself: which authorities there are."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context

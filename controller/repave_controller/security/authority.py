@@ -345,7 +345,7 @@ class Authority:
         server = self.server()
         if self._context is None or self._context[0] is not server:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
             context.load_verify_locations(cadata=server.authorities)
             context.verify_mode = ssl.CERT_OPTIONAL

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 import structlog
 from aiohttp import web
 
+from repave_controller.api.web.handshakes import Refusals
 from repave_controller.api.web.problems import Handler, Problem, problem_of
 from repave_protos.daemon.peers import peer_of
 from repave_protos.protocol.channel import join
@@ -173,8 +174,8 @@ class _Connection(web.RequestHandler):
 class _Doorman(asyncio.Protocol):
     """Admits a connection before any work is done for it; with TLS, sees it through its handshake."""
 
-    def __init__(self, connection: _Connection, tls: ssl.SSLContext | None) -> None:
-        self._connection, self._tls = connection, tls
+    def __init__(self, connection: _Connection, tls: ssl.SSLContext | None, refusals: Refusals) -> None:
+        self._connection, self._tls, self._refusals = connection, tls, refusals
         self._handshake: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -195,7 +196,8 @@ class _Doorman(asyncio.Protocol):
                 transport, self._connection, tls, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
             )
         except OSError as error:  # no TLS, an impostor, or one who took too long
-            log.debug("api.handshake_failed", peer=self._connection.peer, error=str(error))
+            address = str((transport.get_extra_info("peername") or ("",))[0])
+            self._refusals.tell(address, self._connection.peer, error)
             secured = None
         if secured is not None:
             self._connection.connection_made(secured)
@@ -238,9 +240,13 @@ async def serve(
         assert manager is not None  # set up above
         manager.request_handler = _as_expected(manager.request_handler)
         loop = asyncio.get_running_loop()
+        refusals = Refusals(setting, loop.time)
         try:
             server = await loop.create_server(
-                lambda: _Doorman(_Connection(manager, connections), tls), host, port, backlog=BACKLOG
+                lambda: _Doorman(_Connection(manager, connections), tls, refusals),
+                host,
+                port,
+                backlog=BACKLOG,
             )
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else str(error)
