@@ -17,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from repave_agent.clients.controller import plainly, trusting_also
 from repave_agent.clock import SystemClock
 from repave_agent.core.fence import foreign
 from repave_agent.core.observation import Limits
@@ -129,10 +130,10 @@ class Agent:
         )
         self.certificate_trouble = ""
         self.troubles: tuple[tuple[str, ...], bool] = ((), False)
-        self.packages = (
-            PackageCache(state / "images", connect=self.keeper.connect)
-            if self.keeper is not None
-            else PackageCache(state / "images")
+        self.packages = PackageCache(
+            state / "images",
+            connect=self.keeper.connect if self.keeper is not None else plainly,
+            to_store=trusting_also(settings.packages.authority),
         )
         measures = new_registry(__version__)
         self.metrics = Metrics(measures, state, clock.monotonic)

@@ -49,10 +49,12 @@ def _region(given: str) -> str:
 
 
 class PackagesSettings(Settings):
-    """Where hosts of a cloud fetch their packages from their agent."""
+    """Where hosts of a cloud fetch their packages from their agent. `authority`: certificates to trust beside
+    the public ones, of stores that the controller leads to."""
 
     listen: Address = "127.0.0.1:7480"
     url: str = ""
+    authority: Path | None = None
 
 
 class MetricsSettings(Settings):

@@ -35,6 +35,7 @@ from repave_controller.fleet.listening import start_server, stop_server
 from repave_controller.fleet.packages import SUFFIX, ImageDirectory
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.metrics import Metrics
+from repave_controller.operations.artifacts import Artifacts, artifacts_of
 from repave_controller.operations.reach import Reach
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
@@ -116,6 +117,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
     provenance = Provenance(store)
     reach = Reach(scheduler.applications, provenance)
     sessions.recall(await load_holders(store), saving_to(store, clock, scheduler.event_log.tell))
+    artifacts = artifacts_of(settings.artifacts, images, store, provenance, scheduler, clock)
     try:
         enrolment = await _enrolment(settings, loaded.installation, store, scheduler, sessions)
         agents = Agents(enrolment, sessions, clock, agents_url(settings))
@@ -136,7 +138,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
             authority=authority_of(settings, enrolment),
             signing=signing_of(settings.signatures),
             metrics=metrics,
-            artifacts=settings.artifacts,
+            artifacts=artifacts,
             provenance=provenance,
             reach=reach,
         )
@@ -150,7 +152,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
                 await serving.enter_async_context(renewing(settings, tls))
                 if enrolment is not None:
                     await serving.enter_async_context(
-                        _door(settings, enrolment, images, grpc_port, clock, reach)
+                        _door(settings, enrolment, images, grpc_port, clock, reach, artifacts)
                     )
                 if clock.warning:
                     log.warning("clock.set_back", text=clock.warning)
@@ -212,9 +214,10 @@ def _door(
     grpc_port: int,
     clock: SteadyClock,
     reach: Reach,
+    artifacts: Artifacts,
 ) -> AbstractAsyncContextManager[int]:
     host, port = split_address(settings.agents.listen, "agents.listen")
-    door = make_door(enrolment, images, lambda: grpc_port, clock, reach.is_of_region)
+    door = make_door(enrolment, images, lambda: grpc_port, clock, reach.is_of_region, direct=artifacts.direct)
     return serve(
         door,
         host,

@@ -24,6 +24,23 @@ def plainly(url: str, timeout_seconds: float) -> http.client.HTTPConnection:
     return kind(parts.hostname or "", parts.port, timeout=timeout_seconds)
 
 
+def trusting_also(authorities: Path | None) -> Connect:
+    """As any client of the web, of whose authorities there are more. Raises OSError."""
+    context = ssl.create_default_context()
+    if authorities is not None:
+        context.load_verify_locations(cafile=authorities)
+
+    def connect(url: str, timeout_seconds: float) -> http.client.HTTPConnection:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme != "https":
+            return plainly(url, timeout_seconds)
+        return http.client.HTTPSConnection(
+            parts.hostname or "", parts.port, timeout=timeout_seconds, context=context
+        )
+
+    return connect
+
+
 def over_tls(context: ssl.SSLContext) -> Connect:
     """Over TLS, and nothing else: a plaintext URL is refused."""
 

@@ -22,6 +22,7 @@ from repave_agent.clients.controller import Connect, plainly
 from repave_agent.core.ports import PackageAwaitedError, PackageError
 from repave_protos.daemon.files import make_folder
 from repave_protos.package.archive import sha256_of
+from repave_protos.protocol.capabilities import DIRECTLY
 from repave_protos.protocol.values import Digest, short_digest
 
 log = structlog.get_logger()
@@ -31,6 +32,8 @@ DOWNLOADS_IN_FLIGHT_MAX = 4
 READ_TIMEOUT_SECONDS = 30.0
 CHUNK_BYTES = 256 * 1024
 ERROR_BODY_BYTES_MAX = 300
+LED = 307
+LOOPBACK_NAMES = ("127.0.0.1", "::1", "localhost")
 
 Open = Callable[[Path], BinaryIO]
 
@@ -62,11 +65,12 @@ class PackageCache:
         bytes_max: int = CACHE_BYTES_MAX,
         open_for_writing: Open = _open_for_writing,
         connect: Connect = plainly,
+        to_store: Connect = plainly,
     ) -> None:
         self._directory = directory
         self._bytes_max = bytes_max
         self._open = open_for_writing
-        self._connect = connect
+        self._connect, self._to_store = connect, to_store
         self._source = self._ticket = ""
         self._verified: dict[Digest, _Seen] = {}  # the one used last comes last
         self._fetches: dict[Digest, asyncio.Task[Path]] = {}
@@ -145,20 +149,41 @@ class PackageCache:
             )
         part = path.with_suffix(".part")
         url = f"{self._source}/{digest}"
-        needed = 0
         try:
-            with _answer(self._connect, url, digest, self._ticket) as answer:
-                needed = answer.length or 0
-                self._make_room(needed, digest)
-                found, size = self._receive(answer, part)
-            _judge(url, digest, found, size, needed)
+            with _answer(self._connect, url, digest, self._ticket, is_led=True) as answer:
+                where = _led_to(answer)
+                size = 0 if where else self._take(answer, url, digest, part)
+            if where:
+                size = self._led(where, url, digest, part)
             part.rename(path)
             self._verified[digest] = _Seen.of(path)
         except OSError as error:
-            raise self._disk_error(error, digest, needed) from error
+            raise self._disk_error(error, digest, 0) from error
         finally:
             part.unlink(missing_ok=True)
-        log.info("image.fetched", digest=digest, bytes=size)
+        log.info("image.fetched", digest=digest, bytes=size, directly=bool(where))
+
+    def _led(self, where: str, url: str, digest: Digest, part: Path) -> int:
+        """From the store that the controller has named; from the controller itself where that fails."""
+        shown = where.partition("?")[0]  # what follows is secret
+        try:
+            with _in_store(self._to_store, where, digest) as answer:
+                return self._take(answer, shown, digest, part)
+        except PackageError as error:
+            log.warning("image.not_from_store", digest=digest, store=shown, because=str(error))
+        with _answer(self._connect, url, digest, self._ticket) as answer:
+            return self._take(answer, url, digest, part)
+
+    def _take(self, answer: http.client.HTTPResponse, url: str, digest: Digest, part: Path) -> int:
+        """Its size. Raises PackageError unless all of it came and has the digest."""
+        needed = answer.length or 0
+        try:
+            self._make_room(needed, digest)
+            found, size = self._receive(answer, part)
+        except OSError as error:
+            raise self._disk_error(error, digest, needed) from error
+        _judge(url, digest, found, size, needed)
+        return size
 
     def _receive(self, answer: http.client.HTTPResponse, part: Path) -> tuple[Digest, int]:
         """Streams the body to disk, hashed on the way and synced: the name must never outlive the content."""
@@ -216,15 +241,41 @@ class _Answer:
         self._connection.close()
 
 
-def _answer(connect: Connect, url: str, digest: Digest, ticket: str) -> _Answer:
-    """Asks the controller; the answer is 200 or it is a PackageError."""
+def _led_to(answer: http.client.HTTPResponse) -> str:
+    """Where the controller says that the package is; "": here."""
+    return answer.headers.get("Location", "") if answer.status == LED else ""
+
+
+def _in_store(connect: Connect, where: str, digest: Digest) -> _Answer:
+    """Asks the store, which is shown nothing but the address. Raises PackageError."""
+    shown, connection = where.partition("?")[0], None
+    try:
+        parts = urllib.parse.urlsplit(where)
+        if parts.scheme != "https" and parts.hostname not in LOOPBACK_NAMES:
+            raise PackageError(f"{shown} is not https://")
+        connection = connect(where, READ_TIMEOUT_SECONDS)
+        connection.request("GET", f"{parts.path}?{parts.query}", headers={"Accept-Encoding": "identity"})
+        response = connection.getresponse()
+        if response.status == 200:
+            return _Answer(connection, response)
+        why = f"the store answered {response.status}"
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        why = str(error)
+    if connection is not None:
+        connection.close()
+    raise PackageAwaitedError(f"cannot fetch package {short_digest(digest)} from {shown}: {why}")
+
+
+def _answer(connect: Connect, url: str, digest: Digest, ticket: str, *, is_led: bool = False) -> _Answer:
+    """Asks the controller; the answer is 200 or it is a PackageError. `is_led`: or where else it is."""
     path, connection = urllib.parse.urlsplit(url).path, None
     try:
         connection = connect(url, READ_TIMEOUT_SECONDS)
         shown = {"Authorization": f"Bearer {ticket}"} if ticket else {}
-        connection.request("GET", path, headers={"Accept": "application/gzip", **shown})
+        asked = {"Accept": "application/gzip", **shown, **({DIRECTLY: "yes"} if is_led else {})}
+        connection.request("GET", path, headers=asked)
         response = connection.getresponse()
-        if response.status == 200:
+        if response.status == 200 or (is_led and response.status == LED):
             return _Answer(connection, response)
         text = response.read(ERROR_BODY_BYTES_MAX).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException) as error:

@@ -30,7 +30,7 @@ from repave_controller.core.ports import Store
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.metrics import Metrics
-from repave_controller.operations.artifacts import artifacts_of
+from repave_controller.operations.artifacts import Artifacts, artifacts_of
 from repave_controller.operations.reach import Reach
 from repave_controller.operations.recovery import Recovery
 from repave_controller.runtime.clock import SteadyClock
@@ -58,16 +58,17 @@ def make_app(
     authority: Callable[[], str] = str,
     signing: Signing = Signing(),  # noqa: B008  # frozen
     metrics: Metrics | None = None,
-    artifacts: ArtifactsSettings = ArtifactsSettings(),  # noqa: B008  # frozen
+    artifacts: Artifacts | None = None,
     provenance: Provenance | None = None,
     reach: Reach | None = None,
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
     the certificate, if any, that clients check this controller's with."""
     provenance = provenance if provenance is not None else Provenance(store)
-    bringing = artifacts_of(artifacts, images, store, provenance, scheduler, clock)
+    if artifacts is None:
+        artifacts = artifacts_of(ArtifactsSettings(), images, store, provenance, scheduler, clock)
     reach = reach if reach is not None else Reach(lambda: scheduler.applications(), provenance)
-    packages = Packages(images, store, sessions, signing, provenance, bringing, reach)
+    packages = Packages(images, store, sessions, signing, provenance, artifacts, reach)
     api = Api(scheduler, store, images, sessions, clock, agents, guarded, packages)
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages

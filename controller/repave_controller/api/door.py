@@ -6,14 +6,14 @@ by agent for the others: agents behind one NAT don't share a rate.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from repave_controller.api.resources.packages import not_of_region
+from repave_controller.api.resources.packages import led_to, not_of_region
 from repave_controller.api.web.problems import Handler, Problem, as_problems
 from repave_controller.api.web.requests import body_of, without_query
 from repave_controller.core.domain.reasons import Refused
@@ -23,11 +23,13 @@ from repave_controller.security.principals import Permission, agent
 from repave_controller.security.rates import Rates
 from repave_controller.wording.render import text_of
 from repave_protos.daemon.peers import peer_of
+from repave_protos.protocol.capabilities import DIRECTLY
 from repave_protos.protocol.certificates import PEM_BYTES_MAX, AgentIdentity, CertificateError
 from repave_protos.protocol.values import Digest, RegionName
 
 BODY_BYTES_MAX = 2 * PEM_BYTES_MAX
 Belongs = Callable[[RegionName, Digest], bool]
+Direct = Callable[[Digest], Awaitable[str]]
 IDENTITY = web.RequestKey("identity", AgentIdentity)
 """Whose certificate a request showed."""
 
@@ -43,6 +45,11 @@ class DoorBounds:
 
 
 DOOR_BOUNDS: Final = DoorBounds()
+
+
+async def from_here(_: Digest) -> str:
+    """No package is fetched from elsewhere."""
+    return ""
 
 
 class _Body(BaseModel):
@@ -97,8 +104,9 @@ class Door:
         clock: Callable[[], float],
         bounds: DoorBounds,
         is_of_region: Belongs,
+        direct: Direct,
     ) -> None:
-        self._is_of_region = is_of_region
+        self._is_of_region, self._direct = is_of_region, direct
         self._enrolment, self._images, self._grpc_port = enrolment, images, grpc_port
         self._clock = clock
         self._strangers, self._agents = Rates(*bounds.stranger), Rates(*bounds.agent)
@@ -135,6 +143,9 @@ class Door:
         path = self._images.path(digest)
         if path is None:
             raise Problem(404, "unknown-image", f"no package {digest} is stored here")
+        where = await self._direct(digest) if DIRECTLY in request.headers else ""
+        if where:
+            return led_to(where)
         return web.FileResponse(path, headers={"Content-Type": "application/gzip"})
 
     def _certificate(self, chain: str) -> web.Response:
@@ -188,9 +199,11 @@ def make_door(
     clock: Callable[[], float],
     is_of_region: Belongs,
     bounds: DoorBounds = DOOR_BOUNDS,
+    direct: Direct = from_here,
 ) -> web.Application:
-    """The agents' API as an aiohttp application. `is_of_region`: whether its agent may have a package."""
-    door = Door(enrolment, images, grpc_port, clock, bounds, is_of_region)
+    """The agents' API as an aiohttp application. `is_of_region`: whether its agent may have a package;
+    `direct`: where the store is that has it."""
+    door = Door(enrolment, images, grpc_port, clock, bounds, is_of_region, direct)
     app = web.Application(middlewares=[as_problems], client_max_size=BODY_BYTES_MAX)
     for each in door.entrances():
         app.router.add_route(each.method, each.path, door.admit(each.permission, without_query(each.handler)))

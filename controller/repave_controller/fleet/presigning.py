@@ -1,7 +1,7 @@
 """Addresses that a store of the kind of S3 serves without further credentials, for a while: AWS Signature
 Version 4 in the query (docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html).
 
-Sixty lines in place of botocore's hundred megabytes: all that is ever asked is GET of one object.
+Sixty lines in place of botocore, which knows every service: all that is ever asked is GET of one object.
 """
 
 import hashlib

@@ -2,6 +2,7 @@
 what it was at first: another body under the same address and version is refused."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
@@ -130,6 +131,16 @@ class Artifacts:
     def find(self, application: str, id: str) -> Fetch | None:
         found = self._fetches.get(id)
         return found if found is not None and found.wanted.application == application else None
+
+    async def direct(self, digest: Digest) -> str:
+        """Where agents can fetch it from its store, for a while; "": from the controller."""
+        for each in await self._store.records(KIND):
+            raw = json.loads(each.state) if each.state is not None else {}
+            uri = str(raw.get("uri", ""))
+            if raw.get("digest") == digest and self._sources.is_direct(uri):
+                with contextlib.suppress(Refused):  # the settings have changed, or a file is gone
+                    return str(self._sources.place(uri, each.name.partition(" ")[0]).url)
+        return ""
 
     async def close(self) -> None:
         """Those under way end, and leave nothing."""

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 KIND_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 """What a provider or a balancer can be called."""
 
+DIRECTLY = "X-Repave-Directly"
+"""Header of an agent that fetches a package, and can be led to the store that has it."""
+
 _PRECISION = "traffic_precision"
 _NO_STICKY_SPLIT = "split=request"
 _NO_TESTERS = "testers=none"

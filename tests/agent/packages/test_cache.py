@@ -28,6 +28,8 @@ class Store:
     asked: list[str] = field(default_factory=list)
     shown: list[str | None] = field(default_factory=list)
     cut_after: int | None = None
+    leads: str = ""  # those who can be led
+    directly: list[str | None] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
 
     def put(self, content: bytes) -> Digest:
@@ -46,6 +48,13 @@ def store() -> Iterator[Store]:
             digest = self.path.removeprefix("/v1/images/")
             made.asked.append(digest)
             made.shown.append(self.headers["Authorization"])
+            made.directly.append(self.headers["X-Repave-Directly"])
+            if made.leads and self.headers["X-Repave-Directly"]:
+                self.send_response(307)
+                self.send_header("Location", made.leads)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             made.gate.wait(10)
             body = made.bodies.get(digest)
             self.send_response(404 if body is None else 200)
@@ -92,6 +101,70 @@ async def test_the_controller_s_ticket_is_shown_with_every_fetch(store: Store, c
     cache.set_source(store.url, "rpa_ticket")
     await cache.fetch(store.put(b"two"))
     assert store.shown == [None, "Bearer rpa_ticket"]
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Store]:
+    """A store that the controller leads to: signed addresses below /packages."""
+    made = Store()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            made.asked.append(self.path)
+            made.shown.append(self.headers["Authorization"])
+            body = made.bodies.get(self.path)
+            self.send_response(403 if body is None else 200)
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+            self.wfile.write((body or b"")[: made.cut_after])
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    made.url = f"http://127.0.0.1:{server.server_port}"
+    yield made
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+WHERE = "/packages/a%2Bb.tar.gz?X-Amz-Signature=s3cret"
+
+
+async def test_it_is_led_to_the_store_that_has_it_without_its_ticket(
+    store: Store, elsewhere: Store, cache: PackageCache
+) -> None:
+    digest = store.put(b"package")
+    store.leads, elsewhere.bodies[WHERE] = elsewhere.url + WHERE, b"package"
+    cache.set_source(store.url, "rpa_ticket")
+    assert (await cache.fetch(digest)).read_bytes() == b"package"
+    assert (elsewhere.asked, elsewhere.shown) == ([WHERE], [None])
+    assert store.shown == ["Bearer rpa_ticket"]
+
+
+@pytest.mark.parametrize("trouble", ["tampered", "refused", "cut", "away", "plaintext", "nonsense"])
+async def test_what_the_store_does_not_give_comes_from_the_controller(
+    store: Store, elsewhere: Store, cache: PackageCache, trouble: str
+) -> None:
+    digest = store.put(b"package")
+    store.leads, elsewhere.bodies[WHERE] = elsewhere.url + WHERE, b"package"
+    match trouble:
+        case "tampered":
+            elsewhere.bodies[WHERE] = b"another"
+        case "refused":
+            elsewhere.bodies.clear()
+        case "cut":
+            elsewhere.cut_after = 3
+        case "away":
+            store.leads = "http://127.0.0.1:1/x?X-Amz-Signature=s3cret"
+        case "plaintext":
+            store.leads = "http://store.example/x"
+        case "nonsense":
+            store.leads = "https://[/x"
+    assert (await cache.fetch(digest)).read_bytes() == b"package"
+    assert store.directly == ["yes", None]
 
 
 async def test_concurrent_fetches_share_one_download(store: Store, cache: PackageCache) -> None:

@@ -1,5 +1,6 @@
 """A package by its address, from the command line: fetched by the controller, and released."""
 
+import http.client
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -47,7 +48,7 @@ def bucket() -> Iterator[tuple[str, dict[str, bytes]]]:
 def controller(tmp_path: Path, bucket: tuple[str, dict[str, bytes]]) -> Iterator[ServedController]:
     keys = tmp_path / "keys.ini"
     keys.write_text("[default]\naws_access_key_id = repave\naws_secret_access_key = s3cret\n")
-    s3 = {"packages": {"endpoint": bucket[0], "credentials": keys, "apps": ["hello"]}}
+    s3 = {"packages": {"endpoint": bucket[0], "credentials": keys, "apps": ["hello"], "direct": True}}
     artifacts = ArtifactsSettings.model_validate({"s3": s3})
     signing = signing_of({"hello": [CI.line]})
     with served(tmp_path / "controller", artifacts=artifacts, signing=signing) as started:
@@ -55,7 +56,7 @@ def controller(tmp_path: Path, bucket: tuple[str, dict[str, bytes]]) -> Iterator
 
 
 def test_a_release_fetches_its_package_and_its_signature(
-    repave: CommandLine, bucket: tuple[str, dict[str, bytes]]
+    repave: CommandLine, controller: ServedController, bucket: tuple[str, dict[str, bytes]]
 ) -> None:
     spec = repave.folder / "repave.yaml"
     spec.write_text(SPEC.replace("./app", f"'{URI}'"))
@@ -69,6 +70,7 @@ def test_a_release_fetches_its_package_and_its_signature(
     bucket[1]["/packages/hello/2.0.tar.gz.minisig"] = CI.minisign(package).encode()
     released = repave("release", "--version", "2.0")
     assert released.code == 0, released.err
+    _is_led(controller, package, f"{bucket[0]}/packages/hello/2.0.tar.gz?X-Amz-")
     bucket[1]["/packages/hello/2.0.tar.gz"] = a_package("evil")
     changed = repave("release", "--version", "2.0", "-o", "json")
     assert (changed.code, changed.json["rule"]) == (5, "artifact-changed")
@@ -79,6 +81,18 @@ def test_a_release_fetches_its_package_and_its_signature(
         "artifact.fetched",
         "artifact.failed",
     ]
+
+
+def _is_led(controller: ServedController, package: bytes, where: str) -> None:
+    """An agent that can be led goes to the store itself; another one has it from the controller."""
+    host = controller.url.removeprefix("http://")
+    for headers, status in (({"X-Repave-Directly": "yes"}, 307), ({}, 200)):
+        connection = http.client.HTTPConnection(host, timeout=10)
+        connection.request("GET", f"/v1/images/{sha256(package)}", headers=headers)
+        response = connection.getresponse()
+        assert response.status == status
+        assert response.headers.get("Location", "").startswith(where if status == 307 else "")
+        connection.close()
 
 
 def test_a_bucket_is_for_certain_applications(

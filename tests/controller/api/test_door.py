@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from repave_controller.api.door import Door, DoorBounds
+from repave_controller.api.door import Door, DoorBounds, from_here
 from repave_controller.security.principals import Permission
 from repave_protos.protocol.certificates import (
     key_pem,
@@ -87,7 +87,7 @@ async def test_a_bad_request_does_not_use_up_a_token(tmp_path: Path) -> None:
 
 
 def entrances() -> list[tuple[str, str, Permission]]:
-    door = Door(None, None, lambda: 0, float, DoorBounds(), lambda *_: False)  # type: ignore[arg-type]  # never asked
+    door = Door(None, None, lambda: 0, float, DoorBounds(), lambda *_: False, from_here)  # type: ignore[arg-type]  # never asked
     return [(each.method, each.path, each.permission) for each in door.entrances()]
 
 

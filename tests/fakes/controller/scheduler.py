@@ -23,6 +23,7 @@ from repave_controller.fleet.questions import AnswerContent, RegionUnreachable
 from repave_controller.fleet.regions import KnownRegion, Rival
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.metrics import Metrics
+from repave_controller.operations.artifacts import artifacts_of
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.accounts import Accounts
@@ -30,6 +31,7 @@ from repave_controller.security.audit import audit_of
 from repave_controller.security.authority import Authority, OwnAuthority
 from repave_controller.security.enrolment import Enrolment
 from repave_controller.security.issuers import Issuers
+from repave_controller.security.provenance import Provenance
 from repave_controller.security.records import load_accounts
 from repave_controller.security.tickets import Tickets
 from repave_controller.settings import ArtifactsSettings, OidcSettings
@@ -333,6 +335,7 @@ class ServedController:
             logins = logins_of(self.oidc, self.accounts, "http://127.0.0.1", clock)
             self.guarded = Guarded(self.accounts, audit, self.tickets, Issuers(clock), self.bounds, logins)
             self.admin = self.admin or await self.accounts.make_admin()
+        provenance = Provenance(self.store)
         app = make_app(
             scheduler=self.scheduler,
             store=self.store,
@@ -344,7 +347,8 @@ class ServedController:
             authority=lambda: self.authority,
             signing=self.signing,
             metrics=Metrics(new_registry("0.1.0"), clock, self.directory),
-            artifacts=self.artifacts,
+            artifacts=artifacts_of(self.artifacts, images, self.store, provenance, self.scheduler, clock),
+            provenance=provenance,
         )
         async with serve(app, "127.0.0.1", self.port, self.connections_max, self.certificate) as self.port:
             self.url = f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"

@@ -24,6 +24,7 @@ from repave_controller.spec.loader import load
 from repave_controller.spec.spec import remote_artifact
 from repave_protos.package.signatures import PublicKey
 from repave_protos.package.signing import Signing
+from repave_protos.protocol.capabilities import DIRECTLY
 from repave_protos.protocol.values import ApplicationName, Digest, RegionName
 
 PROGRESS_SECONDS = 2.0
@@ -33,6 +34,11 @@ _ONE = "applications/{application}"
 def not_of_region(region: str, digest: Digest) -> Problem:
     """Of a package that an agent asks for, whether it is stored or not."""
     return Problem(403, "package-of-another-region", f"nothing in {region} is to be made of package {digest}")
+
+
+def led_to(where: str) -> web.Response:
+    """An agent that can be led goes to the store itself."""
+    return web.Response(status=307, headers={"Location": where, "Cache-Control": "no-store"})
 
 
 class Packages:
@@ -163,4 +169,10 @@ class Packages:
             raise not_of_region(principal.region, digest)
         if path is None or not is_allowed:
             raise Problem(404, "unknown-image", f"no package {digest} is stored here")
+        where = await self._direct(digest) if DIRECTLY in request.headers else ""
+        if where:
+            return led_to(where)
         return web.FileResponse(path, headers={"Content-Type": "application/gzip"})
+
+    async def _direct(self, digest: Digest) -> str:
+        return await self._artifacts.direct(digest) if self._artifacts is not None else ""
