@@ -480,9 +480,10 @@ class Sessions:
 
     def _mend(self, stream: Stream, report: Report) -> None:
         """The digests differ: asks once for everything. A full report that differs can't be mended so."""
-        if stream.is_resync_asked:
+        if stream.is_resync_asked or stream.counts_otherwise:
             return
         log.warning("agent.digest_differs", region=stream.region, is_full=report.is_full)
+        stream.counts_otherwise = report.is_full  # its version knows more than this one, or less
         if not report.is_full:
             stream.is_resync_asked = stream.is_resync_due = True
             stream.wake.set()

@@ -37,6 +37,7 @@ class Stream:
     reports_until: int = 0  # the sequence of the newest report taken
     is_resync_due: bool = False
     is_resync_asked: bool = False
+    counts_otherwise: bool = False  # also of a full report the digest was another one
     farewell: str = ""
     is_followed: bool = False  # it ends, for another agent has the region
     is_welcome_due: bool = False  # what Welcome says has changed

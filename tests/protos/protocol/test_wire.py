@@ -489,6 +489,19 @@ def test_an_answer_that_breaks_the_protocol_is_a_failure_and_costs_no_stream(
     assert heard.content.why.startswith(f"{field}: ")
 
 
+def test_values_of_a_later_agent_are_unknown_and_all_else_counts() -> None:
+    message = pb.FromAgent.FromString(wire.encode_from_agent(Answer(7, Hosts((HOST,)))))
+    message.answer.hosts.hosts[0].phase = 99  # type: ignore[assignment]
+    heard = wire.decode_from_agent(message.SerializeToString())
+    assert heard == Answer(7, Hosts((replace(HOST, phase=HostPhase.UNKNOWN),)))
+    machine = pb.Machine(name="m", state=99)  # type: ignore[arg-type]
+    message = pb.FromAgent(answer=pb.Answer(query_id=7, machines=pb.Machines(machines=[machine])))
+    heard = wire.decode_from_agent(message.SerializeToString())
+    assert isinstance(heard, Answer)
+    assert isinstance(heard.content, Machines)
+    assert heard.content.machines[0].state == "unknown"
+
+
 def test_a_controllers_message_with_something_missing_or_unknown_is_refused() -> None:
     desired = pb.FromController.FromString(wire.encode_from_controller(DESIRED))
     desired.desired.groups[0].template.probe.kind = 99  # type: ignore[assignment]  # a newer one
