@@ -394,7 +394,7 @@ class WornItem(BaseModel):
     """A host that is to be replaced."""
 
     host: str
-    why: str = Field(description="tainted, age, drift, renewal or asked.")
+    why: str = Field(description="tainted, age, drift, renewal, asked or unknown.")
     text: str
     by: str
     is_replaced: bool = Field(description="Its fresh host is being made, or it is being ended.")
