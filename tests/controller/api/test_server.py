@@ -162,3 +162,16 @@ def test_a_connection_that_says_nothing_is_closed(
     with closing(connect(controller)) as client:
         client.sendall(b"GET /v1/applications HTTP/1.1\r\nHost: 127.0")
         assert client.recv(1) == b""
+
+
+def test_a_body_that_is_not_packed_as_it_says_leaves_no_traceback(
+    controller: ServedController, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = b"no gzip at all"
+    head = (
+        f"POST /v1/plan HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+    )
+    kind = "Content-Type: application/json\r\nContent-Encoding: gzip\r\n\r\n"
+    status, _, _ = raw(controller, (head + kind).encode() + body)
+    assert status == 400
+    assert caplog.records == []

@@ -38,7 +38,7 @@ from repave_controller.settings import ArtifactsSettings, OidcSettings
 from repave_protos import __version__
 from repave_protos.daemon.metrics import new_registry
 from repave_protos.package.signing import Signing
-from repave_protos.protocol.queries import Bakes, Content, Question, Room
+from repave_protos.protocol.queries import Bakes, Content, Done, Machines, Question, Room
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
     ApplicationName,
@@ -123,7 +123,8 @@ class ObedientSessions(Sessions):
         if not self.known[region].is_connected:
             raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
         self.questions.append((region, question))
-        none: Content = Bakes() if kind is Bakes else Room("")
+        nothing: dict[type, Content] = {Bakes: Bakes(), Done: Done("it is done"), Machines: Machines()}
+        none = nothing.get(kind, Room(""))
         answer = self.tells.get((region, type(question)), none)
         if isinstance(answer, Exception):
             raise answer

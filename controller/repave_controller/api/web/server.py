@@ -10,10 +10,12 @@ import asyncio
 import errno
 import os
 import ssl
+import sys
 from asyncio import sslproto
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -153,6 +155,14 @@ class _Connection(web.RequestHandler):
         super().force_close()
         if self._beneath is not None and not self._beneath.is_closing():
             self._beneath.close()
+
+    def log_exception(self, *told: Any, **more: Any) -> None:
+        """A body that is not packed as it says is no fault of ours, and worth a line a minute."""
+        error = sys.exc_info()[1]
+        if isinstance(error, web.RequestPayloadError):
+            log.warning("api.body_broken", peer=self.peer, error=str(error))
+        else:
+            super().log_exception(*told, **more)
 
     def handle_error(
         self,
