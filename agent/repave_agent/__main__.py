@@ -5,6 +5,7 @@ The only module of the agent that reads a clock, the environment and chance.
 
 import argparse
 import asyncio
+import ctypes
 import os
 import random
 import signal
@@ -50,6 +51,7 @@ from repave_agent.runtime.standing import Standing
 from repave_agent.runtime.tenancy import Tenancy
 from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts
 from repave_agent.runtime.worker import Worker
+from repave_agent.secrets.building import make_reader
 from repave_agent.settings import AgentSettings
 from repave_protos import __version__
 from repave_protos.daemon.files import make_directory
@@ -91,6 +93,7 @@ ALWAYS_ANSWERED = (AcceptedOf, ListMachines, ChangeMachine, UnknownQuestion)
 """Questions that need neither provider nor balancer: files answer them."""
 COMMANDS = ("run", "clean", "show-config", "join")
 PREFIX = "REPAVE_AGENT_"
+PR_SET_DUMPABLE = 4  # of prctl(2)
 DEFAULT_FILE = Path("/etc/repave/agent.toml")
 
 log = structlog.get_logger()
@@ -121,13 +124,16 @@ class Agent:
         self.provider = provider.build(settings.section(provider.name, provider.options), self.site)
         self.balancer = balancer.build(settings.section(balancer.name, balancer.options), self.site)
         self.capabilities = capability_words(
-            provider.abilities, balancer.abilities(settings.section(balancer.name, balancer.options))
+            provider.abilities,
+            balancer.abilities(settings.section(balancer.name, balancer.options)),
+            settings.secrets.sources,
         )
         self.keeper = (
             Keeper(state, clock, joining.renew, random.random, self._renewed, self._certificate_trouble)
             if has_joined
             else None
         )
+        self.secrets = make_reader(settings.secrets, settings.region, os.environ, clock, self._shown)
         self.certificate_trouble = ""
         self.troubles: tuple[tuple[str, ...], bool] = ((), False)
         self.packages = PackageCache(
@@ -155,6 +161,7 @@ class Agent:
             read_log=reading(self.provider),
             kept_logs=KeptLogs(state / "logs", clock.wall),
             tenancy=self.tenancy,
+            secrets=self.secrets,
             limits=Limits(
                 launches_in_flight=settings.limits.launches_in_flight,
                 launches_per_minute=settings.limits.launches_per_minute,
@@ -169,7 +176,7 @@ class Agent:
         self.postponed = Postponed(self.worker.on_desired, clock.sleep)
         self.isolation, self.is_starting = "", True
         self.early: dict[ApplicationName, DesiredState] = {}  # heard while the region can't act yet
-        self.checkup = Checkup((self.provider, self.balancer), self.examined, clock.sleep)
+        self.checkup = Checkup((self.provider, self.balancer, self.secrets), self.examined, clock.sleep)
         self.session = Session(
             dial=self._dial,
             hello=self.make_hello,
@@ -197,6 +204,12 @@ class Agent:
     async def _dial(self, patience: float) -> channel.Link:
         shown = self.keeper.shown() if self.keeper is not None else None
         return await channel.dial(self.settings.controller, "controller", patience, shown)
+
+    def _shown(self) -> tuple[str, str] | None:
+        """What shows who this agent is, to Vault as to its controller."""
+        if self.keeper is None:
+            return None
+        return self.keeper.identity.certificate, self.keeper.identity.key
 
     async def _renewed(self) -> None:
         await self.session.change_channel()
@@ -278,6 +291,7 @@ class Agent:
             self.postponed.run(),
             supervisor.keep_alive(),
             self.metrics.lag.run(),
+            self.secrets.run(),
             *keeping,
         )
         work = asyncio.ensure_future(_until_first_ends(self.standing.until_it_must_stop(), *parts))
@@ -297,6 +311,7 @@ class Agent:
         else:
             return True
         finally:
+            await self.secrets.close()
             await self.bakery.close()
             await self.prober.close()
             await self.packages.close()
@@ -535,7 +550,14 @@ def _run_command(settings: AgentSettings, registry: Registry, chosen: argparse.N
     return 0
 
 
+def _keep_memory_to_oneself() -> None:
+    """No core dump holds what the agent knows, and no other process of its user reads it: secrets of hosts,
+    tokens, keys."""
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
 async def _run(settings: AgentSettings, registry: Registry, command: str, *, has_joined: bool) -> None:
+    _keep_memory_to_oneself()
     if command == "clean":
         await Agent(settings, registry, has_joined=has_joined).clean()
         return

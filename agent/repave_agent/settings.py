@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
+from repave_agent.secrets.options import SecretsOptions
 from repave_protos.daemon.logs import LogSettings
 from repave_protos.daemon.settings import Address, Settings, named_in_environment
 from repave_protos.package.signing import Signatures
@@ -94,6 +95,7 @@ class AgentSettings(Settings):
     metrics: MetricsSettings = MetricsSettings()
     limits: LimitSettings = LimitSettings()
     logs: LogSettings = LogSettings()
+    secrets: SecretsOptions = SecretsOptions()
 
     def section(self, name: str, model: type[Section]) -> Section:
         """The options of a provider or balancer."""

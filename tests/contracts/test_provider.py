@@ -6,11 +6,13 @@ Programs used: those that the fake knows too (`true`, `false`, `sleep`, `echo`).
 """
 
 import asyncio
+import contextlib
 import os
 import re
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +22,7 @@ from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud
 from repave_agent.clients.ssh_identity import Identity
 from repave_agent.clock import SystemClock
+from repave_agent.core.host_secrets import HostSecret
 from repave_agent.core.ports import Host, HostSpec, OutOfCapacityError, Provider, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.command import Isolation, choose_sandbox
@@ -32,8 +35,9 @@ from repave_agent.providers.ssh_pool.leases import Leases
 from repave_agent.providers.ssh_pool.machines import Access, Machines
 from repave_agent.providers.ssh_pool.options import ResetOptions
 from repave_agent.providers.ssh_pool.provider import SshPoolProvider
+from repave_agent.registry import PROVIDERS
 from repave_protos.package.archive import sha256_of
-from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
+from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName, SecretReference
 from tests.fakes.agent.interruptions import cancelled_at, waits_of
 from tests.fakes.agent.provider import FakeCloud, FakeProvider
 from tests.fakes.clock import FastClock, QuickClock
@@ -615,3 +619,117 @@ async def test_the_log_of_a_host_can_be_read_even_after_its_end(world: World) ->
     assert await world.provider.log_tail(host.name, 10) == "hello world"
     assert await world.provider.log_tail(host.name, 0) == ""
     assert await world.provider.log_tail(HostName("never-was"), 10) == ""
+
+
+CANARY = "canary-5ecret$HOME'\"`x`"
+"""What a shell, or a substitution, would make something else of."""
+SECRETS = (
+    HostSecret("TOKEN", CANARY.encode() + b"\nand a line", as_file=False, origin="env X"),
+    HostSecret("KEY", CANARY.encode() + b"\0\n", as_file=True, origin="file /x"),
+)
+CHECK = """\
+import os, sys
+token, key = (bytes.fromhex(word) for word in sys.argv[1:3])
+file = open(sys.argv[3], "rb").read()
+is_there = os.environb[b"TOKEN"] == token, file == key, os.environ["KEY_FILE"] == sys.argv[3]
+found = *is_there, "KEY" not in os.environ"""
+REFERENCES = (
+    SecretReference("KEY", "file", "/x", as_file=True),
+    SecretReference("TOKEN", "env", "X"),
+)
+
+
+def with_secrets(world: World, *run: str, number: int = 1) -> HostSpec:
+    asked = world.spec(number, run)
+    return replace(asked, template=replace(asked.template, secrets=REFERENCES))
+
+
+@dataclass
+class Words:
+    """Arguments of all processes of this machine, looked at again and again by a thread."""
+
+    seen: set[bytes] = field(default_factory=set)
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def _look(self) -> None:
+        while not self._over.is_set():
+            for each in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    self.seen.add(each.read_bytes())
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator["Words"]:
+        thread = threading.Thread(target=self._look)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._over.set()
+            thread.join()
+
+
+def in_memory() -> set[Path]:
+    return {each for top in ("/dev/shm", "/run") for each in Path(top).glob("repave-secrets.*")}
+
+
+async def test_a_host_finds_its_secrets_in_memory_and_nothing_else_does(world: World, tmp_path: Path) -> None:
+    world.needs_programs()
+    assert next(each for each in PROVIDERS if each.name == world.provider.name).abilities.takes_secrets
+    before = in_memory()
+    words = (SECRETS[0].value.hex(), SECRETS[1].value.hex(), "$KEY_FILE")  # in plain they would show it
+    serve = f"{CHECK}; print(*found, flush=True); import time; time.sleep(600)"
+    asked = with_secrets(world, "/usr/bin/python3", "-c", serve, *words)
+    with Words().watched() as said:
+        host = await world.provider.launch(asked, world.package, SECRETS)
+
+        async def has_told() -> bool:
+            return bool(await world.provider.log_tail(host.name, 5))
+
+        await until_async(has_told)
+        told = await world.provider.log_tail(host.name, 5)
+        probe = f"{CHECK}; sys.exit(not all(found))"
+        assert await world.provider.execute(host.name, ("/usr/bin/python3", "-c", probe, *words), 20.0) == 0
+    assert told == "True True True True"
+    assert not [each for each in said.seen if b"canary-5ecret" in each]
+    (folder,) = in_memory() - before
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {each.stat().st_mode & 0o777 for each in folder.glob("*/*")} == {0o400}
+    files = [each for each in tmp_path.rglob("*") if each.is_file()]
+    assert not [each for each in files if b"canary-5ecret" in each.read_bytes()]
+    await world.provider.close()
+    heir = world.another("ours")
+    await world.listed(heir)
+    await heir.destroy(host.name)
+    assert in_memory() == before
+
+
+async def test_secrets_go_with_a_host_that_ends_by_itself(world: World) -> None:
+    world.needs_programs()
+    before = in_memory()
+    host = await world.provider.launch(with_secrets(world, "true"), world.package, SECRETS)
+    await world.ended(host.name)
+    await until(lambda: in_memory() == before)
+
+
+async def test_nothing_is_left_in_memory_of_a_launch_that_fails(world: World) -> None:
+    world.needs_programs()
+    before = in_memory()
+    error = await refusal(world.provider.launch(with_secrets(world, "./not-there"), world.package, SECRETS))
+    assert isinstance(error, RefusedError)
+    assert "canary" not in str(error)
+    await until(lambda: in_memory() == before)
+    error = await refusal(
+        world.provider.launch(with_secrets(world, "echo", "$TOKEN", number=2), world.package, SECRETS)
+    )
+    assert "$TOKEN is not set" in str(error)
+    await until(lambda: in_memory() == before)
+
+
+async def test_a_server_of_a_cloud_is_not_made_with_secrets(world: World) -> None:
+    kind = next((each for each in PROVIDERS if each.name == world.provider.name), None)
+    if kind is None or kind.abilities.takes_secrets:
+        pytest.skip("it hands secrets to hosts")
+    error = await refusal(world.provider.launch(world.spec(), world.package, SECRETS))
+    assert isinstance(error, RefusedError)
+    assert str(error).startswith("host.secrets: ")
+    assert await world.listed() == {}

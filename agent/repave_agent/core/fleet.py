@@ -86,13 +86,14 @@ class Fleet:
             )
         return specs
 
-    def launched(self, host: Host, now: float) -> None:
+    def launched(self, host: Host, now: float, secrets: tuple[str, ...] = ()) -> None:
         record = self.records[host.name]
         record.is_launching, record.launched_at, record.address = False, now, host.address
         record.launch_time = host.launched_at
         fact = self.fact(host.group)
         self.groups[host.group] = replace(fact, launched_total=fact.launched_total + 1)
-        self.tell("host.launched", f"{host.name} runs on {endpoint(host.address, host.port)}", record)
+        handed = f", with {', '.join(secrets)}" if secrets else ""
+        self.tell("host.launched", f"{host.name} runs on {endpoint(host.address, host.port)}{handed}", record)
 
     def launch_failed(self, name: HostName, why: str, now: float, *, counts: bool, is_final: bool) -> None:
         """Nothing is left of the launch. `counts`: as the group's failure; `is_final`: trying is no use."""

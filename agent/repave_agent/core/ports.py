@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from repave_agent.core.host_secrets import HostSecrets
 from repave_protos.protocol.values import (
     BY_REQUEST,
     USUAL_TIMEOUTS,
@@ -145,9 +146,10 @@ class Provider(Protocol):
 
     name: str
 
-    async def launch(self, spec: HostSpec, package: Path) -> Host:
+    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
         """Makes the host and starts its command; returns when it runs. Repeating a launch returns the host
-        that is there. `package` is a verified tarball. Raises ProviderError; then nothing is left behind."""
+        that is there. `package` is a verified tarball. `secrets` get into the host's memory only: onto
+        no disk, into no argument of a process. Raises ProviderError; then nothing is left behind."""
 
     async def list_hosts(self) -> list[Host]:
         """Every host with our tags, running or ended. Strangers are never listed."""

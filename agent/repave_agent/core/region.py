@@ -17,6 +17,7 @@ from repave_agent.core.fence import Accept, Again, Outdated, Refuse, admit
 from repave_agent.core.fleet import Fleet, Known
 from repave_agent.core.host_health import HealthRecord, Healths, ProbeTarget
 from repave_agent.core.host_records import Record
+from repave_agent.core.host_secrets import Lack, SecretError
 from repave_agent.core.observation import EMPTY_VIEW, GroupFact, LeftOut, Limits, Observation, claims_of
 from repave_agent.core.orphans import is_orphan
 from repave_agent.core.ports import (
@@ -290,13 +291,16 @@ class Region:
         group = state.group(spec.group) if state is not None else None
         return group is not None and group.count > 0
 
-    def launched(self, host: Host, now: float) -> None:
-        self._fleet.launched(host, now)
+    def launched(self, host: Host, now: float, secrets: tuple[str, ...] = ()) -> None:
+        """`secrets`: those that it was handed, by name and place."""
+        self._fleet.launched(host, now, secrets)
 
     def launch_failed(self, host: HostName, error: Exception, now: float) -> None:
         """Nothing is left of the launch. It counts against the group unless trying again may help."""
-        is_final = isinstance(error, RefusedError)
+        is_forbidden = isinstance(error, SecretError) and error.lack is Lack.NOT_ALLOWED
+        is_final = isinstance(error, RefusedError) or is_forbidden
         is_bad = isinstance(error, PackageError) and not isinstance(error, PackageAwaitedError)
+        is_bad |= isinstance(error, SecretError) and not error.is_awaited
         self._fleet.launch_failed(host, str(error), now, counts=is_final or is_bad, is_final=is_final)
 
     def destroyed(self, host: HostName, now: float) -> None:

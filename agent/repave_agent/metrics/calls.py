@@ -12,6 +12,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.registry import CollectorRegistry
 
 from repave_agent.core.host_health import ProbeResult
+from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import (
     Balancer,
     BalancerAwaitedError,
@@ -92,9 +93,9 @@ class MeasuredProvider:
         text = "How long the provider took, by what was asked and what came of it."
         self._calls = Calls(registry, "provider", text, OF_PROVIDER, seconds)
 
-    async def launch(self, spec: HostSpec, package: Path) -> Host:
+    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
         async with self._calls.timed("launch"):
-            return await self._provider.launch(spec, package)
+            return await self._provider.launch(spec, package, *([secrets] if secrets else []))
 
     async def list_hosts(self) -> list[Host]:
         async with self._calls.timed("list"):

@@ -31,12 +31,19 @@ CONTROLS = (
     "/run/systemd/private",
 )
 """Sockets by which root, whatever it may do itself, has others do it. No sandbox shows them."""
+SYSTEM_FOLDERS = frozenset(
+    map(Path, ("/", "/etc", "/home", "/opt", "/root", "/run", "/srv", "/tmp", "/usr", "/var", "/var/lib"))  # noqa: S108
+)
+"""No sandbox is without them."""
 PRIVILEGED_PORTS = range(1, 1024)
 VARIABLE = re.compile(r"\$(?:\$|(?P<bare>[A-Za-z_][A-Za-z0-9_]*)|\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\})")
 
 
-def environment_of(spec: HostSpec, address: str, region: str) -> dict[str, str]:
-    """All that a host's command finds in its environment, on every provider. Raises RefusedError."""
+def environment_of(
+    spec: HostSpec, address: str, region: str, paths: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """All that a host's command finds in its environment, on every provider, but for its secrets; `paths`:
+    variables that say where those are that are files. Raises RefusedError."""
     ours = {
         "HOST": address,
         "PORT": str(spec.port),
@@ -45,6 +52,7 @@ def environment_of(spec: HostSpec, address: str, region: str) -> dict[str, str]:
         "REPAVE_APPLICATION": spec.application,
         "REPAVE_REGION": region,
         "REPAVE_DIGEST": spec.digest,
+        **(paths or {}),
     }
     users = dict(spec.template.environment)
     for name in ours.keys() & users.keys():
@@ -120,12 +128,20 @@ class Sandbox:
     """Options for a user namespace of its own, in which no other can be made; as far as there is one."""
     filter: bytes = b""
     """Which system calls are not answered; b"" where the kernel can't be asked that."""
+    private: tuple[Path, ...] = ()
+    """Files and folders of the agent that no host sees; beside `state`."""
 
     def wrap(
-        self, argv: list[str], application: Path, port: int, report_fd: int, filter_fds: tuple[int, ...]
+        self,
+        argv: list[str],
+        application: Path,
+        port: int,
+        report_fd: int,
+        filter_fds: tuple[int, ...],
+        memory: Path | None = None,
     ) -> list[str]:
         """argv inside a new sandbox. bwrap writes the pid of its inner process to `report_fd`, as JSON."""
-        options = self.options(application, port, filter_fds)
+        options = self.options(application, port, filter_fds, memory)
         return [*options, "--info-fd", str(report_fd), "--", *argv]
 
     @contextmanager
@@ -142,8 +158,15 @@ class Sandbox:
         finally:
             os.close(descriptor)
 
-    def options(self, application: Path, port: int = 0, filter_fds: tuple[int, ...] = ()) -> list[str]:
-        """A port below 1024 needs the one capability for it, which no user namespace can give."""
+    def options(
+        self,
+        application: Path,
+        port: int = 0,
+        filter_fds: tuple[int, ...] = (),
+        memory: Path | None = None,
+    ) -> list[str]:
+        """A port below 1024 needs the one capability for it, which no user namespace can give. `memory`: the
+        folder with the host's own secrets; those of others are behind a /dev of its own."""
         namespace, added = self.namespace, list[str]()
         if port in PRIVILEGED_PORTS:
             namespace, added = (), ["--cap-add", "CAP_NET_BIND_SERVICE"]
@@ -152,7 +175,9 @@ class Sandbox:
             *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),  # noqa: S108  # a fresh one
             *("--ro-bind", "/proc/sys", "/proc/sys"),
             *(word for path in CONTROLS if Path(path).exists() for word in ("--ro-bind", "/dev/null", path)),
+            *(word for path in self.private for word in _hidden(path)),
             *("--tmpfs", str(self.state), "--ro-bind", str(application), str(application)),
+            *(("--ro-bind", str(memory), str(memory)) if memory is not None else ()),
             *("--chdir", str(application), "--unshare-pid", "--new-session", *namespace),
             *("--cap-drop", "ALL", *added),
             *(word for each in filter_fds for word in ("--seccomp", str(each))),
@@ -183,7 +208,19 @@ NAMESPACES = (("--unshare-user", "--disable-userns"), ("--unshare-user",), ())
 """From the tightest on; kernels and versions of bubblewrap differ in what they have."""
 
 
-def choose_sandbox(isolation: Isolation, state: Path) -> tuple[Sandbox | None, str]:
+def _hidden(path: Path) -> tuple[str, ...]:
+    """A file with its folder, unless that is the system's: one that is put in its place would show again."""
+    folder = path if path.is_dir() else path.parent
+    if not folder.is_dir():
+        return ()
+    if folder == path or folder not in SYSTEM_FOLDERS:
+        return ("--tmpfs", str(folder))
+    return ("--ro-bind", "/dev/null", str(path)) if path.exists() else ()
+
+
+def choose_sandbox(
+    isolation: Isolation, state: Path, private: tuple[Path, ...] = ()
+) -> tuple[Sandbox | None, str]:
     """The sandbox for all hosts, None for plain processes; and why none can be had though one is wanted.
     Blocks for trial runs; raises RefusedError."""
     if isolation == "none":
@@ -191,7 +228,7 @@ def choose_sandbox(isolation: Isolation, state: Path) -> tuple[Sandbox | None, s
     program = shutil.which("bwrap")
     problem = "bwrap is not installed"
     for filtered, namespace in product((filter_for(platform.machine()), b""), NAMESPACES if program else ()):
-        sandbox = Sandbox((*_without_capabilities(), program or ""), state, namespace, filtered)
+        sandbox = Sandbox((*_without_capabilities(), program or ""), state, namespace, filtered, private)
         problem = sandbox.trial(state)
         if not problem:
             return sandbox, ""
@@ -221,6 +258,7 @@ def enter(
     application: Path,
     is_root: bool,
     filter_fds: tuple[int, ...] = (),
+    memory: Path | None = None,
 ) -> list[str]:
     """argv inside the sandbox that is there, in the folder of its application, with no more rights than it.
 
@@ -229,7 +267,7 @@ def enter(
     """
     nsenter, setpriv = shutil.which("nsenter"), shutil.which("setpriv")
     if not is_root or not nsenter or not setpriv:
-        return [*sandbox.options(application, 0, filter_fds), "--", *argv]
+        return [*sandbox.options(application, 0, filter_fds, memory), "--", *argv]
     within = ("--target", str(inner_pid), "--mount", "--pid", "--wd", "--")
     without_rights = ("--no-new-privs", "--bounding-set=-all", *NO_CAPABILITIES)
     return [nsenter, *within, setpriv, *without_rights, "--", *argv]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import (
     Balancer,
     BalancerAwaitedError,
@@ -51,10 +52,13 @@ class ProviderWithTimeouts:
         self._check = check
         self.name = provider.name
 
-    async def launch(self, spec: HostSpec, package: Path) -> Host:
+    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
+        """A provider of another package may take no secrets; then it is handed none."""
         self._check()
         async with _within(LAUNCH_SECONDS, f"launch of {spec.name}", TransientError):
-            return await self._provider.launch(spec, package)
+            if not secrets:
+                return await self._provider.launch(spec, package)
+            return await self._provider.launch(spec, package, secrets)
 
     async def list_hosts(self) -> list[Host]:
         self._check()  # some end what is left over by the way

@@ -14,6 +14,7 @@ import structlog
 
 from repave_agent.core.fence import Accept, Outdated, Refuse, foreign
 from repave_agent.core.fleet import Known
+from repave_agent.core.host_secrets import NoSecrets, SecretError, SecretReader
 from repave_agent.core.observation import EMPTY_VIEW, Limits
 from repave_agent.core.ports import (
     Balancer,
@@ -72,12 +73,14 @@ class Worker:
         read_log: ReadLog | None = None,
         kept_logs: KeptLogs | None = None,
         tenancy: Tenancy | None = None,
+        secrets: SecretReader | None = None,
     ) -> None:
         """`took` hears how many seconds each decision took. `read_log`: of a provider that can."""
         self._tenancy = tenancy = tenancy or Tenancy()
         self._provider = provider = ProviderWithTimeouts(provider, tenancy.check)
         self._balancer = BalancerWithTimeouts(balancer, tenancy.check)
         self._packages, self._proof = packages, proof
+        self._secrets = secrets or NoSecrets()
         self._prober = prober
         self._journal = journal
         self._upwards = upwards
@@ -314,11 +317,12 @@ class Worker:
     async def _launch(self, spec: HostSpec) -> None:
         try:
             package = await self._fetch(spec)
-            host = await self._provider.launch(spec, package)
-        except (PackageError, ProviderError) as error:
+            secrets = await self._secrets.read(spec.application, spec.template.secrets)
+            host = await self._provider.launch(spec, package, secrets)
+        except (PackageError, ProviderError, SecretError) as error:
             self._region.launch_failed(spec.name, error, self._clock())
         else:
-            self._region.launched(host, self._clock())
+            self._region.launched(host, self._clock(), tuple(each.told for each in secrets))
         self._publish()
         self._wake.set()
 

@@ -75,6 +75,7 @@ def plan_lines(plan: dict[str, Any], *, is_wide: bool = False) -> list[str]:
         *_labelled("signed", [f"with {plan['signer']}"] if plan["signer"] else []),
         *_labelled("floor", [_floor(plan)]),
         *_labelled("changes", plan["changes"]),
+        *_labelled("secrets", list(map(_secret, plan["secrets"]))),
         *_labelled("hint", [plan["hint"]] if plan["hint"] else []),
         *_labelled("guards", _guards(plan["guards"], is_wide)),
         _sum(plan),
@@ -199,6 +200,10 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 def _labelled(name: str, lines: Sequence[str]) -> list[str]:
     return [f"  {name if number == 0 else '':<8} {line}" for number, line in enumerate(lines)]
+
+
+def _secret(secret: dict[str, Any]) -> str:
+    return f"{secret['variable']} from {secret['source']} {secret['where']}"
 
 
 def _floor(plan: dict[str, Any]) -> str:

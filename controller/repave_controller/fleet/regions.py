@@ -7,8 +7,16 @@ is decided in `holders.py`.
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+from repave_protos.protocol.capabilities import secret_sources
 from repave_protos.protocol.certificates import AgentIdentity
-from repave_protos.protocol.values import ApplicationName, Hello, Observations, RegionName, Report
+from repave_protos.protocol.values import (
+    ApplicationName,
+    DesiredState,
+    Hello,
+    Observations,
+    RegionName,
+    Report,
+)
 
 REGIONS_MAX = 10_000
 UNUSED_REGIONS_MAX = 100
@@ -32,10 +40,25 @@ class KnownRegion:
     since: float
     hello: Hello
     observations: Observations = field(default_factory=Observations)
-    troubles: tuple[str, ...] = ()  # of the region as a whole
+    troubles: tuple[str, ...] = ()  # of the region as a whole: those reported, and what is withheld
+    reported: tuple[str, ...] = ()
     is_starting: bool = False  # its agent is there, and can't act yet: the first trouble says why
     identity: AgentIdentity | None = None  # of its agent's certificate
     clock_offset_seconds: float | None = None  # by which its clock is ahead of ours, as it said last
+    withheld: dict[ApplicationName, str] = field(default_factory=dict)  # what it isn't sent, and why
+
+    def admits(self, desired: DesiredState) -> bool:
+        """Whether its agent may be sent this: one that knows of no secrets, as an older one, would start
+        hosts without them. What it may not is told as a trouble of the region."""
+        if not desired.has_secrets or secret_sources(self.hello.capabilities) is not None:
+            self.withheld.pop(desired.application, None)
+        else:
+            self.withheld[desired.application] = (
+                f"{desired.application} has secrets, which the agent ({self.hello.agent_version}, provider "
+                f"{self.hello.provider}) hands to no host: it is sent nothing of it. Upgrade the agent"
+            )
+        self.troubles = (*self.reported, *self.withheld.values())
+        return desired.application not in self.withheld
 
     def hear_clock(self, sent_at: float, now: float) -> None:
         """0: an older agent, which does not say."""
@@ -45,7 +68,8 @@ class KnownRegion:
     def merge(self, report: Report) -> tuple[set[ApplicationName], bool]:
         """The applications of which it changes what is known; and whether the agent counts what we do."""
         told = (self.troubles, self.is_starting)
-        self.troubles, self.is_starting = report.troubles, report.is_starting
+        self.reported, self.is_starting = report.troubles, report.is_starting
+        self.troubles = (*self.reported, *self.withheld.values())
         known = self.observations.applications
         before = known if report.is_full else dict(known)
         is_same = self.observations.merge(report)

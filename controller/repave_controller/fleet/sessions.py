@@ -194,9 +194,13 @@ class Sessions:
         A region that is not connected gets it from `desired_for` when it returns.
         """
         stream = self._streams.get(region)
-        if stream is not None:
-            stream.desired[desired.application] = desired
-            stream.wake.set()
+        if stream is None:
+            return
+        if not self._regions.views[region].admits(desired):
+            stream.desired.pop(desired.application, None)
+            return
+        stream.desired[desired.application] = desired
+        stream.wake.set()
 
     async def query(
         self,
@@ -387,10 +391,12 @@ class Sessions:
             older.finish(text, is_followed=is_other)
         self._certificates.admit(region)
         self._listener.greet(hello)
-        waiting = {desired.application: desired for desired in self._listener.desired_for(region)}
+        known = self._regions.connect(hello, identity)
+        view = self._regions.views[region]
+        wanted = filter(view.admits, self._listener.desired_for(region))
+        waiting = {desired.application: desired for desired in wanted}
         stream = Stream(hello, link, waiting, self._clock(), Questions(region), identity)
         self._streams[region] = stream
-        known = self._regions.connect(hello, identity)
         log.info(
             "agent.connected", region=region, agent=hello.agent_version, has_taken_over=older is not None
         )

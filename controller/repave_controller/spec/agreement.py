@@ -13,6 +13,7 @@ from repave_controller.spec.spec import Spec
 from repave_protos.protocol.capabilities import (
     has_tunnel_timeout,
     runs_commands,
+    secret_sources,
     supports_testers,
     takes_machine_images,
     takes_timeouts,
@@ -20,6 +21,16 @@ from repave_protos.protocol.capabilities import (
 from repave_protos.protocol.values import Hello, RegionName
 
 CORRECT = "correct one of them"
+NO_SECRETS_REMEDY = (
+    "upgrade the agent, or leave the region out; servers of a cloud read their own secrets, as "
+    "docs/secrets.md shows"
+)
+SETTINGS_OF = {
+    "vault": "secrets.vault.address",
+    "file": "secrets.file.folder",
+    "env": "secrets.env.enabled",
+}
+"""By source: without what no agent reads from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +83,23 @@ def _of_provider(spec: Spec, hello: Hello) -> Iterator[Disagreement]:
     if spec.health.command is not None and not runs_commands(hello.capabilities):
         text = f"{provider} runs nothing inside hosts: use health.http or health.tcp"
         yield Disagreement("health.command", text)
+    yield from _of_secrets(spec, hello)
+
+
+def _of_secrets(spec: Spec, hello: Hello) -> Iterator[Disagreement]:
+    if not spec.host.secrets:
+        return
+    sources, region = secret_sources(hello.capabilities), hello.region
+    if sources is None:
+        text = (
+            f"the agent of {region} ({hello.agent_version}, provider {hello.provider}) hands no secrets to "
+            f"hosts, and would start them without: {NO_SECRETS_REMEDY}"
+        )
+        yield Disagreement("host.secrets", text)
+        return
+    for name, secret in spec.host.secrets.items():
+        source, _ = secret.place
+        if source not in sources:
+            others = f", it reads {' and '.join(sources)}" if sources else ""
+            text = f"the agent of {region} reads none from {source}{others}: set {SETTINGS_OF[source]} there"
+            yield Disagreement(f"host.secrets.{name}.{source}", text)

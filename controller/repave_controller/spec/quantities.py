@@ -139,7 +139,7 @@ def check_places(text: str) -> str:
 def fill(text: str, version: str, app: str) -> str:
     """Puts the values in for `{version}` and `{app}`; all other braces stay."""
     values = {"version": version, "app": app}
-    return _PLACE.sub(lambda found: values[found[1]], text)
+    return _PLACE.sub(lambda found: values.get(found[1], found[0]), text)
 
 
 def _schema(pattern: str, example: str) -> WithJsonSchema:

@@ -6,6 +6,7 @@ are spec.py's.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -21,11 +22,20 @@ from repave_controller.spec.quantities import (
     Price,
     Share,
     check_places,
+    fill,
     later,
     wrong,
 )
 from repave_protos.protocol.capabilities import KIND_NAME
 from repave_protos.protocol.health_requests import header_fault, headers_fault, host_fault, path_fault
+from repave_protos.protocol.secret_places import (
+    FAULTS,
+    SECRET_NAME,
+    SECRET_PLACE_LENGTH_MAX,
+    SECRETS_MAX,
+    SOURCES,
+    VAULT_EXAMPLE,
+)
 from repave_protos.protocol.values import MACHINE_IMAGE_LENGTH_MAX, MARK_NAME, MARK_VALUE, Drift
 
 NO_MACHINE_IMAGE = "local"
@@ -41,6 +51,9 @@ PROBE_SECONDS_MIN, PROBE_SECONDS_MAX = 0.001, 3600.0
 """What balancers take as the time of one check."""
 LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$"
 SET_BY_REPAVE = ("HOST", "PORT")
+NO_SECRETS = ("PATH",)
+_REGION = re.compile(r"\{region\}")
+_VARIABLE = re.compile(r"\$(?:\$|([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 
 
 class Section(BaseModel):
@@ -140,6 +153,37 @@ def _local(uri: str) -> str:
     return uri
 
 
+def place_of(source: str) -> AfterValidator:
+    """A place of this source, as people write it."""
+
+    def check(text: str) -> str:
+        if len(text) > SECRET_PLACE_LENGTH_MAX:
+            raise wrong(f"at most {SECRET_PLACE_LENGTH_MAX} characters")
+        known = text if source == "env" else _REGION.sub("region", text)
+        filled = fill(check_places(known), "version", "app")
+        if fault := FAULTS[source](filled):
+            raise wrong(fault)
+        return text
+
+    return AfterValidator(check)
+
+
+def secret_in_word(word: str, secrets: Mapping[str, "Secret"]) -> str:
+    """Why a word of a command can't stay as it is: a secret in it could be read by all users of a machine."""
+    for found in _VARIABLE.finditer(word):
+        name = found[1] or found[2]
+        if name not in secrets:
+            continue
+        if secrets[name].form == "file":
+            return f"${name} is a file here: write ${name}_FILE for its path"
+        return (
+            f"${name} would put a secret among the command's words, which all users of a machine can read: "
+            f"let the program read its variable, write $${name} where a shell reads it, or hand it over as a "
+            f"file and write ${name}_FILE"
+        )
+    return ""
+
+
 class Artifact(Section):
     """What CI built; every host in every region proves the same digest."""
 
@@ -181,6 +225,43 @@ class Artifact(Section):
         return self
 
 
+class Secret(Section):
+    """Where a secret is kept; exactly one of vault, file and env."""
+
+    vault: Annotated[str, place_of("vault")] | None = Field(
+        None,
+        description="Mount, path and key in the Vault (or OpenBao) of the region's agent, such as "
+        "kv/checkout#url. KV version 1 or 2: leave data/ out.",
+    )
+    file: Annotated[str, place_of("file")] | None = Field(
+        None, description="A file on the agent's machine, below the folder of its settings for this app."
+    )
+    env: Annotated[str, place_of("env")] | None = Field(
+        None, description="A variable of the agent, such as REPAVE_SECRET_CHECKOUT__URL for the app checkout."
+    )
+    form: Literal["env", "file"] = Field(
+        "env",
+        alias="as",
+        description="`env`: the variable holds the secret. `file`: a file in memory does, and NAME_FILE its "
+        "path.",
+    )
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its source, and where it is there."""
+        written = ((source, getattr(self, source)) for source in SOURCES)
+        return next((source, where) for source, where in written if where is not None)
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> Self:
+        written = [(source,) for source in SOURCES if getattr(self, source) is not None]
+        if not written:
+            raise wrong(f"say where it is kept: {{vault: {VAULT_EXAMPLE}}}, {{file: /path}} or {{env: NAME}}")
+        if len(written) > 1:
+            raise contradiction("a secret is kept in one place: name one of vault, file and env", *written)
+        return self
+
+
 class Host(Section):
     """What a fresh host is made of."""
 
@@ -198,6 +279,12 @@ class Host(Section):
     )
     env: dict[str, Annotated[str, Field(max_length=TEXT_LENGTH_MAX), AfterValidator(_check_value)]] = Field(
         {}, description="Environment of the command.", max_length=ENVIRONMENT_MAX
+    )
+    secrets: dict[str, Secret] = Field(
+        {},
+        description="Secrets of the command, by the variables that hold them: where each is kept, never the "
+        "secret itself. The region's agent reads them when it launches a host.",
+        max_length=SECRETS_MAX,
     )
 
     max_age: PositiveDuration | None = Field(
@@ -233,6 +320,35 @@ class Host(Section):
             if name in SET_BY_REPAVE or name.startswith("REPAVE_"):
                 raise contradiction("is set by repave; choose another name", (name,))
         return env
+
+    @field_validator("secrets")
+    @classmethod
+    def _have_good_names(cls, secrets: dict[str, Secret]) -> dict[str, Secret]:
+        for name in secrets:
+            if SECRET_NAME.fullmatch(name) is None:
+                raise contradiction(f"{name!a} can't name a variable: letters, digits and _", (name,))
+            if name in SET_BY_REPAVE or name.startswith("REPAVE_"):
+                raise contradiction("is set by repave; choose another name", (name,))
+            if name in NO_SECRETS:
+                raise contradiction("is no secret: programs are found by it; set it in host.env", (name,))
+        return secrets
+
+    @model_validator(mode="after")
+    def _gives_each_variable_once(self) -> Self:
+        variables: dict[str, str] = {}
+        for name, secret in self.secrets.items():
+            found = f"{name}_FILE" if secret.form == "file" else name
+            if found in self.env:
+                text = f"{found} is both in host.env and set by host.secrets.{name}: leave it out of one"
+                raise contradiction(text, ("env", found), ("secrets", name))
+            if found in variables:
+                text = f"{found} is set by host.secrets.{variables[found]} as well: rename one"
+                raise contradiction(text, ("secrets", variables[found]), ("secrets", name))
+            variables[found] = name
+        for word in self.run:
+            if fault := secret_in_word(word, self.secrets):
+                raise contradiction(fault, ("run",))
+        return self
 
 
 class Http(Section):

@@ -3,6 +3,7 @@
 Its sections are in sections.py. How a file becomes a Spec, and where its errors are, is loader.py's.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
@@ -35,6 +36,7 @@ from repave_controller.spec.sections import (
     Traffic,
     contradiction,
     name_of,
+    secret_in_word,
 )
 from repave_controller.spec.strategy import Strategy, WaveSection, check_strategy, compile_waves
 from repave_protos.protocol.values import (
@@ -43,6 +45,7 @@ from repave_protos.protocol.values import (
     HostTemplate,
     Probe,
     RegionName,
+    SecretReference,
     Split,
     Timeouts,
 )
@@ -138,6 +141,10 @@ class Spec(Section):
         for index, region in enumerate(self.regions):
             if any(other.name == region.name for other in self.regions[:index]):
                 raise contradiction(f"{region.name} is there twice", ("regions", index, "name"))
+        command = self.health.command
+        for word in command.run if command is not None else ():
+            if fault := secret_in_word(word, self.host.secrets):
+                raise contradiction(fault, ("health", "command", "run"))
         if self.min_capacity_percent > self.health.ready_percent:
             raise contradiction(
                 "guards.min_capacity can't be more than health.ready_percent: the new group would never do",
@@ -220,7 +227,15 @@ def _template(spec: Spec, version: str) -> HostTemplate:
         machine_image=fill(spec.host.machine_image, version, spec.app),
         timeouts=_timeouts(spec.traffic),
         launch_failures=spec.health.launch_failures,
+        secrets=tuple(_secrets(spec, version)),
     )
+
+
+def _secrets(spec: Spec, version: str) -> Iterator[SecretReference]:
+    """`{region}` stays: each agent puts its own in."""
+    for name, secret in sorted(spec.host.secrets.items()):
+        source, where = secret.place
+        yield SecretReference(name, source, fill(where, version, spec.app), as_file=secret.form == "file")
 
 
 def _prices(spec: Spec) -> tuple[tuple[RegionName, float], ...]:

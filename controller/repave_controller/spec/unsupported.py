@@ -18,7 +18,6 @@ LATER = {
     "artifact.unpack": "unpacks into a folder of the host's own",
     "host.flavor": "has one kind of host only",
     "host.boot": "runs nothing but host.run on a host",
-    "host.secrets": "hands out no secrets",
     "regions.zones": "knows no zones",
     "regions.options": "leaves what a provider needs to its agent's settings",
     "strategy.canary.steps.analyse": "judges a release by health only",
@@ -38,15 +37,24 @@ def later_option(path: Path) -> str:
 def options(section: Path) -> tuple[str, ...]:
     """The names of the options in the section at `section`; empty where there is no section."""
     model: type[BaseModel] | None = Spec
+    is_named = False  # by people: the key of a mapping of sections comes next
     for part in section:
-        if model is not None and isinstance(part, str):
+        if model is not None and isinstance(part, str) and not is_named:
+            is_named = _is_mapping(model, part)
             model = _section_model(model, part)
+        else:
+            is_named = False
     return tuple(field.alias or name for name, field in model.model_fields.items()) if model else ()
 
 
 def _section_model(model: type[BaseModel], name: str) -> type[BaseModel] | None:
     found = (field for own, field in model.model_fields.items() if name in (own, field.alias))
     return next((model for field in found for model in _models(field.annotation)), None)
+
+
+def _is_mapping(model: type[BaseModel], name: str) -> bool:
+    found = (field for own, field in model.model_fields.items() if name in (own, field.alias))
+    return any(typing.get_origin(field.annotation) is dict for field in found)
 
 
 def _models(annotation: object) -> Iterator[type[BaseModel]]:

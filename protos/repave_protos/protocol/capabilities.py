@@ -25,6 +25,7 @@ _SIGNATURES = "signatures"
 _NO_COMMANDS = "health.command=none"
 _NO_OUTPUT = "output=none"
 _TAKE_OVER = "take_over"
+_SECRETS = "secrets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +54,20 @@ class BalancerAbilities:
 class ProviderAbilities:
     """`takes_machine_images`: a spec may name that of hosts. `runs_commands`: probes run inside hosts.
     `keeps_output`: what hosts print can be read. `can_be_taken_over`: an agent on another machine reaches all
-    hosts, and knows them by their tags."""
+    hosts, and knows them by their tags. `takes_secrets`: it can hand a secret to a host so that no other host
+    and no other user reads it."""
 
     takes_machine_images: bool = False
     runs_commands: bool = True
     keeps_output: bool = True
     can_be_taken_over: bool = False
+    takes_secrets: bool = False
 
 
-def capability_words(provider: ProviderAbilities, balancer: BalancerAbilities) -> tuple[str, ...]:
-    """What Hello carries."""
+def capability_words(
+    provider: ProviderAbilities, balancer: BalancerAbilities, secret_sources: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """What Hello carries. `secret_sources`: those that the agent's settings allow."""
     words = ["weights", f"{_PRECISION}={balancer.share_step_bp}bp", _WAY_IN, _SIGNATURES]
     words += [_NO_STICKY_SPLIT] * (not balancer.supports_sticky_split)
     words += [_NO_TESTERS] * (not balancer.supports_testers)
@@ -72,6 +77,7 @@ def capability_words(provider: ProviderAbilities, balancer: BalancerAbilities) -
     words += [_NO_COMMANDS] * (not provider.runs_commands)
     words += [_NO_OUTPUT] * (not provider.keeps_output)
     words += [_TAKE_OVER] * (provider.can_be_taken_over and balancer.can_be_taken_over)
+    words += [f"{_SECRETS}={'+'.join(secret_sources)}"] * provider.takes_secrets
     return tuple(words)
 
 
@@ -133,6 +139,16 @@ def keeps_output(capabilities: tuple[str, ...]) -> bool:
 def can_be_taken_over(capabilities: tuple[str, ...]) -> bool:
     """Whether a stand-by on another machine can go on with all that the agent has. Only where it says so."""
     return _TAKE_OVER in capabilities
+
+
+def secret_sources(capabilities: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Where its agent can read secrets of hosts; None: its hosts are handed none. Only of agents that say so:
+    others would start hosts without them."""
+    for word in capabilities:
+        name, sign, sources = word.partition("=")
+        if name == _SECRETS and sign:
+            return tuple(filter(None, sources.split("+")))
+    return None
 
 
 def nearest_shares(weight_bp: int, precision_bp: int) -> tuple[int, int]:

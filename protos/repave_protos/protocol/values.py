@@ -84,6 +84,27 @@ USUAL_TIMEOUTS = Timeouts()
 
 
 @dataclass(frozen=True, slots=True)
+class SecretReference:
+    """Where a secret of a host is kept: never the secret itself. The region's agent reads it at each launch.
+
+    `where`: for `vault` mount/path#key, for `file` an absolute path, for `env` a name, of the agent's.
+    """
+
+    name: str  # of the variable that holds it; as a file, the variable NAME_FILE holds its path
+    source: str  # vault, file, env
+    where: str
+    as_file: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.where}"
+
+    @property
+    def variable(self) -> str:
+        """The variable that the host finds."""
+        return f"{self.name}_FILE" if self.as_file else self.name
+
+
+@dataclass(frozen=True, slots=True)
 class HostTemplate:
     """What a host is made of beside its package, and when it counts as up: one value from order to launch.
 
@@ -103,6 +124,7 @@ class HostTemplate:
     timeouts: Timeouts = USUAL_TIMEOUTS
     signature: str = ""  # of the package, as its file has it; "": there is none
     signers: tuple[str, ...] = ()  # public keys: one of them must have made it; none: it need not be signed
+    secrets: tuple[SecretReference, ...] = ()  # sorted by name
 
     @property
     def growing_seconds(self) -> float:
@@ -180,6 +202,11 @@ class DesiredState:
     @property
     def is_serving(self) -> bool:
         return any(group.weight_bp > 0 for group in self.groups)
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether an agent that knows of none would make hosts without what they need."""
+        return any(group.template.secrets for group in self.groups)
 
     def group(self, name: GroupName) -> DesiredGroup | None:
         for group in self.groups:
@@ -435,7 +462,7 @@ def fingerprint(value: object) -> str:
 _FORM = fingerprint(
     [
         (each.__name__, *(field.name for field in fields(each)))
-        for each in (DesiredState, DesiredGroup, HostTemplate, Probe, Split, Epoch)
+        for each in (DesiredState, DesiredGroup, HostTemplate, SecretReference, Probe, Split, Epoch)
     ]
 )[:4]
 

@@ -1,10 +1,13 @@
 """A desired state as a message, and back: the part of wire.py that only goes down. Wire alone calls it."""
 
+import re
 from typing import Final, Literal
 
 from repave_protos.protocol import bounds
 from repave_protos.protocol import fleet_pb2 as pb
 from repave_protos.protocol.bounds import WireError
+from repave_protos.protocol.capabilities import KIND_NAME
+from repave_protos.protocol.secret_places import SECRET_NAME, SECRET_PLACE_LENGTH_MAX, SECRETS_MAX
 from repave_protos.protocol.values import (
     FULL_WEIGHT_BP,
     MACHINE_IMAGE_LENGTH_MAX,
@@ -18,6 +21,7 @@ from repave_protos.protocol.values import (
     HostName,
     HostTemplate,
     Probe,
+    SecretReference,
     Split,
     Timeouts,
 )
@@ -103,7 +107,12 @@ def _template_message(template: HostTemplate) -> pb.HostTemplate:
         launch_failures=template.launch_failures,
         signature=template.signature,
         signers=template.signers,
+        secrets=map(_secret_message, template.secrets),
     )
+
+
+def _secret_message(secret: SecretReference) -> pb.Secret:
+    return pb.Secret(name=secret.name, source=secret.source, where=secret.where, as_file=secret.as_file)
 
 
 def _probe_message(probe: Probe) -> pb.Probe:
@@ -181,6 +190,7 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
 
 def _template(message: pb.HostTemplate) -> HostTemplate:
     bounds.few(message.environment, bounds.WORDS_MAX, "HostTemplate.environment")
+    bounds.few(message.secrets, SECRETS_MAX, "HostTemplate.secrets")
     if not message.HasField("probe"):
         raise WireError("HostTemplate.probe: is missing")
     return HostTemplate(
@@ -199,6 +209,7 @@ def _template(message: pb.HostTemplate) -> HostTemplate:
         timeouts=_timeouts(message.timeouts) if message.HasField("timeouts") else Timeouts(),
         signature=bounds.text(message.signature, "HostTemplate.signature", bounds.SIGNATURE_LENGTH_MAX),
         signers=_signers(message),
+        secrets=tuple(map(_secret, message.secrets)),
     )
 
 
@@ -206,6 +217,21 @@ def _signers(message: pb.HostTemplate) -> tuple[str, ...]:
     field, most = "HostTemplate.signers", bounds.NAME_LENGTH_MAX
     bounds.few(message.signers, bounds.SIGNERS_MAX, field)
     return tuple(bounds.line(each, field, most) for each in message.signers)
+
+
+def _secret(message: pb.Secret) -> SecretReference:
+    return SecretReference(
+        _part(SECRET_NAME, message.name, "Secret.name"),
+        _part(KIND_NAME, message.source, "Secret.source"),
+        bounds.line(message.where, "Secret.where", SECRET_PLACE_LENGTH_MAX),
+        message.as_file,
+    )
+
+
+def _part(pattern: re.Pattern[str], value: str, field: str) -> str:
+    if pattern.fullmatch(value) is None:
+        raise WireError(f"{field}: {value[:40]!a} is none")
+    return value
 
 
 def _timeouts(message: pb.Timeouts) -> Timeouts:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter
 
 from repave_agent.core.host_health import PASSED, ProbeResult
+from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import (
     BalancerError,
     BalancerView,
@@ -89,7 +90,7 @@ class SimulatedProvider(Hands):
         super().__init__(world, life)
         self._place = place
 
-    async def launch(self, spec: HostSpec, package: Path) -> Host:
+    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
         place, memory = self._place, self._place.memory
         return await self.do(
             "launch",

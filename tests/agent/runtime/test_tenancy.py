@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import BalancerError, Host, HostSpec, NotActingError, ProviderError
 from repave_agent.core.region import Entries
 from repave_agent.runtime.journal import FileDisk, Journal
@@ -105,9 +106,9 @@ async def test_nothing_is_begun_without_a_lease(tmp_path: Path) -> None:
     launched: list[HostSpec] = []
 
     class Cloud(FakeProvider):
-        async def launch(self, spec: HostSpec, package: Path) -> Host:
+        async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
             launched.append(spec)
-            return await super().launch(spec, package)
+            return await super().launch(spec, package, secrets)
 
     provider = ProviderWithTimeouts(Cloud(), tenancy.check)
     machine = FakeMachine()

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import pytest
 
+from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import BalancerError, Host, HostSpec, Route, Structure, TransientError
 from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts
 from repave_protos.protocol.values import HostName
@@ -22,7 +23,7 @@ async def _never() -> NoReturn:
 class SilentProvider(FakeProvider):
     """Never answers."""
 
-    async def launch(self, spec: HostSpec, package: Path) -> Host:
+    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
         await _never()
 
     async def list_hosts(self) -> list[Host]:

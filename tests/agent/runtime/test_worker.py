@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from repave_agent.core.host_secrets import Lack, SecretError
 from repave_agent.core.observation import LEFT_OUT_SECONDS
 from repave_agent.core.ports import Host, OutOfCapacityError, RefusedError, Route, TransientError
 from repave_agent.core.reports import SHUT_OUT_SECONDS
@@ -19,6 +20,7 @@ from repave_protos.protocol.values import (
     Epoch,
     GroupName,
     HostName,
+    SecretReference,
     Welcome,
     fingerprint_of_state,
 )
@@ -250,6 +252,49 @@ async def test_what_the_provider_refuses_makes_the_group_give_up_with_its_messag
     await rig.restart()
     await until(lambda: rig.report().has_given_up)
     assert rig.cloud.hosts == {}
+
+
+WITH_SECRET = a_state(fast_group(count=1, secrets=(SecretReference("URL", "vault", "kv/shop#url"),)))
+
+
+async def test_a_host_waits_for_a_secret_by_its_name_and_is_not_half_made(rig: WorkerRig) -> None:
+    rig.secrets.lacks = [SecretError(Lack.SEALED, "Vault is sealed")] * 6
+    await rig.desire(WITH_SECRET)
+    await until(lambda: bool(rig.report().trouble))
+    assert rig.report().trouble == "it waits for secret URL (vault kv/shop#url): Vault is sealed"
+
+    def has_waited() -> bool:
+        rig.skip(5.0)
+        return not rig.secrets.lacks
+
+    await until(has_waited)
+    assert rig.provider.launched == []
+    assert not rig.report().has_given_up
+    rig.skip(5.0)
+    await rig.converged(WITH_SECRET)
+    assert [each for each in rig.told.notices if each.kind == "host.launched"][-1].text.endswith(
+        ", with URL (vault kv/shop#url)"
+    )
+    assert "canary" not in f"{rig.told.notices} {rig.told.reports} {rig.journal_path.read_text()}"
+
+
+async def test_a_secret_that_is_not_there_counts_and_one_that_is_forbidden_ends_it(rig: WorkerRig) -> None:
+    rig.secrets.lacks = [SecretError(Lack.MISSING, "it has none there (404)")] * 9
+    await rig.desire(WITH_SECRET)
+
+    def has_given_up() -> bool:
+        rig.skip(5.0)
+        return rig.report().has_given_up
+
+    await until(has_given_up)
+    assert 1 < 9 - len(rig.secrets.lacks) < 9
+    assert rig.report().trouble == "it has no secret URL (vault kv/shop#url): it has none there (404)"
+    rig.secrets.lacks = [SecretError(Lack.NOT_ALLOWED, "shop may not read it")] * 2
+    again = replace(WITH_SECRET.groups[0], attempt=1)
+    await rig.desire(replace(WITH_SECRET, epoch=Epoch(1, 1, 9), groups=(again,)))
+    await until(lambda: "may not read it" in rig.report().trouble and rig.report().has_given_up)
+    assert len(rig.secrets.lacks) == 1
+    assert rig.provider.launched == []
 
 
 async def test_a_full_disk_is_told_and_the_launch_tried_again(rig: WorkerRig) -> None:

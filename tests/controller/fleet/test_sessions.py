@@ -14,12 +14,16 @@ from repave_controller.fleet.regions import (
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
     Applied,
+    DesiredGroup,
+    Digest,
     Epoch,
+    GroupName,
     Hello,
     Observations,
     RegionName,
     Rejection,
     Report,
+    SecretReference,
     Welcome,
 )
 from tests.fakes.controller.links import (
@@ -36,6 +40,7 @@ from tests.fakes.controller.links import (
     seen,
     settle,
 )
+from tests.fakes.templates import a_template
 from tests.fakes.waiting import until
 
 
@@ -322,3 +327,25 @@ async def test_a_region_tells_what_is_wrong_with_it_and_whether_it_can_act() -> 
         link.hang_up()
         await until(lambda: not controller.view.is_connected)
         assert controller.view.troubles == (), "of one that is away nothing is known"
+
+
+async def test_an_agent_that_hands_no_secrets_to_hosts_is_sent_no_application_with_some() -> None:
+    secret = SecretReference("URL", "vault", "kv/shop#url")
+    group = DesiredGroup(GroupName("shop-v001"), Digest("0" * 64), 1, 0, a_template(secrets=(secret,)))
+    with_secrets = replace(desired(3), groups=(group,))
+    async with controlling() as controller:
+        controller.wanted[PARIS] = [with_secrets, desired(1, CART)]
+        link = await controller.connect()
+        assert link.heard == [WELCOME, desired(1, CART)]
+        (trouble,) = controller.view.troubles
+        assert trouble.startswith(
+            "shop has secrets, which the agent (0.1.0, provider local) hands to no host"
+        )
+        controller.sessions.publish(PARIS, with_secrets)
+        controller.sessions.publish(PARIS, desired(2, CART))
+        await until(lambda: link.heard[2:] == [desired(2, CART)])
+        controller.sessions.publish(PARIS, desired(4))
+        await until(lambda: link.heard[3:] == [desired(4)])
+        assert controller.view.troubles == ()
+        able = await controller.connect(replace(HELLO, capabilities=("secrets=vault",)))
+        await until(lambda: able.heard == [WELCOME, with_secrets, desired(1, CART)])

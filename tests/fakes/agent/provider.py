@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import (
     Host,
     HostSpec,
@@ -48,7 +49,7 @@ class FakeProvider:
         self.gate.set()
         self._callbacks: list[Callable[[], None]] = []
 
-    async def launch(self, spec: HostSpec, package: Path) -> Host:
+    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
         await self.gate.wait()
         if spec.name in self.cloud.hosts:
             return self.cloud.hosts[spec.name][1]

@@ -4,10 +4,11 @@ a new agent; everything the worker told is kept."""
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from repave_agent.core.host_secrets import HostSecret, HostSecrets, SecretError
 from repave_agent.core.observation import Limits
 from repave_agent.core.ports import BalancerError, Host, ProviderError, Route, TransientError
 from repave_agent.health.prober import Prober
@@ -24,6 +25,7 @@ from repave_protos.protocol.values import (
     HostName,
     Notice,
     Probe,
+    SecretReference,
 )
 from tests.fakes.agent.balancer import FakeBalancer, FakeMachine
 from tests.fakes.agent.packages import FakePackages
@@ -81,6 +83,19 @@ class ClumsyProvider(FakeProvider):
         await super().destroy(host)
 
 
+class FakeReader:
+    """Implements core.host_secrets.SecretReader: an error for the reads to come, or else a value."""
+
+    def __init__(self) -> None:
+        self.lacks: list[SecretError] = []
+
+    async def read(self, application: ApplicationName, references: Iterable[SecretReference]) -> HostSecrets:
+        wanted = list(references)
+        if wanted and self.lacks:
+            raise self.lacks.pop(0).of(wanted[0])
+        return tuple(HostSecret(each.name, b"canary", each.as_file, str(each)) for each in wanted)
+
+
 class Told:
     """Implements worker.Upwards."""
 
@@ -109,6 +124,7 @@ class WorkerRig:
         self.ill: set[HostName] = set()
         self.skipped_seconds = 0.0
         self.told = Told()
+        self.secrets = FakeReader()
 
     def clock(self) -> float:
         return time.monotonic() + self.skipped_seconds
@@ -134,6 +150,7 @@ class WorkerRig:
             upwards=self.told,
             clock=self.clock,
             limits=Limits(launches_in_flight=3, unclaimed_grace_seconds=0.2),
+            secrets=self.secrets,
         )
         await self.worker.start()
         self._running = asyncio.create_task(self.worker.run())

@@ -8,8 +8,10 @@ from repave_protos.protocol.capabilities import (
     BalancerAbilities,
     ProviderAbilities,
     capability_words,
+    keeps_output,
     nearest_shares,
     runs_commands,
+    secret_sources,
     supports_sticky_split,
     supports_testers,
     takes_machine_images,
@@ -18,14 +20,19 @@ from repave_protos.protocol.capabilities import (
 
 
 @given(
-    st.builds(ProviderAbilities, st.booleans(), st.booleans()),
+    st.builds(ProviderAbilities, *[st.booleans()] * 3, takes_secrets=st.booleans()),
     st.builds(BalancerAbilities, st.integers(1, 10_000), st.booleans(), st.booleans()),
 )
 def test_what_kinds_can_do_arrives_as_they_declare_it(
     provider: ProviderAbilities, balancer: BalancerAbilities
 ) -> None:
     words = (*capability_words(provider, balancer), "other=1")
-    assert provider == ProviderAbilities(takes_machine_images(words), runs_commands(words))
+    assert provider == ProviderAbilities(
+        takes_machine_images(words),
+        runs_commands(words),
+        keeps_output(words),
+        takes_secrets=secret_sources(words) is not None,
+    )
     assert balancer == BalancerAbilities(
         traffic_precision_bp(words) or 0, supports_sticky_split(words), supports_testers(words)
     )
@@ -38,6 +45,14 @@ def test_an_agent_of_version_0_1_is_understood() -> None:
     assert supports_testers(words)
     assert runs_commands(words)
     assert not takes_machine_images(words)
+    assert secret_sources(words) is None
+
+
+@pytest.mark.parametrize("sources", [(), ("vault",), ("vault", "file", "env")])
+def test_where_secrets_are_read_from_is_said_by_those_that_hand_them_over(sources: tuple[str, ...]) -> None:
+    able, balancer = ProviderAbilities(takes_secrets=True), BalancerAbilities()
+    assert secret_sources(capability_words(able, balancer, sources)) == sources
+    assert secret_sources(capability_words(ProviderAbilities(), balancer, sources)) is None
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ from repave_protos.protocol.queries import (
     UnknownQuestion,
     WayIn,
 )
+from repave_protos.protocol.secret_places import SECRET_NAME
 from repave_protos.protocol.values import (
     BY_REQUEST,
     MARK_NAME,
@@ -69,6 +70,7 @@ from repave_protos.protocol.values import (
     Rejection,
     Report,
     Resync,
+    SecretReference,
     Split,
     Timeouts,
     Welcome,
@@ -167,6 +169,16 @@ templates = st.builds(
     launch_deadline_seconds=seconds,
     drain_seconds=seconds,
     machine_image=st.text(st.characters(categories=["L", "N"]), max_size=255),
+    secrets=st.lists(
+        st.builds(
+            SecretReference,
+            name=st.from_regex(SECRET_NAME, fullmatch=True),
+            source=st.sampled_from(["vault", "file", "env", "mycloud"]),
+            where=st.sampled_from(["kv/shop#url", "/etc/secrets/{region}/url", "REPAVE_SECRET_SHOP__URL"]),
+            as_file=st.booleans(),
+        ),
+        max_size=3,
+    ).map(tuple),
     launch_failures=st.none() | st.integers(0, 1000),
     signature=st.text(max_size=200),
     signers=st.lists(st.text("ABCabc012+/=", min_size=1, max_size=56), max_size=3).map(tuple),
@@ -382,6 +394,11 @@ def _with_group(**changes: object) -> DesiredState:
         ("DesiredGroup.replace", _with_group(replace=("h",) * 101)),
         ("DesiredGroup.replace", _with_group(replace=("a host",))),
         ("HostTemplate.machine_image", _with_group(machine_image="x" * 256)),
+        ("HostTemplate.secrets", _with_group(secrets=(SecretReference("A", "env", "A"),) * 65)),
+        ("Secret.name", _with_group(secrets=(SecretReference("A=B", "env", "A"),))),
+        ("Secret.source", _with_group(secrets=(SecretReference("A", "", "A"),))),
+        ("Secret.where", _with_group(secrets=(SecretReference("A", "env", "A\n"),))),
+        ("Secret.where", _with_group(secrets=(SecretReference("A", "env", "x" * 1025),))),
         ("HostTemplate.launch_failures", _with_group(launch_failures=10_000_000)),
         ("HostTemplate.signature", _with_group(signature="x" * 5000)),
         ("HostTemplate.signers", _with_group(signers=("RW",) * 21)),

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.observation import Limits
 from repave_agent.core.ports import (
     BackendView,
@@ -101,7 +102,7 @@ class Hands:
         agent = self._agent
         self._world.done(Effect(self._world.loop.now, agent.name, agent.worker.term, what))
 
-    async def launch(self, spec: HostSpec, package: Path) -> Host:
+    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
         await self._call(f"port of {spec.name}")
         await self._call(f"launch {spec.name}")
         cloud = self._world.cloud

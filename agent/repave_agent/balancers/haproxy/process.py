@@ -197,6 +197,7 @@ class HaproxyProcess:
         try:
             return subprocess.run(
                 command,
+                env={"PATH": os.environ.get("PATH", os.defpath)},  # nothing that the agent was told
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

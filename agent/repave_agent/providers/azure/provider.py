@@ -13,6 +13,7 @@ from repave_agent.clients.azure.login import fetch_of, find_principal
 from repave_agent.clients.azure.resources import COMPUTE, Resources, fault
 from repave_agent.clients.faults import GoneError
 from repave_agent.clients.rest import Pace, Rest, SharedToken
+from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import Clock, Host, HostSpec, ProviderError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.azure.machines import VirtualMachines, image_reference
@@ -126,8 +127,8 @@ class AzureProvider:
 
     # -------------------------------------------------------------------------------------------- hosts
 
-    async def launch(self, spec: HostSpec, package: Path) -> Host:
-        return await self._hosts.launch(spec, package)
+    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
+        return await self._hosts.launch(spec, package, secrets)
 
     async def list_hosts(self) -> list[Host]:
         return await self._hosts.list_hosts()

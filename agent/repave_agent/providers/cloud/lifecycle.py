@@ -13,6 +13,7 @@ from typing import Protocol
 import structlog
 
 from repave_agent.clients.faults import GoneError, LostError
+from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import (
     HOST_NAME,
     Clock,
@@ -67,7 +68,12 @@ class Lifecycle:
 
     # -------------------------------------------------------------------------------------------- launch
 
-    async def launch(self, spec: HostSpec, package: Path) -> Host:
+    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
+        if secrets:
+            raise RefusedError(
+                "host.secrets: all that a server is told is in its user data, which every process on it can "
+                "read: let it fetch its secrets itself, as docs/secrets.md shows"
+            )
         if HOST_NAME.fullmatch(spec.name) is None:
             raise RefusedError(f"{spec.name!r} cannot name a host: use letters, digits, '.', '_', '-'")
         await self._destructions.settle(spec.name)

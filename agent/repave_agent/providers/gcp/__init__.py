@@ -19,5 +19,5 @@ PROVIDER = ProviderKind(
     "gcp",
     GcpOptions,
     _build,
-    abilities=ProviderAbilities(takes_machine_images=True, runs_commands=False),
+    abilities=ProviderAbilities(takes_machine_images=True, runs_commands=False, takes_secrets=False),
 )

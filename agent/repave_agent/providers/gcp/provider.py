@@ -12,6 +12,7 @@ from repave_agent.clients.faults import GoneError
 from repave_agent.clients.gcp.compute import Compute, fault, name_of
 from repave_agent.clients.gcp.login import Credentials, fetch_of, find_credentials, project_of_metadata
 from repave_agent.clients.rest import Pace, Rest, SharedToken
+from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import Clock, Host, HostSpec, ProviderError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.lifecycle import Lifecycle
@@ -95,8 +96,8 @@ class GcpProvider:
 
     # -------------------------------------------------------------------------------------------- hosts
 
-    async def launch(self, spec: HostSpec, package: Path) -> Host:
-        return await self._hosts.launch(spec, package)
+    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
+        return await self._hosts.launch(spec, package, secrets)
 
     async def list_hosts(self) -> list[Host]:
         return await self._hosts.list_hosts()

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 
 from repave_agent.kinds import OwnedProvider, ProviderKind, Site
 from repave_protos.daemon.settings import Settings
+from repave_protos.protocol.capabilities import ProviderAbilities
 
 
 def _loopback_range(text: str) -> str:
@@ -33,7 +34,8 @@ def _build(options: LocalOptions, site: Site) -> OwnedProvider:
         address_range=options.addresses,
         isolation=options.isolation,
         stop_grace_seconds=options.stop_grace_seconds,
+        private=site.settings.secrets.private,
     )
 
 
-PROVIDER = ProviderKind("local", LocalOptions, _build)
+PROVIDER = ProviderKind("local", LocalOptions, _build, abilities=ProviderAbilities(takes_secrets=True))

@@ -6,6 +6,7 @@
     hosts/NAME/contents.json  what was unpacked, to compare with: contents.py
     hosts/NAME/program        what its command had become when it was first looked at
     hosts/NAME/output.log     what its command prints: logs.py
+    hosts/NAME/memory         where its secrets are, if it has any: a folder in memory, providers/memory.py
 
 Everything here blocks for a moment: provider.py calls it in threads.
 """
@@ -19,11 +20,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import HostSpec, LogPiece, RefusedError
 from repave_agent.providers.command import Sandbox, environment_of, look_up, substitute
 from repave_agent.providers.host_specs import read_spec
 from repave_agent.providers.local import contents, logs, processes
 from repave_agent.providers.local.processes import Identity, Session, Traces
+from repave_agent.providers.memory import Memory, make_memory
 from repave_protos.daemon.files import open_file, read_file
 from repave_protos.package.archive import remove, unpack
 from repave_protos.protocol.values import RegionName
@@ -50,8 +53,10 @@ class Record:
     address: str
     launched_at: float
 
-    def environment(self) -> dict[str, str]:
-        return environment_of(self.spec, self.address, self.tags.region)
+    def environment(self, memory: Memory | None = None) -> dict[str, str]:
+        """But for the secrets."""
+        paths = memory.paths(self.spec.template.secrets) if memory is not None else {}
+        return environment_of(self.spec, self.address, self.tags.region, paths)
 
     def traces(self, folder: "Folder") -> Traces:
         """By which its processes are known wherever they went."""
@@ -114,6 +119,31 @@ class Folder:
             Identity(**writer) if writer else None,
         )
 
+    def make_memory(self, secrets: HostSecrets) -> Memory:
+        """Noted down before a secret is in it. Raises RefusedError, OSError."""
+        memory = make_memory()
+        try:
+            (self.path / "memory").write_text(str(memory.path))
+            memory.write(secrets)
+        except BaseException:
+            memory.remove()
+            raise
+        return memory
+
+    def memory(self) -> Memory | None:
+        """Where its secrets are; None where there are none, any more."""
+        try:
+            memory = Memory(Path((self.path / "memory").read_text()))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return memory if memory.path.is_dir() else None
+
+    def forget_secrets(self) -> None:
+        """Its command has ended, or is to."""
+        memory = self.memory()
+        if memory is not None:
+            memory.remove()
+
     def difference(self) -> str:
         """How it differs from what was made here, in words; "" when it does not. Raises OSError."""
         found = contents.difference(self.application, self.contents)
@@ -135,6 +165,7 @@ class Folder:
     def remove(self) -> None:
         """Removes all, the tags last: what is left of an interrupted removal still has its owner, and when
         they go it has the name of something unfinished."""
+        self.forget_secrets()
         remove(self.application)
         for path in list(self.path.iterdir()) if self.path.exists() else []:
             if path.name != "host.json":
@@ -164,16 +195,19 @@ class Folder:
 
 
 def start(
-    folder: Folder, record: Record, package: Path, sandbox: Sandbox | None
+    folder: Folder, record: Record, package: Path, sandbox: Sandbox | None, secrets: HostSecrets = ()
 ) -> tuple[Session, subprocess.Popen[bytes]]:
     """Unpacks, starts, notes the processes down. Raises RefusedError, PackageFormatError, OSError."""
-    environment = record.environment()
+    memory = folder.make_memory(secrets) if secrets else None
+    environment = record.environment(memory)
     words = substitute(record.spec.template.run, environment)
     unpack(package, folder.application, read_only=True, released_at=record.spec.released_at)
     contents.note(folder.application, folder.contents)
     argv = look_up(words, folder.application, environment)
     with logs.written(folder.path) as (output, writer):
-        process, inner = _start(argv, environment, folder.application, record.spec.port, output, sandbox)
+        process, inner = _start(
+            argv, with_secrets(environment, memory), folder, record.spec.port, output, sandbox, memory
+        )
     leader = processes.identify(process.pid)
     assert leader is not None, "our own child, not waited for, is there"
     session = Session(leader, inner, writer)
@@ -186,20 +220,29 @@ def start(
     return session, process
 
 
+def with_secrets(environment: dict[str, str], memory: Memory | None) -> dict[bytes, bytes]:
+    """What a process of the host is given; never an argument of one. Raises OSError."""
+    given = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+    return {**given, **memory.variables()} if memory is not None else given
+
+
 def _start(
     argv: list[str],
-    environment: dict[str, str],
-    application: Path,
+    environment: dict[bytes, bytes],
+    folder: Folder,
     port: int,
     output: int,
     sandbox: Sandbox | None,
+    memory: Memory | None,
 ) -> tuple[subprocess.Popen[bytes], Identity | None]:
+    application = folder.application
     if sandbox is None:
         return _start_plain(argv, environment, application, output), None
     reader, writer = os.pipe()
     try:
         with sandbox.opened() as filter_fds:
-            wrapped = sandbox.wrap(argv, application, port, writer, filter_fds)
+            shown = memory.path if memory is not None else None
+            wrapped = sandbox.wrap(argv, application, port, writer, filter_fds, shown)
             process = processes.start(wrapped, environment, application, output, (writer, *filter_fds))
     except BaseException:
         os.close(reader)
@@ -214,7 +257,7 @@ def _start(
 
 
 def _start_plain(
-    argv: list[str], environment: dict[str, str], application: Path, output: int
+    argv: list[str], environment: dict[bytes, bytes], application: Path, output: int
 ) -> subprocess.Popen[bytes]:
     try:
         return processes.start(argv, environment, application, output)

@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -350,7 +350,7 @@ async def _end_writer(writer: Identity) -> None:
 
 async def run_command(
     argv: list[str],
-    environment: dict[str, str],
+    environment: Mapping[bytes, bytes],
     directory: Path,
     timeout_seconds: float,
     *,
@@ -386,7 +386,7 @@ async def _kill_children(parent: Identity) -> None:
 
 def start(
     argv: list[str],
-    environment: dict[str, str],
+    environment: Mapping[bytes, bytes],
     directory: Path,
     output: int,
     pass_fds: tuple[int, ...] = (),

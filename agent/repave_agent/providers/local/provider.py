@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import (
     HOST_NAME,
     Clock,
@@ -32,7 +33,7 @@ from repave_agent.providers.epitaph import epitaph
 from repave_agent.providers.listening import listeners_in
 from repave_agent.providers.local import host, processes
 from repave_agent.providers.local.addresses import AddressRange
-from repave_agent.providers.local.host import UNFINISHED, Folder, Record, Tags
+from repave_agent.providers.local.host import UNFINISHED, Folder, Record, Tags, with_secrets
 from repave_agent.providers.local.processes import Session, Watch
 from repave_agent.providers.single_flight import Work
 from repave_protos.daemon.files import make_folder
@@ -98,12 +99,14 @@ class LocalProvider:
         address_range: str = ADDRESS_RANGE,
         isolation: Isolation = "auto",
         stop_grace_seconds: float = STOP_GRACE_SECONDS,
+        private: tuple[Path, ...] = (),
     ) -> None:
+        """`private`: files and folders of the agent that no host may see."""
         self._root = root.absolute()
         self._hosts_folder = self._root / "hosts"
         self._region = region
         self._installation = installation
-        self._isolation = isolation
+        self._isolation, self._private = isolation, private
         self._stop_grace_seconds = stop_grace_seconds
         self._clock = clock
         make_folder(self._hosts_folder)
@@ -125,7 +128,7 @@ class LocalProvider:
         """
         async with self._start_lock:
             if not self._is_started:
-                chosen = await asyncio.to_thread(choose_sandbox, self._isolation, self._root)
+                chosen = await asyncio.to_thread(choose_sandbox, self._isolation, self._root, self._private)
                 self._sandbox, self._no_sandbox = chosen
                 await self._adopt()  # so that the addresses of hosts that live are known
                 self._is_started = True
@@ -153,7 +156,7 @@ class LocalProvider:
 
     # -------------------------------------------------------------------------------------------- launch
 
-    async def launch(self, spec: HostSpec, package: Path) -> Host:
+    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
         if HOST_NAME.fullmatch(spec.name) is None:
             raise RefusedError(f"{spec.name!r} cannot name a host: use letters, digits, '.', '_', '-'")
         if spec.template.machine_image:
@@ -161,12 +164,17 @@ class LocalProvider:
                 f"host.image: hosts of provider {self.name} have no machine image: leave it out"
             )
         await self._destructions.settle(spec.name)
-        host = await self._launches.join(spec.name, functools.partial(self._launch, spec, package))
+        host = await self._launches.join(spec.name, functools.partial(self._launch, spec, package, secrets))
         assert host is not None
         return host
 
-    async def _launch(self, spec: HostSpec, package: Path) -> Host:
+    async def _launch(self, spec: HostSpec, package: Path, secrets: HostSecrets) -> Host:
         await self.start()
+        if secrets and self._no_sandbox:
+            raise RefusedError(
+                "host.secrets: hosts have no sandbox here, so that one could read another's secrets: "
+                f"{self._no_sandbox}"
+            )
         await self._adopt(spec.name)
         kept = self._kept.get(spec.name)
         if kept is not None and kept.session is not None:
@@ -177,12 +185,12 @@ class LocalProvider:
         if not tags.installation:
             raise TransientError("no host is made before the agent has met its controller for the first time")
         async with self._slots:
-            kept = await asyncio.to_thread(self._make, tags, spec, package)
+            kept = await asyncio.to_thread(self._make, tags, spec, package, secrets)
         self._keep(kept)
         log.info("host.launched", group=spec.group, host=spec.name, address=kept.record.address)
         return kept.host(self._clock.wall())
 
-    def _make(self, tags: Tags, spec: HostSpec, package: Path) -> _Kept:
+    def _make(self, tags: Tags, spec: HostSpec, package: Path, secrets: HostSecrets) -> _Kept:
         """Blocks; all or nothing."""
         folder = Folder(self._hosts_folder / spec.name)
         try:
@@ -192,7 +200,7 @@ class LocalProvider:
         record = Record(tags, spec, address, self._clock.wall())
         try:
             folder.create(record)
-            session, process = host.start(folder, record, package, self._sandbox)
+            session, process = host.start(folder, record, package, self._sandbox, secrets)
             return _Kept(folder, record, session, process, started_at=self._clock.monotonic())
         except (ProviderError, PackageFormatError, OSError) as error:
             with contextlib.suppress(OSError):  # what stays has tags: it is listed as half-made
@@ -281,6 +289,7 @@ class LocalProvider:
         kept.ended = _epitaph(
             processes.how_it_ended(kept.reap()), lasted, kept.folder.log_tail(ENDED_LOG_LINES)
         )
+        kept.folder.forget_secrets()
         if kept.is_leaving:
             return
         log.info("host.ended", host=kept.record.spec.name, how=kept.ended)
@@ -324,19 +333,22 @@ class LocalProvider:
 
     async def execute(self, host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
         kept = self._running(host)
-        environment = kept.record.environment()
+        memory = kept.folder.memory()
+        environment = kept.record.environment(memory)
         words = substitute(command, environment)
         argv = look_up(words, kept.folder.application, environment)
         inner = None if kept.session is None else kept.session.inner
         folder, sandbox = kept.folder.application, self._sandbox
         try:
+            given = with_secrets(environment, memory)
             if inner is None or sandbox is None:
-                return await processes.run_command(argv, environment, folder, timeout_seconds)
+                return await processes.run_command(argv, given, folder, timeout_seconds)
             await processes.wait_has_child(inner, timeout_seconds)  # before that its files are not all there
             with sandbox.opened() as fds:
-                argv = enter(sandbox, inner.pid, argv, folder, os.geteuid() == 0, fds)
+                shown = memory.path if memory is not None else None
+                argv = enter(sandbox, inner.pid, argv, folder, os.geteuid() == 0, fds, shown)
                 return await processes.run_command(
-                    argv, environment, folder, timeout_seconds, is_entering=True, pass_fds=fds
+                    argv, given, folder, timeout_seconds, is_entering=True, pass_fds=fds
                 )
         except TimeoutError:
             raise

@@ -22,5 +22,7 @@ PROVIDER = ProviderKind(
     "openstack",
     OpenstackOptions,
     _build,
-    abilities=ProviderAbilities(takes_machine_images=True, runs_commands=False, can_be_taken_over=True),
+    abilities=ProviderAbilities(
+        takes_machine_images=True, runs_commands=False, takes_secrets=False, can_be_taken_over=True
+    ),
 )

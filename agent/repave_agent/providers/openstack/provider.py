@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from repave_agent.clients.openstack.api import Api
+from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import Clock, Host, HostSpec, ProviderError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.lifecycle import Lifecycle
@@ -75,8 +76,8 @@ class OpenstackProvider:
 
     # -------------------------------------------------------------------------------------------- hosts
 
-    async def launch(self, spec: HostSpec, package: Path) -> Host:
-        return await self._hosts.launch(spec, package)
+    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
+        return await self._hosts.launch(spec, package, secrets)
 
     async def list_hosts(self) -> list[Host]:
         return await self._hosts.list_hosts()

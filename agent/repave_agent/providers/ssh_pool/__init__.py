@@ -2,6 +2,7 @@
 
 from repave_agent.kinds import Command, CommandLine, OwnedProvider, ProviderKind, Site
 from repave_agent.providers.ssh_pool.options import POOL_USAGE, SshPoolOptions
+from repave_protos.protocol.capabilities import ProviderAbilities
 
 
 def _build(options: SshPoolOptions, site: Site) -> OwnedProvider:
@@ -48,4 +49,5 @@ PROVIDER = ProviderKind(
     SshPoolOptions,
     _build,
     {"pool": Command(POOL_USAGE, "only ssh_pool has a pool of machines", _pool)},
+    ProviderAbilities(takes_secrets=True),
 )

@@ -4,16 +4,21 @@ a host leaves files there, and a machine whose disk is full still answers.
 
     ROOT/lease                 whose machine it is
     ROOT/packages/DIGEST/app   the unpacked package, read-only
-    ROOT/hosts/NAME/           its process, its log, its exit code
+    ROOT/hosts/NAME/           its process, its log, its exit code, where its secrets are
+
+Secrets arrive as the input of a command, and lie in a folder in memory: providers/memory.py says how.
 """
 
 import functools
+import io
 import re
+import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from repave_agent.clients.ssh import Shell, UnreachableError
 from repave_agent.clients.ssh_answers import Ran
+from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import (
     HostSpec,
     OutOfCapacityError,
@@ -33,6 +38,8 @@ CANNOT_RUN, BROKEN_PACKAGE, CUT, UNFIT, TAKEN, NO_PROGRAM = 64, 65, 66, 73, 75, 
 LOG_LINES = 10
 BOOT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 STATES = re.compile(r"running|ended|rebooted|absent|exited \d+( \d+\.\d)?")
+IN_MEMORY = re.compile(r"/[A-Za-z0-9_./-]+/repave-secrets\.[A-Za-z0-9]+")
+UNPACK_SECRETS = 'umask 077; exec tar -xf - -C "$1" --no-same-owner --no-same-permissions'
 LOADER = (
     's=$(cat); n=$1; shift; [ "${#s}" = "$n" ] || exit 66; '
     'export REPAVE_SCRIPT="$s"; exec sh -c "$s" "$0" "$@"'
@@ -109,6 +116,22 @@ class Machine:
             raise TransientError(f"{self.name}: unpacking took longer than {UNPACK_SECONDS:g} s") from late
         return await self.contents(digest)
 
+    async def take_secrets(self, host: HostName, secrets: HostSecrets) -> str:
+        """Puts them into memory there; returns in which folder. Raises MachineUnfitError: there is none."""
+        done = await self._do("memory", host)
+        self._expect(done, "make room for secrets in memory")
+        folder = done.out.strip()
+        if IN_MEMORY.fullmatch(folder) is None:
+            raise TransientError(f"{self.name}: {folder[:80]!r} is no folder: something spoils its answers")
+        words = ["sh", "-c", UNPACK_SECRETS, "sh", folder]
+        try:
+            done = await self.shell.run(words, SHORT_SECONDS, _packed(secrets))
+        except TimeoutError as late:
+            raise TransientError(f"{self.name}: secrets did not arrive in {SHORT_SECONDS:g} s") from late
+        if done.code:  # what was said may quote what arrived
+            raise TransientError(f"{self.name}: secrets did not arrive whole (exit code {done.code})")
+        return folder
+
     async def start(self, spec: HostSpec, words: Sequence[str], environment: Mapping[str, str]) -> None:
         """Starts the command in the package's folder; returns when it runs. Raises RefusedError."""
         pairs = _pairs(environment)
@@ -140,6 +163,7 @@ class Machine:
 
     async def execute(
         self,
+        host: HostName,
         digest: Digest,
         words: Sequence[str],
         environment: Mapping[str, str],
@@ -147,7 +171,7 @@ class Machine:
     ) -> int:
         """Runs a command beside the host's own. Raises TimeoutError, RefusedError (no such program)."""
         pairs = _pairs(environment)
-        done = await self._ask("run", digest, str(len(pairs)), *pairs, *words, seconds=timeout_seconds)
+        done = await self._ask("run", host, digest, str(len(pairs)), *pairs, *words, seconds=timeout_seconds)
         if done.code == NO_PROGRAM:
             raise RefusedError(done.error.strip() or f"{words[0]!r} can't be run")
         return done.code
@@ -211,6 +235,17 @@ class Machine:
 @functools.cache
 def _script() -> bytes:
     return SCRIPT.read_bytes().rstrip(b"\n")
+
+
+def _packed(secrets: HostSecrets) -> bytes:
+    """As a tar, which tells what has not arrived whole."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for each in secrets:
+            member = tarfile.TarInfo(f"{'file' if each.as_file else 'env'}/{each.name}")
+            member.size, member.mode = len(each.value), 0o400
+            archive.addfile(member, io.BytesIO(each.value))
+    return packed.getvalue()
 
 
 def _pairs(environment: Mapping[str, str]) -> list[str]:

@@ -32,6 +32,7 @@ class Lease:
     taken_at: float  # seconds of the wall clock
     is_started: bool = False
     may_run: bool = False  # its start was tried
+    memory: str = ""  # the folder on the machine with its secrets; "": it has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +145,5 @@ def _lease(raw: dict[str, Any]) -> Lease:
         float(raw["taken_at"]),
         bool(raw["is_started"]),
         bool(raw.get("may_run", raw["is_started"])),
+        str(raw.get("memory", "")),
     )

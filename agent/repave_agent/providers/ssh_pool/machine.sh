@@ -89,9 +89,34 @@ program_of() { # VARIABLES NAME=VALUE... COMMAND...: what is executed; the prese
     esac
 }
 
-become() { # PROGRAM VARIABLES NAME=VALUE... COMMAND...: with these variables, and none that are ours
-    program=$1 left=$2
-    shift 2
+memory() { # makes a folder where no disk is, for this user alone; says where
+    for base in /run /dev/shm; do
+        case $(stat -f -c %T "$base" 2>/dev/null) in
+        tmpfs | ramfs) (umask 077 && mktemp -d "$base/repave-secrets.XXXXXXXX" 2>/dev/null) && return 0 ;;
+        esac
+    done
+    return 1
+}
+
+secrets_of() { # HOST: where they are; nothing when there are none
+    folder=$(cat "$root/hosts/$1/memory" 2>/dev/null) || folder=
+    case $folder in
+    /*/repave-secrets.*) [ ! -d "$folder" ] || echo "$folder" ;;
+    esac
+}
+
+forget_secrets() { # HOST
+    gone=$(secrets_of "$1")
+    [ -z "$gone" ] || rm -rf -- "$gone"
+}
+
+# In the process that becomes the command: env clears what it had, and no argument may hold a secret.
+# shellcheck disable=SC2016
+reveal='for _repave_file in "$0"/env/*; do [ -f "$_repave_file" ] || continue; _repave_value=$(cat "$_repave_file" && echo x) || exit 70; export "${_repave_file##*/}=${_repave_value%x}"; done; unset _repave_file _repave_value; exec "$@"'
+
+become() { # SECRETS PROGRAM VARIABLES NAME=VALUE... COMMAND...: with these variables and the secrets in that folder, and none that are ours
+    hidden=$1 program=$2 left=$3
+    shift 3
     words=$(($# - left))
     while [ "$left" -gt 0 ]; do # the variables go behind the command
         set -- "$@" "$1"
@@ -100,7 +125,11 @@ become() { # PROGRAM VARIABLES NAME=VALUE... COMMAND...: with these variables, a
     done
     shift
     set -- "$program" "$@"
-    case $program in
+    if [ -n "$hidden" ]; then
+        set -- /bin/sh -c "$reveal" "$hidden" "$@"
+        words=$((words + 4))
+    fi
+    case $1 in
     *=*) # env would take it for a variable
         set -- /bin/sh -c 'exec "$0" "$@"' "$@"
         words=$((words + 3))
@@ -174,6 +203,13 @@ contents) # DIGEST: kind, mode, target and name of everything in the package; be
     echo
     find . -type f -print0 | xargs -0 -r sha256sum --
     ;;
+memory) # HOST: a folder in memory for its secrets, written down before any of them is there
+    mkdir -p "$root/hosts/$1" || fail "$(room)$root/hosts/$1 can't be made" 74
+    forget_secrets "$1"
+    folder=$(memory) || fail "neither /run nor /dev/shm is a file system in memory, and secrets are never written to a disk: mount a tmpfs at /dev/shm" 73
+    printf '%s\n' "$folder" >"$root/hosts/$1/memory" || { rm -rf -- "$folder"; fail "$(room)$root/hosts/$1 can't be written" 74; }
+    echo "$folder"
+    ;;
 start) # HOST DIGEST VARIABLES NAME=VALUE... COMMAND...
     host=$1 digest=$2 variables=$3
     shift 3
@@ -222,7 +258,7 @@ supervise) # HOST DIGEST VARIABLES NAME=VALUE... COMMAND...: becomes the leader 
     mv "$home/ready.part" "$home/ready"
     (
         trap - TERM HUP INT
-        become "$program" "$variables" "$@"
+        become "$(secrets_of "$host")" "$program" "$variables" "$@"
     ) &
     child=$! code=0 began=$(hundredths)
     ( # Its writers append, so they go on at the start of the emptied file.
@@ -234,6 +270,7 @@ supervise) # HOST DIGEST VARIABLES NAME=VALUE... COMMAND...: becomes the leader 
     trimmer=$!
     wait "$child" || code=$?
     kill "$trimmer" 2>/dev/null || :
+    forget_secrets "$host"
     lasted=$(($(hundredths) - began))
     echo "$code $((lasted / 100)).$((lasted % 100 / 10))" >"$home/exit.part"
     mv "$home/exit.part" "$home/exit"
@@ -280,15 +317,17 @@ stop) # HOST GRACE_SECONDS: nothing of it runs afterwards
             tenths=$((tenths - 1))
         done
     fi
+    forget_secrets "$host"
     chmod -R u+w "$root/packages" 2>/dev/null || :
     rm -rf "$root/hosts/$host" "$root/packages" "$root/incoming"
     ;;
-run) # DIGEST VARIABLES NAME=VALUE... COMMAND...
+run) # HOST DIGEST VARIABLES NAME=VALUE... COMMAND...
     unset REPAVE_SCRIPT
-    cd "$root/packages/$1/app"
-    shift
+    host=$1
+    cd "$root/packages/$2/app"
+    shift 2
     program=$(program_of "$@") || exit 119
-    become "$program" "$@" >/dev/null 2>&1 # only its exit code is asked for
+    become "$(secrets_of "$host")" "$program" "$@" >/dev/null 2>&1 # only its exit code is asked for
     ;;
 tail) # HOST LINES
     for part in log.1 log; do

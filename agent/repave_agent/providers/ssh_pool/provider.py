@@ -21,6 +21,7 @@ import structlog
 
 from repave_agent.clients.ssh import BrokenError, DoorError, UnreachableError
 from repave_agent.clients.ssh_identity import IdentityError
+from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import (
     HOST_NAME,
     Clock,
@@ -33,6 +34,7 @@ from repave_agent.core.ports import (
 )
 from repave_agent.packages.inspection import Inspector
 from repave_agent.providers.command import environment_of, substitute
+from repave_agent.providers.memory import paths_in
 from repave_agent.providers.single_flight import Work
 from repave_agent.providers.ssh_pool.bootstrap import Machine, MachineUnfitError, TakenError, difference
 from repave_agent.providers.ssh_pool.freshening import Freshening
@@ -118,7 +120,7 @@ class SshPoolProvider:
 
     # -------------------------------------------------------------------------------------------- launch
 
-    async def launch(self, spec: HostSpec, package: Path) -> Host:
+    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
         if HOST_NAME.fullmatch(spec.name) is None:
             raise RefusedError(f"{spec.name!r} cannot name a host: use letters, digits, '.', '_', '-'")
         if spec.template.machine_image:
@@ -126,11 +128,11 @@ class SshPoolProvider:
                 f"host.image: hosts of provider {self.name} have no machine image: leave it out"
             )
         await self._destructions.settle(spec.name)
-        host = await self._launches.join(spec.name, functools.partial(self._launch, spec, package))
+        host = await self._launches.join(spec.name, functools.partial(self._launch, spec, package, secrets))
         assert host is not None
         return host
 
-    async def _launch(self, spec: HostSpec, package: Path) -> Host:
+    async def _launch(self, spec: HostSpec, package: Path, secrets: HostSecrets) -> Host:
         if not self._installation():
             raise TransientError("no host is made before the agent has met its controller for the first time")
         kept = self._ledger.entry_of(spec.name)
@@ -146,14 +148,14 @@ class SshPoolProvider:
                 if name is None:
                     break
                 try:
-                    return await self._make(name, spec, package)
+                    return await self._make(name, spec, package, secrets)
                 except _UselessError as error:
                     troubles[name] = str(error)
         if troubles:
             raise TransientError(f"no machine could be made a host: {'; '.join(troubles.values())}")
         raise OutOfCapacityError(self._ledger.shortage())
 
-    async def _make(self, name: str, spec: HostSpec, package: Path) -> Host:
+    async def _make(self, name: str, spec: HostSpec, package: Path, secrets: HostSecrets) -> Host:
         """Makes a chosen machine the host. Raises _UselessError when the machine can't be used, RefusedError
         when the fault is with the package or its command."""
         lease = self._ledger.lease_of(name)
@@ -162,7 +164,7 @@ class SshPoolProvider:
             await self._freshening.stop_refresh(name)
             machine = await self._freshening.freshen(name, lease.owner)
             is_fresh = True
-            lease = await self._bootstrap(machine, name, lease, package)
+            lease = await self._bootstrap(machine, name, lease, package, secrets)
         except TakenError as error:
             self._ledger.free(name, reason=f"leased by {error}")
             raise _UselessError(f"{name} is leased by {error}") from error
@@ -214,20 +216,25 @@ class SshPoolProvider:
             log.warning("host.left", host=lease.spec.name, machine=name, why=f"{why}; {error}")
         self._leases.put(name, remains=lease)
 
-    async def _bootstrap(self, machine: Machine, name: str, lease: Lease, package: Path) -> Lease:
-        environment = self._environment(lease)
-        words = substitute(lease.spec.template.run, environment)
+    async def _bootstrap(
+        self, machine: Machine, name: str, lease: Lease, package: Path, secrets: HostSecrets
+    ) -> Lease:
         contents = await machine.install(lease.spec.digest, package, lease.spec.released_at)
         self._leases.note_contents(lease.spec.name, contents)
         lease = replace(lease, may_run=True)
         self._leases.put(name, lease=lease)
+        if secrets:
+            lease = replace(lease, memory=await machine.take_secrets(lease.spec.name, secrets))
+        environment = self._environment(lease)
+        words = substitute(lease.spec.template.run, environment)
         await machine.start(lease.spec, words, environment)
         lease = replace(lease, is_started=True)
         self._leases.put(name, lease=lease)
         return lease
 
     def _environment(self, lease: Lease) -> dict[str, str]:
-        return environment_of(lease.spec, lease.address, self._region)
+        paths = paths_in(Path(lease.memory), lease.spec.template.secrets) if lease.memory else {}
+        return environment_of(lease.spec, lease.address, self._region, paths)
 
     # -------------------------------------------------------------------------------------------- list
 
@@ -286,7 +293,7 @@ class SshPoolProvider:
         environment = self._environment(lease)
         words = substitute(command, environment)
         return await self._machines.machine(name).execute(
-            lease.spec.digest, words, environment, timeout_seconds
+            host, lease.spec.digest, words, environment, timeout_seconds
         )
 
     async def log_tail(self, host: HostName, lines: int) -> str:

@@ -17,6 +17,7 @@ from repave_agent.providers.ssh_pool.options import ResetOptions
 Seen = tuple[str, str, str]
 """Boot id, what stands in the marker, host key."""
 VARIABLE = "REPAVE_VARIABLE"
+SECRETS_OF_HOSTS = "REPAVE_SECRET_"
 """Before the name of each variable of the inventory."""
 LOOK_SECONDS, LOOK_SECONDS_MAX = 0.5, 10.0
 OUTPUT_CHARACTERS_MAX, OUTPUT_BYTES_MAX = 400, 4096
@@ -82,12 +83,13 @@ def _unproved(reset: ResetOptions, listed: Listed, nonce: str, before: Seen | No
 
 async def _run(reset: ResetOptions, listed: Listed, nonce: str) -> None:
     variables = {f"{VARIABLE}_{name.upper()}": value for name, value in listed.variables.items()}
+    agents = {name: value for name, value in os.environ.items() if not name.startswith(SECRETS_OF_HOSTS)}
     ours = {"REPAVE_MACHINE": listed.name, "REPAVE_ADDRESS": listed.address, "REPAVE_NONCE": nonce}
     async with _listening() as (output, said):
         try:
             process = await asyncio.create_subprocess_exec(
                 *reset.command,
-                env={**os.environ, **variables, **ours},
+                env={**agents, **variables, **ours},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

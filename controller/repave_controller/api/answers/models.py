@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from repave_controller.api.answers.reasons import FactValue, RemedyItem
+from repave_controller.api.answers.secrets import SecretItem
 from repave_protos.daemon.printable import is_printable
 from repave_protos.protocol.bounds import SIGNATURE_LENGTH_MAX
 
@@ -262,6 +263,7 @@ class RegionGroupItem(BaseModel):
     launched_total: int
     destroyed_total: int
     trouble: str
+    secrets: list[SecretItem]
 
 
 class ApplicationRegionItem(BaseModel):
@@ -331,6 +333,9 @@ class WhyAnswer(BaseModel):
     text: str
     because: list[BecauseItem]
     troubles: dict[str, list[str]] = Field(description="Region to what is wrong there as a whole.")
+    secrets: dict[str, list[SecretItem]] = Field(
+        description="Group to where the secrets of its hosts are kept; groups without any are left out."
+    )
 
 
 class GroupItem(BaseModel):
@@ -350,6 +355,7 @@ class GroupItem(BaseModel):
     failed_until: datetime | None = Field(
         description="Of one that failed: how long its hosts are kept to be looked at."
     )
+    secrets: list[SecretItem]
 
 
 class LogItem(BaseModel):

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from repave_controller.api.answers.reasons import FactValue, RemedyItem, facts_of, remedy_item
+from repave_controller.api.answers.secrets import SecretItem, secret_items
 from repave_controller.core.planning.plan import Plan, RegionPlan
 from repave_controller.core.steps.step import describe
 from repave_controller.wording.render import text_of
@@ -85,6 +86,7 @@ class PlanAnswer(BaseModel):
     extra_host_hours: float
     cost: float | None
     currency: str
+    secrets: list[SecretItem] = Field(description="Where those of its hosts are kept.")
     changes: list[str] = Field(description="In what it differs from the group that serves.")
     guards: list[GuardItem]
     back: Literal["", "switch", "grow", "build"] = Field(
@@ -130,6 +132,7 @@ def plan_answer(plan: Plan, version: str, signer: str = "") -> PlanAnswer:
         extra_host_hours=round(plan.extra_host_hours, 2),
         cost=None if plan.cost is None else round(plan.cost, 2),
         currency=plan.currency,
+        secrets=secret_items(plan.secrets),
         changes=list(plan.changes),
         guards=[
             GuardItem(

@@ -7,6 +7,7 @@ from typing import Any
 from repave_controller.api.answers import models
 from repave_controller.api.answers.ages import worn_text
 from repave_controller.api.answers.reasons import facts_of, remedy_item
+from repave_controller.api.answers.secrets import secret_items
 from repave_controller.core.commands.advice import works
 from repave_controller.core.commands.release import Accepted
 from repave_controller.core.domain.application import (
@@ -168,6 +169,7 @@ def _region_group(
         state=str(part.state if part is not None else group.state),
         size=group.size(region),
         wanted_weight_bp=wanted.weight_bp if wanted else 0,
+        secrets=secret_items(group.template.secrets),
         **{name: getattr(report, name) for name in _REPORTED},
     )
 
@@ -249,7 +251,14 @@ def why(
     items = [because_item(application, each, observed) for each in because]
     known = ((name, regions[name].troubles) for name in application.regions if name in regions)
     troubles = {str(name): list(each) for name, each in known if each}
-    return models.WhyAnswer(application=application.name, text=text, because=items, troubles=troubles)
+    secrets = {
+        str(group.name): secret_items(group.template.secrets)
+        for group in application.groups
+        if group.template.secrets
+    }
+    return models.WhyAnswer(
+        application=application.name, text=text, because=items, troubles=troubles, secrets=secrets
+    )
 
 
 def _why_text(application: Application) -> str:
@@ -416,6 +425,7 @@ def group_item(group: ServerGroup, application: Application, observed: Observed)
         created_at=time_of(group.created_at),
         warm_until=until,
         failed_until=_failed_until(group, application),
+        secrets=secret_items(group.template.secrets),
     )
 
 

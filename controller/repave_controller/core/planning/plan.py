@@ -1,6 +1,6 @@
 """Foretells what a release would do: the rollout that would be started, led through its steps. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,7 +23,14 @@ from repave_controller.core.rollout.start import begin_release, hint_of_kept, st
 from repave_controller.core.rollout.transitions import taken_over
 from repave_controller.core.rules.guards import NO_CONSTRAINTS, Constraints, Guard, foreseen
 from repave_controller.core.steps.step import entered, estimate_seconds
-from repave_protos.protocol.values import ApplicationName, GroupName, RegionName, fingerprint, short_digest
+from repave_protos.protocol.values import (
+    ApplicationName,
+    GroupName,
+    RegionName,
+    SecretReference,
+    fingerprint,
+    short_digest,
+)
 
 HOUR_SECONDS = 3600.0
 
@@ -81,6 +88,7 @@ class Plan:
     hint: Reason | None = None  # a shorter way
     failed: tuple[GroupName, ...] = ()  # kept to be looked at; the next one that fails takes its place
     keep_failed_seconds: float = 0.0  # that the hosts of this one are kept, should it fail
+    secrets: tuple[SecretReference, ...] = ()  # of its hosts: where they are kept
 
 
 def plan_release(
@@ -123,6 +131,7 @@ def plan_release(
         hint=hint_of_kept(application, order),
         failed=tuple(each.name for each in application.groups if each.state is GroupState.FAILED),
         keep_failed_seconds=order.policy.keep_failed_seconds,
+        secrets=order.template.secrets,
     )
 
 
@@ -201,6 +210,7 @@ def _changes(application: Application, order: ReleaseOrder, origin: ServerGroup 
     if images[0] != images[1]:
         found.append(f"machine image {images[0]} -> {images[1]}")
     found += _changed_environment(dict(origin.template.environment), dict(order.template.environment))
+    found += _changed_secrets(origin.template.secrets, order.template.secrets)
     for region, size in order.sizes:
         before = application.serving_in(region)
         had = before.size(region) if before is not None else 0
@@ -218,6 +228,19 @@ def _changed_environment(before: dict[str, str], after: dict[str, str]) -> list[
     return found + [
         f"env {name} changed" for name in sorted(before.keys() & after.keys()) if before[name] != after[name]
     ]
+
+
+def _changed_secrets(before: Iterable[SecretReference], after: Iterable[SecretReference]) -> list[str]:
+    """Where they are kept; what they are is not known here."""
+    was, shall = ({each.name: each for each in references} for references in (before, after))
+    found = [f"secret {name} added: {shall[name]}" for name in sorted(shall.keys() - was.keys())]
+    found += [f"secret {name} removed" for name in sorted(was.keys() - shall.keys())]
+    for name in sorted(was.keys() & shall.keys()):
+        if str(was[name]) != str(shall[name]):
+            found.append(f"secret {name} {was[name]} -> {shall[name]}")
+        elif was[name] != shall[name]:
+            found.append(f"secret {name} as {'a file' if shall[name].as_file else 'a variable'}")
+    return found
 
 
 # --------------------------------------------------------------------------------------- hosts and hours
