@@ -77,7 +77,8 @@ def test_a_controller_serves_from_it_without_rights(layer: Path, tmp_path: Path)
         "REPAVE_CONTROLLER_GRPC__LISTEN": "127.0.0.1:0",
         "REPAVE_CONTROLLER_AGENTS__LISTEN": "127.0.0.1:0",
     }
-    confined = ["bwrap", "--ro-bind", str(layer), "/", "--bind", str(state), STATE, "--tmpfs", "/tmp"]
+    confined = ["bwrap", "--ro-bind", str(layer), "/", "--bind", str(state), STATE, "--perms", "1777"]
+    confined += ["--tmpfs", "/tmp"]
     confined += ["--proc", "/proc", "--dev", "/dev", "--unshare-pid", "--die-with-parent", "--clearenv"]
     confined += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     confined += [word for name, value in settings.items() for word in ("--setenv", name, value)]
