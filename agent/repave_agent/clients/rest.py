@@ -73,8 +73,13 @@ class Pace:
             await self._clock.sleep(self._next_at - now)
 
 
+def always() -> None:
+    """No other agent is known."""
+
+
 class Rest:
-    """One account of one cloud. `calls` counts requests, for benchmarks."""
+    """One account of one cloud. `calls` counts requests, for benchmarks. `check` raises NotActingError: asked
+    before each call that may change something, for what is under way must not go on without the lease."""
 
     def __init__(
         self,
@@ -85,9 +90,10 @@ class Rest:
         *,
         chance: random.Random,
         service: str,
+        check: Callable[[], None] = always,
     ) -> None:
         self._tokens, self._fault, self._clock, self._pace = tokens, fault, clock, pace
-        self._chance, self._service = chance, service
+        self._chance, self._service, self._check = chance, service, check
         self._http: aiohttp.ClientSession | None = None
         self._retries = RETRIES_MAX
         self.calls = 0
@@ -110,6 +116,8 @@ class Rest:
         for attempt in range(TRIES_MAX):
             given = await self._tokens.headers()
             await self._pace.turn()
+            if method not in ("GET", "HEAD"):
+                self._check()
             try:
                 answer = await self._once(method, url, body, query or {}, {**(headers or {}), **given})
             except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -8,7 +8,7 @@ import pytest
 
 from repave_agent.clients.faults import LostError
 from repave_agent.clients.rest import RETRIES_MAX, TRIES_MAX, Answer, Pace, Rest, SharedToken
-from repave_agent.core.ports import ProviderError, RefusedError, TransientError
+from repave_agent.core.ports import NotActingError, ProviderError, RefusedError, TransientError
 from tests.fakes.clock import QuickClock
 from tests.fakes.scripted import scripted
 
@@ -125,6 +125,22 @@ async def test_a_server_that_is_not_there_is_a_fault_that_passes() -> None:
         await rest.call("POST", gone, what="POST things")
     assert not isinstance(caught.value, LostError), "nothing was sent"
     await rest.close()
+
+
+async def test_nothing_is_changed_once_another_agent_may_have_the_region() -> None:
+    def check() -> None:
+        raise NotActingError("no lease")
+
+    clock = QuickClock()
+    async with scripted(OK) as server:
+        pace = Pace(0.0, clock)
+        rest = Rest(Tokens(), fault, clock, pace, chance=random.Random(7), service="x", check=check)
+        assert (await rest.call("GET", server.url, what="GET things")).body == {"done": True}
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            with pytest.raises(NotActingError):
+                await rest.call(method, server.url, what="a change")
+        await rest.close()
+    assert len(server.asked) == 1
 
 
 async def test_no_redirect_is_followed_with_the_token() -> None:

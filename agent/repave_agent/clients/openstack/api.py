@@ -16,6 +16,7 @@ import aiohttp
 
 from repave_agent.clients.faults import GoneError, LostError
 from repave_agent.clients.openstack.login import Cloud
+from repave_agent.clients.rest import always
 from repave_agent.core.ports import Clock, OutOfCapacityError, ProviderError, RefusedError, TransientError
 
 COMPUTE_VERSION = "2.64"
@@ -39,15 +40,11 @@ IDLE_SECONDS = 4.0
 creation on a connection that just closes is an answer lost."""
 
 
-def _always() -> None:
-    """No other agent is known."""
-
-
 class Api:
     """One project of one cloud. `calls` counts requests, for benchmarks. `check` raises NotActingError: asked
     before each call that changes something, for what is under way must not go on once the lease is over."""
 
-    def __init__(self, cloud: Cloud, clock: Clock, check: Callable[[], None] = _always) -> None:
+    def __init__(self, cloud: Cloud, clock: Clock, check: Callable[[], None] = always) -> None:
         self._cloud, self._clock, self._check = cloud, clock, check
         self._http: aiohttp.ClientSession | None = None
         self._token, self._expires_at = "", 0.0

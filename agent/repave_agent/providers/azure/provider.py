@@ -12,7 +12,7 @@ from pathlib import Path
 from repave_agent.clients.azure.login import fetch_of, find_principal
 from repave_agent.clients.azure.resources import COMPUTE, Resources, fault
 from repave_agent.clients.faults import GoneError
-from repave_agent.clients.rest import Pace, Rest, SharedToken
+from repave_agent.clients.rest import Pace, Rest, SharedToken, always
 from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import Clock, Host, HostSpec, ProviderError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
@@ -35,12 +35,14 @@ class AzureProvider:
         depot: Depot,
         clock: Clock,
         environment: Mapping[str, str] = os.environ,
+        check: Callable[[], None] = always,
     ) -> None:
         self._installation, self._options, self._depot = installation, options, depot
         self._subscription = options.subscription or environment.get("AZURE_SUBSCRIPTION_ID", "")
         tokens = SharedToken(fetch_of(find_principal(options.authority, environment), clock), clock)
         pace = Pace(options.calls_per_second, clock)
-        rest = Rest(tokens, fault, clock, pace, chance=random.Random(), service="Azure")  # noqa: S311  # spreads retries
+        chance = random.Random()  # noqa: S311  # spreads retries
+        rest = Rest(tokens, fault, clock, pace, chance=chance, service="Azure", check=check)
         self._resources = Resources(
             rest, options.endpoint, self._subscription, options.resource_group, options.location, clock
         )

@@ -12,12 +12,14 @@ def _build(options: GcpOptions, site: Site) -> OwnedProvider:
 
     packages = site.settings.packages
     depot = Depot(site.settings.state, packages.listen, packages.url)
-    return GcpProvider(site.region, site.installation, options, depot, site.clock)
+    return GcpProvider(site.region, site.installation, options, depot, site.clock, check=site.tenancy.check)
 
 
 PROVIDER = ProviderKind(
     "gcp",
     GcpOptions,
     _build,
-    abilities=ProviderAbilities(takes_machine_images=True, runs_commands=False, takes_secrets=False),
+    abilities=ProviderAbilities(
+        takes_machine_images=True, runs_commands=False, takes_secrets=False, can_be_taken_over=True
+    ),
 )

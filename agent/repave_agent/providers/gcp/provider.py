@@ -11,7 +11,7 @@ from pathlib import Path
 from repave_agent.clients.faults import GoneError
 from repave_agent.clients.gcp.compute import Compute, fault, name_of
 from repave_agent.clients.gcp.login import Credentials, fetch_of, find_credentials, project_of_metadata
-from repave_agent.clients.rest import Pace, Rest, SharedToken
+from repave_agent.clients.rest import Pace, Rest, SharedToken, always
 from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import Clock, Host, HostSpec, ProviderError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
@@ -34,13 +34,15 @@ class GcpProvider:
         depot: Depot,
         clock: Clock,
         credentials: Credentials | None = None,
+        check: Callable[[], None] = always,
     ) -> None:
         self._installation, self._options, self._depot = installation, options, depot
         found = credentials or find_credentials(options.credentials)
         self._credentials = found
         tokens = SharedToken(fetch_of(found, clock), clock)
         pace = Pace(options.calls_per_second, clock)
-        rest = Rest(tokens, fault, clock, pace, chance=random.Random(), service="Google")  # noqa: S311  # spreads retries
+        chance = random.Random()  # noqa: S311  # spreads retries
+        rest = Rest(tokens, fault, clock, pace, chance=chance, service="Google", check=check)
         self._compute = Compute(rest, options.endpoint, options.project or found.project, clock)
         self._instances = Instances(region, installation, self._compute, options, depot)
         self._hosts = Lifecycle(self._instances, self._prepare, clock)
