@@ -42,6 +42,7 @@ READS = [
     if route.method == "GET" and route.answer is not None and not route.path.endswith("stream")
     if route.path
     not in ("tokens", "roles", "audit", "trusts", "people")  # those of accounts: test_accounts.py
+    and not route.path.endswith("{artifact}")  # what is being fetched: tests/cli/commands/test_artifacts.py
 ]
 
 
@@ -99,6 +100,8 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     await post("plan", json={"spec": SPEC, "digest": digest})
     await post("applications/{application}/releases", json={"spec": SPEC, "digest": digest})
     one = "applications/{application}"
+    inside = SPEC.replace("./app", "'https://127.0.0.1/{version}'")
+    await refused(f"{one}/artifacts", "artifact-private", json={"spec": inside, "version": "1"})
     await refused(f"{one}/retry", "not-held", json={})
     await refused(f"{one}/step-back", "first-step", json={})
     await refused(f"{one}/promote", "no-gate", json={"skip": True})
