@@ -1,10 +1,56 @@
-# A machine for an agent. repave has no provider for Azure yet: the agent's hosts are processes on it (local), or
-# machines that it reaches by SSH (ssh_pool). So its identity is assigned no role.
+# A machine for an agent whose hosts are virtual machines of the resource group: its identity may do there what
+# deploy/azure/role.json lists, and read what Azure lists for the subscription only.
+
+locals {
+  role = jsondecode(file("${path.module}/../../azure/role.json"))
+}
+
+data "azurerm_subscription" "present" {}
+
+data "azurerm_resource_group" "present" {
+  name = var.resource_group
+}
 
 resource "azurerm_user_assigned_identity" "agent" {
   name                = "repave-agent-${var.region}"
   resource_group_name = var.resource_group
   location            = var.location
+}
+
+resource "azurerm_role_definition" "agent" {
+  name        = "repave agent of ${var.region}"
+  description = local.role.Description
+  scope       = data.azurerm_resource_group.present.id
+
+  permissions {
+    actions = local.role.Actions
+  }
+}
+
+resource "azurerm_role_assignment" "agent" {
+  scope              = data.azurerm_resource_group.present.id
+  role_definition_id = azurerm_role_definition.agent.role_definition_resource_id
+  principal_id       = azurerm_user_assigned_identity.agent.principal_id
+}
+
+# Sizes, quotas and power states.
+resource "azurerm_role_definition" "reader" {
+  name  = "repave agent of ${var.region}, reader"
+  scope = data.azurerm_subscription.present.id
+
+  permissions {
+    actions = [
+      "Microsoft.Compute/locations/usages/read",
+      "Microsoft.Compute/skus/read",
+      "Microsoft.Compute/virtualMachines/read",
+    ]
+  }
+}
+
+resource "azurerm_role_assignment" "reader" {
+  scope              = data.azurerm_subscription.present.id
+  role_definition_id = azurerm_role_definition.reader.role_definition_resource_id
+  principal_id       = azurerm_user_assigned_identity.agent.principal_id
 }
 
 resource "azurerm_network_security_group" "agent" {
@@ -25,6 +71,18 @@ resource "azurerm_network_security_group" "agent" {
       destination_port_ranges    = [for port in var.traffic_ports : tostring(port)]
       destination_address_prefix = "*"
     }
+  }
+
+  security_rule {
+    name                       = "packages"
+    priority                   = 110
+    direction                  = "Inbound"
+    access                     = "Allow"
+    protocol                   = "Tcp"
+    source_port_range          = "*"
+    source_address_prefixes    = var.server_cidrs
+    destination_port_range     = "7480"
+    destination_address_prefix = "*"
   }
 
   # Azure's own rules let the whole virtual network in.

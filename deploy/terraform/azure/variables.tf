@@ -76,3 +76,8 @@ variable "volume_gib" {
   type    = number
   default = 30
 }
+
+variable "server_cidrs" {
+  description = "Whose machines fetch their packages from the agent."
+  type        = list(string)
+}
