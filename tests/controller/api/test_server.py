@@ -3,7 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +175,48 @@ def test_a_body_that_is_not_packed_as_it_says_leaves_no_traceback(
     status, _, _ = raw(controller, (head + kind).encode() + body)
     assert status == 400
     assert caplog.records == []
+
+
+HEAD = b"GET /v1/applications HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+POST = b"POST /v1/plan HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+ODD = {
+    "100,000 headers": HEAD + b"".join(b"X-%d: 1\r\n" % number for number in range(100_000)) + b"\r\n",
+    "two hosts": HEAD + b"Host: evil.example\r\n\r\n",
+    "two lengths": POST + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nGET ",
+    "an odd encoding": POST + b"Transfer-Encoding: xchunked\r\nContent-Length: 4\r\n\r\nGET ",
+    "a chunk's head of 2 MB": POST
+    + b"Transfer-Encoding: chunked\r\n\r\n2;"
+    + b"a" * 2_000_000
+    + b"\r\n{}\r\n0\r\n\r\n",
+    "100,000 trailers": POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: 1\r\n" * 100_000 + b"\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "a folded header": HEAD + b"X: a\r\n Y: b\r\n\r\n",
+    "a bare CR": HEAD + b"X: a\rY: b\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_could_smuggle_a_request_or_fill_memory_is_refused(
+    controller: ServedController, odd: str
+) -> None:
+    with closing(connect(controller)) as client:
+        with suppress(ConnectionError):  # it is not read to its end
+            client.sendall(ODD[odd])
+        try:
+            answer = client.recv(12)
+        except ConnectionError:
+            return
+    assert answer in (b"HTTP/1.0 400", b"HTTP/1.1 400")
+    assert Asked(controller.url).get("applications").status == 200
+
+
+def test_a_request_without_a_host_asks_no_name_server(
+    controller: ServedController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(name: str = "") -> str:
+        raise AssertionError("the name of this machine was looked up")
+
+    monkeypatch.setattr(socket, "getfqdn", asked)
+    assert raw(controller, b"GET /v1/applications HTTP/1.0\r\n\r\n")[0] == 200
+    foreign = b"GET /v1/applications HTTP/1.0\r\nOrigin: http://evil.example\r\n\r\n"
+    assert raw(controller, foreign)[2]["rule"] == "foreign-origin"

@@ -123,9 +123,10 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 @web.middleware
 async def no_strangers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Without log-ins, a web page in an operator's browser could send commands: requests must come under a
-    loopback name, without a foreign Origin, and commands as JSON, which no plain form can send."""
+    loopback name, without a foreign Origin, and commands as JSON, which no plain form can send.
+    Browsers always say a Host; without one aiohttp would ask DNS for the name of this machine."""
     _check_host(request)
-    if request.url.host not in LOOPBACK_NAMES:
+    if "Host" in request.headers and request.url.host not in LOOPBACK_NAMES:
         raise Problem(403, "foreign-host", "this controller is reached as 127.0.0.1 or localhost only")
     _check_origin(request)
     return await handler(request)
@@ -146,7 +147,7 @@ def _check_host(request: web.Request) -> None:
 
 def _check_origin(request: web.Request) -> None:
     origin = request.headers.get("Origin")
-    if origin is not None and origin != f"{request.scheme}://{request.host}":
+    if origin is not None and origin != f"{request.scheme}://{request.headers.get('Host')}":
         raise Problem(403, "foreign-origin", "web pages of other origins may not use this API")
 
 
