@@ -8,8 +8,8 @@ from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_controller.spec.loader import SpecError, load
 from repave_controller.spec.spec import compile_order
 from repave_protos.protocol.values import BY_REQUEST, Split, contradictions
-from tests.controller.core.rollout.test_step import PARIS, World
 from tests.fakes.controller.specs import DIGEST, SMALLEST
+from tests.fakes.controller.stepping import PARIS, World
 
 MARKED = Split("cookie", "uid", "header", "X-Tester", "yes")
 STEPS = (Scale(100, 60.0), Verify(60.0), Weight(500, 60.0), Soak(5.0, 60.0), Weight(10_000, 60.0))

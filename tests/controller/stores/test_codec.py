@@ -26,7 +26,7 @@ from repave_controller.stores.codec import (
     encode_rollout,
 )
 from repave_controller.wording.render import text_of
-from tests.controller.core.rollout.test_step import released
+from tests.fakes.controller.stepping import released
 
 
 def finite(value: Any) -> Any:

@@ -32,7 +32,7 @@ from tests.controller.core.planning.test_why_is_true import (
     wave_lists,
     ways,
 )
-from tests.controller.core.rollout.test_step import an_order
+from tests.fakes.controller.stepping import an_order
 
 MOMENTS_MAX = 12
 ADVISING = (

@@ -11,7 +11,7 @@ from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.rollout.start import hint_of_kept
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import RegionName
-from tests.controller.core.rollout.test_step import OSLO, PARIS, World, an_order
+from tests.fakes.controller.stepping import OSLO, PARIS, World, an_order
 from tests.support.refusals import refused
 
 

@@ -27,7 +27,7 @@ from repave_controller.core.strategies.checks import objection
 from repave_controller.core.strategies.presets import Stage, pace_of, rolling
 from repave_controller.wording.render import event_text, text_of
 from repave_protos.protocol.values import ApplicationName, GroupName, RegionName
-from tests.controller.core.rollout.test_step import HELLO, OSLO, PARIS, World, an_order, released
+from tests.fakes.controller.stepping import HELLO, OSLO, PARIS, World, an_order, released
 
 NOW = Instant(5000.0)
 V1, V2 = GroupName("hello-v001"), GroupName("hello-v002")

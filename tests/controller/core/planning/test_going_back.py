@@ -6,8 +6,8 @@ from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.planning.going_back import How, plan_rollback
 from repave_controller.wording.render import text_of
-from tests.controller.core.commands.test_rollback import HIGHLANDER, V1, V2, failed_in, rollback, serves
-from tests.controller.core.rollout.test_step import OSLO, PARIS, World, released
+from tests.fakes.controller.rolling_back import HIGHLANDER, V1, V2, failed_in, rollback, serves
+from tests.fakes.controller.stepping import OSLO, PARIS, World, released
 
 
 def foretold(world: World, verb: Rollback):  # type: ignore[no-untyped-def]

@@ -13,7 +13,7 @@ from repave_controller.core.steps import Retire, Scale, Soak, Verify, Weight
 from repave_controller.core.steps.step import describe
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import Digest, GroupName, Probe, RegionName, Split
-from tests.controller.core.rollout.test_step import (
+from tests.fakes.controller.stepping import (
     HELLO,
     KEEP_SECONDS,
     OSLO,

@@ -8,7 +8,7 @@ from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.planning.plan import never_released, plan_id
 from repave_controller.core.planning.shown_plans import PLANS_REMEMBERED_MAX, ShownPlans
 from repave_controller.wording.render import text_of
-from tests.controller.core.rollout.test_step import HELLO, an_order
+from tests.fakes.controller.stepping import HELLO, an_order
 
 NOBODY = never_released(HELLO, "hello")
 

@@ -39,7 +39,7 @@ from repave_controller.core.rollout.waves import gate_of_wave
 from repave_controller.core.strategies import presets
 from repave_controller.core.strategies.presets import Pace, Stage
 from repave_protos.protocol.values import ApplicationReport, GroupName, GroupReport, RegionName
-from tests.controller.core.rollout.test_step import HELLO, an_order
+from tests.fakes.controller.stepping import HELLO, an_order
 
 REGIONS = tuple(RegionName(name) for name in ("bergen", "lyon", "oslo", "paris"))
 TENURE = Tenure(1, 1)

@@ -11,7 +11,7 @@ from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.rollout.desired_state import desired_state, is_published, publish
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_protos.protocol.values import RegionName, contradictions
-from tests.controller.core.rollout.test_step import World, released
+from tests.fakes.controller.stepping import World, released
 
 PARTS = st.builds(
     Part,

@@ -17,7 +17,7 @@ from repave_controller.core.planning.plan import plan_release
 from repave_controller.core.rollout.step import after_suspension
 from repave_controller.stores.codec import decode_application, encode_application
 from repave_protos.protocol.values import GroupName, HostName
-from tests.controller.core.rollout.test_step import KEEP_SECONDS, OSLO, PARIS, World, an_order
+from tests.fakes.controller.stepping import KEEP_SECONDS, OSLO, PARIS, World, an_order
 from tests.support.refusals import refused
 
 KEPT_SECONDS = 500.0

@@ -25,7 +25,7 @@ from repave_protos.protocol.values import (
     GroupName,
     GroupReport,
 )
-from tests.controller.core.rollout.test_step import OSLO, PARIS, World, released
+from tests.fakes.controller.stepping import OSLO, PARIS, World, released
 
 OLD, NEW = GroupName("hello-v001"), GroupName("hello-v002")
 

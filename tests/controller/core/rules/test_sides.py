@@ -8,7 +8,7 @@ from repave_controller.core.domain.steps import Step
 from repave_controller.core.rules.sides import Sides, sides_of
 from repave_controller.core.steps import Scale, Soak, Verify, Weight
 from repave_protos.protocol.values import ApplicationReport, GroupReport
-from tests.controller.core.rollout.test_step import HELLO, PARIS, World
+from tests.fakes.controller.stepping import HELLO, PARIS, World
 
 SIZE = 10
 CANARY = (Scale(30, 60.0), Verify(60.0), Weight(2500, 60.0), Soak(600.0, 60.0))

@@ -16,7 +16,7 @@ from repave_controller.core.planning.plan import plan_release
 from repave_controller.core.rules.verdicts import Done, Verdict, Waiting
 from repave_controller.core.steps.step import StepRules, describe
 from repave_controller.wording.render import text_of
-from tests.controller.core.rollout.test_step import World, an_order, released
+from tests.fakes.controller.stepping import World, an_order, released
 
 
 @dataclass(frozen=True, slots=True)
