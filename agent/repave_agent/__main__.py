@@ -255,6 +255,9 @@ class Agent:
             return
         await self.postponed.on_desired(desired)
 
+    async def on_unreadable(self, application: ApplicationName, why: str) -> None:
+        self.worker.refuse(application, why)
+
     async def on_query(self, query: Query) -> Answer:
         content: Content
         match query.question:

@@ -107,6 +107,9 @@ class SimulatedAgent:
     async def on_stand_by(self, why: str) -> None:
         raise AssertionError(why)
 
+    async def on_unreadable(self, application: ApplicationName, why: str) -> None:
+        raise AssertionError(why)
+
     async def on_query(self, query: Query) -> Answer:
         match query.question:
             case HostsOf() | Orphans() | AcceptedOf() as question:

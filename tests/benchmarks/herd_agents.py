@@ -22,7 +22,14 @@ from repave_protos import __version__
 from repave_protos.protocol import channel
 from repave_protos.protocol.certificates import key_pem, new_agent, new_key
 from repave_protos.protocol.queries import Answer, Query, Refusal
-from repave_protos.protocol.values import PROTOCOL_VERSION, DesiredState, Hello, RegionName, Welcome
+from repave_protos.protocol.values import (
+    PROTOCOL_VERSION,
+    ApplicationName,
+    DesiredState,
+    Hello,
+    RegionName,
+    Welcome,
+)
 
 TOLD_EVERY_SECONDS = 0.1
 
@@ -62,6 +69,9 @@ class HerdAgent:
 
     async def on_stand_by(self, why: str) -> None:
         pass
+
+    async def on_unreadable(self, application: ApplicationName, why: str) -> None:
+        raise AssertionError(why)
 
     async def on_query(self, query: Query) -> Answer:
         return Answer(query.query_id, Refusal("an agent of a benchmark has no hosts"))

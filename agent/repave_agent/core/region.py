@@ -246,6 +246,10 @@ class Region:
         self._fleet.desired_changed(self._desired.values())
         self._refusals.pop(state.application, None)
 
+    def refuse(self, application: ApplicationName, why: str) -> None:
+        """What is desired of it now could not be read."""
+        self._refusals[application] = why
+
     def not_accepted(self, state: DesiredState, why: str) -> None:
         """It could not be saved."""
         self._refusals[state.application] = why

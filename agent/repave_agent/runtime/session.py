@@ -64,6 +64,9 @@ class Handler(Protocol):
     async def on_desired(self, desired: DesiredState, /) -> None:
         """Called in the order of arrival, one at a time; the next message waits for it."""
 
+    async def on_unreadable(self, application: ApplicationName, why: str, /) -> None:
+        """A desired state came that this version does not understand."""
+
     async def on_query(self, query: Query, /) -> Answer:
         """Runs beside everything else."""
 
@@ -215,8 +218,20 @@ class Session:
 
     async def _read(self, stream: "_Stream", tasks: asyncio.TaskGroup) -> None:
         async for message in stream.link.receive():
-            await self._take(stream, wire.decode_from_controller(message), tasks)
+            try:
+                decoded = wire.decode_from_controller(message)
+            except wire.WireError as error:
+                await self._refuse(message, error)
+            else:
+                await self._take(stream, decoded, tasks)
         raise ConnectionError("the controller closed the stream")
+
+    async def _refuse(self, message: bytes, error: wire.WireError) -> None:
+        """What a later controller wants of one application must not cost the others the stream."""
+        application = wire.application_of(message)
+        if application is None:
+            raise error
+        await self._handler.on_unreadable(application, f"{error}; is the agent of an older version?")
 
     async def _take(self, stream: "_Stream", message: FromController, tasks: asyncio.TaskGroup) -> None:
         self._check_awake(stream)

@@ -44,7 +44,13 @@ from repave_agent.runtime.tenancy import Tenancy
 from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts, happens
 from repave_protos.protocol.bounds import LOG_LINES_MAX
 from repave_protos.protocol.queries import Accepted, AcceptedOf, Content, OfHosts, Output, ReadOutput
-from repave_protos.protocol.values import Applied, DesiredState, Welcome, fingerprint_of_state
+from repave_protos.protocol.values import (
+    ApplicationName,
+    Applied,
+    DesiredState,
+    Welcome,
+    fingerprint_of_state,
+)
 
 log = structlog.get_logger()
 
@@ -187,6 +193,12 @@ class Worker:
                 log.error("desired.refused", application=state.application, epoch=str(state.epoch), why=why)
             case Accept():
                 self._accept(state)
+        self._wake_at_once()
+
+    def refuse(self, application: ApplicationName, why: str) -> None:
+        """A desired state came that can't be read: the region goes on with what it accepted before."""
+        log.error("desired.unreadable", application=application, why=why)
+        self._region.refuse(application, why)
         self._wake_at_once()
 
     def _accept(self, state: DesiredState) -> None:

@@ -134,6 +134,14 @@ def decode_from_controller(message: bytes) -> FromController:
             raise WireError("FromController.message: none is set, or one that this version does not know")
 
 
+def application_of(message: bytes) -> ApplicationName | None:
+    """Whose desired state a message from the controller is that could not be decoded; None: it is none."""
+    parsed = _parsed(pb.FromController, message)
+    if parsed.WhichOneof("message") != "desired":
+        return None
+    return ApplicationName(bounds.name(parsed.desired.application, "DesiredState.application"))
+
+
 def _parsed(kind: type[Message], message: bytes) -> Message:
     try:
         return kind.FromString(message)

@@ -134,6 +134,9 @@ class SimulatedAgent:
     async def on_stand_by(self, why: str) -> None:
         self.worker.stand_by()
 
+    async def on_unreadable(self, application: ApplicationName, why: str) -> None:
+        self.worker.refuse(application, why)
+
     async def on_query(self, query: Query) -> Answer:
         match query.question:
             case HostsOf() | Orphans() | AcceptedOf() as question:

@@ -16,6 +16,8 @@ from repave_agent.runtime.session import (
     Session,
 )
 from repave_protos.daemon.standstill import STANDSTILL_SECONDS, WATCH_SECONDS
+from repave_protos.protocol import fleet_pb2 as pb
+from repave_protos.protocol import wire
 from repave_protos.protocol.channel import Late
 from repave_protos.protocol.queries import Answer, Failure, Hosts, HostsOf, Query
 from repave_protos.protocol.values import (
@@ -549,3 +551,25 @@ async def test_a_changed_channel_that_ends_at_once_is_dialled_again() -> None:
         assert len(region.links) == 3
         await region.welcome()
         assert region.session.is_connected
+
+
+async def test_what_a_later_controller_wants_of_one_application_costs_the_others_nothing() -> None:
+    state = DesiredState(SHOP, ZERO_EPOCH, 8000, ())
+    strange = pb.FromController.FromString(wire.encode_from_controller(state))
+    strange.desired.split.by = 99  # type: ignore[assignment]  # a way that this version does not know
+    async with running(Region()) as region:
+        await region.welcome()
+        region.link.incoming.put_nowait(strange.SerializeToString())
+        region.link.say(replace(state, application=CART))
+        await settle()
+        assert not region.link.is_closed
+        assert [each.application for each in region.handler.desired] == [CART]
+        assert "Split.by" in region.handler.unreadable[SHOP]
+
+
+async def test_a_message_that_is_none_of_this_protocol_still_ends_the_stream() -> None:
+    async with running(Region()) as region:
+        await region.welcome()
+        region.link.incoming.put_nowait(b"")
+        await settle()
+        assert region.links[0].is_closed

@@ -528,3 +528,14 @@ async def test_the_log_of_a_host_that_failed_is_kept_when_it_is_gone(rig: Worker
     (gone,) = [host for host in await asked(True) if host[3]]
     assert gone == ("shop-v001-1", "failed", "two\nthree", True)
     assert not [host for host in await asked(False) if host[3]]
+
+
+async def test_a_state_that_cannot_be_read_is_shown_as_refused_and_the_region_goes_on(
+    rig: WorkerRig,
+) -> None:
+    await bring(rig, ALONE)
+    rig.worker.refuse(SHOP, "Split.by: 99 is no way that this version knows")
+    await until(lambda: "Split.by" in rig.refusal)
+    assert len(rig.hosts()) == 2
+    await bring(rig, SERVES)
+    await until(lambda: rig.refusal == "")

@@ -17,6 +17,7 @@ from repave_protos.protocol import wire
 from repave_protos.protocol.channel import InsecureAddressError, Link, dial
 from repave_protos.protocol.queries import Answer, FromController, Hosts, HostsOf, Query
 from repave_protos.protocol.values import (
+    ApplicationName,
     ApplicationReport,
     DesiredState,
     Hello,
@@ -86,6 +87,9 @@ class Agent:
         self.desired.append(desired)
 
     async def on_stand_by(self, why: str) -> None:
+        raise AssertionError(why)
+
+    async def on_unreadable(self, application: ApplicationName, why: str) -> None:
         raise AssertionError(why)
 
     async def on_query(self, query: Query) -> Answer:

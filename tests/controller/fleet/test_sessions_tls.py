@@ -62,6 +62,9 @@ class Silent:
     async def on_stand_by(self, why: str) -> None:
         raise AssertionError(why)
 
+    async def on_unreadable(self, application: ApplicationName, why: str) -> None:
+        raise AssertionError(why)
+
     async def on_query(self, query: Query) -> Answer:
         raise AssertionError("nothing is asked")
 

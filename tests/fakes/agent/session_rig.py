@@ -134,6 +134,7 @@ class Recorder:
     desired: list[DesiredState] = field(default_factory=list)
     answer: Callable[[Query], Awaitable[Answer]] | None = None
     told_to_stand_by: str = ""
+    unreadable: dict[ApplicationName, str] = field(default_factory=dict)
 
     async def on_welcome(self, welcome: Welcome) -> None:
         self.welcomes.append(welcome)
@@ -143,6 +144,9 @@ class Recorder:
 
     async def on_stand_by(self, why: str) -> None:
         self.told_to_stand_by = why
+
+    async def on_unreadable(self, application: ApplicationName, why: str) -> None:
+        self.unreadable[application] = why
 
     async def on_query(self, query: Query) -> Answer:
         return await self.answer(query) if self.answer is not None else Answer(query.query_id, Hosts())

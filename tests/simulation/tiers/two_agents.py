@@ -279,6 +279,9 @@ class Agent:
     async def on_desired(self, desired: DesiredState) -> None:
         await self.worker.on_desired(desired)
 
+    async def on_unreadable(self, application: ApplicationName, why: str) -> None:
+        raise AssertionError(why)
+
     async def on_query(self, query: Query) -> Answer:
         return Answer(query.query_id, Failure("not asked here"))
 
