@@ -15,6 +15,7 @@ import structlog
 
 from repave_agent.core.ports import Dial, Link
 from repave_agent.runtime.tenancy import RENEWALS, Moment, Tenancy
+from repave_protos.daemon.causes import caused_by
 from repave_protos.daemon.standstill import STANDSTILL_SECONDS, WATCH_SECONDS
 from repave_protos.protocol import bounds, wire
 from repave_protos.protocol.channel import (
@@ -290,7 +291,8 @@ class Session:
 
     async def _answer(self, stream: "_Stream", query: Query) -> None:
         try:
-            message = wire.encode_from_agent(await self._handler.on_query(query))
+            with caused_by(query.cause):
+                message = wire.encode_from_agent(await self._handler.on_query(query))
             wire.decode_from_agent(message)  # what the controller would refuse must not cost the stream
             if len(message) > MESSAGE_BYTES_MAX:
                 raise ValueError("the answer is too large; ask for one group, or for fewer log lines")

@@ -209,7 +209,8 @@ class Worker:
             self._wake_at_once()
             raise
         self._region.accept(state)
-        log.info("desired.accepted", application=state.application, epoch=str(state.epoch))
+        groups = [group.name for group in state.groups]
+        log.info("desired.accepted", application=state.application, epoch=str(state.epoch), groups=groups)
 
     async def answer(self, question: OfHosts | AcceptedOf) -> Content:
         """What the controller asks of single hosts, or what was accepted if its store has lost it."""

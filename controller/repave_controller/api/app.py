@@ -26,6 +26,7 @@ from repave_controller.api.web.policy import check_guarded
 from repave_controller.api.web.problems import Problem, as_problems, no_foreign_pages, no_strangers
 from repave_controller.api.web.requests import without_query
 from repave_controller.api.web.streams import Streams
+from repave_controller.api.web.tracing import traced
 from repave_controller.core.ports import Store
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
@@ -72,7 +73,8 @@ def make_app(
     api = Api(scheduler, store, images, sessions, clock, agents, guarded, packages)
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
-    app = web.Application(middlewares=[as_problems, strangers, access.check], client_max_size=BODY_BYTES_MAX)
+    layers = [traced, as_problems, strangers, access.check]
+    app = web.Application(middlewares=layers, client_max_size=BODY_BYTES_MAX)
     routes = api.routes()
     check_guarded([*OWN_ROUTES, *((route.method, route.path) for route in routes)])
     for route in routes:

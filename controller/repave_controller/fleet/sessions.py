@@ -32,6 +32,7 @@ from repave_controller.fleet.regions import (
     Rival,
 )
 from repave_controller.fleet.streams import GOODBYE_SECONDS, Stream, StreamEnded, encoded
+from repave_protos.daemon.causes import cause
 from repave_protos.protocol import wire
 from repave_protos.protocol.certificates import AgentIdentity
 from repave_protos.protocol.channel import Link
@@ -231,7 +232,7 @@ class Sessions:
     ) -> AnswerContent:
         """The agent's answer, which is of this kind. Raises RegionUnreachable (AgentRefused where the agent
         won't), BadQuestion."""
-        answer = await self._ask(region, Query(next(self._query_ids), question), timeout_seconds)
+        answer = await self._ask(region, Query(next(self._query_ids), question, cause()), timeout_seconds)
         return content_of(answer, region, kind)
 
     async def _ask(self, region: RegionName, query: Query, timeout_seconds: float) -> Answer:

@@ -272,4 +272,7 @@ class Owner:
         for region, state in offers(former, application):  # the only way down, with desired_for
             if region not in office.fence.ahead:
                 office.regions.publish(region, state)
+                log.info(
+                    "desired.published", application=state.application, region=region, epoch=str(state.epoch)
+                )
         office.event_log.tell(events)

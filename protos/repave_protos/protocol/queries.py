@@ -128,10 +128,11 @@ Question = OfHosts | ReadOutput | AcceptedOf | OfProvider | FindWayIn | UnknownQ
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """From the controller."""
+    """From the controller. `cause`: the id of the request that it is asked for, for the log."""
 
     query_id: int
     question: Question
+    cause: str = ""
 
 
 # ---------------------------------------------------------------------------------------------- answers

@@ -78,6 +78,7 @@ _NUMBERS_OF_STATE = {
 def query_message(query: Query) -> pb.Query:
     message = _question_message(query.question)
     message.query_id = query.query_id
+    message.cause = query.cause
     message.kind = message.WhichOneof("question") or message.kind
     return message
 
@@ -124,7 +125,8 @@ def _question_message(question: Question) -> pb.Query:
 
 def query(message: pb.Query) -> Query:
     query_id = bounds.between(0, message.query_id, bounds.NUMBER_MAX, "Query.query_id")
-    return Query(query_id, _question(message))
+    cause = bounds.line(message.cause, "Query.cause", bounds.NAME_LENGTH_MAX)
+    return Query(query_id, _question(message), cause)
 
 
 def _question(message: pb.Query) -> Question:

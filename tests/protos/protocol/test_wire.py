@@ -268,7 +268,7 @@ questions: st.SearchStrategy[Question] = st.one_of(
     st.just(ListBakes()),
     st.builds(BakeOrder, digests, short, tuples(texts), texts),
 )
-queries = st.builds(Query, numbers, questions)
+queries = st.builds(Query, numbers, questions, names | st.just(""))
 welcomes = st.builds(Welcome, lines, names, lines, st.none() | tuples(applications))
 rejections = st.builds(Rejection, texts)
 
