@@ -32,7 +32,7 @@ CONTROLS = (
 )
 """Sockets by which root, whatever it may do itself, has others do it. No sandbox shows them."""
 SYSTEM_FOLDERS = frozenset(
-    map(Path, ("/", "/etc", "/home", "/opt", "/root", "/run", "/srv", "/tmp", "/usr", "/var", "/var/lib"))  # noqa: S108
+    map(Path, ("/", "/etc", "/home", "/opt", "/root", "/run", "/srv", "/tmp", "/usr", "/var", "/var/lib"))  # noqa: S108  # names, nothing is written there
 )
 """No sandbox is without them."""
 PRIVILEGED_PORTS = range(1, 1024)
