@@ -62,9 +62,21 @@ async def cloud() -> AsyncIterator[FakeOpenstack]:
 async def make(cloud: FakeOpenstack, clock: QuickClock, tmp_path: Path) -> AsyncIterator[Make]:
     async with AsyncExitStack() as opened:
 
-        def made(directory: str = "agent", load_balancer: str = "front") -> OctaviaBalancer:
-            api = Api(cloud.cloud(), clock)
-            balancer = OctaviaBalancer(tmp_path / directory, api, load_balancer, "here", clock=clock)
+        def made(
+            directory: str = "agent",
+            load_balancer: str = "front",
+            region: str = "here",
+            *,
+            has_lease: bool = False,
+        ) -> OctaviaBalancer:
+            balancer = OctaviaBalancer(
+                tmp_path / directory,
+                Api(cloud.cloud(), clock),
+                load_balancer,
+                region,
+                clock=clock,
+                has_lease=lambda: has_lease,
+            )
             opened.push_async_callback(balancer.close)
             return balancer
 
@@ -268,6 +280,30 @@ async def test_a_port_that_a_stranger_has_is_told(cloud: FakeOpenstack, make: Ma
     }  # fmt: skip
     with pytest.raises(BalancerError, match="already using 8080"):
         await balancer.arrange(Structure((DOOR,), (BLUE,)))
+
+
+async def test_a_stand_by_with_the_lease_takes_over_all_that_serves_and_the_former_agent_is_refused(
+    cloud: FakeOpenstack, make: Make
+) -> None:
+    former = await begun(make("first"), BLUE, GREEN, route=TO_BLUE)
+    before = cloud.octavia.takers(PORT)
+    heir = make("second", has_lease=True)
+    await heir.start()
+    assert cloud.octavia.takers(PORT) == before, "clients notice nothing"
+    view = await heir.observe()
+    assert (view.structure.backends, view.routes) == ((BLUE, GREEN), (TO_BLUE,))
+    with pytest.raises(BalancerError, match="belongs to another agent, here-"):
+        await former.arrange(Structure((DOOR,), (BLUE,)))
+    await heir.route((TO_GREEN,))
+    back = make("first", has_lease=True)  # it has the region again, and files of what it wanted once
+    await back.start()
+    assert (await back.observe()).routes == (TO_GREEN,)
+
+
+async def test_a_lease_takes_nothing_over_that_is_of_another_region(make: Make) -> None:
+    await make("first", region="elsewhere").start()
+    with pytest.raises(BalancerError, match="belongs to another agent, elsewhere-"):
+        await make("second", has_lease=True).start()
 
 
 async def test_two_agents_can_not_both_own_one_load_balancer(make: Make) -> None:
