@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 from repave_controller.core.commands.promotion import request_promote
 from repave_controller.core.commands.rollback import request_rollback
+from repave_controller.core.commands.verb import Verb
+from repave_controller.core.domain.application import Instant
+from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase
 from repave_controller.core.steps import Approve
 from repave_protos.protocol.values import GroupName, RegionName
@@ -70,3 +73,13 @@ def back(world: World, region: RegionName) -> None:
     for name, state in world.application.desired:
         if name == region:
             world.regions[region].desired = state
+
+
+def done(world: World, verb: Verb) -> Refused | None:
+    """What a person asks for is carried out, and looked at once; or why it was refused."""
+    try:
+        world.application, _ = verb.apply(world.application, world.observed, "ann", "so", Instant(world.now))
+    except Refused as refused:
+        return refused
+    world.decide()
+    return None

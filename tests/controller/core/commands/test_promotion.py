@@ -19,7 +19,7 @@ from repave_controller.core.steps import Approve
 from repave_controller.wording.render import text_of
 from repave_protos.protocol.values import GroupName, RegionName
 from tests.scenarios.specs import spec
-from tests.scenarios.stage import serving
+from tests.scenarios.stage import done, serving
 from tests.scenarios.world import World
 
 LIMA, OSLO, PARIS = (RegionName(name) for name in ("lima", "oslo", "paris"))
@@ -34,15 +34,6 @@ def released(strategy: str, extra: str = ONE_BY_ONE, regions: str = THREE) -> Wo
     world = serving("gates", spec(strategy, regions, extra))
     world.release("1.2")
     return world
-
-
-def asked(world: World, verb: Verb) -> Refused | None:
-    try:
-        world.application, _ = verb.apply(world.application, world.observed, "ann", "so", Instant(world.now))
-    except Refused as refused:
-        return refused
-    world.decide()
-    return None
 
 
 def waiting(world: World) -> tuple[Gate, ...]:
@@ -61,7 +52,7 @@ def test_a_pass_counts_in_the_region_that_waits_and_the_next_one_waits_again(str
     world = released(strategy)
     for region in ("paris", "oslo", "lima"):
         world.until(lambda each, region=region: in_gate(each, region))  # type: ignore[misc]
-        assert asked(world, Promote("ops", skips=True)) is None
+        assert done(world, Promote("ops", skips=True)) is None
         assert not in_gate(world, region)
     assert world.until_over() is Phase.SUCCEEDED
     assert [each.regions for each in world.rollout.passes] == [(PARIS,), (OSLO,), (LIMA,)]
@@ -71,7 +62,7 @@ def test_a_pass_counts_in_the_region_that_waits_and_the_next_one_waits_again(str
 def test_with_all_the_regions_to_come_pass_as_well(strategy: str) -> None:
     world = released(strategy)
     world.until(lambda each: in_gate(each, "paris"))
-    assert asked(world, Promote("ops", skips=True, is_everywhere=True)) is None
+    assert done(world, Promote("ops", skips=True, is_everywhere=True)) is None
     began = world.now
     assert world.until_over() is Phase.SUCCEEDED
     assert world.now - began < 180
@@ -81,9 +72,9 @@ def test_with_all_the_regions_to_come_pass_as_well(strategy: str) -> None:
 def test_regions_that_wait_together_pass_together_or_one_alone() -> None:
     world = released(SOAKS, extra="waves:\n  - {regions: rest, lockstep: false}\n")
     world.until(lambda each: len(waiting(each)[:1] and waiting(each)[0].regions) == 3)
-    assert asked(world, Promote(skips=True, regions=(OSLO,))) is None
+    assert done(world, Promote(skips=True, regions=(OSLO,))) is None
     assert in_gate(world, "lima", "paris") or in_gate(world, "paris", "lima")
-    assert asked(world, Promote(skips=True)) is None
+    assert done(world, Promote(skips=True)) is None
     assert waiting(world) == ()
     assert world.until_over() is Phase.SUCCEEDED
 
@@ -97,23 +88,23 @@ def test_a_wait_that_is_over_when_the_command_arrives_is_not_taken_for_the_next_
     world.run(400)
     (now,) = waiting(world)
     assert now.name != seen.name
-    refused = asked(world, stale)
+    refused = done(world, stale)
     assert refused is not None
     assert (refused.kind, text_of(refused.reason)) == (
         Refusal.GATE_LEFT,
         f"the rollout of shop does not wait at {seen.name} now; it waits at: {now.name} in paris",
     )
     assert waiting(world) == (now,)
-    assert asked(world, Promote(skips=True, gates=(now.name,), regions=now.regions)) is None
+    assert done(world, Promote(skips=True, gates=(now.name,), regions=now.regions)) is None
 
 
 def test_a_region_that_left_the_wait_in_between_is_told() -> None:
     world = released(SOAKS)
     world.until(lambda each: in_gate(each, "paris"))
     (seen,) = waiting(world)
-    asked(world, Promote(skips=True))
+    done(world, Promote(skips=True))
     world.until(lambda each: in_gate(each, "oslo"))
-    refused = asked(world, Promote(skips=True, gates=(seen.name,), regions=seen.regions))
+    refused = done(world, Promote(skips=True, gates=(seen.name,), regions=seen.regions))
     assert refused is not None
     assert f"does not wait at {seen.name} in paris now" in text_of(refused.reason)
     assert in_gate(world, "oslo")
@@ -135,7 +126,7 @@ def test_a_region_that_left_the_wait_in_between_is_told() -> None:
 def test_what_is_not_there_is_refused_by_its_name(verb: Verb, kind: Refusal) -> None:
     world = released(SOAKS)
     world.until(lambda each: in_gate(each, "paris"))
-    refused = asked(world, verb)
+    refused = done(world, verb)
     assert refused is not None
     assert refused.kind is kind
     assert text_of(refused.reason)
@@ -144,8 +135,8 @@ def test_what_is_not_there_is_refused_by_its_name(verb: Verb, kind: Refusal) -> 
 def test_all_that_is_to_come_is_let_through_once() -> None:
     world = released(ASKS)
     world.until(lambda each: in_gate(each, "paris"))
-    assert asked(world, Promote("ops", is_full=True)) is None
-    refused = asked(world, Promote("ops", is_full=True))
+    assert done(world, Promote("ops", is_full=True)) is None
+    refused = done(world, Promote("ops", is_full=True))
     assert refused is not None
     assert refused.kind is Refusal.ALL_PASSED
     assert world.until_over() is Phase.SUCCEEDED
@@ -168,10 +159,10 @@ def held(strategy: str, trouble: str) -> World:
 
 def test_a_soak_in_which_a_region_fell_ill_is_gone_past() -> None:
     world = held("{canary: {steps: [{traffic: 50%, hold: 5m}]}}", "ill")
-    refused = asked(world, Resume())
+    refused = done(world, Resume())
     assert refused is not None
     assert "repave promote shop --skip goes past it" in text_of(refused.reason)
-    assert asked(world, Promote(skips=True)) is None
+    assert done(world, Promote(skips=True)) is None
     track = world.rollout.track(OSLO)
     assert track is not None
     assert world.rollout.pause is None
@@ -184,14 +175,14 @@ def test_a_soak_in_which_a_region_fell_ill_is_gone_past() -> None:
 
 def test_hosts_that_do_not_run_can_not_be_gone_past_and_the_refusal_says_what_works() -> None:
     world = held(SOAKS, "broken")
-    refused = asked(world, Promote(skips=True))
+    refused = done(world, Promote(skips=True))
     assert refused is not None
     assert text_of(refused.reason) == (
         "repave holds it itself: oslo: exited with code 1; repave retry shop tries again, repave rollback "
         "shop goes back"
     )
     world.regions[OSLO].broken.clear()
-    assert asked(world, Retry()) is None
+    assert done(world, Retry()) is None
     assert world.rollout.pause is None
 
 
@@ -203,16 +194,16 @@ def test_an_approval_that_comes_too_late_still_counts() -> None:
     )
     world.application = replace(world.application, rollout=replace(world.rollout, steps=tuple(steps)))
     world.until(lambda each: each.rollout.pause is not None)
-    refused = asked(world, Promote())
+    refused = done(world, Promote())
     assert refused is not None
     assert refused.kind is Refusal.ROLE_MISSING
-    assert asked(world, Promote("ops")) is None
+    assert done(world, Promote("ops")) is None
     assert world.until_over() is Phase.SUCCEEDED
 
 
 def test_a_region_that_is_taken_out_ends_the_hold_it_was_the_cause_of() -> None:
     world = held(SOAKS, "ill")
-    assert asked(world, Abort(OSLO)) is None
+    assert done(world, Abort(OSLO)) is None
     assert world.rollout.pause is None
     assert world.until_over() is Phase.SUCCEEDED
     assert world.weights("oslo") == {"shop-v001": 10_000}
@@ -221,8 +212,8 @@ def test_a_region_that_is_taken_out_ends_the_hold_it_was_the_cause_of() -> None:
 def test_a_region_that_is_taken_out_in_a_pause_goes_back_at_once() -> None:
     world = released(SOAKS, "", "paris:2, oslo:2")
     world.until(lambda each: in_gate(each, "paris", "oslo"))
-    assert asked(world, Pause()) is None
-    assert asked(world, Abort(OSLO)) is None
+    assert done(world, Pause()) is None
+    assert done(world, Abort(OSLO)) is None
     world.run(30)
     track = world.rollout.track(OSLO)
     assert track is not None
@@ -232,15 +223,15 @@ def test_a_region_that_is_taken_out_in_a_pause_goes_back_at_once() -> None:
 
 def test_a_pause_of_what_is_paused_is_refused_with_the_one_who_did_it() -> None:
     world = released(SOAKS)
-    assert asked(world, Pause()) is None
-    refused = asked(world, Pause())
+    assert done(world, Pause()) is None
+    refused = done(world, Pause())
     assert refused is not None
     assert text_of(refused.reason) == "it is paused already, by ann: so; repave resume shop lets it go on"
 
 
 def test_a_guard_with_a_wrong_name_is_answered_with_those_that_stand() -> None:
     world = released(SOAKS)
-    refused = asked(world, Override("nonsense").among(["window", "window"]))
+    refused = done(world, Override("nonsense").among(["window", "window"]))
     assert refused is not None
     assert text_of(refused.reason) == (
         "no guard is called 'nonsense'; those that stand now: window; there are: "
@@ -284,17 +275,17 @@ def test_it_goes_on_by_itself_when_no_person_objects_in_time(made: Callable[[], 
 def test_an_objection_makes_it_wait_for_approval(made: Callable[[], World]) -> None:
     world = made()
     world.run(100)
-    assert asked(world, Object()) is None
+    assert done(world, Object()) is None
     world.run(1000)
     assert [gate.kind for gate in waiting(world)] == ["approval"]
     decision = step(world.application, world.observed, Instant(world.now), Tenure(1, 1))
     assert "approve: ann objects: so; a person" in text_of(decision.because[0].reason)
-    refused = asked(world, Object())
+    refused = done(world, Object())
     assert refused is not None
     assert text_of(refused.reason) == (
         "nothing of shop waits for objections now; repave pause shop stops it where it is"
     )
-    assert asked(world, Promote("ops")) is None
+    assert done(world, Promote("ops")) is None
     assert world.until_over() is Phase.SUCCEEDED
 
 
@@ -302,9 +293,9 @@ def test_an_objection_makes_it_wait_for_approval(made: Callable[[], World]) -> N
 def test_a_pause_holds_it_as_well_and_its_time_does_not_count(made: Callable[[], World]) -> None:
     world = made()
     world.run(200)
-    assert asked(world, Pause()) is None
+    assert done(world, Pause()) is None
     world.run(1000)
-    assert asked(world, Resume()) is None
+    assert done(world, Resume()) is None
     world.run(90)
     assert len(waiting(world)) == 1
     world.run(20)
@@ -314,7 +305,7 @@ def test_a_pause_holds_it_as_well_and_its_time_does_not_count(made: Callable[[],
 @pytest.mark.parametrize("made", OPEN)
 def test_it_may_be_approved_at_once(made: Callable[[], World]) -> None:
     world = made()
-    assert asked(world, Promote("ops")) is None
+    assert done(world, Promote("ops")) is None
     assert waiting(world) == ()
     assert world.until_over() is Phase.SUCCEEDED
 
@@ -361,9 +352,9 @@ def test_where_deadlines_do_not_send_it_back_it_is_held_and_a_retry_waits_anew()
     world = before_a_wave("rollback: {on: [health]}\n")
     world.run(310)
     assert world.rollout.pause is not None
-    assert asked(world, Retry()) is None
+    assert done(world, Retry()) is None
     world.run(200)
-    assert asked(world, Promote("ops")) is None
+    assert done(world, Promote("ops")) is None
     assert world.until_over() is Phase.SUCCEEDED
 
 
@@ -371,11 +362,11 @@ def test_where_deadlines_do_not_send_it_back_it_is_held_and_a_retry_waits_anew()
 def test_after_an_objection_the_time_to_approve_counts_from_there(made: Callable[[str], World]) -> None:
     world = made("10m")
     world.run(200)
-    assert asked(world, Object()) is None
+    assert done(world, Object()) is None
     world.run(100)
-    assert asked(world, Pause()) is None
+    assert done(world, Pause()) is None
     world.run(1000)
-    assert asked(world, Resume()) is None
+    assert done(world, Resume()) is None
     world.run(490)
     assert [gate.kind for gate in waiting(world)] == ["approval"]
     world.run(20)

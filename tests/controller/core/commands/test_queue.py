@@ -10,7 +10,6 @@ from repave_controller.core.commands.queue import QueueDrop, QueueResume
 from repave_controller.core.commands.release import WhileBusy, answer, request_release
 from repave_controller.core.commands.rollback import request_abort
 from repave_controller.core.commands.steering import Abort, Resize
-from repave_controller.core.commands.verb import Verb
 from repave_controller.core.domain.application import Instant, ReleaseOrder, Tenure
 from repave_controller.core.domain.reasons import Refusal, Refused, Why, reason_of
 from repave_controller.core.domain.rollout import Phase
@@ -24,7 +23,7 @@ from repave_controller.spec.spec import compile_order
 from repave_controller.wording.render import event_text, text_of
 from repave_protos.protocol.values import Digest, GroupName, RegionName
 from tests.scenarios.specs import spec
-from tests.scenarios.stage import serving
+from tests.scenarios.stage import done, serving
 from tests.scenarios.world import World
 
 OSLO, PARIS = RegionName("oslo"), RegionName("paris")
@@ -41,15 +40,6 @@ def asked(world: World, version: str, busy: WhileBusy = QUEUED, **changes: objec
     now = Instant(world.now)
     try:
         world.application, _ = request_release(world.application, order(world, version, **changes), busy, now)
-    except Refused as refused:
-        return refused
-    world.decide()
-    return None
-
-
-def done(world: World, verb: Verb) -> Refused | None:
-    try:
-        world.application, _ = verb.apply(world.application, world.observed, "ann", "", Instant(world.now))
     except Refused as refused:
         return refused
     world.decide()
