@@ -171,6 +171,7 @@ async def failure_of(real: RealController, method: str, path: str, body: Any) ->
         "team": "sre",
         "trust": "t1",
         "person": "oidc:anna",
+        "artifact": "0" * 64,
     }
     address = path.format(**named, digest=DIGEST_OF_V1)
     sent = {} if method != "POST" else {"data": body} if isinstance(body, bytes) else {"json": body}
