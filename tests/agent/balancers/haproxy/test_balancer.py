@@ -2,28 +2,18 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from repave_agent.balancers.haproxy import balancer as haproxy_balancer
 from repave_agent.balancers.haproxy import instance
-from repave_agent.balancers.haproxy import process as processes
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
-from repave_agent.balancers.haproxy.options import HaproxyOptions
-from repave_agent.balancers.haproxy.process import HaproxyProcess
-from repave_agent.clock import SystemClock
-from repave_agent.core.host_health import ProbeResult
-from repave_agent.core.ports import Backend, BalancerError, Route, Structure, UnfitError
-from repave_agent.health.prober import probe
-from repave_protos.protocol.health_requests import HEADER_LENGTH_MAX, HEADERS_MAX, PATH_LENGTH_MAX
+from repave_agent.core.ports import Route, Structure, UnfitError
 from repave_protos.protocol.values import ApplicationName, GroupName, Timeouts
 from tests.fakes.agent.haproxy_rig import (
     HaproxyRig,
@@ -31,56 +21,14 @@ from tests.fakes.agent.haproxy_rig import (
     free_port,
     frontend,
     get,
-    haproxy_rig,
     needs_haproxy,
 )
+from tests.fakes.agent.haproxy_site import BLUE, GREEN, SHOP, TO_BLUE, TO_GREEN, UPGRADE, Site
 from tests.fakes.waiting import until, until_async
 from tests.fakes.web import Web
 from tests.support.load import Load
 
 pytestmark = needs_haproxy
-
-SHOP = ApplicationName("shop")
-BLUE, GREEN = GroupName("shop-v001"), GroupName("shop-v002")
-UPGRADE = "Connection: Upgrade"
-TO_BLUE, TO_GREEN = Route(SHOP, BLUE), Route(SHOP, GREEN)
-
-
-@dataclass
-class Site:
-    """A balancer with one application, blue and green arranged, traffic at blue."""
-
-    rig: HaproxyRig
-    balancer: HaproxyBalancer
-    port: int
-    structure: Structure
-
-    @property
-    def process(self) -> HaproxyProcess:
-        """A second pair of eyes on the first of the two HAProxys."""
-        return HaproxyProcess(self.rig.directory, "haproxy", SystemClock().monotonic)
-
-    @property
-    def second_process(self) -> HaproxyProcess:
-        return HaproxyProcess(self.rig.directory / "2", "haproxy", SystemClock().monotonic)
-
-
-@pytest.fixture
-async def rig() -> AsyncIterator[HaproxyRig]:
-    async with haproxy_rig() as rig:
-        yield rig
-
-
-@pytest.fixture
-async def site(rig: HaproxyRig) -> Site:
-    balancer = rig.balancer(redispatch=False)
-    await balancer.start()
-    port = free_port()
-    blue, green = await rig.web("blue"), await rig.web("green")
-    structure = Structure((frontend("shop", port),), (backend(BLUE, blue.port), backend(GREEN, green.port)))
-    await balancer.arrange(structure)
-    await balancer.route((TO_BLUE,))
-    return Site(rig, balancer, port, structure)
 
 
 async def test_flips_and_reloads_under_load_lose_nothing_and_send_nothing_to_the_old_side(site: Site) -> None:
@@ -335,132 +283,6 @@ async def test_a_dead_host_is_hidden_from_clients_by_redispatch(rig: HaproxyRig)
     await until_async(lambda: _is_up(balancer, 1))
 
 
-async def test_a_port_that_is_taken_is_told_and_the_former_structure_goes_on(site: Site) -> None:
-    with socket.socket() as squatter:
-        squatter.bind(("127.0.0.1", 0))
-        squatter.listen()
-        taken = frontend("blog", squatter.getsockname()[1])
-        with pytest.raises(BalancerError, match=f"blog: port {taken.port} .* is taken by another program"):
-            await site.balancer.arrange(
-                Structure((*site.structure.frontends, taken), site.structure.backends)
-            )
-    view = await site.balancer.observe()
-    assert (view.structure, view.restarts) == (site.structure, 0)
-    assert await get(site.port) == "blue"
-
-
-async def test_a_reload_that_fails_leaves_the_former_worker_serving(site: Site) -> None:
-    """Somebody takes the port after we looked: HAProxy tries for 2 s and gives up."""
-    with socket.socket() as squatter:
-        squatter.bind(("127.0.0.1", 0))
-        squatter.listen()
-        path, port = site.process.configuration_path, squatter.getsockname()[1]
-        path.write_text(path.read_text().replace(f"127.0.0.1:{site.port}", f"127.0.0.1:{port}"))
-        before = site.process.socket.workers()
-        with pytest.raises(BalancerError, match="could not reload: the former configuration stays in force"):
-            await asyncio.to_thread(site.process.reload, before)
-    await until_async(lambda: get(site.port))
-    view = await site.balancer.observe()
-    assert (view.structure, view.routes, view.restarts) == (site.structure, (TO_BLUE,), 0)
-
-
-async def test_a_configuration_that_haproxy_refuses_is_told_in_its_words(site: Site, tmp_path: Path) -> None:
-    (tmp_path / "bad.cfg").write_text("global\n  nonsense yes\n")
-    with pytest.raises(BalancerError, match=r"refuses the configuration: .*unknown keyword 'nonsense'"):
-        await asyncio.to_thread(site.process.check, tmp_path / "bad.cfg")
-
-
-async def test_two_balancers_never_share_a_port_unnoticed(site: Site) -> None:
-    async with haproxy_rig() as other:
-        balancer = other.balancer()
-        await balancer.start()
-        with pytest.raises(BalancerError, match="taken by another program"):
-            await balancer.arrange(site.structure)
-
-
-async def test_a_reload_cut_off_by_a_crash_is_made_up_for_by_the_next_agent(site: Site) -> None:
-    """The configuration was renamed into place, and then the agent died."""
-    await site.balancer.close()
-    path = site.process.configuration_path
-    before = site.process.socket.workers().newest
-    path.write_text(path.read_text().replace(f"{GREEN}-0", f"{GREEN}-9"))
-    second = site.rig.balancer(redispatch=False)
-    await second.start()
-    assert site.process.socket.workers().newest != before
-    green = (await second.observe()).structure.backends[1]
-    assert [server.host for server in green.servers] == [f"{GREEN}-9"]
-    assert await get(site.port) == "blue"
-
-
-async def test_a_damaged_configuration_on_disk_does_not_disturb_what_runs(site: Site) -> None:
-    await site.balancer.close()
-    site.process.configuration_path.write_text("# structure {oops")
-    second = site.rig.balancer(redispatch=False)
-    await second.start()
-    assert await get(site.port) == "blue"
-    await second.arrange(site.structure)
-    view = await second.observe()
-    assert (view.structure, view.routes) == (site.structure, (TO_BLUE,))
-
-
-async def test_haproxy_missing_is_told_with_the_command_that_installs_it(tmp_path: Path) -> None:
-    balancer = HaproxyBalancer(tmp_path, HaproxyOptions(program="haproxy-is-not-here"), clock=SystemClock())
-    with pytest.raises(BalancerError, match="is not installed: apt install haproxy"):
-        await balancer.start()
-    await balancer.close()
-
-
-@pytest.mark.parametrize(
-    ("printed", "told"),
-    [
-        (
-            "HA-Proxy version 2.2.9-2 2023/08/19",
-            "HA-Proxy version 2.2.9-2 is too old: repave needs 2.4",
-        ),
-        ("Hello", r"is not HAProxy: `.*` shows no version of it"),
-        ("HAProxy version 2.4.0", "HAProxy refuses the configuration: that is too new for me"),
-    ],
-)
-async def test_a_program_that_will_not_do_is_told_as_what_it_is(
-    tmp_path: Path, printed: str, told: str
-) -> None:
-    program = tmp_path / "haproxy"
-    program.write_text(f"#!/bin/sh\necho '{printed}'\necho 'that is too new for me' >&2\nexit 1\n")
-    program.chmod(0o700)
-    balancer = HaproxyBalancer(tmp_path / "s", HaproxyOptions(program=str(program)), clock=SystemClock())
-    with pytest.raises(BalancerError, match=told):
-        await balancer.start()
-    await balancer.close()
-
-
-async def test_a_directory_that_was_deleted_is_made_anew(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HAProxy can't be spoken to without its socket, so it is started afresh."""
-    monkeypatch.setattr(processes, "SILENCE_SECONDS_MAX", 0.5)
-    shutil.rmtree(site.rig.directory / "2")
-    await site.balancer.route((TO_GREEN,))
-    view = await site.balancer.observe()
-    assert (view.structure, view.routes, view.restarts) == (site.structure, (TO_GREEN,), 1)
-    assert {await get(site.port) for _ in range(10)} == {"green"}
-
-
-async def test_a_directory_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
-    balancer = HaproxyBalancer(tmp_path / ("d" * 100), HaproxyOptions(), clock=SystemClock())
-    with pytest.raises(BalancerError, match="shorter state directory"):
-        await balancer.start()
-    await balancer.close()
-
-
-async def test_a_cancelled_caller_leaves_no_change_half_done(site: Site) -> None:
-    wanted = Structure(
-        site.structure.frontends, (*site.structure.backends, backend("shop-v009", free_port()))
-    )
-    arranging = asyncio.create_task(site.balancer.arrange(wanted))
-    await asyncio.sleep(0)  # lets it begin
-    arranging.cancel()
-    await asyncio.wait((arranging,))
-    assert (await site.balancer.observe()).structure == wanted
-
-
 async def _more_answers(load: Load, count: int) -> None:
     wanted = load.answers + count
     await until(lambda: load.answers >= wanted)
@@ -519,115 +341,3 @@ async def test_a_host_may_be_silent_as_long_as_its_application_says(site: Site, 
     for web in rig.webs:
         web.release()
     assert await answering == "green"
-
-
-# ------------------------------------------------------------------------------------------- its checks
-
-
-class Choosy(Web):
-    """An application that answers only to what it likes: 400 otherwise. Keeps what it was asked."""
-
-    def __init__(self, likes: bytes = b"") -> None:
-        super().__init__("choosy")
-        self.likes, self.asked = likes, list[bytes]()
-
-    def say(self, request: bytes, transport: asyncio.Transport) -> None:
-        self.asked.append(request)
-        if self.likes in request:
-            super().say(request, transport)
-            return
-        transport.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-        transport.close()
-
-
-LONGEST = tuple((f"X-{number}", "'" * HEADER_LENGTH_MAX) for number in range(HEADERS_MAX))
-ODD = ' it\'s "$HOME" ${PATH} %[src] \\ # {a,b} <c> `d` | & ; % %% '.strip()
-
-
-@pytest.mark.parametrize(
-    "asks",
-    [
-        {},
-        {"path": "/-/ready?full=1&of=a,b;c:@!*~%20%"},
-        {"host": "shop.example:8443"},
-        {"host": "[::1]:80"},
-        {"headers": (("User-Agent", ODD), ("ACCEPT", "text/plain"), ("X-A.b_c", "1"))},
-        {"path": "/" + "p" * (PATH_LENGTH_MAX - 1), "headers": LONGEST},
-    ],
-    ids=lambda each: " ".join(each) or "plain",
-)
-async def test_its_check_and_the_probe_send_the_same_request(rig: HaproxyRig, asks: dict[str, Any]) -> None:
-    web = Choosy()
-    rig.webs.append(web)
-    await web.start()
-    wanted = backend(BLUE, web.port)
-    wanted = replace(wanted, probe=replace(wanted.probe, port=web.port, **asks))
-    balancer = rig.balancer()
-    await balancer.start()
-    await balancer.arrange(Structure((frontend("shop", free_port()),), (wanted,)))
-    await until(lambda: len(web.asked) > 0)
-    by_haproxy = web.asked.pop()
-
-    async def nothing(command: tuple[str, ...], timeout_seconds: float) -> int:
-        raise AssertionError("no command is to be run")
-
-    assert await probe(wanted.probe, "127.0.0.1", nothing) == ProbeResult(True)
-    assert web.asked[-1] == by_haproxy
-    await until_async(lambda: _are_up(balancer, 1))
-
-
-@pytest.mark.parametrize("likes", [b"host: shop.example\r\n", b"user-agent: choosy\r\n"])
-async def test_a_server_that_fails_its_check_never_counts_as_up(rig: HaproxyRig, likes: bytes) -> None:
-    """Neither just enabled, nor enabled again, nor after a reload, nor to the next agent."""
-    web = Choosy(likes)
-    rig.webs.append(web)
-    await web.start()
-    plain = backend(BLUE, web.port)
-    plain = replace(plain, probe=replace(plain.probe, interval_seconds=0.3, unhealthy_after=1))
-    asks = replace(plain.probe, host="shop.example", headers=(("User-Agent", "choosy"),))
-    liked = replace(plain, probe=asks)
-    shop = frontend("shop", free_port())
-    balancer = rig.balancer()
-    await balancer.start()
-
-    async def counts(wanted: Backend) -> set[int]:
-        """How many were up at any look since it was arranged, until both HAProxys have checked twice."""
-        web.asked.clear()
-        await balancer.arrange(Structure((shop,), (wanted,)))
-        seen = set[int]()
-        while not seen or len(web.asked) < 4:
-            seen |= {each.servers_up for each in (await balancer.observe()).backends}
-        return seen
-
-    assert await counts(plain) == {0}
-    await balancer.arrange(Structure((shop,), (disabled(plain),)))
-    assert await counts(plain) == {0}
-    await balancer.arrange(Structure((shop,), (liked,)))
-    await until_async(lambda: _are_up(balancer, 1))
-    await balancer.arrange(Structure((shop,), (disabled(liked),)))
-    web.likes = b"something else"
-    assert await counts(liked) == {0}
-    second = rig.balancer()
-    await second.start()
-    assert await _are_up(second, 0)
-
-
-async def test_servers_with_traffic_stay_up_over_reloads_and_restarts(site: Site) -> None:
-    """A new process has made no check yet; what it was told of them is still true."""
-    await until_async(lambda: _are_up(site.balancer, 2))
-    more = (*site.structure.frontends, frontend("blog", free_port()))
-    await site.balancer.arrange(Structure(more, site.structure.backends))
-    assert (await site.balancer.observe()).backends[0].servers_up == 1
-    second = site.rig.balancer()
-    os.kill(site.process.socket.workers().master, signal.SIGKILL)
-    await second.start()
-    view = await second.observe()
-    assert [(each.group, each.servers_up) for each in view.backends if each.group == BLUE] == [(BLUE, 1)]
-
-
-def disabled(backend: Backend) -> Backend:
-    return replace(backend, servers=tuple(replace(each, is_enabled=False) for each in backend.servers))
-
-
-async def _are_up(balancer: HaproxyBalancer, count: int) -> bool:
-    return sum(each.servers_up for each in (await balancer.observe()).backends) == count
