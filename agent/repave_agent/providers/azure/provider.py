@@ -1,29 +1,27 @@
 """The provider whose hosts are virtual machines of an Azure resource group: whether there is what the
 settings name, and room for more.
 
-How a machine is made and seen: machines.py; how it becomes a host and goes: providers/cloud.
+How a machine is made and seen: machines.py; what all clouds have in common: providers/cloud.
 """
 
 import os
 import random
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from repave_agent.clients.azure.login import fetch_of, find_principal
 from repave_agent.clients.azure.resources import COMPUTE, Resources, fault
 from repave_agent.clients.faults import GoneError
 from repave_agent.clients.rest import Pace, Rest, SharedToken, always
-from repave_agent.core.host_secrets import HostSecrets
-from repave_agent.core.ports import Clock, Host, HostSpec, ProviderError, RefusedError, TransientError
+from repave_agent.core.ports import Clock, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.azure.machines import VirtualMachines, image_reference
 from repave_agent.providers.azure.options import AzureMachineOptions
-from repave_agent.providers.cloud.lifecycle import Lifecycle
-from repave_protos.protocol.values import HostName, RegionName
+from repave_agent.providers.cloud.provider import CloudProvider
+from repave_protos.protocol.values import RegionName
 
 
-class AzureProvider:
-    """Implements ports.Provider. `installation` is asked again at every call."""
+class AzureProvider(CloudProvider):
+    """Implements ports.Provider."""
 
     name = "azure"
 
@@ -37,7 +35,7 @@ class AzureProvider:
         environment: Mapping[str, str] = os.environ,
         check: Callable[[], None] = always,
     ) -> None:
-        self._installation, self._options, self._depot = installation, options, depot
+        self._options = options
         self._subscription = options.subscription or environment.get("AZURE_SUBSCRIPTION_ID", "")
         tokens = SharedToken(fetch_of(find_principal(options.authority, environment), clock), clock)
         pace = Pace(options.calls_per_second, clock)
@@ -47,21 +45,14 @@ class AzureProvider:
             rest, options.endpoint, self._subscription, options.resource_group, options.location, clock
         )
         self._machines = VirtualMachines(region, installation, self._resources, options, depot)
-        self._hosts = Lifecycle(self._machines, self._prepare, clock)
-        self._is_ready = False
+        super().__init__("machines of Azure", self._machines, installation, depot, clock)
 
-    async def start(self) -> str:
-        """Looks whether there is what the settings name. Raises ProviderError with all that is wrong."""
-        await self._depot.start()
-        if not self._is_ready:
-            await self._look()
-            self._is_ready = True
+    async def _begin(self) -> str:
+        await self._look()
         return f"virtual machines of resource group {self._options.resource_group}"
 
-    async def _prepare(self) -> None:
-        if not self._installation():
-            raise TransientError("no host is made before the agent has met its controller for the first time")
-        await self.start()
+    async def _disconnect(self) -> None:
+        await self._resources.rest.close()
 
     async def _look(self) -> None:
         options = self._options
@@ -118,38 +109,6 @@ class AzureProvider:
             if each.get("resourceType") == "virtualMachines"
             and not any(one.get("type") == "Location" for one in each.get("restrictions") or [])
         }
-
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Machines don't tell; the listing does."""
-
-    async def close(self) -> None:
-        await self._hosts.settle()
-        await self._depot.close()
-        await self._resources.rest.close()
-
-    # -------------------------------------------------------------------------------------------- hosts
-
-    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
-        return await self._hosts.launch(spec, package, secrets)
-
-    async def list_hosts(self) -> list[Host]:
-        return await self._hosts.list_hosts()
-
-    async def destroy(self, host: HostName) -> None:
-        await self._hosts.destroy(host)
-
-    async def execute(self, host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
-        raise RefusedError(
-            "health.command: nothing can be run inside machines of Azure: use health.http or health.tcp"
-        )
-
-    async def log_tail(self, host: HostName, lines: int) -> str:
-        return await self._hosts.log_tail(host, lines)
-
-    async def inspect(self, host: HostName) -> str:
-        return await self._hosts.inspect(host)
-
-    # -------------------------------------------------------------------------------------------- the cloud
 
     async def troubles(self) -> list[str]:
         """Whether the subscription can be asked, and still has what the settings name."""

@@ -1,28 +1,26 @@
 """The provider whose hosts are instances of a Google Cloud project: whether the project has what the settings
 name, and room for more.
 
-How an instance is made and seen: instances.py; how it becomes a host and goes: providers/cloud.
+How an instance is made and seen: instances.py; what all clouds have in common: providers/cloud.
 """
 
 import random
 from collections.abc import Callable
-from pathlib import Path
 
 from repave_agent.clients.faults import GoneError
 from repave_agent.clients.gcp.compute import Compute, fault, name_of
 from repave_agent.clients.gcp.login import Credentials, fetch_of, find_credentials, project_of_metadata
 from repave_agent.clients.rest import Pace, Rest, SharedToken, always
-from repave_agent.core.host_secrets import HostSecrets
-from repave_agent.core.ports import Clock, Host, HostSpec, ProviderError, RefusedError, TransientError
+from repave_agent.core.ports import Clock, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
-from repave_agent.providers.cloud.lifecycle import Lifecycle
+from repave_agent.providers.cloud.provider import CloudProvider
 from repave_agent.providers.gcp.instances import Instances
 from repave_agent.providers.gcp.options import GcpOptions
-from repave_protos.protocol.values import HostName, RegionName
+from repave_protos.protocol.values import RegionName
 
 
-class GcpProvider:
-    """Implements ports.Provider. `installation` is asked again at every call."""
+class GcpProvider(CloudProvider):
+    """Implements ports.Provider."""
 
     name = "gcp"
 
@@ -36,7 +34,7 @@ class GcpProvider:
         credentials: Credentials | None = None,
         check: Callable[[], None] = always,
     ) -> None:
-        self._installation, self._options, self._depot = installation, options, depot
+        self._options = options
         found = credentials or find_credentials(options.credentials)
         self._credentials = found
         tokens = SharedToken(fetch_of(found, clock), clock)
@@ -45,21 +43,14 @@ class GcpProvider:
         rest = Rest(tokens, fault, clock, pace, chance=chance, service="Google", check=check)
         self._compute = Compute(rest, options.endpoint, options.project or found.project, clock)
         self._instances = Instances(region, installation, self._compute, options, depot)
-        self._hosts = Lifecycle(self._instances, self._prepare, clock)
-        self._is_ready = False
+        super().__init__("instances of Google", self._instances, installation, depot, clock)
 
-    async def start(self) -> str:
-        """Looks whether there is what the settings name. Raises ProviderError with all that is wrong."""
-        await self._depot.start()
-        if not self._is_ready:
-            await self._look()
-            self._is_ready = True
+    async def _begin(self) -> str:
+        await self._look()
         return f"instances of project {self._compute.project}"
 
-    async def _prepare(self) -> None:
-        if not self._installation():
-            raise TransientError("no host is made before the agent has met its controller for the first time")
-        await self.start()
+    async def _disconnect(self) -> None:
+        await self._compute.rest.close()
 
     async def _look(self) -> None:
         options = self._options
@@ -87,38 +78,6 @@ class GcpProvider:
                 wrong.append(f"gcp.image: {error}")
         if wrong:
             raise RefusedError("; ".join(wrong))
-
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Instances don't tell; the listing does."""
-
-    async def close(self) -> None:
-        await self._hosts.settle()
-        await self._depot.close()
-        await self._compute.rest.close()
-
-    # -------------------------------------------------------------------------------------------- hosts
-
-    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
-        return await self._hosts.launch(spec, package, secrets)
-
-    async def list_hosts(self) -> list[Host]:
-        return await self._hosts.list_hosts()
-
-    async def destroy(self, host: HostName) -> None:
-        await self._hosts.destroy(host)
-
-    async def execute(self, host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
-        raise RefusedError(
-            "health.command: nothing can be run inside instances of Google: use health.http or health.tcp"
-        )
-
-    async def log_tail(self, host: HostName, lines: int) -> str:
-        return await self._hosts.log_tail(host, lines)
-
-    async def inspect(self, host: HostName) -> str:
-        return await self._hosts.inspect(host)
-
-    # -------------------------------------------------------------------------------------------- the cloud
 
     async def troubles(self) -> list[str]:
         """Whether the project can be asked, and still has what the settings name."""

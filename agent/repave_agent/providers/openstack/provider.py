@@ -1,6 +1,6 @@
 """The provider whose hosts are servers of an OpenStack project: room for them, troubles of the cloud, images.
 
-How a server is made and seen: servers.py; how it becomes a host and goes: providers/cloud.
+How a server is made and seen: servers.py; what all clouds have in common: providers/cloud.
 """
 
 import asyncio
@@ -9,16 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from repave_agent.clients.openstack.api import Api
-from repave_agent.core.host_secrets import HostSecrets
-from repave_agent.core.ports import Clock, Host, HostSpec, ProviderError, RefusedError, TransientError
+from repave_agent.core.ports import Clock, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
-from repave_agent.providers.cloud.lifecycle import Lifecycle
+from repave_agent.providers.cloud.provider import CloudProvider
 from repave_agent.providers.openstack.bake import Oven
 from repave_agent.providers.openstack.names import Names
 from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.servers import Servers, tag_of
 from repave_protos.protocol.queries import BakedImage, BakeOrder
-from repave_protos.protocol.values import HostName, RegionName
+from repave_protos.protocol.values import RegionName
 
 LOOK_UP_SECONDS = 60.0
 """From one look whether what the settings name is there to the next."""
@@ -31,8 +30,8 @@ SERVICE_SECONDS = 8.0
 QUOTAS = {"Instances": "instances", "Cores": "cores", "RAMSize": "MiB of RAM"}
 
 
-class OpenstackProvider:
-    """Implements ports.Provider. `installation` is asked again at every call."""
+class OpenstackProvider(CloudProvider):
+    """Implements ports.Provider."""
 
     name = "openstack"
 
@@ -45,58 +44,20 @@ class OpenstackProvider:
         depot: Depot,
         clock: Clock,
     ) -> None:
-        self._installation = installation
-        self._api, self._depot, self._clock = api, depot, clock
+        self._api, self._clock = api, clock
         self._names = Names(api, options, clock)
         self._oven = Oven(api, options, depot, lambda: tag_of(installation(), region), clock)
         self._servers = Servers(region, installation, api, options, self._names, depot, self._oven)
-        self._hosts = Lifecycle(self._servers, self._prepare, clock)
+        super().__init__("servers of OpenStack", self._servers, installation, depot, clock)
         self._looked_at = float("-inf")
 
-    async def start(self) -> str:
-        """Looks whether the cloud has what the settings name. Raises ProviderError with all that is wrong."""
-        await self._depot.start()
-        if self._names.found is None:
-            await self._names.look()
-            await self._oven.tidy()
+    async def _begin(self) -> str:
+        await self._names.look()
+        await self._oven.tidy()
         return f"servers of project {self._api.project_id}"
 
-    async def _prepare(self) -> None:
-        if not self._installation():
-            raise TransientError("no host is made before the agent has met its controller for the first time")
-        await self.start()
-
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Servers don't tell; the listing does."""
-
-    async def close(self) -> None:
-        await self._hosts.settle()
-        await self._depot.close()
+    async def _disconnect(self) -> None:
         await self._api.close()
-
-    # -------------------------------------------------------------------------------------------- hosts
-
-    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
-        return await self._hosts.launch(spec, package, secrets)
-
-    async def list_hosts(self) -> list[Host]:
-        return await self._hosts.list_hosts()
-
-    async def destroy(self, host: HostName) -> None:
-        await self._hosts.destroy(host)
-
-    async def execute(self, host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
-        raise RefusedError(
-            "health.command: nothing can be run inside servers of OpenStack: use health.http or health.tcp"
-        )
-
-    async def log_tail(self, host: HostName, lines: int) -> str:
-        return await self._hosts.log_tail(host, lines)
-
-    async def inspect(self, host: HostName) -> str:
-        return await self._hosts.inspect(host)
-
-    # -------------------------------------------------------------------------------------------- the cloud
 
     async def troubles(self) -> list[str]:
         """Services that do not answer, what the settings name and is gone, and what was made anew."""
@@ -137,8 +98,6 @@ class OpenstackProvider:
             if most >= 0 and used + more > most:
                 short.append(f"{QUOTAS[name]}: {used} of {most} are used, {more} more are needed")
         return "; ".join(short)
-
-    # -------------------------------------------------------------------------------------------- images
 
     async def bake(self, order: BakeOrder, package: Path, report: Callable[[str], None]) -> BakedImage:
         await self.start()

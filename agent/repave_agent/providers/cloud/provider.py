@@ -1,0 +1,79 @@
+"""What providers of clouds have in common: when they are ready, their hosts, their end.
+
+How a machine becomes a host and goes is lifecycle.py's; which settings can work, and whether there is room
+for more, is each cloud's own.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+
+from repave_agent.core.host_secrets import HostSecrets
+from repave_agent.core.ports import Clock, Host, HostSpec, RefusedError, TransientError
+from repave_agent.packages.server import Depot
+from repave_agent.providers.cloud.lifecycle import Lifecycle
+from repave_agent.providers.cloud.machine import MachineCloud
+from repave_protos.protocol.values import HostName
+
+
+class CloudProvider(ABC):
+    """Implements what ports.Provider says of hosts. `called`: what people call this cloud's machines.
+    `installation` is asked again at every call."""
+
+    def __init__(
+        self, called: str, cloud: MachineCloud, installation: Callable[[], str], depot: Depot, clock: Clock
+    ) -> None:
+        self._called, self._installation, self._depot = called, installation, depot
+        self._hosts = Lifecycle(cloud, self._prepare, clock)
+        self._place = ""
+
+    @abstractmethod
+    async def _begin(self) -> str:
+        """Looks whether there is what the settings name; returns where hosts will be, in a few words. Raises
+        ProviderError with all that is wrong."""
+
+    @abstractmethod
+    async def _disconnect(self) -> None:
+        """Nothing is asked of the cloud any more."""
+
+    async def start(self) -> str:
+        """Begins once, and serves packages. Raises ProviderError with all that is wrong."""
+        await self._depot.start()
+        if not self._place:
+            self._place = await self._begin()
+        return self._place
+
+    async def _prepare(self) -> None:
+        if not self._installation():
+            raise TransientError("no host is made before the agent has met its controller for the first time")
+        await self.start()
+
+    def on_change(self, callback: Callable[[], None]) -> None:  # noqa: B027  # nothing to do
+        """Clouds don't tell; the listing does."""
+
+    async def close(self) -> None:
+        await self._hosts.settle()
+        await self._depot.close()
+        await self._disconnect()
+
+    # -------------------------------------------------------------------------------------------- hosts
+
+    async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
+        return await self._hosts.launch(spec, package, secrets)
+
+    async def list_hosts(self) -> list[Host]:
+        return await self._hosts.list_hosts()
+
+    async def destroy(self, host: HostName) -> None:
+        await self._hosts.destroy(host)
+
+    async def execute(self, host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
+        raise RefusedError(
+            f"health.command: nothing can be run inside {self._called}: use health.http or health.tcp"
+        )
+
+    async def log_tail(self, host: HostName, lines: int) -> str:
+        return await self._hosts.log_tail(host, lines)
+
+    async def inspect(self, host: HostName) -> str:
+        return await self._hosts.inspect(host)
