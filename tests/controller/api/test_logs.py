@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import aiohttp
+import pytest
 
+from repave_controller.api.web import streams
 from repave_protos.protocol import wire
 from repave_protos.protocol.capabilities import BalancerAbilities, ProviderAbilities, capability_words
 from repave_protos.protocol.queries import Answer, HostOutput, Output, Query, ReadOutput, Refusal
@@ -73,8 +75,53 @@ async def test_following_goes_on_behind_the_cursor_until_the_client_leaves(real:
     assert (first.lines, first.with_gone, first.cursors) == (7, True, ())
     assert (second.with_gone, second.cursors) == (False, ((HostName("oslo-1"), "c1"),))
     assert regions["paris"].asked == []
-    streams = [task for task in asyncio.all_tasks() if "_read" in repr(task.get_coro())]
-    await until(lambda: not [task for task in streams if not task.done() and "logs" in repr(task.get_coro())])
+    await until(lambda: not readers())
+
+
+def readers() -> list[str]:
+    return [text for task in asyncio.all_tasks() if "Logs._read" in (text := repr(task.get_coro()))]
+
+
+async def test_a_stream_that_is_quiet_ends_cleanly_with_its_client(
+    real: RealController, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two lines the next one is waited for: that ends first, else the stream can't be closed."""
+    monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.01)
+    await prints(real)
+    for agent in real.agents.values():
+        agent.answers_all = lambda query: wire.encode_from_agent(Answer(query.query_id, Output(())))
+    async with real.client.get("applications/hello/logs/stream?follow=1") as answer:
+        assert (await answer.content.readline()) == b": still here\n"
+        assert readers()
+    await until(lambda: not readers())
+    assert "request.failed" not in capsys.readouterr().out
+
+
+async def test_a_host_that_can_not_be_asked_about_is_refused_before_the_stream(real: RealController) -> None:
+    await prints(real)
+    for host in ("a b", "../etc", "x" * 201):
+        query = {"follow": "1", "host": host}
+        async with real.client.get("applications/hello/logs/stream", params=query) as answer:
+            assert (answer.status, "host" in await answer.text()) == (400, True), host
+
+
+async def test_a_region_that_can_not_be_read_ends_the_stream(
+    real: RealController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it the stream would look whole; a fault of ours must not keep the client waiting, either."""
+    await prints(real)
+    ask = real.sessions.ask
+
+    async def failing(region: RegionName, *more: Any) -> Any:
+        if region == "oslo":
+            raise AssertionError("a fault of ours")
+        return await ask(region, *more)
+
+    monkeypatch.setattr(real.sessions, "ask", failing)
+    async with asyncio.timeout(5.0), real.client.get("applications/hello/logs/stream?follow=1") as answer:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
+    await until(lambda: not readers())
 
 
 async def test_a_region_that_is_away_or_too_old_is_told_and_the_others_come(real: RealController) -> None:

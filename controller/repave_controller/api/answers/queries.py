@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-NAME_LENGTH_MAX = 200
+from repave_protos.protocol.bounds import NAME_LENGTH_MAX, name_or_none
+
 NUMBER_MAX = 1 << 53
 EVENTS_MAX = 1000
 LOG_LINES_MAX = 1000
@@ -25,9 +26,14 @@ def flag(text: object, info: ValidationInfo) -> object:
     return FLAGS.get(text, text) if isinstance(text, str) else text
 
 
+def name(text: str, info: ValidationInfo) -> str:
+    """Of which agents may be asked; "" where none is meant."""
+    return name_or_none(text, f"{info.field_name}")
+
+
 Number = Annotated[int, BeforeValidator(whole_number), Field(ge=0, le=NUMBER_MAX)]
 Flag = Annotated[bool, BeforeValidator(flag)]
-Name = Annotated[str, Field(max_length=NAME_LENGTH_MAX)]
+Name = Annotated[str, Field(max_length=NAME_LENGTH_MAX), AfterValidator(name)]
 
 
 class Query(BaseModel):

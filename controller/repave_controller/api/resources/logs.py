@@ -66,19 +66,33 @@ class Logs:
     ) -> AsyncGenerator[tuple[int, LogItem], None]:
         """What the regions give, as it comes; ends when all of them do."""
         waiting: asyncio.Queue[LogItem | None] = asyncio.Queue(1)
-        tasks = [asyncio.create_task(self._read(each, name, query, waiting)) for each in regions]
-        number, left = 0, len(tasks)
+        reading = asyncio.create_task(self._read_all(name, regions, query, waiting))
+        number = 0
         try:
-            while left:
-                item = await waiting.get()
-                if item is None:
-                    left -= 1
-                    continue
+            while (item := await waiting.get()) is not None:
                 number += 1
                 yield number, item
+            await reading
         finally:
-            for task in tasks:
-                task.cancel()
+            reading.cancel()
+
+    async def _read_all(
+        self,
+        name: ApplicationName,
+        regions: list[RegionName],
+        query: LogsQuery,
+        waiting: asyncio.Queue[LogItem | None],
+    ) -> None:
+        """Puts None at the end. A reader that fails ends the others too: a stream that had silently lost a
+        region would look whole."""
+        try:
+            async with asyncio.TaskGroup() as readers:
+                for region in regions:
+                    readers.create_task(self._read(region, name, query, waiting))
+        except ExceptionGroup:
+            await waiting.put(None)
+            raise
+        await waiting.put(None)
 
     async def _read(
         self,
@@ -87,7 +101,7 @@ class Logs:
         query: LogsQuery,
         waiting: asyncio.Queue[LogItem | None],
     ) -> None:
-        """One region's output, one question at a time."""
+        """One region's output, one question at a time; a trouble once."""
         cursors: dict[HostName, str] = {}
         told: set[tuple[str, str]] = set()
         since = self._clock() - query.since if query.since else 0.0
@@ -106,12 +120,12 @@ class Logs:
                 has_news = has_news or bool(item.lines)
                 if item.trouble and (item.host, item.trouble) in told:
                     continue
-                told.add((item.host, item.trouble))
+                if item.trouble:
+                    told.add((item.host, item.trouble))
                 await waiting.put(item)
             is_first = False
             if query.follow and not has_news:
                 await asyncio.sleep(PAUSE_SECONDS)
-        await waiting.put(None)
 
     async def _asked(
         self, region: RegionName, question: ReadOutput, cursors: dict[HostName, str], since: float

@@ -89,6 +89,10 @@ class Streams:
             pass  # the client has left
         except StoreError as error:
             log.error("stream.ended", path=request.path, error=str(error))  # the client comes back for more
+        except Exception:  # the root of a stream: it can't become a problem any more, and must not look whole
+            log.exception("stream.failed", path=request.path)
+            if request.transport is not None:
+                request.transport.abort()
         finally:
             self._open -= 1
         return response
@@ -122,9 +126,10 @@ class Streams:
                 elif not done:
                     await response.write(b": still here\n\n")
         finally:
-            for task in (closing, following, ending):
-                if task is not None:
-                    task.cancel()
+            tasks = [task for task in (closing, following, ending) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)  # `messages` can't be closed while it runs
 
 
 async def _ended(request: web.Request) -> None:
