@@ -115,7 +115,10 @@ async def disk_uploaded(name: str) -> None:
         {"op": "replace", "path": f"/{each}", "value": value}
         for each, value in (("disk_format", "raw"), ("container_format", "bare"))
     ]
-    patch = {"X-Auth-Token": api._token, "Content-Type": "application/openstack-images-v2.1-json-patch"}
+    patch = {
+        **await api._tokens.headers(),
+        "Content-Type": "application/openstack-images-v2.1-json-patch",
+    }
     async with (
         aiohttp.ClientSession() as session,
         session.patch(place, headers=patch, data=json.dumps(formats)) as patched,
@@ -256,7 +259,8 @@ async def test_a_revoked_token_and_a_slow_build_cost_no_host(tmp_path: Path) -> 
         launch = asyncio.create_task(region.launch(1))
         await until_async(region.servers)
         async with aiohttp.ClientSession() as session:
-            headers = {"X-Auth-Token": region.api._token, "X-Subject-Token": region.api._token}
+            shown = await region.api._tokens.headers()
+            headers = {**shown, "X-Subject-Token": shown["X-Auth-Token"]}
             async with session.delete(f"{rig_cloud().auth_url}/auth/tokens", headers=headers) as revoked:
                 assert revoked.status == 204
         assert await launch == "shop-v001-1"

@@ -174,9 +174,9 @@ def rig_admin() -> Cloud:
 
 async def store_disk(api: Api, image: str) -> None:
     """Gives an image of Glance a disk; it is active then."""
-    await api.call("image", "GET", f"/images/{image}")  # logs in
+    shown = await api._tokens.headers()  # logs in
     url = f"{api._endpoints['image']}/images/{image}/file"
-    headers = {"X-Auth-Token": api._token, "Content-Type": "application/octet-stream"}
+    headers = {**shown, "Content-Type": "application/octet-stream"}
     async with aiohttp.ClientSession() as session, session.put(url, headers=headers, data=b"disk") as stored:
         assert stored.status == 204, await stored.text()
 

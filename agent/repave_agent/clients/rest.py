@@ -6,7 +6,9 @@ What an answer means is each cloud's own: it gives `fault`, which tells an error
 
 import asyncio
 import contextlib
+import json
 import random
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +22,8 @@ from repave_agent.core.ports import Clock, ProviderError, RefusedError, Transien
 
 CALL_SECONDS = 60.0
 CONNECTIONS_MAX = 40
+ANSWER_BYTES_MAX = 64 * 1024**2
+"""Of a listing without pages it is thousands of machines."""
 IDLE_SECONDS = 4.0
 """So long a connection is kept for the next call: less than servers keep it, for a creation on a connection
 that just closes is an answer lost."""
@@ -53,7 +57,8 @@ class Answer:
 
 
 Fault = Callable[[str, Answer], ProviderError]
-"""By what was called ("POST instances") and the answer, whose status is 400 or more."""
+"""By what was called ("POST instances") and the answer, whose status is 300 or more: a redirect is not
+followed, and did nothing."""
 
 
 class Pace:
@@ -77,6 +82,11 @@ def always() -> None:
     """No other agent is known."""
 
 
+def by_system() -> ssl.SSLContext | bool:
+    """Believes the authorities that this machine does."""
+    return True
+
+
 class Rest:
     """One account of one cloud. `calls` counts requests, for benchmarks. `check` raises NotActingError: asked
     before each call that may change something, for what is under way must not go on without the lease."""
@@ -91,9 +101,13 @@ class Rest:
         chance: random.Random,
         service: str,
         check: Callable[[], None] = always,
+        tls: Callable[[], ssl.SSLContext | bool] = by_system,
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
+        """`tls` is asked at the first call. Raises OSError then where a file of it can't be read."""
         self._tokens, self._fault, self._clock, self._pace = tokens, fault, clock, pace
         self._chance, self._service, self._check = chance, service, check
+        self._tls, self._call_seconds = tls, call_seconds
         self._http: aiohttp.ClientSession | None = None
         self._retries = RETRIES_MAX
         self.calls = 0
@@ -103,7 +117,7 @@ class Rest:
         method: str,
         url: str,
         body: Any = None,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | int] | None = None,
         *,
         what: str,
         repeatable: bool | None = None,
@@ -119,7 +133,7 @@ class Rest:
             if method not in ("GET", "HEAD"):
                 self._check()
             try:
-                answer = await self._once(method, url, body, query or {}, {**(headers or {}), **given})
+                answer = await self.send(method, url, body, query, {**(headers or {}), **given})
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 was_sent = not isinstance(error, aiohttp.ClientConnectorError)
                 if (was_sent and not is_safe) or not self._may_retry(attempt):
@@ -127,7 +141,7 @@ class Rest:
                     raise kind(f"{self._service}: {what}: no answer: {_told(error)}") from error
                 await self._pause(attempt, 0.0)
                 continue
-            if answer.status < 400:
+            if answer.status < 300:
                 self._retries = min(RETRIES_MAX, self._retries + RETRY_SHARE)
                 return answer
             if answer.status == 401 and not was_refused:
@@ -155,13 +169,22 @@ class Rest:
         most = min(PAUSE_SECONDS_MAX, PAUSE_SECONDS * 2**attempt)
         await self._clock.sleep(min(after, AFTER_SECONDS_MAX) + self._chance.uniform(0, most))
 
-    async def _once(
-        self, method: str, url: str, body: Any, query: Mapping[str, str], headers: Mapping[str, str]
+    async def send(
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        query: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
+        """Once, as it is: without a token, a turn or a look at the lease. Raises what aiohttp does, OSError
+        and TimeoutError."""
         self.calls += 1
         if self._http is None:
-            connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=IDLE_SECONDS)
-            timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
+            connector = aiohttp.TCPConnector(
+                ssl=self._tls(), limit=CONNECTIONS_MAX, keepalive_timeout=IDLE_SECONDS
+            )
+            timeout = aiohttp.ClientTimeout(total=self._call_seconds)
             self._http = aiohttp.ClientSession(connector=connector, timeout=timeout)
         async with self._http.request(
             method, url, json=body, params=query, headers=headers, allow_redirects=False
@@ -170,12 +193,17 @@ class Rest:
 
 
 async def decoded(response: aiohttp.ClientResponse) -> dict[str, Any]:
-    """{} when it is empty, {"message": text} when it is no JSON object."""
-    text = await response.text(errors="replace")
+    """{} when it is empty, {"message": text} when it is no JSON object. Raises ClientPayloadError when it is
+    too large."""
+    content = bytearray()
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) > ANSWER_BYTES_MAX:
+            raise aiohttp.ClientPayloadError(f"an answer of more than {ANSWER_BYTES_MAX >> 20} MiB")
     try:
-        raw = await response.json(content_type=None) if text.strip() else {}
+        raw = json.loads(content) if content.strip() else {}
     except ValueError:
-        return {"message": text[:300]}
+        return {"message": content[:300].decode(errors="replace")}
     return raw if isinstance(raw, dict) else {"items": raw}
 
 
@@ -200,23 +228,36 @@ def _told(error: BaseException) -> str:
 
 
 class SharedToken:
-    """A token that many calls share: fetched once for all who wait, renewed before it ends."""
+    """A token that many calls share: fetched once for all who wait, renewed before it ends. `header`: how it
+    is shown."""
 
-    def __init__(self, fetch: "Fetch", clock: Clock, *, renew_seconds: float = 120.0) -> None:
+    def __init__(
+        self,
+        fetch: "Fetch",
+        clock: Clock,
+        *,
+        renew_seconds: float = 120.0,
+        header: tuple[str, str] = ("Authorization", "Bearer "),
+    ) -> None:
         self._fetch, self._clock, self._renew_seconds = fetch, clock, renew_seconds
         self._token, self._ends_at = "", 0.0
+        self._header = header
         self._lock = asyncio.Lock()
 
     async def headers(self) -> Mapping[str, str]:
         async with self._lock:
             if not self._token or self._clock.wall() > self._ends_at - self._renew_seconds:
                 self._token, self._ends_at = await self._fetch()
-            return {"Authorization": f"Bearer {self._token}"}
+            return self._shown()
 
     def forget(self, used: Mapping[str, str]) -> None:
         """Of many calls that are refused together only the first one costs a new token."""
-        if used.get("Authorization") == f"Bearer {self._token}":
+        if self._shown().items() <= used.items():
             self._token = ""
+
+    def _shown(self) -> dict[str, str]:
+        name, kind = self._header
+        return {name: f"{kind}{self._token}"}
 
 
 class Fetch(Protocol):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from repave_agent.clients import rest as clients_rest
 from repave_agent.clients.faults import LostError
 from repave_agent.clients.rest import RETRIES_MAX, TRIES_MAX, Answer, Pace, Rest, SharedToken
 from repave_agent.core.ports import NotActingError, ProviderError, RefusedError, TransientError
@@ -143,11 +144,13 @@ async def test_nothing_is_changed_once_another_agent_may_have_the_region() -> No
     assert len(server.asked) == 1
 
 
-async def test_no_redirect_is_followed_with_the_token() -> None:
-    async with scripted((302, {}, {"Location": "http://127.0.0.1:9/"})) as server:
+async def test_no_redirect_is_followed_with_the_token_nor_taken_for_success() -> None:
+    async with scripted((302, {}, {"Location": "/elsewhere"}), OK) as server:
         rest = rest_of(QuickClock())
-        assert (await rest.call("GET", server.url, what="GET things")).status == 302
+        with pytest.raises(RefusedError, match="POST things: 302"):
+            await rest.call("POST", f"{server.url}/things", {"a": 1}, what="POST things")
         await rest.close()
+    assert len(server.asked) == 1
 
 
 async def test_a_token_is_renewed_before_it_ends_and_fetched_once_for_all() -> None:
@@ -165,3 +168,12 @@ async def test_a_token_is_renewed_before_it_ends_and_fetched_once_for_all() -> N
     assert await token.headers() == {"Authorization": "Bearer t2"}
     token.forget({"Authorization": "Bearer t2"})
     assert await token.headers() == {"Authorization": "Bearer t3"}
+
+
+async def test_an_answer_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients_rest, "ANSWER_BYTES_MAX", 1024)
+    async with scripted((200, {"items": ["x" * 2000]}, {}), OK) as server:
+        rest = rest_of(QuickClock())
+        with pytest.raises(LostError, match="an answer of more than"):
+            await rest.call("PATCH", f"{server.url}/things", {}, what="PATCH things")
+        await rest.close()

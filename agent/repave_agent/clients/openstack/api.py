@@ -1,12 +1,12 @@
-"""OpenStack's REST APIs as the provider speaks them: a token that is renewed, the catalogue, bounded
-patience, and errors that say whose fault it is, in the cloud's own words.
+"""OpenStack's REST APIs as the provider speaks them: the catalogue, that comes with a token, and errors that
+say whose fault it is, in the cloud's own words. How they are called, and again: clients/rest.py.
 
 Plain aiohttp instead of openstacksdk, which is synchronous: a list of ten servers took 27 ms there and 0.5 ms
 here, and its threads stalled the loop for up to 53 ms.
 """
 
 import asyncio
-import contextlib
+import random
 import ssl
 from collections.abc import Callable
 from datetime import datetime
@@ -16,79 +16,68 @@ import aiohttp
 
 from repave_agent.clients.faults import GoneError, LostError
 from repave_agent.clients.openstack.login import Cloud
-from repave_agent.clients.rest import always
+from repave_agent.clients.rest import Answer, Pace, Rest, SharedToken, always
 from repave_agent.core.ports import Clock, OutOfCapacityError, ProviderError, RefusedError, TransientError
 
 COMPUTE_VERSION = "2.64"
 """Of the compute API, since Rocky (2018): tags at create, policy of server groups."""
 CALL_SECONDS = 30.0
-TRIES_MAX = 4
-PAUSE_SECONDS = 0.5
-PAUSE_SECONDS_MAX = 30.0
-RENEW_SECONDS = 120.0
-"""So long before its end a token is renewed."""
+GREETING_SECONDS = 8.0
 SERVICES = {
     "compute": ("compute",),
     "image": ("image",),
     "network": ("network",),
     "load-balancer": ("load-balancer", "loadbalancer"),
 }
-SAFE_TO_REPEAT = ("GET", "DELETE", "PUT")
-GREETING = aiohttp.ClientTimeout(total=8.0)
-IDLE_SECONDS = 4.0
-"""So long a connection is kept for the next call: less than servers keep it (Apache 5 s, HAProxy 10 s), for a
-creation on a connection that just closes is an answer lost."""
+LOGIN = "identity: POST /auth/tokens"
 
 
 class Api:
-    """One project of one cloud. `calls` counts requests, for benchmarks. `check` raises NotActingError: asked
-    before each call that changes something, for what is under way must not go on once the lease is over."""
+    """One project of one cloud. `check` raises NotActingError: asked before each call that changes something,
+    for what is under way must not go on once the lease is over."""
 
     def __init__(self, cloud: Cloud, clock: Clock, check: Callable[[], None] = always) -> None:
-        self._cloud, self._clock, self._check = cloud, clock, check
-        self._http: aiohttp.ClientSession | None = None
-        self._token, self._expires_at = "", 0.0
+        self._cloud, self._clock = cloud, clock
+        self._tokens = SharedToken(self._log_in, clock, header=("X-Auth-Token", ""))
+        self._rest = Rest(
+            self._tokens,
+            fault,
+            clock,
+            Pace(0.0, clock),
+            chance=random.Random(),  # noqa: S311  # spreads retries
+            service="OpenStack",
+            check=check,
+            tls=self._tls,
+            call_seconds=CALL_SECONDS,
+        )
         self._endpoints: dict[str, str] = {}
-        self._lock = asyncio.Lock()
         self.project_id = ""
-        self.calls = 0
+
+    @property
+    def calls(self) -> int:
+        """Requests, for benchmarks."""
+        return self._rest.calls
 
     async def call(
         self, service: str, method: str, path: str, body: Any = None, **query: str | int
     ) -> dict[str, Any]:
         """The decoded answer, {} when it is empty. Raises GoneError, LostError, and ProviderError by kind."""
-        pause = PAUSE_SECONDS
-        for attempt in range(TRIES_MAX):
-            is_last = attempt == TRIES_MAX - 1
-            url = await self._endpoint(service) + path
-            token = self._token
-            try:
-                status, answer, after = await self._once(service, method, url, token, body, query)
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                was_sent = not isinstance(error, aiohttp.ClientConnectorError)
-                if is_last or (was_sent and method not in SAFE_TO_REPEAT):
-                    raise LostError(f"{service}: {method} {path}: no answer: {error}") from error
-            else:
-                if status < 400:
-                    return answer
-                if status == 401:
-                    self._forget(token)
-                elif is_last or not _may_repeat(method, status):
-                    raise failure(service, method, path, status, answer)
-                pause = min(max(pause, after), PAUSE_SECONDS_MAX)
-            await self._clock.sleep(pause)
-            pause *= 2
-        raise RefusedError(f"{service}: {method} {path}: the cloud does not accept its own token (401)")
+        url = await self._endpoint(service) + path
+        headers = {"Accept": "application/json"}
+        if service == "compute":
+            headers["OpenStack-API-Version"] = f"compute {COMPUTE_VERSION}"
+        what = f"{service}: {method} {path}"
+        return (await self._rest.call(method, url, body, query, what=what, headers=headers)).body
 
     async def greet_identity(self) -> str:
         """Why the identity service is no use; "" when it answers. A token may outlive it for hours."""
+        url = self._cloud.auth_url
         try:
-            async with self._session().get(self._cloud.auth_url, timeout=GREETING) as response:
-                if response.status < 500:
-                    return ""
-                return f"Keystone: {self._cloud.auth_url}: {response.status}"
+            async with asyncio.timeout(GREETING_SECONDS):
+                status = (await self._rest.send("GET", url)).status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return f"Keystone: {self._cloud.auth_url}: no answer: {error or type(error).__name__}"
+            return f"Keystone: {url}: no answer: {error or type(error).__name__}"
+        return "" if status < 500 else f"Keystone: {url}: {status}"
 
     async def list_all(self, service: str, path: str, what: str, **query: str | int) -> list[dict[str, Any]]:
         """All items of a list, over its pages."""
@@ -103,48 +92,17 @@ class Api:
             query["marker"] = page[-1]["id"]
 
     async def close(self) -> None:
-        if self._http is not None:
-            await self._http.close()
-            self._http = None
+        await self._rest.close()
 
-    # ---------------------------------------------------------------------------------------- one call
+    # ------------------------------------------------------------------------------------------ log-in
 
-    async def _once(
-        self, service: str, method: str, url: str, token: str, body: Any, query: dict[str, str | int]
-    ) -> tuple[int, dict[str, Any], float]:
-        headers = {"X-Auth-Token": token, "Accept": "application/json"}
-        if service == "compute":
-            headers["OpenStack-API-Version"] = f"compute {COMPUTE_VERSION}"
-        self.calls += 1
-        if method != "GET":
-            self._check()
-        async with self._session().request(method, url, json=body, params=query, headers=headers) as response:
-            after = 0.0
-            with contextlib.suppress(ValueError):
-                after = float(response.headers.get("Retry-After", "0"))
-            return response.status, await _decode(response), after
-
-    def _forget(self, token: str) -> None:
-        """Of many calls that are refused together only the first one costs a login."""
-        if self._token == token:
-            self._token = ""
-
-    def _session(self) -> aiohttp.ClientSession:
-        if self._http is None:
-            context: ssl.SSLContext | bool = True
-            if not self._cloud.verifies:
-                context = False
-            elif self._cloud.cacert:
-                context = ssl.create_default_context(cafile=self._cloud.cacert)
-            connector = aiohttp.TCPConnector(ssl=context, limit=20, keepalive_timeout=IDLE_SECONDS)
-            timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
-            self._http = aiohttp.ClientSession(connector=connector, timeout=timeout)
-        return self._http
+    def _tls(self) -> ssl.SSLContext | bool:
+        if not self._cloud.verifies:
+            return False
+        return ssl.create_default_context(cafile=self._cloud.cacert) if self._cloud.cacert else True
 
     async def _endpoint(self, service: str) -> str:
-        async with self._lock:
-            if not self._token or self._clock.wall() > self._expires_at - RENEW_SECONDS:
-                await self._log_in()
+        await self._tokens.headers()  # the catalogue comes with a token
         override = self._cloud.overrides.get(f"{service.replace('-', '_')}_endpoint_override")
         if override:
             return override
@@ -155,23 +113,21 @@ class Api:
             )
         return self._endpoints[service]
 
-    async def _log_in(self) -> None:
+    async def _log_in(self) -> tuple[str, float]:
         url = f"{self._cloud.auth_url}/auth/tokens"
-        self.calls += 1
         try:
-            async with self._session().post(url, json=self._cloud.login()) as response:
-                answer = await _decode(response)
-                token = response.headers.get("X-Subject-Token", "")
+            answer = await self._rest.send("POST", url, self._cloud.login())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TransientError(f"identity: {url}: no answer: {error}") from error
-        if response.status == 401:
-            raise RefusedError(f"identity: {url} refuses the credentials: {_message_of(answer)}")
-        if response.status >= 400 or not token:
-            raise failure("identity", "POST", "/auth/tokens", response.status, answer)
-        given = answer["token"]
-        self._token, self._expires_at = token, self._expiry(given.get("expires_at", ""))
+        token = answer.headers.get("X-Subject-Token", "")
+        if answer.status == 401:
+            raise RefusedError(f"identity: {url} refuses the credentials: {_message_of(answer.body)}")
+        if answer.status >= 400 or not token:
+            raise fault(LOGIN, answer)
+        given = answer.body["token"]
         self.project_id = given.get("project", {}).get("id", "")
         self._endpoints = self._choose(given.get("catalog") or [])
+        return token, self._expiry(given.get("expires_at", ""))
 
     def _expiry(self, text: str) -> float:
         """Seconds of the wall clock; an hour from now when it can't be read."""
@@ -191,28 +147,23 @@ class Api:
         return chosen
 
 
-def _may_repeat(method: str, status: int) -> bool:
-    """Refused for now, or answered by something in between: a creation may have been done after all."""
-    return status in (413, 429, 503) or (status in (500, 502, 504) and method in SAFE_TO_REPEAT)
-
-
 def _versioned(service: str, url: str) -> str:
     """Catalogues name some services with their version and some without."""
     version = {"image": "v2", "network": "v2.0", "load-balancer": "v2"}.get(service, "")
     return url if not version or url.endswith(version) else f"{url}/{version}"
 
 
-def failure(service: str, method: str, path: str, status: int, answer: dict[str, Any]) -> ProviderError:
-    """By whose fault it is. Quotas and full clouds come as 403, 413 or 409, as 500 too. A creation that a
+def fault(what: str, answer: Answer) -> ProviderError:
+    """Implements rest.Fault. Quotas and full clouds come as 403, 413 or 409, as 500 too. A creation that a
     gateway gave up, or that broke half-way, may have made something: LostError."""
-    said = _message_of(answer)
-    text = f"{service}: {method} {path}: {status}: {said}"
+    status, said = answer.status, _message_of(answer.body)
+    text = f"{what}: {status}: {said}"
     lower = said.lower()
     if status == 404:
         return GoneError(text)
     if "quota" in lower or "no valid host" in lower or "no more ip addresses" in lower:
         return OutOfCapacityError(f"{text.rstrip('.')}. Raise the quota, or free something.")
-    if status in (500, 502, 504) and method == "POST" and service != "identity":
+    if status in (500, 502, 504) and ": POST " in what and what != LOGIN:
         return LostError(text)
     if status in (409, 413, 429) or status >= 500:
         return TransientError(text)
@@ -227,12 +178,3 @@ def _message_of(answer: dict[str, Any]) -> str:
     if isinstance(answer.get("NeutronError"), str):
         return str(answer["NeutronError"])
     return str(answer.get("faultstring") or answer.get("message") or answer or "nothing was said")
-
-
-async def _decode(response: aiohttp.ClientResponse) -> dict[str, Any]:
-    text = await response.text(errors="replace")
-    try:
-        raw = await response.json(content_type=None) if text else {}
-    except ValueError:
-        return {"message": text[:300]}
-    return raw if isinstance(raw, dict) else {"items": raw}

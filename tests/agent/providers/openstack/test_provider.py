@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from repave_agent.clients.openstack.api import TRIES_MAX, Api
+from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import load_cloud
+from repave_agent.clients.rest import TRIES_MAX
 from repave_agent.core.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud import lifecycle
