@@ -22,7 +22,7 @@ from repave_controller.core.domain.rollout import Wave
 from repave_controller.core.domain.steps import Step
 from repave_controller.core.rollout.step import step
 from repave_controller.wording.render import text_of
-from tests.controller.core.planning.test_why_is_true import (
+from tests.fakes.controller.random_rollouts import (
     REGIONS,
     TENURE,
     TROUBLES,
