@@ -1,8 +1,8 @@
 """Vault's HTTP API, which OpenBao speaks too, as far as secrets of hosts need it: a log-in, its renewal, and
 reads from key-value engines of both versions.
 
-What Vault says is never part of an error: an answer may hold what nobody else shall see. Its status says
-enough. Which secret it is about, the caller knows.
+What Vault says is never part of an error: an answer may hold a secret. Its status says enough. Which secret
+it is about, the caller knows.
 """
 
 import asyncio

@@ -11,7 +11,7 @@ from prometheus_client import Histogram, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from repave_agent.core.ports import BalancerView
-from repave_protos.daemon.metrics import CALL_BUCKETS, Disk, Exposition, LoopLag, folder_bytes, gauge
+from repave_protos.daemon.metrics import CALL_BUCKETS, Disk, Exposition, LoopLag, folder_bytes, gauge, single
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,39 +74,35 @@ class _State(Collector):
             ("region",),
             [((now.region,), now.is_connected)],
         )
-        yield _one("repave_agent_starting", "1: the agent can't act yet.", now.is_starting)
-        yield _one(
+        yield single("repave_agent_starting", "1: the agent can't act yet.", now.is_starting)
+        yield single(
             "repave_agent_troubles",
             "What is wrong with the region as a whole; repave doctor tells it.",
             now.troubles,
         )
         yield gauge("repave_agent_hosts", "Hosts, by how far they are.", ("application", "phase"), now.hosts)
         if now.expires_at is not None:
-            yield _one(
+            yield single(
                 "repave_agent_own_certificate_expiry_timestamp_seconds",
                 "When the agent's certificate ends.",
                 now.expires_at,
             )
         packages, size_bytes = self.cached()
-        yield _one("repave_agent_packages", "Packages in the agent's cache.", packages)
-        yield _one("repave_agent_packages_size_bytes", "Bytes of these packages.", size_bytes)
+        yield single("repave_agent_packages", "Packages in the agent's cache.", packages)
+        yield single("repave_agent_packages_size_bytes", "Bytes of these packages.", size_bytes)
         if now.balancer is not None:
             yield from _balancer(now.balancer)
 
 
 def _balancer(view: BalancerView) -> Iterator[Metric]:
-    yield _one("repave_agent_balancer_running", "1: the balancer runs.", view.is_running)
-    yield _one(
+    yield single("repave_agent_balancer_running", "1: the balancer runs.", view.is_running)
+    yield single(
         "repave_agent_balancer_old_workers",
         "Workers that finish their last connections after a reload.",
         view.old_workers,
     )
-    yield _one(
+    yield single(
         "repave_agent_balancer_restarts",
         "How often it was found dead and started again since the agent began.",
         view.restarts,
     )
-
-
-def _one(name: str, text: str, value: float) -> Metric:
-    return gauge(name, text, (), [((), value)])

@@ -158,7 +158,7 @@ class Holders:
         )
 
     def can_follow(self, hello: Hello, known: Known) -> bool:
-        """Whether the agent is a stand-by that needs nobody: both know leases, and all can be taken over."""
+        """Whether it takes over without an operator: both agents know leases, and all can be taken over."""
         return can_follow_at_all(hello) and (known.hello is None or can_follow_at_all(known.hello))
 
     def force(self, region: RegionName) -> None:

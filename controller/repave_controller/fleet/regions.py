@@ -85,7 +85,7 @@ class KnownRegion:
 @dataclass(frozen=True, slots=True)
 class Rival:
     """Another agent of a region, with a state directory of its own, that was refused. `can_follow`: it stands
-    by, and needs nobody to take over."""
+    by, and takes over without an operator."""
 
     hello: Hello
     at: float  # when it asked last

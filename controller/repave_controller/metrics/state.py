@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from prometheus_client import Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from repave_controller.core.domain.application import Application
@@ -18,7 +18,7 @@ from repave_controller.fleet.packages import SUFFIX
 from repave_controller.fleet.regions import KnownRegion
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.scheduler import Scheduler
-from repave_protos.daemon.metrics import folder_bytes, gauge
+from repave_protos.daemon.metrics import folder_bytes, gauge, single
 from repave_protos.protocol.values import ApplicationName, GroupReport, RegionName
 
 STATES = ("launching", "starting", "healthy", "verified", "unhealthy", "failed", "destroying")
@@ -254,11 +254,10 @@ class State(Collector):
             ("region",),
             self._waiting(views),
         )
-        yield gauge(
+        yield single(
             "repave_agents_refused",
             "Agents that were refused of late: for their certificate, or because the region has one.",
-            (),
-            [((), len(self.sessions.denials()) + len(self.sessions.rivals()))],
+            len(self.sessions.denials()) + len(self.sessions.rivals()),
         )
 
     def _waiting(self, regions: Iterable[RegionName]) -> Values:
@@ -273,18 +272,14 @@ class State(Collector):
             ("certificate",),
             (((name,), at) for name, at in self.expiries().items()),
         )
-        yield _one("repave_packages", "Packages that are stored.", self.packages.packages)
-        yield _one("repave_packages_size_bytes", "Bytes of the stored packages.", self.packages.size_bytes)
+        yield single("repave_packages", "Packages that are stored.", self.packages.packages)
+        yield single("repave_packages_size_bytes", "Bytes of the stored packages.", self.packages.size_bytes)
         waiting = self.scheduler.event_log.waiting
-        yield _one("repave_events_waiting", "Events that have yet to be saved.", waiting)
+        yield single("repave_events_waiting", "Events that have yet to be saved.", waiting)
 
 
 def _agent(view: KnownRegion) -> tuple[str, str, str]:
     return view.hello.agent_version, view.hello.provider, view.hello.balancer
-
-
-def _one(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return gauge(name, text, (), [((), value)])
 
 
 def _traffic(application: Application) -> Values:

@@ -31,7 +31,7 @@ LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 def new_registry(version: str) -> CollectorRegistry:
     """With what is so of any daemon: its version, its process, how long its loop keeps tasks waiting."""
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # when a series began is of no use to anyone here, and doubles the text
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # when a series began is not used, and doubles the text
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -107,6 +107,11 @@ def gauge(
     for words, value in values:
         family.add_metric(words, value)
     return family
+
+
+def single(name: str, text: str, value: float) -> GaugeMetricFamily:
+    """A family of one series without labels."""
+    return gauge(name, text, (), [((), value)])
 
 
 @dataclass(frozen=True, slots=True)

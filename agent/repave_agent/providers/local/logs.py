@@ -46,7 +46,7 @@ _DETACHED = f"exec 3<&0; ({_WRITER}) <&3 3<&- >/dev/null 2>&1 & echo $!"
 @contextlib.contextmanager
 def written(folder: Path) -> Iterator[tuple[int, Identity | None]]:
     """A descriptor that what is printed goes to, for as long as the context and for all that inherit it; and
-    its writer, which is nobody's child. Raises OSError."""
+    its writer, which is no child of this process. Raises OSError."""
     reader, output = os.pipe()
     try:
         try:

@@ -17,8 +17,9 @@ from repave_agent.providers.ssh_pool.options import ResetOptions
 Seen = tuple[str, str, str]
 """Boot id, what stands in the marker, host key."""
 VARIABLE = "REPAVE_VARIABLE"
-SECRETS_OF_HOSTS = "REPAVE_SECRET_"
 """Before the name of each variable of the inventory."""
+SECRETS_OF_HOSTS = "REPAVE_SECRET_"
+"""How variables of the agent begin that a reset command is not given."""
 LOOK_SECONDS, LOOK_SECONDS_MAX = 0.5, 10.0
 OUTPUT_CHARACTERS_MAX, OUTPUT_BYTES_MAX = 400, 4096
 LAST_WORDS_SECONDS = 0.5
