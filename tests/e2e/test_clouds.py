@@ -2,16 +2,14 @@
 rollbacks under load, through repave's own HAProxy in each region.
 """
 
-import asyncio
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.test_release import clients, release
 from tests.support.clouds import CLOUDS
+from tests.support.releases import there_and_back
 from tests.support.rigs import CloudRig, cloud_rig, reachable, why_no_cloud
 from tests.support.stage import staged
 
@@ -63,19 +61,6 @@ async def test_releases_and_rollbacks_lose_no_request_and_leave_nothing(
         region: settings(name, rig, region, 7483 + number) for number, region in enumerate(REGIONS[name])
     }
     with staged(directory / "s", region_environment=environment) as stage:
-        ended, _ = await release(stage, "v1", **wanted, warm="0s", seconds=120)
-        assert ended["phase"] == "succeeded", stage.logs()
-        async with clients(stage, rate=100) as results:
-            for version, strategy in (("v2", "{blue_green: {warm: 1s}}"), ("v3", CANARY)):
-                ended, _ = await release(stage, version, **wanted, strategy=strategy, seconds=120)
-                assert ended["phase"] == "succeeded", stage.logs()
-            await asyncio.to_thread(stage.rollback)
-            back = await asyncio.to_thread(stage.ended, 120)
-            assert back["phase"] == "succeeded", stage.logs()
-        for result in results.values():
-            assert result.failures == (), result.summary()
-            assert {"v1", "v2", "v3"} <= {each.version for each in result.requests}
-        orphans = await asyncio.to_thread(stage.repave, "orphans", "-o", "json")
-        assert json.loads(orphans.stdout)["items"] == []
+        await there_and_back(stage, CANARY, 120, **wanted)
     assert rig.instances() == []
     assert rig.state()["violations"] == []

@@ -13,8 +13,8 @@ import pytest
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clock import SystemClock
 from tests.e2e.test_openstack import WANTED, nothing_is_left, settings
-from tests.e2e.test_release import release
 from tests.fakes.waiting import until_async
+from tests.support.releases import release
 from tests.support.rigs import load_balancer, rig_cloud
 from tests.support.stage import staged
 

@@ -1,7 +1,6 @@
 """The main job on a real OpenStack control plane: two regions, servers that run their user data, releases and
 rollbacks under load. Slow: `make test-rigs`."""
 
-import asyncio
 import hashlib
 import json
 from pathlib import Path
@@ -17,8 +16,8 @@ from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
 from repave_protos.package.archive import pack
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
-from tests.e2e.test_release import clients, release
 from tests.fakes.templates import a_template
+from tests.support.releases import there_and_back
 from tests.support.rigs import STATE, rig_cloud
 from tests.support.stage import Stage, staged
 
@@ -44,20 +43,7 @@ async def test_releases_and_rollbacks_of_two_regions_lose_no_request_and_leave_n
 ) -> None:
     environment = {"paris": settings(7481), "oslo": settings(7482)}
     with staged(directory / "s", region_environment=environment) as stage:
-        ended, _ = await release(stage, "v1", **WANTED, warm="0s", seconds=240)
-        assert ended["phase"] == "succeeded", stage.logs()
-        async with clients(stage, rate=100) as results:
-            for version, strategy in (("v2", "{blue_green: {warm: 1s}}"), ("v3", CANARY)):
-                ended, _ = await release(stage, version, **WANTED, strategy=strategy, seconds=240)
-                assert ended["phase"] == "succeeded", stage.logs()
-            await asyncio.to_thread(stage.rollback)
-            back = await asyncio.to_thread(stage.ended, 240)
-            assert back["phase"] == "succeeded", stage.logs()
-        for result in results.values():
-            assert result.failures == (), result.summary()
-            assert {"v1", "v2", "v3"} <= {each.version for each in result.requests}
-        orphans = await asyncio.to_thread(stage.repave, "orphans", "-o", "json")
-        assert json.loads(orphans.stdout)["items"] == []
+        await there_and_back(stage, CANARY, 240, **WANTED)
     await nothing_is_left(stage)
 
 

@@ -24,8 +24,8 @@ from repave_agent.clients.faults import GoneError
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clock import SystemClock
 from tests.e2e.test_openstack import WANTED, nothing_is_left, our_servers, our_tags, settings
-from tests.e2e.test_release import clients, release
 from tests.fakes.waiting import until_async
+from tests.support.releases import clients, release
 from tests.support.rigs import STATE, rig_admin, rig_cloud, store_disk
 from tests.support.stage import Stage, staged
 

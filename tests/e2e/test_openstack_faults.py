@@ -25,9 +25,9 @@ from repave_agent.providers.openstack.provider import OpenstackProvider
 from repave_protos.package.archive import pack
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName
 from tests.e2e.test_openstack import WANTED, nothing_is_left, our_servers, settings
-from tests.e2e.test_release import release
 from tests.fakes.templates import a_template
 from tests.fakes.waiting import until_async
+from tests.support.releases import release
 from tests.support.rigs import restart_service, rig_admin, rig_cloud, store_disk
 from tests.support.stage import Stage, staged
 

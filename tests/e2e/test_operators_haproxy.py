@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_release import clients, release
 from tests.fakes.agent.haproxy_rig import frontend
 from tests.fakes.agent.operators_haproxy import OperatorsHaproxy
+from tests.support.releases import clients, release
 from tests.support.stage import Stage, kept
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]

@@ -4,44 +4,15 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
 from tests.support.faults import leader_of
-from tests.support.load import Load
-from tests.support.load_result import LoadResult
+from tests.support.releases import clients, release
 from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 WITHOUT_REDISPATCH = {"agent_environment": {"REPAVE_AGENT_HAPROXY__REDISPATCH": "false"}}
-
-
-@asynccontextmanager
-async def clients(stage: Stage, rate: float = 200) -> AsyncIterator[dict[str, LoadResult]]:
-    """Clients of both regions, keep-alive and closing; their results are there when the block is left."""
-    loads = {
-        region: Load(f"http://{stage.traffic_address(region)}:8000/", rate=rate / 2, keepalive=4, closing=4)
-        for region in stage.regions
-    }
-    results: dict[str, LoadResult] = {}
-    for load in loads.values():
-        await load.start()
-    try:
-        yield results
-    finally:
-        for region, load in loads.items():
-            results[region] = await load.stop()
-
-
-async def release(
-    stage: Stage, version: str, seconds: float = 60, **options: object
-) -> tuple[dict[str, object], float]:
-    """Releases in a thread, so that clients go on; returns the ended rollout and when its flip was told."""
-    await asyncio.to_thread(stage.release, version, **options)
-    ended = await asyncio.to_thread(stage.ended, seconds)
-    return ended, time.monotonic()
 
 
 @pytest.mark.parametrize("stage", [WITHOUT_REDISPATCH], indirect=True)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_release import clients, release
 from tests.fakes.waiting import until_async
 from tests.support.faults import Moment
+from tests.support.releases import clients, release
 from tests.support.sshd_hosts import PORT, ROOT, Pool, pool, why_not
 from tests.support.stage import Stage, staged
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_release import clients, release
+from tests.support.releases import clients, release
 from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
