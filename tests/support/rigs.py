@@ -86,6 +86,10 @@ class CloudRig:
         """What becomes of calls whose name fits the pattern."""
         self._ask("POST", "faults", {"call": call, "do": do, **more})
 
+    def forget_faults(self) -> None:
+        """All calls are answered as they should be again."""
+        self._ask("DELETE", "faults")
+
     def act(self, machine: str, what: str) -> None:
         """Behind the back of whoever made it: die, vanish, unhealthy, healthy, auto."""
         self._ask("POST", f"instances/{machine}", {"do": what})

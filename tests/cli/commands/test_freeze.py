@@ -32,7 +32,7 @@ def test_the_status_of_one_application_tells_it_too_and_json_stays_json(repave: 
 def test_stop_and_go_of_version_0_1_still_work_may_be_repeated_and_are_not_shown(repave: CommandLine) -> None:
     codes = [repave(command).code for command in ("go", "stop", "stop", "go", "go")]
     assert codes == [0, 0, 0, 0, 0]
-    kinds = [line.split()[1] for line in repave("events").out.splitlines()]
+    kinds = [line.split()[2] for line in repave("events").out.splitlines()]
     assert kinds == ["freeze.all.added", "freeze.all.lifted"]
     shown = {line.split()[0] for line in repave("--help").out.splitlines() if line}
     assert not {"stop", "go"} & shown

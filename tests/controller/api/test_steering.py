@@ -65,6 +65,7 @@ def test_a_canary_is_led_through_its_gates_and_waits(canary: Asked) -> None:
             "kind": "approval",
             "regions": ["paris"],
             "role": "leads",
+            "distinct": True,
             "command": "repave promote hello --role leads",
         }
     ]

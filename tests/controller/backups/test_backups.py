@@ -335,8 +335,9 @@ async def test_root_acts_for_the_user_whose_directory_it_is(backup: Path, tmp_pa
     state, file = tmp_path / "state", tmp_path / "b.tar"
     for path in (state, *state.rglob("*")):
         os.chown(path, USER, USER, follow_symlinks=False)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.owner() == "root" and not folder.stat().st_mode & stat.S_IXOTH:
+            folder.chmod(0o711)
     (state / "security" / "authority-0002.pem").symlink_to("/etc/shadow")
     with pytest.raises(OSError, match=r"denied|symbolic"):
         take(state, str(file), NOW, with_packages=False)

@@ -152,7 +152,9 @@ async def test_one_peer_has_so_many_streams_and_no_more(monkeypatch: pytest.Monk
 
     server, port = channel.bind(serve, "127.0.0.1:0", "grpc.listen")
     await server.start()
-    first = await channel.dial(f"127.0.0.1:{port}")
+    first = await channel.dial(
+        f"127.0.0.1:{port}", patience_seconds=60.0
+    )  # it outlives a stall of the machine
     with pytest.raises(ConnectionError, match=r"10\.0\.0\.1 has 1 streams already"):
         await channel.dial(f"127.0.0.1:{port}")
     await first.close()

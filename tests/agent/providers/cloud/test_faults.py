@@ -93,7 +93,7 @@ async def test_no_fault_of_any_call_makes_two_machines_or_leaves_one(
                 continue
             break
         assert rig.instances() == [], call
-        rig.reset(**QUICK)
+        rig.forget_faults()
 
 
 async def test_a_zone_without_room_is_answered_by_the_next_one_and_then_by_the_next_size(
