@@ -26,7 +26,7 @@ from repave_controller.core.ports import Transaction
 from repave_controller.security.audit import Entry, audit_of
 from repave_controller.security.principals import LOCAL_NAME
 from repave_controller.stores.sqlite.store import SqliteStore
-from repave_protos.daemon.files import make_directory
+from repave_protos.daemon.files import make_directory, sync_folder
 from repave_protos.daemon.lock import own
 
 GATHERED, WHOLE = "restore.part", "restoring"
@@ -51,7 +51,7 @@ async def restore(source: IO[bytes], state: Path, now: float, *, force: bool) ->
             part.rename(state / WHOLE)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-        _sync_folder(state)
+        sync_folder(state)
         put_in_place(state)
     return manifest
 
@@ -155,13 +155,13 @@ def put_in_place(state: Path) -> None:
             if (state / name).exists():
                 (state / name).rename(whole / FORMER / name)
     _exchange(state, DATABASE)
-    _sync_folder(state / PACKAGES)
-    _sync_folder(state)
+    sync_folder(state / PACKAGES)
+    sync_folder(state)
     former = whole / FORMER
     if former.exists() and any(former.iterdir()):
         former.rename(_free_name(state))
     shutil.rmtree(whole)
-    _sync_folder(state)
+    sync_folder(state)
 
 
 def _exchange(state: Path, name: str) -> None:
@@ -193,11 +193,3 @@ def _sync(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from repave_controller.core.domain.application import Instant
 from repave_controller.core.ports import Image
-from repave_protos.daemon.files import make_folder
+from repave_protos.daemon.files import make_folder, sync_folder
 from repave_protos.package.archive import PackageFormatError, inspect
 from repave_protos.protocol.values import Digest
 
@@ -158,9 +158,5 @@ def _take_in(part: Path, target: Path) -> int:
     except PackageFormatError as error:
         raise ImageError(str(error)) from error
     part.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(target.parent)
     return contents.files

@@ -96,10 +96,22 @@ def replace(path: Path, content: bytes, *, durable: bool = True, like: os.stat_r
                 file.flush()
                 os.fsync(file.fileno())
         aside.replace(path)
+        if durable:
+            sync_folder(path.parent)
     except OSError:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """What was renamed, made and removed in it survives the machine: a file's own fsync says nothing of its
+    name. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _others_may_write(known: os.stat_result) -> bool:

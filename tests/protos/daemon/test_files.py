@@ -113,3 +113,20 @@ def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
         make_folder(tmp_path / "images")
     make_folder(tmp_path / "new" / "deep")
     make_folder(tmp_path / "new" / "deep")
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_is_durable_is_on_disk_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    """Without its folder's fsync a machine that loses power comes back with the former file."""
+    synced: list[str] = []
+    sync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    replace(tmp_path / "state", b"new", durable=durable)
+    assert synced == ([str(tmp_path / "state.new"), str(tmp_path)] if durable else [])

@@ -10,7 +10,7 @@ from typing import IO
 from repave_controller.core.ports import StoreError
 from repave_controller.stores.migrations import migrate
 from repave_controller.stores.sqlite.seal import begin, refuse_foreign_log
-from repave_protos.daemon.files import MODE, UnsafeDirectoryError, make_directory, open_file
+from repave_protos.daemon.files import MODE, UnsafeDirectoryError, make_directory, open_file, sync_folder
 from repave_protos.daemon.lock import AlreadyRunningError, own
 
 BUSY_TIMEOUT_SECONDS = 5.0
@@ -40,7 +40,7 @@ def lock(path: Path, mounts: Path = MOUNTS) -> IO[str]:
         descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
         os.fchmod(descriptor, MODE)
         os.close(descriptor)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except (AlreadyRunningError, UnsafeDirectoryError) as error:
         raise StoreError(str(error)) from error
     except OSError as error:
@@ -149,11 +149,3 @@ def _file_system(folder: Path, mounts: Path) -> str:
         if place.split()[2:3] == [wanted]:
             return source.split()[0]
     return ""
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
