@@ -104,7 +104,7 @@ class Rest:
         tls: Callable[[], ssl.SSLContext | bool] = by_system,
         call_seconds: float = CALL_SECONDS,
     ) -> None:
-        """`tls` is asked at the first call. Raises OSError then where a file of it can't be read."""
+        """`tls` is asked at the first call, and may raise ProviderError then."""
         self._tokens, self._fault, self._clock, self._pace = tokens, fault, clock, pace
         self._chance, self._service, self._check = chance, service, check
         self._tls, self._call_seconds = tls, call_seconds

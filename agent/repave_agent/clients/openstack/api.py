@@ -75,7 +75,7 @@ class Api:
         try:
             async with asyncio.timeout(GREETING_SECONDS):
                 status = (await self._rest.send("GET", url)).status
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, RefusedError) as error:
             return f"Keystone: {url}: no answer: {error or type(error).__name__}"
         return "" if status < 500 else f"Keystone: {url}: {status}"
 
@@ -99,7 +99,11 @@ class Api:
     def _tls(self) -> ssl.SSLContext | bool:
         if not self._cloud.verifies:
             return False
-        return ssl.create_default_context(cafile=self._cloud.cacert) if self._cloud.cacert else True
+        try:
+            return ssl.create_default_context(cafile=self._cloud.cacert) if self._cloud.cacert else True
+        except OSError as error:
+            why = error.strerror or error
+            raise RefusedError(f"cacert of the cloud: {self._cloud.cacert} can't be used: {why}") from error
 
     async def _endpoint(self, service: str) -> str:
         await self._tokens.headers()  # the catalogue comes with a token

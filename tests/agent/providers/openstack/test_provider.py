@@ -281,6 +281,16 @@ async def test_a_token_that_is_not_accepted_any_more_is_renewed(
     assert cloud.logins == 2
 
 
+async def test_a_cacert_that_can_not_be_read_is_named(cloud: FakeOpenstack, tmp_path: Path) -> None:
+    (tmp_path / "broken.pem").write_text("no PEM")
+    for name in ("missing.pem", "broken.pem"):
+        known = replace(cloud.cloud(region_name="one"), cacert=str(tmp_path / name))
+        api = Api(known, QuickClock())
+        with pytest.raises(RefusedError, match=f"cacert of the cloud: .*{name} can't be used"):
+            await api.call("compute", "GET", "/limits")
+        assert name in await api.greet_identity()
+
+
 async def test_many_calls_with_an_old_token_cost_one_login(
     cloud: FakeOpenstack, provider: OpenstackProvider
 ) -> None:
