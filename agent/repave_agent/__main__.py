@@ -61,6 +61,7 @@ from repave_protos.daemon.metrics import new_registry
 from repave_protos.daemon.resources import require_threads
 from repave_protos.daemon.settings import Origins, SettingsError, load_settings, show_settings
 from repave_protos.daemon.supervisor import READY, STOPPING, supervisor_of
+from repave_protos.package import bundles
 from repave_protos.package.signing import signing_of
 from repave_protos.protocol import channel
 from repave_protos.protocol.capabilities import can_be_taken_over, capability_words
@@ -127,6 +128,7 @@ class Agent:
             provider.abilities,
             balancer.abilities(settings.section(balancer.name, balancer.options)),
             settings.secrets.sources,
+            verifies_bundles=bundles.can_verify(),
         )
         self.keeper = (
             Keeper(state, clock, joining.renew, random.random, self._renewed, self._certificate_trouble)

@@ -148,6 +148,8 @@ def lay_out_programs(tree: Path) -> None:
             "--no-dev",
             "--extra",
             "ssh",
+            "--extra",
+            "sigstore",
             "--no-emit-project",
             "--output-file",
             str(locked),

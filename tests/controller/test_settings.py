@@ -12,6 +12,7 @@ from repave_controller.settings import ControllerSettings
 from repave_protos.daemon.settings import SettingsError, load_settings
 from repave_protos.package.signing import signing_of
 from tests.fakes.signing import Signer
+from tests.fakes.sigstore import ISSUER, WORKFLOW, Sigstore
 
 
 def agent(**environment: str) -> AgentSettings:
@@ -56,6 +57,31 @@ def test_keys_that_must_have_signed_packages_are_read_at_the_start(tmp_path: Pat
         file.write_text('[signatures]\n"web-*" = ["/no/such.pub"]\n')
         with pytest.raises(SettingsError, match=r"signatures.*/no/such.pub: can't be read"):
             load_settings(model, file, unset, prefix)
+
+
+def test_identities_that_must_have_signed_packages_are_read_at_the_start(tmp_path: Path) -> None:
+    """As a table, beside keys; one that lets in more than is meant, or has no root, keeps from starting."""
+    line, root, file = Signer().line, tmp_path / "trusted_root.json", tmp_path / "settings.toml"
+    root.write_text(Sigstore().trusted_root())
+    unset = {"REPAVE_AGENT_REGION": "paris"}
+    rule = f'identity = "{WORKFLOW}", issuer = "{ISSUER}", trusted_root = "{root}"'
+    for model, prefix in (
+        (ControllerSettings, "REPAVE_CONTROLLER_"),
+        (installed().settings_model(), "REPAVE_AGENT_"),
+    ):
+        given = unset if prefix == "REPAVE_AGENT_" else {}
+        file.write_text(f'[signatures]\n"web-*" = ["{line}", {{{rule}}}]\n')
+        signatures = getattr(load_settings(model, file, given, prefix)[0], "signatures")  # noqa: B009
+        named = signing_of(signatures).keys_for("web-1")
+        assert str(named[1]) == f"{WORKFLOW} (sigstore, {ISSUER})"
+        for wrong, says in (
+            (rule.replace("refs/heads/main", "*"), "taken only as the end of a branch or tag"),
+            (rule.replace(str(root), "/no/such.json"), "trusted_root /no/such.json: can't be read"),
+            (rule.replace("issuer", "isuer"), "signatures"),
+        ):
+            file.write_text(f'[signatures]\n"web-*" = [{{{wrong}}}]\n')
+            with pytest.raises(SettingsError, match=says):
+                load_settings(model, file, given, prefix)
 
 
 def test_an_agent_needs_its_region_only() -> None:

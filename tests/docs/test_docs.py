@@ -42,6 +42,7 @@ from tests.docs.markdown import (
     section,
     sources,
 )
+from tests.fakes.sigstore import Sigstore
 from tests.support.paths import ROOT
 
 AGENT_SETTINGS = installed().settings_model()
@@ -218,8 +219,9 @@ def settings_of(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, 
 @pytest.mark.parametrize("block", [each for each in blocks() if each.language == "toml"], ids=str)
 def test_the_settings_files_shown_are_taken(block: Block, tmp_path: Path) -> None:
     tomllib.loads(block.text)
-    file = tmp_path / "settings.toml"
-    file.write_text(block.text)
+    file, root = tmp_path / "settings.toml", tmp_path / "trusted_root.json"
+    root.write_text(Sigstore().trusted_root())
+    file.write_text(block.text.replace("/etc/repave/trusted_root.json", str(root)))
     if block.document.rpartition("/")[2] in ("security.md", "artifacts.md", "login.md"):
         load_settings(ControllerSettings, file, {}, "REPAVE_CONTROLLER_")
     else:

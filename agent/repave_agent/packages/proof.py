@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from repave_agent.core.ports import HostSpec, PackageError
-from repave_protos.package.signatures import PublicKey, SignatureError, public_key, verify
-from repave_protos.package.signing import Signing
+from repave_protos.package.signatures import SignatureError
+from repave_protos.package.signing import Signer, Signing, heard, signer_of
 
 PROVEN_MAX = 1_000
 """So many are remembered as good."""
 
-Proven = tuple[str, str, tuple[PublicKey, ...]]
+Proven = tuple[str, str, tuple[Signer, ...]]
 
 
 @dataclass(slots=True)
@@ -32,12 +32,13 @@ class Proof:
             await self._check(spec, package, own, "this agent's settings (signatures)")
         if spec.template.signers:
             try:
-                told = tuple(public_key(each) for each in spec.template.signers)
+                told = spec.template.signers, spec.template.trusted_roots
+                asked = await asyncio.to_thread(heard, *told)  # reads roots, and imports what reads them
             except SignatureError as error:
-                raise PackageError(f"a key that the controller sent {error}") from error
-            await self._check(spec, package, told, "the controller's settings (signatures)")
+                raise PackageError(f"a key or an identity that the controller sent: {error}") from error
+            await self._check(spec, package, asked, "the controller's settings (signatures)")
 
-    async def _check(self, spec: HostSpec, package: Path, keys: tuple[PublicKey, ...], whose: str) -> None:
+    async def _check(self, spec: HostSpec, package: Path, keys: tuple[Signer, ...], whose: str) -> None:
         application, signature = spec.application, spec.template.signature
         names = ", ".join(map(str, keys))
         asked = f"{whose} ask for a signature of packages of {application} by {names}"
@@ -48,7 +49,7 @@ class Proof:
             if proven in self._good:
                 return
             try:
-                await asyncio.to_thread(verify, package, signature, keys)
+                await asyncio.to_thread(signer_of, package, signature, keys)
             except SignatureError as error:
                 raise PackageError(
                     f"the package's signature does not count: {error}; {asked}. Release it with one of these"

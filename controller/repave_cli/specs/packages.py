@@ -15,9 +15,10 @@ from repave_cli.transport.terminal import Terminal
 
 DIGEST_LENGTH = 64
 NAMED_MAX = 8
-SIGNATURE_SUFFIXES = (".minisig", ".sig")
-SIGNATURE_BEGINS = b"untrusted comment:"
-SIGNATURE_LENGTH_MAX = 4096
+SIGNATURES = {".minisig": b"untrusted comment:", ".sig": b"untrusted comment:", ".sigstore.json": b"{"}
+"""What a signature's file is called after its package, and how it begins."""
+
+SIGNATURE_LENGTH_MAX = 65_536
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,9 @@ def _signature_for(terminal: Terminal, spec: Any, spec_file: Path) -> str:
     if arguments.sha256 or arguments.baked:
         return ""
     package = folder / artifact_path_of(spec, version)
-    beside = (package.with_name(package.name + suffix) for suffix in SIGNATURE_SUFFIXES)
-    for path in beside:
-        if path.is_file() and path.read_bytes()[: len(SIGNATURE_BEGINS)] == SIGNATURE_BEGINS:
+    for suffix, begins in SIGNATURES.items():
+        path = package.with_name(package.name + suffix)
+        if path.is_file() and path.read_bytes().startswith(begins):
             return _signature(path, "the signature beside the package")
     return ""
 
@@ -118,14 +119,16 @@ def artifact_path_of(spec: Any, version: str) -> str:
 
 def _signature(path: Path, what: str) -> str:
     try:
-        text = path.read_bytes()[: SIGNATURE_LENGTH_MAX + 1].decode()
+        with path.open("rb") as file:
+            text = file.read(SIGNATURE_LENGTH_MAX + 1).decode()
     except OSError as error:
         raise CliError(f"{what}: {path}: {error.strerror or error}", USAGE) from error
     except UnicodeDecodeError:
         text = ""
-    if not text.startswith(SIGNATURE_BEGINS.decode()) or len(text) > SIGNATURE_LENGTH_MAX:
+    if not text.encode().startswith(tuple(SIGNATURES.values())) or len(text) > SIGNATURE_LENGTH_MAX:
         raise CliError(
-            f"{what}: {path} is no signature of minisign or signify: what minisign -S or signify -S writes",
+            f"{what}: {path} is no signature of minisign or signify, what minisign -S or signify -S writes, "
+            "nor a bundle of sigstore",
             USAGE,
         )
     return text

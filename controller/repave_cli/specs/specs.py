@@ -103,7 +103,7 @@ def add_spec_arguments(command: Any) -> None:
         "--signature",
         type=Path,
         metavar="FILE",
-        help="the package's, by minisign or signify (default: beside it, or what artifact.signature names)",
+        help="the package's, by minisign, signify or sigstore (default: beside it, or artifact.signature)",
     )
 
 

@@ -21,7 +21,8 @@ from repave_controller.operations.sources import Sources
 from repave_controller.security.addresses import allowed_of
 from repave_controller.security.provenance import Provenance
 from repave_controller.settings import ArtifactsSettings
-from repave_protos.package.signatures import SUFFIXES, TEXT_LENGTH_MAX
+from repave_protos.package.bundles import BUNDLE_LENGTH_MAX
+from repave_protos.package.signing import SUFFIXES
 from repave_protos.protocol.values import Digest, short_digest
 
 log = structlog.get_logger()
@@ -223,7 +224,7 @@ class Artifacts:
 
     async def _text(self, uri: str, application: str) -> str:
         try:
-            return await self._fetcher.text(self._sources.place(uri, application), TEXT_LENGTH_MAX)
+            return await self._fetcher.text(self._sources.place(uri, application), BUNDLE_LENGTH_MAX)
         except FetchError as error:
             raise Refused(REFUSALS[error.fault], uri=uri, why=str(error)) from None
 

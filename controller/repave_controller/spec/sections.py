@@ -199,8 +199,8 @@ class Artifact(Section):
         Annotated[str, Field(min_length=1, max_length=PATH_LENGTH_MAX), AfterValidator(_check_line)] | None
     ) = Field(
         None,
-        description="The package's signature by minisign or signify, if it is not beside it as .minisig or "
-        ".sig; {version} and {app} are put in.",
+        description="The package's signature by minisign or signify, or its bundle of sigstore, if it is not "
+        "beside it as .minisig, .sig or .sigstore.json; {version} and {app} are put in.",
     )
 
     @field_validator("uri", "signature")

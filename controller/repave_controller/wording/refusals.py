@@ -58,8 +58,8 @@ def _no_room(*commands: str, lacks: str) -> str:
 
 
 _SIGN = (
-    "sign it with minisign -Sm PACKAGE, and release it with PACKAGE.minisig beside it, or with "
-    "--signature FILE"
+    "sign it with minisign -Sm PACKAGE, or as an identity with cosign sign-blob --bundle "
+    "PACKAGE.sigstore.json PACKAGE, and release it with that file beside it, or with --signature FILE"
 )
 
 
@@ -316,6 +316,10 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.AGENTS_DO_NOT_VERIFY: (
         "packages of {application} must be signed, and the agents of {regions} are too old to look at "
         "signatures; upgrade them first"
+    ),
+    Refusal.AGENTS_DO_NOT_VERIFY_BUNDLES: (
+        "the package of {application} is signed with sigstore, and the agents of {regions} can't verify its "
+        "bundle; upgrade them first, with the extra: pip install 'repave[sigstore]'"
     ),
     Refusal.ARTIFACT_BUCKET_UNKNOWN: (
         "s3://{bucket}: this controller's settings have no such bucket for {application}; an operator adds "

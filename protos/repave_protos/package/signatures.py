@@ -18,8 +18,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 TEXT_LENGTH_MAX = 4096
 KEYS_MAX = 20
-SUFFIXES = (".minisig", ".sig")
-"""What a signature's file is called after its package, the first one that is there."""
 
 _COMMENT = "untrusted comment:"
 _TRUSTED = "trusted comment: "
@@ -159,7 +157,9 @@ def _decoded(line: str, length: int) -> bytes:
 
 def _unreadable() -> SignatureError:
     return SignatureError(
-        Fault.UNREADABLE, "it is no signature of minisign or signify: what minisign -S or signify -S writes"
+        Fault.UNREADABLE,
+        "it is no signature of minisign or signify, what minisign -S or signify -S writes, nor a bundle of "
+        "sigstore",
     )
 
 

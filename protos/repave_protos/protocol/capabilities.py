@@ -22,6 +22,7 @@ _NO_TIMEOUTS = "timeouts=none"
 _NO_TUNNEL_TIMEOUT = "timeouts.tunnel=none"
 _WAY_IN = "way_in"
 _SIGNATURES = "signatures"
+_BUNDLES = "bundles"
 _NO_COMMANDS = "health.command=none"
 _NO_OUTPUT = "output=none"
 _TAKE_OVER = "take_over"
@@ -65,10 +66,16 @@ class ProviderAbilities:
 
 
 def capability_words(
-    provider: ProviderAbilities, balancer: BalancerAbilities, secret_sources: tuple[str, ...] = ()
+    provider: ProviderAbilities,
+    balancer: BalancerAbilities,
+    secret_sources: tuple[str, ...] = (),
+    *,
+    verifies_bundles: bool = False,
 ) -> tuple[str, ...]:
-    """What Hello carries. `secret_sources`: those that the agent's settings allow."""
+    """What Hello carries. `secret_sources`: those that the agent's settings allow. `verifies_bundles`: it has
+    what bundles of sigstore are verified with."""
     words = ["weights", f"{_PRECISION}={balancer.share_step_bp}bp", _WAY_IN, _SIGNATURES]
+    words += [_BUNDLES] * verifies_bundles
     words += [_NO_STICKY_SPLIT] * (not balancer.supports_sticky_split)
     words += [_NO_TESTERS] * (not balancer.supports_testers)
     words += [_NO_TIMEOUTS] * (not balancer.takes_timeouts)
@@ -119,6 +126,11 @@ def knows_ways_in(capabilities: tuple[str, ...]) -> bool:
 def verifies_signatures(capabilities: tuple[str, ...]) -> bool:
     """Whether it launches no package without the signature that it needs. Only agents that say so."""
     return _SIGNATURES in capabilities
+
+
+def can_verify_bundles(capabilities: tuple[str, ...]) -> bool:
+    """Whether it can look at bundles of sigstore. Only agents that say so."""
+    return _BUNDLES in capabilities
 
 
 def takes_machine_images(capabilities: tuple[str, ...]) -> bool:

@@ -123,7 +123,8 @@ class HostTemplate:
     launch_failures: int | None = None  # of a group that was never proven, before it is given up
     timeouts: Timeouts = USUAL_TIMEOUTS
     signature: str = ""  # of the package, as its file has it; "": there is none
-    signers: tuple[str, ...] = ()  # public keys: one of them must have made it; none: it need not be signed
+    signers: tuple[str, ...] = ()  # keys, identities: one must have made it; none: it need not be signed
+    trusted_roots: tuple[str, ...] = ()  # those that identities among the signers count from 0
     secrets: tuple[SecretReference, ...] = ()  # sorted by name
 
     @property

@@ -91,6 +91,7 @@ def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
 
 
 def _template_message(template: HostTemplate) -> pb.HostTemplate:
+    is_long = len(template.signature) > bounds.SIGNATURE_LENGTH_MAX
     return pb.HostTemplate(
         run=template.run,
         environment=[pb.Variable(name=name, value=value) for name, value in template.environment],
@@ -105,8 +106,10 @@ def _template_message(template: HostTemplate) -> pb.HostTemplate:
             tunnel_seconds=template.timeouts.tunnel_seconds,
         ),
         launch_failures=template.launch_failures,
-        signature=template.signature,
+        signature="" if is_long else template.signature,
+        bundle=template.signature if is_long else "",
         signers=template.signers,
+        trusted_roots=template.trusted_roots,
         secrets=map(_secret_message, template.secrets),
     )
 
@@ -207,16 +210,29 @@ def _template(message: pb.HostTemplate) -> HostTemplate:
         ),
         launch_failures=_launch_failures(message),
         timeouts=_timeouts(message.timeouts) if message.HasField("timeouts") else Timeouts(),
-        signature=bounds.text(message.signature, "HostTemplate.signature", bounds.SIGNATURE_LENGTH_MAX),
+        signature=_signature(message),
         signers=_signers(message),
+        trusted_roots=_trusted_roots(message),
         secrets=tuple(map(_secret, message.secrets)),
     )
 
 
 def _signers(message: pb.HostTemplate) -> tuple[str, ...]:
-    field, most = "HostTemplate.signers", bounds.NAME_LENGTH_MAX
+    field, most = "HostTemplate.signers", bounds.SIGNER_LENGTH_MAX
     bounds.few(message.signers, bounds.SIGNERS_MAX, field)
     return tuple(bounds.line(each, field, most) for each in message.signers)
+
+
+def _signature(message: pb.HostTemplate) -> str:
+    if message.bundle:
+        return bounds.text(message.bundle, "HostTemplate.bundle", bounds.BUNDLE_LENGTH_MAX)
+    return bounds.text(message.signature, "HostTemplate.signature", bounds.SIGNATURE_LENGTH_MAX)
+
+
+def _trusted_roots(message: pb.HostTemplate) -> tuple[str, ...]:
+    field, most = "HostTemplate.trusted_roots", bounds.TRUSTED_ROOT_LENGTH_MAX
+    bounds.few(message.trusted_roots, bounds.TRUSTED_ROOTS_MAX, field)
+    return tuple(bounds.text(each, field, most) for each in message.trusted_roots)
 
 
 def _secret(message: pb.Secret) -> SecretReference:

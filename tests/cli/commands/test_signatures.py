@@ -5,20 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from repave_protos.package.signing import signing_of
+from repave_protos.package.signing import IdentitySettings, signing_of
 from tests.controller.api.conftest import a_package
 from tests.fakes.controller.command_line import SPEC, CommandLine
 from tests.fakes.controller.scheduler import ServedController, served
 from tests.fakes.signing import Signer
+from tests.fakes.sigstore import ISSUER, WORKFLOW, Sigstore
 
-CI = Signer()
+CI, ACME = Signer(), Sigstore()
 
 
 @pytest.fixture
 def controller(tmp_path: Path) -> Iterator[ServedController]:
     key = tmp_path / "ci.pub"
     key.write_text(CI.line)
-    with served(tmp_path / "controller", signing=signing_of({"*": [str(key)]})) as started:
+    root = tmp_path / "trusted_root.json"
+    root.write_text(ACME.trusted_root())
+    workflow = IdentitySettings(identity=WORKFLOW, issuer=ISSUER, trusted_root=str(root))
+    signing = signing_of({"*": [str(key), workflow]})
+    with served(tmp_path / "controller", signing=signing) as started:
         yield started
 
 
@@ -60,3 +65,19 @@ def test_the_spec_or_an_option_can_name_it(repave: CommandLine, package: Path) -
         2,
         True,
     )
+
+
+def test_a_bundle_of_sigstore_is_found_beside_the_package_or_named(
+    repave: CommandLine, package: Path
+) -> None:
+    bundle = package.with_name(f"{package.name}.sigstore.json")
+    bundle.write_text(ACME.bundle(package.read_bytes()))
+    plan = repave("plan", "--version", "2.0")
+    assert plan.code == 0
+    assert f"  signed   with {WORKFLOW} (sigstore, {ISSUER})" in plan.out.splitlines()
+    bundle.rename(repave.folder / "other.json")
+    assert "has no signature" in repave("plan", "--version", "2.0").err
+    assert repave("release", "--version", "2.0", "--signature", "other.json").code == 0
+    (repave.folder / "other.json").write_text("{" + " " * 70_000 + "}")
+    huge = repave("plan", "--version", "2.0", "--signature", "other.json")
+    assert (huge.code, "other.json is no signature of" in huge.err) == (2, True)

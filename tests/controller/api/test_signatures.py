@@ -33,8 +33,8 @@ def test_a_release_without_its_signature_is_refused_and_names_key_and_remedy(api
     detail = refused(api.release(), "signature")
     assert detail == (
         "packages of hello must be signed with 0807060504030201 or 7478656E20656874, and this one has no "
-        "signature; sign it with minisign -Sm PACKAGE, and release it with PACKAGE.minisig beside it, or "
-        "with --signature FILE"
+        "signature; sign it with minisign -Sm PACKAGE, or as an identity with cosign sign-blob --bundle "
+        "PACKAGE.sigstore.json PACKAGE, and release it with that file beside it, or with --signature FILE"
     )
     assert api.get("applications").json["items"] == []
 

@@ -365,7 +365,7 @@ async def test_proxies_of_the_environment_are_not_used(
 async def test_its_signature_is_fetched_from_beside_it(start: Started, shelf: Shelf) -> None:
     signature = CI.minisign(V1)
     shelf.bodies["/web-2.0.tar.gz.sig"] = signature.encode()
-    shelf.bodies["/elsewhere.minisig"] = b"x" * 5000
+    shelf.bodies["/elsewhere.minisig"] = b"x" * 70_000
     url = shelf.url("/web-2.0.tar.gz")
     rig = start()
     assert not (await rig.bring(url)).has_signature
@@ -375,6 +375,10 @@ async def test_its_signature_is_fetched_from_beside_it(start: Started, shelf: Sh
     assert kind == "artifact-too-large"
     kind, _ = await rig.refused(url, signature=shelf.url("/none.minisig"))
     assert kind == "artifact-not-found"
+    del shelf.bodies["/web-2.0.tar.gz.sig"]
+    shelf.bodies["/web-2.0.tar.gz.sigstore.json"] = b"{}"
+    await rig.bring(url, is_signed=True)
+    assert (await rig.provenance.of(brought.digest)).offered == "{}"
 
 
 async def test_what_is_no_package_is_not_kept(start: Started, shelf: Shelf) -> None:

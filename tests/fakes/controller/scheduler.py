@@ -102,7 +102,7 @@ class ObedientSessions(Sessions):
             __version__,
             "local",
             "haproxy",
-            ("signatures",),
+            ("signatures", "bundles"),
             applied=tuple(
                 Applied(each.application, each.epoch, fingerprint_of_state(each)) for each in known
             ),

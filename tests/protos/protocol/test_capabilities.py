@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from repave_protos.protocol.capabilities import (
     BalancerAbilities,
     ProviderAbilities,
+    can_verify_bundles,
     capability_words,
     keeps_output,
     nearest_shares,
@@ -16,6 +17,7 @@ from repave_protos.protocol.capabilities import (
     supports_testers,
     takes_machine_images,
     traffic_precision_bp,
+    verifies_signatures,
 )
 
 
@@ -46,6 +48,12 @@ def test_an_agent_of_version_0_1_is_understood() -> None:
     assert runs_commands(words)
     assert not takes_machine_images(words)
     assert secret_sources(words) is None
+
+
+def test_an_agent_that_looks_at_signatures_need_not_look_at_bundles() -> None:
+    for extra in (False, True):
+        words = capability_words(ProviderAbilities(), BalancerAbilities(), verifies_bundles=extra)
+        assert (verifies_signatures(words), can_verify_bundles(words)) == (True, extra)
 
 
 @pytest.mark.parametrize("sources", [(), ("vault",), ("vault", "file", "env")])

@@ -180,7 +180,8 @@ templates = st.builds(
         max_size=3,
     ).map(tuple),
     launch_failures=st.none() | st.integers(0, 1000),
-    signature=st.text(max_size=200),
+    signature=st.text(max_size=200) | st.just("x" * 5_000),
+    trusted_roots=st.lists(st.text(min_size=1, max_size=50), max_size=3).map(tuple),
     signers=st.lists(st.text("ABCabc012+/=", min_size=1, max_size=56), max_size=3).map(tuple),
 )
 desired_groups = st.builds(
@@ -400,7 +401,10 @@ def _with_group(**changes: object) -> DesiredState:
         ("Secret.where", _with_group(secrets=(SecretReference("A", "env", "A\n"),))),
         ("Secret.where", _with_group(secrets=(SecretReference("A", "env", "x" * 1025),))),
         ("HostTemplate.launch_failures", _with_group(launch_failures=10_000_000)),
-        ("HostTemplate.signature", _with_group(signature="x" * 5000)),
+        ("HostTemplate.bundle", _with_group(signature="x" * 65_537)),
+        ("HostTemplate.trusted_roots", _with_group(trusted_roots=("{}",) * 5)),
+        ("HostTemplate.trusted_roots", _with_group(trusted_roots=("x" * 65_537,))),
+        ("HostTemplate.signers", _with_group(signers=("x" * 1001,))),
         ("HostTemplate.signers", _with_group(signers=("RW",) * 21)),
         ("HostTemplate.signers", _with_group(signers=("R\x1bW",))),
         ("HostTemplate.run", _with_group(run=("x",) * 1_001)),

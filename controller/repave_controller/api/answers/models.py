@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from repave_controller.api.answers.reasons import FactValue, RemedyItem
 from repave_controller.api.answers.secrets import SecretItem
 from repave_protos.daemon.printable import is_printable
-from repave_protos.protocol.bounds import SIGNATURE_LENGTH_MAX
+from repave_protos.protocol.bounds import BUNDLE_LENGTH_MAX
 
 Item = TypeVar("Item", bound=BaseModel)
 SPEC_LENGTH_MAX = 262_144
@@ -52,8 +52,9 @@ class PlanRequest(Body):
     keep_sizes: bool = Field(False, description="Regions that are served keep the sizes they have now.")
     signature: str = Field(
         "",
-        max_length=SIGNATURE_LENGTH_MAX,
-        description="Of the package: what minisign or signify wrote. Empty: the one that was kept of it.",
+        max_length=BUNDLE_LENGTH_MAX,
+        description="Of the package: what minisign or signify wrote, or a bundle of sigstore. Empty: the one "
+        "that was kept of it.",
     )
 
 

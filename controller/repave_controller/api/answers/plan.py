@@ -71,7 +71,9 @@ class PlanAnswer(BaseModel):
     application: str
     group: str
     version: str
-    signer: str = Field(description="The key that signed the package, where settings ask for one.")
+    signer: str = Field(
+        description="The key or identity that signed the package, where settings ask for one."
+    )
     origin: str
     strategy: str
     steps: list[PlanLine]

@@ -22,8 +22,7 @@ from repave_controller.security.provenance import Provenance
 from repave_controller.security.signed import check_regions, sealed
 from repave_controller.spec.loader import load
 from repave_controller.spec.spec import remote_artifact
-from repave_protos.package.signatures import PublicKey
-from repave_protos.package.signing import Signing
+from repave_protos.package.signing import Signer, Signing
 from repave_protos.protocol.capabilities import DIRECTLY
 from repave_protos.protocol.values import ApplicationName, Digest, RegionName
 
@@ -79,8 +78,8 @@ class Packages:
 
     async def sealed(
         self, order: ReleaseOrder, application: ApplicationName, signature: str, *, is_stored: bool = False
-    ) -> tuple[ReleaseOrder, PublicKey | None]:
-        """The order with the signature of its package, and the key that made it, where settings ask for one.
+    ) -> tuple[ReleaseOrder, Signer | None]:
+        """The order with the signature of its package, and who made it, where settings ask for one.
         Unless it has to be stored, only what is there is looked at. Raises Refused."""
         package = self._images.path(order.digest)
         if package is None and is_stored and self._signing.keys_for(application):

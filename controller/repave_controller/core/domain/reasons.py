@@ -23,6 +23,7 @@ class Refusal(Kind):
 
     ALL_PASSED = "no-gate/all-passed"
     AGENTS_DO_NOT_VERIFY = "agents-do-not-verify"
+    AGENTS_DO_NOT_VERIFY_BUNDLES = "agents-do-not-verify/bundles"
     AGENTS_NOT_ENROLLED = "agents-not-enrolled"
     AMBIGUOUS_QUEUED = "ambiguous-queued"
     ALREADY_BACK = "already-back"
