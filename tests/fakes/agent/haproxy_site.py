@@ -7,9 +7,7 @@ from repave_agent.balancers.haproxy.process import HaproxyProcess
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Route, Structure
 from repave_protos.protocol.values import ApplicationName, GroupName
-from tests.fakes.agent.haproxy_rig import (
-    HaproxyRig,
-)
+from tests.fakes.agent.haproxy_rig import HaproxyRig
 
 SHOP = ApplicationName("shop")
 BLUE, GREEN = GroupName("shop-v001"), GroupName("shop-v002")

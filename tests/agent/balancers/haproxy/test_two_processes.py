@@ -12,25 +12,21 @@ import pytest
 
 from repave_agent.balancers.haproxy.balancer import HaproxyBalancer
 from repave_agent.balancers.haproxy.process import HaproxyProcess
-from repave_agent.clock import SystemClock
 from repave_agent.core.ports import BalancerError, Route, Structure
-from repave_protos.protocol.values import ApplicationName, GroupName
+from repave_protos.protocol.values import GroupName
 from tests.fakes.agent.haproxy_rig import (
-    HaproxyRig,
     backend,
     free_port,
     frontend,
     haproxy_rig,
     needs_haproxy,
 )
+from tests.fakes.agent.haproxy_site import BLUE, GREEN, SHOP, TO_BLUE, TO_GREEN, Site
 from tests.fakes.waiting import until, until_async
 from tests.support.load import Load
 
 pytestmark = needs_haproxy
 
-SHOP = ApplicationName("shop")
-BLUE, GREEN = GroupName("shop-v001"), GroupName("shop-v002")
-TO_BLUE, TO_GREEN = Route(SHOP, BLUE), Route(SHOP, GREEN)
 CONNECTIONS = 16
 """Of a load: so many requests can be in flight at most."""
 DYING_SECONDS = 0.1
@@ -38,19 +34,12 @@ DYING_SECONDS = 0.1
 
 
 @dataclass
-class Site:
-    """Two HAProxys with one application, blue and green arranged, traffic at blue."""
-
-    rig: HaproxyRig
-    balancer: HaproxyBalancer
-    port: int
-    structure: Structure
+class Pair(Site):
+    """The same, with both HAProxys looked at."""
 
     @property
     def processes(self) -> list[HaproxyProcess]:
-        """A second pair of eyes on them."""
-        directories = (self.rig.directory, self.rig.directory / "2")
-        return [HaproxyProcess(each, "haproxy", SystemClock().monotonic) for each in directories]
+        return [self.process, self.second_process]
 
     def workers(self) -> list[int]:
         found = [process.look_up() for process in self.processes]
@@ -64,7 +53,7 @@ class Site:
 
 
 @pytest.fixture
-async def site() -> AsyncIterator[Site]:
+async def site() -> AsyncIterator[Pair]:
     async with haproxy_rig() as rig:
         balancer = rig.balancer(redispatch=False)
         await balancer.start()
@@ -74,12 +63,12 @@ async def site() -> AsyncIterator[Site]:
         structure = Structure((frontend("shop", port),), backends)
         await balancer.arrange(structure)
         await balancer.route((TO_BLUE,))
-        yield Site(rig, balancer, port, structure)
+        yield Pair(rig, balancer, port, structure)
 
 
 @pytest.mark.parametrize("is_agent_there", [True, False], ids=["agent", "no-agent"])
 async def test_workers_killed_one_after_the_other_lose_what_they_had_in_flight_and_nothing_else(
-    site: Site, is_agent_there: bool
+    site: Pair, is_agent_there: bool
 ) -> None:
     if not is_agent_there:
         await site.balancer.close()
@@ -98,7 +87,7 @@ async def test_workers_killed_one_after_the_other_lose_what_they_had_in_flight_a
     assert result.answered_by("blue") == len(result.requests) - len(result.failures)
 
 
-async def test_both_serve(site: Site) -> None:
+async def test_both_serve(site: Pair) -> None:
     connections = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(24)]
     assert all([await _has_connection(process) for process in site.processes])
     for _, writer in connections:
@@ -106,7 +95,7 @@ async def test_both_serve(site: Site) -> None:
 
 
 @pytest.mark.parametrize("side", [0, 1])
-async def test_one_that_can_not_be_started_does_not_hold_up_the_other(site: Site, side: int) -> None:
+async def test_one_that_can_not_be_started_does_not_hold_up_the_other(site: Pair, side: int) -> None:
     """A change is complete without it, and it has the change as soon as it runs again."""
     broken = site.processes[side]
     load = await site.load()
@@ -139,7 +128,7 @@ async def test_one_that_can_not_be_started_does_not_hold_up_the_other(site: Site
     assert result.answered_by("newcomer", after=switched) > 0
 
 
-async def test_what_only_one_of_them_has_has_not_happened(site: Site) -> None:
+async def test_what_only_one_of_them_has_has_not_happened(site: Pair) -> None:
     """Its configuration is refused by one: the change fails, and what was shown is what both had."""
     second = site.balancer._sides[1].instance.process
     second._program = "/bin/false"
@@ -155,7 +144,7 @@ async def test_what_only_one_of_them_has_has_not_happened(site: Site) -> None:
     assert (await site.balancer.observe()).structure == wanted
 
 
-async def test_an_agent_that_died_between_the_two_is_made_up_for_by_the_next(site: Site) -> None:
+async def test_an_agent_that_died_between_the_two_is_made_up_for_by_the_next(site: Pair) -> None:
     await site.balancer.close()
     path = site.processes[1].configuration_path
     path.write_text(path.read_text().replace(f"{GREEN}-0", f"{GREEN}-9"))
@@ -166,7 +155,7 @@ async def test_an_agent_that_died_between_the_two_is_made_up_for_by_the_next(sit
     assert (view.structure, view.routes) == (site.structure, (TO_BLUE,))
 
 
-async def test_switches_while_workers_are_killed_send_nothing_back(site: Site) -> None:
+async def test_switches_while_workers_are_killed_send_nothing_back(site: Pair) -> None:
     load = await site.load()
     spans: list[tuple[str, float, float]] = []  # side off, acknowledged, flipped back from
     for flip in range(6):
@@ -193,7 +182,7 @@ async def test_the_number_of_processes_can_be_changed_under_load(processes: tupl
         structure = Structure((frontend("shop", port),), (backend(BLUE, blue.port),))
         await first.arrange(structure)
         await first.route((TO_BLUE,))
-        site = Site(rig, first, port, structure)
+        site = Pair(rig, first, port, structure)
         load = await site.load()
         await first.close()
         second = rig.balancer(processes=after)
@@ -207,7 +196,7 @@ async def test_the_number_of_processes_can_be_changed_under_load(processes: tupl
 
 
 @pytest.mark.parametrize("share", [10_000, 5_000], ids=["soak", "canary"])
-async def test_the_spare_answers_while_no_host_of_the_new_group_is_up(site: Site, share: int) -> None:
+async def test_the_spare_answers_while_no_host_of_the_new_group_is_up(site: Pair, share: int) -> None:
     """HAProxy does it by itself, and each worker knows from the one before it who is down. What got an error
     was on its way before a check had failed."""
     split = Route(SHOP, GREEN) if share == 10_000 else Route(SHOP, BLUE, GREEN, share)
@@ -243,7 +232,7 @@ async def _more_answers(load: Load, count: int) -> None:
     await until(lambda: load.answers >= wanted)
 
 
-async def _are_back(site: Site, dead: int) -> bool:
+async def _are_back(site: Pair, dead: int) -> bool:
     workers = await asyncio.to_thread(site.workers)
     return len(workers) == 2 and dead not in workers
 
@@ -253,14 +242,14 @@ async def _is_up(balancer: HaproxyBalancer, group: GroupName) -> bool:
     return view is not None and view.servers_up > 0
 
 
-async def _fallen_back(site: Site) -> int:
+async def _fallen_back(site: Pair) -> int:
     """How many requests for the new group the old one has answered."""
     (counted,) = (await site.balancer.observe()).fallen_back
     assert (counted.application, counted.group, counted.spare) == (SHOP, GREEN, BLUE)
     return counted.requests
 
 
-async def _is_down(site: Site, group: GroupName) -> bool:
+async def _is_down(site: Pair, group: GroupName) -> bool:
     """In the eyes of both, for themselves: their views together take the fewest."""
     views = [await asyncio.to_thread(_servers_up, process, group) for process in site.processes]
     return views == [0, 0]
