@@ -190,9 +190,7 @@ def happens_to_a_certificate(installation: Installation) -> None:
     oslo = installation.machines["oslo"]
     oslo.shell("systemctl stop repave-agent")
     kept = json.loads(oslo.shell("cat /var/lib/repave-agent/identity.json"))
-    authority = installation.machines["controller"].shell(
-        "cat /var/lib/repave-controller/security/authority-*.pem"
-    )
+    authority = installation.machines["controller"].shell("cat /var/lib/repave/security/authority-*.pem")
     expired = json.dumps({**kept, "certificate": expired_like(kept["certificate"], authority)})
     oslo.shell(
         f"cat > /var/lib/repave-agent/identity.json <<'EOF'\n{expired}\nEOF\nsystemctl start repave-agent"
