@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from repave_agent.balancers import haproxy, haproxy_runtime, octavia
 from repave_agent.kinds import BalancerKind, Command, ProviderKind
-from repave_agent.providers import azure, gcp, local, openstack, ssh_pool
+from repave_agent.providers import aws, azure, gcp, local, openstack, ssh_pool
 from repave_agent.settings import AgentSettings, settings_with
 from repave_protos.protocol.capabilities import KIND_NAME
 
@@ -25,6 +25,7 @@ PROVIDERS: tuple[ProviderKind[Any], ...] = (
     openstack.PROVIDER,
     gcp.PROVIDER,
     azure.PROVIDER,
+    aws.PROVIDER,
 )
 BALANCERS: tuple[BalancerKind[Any], ...] = (haproxy.BALANCER, haproxy_runtime.BALANCER, octavia.BALANCER)
 PROVIDER_GROUP, BALANCER_GROUP = "repave.providers", "repave.balancers"

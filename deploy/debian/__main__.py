@@ -150,6 +150,8 @@ def lay_out_programs(tree: Path) -> None:
             "ssh",
             "--extra",
             "sigstore",
+            "--extra",
+            "aws",
             "--no-emit-project",
             "--output-file",
             str(locked),

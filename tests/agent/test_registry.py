@@ -173,7 +173,7 @@ def test_a_command_of_another_package_works_where_its_kind_is_used(
 
 def test_a_kind_that_is_not_installed_is_refused_with_those_that_are(tmp_path: Path) -> None:
     given = {"REPAVE_AGENT_REGION": "paris", "REPAVE_AGENT_PROVIDER": "cloudlet"}
-    with pytest.raises(SettingsError, match="'local', 'ssh_pool', 'openstack', 'gcp' or 'azure'"):
+    with pytest.raises(SettingsError, match="'local', 'ssh_pool', 'openstack', 'gcp', 'azure' or 'aws'"):
         load_settings(installed().settings_model(), None, given, "REPAVE_AGENT_")
 
 

@@ -221,14 +221,12 @@ def test_modules_are_formatted(cloud: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
-GIVEN_RIGHTS = ("_policy", "_role_assignment", "_iam_member", "_iam_binding", "_role_policy_attachment")
-
-
-@pytest.mark.parametrize("cloud", ["aws"])
-def test_where_repave_has_no_provider_the_machine_has_an_identity_without_rights(cloud: str) -> None:
-    made = names(module(cloud), "resource")
-    assert [each for each in made if each.partition(".")[0].endswith(GIVEN_RIGHTS)] == []
-    assert any(word in each for each in made for word in ("_iam_role.", "_identity."))
+def test_an_agent_on_aws_has_the_policy_that_its_calls_need_and_no_other() -> None:
+    made = names(module("aws"), "resource")
+    assert {each for each in made if "_policy" in each} == {"aws_iam_role_policy.agent"}
+    main = DEPLOY / "terraform" / "aws" / "main.tf"
+    (file,) = re.findall(r'policy += file\("\$\{path\.module\}/([^"]+)"\)', main.read_text())
+    assert (main.parent / file).resolve() == DEPLOY / "aws" / "policy.json"
 
 
 def test_an_agent_on_google_cloud_has_the_role_that_its_calls_need_and_no_other() -> None:

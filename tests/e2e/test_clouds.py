@@ -20,6 +20,7 @@ CANARY = "{canary: {steps: [{traffic: 5%, hold: 3s}]}}"
 REGIONS: dict[str, dict[str, dict[str, str]]] = {
     "gcp": {"paris": {}, "oslo": {"ZONES": "us-central1-a us-central1-b"}},
     "azure": {"paris": {}, "oslo": {}},
+    "aws": {"paris": {}, "oslo": {}},
 }
 
 
@@ -28,21 +29,21 @@ def cloud(request: pytest.FixtureRequest, directory: Path) -> Iterator[tuple[str
     name = str(request.param)
     if reason := why_no_cloud(name):
         pytest.skip(reason)
-    with reachable(f"10.{NET}.0.0/16"), cloud_rig(name, directory / "rig", NET) as rig:
+    addresses = "172.31.0.0/16" if name == "aws" else f"10.{NET}.0.0/16"
+    with reachable(addresses), cloud_rig(name, directory / "rig", NET) as rig:
         rig.reset(run_user_data=True, boot_seconds=0.2, operation_seconds=0.2)
         yield name, rig
 
 
 def settings(name: str, rig: CloudRig, region: str, port: int) -> dict[str, str]:
     usual = {
-        key.upper(): value if isinstance(value, str) else " ".join(value)
-        for key, value in CLOUDS[name].settings.items()
+        key.upper(): " ".join(value) if isinstance(value, tuple) else str(value)
+        for key, value in CLOUDS[name].settings(rig).items()
     }
     named = {**usual, **REGIONS[name][region], "PREPARE": PREPARE, "ENDPOINT": rig.url}
-    if name == "azure":
-        named["AUTHORITY"] = rig.url
     return {
         **rig.variables,
+        **({"AWS_ACCESS_KEY_ID": "AKIARIG", "AWS_SECRET_ACCESS_KEY": "secret"} if name == "aws" else {}),
         "REPAVE_AGENT_PROVIDER": name,
         "REPAVE_AGENT_PACKAGES__LISTEN": f"127.0.0.1:{port}",
         **{f"REPAVE_AGENT_{name.upper()}__{key}": value for key, value in named.items()},
@@ -63,4 +64,4 @@ async def test_releases_and_rollbacks_lose_no_request_and_leave_nothing(
     with staged(directory / "s", region_environment=environment) as stage:
         await there_and_back(stage, CANARY, 120, **wanted)
     assert rig.instances() == []
-    assert rig.state()["violations"] == []
+    assert not CLOUDS[name].tells_state or rig.state()["violations"] == []

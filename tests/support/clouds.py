@@ -5,10 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import botocore.session
+from aiobotocore.session import AioSession
+
+from repave_agent.clients.aws.ec2 import TRIES_MAX, Ec2
 from repave_agent.clients.azure.resources import COMPUTE
 from repave_agent.clients.gcp.login import find_credentials
 from repave_agent.core.ports import Clock
 from repave_agent.packages.server import Depot
+from repave_agent.providers.aws.options import AwsOptions
+from repave_agent.providers.aws.provider import AwsProvider
 from repave_agent.providers.azure.machines import MACHINES
 from repave_agent.providers.azure.options import AzureMachineOptions
 from repave_agent.providers.azure.provider import AzureProvider
@@ -17,7 +23,7 @@ from repave_agent.providers.gcp.provider import GcpProvider
 from repave_protos.protocol.values import RegionName
 from tests.support.rigs import CloudRig
 
-AnyProvider = GcpProvider | AzureProvider
+AnyProvider = GcpProvider | AzureProvider | AwsProvider
 QUICK = {"boot_seconds": 0.0, "operation_seconds": 0.05}
 """Settings of a stand-in."""
 
@@ -29,20 +35,24 @@ class CloudKind:
     work, and what is said of them. `sizes_of`: of the machines that there are."""
 
     name: str
-    settings: dict[str, Any]
+    settings: Callable[[CloudRig], dict[str, Any]]
     create: str
     calls: tuple[str, ...]
     make: Callable[[CloudRig, RegionName, Callable[[], str], dict[str, Any], Depot, Clock], AnyProvider]
     sizes_of: Callable[[Any], Awaitable[list[str]]]
     sizes: tuple[str, ...]
     wrong: tuple[tuple[dict[str, Any], str], ...]
+    calls_of: Callable[[Any], int]
+    tries: int = 1  # so often one call is made where a cloud has no room
+    tells_quota: bool = True
+    tells_state: bool = True  # of the stand-in: its calls, and which of them the vendor allows
 
     def provider(
         self, rig: CloudRig, state: Path, clock: Clock, owner: str = "ours/here", **options: Any
     ) -> AnyProvider:
         """Of an installation in a region; "" for one that has not met its controller."""
         installation, _, region = owner.partition("/")
-        wanted = {**self.settings, "endpoint": rig.url, "calls_per_second": 0.0, **options}
+        wanted = {**self.settings(rig), "endpoint": rig.url, **options}
         depot = Depot(state, "127.0.0.1:0")
         return self.make(rig, RegionName(region or "here"), lambda: installation, wanted, depot, clock)
 
@@ -67,7 +77,7 @@ def _azure(
     depot: Depot,
     clock: Clock,
 ) -> AzureProvider:
-    options = AzureMachineOptions.model_validate({"authority": rig.url, **wanted})
+    options = AzureMachineOptions.model_validate(wanted)
     return AzureProvider(region, installation, options, depot, clock, rig.variables)
 
 
@@ -82,12 +92,50 @@ async def _azure_sizes(provider: AzureProvider) -> list[str]:
     return [each["properties"]["hardwareProfile"]["vmSize"] for each in there]
 
 
+def _aws(
+    rig: CloudRig,
+    region: RegionName,
+    installation: Callable[[], str],
+    wanted: dict[str, Any],
+    depot: Depot,
+    clock: Clock,
+) -> AwsProvider:
+    options, session = AwsOptions.model_validate(wanted), AioSession()
+    session.set_credentials("AKIARIG", "secret")
+    return AwsProvider(region, installation, options, depot, clock, Ec2(options, session))
+
+
+def _aws_settings(rig: CloudRig) -> dict[str, Any]:
+    """Moto's ids of subnets are others each time."""
+    ec2 = botocore.session.get_session().create_client(
+        "ec2",
+        region_name="eu-west-1",
+        endpoint_url=rig.url,
+        aws_access_key_id="AKIARIG",
+        aws_secret_access_key="secret",
+    )
+    subnets = [each["SubnetId"] for each in ec2.describe_subnets()["Subnets"]]
+    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    return {
+        "region": "eu-west-1",
+        "subnets": tuple(subnets[:2]),
+        "instance_types": ("t3.micro", "t3.small"),
+        "image": image,
+    }
+
+
+async def _aws_sizes(provider: AwsProvider) -> list[str]:
+    listed = await provider._ec2.list_all("describe_instances", "Reservations")
+    return [each["InstanceType"] for one in listed for each in one["Instances"]]
+
+
 GCP = CloudKind(
     "gcp",
-    {
+    lambda _: {
         "zones": ("europe-west1-b", "europe-west1-c"),
         "machine_types": ("e2-small", "e2-medium"),
         "image": "debian-cloud/family/debian-12",
+        "calls_per_second": 0.0,
     },
     "instances.insert",
     (
@@ -113,10 +161,13 @@ GCP = CloudKind(
         ),
         ({"image": "a/b/c/d"}, "names no image: write NAME, PROJECT/NAME or PROJECT/family/NAME"),
     ),
+    lambda provider: int(provider._compute.rest.calls),
 )
 AZURE = CloudKind(
     "azure",
-    {
+    lambda rig: {
+        "authority": rig.url,
+        "calls_per_second": 0.0,
         "resource_group": "repave",
         "location": "westeurope",
         "zones": ("1", "2"),
@@ -146,5 +197,32 @@ AZURE = CloudKind(
         ({"image": "debian-12"}, r"azure\.image: 'debian-12' names no image: write its id, or PUBLISHER"),
         ({"image": "Debian:debian-12:12-gen2:latest"}, r"azure\.image: .*latest means another image"),
     ),
+    lambda provider: int(provider._resources.rest.calls),
 )
-CLOUDS = {kind.name: kind for kind in (GCP, AZURE)}
+AWS = CloudKind(
+    "aws",
+    _aws_settings,
+    "ec2.RunInstances",
+    (
+        "ec2.DescribeSubnets",
+        "ec2.DescribeImages",
+        "ec2.DescribeInstanceTypes",
+        "ec2.RunInstances",
+        "ec2.DescribeInstances",
+        "ec2.TerminateInstances",
+    ),
+    _aws,
+    _aws_sizes,
+    ("t3.micro", "t3.small"),
+    (
+        ({"subnets": (), "image": ""}, r"aws\.subnets is not set; aws\.image is not set"),
+        ({"subnets": ("subnet-0",)}, r"aws\.subnets: .*InvalidSubnetID\.NotFound"),
+        ({"image": "ami-0"}, r"aws\.image: .*InvalidAMIID"),
+        ({"instance_types": ("x9.huge",)}, r"aws\.instance_types: .*x9\.huge"),
+    ),
+    lambda provider: int(provider._ec2.calls),
+    tries=TRIES_MAX,
+    tells_quota=False,
+    tells_state=False,
+)
+CLOUDS = {kind.name: kind for kind in (GCP, AZURE, AWS)}

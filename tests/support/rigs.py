@@ -54,7 +54,10 @@ def _place() -> Path | None:
 
 
 def why_no_cloud(name: str) -> str:
-    """ "" when the stand-in for the cloud is there: aws, azure or gcp. It starts in about a second."""
+    """ "" when the stand-in for the cloud is there: aws, azure or gcp. It starts in about a second, but for
+    that of AWS, which has to be installed first."""
+    if name == "aws" and os.environ.get("REPAVE_TEST_RIGS") != "1":
+        return "slow: run by make test-rigs"
     return "" if _rig(name) else f"there is no rigs/{name} beside the project; see REPAVE_RIGS"
 
 
@@ -95,7 +98,7 @@ class CloudRig:
         self._ask("POST", f"instances/{machine}", {"do": what})
 
     def instances(self) -> list[Any]:
-        return list(self._ask("GET", "instances"))
+        return [each for each in self._ask("GET", "instances") if not each.get("ended")]
 
     def state(self) -> Any:
         """Its calls, their counts, and `violations` of the vendor's own schema."""
@@ -115,7 +118,14 @@ def cloud_rig(name: str, state: Path, net: int) -> Iterator[CloudRig]:
     place = _rig(name)
     assert place is not None, "the rig is beside the project"
     port = _two_free_ports()
-    own = {"RIG_STATE": str(state), "RIG_PORT": str(port), "RIG_NET": str(net), "RIG_PYTHON": sys.executable}
+    own = {
+        "RIG_STATE": str(state),
+        "RIG_PORT": str(port),
+        "PROXY_PORT": str(port),
+        "MOTO_PORT": str(port + 1),
+        "RIG_NET": str(net),
+        "RIG_PYTHON": sys.executable if name != "aws" else str(_python_with_moto(place)),
+    }
     environment = {**os.environ, **own}
     up = subprocess.run([str(place / "up")], env=environment, capture_output=True, text=True, check=False)
     assert up.returncode == 0, up.stderr
@@ -123,6 +133,19 @@ def cloud_rig(name: str, state: Path, net: int) -> Iterator[CloudRig]:
         yield CloudRig(dict(line.split("=", 1) for line in up.stdout.splitlines()))
     finally:
         subprocess.run([str(place / "down")], env=environment, check=True, capture_output=True)
+
+
+def _python_with_moto(place: Path) -> Path:
+    """An environment of its own, made once: moto brings more than the project's may have."""
+    home = (
+        Path(os.environ.get("XDG_STATE_HOME", Path.home() / ".local" / "state")) / "repave-rig-aws" / "venv"
+    )
+    python, wanted = home / "bin" / "python", place / "requirements.txt"
+    if not (home / "installed").exists() or (home / "installed").read_bytes() != wanted.read_bytes():
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", "-r", str(wanted)], check=True)
+        (home / "installed").write_bytes(wanted.read_bytes())
+    return python
 
 
 def _two_free_ports() -> int:

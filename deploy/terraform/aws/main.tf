@@ -1,5 +1,5 @@
-# A machine for an agent. repave has no provider for AWS yet: the agent's hosts are processes on it (local), or machines that it
-# reaches by SSH (ssh_pool). So its role may do nothing.
+# A machine for an agent whose hosts are instances of the account: its role may do what deploy/aws/policy.json lists, and
+# nothing else.
 
 data "aws_subnet" "agent" {
   id = var.subnet_id
@@ -15,6 +15,15 @@ resource "aws_vpc_security_group_egress_rule" "out" {
   security_group_id = aws_security_group.agent.id
   ip_protocol       = "-1"
   cidr_ipv4         = "0.0.0.0/0"
+}
+
+resource "aws_vpc_security_group_ingress_rule" "packages" {
+  for_each          = toset(var.server_cidrs)
+  security_group_id = aws_security_group.agent.id
+  ip_protocol       = "tcp"
+  from_port         = 7480
+  to_port           = 7480
+  cidr_ipv4         = each.value
 }
 
 resource "aws_vpc_security_group_ingress_rule" "traffic" {
@@ -36,10 +45,15 @@ data "aws_iam_policy_document" "machine" {
   }
 }
 
-# No policy is attached: it names the machine, and gives it no rights.
 resource "aws_iam_role" "agent" {
   name_prefix        = "repave-agent-"
   assume_role_policy = data.aws_iam_policy_document.machine.json
+}
+
+resource "aws_iam_role_policy" "agent" {
+  name_prefix = "repave-agent-"
+  role        = aws_iam_role.agent.id
+  policy      = file("${path.module}/../../aws/policy.json")
 }
 
 resource "aws_iam_instance_profile" "agent" {

@@ -68,3 +68,8 @@ variable "volume_gib" {
   type    = number
   default = 20
 }
+
+variable "server_cidrs" {
+  description = "Whose instances fetch their packages from the agent."
+  type        = list(string)
+}

@@ -3,6 +3,7 @@ every fault at every kind of call that a launch and a destruction make.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -61,7 +62,9 @@ async def provider(kind: CloudKind, rig: CloudRig, tmp_path: Path) -> AsyncItera
     made = kind.provider(rig, tmp_path, FastClock(20.0))
     yield made
     await made.close()
-    assert rig.state()["violations"] == [], "the vendor's own description allows no such call"
+    assert not kind.tells_state or rig.state()["violations"] == [], (
+        "the vendor's own description allows no such call"
+    )
 
 
 def spec(package: Path, number: int = 1) -> HostSpec:
@@ -99,9 +102,9 @@ async def test_no_fault_of_any_call_makes_two_machines_or_leaves_one(
 async def test_a_zone_without_room_is_answered_by_the_next_one_and_then_by_the_next_size(
     kind: CloudKind, rig: CloudRig, provider: AnyProvider, package: Path
 ) -> None:
-    rig.fault(kind.create, "capacity", times=1)
+    rig.fault(kind.create, "capacity", times=kind.tries)
     first = await provider.launch(spec(package, 1), package)
-    rig.fault(kind.create, "capacity", times=2)
+    rig.fault(kind.create, "capacity", times=2 * kind.tries)
     second = await provider.launch(spec(package, 2), package)
     assert first.is_running
     assert second.is_running
@@ -115,10 +118,11 @@ async def test_where_no_zone_has_room_the_error_names_each_place_with_the_cloud_
     rig.fault(kind.create, "capacity", times=0)
     with pytest.raises(OutOfCapacityError) as caught:
         await provider.launch(spec(package), package)
+    settings = kind.settings(rig)
     for size in kind.sizes:
-        for zone in kind.settings["zones"]:
+        for zone in settings.get("zones") or settings["subnets"]:
             assert f"{size} in {zone}" in str(caught.value)
-    assert "sufficient capacity" in str(caught.value) or "enough resources" in str(caught.value)
+    assert re.search("sufficient .*capacity|enough resources", str(caught.value))
     assert rig.instances() == []
 
 
@@ -129,10 +133,10 @@ async def test_a_machine_that_vanishes_or_dies_is_told(
     names = sorted(each["name"] for each in rig.instances())
     rig.act(names[0], "vanish")
     rig.act(names[1], "die")
-    (left,) = await provider.list_hosts()
-    assert not left.is_running
-    assert left.ended
-    assert left.name in {host.name for host in hosts}
+    left = await provider.list_hosts()
+    assert {host.name for host in left} <= {host.name for host in hosts}
+    assert [host.is_running for host in left] in ([False], [False, False]), "AWS lists what was ended"
+    assert all(host.ended for host in left)
 
 
 async def test_settings_that_can_t_work_are_refused_at_the_start_by_name(
@@ -153,4 +157,4 @@ async def test_nothing_is_made_before_the_agent_has_met_its_controller(
     with pytest.raises(TransientError, match="before the agent has met its controller"):
         await provider.launch(spec(package), package)
     await provider.close()
-    assert rig.state()["calls"] == []
+    assert kind.calls_of(provider) == 0

@@ -31,7 +31,7 @@ async def test_a_stranger_with_our_label_is_neither_listed_nor_ended(
     assert isinstance(provider, GcpProvider)
     await provider.launch(spec(package), package)
     compute, owner = provider._compute, provider._instances.owner()
-    image = await provider._instances.image(GCP.settings["image"])
+    image = await provider._instances.image(GCP.settings(rig)["image"])
     body = {
         "name": "stranger",
         "labels": {"repave-owner": owner},

@@ -1,0 +1,171 @@
+"""EC2 by Amazon's own library for asyncio, which finds credentials as every AWS tool does, renews them, and
+repeats what may be repeated at an account's pace. Here an error's kind is told by its code.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from repave_agent.core.ports import OutOfCapacityError, ProviderError, RefusedError, TransientError
+
+try:
+    from aiobotocore.config import AioConfig
+    from aiobotocore.credentials import AioRefreshableCredentials
+    from aiobotocore.session import AioSession
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        ConnectTimeoutError,
+        EndpointConnectionError,
+        HTTPClientError,
+        NoCredentialsError,
+        ProfileNotFound,
+    )
+except ImportError as missing:  # pragma: no cover  # an agent without the extra
+    raise RefusedError(
+        "this agent can't speak with AWS: its extra is not installed. Do: pip install 'repave[aws]'"
+    ) from missing
+
+from repave_agent.clients.aws import AmazonOptions
+from repave_agent.clients.faults import GoneError, LostError
+from repave_agent.clients.rest import always
+
+CALL_SECONDS = 30.0
+TRIES_MAX = 5
+CONNECTIONS_MAX = 40
+SESSION_NAME = "repave-agent"
+FULL = (
+    "InsufficientAddressCapacity",
+    "InsufficientFreeAddressesInSubnet",
+    "InsufficientHostCapacity",
+    "InsufficientInstanceCapacity",
+    "InstanceLimitExceeded",
+    "MaxSpotInstanceCountExceeded",
+    "SpotMaxPriceTooLow",
+    "Unsupported",  # the type is not offered in this zone
+    "VcpuLimitExceeded",
+    "VolumeLimitExceeded",
+)
+PASSING = (
+    "InternalError",
+    "InternalFailure",
+    "RequestExpired",
+    "RequestLimitExceeded",
+    "ServiceUnavailable",
+    "Throttling",
+    "ThrottlingException",
+    "Unavailable",
+)
+
+
+class Ec2:
+    """One account in one region. `calls` counts requests, for benchmarks. `check` raises NotActingError:
+    asked before each call that changes something, for what is under way must not go on without a lease."""
+
+    def __init__(
+        self,
+        options: AmazonOptions,
+        session: AioSession | None = None,
+        check: Callable[[], None] = always,
+    ) -> None:
+        self._options, self._given, self._check = options, session, check
+        self._opened = contextlib.AsyncExitStack()
+        self._client: Any = None
+        self.calls = 0
+
+    async def call(self, name: str, **wanted: Any) -> dict[str, Any]:
+        """`name`: as the library has it, such as run_instances. Raises GoneError, LostError and ProviderError
+        by kind."""
+        client = await self._connect()
+        self.calls += 1
+        if not name.startswith(("describe_", "get_")):
+            self._check()
+        try:
+            return dict(await getattr(client, name)(**wanted))
+        except ClientError as error:
+            raise _of_code(name, error) from error
+        except (NoCredentialsError, ProfileNotFound) as error:
+            raise RefusedError(f"AWS: {error}") from error
+        except (ConnectTimeoutError, EndpointConnectionError) as error:
+            raise TransientError(f"AWS: {name}: {error}") from error
+        except (HTTPClientError, BotoCoreError) as error:
+            raise LostError(f"AWS: {name}: {error}") from error
+
+    async def list_all(self, name: str, what: str, **wanted: Any) -> list[dict[str, Any]]:
+        """All items, over pages."""
+        items: list[dict[str, Any]] = []
+        while True:
+            answer = await self.call(name, **wanted)
+            items += answer.get(what) or []
+            if not answer.get("NextToken"):
+                return items
+            wanted["NextToken"] = answer["NextToken"]
+
+    async def close(self) -> None:
+        self._client = None
+        await self._opened.aclose()
+
+    async def _connect(self) -> Any:
+        if self._client is None:
+            session = self._session()
+            if self._options.role_arn:
+                session._credentials = await self._assumed(session)
+            self._client = await self._opened.enter_async_context(self._of(session, "ec2"))
+        return self._client
+
+    def _session(self) -> AioSession:
+        if self._given is not None:
+            return self._given
+        try:
+            return AioSession(profile=self._options.profile or None)
+        except ProfileNotFound as error:
+            raise RefusedError(f"aws.profile: {error}") from error
+
+    def _of(self, session: AioSession, service: str) -> Any:
+        config = AioConfig(
+            retries={"mode": "adaptive", "total_max_attempts": TRIES_MAX},
+            connect_timeout=CALL_SECONDS,
+            read_timeout=CALL_SECONDS,
+            max_pool_connections=CONNECTIONS_MAX,
+        )
+        options = self._options
+        try:
+            return session.create_client(
+                service,
+                region_name=options.region or None,
+                endpoint_url=options.endpoint or None,
+                config=config,
+            )
+        except (BotoCoreError, ValueError) as error:
+            raise RefusedError(f"aws: {error}") from error
+
+    async def _assumed(self, session: AioSession) -> AioRefreshableCredentials:
+        """Credentials of the role, renewed before they end."""
+
+        async def refresh() -> dict[str, str]:
+            wanted = {"RoleArn": self._options.role_arn, "RoleSessionName": SESSION_NAME}
+            if self._options.external_id:
+                wanted["ExternalId"] = self._options.external_id
+            try:
+                async with self._of(session, "sts") as sts:
+                    given = (await sts.assume_role(**wanted))["Credentials"]
+            except ClientError as error:
+                raise RefusedError(f"aws.role_arn: {error}") from error
+            return {
+                "access_key": given["AccessKeyId"],
+                "secret_key": given["SecretAccessKey"],
+                "token": given["SessionToken"],
+                "expiry_time": given["Expiration"].isoformat(),
+            }
+
+        return AioRefreshableCredentials.create_from_metadata(await refresh(), refresh, "sts-assume-role")
+
+
+def _of_code(name: str, error: ClientError) -> ProviderError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    text = f"AWS: {name}: {code}: {error.response.get('Error', {}).get('Message', 'no reason was given')}"
+    if code == "InvalidInstanceID.NotFound" or (name == "terminate_instances" and code.endswith(".NotFound")):
+        return GoneError(text)
+    if code in FULL:
+        return OutOfCapacityError(text)
+    return TransientError(text) if code in PASSING else RefusedError(text)

@@ -1,0 +1,97 @@
+"""The provider whose hosts are instances of AWS: whether there is what the settings name, and addresses for
+more.
+
+How an instance is made and seen: instances.py; what all clouds have in common: providers/cloud.
+"""
+
+from collections.abc import Callable
+
+from repave_agent.clients.aws.ec2 import Ec2
+from repave_agent.core.ports import Clock, ProviderError, RefusedError
+from repave_agent.packages.server import Depot
+from repave_agent.providers.aws.instances import Instances
+from repave_agent.providers.aws.options import AwsOptions
+from repave_agent.providers.cloud.provider import CloudProvider
+from repave_protos.protocol.values import RegionName
+
+
+class AwsProvider(CloudProvider):
+    """Implements ports.Provider."""
+
+    name = "aws"
+
+    def __init__(
+        self,
+        region: RegionName,
+        installation: Callable[[], str],
+        options: AwsOptions,
+        depot: Depot,
+        clock: Clock,
+        ec2: Ec2,
+    ) -> None:
+        self._options, self._ec2 = options, ec2
+        self._instances = Instances(region, installation, ec2, options, depot)
+        super().__init__("instances of AWS", self._instances, installation, depot, clock)
+
+    async def _begin(self) -> str:
+        await self._look()
+        return "instances of EC2"
+
+    async def _disconnect(self) -> None:
+        await self._ec2.close()
+
+    async def _look(self) -> None:
+        options = self._options
+        names = {
+            "aws.subnets": options.subnets,
+            "aws.instance_types": options.instance_types,
+            "aws.image": options.image,
+        }
+        wrong = [f"{name} is not set" for name, value in names.items() if not value]
+        if not wrong:
+            wrong = await self._named()
+        if wrong:
+            raise RefusedError("; ".join(wrong))
+
+    async def _named(self) -> list[str]:
+        """What is wrong with what each setting names."""
+        options = self._options
+        asked = [
+            ("aws.subnets", "describe_subnets", {"SubnetIds": list(options.subnets)}),
+            (
+                "aws.instance_types",
+                "describe_instance_types",
+                {"InstanceTypes": list(options.instance_types)},
+            ),
+        ]
+        if options.security_groups:
+            groups = {"GroupIds": list(options.security_groups)}
+            asked.append(("aws.security_groups", "describe_security_groups", groups))
+        wrong = []
+        for setting, call, named in asked:
+            try:
+                await self._ec2.call(call, **named)
+            except RefusedError as error:
+                wrong.append(f"{setting}: {error}")
+        try:
+            await self._instances.image(options.image)
+        except RefusedError as error:
+            wrong.append(f"aws.image: {error}")
+        return wrong
+
+    async def troubles(self) -> list[str]:
+        """Whether the account can be asked, and still has what the settings name."""
+        self._instances.forget_images()
+        try:
+            await self._look()
+        except ProviderError as error:
+            return [str(error)]
+        return []
+
+    async def room(self, hosts: int) -> str:
+        """By the free addresses of the subnets. Quotas of vCPUs, and whether a zone has room, only an order
+        tells."""
+        await self.start()
+        answer = await self._ec2.call("describe_subnets", SubnetIds=list(self._options.subnets))
+        free = sum(int(each["AvailableIpAddressCount"]) for each in answer["Subnets"])
+        return "" if hosts <= free else f"addresses: {free} are free in the subnets, {hosts} more are needed"

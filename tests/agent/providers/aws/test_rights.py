@@ -1,0 +1,68 @@
+"""The policy in deploy/aws has the rights that the provider's calls need, and no others."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from repave_agent.clients.aws.ec2 import Ec2
+from repave_agent.providers.aws.provider import AwsProvider
+from tests.agent.providers.cloud.test_faults import spec
+from tests.fakes.clock import FastClock
+from tests.support.clouds import AWS, QUICK
+from tests.support.paths import ROOT
+from tests.support.rigs import CloudRig, cloud_rig, why_no_cloud
+
+pytestmark = pytest.mark.rig
+
+
+@pytest.fixture
+def rig() -> Iterator[CloudRig]:
+    if reason := why_no_cloud("aws"):
+        pytest.skip(reason)
+    with TemporaryDirectory(prefix="rg") as directory, cloud_rig("aws", Path(directory), 112) as made:
+        made.reset(**QUICK)
+        yield made
+
+
+async def test_the_policy_allows_the_calls_that_are_made_and_no_others(
+    rig: CloudRig, tmp_path: Path, package: Path
+) -> None:
+    provider = AWS.provider(rig, tmp_path, FastClock(20.0))
+    assert isinstance(provider, AwsProvider)
+    listed = await provider._ec2.call("describe_security_groups")
+    group = listed["SecurityGroups"][0]["GroupId"]
+    provider._options = provider._options.model_copy(update={"security_groups": (group,)})
+    made = recorded(provider._ec2)
+    host = await provider.launch(spec(package), package)
+    assert await provider.room(3) == ""
+    await provider.log_tail(host.name, 5)
+    assert await provider.troubles() == []
+    (machine,) = await provider._instances.machines()
+    await provider._instances.look(machine.id)
+    await provider.destroy(host.name)
+    await provider.close()
+    policy = json.loads((ROOT / "deploy" / "aws" / "policy.json").read_text())
+    allowed: set[str] = set()
+    for statement in policy["Statement"]:
+        actions = statement["Action"]
+        allowed |= {actions} if isinstance(actions, str) else set(actions)
+    called = {f"ec2:{''.join(word.capitalize() for word in name.split('_'))}" for name in made}
+    # AWS itself asks for CreateTags where a new instance is tagged.
+    assert called | {"ec2:CreateTags"} == allowed
+
+
+def recorded(ec2: Ec2) -> list[str]:
+    """The names of all calls from now on."""
+    names: list[str] = []
+    client = ec2._client
+
+    class Recording:
+        def __getattr__(self, name: str) -> object:
+            names.append(name)
+            return getattr(client, name)
+
+    ec2._client = Recording()
+    return names
