@@ -93,6 +93,10 @@ class CloudRig:
         """All calls are answered as they should be again."""
         self._ask("DELETE", "faults")
 
+    def expire_tokens(self) -> None:
+        """All that were issued until now are refused."""
+        self._ask("POST", "tokens", {"do": "revoke"})
+
     def act(self, machine: str, what: str) -> None:
         """Behind the back of whoever made it: die, vanish, unhealthy, healthy, auto."""
         self._ask("POST", f"instances/{machine}", {"do": what})

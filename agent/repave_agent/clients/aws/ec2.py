@@ -109,7 +109,9 @@ class Ec2:
         if self._client is None:
             session = self._session()
             if self._options.role_arn:
-                session._credentials = await self._assumed(session)
+                acting = AioSession(profile=self._options.profile or None)
+                acting._credentials = await self._assumed(session)
+                session = acting
             self._client = await self._opened.enter_async_context(self._of(session, "ec2"))
         return self._client
 
@@ -140,7 +142,7 @@ class Ec2:
             raise RefusedError(f"aws: {error}") from error
 
     async def _assumed(self, session: AioSession) -> AioRefreshableCredentials:
-        """Credentials of the role, renewed before they end."""
+        """Credentials of the role, renewed before they end by those that `session` has."""
 
         async def refresh() -> dict[str, str]:
             wanted = {"RoleArn": self._options.role_arn, "RoleSessionName": SESSION_NAME}

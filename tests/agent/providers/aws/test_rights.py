@@ -66,3 +66,15 @@ def recorded(ec2: Ec2) -> list[str]:
 
     ec2._client = Recording()
     return names
+
+
+async def test_a_role_is_assumed_and_assumed_again_by_the_agent_s_own_credentials(
+    rig: CloudRig, tmp_path: Path, package: Path
+) -> None:
+    rig.set(token_seconds=60)  # so short that it is renewed at each call
+    provider = AWS.provider(rig, tmp_path, FastClock(20.0), role_arn="arn:aws:iam::123456789012:role/repave")
+    await provider.launch(spec(package), package)
+    rig.expire_tokens()
+    assert [host.name for host in await provider.list_hosts()] == [spec(package).name]
+    await provider.destroy(spec(package).name)
+    await provider.close()
