@@ -99,7 +99,7 @@ def test_an_agent_needs_its_region_only() -> None:
     [
         ("REGION", "Paris"),
         ("REGION", "../paris"),
-        ("PROVIDER", "aws"),
+        ("PROVIDER", "mainframe"),
         ("BALANCER", "nginx"),
         ("LOCAL__ADDRESSES", "10.0.0.0/8"),
         ("LOCAL__ADDRESSES", "127.80.0.1/16"),

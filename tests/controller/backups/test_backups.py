@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import stat
 import tarfile
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -331,8 +332,13 @@ def crashing(act: Callable[[Path, Path], Path], calls: "object") -> Callable[[Pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-async def test_root_acts_for_the_user_whose_directory_it_is(backup: Path, tmp_path: Path) -> None:
-    state, file = tmp_path / "state", tmp_path / "b.tar"
+async def test_root_acts_for_the_user_whose_directory_it_is(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, file, scratch = tmp_path / "state", tmp_path / "b.tar", tmp_path / "scratch"
+    scratch.mkdir()
+    scratch.chmod(0o1777)
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     for path in (state, *state.rglob("*")):
         os.chown(path, USER, USER, follow_symlinks=False)
     for folder in (tmp_path, *tmp_path.parents):
