@@ -2,6 +2,7 @@
 repeats what may be repeated at an account's pace. Here an error's kind is told by its code.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,8 @@ CALL_SECONDS = 30.0
 TRIES_MAX = 5
 CONNECTIONS_MAX = 40
 SESSION_NAME = "repave-agent"
+UNSENT = (ConnectTimeoutError, EndpointConnectionError)
+UNANSWERED = (*UNSENT, HTTPClientError)
 FULL = (
     "InsufficientAddressCapacity",
     "InsufficientFreeAddressesInSubnet",
@@ -69,7 +72,7 @@ class Ec2:
         check: Callable[[], None] = always,
     ) -> None:
         self._options, self._given, self._check = options, session, check
-        self._opened = contextlib.AsyncExitStack()
+        self._opened, self._connecting = contextlib.AsyncExitStack(), asyncio.Lock()
         self._client: Any = None
         self.calls = 0
 
@@ -86,7 +89,7 @@ class Ec2:
             raise _of_code(name, error) from error
         except (NoCredentialsError, ProfileNotFound) as error:
             raise RefusedError(f"AWS: {error}") from error
-        except (ConnectTimeoutError, EndpointConnectionError) as error:
+        except UNSENT as error:
             raise TransientError(f"AWS: {name}: {error}") from error
         except (HTTPClientError, BotoCoreError) as error:
             raise LostError(f"AWS: {name}: {error}") from error
@@ -106,14 +109,27 @@ class Ec2:
         await self._opened.aclose()
 
     async def _connect(self) -> Any:
-        if self._client is None:
-            session = self._session()
-            if self._options.role_arn:
-                acting = AioSession(profile=self._options.profile or None)
-                acting._credentials = await self._assumed(session)
-                session = acting
-            self._client = await self._opened.enter_async_context(self._of(session, "ec2"))
-        return self._client
+        """One client for all who ask: a client loads Amazon's description of the service."""
+        async with self._connecting:
+            if self._client is None:
+                try:
+                    self._client = await self._opened.enter_async_context(
+                        self._of(await self._acting(), "ec2")
+                    )
+                except UNANSWERED as error:
+                    raise TransientError(f"AWS: no answer: {error}") from error
+                except (BotoCoreError, ValueError) as error:
+                    raise RefusedError(f"aws: {error}") from error
+            return self._client
+
+    async def _acting(self) -> AioSession:
+        """Who calls: the role that is assumed, if there is one."""
+        session = self._session()
+        if not self._options.role_arn:
+            return session
+        acting = AioSession(profile=self._options.profile or None)
+        acting._credentials = await self._assumed(session)
+        return acting
 
     def _session(self) -> AioSession:
         if self._given is not None:
@@ -130,16 +146,12 @@ class Ec2:
             read_timeout=CALL_SECONDS,
             max_pool_connections=CONNECTIONS_MAX,
         )
-        options = self._options
-        try:
-            return session.create_client(
-                service,
-                region_name=options.region or None,
-                endpoint_url=options.endpoint or None,
-                config=config,
-            )
-        except (BotoCoreError, ValueError) as error:
-            raise RefusedError(f"aws: {error}") from error
+        return session.create_client(
+            service,
+            region_name=self._options.region or None,
+            endpoint_url=self._options.endpoint or None,
+            config=config,
+        )
 
     async def _assumed(self, session: AioSession) -> AioRefreshableCredentials:
         """Credentials of the role, renewed before they end by those that `session` has."""
