@@ -9,10 +9,9 @@ import asyncio
 import contextlib
 import os
 import re
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -47,6 +46,7 @@ from tests.fakes.packages import EVIL, RELEASED, plain, tarball
 from tests.fakes.templates import a_template
 from tests.fakes.waiting import until, until_async
 from tests.support.clouds import CLOUDS, QUICK, CloudKind
+from tests.support.processes import Words
 from tests.support.rigs import CloudRig, cloud_rig, rig_cloud, why_no_cloud, why_no_openstack
 from tests.support.sshd_hosts import PORT as SSH_PORT
 from tests.support.sshd_hosts import ROOT, Pool, pool, why_not
@@ -652,30 +652,6 @@ REFERENCES = (
 def with_secrets(world: World, *run: str, number: int = 1) -> HostSpec:
     asked = world.spec(number, run)
     return replace(asked, template=replace(asked.template, secrets=REFERENCES))
-
-
-@dataclass
-class Words:
-    """Arguments of all processes of this machine, looked at again and again by a thread."""
-
-    seen: set[bytes] = field(default_factory=set)
-    _over: threading.Event = field(default_factory=threading.Event)
-
-    def _look(self) -> None:
-        while not self._over.is_set():
-            for each in Path("/proc").glob("[0-9]*/cmdline"):
-                with contextlib.suppress(OSError):
-                    self.seen.add(each.read_bytes())
-
-    @contextlib.contextmanager
-    def watched(self) -> Iterator["Words"]:
-        thread = threading.Thread(target=self._look)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._over.set()
-            thread.join()
 
 
 def in_memory() -> set[Path]:

@@ -8,10 +8,11 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import tempfile
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,13 @@ import pytest
 from repave_agent.identity.identity import FILE
 from tests.e2e.test_joined import SecuredStage
 from tests.support.faults import leader_of
+from tests.support.processes import Words, processes
 from tests.support.stage import kept
 from tests.support.vault import Token, Vault, served
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
-CANARY = "canary-7h1s"
+CANARY = f"canary-{secrets.token_hex(4)}"  # another run on this machine has another one
+LARGEST_READ = 1 << 20
 ANSWERS = (
     "applications/hello",
     "applications/hello/why",
@@ -41,6 +44,9 @@ class Planted:
     """A region's secrets, and where each may be found: `own` are the files that hold them by their nature."""
 
     def __init__(self, directory: Path) -> None:
+        self.start = time.time()
+        self.temporary = directory / "tmp"  # of the controller and the agent
+        self.temporary.mkdir()
         self.vault = Vault()
         self.vault.roles["hello-agents", f"{CANARY}-secret-id"] = Token(("kv/",), ttl=3600)
         self.vault.put("kv/hello", db=f"{CANARY}-of-vault-1")
@@ -58,6 +64,7 @@ class Planted:
             "REPAVE_AGENT_SECRETS__ENV__ENABLED": "true",
             "REPAVE_SECRET_HELLO__TOKEN": f"{CANARY}-of-env",
             "OS_PASSWORD": f"{CANARY}-of-the-cloud",
+            "TMPDIR": str(self.temporary),
         }
         self.spec = (
             "secrets:",
@@ -65,30 +72,6 @@ class Planted:
             f"  KEY: {{file: {folder}/key, as: file}}",
             "  TOKEN: {env: REPAVE_SECRET_HELLO__TOKEN}",
         )
-
-
-class Words:
-    """Arguments of all processes of this machine, looked at again and again by a thread."""
-
-    def __init__(self) -> None:
-        self.seen: set[bytes] = set()
-        self._over = threading.Event()
-
-    def _look(self) -> None:
-        while not self._over.wait(0.05):
-            for each in Path("/proc").glob("[0-9]*/cmdline"):
-                with contextlib.suppress(OSError):
-                    self.seen.add(each.read_bytes())
-
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        thread = threading.Thread(target=self._look)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            thread.join()
 
 
 def environment_of(pid: int) -> dict[str, str]:
@@ -99,10 +82,10 @@ def environment_of(pid: int) -> dict[str, str]:
 def holders(needle: str) -> set[int]:
     """Processes in whose environment it is."""
     found = set()
-    for each in Path("/proc").glob("[0-9]*/environ"):
+    for pid in processes():
         with contextlib.suppress(OSError):
-            if needle.encode() in each.read_bytes():
-                found.add(int(each.parent.name))
+            if needle.encode() in Path(f"/proc/{pid}/environ").read_bytes():
+                found.add(pid)
     return found
 
 
@@ -116,14 +99,24 @@ def family(pid: int) -> set[int]:
     return found
 
 
-def files_with(directory: Path, needles: set[str]) -> set[Path]:
-    files = (each for each in directory.rglob("*") if each.is_file() and not each.is_symlink())
+def files_with(files: Iterable[Path], needles: set[str]) -> set[Path]:
     found = set()
     for each in files:
         with contextlib.suppress(OSError):
-            content = each.read_bytes()
-            found |= {each} if any(needle.encode() in content for needle in needles) else set()
+            if each.is_file() and not each.is_symlink():
+                content = each.read_bytes()
+                found |= {each} if any(needle.encode() in content for needle in needles) else set()
     return found
+
+
+def written_since(start: float) -> Iterator[Path]:
+    """Files in the machine's temporary directory, which may be huge, that may be a process's of this test."""
+    top = Path(tempfile.gettempdir())
+    for each in (*top.glob("*"), *top.glob("*/*")):
+        with contextlib.suppress(OSError):
+            found = each.lstat()
+            if found.st_mtime >= start and found.st_size <= LARGEST_READ:
+                yield each
 
 
 def hosts(stage: SecuredStage) -> list[Path]:
@@ -193,16 +186,22 @@ def look_everywhere(stage: SecuredStage, planted: Planted, needles: set[str]) ->
         said += done.stdout + done.stderr
     for needle in (*needles, key):
         assert needle not in said
-    assert files_with(stage.directory, needles) == planted.own
-    assert files_with(stage.directory, {key}) == {identity}
-    assert files_with(Path(tempfile.gettempdir()), {CANARY}) <= planted.own
+    own_files = list(stage.directory.rglob("*"))  # their temporary ones too
+    assert files_with(own_files, needles) == planted.own
+    assert files_with(own_files, {key}) == {identity}
+    assert files_with(written_since(planted.start), {CANARY}) <= planted.own
 
 
 async def test_a_canary_in_every_secret_is_found_by_hosts_alone(directory: Path) -> None:
     planted, words = Planted(directory), Words()
     async with served(planted.vault) as vault:
         settings = {**planted.settings, "REPAVE_AGENT_SECRETS__VAULT__ADDRESS": vault.address}
-        stage = SecuredStage(directory, regions=("paris",), region_environment={"paris": settings})
+        stage = SecuredStage(
+            directory,
+            regions=("paris",),
+            controller_environment={"TMPDIR": str(planted.temporary)},
+            region_environment={"paris": settings},
+        )
 
         def run() -> None:
             with words.watched(), kept(stage):
