@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
 export UV_PROJECT_ENVIRONMENT := $(VENV)
+# Some container images set it, and every process that a test starts would compile all of its modules.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-rigs check audit fuzz simulate simulate-bugs bench packages image format set-up tools clean
 
