@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from repave_controller.core.domain.instants import Instant, show
 from repave_controller.core.domain.reasons import Kind, Refusal
-from repave_controller.wording.phrases import Template, listed, some, ways, who
+from repave_controller.wording.phrases import Template, listed, percent, some, ways, who
 
 NAME_SHOWN_MAX = 40
 
@@ -55,6 +55,16 @@ def _role_missing(roles: Sequence[str]) -> str:
 def _no_room(*commands: str, lacks: str) -> str:
     ways = ["raise the quota", "add machines", *(f"end a group that is kept: {each}" for each in commands)]
     return f"{lacks}; {', or '.join(ways)}; --force tries all the same"
+
+
+def _only_switches(regions: Sequence[str], balancers: Sequence[str], weight_bp: int) -> str:
+    balancer = f"the balancer of {', '.join(regions)}"
+    balancer += f" ({' and '.join(balancers)})" if balancers else ""
+    return (
+        f"strategy: {balancer} only switches: a group gets all of the traffic there or "
+        f"none, not {percent(weight_bp)}; use blue_green, or have repave's HAProxy split it in front of the "
+        'same hosts: balancer = "haproxy" in the agent\'s settings'
+    )
 
 
 _SIGN = (
@@ -249,6 +259,7 @@ TEXTS: Mapping[Kind, Template] = {
     ),
     Refusal.PLAN_CHANGED: _plan_changed,
     Refusal.NO_WAY_IN: "traffic.port: {regions}: {lack}",
+    Refusal.ONLY_SWITCHES: _only_switches,
     Refusal.PORT_TAKEN: "traffic.port: {port} is taken by {other} in {regions}; choose another port",
     Refusal.PROMISE: lambda promises: "; ".join(promises),
     Refusal.QUEUE_EMPTY: "no release of {application} waits in the queue",

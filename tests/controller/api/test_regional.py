@@ -243,6 +243,28 @@ def test_a_port_at_which_no_client_comes_in_is_refused_at_plan_and_release(
     assert api.post("applications/hello/releases", {"spec": SPEC, "digest": digest}).status == 202
 
 
+def test_a_canary_where_a_balancer_only_switches_is_refused_at_plan_and_release(
+    api: Asked, controller: ServedController
+) -> None:
+    view = controller.sessions.known[RegionName("oslo")]
+    words = ("weights", "traffic_precision=10000bp")
+    view.hello = replace(view.hello, balancer="azure_lb", capabilities=words)
+    text = (
+        "strategy: the balancer of oslo (azure_lb) only switches: a group gets all of the traffic there or "
+        "none, not 5 %; use blue_green, or have repave's HAProxy split it in front of the same hosts: "
+        'balancer = "haproxy" in the agent\'s settings'
+    )
+    canary = SPEC.replace("{blue_green: {warm: 0s}}", "{canary: {steps: [{traffic: 5%}]}}")
+    digest = api.push()
+    foretold = api.post("plan", {"spec": canary, "digest": digest}).json
+    assert foretold["problems"] == [text]
+    assert [each for each in foretold["guards"] if each["rule"] == "traffic_precision"] == []
+    refused = api.post("applications/hello/releases", {"spec": canary, "digest": digest})
+    assert (refused.status, refused.json["rule"], refused.json["detail"]) == (409, "only-switches", text)
+    assert refused.json["facts"] == {"regions": ["oslo"], "balancers": ["azure_lb"], "weight_bp": 500}
+    assert api.post("applications/hello/releases", {"spec": SPEC, "digest": digest}).status == 202
+
+
 def test_a_region_that_can_not_say_where_clients_come_in_is_believed(
     api: Asked, controller: ServedController
 ) -> None:

@@ -32,7 +32,7 @@ from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.planning.going_back import plan_rollback
 from repave_controller.core.planning.plan import never_released, plan_release
 from repave_controller.core.ports import Store
-from repave_controller.core.rules.guards import precision, split
+from repave_controller.core.rules.guards import check_shares, precision, split
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
@@ -104,6 +104,7 @@ class Releases:
         foretold = replace(foretold, guards=(*foretold.guards, *inexact, *full))
         self._scheduler.shown_plans.remember(application, order)
         try:
+            self._check_shares(order)
             self._scheduler.check_places(application.name, order)
             await self._regional.check_ways_in(application.name, order)
             if not asked.will_push:
@@ -137,6 +138,7 @@ class Releases:
         await self._packages.check_reach(request, application.name, order.digest)
         order, _ = await self._packages.sealed(order, application.name, asked.signature, is_stored=True)
         await self._note_differences(request, application, asked.spec)
+        self._check_shares(order)
         await self._regional.check_ways_in(application.name, order)
         order = replace(order, is_forced=asked.force)
         busy = WhileBusy(asked.queue, asked.latest, asked.replace)
@@ -186,6 +188,12 @@ class Releases:
         agents = {name: view.hello for name, view in self._sessions.views().items()}
         for first in disagreements(spec, agents):
             raise Problem(422, first.field.rpartition(".")[2], f"{first.field}: {first.text}")
+
+    def _check_shares(self, order: ReleaseOrder) -> None:
+        views = self._sessions.views()
+        said = {name: each.hello.capabilities for name, each in views.items()}
+        kinds = {name: each.hello.balancer for name, each in views.items()}
+        check_shares(order, _precisions(said), kinds)
 
     def _steering(self, body: type[SteeringRequest]) -> Handler:
         """The handler of one of the commands of resources/steering.py."""

@@ -84,6 +84,7 @@ class Refusal(Kind):
     PLAN_CHANGED = "plan-changed"
     PORT_TAKEN = "port-taken"
     NO_WAY_IN = "no-way-in"
+    ONLY_SWITCHES = "only-switches"
     PROMISE = "promise"
     QUEUE_EMPTY = "queue-empty"
     QUEUE_GOES_ON = "queue-goes-on"

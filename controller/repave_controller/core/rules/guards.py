@@ -16,12 +16,12 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.freezes import Freezes, held
 from repave_controller.core.domain.limits import Limits, Load, Wants, refusals, wants_of
-from repave_controller.core.domain.reasons import Reason, Rule, Why, cli, reason_of
+from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Rule, Why, cli, reason_of
 from repave_controller.core.domain.rollout import Rollout, RolloutKind
 from repave_controller.core.domain.steps import Step
 from repave_controller.core.rules.verdicts import current_report
 from repave_protos.protocol.capabilities import nearest_shares
-from repave_protos.protocol.values import RegionName
+from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +149,30 @@ def uncounted(absent: Because) -> Guard:
 
 
 def precision(order: ReleaseOrder, precisions: Mapping[RegionName, int]) -> Iterator[Guard]:
-    """Shares that a region's balancer can't give exactly; `precisions`: the least it can, where known."""
+    """Shares that a region's balancer can't give exactly; `precisions`: the least it can, where known. One
+    that only switches gives none: check_shares refuses it."""
     wanted = sorted({step.share_bp for step in order.steps if step.share_bp is not None})
     for region, _ in order.sizes:
+        if precisions.get(region) == FULL_WEIGHT_BP:
+            continue
         for weight_bp in wanted:
             below, above = nearest_shares(weight_bp, precisions.get(region, 1))
             if below != above:
                 shares = {"below_bp": below, "above_bp": above, "weight_bp": weight_bp}
                 yield Guard(False, reason_of(Rule.TRAFFIC_PRECISION, region=region, **shares))
+
+
+def check_shares(
+    order: ReleaseOrder, precisions: Mapping[RegionName, int], balancers: Mapping[RegionName, str]
+) -> None:
+    """No region whose balancer only switches is to share its traffic between two groups: it would give all of
+    it at once. Raises Refused."""
+    shares = [step.share_bp for step in order.steps if step.share_bp is not None]
+    between = [share_bp for share_bp in shares if 0 < share_bp < FULL_WEIGHT_BP]
+    regions = tuple(name for name, _ in order.sizes if precisions.get(name) == FULL_WEIGHT_BP)
+    if between and regions:
+        kinds = tuple(dict.fromkeys(balancers[name] for name in regions if name in balancers))
+        raise Refused(Refusal.ONLY_SWITCHES, regions=regions, balancers=kinds, weight_bp=min(between))
 
 
 def split(order: ReleaseOrder, told_apart: Mapping[RegionName, bool]) -> Iterator[Guard]:

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from repave_controller.core.domain.application import Policy, hosts_of
+from repave_controller.core.domain.reasons import Refused
 from repave_controller.core.domain.rollout import Phase, TrackPhase
 from repave_controller.core.planning.plan import plan_release
-from repave_controller.core.rules.guards import precision
+from repave_controller.core.rules.guards import check_shares, precision
 from repave_controller.core.steps import Soak, Weight
 from repave_controller.core.strategies.checks import moments, objection
 from repave_controller.core.strategies.presets import (
@@ -421,6 +422,43 @@ def test_a_plan_says_which_shares_a_balancer_can_not_give_exactly() -> None:
     told = [text_of(guard.reason) for guard in precision(order, {paris: 1, oslo: 200})]
     assert told == ["oslo: its balancer gives 4 % or 6 %, not 5 %"]
     assert list(precision(order, {})) == []
+
+
+SWITCHES = (
+    "the balancer of oslo, rome (azure_lb) only switches: a group gets all of the traffic there or none"
+)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "share"),
+    [
+        ("{canary: {steps: [{traffic: 5%}, {traffic: 50%}]}}", "5 %"),
+        ("{phased: {steps: [{traffic: 25%}]}}", "25 %"),
+        ("{rolling: {steps: [{traffic: 50%}]}}", "50 %"),
+        ("{steps: [{scale: 100%}, {verify: {}}, {weight: 0.01%}, {weight: 100%}]}", "0.01 %"),
+    ],
+)
+def test_a_balancer_that_only_switches_is_asked_for_no_share(strategy: str, share: str) -> None:
+    paris, oslo, rome = map(RegionName, ("paris", "oslo", "rome"))
+    world = World(spec(strategy, "paris:4, oslo:4, rome:4"), "")
+    order = compile_order(world.spec, Digest("1" * 64), "1.1")
+    exact, switches = {paris: 1}, {paris: 1, oslo: 10_000, rome: 10_000}
+    check_shares(order, exact, {})
+    check_shares(order, {}, {})
+    with pytest.raises(Refused) as refused:
+        check_shares(order, switches, {paris: "haproxy", oslo: "azure_lb", rome: "azure_lb"})
+    text = text_of(refused.value.reason)
+    assert f"{SWITCHES}, not {share}" in text
+    assert "use blue_green" in text
+    assert 'balancer = "haproxy"' in text
+    assert list(precision(order, switches)) == []
+
+
+@pytest.mark.parametrize("strategy", ["{blue_green: {warm: 1m}}", "{highlander: {}}", "{red_black: {}}"])
+def test_a_balancer_that_only_switches_can_switch(strategy: str) -> None:
+    world = World(spec(strategy), "")
+    order = compile_order(world.spec, Digest("1" * 64), "1.1")
+    check_shares(order, {RegionName("paris"): 10_000, RegionName("oslo"): 10_000}, {})
 
 
 def test_a_canary_has_at_least_so_many_hosts_in_each_region() -> None:
