@@ -6,11 +6,13 @@ import time
 from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from repave_agent.balancers.octavia.balancer import OctaviaBalancer
+from repave_agent.balancers.cloud.balancer import CloudBalancer
+from repave_agent.balancers.octavia.load_balancer import OctaviaLoadBalancer
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clock import SystemClock
-from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure
+from repave_agent.core.ports import Backend, Balancer, Frontend, Route, Server, Structure
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Probe
 from tests.benchmarks.table import Line
 from tests.support.rigs import load_balancer, rig_cloud, why_no_openstack
@@ -29,7 +31,9 @@ def run(place: Path, servers: int, times: int) -> Iterator[Line]:
 async def _measured(place: Path, servers: int, times: int) -> list[Line]:
     async with load_balancer() as name:
         api = Api(rig_cloud(), SystemClock())
-        balancer = OctaviaBalancer(place / "state", api, name, "bench", clock=SystemClock())
+        clock = SystemClock()
+        there = OctaviaLoadBalancer(api, name, clock=clock)
+        balancer: CloudBalancer[Any, Any] = CloudBalancer(place / "state", there, "bench", clock=clock)
         await balancer.start()
         await balancer.arrange(
             Structure((Frontend(SHOP, 80),), (_group(OLD, 1, servers), _group(NEW, 2, servers)))
@@ -48,7 +52,7 @@ async def _measured(place: Path, servers: int, times: int) -> list[Line]:
 class Cost:
     """Of a route: calls and seconds until it is accepted, and calls until nothing is left to do."""
 
-    def __init__(self, api: Api, balancer: OctaviaBalancer) -> None:
+    def __init__(self, api: Api, balancer: Balancer) -> None:
         self._api, self._balancer = api, balancer
 
     async def of(self, route: Route) -> tuple[int, float, int]:

@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from repave_agent.balancers import haproxy, haproxy_runtime, octavia
-from repave_agent.balancers.octavia.balancer import OctaviaBalancer
+from repave_agent.balancers.cloud.balancer import CloudBalancer
+from repave_agent.balancers.octavia.load_balancer import OctaviaLoadBalancer
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud
 from repave_agent.clock import SystemClock
@@ -203,16 +205,13 @@ class OctaviaRig(Rig):
 
     def __init__(self, directory: Path, cloud: Cloud, name: str, fake: FakeOctavia | None) -> None:
         self._directory, self._cloud, self._name, self._octavia = directory, cloud, name, fake
-        self._made: list[OctaviaBalancer] = []
+        self._made: list[CloudBalancer[Any, Any]] = []
         self._numbers = itertools.count(1)
         self._clock: Clock = SystemClock() if fake is None else QuickClock()
 
     def balancer(self, agent: str = "agent") -> Balancer:
-        self._made.append(
-            OctaviaBalancer(
-                self._directory / agent, Api(self._cloud, self._clock), self._name, "here", clock=self._clock
-            )
-        )
+        there = OctaviaLoadBalancer(Api(self._cloud, self._clock), self._name, clock=self._clock)
+        self._made.append(CloudBalancer(self._directory / agent, there, "here", clock=self._clock))
         return self._made[-1]
 
     def rival(self) -> Balancer:

@@ -269,12 +269,14 @@ class BackendView:
 
 @dataclass(frozen=True, slots=True)
 class FallenBack:
-    """Requests of one application that were for a group without a server up, and that its spare answered."""
+    """Requests of one application that were for a group without a server up, and that its spare answered.
+    `is_counted`: False where the balancer counts none; then it is how often the spare had to begin."""
 
     application: ApplicationName
     group: GroupName
     spare: GroupName
     requests: int  # since the agent began
+    is_counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

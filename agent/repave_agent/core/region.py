@@ -351,7 +351,8 @@ class Region:
             return
         self._fallen_back[which] = (count, now)
         requests = "1 request" if count - told == 1 else f"{count - told} requests"
-        text = f"{counted.spare} answered {requests} for {counted.group}, which had no host up"
+        answered = f"answered {requests}" if counted.is_counted else "answers"
+        text = f"{counted.spare} {answered} for {counted.group}, which had no host up"
         self._fleet.notices.append(Notice("traffic.fell_back", text, counted.application, counted.group))
 
     def balancer_changed(self) -> None:

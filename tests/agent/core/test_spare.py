@@ -91,3 +91,16 @@ def test_what_it_answered_is_told_at_once_and_then_now_and_again() -> None:
         [],
         [],
     ]
+
+
+def test_a_spare_whose_answers_are_not_counted_is_told_as_often_as_it_had_to_begin() -> None:
+    ground = Ground()
+    ground.accept(soaking())
+    told = []
+    for seconds, times in ((0, 1), (1, 1), (FALLEN_BACK_SECONDS, 2)):
+        ground.now += seconds
+        began = (FallenBack(SHOP, GREEN, BLUE, times, is_counted=False),)
+        ground.region.viewed(replace(view(TO_BLUE), fallen_back=began), ground.now)
+        told.append([each.text for each in ground.region.take_notices() if each.kind == "traffic.fell_back"])
+    answers = f"{BLUE} answers for {GREEN}, which had no host up"
+    assert told == [[answers], [], [answers]]

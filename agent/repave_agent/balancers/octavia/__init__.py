@@ -19,18 +19,18 @@ class OctaviaOptions(CloudOptions):
 
 def _build(options: OctaviaOptions, site: Site) -> OwnedBalancer:
     # Only where it is used: aiohttp takes a tenth of a second to import.
-    from repave_agent.balancers.octavia.balancer import OctaviaBalancer
+    from repave_agent.balancers.cloud.balancer import CloudBalancer
+    from repave_agent.balancers.octavia.load_balancer import OctaviaLoadBalancer
     from repave_agent.clients.openstack.api import Api
     from repave_agent.clients.openstack.login import load_cloud
 
     cloud = options.cloud or site.settings.section("openstack", CloudOptions).cloud
-    return OctaviaBalancer(
+    api = Api(load_cloud(cloud), site.clock, site.tenancy.check)
+    return CloudBalancer(
         site.settings.state / "octavia",
-        Api(load_cloud(cloud), site.clock, site.tenancy.check),
-        options.load_balancer,
+        OctaviaLoadBalancer(api, options.load_balancer, clock=site.clock, subnet=options.subnet),
         site.region,
         clock=site.clock,
-        subnet=options.subnet,
         traffic_address=options.traffic_address,
         has_lease=lambda: site.tenancy.has_lease,
     )

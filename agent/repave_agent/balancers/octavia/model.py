@@ -117,16 +117,17 @@ class Listener:
 @dataclass(frozen=True, slots=True)
 class State:
     """All of one load balancer that is repave's. `doubles`: paths of what is there twice, since an answer was
-    lost."""
+    lost. `tree`: Octavia's own short form of all states, as read."""
 
     pools: dict[str, Pool] = field(default_factory=dict)
     listeners: dict[ApplicationName, Listener] = field(default_factory=dict)
     doubles: tuple[str, ...] = ()
+    tree: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to Octavia. `path` begins after /lbaas; `part`: the pool or application that it is for."""
+    """One request to Octavia. `path` begins after /lbaas; `part`: the group or application that it is for."""
 
     method: str
     path: str
@@ -299,7 +300,9 @@ def _idle(present: State, wanted: State) -> dict[str, Pool]:
     return {name: present.pools[name] for name in shares if name in present.pools}
 
 
-def _for(part: str, calls: Iterator[Call]) -> Iterator[Call]:
+def _for(name: str, calls: Iterator[Call]) -> Iterator[Call]:
+    """A pool for shares is the application's."""
+    part = f"{name.removesuffix(SHARES)}/shares" if name.endswith(SHARES) else name
     return (replace(call, part=part) for call in calls)
 
 

@@ -53,7 +53,7 @@ class Lists:
     rules: Mapping[str, list[Json]]
 
 
-def state_of(lists: Lists) -> State:
+def state_of(lists: Lists, tree: Json) -> State:
     """Of two with one name the older one counts, for listeners may point to it already."""
     doubles: list[str] = []
     pools = _by_name(lists.pools, "/pools", doubles)
@@ -77,6 +77,7 @@ def state_of(lists: Lists) -> State:
             for name, listener in listeners.items()
         },
         tuple(doubles),
+        tree,
     )
 
 
