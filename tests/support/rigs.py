@@ -139,6 +139,14 @@ def cloud_rig(name: str, state: Path, net: int) -> Iterator[CloudRig]:
         subprocess.run([str(place / "down")], env=environment, check=True, capture_output=True)
 
 
+def on_both_addresses(*ports: int) -> str:
+    """What a stand-in's machine does first, so that its process, which listens on the address that agents
+    know, is reached on loopback too, where the stand-in's load balancers look for it. Needs `reachable`."""
+    carried = " ".join(map(str, ports or (8080,)))
+    relay = f'PYTHONPATH={ROOT} {sys.executable} -m tests.support.relay "$RIG_ADDRESS" "$RIG_FIXED_IP"'
+    return f"HOST=$RIG_FIXED_IP ROOT=$PWD/repave\n{relay} {carried} &"
+
+
 def _python_with_moto(place: Path) -> Path:
     """An environment of its own, made once: moto brings more than the project's may have."""
     home = (
