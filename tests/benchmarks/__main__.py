@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from tests.benchmarks import (
+    clouds,
     deaths,
     decision,
     files,
@@ -43,6 +44,9 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "returns": lambda place: herd.returns(place, 100 if is_quick else 5_000),
         "waves": lambda place: fleet.waves(place, 8 if is_quick else 20),
         "openstack": lambda place: providers.openstack(place, 20 if is_quick else 100),
+        "clouds": lambda place: clouds.run(
+            place, 20 if is_quick else 100, 2 if is_quick else 9, 2.0 if is_quick else 20.0
+        ),
         "octavia": lambda place: octavia.run(place, 2, 2 if is_quick else 5),
         "ssh": lambda place: providers.machines(place, 4 if is_quick else 16),
         "files": lambda place: files.run(place, 2_000 if is_quick else 20_000),

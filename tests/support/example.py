@@ -37,7 +37,8 @@ class Example:
     application: str = "hello"
     port: int = 8000
     regions: tuple[str, ...] = ("paris", "oslo")
-    provider: str = "local"
+    provider: str | Mapping[str, str] = "local"
+    """Of all regions, or of each."""
     size: int = 2
     environment: Mapping[str, str] = field(default_factory=dict)
     upkeep: tuple[str, ...] = ()
@@ -74,9 +75,13 @@ class Example:
         line = f'os.environ["HEALTH"] = "500 Oops" if {is_sick} else "200 OK"'
         return program.replace("\nHEALTH = ", f"\n{line}\nHEALTH = ", 1)
 
+    def _provider_of(self, region: str) -> str:
+        return self.provider if isinstance(self.provider, str) else self.provider[region]
+
     def spec(self, version: str) -> str:
         regions = (
-            f"  - {{name: {name}, provider: {self.provider}, size: {self.size}}}" for name in self.regions
+            f"  - {{name: {name}, provider: {self._provider_of(name)}, size: {self.size}}}"
+            for name in self.regions
         )
         return SPEC.format(
             application=self.application,
