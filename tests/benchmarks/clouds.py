@@ -32,6 +32,10 @@ from tests.support.rigs import CloudRig, cloud_rig, why_no_cloud
 
 NET = 93
 BOXES = 20
+ORDER_SECONDS, CALL_SECONDS = 0.5, 0.1
+"""How long the stand-in takes to answer an order of a machine, and any other call."""
+AZURE_POLL_SECONDS = 10
+"""Azure names a pause between two looks at an operation."""
 MAKES = re.compile(r"/(instances|virtualMachines/[^/]+)$")
 """What is asked to make a machine."""
 
@@ -58,9 +62,17 @@ class Work:
     place: Path
     digest: Digest
 
-    async def provider(self, **settings: float) -> AnyProvider:
+    def empty(self, boot_seconds: float = 0.0) -> None:
+        """Makes the cloud empty, and as slow as clouds are."""
+        self.rig.reset(operation_seconds=0.2, boot_seconds=boot_seconds)
+        if self.kind.name == "azure":
+            self.rig.set(poll_seconds=AZURE_POLL_SECONDS)
+        self.rig.fault(self.kind.create, "delay", seconds=ORDER_SECONDS - CALL_SECONDS, times=0)
+        self.rig.fault("*", "delay", seconds=CALL_SECONDS, times=0)
+
+    async def provider(self, boot_seconds: float) -> AnyProvider:
         """Of an empty cloud; started."""
-        self.rig.reset(operation_seconds=0.2, **settings)
+        self.empty(boot_seconds)
         made = self.kind.provider(self.rig, self.place, SystemClock())
         await made.start()
         return made
@@ -69,7 +81,7 @@ class Work:
         if isinstance(provider, AwsProvider):
             return AwsOrders(provider, self.rig)
         rest = provider._resources.rest if isinstance(provider, AzureProvider) else provider._compute.rest
-        return RestOrders(rest, self.rig)
+        return RestOrders(rest, self.empty)
 
     async def launch(self, provider: AnyProvider, hosts: int) -> None:
         names = [HostName(f"shop-v001-{number}") for number in range(hosts)]
@@ -126,8 +138,9 @@ class Orders(ABC):
 
 
 class RestOrders(Orders):
-    def __init__(self, rest: Rest, rig: CloudRig) -> None:
-        self._send, self._rig = rest.send, rig
+    def __init__(self, rest: Rest, empty: Callable[[], None]) -> None:
+        """`empty`: makes the cloud as it was before."""
+        self._send, self._empty = rest.send, empty
         self._seen: list[dict[str, Any]] = []
         rest.send = self._watched  # type: ignore[method-assign]
 
@@ -149,7 +162,7 @@ class RestOrders(Orders):
 
     @asynccontextmanager
     async def bare(self) -> AsyncIterator[Callable[[], Awaitable[object]]]:
-        self._rig.reset()
+        self._empty()
         async with aiohttp.ClientSession() as client:
 
             async def order(wanted: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ VERSIONS = {
 }
 QUERY = {"expand": "$expand", "filter": "$filter"}
 OPERATION_SECONDS = 1200.0
-LOOK_SECONDS, LOOK_SECONDS_MAX = 2.0, 15.0
+LOOK_SECONDS, LOOK_SECONDS_MAX = 0.25, 15.0
 FULL = (
     "AllocationFailed",
     "OverconstrainedAllocationRequest",
@@ -123,9 +123,9 @@ class Resources:
             return
         deadline, pause = self._clock.monotonic() + OPERATION_SECONDS, LOOK_SECONDS
         while self._clock.monotonic() < deadline:
-            after = _seconds(answer.headers.get("Retry-After", ""))
-            await self._clock.sleep(min(after, LOOK_SECONDS_MAX) if after is not None else pause)
-            pause = min(pause * 1.5, LOOK_SECONDS_MAX)
+            after = min(_seconds(answer.headers.get("Retry-After", "")), LOOK_SECONDS_MAX)
+            await self._clock.sleep(max(after, pause))
+            pause = min(pause * 2, LOOK_SECONDS_MAX)
             answer = await self.rest.call("GET", self._own(link), what=f"wait for {what}")
             status = str(answer.body.get("status", "Succeeded" if answer.status != 202 else "InProgress"))
             if status == "Succeeded":
@@ -166,5 +166,5 @@ def of_error(what: str, error: Mapping[str, Any]) -> ProviderError:
     return TransientError(text)
 
 
-def _seconds(text: str) -> float | None:
-    return float(text) if text.isdigit() else None
+def _seconds(text: str) -> float:
+    return float(text) if text.isdigit() else 0.0
