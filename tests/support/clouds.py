@@ -8,7 +8,7 @@ from typing import Any
 import botocore.session
 from aiobotocore.session import AioSession
 
-from repave_agent.clients.aws.ec2 import TRIES_MAX, Ec2
+from repave_agent.clients.aws.service import TRIES_MAX, Ec2
 from repave_agent.clients.azure.resources import COMPUTE
 from repave_agent.clients.gcp.login import find_credentials
 from repave_agent.core.ports import Clock

@@ -7,7 +7,7 @@ from repave_protos.protocol.capabilities import ProviderAbilities
 
 def _build(options: AwsOptions, site: Site) -> OwnedProvider:
     # Only where it is used: Amazon's library takes half a second to import, and is an extra.
-    from repave_agent.clients.aws.ec2 import Ec2
+    from repave_agent.clients.aws.service import Ec2
     from repave_agent.packages.server import Depot
     from repave_agent.providers.aws.provider import AwsProvider
 

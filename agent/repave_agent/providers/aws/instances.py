@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from repave_agent.clients.aws.ec2 import Ec2
+from repave_agent.clients.aws.service import Ec2
 from repave_agent.clients.faults import GoneError, LostError
 from repave_agent.core.ports import HostSpec, ProviderError, RefusedError
 from repave_agent.packages.server import Depot

@@ -6,7 +6,7 @@ How an instance is made and seen: instances.py; what all clouds have in common: 
 
 from collections.abc import Callable
 
-from repave_agent.clients.aws.ec2 import Ec2
+from repave_agent.clients.aws.service import Ec2
 from repave_agent.core.ports import Clock, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.aws.instances import Instances

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from repave_agent.clients.aws.ec2 import Ec2
+from repave_agent.clients.aws.service import Ec2
 from repave_agent.providers.aws.provider import AwsProvider
 from tests.agent.providers.cloud.test_faults import spec
 from tests.fakes.clock import FastClock

@@ -1,4 +1,4 @@
-"""EC2 by Amazon's library: whose fault an error is, one client for all, no change without the lease."""
+"""AWS by Amazon's library: whose fault an error is, one client for all, no change without the lease."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import pytest
 from aiobotocore.session import AioSession
 
 from repave_agent.clients.aws import AmazonOptions
-from repave_agent.clients.aws.ec2 import Ec2
+from repave_agent.clients.aws.service import Ec2
 from repave_agent.clients.faults import GoneError
 from repave_agent.core.ports import NotActingError, OutOfCapacityError, ProviderError, RefusedError
 from tests.fakes.scripted import scripted

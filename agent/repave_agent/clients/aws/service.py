@@ -1,5 +1,5 @@
-"""EC2 by Amazon's own library for asyncio, which finds credentials as every AWS tool does, renews them, and
-repeats what may be repeated at an account's pace. Here an error's kind is told by its code.
+"""Services of AWS by Amazon's own library for asyncio, which finds credentials as every AWS tool does, renews
+them, and repeats what may be repeated at an account's pace. Here an error's kind is told by its code.
 """
 
 import asyncio
@@ -45,9 +45,22 @@ FULL = (
     "InstanceLimitExceeded",
     "MaxSpotInstanceCountExceeded",
     "SpotMaxPriceTooLow",
+    "TooManyListeners",
+    "TooManyRegistrationsForTargetId",
+    "TooManyRules",
+    "TooManyTargetGroups",
+    "TooManyTargets",
+    "TooManyUniqueTargetGroupsPerLoadBalancer",
     "Unsupported",  # the type is not offered in this zone
     "VcpuLimitExceeded",
     "VolumeLimitExceeded",
+)
+GONE = (
+    "InvalidInstanceID.NotFound",
+    "ListenerNotFound",
+    "LoadBalancerNotFound",
+    "RuleNotFound",
+    "TargetGroupNotFound",
 )
 PASSING = (
     "InternalError",
@@ -61,9 +74,14 @@ PASSING = (
 )
 
 
-class Ec2:
-    """One account in one region. `calls` counts requests, for benchmarks. `check` raises NotActingError:
-    asked before each call that changes something, for what is under way must not go on without a lease."""
+class AwsService:
+    """One service of one account in one region. `calls` counts requests, for benchmarks. `check` raises
+    NotActingError: asked before each call that changes something, for what is under way must not go on
+    without a lease."""
+
+    service: str
+    page: tuple[str, str]
+    """What says in an answer that there is more, and what asks for it."""
 
     def __init__(
         self,
@@ -100,9 +118,9 @@ class Ec2:
         while True:
             answer = await self.call(name, **wanted)
             items += answer.get(what) or []
-            if not answer.get("NextToken"):
+            if not answer.get(self.page[0]):
                 return items
-            wanted["NextToken"] = answer["NextToken"]
+            wanted[self.page[1]] = answer[self.page[0]]
 
     async def close(self) -> None:
         self._client = None
@@ -114,7 +132,7 @@ class Ec2:
             if self._client is None:
                 try:
                     self._client = await self._opened.enter_async_context(
-                        self._of(await self._acting(), "ec2")
+                        self._of(await self._acting(), self.service)
                     )
                 except UNANSWERED as error:
                     raise TransientError(f"AWS: no answer: {error}") from error
@@ -175,10 +193,22 @@ class Ec2:
         return AioRefreshableCredentials.create_from_metadata(await refresh(), refresh, "sts-assume-role")
 
 
+class Ec2(AwsService):
+    """Instances, and what they are made of."""
+
+    service, page = "ec2", ("NextToken", "NextToken")
+
+
+class Elbv2(AwsService):
+    """Application load balancers."""
+
+    service, page = "elbv2", ("NextMarker", "Marker")
+
+
 def _of_code(name: str, error: ClientError) -> ProviderError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     text = f"AWS: {name}: {code}: {error.response.get('Error', {}).get('Message', 'no reason was given')}"
-    if code == "InvalidInstanceID.NotFound" or (name == "terminate_instances" and code.endswith(".NotFound")):
+    if code in GONE or (name == "terminate_instances" and code.endswith(".NotFound")):
         return GoneError(text)
     if code in FULL:
         return OutOfCapacityError(text)
