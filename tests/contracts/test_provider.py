@@ -36,6 +36,7 @@ from repave_agent.providers.ssh_pool.options import ResetOptions
 from repave_agent.providers.ssh_pool.provider import SshPoolProvider
 from repave_agent.registry import PROVIDERS
 from repave_protos.package.archive import sha256_of
+from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, RegionName, SecretReference
 from tests.fakes.agent.interruptions import cancelled_at, waits_of
 from tests.fakes.agent.provider import FakeCloud, FakeProvider
@@ -555,11 +556,11 @@ async def test_whether_there_is_room_is_said_before(world: World) -> None:
     world.has_room_for(3)
     if not world.tells_quota:
         pytest.skip("its quota shows when it is used up")
-    assert await world.provider.room(3) == ""
-    assert "4 more are needed" in await world.provider.room(4)
+    assert await world.provider.room(FindRoom(3)) == ""
+    assert "4 more are needed" in await world.provider.room(FindRoom(4))
     await world.launch(1)
-    assert await world.provider.room(2) == ""
-    assert "3 more are needed" in await world.provider.room(3)
+    assert await world.provider.room(FindRoom(2)) == ""
+    assert "3 more are needed" in await world.provider.room(FindRoom(3))
 
 
 async def test_hosts_that_have_no_room_are_refused_as_such_and_the_others_are_made(world: World) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from repave_agent.core.host_secrets import HostSecrets
+from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import (
     BY_REQUEST,
     USUAL_TIMEOUTS,
@@ -51,6 +52,11 @@ class OutOfCapacityError(ProviderError):
 
 class RefusedError(ProviderError):
     """Trying again cannot help: the request or the machine must change."""
+
+
+class MisfitError(RefusedError):
+    """No machine can be had here as the spec wants it. The text begins with the spec's field, and says what
+    there is."""
 
 
 class BalancerError(Exception):
@@ -167,9 +173,9 @@ class Provider(Protocol):
         """How the host differs from what it was made of, in words; "" when it does not, or when that can't be
         seen. Looks at one host only, and may take its time. Raises ProviderError."""
 
-    async def room(self, hosts: int) -> str:
+    async def room(self, asked: FindRoom) -> str:
         """Why so many more hosts can't be had now, in words with numbers; "" when they can, as far as can be
-        known. Raises ProviderError."""
+        known. Raises ProviderError; MisfitError where such hosts can't be made at all."""
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Calls `callback` soon after a host ended by itself. A hint: list_hosts is the truth."""

@@ -34,6 +34,7 @@ from repave_agent.core.ports import (
 from repave_agent.health.prober import Ask, Execute, probe
 from repave_agent.runtime.journal import Disk
 from repave_protos.daemon.metrics import CALL_BUCKETS
+from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import HostName, Probe
 
 OF_PROVIDER = ("launch", "list", "destroy", "log", "inspect", "room")
@@ -116,9 +117,9 @@ class MeasuredProvider:
         async with self._calls.timed("inspect"):
             return await self._provider.inspect(host)
 
-    async def room(self, hosts: int) -> str:
+    async def room(self, asked: FindRoom) -> str:
         async with self._calls.timed("room"):
-            return await self._provider.room(hosts)
+            return await self._provider.room(asked)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self._provider.on_change(callback)

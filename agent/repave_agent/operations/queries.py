@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import assert_never
 
-from repave_agent.core.ports import BalancerError, Frontend, Provider, ProviderError
+from repave_agent.core.ports import BalancerError, Frontend, MisfitError, Provider, ProviderError
 from repave_agent.core.ports import WayIn as Found
 from repave_agent.kinds import CommandError, Site
 from repave_agent.packages.baking import Bakery
@@ -70,8 +70,8 @@ class Desk:
                 return Machines(tuple(machines))
             case ChangeMachine():
                 return Done(await self._change(question))
-            case FindRoom(hosts):
-                return Room(await self._provider.room(hosts))
+            case FindRoom():
+                return await self._room(question)
             case ListBakes():
                 images, bakes = await self._bakery.there()
                 return Bakes(tuple(images), tuple(bakes))
@@ -79,6 +79,12 @@ class Desk:
                 return Bakes(bakes=(self._bakery.begin(question),))
             case _:
                 assert_never(question)
+
+    async def _room(self, asked: FindRoom) -> Room:
+        try:
+            return Room(await self._provider.room(asked))
+        except MisfitError as error:
+            return Room("", str(error))
 
     async def _change(self, change: ChangeMachine) -> str:
         done = await asyncio.to_thread(change_machine, self._pool(), self._site, change)

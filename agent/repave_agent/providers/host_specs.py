@@ -1,10 +1,13 @@
-"""Reads a host's spec from the records that providers keep of their hosts, as JSON of dataclasses.asdict."""
+"""Reads a host's spec from the records that providers keep of their hosts, as JSON of dataclasses.asdict; and
+what a spec may not ask of hosts that are no machines of their own.
+"""
 
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from repave_agent.core.ports import HostSpec
+from repave_agent.core.ports import HostSpec, RefusedError
+from repave_protos.protocol.values import HostTemplate
 
 _SPEC = TypeAdapter(HostSpec)
 
@@ -12,6 +15,18 @@ _SPEC = TypeAdapter(HostSpec)
 def read_spec(raw: dict[str, Any]) -> HostSpec:
     """Raises ValueError, KeyError, TypeError."""
     return _SPEC.validate_python(raw if "template" in raw else _with_template(raw))
+
+
+def check_needs_no_machine(provider: str, template: HostTemplate) -> None:
+    """For hosts on machines that are there already. Raises RefusedError naming what is not theirs."""
+    wishes = {
+        "host.image": (template.machine_image, "no machine image"),
+        "host.size": (template.machine_sizes, "no size that can be chosen"),
+        "host.spot": (template.is_spot, "no machine of their own, spot or not"),
+    }
+    for field, (is_given, has_none) in wishes.items():
+        if is_given:
+            raise RefusedError(f"{field}: hosts of provider {provider} have {has_none}: leave it out")
 
 
 def _with_template(raw: dict[str, Any]) -> dict[str, Any]:

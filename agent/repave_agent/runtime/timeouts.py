@@ -22,6 +22,7 @@ from repave_agent.core.ports import (
     TransientError,
     WayIn,
 )
+from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import HostName
 
 LAUNCH_SECONDS = 1800.0  # a machine that is imaged anew takes its time
@@ -82,9 +83,9 @@ class ProviderWithTimeouts:
         async with _within(INSPECT_SECONDS, f"inspection of {host}", TransientError):
             return await self._provider.inspect(host)
 
-    async def room(self, hosts: int) -> str:
+    async def room(self, asked: FindRoom) -> str:
         async with _within(ROOM_SECONDS, "question for room", TransientError):
-            return await self._provider.room(hosts)
+            return await self._provider.room(asked)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self._provider.on_change(callback)

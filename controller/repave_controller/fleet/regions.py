@@ -7,7 +7,7 @@ is decided in `holders.py`.
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from repave_protos.protocol.capabilities import secret_sources
+from repave_protos.protocol.capabilities import secret_sources, takes_sizes, takes_spot
 from repave_protos.protocol.certificates import AgentIdentity
 from repave_protos.protocol.values import (
     ApplicationName,
@@ -48,14 +48,16 @@ class KnownRegion:
     withheld: dict[ApplicationName, str] = field(default_factory=dict)  # what it isn't sent, and why
 
     def admits(self, desired: DesiredState) -> bool:
-        """Whether its agent may be sent this: one that knows of no secrets, as an older one, would start
-        hosts without them. What it may not is told as a trouble of the region."""
-        if not desired.has_secrets or secret_sources(self.hello.capabilities) is not None:
+        """Whether its agent may be sent this: one that knows of no secrets or sizes, as an older one, would
+        start hosts without them. What it may not is told as a trouble of the region."""
+        ignored = _ignored(desired, self.hello.capabilities)
+        if not ignored:
             self.withheld.pop(desired.application, None)
         else:
+            what, ignores = ignored
             self.withheld[desired.application] = (
-                f"{desired.application} has secrets, which the agent ({self.hello.agent_version}, provider "
-                f"{self.hello.provider}) hands to no host: it is sent nothing of it. Upgrade the agent"
+                f"{desired.application} has {what}, which the agent ({self.hello.agent_version}, provider "
+                f"{self.hello.provider}) {ignores}: it is sent nothing of it. Upgrade the agent"
             )
         self.troubles = (*self.reported, *self.withheld.values())
         return desired.application not in self.withheld
@@ -80,6 +82,17 @@ class KnownRegion:
         if (self.troubles, self.is_starting) != told:
             changed |= after.keys() | {each.application for each in self.hello.applied}
         return changed, is_same
+
+
+def _ignored(desired: DesiredState, capabilities: tuple[str, ...]) -> tuple[str, str] | None:
+    """What the agent would leave out of hosts, and what it does instead."""
+    if desired.has_secrets and secret_sources(capabilities) is None:
+        return "secrets", "hands to no host"
+    if desired.has_sizes and not takes_sizes(capabilities):
+        return "sizes of machines", "does not choose by"
+    if desired.has_spot and not takes_spot(capabilities):
+        return "spot machines", "can't ask for"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

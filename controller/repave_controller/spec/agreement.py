@@ -16,6 +16,8 @@ from repave_protos.protocol.capabilities import (
     secret_sources,
     supports_testers,
     takes_machine_images,
+    takes_sizes,
+    takes_spot,
     takes_timeouts,
 )
 from repave_protos.protocol.values import Hello, RegionName
@@ -80,10 +82,21 @@ def _of_provider(spec: Spec, hello: Hello) -> Iterator[Disagreement]:
         yield Disagreement("host.image", f"{provider} starts machines of an image: name it, or leave it out")
     if spec.host.machine_image and not has_images:
         yield Disagreement("host.image", f"{provider} has no machine images: leave it out")
+    yield from _of_machines(spec, hello)
     if spec.health.command is not None and not runs_commands(hello.capabilities):
         text = f"{provider} runs nothing inside hosts: use health.http or health.tcp"
         yield Disagreement("health.command", text)
     yield from _of_secrets(spec, hello)
+
+
+def _of_machines(spec: Spec, hello: Hello) -> Iterator[Disagreement]:
+    """An agent that says nothing may be one of before there were such fields."""
+    who = f"provider {hello.provider} of {hello.region} (agent {hello.agent_version})"
+    remedy = "leave it out, or the region; an agent from before there was such a choice is to be upgraded"
+    if spec.host.size is not None and not takes_sizes(hello.capabilities):
+        yield Disagreement("host.size", f"{who} makes no hosts of a chosen size: {remedy}")
+    if spec.host.spot and not takes_spot(hello.capabilities):
+        yield Disagreement("host.spot", f"{who} makes no spot machines: {remedy}")
 
 
 def _of_secrets(spec: Spec, hello: Hello) -> Iterator[Disagreement]:

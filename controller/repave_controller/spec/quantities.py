@@ -12,6 +12,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from repave_protos.protocol.values import SIZE_LENGTH_MAX, SIZES_MAX
+
 DURATION_SECONDS_MAX = 366 * 86_400.0
 WORDS_MAX = 256
 WORD_LENGTH_MAX = 8192
@@ -92,6 +94,21 @@ def read_price(written: object) -> float:
     return float(text)
 
 
+def read_sizes(written: object) -> tuple[str, ...]:
+    """`"xl"` -> ("xl",). In a list the best one comes first."""
+    sizes = [written] if isinstance(written, str) else written
+    if not isinstance(sizes, list | tuple) or not all(isinstance(size, str) for size in sizes):
+        raise wrong("write a size such as xl or m7i.2xlarge, or a list of them, the best one first")
+    if not 1 <= len(sizes) <= SIZES_MAX:
+        raise wrong(f"name 1 to {SIZES_MAX} sizes, or leave it out for that of each region's settings")
+    for size in sizes:
+        if not size.strip() == size != "" or not size.isprintable() or len(size) > SIZE_LENGTH_MAX:
+            raise wrong(f"{size!a} names no size: 1 to {SIZE_LENGTH_MAX} printable characters")
+        if sizes.count(size) > 1:
+            raise wrong(f"{size} is there twice")
+    return tuple(sizes)
+
+
 def read_command(written: object) -> tuple[str, ...]:
     """A line as in a shell, or the list of its words. No shell runs it."""
     words = _split(written) if isinstance(written, str) else written
@@ -159,4 +176,19 @@ Command = Annotated[
     tuple[str, ...],
     BeforeValidator(read_command),
     WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}, "minLength": 1, "minItems": 1}),
+]
+Sizes = Annotated[
+    tuple[str, ...],
+    BeforeValidator(read_sizes),
+    WithJsonSchema(
+        {
+            "type": ["string", "array"],
+            "items": {"type": "string", "minLength": 1, "maxLength": SIZE_LENGTH_MAX},
+            "minLength": 1,
+            "minItems": 1,
+            "maxItems": SIZES_MAX,
+            "uniqueItems": True,
+            "examples": ["xl", ["m7i.2xlarge", "m6i.2xlarge"]],
+        }
+    ),
 ]

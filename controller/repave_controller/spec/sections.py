@@ -21,6 +21,7 @@ from repave_controller.spec.quantities import (
     PositiveShare,
     Price,
     Share,
+    Sizes,
     check_places,
     fill,
     later,
@@ -273,6 +274,17 @@ class Host(Section):
         description="The machine image of a host, by name or id, where the provider starts machines; that of "
         "the agent's settings if left out. `local`: there is none, a host is a process on what is there.",
     )
+    size: Sizes | None = Field(
+        None,
+        description="How large a machine is, where the provider starts machines: a size of the agent's "
+        "settings such as `xl`, or the cloud's own name such as `m7i.2xlarge`; or a list, the best one "
+        "first: the next one is taken where it has no room. That of the agent's settings if left out.",
+    )
+    spot: bool = Field(
+        False,
+        description="Machines at the price of spare capacity, which their cloud may take back at any time: "
+        "a fresh one then takes the place of the one that was lost.",
+    )
     run: Command = Field(
         description="The command that serves, as a line or as a list of words. $HOST and $PORT say where to "
         "listen; no shell runs it."
@@ -332,6 +344,14 @@ class Host(Section):
             if name in NO_SECRETS:
                 raise contradiction("is no secret: programs are found by it; set it in host.env", (name,))
         return secrets
+
+    @model_validator(mode="after")
+    def _asks_for_no_machine_without_one(self) -> Self:
+        for field, is_given in (("size", self.size is not None), ("spot", self.spot)):
+            if self.image == NO_MACHINE_IMAGE and is_given:
+                text = "a host on what is there is no machine of its own: leave it out, or image: local"
+                raise contradiction(text, ("image",), (field,))
+        return self
 
     @model_validator(mode="after")
     def _gives_each_variable_once(self) -> Self:

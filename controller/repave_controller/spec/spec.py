@@ -228,6 +228,8 @@ def _template(spec: Spec, version: str) -> HostTemplate:
         timeouts=_timeouts(spec.traffic),
         launch_failures=spec.health.launch_failures,
         secrets=tuple(_secrets(spec, version)),
+        machine_sizes=spec.host.size or (),
+        is_spot=spec.host.spot,
     )
 
 

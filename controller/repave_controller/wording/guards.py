@@ -131,6 +131,7 @@ TEXTS: Mapping[Kind, Template] = {
     Rule.REGION: "{region}: {absent}",
     Rule.ROOM: _room,
     Rule.ROOM_UNKNOWN: _room_unknown,
+    Rule.MISFIT: "{region} can't make such hosts: {why}",
     Rule.ROOM_GIVEN: "{region}: {groups} make room, as the spec says: they end before it begins there",
 }
 

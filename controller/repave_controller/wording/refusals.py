@@ -241,6 +241,7 @@ TEXTS: Mapping[Kind, Template] = {
     ),
     Refusal.NOTHING_TO_RENEW: "no group serves {application}; release it first",
     Refusal.NO_ROOM: _no_room,
+    Refusal.MISFIT: "{misfits}",
     Refusal.STEPS_DONT_FIT: "{text}",
     Refusal.NO_OLDER_GROUP: "no older group of {application} is kept; release the older version again",
     Refusal.NO_OLDER_GROUP_OF_NAME: ("no older group of {application} is called {name}; there are: {groups}"),

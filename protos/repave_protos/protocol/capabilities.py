@@ -18,6 +18,8 @@ _PRECISION = "traffic_precision"
 _NO_STICKY_SPLIT = "split=request"
 _NO_TESTERS = "testers=none"
 _MACHINE_IMAGES = "host.image=any"
+_SIZES = "host.size=any"
+_SPOT = "host.spot=any"
 _NO_TIMEOUTS = "timeouts=none"
 _NO_TUNNEL_TIMEOUT = "timeouts.tunnel=none"
 _WAY_IN = "way_in"
@@ -56,13 +58,16 @@ class ProviderAbilities:
     """`takes_machine_images`: a spec may name that of hosts. `runs_commands`: probes run inside hosts.
     `keeps_output`: what hosts print can be read. `can_be_taken_over`: an agent on another machine reaches all
     hosts, and knows them by their tags. `takes_secrets`: it can hand a secret to a host so that no other host
-    and no other user reads it."""
+    and no other user reads it. `takes_sizes`, `takes_spot`: a spec may say of which size hosts are, and that
+    the cloud may take them back."""
 
     takes_machine_images: bool = False
     runs_commands: bool = True
     keeps_output: bool = True
     can_be_taken_over: bool = False
     takes_secrets: bool = False
+    takes_sizes: bool = False
+    takes_spot: bool = False
 
 
 def capability_words(
@@ -81,6 +86,8 @@ def capability_words(
     words += [_NO_TIMEOUTS] * (not balancer.takes_timeouts)
     words += [_NO_TUNNEL_TIMEOUT] * (not balancer.has_tunnel_timeout)
     words += [_MACHINE_IMAGES] * provider.takes_machine_images
+    words += [_SIZES] * provider.takes_sizes
+    words += [_SPOT] * provider.takes_spot
     words += [_NO_COMMANDS] * (not provider.runs_commands)
     words += [_NO_OUTPUT] * (not provider.keeps_output)
     words += [_TAKE_OVER] * (provider.can_be_taken_over and balancer.can_be_taken_over)
@@ -136,6 +143,16 @@ def can_verify_bundles(capabilities: tuple[str, ...]) -> bool:
 def takes_machine_images(capabilities: tuple[str, ...]) -> bool:
     """Only providers that can say so."""
     return _MACHINE_IMAGES in capabilities
+
+
+def takes_sizes(capabilities: tuple[str, ...]) -> bool:
+    """Only of agents that say so: others would make hosts of another size."""
+    return _SIZES in capabilities
+
+
+def takes_spot(capabilities: tuple[str, ...]) -> bool:
+    """Only of agents that say so: others would make hosts at the full price."""
+    return _SPOT in capabilities
 
 
 def runs_commands(capabilities: tuple[str, ...]) -> bool:

@@ -83,9 +83,12 @@ class ChangeMachine:
 
 @dataclass(frozen=True, slots=True)
 class FindRoom:
-    """Whether the provider has room for so many more hosts. Room."""
+    """Whether the provider has room for so many more hosts, and can make such. Room."""
 
     hosts: int
+    machine_sizes: tuple[str, ...] = ()
+    machine_image: str = ""
+    is_spot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +197,7 @@ class Done:
 @dataclass(frozen=True, slots=True)
 class Room:
     lack: str  # why the hosts do not fit; "" when they do
+    misfit: str = ""  # why no such host can be made there at all, beginning with the field of the spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ of a later version."""
 FULL_WEIGHT_BP = 10_000
 SHORT_DIGEST_LENGTH = 12
 MACHINE_IMAGE_LENGTH_MAX = 255
+SIZES_MAX = 8  # of one application, to choose from
+SIZE_LENGTH_MAX = 128
 PROTOCOL_VERSION = 2
 
 # What names a cookie or a header, and what testers put into it: nothing that means anything to a balancer.
@@ -126,6 +128,10 @@ class HostTemplate:
     signers: tuple[str, ...] = ()  # keys, identities: one must have made it; none: it need not be signed
     trusted_roots: tuple[str, ...] = ()  # those that identities among the signers count from 0
     secrets: tuple[SecretReference, ...] = ()  # sorted by name
+    machine_sizes: tuple[
+        str, ...
+    ] = ()  # of its machine, the best one first; (): that of the region's settings
+    is_spot: bool = False  # cheaper, and its cloud may take it at any time
 
     @property
     def growing_seconds(self) -> float:
@@ -208,6 +214,16 @@ class DesiredState:
     def has_secrets(self) -> bool:
         """Whether an agent that knows of none would make hosts without what they need."""
         return any(group.template.secrets for group in self.groups)
+
+    @property
+    def has_sizes(self) -> bool:
+        """Whether an agent that knows of none would make hosts of another size."""
+        return any(group.template.machine_sizes for group in self.groups)
+
+    @property
+    def has_spot(self) -> bool:
+        """Whether an agent that knows of none would make hosts at the full price."""
+        return any(group.template.is_spot for group in self.groups)
 
     def group(self, name: GroupName) -> DesiredGroup | None:
         for group in self.groups:

@@ -1,6 +1,7 @@
 """A desired state as a message, and back: the part of wire.py that only goes down. Wire alone calls it."""
 
 import re
+from collections.abc import Collection
 from typing import Final, Literal
 
 from repave_protos.protocol import bounds
@@ -11,6 +12,8 @@ from repave_protos.protocol.secret_places import SECRET_NAME, SECRET_PLACE_LENGT
 from repave_protos.protocol.values import (
     FULL_WEIGHT_BP,
     MACHINE_IMAGE_LENGTH_MAX,
+    SIZE_LENGTH_MAX,
+    SIZES_MAX,
     ApplicationName,
     DesiredGroup,
     DesiredState,
@@ -111,6 +114,8 @@ def _template_message(template: HostTemplate) -> pb.HostTemplate:
         signers=template.signers,
         trusted_roots=template.trusted_roots,
         secrets=map(_secret_message, template.secrets),
+        machine_sizes=template.machine_sizes,
+        is_spot=template.is_spot,
     )
 
 
@@ -214,7 +219,14 @@ def _template(message: pb.HostTemplate) -> HostTemplate:
         signers=_signers(message),
         trusted_roots=_trusted_roots(message),
         secrets=tuple(map(_secret, message.secrets)),
+        machine_sizes=machine_sizes(message.machine_sizes, "HostTemplate.machine_sizes"),
+        is_spot=message.is_spot,
     )
+
+
+def machine_sizes(given: Collection[str], field: str) -> tuple[str, ...]:
+    bounds.few(given, SIZES_MAX, field)
+    return tuple(bounds.line(each, field, SIZE_LENGTH_MAX) for each in given)
 
 
 def _signers(message: pb.HostTemplate) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ from repave_protos.protocol.queries import (
     WayIn,
 )
 from repave_protos.protocol.values import (
+    MACHINE_IMAGE_LENGTH_MAX,
     ApplicationName,
     Digest,
     GroupName,
@@ -47,7 +48,7 @@ from repave_protos.protocol.values import (
     HostName,
     HostPhase,
 )
-from repave_protos.protocol.wire_desired import desired, desired_message, split, split_message
+from repave_protos.protocol.wire_desired import desired, desired_message, machine_sizes, split, split_message
 
 _NUMBERS_OF_PHASE = {
     phase: pb.HostPhase.Value(f"HOST_PHASE_{phase.name}")
@@ -108,8 +109,9 @@ def _question_message(question: Question) -> pb.Query:
         case ChangeMachine(verb, machine, reason):
             number = _NUMBERS_OF_VERB[verb]
             return pb.Query(change_machine=pb.ChangeMachine(verb=number, machine=machine, reason=reason))
-        case FindRoom(hosts):
-            return pb.Query(find_room=pb.FindRoom(hosts=hosts))
+        case FindRoom(hosts, wanted, image, is_spot):
+            found = pb.FindRoom(hosts=hosts, machine_sizes=wanted, machine_image=image, is_spot=is_spot)
+            return pb.Query(find_room=found)
         case FindWayIn(application, port, by):
             asked = pb.FindWayIn(application=application, port=port, split=split_message(by))
             return pb.Query(find_way_in=asked)
@@ -151,7 +153,7 @@ def _question(message: pb.Query) -> Question:
         case "change_machine":
             return _change_machine(message.change_machine)
         case "find_room":
-            return FindRoom(bounds.between(1, message.find_room.hosts, bounds.HOSTS_MAX, "FindRoom.hosts"))
+            return _find_room(message.find_room)
         case "find_way_in":
             asked = message.find_way_in
             return FindWayIn(
@@ -171,6 +173,17 @@ def _question(message: pb.Query) -> Question:
             )
         case _:
             return UnknownQuestion(bounds.text(message.kind, "Query.kind", bounds.NAME_LENGTH_MAX))
+
+
+def _find_room(message: pb.FindRoom) -> FindRoom:
+    """Of 0 hosts: only whether such can be made."""
+    image = bounds.text(message.machine_image, "FindRoom.machine_image", MACHINE_IMAGE_LENGTH_MAX)
+    return FindRoom(
+        bounds.between(0, message.hosts, bounds.HOSTS_MAX, "FindRoom.hosts"),
+        machine_sizes(message.machine_sizes, "FindRoom.machine_sizes"),
+        image,
+        message.is_spot,
+    )
 
 
 def _read_output(message: pb.ReadOutput) -> ReadOutput:
@@ -246,8 +259,8 @@ def _content_message(content: Content) -> pb.Answer:
             return pb.Answer(
                 output=pb.Output(hosts=[_host_output_message(each) for each in hosts], left_out=left_out)
             )
-        case Room(lack):
-            return pb.Answer(room=pb.Room(lack=bounds.sendable(lack)))
+        case Room(lack, misfit):
+            return pb.Answer(room=pb.Room(lack=bounds.sendable(lack), misfit=bounds.sendable(misfit)))
         case WayIn(lack, fronts):
             shown = (pb.Front(application=each.application, port=each.port) for each in fronts)
             return pb.Answer(way_in=pb.WayIn(lack=bounds.sendable(lack), fronts=shown))
@@ -290,7 +303,8 @@ def _content(message: pb.Answer) -> Content:
         case "done":
             return Done(bounds.text(message.done.text, "Done.text"))
         case "room":
-            return Room(bounds.text(message.room.lack, "Room.lack"))
+            lack, misfit = message.room.lack, message.room.misfit
+            return Room(bounds.text(lack, "Room.lack"), bounds.text(misfit, "Room.misfit"))
         case "way_in":
             bounds.few(message.way_in.fronts, bounds.APPLICATIONS_MAX, "WayIn.fronts")
             lack = bounds.text(message.way_in.lack, "WayIn.lack")

@@ -26,6 +26,7 @@ from repave_agent.health.prober import Execute
 from repave_controller.core.domain.application import Event, Instant, Tenure
 from repave_controller.core.ports import Loaded, StoreError, Transaction
 from repave_controller.wording.render import event_text
+from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import Digest, HostName, Probe, RegionName
 from repave_simulation.kernel.timeline import CONTROLLER, Life
 from repave_simulation.tiers.figures import refused_launch
@@ -128,7 +129,7 @@ class SimulatedProvider(Hands):
     async def inspect(self, host: HostName) -> str:
         return ""
 
-    async def room(self, hosts: int) -> str:
+    async def room(self, asked: FindRoom) -> str:
         return ""
 
     def on_change(self, callback: Callable[[], None]) -> None:

@@ -134,4 +134,9 @@ async def test_room_and_images_are_the_provider_s_answer(tmp_path: Path) -> None
     room = await region.asked(FindRoom(4))
     assert isinstance(room, Room)
     assert "4 more are needed" in room.lack
+    region.provider.cloud.sizes = ("l", "xl")
+    assert await region.asked(FindRoom(1, ("xl",))) == Room("")
+    assert await region.asked(FindRoom(0, ("xxl",))) == Room(
+        "", "host.size: there is no xxl; there are: l, xl"
+    )
     assert await region.asked(ListBakes()) == Bakes()

@@ -149,6 +149,25 @@ def test_a_release_may_be_tried_all_the_same(api: Asked, controller: ServedContr
     assert api.release("v3", force=True).status == 202
 
 
+MISFIT = Room("", "host.size: there is no xxl; there are: l, xl")
+
+
+def test_a_release_of_hosts_that_can_not_be_made_is_refused_whatever_would_make_room(
+    api: Asked, controller: ServedController
+) -> None:
+    """Neither --force nor kept groups that give way change what machines there are."""
+    full_after_two(api, controller)
+    controller.sessions.tells["oslo", FindRoom] = MISFIT
+    for spec, force in ((SPEC, False), (SPEC, True), (GIVES_WAY, False)):
+        refused = api.release("v3", spec=spec, force=force)
+        assert (refused.status, refused.json["rule"]) == (409, "no-such-host")
+        assert refused.json["detail"] == (
+            "oslo can't make such hosts: host.size: there is no xxl; there are: l, xl"
+        )
+    (guard,) = [each for each in plan(api)["guards"] if each["rule"] == "host"]
+    assert (guard["refuses"], guard["facts"]) == (True, {"region": "oslo", "why": MISFIT.misfit})
+
+
 def test_a_repeated_release_is_the_one_before_though_it_has_filled_its_room(
     api: Asked, controller: ServedController
 ) -> None:

@@ -329,6 +329,34 @@ async def test_a_region_tells_what_is_wrong_with_it_and_whether_it_can_act() -> 
         assert controller.view.troubles == (), "of one that is away nothing is known"
 
 
+@pytest.mark.parametrize(
+    ("template", "words", "what"),
+    [
+        (
+            {"machine_sizes": ("xl",)},
+            ("host.size=any",),
+            "sizes of machines, which the agent (0.1.0, provider local)",
+        ),
+        ({"is_spot": True}, ("host.spot=any",), "spot machines, which the agent (0.1.0, provider local)"),
+    ],
+    ids=["sizes", "spot"],
+)
+async def test_an_agent_that_would_make_other_machines_is_sent_no_application_with_a_choice(
+    template: dict[str, Any], words: tuple[str, ...], what: str
+) -> None:
+    group = DesiredGroup(GroupName("shop-v001"), Digest("0" * 64), 1, 0, a_template(**template))
+    choosy = replace(desired(3), groups=(group,))
+    async with controlling() as controller:
+        controller.wanted[PARIS] = [choosy, desired(1, CART)]
+        link = await controller.connect()
+        assert link.heard == [WELCOME, desired(1, CART)]
+        (trouble,) = controller.view.troubles
+        assert trouble.startswith(f"shop has {what}")
+        able = await controller.connect(replace(HELLO, capabilities=words))
+        await until(lambda: able.heard == [WELCOME, choosy, desired(1, CART)])
+        assert controller.view.troubles == ()
+
+
 async def test_an_agent_that_hands_no_secrets_to_hosts_is_sent_no_application_with_some() -> None:
     secret = SecretReference("URL", "vault", "kv/shop#url")
     group = DesiredGroup(GroupName("shop-v001"), Digest("0" * 64), 1, 0, a_template(secrets=(secret,)))

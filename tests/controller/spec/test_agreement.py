@@ -66,6 +66,20 @@ def test_no_server_is_said_to_have_no_image_and_a_process_to_have_one() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "hello", [LOCAL, OPENSTACK, OLD], ids=lambda each: f"{each.provider} {each.agent_version}"
+)
+def test_no_machine_is_chosen_where_none_can_be_nor_of_an_agent_that_would_ignore_it(hello: Hello) -> None:
+    who = f"provider {hello.provider} of oslo (agent {hello.agent_version})"
+    remedy = "leave it out, or the region; an agent from before there was such a choice is to be upgraded"
+    assert found(hello, host=", size: [xl, l], spot: true") == [
+        f"host.size: {who} makes no hosts of a chosen size: {remedy}",
+        f"host.spot: {who} makes no spot machines: {remedy}",
+    ]
+    able = agent("aws", "haproxy", ProviderAbilities(takes_sizes=True, takes_spot=True), BalancerAbilities())
+    assert found(able, host=", size: xl, spot: true") == []
+
+
 def test_what_a_kind_can_not_do_is_not_asked_of_it() -> None:
     command = "command: {port: 8080, run: ./check}"
     assert found(LOCAL, health=command) == []

@@ -65,6 +65,48 @@ def test_a_machine_image_is_named_or_left_to_the_region(image: str, named: str) 
     assert compile_order(spec(written), DIGEST, "7").template.machine_image == named
 
 
+@pytest.mark.parametrize(
+    ("host", "sizes", "is_spot"),
+    [
+        ("", (), False),
+        ("size: xl, ", ("xl",), False),
+        ("size: m1 large, ", ("m1 large",), False),
+        ("size: [m7i.2xlarge, m6i.2xlarge], ", ("m7i.2xlarge", "m6i.2xlarge"), False),
+        ("size: [xl], spot: true, ", ("xl",), True),
+    ],
+)
+def test_sizes_of_machines_are_named_or_left_to_the_region(
+    host: str, sizes: tuple[str, ...], is_spot: bool
+) -> None:
+    template = compile_order(spec(SMALLEST.replace("image: local, ", host)), DIGEST, "7").template
+    assert (template.machine_sizes, template.is_spot) == (sizes, is_spot)
+
+
+@pytest.mark.parametrize(
+    ("host", "field", "words"),
+    [
+        ("size: 4, ", "host.size", "write a size such as xl or m7i.2xlarge, or a list of them"),
+        ("size: [4], ", "host.size", "write a size such as xl"),
+        ("size: {xl: 1}, ", "host.size", "write a size such as xl"),
+        ("size: [], ", "host.size", "name 1 to 8 sizes"),
+        ("size: [a, b, c, d, e, f, g, h, i], ", "host.size", "name 1 to 8 sizes"),
+        ('size: "", ', "host.size", "names no size"),
+        ('size: " xl", ', "host.size", "names no size"),
+        ('size: "x\\tl", ', "host.size", "names no size"),
+        (f"size: {'x' * 129}, ", "host.size", "names no size"),
+        ("size: [xl, l, xl], ", "host.size", "xl is there twice"),
+        ("spot: 0.5, ", "host.spot", "valid boolean"),
+        ("image: local, size: xl, ", "host.size", "a host on what is there is no machine of its own"),
+        ("image: local, spot: true, ", "host.spot", "a host on what is there is no machine of its own"),
+    ],
+)
+def test_what_names_no_machine_is_refused_where_it_stands(host: str, field: str, words: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        spec(SMALLEST.replace("image: local, ", host))
+    assert f"{field}: " in str(refused.value)
+    assert words in str(refused.value)
+
+
 def test_every_option_reaches_the_release() -> None:
     made = spec(EVERY_OPTION)
     assert (made.application, made.cluster, made.owner) == ("web-prod", "web-prod", "team web")

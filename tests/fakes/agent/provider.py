@@ -13,11 +13,13 @@ from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import (
     Host,
     HostSpec,
+    MisfitError,
     OutOfCapacityError,
     ProviderError,
     RefusedError,
     TransientError,
 )
+from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import HostName
 
 PROGRAMS = ("true", "false", "sleep", "echo", "serve")
@@ -32,6 +34,7 @@ class FakeCloud:
     changes: dict[HostName, str] = field(default_factory=dict)  # what somebody did to a host
     addresses_given: int = 0
     capacity: int = 1_000_000
+    sizes: tuple[str, ...] = ()
 
 
 class FakeProvider:
@@ -78,9 +81,13 @@ class FakeProvider:
             self.end(spec.name, f"exited with code {int(run[0] == 'false')}")
         return self.cloud.hosts[spec.name][1]
 
-    async def room(self, hosts: int) -> str:
+    async def room(self, asked: FindRoom) -> str:
+        for size in asked.machine_sizes:
+            if size not in self.cloud.sizes:
+                there = ", ".join(self.cloud.sizes)
+                raise MisfitError(f"host.size: there is no {size}; there are: {there}")
         free = self.cloud.capacity - len(self.cloud.hosts)
-        return "" if hosts <= free else f"hosts: room for {free}, {hosts} more are needed"
+        return "" if asked.hosts <= free else f"hosts: room for {free}, {asked.hosts} more are needed"
 
     def end(self, name: HostName, how: str = "exited with code 1") -> None:
         """The host ends by itself."""

@@ -16,13 +16,21 @@ from repave_protos.protocol.capabilities import (
     supports_sticky_split,
     supports_testers,
     takes_machine_images,
+    takes_sizes,
+    takes_spot,
     traffic_precision_bp,
     verifies_signatures,
 )
 
 
 @given(
-    st.builds(ProviderAbilities, *[st.booleans()] * 3, takes_secrets=st.booleans()),
+    st.builds(
+        ProviderAbilities,
+        *[st.booleans()] * 3,
+        takes_secrets=st.booleans(),
+        takes_sizes=st.booleans(),
+        takes_spot=st.booleans(),
+    ),
     st.builds(BalancerAbilities, st.integers(1, 10_000), st.booleans(), st.booleans()),
 )
 def test_what_kinds_can_do_arrives_as_they_declare_it(
@@ -34,6 +42,8 @@ def test_what_kinds_can_do_arrives_as_they_declare_it(
         runs_commands(words),
         keeps_output(words),
         takes_secrets=secret_sources(words) is not None,
+        takes_sizes=takes_sizes(words),
+        takes_spot=takes_spot(words),
     )
     assert balancer == BalancerAbilities(
         traffic_precision_bp(words) or 0, supports_sticky_split(words), supports_testers(words)
@@ -48,6 +58,8 @@ def test_an_agent_of_version_0_1_is_understood() -> None:
     assert runs_commands(words)
     assert not takes_machine_images(words)
     assert secret_sources(words) is None
+    assert not takes_sizes(words)
+    assert not takes_spot(words)
 
 
 def test_an_agent_that_looks_at_signatures_need_not_look_at_bundles() -> None:

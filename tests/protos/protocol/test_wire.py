@@ -159,6 +159,7 @@ probes = st.builds(
     host=texts,
     headers=tuples(st.tuples(texts, texts)),
 )
+machine_sizes = st.lists(st.text("abc019.-_ ", min_size=1, max_size=128), max_size=8).map(tuple)
 templates = st.builds(
     HostTemplate,
     run=tuples(texts),
@@ -183,6 +184,8 @@ templates = st.builds(
     signature=st.text(max_size=200) | st.just("x" * 5_000),
     trusted_roots=st.lists(st.text(min_size=1, max_size=50), max_size=3).map(tuple),
     signers=st.lists(st.text("ABCabc012+/=", min_size=1, max_size=56), max_size=3).map(tuple),
+    machine_sizes=machine_sizes,
+    is_spot=st.booleans(),
 )
 desired_groups = st.builds(
     DesiredGroup,
@@ -239,7 +242,7 @@ contents: st.SearchStrategy[Content] = st.one_of(
     st.builds(Accepted, st.none() | desired_states),
     st.builds(Machines, tuples(machines)),
     st.builds(Done, texts),
-    st.builds(Room, texts),
+    st.builds(Room, texts, texts),
     st.builds(
         Output, tuples(st.builds(HostOutput, names.map(HostName), groups, texts, names)), st.integers(0, 9)
     ),
@@ -264,7 +267,7 @@ questions: st.SearchStrategy[Question] = st.one_of(
     st.just(Orphans()),
     st.just(ListMachines()),
     st.builds(ChangeMachine, st.sampled_from(["quarantine", "return", "release"]), short, texts),
-    st.builds(FindRoom, st.integers(1, bounds.HOSTS_MAX)),
+    st.builds(FindRoom, st.integers(0, bounds.HOSTS_MAX), machine_sizes, st.just("debian"), st.booleans()),
     st.builds(FindWayIn, applications, ports, splits),
     st.just(ListBakes()),
     st.builds(BakeOrder, digests, short, tuples(texts), texts),
@@ -395,6 +398,9 @@ def _with_group(**changes: object) -> DesiredState:
         ("DesiredGroup.replace", _with_group(replace=("h",) * 101)),
         ("DesiredGroup.replace", _with_group(replace=("a host",))),
         ("HostTemplate.machine_image", _with_group(machine_image="x" * 256)),
+        ("HostTemplate.machine_sizes", _with_group(machine_sizes=("xl",) * 9)),
+        ("HostTemplate.machine_sizes", _with_group(machine_sizes=("x" * 129,))),
+        ("HostTemplate.machine_sizes", _with_group(machine_sizes=("x\x1bl",))),
         ("HostTemplate.secrets", _with_group(secrets=(SecretReference("A", "env", "A"),) * 65)),
         ("Secret.name", _with_group(secrets=(SecretReference("A=B", "env", "A"),))),
         ("Secret.source", _with_group(secrets=(SecretReference("A", "", "A"),))),
@@ -599,7 +605,9 @@ def test_an_answer_of_a_newer_agent_is_a_failure_not_the_end_of_its_stream() -> 
         ("HostsOf.log_lines", HostsOf(ApplicationName("shop"), "", 10_001)),
         ("AcceptedOf.application", AcceptedOf(ApplicationName("two words"))),
         ("ChangeMachine.machine", ChangeMachine("return", "m" * 201, "")),
-        ("FindRoom.hosts", FindRoom(0)),
+        ("FindRoom.hosts", FindRoom(100_001)),
+        ("FindRoom.machine_sizes", FindRoom(1, ("xl",) * 9)),
+        ("FindRoom.machine_image", FindRoom(1, (), "x" * 256)),
         ("FindWayIn.port", FindWayIn(ApplicationName("shop"), 0)),
         ("BakeOrder.digest", BakeOrder(Digest("d"), "shop-1")),
         ("BakeOrder.check", BakeOrder(Digest("d" * 64), "shop-1", ("x",) * 1_001)),

@@ -37,7 +37,7 @@ from repave_agent.runtime.worker import Worker
 from repave_controller.fleet.holders import Holder
 from repave_controller.fleet.sessions import Sessions
 from repave_protos.protocol.channel import Link
-from repave_protos.protocol.queries import Answer, Failure, Query
+from repave_protos.protocol.queries import Answer, Failure, FindRoom, Query
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
     ApplicationName,
@@ -131,7 +131,7 @@ class Hands:
     async def inspect(self, host: HostName) -> str:
         return ""
 
-    async def room(self, hosts: int) -> str:
+    async def room(self, asked: FindRoom) -> str:
         return ""
 
     def on_change(self, callback: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from repave_agent.packages.server import Depot
 from repave_agent.providers.aws.instances import Instances
 from repave_agent.providers.aws.options import AwsOptions
 from repave_agent.providers.cloud.provider import CloudProvider
+from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import RegionName
 
 
@@ -88,10 +89,11 @@ class AwsProvider(CloudProvider):
             return [str(error)]
         return []
 
-    async def room(self, hosts: int) -> str:
+    async def room(self, asked: FindRoom) -> str:
         """By the free addresses of the subnets. Quotas of vCPUs, and whether a zone has room, only an order
         tells."""
         await self.start()
         answer = await self._ec2.call("describe_subnets", SubnetIds=list(self._options.subnets))
         free = sum(int(each["AvailableIpAddressCount"]) for each in answer["Subnets"])
+        hosts = asked.hosts
         return "" if hosts <= free else f"addresses: {free} are free in the subnets, {hosts} more are needed"

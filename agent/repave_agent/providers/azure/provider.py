@@ -17,6 +17,7 @@ from repave_agent.packages.server import Depot
 from repave_agent.providers.azure.machines import VirtualMachines, image_reference
 from repave_agent.providers.azure.options import AzureMachineOptions
 from repave_agent.providers.cloud.provider import CloudProvider
+from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import RegionName
 
 
@@ -118,7 +119,7 @@ class AzureProvider(CloudProvider):
             return [str(error)]
         return []
 
-    async def room(self, hosts: int) -> str:
+    async def room(self, asked: FindRoom) -> str:
         """By the subscription's quotas here. Whether a zone has room only a machine's making tells."""
         await self.start()
         size = self._options.sizes[0]
@@ -126,6 +127,7 @@ class AzureProvider(CloudProvider):
         usages = await self._resources.list_all(
             f"{self._resources.subscription}/providers/{COMPUTE}/locations/{self._options.location}/usages"
         )
+        hosts = asked.hosts
         wanted = {"virtualMachines": hosts, "cores": hosts * cores}
         short = []
         for usage in usages:

@@ -16,6 +16,7 @@ from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.provider import CloudProvider
 from repave_agent.providers.gcp.instances import Instances
 from repave_agent.providers.gcp.options import GcpOptions
+from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import RegionName
 
 
@@ -88,9 +89,10 @@ class GcpProvider(CloudProvider):
             return [str(error)]
         return []
 
-    async def room(self, hosts: int) -> str:
+    async def room(self, asked: FindRoom) -> str:
         """By the project's quotas of the region. Whether a zone has room only an insert tells."""
         await self.start()
+        hosts = asked.hosts
         zone, machine_type = self._options.zones[0], self._options.machine_types[0]
         kind = await self._compute.get(f"zones/{zone}/machineTypes/{machine_type}")
         region = await self._compute.get(f"regions/{name_of(kind['zone']).rsplit('-', 1)[0]}")

@@ -30,6 +30,7 @@ from repave_agent.core.ports import (
 )
 from repave_agent.providers.command import Isolation, Sandbox, choose_sandbox, enter, look_up, substitute
 from repave_agent.providers.epitaph import epitaph
+from repave_agent.providers.host_specs import check_needs_no_machine
 from repave_agent.providers.listening import listeners_in
 from repave_agent.providers.local import host, processes
 from repave_agent.providers.local.addresses import AddressRange
@@ -38,6 +39,7 @@ from repave_agent.providers.local.processes import Session, Watch
 from repave_agent.providers.single_flight import Work
 from repave_protos.daemon.files import make_folder
 from repave_protos.package.archive import PackageFormatError
+from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import HostName, RegionName
 
 log = structlog.get_logger()
@@ -134,7 +136,7 @@ class LocalProvider:
                 self._is_started = True
         return "bwrap" if self._sandbox else "none"
 
-    async def room(self, hosts: int) -> str:
+    async def room(self, asked: FindRoom) -> str:
         """What a process takes is not known before it runs."""
         return ""
 
@@ -159,10 +161,7 @@ class LocalProvider:
     async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
         if HOST_NAME.fullmatch(spec.name) is None:
             raise RefusedError(f"{spec.name!r} cannot name a host: use letters, digits, '.', '_', '-'")
-        if spec.template.machine_image:
-            raise RefusedError(
-                f"host.image: hosts of provider {self.name} have no machine image: leave it out"
-            )
+        check_needs_no_machine(self.name, spec.template)
         await self._destructions.settle(spec.name)
         host = await self._launches.join(spec.name, functools.partial(self._launch, spec, package, secrets))
         assert host is not None

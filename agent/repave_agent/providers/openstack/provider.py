@@ -16,7 +16,7 @@ from repave_agent.providers.openstack.bake import Oven
 from repave_agent.providers.openstack.names import Names
 from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.servers import Servers, tag_of
-from repave_protos.protocol.queries import BakedImage, BakeOrder
+from repave_protos.protocol.queries import BakedImage, BakeOrder, FindRoom
 from repave_protos.protocol.values import RegionName
 
 LOOK_UP_SECONDS = 60.0
@@ -81,7 +81,7 @@ class OpenstackProvider(CloudProvider):
             return f"{name}: {error}"
         return ""
 
-    async def room(self, hosts: int) -> str:
+    async def room(self, asked: FindRoom) -> str:
         """By the project's quota. Whether the cloud itself has room only a creation tells."""
         await self.start()
         try:
@@ -90,6 +90,7 @@ class OpenstackProvider(CloudProvider):
             return str(error)
         limits = (await self._api.call("compute", "GET", "/limits"))["limits"]["absolute"]
         flavor = (await self._api.call("compute", "GET", f"/flavors/{self._names.known().flavor}"))["flavor"]
+        hosts = asked.hosts
         wanted = {"Instances": hosts, "Cores": hosts * flavor["vcpus"], "RAMSize": hosts * flavor["ram"]}
         short = []
         for name, more in wanted.items():

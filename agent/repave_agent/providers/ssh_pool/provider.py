@@ -34,6 +34,7 @@ from repave_agent.core.ports import (
 )
 from repave_agent.packages.inspection import Inspector
 from repave_agent.providers.command import environment_of, substitute
+from repave_agent.providers.host_specs import check_needs_no_machine
 from repave_agent.providers.memory import paths_in
 from repave_agent.providers.single_flight import Work
 from repave_agent.providers.ssh_pool.bootstrap import Machine, MachineUnfitError, TakenError, difference
@@ -44,6 +45,7 @@ from repave_agent.providers.ssh_pool.leftovers import Leftovers, not_ended
 from repave_agent.providers.ssh_pool.machines import Machines
 from repave_agent.providers.ssh_pool.options import ResetOptions
 from repave_agent.providers.ssh_pool.sightings import Sightings
+from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import HostName, RegionName
 
 log = structlog.get_logger()
@@ -98,8 +100,8 @@ class SshPoolProvider:
             )
         return f"{await self._machines.check()} machines"
 
-    async def room(self, hosts: int) -> str:
-        return self._ledger.room(hosts)
+    async def room(self, asked: FindRoom) -> str:
+        return self._ledger.room(asked.hosts)
 
     async def troubles(self) -> list[str]:
         """The agent's key, machines that are not used, and what may still run on them."""
@@ -123,10 +125,7 @@ class SshPoolProvider:
     async def launch(self, spec: HostSpec, package: Path, secrets: HostSecrets = ()) -> Host:
         if HOST_NAME.fullmatch(spec.name) is None:
             raise RefusedError(f"{spec.name!r} cannot name a host: use letters, digits, '.', '_', '-'")
-        if spec.template.machine_image:
-            raise RefusedError(
-                f"host.image: hosts of provider {self.name} have no machine image: leave it out"
-            )
+        check_needs_no_machine(self.name, spec.template)
         await self._destructions.settle(spec.name)
         host = await self._launches.join(spec.name, functools.partial(self._launch, spec, package, secrets))
         assert host is not None

@@ -49,7 +49,7 @@ from repave_protos.protocol.queries import (
     Room,
     WayIn,
 )
-from repave_protos.protocol.values import ApplicationName, Digest, RegionName
+from repave_protos.protocol.values import ApplicationName, Digest, HostTemplate, RegionName
 
 ROOM_SECONDS = 3.0
 """So long a plan waits for a region's word on its quotas."""
@@ -112,25 +112,32 @@ class Regional:
         """Regions where the hosts of the plan don't fit now; none is waited for long."""
         return tuple(
             _given_way(application, order, each) if each.refuses else each
-            for each in await self._rooms(foretold)
+            for each in await self._rooms(foretold, order.template)
         )
 
-    async def lacks(self, foretold: Plan) -> dict[RegionName, Reason]:
-        """The regions that say that the hosts of the plan don't fit now."""
-        return {_region_of(each): each.reason for each in await self._rooms(foretold) if each.refuses}
+    async def lacks(self, foretold: Plan, order: ReleaseOrder) -> dict[RegionName, Reason]:
+        """The regions that say that the hosts of the plan don't fit now, or can't be made there at all."""
+        found = await self._rooms(foretold, order.template)
+        return {_region_of(each): each.reason for each in found if each.refuses}
 
-    async def _rooms(self, foretold: Plan) -> list[Guard]:
+    async def _rooms(self, foretold: Plan, template: HostTemplate) -> list[Guard]:
         views = self._sessions.views()
-        asked = [each for each in foretold.regions if each.extra and _is_here(views.get(each.name))]
-        found = await asyncio.gather(*(self._lack(each) for each in asked))
+        is_choosy = bool(template.machine_sizes or template.machine_image)
+        here = [each for each in foretold.regions if _is_here(views.get(each.name))]
+        found = await asyncio.gather(
+            *(self._lack(each, template) for each in here if each.extra or is_choosy)
+        )
         return [guard for guard in found if guard is not None]
 
-    async def _lack(self, region: RegionPlan) -> Guard | None:
+    async def _lack(self, region: RegionPlan, template: HostTemplate) -> Guard | None:
+        question = FindRoom(region.extra, template.machine_sizes, template.machine_image, template.is_spot)
         try:
-            room = await self._sessions.ask(region.name, FindRoom(region.extra), Room, ROOM_SECONDS)
+            room = await self._sessions.ask(region.name, question, Room, ROOM_SECONDS)
         except RegionUnreachable as error:
             facts = {"region": region.name, "error": str(error)}
             return Guard(False, reason_of(Rule.ROOM_UNKNOWN, hosts=region.extra, **facts))
+        if room.misfit:
+            return Guard(True, reason_of(Rule.MISFIT, region=region.name, why=room.misfit))
         if not room.lack:
             return None
         return Guard(True, reason_of(Rule.ROOM, region=region.name, hosts=region.extra, why=room.lack))
@@ -234,6 +241,8 @@ def _region_of(guard: Guard) -> RegionName:
 
 def _given_way(application: Application, order: ReleaseOrder, guard: Guard) -> Guard:
     """The same with the commands that would help; none refuses where kept groups give way."""
+    if guard.reason.kind is not Rule.ROOM:
+        return guard
     region = _region_of(guard)
     kept = tuple(group.name for group in kept_in(application, region))
     if order.policy.gives_way and kept:

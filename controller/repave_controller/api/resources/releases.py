@@ -32,6 +32,7 @@ from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.planning.going_back import plan_rollback
 from repave_controller.core.planning.plan import never_released, plan_release
 from repave_controller.core.ports import Store
+from repave_controller.core.rollout.room import misfits_of
 from repave_controller.core.rules.guards import check_shares, precision, split
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.clock import SteadyClock
@@ -141,6 +142,7 @@ class Releases:
         self._check_shares(order)
         await self._regional.check_ways_in(application.name, order)
         order = replace(order, is_forced=asked.force)
+        lacks = await self._lacks(application, order)
         busy = WhileBusy(asked.queue, asked.latest, asked.replace)
         accepted = await self._scheduler.release(
             application.name,
@@ -149,7 +151,7 @@ class Releases:
             asked.spec,
             queue=busy,
             plan=asked.plan,
-            lacks=None if asked.force else await self._lacks(application, order),
+            lacks=misfits_of(lacks) if asked.force else lacks,
         )
         return answer(views.accepted(accepted), status=202)
 
@@ -169,7 +171,7 @@ class Releases:
         observed = self._scheduler.observed(application.name)
         constraints = self._scheduler.constraints_of_new(application.name)
         foretold = plan_release(application, order, observed, self._clock(), constraints)
-        return await self._regional.lacks(foretold)
+        return await self._regional.lacks(foretold, order)
 
     async def _order(
         self, asked: models.PlanRequest, by: str = "", reason: str = "", key: str = ""

@@ -71,6 +71,7 @@ class Refusal(Kind):
     ROLLBACK_RUNNING = "rollout-running/replace"
     NOTHING_TO_RENEW = "nothing-to-renew"
     NO_ROOM = "no-room"
+    MISFIT = "no-such-host"
     STEPS_DONT_FIT = "steps"
     NO_OLDER_GROUP = "nothing-to-roll-back-to"
     NO_OLDER_GROUP_OF_NAME = "unknown-group/older"
@@ -264,6 +265,7 @@ class Rule(Kind):
     ROOM = "room"
     ROOM_UNKNOWN = "room/unknown"
     ROOM_GIVEN = "room/given"
+    MISFIT = "host"
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,12 @@ def _changes(application: Application, order: ReleaseOrder, origin: ServerGroup 
     images = [each.template.machine_image or "of the settings" for each in (origin, order)]
     if images[0] != images[1]:
         found.append(f"machine image {images[0]} -> {images[1]}")
+    sizes = [" or ".join(each.template.machine_sizes) or "of the settings" for each in (origin, order)]
+    if sizes[0] != sizes[1]:
+        found.append(f"machine size {sizes[0]} -> {sizes[1]}")
+    if origin.template.is_spot != order.template.is_spot:
+        kinds = {False: "machines", True: "spot machines"}
+        found.append(f"{kinds[origin.template.is_spot]} -> {kinds[order.template.is_spot]}")
     found += _changed_environment(dict(origin.template.environment), dict(order.template.environment))
     found += _changed_secrets(origin.template.secrets, order.template.secrets)
     for region, size in order.sizes:

@@ -21,6 +21,7 @@ from repave_controller.core.domain.reasons import (
     Refusal,
     Refused,
     Remedy,
+    Rule,
     Why,
     cli,
     reason_of,
@@ -87,16 +88,23 @@ def making_room(
 def with_room(
     application: Application, order: ReleaseOrder, lacks: Mapping[RegionName, Reason]
 ) -> ReleaseOrder:
-    """The order, with the regions where kept groups give way to it; `lacks`: where it has no room now. Raises
-    Refused: a release that can't fit would only use up names of hosts."""
+    """The order, with the regions where kept groups give way to it; `lacks`: where it has no room now, or
+    would never have. Raises Refused: a release that can't fit would only use up names of hosts."""
     if not lacks or application.running is not None:  # by the time of one that is queued it is another room
         return order
+    if misfits := misfits_of(lacks):
+        raise Refused(Refusal.MISFIT, misfits=tuple(misfits.values()))
     gives_way = tuple(region for region in lacks if order.policy.gives_way and kept_in(application, region))
     left = [region for region in lacks if region not in gives_way]
     if left:
         ways = ways_to_room(application, left)
         raise Refused(Refusal.NO_ROOM, *ways, lacks=tuple(lacks[region] for region in left))
     return replace(order, gives_way=gives_way)
+
+
+def misfits_of(lacks: Mapping[RegionName, Reason]) -> dict[RegionName, Reason]:
+    """Those of regions that can't make such hosts, whatever makes room there."""
+    return {region: reason for region, reason in lacks.items() if reason.kind is Rule.MISFIT}
 
 
 def ways_to_room(application: Application, regions: Iterable[RegionName]) -> tuple[Remedy, ...]:

@@ -9,6 +9,7 @@ import pytest
 
 from repave_agent.clients.aws.service import Ec2
 from repave_agent.providers.aws.provider import AwsProvider
+from repave_protos.protocol.queries import FindRoom
 from tests.agent.providers.cloud.test_faults import spec
 from tests.fakes.clock import FastClock
 from tests.support.clouds import AWS, QUICK
@@ -37,7 +38,7 @@ async def test_the_policy_allows_the_calls_that_are_made_and_no_others(
     provider._options = provider._options.model_copy(update={"security_groups": (group,)})
     made = recorded(provider._ec2)
     host = await provider.launch(spec(package), package)
-    assert await provider.room(3) == ""
+    assert await provider.room(FindRoom(3)) == ""
     await provider.log_tail(host.name, 5)
     assert await provider.troubles() == []
     (machine,) = await provider._instances.machines()

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from repave_agent.providers.azure.provider import AzureProvider
+from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import GroupName
 from tests.agent.providers.cloud.test_faults import spec
 from tests.fakes.clock import FastClock
@@ -59,7 +60,7 @@ async def test_the_role_allows_the_calls_that_are_made_and_no_others(
     provider = AZURE.provider(rig, tmp_path, FastClock(20.0))
     assert isinstance(provider, AzureProvider)
     host = await provider.launch(spec(package), package)
-    await provider.room(3)
+    await provider.room(FindRoom(3))
     assert "login" in await provider.log_tail(host.name, 5)
     assert await provider.troubles() == []
     (machine,) = await provider._machines.machines()

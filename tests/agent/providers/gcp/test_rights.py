@@ -8,6 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from repave_agent.providers.gcp.provider import GcpProvider
+from repave_protos.protocol.queries import FindRoom
 from tests.agent.providers.cloud.test_faults import spec
 from tests.fakes.clock import FastClock
 from tests.support.clouds import GCP, QUICK
@@ -47,7 +48,7 @@ async def test_the_role_allows_the_calls_that_are_made_and_no_others(
     provider = GCP.provider(rig, tmp_path, FastClock(20.0))
     assert isinstance(provider, GcpProvider)
     host = await provider.launch(spec(package), package)
-    await provider.room(3)
+    await provider.room(FindRoom(3))
     await provider.log_tail(host.name, 5)
     await provider.troubles()
     (machine,) = await provider._instances.machines()

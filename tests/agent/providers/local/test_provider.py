@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,10 +127,19 @@ async def test_a_name_that_is_no_name_never_becomes_a_path(region: Region, name:
     assert list(region.hosts.iterdir()) == []
 
 
-async def test_a_process_is_not_made_of_a_machine_image(region: Region) -> None:
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({"machine_image": "debian-12"}, "host.image: hosts of provider local have no machine image"),
+        ({"machine_sizes": ("xl",)}, "host.size: hosts of provider local have no size that can be chosen"),
+        ({"is_spot": True}, "host.spot: hosts of provider local have no machine of their own, spot or not"),
+    ],
+    ids=["image", "size", "spot"],
+)
+async def test_a_process_is_no_machine_of_its_own(region: Region, wish: dict[str, Any], words: str) -> None:
     asked = spec("serve")
-    named = replace(asked, template=replace(asked.template, machine_image="debian-12"))
-    with pytest.raises(RefusedError, match="hosts of provider local have no machine image"):
+    named = replace(asked, template=replace(asked.template, **wish))
+    with pytest.raises(RefusedError, match=words):
         await region.provider.launch(named, region.package)
 
 

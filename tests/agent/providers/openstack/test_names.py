@@ -12,7 +12,7 @@ from repave_agent.core.ports import RefusedError, TransientError
 from repave_agent.providers.cloud.first_boot import BAKED
 from repave_agent.providers.openstack.provider import OpenstackProvider
 from repave_protos.package.archive import sha256_of
-from repave_protos.protocol.queries import BakeOrder
+from repave_protos.protocol.queries import BakeOrder, FindRoom
 from tests.agent.providers.openstack.test_provider import cloud, provider, provider_of, spec
 from tests.fakes.clouds.openstack import FLAVOR, FakeOpenstack
 
@@ -63,7 +63,7 @@ async def test_what_is_gone_is_named_by_a_launch_the_plan_and_the_doctor(
     }[what]
     with pytest.raises(RefusedError, match=said):
         await provider.launch(spec(package, 2), package)
-    assert said.split(": ")[1] in await provider.room(1)
+    assert said.split(": ")[1] in await provider.room(FindRoom(1))
     with pytest.raises(RefusedError, match=said):
         await provider.troubles()
 

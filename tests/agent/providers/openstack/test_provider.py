@@ -20,6 +20,7 @@ from repave_agent.providers.cloud.first_boot import ON_SERVER, quoted, user_data
 from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.provider import OpenstackProvider
 from repave_protos.package.archive import sha256_of
+from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import ApplicationName, Digest, GroupName, HostName, RegionName
 from tests.fakes.clock import QuickClock
 from tests.fakes.clouds.openstack import FakeOpenstack, served
@@ -352,8 +353,8 @@ async def test_what_does_not_fit_into_the_quota_is_said_before(
     cloud: FakeOpenstack, provider: OpenstackProvider
 ) -> None:
     cloud.instances_max = 3
-    assert await provider.room(3) == ""
-    assert await provider.room(4) == "instances: 0 of 3 are used, 4 more are needed"
+    assert await provider.room(FindRoom(3)) == ""
+    assert await provider.room(FindRoom(4)) == "instances: 0 of 3 are used, 4 more are needed"
 
 
 def test_clouds_yaml_secure_yaml_and_variables_are_read_as_everybody_does(tmp_path: Path) -> None:

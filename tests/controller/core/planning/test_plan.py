@@ -151,6 +151,8 @@ def test_foretelling_changes_nothing_and_gives_the_same_again() -> None:
         {"min_healthy_seconds": 2.0},
         {"launch_deadline_seconds": 31.0},
         {"drain_seconds": 11.0},
+        {"machine_sizes": ("xl",)},
+        {"is_spot": True},
         {"steps": (Scale(100, 60.0), Verify(60.0), Weight(10_000, 60.0), Soak(0.0, 60.0))},
         {"policy": Policy(keep_seconds=1.0)},
         {"waves": (Wave((PARIS,)), Wave((OSLO,)))},
@@ -163,6 +165,16 @@ def test_foretelling_changes_nothing_and_gives_the_same_again() -> None:
 def test_a_plans_id_changes_with_everything_that_is_asked(changes: dict[str, object]) -> None:
     application = released("a").application
     assert plan_id(application, an_order("b")) != plan_id(application, changed(an_order("b"), changes))
+
+
+def test_other_machines_are_told_as_a_change() -> None:
+    application = released("a").application
+    order = an_order("b")
+    choosy = replace(order, template=replace(order.template, machine_sizes=("xl", "l"), is_spot=True))
+    told = plan_release(application, choosy).changes
+    assert "machine size of the settings -> xl or l" in told
+    assert "machines -> spot machines" in told
+    assert not [each for each in plan_release(application, order).changes if "machine" in each]
 
 
 def test_who_asks_and_why_is_no_part_of_a_plan() -> None:
