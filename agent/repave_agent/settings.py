@@ -28,7 +28,7 @@ def _words(given: object) -> object:
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 
 
-def _pairs(given: object) -> object:
+def pairs_of(given: object) -> object:
     """Pairs may be a table, or a line such as "team=shop tier=web"."""
     if not isinstance(given, str):
         return given
@@ -38,7 +38,7 @@ def _pairs(given: object) -> object:
     return {name: value for name, _, value in words}
 
 
-Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
+Pairs = Annotated[dict[str, str], BeforeValidator(pairs_of)]
 
 
 def _region(given: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 from aiobotocore.session import AioSession
 
-from repave_agent.clients.rest import Answer, Rest
+from repave_agent.clients.rest import Answer, Asked, Rest
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import HostSpec
 from repave_agent.providers.aws.provider import AwsProvider
@@ -149,7 +149,7 @@ class RestOrders(Orders):
         method: str,
         url: str,
         body: Any = None,
-        query: Mapping[str, str | int] | None = None,
+        query: Mapping[str, Asked] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         answer = await self._send(method, url, body, query, headers)

@@ -214,8 +214,10 @@ def pool_world(package: Path, root: Path, machines: Pool) -> World:
     return World(make("ours"), package, make, is_clean, tinker, limit=limit)
 
 
-def openstack_world(package: Path, root: Path, cloud: Cloud, fake: FakeOpenstack | None) -> World:
-    """`fake` is None where the real API answers."""
+def openstack_world(
+    package: Path, root: Path, cloud: Cloud, fake: FakeOpenstack | None, **more: object
+) -> World:
+    """`fake` is None where the real API answers. `more`: settings."""
 
     def make(owner: str) -> OpenstackProvider:
         installation, _, region = owner.partition("/")
@@ -223,7 +225,9 @@ def openstack_world(package: Path, root: Path, cloud: Cloud, fake: FakeOpenstack
         state.mkdir()
         depot = Depot(state, "127.0.0.1:0")
         flavor, image = ("m1.tiny", "tiny") if fake is None else ("small", "base")
-        options = OpenstackOptions(flavor=flavor, image=image, network="fleet")
+        options = OpenstackOptions.model_validate(
+            {"flavor": flavor, "image": image, "network": "fleet", **more}
+        )
         named = RegionName(region or "here")
         return OpenstackProvider(named, lambda: installation, Api(cloud, clock), options, depot, clock)
 
@@ -235,11 +239,23 @@ def openstack_world(package: Path, root: Path, cloud: Cloud, fake: FakeOpenstack
         make("ours"),
         package,
         make,
-        lambda: not fake.servers and not fake.groups,
+        lambda: (
+            not (fake.servers or fake.groups or fake.floating or fake.volumes)
+            and all(each["device_id"] == "" and "by_nova" not in each for each in fake.ports.values())
+        ),
         lambda _: None,
         sees_inside=False,
         limit=lambda hosts: setattr(fake, "instances_max", hosts),
     )
+
+
+def a_grown_openstack() -> FakeOpenstack:
+    made = FakeOpenstack(leaves_ports=True, leaves_volumes=True)
+    made.networks.append({"id": "n3", "name": "world", "router:external": True})
+    for name in GROWN["ports"]:  # type: ignore[attr-defined]
+        unused = {"device_id": "", "device_owner": ""}
+        made.ports[name] = {"id": name, "name": name, "network_id": "n1", **unused}
+    return made
 
 
 def cloud_world(package: Path, root: Path, kind: CloudKind, rig: CloudRig) -> World:
@@ -266,7 +282,14 @@ def cloud_world(package: Path, root: Path, kind: CloudKind, rig: CloudRig) -> Wo
     )
 
 
-KINDS = ["fake", "local-none", "local-bwrap", "ssh_pool", "openstack", *CLOUDS]
+GROWN: dict[str, object] = {
+    "ports": tuple(f"port-of-ours-{number}" for number in range(12)),
+    "floating_ip_pool": "world",
+    "volume_size": 20,
+    "hints": {"rack": "one"},
+}
+"""Settings with which servers have parts of their own, all of which go with them."""
+KINDS = ["fake", "local-none", "local-bwrap", "ssh_pool", "openstack", "openstack-grown", *CLOUDS]
 REAL_CLOUD = pytest.param("openstack-real", marks=[pytest.mark.rig, pytest.mark.timeout(400)])
 
 
@@ -279,6 +302,9 @@ async def world(request: pytest.FixtureRequest, package: Path, tmp_path: Path) -
     if kind == "openstack":
         cloud = await undo.enter_async_context(cloud_served(FakeOpenstack()))
         made = openstack_world(package, tmp_path / "agents", cloud.cloud(region_name="one"), cloud)
+    elif kind == "openstack-grown":
+        cloud = await undo.enter_async_context(cloud_served(a_grown_openstack()))
+        made = openstack_world(package, tmp_path / "agents", cloud.cloud(region_name="one"), cloud, **GROWN)
     elif kind == "openstack-real":
         if reason := why_no_openstack():
             pytest.skip(reason)

@@ -263,6 +263,7 @@ SERVES = {
     "network": "/network/v2.0",
     "image": "/image/v2",
     "load-balancer": "/load-balancer/v2/lbaas",
+    "block-storage": "/block-storage",
 }
 
 

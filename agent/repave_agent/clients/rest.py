@@ -9,7 +9,7 @@ import contextlib
 import json
 import random
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -56,6 +56,8 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+Asked = str | int | Sequence[str]
+"""A part of a query; of several, each is a part of its own."""
 Fault = Callable[[str, Answer], ProviderError]
 """By what was called ("POST instances") and the answer, whose status is 300 or more: a redirect is not
 followed, and did nothing."""
@@ -117,7 +119,7 @@ class Rest:
         method: str,
         url: str,
         body: Any = None,
-        query: Mapping[str, str | int] | None = None,
+        query: Mapping[str, Asked] | None = None,
         *,
         what: str,
         repeatable: bool | None = None,
@@ -174,7 +176,7 @@ class Rest:
         method: str,
         url: str,
         body: Any = None,
-        query: Mapping[str, str | int] | None = None,
+        query: Mapping[str, Asked] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Once, as it is: without a token, a turn or a look at the lease. Raises what aiohttp does, OSError

@@ -26,27 +26,33 @@ def read_yaml(path: Path) -> Any:
     content = read_file(path)
     if len(content) > BYTES_MAX:
         raise RefusedError(f"{path} has {len(content):,} bytes, at most {BYTES_MAX:,} are read")
+    return parse_yaml(content, path)
+
+
+def parse_yaml(content: bytes, path: Path, more_kinds: tuple[str, ...] = ()) -> Any:
+    """Of what was read from the file. `more_kinds` of values are taken. Raises RefusedError."""
+    kinds = (*KINDS, *more_kinds)
     yaml = YAML(typ="safe", pure=True)
     yaml.max_depth = DEPTH_MAX
     yaml.composer.warn_double_anchors = False
     try:
         root = yaml.compose(content.decode())
         if root is not None:
-            _check(root, 0, path)
+            _check(root, 0, path, kinds)
         return None if root is None else yaml.constructor.construct_document(root)
     except (YAMLError, ValueError, OverflowError, RecursionError) as error:  # also of dates that are none
         raise RefusedError(f"{path} is no YAML: {error}") from error
 
 
-def _check(node: Node, counted: int, path: Path) -> int:
+def _check(node: Node, counted: int, path: Path, kinds: tuple[str, ...]) -> int:
     """How many values there are, aliases expanded. Raises RefusedError: too many, or one with a tag."""
     if counted >= VALUES_MAX:
         raise RefusedError(f"{path} has more than {VALUES_MAX:,} values, aliases expanded")
     kind = str(node.tag).removeprefix(TAGS)
-    if kind not in KINDS:
+    if kind not in kinds:
         raise RefusedError(f"{path}: line {node.start_mark.line + 1}: the tag {kind[:80]!a} is not taken")
     counted += 1
     for each in node.value if isinstance(node, CollectionNode) else ():
         for part in each if isinstance(each, tuple) else (each,):
-            counted = _check(part, counted, path)
+            counted = _check(part, counted, path, kinds)
     return counted

@@ -26,6 +26,26 @@ locals {
     { service = "image", method = "DELETE", path = "/images/*" },
   ]
 
+  port_calls = [
+    { service = "network", method = "PUT", path = "/ports/*" },
+  ]
+
+  floating_ip_calls = [
+    { service = "network", method = "GET", path = "/floatingips" },
+    { service = "network", method = "POST", path = "/floatingips" },
+    { service = "network", method = "PUT", path = "/floatingips/*/tags" },
+    { service = "network", method = "DELETE", path = "/floatingips/*" },
+  ]
+
+  volume_calls = [
+    { service = "block-storage", method = "GET", path = "/types" },
+    { service = "block-storage", method = "GET", path = "/limits" },
+    { service = "block-storage", method = "GET", path = "/volumes/detail" },
+    { service = "block-storage", method = "GET", path = "/volumes/*" },
+    { service = "block-storage", method = "POST", path = "/volumes/*/metadata" },
+    { service = "block-storage", method = "DELETE", path = "/volumes/*" },
+  ]
+
   octavia_calls = concat(
     [
       { service = "load-balancer", method = "GET", path = "/loadbalancers" },

@@ -73,7 +73,13 @@ resource "openstack_identity_application_credential_v3" "agent" {
   unrestricted = false
 
   dynamic "access_rules" {
-    for_each = concat(local.calls, var.uses_octavia ? local.octavia_calls : [])
+    for_each = concat(
+      local.calls,
+      var.uses_ports ? local.port_calls : [],
+      var.uses_floating_ips ? local.floating_ip_calls : [],
+      var.uses_volumes ? local.volume_calls : [],
+      var.uses_octavia ? local.octavia_calls : [],
+    )
     content {
       service = access_rules.value.service
       method  = access_rules.value.method

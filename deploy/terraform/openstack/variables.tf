@@ -80,6 +80,24 @@ variable "uses_octavia" {
   default     = false
 }
 
+variable "uses_ports" {
+  description = "Whether the agent may give back ports of yours (openstack.ports)."
+  type        = bool
+  default     = false
+}
+
+variable "uses_floating_ips" {
+  description = "Whether the agent may make floating addresses (openstack.floating_ip_pool)."
+  type        = bool
+  default     = false
+}
+
+variable "uses_volumes" {
+  description = "Whether the agent may see, mark and remove volumes (openstack.volume_size)."
+  type        = bool
+  default     = false
+}
+
 variable "paths" {
   description = "The paths of the services' endpoints, as this cloud's catalogue has them."
   type        = map(string)
@@ -88,5 +106,6 @@ variable "paths" {
     image         = "/v2"
     network       = "/v2.0"
     load-balancer = "/v2/lbaas"
+    block-storage = "/v3/*"
   }
 }

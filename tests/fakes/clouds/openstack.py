@@ -2,18 +2,45 @@
 and misbehaves when told to. Servers are rows; nothing runs in them."""
 
 import asyncio
+import base64
 import itertools
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 from aiohttp import web
 
 from repave_agent.clients.openstack.login import Cloud
+from repave_agent.providers.openstack.rights import NOTHING
 from tests.fakes.clouds.octavia import FakeOctavia
 
+CREATE_SERVER = json.loads(Path(__file__).with_name("nova_create_server.json").read_text())
+"""Nova's own schema of POST /servers in version 2.67, without what is refused here because repave never sends
+it. An id is any text there."""
+FLOATING_IP = {
+    "type": "object",
+    "properties": {
+        "floatingip": {
+            "type": "object",
+            "properties": {
+                "floating_network_id": {"type": "string", "minLength": 1},
+                "port_id": {"type": ["string", "null"], "minLength": 1},
+                "description": {"type": "string", "maxLength": 255},
+            },
+            "required": ["floating_network_id"],
+            "additionalProperties": False,
+        }
+    },
+    "required": ["floatingip"],
+    "additionalProperties": False,
+}
+"""As Neutron declares its attributes."""
+FORMATS = jsonschema.FormatChecker(formats=())
 PAGE = 3
 """So many servers are on a page."""
 FLAVOR = {"id": "f1", "name": "small", "vcpus": 2, "ram": 512, "disk": 10}
@@ -38,7 +65,10 @@ class FakeOpenstack:
     being deleted. `listings_refused`: so many fail once there is a server. `leaves_ports`: ports outlive
     their server. `console`: what every server prints, with its metadata; `image_status`: of images made.
     `crowded`: creations that were refused since their server group was full. `down`: services that answer
-    503. `addresses`: what each server gets, by its version; the address of version 4 is its own."""
+    503. `addresses`: what each server gets, by its version; the address of version 4 is its own. `roles`: of
+    the login. `router`: none connects the servers to the external network when it is False. `lost_addresses`:
+    floating ones that are made and never answered. `leaves_volumes`: disks outlive their server. `asked`:
+    what servers were asked for with."""
 
     lost: int = 0
     given_up: int = 0
@@ -65,6 +95,15 @@ class FakeOpenstack:
     subnets: list[dict[str, Any]] = field(default_factory=lambda: [{"network_id": "n1", "ip_version": 4}])
     security_groups: list[dict[str, Any]] = field(default_factory=lambda: [{"id": "s1", "name": "default"}])
     addresses: tuple[int, ...] = (4,)
+    roles: tuple[str, ...] = ("member", "reader")
+    router: bool = True
+    floating: dict[str, dict[str, Any]] = field(default_factory=dict)
+    lost_addresses: int = 0
+    volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    leaves_volumes: bool = False
+    volumes_max: int = -1
+    has_volumes: bool = True
+    asked: list[dict[str, Any]] = field(default_factory=list)
     down: set[str] = field(default_factory=set)
     octavia: FakeOctavia = field(default_factory=FakeOctavia)
     url: str = ""
@@ -101,6 +140,17 @@ class FakeOpenstack:
         router.add_get("/network/v2.0/security-groups", self._security_groups)
         router.add_get("/network/v2.0/ports", self._list_ports)
         router.add_delete("/network/v2.0/ports/{id}", self._delete_port)
+        router.add_put("/network/v2.0/ports/{id}", self._change_port)
+        router.add_get("/network/v2.0/floatingips", self._list_floating)
+        router.add_post("/network/v2.0/floatingips", self._create_floating)
+        router.add_put("/network/v2.0/floatingips/{id}/tags", self._tag_floating)
+        router.add_delete("/network/v2.0/floatingips/{id}", self._delete_floating)
+        router.add_get("/block-storage/types", self._volume_types)
+        router.add_get("/block-storage/limits", self._volume_limits)
+        router.add_get("/block-storage/volumes/detail", self._list_volumes)
+        router.add_get("/block-storage/volumes/{id}", self._show_volume)
+        router.add_post("/block-storage/volumes/{id}/metadata", self._mark_volume)
+        router.add_delete("/block-storage/volumes/{id}", self._delete_volume)
         router.add_get("/image/v2/images", self._images)
         router.add_get("/image/v2/images/{id}", self._image)
         router.add_delete("/image/v2/images/{id}", self._delete_image)
@@ -136,23 +186,33 @@ class FakeOpenstack:
                 "endpoints": [
                     {"interface": "public", "region_id": "one", "url": f"{self.url}/{kind}"},
                     {"interface": "public", "region_id": "two", "url": f"{self.url}/elsewhere/{kind}"},
+                    {"interface": "internal", "region_id": "one", "url": f"{self.url}/inside/{kind}"},
                 ],
             }
-            for kind in ("compute", "network", "image", "load-balancer")
+            for kind in ("compute", "network", "image", "load-balancer", "block-storage")
+            if kind != "block-storage" or self.has_volumes
         ]
-        body = {"token": {"expires_at": until, "project": {"id": "p1"}, "catalog": catalogue}}
+        roles = [{"id": f"role-{each}", "name": each} for each in self.roles]
+        token_of = {"expires_at": until, "project": {"id": "p1"}, "roles": roles, "catalog": catalogue}
+        body = {"token": token_of}
         return web.json_response(body, status=201, headers={"X-Subject-Token": token})
 
     # ----------------------------------------------------------------------------------------- compute
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        if wrong := _violation(asked, CREATE_SERVER):
+            return _error(400, wrong)
+        if "member" not in self.roles:
+            return _error(403, "Policy doesn't allow os_compute_api:servers:create to be performed.")
+        if asked["server"]["flavorRef"] == NOTHING:
+            return _error(400, f"Flavor {NOTHING} could not be found.")
         if self.refusals:
             status, message = self.refusals.pop(0)
             return _error(status, message)
         if 0 <= self.instances_max <= len(self.servers):
             used = f"already used {len(self.servers)} of {self.instances_max} instances"
             return _error(403, f"Quota exceeded for instances: Requested 1, but {used}")
-        asked = await request.json()
         wanted, group = asked["server"], asked.get("os:scheduler_hints", {}).get("group")
         if unknown := self._unknown(wanted):
             return _error(400, unknown)
@@ -161,10 +221,14 @@ class FakeOpenstack:
         if group is not None and len(self.groups[group]["members"]) >= self.members_max:
             self.crowded += 1
             return _error(403, "Quota exceeded, too many servers in group")
+        if taken := self._taken(wanted):
+            return _error(409, f"Port {taken} is still in use.")
+        self.asked.append(asked)
         number = next(self._numbers)
         server = {
             "id": f"server-{number}",
-            "image": {"id": wanted["imageRef"]},
+            "image": {"id": wanted["imageRef"]} if wanted["imageRef"] else "",
+            "os-extended-volumes:volumes_attached": [],
             "name": wanted["name"],
             "status": "BUILD",
             "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -177,11 +241,9 @@ class FakeOpenstack:
             "address": f"10.1.{number // 250}.{number % 250 + 1}",
         }
         self.servers[server["id"]] = server
-        self.ports[f"port-{number}"] = {
-            "id": f"port-{number}",
-            "device_id": server["id"],
-            "device_owner": "compute:nova",
-        }
+        self._connect(server, wanted, number)
+        for disk in wanted.get("block_device_mapping_v2", ()):
+            self._attach(server, disk, number)
         if group is not None:
             self.groups[group]["members"].append(server["id"])
         if self.given_up:
@@ -196,13 +258,42 @@ class FakeOpenstack:
 
     def _unknown(self, wanted: dict[str, Any]) -> str:
         """In Nova's words."""
-        if wanted["imageRef"] not in [each["id"] for each in self.images]:
+        disks = [each["uuid"] for each in wanted.get("block_device_mapping_v2", ())]
+        if (wanted["imageRef"] or disks[0]) not in [each["id"] for each in self.images]:
             return "Can not find requested image"
         if wanted["flavorRef"] not in [each["id"] for each in self.flavors]:
             return f"Flavor {wanted['flavorRef']} could not be found."
-        network = wanted["networks"][0]["uuid"]
-        known = [each["id"] for each in self.networks]
-        return "" if network in known else f"Network {network} could not be found."
+        known = [*(each["id"] for each in self.networks), *self.ports]
+        for each in wanted["networks"]:
+            (what,) = each.values()
+            if what not in known:
+                return f"{'Port' if 'port' in each else 'Network'} {what} could not be found."
+        return ""
+
+    def _taken(self, wanted: dict[str, Any]) -> str:
+        given = [each["port"] for each in wanted["networks"] if "port" in each]
+        return next((each for each in given if self.ports[each]["device_id"]), "")
+
+    def _connect(self, server: dict[str, Any], wanted: dict[str, Any], number: int) -> None:
+        """Nova's own ports are called by the server's number, the first one of it plainly."""
+        for place, each in enumerate(wanted["networks"]):
+            name = each.get("port") or f"port-{number}{f'-{place}' if place else ''}"
+            if "port" not in each:
+                self.ports[name] = {"id": name, "name": "", "network_id": each["uuid"], "by_nova": True}
+            self.ports[name] |= {"device_id": server["id"], "device_owner": "compute:nova"}
+
+    def _attach(self, server: dict[str, Any], disk: dict[str, Any], number: int) -> None:
+        volume = {
+            "id": f"volume-{number}",
+            "status": "in-use",
+            "size": disk["volume_size"],
+            "volume_type": disk.get("volume_type", "standard"),
+            "metadata": {},
+            "attachments": [{"server_id": server["id"]}],
+        }
+        self.volumes[volume["id"]] = volume
+        ends = {"id": volume["id"], "delete_on_termination": disk["delete_on_termination"]}
+        server["os-extended-volumes:volumes_attached"].append(ends)
 
     async def _list(self, request: web.Request) -> web.Response:
         if self.listings_refused and self.servers:
@@ -253,7 +344,22 @@ class FakeOpenstack:
         for group in self.groups.values():
             group["members"] = [each for each in group["members"] if each != server_id]
         if not self.leaves_ports:
-            self.ports = {key: port for key, port in self.ports.items() if port["device_id"] != server_id}
+            own = {key for key, port in self.ports.items() if port["device_id"] == server_id}
+            for key in own:
+                self.ports[key] |= {"device_id": "", "device_owner": ""}
+                if self.ports[key].get("by_nova"):
+                    self._remove_port(key)
+        for volume in list(self.volumes.values()):
+            if volume["attachments"] == [{"server_id": server_id}]:
+                volume |= {"status": "available", "attachments": []}
+                if not self.leaves_volumes:
+                    del self.volumes[volume["id"]]
+
+    def _remove_port(self, port: str) -> None:
+        del self.ports[port]
+        for address in self.floating.values():
+            if address["port_id"] == port:
+                address |= {"port_id": None, "status": "DOWN"}
 
     async def _show(self, request: web.Request) -> web.Response:
         server = self.servers.get(request.match_info["id"])
@@ -322,14 +428,91 @@ class FakeOpenstack:
         return web.json_response({"security_groups": self.security_groups})
 
     async def _list_ports(self, request: web.Request) -> web.Response:
-        wanted = request.query["device_id"]
-        return web.json_response(
-            {"ports": [each for each in self.ports.values() if each["device_id"] == wanted]}
-        )
+        query = {name: request.query.getall(name) for name in request.query}
+        found = [each for each in self.ports.values() if all(each[name] in query[name] for name in query)]
+        return web.json_response({"ports": found})
 
     async def _delete_port(self, request: web.Request) -> web.Response:
-        found = self.ports.pop(request.match_info["id"], None)
-        return web.Response(status=204) if found else _error(404, "Port could not be found.")
+        if request.match_info["id"] not in self.ports:
+            return _error(404, "Port could not be found.")
+        self._remove_port(request.match_info["id"])
+        return web.Response(status=204)
+
+    async def _change_port(self, request: web.Request) -> web.Response:
+        self.ports[request.match_info["id"]] |= (await request.json())["port"]
+        return web.json_response({"port": self.ports[request.match_info["id"]]})
+
+    # ------------------------------------------------------------------------------------- floating addresses
+
+    async def _list_floating(self, _: web.Request) -> web.Response:
+        return web.json_response({"floatingips": list(self.floating.values())})
+
+    async def _create_floating(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        if wrong := _violation(asked, FLOATING_IP):
+            return _error(400, wrong)
+        wanted = asked["floatingip"]
+        if not self.router:
+            said = f"External network {wanted['floating_network_id']} is not reachable from subnet s1."
+            return web.json_response({"NeutronError": {"message": said}}, status=404)
+        assert wanted["port_id"] in self.ports
+        number = next(self._numbers)
+        made = {
+            "id": f"floating-{number}",
+            "floating_ip_address": f"203.0.113.{number}",
+            "status": "ACTIVE",
+            "tags": [],
+            **wanted,
+        }
+        self.floating[str(made["id"])] = made
+        if self.lost_addresses:
+            self.lost_addresses -= 1
+            assert request.transport is not None
+            request.transport.close()
+            await asyncio.sleep(0)
+        return web.json_response({"floatingip": made}, status=201)
+
+    async def _tag_floating(self, request: web.Request) -> web.Response:
+        self.floating[request.match_info["id"]]["tags"] = (await request.json())["tags"]
+        return web.json_response({"tags": []})
+
+    async def _delete_floating(self, request: web.Request) -> web.Response:
+        found = self.floating.pop(request.match_info["id"], None)
+        return web.Response(status=204) if found else _error(404, "Floating IP could not be found.")
+
+    # ----------------------------------------------------------------------------------------------- volumes
+
+    async def _volume_types(self, _: web.Request) -> web.Response:
+        return web.json_response({"volume_types": [{"id": "v1", "name": "ssd"}, {"id": "v2", "name": "hdd"}]})
+
+    async def _volume_limits(self, _: web.Request) -> web.Response:
+        most = {"maxTotalVolumes": self.volumes_max, "maxTotalVolumeGigabytes": 1000}
+        gigabytes = sum(each["size"] for each in self.volumes.values())
+        used = {"totalVolumesUsed": len(self.volumes), "totalGigabytesUsed": gigabytes}
+        return web.json_response({"limits": {"absolute": {**most, **used}}})
+
+    async def _list_volumes(self, request: web.Request) -> web.Response:
+        wanted = json.loads(request.query["metadata"].replace("'", '"'))
+        found = [each for each in self.volumes.values() if wanted.items() <= each["metadata"].items()]
+        return web.json_response({"volumes": found})
+
+    async def _show_volume(self, request: web.Request) -> web.Response:
+        found = self.volumes.get(request.match_info["id"])
+        return web.json_response({"volume": found}) if found else _error(404, "Volume could not be found.")
+
+    async def _mark_volume(self, request: web.Request) -> web.Response:
+        volume = self.volumes[request.match_info["id"]]
+        volume["metadata"] |= (await request.json())["metadata"]
+        return web.json_response({"metadata": volume["metadata"]})
+
+    async def _delete_volume(self, request: web.Request) -> web.Response:
+        found = self.volumes.get(request.match_info["id"])
+        if found is None:
+            return _error(404, "Volume could not be found.")
+        if found["status"] == "in-use":
+            return _error(400, "Invalid volume: Volume status must be available or error.")
+        del self.volumes[found["id"]]
+        return web.Response(status=202)
 
     async def _keypairs(self, _: web.Request) -> web.Response:
         return web.json_response({"keypairs": [{"keypair": {"name": "mine"}}]})
@@ -362,6 +545,31 @@ class FakeOpenstack:
 def _shown(server: dict[str, Any]) -> dict[str, Any]:
     hidden = ("seen", "fault_to_come", "address", "user_data", "leaves_for")
     return {name: value for name, value in server.items() if name not in hidden}
+
+
+def _is_name(text: object) -> bool:
+    return text == str(text).strip()
+
+
+def _is_base64(text: object) -> bool:
+    return bool(base64.b64decode(str(text), validate=True))
+
+
+def _is_id(text: object) -> bool:
+    """Any text: this cloud's ids are short."""
+    return text is None or bool(text)
+
+
+FORMATS.checks("name")(_is_name)
+FORMATS.checks("base64", raises=ValueError)(_is_base64)
+FORMATS.checks("uuid")(_is_id)
+
+
+def _violation(asked: object, schema: dict[str, Any]) -> str:
+    """In the words of all the services' validation."""
+    checker = jsonschema.Draft4Validator(schema, format_checker=FORMATS)
+    found = next(iter(checker.iter_errors(asked)), None)
+    return "" if found is None else f"Invalid input for field/attribute {found.json_path}: {found.message}"
 
 
 def _error(status: int, message: str) -> web.Response:

@@ -22,10 +22,10 @@ def _build(options: OctaviaOptions, site: Site) -> OwnedBalancer:
     from repave_agent.balancers.cloud.balancer import CloudBalancer
     from repave_agent.balancers.octavia.load_balancer import OctaviaLoadBalancer
     from repave_agent.clients.openstack.api import Api
-    from repave_agent.clients.openstack.login import load_cloud
+    from repave_agent.clients.openstack.login import cloud_of
 
-    cloud = options.cloud or site.settings.section("openstack", CloudOptions).cloud
-    api = Api(load_cloud(cloud), site.clock, site.tenancy.check)
+    cloud = cloud_of(options if options.cloud else _as_openstack(options, site))
+    api = Api(cloud, site.clock, site.tenancy.check)
     return CloudBalancer(
         site.settings.state / "octavia",
         OctaviaLoadBalancer(api, options.load_balancer, clock=site.clock, subnet=options.subnet),
@@ -34,6 +34,13 @@ def _build(options: OctaviaOptions, site: Site) -> OwnedBalancer:
         traffic_address=options.traffic_address,
         has_lease=lambda: site.tenancy.has_lease,
     )
+
+
+def _as_openstack(options: OctaviaOptions, site: Site) -> CloudOptions:
+    """What [openstack] says of the cloud, but for what is said here."""
+    usual = site.settings.section("openstack", CloudOptions)
+    said = {name: getattr(options, name) for name in CloudOptions.model_fields}
+    return usual.model_copy(update={name: value for name, value in said.items() if value})
 
 
 BALANCER = BalancerKind("octavia", OctaviaOptions, _build, lambda _: ABILITIES)

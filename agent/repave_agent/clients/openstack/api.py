@@ -16,20 +16,23 @@ import aiohttp
 
 from repave_agent.clients.faults import GoneError, LostError
 from repave_agent.clients.openstack.login import Cloud
-from repave_agent.clients.rest import Answer, Pace, Rest, SharedToken, always
+from repave_agent.clients.rest import Answer, Asked, Pace, Rest, SharedToken, always
 from repave_agent.core.ports import Clock, OutOfCapacityError, ProviderError, RefusedError, TransientError
 
-COMPUTE_VERSION = "2.64"
-"""Of the compute API, since Rocky (2018): tags at create, policy of server groups."""
+COMPUTE_VERSION = "2.67"
+"""Of the compute API, since Stein (2019): tags at create, policy of server groups, types of volumes."""
 CALL_SECONDS = 30.0
 GREETING_SECONDS = 8.0
 SERVICES = {
     "compute": ("compute",),
     "image": ("image",),
     "network": ("network",),
+    "block-storage": ("block-storage", "volumev3"),
     "load-balancer": ("load-balancer", "loadbalancer"),
 }
 LOGIN = "identity: POST /auth/tokens"
+FULL = ("quota", "no valid host", "no more ip addresses", "unable to find any ip address")
+"""What a cloud says that has no room, whatever the status."""
 
 
 class Api:
@@ -51,7 +54,9 @@ class Api:
             call_seconds=CALL_SECONDS,
         )
         self._endpoints: dict[str, str] = {}
+        self._offered = ""  # interfaces and regions of the catalogue
         self.project_id = ""
+        self.roles: tuple[str, ...] = ()  # in the project, as the token names them
 
     @property
     def calls(self) -> int:
@@ -59,7 +64,7 @@ class Api:
         return self._rest.calls
 
     async def call(
-        self, service: str, method: str, path: str, body: Any = None, **query: str | int
+        self, service: str, method: str, path: str, body: Any = None, **query: Asked
     ) -> dict[str, Any]:
         """The decoded answer, {} when it is empty. Raises GoneError, LostError, and ProviderError by kind."""
         url = await self._endpoint(service) + path
@@ -79,7 +84,7 @@ class Api:
             return f"Keystone: {url}: no answer: {error or type(error).__name__}"
         return "" if status < 500 else f"Keystone: {url}: {status}"
 
-    async def list_all(self, service: str, path: str, what: str, **query: str | int) -> list[dict[str, Any]]:
+    async def list_all(self, service: str, path: str, what: str, **query: Asked) -> list[dict[str, Any]]:
         """All items of a list, over its pages."""
         items: list[dict[str, Any]] = []
         while True:
@@ -112,8 +117,9 @@ class Api:
             return override
         if service not in self._endpoints:
             raise RefusedError(
-                f"the cloud's catalogue has no {service} in region {self._cloud.region_name or 'any'}: "
-                "correct region_name or interface of the cloud"
+                f"the cloud's catalogue has no {service} in region {self._cloud.region_name or 'any'} for "
+                f"interface {self._cloud.interface}: correct region_name or interface of the cloud"
+                f"{f'; it has: {self._offered}' if self._offered else ''}"
             )
         return self._endpoints[service]
 
@@ -130,6 +136,7 @@ class Api:
             raise fault(LOGIN, answer)
         given = answer.body["token"]
         self.project_id = given.get("project", {}).get("id", "")
+        self.roles = tuple(sorted(str(each.get("name", "")) for each in given.get("roles") or ()))
         self._endpoints = self._choose(given.get("catalog") or [])
         return token, self._expiry(given.get("expires_at", ""))
 
@@ -141,7 +148,13 @@ class Api:
             return self._clock.wall() + 3600.0
 
     def _choose(self, catalogue: list[dict[str, Any]]) -> dict[str, str]:
-        wanted, kind = self._cloud.region_name, self._cloud.interface.removesuffix("URL")
+        places = {
+            f"{endpoint.get('interface')} in {endpoint.get('region_id')}"
+            for entry in catalogue
+            for endpoint in entry.get("endpoints") or []
+        }
+        self._offered = ", ".join(sorted(places))
+        wanted, kind = self._cloud.region_name, self._cloud.interface
         chosen: dict[str, str] = {}
         for service, types in SERVICES.items():
             for entry in catalogue:
@@ -165,7 +178,7 @@ def fault(what: str, answer: Answer) -> ProviderError:
     lower = said.lower()
     if status == 404:
         return GoneError(text)
-    if "quota" in lower or "no valid host" in lower or "no more ip addresses" in lower:
+    if any(words in lower for words in FULL):
         return OutOfCapacityError(f"{text.rstrip('.')}. Raise the quota, or free something.")
     if status in (500, 502, 504) and ": POST " in what and what != LOGIN:
         return LostError(text)

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from repave_agent.clients.openstack import CloudOptions
+from repave_agent.clients.openstack.vendors import vendor
 from repave_agent.clients.yaml_file import read_yaml
 from repave_agent.core.ports import RefusedError
 
@@ -74,8 +76,22 @@ class Cloud:
         return self.auth[name]
 
 
-def load_cloud(name: str, environment: Mapping[str, str] = os.environ) -> Cloud:
-    """The cloud that `name` says, or OS_CLOUD; without either, what OS_* say. Raises RefusedError."""
+INTERFACES = ("public", "internal", "admin")
+
+
+def cloud_of(options: CloudOptions, environment: Mapping[str, str] = os.environ) -> Cloud:
+    """The cloud that the settings name, and what they say of it. Raises RefusedError."""
+    found = load_cloud(options.cloud, environment, options.region_name)
+    return replace(
+        found,
+        interface=options.interface or found.interface,
+        cacert=str(options.cacert or found.cacert),
+    )
+
+
+def load_cloud(name: str, environment: Mapping[str, str] = os.environ, region: str = "") -> Cloud:
+    """The cloud that `name` says, or OS_CLOUD; without either, what OS_* say. `region` counts instead of its
+    own. Raises RefusedError."""
     chosen = name or environment.get("OS_CLOUD", "")
     raw = _from_files(chosen, environment) if chosen else {}
     auth = {key: str(value) for key, value in (raw.get("auth") or {}).items() if value is not None}
@@ -90,14 +106,38 @@ def load_cloud(name: str, environment: Mapping[str, str] = os.environ) -> Cloud:
             "openstack.cloud: no cloud is named, and OS_AUTH_URL is not set. Name one of clouds.yaml, or "
             "set OS_*"
         )
+    region = region or _region(raw) or environment.get("OS_REGION_NAME", "")
+    auth["auth_url"] = auth["auth_url"].replace("{region_name}", region)
     return Cloud(
         auth,
-        str(raw.get("region_name") or environment.get("OS_REGION_NAME", "")),
-        str(raw.get("interface") or environment.get("OS_INTERFACE", "public")),
-        bool(raw.get("verify", True)),
+        region,
+        _interface(raw, environment),
+        _is_true(raw.get("verify", True)) and not _is_true(raw.get("insecure", False)),
         str(raw.get("cacert") or environment.get("OS_CACERT", "")),
         {key: str(value).rstrip("/") for key, value in raw.items() if key.endswith("_endpoint_override")},
     )
+
+
+def _region(raw: Mapping[str, Any]) -> str:
+    """The first of its `regions` where `region_name` says none, as everywhere."""
+    listed = raw.get("regions")
+    first = listed[0] if isinstance(listed, list) and listed else ""
+    return str(raw.get("region_name") or (first.get("name", "") if isinstance(first, dict) else first))
+
+
+def _interface(raw: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    """Raises RefusedError."""
+    ours = (raw.get("interface"), raw.get("endpoint_type"))
+    theirs = (environment.get("OS_INTERFACE"), environment.get("OS_ENDPOINT_TYPE"))
+    said = str(next((each for each in (*ours, *theirs) if each), "public")).removesuffix("URL")
+    if said not in INTERFACES:
+        raise RefusedError(f"interface of the cloud: {said[:80]}: write one of {', '.join(INTERFACES)}")
+    return said
+
+
+def _is_true(said: object) -> bool:
+    """YAML has truths, variables have words."""
+    return str(said).strip().lower() in ("true", "1", "yes", "on")
 
 
 def _from_files(name: str, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -126,7 +166,8 @@ def _merged(*layers: dict[str, Any]) -> dict[str, Any]:
 
 
 def _profile(name: str, cloud: dict[str, Any], file: Path) -> dict[str, Any]:
-    """What clouds-public.yaml says of the vendor that the cloud names; {} when it names none."""
+    """What clouds-public.yaml says of the vendor that the cloud names, or is known of it; {} when it names
+    none."""
     profile = cloud.get("profile") or cloud.get("cloud")
     if not profile:
         return {}
@@ -135,6 +176,8 @@ def _profile(name: str, cloud: dict[str, Any], file: Path) -> dict[str, Any]:
     known = (_read(public).get("public-clouds") or {}) if public is not None else {}
     if profile in known:
         return dict(known[profile])
+    if found := vendor(str(profile)):
+        return found
     if (cloud.get("auth") or {}).get("auth_url"):
         return {}
     where = public or ", ".join(dict.fromkeys(str(place) for place in places))

@@ -185,7 +185,7 @@ class Instances:
             is_full=any(word in f"{reason.get('Code', '')} {said}" for word in WITHOUT_ROOM),
         )
 
-    def accept(self, machine: Machine) -> None:
+    async def accept(self, machine: Machine) -> None:
         """Every one that runs is good."""
 
     async def look(self, machine: str) -> None:

@@ -189,7 +189,7 @@ class VirtualMachines:
             is_full=WITHOUT_ROOM.search(ended) is not None,
         )
 
-    def accept(self, machine: Machine) -> None:
+    async def accept(self, machine: Machine) -> None:
         """Every one that runs is good."""
 
     async def look(self, machine: str) -> None:

@@ -142,7 +142,7 @@ class Lifecycle:
                 raise self._failure(name, seen)
             if seen is not None and seen.state is State.RUNNING:
                 if seen.address:
-                    self._cloud.accept(seen)
+                    await self._cloud.accept(seen)
                     return seen
                 running_at = min(running_at, self._clock.monotonic())
                 if self._clock.monotonic() >= running_at + ADDRESS_SECONDS:

@@ -88,7 +88,8 @@ class State(Enum):
 @dataclass(frozen=True, slots=True)
 class Machine:
     """`address` may be "" until it runs. `ended`: how, as what follows "the machine": "is ERROR: no disk";
-    `is_full`: for lack of room."""
+    `is_full`: for lack of room. `volumes`: ids of its disks, where they may outlive it; `borrowed`: of what
+    is given back after it."""
 
     id: str
     marks: Marks
@@ -97,6 +98,8 @@ class Machine:
     address: str = ""
     ended: str = ""
     is_full: bool = False
+    volumes: tuple[str, ...] = ()
+    borrowed: str = ""
 
 
 class MachineCloud(Protocol):
@@ -128,8 +131,9 @@ class MachineCloud(Protocol):
         """A machine of the group is gone, or was not made: what only its last one needs may go. Other
         groups of which machines are about to be made are `launching`."""
 
-    def accept(self, machine: Machine) -> None:
-        """Raises RefusedError where a machine that runs can't be a host."""
+    async def accept(self, machine: Machine) -> None:
+        """Gives a machine that runs what it can have only then. Repeatable. Raises ProviderError;
+        RefusedError where it can't be a host."""
 
     async def console(self, machine: str, lines: int) -> str:
         """The end of what it printed; "" where there is nothing."""

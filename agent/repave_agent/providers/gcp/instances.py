@@ -180,7 +180,7 @@ class Instances:
             ended,
         )
 
-    def accept(self, machine: Machine) -> None:
+    async def accept(self, machine: Machine) -> None:
         """Every one that runs is good."""
 
     async def look(self, machine: str) -> None:

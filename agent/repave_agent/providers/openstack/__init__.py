@@ -8,13 +8,13 @@ from repave_protos.protocol.capabilities import ProviderAbilities
 def _build(options: OpenstackOptions, site: Site) -> OwnedProvider:
     # Only where a cloud is used: aiohttp takes a tenth of a second to import.
     from repave_agent.clients.openstack.api import Api
-    from repave_agent.clients.openstack.login import load_cloud
+    from repave_agent.clients.openstack.login import cloud_of
     from repave_agent.packages.server import Depot
     from repave_agent.providers.openstack.provider import OpenstackProvider
 
     packages = site.settings.packages
     depot = Depot(site.settings.state, packages.listen, packages.url)
-    api = Api(load_cloud(options.cloud), site.clock, site.tenancy.check)
+    api = Api(cloud_of(options), site.clock, site.tenancy.check)
     return OpenstackProvider(site.region, site.installation, api, options, depot, site.clock)
 
 

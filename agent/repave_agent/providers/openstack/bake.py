@@ -20,6 +20,7 @@ from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.first_boot import BAKED, NOT_BAKED, bake_data
 from repave_agent.providers.openstack.lookup import Found, server_of
 from repave_agent.providers.openstack.options import OpenstackOptions
+from repave_agent.providers.openstack.spread import HINTS
 from repave_protos.protocol.queries import BakedImage, BakeOrder
 from repave_protos.protocol.values import Digest, short_digest
 
@@ -113,7 +114,8 @@ class Oven:
         server = server_of(self._options, found, script, {"repave_bake": order.digest})
         server |= {"name": f"repave-bake-{short_digest(order.digest)}", "tags": [self._bake_tag()]}
         try:
-            made = await self._api.call("compute", "POST", "/servers", {"server": server})
+            hints = {HINTS: dict(found.hints)} if found.hints else {}
+            made = await self._api.call("compute", "POST", "/servers", {"server": server, **hints})
         except LostError:
             await self.tidy()
             raise

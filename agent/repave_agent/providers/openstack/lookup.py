@@ -1,15 +1,29 @@
 """What a server of a region is asked for, and the cloud's ids of what the settings name."""
 
 import base64
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from repave_agent.clients.faults import GoneError
 from repave_agent.clients.openstack.api import Api
+from repave_agent.clients.yaml_file import parse_yaml
 from repave_agent.core.ports import RefusedError, TransientError
+from repave_agent.providers.cloud.cloud_init import kind_of, merged
+from repave_agent.providers.cloud.first_boot import user_data
 from repave_agent.providers.openstack.options import OpenstackOptions
+from repave_agent.providers.openstack.ports import listed
+from repave_agent.providers.openstack.spread import PATH as SERVER_GROUPS
+from repave_agent.providers.openstack.volumes import SERVICE as VOLUMES
+from repave_agent.providers.openstack.volumes import disk_from
+from repave_protos.daemon.files import read_file
+from repave_protos.protocol.values import Digest, HostName
+
+USER_DATA_MAX = 65_535
+"""Characters of base64 that Nova takes."""
+OTHER_YAML = ("binary",)
+"""What a #cloud-config may hold beside plain values: content of files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,21 +32,31 @@ class Found:
 
     flavor: str = ""
     image: str = ""
-    network: str = ""
-    network_name: str = ""
-    has_ipv4: bool = True  # of the network
+    networks: tuple[str, ...] = ()  # of the interfaces, in their order
+    network_name: str = ""  # of the primary one
+    has_ipv4: bool = True  # of the primary one
+    ports: tuple[str, ...] = ()
+    ports_network: str = ""  # which all of them are in
+    pool: str = ""  # the external network of floating addresses
+    hints: Mapping[str, Any] = field(default_factory=dict)
+    cloud_init: str = ""  # the operator's own, not an id
+
+    @property
+    def network(self) -> str:
+        return self.networks[0] if self.networks else ""
 
 
 def server_of(
-    options: OpenstackOptions, found: Found, script: str, metadata: Mapping[str, str]
+    options: OpenstackOptions, found: Found, script: str, metadata: Mapping[str, str], port: str = ""
 ) -> dict[str, Any]:
-    """All that a server is asked for with but name, tags and place. It runs `script` at its first boot."""
+    """All that a server is asked for with but name, tags and place. It runs `script` at its first boot, and
+    has `port` in the network of the ports. Raises RefusedError when that gets too long."""
     server: dict[str, Any] = {
         "imageRef": found.image,
         "flavorRef": found.flavor,
-        "networks": [{"uuid": found.network}],
+        "networks": _interfaces(found, port),
         "metadata": {**options.metadata, **metadata},
-        "user_data": base64.b64encode(script.encode()).decode(),
+        "user_data": _encoded(script, found.cloud_init),
         "config_drive": options.config_drive,
     }
     if options.key_name:
@@ -42,25 +66,169 @@ def server_of(
     return server
 
 
+def on_volume(options: OpenstackOptions, found: Found) -> dict[str, Any]:
+    """What is asked for beside, where the settings want volumes."""
+    if not options.volume_size:
+        return {}
+    return disk_from(found.image, options.volume_size, options.volume_type)
+
+
+def _interfaces(found: Found, port: str) -> list[dict[str, str]]:
+    asked = [{"uuid": network} for network in found.networks]
+    if port:
+        asked[found.networks.index(found.ports_network)] = {"port": port}
+    return asked
+
+
+def _encoded(script: str, own: str) -> str:
+    encoded = base64.b64encode(merged(script, own).encode()).decode()
+    if len(encoded) > USER_DATA_MAX:
+        raise RefusedError(
+            f"the user data has {len(encoded):,} characters as base64, Nova takes {USER_DATA_MAX:,}: shorten "
+            f"openstack.cloud_init ({len(own.encode()):,} bytes), run, env or prepare"
+        )
+    return encoded
+
+
 async def look_up(api: Api, options: OpenstackOptions) -> Found:
     """Looks everything up. Raises RefusedError with all that is not there, and what is; TransientError while
     the cloud lists nothing at all, as one that has just been started does."""
     flavors = await _listed(api, "compute", "/flavors/detail", "flavors")
     networks = await _listed(api, "network", "/networks", "networks")
     flavor, no_flavor = _one("flavor", options.flavor, flavors)
-    network, no_network = _one("network", options.network, networks)
-    wrong = [*no_flavor, *no_network, *await _missing_extras(api, options)]
+    ports, no_ports = await _ports(api, options)
+    interfaces, no_network = _networks(options, ports, networks)
+    pool, no_pool = _pool(options, networks)
+    wrong = [*no_flavor, *no_network, *no_ports, *no_pool, *await _missing_extras(api, options)]
     image, problem = await _image(api, options)
     if problem:
         wrong.append(problem)
     elif flavor is not None:
         wrong += _too_small(options, flavor, image)
+    hints, no_hints = await _hints(api, options)
+    own, no_cloud_init = _own_cloud_init(options)
+    wrong += [*no_hints, *no_cloud_init, *await _missing_volume_type(api, options)]
     if wrong:
         raise RefusedError("; ".join(wrong))
     assert flavor is not None
-    assert network is not None
-    has_ipv4 = await _has_ipv4(api, network)
-    return Found(flavor["id"], image["id"], network["id"], network["name"], has_ipv4)
+    primary = interfaces[0]
+    return Found(
+        flavor["id"],
+        image["id"],
+        tuple(each["id"] for each in interfaces),
+        primary["name"],
+        await _has_ipv4(api, primary),
+        tuple(each["id"] for each in ports),
+        ports[0]["network_id"] if ports else "",
+        pool,
+        hints,
+        own,
+    )
+
+
+def _networks(
+    options: OpenstackOptions, ports: Sequence[dict[str, Any]], there: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Of the interfaces in their order: that of the ports is the first where the settings do not name it."""
+    setting = "networks" if options.networks else "network"
+    named = options.all_networks or (("",) if not ports else ())
+    pairs = [_one(setting, name, there) for name in named]
+    found = [network for network, _ in pairs if network is not None]
+    wrong = [each for _, problems in pairs for each in problems]
+    if ports and ports[0]["network_id"] not in [each["id"] for each in found]:
+        found[:0] = [each for each in there if each["id"] == ports[0]["network_id"]]
+    return found, wrong
+
+
+async def _ports(api: Api, options: OpenstackOptions) -> tuple[list[dict[str, Any]], list[str]]:
+    """In the order of the settings, which name them by name or id."""
+    named = options.ports
+    there = [*await listed(api, "id", named), *await listed(api, "name", named)]
+    found: list[dict[str, Any]] = []
+    wrong: list[str] = []
+    for name in named:
+        fitting = {each["id"]: each for each in there if name in (each["id"], each["name"])}
+        if len(fitting) > 1:
+            ids = ", ".join(sorted(fitting))
+            wrong.append(f"openstack.ports: {len(fitting)} are called {name}: name one by its id: {ids}")
+        elif not fitting:
+            wrong.append(f"openstack.ports: the project has no {name}")
+        elif twice := next((each for each in found if each["id"] in fitting), None):
+            wrong.append(f"openstack.ports: {name} is named twice ({twice['id']})")
+        else:
+            found += fitting.values()
+    networks = sorted({each["network_id"] for each in found})
+    if len(networks) > 1:
+        wrong.append(
+            f"openstack.ports: they are in {len(networks)} networks ({', '.join(networks)}): each server "
+            "gets one of them, so all must be in one"
+        )
+    return found, wrong
+
+
+def _pool(options: OpenstackOptions, there: list[dict[str, Any]]) -> tuple[str, list[str]]:
+    """The id of the external network that floating addresses are of."""
+    if not options.floating_ip_pool:
+        return "", []
+    external = [each for each in there if each.get("router:external")]
+    found, wrong = _one("floating_ip_pool", options.floating_ip_pool, external)
+    if found is not None:
+        return str(found["id"]), []
+    named = options.floating_ip_pool
+    if any(named in (each["id"], each["name"]) for each in there):
+        names = ", ".join(sorted(each["name"] for each in external)) or "none"
+        return "", [f"openstack.floating_ip_pool: {named} is no external network; there are: {names}"]
+    return "", wrong
+
+
+async def _hints(api: Api, options: OpenstackOptions) -> tuple[dict[str, Any], list[str]]:
+    """With the id of a server group, which may be named."""
+    hints: dict[str, Any] = {
+        name: value if isinstance(value, str) else list(value) for name, value in options.hints.items()
+    }
+    if "group" not in hints:
+        return hints, []
+    there = await api.list_all("compute", SERVER_GROUPS, "server_groups")
+    group, wrong = _one("hints.group", str(hints["group"]), there)
+    return {**hints, "group": group["id"] if group else ""}, wrong
+
+
+def _own_cloud_init(options: OpenstackOptions) -> tuple[str, list[str]]:
+    """The operator's own user data, as the file says now."""
+    path = options.cloud_init
+    if path is None:
+        return "", []
+    try:
+        content = read_file(path)
+        text = content.decode()
+        kind = kind_of(text)
+        if kind == "cloud-config" and not isinstance(parse_yaml(content, path, OTHER_YAML), dict | None):
+            raise RefusedError(f"{path}: expected options such as packages: [jq]")
+        sample = user_data(
+            HostName("host"), Digest("0" * 64), "http://host/" + "0" * 128, [], {}, options.prepare
+        )
+        _encoded(sample, text)
+    except OSError as error:
+        return "", [f"openstack.cloud_init: {path} can't be read: {error.strerror or error}"]
+    except UnicodeDecodeError:
+        return "", [f"openstack.cloud_init: {path} is no UTF-8 text"]
+    except ValueError as error:
+        return "", [f"openstack.cloud_init: {path}: {error}"]
+    except RefusedError as error:
+        return "", [f"openstack.cloud_init: {error}"]
+    return text, []
+
+
+async def _missing_volume_type(api: Api, options: OpenstackOptions) -> list[str]:
+    if not options.volume_size:
+        return []
+    try:
+        types = await api.list_all(VOLUMES, "/types", "volume_types")
+    except RefusedError as error:
+        return [f"openstack.volume_size: {error}"]
+    named = options.volume_type
+    there = [] if not named or any(named in (each["id"], each["name"]) for each in types) else [named]
+    return _missing("volume_type", there, types)
 
 
 async def _listed(api: Api, service: str, path: str, what: str) -> list[dict[str, Any]]:
@@ -124,11 +292,13 @@ def _missing(setting: str, named: list[str], there: list[dict[str, Any]]) -> lis
 def _too_small(options: OpenstackOptions, flavor: dict[str, Any], image: dict[str, Any]) -> list[str]:
     """Nova would refuse every server. A flavor with disk 0 takes the image's size."""
     needs = {"ram": image.get("min_ram") or 0, "disk": image.get("min_disk") or 0}
+    if 0 < options.volume_size < needs["disk"]:
+        return [f"openstack.volume_size: image {options.image} needs {needs['disk']} GiB"]
     return [
         f"openstack.flavor: {options.flavor} has {what} {flavor[what]}, "
         f"and image {options.image} needs {need}"
         for what, need in needs.items()
-        if need > flavor[what] and not (what == "disk" and flavor[what] == 0)
+        if need > flavor[what] and not (what == "disk" and (flavor[what] == 0 or options.volume_size))
     ]
 
 
@@ -148,10 +318,15 @@ def remade(before: Found | None, now: Found, options: OpenstackOptions) -> list[
     """What has another id than before, and its old name: it was deleted and made again."""
     if before is None:
         return []
+    named = options.all_networks
+    first = len(now.networks) - len(named)  # that of the ports may come before
     pairs = (
         ("flavor", options.flavor, before.flavor, now.flavor),
         ("image", options.image, before.image, now.image),
-        ("network", options.network, before.network, now.network),
+        *(
+            ("network", *each)
+            for each in zip(named, before.networks[first:], now.networks[first:], strict=False)
+        ),
     )
     return [f"openstack.{setting}: {name}" for setting, name, old, new in pairs if old != new]
 

@@ -1,22 +1,49 @@
 """What settings say of the OpenStack provider."""
 
-from pydantic import Field
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from repave_agent.clients.openstack import CloudOptions
-from repave_agent.settings import Pairs, Words
+from repave_agent.settings import Pairs, Words, pairs_of
+
+Hints = Annotated[dict[str, str | tuple[str, ...]], BeforeValidator(pairs_of)]
 
 
 class OpenstackOptions(CloudOptions):
-    """`image` is of every host whose spec names none."""
+    """`image` is of every host whose spec names none. `network` is short for one of `networks`: a server has
+    an interface in each, in their order, and is reached in the first. `ports`: of them each server borrows
+    one. `volume_size` in GiB; 0: the flavor's own disk."""
 
     flavor: str = ""
     image: str = ""
     image_hash: str = ""
     network: str = ""
+    networks: Words = ()
+    ports: Words = ()
+    floating_ip_pool: str = ""
     security_groups: Words = ()
     availability_zones: Words = ()
+    hints: Hints = Field(default_factory=dict)
     key_name: str = ""
     metadata: Pairs = Field(default_factory=dict)
+    volume_size: Annotated[int, Field(ge=0, le=65_536)] = 0
+    volume_type: str = ""
+    cloud_init: Path | None = None
     prepare: str = ""
     spreads: bool = True
     config_drive: bool = True
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "OpenstackOptions":
+        if self.network and self.networks:
+            raise ValueError("name the network in openstack.networks only, the primary one first")
+        if self.volume_type and not self.volume_size:
+            raise ValueError("openstack.volume_type needs openstack.volume_size, in GiB")
+        return self
+
+    @property
+    def all_networks(self) -> tuple[str, ...]:
+        """The primary one first."""
+        return self.networks or ((self.network,) if self.network else ())

@@ -15,6 +15,7 @@ from repave_agent.providers.cloud.provider import CloudProvider
 from repave_agent.providers.openstack.bake import Oven
 from repave_agent.providers.openstack.names import Names
 from repave_agent.providers.openstack.options import OpenstackOptions
+from repave_agent.providers.openstack.rights import check_rights
 from repave_agent.providers.openstack.servers import Servers, tag_of
 from repave_protos.protocol.queries import BakedImage, BakeOrder, FindRoom
 from repave_protos.protocol.values import RegionName
@@ -53,7 +54,9 @@ class OpenstackProvider(CloudProvider):
 
     async def _begin(self) -> str:
         await self._names.look()
+        await check_rights(self._api)
         await self._oven.tidy()
+        await self._servers.sweep()
         return f"servers of project {self._api.project_id}"
 
     async def _disconnect(self) -> None:
@@ -67,6 +70,7 @@ class OpenstackProvider(CloudProvider):
         if not lines and now >= self._looked_at + LOOK_UP_SECONDS:
             self._looked_at = now
             await self._names.look_anew()
+            await self._servers.sweep()
         return lines + self._names.notes()
 
     async def _ask_service(self, service: str) -> str:
@@ -98,7 +102,7 @@ class OpenstackProvider(CloudProvider):
             used = limits["totalRAMUsed" if name == "RAMSize" else f"total{name}Used"]
             if most >= 0 and used + more > most:
                 short.append(f"{QUOTAS[name]}: {used} of {most} are used, {more} more are needed")
-        return "; ".join(short)
+        return "; ".join([*short, *await self._servers.short_of(hosts)])
 
     async def bake(self, order: BakeOrder, package: Path, report: Callable[[str], None]) -> BakedImage:
         await self.start()

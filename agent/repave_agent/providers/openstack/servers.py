@@ -7,6 +7,7 @@ How the cloud is spoken with: clients/openstack; what a server does at its first
 
 import contextlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,13 @@ from repave_agent.providers.cloud.first_boot import ANY_IPV4, ANY_IPV6, ON_SERVE
 from repave_agent.providers.cloud.machine import Machine, Marks, State, owner_of
 from repave_agent.providers.command import environment_of, substitute
 from repave_agent.providers.openstack.bake import Oven
-from repave_agent.providers.openstack.lookup import server_of
+from repave_agent.providers.openstack.floating import FLOATS, Floating
+from repave_agent.providers.openstack.lookup import on_volume, server_of
 from repave_agent.providers.openstack.names import Names
 from repave_agent.providers.openstack.options import OpenstackOptions
-from repave_agent.providers.openstack.spread import Spread
+from repave_agent.providers.openstack.ports import BORROWED, Ports
+from repave_agent.providers.openstack.spread import HINTS, Spread
+from repave_agent.providers.openstack.volumes import Volumes
 from repave_protos.protocol.values import GroupName, RegionName
 
 log = structlog.get_logger()
@@ -53,11 +57,15 @@ class Servers:
         self._region, self._installation = region, installation
         self._api, self._options, self._names, self._depot, self._oven = api, options, names, depot, oven
         self._spread = Spread(api, self.tag)
+        self._ports = Ports(api, self._borrowed)
+        self._floating = Floating(api, self.tag)
+        self._volumes = Volumes(api)
+        self._seen: dict[str, Machine] = {}  # in the last listing
         self._next_zone = 0
 
     @property
     def network(self) -> str:
-        return self._options.network
+        return self._options.all_networks[0] if self._options.all_networks else "of openstack.ports"
 
     def tag(self) -> str:
         return tag_of(self._installation(), self._region)
@@ -65,23 +73,34 @@ class Servers:
     # -------------------------------------------------------------------------------------------- make
 
     async def create(self, spec: HostSpec, package: Path) -> str:
-        server = {"server": await self._server(spec, package)}
-        hints = await self._spread.hints(spec.group) if self._options.spreads else {}
+        async with self._ports.one_of(self._names.known().ports) as port:
+            return await self._create(spec, package, port)
+
+    async def _create(self, spec: HostSpec, package: Path, port: str) -> str:
+        server = await self._server(spec, package, port)
+        group = await self._spread.hints(spec.group) if self._spreads else {}
         try:
-            return await self._post({**server, **hints})
+            return await self._post(server, group)
         except (OutOfCapacityError, RefusedError, GoneError) as error:
-            if hints and self._spread.is_to_blame(spec.group, error):
-                hints = {}
+            if group and self._spread.is_to_blame(spec.group, error):
+                group = {}
             elif isinstance(error, OutOfCapacityError) or not await self._names.look_anew():
                 raise
             else:
-                server = {"server": await self._server(spec, package)}
-        return await self._post({**server, **hints})
+                server = await self._server(spec, package, port)
+        return await self._post(server, group)
 
-    async def _post(self, body: dict[str, Any]) -> str:
+    @property
+    def _spreads(self) -> bool:
+        """Where the operator names a server group, that one counts."""
+        return self._options.spreads and "group" not in self._options.hints
+
+    async def _post(self, server: dict[str, Any], group: dict[str, str]) -> str:
+        hints = {**self._names.known().hints, **group}
+        body = {"server": server, **({HINTS: hints} if hints else {})}
         return str((await self._api.call("compute", "POST", "/servers", body))["server"]["id"])
 
-    async def _server(self, spec: HostSpec, package: Path) -> dict[str, Any]:
+    async def _server(self, spec: HostSpec, package: Path, port: str) -> dict[str, Any]:
         options, found = self._options, await self._names.base(spec.template.machine_image)
         environment = environment_of(spec, ON_SERVER, self._region)
         words = substitute(spec.template.run, environment)
@@ -90,11 +109,13 @@ class Servers:
         script = user_data(
             spec.name, spec.digest, url, words, environment, options.prepare, spec.released_at, listen
         )
-        marks = Marks.of(spec, self._installation(), self._region)
-        server = server_of(options, found, script, marks.written())
-        server |= {"name": spec.name, "tags": [self.tag()]}
         if baked := await self._oven.image_for(spec.digest, found):
-            server["imageRef"] = baked
+            found = replace(found, image=baked)
+        marks = Marks.of(spec, self._installation(), self._region).written()
+        marks |= {BORROWED: port} if port else {}
+        marks |= {FLOATS: "1"} if found.pool else {}
+        server = {**server_of(options, found, script, marks, port), **on_volume(options, found)}
+        server |= {"name": spec.name, "tags": [self.tag()]}
         if options.availability_zones:
             zones = options.availability_zones
             server["availability_zone"] = zones[self._next_zone % len(zones)]
@@ -106,8 +127,17 @@ class Servers:
     async def machines(self) -> list[Machine]:
         if not self._installation():
             return []
-        servers = await self._api.list_all("compute", "/servers/detail", "servers", tags=self.tag())
-        return [self._machine(each) for each in servers if self._is_ours(each) and each["status"] not in GONE]
+        servers = [each for each in await self._rows() if each["status"] not in GONE]
+        self._seen = {str(each["id"]): self._machine(each) for each in servers}
+        return list(self._seen.values())
+
+    async def _rows(self) -> list[dict[str, Any]]:
+        listed = await self._api.list_all("compute", "/servers/detail", "servers", tags=self.tag())
+        return [each for each in listed if self._is_ours(each)]
+
+    async def _borrowed(self) -> set[str]:
+        """Ports that servers were asked for with."""
+        return {str(each["metadata"].get(BORROWED, "")) for each in await self._rows()}
 
     def _is_ours(self, server: dict[str, Any]) -> bool:
         known = server.get("metadata") or {}
@@ -128,6 +158,12 @@ class Servers:
             self._address(server),
             ended,
             is_full=any(words in fault.lower() for words in FULL),
+            volumes=tuple(
+                str(each["id"])
+                for each in server.get("os-extended-volumes:volumes_attached") or ()
+                if each.get("delete_on_termination")
+            ),
+            borrowed=str(server["metadata"].get(BORROWED, "")),
         )
 
     def _address(self, server: dict[str, Any]) -> str:
@@ -143,13 +179,18 @@ class Servers:
     def _has_ipv4(self) -> bool:
         return self._names.found is None or self._names.found.has_ipv4
 
-    def accept(self, machine: Machine) -> None:
+    async def accept(self, machine: Machine) -> None:
         if (":" in machine.address) == self._has_ipv4:
             raise RefusedError(
                 f"the server of {machine.marks.host} has only {machine.address}, and the network "
-                f"{self._options.network} has subnets of IPv{4 if self._has_ipv4 else 6}, by "
+                f"{self.network} has subnets of IPv{4 if self._has_ipv4 else 6}, by "
                 "which repave reaches hosts there: is one of them full?"
             )
+        if machine.volumes:
+            await self._volumes.mark(machine.volumes, self.tag())
+        found = self._names.known()
+        if found.pool:
+            await self._floating.give(machine.id, machine.marks.host, found.pool, found.network)
 
     async def look(self, machine: str) -> None:
         await self._api.call("compute", "GET", f"/servers/{machine}")
@@ -165,13 +206,17 @@ class Servers:
     # -------------------------------------------------------------------------------------------- end
 
     async def delete(self, machine: str) -> None:
+        if machine in self._seen:
+            self._volumes.owe(self._seen[machine].volumes)
         with contextlib.suppress(GoneError):
             await self._api.call("compute", "DELETE", f"/servers/{machine}")
 
     async def clear(self, machine: Machine) -> None:
         """Nova makes and removes ports; it leaves them when Neutron was away just then."""
         for port in await self._api.list_all("network", "/ports", "ports", device_id=machine.id):
-            if str(port["device_owner"]).startswith("compute:"):
+            if port["id"] == machine.borrowed:
+                await self._ports.give_back(port["id"])
+            elif str(port["device_owner"]).startswith("compute:"):
                 log.warning("port.left", server=machine.id, port=port["id"])
                 with contextlib.suppress(GoneError):
                     await self._api.call("network", "DELETE", f"/ports/{port['id']}")
@@ -179,7 +224,8 @@ class Servers:
 
     async def tidy(self, group: GroupName, launching: Callable[[], Iterable[GroupName]]) -> None:
         """Server groups go with their last host, if the cloud lets them; else after the next host."""
-        if not self._options.spreads:
+        await self.sweep()
+        if not self._spreads:
             return
         try:
             machines = [each for each in await self.machines() if each.state is not State.LEAVING]
@@ -188,6 +234,36 @@ class Servers:
                 await self._spread.forget_all_but(lambda: {*there, *launching()})
         except ProviderError as error:
             log.warning("group.not_tidied", group=group, because=str(error))
+
+    async def sweep(self) -> None:
+        """Removes floating addresses and volumes that outlived their server, and gives an address to one that
+        was to have it: the agent ended just then, or the address was removed. Tells the log what can't be."""
+        found, options = self._names.found, self._options
+        if not self._installation() or found is None:
+            return  # nothing is known of it yet
+        try:
+            if found.pool:
+                await self._floating.sweep(self._by_id)
+                for server, row in (await self._by_id()).items():
+                    if _state(row) is State.RUNNING and FLOATS in row["metadata"]:
+                        await self._floating.give(server, row["name"], found.pool, found.network)
+            if options.volume_size:
+                await self._volumes.sweep(self.tag())
+        except ProviderError as error:
+            log.warning("leftovers.not_removed", because=str(error))
+
+    async def short_of(self, hosts: int) -> list[str]:
+        """Ports and volumes that so many more hosts lack. Raises ProviderError."""
+        ports = self._names.known().ports
+        lacks = []
+        if ports and (free := len(await self._ports.free(ports))) < hosts:
+            lacks.append(f"ports: {len(ports) - free} of {len(ports)} are used, {hosts} more are needed")
+        if size := self._options.volume_size:
+            lacks += await self._volumes.short_of(hosts, size)
+        return lacks
+
+    async def _by_id(self) -> dict[str, dict[str, Any]]:
+        return {str(each["id"]): each for each in await self._rows()}
 
 
 def tag_of(installation: str, region: RegionName) -> str:

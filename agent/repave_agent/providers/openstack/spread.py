@@ -31,8 +31,8 @@ class Spread:
         self._full: set[GroupName] = set()
         self._lock = asyncio.Lock()
 
-    async def hints(self, group: GroupName) -> dict[str, Any]:
-        """What a creation says for its host to be spread; {} where there is no room for a server group."""
+    async def hints(self, group: GroupName) -> dict[str, str]:
+        """With which a creation's host is spread; none where there is no room for a server group."""
         async with self._lock:
             if group in self._full:
                 return {}
@@ -42,7 +42,7 @@ class Spread:
                 except OutOfCapacityError as full:
                     self._fill(group, full)
                     return {}
-            return {HINTS: {"group": self._known[group]}}
+            return {"group": self._known[group]}
 
     def is_to_blame(self, group: GroupName, error: ProviderError) -> bool:
         """Whether a creation was refused for its server group's sake only: then it is repeated without, or
