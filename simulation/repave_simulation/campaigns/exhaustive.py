@@ -3,7 +3,7 @@
 import gc
 import os
 import pickle
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NoReturn
@@ -70,12 +70,13 @@ def _order(key: str, digest: Digest, shares: tuple[Weight, ...]) -> ReleaseOrder
     )
 
 
-def try_all(tier: int, *, jobs: int = 0) -> Iterator[tuple[SingleFault, Broken | None]]:
-    """Each fault, in order, with the promise that it broke.
+def try_all(tier: int, *, jobs: int = 0, one_in: int = 1) -> Iterator[tuple[SingleFault, Broken | None]]:
+    """Each fault, in order, with the promise that it broke; or a part of them, spread evenly over the run,
+    with each way in which each kind of effect may go wrong.
 
     Raises AssertionError when one is broken without any fault.
     """
-    branches = _Branches(jobs or len(os.sched_getaffinity(0)))
+    branches = _Branches(jobs or len(os.sched_getaffinity(0)), one_in)
     broken: Broken | None = None
     try:
         broken = run(tier, replace(plain_scenario(), fates=branches)).broken
@@ -108,21 +109,31 @@ class _Branches(dict[str, str]):
     `fault` is set in a child: the one of its branch.
     """
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, one_in: int) -> None:
         super().__init__()
         self.fault: SingleFault | None = None
         self.found: list[tuple[SingleFault, Broken | None]] = []
         self._jobs = jobs
+        self._one_in = one_in
+        self._met: Counter[tuple[str, str]] = Counter()
         self._running: deque[_Branch] = deque()
         self._answer = -1
 
     def get(self, effect: str, default: str = "") -> str:  # type: ignore[override]  # of one type here
         """Asked once for each effect, while it may go wrong."""
         if self.fault is None:
-            for fate in (*(fate for _, fate in FATES[effect.partition(" ")[0]]), OTHERS_CRASH):
+            for fate in self._chosen(effect.partition(" ")[0]):
                 if self._fork(SingleFault(effect, fate)):
                     return fate
         return default
+
+    def _chosen(self, kind: str) -> Iterator[str]:
+        """The first effect of a kind goes wrong in every way, the later ones in some: others each time."""
+        for place, fate in enumerate((*(fate for _, fate in FATES[kind]), OTHERS_CRASH)):
+            met = self._met[kind, fate]
+            self._met[kind, fate] += 1
+            if met == 0 or (met + place) % self._one_in == 0:
+                yield fate
 
     def _fork(self, fault: SingleFault) -> bool:
         """Whether this is the child."""
