@@ -1,5 +1,5 @@
-"""The promises under faults: seeds in both tiers, single faults at the effects of a release, the same story for
-the same seed, and the planted bugs, which the simulation must find.
+"""The promises under faults: seeds in both tiers, single faults at the effects of a release, the same story
+for the same seed, and the planted bugs, which the simulation must find.
 
 `make simulate` runs many times as many seeds, and every single fault at every effect.
 """
