@@ -26,6 +26,17 @@ OTHER_YAML = ("binary",)
 """What a #cloud-config may hold beside plain values: content of files."""
 
 
+NONE_OF_NAME, NO_IMAGE = "the project has no", "there is no image"
+
+
+class MissingError(RefusedError):
+    """What settings name is not there. `settings`: those by which every host is made."""
+
+    def __init__(self, text: str, settings: tuple[str, ...]) -> None:
+        super().__init__(text)
+        self.settings = settings
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """Ids of what the settings name."""
@@ -109,7 +120,9 @@ async def look_up(api: Api, options: OpenstackOptions) -> Found:
     own, no_cloud_init = _own_cloud_init(options)
     wrong += [*no_hints, *no_cloud_init, *await _missing_volume_type(api, options)]
     if wrong:
-        raise RefusedError("; ".join(wrong))
+        named = {"flavor": no_flavor, "image": [problem], "network": no_network, "ports": no_ports}
+        missing = (name for name, problems in named.items() if any(map(_is_missing, problems)))
+        raise MissingError("; ".join(wrong), tuple(f"openstack.{each}" for each in missing))
     assert flavor is not None
     primary = interfaces[0]
     return Found(
@@ -152,7 +165,7 @@ async def _ports(api: Api, options: OpenstackOptions) -> tuple[list[dict[str, An
             ids = ", ".join(sorted(fitting))
             wrong.append(f"openstack.ports: {len(fitting)} are called {name}: name one by its id: {ids}")
         elif not fitting:
-            wrong.append(f"openstack.ports: the project has no {name}")
+            wrong.append(f"openstack.ports: {NONE_OF_NAME} {name}")
         elif twice := next((each for each in found if each["id"] in fitting), None):
             wrong.append(f"openstack.ports: {name} is named twice ({twice['id']})")
         else:
@@ -279,10 +292,15 @@ async def _missing_extras(api: Api, options: OpenstackOptions) -> list[str]:
     return wrong
 
 
+def _is_missing(problem: str) -> bool:
+    """Not there, rather than there twice or of no use."""
+    return NO_IMAGE in problem or NONE_OF_NAME in problem
+
+
 def _missing(setting: str, named: list[str], there: list[dict[str, Any]]) -> list[str]:
     names = ", ".join(sorted({each["name"] for each in there})) or "none"
     return [
-        f"openstack.{setting}: the project has no {name}; it has: {names}"
+        f"openstack.{setting}: {NONE_OF_NAME} {name}; it has: {names}"
         if name
         else f"openstack.{setting} is not set: name one of: {names}"
         for name in named
@@ -346,7 +364,7 @@ async def _find_image(api: Api, name: str) -> tuple[dict[str, Any], str]:
         try:
             images = [await api.call("image", "GET", f"/images/{quote(name, safe='')}")]
         except GoneError:
-            return {}, f"there is no image {name}"
+            return {}, f"{NO_IMAGE} {name}"
     if len(images) > 1:
         return {}, f"{len(images)} images are called {name}: name one by its id"
     (image,) = images

@@ -2,13 +2,14 @@
 is refused, for a flavor or an image may be made anew under its old name.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
 
 from repave_agent.clients.openstack.api import Api
 from repave_agent.core.ports import Clock, RefusedError
-from repave_agent.providers.openstack.lookup import Found, look_up, look_up_image, remade
+from repave_agent.providers.openstack.lookup import Found, MissingError, look_up, look_up_image, remade
 from repave_agent.providers.openstack.options import OpenstackOptions
 
 log = structlog.get_logger()
@@ -24,11 +25,16 @@ class Names:
         self._api, self._options, self._clock = api, options, clock
         self.found: Found | None = None
         self._images: dict[str, str] = {}  # those that specs name, to their ids
+        self._lost_images: set[str] = set()  # of them, those that disappeared
         self._remade: dict[str, float] = {}  # what was made anew under its name, and when that was seen
 
     async def look(self) -> None:
-        """Raises ProviderError with all that is wrong."""
-        self.found = await look_up(self._api, self._options)
+        """Raises ProviderError with all that is wrong, and what of it was there before."""
+        try:
+            self.found = await look_up(self._api, self._options)
+        except MissingError as error:
+            was_there = [setting for setting in error.settings if self.found is not None]
+            raise RefusedError(f"{error}{disappeared(was_there)}") from error
 
     async def look_anew(self) -> bool:
         """Whether what the settings or a spec name has another id than before: it was made anew under its
@@ -41,6 +47,7 @@ class Names:
                 self._images[name] = await look_up_image(self._api, name)
             except RefusedError:
                 del self._images[name]  # whose specs name it is told by its launch
+                self._lost_images.add(name)
         told = remade(known, self.found, self._options)
         told += [f"host.image: {name}" for name, found in self._images.items() if images[name] != found]
         for each in told:
@@ -58,8 +65,17 @@ class Names:
         if not image:
             return self.known()
         if image not in self._images:
-            self._images[image] = await look_up_image(self._api, image)
+            self._images[image] = await self._image(image)
         return replace(self.known(), image=self._images[image])
+
+    async def _image(self, name: str) -> str:
+        try:
+            found = await look_up_image(self._api, name)
+        except RefusedError as error:
+            was_there = ["host.image"] if name in self._lost_images else []
+            raise RefusedError(f"{error}{disappeared(was_there)}") from error
+        self._lost_images.discard(name)
+        return found
 
     def notes(self) -> list[str]:
         """What was made anew within the last hour."""
@@ -69,3 +85,13 @@ class Names:
             f"note: {each} was made anew under its name: hosts made from now on have the new one"
             for each in self._remade
         ]
+
+
+def disappeared(settings: Sequence[str]) -> str:
+    """Told beside what is missing of that which was there before; "" when nothing was."""
+    if not settings:
+        return ""
+    return (
+        f". {' and '.join(settings)} disappeared from the cloud while the agent ran: hosts that run and "
+        "their traffic stay as they are; no host is made before it is there again, or is named anew"
+    )

@@ -61,11 +61,27 @@ async def test_what_is_gone_is_named_by_a_launch_the_plan_and_the_doctor(
         "flavor": r"openstack\.flavor: the project has no small; it has: other",
         "network": r"openstack\.network: the project has no fleet; it has: other",
     }[what]
-    with pytest.raises(RefusedError, match=said):
+    untouched = (
+        rf"{said}.*openstack\.{what}.* disappeared from the cloud while the agent ran: hosts that run and "
+        "their traffic stay as they are; no host is made before it is there again, or is named anew"
+    )
+    with pytest.raises(RefusedError, match=untouched):
         await provider.launch(spec(package, 2), package)
     assert said.split(": ")[1] in await provider.room(FindRoom(1))
     with pytest.raises(RefusedError, match=said):
         await provider.troubles()
+
+
+@pytest.mark.parametrize("what", ["queued", "twice"])
+async def test_what_is_there_but_of_no_use_has_not_disappeared(
+    cloud: FakeOpenstack, provider: OpenstackProvider, what: str
+) -> None:
+    await provider.start()
+    if what == "queued":
+        cloud.images[0]["status"] = "queued"
+    else:
+        cloud.flavors.append({**FLAVOR, "id": "f2"})
+    assert "disappeared" not in await provider.room(FindRoom(1))
 
 
 async def test_an_image_that_a_spec_names_is_looked_up_anew_as_well(
@@ -117,7 +133,10 @@ async def test_an_image_of_a_spec_that_is_gone_is_named_by_the_launches_of_that_
     cloud.images.pop()
     assert await provider.troubles() == []
     await provider.launch(spec(package, 2), package)
-    with pytest.raises(RefusedError, match=r"host\.image: there is no image special"):
+    gone = (
+        r"host\.image: there is no image special\. host\.image disappeared from the cloud while the agent ran"
+    )
+    with pytest.raises(RefusedError, match=gone):
         await provider.launch(replace(spec(package, 3), template=special), package)
 
 
