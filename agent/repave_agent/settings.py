@@ -20,12 +20,12 @@ Section = TypeVar("Section", bound=Settings)
 REGION_LENGTH_MAX = 48
 
 
-def _words(given: object) -> object:
+def words_of(given: object) -> object:
     """A command may be a list of words, or a line that is split as a shell does; no shell ever runs it."""
     return tuple(shlex.split(given)) if isinstance(given, str) else given
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
 
 
 def pairs_of(given: object) -> object:

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ import pytest
 from repave_agent.balancers import haproxy, haproxy_runtime, octavia
 from repave_agent.balancers.cloud.balancer import CloudBalancer
 from repave_agent.balancers.octavia.load_balancer import OctaviaLoadBalancer
+from repave_agent.balancers.octavia.model import NO_TLS, Tls
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud
 from repave_agent.clock import SystemClock
@@ -203,14 +204,19 @@ class OctaviaRig(Rig):
 
     abilities, sees_requests = octavia.ABILITIES, False
 
-    def __init__(self, directory: Path, cloud: Cloud, name: str, fake: FakeOctavia | None) -> None:
+    def __init__(
+        self, directory: Path, cloud: Cloud, name: str, fake: FakeOctavia | None, tls: Mapping[int, Tls]
+    ) -> None:
+        self._tls = tls
         self._directory, self._cloud, self._name, self._octavia = directory, cloud, name, fake
         self._made: list[CloudBalancer[Any, Any]] = []
         self._numbers = itertools.count(1)
         self._clock: Clock = SystemClock() if fake is None else QuickClock()
 
     def balancer(self, agent: str = "agent") -> Balancer:
-        there = OctaviaLoadBalancer(Api(self._cloud, self._clock), self._name, clock=self._clock)
+        there = OctaviaLoadBalancer(
+            Api(self._cloud, self._clock), self._name, clock=self._clock, tls=self._tls
+        )
         self._made.append(CloudBalancer(self._directory / agent, there, "here", clock=self._clock))
         return self._made[-1]
 
@@ -253,7 +259,9 @@ class OctaviaRig(Rig):
 
 
 @asynccontextmanager
-async def octavia_rig(directory: Path, *, is_real: bool) -> AsyncIterator[OctaviaRig]:
+async def octavia_rig(
+    directory: Path, *, is_real: bool, tls: Mapping[int, Tls] = NO_TLS
+) -> AsyncIterator[OctaviaRig]:
     async with AsyncExitStack() as opened:
         if is_real:
             cloud, name, balancers = rig_cloud(), await opened.enter_async_context(load_balancer()), None
@@ -261,14 +269,17 @@ async def octavia_rig(directory: Path, *, is_real: bool) -> AsyncIterator[Octavi
             fake = await opened.enter_async_context(served(FakeOpenstack()))
             cloud, balancers, name = fake.cloud(), fake.octavia, "front"
             balancers.add(name)
-        made = OctaviaRig(directory, cloud, name, balancers)
+            balancers.certificates = {each.default for each in tls.values()}
+        made = OctaviaRig(directory, cloud, name, balancers, tls)
         yield made
         await made.end()
 
 
+TLS_EVERYWHERE = dict.fromkeys(range(1, 65_536), Tls("https://barbican/v1/secrets/one"))
 KINDS = [
     "fake",
     "octavia",
+    "octavia-tls",
     pytest.param("octavia-real", marks=pytest.mark.rig),
     *(pytest.param(kind, marks=needs_haproxy) for kind in ("haproxy", "operators", "pair", "weights")),
 ]
@@ -283,7 +294,8 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
         is_real = request.param == "octavia-real"
         if is_real and (reason := why_no_openstack()):
             pytest.skip(reason)
-        async with octavia_rig(tmp_path / "octavia", is_real=is_real) as made:
+        tls = TLS_EVERYWHERE if request.param == "octavia-tls" else NO_TLS
+        async with octavia_rig(tmp_path / "octavia", is_real=is_real, tls=tls) as made:
             yield made
         return
     async with haproxy_rig() as real:

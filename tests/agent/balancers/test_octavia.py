@@ -1,7 +1,7 @@
 """The balancer octavia against an API that takes one change at a time, loses answers, and has other users."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repave_agent.balancers.cloud.balancer import VIEW_SECONDS, WHOLE_SECONDS, CloudBalancer
+from repave_agent.balancers.octavia import OctaviaOptions
 from repave_agent.balancers.octavia.load_balancer import OctaviaLoadBalancer
+from repave_agent.balancers.octavia.model import NO_TLS, Tls
 from repave_agent.balancers.shares import WEIGHT_MAX, shared, spread
 from repave_agent.clients.openstack.api import Api
 from repave_agent.core.ports import (
@@ -69,8 +71,9 @@ async def make(cloud: FakeOpenstack, clock: QuickClock, tmp_path: Path) -> Async
             region: str = "here",
             *,
             has_lease: bool = False,
+            tls: Mapping[int, Tls] = NO_TLS,
         ) -> Octavia:
-            there = OctaviaLoadBalancer(Api(cloud.cloud(), clock), load_balancer, clock=clock)
+            there = OctaviaLoadBalancer(Api(cloud.cloud(), clock), load_balancer, clock=clock, tls=tls)
             balancer: Octavia = CloudBalancer(
                 tmp_path / directory,
                 there,
@@ -452,3 +455,94 @@ async def test_an_octavia_that_is_away_and_a_load_balancer_in_error_are_told_and
         each["provisioning_status"] = "ERROR"
     (told,) = await balancer.troubles()
     assert told == "Octavia: front has provisioning_status ERROR. Do: openstack loadbalancer failover front"
+
+
+# ------------------------------------------------------------------------------------------------------- TLS
+
+ONE, TWO, THREE = (f"https://barbican/v1/secrets/{name}" for name in ("one", "two", "three"))
+
+
+def listener_of(cloud: FakeOpenstack) -> dict[str, Any]:
+    (found,) = cloud.octavia.things["listener"].values()
+    return found
+
+
+async def test_a_listener_at_a_port_with_tls_ends_it_with_barbican_s_certificates(
+    cloud: FakeOpenstack, make: Make
+) -> None:
+    cloud.octavia.certificates = {ONE, TWO, THREE}
+    balancer = await begun(make(tls={PORT: Tls(ONE, (TWO, THREE))}), BLUE, route=TO_BLUE)
+    found = listener_of(cloud)
+    assert (found["protocol"], found["default_tls_container_ref"]) == ("TERMINATED_HTTPS", ONE)
+    assert found["sni_container_refs"] == [TWO, THREE]
+    assert found["insert_headers"] == {"X-Forwarded-For": "true", "X-Forwarded-Proto": "true"}
+    assert {each["protocol"] for each in cloud.octavia.things["pool"].values()} == {"HTTP"}
+    assert (await balancer.observe()).route(SHOP) == TO_BLUE
+
+
+async def test_other_ports_stay_without_tls(cloud: FakeOpenstack, make: Make) -> None:
+    cloud.octavia.certificates = {ONE}
+    await begun(make(tls={443: Tls(ONE)}), BLUE, route=TO_BLUE)
+    assert (listener_of(cloud)["protocol"], "default_tls_container_ref" in listener_of(cloud)) == (
+        "HTTP",
+        False,
+    )
+
+
+async def test_another_certificate_is_one_call_and_the_order_of_names_is_none(
+    cloud: FakeOpenstack, make: Make
+) -> None:
+    cloud.octavia.certificates = {ONE, TWO, THREE}
+    balancer = await begun(make(tls={PORT: Tls(ONE, (TWO, THREE))}), BLUE, route=TO_BLUE)
+    await balancer.close()
+    before, first = cloud.octavia.changes, listener_of(cloud)["id"]
+    balancer = await begun(make(tls={PORT: Tls(ONE, (THREE, TWO))}), BLUE, route=TO_BLUE)
+    assert cloud.octavia.changes == before
+    await balancer.close()
+    await begun(make(tls={PORT: Tls(TWO)}), BLUE, route=TO_BLUE)
+    assert cloud.octavia.changes == before + 1
+    assert listener_of(cloud)["id"] == first
+    assert listener_of(cloud)["default_tls_container_ref"] == TWO
+    assert listener_of(cloud)["sni_container_refs"] == []
+
+
+@pytest.mark.parametrize("tls", [{PORT: Tls(ONE)}, NO_TLS])
+async def test_a_listener_that_is_to_have_tls_or_no_more_is_made_anew(
+    cloud: FakeOpenstack, make: Make, tls: Mapping[int, Tls]
+) -> None:
+    cloud.octavia.certificates = {ONE}
+    former = NO_TLS if tls else {PORT: Tls(ONE)}
+    balancer = await begun(make(tls=former), BLUE, GREEN, route=TO_BLUE)
+    before = listener_of(cloud)["id"]
+    await balancer.close()
+    balancer = await begun(make(tls=tls), BLUE, GREEN, route=TO_BLUE)
+    assert listener_of(cloud)["id"] != before
+    assert listener_of(cloud)["protocol"] == ("TERMINATED_HTTPS" if tls else "HTTP")
+    assert (await balancer.observe()).route(SHOP) == TO_BLUE
+
+
+async def test_a_certificate_that_octavia_may_not_read_is_named_with_the_remedy(
+    cloud: FakeOpenstack, make: Make
+) -> None:
+    balancer = make(tls={PORT: Tls(ONE)})
+    await balancer.start()
+    with pytest.raises(BalancerError, match=r"octavia\.default_tls_container_ref.*openstack acl user add"):
+        await balancer.arrange(Structure((DOOR,), (BLUE,)))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"default_tls_container_ref": "one"}, "write Barbican's reference"),
+        ({"sni_container_refs": (ONE,)}, "needs octavia.default_tls_container_ref"),
+        ({"tls_ports": "443 x"}, "valid integer"),
+        ({"tls_ports": (0,)}, "greater than or equal to 1"),
+    ],
+)
+def test_settings_of_tls_that_can_not_work_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        OctaviaOptions(**options)
+
+
+def test_ports_with_tls_may_be_words() -> None:
+    assert OctaviaOptions.model_validate({"tls_ports": "443 8443"}).tls_ports == (443, 8443)

@@ -34,6 +34,8 @@ LISTENER_FIELDS = ONLY_AT_BIRTH | {
     "default_pool_id",
     "insert_headers",
     "tags",
+    "default_tls_container_ref",
+    "sni_container_refs",
     *DEFAULT_TIMEOUTS,
 }
 
@@ -42,13 +44,15 @@ LISTENER_FIELDS = ONLY_AT_BIRTH | {
 class FakeOctavia:
     """`pending_for`: so many looks at the load balancer see each change under way. `lost`: so many changes
     are made and never answered. `is_reporting`: there is an amphora, which tells of health; `down`: addresses
-    that it finds down. `connections`: by listener. `served`: after each change, who serves each port."""
+    that it finds down. `certificates`: what Barbican lets it read. `connections`: by listener. `served`:
+    after each change, who serves each port."""
 
     pending_for: int = 1
     lost: int = 0
     is_reporting: bool = False
     provider: str = "amphora"
     down: set[str] = field(default_factory=set)
+    certificates: set[str] = field(default_factory=set)
     connections: Counter[str] = field(default_factory=Counter)
     balancers: dict[str, Json] = field(default_factory=dict)
     things: dict[str, dict[str, Json]] = field(init=False)
@@ -224,7 +228,7 @@ class FakeOctavia:
         if kind == "pool":
             made["members"] = []
         if kind == "listener":
-            if fault := _listener_fault(body):
+            if fault := _listener_fault(body) or self._tls_fault(body):
                 return _refused(fault, 400)
             made = {**DEFAULT_TIMEOUTS, **made}
             made["port"] = body["protocol_port"]
@@ -232,6 +236,17 @@ class FakeOctavia:
                 return _refused(f"Another Listener on this Load Balancer is already using {made['port']}")
         self.things[kind][made["id"]] = made
         return await self._changed(request, balancer, {kind: self._thing_shown(made)})
+
+    def _tls_fault(self, listener: Json) -> str:
+        """In Octavia's words."""
+        refs = [listener.get("default_tls_container_ref"), *(listener.get("sni_container_refs") or ())]
+        refs = [each for each in refs if each]
+        if listener.get("protocol") != "TERMINATED_HTTPS":
+            return "Certificate container references are only allowed on listeners" if refs else ""
+        if not refs:
+            return "An SNI or default certificate container reference must be provided"
+        unknown = [each for each in refs if each not in self.certificates]
+        return f"Could not retrieve certificate: {unknown}" if unknown else ""
 
     def _balancer_of(self, body: Json) -> Json:
         if "pool_id" in body:
@@ -247,7 +262,8 @@ class FakeOctavia:
         if refusal := self._busy(self.balancers[found["loadbalancer_id"]]):
             return refusal
         ((kind, body),) = (await request.json()).items()
-        if kind == "listener" and (fault := _listener_fault(body, ONLY_AT_BIRTH)):
+        fault = _listener_fault(body, ONLY_AT_BIRTH) or self._tls_fault({**found, **body})
+        if kind == "listener" and fault:
             return _refused(fault, 400)
         found.update(body)
         balancer = self.balancers[found["loadbalancer_id"]]

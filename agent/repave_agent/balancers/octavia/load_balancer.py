@@ -5,14 +5,16 @@ balancer at a time and refuses others meanwhile, so every call waits for the one
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from repave_agent.balancers.cloud.load_balancer import StaleError
 from repave_agent.balancers.octavia.model import (
+    NO_TLS,
     OURS,
     Call,
     State,
+    Tls,
     next_call,
     state_after,
     wanted_state,
@@ -39,18 +41,21 @@ OWNER = "repave-owner="
 SETTLE_SECONDS = 120.0
 """So long a change may be under way; an amphora takes seconds."""
 LOOK_SECONDS, LOOK_SECONDS_MAX = 0.2, 2.0
+NO_CERTIFICATE = "could not retrieve certificate"
 UP = ("ONLINE", "NO_MONITOR")
 
 
 class OctaviaLoadBalancer:
-    """Implements LoadBalancer. `named`: a name or an id."""
+    """Implements LoadBalancer. `named`: a name or an id. `tls`: by the ports that have it."""
 
     kind, vendor = "octavia", "Octavia"
     sees_idle = False
     """An amphora asks only the servers of pools that a listener sends to."""
 
-    def __init__(self, api: Api, named: str, *, clock: Clock, subnet: str = "") -> None:
-        self._api, self.named, self._subnet, self._clock = api, named, subnet, clock
+    def __init__(
+        self, api: Api, named: str, *, clock: Clock, subnet: str = "", tls: Mapping[int, Tls] = NO_TLS
+    ) -> None:
+        self._api, self.named, self._subnet, self._clock, self._tls = api, named, subnet, clock, tls
         self._id = self.address = ""
 
     # ---------------------------------------------------------------------------------------- which, whose
@@ -180,7 +185,7 @@ class OctaviaLoadBalancer:
     # ------------------------------------------------------------------------------------------ changing
 
     def wanted(self, structure: Structure, routes: tuple[Route, ...]) -> State:
-        return wanted_state(structure, routes)
+        return wanted_state(structure, routes, self._tls)
 
     def next_call(
         self, present: State, wanted: State, without: Collection[str], *, is_hurried: bool
@@ -193,6 +198,13 @@ class OctaviaLoadBalancer:
     async def perform(self, call: Call) -> None:
         try:
             await self._api.call(SERVICE, call.method, f"/lbaas{call.path}", call.body)
+        except RefusedError as error:
+            if NO_CERTIFICATE not in str(error).lower():
+                raise
+            raise RefusedError(
+                f"octavia.default_tls_container_ref, octavia.sni_container_refs: {error}. Let the user of "
+                "Octavia read them: openstack acl user add --user octavia REFERENCE"
+            ) from error
         except TransientError as error:
             if ": 409: " not in str(error):
                 raise

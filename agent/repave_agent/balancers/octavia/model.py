@@ -8,8 +8,9 @@ there is compared with what is wanted, again and again, so that it does not matt
 
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from repave_agent.balancers.shares import application_of, weights_of
@@ -22,6 +23,7 @@ OURS = "repave"
 SHARES = "-shares"
 """How the pool for shares is called, after its application. No group ends so."""
 TESTERS = "testers"
+PLAIN, WITH_TLS = "HTTP", "TERMINATED_HTTPS"
 _DOMAIN = re.compile(
     r"(?!\d+\.)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]*[A-Za-z]{2}"
 )
@@ -103,8 +105,23 @@ class Silences:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """Barbican's references of certificates with their keys: the default one, and those that go by the name
+    that a client asks for. In the order of the settings, which Octavia does not keep."""
+
+    default: str
+    by_name: tuple[str, ...] = ()
+
+    def body(self) -> dict[str, Any]:
+        return {"default_tls_container_ref": self.default, "sni_container_refs": list(self.by_name)}
+
+    def is_as(self, other: "Tls | None") -> bool:
+        return other is not None and (self.default, {*self.by_name}) == (other.default, {*other.by_name})
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
-    """`pool` is the name of its default pool, "" when it has none."""
+    """`pool` is the name of its default pool, "" when it has none. Without `tls` it speaks plain HTTP."""
 
     application: ApplicationName
     port: int
@@ -112,6 +129,7 @@ class Listener:
     pool: str = ""
     policy: Policy | None = None
     id: str = field(default="", compare=False)
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +158,11 @@ class Call:
 
 # ---------------------------------------------------------------------------------------------- wanted
 
+NO_TLS: Mapping[int, Tls] = MappingProxyType({})
 
-def wanted_state(structure: Structure, routes: tuple[Route, ...]) -> State:
-    """What Octavia shall have, without ids."""
+
+def wanted_state(structure: Structure, routes: tuple[Route, ...], tls: Mapping[int, Tls] = NO_TLS) -> State:
+    """What Octavia shall have, without ids. `tls`: by the ports that have it."""
     given = {route.application: route for route in routes}
     pools = {}
     for backend in structure.backends:
@@ -166,6 +186,7 @@ def wanted_state(structure: Structure, routes: tuple[Route, ...]) -> State:
             silences(frontend, structure.backends),
             _default_pool(route),
             policy,
+            tls=tls.get(frontend.port),
         )
     return State(pools, listeners)
 
@@ -362,22 +383,32 @@ def _listener_calls(
         body = {
             "name": wanted.application,
             "loadbalancer_id": load_balancer,
-            "protocol": "HTTP",
             "protocol_port": wanted.port,
             "default_pool_id": pool,
-            "insert_headers": {"X-Forwarded-For": "true"},
             "tags": [OURS],
+            **_protocol(wanted.tls),
             **wanted.silences.body(),
         }
         yield Call("POST", "/listeners", {"listener": body})
         return
-    if present.port != wanted.port:  # a listener can't move
+    has_moved = present.port != wanted.port or (present.tls is None) != (wanted.tls is None)
+    if has_moved:  # a listener can change neither its port nor its protocol
         yield Call("DELETE", f"/listeners/{present.id}")
+    if wanted.tls is not None and not wanted.tls.is_as(present.tls):
+        yield Call("PUT", f"/listeners/{present.id}", {"listener": wanted.tls.body()})
     if present.pool != wanted.pool:
         yield Call("PUT", f"/listeners/{present.id}", {"listener": {"default_pool_id": pool}})
     if present.silences != wanted.silences:
         yield Call("PUT", f"/listeners/{present.id}", {"listener": wanted.silences.body()})
     yield from _policy_calls(present, wanted.policy, pools)
+
+
+def _protocol(tls: Tls | None) -> dict[str, Any]:
+    """Hosts are spoken to in plain HTTP, and told how their client came."""
+    headers = {"X-Forwarded-For": "true"}
+    if tls is None:
+        return {"protocol": PLAIN, "insert_headers": headers}
+    return {"protocol": WITH_TLS, "insert_headers": {**headers, "X-Forwarded-Proto": "true"}, **tls.body()}
 
 
 def _policy_calls(listener: Listener, wanted: Policy | None, pools: dict[str, Pool]) -> Iterator[Call]:

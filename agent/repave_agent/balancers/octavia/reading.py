@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from repave_agent.balancers.octavia.model import (
     OURS,
     SHARES,
+    WITH_TLS,
     Listener,
     Member,
     Monitor,
@@ -15,6 +16,7 @@ from repave_agent.balancers.octavia.model import (
     Pool,
     Silences,
     State,
+    Tls,
     monitor_of,
     shares_pool,
     silences,
@@ -73,12 +75,20 @@ def state_of(lists: Lists, tree: Json) -> State:
                 names.get(listener.get("default_pool_id") or "", ""),
                 _policy(policies[listener["id"]], lists.rules, names, doubles),
                 listener["id"],
+                _tls(listener),
             )
             for name, listener in listeners.items()
         },
         tuple(doubles),
         tree,
     )
+
+
+def _tls(listener: Json) -> Tls | None:
+    if listener.get("protocol") != WITH_TLS:
+        return None
+    refs = listener.get("sni_container_refs") or ()
+    return Tls(listener.get("default_tls_container_ref") or "", tuple(refs))
 
 
 def _by_name(items: list[Json], path: str, doubles: list[str]) -> dict[str, Json]:
