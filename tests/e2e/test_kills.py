@@ -1,6 +1,10 @@
 """kill -9 of the controller and of an agent at every step of a release: it ends as it would have, and no host
-is lost, doubled or left behind."""
+is lost, doubled or left behind.
 
+Both at once is the harder case of the two, and part of `make test`; one alone is part of `make test-rigs`.
+"""
+
+import os
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +13,10 @@ from tests.support.faults import Moment
 from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+LONG = (
+    pytest.mark.rig,
+    pytest.mark.skipif(os.environ.get("REPAVE_TEST_RIGS") != "1", reason="a minute each: make test-rigs"),
+)
 
 MOMENTS = (
     ("release.started", ""),
@@ -39,7 +47,10 @@ def both_killed(stage: Stage) -> None:
     stage.start_controller()
 
 
-@pytest.mark.parametrize("kill", [controller_killed, agent_killed, both_killed])
+@pytest.mark.parametrize(
+    "kill",
+    [pytest.param(controller_killed, marks=LONG), pytest.param(agent_killed, marks=LONG), both_killed],
+)
 def test_a_release_survives_a_kill_at_every_step(stage: Stage, kill: Callable[[Stage], None]) -> None:
     stage.release("v1", keep="0s", warm="0s", drain="1s")
     assert stage.ended()["phase"] == "succeeded"

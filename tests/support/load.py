@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from tests.support.load_result import LoadResult, Recording
 
-TICK_SECONDS = 0.002
+TICK_SECONDS, SLOW_TICK_SECONDS = 0.002, 0.02
 TICKS_PER_SWEEP = 50  # for requests that take too long
 VERSION_BYTES_MAX = 32
 BEHIND_SECONDS_MAX = 1.0  # what could not be sent for so long, for want of a free connection, is given up
@@ -53,6 +53,7 @@ class Load:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._head = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         self._rate = rate
+        self._tick_seconds = min(max(TICK_SECONDS, 0.1 / rate), SLOW_TICK_SECONDS)
         self._lanes = [Lane(self, self._text(False), is_closing=False) for _ in range(keepalive)]
         self._lanes += [Lane(self, self._text(True), is_closing=True) for _ in range(closing)]
         self._free = (deque(self._lanes[:keepalive]), deque(self._lanes[keepalive:]))
@@ -103,7 +104,7 @@ class Load:
         if self._ticks % TICKS_PER_SWEEP == 0:
             self._end_overdue()
         self._ticks += 1
-        self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+        self._ticking = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick)
 
     def _begin(self, due: int) -> int:
         for sent in range(due):
@@ -260,6 +261,8 @@ async def _main(wanted: argparse.Namespace) -> LoadResult:
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     load = Load(wanted.url, wanted.rate, wanted.keepalive, wanted.closing)
     await load.start()
+    if wanted.out:
+        wanted.out.touch()  # it has begun
     try:
         await asyncio.wait_for(ended.wait(), wanted.seconds)
     except TimeoutError:
