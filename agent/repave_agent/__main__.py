@@ -172,7 +172,7 @@ class Agent:
             ),
         )
         self.standing = Standing(self.worker, self.tenancy, waits=can_be_taken_over(self.capabilities))
-        self.bakery = Bakery(self.provider, self.packages, self.notice, clock)
+        self.bakery = Bakery(self.provider, self.packages, self.notice, clock, self.worker.packages)
         guarded = ProviderWithTimeouts(measured, self.tenancy.check)
         self.desk = Desk(self.site, guarded, self.bakery, self.notice)
         self.postponed = Postponed(self.worker.on_desired, clock.sleep)

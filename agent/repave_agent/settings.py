@@ -58,6 +58,14 @@ class PackagesSettings(Settings):
     authority: Path | None = None
 
 
+class ImagesSettings(Settings):
+    """How long baked images are kept: `keep` of each application, and all that are younger than `days`. None
+    is removed where `keep` is 0."""
+
+    keep: Annotated[int, Field(ge=0, le=10_000)] = 10
+    days: Annotated[float, Field(ge=0, le=3650)] = 30.0
+
+
 class MetricsSettings(Settings):
     """For Prometheus, at /metrics; nothing listens without `listen`. `certificate` and `key` are PEM files;
     `plaintext` lets others than this machine read without them."""
@@ -91,6 +99,7 @@ class AgentSettings(Settings):
     provider: str = "local"
     balancer: str = "haproxy"
     packages: PackagesSettings = PackagesSettings()
+    images: ImagesSettings = ImagesSettings()
     signatures: Signatures = Field(default={})
     metrics: MetricsSettings = MetricsSettings()
     limits: LimitSettings = LimitSettings()

@@ -46,7 +46,7 @@ from tests.fakes.clouds.openstack import served as cloud_served
 from tests.fakes.packages import EVIL, RELEASED, plain, tarball
 from tests.fakes.templates import a_template
 from tests.fakes.waiting import until, until_async
-from tests.support.clouds import CLOUDS, QUICK, CloudKind
+from tests.support.clouds import CLOUD_NAMES, CLOUDS, QUICK, CloudKind
 from tests.support.processes import Words
 from tests.support.rigs import CloudRig, cloud_rig, rig_cloud, why_no_cloud, why_no_openstack
 from tests.support.sshd_hosts import PORT as SSH_PORT
@@ -289,7 +289,7 @@ GROWN: dict[str, object] = {
     "hints": {"rack": "one"},
 }
 """Settings with which servers have parts of their own, all of which go with them."""
-KINDS = ["fake", "local-none", "local-bwrap", "ssh_pool", "openstack", "openstack-grown", *CLOUDS]
+KINDS = ["fake", "local-none", "local-bwrap", "ssh_pool", "openstack", "openstack-grown", *CLOUD_NAMES]
 REAL_CLOUD = pytest.param("openstack-real", marks=[pytest.mark.rig, pytest.mark.timeout(400)])
 
 

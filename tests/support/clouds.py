@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
+import pytest
 from aiobotocore.session import AioSession
 
 from repave_agent.clients.aws.service import TRIES_MAX, Ec2
-from repave_agent.clients.azure.resources import COMPUTE
+from repave_agent.clients.azure.resources import COMPUTE, NETWORK
 from repave_agent.clients.gcp.login import find_credentials
 from repave_agent.core.ports import Clock
 from repave_agent.packages.server import Depot
@@ -18,6 +19,7 @@ from repave_agent.providers.aws.provider import AwsProvider
 from repave_agent.providers.azure.machines import MACHINES
 from repave_agent.providers.azure.options import AzureMachineOptions
 from repave_agent.providers.azure.provider import AzureProvider
+from repave_agent.providers.cloud.machine import OWNER
 from repave_agent.providers.gcp.options import GcpOptions
 from repave_agent.providers.gcp.provider import GcpProvider
 from repave_protos.protocol.values import RegionName
@@ -32,7 +34,8 @@ QUICK = {"boot_seconds": 0.0, "operation_seconds": 0.05}
 class CloudKind:
     """`calls`: those of a launch and a destruction, as the stand-in names them. `create`: that which makes a
     machine. `settings`: what a provider needs, with two zones and two sizes. `wrong`: settings that can't
-    work, and what is said of them. `sizes_of`: of the machines that there are."""
+    work, and what is said of them. `sizes_of`, `images_of`: of the machines that there are. `remains_of`: all
+    disks, interfaces and snapshots."""
 
     name: str
     settings: Callable[[CloudRig], dict[str, Any]]
@@ -40,6 +43,8 @@ class CloudKind:
     calls: tuple[str, ...]
     make: Callable[[CloudRig, RegionName, Callable[[], str], dict[str, Any], Depot, Clock], AnyProvider]
     sizes_of: Callable[[Any], Awaitable[list[str]]]
+    images_of: Callable[[Any], Awaitable[list[str]]]
+    remains_of: Callable[[Any], Awaitable[list[str]]]
     sizes: tuple[str, ...]
     wrong: tuple[tuple[dict[str, Any], str], ...]
     calls_of: Callable[[Any], int]
@@ -48,11 +53,18 @@ class CloudKind:
     tells_state: bool = True  # of the stand-in: its calls, and which of them the vendor allows
 
     def provider(
-        self, rig: CloudRig, state: Path, clock: Clock, owner: str = "ours/here", **options: Any
+        self,
+        rig: CloudRig,
+        state: Path,
+        clock: Clock,
+        owner: str = "ours/here",
+        settings: dict[str, Any] | None = None,
+        **options: Any,
     ) -> AnyProvider:
-        """Of an installation in a region; "" for one that has not met its controller."""
+        """Of an installation in a region; "" for one that has not met its controller. `settings`: when they
+        are known already."""
         installation, _, region = owner.partition("/")
-        wanted = {**self.settings(rig), "endpoint": rig.url, **options}
+        wanted = {**(settings or self.settings(rig)), "endpoint": rig.url, **options}
         depot = Depot(state, "127.0.0.1:0")
         return self.make(rig, RegionName(region or "here"), lambda: installation, wanted, depot, clock)
 
@@ -86,10 +98,32 @@ async def _gcp_sizes(provider: GcpProvider) -> list[str]:
     return [each["machineType"].rpartition("/")[2] for each in there]
 
 
+async def _gcp_images(provider: GcpProvider) -> list[str]:
+    disks = await provider._compute.list_all("aggregated/disks")
+    return [each["sourceImage"].partition("/v1/")[2] for each in disks]
+
+
+async def _gcp_remains(provider: GcpProvider) -> list[str]:
+    return [each["name"] for each in await provider._compute.list_all("aggregated/disks")]
+
+
 async def _azure_sizes(provider: AzureProvider) -> list[str]:
     resources = provider._resources
     there = await resources.list_all(resources.path(COMPUTE, MACHINES))
     return [each["properties"]["hardwareProfile"]["vmSize"] for each in there]
+
+
+async def _azure_images(provider: AzureProvider) -> list[str]:
+    resources = provider._resources
+    there = await resources.list_all(resources.path(COMPUTE, MACHINES))
+    named = [each["properties"]["storageProfile"]["imageReference"] for each in there]
+    return [each.get("id") or ":".join(each.values()) for each in named]
+
+
+async def _azure_remains(provider: AzureProvider) -> list[str]:
+    resources = provider._resources
+    paths = (resources.path(COMPUTE, "disks"), resources.path(NETWORK, "networkInterfaces"))
+    return [each["name"] for path in paths for each in await resources.list_all(path)]
 
 
 def _aws(
@@ -102,7 +136,21 @@ def _aws(
 ) -> AwsProvider:
     options, session = AwsOptions.model_validate(wanted), AioSession()
     session.set_credentials("AKIARIG", "secret")
-    return AwsProvider(region, installation, options, depot, clock, Ec2(options, session))
+    return AwsProvider(region, installation, options, depot, clock, RigEc2(options, session))
+
+
+class RigEc2(Ec2):
+    """Moto can't tag the snapshots of an image when it is made; here they are tagged just afterwards."""
+
+    async def call(self, name: str, **wanted: Any) -> dict[str, Any]:
+        if name != "create_image":
+            return await super().call(name, **wanted)
+        of_image, of_snapshots = wanted["TagSpecifications"]
+        made = await super().call(name, **{**wanted, "TagSpecifications": [of_image]})
+        (image,) = (await super().call("describe_images", ImageIds=[made["ImageId"]]))["Images"]
+        snapshots = [each["Ebs"]["SnapshotId"] for each in image["BlockDeviceMappings"]]
+        await super().call("create_tags", Resources=snapshots, Tags=of_snapshots["Tags"])
+        return made
 
 
 def _aws_settings(rig: CloudRig) -> dict[str, Any]:
@@ -129,6 +177,24 @@ async def _aws_sizes(provider: AwsProvider) -> list[str]:
     return [each["InstanceType"] for one in listed for each in one["Instances"]]
 
 
+async def _aws_images(provider: AwsProvider) -> list[str]:
+    listed = await provider._ec2.list_all("describe_instances", "Reservations")
+    instances = [each for one in listed for each in one["Instances"]]
+    return [each["ImageId"] for each in instances if each["State"]["Name"] in ("pending", "running")]
+
+
+async def _aws_remains(provider: AwsProvider) -> list[str]:
+    """And our snapshots of which there is no image."""
+    ec2 = provider._ec2
+    volumes = await ec2.list_all("describe_volumes", "Volumes")
+    ours = [{"Name": "tag-key", "Values": [OWNER]}]
+    snapshots = await ec2.list_all("describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=ours)
+    images = await ec2.list_all("describe_images", "Images", Owners=["self"])
+    used = {one["Ebs"]["SnapshotId"] for each in images for one in each["BlockDeviceMappings"]}
+    left = [each["SnapshotId"] for each in snapshots if each["SnapshotId"] not in used]
+    return [*(each["VolumeId"] for each in volumes), *left]
+
+
 GCP = CloudKind(
     "gcp",
     lambda _: {
@@ -149,6 +215,8 @@ GCP = CloudKind(
     ),
     _gcp,
     _gcp_sizes,
+    _gcp_images,
+    _gcp_remains,
     ("e2-small", "e2-medium"),
     (
         ({"zones": ()}, r"gcp\.zones is not set"),
@@ -189,6 +257,8 @@ AZURE = CloudKind(
     ),
     _azure,
     _azure_sizes,
+    _azure_images,
+    _azure_remains,
     ("Standard_B1s", "Standard_B2s"),
     (
         ({"resource_group": "", "sizes": ()}, r"azure\.resource_group is not set; azure\.sizes is not set"),
@@ -213,6 +283,8 @@ AWS = CloudKind(
     ),
     _aws,
     _aws_sizes,
+    _aws_images,
+    _aws_remains,
     ("t3.micro", "t3.small"),
     (
         ({"subnets": (), "image": ""}, r"aws\.subnets is not set; aws\.image is not set"),
@@ -226,3 +298,5 @@ AWS = CloudKind(
     tells_state=False,
 )
 CLOUDS = {kind.name: kind for kind in (GCP, AZURE, AWS)}
+CLOUD_NAMES = ["gcp", "azure", pytest.param("aws", marks=pytest.mark.rig)]
+"""For tests over all of them: that of AWS takes too long for `make test`."""

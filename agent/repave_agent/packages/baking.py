@@ -3,7 +3,7 @@ which are there. What a cloud must do for one is its provider's; one that can't 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -29,15 +29,19 @@ class BakingProvider(Protocol):
     async def baked(self) -> list[BakedImage]:
         """All that were made of packages, by whichever region of the project. Raises ProviderError."""
 
+    async def remove_old_images(self, needed: Collection[Digest]) -> None:
+        """Of those that this region made, by the rule of its settings; those of packages in `needed` stay."""
+
 
 @dataclass(slots=True)
 class Bakery:
-    """One for an agent."""
+    """One for an agent. `needed`: packages of what is released or runs here."""
 
     provider: Provider
     packages: Packages
     notice: Callable[[Notice], None]
     clock: Clock
+    needed: Callable[[], Collection[Digest]] = frozenset
     bakes: dict[Digest, Bake] = field(default_factory=dict)
     tasks: dict[Digest, asyncio.Task[None]] = field(default_factory=dict)
 
@@ -95,6 +99,7 @@ class Bakery:
                 Notice("image.baked", f"{made.name} is {made.image}, of package {short_digest(order.digest)}")
             )
             self._note(order, step="done", image=made.image, name=made.name)
+            await self._baking().remove_old_images({*self.needed(), order.digest})
 
     def _note(self, order: BakeOrder, **changes: Any) -> None:
         self.bakes[order.digest] = replace(self.bakes[order.digest], **changes)

@@ -48,6 +48,7 @@ from repave_protos.protocol.values import (
     ApplicationName,
     Applied,
     DesiredState,
+    Digest,
     Welcome,
     fingerprint_of_state,
 )
@@ -224,6 +225,11 @@ class Worker:
             Applied(state.application, state.epoch, fingerprint_of_state(state))
             for state in self._region.desired.values()
         )
+
+    def packages(self) -> set[Digest]:
+        """Those of what is released here, and of hosts that there are."""
+        released = {group.digest for state in self._region.desired.values() for group in state.groups}
+        return released | {record.digest for record in self._region.records.values()}
 
     # ---------------------------------------------------------------------------------------- the loop
 

@@ -62,6 +62,8 @@ GONE = (
     "RuleNotFound",
     "TargetGroupNotFound",
 )
+ENDS = ("delete_", "deregister_", "terminate_")
+"""Calls after which something shall be gone."""
 PASSING = (
     "InternalError",
     "InternalFailure",
@@ -208,7 +210,8 @@ class Elbv2(AwsService):
 def _of_code(name: str, error: ClientError) -> ProviderError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     text = f"AWS: {name}: {code}: {error.response.get('Error', {}).get('Message', 'no reason was given')}"
-    if code in GONE or (name == "terminate_instances" and code.endswith(".NotFound")):
+    is_end = name.startswith(ENDS) and code.endswith((".NotFound", ".Unavailable"))
+    if code in GONE or is_end:
         return GoneError(text)
     if code in FULL:
         return OutOfCapacityError(text)

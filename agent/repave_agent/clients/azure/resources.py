@@ -14,6 +14,7 @@ VERSIONS = {
     COMPUTE: "2026-04-01",
     NETWORK: "2026-03-01",
     f"{COMPUTE}/skus": "2021-07-01",
+    f"{COMPUTE}/disks": "2026-03-02",
     f"{COMPUTE}/galleries": "2026-03-03",
 }
 QUERY = {"expand": "$expand", "filter": "$filter"}
@@ -84,6 +85,11 @@ class Resources:
     async def post(self, path: str) -> dict[str, Any]:
         """An action that only reads."""
         return (await self._call("POST", path, None, {}, repeatable=True)).body
+
+    async def act(self, path: str) -> None:
+        """An action that changes something, twice no more than once; waits until it is done."""
+        answer = await self._call("POST", path, None, {}, repeatable=True)
+        await self._settle(answer, f"POST {path.removeprefix(self.group)}")
 
     async def delete(self, path: str, *, waits: bool = False) -> None:
         """Asks for its end, and may wait for that. What is gone is fine."""

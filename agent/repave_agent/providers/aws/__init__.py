@@ -14,7 +14,7 @@ def _build(options: AwsOptions, site: Site) -> OwnedProvider:
     packages = site.settings.packages
     depot = Depot(site.settings.state, packages.listen, packages.url)
     ec2 = Ec2(options, check=site.tenancy.check)
-    return AwsProvider(site.region, site.installation, options, depot, site.clock, ec2)
+    return AwsProvider(site.region, site.installation, options, depot, site.clock, ec2, site.settings.images)
 
 
 PROVIDER = ProviderKind(

@@ -18,6 +18,7 @@ from repave_agent.packages.server import Depot
 from repave_agent.providers.aws.options import AwsOptions
 from repave_agent.providers.cloud.first_boot import ON_SERVER, user_data
 from repave_agent.providers.cloud.machine import OWNER, Machine, Marks, State, owner_of
+from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.cloud.placement import Place, Placement
 from repave_agent.providers.command import environment_of, substitute
 from repave_protos.protocol.values import GroupName, HostName, RegionName
@@ -41,10 +42,16 @@ class Instances:
     noun = "instance"
 
     def __init__(
-        self, region: RegionName, installation: Callable[[], str], ec2: Ec2, options: AwsOptions, depot: Depot
+        self,
+        region: RegionName,
+        installation: Callable[[], str],
+        ec2: Ec2,
+        options: AwsOptions,
+        depot: Depot,
+        oven: Oven,
     ) -> None:
         self._region, self._installation = region, installation
-        self._ec2, self._options, self._depot = ec2, options, depot
+        self._ec2, self._options, self._depot, self._oven = ec2, options, depot, oven
         self._placement = Placement(options.subnets, options.instance_types)
         self._orders: dict[HostName, int] = {}
         self._ended: dict[str, None] = {}  # by us, in order
@@ -61,7 +68,13 @@ class Instances:
     # -------------------------------------------------------------------------------------------- make
 
     async def create(self, spec: HostSpec, package: Path) -> str:
-        image = spec.template.machine_image or self._options.image
+        base = spec.template.machine_image or self._options.image
+        await self.image(base)
+        return await self._oven.from_image(
+            spec.digest, base, lambda image: self._create(spec, package, image)
+        )
+
+    async def _create(self, spec: HostSpec, package: Path, image: str) -> str:
         wanted = self._wanted(spec, package, await self.image(image))
         return await self._placement.first_with_room(spec.name, lambda at: self._run(spec.name, wanted, at))
 
@@ -69,12 +82,8 @@ class Instances:
         """What failed is ordered anew by another token, and what may have been done by the same one."""
         order = f"{self.owner()}/{host}/{place}/{self._orders.get(host, 0)}"
         token = hashlib.sha256(order.encode()).hexdigest()
-        card = {**wanted["NetworkInterfaces"][0], "SubnetId": place.zone}
         try:
-            made = await self._ec2.call(
-                "run_instances",
-                **{**wanted, "NetworkInterfaces": [card], "InstanceType": place.size, "ClientToken": token},
-            )
+            made = await self._ec2.call("run_instances", **at_place(wanted, place, token))
         except LostError:
             raise
         except ProviderError:
@@ -106,50 +115,11 @@ class Instances:
         words = substitute(spec.template.run, environment)
         url = self._depot.offer(spec.digest, package)
         script = user_data(spec.name, spec.digest, url, words, environment, options.prepare, spec.released_at)
-        if len(script.encode()) > USER_DATA_BYTES_MAX:
-            raise RefusedError(
-                f"the user data of {spec.name} has {len(script.encode())} bytes, AWS takes "
-                f"{USER_DATA_BYTES_MAX}: shorten run, env or prepare"
-            )
         marks = Marks.of(spec, self._installation(), self._region).written()
-        tags = _tags({**options.tags, **marks, OWNER: self.owner(), "Name": spec.name})
-        card: dict[str, Any] = {
-            "DeviceIndex": 0,
-            "AssociatePublicIpAddress": options.public_address,
-            "DeleteOnTermination": True,
-        }
-        if options.security_groups:
-            card["Groups"] = list(options.security_groups)
-        wanted: dict[str, Any] = {
-            "ImageId": image["ImageId"],
-            "MinCount": 1,
-            "MaxCount": 1,
-            "UserData": script,
-            "NetworkInterfaces": [card],
-            "BlockDeviceMappings": [self._disk(image)],
-            "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled"},
-            "TagSpecifications": [
-                {"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume", "network-interface")
-            ],
-        }
-        if options.instance_profile:
-            wanted["IamInstanceProfile"] = {"Name": options.instance_profile}
-        if options.key_name:
-            wanted["KeyName"] = options.key_name
+        wanted = order_of(options, image, script, {**marks, OWNER: self.owner(), "Name": spec.name})
         if options.spot:
             wanted["InstanceMarketOptions"] = {"MarketType": "spot"}
         return wanted
-
-    def _disk(self, image: dict[str, Any]) -> dict[str, Any]:
-        """The image's own root disk, encrypted, and gone with the instance."""
-        root, options = str(image.get("RootDeviceName") or "/dev/xvda"), self._options
-        mapped = {each.get("DeviceName"): each.get("Ebs") or {} for each in image["BlockDeviceMappings"]}
-        disk: dict[str, Any] = {"DeleteOnTermination": True, "Encrypted": True}
-        if size := options.disk_gb or mapped.get(root, {}).get("VolumeSize"):
-            disk["VolumeSize"] = size
-        if options.disk_type:
-            disk["VolumeType"] = options.disk_type
-        return {"DeviceName": root, "Ebs": disk}
 
     # -------------------------------------------------------------------------------------------- see
 
@@ -164,7 +134,7 @@ class Instances:
     def _machine(self, instance: dict[str, Any]) -> Machine | None:
         """None of a stranger, and of one that we have ended."""
         try:
-            marks = Marks.read({each["Key"]: each["Value"] for each in instance.get("Tags") or []})
+            marks = Marks.read(written_on(instance))
         except (KeyError, ValueError):
             return None
         if (marks.installation, marks.region) != (self._installation(), self._region):
@@ -195,14 +165,9 @@ class Instances:
 
     async def console(self, machine: str, lines: int) -> str:
         try:
-            answer = await self._ec2.call("get_console_output", InstanceId=machine)
+            return printed(await self._ec2.call("get_console_output", InstanceId=machine))
         except (GoneError, RefusedError):
             return ""
-        text = str(answer.get("Output") or "")
-        try:
-            return base64.b64decode(text, validate=True).decode(errors="replace")
-        except ValueError:
-            return text
 
     # -------------------------------------------------------------------------------------------- end
 
@@ -224,5 +189,70 @@ class Instances:
         """A group has nothing of its own here."""
 
 
-def _tags(given: dict[str, str]) -> list[dict[str, str]]:
+def order_of(options: AwsOptions, image: dict[str, Any], script: str, tags: dict[str, str]) -> dict[str, Any]:
+    """All that an order says but its place. The instance runs `script` at its first boot; its disk and its
+    interface go with it, and have its tags."""
+    if len(script.encode()) > USER_DATA_BYTES_MAX:
+        raise RefusedError(
+            f"the user data of {tags['Name']} has {len(script.encode())} bytes, AWS takes "
+            f"{USER_DATA_BYTES_MAX}: shorten run, env or prepare"
+        )
+    card: dict[str, Any] = {
+        "DeviceIndex": 0,
+        "AssociatePublicIpAddress": options.public_address,
+        "DeleteOnTermination": True,
+    }
+    if options.security_groups:
+        card["Groups"] = list(options.security_groups)
+    written = as_tags({**options.tags, **tags})
+    order: dict[str, Any] = {
+        "ImageId": image["ImageId"],
+        "MinCount": 1,
+        "MaxCount": 1,
+        "UserData": script,
+        "NetworkInterfaces": [card],
+        "BlockDeviceMappings": [_disk(options, image)],
+        "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled"},
+        "TagSpecifications": [
+            {"ResourceType": kind, "Tags": written} for kind in ("instance", "volume", "network-interface")
+        ],
+    }
+    if options.instance_profile:
+        order["IamInstanceProfile"] = {"Name": options.instance_profile}
+    if options.key_name:
+        order["KeyName"] = options.key_name
+    return order
+
+
+def at_place(order: dict[str, Any], place: Place, token: str) -> dict[str, Any]:
+    card = {**order["NetworkInterfaces"][0], "SubnetId": place.zone}
+    return {**order, "NetworkInterfaces": [card], "InstanceType": place.size, "ClientToken": token}
+
+
+def _disk(options: AwsOptions, image: dict[str, Any]) -> dict[str, Any]:
+    """The image's own root disk, encrypted, and gone with the instance."""
+    root = str(image.get("RootDeviceName") or "/dev/xvda")
+    mapped = {each.get("DeviceName"): each.get("Ebs") or {} for each in image["BlockDeviceMappings"]}
+    disk: dict[str, Any] = {"DeleteOnTermination": True, "Encrypted": True}
+    if size := options.disk_gb or mapped.get(root, {}).get("VolumeSize"):
+        disk["VolumeSize"] = size
+    if options.disk_type:
+        disk["VolumeType"] = options.disk_type
+    return {"DeviceName": root, "Ebs": disk}
+
+
+def as_tags(given: dict[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in given.items()]
+
+
+def written_on(thing: dict[str, Any]) -> dict[str, str]:
+    return {each["Key"]: each["Value"] for each in thing.get("Tags") or []}
+
+
+def printed(answer: dict[str, Any]) -> str:
+    """What a console says: AWS encodes it, stand-ins may not."""
+    text = str(answer.get("Output") or "")
+    try:
+        return base64.b64decode(text, validate=True).decode(errors="replace")
+    except ValueError:
+        return text

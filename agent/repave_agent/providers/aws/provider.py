@@ -9,9 +9,12 @@ from collections.abc import Callable
 from repave_agent.clients.aws.service import Ec2
 from repave_agent.core.ports import Clock, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
+from repave_agent.providers.aws.bake import Bakes
 from repave_agent.providers.aws.instances import Instances
 from repave_agent.providers.aws.options import AwsOptions
+from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.cloud.provider import CloudProvider
+from repave_agent.settings import ImagesSettings
 from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import RegionName
 
@@ -29,14 +32,21 @@ class AwsProvider(CloudProvider):
         depot: Depot,
         clock: Clock,
         ec2: Ec2,
+        kept: ImagesSettings | None = None,
     ) -> None:
         self._options, self._ec2 = options, ec2
-        self._instances = Instances(region, installation, ec2, options, depot)
-        super().__init__("instances of AWS", self._instances, installation, depot, clock)
+        bakes = Bakes(region, installation, ec2, options)
+        oven = Oven(bakes, depot, region, installation, clock, prepare=options.prepare, kept=kept)
+        self._instances = Instances(region, installation, ec2, options, depot, oven)
+        super().__init__("instances of AWS", self._instances, oven, installation, depot, clock)
 
     async def _begin(self) -> str:
         await self._look()
         return "instances of EC2"
+
+    async def _base(self) -> str:
+        await self._instances.image(self._options.image)
+        return self._options.image
 
     async def _disconnect(self) -> None:
         await self._ec2.close()

@@ -12,7 +12,15 @@ def _build(options: AzureMachineOptions, site: Site) -> OwnedProvider:
 
     packages = site.settings.packages
     depot = Depot(site.settings.state, packages.listen, packages.url)
-    return AzureProvider(site.region, site.installation, options, depot, site.clock, check=site.tenancy.check)
+    return AzureProvider(
+        site.region,
+        site.installation,
+        options,
+        depot,
+        site.clock,
+        check=site.tenancy.check,
+        kept=site.settings.images,
+    )
 
 
 PROVIDER = ProviderKind(

@@ -25,6 +25,7 @@ from repave_agent.packages.server import Depot
 from repave_agent.providers.azure.options import AzureMachineOptions
 from repave_agent.providers.cloud.first_boot import ON_SERVER, user_data
 from repave_agent.providers.cloud.machine import OWNER, Machine, Marks, State, machine_name, owner_of
+from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.cloud.placement import Place, Placement
 from repave_agent.providers.command import environment_of, substitute
 from repave_protos.protocol.values import GroupName, RegionName
@@ -50,11 +51,11 @@ class VirtualMachines:
         resources: Resources,
         options: AzureMachineOptions,
         depot: Depot,
+        oven: Oven,
     ) -> None:
         self._region, self._installation = region, installation
-        self._resources, self._options, self._depot = resources, options, depot
+        self._resources, self._options, self._depot, self._oven = resources, options, depot, oven
         self._placement = Placement(options.zones or ("",), options.sizes)
-        self._key = options.ssh_key or _key_without_owner()
 
     @property
     def network(self) -> str:
@@ -66,11 +67,15 @@ class VirtualMachines:
     # -------------------------------------------------------------------------------------------- make
 
     async def create(self, spec: HostSpec, package: Path) -> str:
-        name, body = machine_name(self.owner(), spec.name), self._machine_of(spec, package)
-        path = self._resources.path(COMPUTE, MACHINES, name)
-        return await self._placement.first_with_room(
-            spec.name, lambda at: self._make(path, _placed(body, at))
+        base = spec.template.machine_image or self._options.image
+        return await self._oven.from_image(
+            spec.digest, base, lambda image: self._create(spec, package, image)
         )
+
+    async def _create(self, spec: HostSpec, package: Path, image: str) -> str:
+        name, body = machine_name(self.owner(), spec.name), self._machine_of(spec, package, image)
+        path = self._resources.path(COMPUTE, MACHINES, name)
+        return await self._placement.first_with_room(spec.name, lambda at: self._make(path, placed(body, at)))
 
     async def _make(self, path: str, body: dict[str, Any]) -> str:
         try:
@@ -84,7 +89,7 @@ class VirtualMachines:
             raise
         return path
 
-    def _machine_of(self, spec: HostSpec, package: Path) -> dict[str, Any]:
+    def _machine_of(self, spec: HostSpec, package: Path, image: str) -> dict[str, Any]:
         """All that is asked for but where, and what depends on that."""
         options, environment = self._options, environment_of(spec, ON_SERVER, self._region)
         words = substitute(spec.template.run, environment)
@@ -92,62 +97,15 @@ class VirtualMachines:
         script = user_data(spec.name, spec.digest, url, words, environment, options.prepare, spec.released_at)
         marks = Marks.of(spec, self._installation(), self._region).written()
         tags = {**options.tags, **marks, OWNER: self.owner()}
-        login = {"path": f"/home/{options.ssh_user}/.ssh/authorized_keys", "keyData": self._key}
-        disk: dict[str, Any] = {"createOption": "FromImage", "deleteOption": "Delete"}
-        if options.disk_gb:
-            disk["diskSizeGB"] = options.disk_gb
-        if options.disk_type:
-            disk["managedDisk"] = {"storageAccountType": options.disk_type}
-        properties: dict[str, Any] = {
-            "storageProfile": {
-                "imageReference": image_reference(spec.template.machine_image or options.image),
-                "osDisk": disk,
-            },
-            "osProfile": {
-                "computerName": machine_name(self.owner(), spec.name),
-                "adminUsername": options.ssh_user,
-                "customData": base64.b64encode(script.encode()).decode(),
-                "linuxConfiguration": {
-                    "disablePasswordAuthentication": True, "ssh": {"publicKeys": [login]}
-                },
-            },
-            "networkProfile": {
-                "networkApiVersion": "2022-11-01",
-                "networkInterfaceConfigurations": [self._card(tags)],
-            },
-            "diagnosticsProfile": {"bootDiagnostics": {"enabled": True}},
-        }  # fmt: skip
+        name = machine_name(self.owner(), spec.name)
+        body = machine_of(options, self._resources, name, image, script, tags)
         if options.spot:
-            properties |= {"priority": "Spot", "evictionPolicy": "Deallocate"}
-        body: dict[str, Any] = {"location": options.location, "tags": tags, "properties": properties}
-        if options.identity:
-            body["identity"] = {"type": "UserAssigned", "userAssignedIdentities": {options.identity: {}}}
+            body["properties"] |= {"priority": "Spot", "evictionPolicy": "Deallocate"}
         return body
-
-    def _card(self, tags: dict[str, str]) -> dict[str, Any]:
-        options = self._options
-        address: dict[str, Any] = {"subnet": {"id": self.subnet()}, "primary": True}
-        if options.public_address:
-            address["publicIPAddressConfiguration"] = {
-                "name": "public", "properties": {"deleteOption": "Delete"}, "sku": {"name": "Standard"}
-            }  # fmt: skip
-        properties: dict[str, Any] = {
-            "primary": True,
-            "deleteOption": "Delete",
-            "ipConfigurations": [{"name": "ip", "properties": address}],
-        }
-        if options.security_group:
-            name = options.security_group
-            found = name if "/" in name else self._resources.path(NETWORK, "networkSecurityGroups", name)
-            properties["networkSecurityGroup"] = {"id": found}
-        return {"name": "nic", "properties": properties, "tags": tags}
 
     def subnet(self) -> str:
         """Its id."""
-        if self._options.subnet.startswith("/"):
-            return self._options.subnet
-        network, _, subnet = self._options.subnet.partition("/")
-        return self._resources.path(NETWORK, "virtualNetworks", network, "subnets", subnet)
+        return subnet_of(self._options, self._resources)
 
     # -------------------------------------------------------------------------------------------- see
 
@@ -197,17 +155,8 @@ class VirtualMachines:
 
     async def console(self, machine: str, lines: int) -> str:
         try:
-            answer = await self._resources.post(f"{machine}/retrieveBootDiagnosticsData")
+            return await printed(self._resources, machine)
         except (GoneError, RefusedError):
-            return ""
-        link = answer.get("serialConsoleLogBlobUri")
-        if not link:
-            return ""
-        timeout = aiohttp.ClientTimeout(total=CONSOLE_SECONDS)
-        try:
-            async with aiohttp.ClientSession(timeout=timeout) as http, http.get(link) as response:
-                return await response.text(errors="replace") if response.status == 200 else ""
-        except (aiohttp.ClientError, TimeoutError, OSError):
             return ""
 
     # -------------------------------------------------------------------------------------------- end
@@ -239,6 +188,84 @@ class VirtualMachines:
             log.warning("group.not_tidied", group=group, because=str(error))
 
 
+def machine_of(
+    options: AzureMachineOptions,
+    resources: Resources,
+    name: str,
+    image: str,
+    script: str,
+    tags: dict[str, str],
+) -> dict[str, Any]:
+    """All that is asked for but where. The machine runs `script` at its first boot; its disk, its interface
+    and its public address end with it."""
+    key = options.ssh_key or _key_without_owner()
+    login = {"path": f"/home/{options.ssh_user}/.ssh/authorized_keys", "keyData": key}
+    disk: dict[str, Any] = {"createOption": "FromImage", "deleteOption": "Delete"}
+    if options.disk_gb:
+        disk["diskSizeGB"] = options.disk_gb
+    if options.disk_type:
+        disk["managedDisk"] = {"storageAccountType": options.disk_type}
+    properties: dict[str, Any] = {
+        "storageProfile": {"imageReference": image_reference(image), "osDisk": disk},
+        "osProfile": {
+            "computerName": name,
+            "adminUsername": options.ssh_user,
+            "customData": base64.b64encode(script.encode()).decode(),
+            "linuxConfiguration": {
+                "disablePasswordAuthentication": True, "ssh": {"publicKeys": [login]}
+            },
+        },
+        "networkProfile": {
+            "networkApiVersion": "2022-11-01",
+            "networkInterfaceConfigurations": [_card(options, resources, tags)],
+        },
+        "diagnosticsProfile": {"bootDiagnostics": {"enabled": True}},
+    }  # fmt: skip
+    body: dict[str, Any] = {"location": options.location, "tags": tags, "properties": properties}
+    if options.identity:
+        body["identity"] = {"type": "UserAssigned", "userAssignedIdentities": {options.identity: {}}}
+    return body
+
+
+def _card(options: AzureMachineOptions, resources: Resources, tags: dict[str, str]) -> dict[str, Any]:
+    address: dict[str, Any] = {"subnet": {"id": subnet_of(options, resources)}, "primary": True}
+    if options.public_address:
+        address["publicIPAddressConfiguration"] = {
+            "name": "public", "properties": {"deleteOption": "Delete"}, "sku": {"name": "Standard"}
+        }  # fmt: skip
+    properties: dict[str, Any] = {
+        "primary": True,
+        "deleteOption": "Delete",
+        "ipConfigurations": [{"name": "ip", "properties": address}],
+    }
+    if options.security_group:
+        name = options.security_group
+        found = name if "/" in name else resources.path(NETWORK, "networkSecurityGroups", name)
+        properties["networkSecurityGroup"] = {"id": found}
+    return {"name": "nic", "properties": properties, "tags": tags}
+
+
+def subnet_of(options: AzureMachineOptions, resources: Resources) -> str:
+    """Its id."""
+    if options.subnet.startswith("/"):
+        return options.subnet
+    network, _, subnet = options.subnet.partition("/")
+    return resources.path(NETWORK, "virtualNetworks", network, "subnets", subnet)
+
+
+async def printed(resources: Resources, machine: str) -> str:
+    """What its serial console says; "" where it can't be fetched now. Raises GoneError and RefusedError."""
+    link = (await resources.post(f"{machine}/retrieveBootDiagnosticsData")).get("serialConsoleLogBlobUri")
+    if not link:
+        return ""
+    timeout = aiohttp.ClientTimeout(total=CONSOLE_SECONDS)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as http, http.get(link) as response:
+            return await response.text(errors="replace") if response.status == 200 else ""
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return ""
+
+
 def image_reference(named: str) -> dict[str, str]:
     """Raises RefusedError where it names no image, or not one alone."""
     if named.startswith("/"):
@@ -256,21 +283,30 @@ def image_reference(named: str) -> dict[str, str]:
     return dict(found.groupdict())
 
 
-def _placed(body: dict[str, Any], place: Place) -> dict[str, Any]:
+def placed(body: dict[str, Any], place: Place) -> dict[str, Any]:
     properties = {**body["properties"], "hardwareProfile": {"vmSize": place.size}}
     return {**body, "properties": properties, **({"zones": [place.zone]} if place.zone else {})}
 
 
+def power_of(statuses: list[dict[str, Any]]) -> str:
+    """Such as running; "" where Azure says nothing of it."""
+    codes = [str(each.get("code", "")) for each in statuses]
+    return next((each.partition("/")[2] for each in codes if each.startswith("PowerState/")), "")
+
+
+def message_of(statuses: list[dict[str, Any]]) -> str:
+    return next((str(each["message"]) for each in statuses if each.get("message")), "")
+
+
 def _state(provisioning: str, statuses: list[dict[str, Any]]) -> tuple[State, str]:
     """With how it ended. A machine that runs stays one when a later change of it failed."""
-    codes = [str(each.get("code", "")) for each in statuses]
-    power = next((each.partition("/")[2] for each in codes if each.startswith("PowerState/")), "")
+    power = power_of(statuses)
     if provisioning == "Deleting":
         return State.LEAVING, ""
     if provisioning == "Creating":
         return State.BUILDING, ""
     if provisioning == "Failed" and power not in ("running", "starting"):
-        said = next((str(each["message"]) for each in statuses if each.get("message")), "")
+        said = message_of(statuses)
         return State.ENDED, f"is Failed{f': {said}' if said else ''}"
     return (State.RUNNING, "") if power in RUNNING else (State.ENDED, f"is {power}")
 

@@ -12,7 +12,8 @@ class AzureMachineOptions(AzureOptions):
     """`sizes`: the usual one, then those to take where it has no room. `image`: of hosts whose spec names
     none: the id of an image or of a gallery's image version, or PUBLISHER:OFFER:SKU:VERSION. `subnet`:
     NETWORK/SUBNET of the resource group, or an id. `identity`: the id of a user-assigned one, for hosts.
-    `ssh_key`: a public key; without one there is no login. `spot`: cheaper, and may end at any time."""
+    `ssh_key`: a public key; without one there is no login. `spot`: cheaper, and may end at any time.
+    `gallery`: GALLERY/IMAGE of the resource group, or an id: the image definition that gets baked images."""
 
     location: str = ""
     zones: Words = ()
@@ -29,3 +30,4 @@ class AzureMachineOptions(AzureOptions):
     spot: bool = False
     tags: Pairs = Field(default_factory=dict)
     prepare: str = ""
+    gallery: str = ""

@@ -14,9 +14,12 @@ from repave_agent.clients.faults import GoneError
 from repave_agent.clients.rest import Pace, Rest, SharedToken, always
 from repave_agent.core.ports import Clock, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
+from repave_agent.providers.azure.bake import SEAL, Bakes
 from repave_agent.providers.azure.machines import VirtualMachines, image_reference
 from repave_agent.providers.azure.options import AzureMachineOptions
+from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.cloud.provider import CloudProvider
+from repave_agent.settings import ImagesSettings
 from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import RegionName
 
@@ -35,6 +38,7 @@ class AzureProvider(CloudProvider):
         clock: Clock,
         environment: Mapping[str, str] = os.environ,
         check: Callable[[], None] = always,
+        kept: ImagesSettings | None = None,
     ) -> None:
         self._options = options
         self._subscription = options.subscription or environment.get("AZURE_SUBSCRIPTION_ID", "")
@@ -45,12 +49,19 @@ class AzureProvider(CloudProvider):
         self._resources = Resources(
             rest, options.endpoint, self._subscription, options.resource_group, options.location, clock
         )
-        self._machines = VirtualMachines(region, installation, self._resources, options, depot)
-        super().__init__("machines of Azure", self._machines, installation, depot, clock)
+        self._bakes = Bakes(region, installation, self._resources, options)
+        oven = Oven(
+            self._bakes, depot, region, installation, clock, prepare=options.prepare, seal=SEAL, kept=kept
+        )
+        self._machines = VirtualMachines(region, installation, self._resources, options, depot, oven)
+        super().__init__("machines of Azure", self._machines, oven, installation, depot, clock)
 
     async def _begin(self) -> str:
         await self._look()
         return f"virtual machines of resource group {self._options.resource_group}"
+
+    async def _base(self) -> str:
+        return self._options.image
 
     async def _disconnect(self) -> None:
         await self._resources.rest.close()
@@ -80,6 +91,8 @@ class AzureProvider(CloudProvider):
         named = {"azure.subnet": self._machines.subnet()}
         if self._options.image.startswith("/"):
             named["azure.image"] = self._options.image
+        if self._options.gallery:
+            named["azure.gallery"] = self._bakes.definition()
         wrong = []
         for name, path in named.items():
             try:

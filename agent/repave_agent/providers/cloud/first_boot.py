@@ -67,6 +67,7 @@ if command -v cloud-init >/dev/null; then
     cloud-init clean --logs
     : >/etc/machine-id
 fi
+{seal}
 sync
 trap - EXIT
 echo "{baked} {digest}"
@@ -92,12 +93,15 @@ def user_data(
     return _short_enough(host, begun + started)
 
 
-def bake_data(digest: Digest, url: str, check: Sequence[str], prepare: str = "") -> str:
-    """Of a server that an image is made of. `check` ends with 0 in the package, or nothing is baked."""
+def bake_data(digest: Digest, url: str, check: Sequence[str], prepare: str = "", seal: str = "") -> str:
+    """Of a server that an image is made of. `check` ends with 0 in the package, or nothing is baked. `seal`:
+    what makes the disk fit for other servers, in the end."""
     told = f"trap 'echo \"{NOT_BAKED} ($?)\"' EXIT"
     begun = _unpacked(f"an image of {short_digest(digest)}", digest, url, prepare, told)
     words = " ".join(map(quoted, check)) or ":"
-    return _short_enough("the image", begun + CHECKED.format(digest=digest, check=words, baked=BAKED))
+    return _short_enough(
+        "the image", begun + CHECKED.format(digest=digest, check=words, seal=seal, baked=BAKED)
+    )
 
 
 def _unpacked(

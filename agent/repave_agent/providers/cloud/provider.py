@@ -1,11 +1,11 @@
-"""What providers of clouds have in common: when they are ready, their hosts, their end.
+"""What providers of clouds have in common: when they are ready, their hosts, their baked images, their end.
 
-How a machine becomes a host and goes is lifecycle.py's; which settings can work, and whether there is room
-for more, is each cloud's own.
+How a machine becomes a host and goes is lifecycle.py's, how one becomes an image oven.py's; which settings
+can work, and whether there is room for more, is each cloud's own.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from repave_agent.core.host_secrets import HostSecrets
@@ -13,7 +13,9 @@ from repave_agent.core.ports import Clock, Host, HostSpec, RefusedError, Transie
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.lifecycle import Lifecycle
 from repave_agent.providers.cloud.machine import MachineCloud
-from repave_protos.protocol.values import HostName
+from repave_agent.providers.cloud.oven import Oven
+from repave_protos.protocol.queries import BakedImage, BakeOrder
+from repave_protos.protocol.values import Digest, HostName
 
 
 class CloudProvider(ABC):
@@ -21,9 +23,15 @@ class CloudProvider(ABC):
     `installation` is asked again at every call."""
 
     def __init__(
-        self, called: str, cloud: MachineCloud, installation: Callable[[], str], depot: Depot, clock: Clock
+        self,
+        called: str,
+        cloud: MachineCloud,
+        oven: Oven,
+        installation: Callable[[], str],
+        depot: Depot,
+        clock: Clock,
     ) -> None:
-        self._called, self._installation, self._depot = called, installation, depot
+        self._called, self._installation, self._depot, self._oven = called, installation, depot, oven
         self._hosts = Lifecycle(cloud, self._prepare, clock)
         self._place = ""
 
@@ -31,6 +39,10 @@ class CloudProvider(ABC):
     async def _begin(self) -> str:
         """Looks whether there is what the settings name; returns where hosts will be, in a few words. Raises
         ProviderError with all that is wrong."""
+
+    @abstractmethod
+    async def _base(self) -> str:
+        """The image of which hosts are made now, as the cloud names it alone. Raises ProviderError."""
 
     @abstractmethod
     async def _disconnect(self) -> None:
@@ -41,6 +53,7 @@ class CloudProvider(ABC):
         await self._depot.start()
         if not self._place:
             self._place = await self._begin()
+            await self._oven.tidy()
         return self._place
 
     async def _prepare(self) -> None:
@@ -77,3 +90,21 @@ class CloudProvider(ABC):
 
     async def inspect(self, host: HostName) -> str:
         return await self._hosts.inspect(host)
+
+    # -------------------------------------------------------------------------------------------- images
+
+    async def bake(self, order: BakeOrder, package: Path, report: Callable[[str], None]) -> BakedImage:
+        """Implements BakingProvider, as those that follow."""
+        await self._prepare()
+        return await self._oven.bake(order, package, await self._base(), report)
+
+    async def baked(self) -> list[BakedImage]:
+        await self.start()
+        try:
+            base = await self._base()
+        except RefusedError:  # what is gone keeps no image from being listed
+            base = ""
+        return await self._oven.images(base)
+
+    async def remove_old_images(self, needed: Collection[Digest]) -> None:
+        await self._oven.remove_old(needed)

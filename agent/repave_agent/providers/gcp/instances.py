@@ -7,7 +7,7 @@ whose an instance is, its metadata says the rest. One listing covers all zones.
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from repave_agent.core.ports import HostSpec, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.first_boot import ON_SERVER, user_data
 from repave_agent.providers.cloud.machine import OWNER, Machine, Marks, State, machine_name, owner_of
+from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.cloud.placement import Place, Placement
 from repave_agent.providers.command import environment_of, substitute
 from repave_agent.providers.gcp.options import GcpOptions
@@ -42,9 +43,10 @@ class Instances:
         compute: Compute,
         options: GcpOptions,
         depot: Depot,
+        oven: Oven,
     ) -> None:
         self._region, self._installation = region, installation
-        self._compute, self._options, self._depot = compute, options, depot
+        self._compute, self._options, self._depot, self._oven = compute, options, depot, oven
         self._placement = Placement(options.zones, options.machine_types)
         self._images: dict[str, str] = {}
         self._failed: dict[HostName, int] = {}
@@ -60,7 +62,13 @@ class Instances:
     # -------------------------------------------------------------------------------------------- make
 
     async def create(self, spec: HostSpec, package: Path) -> str:
-        body = await self._instance(spec, package)
+        base = await self.image(spec.template.machine_image or self._options.image)
+        return await self._oven.from_image(
+            spec.digest, base, lambda image: self._create(spec, package, image)
+        )
+
+    async def _create(self, spec: HostSpec, package: Path, image: str) -> str:
+        body = self._instance(spec, package, image)
         return await self._placement.first_with_room(spec.name, lambda at: self._insert(spec.name, body, at))
 
     async def _insert(self, host: HostName, body: dict[str, Any], place: Place) -> str:
@@ -68,7 +76,7 @@ class Instances:
         path = f"zones/{place.zone}/instances"
         once = f"{self.owner()}/{host}/{place}/{self._failed.get(host, 0)}"
         try:
-            operation = await self._compute.change("POST", path, _placed(body, place), once=once)
+            operation = await self._compute.change("POST", path, placed(body, place), once=once)
             await self._compute.settle(operation, f"insert {body['name']}, {place}")
         except ThereError:
             pass  # made by a call whose answer was lost
@@ -78,38 +86,17 @@ class Instances:
         self._failed.pop(host, None)
         return f"{path}/{body['name']}"
 
-    async def _instance(self, spec: HostSpec, package: Path) -> dict[str, Any]:
+    def _instance(self, spec: HostSpec, package: Path, image: str) -> dict[str, Any]:
         """All that an insert says but where, and what depends on that."""
         options, environment = self._options, environment_of(spec, ON_SERVER, self._region)
         words = substitute(spec.template.run, environment)
         url = self._depot.offer(spec.digest, package)
         script = user_data(spec.name, spec.digest, url, words, environment, options.prepare, spec.released_at)
         marks = Marks.of(spec, self._installation(), self._region).written()
-        image = await self.image(spec.template.machine_image or options.image)
-        disk: dict[str, Any] = {"sourceImage": image}
-        if options.disk_gb:
-            disk["diskSizeGb"] = str(options.disk_gb)
-        card: dict[str, Any] = {"network": f"global/networks/{options.network}"}
-        if options.subnetwork:
-            card["subnetwork"] = options.subnetwork
-        if options.public_address:
-            card["accessConfigs"] = [{"type": "ONE_TO_ONE_NAT", "name": "External NAT"}]
-        body: dict[str, Any] = {
-            "name": machine_name(self.owner(), spec.name),
-            "labels": {**options.labels, OWNER: self.owner()},
-            "metadata": {"items": _items({**marks, SCRIPT: script})},
-            "disks": [{"boot": True, "autoDelete": True, "initializeParams": disk}],
-            "networkInterfaces": [card],
-        }
-        if options.network_tags:
-            body["tags"] = {"items": list(options.network_tags)}
-        if options.service_account:
-            body["serviceAccounts"] = [{"email": options.service_account, "scopes": list(options.scopes)}]
-        if options.disk_type:
-            body["disks"][0]["initializeParams"]["diskType"] = options.disk_type
+        body = instance_of(options, image, script, marks, self.owner())
         if options.spot:
             body["scheduling"] = {"provisioningModel": "SPOT", "instanceTerminationAction": "STOP"}
-        return body
+        return {**body, "name": machine_name(self.owner(), spec.name)}
 
     async def image(self, named: str) -> str:
         """A family means the image that is its newest one when it is first asked for, until `forget_images`.
@@ -162,7 +149,7 @@ class Instances:
     def _machine(self, instance: dict[str, Any]) -> Machine | None:
         """None of one that is not ours after all: a label can be set by others."""
         try:
-            marks = Marks.read(_written(instance))
+            marks = Marks.read(written_on(instance))
         except (KeyError, ValueError):
             return None
         if (marks.installation, marks.region) != (self._installation(), self._region):
@@ -206,7 +193,36 @@ class Instances:
         """A group has nothing of its own here."""
 
 
-def _placed(body: dict[str, Any], place: Place) -> dict[str, Any]:
+def instance_of(
+    options: GcpOptions, image: str, script: str, written: Mapping[str, str], owner: str
+) -> dict[str, Any]:
+    """All that an insert says but name and place. The instance runs `script` at each boot; its disk has the
+    labels too, by which one that is left is found."""
+    labels = {**options.labels, OWNER: owner}
+    disk: dict[str, Any] = {"sourceImage": image, "labels": labels}
+    if options.disk_gb:
+        disk["diskSizeGb"] = str(options.disk_gb)
+    if options.disk_type:
+        disk["diskType"] = options.disk_type
+    card: dict[str, Any] = {"network": f"global/networks/{options.network}"}
+    if options.subnetwork:
+        card["subnetwork"] = options.subnetwork
+    if options.public_address:
+        card["accessConfigs"] = [{"type": "ONE_TO_ONE_NAT", "name": "External NAT"}]
+    body: dict[str, Any] = {
+        "labels": labels,
+        "metadata": {"items": _items({**written, SCRIPT: script})},
+        "disks": [{"boot": True, "autoDelete": True, "initializeParams": disk}],
+        "networkInterfaces": [card],
+    }
+    if options.network_tags:
+        body["tags"] = {"items": list(options.network_tags)}
+    if options.service_account:
+        body["serviceAccounts"] = [{"email": options.service_account, "scopes": list(options.scopes)}]
+    return body
+
+
+def placed(body: dict[str, Any], place: Place) -> dict[str, Any]:
     (disk,) = body["disks"]
     first = dict(disk["initializeParams"])
     if "diskType" in first:
@@ -222,7 +238,7 @@ def _items(written: dict[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in written.items()]
 
 
-def _written(instance: dict[str, Any]) -> dict[str, str]:
+def written_on(instance: dict[str, Any]) -> dict[str, str]:
     items = (instance.get("metadata") or {}).get("items") or []
     return {each["key"]: each.get("value", "") for each in items}
 

@@ -13,9 +13,12 @@ from repave_agent.clients.gcp.login import Credentials, fetch_of, find_credentia
 from repave_agent.clients.rest import Pace, Rest, SharedToken, always
 from repave_agent.core.ports import Clock, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
+from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.cloud.provider import CloudProvider
+from repave_agent.providers.gcp.bake import SEAL, Bakes
 from repave_agent.providers.gcp.instances import Instances
 from repave_agent.providers.gcp.options import GcpOptions
+from repave_agent.settings import ImagesSettings
 from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import RegionName
 
@@ -34,6 +37,7 @@ class GcpProvider(CloudProvider):
         clock: Clock,
         credentials: Credentials | None = None,
         check: Callable[[], None] = always,
+        kept: ImagesSettings | None = None,
     ) -> None:
         self._options = options
         found = credentials or find_credentials(options.credentials)
@@ -43,12 +47,18 @@ class GcpProvider(CloudProvider):
         chance = random.Random()  # noqa: S311  # spreads retries
         rest = Rest(tokens, fault, clock, pace, chance=chance, service="Google", check=check)
         self._compute = Compute(rest, options.endpoint, options.project or found.project, clock)
-        self._instances = Instances(region, installation, self._compute, options, depot)
-        super().__init__("instances of Google", self._instances, installation, depot, clock)
+        bakes = Bakes(region, installation, self._compute, options)
+        oven = Oven(bakes, depot, region, installation, clock, prepare=options.prepare, seal=SEAL, kept=kept)
+        self._instances = Instances(region, installation, self._compute, options, depot, oven)
+        super().__init__("instances of Google", self._instances, oven, installation, depot, clock)
 
     async def _begin(self) -> str:
         await self._look()
         return f"instances of project {self._compute.project}"
+
+    async def _base(self) -> str:
+        self._instances.forget_images()
+        return await self._instances.image(self._options.image)
 
     async def _disconnect(self) -> None:
         await self._compute.rest.close()

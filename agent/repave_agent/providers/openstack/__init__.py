@@ -15,7 +15,8 @@ def _build(options: OpenstackOptions, site: Site) -> OwnedProvider:
     packages = site.settings.packages
     depot = Depot(site.settings.state, packages.listen, packages.url)
     api = Api(cloud_of(options), site.clock, site.tenancy.check)
-    return OpenstackProvider(site.region, site.installation, api, options, depot, site.clock)
+    images = site.settings.images
+    return OpenstackProvider(site.region, site.installation, api, options, depot, site.clock, images)
 
 
 PROVIDER = ProviderKind(

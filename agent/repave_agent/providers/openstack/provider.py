@@ -4,20 +4,20 @@ How a server is made and seen: servers.py; what all clouds have in common: provi
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
-from pathlib import Path
 
 from repave_agent.clients.openstack.api import Api
 from repave_agent.core.ports import Clock, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
+from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.cloud.provider import CloudProvider
-from repave_agent.providers.openstack.bake import Oven
+from repave_agent.providers.openstack.bake import Bakes
 from repave_agent.providers.openstack.names import Names
 from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.rights import check_rights
 from repave_agent.providers.openstack.servers import Servers, tag_of
-from repave_protos.protocol.queries import BakedImage, BakeOrder, FindRoom
+from repave_agent.settings import ImagesSettings
+from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import RegionName
 
 LOOK_UP_SECONDS = 60.0
@@ -44,18 +44,19 @@ class OpenstackProvider(CloudProvider):
         options: OpenstackOptions,
         depot: Depot,
         clock: Clock,
+        kept: ImagesSettings | None = None,
     ) -> None:
         self._api, self._clock = api, clock
         self._names = Names(api, options, clock)
-        self._oven = Oven(api, options, depot, lambda: tag_of(installation(), region), clock)
-        self._servers = Servers(region, installation, api, options, self._names, depot, self._oven)
-        super().__init__("servers of OpenStack", self._servers, installation, depot, clock)
+        bakes = Bakes(api, options, self._names, lambda: tag_of(installation(), region))
+        oven = Oven(bakes, depot, region, installation, clock, prepare=options.prepare, kept=kept)
+        self._servers = Servers(region, installation, api, options, self._names, depot, oven)
+        super().__init__("servers of OpenStack", self._servers, oven, installation, depot, clock)
         self._looked_at = float("-inf")
 
     async def _begin(self) -> str:
         await self._names.look()
         await check_rights(self._api)
-        await self._oven.tidy()
         await self._servers.sweep()
         return f"servers of project {self._api.project_id}"
 
@@ -104,13 +105,6 @@ class OpenstackProvider(CloudProvider):
                 short.append(f"{QUOTAS[name]}: {used} of {most} are used, {more} more are needed")
         return "; ".join([*short, *await self._servers.short_of(hosts)])
 
-    async def bake(self, order: BakeOrder, package: Path, report: Callable[[str], None]) -> BakedImage:
-        await self.start()
+    async def _base(self) -> str:
         await self._names.look_anew()
-        return await self._oven.bake(order, package, self._names.known(), report)
-
-    async def baked(self) -> list[BakedImage]:
-        await self.start()
-        with contextlib.suppress(RefusedError):  # what is gone keeps no image from being listed
-            await self._names.look_anew()
-        return await self._oven.images(self._names.known())
+        return self._names.known().image

@@ -6,6 +6,7 @@ How the cloud is spoken with: clients/openstack; what a server does at its first
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -20,8 +21,8 @@ from repave_agent.core.ports import HostSpec, OutOfCapacityError, ProviderError,
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.first_boot import ANY_IPV4, ANY_IPV6, ON_SERVER, user_data
 from repave_agent.providers.cloud.machine import Machine, Marks, State, owner_of
+from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.command import environment_of, substitute
-from repave_agent.providers.openstack.bake import Oven
 from repave_agent.providers.openstack.floating import FLOATS, Floating
 from repave_agent.providers.openstack.lookup import on_volume, server_of
 from repave_agent.providers.openstack.names import Names
@@ -73,11 +74,13 @@ class Servers:
     # -------------------------------------------------------------------------------------------- make
 
     async def create(self, spec: HostSpec, package: Path) -> str:
+        base = (await self._names.base(spec.template.machine_image)).image
         async with self._ports.one_of(self._names.known().ports) as port:
-            return await self._create(spec, package, port)
+            make = functools.partial(self._create, spec, package, port)
+            return await self._oven.from_image(spec.digest, base, make)
 
-    async def _create(self, spec: HostSpec, package: Path, port: str) -> str:
-        server = await self._server(spec, package, port)
+    async def _create(self, spec: HostSpec, package: Path, port: str, image: str) -> str:
+        server = await self._server(spec, package, port, image)
         group = await self._spread.hints(spec.group) if self._spreads else {}
         try:
             return await self._post(server, group)
@@ -87,7 +90,8 @@ class Servers:
             elif isinstance(error, OutOfCapacityError) or not await self._names.look_anew():
                 raise
             else:
-                server = await self._server(spec, package, port)
+                base = await self._names.base(spec.template.machine_image)
+                server = await self._server(spec, package, port, base.image)
         return await self._post(server, group)
 
     @property
@@ -100,8 +104,8 @@ class Servers:
         body = {"server": server, **({HINTS: hints} if hints else {})}
         return str((await self._api.call("compute", "POST", "/servers", body))["server"]["id"])
 
-    async def _server(self, spec: HostSpec, package: Path, port: str) -> dict[str, Any]:
-        options, found = self._options, await self._names.base(spec.template.machine_image)
+    async def _server(self, spec: HostSpec, package: Path, port: str, image: str) -> dict[str, Any]:
+        options, found = self._options, replace(self._names.known(), image=image)
         environment = environment_of(spec, ON_SERVER, self._region)
         words = substitute(spec.template.run, environment)
         url = self._depot.offer(spec.digest, package)
@@ -109,8 +113,6 @@ class Servers:
         script = user_data(
             spec.name, spec.digest, url, words, environment, options.prepare, spec.released_at, listen
         )
-        if baked := await self._oven.image_for(spec.digest, found):
-            found = replace(found, image=baked)
         marks = Marks.of(spec, self._installation(), self._region).written()
         marks |= {BORROWED: port} if port else {}
         marks |= {FLOATS: "1"} if found.pool else {}

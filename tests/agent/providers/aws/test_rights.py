@@ -12,6 +12,7 @@ from repave_agent.providers.aws.provider import AwsProvider
 from repave_protos.protocol.queries import FindRoom
 from tests.agent.providers.cloud.test_faults import spec
 from tests.fakes.clock import FastClock
+from tests.support.bakes import baked
 from tests.support.clouds import AWS, QUICK
 from tests.support.paths import ROOT
 from tests.support.rigs import CloudRig, cloud_rig, why_no_cloud
@@ -44,6 +45,8 @@ async def test_the_policy_allows_the_calls_that_are_made_and_no_others(
     (machine,) = await provider._instances.machines()
     await provider._instances.look(machine.id)
     await provider.destroy(host.name)
+    made_image = await baked(provider, rig, tmp_path, package)
+    await provider._oven._cloud.delete_image(made_image.image)
     await provider.close()
     policy = json.loads((ROOT / "deploy" / "aws" / "policy.json").read_text())
     allowed: set[str] = set()

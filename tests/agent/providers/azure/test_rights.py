@@ -13,6 +13,7 @@ from repave_protos.protocol.values import GroupName
 from tests.agent.providers.cloud.test_faults import spec
 from tests.fakes.clock import FastClock
 from tests.fakes.waiting import until_async
+from tests.support.bakes import GALLERY, a_gallery, baked
 from tests.support.clouds import AZURE, QUICK
 from tests.support.paths import ROOT
 from tests.support.rigs import CloudRig, cloud_rig, why_no_cloud
@@ -25,6 +26,12 @@ RIGHTS = {
     "subnets_get": {f"{NETWORK}/virtualNetworks/subnets/read"},
     "resource_skus_list": {f"{COMPUTE}/skus/read"},
     "usage_list": {f"{COMPUTE}/locations/usages/read"},
+    "gallery_images_get": {f"{COMPUTE}/galleries/images/read"},
+    "gallery_image_versions_list_by_gallery_image": {f"{COMPUTE}/galleries/images/versions/read"},
+    "gallery_image_versions_create_or_update": {f"{COMPUTE}/galleries/images/versions/write"},
+    "gallery_image_versions_delete": {f"{COMPUTE}/galleries/images/versions/delete"},
+    "virtual_machines_deallocate": {f"{COMPUTE}/virtualMachines/deallocate/action"},
+    "virtual_machines_generalize": {f"{COMPUTE}/virtualMachines/generalize/action"},
     "virtual_machines_get": {f"{COMPUTE}/virtualMachines/read"},
     "virtual_machines_list": {f"{COMPUTE}/virtualMachines/read"},
     "virtual_machines_list_all": {f"{COMPUTE}/virtualMachines/read"},
@@ -43,6 +50,11 @@ RIGHTS = {
     "network_interfaces_delete": {f"{NETWORK}/networkInterfaces/delete"},
 }
 """Of Microsoft's reference: the actions that each call needs."""
+MADE_BY_THE_TEST = {
+    "network_interfaces_create_or_update",
+    "galleries_create_or_update",
+    "gallery_images_create_or_update",
+}
 
 
 @pytest.fixture
@@ -57,8 +69,9 @@ def rig() -> Iterator[CloudRig]:
 async def test_the_role_allows_the_calls_that_are_made_and_no_others(
     rig: CloudRig, tmp_path: Path, package: Path
 ) -> None:
-    provider = AZURE.provider(rig, tmp_path, FastClock(20.0))
+    provider = AZURE.provider(rig, tmp_path, FastClock(20.0), gallery=GALLERY)
     assert isinstance(provider, AzureProvider)
+    await a_gallery(provider)
     host = await provider.launch(spec(package), package)
     await provider.room(FindRoom(3))
     assert "login" in await provider.log_tail(host.name, 5)
@@ -66,6 +79,8 @@ async def test_the_role_allows_the_calls_that_are_made_and_no_others(
     (machine,) = await provider._machines.machines()
     await provider._machines.look(machine.id)
     await provider.destroy(host.name)
+    made_image = await baked(provider, rig, tmp_path, package)
+    await provider._oven._cloud.delete_image(made_image.image)
     await left_over(provider)
     await provider._machines.tidy(GroupName("shop-v001"), tuple)
     cards = provider._resources.path(NETWORK, "networkInterfaces")
@@ -75,7 +90,7 @@ async def test_the_role_allows_the_calls_that_are_made_and_no_others(
 
     await until_async(is_gone)  # what Azure kept back
     await provider.close()
-    made = set(rig.state()["counts"]) - {"network_interfaces_create_or_update"}
+    made = set(rig.state()["counts"]) - MADE_BY_THE_TEST
     assert made <= RIGHTS.keys()
     role = json.loads((ROOT / "deploy" / "azure" / "role.json").read_text())
     assert set(role["Actions"]) == {right for call in made for right in RIGHTS[call]}

@@ -16,7 +16,7 @@ from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName
 from tests.fakes.clock import FastClock
 from tests.fakes.templates import a_template
-from tests.support.clouds import CLOUDS, QUICK, AnyProvider, CloudKind
+from tests.support.clouds import CLOUD_NAMES, CLOUDS, QUICK, AnyProvider, CloudKind
 from tests.support.rigs import CloudRig, cloud_rig, why_no_cloud
 
 FAULTS: tuple[dict[str, Any], ...] = (
@@ -35,7 +35,7 @@ FAULTS: tuple[dict[str, Any], ...] = (
 TRIES = 4
 
 
-@pytest.fixture(scope="module", params=[*CLOUDS])
+@pytest.fixture(scope="module", params=CLOUD_NAMES)
 def world(request: pytest.FixtureRequest) -> Iterator[tuple[CloudKind, CloudRig]]:
     kind = CLOUDS[request.param]
     if reason := why_no_cloud(kind.name):

@@ -11,6 +11,7 @@ from repave_agent.providers.gcp.provider import GcpProvider
 from repave_protos.protocol.queries import FindRoom
 from tests.agent.providers.cloud.test_faults import spec
 from tests.fakes.clock import FastClock
+from tests.support.bakes import baked
 from tests.support.clouds import GCP, QUICK
 from tests.support.paths import ROOT
 from tests.support.rigs import CloudRig, cloud_rig, why_no_cloud
@@ -18,13 +19,17 @@ from tests.support.rigs import CloudRig, cloud_rig, why_no_cloud
 RIGHTS = {
     "images.list": {"images.list"},
     "images.get": {"images.get"},
+    "images.insert": {"images.create", "images.setLabels", "disks.useReadOnly"},
+    "images.delete": {"images.delete"},
+    "globalOperations.wait": {"globalOperations.get"},
+    "instances.stop": {"instances.stop"},
     "instances.aggregatedList": {"instances.list"},
     "instances.get": {"instances.get"},
     "instances.delete": {"instances.delete"},
     "instances.getSerialPortOutput": {"instances.getSerialPortOutput"},
     "instances.insert": {
         "instances.create", "instances.setLabels", "instances.setMetadata", "instances.setTags",
-        "disks.create", "images.useReadOnly", "subnetworks.use",
+        "disks.create", "disks.setLabels", "images.useReadOnly", "subnetworks.use",
     },
     "machineTypes.get": {"machineTypes.get"},
     "regions.get": {"regions.get"},
@@ -55,6 +60,8 @@ async def test_the_role_allows_the_calls_that_are_made_and_no_others(
     await provider._instances.look(machine.id)
     await provider._instances.image("debian-cloud/debian-12-bookworm-v20261111")
     await provider.destroy(host.name)
+    made_image = await baked(provider, rig, tmp_path, package)
+    await provider._oven._cloud.delete_image(made_image.image)
     await provider.close()
     made = set(rig.state()["counts"]) - {"oauth2.token"}
     assert made <= RIGHTS.keys()

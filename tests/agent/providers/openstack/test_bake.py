@@ -47,7 +47,7 @@ async def test_an_image_says_what_it_was_made_from_and_no_server_stays(
     image = cloud.images[-1]
     assert (made.image, made.name, made.digest, made.by) == (image["id"], "shop-1", sha256_of(package), "ann")
     assert (image["repave_base_image"], image["repave_digest"]) == ("i1", sha256_of(package))
-    assert steps[0] == "a server is made"
+    assert steps[0] == "the server is made"
     assert steps[-1] == "the server is removed"
     assert cloud.servers == {}
     assert await provider.baked() == [made]
@@ -69,7 +69,7 @@ async def test_launches_that_begin_together_ask_for_images_once(
     found = provider._names.known()
     assert found is not None
     before = provider._api.calls
-    await asyncio.gather(*(provider._oven.image_for(sha256_of(package), found) for _ in range(10)))
+    await asyncio.gather(*(provider._oven.image_for(sha256_of(package), found.image) for _ in range(10)))
     assert provider._api.calls - before == 1
 
 
@@ -130,9 +130,7 @@ async def test_the_server_of_an_image_unpacks_checks_and_says_so(
     check: tuple[str, ...],
     is_good: bool,
 ) -> None:
-    provider._oven._options = provider._oven._options.model_copy(
-        update={"prepare": f"ROOT={tmp_path}/server"}
-    )
+    provider._oven._prepare = f"ROOT={tmp_path}/server"
     cloud.console = "booting\n"
     bake = asyncio.create_task(provider.bake(order(package, *check), package, lambda _: None))
     await until(lambda: bool(cloud.servers))
