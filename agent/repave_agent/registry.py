@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, TypeVar
 
-from repave_agent.balancers import haproxy, haproxy_runtime, octavia
+from repave_agent.balancers import aws_alb, haproxy, haproxy_runtime, octavia
 from repave_agent.kinds import BalancerKind, Command, ProviderKind
 from repave_agent.providers import aws, azure, gcp, local, openstack, ssh_pool
 from repave_agent.settings import AgentSettings, settings_with
@@ -27,7 +27,12 @@ PROVIDERS: tuple[ProviderKind[Any], ...] = (
     azure.PROVIDER,
     aws.PROVIDER,
 )
-BALANCERS: tuple[BalancerKind[Any], ...] = (haproxy.BALANCER, haproxy_runtime.BALANCER, octavia.BALANCER)
+BALANCERS: tuple[BalancerKind[Any], ...] = (
+    haproxy.BALANCER,
+    haproxy_runtime.BALANCER,
+    octavia.BALANCER,
+    aws_alb.BALANCER,
+)
 PROVIDER_GROUP, BALANCER_GROUP = "repave.providers", "repave.balancers"
 
 Kind = TypeVar("Kind", bound=ProviderKind[Any] | BalancerKind[Any])

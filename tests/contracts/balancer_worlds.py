@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from repave_agent.balancers import haproxy, haproxy_runtime, octavia
-from repave_agent.balancers.cloud.balancer import CloudBalancer
+from repave_agent.balancers import aws_alb, haproxy, haproxy_runtime, octavia
+from repave_agent.balancers.aws_alb.load_balancer import AlbLoadBalancer
+from repave_agent.balancers.cloud.balancer import VIEW_SECONDS, CloudBalancer
 from repave_agent.balancers.octavia.load_balancer import OctaviaLoadBalancer
 from repave_agent.balancers.octavia.model import NO_TLS, Tls
 from repave_agent.clients.openstack.api import Api
@@ -28,6 +29,7 @@ from tests.fakes.agent.balancer import FakeBalancer, FakeMachine
 from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, free_port, get, haproxy_rig, needs_haproxy
 from tests.fakes.agent.operators_haproxy import ObligingBalancer, OperatorsHaproxy
 from tests.fakes.clock import QuickClock
+from tests.fakes.clouds.elbv2 import FakeElb
 from tests.fakes.clouds.octavia import FakeOctavia
 from tests.fakes.clouds.openstack import FakeOpenstack, served
 from tests.fakes.many_requests import ask_all
@@ -275,11 +277,54 @@ async def octavia_rig(
         await made.end()
 
 
+class AlbRig(Rig):
+    """The world around an Application Load Balancer whose API is a fake."""
+
+    abilities, sees_requests = aws_alb.ABILITIES, False
+
+    def __init__(self, directory: Path) -> None:
+        self._directory, self._account = directory, FakeElb()
+        self._front = self._account.add("front")
+        self._numbers = itertools.count(1)
+
+    def balancer(self, agent: str = "agent") -> Balancer:
+        clock = QuickClock(step=VIEW_SECONDS)
+        there = AlbLoadBalancer(self._account.client(), "front", "here", clock=clock)
+        return CloudBalancer(self._directory / agent, there, "here", clock=clock)
+
+    def rival(self) -> Balancer:
+        return self.balancer("rival")
+
+    @contextmanager
+    def taken_port(self) -> Iterator[int]:
+        stranger = self._account.add_listener(self._front, 81)
+        yield 81
+        self._account.delete_listener(stranger)
+
+    async def restart(self) -> None:
+        self._account.forget_all()
+
+    async def backend(self, group: str, is_enabled: bool = True) -> Backend:
+        found = backend(group, 8080, is_enabled=is_enabled)
+        address = f"10.77.9.{next(self._numbers)}"
+        return replace(found, servers=tuple(replace(each, address=address) for each in found.servers))
+
+    async def begin_request(self, frontend: Frontend, group: GroupName) -> None:
+        raise AssertionError("nothing counts requests here")
+
+    async def end_requests(self) -> None: ...
+
+    async def sides(self, frontend: Frontend, headers: list[str]) -> list[str]:
+        pairs = (header.partition(": ") for header in headers)
+        return [self._account.ask(frontend.port, {name: value}) for name, _, value in pairs]
+
+
 TLS_EVERYWHERE = dict.fromkeys(range(1, 65_536), Tls("https://barbican/v1/secrets/one"))
 KINDS = [
     "fake",
     "octavia",
     "octavia-tls",
+    "aws_alb",
     pytest.param("octavia-real", marks=pytest.mark.rig),
     *(pytest.param(kind, marks=needs_haproxy) for kind in ("haproxy", "operators", "pair", "weights")),
 ]
@@ -289,6 +334,9 @@ KINDS = [
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
     if request.param == "fake":
         yield FakeRig()
+        return
+    if request.param == "aws_alb":
+        yield AlbRig(tmp_path / "alb")
         return
     if request.param.startswith("octavia"):
         is_real = request.param == "octavia-real"

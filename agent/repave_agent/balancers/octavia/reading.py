@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
+from repave_agent.balancers.cloud.reading import in_order
 from repave_agent.balancers.octavia.model import (
     OURS,
     SHARES,
@@ -37,8 +38,6 @@ from repave_protos.protocol.values import (
 )
 
 Json = dict[str, Any]
-Name = TypeVar("Name", bound=str)
-Thing = TypeVar("Thing")
 SHARE_STEP_BP = 100
 """Of weights alone a share is told in whole percents."""
 
@@ -159,19 +158,14 @@ def structure_in(state: State, known: Structure) -> Structure:
     `known` where that is what was made there."""
     frontends = [
         _frontend(name, listener, known)
-        for name, listener in _in_order(state.listeners, [each.application for each in known.frontends])
+        for name, listener in in_order(state.listeners, [each.application for each in known.frontends])
     ]
     groups = {GroupName(name): pool for name, pool in state.pools.items() if not name.endswith(SHARES)}
     backends = [
         _backend(group, pool, known.backend(group), _timeouts(group, state, known))
-        for group, pool in _in_order(groups, [each.group for each in known.backends])
+        for group, pool in in_order(groups, [each.group for each in known.backends])
     ]
     return Structure(tuple(frontends), tuple(backends))
-
-
-def _in_order(things: Mapping[Name, Thing], known: list[Name]) -> list[tuple[Name, Thing]]:
-    places = {name: place for place, name in enumerate(known)}
-    return sorted(things.items(), key=lambda each: (places.get(each[0], len(places)), each[0]))
 
 
 def _frontend(name: ApplicationName, listener: Listener, structure: Structure) -> Frontend:
@@ -212,7 +206,7 @@ def _backend(group: GroupName, pool: Pool, known: Backend | None, timeouts: Time
     order = [server.host for server in known.servers] if known is not None else []
     servers = tuple(
         Server(host, member.address, member.port, member.weight > 0)
-        for host, member in _in_order(members, order)
+        for host, member in in_order(members, order)
     )
     if known is not None and pool.monitor == monitor_of(known.probe):
         return Backend(group, servers, known.probe, timeouts)
