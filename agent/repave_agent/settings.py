@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
@@ -38,6 +38,22 @@ def pairs_of(given: object) -> object:
     return {name: value for name, _, value in words}
 
 
+def _sizes(given: object) -> object:
+    """Sizes may be a table of words, or a line such as "xl=m7i.2xlarge,m6i.2xlarge l=m7i.xlarge"."""
+    if isinstance(given, str):
+        given = {name: value.split(",") for name, value in cast("Mapping[str, str]", pairs_of(given)).items()}
+    if not isinstance(given, Mapping):
+        raise ValueError('write words and what they stand for, such as xl = ["m7i.2xlarge", "m6i.2xlarge"]')
+    sizes = {word: [each] if isinstance(each, str) else each for word, each in given.items()}
+    for word, names in sizes.items():
+        if not word or not isinstance(names, list | tuple) or not names or not all(names):
+            raise ValueError(
+                f"{word or 'a word'} stands for no size: name one, or a list, the best one first"
+            )
+    return sizes
+
+
+Sizes = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_sizes)]
 Pairs = Annotated[dict[str, str], BeforeValidator(pairs_of)]
 
 

@@ -11,7 +11,7 @@ from repave_agent.core.host_phase import Judgement, judge_host
 from repave_agent.core.host_records import Record, fact_of, signs_of
 from repave_agent.core.observation import Claims, GroupFact, HostFact
 from repave_agent.core.orphans import MINUTE_SECONDS, sighted
-from repave_agent.core.ports import BalancerView, Host, HostSpec
+from repave_agent.core.ports import TAKEN_BACK, BalancerView, Host, HostSpec
 from repave_agent.core.reconcile import Destroy, Launch
 from repave_agent.core.traffic import enabled_hosts, is_consistent
 from repave_protos.daemon.endpoint import endpoint
@@ -89,7 +89,7 @@ class Fleet:
     def launched(self, host: Host, now: float, secrets: tuple[str, ...] = ()) -> None:
         record = self.records[host.name]
         record.is_launching, record.launched_at, record.address = False, now, host.address
-        record.launch_time = host.launched_at
+        record.launch_time, record.is_spot = host.launched_at, host.is_spot
         fact = self.fact(host.group)
         self.groups[host.group] = replace(fact, launched_total=fact.launched_total + 1)
         handed = f", with {', '.join(secrets)}" if secrets else ""
@@ -134,7 +134,7 @@ class Fleet:
                 record.address = host.address
                 self._note_whether_it_runs(record, host)
                 record.missing_since, record.listed_at = None, known.asked_at
-                record.launch_time = host.launched_at
+                record.launch_time, record.is_spot = host.launched_at, host.is_spot
         for name in sorted(known.settled - listed.keys()):
             if name in self.records:
                 self._miss(self.records[name], now)
@@ -149,7 +149,8 @@ class Fleet:
         if record.missing_since is None:
             record.missing_since = now
         if now >= record.missing_since + LOST_AFTER_SECONDS and not self._answers(record):
-            record.is_running, record.ended = False, "its provider has lost it"
+            taken = f": {TAKEN_BACK}" if record.is_spot else ""
+            record.is_running, record.ended = False, f"its provider has lost it{taken}"
 
     def _answers(self, record: Record) -> bool:
         """A host that answers its probe is there, whatever its provider says."""

@@ -30,6 +30,7 @@ class Record:
     failure: str = ""
     was_verified: bool = False
     is_recovering: bool = False  # was verified, then unhealthy, and not yet verified again
+    is_spot: bool = False
     missing_since: float | None = None  # in no listing of the provider, since
     listed_at: float | None = None  # when the newest listing that shows it was begun
     sighting: Sighting | None = None

@@ -96,6 +96,10 @@ HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What can be the name of a host, whichever provider makes it."""
 
 
+TAKEN_BACK = "a spot machine, which its cloud may take back at any time"
+"""Of a host that has ended or is lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class HostSpec:
     """A fresh host. `name` is never used twice: it is the idempotency key of a launch."""
@@ -131,6 +135,7 @@ class Host:
     """Why nothing is seen of it, for too long: it has ended, unless it answers its probe."""
     left: str = ""
     """Why it may still run though it counts as gone. The provider ends it by itself as soon as it can."""
+    is_spot: bool = False
 
 
 @dataclass(frozen=True, slots=True)

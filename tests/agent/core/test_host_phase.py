@@ -9,7 +9,7 @@ from repave_agent.core.fleet import GONE_GROUPS_MAX, Fleet
 from repave_agent.core.host_health import PASSED, ProbeResult
 from repave_agent.core.host_phase import Judgement, Signs, judge_host
 from repave_agent.core.observation import GroupFact
-from repave_agent.core.ports import Host
+from repave_agent.core.ports import TAKEN_BACK, Host
 from repave_agent.core.reconcile import Launch
 from repave_protos.protocol.values import GroupName, HostName, HostPhase
 from tests.fakes.agent.fleet import answer
@@ -159,6 +159,17 @@ def test_a_listing_that_lags_fails_nobody_and_a_lost_host_fails_in_the_end() -> 
     life.fleet.adopt([], life.fleet.known(), set(), 131.0)
     assert life.at(131.0) is HostPhase.FAILED
     assert "its provider has lost it" in life.fleet.troubles[BLUE]
+    assert TAKEN_BACK not in life.fleet.troubles[BLUE]
+
+
+def test_a_spot_machine_that_is_lost_is_told_as_one() -> None:
+    life = Life()
+    (record,) = life.fleet.records.values()
+    record.is_spot = True
+    for now in (101.0, 131.0):
+        life.fleet.adopt([], life.fleet.known(), set(), now)
+    assert life.at(131.0) is HostPhase.FAILED
+    assert f"its provider has lost it: {TAKEN_BACK}" in life.fleet.troubles[BLUE]
 
 
 def test_a_host_that_answers_its_probe_is_there_whatever_a_listing_says() -> None:

@@ -51,7 +51,7 @@ class Bakes:
     ) -> None:
         self._region, self._installation = region, installation
         self._ec2, self._options = ec2, options
-        self._placement = Placement(options.subnets, options.instance_types)
+        self._placement = Placement(options.subnets)
 
     def _owner(self) -> str:
         return bake_owner_of(self._installation(), self._region)
@@ -63,7 +63,7 @@ class Bakes:
         tags = {**marks.written(), OWNER: self._owner(), "Name": marks.machine}
         order = order_of(self._options, image, script, tags)
         return await self._placement.first_with_room(
-            HostName(marks.machine), lambda at: self._run(marks, order, at)
+            HostName(marks.machine), self._options.instance_types, lambda at: self._run(marks, order, at)
         )
 
     async def _run(self, marks: BakeMarks, order: dict[str, Any], place: Place) -> str:

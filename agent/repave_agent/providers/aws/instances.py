@@ -20,6 +20,7 @@ from repave_agent.providers.cloud.first_boot import ON_SERVER, user_data
 from repave_agent.providers.cloud.machine import OWNER, Machine, Marks, State, owner_of
 from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.cloud.placement import Place, Placement
+from repave_agent.providers.cloud.sizes import SizeChart
 from repave_agent.providers.command import environment_of, substitute
 from repave_protos.protocol.values import GroupName, HostName, RegionName
 
@@ -32,6 +33,10 @@ STATES = {
     "stopping": State.ENDED,
     "stopped": State.ENDED,
     "terminated": State.ENDED,
+}
+SPOT = {
+    "MarketType": "spot",
+    "SpotOptions": {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"},
 }
 WITHOUT_ROOM = ("InsufficientInstanceCapacity", "VcpuLimitExceeded", "VolumeLimitExceeded")
 
@@ -52,7 +57,8 @@ class Instances:
     ) -> None:
         self._region, self._installation = region, installation
         self._ec2, self._options, self._depot, self._oven = ec2, options, depot, oven
-        self._placement = Placement(options.subnets, options.instance_types)
+        self._placement = Placement(options.subnets)
+        self.chart = SizeChart("aws.sizes", options.sizes, options.instance_types)
         self._orders: dict[HostName, int] = {}
         self._ended: dict[str, None] = {}  # by us, in order
         self._images: dict[str, dict[str, Any]] = {}
@@ -76,7 +82,10 @@ class Instances:
 
     async def _create(self, spec: HostSpec, package: Path, image: str) -> str:
         wanted = self._wanted(spec, package, await self.image(image))
-        return await self._placement.first_with_room(spec.name, lambda at: self._run(spec.name, wanted, at))
+        sizes = self.chart.sizes(spec.template.machine_sizes)
+        return await self._placement.first_with_room(
+            spec.name, sizes, lambda at: self._run(spec.name, wanted, at)
+        )
 
     async def _run(self, host: HostName, wanted: dict[str, Any], place: Place) -> str:
         """What failed is ordered anew by another token, and what may have been done by the same one."""
@@ -117,8 +126,8 @@ class Instances:
         script = user_data(spec.name, spec.digest, url, words, environment, options.prepare, spec.released_at)
         marks = Marks.of(spec, self._installation(), self._region).written()
         wanted = order_of(options, image, script, {**marks, OWNER: self.owner(), "Name": spec.name})
-        if options.spot:
-            wanted["InstanceMarketOptions"] = {"MarketType": "spot"}
+        if spec.template.is_spot:
+            wanted["InstanceMarketOptions"] = SPOT
         return wanted
 
     # -------------------------------------------------------------------------------------------- see
@@ -153,6 +162,7 @@ class Instances:
             str(instance.get("PrivateIpAddress") or ""),
             f"is {name}{f': {said}' if said else ''}" if state is State.ENDED else "",
             is_full=any(word in f"{reason.get('Code', '')} {said}" for word in WITHOUT_ROOM),
+            is_spot=instance.get("InstanceLifecycle") == "spot",
         )
 
     async def accept(self, machine: Machine) -> None:

@@ -18,6 +18,8 @@ from repave_agent.settings import ImagesSettings
 from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import RegionName
 
+NO_TYPE = "InvalidInstanceType"
+
 
 class AwsProvider(CloudProvider):
     """Implements ports.Provider."""
@@ -75,6 +77,8 @@ class AwsProvider(CloudProvider):
                 {"InstanceTypes": list(options.instance_types)},
             ),
         ]
+        if meant := self._instances.chart.meant():
+            asked.append(("aws.sizes", "describe_instance_types", {"InstanceTypes": list(meant)}))
         if options.security_groups:
             groups = {"GroupIds": list(options.security_groups)}
             asked.append(("aws.security_groups", "describe_security_groups", groups))
@@ -103,7 +107,18 @@ class AwsProvider(CloudProvider):
         """By the free addresses of the subnets. Quotas of vCPUs, and whether a zone has room, only an order
         tells."""
         await self.start()
+        await self._instances.chart.check(asked.machine_sizes, self._has_type, "instance type")
+        await self._check_image(asked.machine_image, self._instances.image)
         answer = await self._ec2.call("describe_subnets", SubnetIds=list(self._options.subnets))
         free = sum(int(each["AvailableIpAddressCount"]) for each in answer["Subnets"])
         hosts = asked.hosts
         return "" if hosts <= free else f"addresses: {free} are free in the subnets, {hosts} more are needed"
+
+    async def _has_type(self, name: str) -> bool:
+        try:
+            await self._ec2.call("describe_instance_types", InstanceTypes=[name])
+        except RefusedError as error:
+            if NO_TYPE in str(error):
+                return False
+            raise
+        return True

@@ -60,7 +60,7 @@ class Bakes:
     ) -> None:
         self._region, self._installation = region, installation
         self._resources, self._options = resources, options
-        self._placement = Placement(options.zones or ("",), options.sizes)
+        self._placement = Placement(options.zones or ("",))
 
     def _owner(self) -> str:
         return bake_owner_of(self._installation(), self._region)
@@ -83,7 +83,7 @@ class Bakes:
         body = machine_of(self._options, self._resources, name, marks.base, script, tags)
         path = self._resources.path(COMPUTE, MACHINES, name)
         return await self._placement.first_with_room(
-            HostName(marks.machine), lambda at: self._make(path, body, at)
+            HostName(marks.machine), self._options.vm_sizes, lambda at: self._make(path, body, at)
         )
 
     async def _make(self, path: str, body: dict[str, Any], place: Place) -> str:

@@ -27,6 +27,7 @@ from repave_agent.providers.cloud.first_boot import ON_SERVER, user_data
 from repave_agent.providers.cloud.machine import OWNER, Machine, Marks, State, machine_name, owner_of
 from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.cloud.placement import Place, Placement
+from repave_agent.providers.cloud.sizes import SizeChart
 from repave_agent.providers.command import environment_of, substitute
 from repave_protos.protocol.values import GroupName, RegionName
 
@@ -55,7 +56,8 @@ class VirtualMachines:
     ) -> None:
         self._region, self._installation = region, installation
         self._resources, self._options, self._depot, self._oven = resources, options, depot, oven
-        self._placement = Placement(options.zones or ("",), options.sizes)
+        self._placement = Placement(options.zones or ("",))
+        self.chart = SizeChart("azure.sizes", options.sizes, options.vm_sizes)
 
     @property
     def network(self) -> str:
@@ -75,7 +77,10 @@ class VirtualMachines:
     async def _create(self, spec: HostSpec, package: Path, image: str) -> str:
         name, body = machine_name(self.owner(), spec.name), self._machine_of(spec, package, image)
         path = self._resources.path(COMPUTE, MACHINES, name)
-        return await self._placement.first_with_room(spec.name, lambda at: self._make(path, placed(body, at)))
+        sizes = self.chart.sizes(spec.template.machine_sizes)
+        return await self._placement.first_with_room(
+            spec.name, sizes, lambda at: self._make(path, placed(body, at))
+        )
 
     async def _make(self, path: str, body: dict[str, Any]) -> str:
         try:
@@ -99,8 +104,8 @@ class VirtualMachines:
         tags = {**options.tags, **marks, OWNER: self.owner()}
         name = machine_name(self.owner(), spec.name)
         body = machine_of(options, self._resources, name, image, script, tags)
-        if options.spot:
-            body["properties"] |= {"priority": "Spot", "evictionPolicy": "Deallocate"}
+        if spec.template.is_spot:
+            body["properties"] |= {"priority": "Spot", "evictionPolicy": "Delete"}
         return body
 
     def subnet(self) -> str:
@@ -145,6 +150,7 @@ class VirtualMachines:
             next((found for each in cards if (found := addresses.get(each["id"].lower()))), ""),
             ended,
             is_full=WITHOUT_ROOM.search(ended) is not None,
+            is_spot=properties.get("priority") == "Spot",
         )
 
     async def accept(self, machine: Machine) -> None:

@@ -72,7 +72,7 @@ class AzureProvider(CloudProvider):
             "azure.subscription": self._subscription,
             "azure.resource_group": options.resource_group,
             "azure.location": options.location,
-            "azure.sizes": options.sizes,
+            "azure.vm_sizes": options.vm_sizes,
             "azure.image": options.image,
             "azure.subnet": options.subnet,
         }
@@ -101,11 +101,22 @@ class AzureProvider(CloudProvider):
                 wrong.append(f"{name}: there is no {path}")
         return wrong
 
+    async def _find_image(self, named: str) -> None:
+        """Raises RefusedError. One of the marketplace is not asked for."""
+        found = image_reference(named)
+        try:
+            if "id" in found:
+                await self._resources.get(found["id"])
+        except GoneError as gone:
+            raise RefusedError(f"there is no {named}") from gone
+
     async def _missing_sizes(self) -> list[str]:
         there = await self._sizes()
+        named = {"azure.vm_sizes": self._options.vm_sizes, "azure.sizes": self._machines.chart.meant()}
         return [
-            f"azure.sizes: {self._options.location} has no {size}"
-            for size in self._options.sizes
+            f"{setting}: {self._options.location} has no {size}"
+            for setting, sizes in named.items()
+            for size in sizes
             if size.lower() not in there
         ]
 
@@ -135,13 +146,19 @@ class AzureProvider(CloudProvider):
     async def room(self, asked: FindRoom) -> str:
         """By the subscription's quotas here. Whether a zone has room only a machine's making tells."""
         await self.start()
-        size = self._options.sizes[0]
-        cores = (await self._sizes())[size.lower()]
+        there = await self._sizes()
+        chart, hosts = self._machines.chart, asked.hosts
+
+        async def is_there(size: str) -> bool:
+            return size.lower() in there
+
+        await chart.check(asked.machine_sizes, is_there, "size")
+        await self._check_image(asked.machine_image, self._find_image)
+        cores = hosts * there.get(chart.sizes(asked.machine_sizes)[0].lower(), 0)
         usages = await self._resources.list_all(
             f"{self._resources.subscription}/providers/{COMPUTE}/locations/{self._options.location}/usages"
         )
-        hosts = asked.hosts
-        wanted = {"virtualMachines": hosts, "cores": hosts * cores}
+        wanted = {"virtualMachines": hosts, "lowPriorityCores" if asked.is_spot else "cores": cores}
         short = []
         for usage in usages:
             more, used, most = wanted.get(usage["name"]["value"], 0), usage["currentValue"], usage["limit"]

@@ -16,6 +16,7 @@ from repave_agent.clients.faults import GoneError, LostError
 from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import (
     HOST_NAME,
+    TAKEN_BACK,
     Clock,
     Host,
     HostSpec,
@@ -156,7 +157,8 @@ class Lifecycle:
         raise TransientError(f"the {self._cloud.noun} of {name} does not run after {BUILD_SECONDS:g} s")
 
     def _failure(self, name: HostName, machine: Machine) -> ProviderError:
-        text = f"the {self._cloud.noun} of {name} {machine.ended}"
+        taken = f"; {TAKEN_BACK}" if machine.is_spot else ""
+        text = f"the {self._cloud.noun} of {name} {machine.ended}{taken}"
         if machine.is_full:
             return OutOfCapacityError(f"{text}. Raise the quota, or add capacity to the cloud.")
         return TransientError(text)
@@ -193,6 +195,7 @@ class Lifecycle:
     def _host(self, machine: Machine) -> Host:
         marks = machine.marks
         how = HALF_MADE if machine.state is State.BUILDING else machine.ended
+        taken = f"; {TAKEN_BACK}" if machine.is_spot and machine.state is State.ENDED else ""
         return Host(
             name=marks.host,
             group=marks.group,
@@ -202,8 +205,9 @@ class Lifecycle:
             port=marks.port,
             launched_at=machine.made_at,
             is_running=not how,
-            ended=f"its {self._cloud.noun} {how}" if how else "",
+            ended=f"its {self._cloud.noun} {how}{taken}" if how else "",
             age_seconds=max(0.0, self._clock.wall() - machine.made_at),
+            is_spot=machine.is_spot,
         )
 
     # -------------------------------------------------------------------------------------------- destroy

@@ -89,7 +89,7 @@ class State(Enum):
 class Machine:
     """`address` may be "" until it runs. `ended`: how, as what follows "the machine": "is ERROR: no disk";
     `is_full`: for lack of room. `volumes`: ids of its disks, where they may outlive it; `borrowed`: of what
-    is given back after it."""
+    is given back after it. `is_spot`: its cloud may take it back at any time."""
 
     id: str
     marks: Marks
@@ -100,6 +100,7 @@ class Machine:
     is_full: bool = False
     volumes: tuple[str, ...] = ()
     borrowed: str = ""
+    is_spot: bool = False
 
 
 class MachineCloud(Protocol):

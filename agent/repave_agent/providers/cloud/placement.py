@@ -23,22 +23,25 @@ class Place:
 
 
 class Placement:
-    """Hosts go to the zones in turn. `sizes`: the usual one, then those to take where it has no room."""
+    """Hosts go to the zones in turn."""
 
-    def __init__(self, zones: Sequence[str], sizes: Sequence[str]) -> None:
-        self._zones, self._sizes = tuple(zones), tuple(sizes)
+    def __init__(self, zones: Sequence[str]) -> None:
+        self._zones = tuple(zones)
         self._turn = itertools.count()
 
-    def _places(self) -> Iterator[Place]:
+    def _places(self, sizes: Sequence[str]) -> Iterator[Place]:
         first = next(self._turn) % len(self._zones)
         zones = (*self._zones[first:], *self._zones[:first])
-        return (Place(zone, size) for size in self._sizes for zone in zones)
+        return (Place(zone, size) for size in sizes for zone in zones)
 
-    async def first_with_room(self, host: HostName, make: Callable[[Place], Awaitable[str]]) -> str:
-        """What `make` gives. Raises OutOfCapacityError where no place has room, and what `make` raises else:
-        where it is not known whether a machine was made, none is made elsewhere."""
+    async def first_with_room(
+        self, host: HostName, sizes: Sequence[str], make: Callable[[Place], Awaitable[str]]
+    ) -> str:
+        """What `make` gives. `sizes`: the best one, then those to take where it has no room. Raises
+        OutOfCapacityError where no place has room, and what `make` raises else: where it is not known whether
+        a machine was made, none is made elsewhere."""
         full: list[str] = []
-        for place in self._places():
+        for place in self._places(sizes):
             try:
                 return await make(place)
             except LostError:

@@ -5,11 +5,11 @@ can work, and whether there is room for more, is each cloud's own.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from repave_agent.core.host_secrets import HostSecrets
-from repave_agent.core.ports import Clock, Host, HostSpec, RefusedError, TransientError
+from repave_agent.core.ports import Clock, Host, HostSpec, MisfitError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.lifecycle import Lifecycle
 from repave_agent.providers.cloud.machine import MachineCloud
@@ -60,6 +60,15 @@ class CloudProvider(ABC):
         if not self._installation():
             raise TransientError("no host is made before the agent has met its controller for the first time")
         await self.start()
+
+    @staticmethod
+    async def _check_image(named: str, find: Callable[[str], Awaitable[object]]) -> None:
+        """`find` raises RefusedError where there is none. Raises MisfitError."""
+        try:
+            if named:
+                await find(named)
+        except RefusedError as error:
+            raise MisfitError(f"host.image: {error}") from error
 
     def on_change(self, callback: Callable[[], None]) -> None:  # noqa: B027  # nothing to do
         """Clouds don't tell; the listing does."""

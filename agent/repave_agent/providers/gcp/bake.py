@@ -52,7 +52,7 @@ class Bakes:
     ) -> None:
         self._region, self._installation = region, installation
         self._compute, self._options = compute, options
-        self._placement = Placement(options.zones, options.machine_types)
+        self._placement = Placement(options.zones)
 
     def _owner(self) -> str:
         return bake_owner_of(self._installation(), self._region)
@@ -63,7 +63,7 @@ class Bakes:
         body = instance_of(self._options, marks.base, script, marks.written(), self._owner())
         body["name"] = self._name(marks)
         return await self._placement.first_with_room(
-            HostName(marks.machine), lambda at: self._insert(body, at)
+            HostName(marks.machine), self._options.machine_types, lambda at: self._insert(body, at)
         )
 
     async def _insert(self, body: dict[str, Any], place: Place) -> str:

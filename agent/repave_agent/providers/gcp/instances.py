@@ -14,12 +14,13 @@ from typing import Any
 
 from repave_agent.clients.faults import GoneError
 from repave_agent.clients.gcp.compute import Compute, ThereError, name_of
-from repave_agent.core.ports import HostSpec, ProviderError, RefusedError
+from repave_agent.core.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.first_boot import ON_SERVER, user_data
 from repave_agent.providers.cloud.machine import OWNER, Machine, Marks, State, machine_name, owner_of
 from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.cloud.placement import Place, Placement
+from repave_agent.providers.cloud.sizes import SizeChart
 from repave_agent.providers.command import environment_of, substitute
 from repave_agent.providers.gcp.options import GcpOptions
 from repave_protos.protocol.values import GroupName, HostName, RegionName
@@ -28,6 +29,8 @@ SCRIPT = "startup-script"
 BUILDING = ("PROVISIONING", "STAGING")
 RUNNING = ("RUNNING", "REPAIRING")
 LEAVING = ("STOPPING", "DEPROVISIONING")
+NOT_IN_ZONE = re.compile(r"achine type\b.* does not exist|/machineTypes/\S+ was not found")
+"""Of a zone that does not offer the machine type, as others may."""
 IMAGE = re.compile(r"(?:(?P<project>[^/]+)/)?(?:(?P<family>family)/)?(?P<name>[^/]+)")
 
 
@@ -47,7 +50,8 @@ class Instances:
     ) -> None:
         self._region, self._installation = region, installation
         self._compute, self._options, self._depot, self._oven = compute, options, depot, oven
-        self._placement = Placement(options.zones, options.machine_types)
+        self._placement = Placement(options.zones)
+        self.chart = SizeChart("gcp.sizes", options.sizes, options.machine_types)
         self._images: dict[str, str] = {}
         self._failed: dict[HostName, int] = {}
 
@@ -69,7 +73,10 @@ class Instances:
 
     async def _create(self, spec: HostSpec, package: Path, image: str) -> str:
         body = self._instance(spec, package, image)
-        return await self._placement.first_with_room(spec.name, lambda at: self._insert(spec.name, body, at))
+        sizes = self.chart.sizes(spec.template.machine_sizes)
+        return await self._placement.first_with_room(
+            spec.name, sizes, lambda at: self._insert(spec.name, body, at)
+        )
 
     async def _insert(self, host: HostName, body: dict[str, Any], place: Place) -> str:
         """Google answers an insert that failed with the same failure again, so the next one is another."""
@@ -80,8 +87,10 @@ class Instances:
             await self._compute.settle(operation, f"insert {body['name']}, {place}")
         except ThereError:
             pass  # made by a call whose answer was lost
-        except ProviderError:
+        except ProviderError as error:
             self._failed[host] = self._failed.get(host, 0) + 1
+            if NOT_IN_ZONE.search(str(error)) is not None:
+                raise OutOfCapacityError(str(error)) from error
             raise
         self._failed.pop(host, None)
         return f"{path}/{body['name']}"
@@ -94,8 +103,8 @@ class Instances:
         script = user_data(spec.name, spec.digest, url, words, environment, options.prepare, spec.released_at)
         marks = Marks.of(spec, self._installation(), self._region).written()
         body = instance_of(options, image, script, marks, self.owner())
-        if options.spot:
-            body["scheduling"] = {"provisioningModel": "SPOT", "instanceTerminationAction": "STOP"}
+        if spec.template.is_spot:
+            body["scheduling"] = {"provisioningModel": "SPOT", "instanceTerminationAction": "DELETE"}
         return {**body, "name": machine_name(self.owner(), spec.name)}
 
     async def image(self, named: str) -> str:
@@ -165,6 +174,7 @@ class Instances:
             datetime.fromisoformat(instance["creationTimestamp"]).timestamp(),
             str(card.get("networkIP") or card.get("ipv6Address") or ""),
             ended,
+            is_spot=(instance.get("scheduling") or {}).get("provisioningModel") == "SPOT",
         )
 
     async def accept(self, machine: Machine) -> None:

@@ -5,7 +5,9 @@ How an instance is made and seen: instances.py; what all clouds have in common: 
 """
 
 import random
+import re
 from collections.abc import Callable
+from typing import Any
 
 from repave_agent.clients.faults import GoneError
 from repave_agent.clients.gcp.compute import Compute, fault, name_of
@@ -21,6 +23,9 @@ from repave_agent.providers.gcp.options import GcpOptions
 from repave_agent.settings import ImagesSettings
 from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import RegionName
+
+TYPE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+SPOT_QUOTA = "PREEMPTIBLE_CPUS"
 
 
 class GcpProvider(CloudProvider):
@@ -82,6 +87,9 @@ class GcpProvider(CloudProvider):
                     await self._compute.get(f"zones/{zone}/machineTypes/{machine_type}")
                 except GoneError:
                     wrong.append(f"gcp.machine_types: {zone} has no {machine_type}")
+        for machine_type in self._instances.chart.meant() if not wrong else ():
+            if not await self._has_type(machine_type):
+                wrong.append(f"gcp.sizes: no zone has {machine_type}")
         if options.image and not wrong:
             try:
                 await self._instances.image(options.image)
@@ -102,13 +110,16 @@ class GcpProvider(CloudProvider):
     async def room(self, asked: FindRoom) -> str:
         """By the project's quotas of the region. Whether a zone has room only an insert tells."""
         await self.start()
-        hosts = asked.hosts
-        zone, machine_type = self._options.zones[0], self._options.machine_types[0]
-        kind = await self._compute.get(f"zones/{zone}/machineTypes/{machine_type}")
+        chart, hosts = self._instances.chart, asked.hosts
+        await chart.check(asked.machine_sizes, self._has_type, "machine type")
+        await self._check_image(asked.machine_image, self._instances.image)
+        kind = await self._type(chart.sizes(asked.machine_sizes)[0])
+        assert kind is not None, "it was looked for"
         region = await self._compute.get(f"regions/{name_of(kind['zone']).rsplit('-', 1)[0]}")
         wanted = {"INSTANCES": hosts, "CPUS": hosts * int(kind["guestCpus"])}
-        if self._options.spot:
-            wanted["PREEMPTIBLE_CPUS"] = wanted.pop("CPUS")
+        limits = {each["metric"]: each["limit"] for each in region.get("quotas") or []}
+        if asked.is_spot and limits.get(SPOT_QUOTA):  # without one of its own, spot is of the usual quota
+            wanted[SPOT_QUOTA] = wanted.pop("CPUS")
         short = []
         for quota in region.get("quotas") or []:
             more, used, most = wanted.get(quota["metric"], 0), quota["usage"], quota["limit"]
@@ -116,3 +127,17 @@ class GcpProvider(CloudProvider):
                 name = quota["metric"].lower().replace("_", " ")
                 short.append(f"{name}: {used:g} of {most:g} are used, {more} more are needed")
         return "; ".join(short)
+
+    async def _has_type(self, name: str) -> bool:
+        return await self._type(name) is not None
+
+    async def _type(self, name: str) -> dict[str, Any] | None:
+        """As the first zone that offers it describes it."""
+        if TYPE_NAME.fullmatch(name) is None:  # another cloud's, of which Google says that it can't be meant
+            return None
+        for zone in self._options.zones:
+            try:
+                return await self._compute.get(f"zones/{zone}/machineTypes/{name}")
+            except GoneError:
+                continue
+        return None

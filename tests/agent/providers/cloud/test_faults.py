@@ -5,14 +5,24 @@ every fault at every kind of call that a launch and a destruction make.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
-from repave_agent.core.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError, TransientError
+from repave_agent.core.ports import (
+    TAKEN_BACK,
+    HostSpec,
+    MisfitError,
+    OutOfCapacityError,
+    ProviderError,
+    RefusedError,
+    TransientError,
+)
 from repave_protos.package.archive import sha256_of
+from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName
 from tests.fakes.clock import FastClock
 from tests.fakes.templates import a_template
@@ -123,6 +133,64 @@ async def test_where_no_zone_has_room_the_error_names_each_place_with_the_cloud_
         for zone in settings.get("zones") or settings["subnets"]:
             assert f"{size} in {zone}" in str(caught.value)
     assert re.search("sufficient .*capacity|enough resources", str(caught.value))
+    assert rig.instances() == []
+
+
+def of(wanted: HostSpec, **template: Any) -> HostSpec:
+    return replace(wanted, template=replace(wanted.template, **template))
+
+
+async def test_sizes_of_the_spec_come_before_the_settings_and_stand_for_each_other(
+    kind: CloudKind, rig: CloudRig, tmp_path: Path, package: Path
+) -> None:
+    """Both settings' sizes in the spec, the other way round: a word, then the cloud's own name."""
+    first, second = kind.sizes
+    provider = kind.provider(rig, tmp_path, FastClock(20.0), sizes={"xl": (second,)})
+    wanted = [of(spec(package, number), machine_sizes=("xl", first)) for number in (1, 2)]
+    await provider.launch(wanted[0], package)
+    assert await kind.sizes_of(provider) == [second]
+    rig.fault(kind.create, "capacity", times=2 * kind.tries)
+    await provider.launch(wanted[1], package)
+    assert sorted(await kind.sizes_of(provider)) == sorted(kind.sizes)
+    rig.fault(kind.create, "capacity", times=0)
+    with pytest.raises(OutOfCapacityError) as caught:
+        await provider.launch(of(spec(package, 3), machine_sizes=("xl",)), package)
+    assert f"{second} in " in str(caught.value)
+    assert f"{first} in " not in str(caught.value), "the spec named another"
+    assert len(rig.instances()) == 2
+    await provider.close()
+
+
+async def test_a_size_or_an_image_that_there_is_not_is_told_before_the_first_launch(
+    kind: CloudKind, rig: CloudRig, tmp_path: Path
+) -> None:
+    first, second = kind.sizes
+    provider = kind.provider(rig, tmp_path, FastClock(20.0), sizes={"xl": (second,), "l": (first,)})
+    for sizes in ((), ("xl",), (first, "l", second)):
+        assert await provider.room(FindRoom(1, sizes)) == ""
+    for none in ("xxl", "x9.none", "e9-none-4", "Standard_X9", "m1 large", "9", "ä"):
+        words = rf"^host\.size: there is no .* {none} here, .*sizes .*: l, xl$"
+        with pytest.raises(MisfitError, match=words):
+            await provider.room(FindRoom(0, ("xl", none)))
+    with pytest.raises(MisfitError, match=r"^host\.image: .*x9"):
+        await provider.room(FindRoom(0, (), "x9"))
+    await provider.close()
+
+
+async def test_a_spot_machine_that_is_taken_or_gone_is_told_as_one(
+    kind: CloudKind, rig: CloudRig, provider: AnyProvider, package: Path
+) -> None:
+    if kind.name == "aws":
+        pytest.skip("moto says of no instance that it is spot")
+    wanted = [of(spec(package, number), is_spot=number == 1) for number in (1, 2)]
+    hosts = [await provider.launch(each, package) for each in wanted]
+    assert [each.is_spot for each in hosts] == [True, False]
+    for instance in rig.instances():
+        rig.act(instance["name"], "die")
+    ended = {each.name: each.ended for each in await provider.list_hosts()}
+    assert ended[wanted[0].name].endswith(TAKEN_BACK)
+    assert TAKEN_BACK not in ended[wanted[1].name]
+    await asyncio.gather(*(provider.destroy(each.name) for each in wanted))
     assert rig.instances() == []
 
 
