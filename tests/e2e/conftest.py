@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.rigs import reachable, until_ready, why_no_openstack
+from tests.support.rigs import CloudRig, cloud_rig, reachable, until_ready, why_no_cloud, why_no_openstack
 from tests.support.stage import Stage, staged
+
+CLOUD_NET = 94
 
 
 @pytest.fixture
@@ -38,3 +40,15 @@ def rig() -> Iterator[None]:
     asyncio.run(until_ready())
     with reachable():
         yield
+
+
+@pytest.fixture
+def cloud(request: pytest.FixtureRequest, directory: Path) -> Iterator[tuple[str, CloudRig]]:
+    """A stand-in by name, whose machines run and are reachable."""
+    name = str(request.param)
+    if reason := why_no_cloud(name):
+        pytest.skip(reason)
+    addresses = "172.31.0.0/16" if name == "aws" else f"10.{CLOUD_NET}.0.0/16"
+    with reachable(addresses), cloud_rig(name, directory / "rig", CLOUD_NET) as rig:
+        rig.reset(run_user_data=True, boot_seconds=0.2, operation_seconds=0.2)
+        yield name, rig

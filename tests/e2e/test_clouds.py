@@ -2,7 +2,6 @@
 rollbacks under load, through repave's own HAProxy in each region.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,10 @@ import pytest
 
 from tests.support.clouds import CLOUDS
 from tests.support.releases import there_and_back
-from tests.support.rigs import CloudRig, cloud_rig, reachable, why_no_cloud
+from tests.support.rigs import CloudRig
 from tests.support.stage import staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.timeout(600)]
-NET = 94
 PREPARE = "HOST=$RIG_FIXED_IP ROOT=$PWD/repave"
 CANARY = "{canary: {steps: [{traffic: 5%, hold: 3s}]}}"
 REGIONS: dict[str, dict[str, dict[str, str]]] = {
@@ -22,17 +20,6 @@ REGIONS: dict[str, dict[str, dict[str, str]]] = {
     "azure": {"paris": {}, "oslo": {}},
     "aws": {"paris": {}, "oslo": {}},
 }
-
-
-@pytest.fixture
-def cloud(request: pytest.FixtureRequest, directory: Path) -> Iterator[tuple[str, CloudRig]]:
-    name = str(request.param)
-    if reason := why_no_cloud(name):
-        pytest.skip(reason)
-    addresses = "172.31.0.0/16" if name == "aws" else f"10.{NET}.0.0/16"
-    with reachable(addresses), cloud_rig(name, directory / "rig", NET) as rig:
-        rig.reset(run_user_data=True, boot_seconds=0.2, operation_seconds=0.2)
-        yield name, rig
 
 
 def settings(name: str, rig: CloudRig, region: str, port: int) -> dict[str, str]:

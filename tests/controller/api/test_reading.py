@@ -88,6 +88,22 @@ def test_why_says_which_region_is_waited_for_and_what_a_person_could_do(
     assert all(because["since"] for because in answer["because"])
 
 
+def test_why_says_why_the_last_rollout_went_back(api: Asked, controller: ServedController) -> None:
+    api.release()
+    api.ended()
+    assert api.get("applications/hello/why").json["text"] == (
+        "nothing is being rolled out; hello-v001 serves"
+    )
+    controller.sessions.sick.add("hello-v002")
+    api.release(version="v2")
+    api.post("applications/hello/abort", {"by": "ann", "reason": "wrong branch"})
+    assert api.ended()["phase"] == "aborted"
+    assert api.get("applications/hello/why").json["text"] == (
+        "nothing is being rolled out; hello-v001 serves; the release of hello-v002 went back: aborted by ann:"
+        " wrong branch"
+    )
+
+
 def test_events_are_read_from_a_sequence_on_or_from_the_end(api: Asked) -> None:
     api.release()
     api.ended()

@@ -276,7 +276,11 @@ def _why_text(application: Application) -> str:
         back = cli("rollback", application.name)
         way = f", or {command_of(back)}" if works(back, application, {}, Instant(0)) else ""
         return f"held: {text_of(rollout.undo_reason)}; release a better version{way}"
-    return f"nothing is being rolled out; {serving.name if serving else 'no group'} serves"
+    rests = f"nothing is being rolled out; {serving.name if serving else 'no group'} serves"
+    if rollout is None or rollout.phase is Phase.SUCCEEDED:
+        return rests
+    name = format_group(application.cluster, rollout.target)
+    return with_reason(f"{rests}; the {rollout.kind} of {name} went back", text_of(rollout.undo_reason))
 
 
 def _asked_of(running: Rollout) -> list[str]:
