@@ -143,12 +143,20 @@ class Stage:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for region in self.agents:
-            environment = {**_clean_environment(), **self.agent_settings(region)}
-            command = [*self.wrapped.get(region, ()), sys.executable, "-m", "repave_agent", "clean"]
-            subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
+        for region, cleaning in {region: self._begin_clean(region) for region in self.agents}.items():
+            said, _ = cleaning.communicate(timeout=60)
+            assert cleaning.returncode == 0, f"{region} is not clean: {said}"
         for _, reservation in self._octets.values():
             reservation.close()
+
+    def _begin_clean(self, region: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*self.wrapped.get(region, ()), sys.executable, "-m", "repave_agent", "clean"],
+            env={**_clean_environment(), **self.agent_settings(region)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     # -------------------------------------------------------------------------------------- commands
 
