@@ -23,6 +23,9 @@ from repave_agent.clock import SystemClock
 from repave_agent.core.fence import foreign
 from repave_agent.core.observation import Limits
 from repave_agent.core.ports import BalancerError, ProviderError, TransientError
+from repave_agent.core.records import Wanted
+from repave_agent.dns.building import make_records
+from repave_agent.dns.options import public_address
 from repave_agent.health.prober import Prober
 from repave_agent.identity import joining
 from repave_agent.identity.identity import FILE, Identity, IdentityError, read, write
@@ -44,6 +47,7 @@ from repave_agent.runtime.checkup import Checkup
 from repave_agent.runtime.instance import name_of
 from repave_agent.runtime.journal import FileDisk, Journal, JournalError
 from repave_agent.runtime.kept_logs import KeptLogs
+from repave_agent.runtime.records import RecordKeeper
 from repave_agent.runtime.remains import Remains
 from repave_agent.runtime.retry import Postponed
 from repave_agent.runtime.session import Session
@@ -128,6 +132,7 @@ class Agent:
             provider.abilities,
             balancer.abilities(settings.section(balancer.name, balancer.options)),
             settings.secrets.sources,
+            settings.dns.abilities,
             verifies_bundles=bundles.can_verify(),
         )
         self.keeper = (
@@ -171,6 +176,7 @@ class Agent:
                 inspect_seconds=settings.limits.inspect_seconds,
             ),
         )
+        self.record_keeper = self._make_record_keeper()
         self.standing = Standing(self.worker, self.tenancy, waits=can_be_taken_over(self.capabilities))
         self.bakery = Bakery(self.provider, self.packages, self.notice, clock, self.worker.packages)
         guarded = ProviderWithTimeouts(measured, self.tenancy.check)
@@ -178,7 +184,8 @@ class Agent:
         self.postponed = Postponed(self.worker.on_desired, clock.sleep)
         self.isolation, self.is_starting = "", True
         self.early: dict[ApplicationName, DesiredState] = {}  # heard while the region can't act yet
-        self.checkup = Checkup((self.provider, self.balancer, self.secrets), self.examined, clock.sleep)
+        examined = (self.provider, self.balancer, self.secrets, self.record_keeper)
+        self.checkup = Checkup(examined, self.examined, clock.sleep)
         self.session = Session(
             dial=self._dial,
             hello=self.make_hello,
@@ -190,6 +197,22 @@ class Agent:
             tenancy=self.tenancy,
         )
         self.metrics.read(self._now)
+
+    def _make_record_keeper(self) -> RecordKeeper | None:
+        """None: the region keeps no records in DNS. Raises ProviderError."""
+        options, check = self.settings.dns, self.tenancy.check
+        records = make_records(options, self.settings.region, self.site.installation, self.site.clock, check)
+        if records is None:
+            return None
+
+        def wanted() -> Mapping[ApplicationName, Wanted]:
+            return self.worker.wanted_records(
+                options.name_of, options.addresses or public_address(self.balancer.traffic_address)
+            )
+
+        return RecordKeeper(
+            records, wanted, self.worker.note_record, self.site.clock, check, options.ttl_seconds
+        )
 
     def _now(self) -> Now:
         troubles, is_starting = self.troubles
@@ -317,6 +340,8 @@ class Agent:
             return True
         finally:
             await self.secrets.close()
+            if self.record_keeper is not None:
+                await self.record_keeper.close()
             await self.bakery.close()
             await self.prober.close()
             await self.packages.close()
@@ -349,7 +374,8 @@ class Agent:
         early, self.early = self.early, {}
         for desired in early.values():
             await self.postponed.on_desired(desired)
-        await asyncio.gather(self.worker.run(), self.checkup.run())
+        records = [self.record_keeper.run()] if self.record_keeper is not None else []
+        await asyncio.gather(self.worker.run(), self.checkup.run(), *records)
 
     async def _start_provider(self) -> None:
         self.isolation = await self.provider.start()
@@ -373,6 +399,9 @@ class Agent:
     async def clean(self) -> None:
         """Ends every host of this region and its balancer: for demos, tests and regions that are given up."""
         self.worker.recall()  # whose hosts they are is in the journal
+        if self.record_keeper is not None:  # first: clients shall be led to none of it
+            await self.record_keeper.remove_all()
+            await self.record_keeper.close()
         hosts = await self.provider.list_hosts()
         ends = await asyncio.gather(
             *(self.provider.destroy(host.name) for host in hosts), return_exceptions=True

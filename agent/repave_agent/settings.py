@@ -4,38 +4,24 @@ What providers and balancers take is declared in their folders and added by sett
 """
 
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
+from repave_agent.dns.options import DnsOptions
 from repave_agent.secrets.options import SecretsOptions
 from repave_protos.daemon.logs import LogSettings
 from repave_protos.daemon.settings import Address, Settings, named_in_environment
+from repave_protos.daemon.settings import Pairs as Pairs
+from repave_protos.daemon.settings import Words as Words
+from repave_protos.daemon.settings import pairs_of as pairs_of
+from repave_protos.daemon.settings import words_of as words_of
 from repave_protos.package.signing import Signatures
 
 Section = TypeVar("Section", bound=Settings)
 REGION_LENGTH_MAX = 48
-
-
-def words_of(given: object) -> object:
-    """A command may be a list of words, or a line that is split as a shell does; no shell ever runs it."""
-    return tuple(shlex.split(given)) if isinstance(given, str) else given
-
-
-Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
-
-
-def pairs_of(given: object) -> object:
-    """Pairs may be a table, or a line such as "team=shop tier=web"."""
-    if not isinstance(given, str):
-        return given
-    words = [word.partition("=") for word in shlex.split(given)]
-    if not all(sign for _, sign, _ in words):
-        raise ValueError("write pairs such as team=shop tier=web")
-    return {name: value for name, _, value in words}
 
 
 def _sizes(given: object) -> object:
@@ -54,7 +40,6 @@ def _sizes(given: object) -> object:
 
 
 Sizes = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_sizes)]
-Pairs = Annotated[dict[str, str], BeforeValidator(pairs_of)]
 
 
 def _region(given: str) -> str:
@@ -121,6 +106,7 @@ class AgentSettings(Settings):
     limits: LimitSettings = LimitSettings()
     logs: LogSettings = LogSettings()
     secrets: SecretsOptions = SecretsOptions()
+    dns: DnsOptions = DnsOptions()
 
     def section(self, name: str, model: type[Section]) -> Section:
         """The options of a provider or balancer."""

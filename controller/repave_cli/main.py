@@ -86,6 +86,9 @@ SAME_AS = {
     "grant": "roles grant",
     "teams": "roles list",
     "takeover": "regions take-over",
+    "drain": "regions drain",
+    "undrain": "regions undrain",
+    "evacuate": "regions drain",
     "enroll": "agents join",
     "enrol": "agents join",
 }

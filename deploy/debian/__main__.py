@@ -152,6 +152,8 @@ def lay_out_programs(tree: Path) -> None:
             "sigstore",
             "--extra",
             "aws",
+            "--extra",
+            "dns",
             "--no-emit-project",
             "--output-file",
             str(locked),

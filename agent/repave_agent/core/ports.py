@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from repave_agent.core.host_secrets import HostSecrets
+from repave_agent.core.records import Change, Seen
 from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import (
     BY_REQUEST,
@@ -349,6 +350,28 @@ class Balancer(Protocol):
 
     async def close(self) -> None:
         """Lets go of watchers. The balancer lives on."""
+
+
+# ---------------------------------------------------------------------------------------------- DNS
+
+
+class ChangedMeanwhileError(TransientError):
+    """What a change was decided by is so no longer: it is to be looked at again. Nothing was changed."""
+
+
+class Records(Protocol):
+    """What the region has in one zone of DNS. Nothing that its mark does not name is touched."""
+
+    kind: str
+
+    async def look(self, name: str) -> Seen:
+        """What the service itself says of `name`, not what resolvers remember. Raises ProviderError."""
+
+    async def change(self, seen: Seen, change: Change) -> None:
+        """Makes the change that was decided by `seen`. Repeatable: what is left of one that was cut off is
+        decided anew. Raises ChangedMeanwhileError, where the service can tell; ProviderError."""
+
+    async def close(self) -> None: ...
 
 
 # ------------------------------------------------------------------------------------------- packages, link

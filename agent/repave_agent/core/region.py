@@ -43,6 +43,7 @@ from repave_protos.protocol.values import (
     HostName,
     Notice,
     Probe,
+    RecordReport,
     Welcome,
 )
 
@@ -135,6 +136,7 @@ class Region:
         self._balancer_failures = 0  # in a row
         self._left_out: dict[str, LeftOut] = {}  # by application, or by group
         self._balancer_trouble = self._provider_trouble = self._journal_trouble = ""
+        self._records: dict[ApplicationName, RecordReport] = {}
         self._seen = Observation(now=0.0, desired=(), hosts=(), groups={})
 
     # ------------------------------------------------------------------------------------- what is known
@@ -355,6 +357,21 @@ class Region:
         text = f"{counted.spare} {answered} for {counted.group}, which had no host up"
         self._fleet.notices.append(Notice("traffic.fell_back", text, counted.application, counted.group))
 
+    def is_served(self, application: ApplicationName) -> bool:
+        """Whether the balancer gave requests of it to a group when it was looked at last."""
+        return self._view.route(application) is not None
+
+    def note_record(self, application: ApplicationName, record: RecordReport) -> None:
+        """Its record in DNS, as it was looked at last."""
+        known = self._records.get(application)
+        self._records[application] = record
+        if known is not None and record.state != known.state and "unknown" not in (known.state, record.state):
+            where = (
+                "leads to this region" if record.state == "in" else "does not lead to this region any more"
+            )
+            kind = f"record.{record.state}"
+            self._fleet.notices.append(Notice(kind, f"{record.name} {where}", application))
+
     def balancer_changed(self) -> None:
         """A hint: the balancer should be looked at soon."""
         self._viewed_at = float("-inf")
@@ -491,7 +508,7 @@ class Region:
             return None
         outside = (self._balancer_trouble, self._provider_trouble, self._journal_trouble)
         troubles = with_troubles(self._seen, decision.plan, self._fleet.troubles, outside)
-        reported = reports(self._seen, troubles, self._refusals)
+        reported = reports(self._seen, troubles, self._refusals, self._records)
         self._fleet.note_worn(reported.values())
         return reported
 

@@ -1,6 +1,8 @@
 """Sums up a region for the controller: one report for each application. Pure."""
 
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from repave_agent.core.observation import Observation
 from repave_agent.core.ports import BackendView, Route
@@ -16,6 +18,7 @@ from repave_protos.protocol.values import (
     GroupName,
     GroupReport,
     HostPhase,
+    RecordReport,
     Worn,
 )
 
@@ -24,14 +27,18 @@ BALANCER_DEAD = "the balancer does not run and can't be started: the agent's log
 
 
 def reports(
-    observation: Observation, troubles: dict[GroupName, str], refusals: dict[ApplicationName, str]
+    observation: Observation,
+    troubles: dict[GroupName, str],
+    refusals: dict[ApplicationName, str],
+    records: Mapping[ApplicationName, RecordReport] = MappingProxyType({}),
 ) -> dict[ApplicationName, ApplicationReport]:
     """What is sent up: counts by phase and what the balancer acknowledged, under the accepted epoch."""
     result = {}
     for state in observation.desired:
         groups = tuple(_group(group, state, observation, troubles) for group in state.groups)
         refusal = refusals.get(state.application, "")
-        result[state.application] = ApplicationReport(state.application, state.epoch, groups, refusal)
+        record = records.get(state.application)
+        result[state.application] = ApplicationReport(state.application, state.epoch, groups, refusal, record)
     for application in sorted(refusals.keys() - result.keys()):
         result[application] = ApplicationReport(application, ZERO_EPOCH, refusal=refusals[application])
     return result

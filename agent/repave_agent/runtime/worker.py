@@ -32,6 +32,7 @@ from repave_agent.core.ports import (
     Upwards,
 )
 from repave_agent.core.reconcile import Arrange, Destroy, Steer
+from repave_agent.core.records import Wanted, wanted_of
 from repave_agent.core.region import RETRY_SECONDS, Change, Decision, Region, Step
 from repave_agent.health.prober import Prober
 from repave_agent.runtime.drift import Inspections
@@ -49,6 +50,7 @@ from repave_protos.protocol.values import (
     Applied,
     DesiredState,
     Digest,
+    RecordReport,
     Welcome,
     fingerprint_of_state,
 )
@@ -147,6 +149,20 @@ class Worker:
 
     async def read_output(self, question: ReadOutput) -> Output:
         return await self._outputs.answer(question)
+
+    def wanted_records(
+        self, name_of: Callable[[ApplicationName], str], addresses: tuple[str, ...]
+    ) -> dict[ApplicationName, Wanted]:
+        """What the region's records in DNS shall be. `name_of`: "" of an application that has none."""
+        return {
+            application: wanted_of(state, name, addresses, is_served=self._region.is_served(application))
+            for application, state in self._region.desired.items()
+            if (name := name_of(application))
+        }
+
+    def note_record(self, application: ApplicationName, record: RecordReport) -> None:
+        self._region.note_record(application, record)
+        self._wake.set()
 
     def hosts(self) -> Counter[tuple[str, ...]]:
         """How many there are, by application and phase."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from repave_cli.commands import draining
 from repave_cli.commands.release import add_who_and_why, ask
 from repave_cli.render.output import show_whole
 from repave_cli.transport.errors import CliError
@@ -51,9 +52,12 @@ def register_groups(commands: Any, run: Run) -> None:
 
 def register_regions(commands: Any, run: Run) -> None:
     """`repave regions` lists; its verbs end or change what a region is."""
-    regions = commands.add_parser("regions", help="Regions and their agents; leave, remove, take-over")
+    regions = commands.add_parser(
+        "regions", help="Regions and their agents; drain, undrain, leave, remove, take-over"
+    )
     regions.set_defaults(run=run)
     verbs = regions.add_subparsers(dest="verb", metavar="VERB")
+    draining.register(verbs)
     leave = verbs.add_parser("leave", help="Take one application out of a region")
     leave.add_argument("region", metavar="REGION")
     leave.add_argument("app", metavar="APP")

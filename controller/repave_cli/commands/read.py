@@ -61,6 +61,7 @@ REGIONS = (
     column("PROVIDER"),
     column("BALANCER"),
     column("TRAFFIC", "traffic_address"),
+    Column("DNS", lambda item: item.get("dns") or "-", is_wide=True),
     column("APPS", "applications"),
     column("HOSTS"),
     column("AGENT VERSION", is_wide=True),

@@ -186,8 +186,21 @@ def _region(region: dict[str, Any], track: dict[str, Any] | None, rollout: dict[
         is_told = is_told or (track["phase"] == "running" and track["step"] != rollout["step"])
         state = (f"  {where}" if is_told else "") + state
         state += f"  {track['reason']}" if track["reason"] else ""
+    state += f"  {dns}" if (dns := _dns(region.get("dns"))) else ""
     state += "".join(f"  {trouble(text)}" for text in region["troubles"])
     return Branch(f"{region['name']}  {region['traffic_address']}{state}", list(region["groups"]))
+
+
+def _dns(record: dict[str, Any] | None) -> str:
+    """Nothing of a region that is in DNS as it should be."""
+    if record is None or (record["state"] == "in" and not record["drained"]):
+        return ""
+    by = f" ({record['drained_by'] or 'an operator'})" if record["drained"] else ""
+    if record["state"] != "out":
+        return f"DRAINED{by}, still in DNS" if record["drained"] else "DNS not known"
+    rest = until(record["clients_until"]) if record["clients_until"] else 0.0
+    still = f", clients may still come for {span(rest)}" if rest > 0 else ""
+    return f"{'DRAINED' + by + ', ' if record['drained'] else ''}out of DNS{still}"
 
 
 def trouble(text: str) -> str:

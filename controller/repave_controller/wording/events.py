@@ -154,6 +154,11 @@ def _authority_rotated(region: str, is_at_once: int, by: str) -> str:
     return f"a new authority issues to agents, asked by {who(by)}; the former one {former}"
 
 
+def _region_drained(region: str, is_even_last: int, by: str, reason: str) -> str:
+    last = ", even as the last one" if is_even_last else ""
+    return f"{region} is taken out of DNS{last}, asked by {who(by, reason)}"
+
+
 TEXTS: Mapping[Kind, Template] = {
     Happening.RELEASE_QUEUED: _queued,
     Happening.RELEASE_REPLACES: "{group} goes back, for {version} replaces it, asked by {by}",
@@ -205,6 +210,10 @@ TEXTS: Mapping[Kind, Template] = {
     ),
     Happening.GONE: "{application} is gone; its history stays",
     Happening.REGION_LEFT: _region_left,
+    Happening.REGION_DRAINED: _region_drained,
+    Happening.REGION_UNDRAINED: lambda region, by, reason: (
+        f"{region} goes back into DNS, asked by {who(by, reason)}"
+    ),
     Happening.GROUP_DESTROYED: "{group} is destroyed in every region",
     Happening.GROUP_RENEWED: _group_renewed,
     Happening.HOST_TAINTED: lambda host, reason: with_reason(f"{host} is tainted", reason),

@@ -52,6 +52,14 @@ def _role_missing(roles: Sequence[str]) -> str:
     return f"this waits for the role {', '.join(roles)}; say so with {flags}"
 
 
+def _last_in_dns(anyway: str, application: str, region: str, others: Sequence[str]) -> str:
+    rest = (
+        f"{listed(others)} {'is' if len(others) == 1 else 'are'} not in it" if others else "it has no other"
+    )
+    text = f"{region} is the last region of {application} in DNS, for {rest}: clients would find none"
+    return f"{text}; {anyway} does it all the same"
+
+
 def _no_room(*commands: str, lacks: str) -> str:
     ways = ["raise the quota", "add machines", *(f"end a group that is kept: {each}" for each in commands)]
     return f"{lacks}; {', or '.join(ways)}; --force tries all the same"
@@ -219,6 +227,7 @@ TEXTS: Mapping[Kind, Template] = {
         lambda *commands, region: f"hosts of the old group have gone in {region}{ways(commands)}"
     ),
     Refusal.KEY_REUSED: "this idempotency key was used for a different request; use a new key",
+    Refusal.LAST_IN_DNS: _last_in_dns,
     Refusal.LAST_REGION: "{application} serves only in {region}: to end it altogether: {0}",
     Refusal.NO_OBJECTION: (
         lambda *commands, application: f"nothing of {application} waits for objections now{ways(commands)}"
@@ -240,6 +249,10 @@ TEXTS: Mapping[Kind, Template] = {
         "to go back to; --queue releases this after it"
     ),
     Refusal.NOTHING_TO_RENEW: "no group serves {application}; release it first",
+    Refusal.NO_RECORD: (
+        "the agent of {region} keeps no record of {application} in DNS: set [dns] in its settings, as "
+        "docs/dns.md shows"
+    ),
     Refusal.NO_ROOM: _no_room,
     Refusal.MISFIT: "{misfits}",
     Refusal.STEPS_DONT_FIT: "{text}",

@@ -172,6 +172,19 @@ TEXTS: Mapping[Kind, Template] = {
     Why.RENEWAL: _renewal,
     Why.RENEWAL_UNCONFIRMED: "the region has not confirmed its newest desired state yet",
     Why.RENEWAL_FLOOR: "{up} hosts are verified and up, the floor is {floor}",
+    Why.DRAIN: lambda *_, region, name, trouble: (
+        f"drain: {name} still leads to {region}{in_brackets(trouble)}"
+    ),
+    Why.DRAIN_AWAY: (
+        "drain: its agent is not connected, so its record in DNS stays as it is until the agent returns"
+    ),
+    Why.DRAIN_UNSEEN: "drain: its agent has said nothing of a record in DNS",
+    Why.DRAIN_REMEMBERED: (
+        "drain: it is out of DNS; clients may still come for up to {seconds} s, as resolvers remember it"
+    ),
+    Why.UNDRAIN: lambda *_, region, name, trouble: (
+        f"undrain: {name} does not lead to {region}{in_brackets(trouble)}"
+    ),
     Why.AGENT_REFUSES: "{region} refuses: {refusal}",
     Why.HOSTS_FAIL: _hosts_fail,
     Why.ILL: _ill,
@@ -237,6 +250,9 @@ REMEDIES: Mapping[Kind, Template] = {
     Why.HELD: lambda *commands, **_: ways(commands).removeprefix("; "),
     Why.KEPT_FAILED: "{0} shows its hosts, {1} ends it now",
     Why.RENEWAL: "{0} shows what is worn",
+    Why.DRAIN: "{0} leads clients to it again",
+    Why.DRAIN_AWAY: "start or reconnect the agent of {region}; {0} calls it off",
+    Why.DRAIN_UNSEEN: "{0} calls it off",
     Why.QUEUE_STANDS: "{0} goes on, {1} shows them, {2} drops them",
 }
 """With the others helps what helps with the reason within, or the command alone, or nothing but time."""

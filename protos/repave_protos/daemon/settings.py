@@ -5,12 +5,13 @@ PREFIX_HTTP__LISTEN_FILE for the content of a file. Standard library and pydanti
 """
 
 import difflib
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 FILE_BYTES_MAX = 1024 * 1024
 FILE_SUFFIX = "_file"
@@ -45,6 +46,27 @@ def host_and_port(text: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(host_and_port)]
+
+
+def words_of(given: object) -> object:
+    """A command may be a list of words, or a line that is split as a shell does; no shell ever runs it."""
+    return tuple(shlex.split(given)) if isinstance(given, str) else given
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
+
+
+def pairs_of(given: object) -> object:
+    """Pairs may be a table, or a line such as "team=shop tier=web"."""
+    if not isinstance(given, str):
+        return given
+    words = [word.partition("=") for word in shlex.split(given)]
+    if not all(sign for _, sign, _ in words):
+        raise ValueError("write pairs such as team=shop tier=web")
+    return {name: value for name, _, value in words}
+
+
+Pairs = Annotated[dict[str, str], BeforeValidator(pairs_of)]
 
 
 def load_settings(

@@ -29,6 +29,7 @@ MACHINES_MAX = 10_000  # of one pool
 IMAGES_MAX = 10_000  # baked in one region, or under way there
 LOG_LINES_MAX = 10_000
 OUTPUTS_MAX = 1_000  # hosts whose output is read at once
+TTL_SECONDS_MAX = 2**31 - 1  # of DNS (RFC 2181)
 TIMES_MAX = 1_000  # probes in a row
 SECONDS_MAX = 1e9  # some thirty years
 INSTANT_MAX = 1e11  # some three thousand years after 1970

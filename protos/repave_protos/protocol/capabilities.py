@@ -29,6 +29,7 @@ _NO_COMMANDS = "health.command=none"
 _NO_OUTPUT = "output=none"
 _TAKE_OVER = "take_over"
 _SECRETS = "secrets"
+_DNS = "dns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,21 @@ class ProviderAbilities:
     takes_spot: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class RecordAbilities:
+    """How a region's record is kept in DNS. `ttl_seconds`: how exactly it is followed, for resolvers answer
+    with what they have for so long. `is_weighted`: regions may have unequal shares."""
+
+    kind: str
+    ttl_seconds: int
+    is_weighted: bool = False
+
+
 def capability_words(
     provider: ProviderAbilities,
     balancer: BalancerAbilities,
     secret_sources: tuple[str, ...] = (),
+    dns: RecordAbilities | None = None,
     *,
     verifies_bundles: bool = False,
 ) -> tuple[str, ...]:
@@ -92,6 +104,9 @@ def capability_words(
     words += [_NO_OUTPUT] * (not provider.keeps_output)
     words += [_TAKE_OVER] * (provider.can_be_taken_over and balancer.can_be_taken_over)
     words += [f"{_SECRETS}={'+'.join(secret_sources)}"] * provider.takes_secrets
+    if dns is not None:
+        shares = "weighted" if dns.is_weighted else "equal"
+        words.append(f"{_DNS}={dns.kind},ttl={dns.ttl_seconds}s,shares={shares}")
     return tuple(words)
 
 
@@ -178,6 +193,15 @@ def secret_sources(capabilities: tuple[str, ...]) -> tuple[str, ...] | None:
         if name == _SECRETS and sign:
             return tuple(filter(None, sources.split("+")))
     return None
+
+
+def dns_of(capabilities: tuple[str, ...]) -> str:
+    """How its agent keeps records in DNS, for people: `rfc2136, ttl 60s, shares equal`; "": it keeps none."""
+    for word in capabilities:
+        name, sign, value = word.partition("=")
+        if name == _DNS and sign:
+            return value.replace(",", ", ").replace("=", " ")
+    return ""
 
 
 def nearest_shares(weight_bp: int, precision_bp: int) -> tuple[int, int]:

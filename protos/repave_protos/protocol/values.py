@@ -22,6 +22,9 @@ Drift = Literal["ignore", "report", "taint"]
 Wear = Literal["age", "drift", "renewal", "asked", "unknown"]
 """Why a host is to be replaced: too old, changed, its group is renewed, the controller has asked, or a reason
 of a later version."""
+Drain = Literal["none", "unless_last", "even_last"]
+"""Whether a region's record of an application is taken out of DNS, and whether even as the last one."""
+RecordState = Literal["unknown", "in", "out"]
 
 FULL_WEIGHT_BP = 10_000
 SHORT_DIGEST_LENGTH = 12
@@ -205,6 +208,7 @@ class DesiredState:
     groups: tuple[DesiredGroup, ...]
     split: Split = BY_REQUEST
     spare: GroupName | None = None  # answers while no host of the group that a request is for is up
+    drain: Drain = "none"
 
     @property
     def is_serving(self) -> bool:
@@ -321,6 +325,17 @@ class GroupReport:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordReport:
+    """The region's record of an application in DNS, as it was read back last."""
+
+    name: str
+    state: RecordState = "unknown"
+    ttl_seconds: int = 0  # so long resolvers may answer with what they have
+    left_at: float = 0.0  # Unix time; 0: it has not left
+    trouble: str = ""  # why it is not as it should be
+
+
+@dataclass(frozen=True, slots=True)
 class ApplicationReport:
     """One application in one region. `epoch` is that of the desired state accepted, saved and acted on."""
 
@@ -328,6 +343,7 @@ class ApplicationReport:
     epoch: Epoch
     groups: tuple[GroupReport, ...] = ()
     refusal: str = ""  # why the newest desired state was not accepted, or ""
+    record: RecordReport | None = None  # None: its agent keeps none
 
     def group(self, name: GroupName) -> GroupReport | None:
         for group in self.groups:

@@ -27,6 +27,8 @@ from repave_protos.protocol.values import (
     HostName,
     Lease,
     Notice,
+    RecordReport,
+    RecordState,
     RegionName,
     Rejection,
     Report,
@@ -51,6 +53,11 @@ _WEARS: Final[dict[int, Wear]] = {
     pb.WEAR_UNSPECIFIED: "unknown",
 }
 _NUMBERS_OF_WEAR = {why: number for number, why in _WEARS.items()}
+_RECORD_STATES: Final[dict[int, RecordState]] = {
+    pb.RecordReport.STATE_UNKNOWN: "unknown",
+    pb.RecordReport.STATE_IN: "in",
+    pb.RecordReport.STATE_OUT: "out",
+}
 
 Message = TypeVar("Message", pb.FromAgent, pb.FromController)
 
@@ -167,6 +174,17 @@ def _application_message(report: ApplicationReport) -> pb.ApplicationReport:
         epoch=epoch_message(report.epoch),
         groups=map(_group_message, report.groups),
         refusal=report.refusal,
+        record=_record_message(report.record) if report.record is not None else None,
+    )
+
+
+def _record_message(record: RecordReport) -> pb.RecordReport:
+    return pb.RecordReport(
+        name=record.name,
+        state=pb.RecordReport.State.Value(f"STATE_{record.state.upper()}"),
+        ttl_seconds=record.ttl_seconds,
+        left_at=record.left_at,
+        trouble=bounds.sendable(record.trouble),
     )
 
 
@@ -233,6 +251,17 @@ def _application(message: pb.ApplicationReport) -> ApplicationReport:
         epoch(message, "ApplicationReport.epoch"),
         tuple(map(_group, message.groups)),
         bounds.text(message.refusal, "ApplicationReport.refusal"),
+        _record(message.record) if message.HasField("record") else None,
+    )
+
+
+def _record(message: pb.RecordReport) -> RecordReport:
+    return RecordReport(
+        bounds.name(message.name, "RecordReport.name"),
+        _RECORD_STATES.get(message.state, "unknown"),
+        bounds.between(0, message.ttl_seconds, bounds.TTL_SECONDS_MAX, "RecordReport.ttl_seconds"),
+        bounds.instant(message.left_at, "RecordReport.left_at"),
+        bounds.text(message.trouble, "RecordReport.trouble"),
     )
 
 

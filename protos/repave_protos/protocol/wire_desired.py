@@ -18,6 +18,7 @@ from repave_protos.protocol.values import (
     DesiredGroup,
     DesiredState,
     Digest,
+    Drain,
     Drift,
     Epoch,
     GroupName,
@@ -51,6 +52,13 @@ _DRIFTS: Final[dict[int, Drift]] = {
 }
 _NUMBERS_OF_DRIFT = {drift: pb.Drift.Value(f"DRIFT_{drift.upper()}") for drift in _DRIFTS.values()}
 
+_DRAINS: Final[dict[int, Drain]] = {
+    pb.DRAIN_NONE: "none",
+    pb.DRAIN_UNLESS_LAST: "unless_last",
+    pb.DRAIN_EVEN_LAST: "even_last",
+}
+_NUMBERS_OF_DRAIN = {drain: pb.Drain.Value(f"DRAIN_{drain.upper()}") for drain in _DRAINS.values()}
+
 
 def desired_message(state: DesiredState) -> pb.DesiredState:
     return pb.DesiredState(
@@ -60,6 +68,7 @@ def desired_message(state: DesiredState) -> pb.DesiredState:
         groups=map(_desired_group_message, state.groups),
         split=split_message(state.split),
         spare=state.spare or "",
+        drain=_NUMBERS_OF_DRAIN[state.drain],
     )
 
 
@@ -149,7 +158,15 @@ def desired(message: pb.DesiredState) -> DesiredState:
         groups=tuple(map(_desired_group, message.groups)),
         split=split(message.split),
         spare=GroupName(bounds.name(message.spare, "DesiredState.spare")) if message.spare else None,
+        drain=_drain(message.drain),
     )
+
+
+def _drain(number: int) -> Drain:
+    drain = _DRAINS.get(number)
+    if drain is None:
+        raise WireError(f"DesiredState.drain: {number} is nothing that this version knows")
+    return drain
 
 
 def split(message: pb.Split) -> Split:

@@ -132,6 +132,11 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
     await post("baked-images", json={"digest": digest, "name": "shop-1", "regions": ["paris"]})
     for verb in ("quarantine", "return", "release"):
         await post(f"regions/{{region}}/pool/{{machine}}/{verb}", json={"by": "ann"})
+    await refused(f"{one}/drain-region", "no-record", json={"region": "oslo"})
+    await refused(f"{one}/drain-last-region", "no-record", json={"region": "oslo", "reason": "flood"})
+    await post(f"{one}/undrain-region", json={"region": "oslo"})
+    await post("regions/{region}/drain", json={"by": "ann"})
+    await post("regions/{region}/undrain", json={"by": "ann"})
     await post(f"{one}/retire-group", json={"group": "hello-v002"})
     await post(f"{one}/leave-region", json={"region": "oslo"})
     await post("regions/{region}/take-over", json={"by": "ann"})

@@ -26,6 +26,7 @@ from repave_protos.protocol.values import (
     Digest,
     GroupName,
     GroupReport,
+    RecordReport,
     RegionName,
 )
 from tests.fakes.templates import a_template, changed
@@ -62,6 +63,7 @@ class Region:
     broken: set[GroupName] = field(default_factory=set)
     draining: set[GroupName] = field(default_factory=set)  # no hosts are left, but requests
     most: dict[GroupName, int] = field(default_factory=dict)  # no more hosts of it come up
+    record: RecordReport | None = None
 
     def work(self) -> None:
         if self.desired is None:
@@ -69,7 +71,9 @@ class Region:
         groups = tuple(
             self._group(each.name, self._wanted(each), each.weight_bp) for each in self.desired.groups
         )
-        self.reported = ApplicationReport(self.desired.application, self.desired.epoch, groups)
+        self.reported = ApplicationReport(
+            self.desired.application, self.desired.epoch, groups, record=self.record
+        )
 
     def _wanted(self, group: DesiredGroup) -> int:
         is_left_alone = group.keeps_failed and group.count == 0

@@ -34,7 +34,7 @@ def _build(options: LocalOptions, site: Site) -> OwnedProvider:
         address_range=options.addresses,
         isolation=options.isolation,
         stop_grace_seconds=options.stop_grace_seconds,
-        private=site.settings.secrets.private,
+        private=(*site.settings.secrets.private, *site.settings.dns.private),
     )
 
 

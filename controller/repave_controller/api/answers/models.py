@@ -267,6 +267,22 @@ class RegionGroupItem(BaseModel):
     secrets: list[SecretItem]
 
 
+class DnsItem(BaseModel):
+    """The region's record of an application in DNS."""
+
+    name: str = Field(description="What clients look up; empty while its agent has not said.")
+    state: str = Field(description="in, out, or unknown while its agent can't tell.")
+    ttl_seconds: int = Field(description="So long resolvers may answer with what they have.")
+    trouble: str = Field(description="Why it is not as it should be.")
+    drained: bool = Field(description="A person has asked for it to be out.")
+    drained_by: str
+    drained_reason: str
+    drained_at: datetime | None
+    clients_until: datetime | None = Field(
+        description="Once it is out: until then clients may still come, as resolvers remember it."
+    )
+
+
 class ApplicationRegionItem(BaseModel):
     """One application in one region."""
 
@@ -277,6 +293,7 @@ class ApplicationRegionItem(BaseModel):
     current: bool = Field(description="It has confirmed the newest desired state.")
     troubles: list[str] = Field(description="What is wrong there as a whole: provider, pool, balancer.")
     traffic_address: str
+    dns: DnsItem | None = Field(description="None: its agent keeps no record of it.")
     groups: list[RegionGroupItem]
 
 
@@ -460,6 +477,7 @@ class RegionItem(BaseModel):
     balancer: str
     agent_version: str
     traffic_address: str
+    dns: str = Field(description="How its agent keeps records in DNS; empty: it keeps none.")
     applications: int
     hosts: int
     unused: bool = Field(description="No application is in it.")

@@ -17,6 +17,7 @@ from repave_controller.core.domain.application import (
     GroupState,
     Instant,
     Observed,
+    RegionView,
     ReleaseOrder,
     ServerGroup,
 )
@@ -25,7 +26,7 @@ from repave_controller.core.domain.reasons import Why, cli
 from repave_controller.core.domain.rollout import Pause, Phase, Rollout, Track, TrackPhase
 from repave_controller.core.planning.forecast import outlook
 from repave_controller.core.ports import Image
-from repave_controller.core.rollout import queues
+from repave_controller.core.rollout import drains, queues
 from repave_controller.core.rollout.conclusion import failed_until
 from repave_controller.core.rollout.gates import Gate, gates
 from repave_controller.core.rules.divergence import Ahead
@@ -36,7 +37,15 @@ from repave_controller.operations.recovery import Candidate, Findings
 from repave_controller.wording.phrases import counted, listed, with_reason
 from repave_controller.wording.render import command_of, event_text, text_of, texts_of
 from repave_protos.daemon.endpoint import endpoint
-from repave_protos.protocol.values import DesiredGroup, GroupReport, HostDetail, HostName, RegionName
+from repave_protos.protocol.capabilities import dns_of
+from repave_protos.protocol.values import (
+    DesiredGroup,
+    GroupReport,
+    HostDetail,
+    HostName,
+    RecordReport,
+    RegionName,
+)
 
 
 def time_of(instant: float) -> datetime:
@@ -148,11 +157,31 @@ def _region_of(
         current=is_current,
         troubles=list(region.troubles) if region is not None else [],
         traffic_address=endpoint(region.hello.traffic_address, application.frontend_port) if region else "",
+        dns=_dns_item(application, name, view),
         groups=[
             _region_group(group, name, application, observed)
             for group in application.groups
             if group.size(name)
         ],
+    )
+
+
+def _dns_item(application: Application, region: RegionName, view: RegionView | None) -> models.DnsItem | None:
+    record, drained = drains.record_of(view), application.drained_in(region)
+    if record is None and drained is None:
+        return None
+    record = record or RecordReport("")
+    is_out = record.state == "out" and record.left_at > 0
+    return models.DnsItem(
+        name=record.name,
+        state=record.state,
+        ttl_seconds=record.ttl_seconds,
+        trouble=record.trouble,
+        drained=drained is not None,
+        drained_by=drained.by if drained is not None else "",
+        drained_reason=drained.reason if drained is not None else "",
+        drained_at=time_of(drained.at) if drained is not None else None,
+        clients_until=time_of(record.left_at + record.ttl_seconds) if is_out else None,
     )
 
 
@@ -492,6 +521,7 @@ def region_item(
         balancer=region.hello.balancer,
         agent_version=region.hello.agent_version,
         traffic_address=region.hello.traffic_address,
+        dns=dns_of(region.hello.capabilities),
         applications=len(reports),
         hosts=sum(group.present for report in reports for group in report.groups),
         unused=is_unused,

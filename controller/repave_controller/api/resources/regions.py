@@ -12,6 +12,7 @@ from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of
 from repave_controller.api.web.responses import answer, items
+from repave_controller.core.commands.draining import DrainRegion, UndrainRegion, check_may_drain, has_record
 from repave_controller.core.commands.lifecycle import LeaveRegion, check_may_leave
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.reasons import Refusal, Refused
@@ -39,6 +40,8 @@ class Regions:
         return (
             Route("GET", "regions", self.listed, Items[RegionItem]),
             Route("POST", f"{one}/remove", self.remove, DoneAnswer, RemoveRequest),
+            Route("POST", f"{one}/drain", self.drain, DoneAnswer, SignedRequest),
+            Route("POST", f"{one}/undrain", self.undrain, DoneAnswer, SignedRequest),
             Route("POST", f"{one}/take-over", self.take_over, DoneAnswer, SignedRequest),
         )
 
@@ -76,6 +79,39 @@ class Regions:
             await self._scheduler.steer(application.name, verb, by=asked.by, reason=asked.reason)
         is_forgotten = not there and self._sessions.forget(region)
         return answer(DoneAnswer(text=_said(region, there, asked.lost, is_forgotten)))
+
+    async def drain(self, request: web.Request) -> web.Response:
+        """All of its applications that have a record there leave DNS, or none does."""
+        asked, region = await body_of(request, SignedRequest), self._region(request)
+        observed = self._scheduler.observed
+        there = [
+            each
+            for each in self._applications_in(region)
+            if each.deletion is None and has_record(observed(each.name).get(region))
+        ]
+        for application in there:
+            check_may_drain(application, region, observed(application.name))
+        for application in there:
+            await self._scheduler.steer(
+                application.name, DrainRegion(region), by=asked.by, reason=asked.reason
+            )
+        names = ", ".join(application.name for application in there)
+        text = f"no application has a record of {region} in DNS; docs/dns.md shows how its agent keeps one"
+        if there:
+            text = f"{names}: taken out of DNS in {region}; repave regions shows how far it is"
+        return answer(DoneAnswer(text=text))
+
+    async def undrain(self, request: web.Request) -> web.Response:
+        """All of its applications are led to it again."""
+        asked, region = await body_of(request, SignedRequest), self._region(request)
+        there = [each for each in self._applications_in(region) if each.drained_in(region) is not None]
+        for application in there:
+            await self._scheduler.steer(
+                application.name, UndrainRegion(region), by=asked.by, reason=asked.reason
+            )
+        names = ", ".join(application.name for application in there)
+        text = f"{names}: back into DNS in {region}" if there else f"no application is drained in {region}"
+        return answer(DoneAnswer(text=text))
 
     async def take_over(self, request: web.Request) -> web.Response:
         await body_of(request, SignedRequest)

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from repave_controller.api.answers.models import SignedRequest
-from repave_controller.core.commands import lifecycle, promotion, queue, steering
+from repave_controller.core.commands import draining, lifecycle, promotion, queue, steering
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.verb import Verb
 from repave_controller.spec.sections import SIZE_MAX
@@ -177,6 +177,33 @@ class LeaveRegionRequest(SteeringRequest):
         return lifecycle.LeaveRegion(RegionName(self.region))
 
 
+class DrainRegionRequest(SteeringRequest):
+    """Take the application's record of a region out of DNS."""
+
+    region: Name = Field(min_length=1)
+
+    def wanted(self) -> Verb:
+        return draining.DrainRegion(RegionName(self.region))
+
+
+class DrainLastRegionRequest(SteeringRequest):
+    """The same where no other region of it is in DNS: clients find none then. Takes a reason."""
+
+    region: Name = Field(min_length=1)
+
+    def wanted(self) -> Verb:
+        return draining.DrainRegion(RegionName(self.region), is_even_last=True)
+
+
+class UndrainRegionRequest(SteeringRequest):
+    """Put the application's record of a region into DNS again."""
+
+    region: Name = Field(min_length=1)
+
+    def wanted(self) -> Verb:
+        return draining.UndrainRegion(RegionName(self.region))
+
+
 class DeleteRequest(SteeringRequest):
     """End the application: close its ports, drain and destroy its hosts, keep its history."""
 
@@ -199,6 +226,9 @@ BODIES: dict[str, type[SteeringRequest]] = {
     "queue/drop": QueueDropRequest,
     "retire-group": RetireGroupRequest,
     "leave-region": LeaveRegionRequest,
+    "drain-region": DrainRegionRequest,
+    "drain-last-region": DrainLastRegionRequest,
+    "undrain-region": UndrainRegionRequest,
     "delete": DeleteRequest,
 }
 """By the last part of their path, below /v1/applications/{application}."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from repave_controller.core.domain.application import (
     FULL_PERCENT,
     Application,
+    Drained,
     Event,
     GroupState,
     Instant,
@@ -75,6 +76,7 @@ def adopt(
         rollouts_total=max(stored.rollouts_total, rollout.number),
         queue=(),
         queue_stands=None,
+        drained=_drained(stored, said, now),
         desired=ByRegion({**away, **said}.items()).sorted(),
         offered=ByRegion({**dict(stored.offered), **_offers(said)}.items()).sorted(),
     )
@@ -95,6 +97,17 @@ def event(adoption: Adoption, now: Instant, by: str) -> Event:
         by=by,
         at=now,
     )
+
+
+def _drained(stored: Application, said: Said, now: Instant) -> tuple[Drained, ...]:
+    """Regions that are out of DNS stay so; who asked for it is known only where the store has it."""
+    away = (each for each in stored.drained if each.region not in said)
+    heard = (
+        stored.drained_in(region) or Drained(region, now, is_even_last=state.drain == "even_last")
+        for region, state in said.items()
+        if state.drain != "none"
+    )
+    return tuple(sorted((*away, *heard), key=lambda each: each.region))
 
 
 # ---------------------------------------------------------------------------------------------- who serves

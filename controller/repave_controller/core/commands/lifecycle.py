@@ -109,7 +109,14 @@ class Delete:
         for group in application.groups:
             ended = _retired(ended, group, [part.region for part in group.parts])
         ended = replace(
-            ended, deletion=Deletion(now, by), queue=(), missed=(), past=(), tainted=(), replacing=()
+            ended,
+            deletion=Deletion(now, by),
+            queue=(),
+            missed=(),
+            past=(),
+            tainted=(),
+            replacing=(),
+            drained=(),
         )
         what = reason_of(Happening.DELETED, application=application.name, by=by, reason=reason)
         return ended, (_event(application, "application.deleting", what, now, by),)
@@ -170,6 +177,7 @@ def _without_memory_of(application: Application, region: RegionName) -> Applicat
         missed=tuple(each for each in application.missed if each.region != region),
         tainted=tuple(each for each in application.tainted if each.region != region),
         replacing=tuple(each for each in application.replacing if each.region != region),
+        drained=tuple(each for each in application.drained if each.region != region),
     )
 
 

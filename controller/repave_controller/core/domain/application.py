@@ -310,6 +310,7 @@ class Application:
     tainted: tuple[Tainted, ...] = ()  # oldest first
     replacing: tuple[Replacement, ...] = ()
     deletion: Deletion | None = None  # until it is released again
+    drained: tuple["Drained", ...] = ()  # regions, sorted
 
     def group(self, number: GroupNumber | None) -> ServerGroup | None:
         for group in self.groups:
@@ -344,6 +345,9 @@ class Application:
         """Every region that has, or shall have, a group of this application; sorted."""
         return tuple(sorted({part.region for group in self.groups for part in group.parts}))
 
+    def drained_in(self, region: RegionName) -> "Drained | None":
+        return next((each for each in self.drained if each.region == region), None)
+
     @property
     def is_gone(self) -> bool:
         """Deleted, and nothing is left of it but its history."""
@@ -370,6 +374,17 @@ class Missed:
     region: RegionName
     size: int
     target: GroupNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """A region whose record is out of DNS because a person asked, until a person asks for it again."""
+
+    region: RegionName
+    at: Instant
+    by: str = ""
+    reason: str = ""
+    is_even_last: bool = False  # also where no other region is in DNS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,15 @@ from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.place import origin_in, target_in
 from repave_controller.core.domain.rollout import RolloutKind
 from repave_controller.core.rollout.renewal import replaced_in
-from repave_protos.protocol.values import DesiredGroup, DesiredState, Epoch, GroupName, HostName, RegionName
+from repave_protos.protocol.values import (
+    DesiredGroup,
+    DesiredState,
+    Drain,
+    Epoch,
+    GroupName,
+    HostName,
+    RegionName,
+)
 
 Made = dict[tuple[object, ...], DesiredGroup]
 """What one projection has made so far: regions whose parts are alike share their groups."""
@@ -43,7 +51,15 @@ def _desired_state(application: Application, region: RegionName, epoch: Epoch, m
     is_open = any(group.weight_bp > 0 for group in groups) or is_new
     port = application.frontend_port if is_open and groups else 0
     spare = _spare(application, region) if port else None
-    return DesiredState(application.name, epoch, port, groups, application.split, spare)
+    drain = _drain(application, region)
+    return DesiredState(application.name, epoch, port, groups, application.split, spare, drain)
+
+
+def _drain(application: Application, region: RegionName) -> Drain:
+    drained = application.drained_in(region)
+    if drained is None:
+        return "none"
+    return "even_last" if drained.is_even_last else "unless_last"
 
 
 def _spare(application: Application, region: RegionName) -> GroupName | None:

@@ -34,7 +34,7 @@ from repave_controller.core.domain.rollout import (
     Track,
     TrackPhase,
 )
-from repave_controller.core.rollout import conclusion, protection, queues, waves
+from repave_controller.core.rollout import conclusion, drains, protection, queues, waves
 from repave_controller.core.rollout.desired_state import publish
 from repave_controller.core.rollout.draft import Turn
 from repave_controller.core.rollout.failure import FailureKind
@@ -82,6 +82,7 @@ def step(
     stands = queues.because(turn.application)
     turn.because += [stands] if stands is not None else []
     _renew(turn)
+    drains.note(turn)
     published = publish(turn.application, tenure)
     changed = tuple(pair for pair in published if pair != application.desired.find(pair[0]))
     return Decision(
