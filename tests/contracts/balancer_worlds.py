@@ -6,16 +6,20 @@ import os
 import signal
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
-from repave_agent.balancers import aws_alb, haproxy, haproxy_runtime, octavia
+from repave_agent.balancers import aws_alb, azure_lb, haproxy, haproxy_runtime, octavia
 from repave_agent.balancers.aws_alb.load_balancer import AlbLoadBalancer
+from repave_agent.balancers.azure_lb.balancer import AzureBalancer
+from repave_agent.balancers.azure_lb.load_balancer import AzureLoadBalancer
 from repave_agent.balancers.cloud.balancer import VIEW_SECONDS, CloudBalancer
 from repave_agent.balancers.octavia.load_balancer import OctaviaLoadBalancer
 from repave_agent.balancers.octavia.model import NO_TLS, Tls
@@ -23,17 +27,27 @@ from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Backend, Balancer, Clock, Frontend
-from repave_protos.protocol.capabilities import BalancerAbilities
+from repave_protos.protocol.capabilities import BalancerAbilities, nearest_shares
 from repave_protos.protocol.values import GroupName
 from tests.fakes.agent.balancer import FakeBalancer, FakeMachine
 from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, free_port, get, haproxy_rig, needs_haproxy
 from tests.fakes.agent.operators_haproxy import ObligingBalancer, OperatorsHaproxy
-from tests.fakes.clock import QuickClock
+from tests.fakes.clock import FastClock, QuickClock
 from tests.fakes.clouds.elbv2 import FakeElb
 from tests.fakes.clouds.octavia import FakeOctavia
 from tests.fakes.clouds.openstack import FakeOpenstack, served
 from tests.fakes.many_requests import ask_all
-from tests.support.rigs import load_balancer, rig_cloud, why_no_openstack
+from tests.fakes.web import Web
+from tests.support.azure_front import STRANGER, STRANGERS_PORT, AzureFront
+from tests.support.clouds import QUICK
+from tests.support.rigs import (
+    CloudRig,
+    cloud_rig,
+    load_balancer,
+    rig_cloud,
+    why_no_cloud,
+    why_no_openstack,
+)
 
 
 class Rig(ABC):
@@ -43,6 +57,8 @@ class Rig(ABC):
     """What its kind declares."""
     sees_requests = True
     """Whether it sends requests somewhere, and counts those of each group."""
+    reaches_ipv6 = True
+    """Whether servers may have such addresses."""
 
     @abstractmethod
     def balancer(self) -> Balancer: ...
@@ -79,6 +95,18 @@ class Rig(ABC):
     def needs_testers(self) -> None:
         if not self.abilities.supports_testers:
             pytest.skip("this balancer knows no testers, and says so")
+
+    def needs_share(self, share_bp: int) -> None:
+        if share_bp % self.abilities.share_step_bp:
+            pytest.skip("this balancer can't give such a share, and says so")
+
+    def share(self, wanted_bp: int) -> int:
+        """The next one that it can give."""
+        return nearest_shares(wanted_bp, self.abilities.share_step_bp)[1]
+
+    def needs_ipv6(self) -> None:
+        if not self.reaches_ipv6:
+            pytest.skip("the stand-in reaches no address of IPv6")
 
     def needs_requests(self) -> None:
         if not self.sees_requests:
@@ -260,6 +288,74 @@ class OctaviaRig(Rig):
             await balancer.close()
 
 
+class AzureRig(Rig):
+    """The world around a load balancer of the stand-in for Azure, which carries real requests."""
+
+    abilities, sees_requests, reaches_ipv6 = azure_lb.ABILITIES, False, False
+
+    def __init__(self, directory: Path, front: AzureFront) -> None:
+        self._directory, self._front = directory, front
+        self._made: list[AzureBalancer] = []
+        self._webs: list[Web] = []
+
+    def balancer(self, agent: str = "agent") -> Balancer:
+        clock = FastClock(5.0)
+        there = AzureLoadBalancer(self._front.resources(clock), self._front.name, clock=clock)
+        self._made.append(AzureBalancer(self._directory / agent, there, "here", clock=clock))
+        return self._made[-1]
+
+    def rival(self) -> Balancer:
+        return self.balancer("rival")
+
+    @contextmanager
+    def taken_port(self) -> Iterator[int]:
+        _meanwhile(self._front.add_rule())
+        yield STRANGERS_PORT
+        _meanwhile(self._front.remove_rule(STRANGER["name"]))
+
+    async def restart(self) -> None:
+        await self._front.delete()
+        await self._front.make()
+
+    async def backend(self, group: str, is_enabled: bool = True) -> Backend:
+        """At an address of the network, which on this machine is one of loopback."""
+        inside = f"{AZURE_NET}.9.{len(self._webs) + 1}"
+        web = Web(group, (f"127.{inside}",))
+        await web.start()
+        self._webs.append(web)
+        found = backend(group, web.port, is_enabled=is_enabled)
+        return replace(found, servers=tuple(replace(each, address=f"10.{inside}") for each in found.servers))
+
+    async def begin_request(self, frontend: Frontend, group: GroupName) -> None:
+        raise AssertionError("nothing counts requests here")
+
+    async def end_requests(self) -> None: ...
+
+    async def sides(self, frontend: Frontend, headers: list[str]) -> list[str]:
+        return await ask_all(frontend.port, headers, self._front.address.replace("10.", "127.", 1))
+
+    async def end(self) -> None:
+        for balancer in self._made:
+            await balancer.close()
+        for web in self._webs:
+            await web.stop()
+
+
+def _meanwhile(doing: Coroutine[Any, Any, None]) -> None:
+    """Done by somebody else, while this process waits."""
+    with ThreadPoolExecutor(1) as other:
+        other.submit(asyncio.run, doing).result()
+
+
+@pytest.fixture(scope="session")
+def azure() -> Iterator[CloudRig]:
+    """The stand-in, for all tests of a process."""
+    if reason := why_no_cloud("azure"):
+        pytest.skip(reason)
+    with TemporaryDirectory(prefix="rg") as directory, cloud_rig("azure", Path(directory), AZURE_NET) as made:
+        yield made
+
+
 @asynccontextmanager
 async def octavia_rig(
     directory: Path, *, is_real: bool, tls: Mapping[int, Tls] = NO_TLS
@@ -319,12 +415,14 @@ class AlbRig(Rig):
         return [self._account.ask(frontend.port, {name: value}) for name, _, value in pairs]
 
 
+AZURE_NET = 112
 TLS_EVERYWHERE = dict.fromkeys(range(1, 65_536), Tls("https://barbican/v1/secrets/one"))
 KINDS = [
     "fake",
     "octavia",
     "octavia-tls",
     "aws_alb",
+    pytest.param("azure", marks=pytest.mark.rig),
     pytest.param("octavia-real", marks=pytest.mark.rig),
     *(pytest.param(kind, marks=needs_haproxy) for kind in ("haproxy", "operators", "pair", "weights")),
 ]
@@ -345,6 +443,16 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
         tls = TLS_EVERYWHERE if request.param == "octavia-tls" else NO_TLS
         async with octavia_rig(tmp_path / "octavia", is_real=is_real, tls=tls) as made:
             yield made
+        return
+    if request.param == "azure":
+        stand_in = request.getfixturevalue("azure")
+        stand_in.reset(**QUICK)
+        front = AzureFront(stand_in, AZURE_NET)
+        await front.make()
+        azure_rig = AzureRig(tmp_path / "azure", front)
+        yield azure_rig
+        await azure_rig.end()
+        assert stand_in.state()["violations"] == [], "Azure's own description allows no such call"
         return
     async with haproxy_rig() as real:
         if request.param == "haproxy":

@@ -10,11 +10,11 @@ import pytest
 
 from repave_agent.core.ports import Balancer, BalancerError, Frontend, Route, Structure, UnfitError
 from repave_protos.protocol.values import ApplicationName, GroupName, Split
-from tests.contracts.balancer_worlds import Rig, rig
+from tests.contracts.balancer_worlds import Rig, azure, rig
 from tests.fakes.agent.haproxy_rig import free_port, frontend
 from tests.fakes.waiting import until_async
 
-__all__ = ["rig"]
+__all__ = ["azure", "rig"]
 SHOP = ApplicationName("shop")
 BLUE, GREEN = GroupName("shop-v001"), GroupName("shop-v002")
 TO_BLUE, TO_GREEN = Route(SHOP, BLUE), Route(SHOP, GREEN)
@@ -38,7 +38,7 @@ async def test_what_is_arranged_and_routed_is_read_back(rig: Rig, shop: Frontend
     await balancer.start()
     wanted = Structure((shop,), (await rig.backend(BLUE), await rig.backend(GREEN)))
     await balancer.arrange(wanted)
-    split = Route(SHOP, BLUE, GREEN, 500)
+    split = Route(SHOP, BLUE, GREEN, rig.share(500))
     await balancer.route((split,))
     view = await balancer.observe()
     assert view.structure == wanted
@@ -47,6 +47,7 @@ async def test_what_is_arranged_and_routed_is_read_back(rig: Rig, shop: Frontend
 
 
 async def test_servers_may_have_addresses_of_ipv6(rig: Rig, shop: Frontend) -> None:
+    rig.needs_ipv6()
     balancer = rig.balancer()
     await balancer.start()
     blue = await rig.backend(BLUE)
@@ -260,6 +261,7 @@ async def test_requests_in_flight_are_counted_until_they_end(rig: Rig, shop: Fro
 
 @pytest.mark.parametrize("share_bp", [100, 500, 3_300, 5_000, 9_900])
 async def test_shares_are_read_back_as_they_were_given(rig: Rig, shop: Frontend, share_bp: int) -> None:
+    rig.needs_share(share_bp)
     balancer = rig.balancer()
     await balancer.start()
     await balancer.arrange(Structure((shop,), (await rig.backend(BLUE), await rig.backend(GREEN))))
@@ -309,7 +311,7 @@ async def test_what_a_restart_lost_is_there_again_and_told(rig: Rig, shop: Front
     await balancer.start()
     wanted = Structure((shop,), (await rig.backend(BLUE), await rig.backend(GREEN)))
     await balancer.arrange(wanted)
-    route = Route(SHOP, BLUE, GREEN, 2_500)
+    route = Route(SHOP, BLUE, GREEN, rig.share(2_500))
     await balancer.route((route,))
     before = (await balancer.observe()).restarts
     await rig.restart()

@@ -12,7 +12,7 @@ AHEAD_MAX = 100
 _BODY = re.compile(rb"\r\n\r\n(\S+)\n")
 
 
-async def ask_all(port: int, headers: Sequence[str]) -> list[str]:
+async def ask_all(port: int, headers: Sequence[str], address: str = "127.0.0.1") -> list[str]:
     """The body of the answer to each request; `headers` has the header lines of each, without line ends.
 
     Raises ConnectionError when a connection is closed before its last answer.
@@ -21,7 +21,7 @@ async def ask_all(port: int, headers: Sequence[str]) -> list[str]:
     loop = asyncio.get_running_loop()
     askers = [_Asker(share, loop.create_future()) for share in shares]
     for asker in askers:
-        await loop.create_connection(partial(_same, asker), "127.0.0.1", port)
+        await loop.create_connection(partial(_same, asker), address, port)
     answers = [""] * len(headers)
     for number, answered in enumerate(await asyncio.gather(*(asker.done for asker in askers))):
         answers[number::CONNECTIONS] = answered

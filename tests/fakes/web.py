@@ -5,11 +5,10 @@ from typing import cast
 
 
 class Web:
-    """At 127.0.0.1 and ::1. `version` is the body of its answers. `hold()` keeps requests for /slow waiting
-    until `release()`."""
+    """`version` is the body of its answers. `hold()` keeps requests for /slow waiting until `release()`."""
 
-    def __init__(self, version: str) -> None:
-        self.version = version
+    def __init__(self, version: str, addresses: tuple[str, ...] = ("127.0.0.1", "::1")) -> None:
+        self.version, self._addresses = version, addresses
         self.port = 0
         self.waiting = 0
         self.last_request = b""
@@ -19,7 +18,7 @@ class Web:
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        for address in ("127.0.0.1", "::1"):
+        for address in self._addresses:
             server = await loop.create_server(lambda: _Connection(self), address, self.port, backlog=512)
             self.port = server.sockets[0].getsockname()[1]
             self._servers.append(server)

@@ -45,7 +45,16 @@ BUSY = (
 
 
 class ThereError(ProviderError):
-    """There is something with this name already (412 of If-None-Match)."""
+    """There is something with this name already (412 of If-None-Match), or it is not as it was read (412 of
+    If-Match)."""
+
+
+class BusyError(TransientError):
+    """Another change of the same resource is under way. Nothing was done; Azure asks for so much patience."""
+
+    def __init__(self, text: str, after_seconds: float) -> None:
+        super().__init__(text)
+        self.after_seconds = after_seconds
 
 
 class Resources:
@@ -82,6 +91,25 @@ class Resources:
         answer = await self._call("PUT", path, body, {}, {"If-None-Match": "*"})
         await self._settle(answer, what)
 
+    async def change(
+        self, method: str, path: str, body: Mapping[str, Any] | None, what: str, *, etag: str, seconds: float
+    ) -> None:
+        """Makes, replaces or deletes what has that etag; "" is what is not there yet. Waits until nothing
+        else is under way, and until it is done, so many seconds each. Raises ThereError when it is not as
+        it was, BusyError, LostError and ProviderError by kind."""
+        headers = {"If-Match": etag} if etag else {"If-None-Match": "*"}
+        deadline = self._clock.monotonic() + seconds
+        while True:
+            try:
+                answer = await self._call(method, path, body, {}, headers)
+            except BusyError as busy:
+                if self._clock.monotonic() + busy.after_seconds > deadline:
+                    raise
+                await self._clock.sleep(busy.after_seconds)
+                continue
+            await self._settle(answer, what, seconds)
+            return
+
     async def post(self, path: str) -> dict[str, Any]:
         """An action that only reads."""
         return (await self._call("POST", path, None, {}, repeatable=True)).body
@@ -90,6 +118,11 @@ class Resources:
         """An action that changes something, twice no more than once; waits until it is done."""
         answer = await self._call("POST", path, None, {}, repeatable=True)
         await self._settle(answer, f"POST {path.removeprefix(self.group)}")
+
+    async def ask(self, path: str, what: str, seconds: float) -> dict[str, Any]:
+        """An action that only reads, and takes its time: so many seconds at most."""
+        begun = await self._call("POST", path, None, {}, repeatable=True)
+        return (await self._settle(begun, what, seconds)).body
 
     async def delete(self, path: str, *, waits: bool = False) -> None:
         """Asks for its end, and may wait for that. What is gone is fine."""
@@ -122,12 +155,12 @@ class Resources:
             method, self._endpoint + path, body, asked, what=what, headers=headers, repeatable=repeatable
         )
 
-    async def _settle(self, answer: Answer, what: str) -> None:
-        """Waits until the operation has ended, which an answer may name."""
+    async def _settle(self, answer: Answer, what: str, seconds: float = OPERATION_SECONDS) -> Answer:
+        """Waits until the operation has ended, which an answer may name; returns the last answer."""
         link = answer.headers.get("Azure-AsyncOperation") or answer.headers.get("Location")
         if not link or answer.status not in (200, 201, 202):
-            return
-        deadline, pause = self._clock.monotonic() + OPERATION_SECONDS, LOOK_SECONDS
+            return answer
+        deadline, pause = self._clock.monotonic() + seconds, LOOK_SECONDS
         while self._clock.monotonic() < deadline:
             after = min(_seconds(answer.headers.get("Retry-After", "")), LOOK_SECONDS_MAX)
             await self._clock.sleep(max(after, pause))
@@ -135,10 +168,10 @@ class Resources:
             answer = await self.rest.call("GET", self._own(link), what=f"wait for {what}")
             status = str(answer.body.get("status", "Succeeded" if answer.status != 202 else "InProgress"))
             if status == "Succeeded":
-                return
+                return answer
             if status in ("Failed", "Canceled"):
                 raise of_error(what, answer.body.get("error") or {"code": status})
-        raise LostError(f"Azure: {what}: its operation has not ended after {OPERATION_SECONDS:g} s")
+        raise LostError(f"Azure: {what}: its operation has not ended after {seconds:g} s")
 
     def _own(self, link: str) -> str:
         """A link that Azure gave, on the endpoint of the settings: no token goes elsewhere."""
@@ -155,6 +188,8 @@ def fault(what: str, answer: Answer) -> ProviderError:
         return GoneError(text)
     if answer.status == 412:
         return ThereError(text)
+    if code == "AnotherOperationInProgress":
+        return BusyError(text, _seconds(answer.headers.get("Retry-After", "")) or LOOK_SECONDS)
     if answer.status in (408, 429, 503) or (code in BUSY and answer.status < 500):
         return TransientError(text)
     if answer.status >= 500:

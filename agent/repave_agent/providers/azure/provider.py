@@ -5,13 +5,12 @@ How a machine is made and seen: machines.py; what all clouds have in common: pro
 """
 
 import os
-import random
 from collections.abc import Callable, Mapping
 
-from repave_agent.clients.azure.login import fetch_of, find_principal
-from repave_agent.clients.azure.resources import COMPUTE, Resources, fault
+from repave_agent.clients.azure.connection import connect, subscription_of
+from repave_agent.clients.azure.resources import COMPUTE
 from repave_agent.clients.faults import GoneError
-from repave_agent.clients.rest import Pace, Rest, SharedToken, always
+from repave_agent.clients.rest import always
 from repave_agent.core.ports import Clock, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.azure.bake import SEAL, Bakes
@@ -41,13 +40,9 @@ class AzureProvider(CloudProvider):
         kept: ImagesSettings | None = None,
     ) -> None:
         self._options = options
-        self._subscription = options.subscription or environment.get("AZURE_SUBSCRIPTION_ID", "")
-        tokens = SharedToken(fetch_of(find_principal(options.authority, environment), clock), clock)
-        pace = Pace(options.calls_per_second, clock)
-        chance = random.Random()  # noqa: S311  # spreads retries
-        rest = Rest(tokens, fault, clock, pace, chance=chance, service="Azure", check=check)
-        self._resources = Resources(
-            rest, options.endpoint, self._subscription, options.resource_group, options.location, clock
+        self._subscription = subscription_of(options, environment)
+        self._resources = connect(
+            options, clock, location=options.location, environment=environment, check=check
         )
         self._bakes = Bakes(region, installation, self._resources, options)
         oven = Oven(

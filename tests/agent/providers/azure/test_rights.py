@@ -1,27 +1,35 @@
-"""The role in deploy/azure has the rights that the provider's calls need, and no others."""
+"""The role in deploy/azure has the rights that the calls of provider and balancer need, and no others."""
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
+from repave_agent.balancers.azure_lb.balancer import AzureBalancer
+from repave_agent.balancers.azure_lb.load_balancer import AzureLoadBalancer
+from repave_agent.core.ports import Route, Structure
 from repave_agent.providers.azure.provider import AzureProvider
 from repave_protos.protocol.queries import FindRoom
-from repave_protos.protocol.values import GroupName
+from repave_protos.protocol.values import ApplicationName, GroupName
 from tests.agent.providers.cloud.test_faults import spec
+from tests.fakes.agent.haproxy_rig import backend, frontend
 from tests.fakes.clock import FastClock
 from tests.fakes.waiting import until_async
+from tests.support.azure_front import AzureFront
 from tests.support.bakes import GALLERY, a_gallery, baked
 from tests.support.clouds import AZURE, QUICK
 from tests.support.paths import ROOT
 from tests.support.rigs import CloudRig, cloud_rig, why_no_cloud
 
+NET = 111
 COMPUTE, NETWORK = "Microsoft.Compute", "Microsoft.Network"
 RIGHTS = {
     "entra.token": set(),
     "operations.get": set(),  # whoever may begin one may look at it
+    "operationresults.get": set(),
     "blob.get": set(),  # by a signed address
     "subnets_get": {f"{NETWORK}/virtualNetworks/subnets/read"},
     "resource_skus_list": {f"{COMPUTE}/skus/read"},
@@ -48,6 +56,20 @@ RIGHTS = {
     },
     "network_interfaces_list": {f"{NETWORK}/networkInterfaces/read"},
     "network_interfaces_delete": {f"{NETWORK}/networkInterfaces/delete"},
+    "load_balancers_get": {f"{NETWORK}/loadBalancers/read"},
+    "load_balancers_update_tags": {f"{NETWORK}/loadBalancers/write"},
+    "load_balancers_create_or_update": {
+        f"{NETWORK}/loadBalancers/write",
+        f"{NETWORK}/virtualNetworks/subnets/join/action",
+    },
+    "load_balancer_backend_address_pools_create_or_update": {
+        f"{NETWORK}/loadBalancers/backendAddressPools/write",
+        f"{NETWORK}/virtualNetworks/joinLoadBalancer/action",
+    },
+    "load_balancer_backend_address_pools_delete": {f"{NETWORK}/loadBalancers/backendAddressPools/delete"},
+    "load_balancer_load_balancing_rules_health": {
+        f"{NETWORK}/loadBalancers/loadBalancingRules/health/action"
+    },
 }
 """Of Microsoft's reference: the actions that each call needs."""
 MADE_BY_THE_TEST = {
@@ -61,7 +83,7 @@ MADE_BY_THE_TEST = {
 def rig() -> Iterator[CloudRig]:
     if reason := why_no_cloud("azure"):
         pytest.skip(reason)
-    with TemporaryDirectory(prefix="rg") as directory, cloud_rig("azure", Path(directory), 111) as made:
+    with TemporaryDirectory(prefix="rg") as directory, cloud_rig("azure", Path(directory), NET) as made:
         made.reset(**QUICK)
         yield made
 
@@ -90,10 +112,30 @@ async def test_the_role_allows_the_calls_that_are_made_and_no_others(
 
     await until_async(is_gone)  # what Azure kept back
     await provider.close()
+    await traffic_moves(rig, tmp_path)
     made = set(rig.state()["counts"]) - MADE_BY_THE_TEST
     assert made <= RIGHTS.keys()
     role = json.loads((ROOT / "deploy" / "azure" / "role.json").read_text())
     assert set(role["Actions"]) == {right for call in made for right in RIGHTS[call]}
+
+
+async def traffic_moves(rig: CloudRig, directory: Path) -> None:
+    """From nothing to a switch, and back to nothing."""
+    front, clock = AzureFront(rig, NET), FastClock(20.0)
+    await front.make()
+    there = AzureLoadBalancer(front.resources(clock), front.name, clock=clock)
+    balancer = AzureBalancer(directory / "azure_lb", there, "here", clock=clock)
+    await balancer.start()
+    groups = [backend("shop-v001", 8080), backend("shop-v002", 8080)]
+    groups = [
+        replace(each, servers=(replace(each.servers[0], address=f"10.{NET}.9.{number}"),))
+        for number, each in enumerate(groups, 1)
+    ]
+    await balancer.arrange(Structure((frontend("shop", 80),), tuple(groups)))
+    for group in groups:
+        await balancer.route((Route(ApplicationName("shop"), group.group),))
+    assert "2 of" not in (await balancer.troubles())[0]
+    await balancer.end()
 
 
 async def left_over(provider: AzureProvider) -> None:
