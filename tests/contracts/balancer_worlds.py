@@ -5,10 +5,9 @@ import itertools
 import os
 import signal
 import socket
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,24 +15,23 @@ from typing import Any
 
 import pytest
 
-from repave_agent.balancers import aws_alb, azure_lb, haproxy, haproxy_runtime, octavia
-from repave_agent.balancers.aws_alb.load_balancer import AlbLoadBalancer
+from repave_agent.balancers import azure_lb, haproxy, haproxy_runtime, octavia
 from repave_agent.balancers.azure_lb.balancer import AzureBalancer
 from repave_agent.balancers.azure_lb.load_balancer import AzureLoadBalancer
-from repave_agent.balancers.cloud.balancer import VIEW_SECONDS, CloudBalancer
+from repave_agent.balancers.cloud.balancer import CloudBalancer
 from repave_agent.balancers.octavia.load_balancer import OctaviaLoadBalancer
 from repave_agent.balancers.octavia.model import NO_TLS, Tls
 from repave_agent.clients.openstack.api import Api
 from repave_agent.clients.openstack.login import Cloud
 from repave_agent.clock import SystemClock
 from repave_agent.core.ports import Backend, Balancer, Clock, Frontend
-from repave_protos.protocol.capabilities import BalancerAbilities, nearest_shares
 from repave_protos.protocol.values import GroupName
+from tests.contracts.alb_worlds import AlbRig, StandInAlbRig
+from tests.contracts.balancer_rig import Rig
 from tests.fakes.agent.balancer import FakeBalancer, FakeMachine
 from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, free_port, get, haproxy_rig, needs_haproxy
 from tests.fakes.agent.operators_haproxy import ObligingBalancer, OperatorsHaproxy
 from tests.fakes.clock import FastClock, QuickClock
-from tests.fakes.clouds.elbv2 import FakeElb
 from tests.fakes.clouds.octavia import FakeOctavia
 from tests.fakes.clouds.openstack import FakeOpenstack, served
 from tests.fakes.many_requests import ask_all
@@ -48,69 +46,6 @@ from tests.support.rigs import (
     why_no_cloud,
     why_no_openstack,
 )
-
-
-class Rig(ABC):
-    """The world around a balancer."""
-
-    abilities = BalancerAbilities()
-    """What its kind declares."""
-    sees_requests = True
-    """Whether it sends requests somewhere, and counts those of each group."""
-    reaches_ipv6 = True
-    """Whether servers may have such addresses."""
-
-    @abstractmethod
-    def balancer(self) -> Balancer: ...
-
-    @abstractmethod
-    def rival(self) -> Balancer:
-        """Of another agent, on the same machine."""
-
-    @abstractmethod
-    async def restart(self) -> None:
-        """As its operator would: what it was told is lost."""
-
-    @abstractmethod
-    async def backend(self, group: str, is_enabled: bool = True) -> Backend: ...
-
-    @abstractmethod
-    async def begin_request(self, frontend: Frontend, group: GroupName) -> None: ...
-
-    @abstractmethod
-    async def end_requests(self) -> None: ...
-
-    @abstractmethod
-    async def sides(self, frontend: Frontend, headers: list[str]) -> list[str]:
-        """Which group answers each request with such a header line."""
-
-    def taken_port(self) -> AbstractContextManager[int]:
-        """One that no frontend can have, until it is left."""
-        pytest.skip("its ports are its operator's")
-
-    def needs_users_apart(self) -> None:
-        if not self.abilities.supports_sticky_split:
-            pytest.skip("this balancer can't split by a cookie or header, and says so")
-
-    def needs_testers(self) -> None:
-        if not self.abilities.supports_testers:
-            pytest.skip("this balancer knows no testers, and says so")
-
-    def needs_share(self, share_bp: int) -> None:
-        if share_bp % self.abilities.share_step_bp:
-            pytest.skip("this balancer can't give such a share, and says so")
-
-    def share(self, wanted_bp: int) -> int:
-        """The next one that it can give."""
-        return nearest_shares(wanted_bp, self.abilities.share_step_bp)[1]
-
-    def needs_ipv6(self) -> None:
-        if not self.reaches_ipv6:
-            pytest.skip("the stand-in reaches no address of IPv6")
-
-    def needs_requests(self) -> None:
-        if not self.sees_requests:
-            pytest.skip("nothing counts the requests of each group here")
 
 
 class FakeRig(Rig):
@@ -373,48 +308,6 @@ async def octavia_rig(
         await made.end()
 
 
-class AlbRig(Rig):
-    """The world around an Application Load Balancer whose API is a fake."""
-
-    abilities, sees_requests = aws_alb.ABILITIES, False
-
-    def __init__(self, directory: Path) -> None:
-        self._directory, self._account = directory, FakeElb()
-        self._front = self._account.add("front")
-        self._numbers = itertools.count(1)
-
-    def balancer(self, agent: str = "agent") -> Balancer:
-        clock = QuickClock(step=VIEW_SECONDS)
-        there = AlbLoadBalancer(self._account.client(), "front", "here", clock=clock)
-        return CloudBalancer(self._directory / agent, there, "here", clock=clock)
-
-    def rival(self) -> Balancer:
-        return self.balancer("rival")
-
-    @contextmanager
-    def taken_port(self) -> Iterator[int]:
-        stranger = self._account.add_listener(self._front, 81)
-        yield 81
-        self._account.delete_listener(stranger)
-
-    async def restart(self) -> None:
-        self._account.forget_all()
-
-    async def backend(self, group: str, is_enabled: bool = True) -> Backend:
-        found = backend(group, 8080, is_enabled=is_enabled)
-        address = f"10.77.9.{next(self._numbers)}"
-        return replace(found, servers=tuple(replace(each, address=address) for each in found.servers))
-
-    async def begin_request(self, frontend: Frontend, group: GroupName) -> None:
-        raise AssertionError("nothing counts requests here")
-
-    async def end_requests(self) -> None: ...
-
-    async def sides(self, frontend: Frontend, headers: list[str]) -> list[str]:
-        pairs = (header.partition(": ") for header in headers)
-        return [self._account.ask(frontend.port, {name: value}) for name, _, value in pairs]
-
-
 AZURE_NET = 112
 TLS_EVERYWHERE = dict.fromkeys(range(1, 65_536), Tls("https://barbican/v1/secrets/one"))
 KINDS = [
@@ -422,10 +315,19 @@ KINDS = [
     "octavia",
     "octavia-tls",
     "aws_alb",
+    pytest.param("aws_alb-real", marks=pytest.mark.rig),
     pytest.param("azure", marks=pytest.mark.rig),
     pytest.param("octavia-real", marks=pytest.mark.rig),
     *(pytest.param(kind, marks=needs_haproxy) for kind in ("haproxy", "operators", "pair", "weights")),
 ]
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudRig]:
+    if reason := why_no_cloud("aws"):
+        pytest.skip(reason)
+    with cloud_rig("aws", tmp_path_factory.mktemp("aws"), 113) as made:
+        yield made
 
 
 @pytest.fixture(params=KINDS)
@@ -435,6 +337,11 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
         return
     if request.param == "aws_alb":
         yield AlbRig(tmp_path / "alb")
+        return
+    if request.param == "aws_alb-real":
+        stand_in = StandInAlbRig(tmp_path / "alb", request.getfixturevalue("aws"))
+        async with stand_in.opened():
+            yield stand_in
         return
     if request.param.startswith("octavia"):
         is_real = request.param == "octavia-real"

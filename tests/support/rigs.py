@@ -104,6 +104,19 @@ class CloudRig:
     def instances(self) -> list[Any]:
         return [each for each in self._ask("GET", "instances") if not each.get("ended")]
 
+    def fronts(self) -> list[Any]:
+        """Where its load balancers listen on this machine: `name` (of the load balancer, / and the port) and
+        `url`."""
+        return list(self._ask("GET", "fronts"))
+
+    def traffic(self) -> dict[str, Any]:
+        """Requests that its load balancers have sent on, by front: of `pools`, `instances` and `statuses`."""
+        return dict(self._ask("GET", "traffic"))
+
+    def forget_traffic(self) -> None:
+        """Counts from 0 again."""
+        self._ask("DELETE", "traffic")
+
     def state(self) -> Any:
         """Its calls, their counts, and `violations` of the vendor's own schema."""
         return self._ask("GET", "state")
