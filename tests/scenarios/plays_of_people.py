@@ -1,18 +1,26 @@
 """Plays: people who stop, steer and resize, and the rules that stand in their way."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
 from repave_controller.core.commands.promotion import request_override, request_promote
+from repave_controller.core.commands.release import request_release
 from repave_controller.core.commands.steering import (
     request_pause,
     request_resume,
     request_size,
     request_step_back,
 )
-from repave_controller.core.domain.application import Instant
+from repave_controller.core.domain.application import Application, Instant, Outcome, ReleaseOrder
 from repave_controller.core.domain.freezes import Freezes, FullFreeze
 from repave_controller.core.domain.limits import Limits, Load
+from repave_controller.core.domain.reasons import Reason, Rule, reason_of
 from repave_controller.core.domain.rollout import Phase
+from repave_controller.core.planning.plan import plan_release
+from repave_controller.core.rollout.room import with_room
 from repave_controller.core.rules.guards import Constraints
-from repave_protos.protocol.values import ApplicationName
+from repave_controller.spec.spec import compile_order
+from repave_protos.protocol.values import ApplicationName, Digest, RegionName
 from tests.scenarios.specs import spec
 from tests.scenarios.stage import HOUR, PARIS, ROME, play, rollback, serving
 from tests.scenarios.world import World
@@ -108,3 +116,33 @@ def limits_over_all_applications(title: str) -> World:
     world.constraints = Constraints(limits=Limits(regions_in_flight=2))
     assert world.until_over() is Phase.SUCCEEDED
     return world
+
+
+@play
+def a_size_that_a_region_lacks_is_refused(title: str) -> World:
+    """A spec asks for a size that only one of its regions has: nothing begins, forced or not; with a size
+    that both have it is a release like any other."""
+    world = serving(title, spec("{blue_green: {warm: 10s}}", "paris:2, oslo:2"))
+    why = (
+        "host.size: there is no machine type xxl here, and no such word among gcp.sizes in the agent's "
+        "settings; there: l, xl"
+    )
+    misfit = {RegionName("oslo"): reason_of(Rule.MISFIT, region="oslo", why=why)}
+    for size, flag, lacks in (("xxl", "", misfit), ("xxl", " --force", misfit), ("xl", "", {})):
+        order = compile_order(world.spec, Digest("2" * 64), "1.2", "ann")
+        order = replace(order, template=replace(order.template, machine_sizes=(size,)), is_forced=bool(flag))
+        if not lacks:
+            changes = ", ".join(plan_release(world.application, order).changes)
+            world.happens(f"repave plan, of host.size: {size}: {changes}")
+        world.ask(
+            f"ann: repave release --version 1.2{flag}, of host.size: {size}",
+            _releasing(order, lacks),
+        )
+    assert world.until_over() is Phase.SUCCEEDED
+    return world
+
+
+def _releasing(
+    order: ReleaseOrder, lacks: Mapping[RegionName, Reason]
+) -> Callable[[Application, Instant], Outcome]:
+    return lambda app, now: request_release(app, with_room(app, order, lacks), False, now)

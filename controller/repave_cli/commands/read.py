@@ -40,6 +40,7 @@ GROUPS = (
     Column("TRAFFIC", lambda item: _traffic(item["weight_bp"])),
     Column("AGE", lambda item: ago(item["created_at"])),
     Column("KEPT UNTIL", lambda item: output.left(item["warm_until"] or item["failed_until"])),
+    Column("SIZE", lambda item: _size(item), is_wide=True),
     column("DIGEST", is_wide=True),
 )
 HOSTS = (
@@ -228,6 +229,11 @@ def run_history(terminal: Terminal) -> int:
     if terminal.is_for_people and newest is not None and newest["phase"] in FAILED_PHASES:
         tell_failed_hosts(terminal, terminal.arguments.app, newest["group"])
     return DONE
+
+
+def _size(group: dict[str, Any]) -> str:
+    """Of its machines, where the spec says more than the regions' settings."""
+    return " ".join([" or ".join(group["machine_sizes"]), "spot" * group["spot"]]).strip() or "-"
 
 
 def run_groups(terminal: Terminal) -> int:

@@ -1,8 +1,12 @@
 """What the API tells of a fleet that two regions are."""
 
+from dataclasses import replace
+
+from repave_controller.api.answers.views import group_item
 from repave_protos.protocol.values import RegionName
 from tests.controller.api.conftest import Asked
 from tests.fakes.controller.scheduler import ServedController
+from tests.fakes.controller.stepping import released
 
 
 def test_empty_lists_are_lists(api: Asked) -> None:
@@ -169,3 +173,13 @@ def test_every_route_is_described(api: Asked) -> None:
     body = described["paths"]["/v1/plan"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     name = body["$ref"].rpartition("/")[2]
     assert "spec" in described["components"]["schemas"][name]["properties"]
+
+
+def test_a_group_says_of_which_machines_its_hosts_are() -> None:
+    application = released("a").application
+    (group,) = application.groups
+    usual = group_item(group, application, {})
+    assert (usual.machine_image, usual.machine_sizes, usual.spot) == ("", [], False)
+    template = replace(group.template, machine_image="debian-12", machine_sizes=("xl", "l"), is_spot=True)
+    chosen = group_item(replace(group, template=template), application, {})
+    assert (chosen.machine_image, chosen.machine_sizes, chosen.spot) == ("debian-12", ["xl", "l"], True)

@@ -374,6 +374,11 @@ class GroupItem(BaseModel):
         description="Of one that failed: how long its hosts are kept to be looked at."
     )
     secrets: list[SecretItem]
+    machine_image: str = Field(description="As the spec names it; empty: that of each region's settings.")
+    machine_sizes: list[str] = Field(
+        description="As the spec names them, best first; empty: that of each region's settings."
+    )
+    spot: bool = Field(description="Its machines may be taken back by their cloud at any time.")
 
 
 class LogItem(BaseModel):

@@ -459,6 +459,9 @@ def group_item(group: ServerGroup, application: Application, observed: Observed)
         warm_until=until,
         failed_until=_failed_until(group, application),
         secrets=secret_items(group.template.secrets),
+        machine_image=group.template.machine_image,
+        machine_sizes=list(group.template.machine_sizes),
+        spot=group.template.is_spot,
     )
 
 
