@@ -85,6 +85,7 @@ class FakeOpenstack:
     tokens: set[str] = field(default_factory=set)
     logins: int = 0
     instances_max: int = -1
+    cores_max: int = -1
     groups_max: int = 10
     members_max: int = 10
     crowded: int = 0
@@ -228,6 +229,7 @@ class FakeOpenstack:
         server = {
             "id": f"server-{number}",
             "image": {"id": wanted["imageRef"]} if wanted["imageRef"] else "",
+            "flavor": {"original_name": self._flavor_name(wanted["flavorRef"])},
             "os-extended-volumes:volumes_attached": [],
             "name": wanted["name"],
             "status": "BUILD",
@@ -269,6 +271,9 @@ class FakeOpenstack:
             if what not in known:
                 return f"{'Port' if 'port' in each else 'Network'} {what} could not be found."
         return ""
+
+    def _flavor_name(self, flavor: str) -> str:
+        return str(next(each["name"] for each in self.flavors if each["id"] == flavor))
 
     def _taken(self, wanted: dict[str, Any]) -> str:
         given = [each["port"] for each in wanted["networks"] if "port" in each]
@@ -396,7 +401,8 @@ class FakeOpenstack:
         return web.json_response({"flavor": found}) if found else _error(404, "Flavor could not be found.")
 
     async def _limits(self, _: web.Request) -> web.Response:
-        most = {"maxTotalInstances": self.instances_max, "maxTotalCores": -1, "maxTotalRAMSize": -1}
+        instances, cores = self.instances_max, self.cores_max
+        most = {"maxTotalInstances": instances, "maxTotalCores": cores, "maxTotalRAMSize": -1}
         used = {"totalInstancesUsed": len(self.servers), "totalCoresUsed": 0, "totalRAMUsed": 0}
         return web.json_response({"limits": {"absolute": {**most, **used}}})
 

@@ -24,6 +24,10 @@ PROVIDER = ProviderKind(
     OpenstackOptions,
     _build,
     abilities=ProviderAbilities(
-        takes_machine_images=True, runs_commands=False, takes_secrets=False, can_be_taken_over=True
+        takes_machine_images=True,
+        runs_commands=False,
+        takes_secrets=False,
+        can_be_taken_over=True,
+        takes_sizes=True,
     ),
 )

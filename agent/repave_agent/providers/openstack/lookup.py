@@ -51,6 +51,7 @@ class Found:
     pool: str = ""  # the external network of floating addresses
     hints: Mapping[str, Any] = field(default_factory=dict)
     cloud_init: str = ""  # the operator's own, not an id
+    flavors: tuple[dict[str, Any], ...] = field(default=(), compare=False)  # all that there are
 
     @property
     def network(self) -> str:
@@ -106,7 +107,13 @@ async def look_up(api: Api, options: OpenstackOptions) -> Found:
     the cloud lists nothing at all, as one that has just been started does."""
     flavors = await _listed(api, "compute", "/flavors/detail", "flavors")
     networks = await _listed(api, "network", "/networks", "networks")
-    flavor, no_flavor = _one("flavor", options.flavor, flavors)
+    flavor, no_flavor = _one("flavor", options.usual_flavors[0], flavors)
+    no_flavor += [
+        problem
+        for word, names in options.sizes.items()
+        for name in names
+        for problem in _one(f"sizes.{word}", name, flavors)[1]
+    ]
     ports, no_ports = await _ports(api, options)
     interfaces, no_network = _networks(options, ports, networks)
     pool, no_pool = _pool(options, networks)
@@ -136,6 +143,7 @@ async def look_up(api: Api, options: OpenstackOptions) -> Found:
         pool,
         hints,
         own,
+        tuple(flavors),
     )
 
 
@@ -248,6 +256,11 @@ async def _listed(api: Api, service: str, path: str, what: str) -> list[dict[str
     if there := await api.list_all(service, path, what):
         return there
     raise TransientError(f"the cloud lists no {what} at all for project {api.project_id}")
+
+
+def flavor_named(name: str, found: Found) -> dict[str, Any] | None:
+    """None where there is none, or several."""
+    return _one("flavor", name, list(found.flavors))[0]
 
 
 def _one(setting: str, named: str, there: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, list[str]]:

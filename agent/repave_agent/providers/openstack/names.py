@@ -8,8 +8,15 @@ from dataclasses import replace
 import structlog
 
 from repave_agent.clients.openstack.api import Api
-from repave_agent.core.ports import Clock, RefusedError
-from repave_agent.providers.openstack.lookup import Found, MissingError, look_up, look_up_image, remade
+from repave_agent.core.ports import Clock, MisfitError, RefusedError
+from repave_agent.providers.openstack.lookup import (
+    Found,
+    MissingError,
+    flavor_named,
+    look_up,
+    look_up_image,
+    remade,
+)
 from repave_agent.providers.openstack.options import OpenstackOptions
 
 log = structlog.get_logger()
@@ -25,6 +32,7 @@ class Names:
         self._api, self._options, self._clock = api, options, clock
         self.found: Found | None = None
         self._images: dict[str, str] = {}  # those that specs name, to their ids
+        self._flavors: set[str] = set()  # of which hosts were made, as specs and settings name them
         self._lost_images: set[str] = set()  # of them, those that disappeared
         self._remade: dict[str, float] = {}  # what was made anew under its name, and when that was seen
 
@@ -40,6 +48,7 @@ class Names:
         """Whether what the settings or a spec name has another id than before: it was made anew under its
         name. Raises RefusedError with what is gone."""
         known, images = self.found, dict(self._images)
+        flavors = {name: self._flavor_id(name) for name in self._flavors}
         await self.look()
         assert self.found is not None
         for name in images:
@@ -50,23 +59,52 @@ class Names:
                 self._lost_images.add(name)
         told = remade(known, self.found, self._options)
         told += [f"host.image: {name}" for name, found in self._images.items() if images[name] != found]
+        there = {name: self._flavor_id(name) for name in self._flavors}
+        changed = (name for name, found in there.items() if found and found != flavors[name])
+        told += [f"host.size: {name}" for name in changed if name != self._options.usual_flavors[0]]
         for each in told:
             log.warning("openstack.remade", what=each)
             self._remade[each] = self._clock.monotonic()
-        return bool(told) or len(self._images) < len(images)
+        return bool(told) or len(self._images) < len(images) or flavors != there
 
     def known(self) -> Found:
         """After the first look."""
         assert self.found is not None, "the provider was started"
         return self.found
 
-    async def base(self, image: str) -> Found:
-        """What the settings name, with the image that the spec names instead, if it does."""
-        if not image:
-            return self.known()
-        if image not in self._images:
+    async def base(self, image: str, flavor: str = "") -> Found:
+        """What the settings name, with the image and the flavor that the spec names instead, if it does.
+        Raises RefusedError."""
+        found = self.known()
+        if image and image not in self._images:
             self._images[image] = await self._image(image)
-        return replace(self.known(), image=self._images[image])
+        if flavor:
+            found = replace(found, flavor=await self._flavor(flavor))
+        return replace(found, image=self._images[image]) if image else found
+
+    async def _flavor(self, named: str) -> str:
+        if not self._flavor_id(named):
+            await self.look_anew()
+        if found := self._flavor_id(named):
+            self._flavors.add(named)
+            return found
+        gone = disappeared(["host.size"] if named in self._flavors else [])
+        raise MisfitError(f"host.size: there is no flavor {named} here; there are: {self.flavors()}{gone}")
+
+    def _flavor_id(self, named: str) -> str:
+        found = flavor_named(named, self.found) if self.found is not None else None
+        return str(found["id"]) if found is not None else ""
+
+    def flavor_name(self, named: str) -> str:
+        """What the cloud calls the flavor with this name or id; as it is, when there is none."""
+        found = flavor_named(named, self.known())
+        return str(found["name"]) if found is not None else named
+
+    async def has_flavor(self, named: str) -> bool:
+        return bool(self._flavor_id(named))
+
+    def flavors(self) -> str:
+        return ", ".join(sorted({str(each["name"]) for each in self.known().flavors}))
 
     async def _image(self, name: str) -> str:
         try:

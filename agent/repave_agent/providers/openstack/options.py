@@ -6,17 +6,19 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, model_validator
 
 from repave_agent.clients.openstack import CloudOptions
-from repave_agent.settings import Pairs, Words, pairs_of
+from repave_agent.settings import Pairs, Sizes, Words, pairs_of
 
 Hints = Annotated[dict[str, str | tuple[str, ...]], BeforeValidator(pairs_of)]
 
 
 class OpenstackOptions(CloudOptions):
-    """`image` is of every host whose spec names none. `network` is short for one of `networks`: a server has
+    """`flavor` and `image` are of hosts whose spec names none. `sizes`: words that specs may use for flavors,
+    and `flavor` too. `network` is short for one of `networks`: a server has
     an interface in each, in their order, and is reached in the first. `ports`: of them each server borrows
     one. `volume_size` in GiB; 0: the flavor's own disk."""
 
     flavor: str = ""
+    sizes: Sizes = Field(default_factory=dict)
     image: str = ""
     image_hash: str = ""
     network: str = ""
@@ -42,6 +44,11 @@ class OpenstackOptions(CloudOptions):
         if self.volume_type and not self.volume_size:
             raise ValueError("openstack.volume_type needs openstack.volume_size, in GiB")
         return self
+
+    @property
+    def usual_flavors(self) -> tuple[str, ...]:
+        """Of hosts whose spec names none, the best first."""
+        return self.sizes.get(self.flavor, (self.flavor,))
 
     @property
     def all_networks(self) -> tuple[str, ...]:

@@ -7,11 +7,13 @@ import asyncio
 from collections.abc import Callable
 
 from repave_agent.clients.openstack.api import Api
-from repave_agent.core.ports import Clock, ProviderError, RefusedError
+from repave_agent.core.ports import Clock, MisfitError, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.cloud.provider import CloudProvider
 from repave_agent.providers.openstack.bake import Bakes
+from repave_agent.providers.openstack.flavors import Flavors
+from repave_agent.providers.openstack.lookup import Found
 from repave_agent.providers.openstack.names import Names
 from repave_agent.providers.openstack.options import OpenstackOptions
 from repave_agent.providers.openstack.rights import check_rights
@@ -50,7 +52,8 @@ class OpenstackProvider(CloudProvider):
         self._names = Names(api, options, clock)
         bakes = Bakes(api, options, self._names, lambda: tag_of(installation(), region))
         oven = Oven(bakes, depot, region, installation, clock, prepare=options.prepare, kept=kept)
-        self._servers = Servers(region, installation, api, options, self._names, depot, oven)
+        flavors = Flavors(options, self._names.flavor_name, clock)
+        self._servers = Servers(region, installation, api, options, self._names, depot, oven, flavors)
         super().__init__("servers of OpenStack", self._servers, oven, installation, depot, clock)
         self._looked_at = float("-inf")
 
@@ -93,8 +96,9 @@ class OpenstackProvider(CloudProvider):
             await self._names.look_anew()
         except RefusedError as error:
             return str(error)
+        found = await self._fitting(asked)
         limits = (await self._api.call("compute", "GET", "/limits"))["limits"]["absolute"]
-        flavor = (await self._api.call("compute", "GET", f"/flavors/{self._names.known().flavor}"))["flavor"]
+        flavor = (await self._api.call("compute", "GET", f"/flavors/{found.flavor}"))["flavor"]
         hosts = asked.hosts
         wanted = {"Instances": hosts, "Cores": hosts * flavor["vcpus"], "RAMSize": hosts * flavor["ram"]}
         short = []
@@ -104,6 +108,18 @@ class OpenstackProvider(CloudProvider):
             if most >= 0 and used + more > most:
                 short.append(f"{QUOTAS[name]}: {used} of {most} are used, {more} more are needed")
         return "; ".join([*short, *await self._servers.short_of(hosts)])
+
+    async def _fitting(self, asked: FindRoom) -> Found:
+        """What the hosts would be made of; of several sizes the best. Raises MisfitError."""
+        chart, names = self._servers.flavors.chart, self._names
+        try:
+            await chart.check(asked.machine_sizes, names.has_flavor, "flavor")
+        except MisfitError as error:
+            raise MisfitError(f"{error}; flavors: {names.flavors()}") from error
+        try:
+            return await names.base(asked.machine_image, chart.sizes(asked.machine_sizes)[0])
+        except RefusedError as error:
+            raise MisfitError(str(error)) from error
 
     async def _base(self) -> str:
         await self._names.look_anew()

@@ -17,12 +17,13 @@ import structlog
 
 from repave_agent.clients.faults import GoneError
 from repave_agent.clients.openstack.api import Api
-from repave_agent.core.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError
+from repave_agent.core.ports import HostSpec, MisfitError, OutOfCapacityError, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.first_boot import ANY_IPV4, ANY_IPV6, ON_SERVER, user_data
 from repave_agent.providers.cloud.machine import Machine, Marks, State, owner_of
 from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.command import environment_of, substitute
+from repave_agent.providers.openstack.flavors import Flavors
 from repave_agent.providers.openstack.floating import FLOATS, Floating
 from repave_agent.providers.openstack.lookup import on_volume, server_of
 from repave_agent.providers.openstack.names import Names
@@ -54,9 +55,11 @@ class Servers:
         names: Names,
         depot: Depot,
         oven: Oven,
+        flavors: Flavors,
     ) -> None:
         self._region, self._installation = region, installation
         self._api, self._options, self._names, self._depot, self._oven = api, options, names, depot, oven
+        self.flavors = flavors
         self._spread = Spread(api, self.tag)
         self._ports = Ports(api, self._borrowed)
         self._floating = Floating(api, self.tag)
@@ -76,11 +79,27 @@ class Servers:
     async def create(self, spec: HostSpec, package: Path) -> str:
         base = (await self._names.base(spec.template.machine_image)).image
         async with self._ports.one_of(self._names.known().ports) as port:
-            make = functools.partial(self._create, spec, package, port)
+            make = functools.partial(self._first_with_room, spec, package, port)
             return await self._oven.from_image(spec.digest, base, make)
 
-    async def _create(self, spec: HostSpec, package: Path, port: str, image: str) -> str:
-        server = await self._server(spec, package, port, image)
+    async def _first_with_room(self, spec: HostSpec, package: Path, port: str, image: str) -> str:
+        """Of the flavors that it may have. One that is gone is no matter as long as there is another."""
+        failures: list[OutOfCapacityError | MisfitError] = []
+        for flavor in self.flavors.in_turn(spec.template.machine_sizes):
+            try:
+                return await self._create(spec, package, port, image, flavor)
+            except (OutOfCapacityError, MisfitError) as error:
+                log.warning("host.no_room", host=spec.name, flavor=flavor, because=str(error))
+                failures.append(error)
+        if len(failures) == 1:
+            raise failures[0]
+        kind = next(
+            (OutOfCapacityError for each in failures if isinstance(each, OutOfCapacityError)), MisfitError
+        )
+        raise kind("; ".join(str(each) for each in failures))
+
+    async def _create(self, spec: HostSpec, package: Path, port: str, image: str, flavor: str) -> str:
+        server = await self._server(spec, package, port, image, flavor)
         group = await self._spread.hints(spec.group) if self._spreads else {}
         try:
             return await self._post(server, group)
@@ -91,7 +110,7 @@ class Servers:
                 raise
             else:
                 base = await self._names.base(spec.template.machine_image)
-                server = await self._server(spec, package, port, base.image)
+                server = await self._server(spec, package, port, base.image, flavor)
         return await self._post(server, group)
 
     @property
@@ -104,8 +123,10 @@ class Servers:
         body = {"server": server, **({HINTS: hints} if hints else {})}
         return str((await self._api.call("compute", "POST", "/servers", body))["server"]["id"])
 
-    async def _server(self, spec: HostSpec, package: Path, port: str, image: str) -> dict[str, Any]:
-        options, found = self._options, replace(self._names.known(), image=image)
+    async def _server(
+        self, spec: HostSpec, package: Path, port: str, image: str, flavor: str
+    ) -> dict[str, Any]:
+        options, found = self._options, replace(await self._names.base("", flavor), image=image)
         environment = environment_of(spec, ON_SERVER, self._region)
         words = substitute(spec.template.run, environment)
         url = self._depot.offer(spec.digest, package)
@@ -131,6 +152,9 @@ class Servers:
             return []
         servers = [each for each in await self._rows() if each["status"] not in GONE]
         self._seen = {str(each["id"]): self._machine(each) for each in servers}
+        for each in servers:
+            if self._seen[str(each["id"])].is_full:
+                self.flavors.fill(str(each.get("flavor", {}).get("original_name", "")))
         return list(self._seen.values())
 
     async def _rows(self) -> list[dict[str, Any]]:
