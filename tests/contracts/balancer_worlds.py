@@ -28,6 +28,7 @@ from repave_agent.core.ports import Backend, Balancer, Clock, Frontend
 from repave_protos.protocol.values import GroupName
 from tests.contracts.alb_worlds import AlbRig, StandInAlbRig
 from tests.contracts.balancer_rig import Rig
+from tests.contracts.google_worlds import google_rig
 from tests.fakes.agent.balancer import FakeBalancer, FakeMachine
 from tests.fakes.agent.haproxy_rig import HaproxyRig, backend, free_port, get, haproxy_rig, needs_haproxy
 from tests.fakes.agent.operators_haproxy import ObligingBalancer, OperatorsHaproxy
@@ -45,6 +46,7 @@ from tests.support.rigs import (
     rig_cloud,
     why_no_cloud,
     why_no_openstack,
+    why_no_rigs,
 )
 
 
@@ -317,6 +319,7 @@ KINDS = [
     "aws_alb",
     pytest.param("aws_alb-real", marks=pytest.mark.rig),
     pytest.param("azure", marks=pytest.mark.rig),
+    pytest.param("gcp_lb", marks=pytest.mark.rig),
     pytest.param("octavia-real", marks=pytest.mark.rig),
     *(pytest.param(kind, marks=needs_haproxy) for kind in ("haproxy", "operators", "pair", "weights")),
 ]
@@ -327,6 +330,14 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudRig]:
     if reason := why_no_cloud("aws"):
         pytest.skip(reason)
     with cloud_rig("aws", tmp_path_factory.mktemp("aws"), 113) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudRig]:
+    if reason := why_no_rigs() or why_no_cloud("gcp"):
+        pytest.skip(reason)
+    with cloud_rig("gcp", tmp_path_factory.mktemp("google"), 114) as made:
         yield made
 
 
@@ -342,6 +353,10 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
         stand_in = StandInAlbRig(tmp_path / "alb", request.getfixturevalue("aws"))
         async with stand_in.opened():
             yield stand_in
+        return
+    if request.param == "gcp_lb":
+        async with google_rig(tmp_path / "gcp_lb", request.getfixturevalue("google")) as world:
+            yield world
         return
     if request.param.startswith("octavia"):
         is_real = request.param == "octavia-real"

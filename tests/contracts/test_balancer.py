@@ -11,11 +11,11 @@ import pytest
 from repave_agent.core.ports import Balancer, BalancerError, Frontend, Route, Structure, UnfitError
 from repave_protos.protocol.values import ApplicationName, GroupName, Split
 from tests.contracts.balancer_rig import Rig
-from tests.contracts.balancer_worlds import aws, azure, rig
+from tests.contracts.balancer_worlds import aws, azure, google, rig
 from tests.fakes.agent.haproxy_rig import free_port, frontend
 from tests.fakes.waiting import until_async
 
-__all__ = ["aws", "azure", "rig"]
+__all__ = ["aws", "azure", "google", "rig"]
 SHOP = ApplicationName("shop")
 BLUE, GREEN = GroupName("shop-v001"), GroupName("shop-v002")
 TO_BLUE, TO_GREEN = Route(SHOP, BLUE), Route(SHOP, GREEN)

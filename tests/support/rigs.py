@@ -35,10 +35,15 @@ FIXED = "10.77.0.0/16"
 """Addresses of the rig's servers: nothing carries them, so they are made this machine's own."""
 
 
+def why_no_rigs() -> str:
+    """ "" when tests may take long."""
+    return "" if os.environ.get("REPAVE_TEST_RIGS") == "1" else "slow: run by make test-rigs"
+
+
 def why_no_openstack() -> str:
     """ "" when the rig runs and tests may use it."""
-    if os.environ.get("REPAVE_TEST_RIGS") != "1":
-        return "slow: run by make test-rigs"
+    if reason := why_no_rigs():
+        return reason
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", KEYSTONE_PORT), 1.0):
         return ""
     place = _place()
@@ -56,8 +61,8 @@ def _place() -> Path | None:
 def why_no_cloud(name: str) -> str:
     """ "" when the stand-in for the cloud is there: aws, azure or gcp. It starts in about a second, but for
     that of AWS, which has to be installed first."""
-    if name == "aws" and os.environ.get("REPAVE_TEST_RIGS") != "1":
-        return "slow: run by make test-rigs"
+    if name == "aws" and (reason := why_no_rigs()):
+        return reason
     return "" if _rig(name) else f"there is no rigs/{name} beside the project; see REPAVE_RIGS"
 
 

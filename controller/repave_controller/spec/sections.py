@@ -550,7 +550,7 @@ class Traffic(Section):
     balancer: KindName | None = Field(
         None,
         description="The balancer that every region must have: `haproxy`, run by its agent, "
-        "`haproxy_runtime`, `octavia`, `aws_alb`; each region's own if left out.",
+        "`haproxy_runtime`, `octavia`, `aws_alb`, `azure_lb`, `gcp_lb`; each region's own if left out.",
     )
     frontend: Annotated[str, AfterValidator(check_region_name)] | None = Field(
         None, description="What the way in is called; the application's name if left out."

@@ -12,9 +12,11 @@ ENDPOINT = "https://compute.googleapis.com"
 
 class GoogleOptions(Settings):
     """`project`: that of the credentials when empty. `credentials`: a file, else what Google's tools find.
-    find. `calls_per_second`: of the whole agent."""
+    `calls_per_second`: of the whole agent."""
 
     project: str = ""
     credentials: Path | None = None
     endpoint: str = ENDPOINT
+    network: str = "default"
+    subnetwork: str = ""
     calls_per_second: Annotated[float, Field(ge=0.0, le=1000.0)] = 10.0

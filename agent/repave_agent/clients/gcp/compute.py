@@ -16,11 +16,23 @@ LOOK_SECONDS = 0.2
 FULL = ("QUOTA", "ZONE_RESOURCE_POOL_EXHAUSTED", "RESOURCE_POOL_EXHAUSTED", "STOCKOUT", "IP_SPACE_EXHAUSTED")
 """How codes of operations begin that mean that there is no room."""
 REFUSED = ("INVALID", "PERMISSION", "FORBIDDEN", "RESOURCE_NOT_FOUND", "UNSUPPORTED", "CONDITION_NOT_MET")
-BUSY = ("resourceNotReady", "resourceInUseByAnotherResource", "rateLimitExceeded", "userRateLimitExceeded")
+LATER = ("rateLimitExceeded", "userRateLimitExceeded")
 
 
 class ThereError(ProviderError):
     """There is something with this name already (409)."""
+
+
+class BusyError(TransientError):
+    """Another change of it is under way."""
+
+
+class ChangedError(TransientError):
+    """It is not as it was when it was read (412)."""
+
+
+class InUseError(TransientError):
+    """Something else names it."""
 
 
 class Compute:
@@ -35,11 +47,17 @@ class Compute:
         url = f"{self._base}{project or self.project}/{path}"
         return (await self.rest.call("GET", url, query=query, what=f"GET {path}")).body
 
-    async def list_all(self, path: str, *, project: str = "", **query: str) -> list[dict[str, Any]]:
-        """All items, over pages; of an aggregated list those of every zone."""
+    async def list_all(
+        self, path: str, *, project: str = "", asked: Mapping[str, Any] | None = None, **query: str
+    ) -> list[dict[str, Any]]:
+        """All items, over pages; of an aggregated list those of every zone. `asked`: of a list that is asked
+        for by POST."""
         items: list[dict[str, Any]] = []
+        url = f"{self._base}{project or self.project}/{path}"
+        method = "GET" if asked is None else "POST"
         while True:
-            answer = await self.get(path, project=project, **query)
+            what = f"{method} {path}"
+            answer = (await self.rest.call(method, url, asked, query, what=what, repeatable=True)).body
             found = answer.get("items") or []
             for each in found.values() if isinstance(found, dict) else [{"items": found}]:
                 items += next((value for value in each.values() if isinstance(value, list)), [])
@@ -59,15 +77,18 @@ class Compute:
         answer = await self.rest.call(method, url, body, query, what=what, repeatable=repeatable)
         return answer.body
 
-    async def settle(self, operation: Mapping[str, Any], what: str) -> None:
-        """Waits until it has ended. Raises ProviderError as it says why it came to nothing."""
-        deadline = self._clock.monotonic() + OPERATION_SECONDS
+    async def settle(
+        self, operation: Mapping[str, Any], what: str, seconds: float = OPERATION_SECONDS
+    ) -> None:
+        """Waits until it has ended. Raises ProviderError as it says why it came to nothing, LostError when it
+        has not ended after so many seconds."""
+        deadline = self._clock.monotonic() + seconds
         scope = next((each for each in ("zone", "region") if each in operation), "")
         place = f"{scope}s/{operation[scope].rsplit('/', 1)[-1]}" if scope else "global"
         url = f"{self._base}{self.project}/{place}/operations/{operation['name']}/wait"
         while operation.get("status") != "DONE":
             if self._clock.monotonic() > deadline:
-                raise LostError(f"Google: {what}: its operation has not ended after {OPERATION_SECONDS:g} s")
+                raise LostError(f"Google: {what}: its operation has not ended after {seconds:g} s")
             operation = (await self.rest.call("POST", url, what=f"wait for {what}", repeatable=True)).body
             if operation.get("status") != "DONE":
                 await self._clock.sleep(LOOK_SECONDS)
@@ -88,7 +109,13 @@ def fault(what: str, answer: Answer) -> ProviderError:
         return ThereError(text)
     if "quota" in reason.lower() and "rate" not in reason.lower():
         return OutOfCapacityError(f"{text.rstrip('.')}. Raise the quota, or free something.")
-    if reason in BUSY or answer.status in (408, 412, 429, 503):
+    if reason == "resourceInUseByAnotherResource":
+        return InUseError(text)
+    if reason == "resourceNotReady":
+        return BusyError(text)
+    if answer.status == 412:
+        return ChangedError(text)
+    if reason in LATER or answer.status in (408, 429, 503):
         return TransientError(text)
     if answer.status >= 500:
         return LostError(text)

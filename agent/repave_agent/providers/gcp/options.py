@@ -18,8 +18,6 @@ class GcpOptions(GoogleOptions):
     machine_types: Words = ()
     sizes: Sizes = Field(default_factory=dict)
     image: str = ""
-    network: str = "default"
-    subnetwork: str = ""
     network_tags: Words = ()
     service_account: str = ""
     scopes: Words = ("https://www.googleapis.com/auth/cloud-platform",)

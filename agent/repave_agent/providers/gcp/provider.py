@@ -4,15 +4,15 @@ name, and room for more.
 How an instance is made and seen: instances.py; what all clouds have in common: providers/cloud.
 """
 
-import random
 import re
 from collections.abc import Callable
 from typing import Any
 
 from repave_agent.clients.faults import GoneError
-from repave_agent.clients.gcp.compute import Compute, fault, name_of
-from repave_agent.clients.gcp.login import Credentials, fetch_of, find_credentials, project_of_metadata
-from repave_agent.clients.rest import Pace, Rest, SharedToken, always
+from repave_agent.clients.gcp.account import Account
+from repave_agent.clients.gcp.compute import name_of
+from repave_agent.clients.gcp.login import Credentials
+from repave_agent.clients.rest import always
 from repave_agent.core.ports import Clock, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.oven import Oven
@@ -45,13 +45,8 @@ class GcpProvider(CloudProvider):
         kept: ImagesSettings | None = None,
     ) -> None:
         self._options = options
-        found = credentials or find_credentials(options.credentials)
-        self._credentials = found
-        tokens = SharedToken(fetch_of(found, clock), clock)
-        pace = Pace(options.calls_per_second, clock)
-        chance = random.Random()  # noqa: S311  # spreads retries
-        rest = Rest(tokens, fault, clock, pace, chance=chance, service="Google", check=check)
-        self._compute = Compute(rest, options.endpoint, options.project or found.project, clock)
+        self._account = Account(options, clock, credentials, check)
+        self._compute = self._account.compute
         bakes = Bakes(region, installation, self._compute, options)
         oven = Oven(bakes, depot, region, installation, clock, prepare=options.prepare, seal=SEAL, kept=kept)
         self._instances = Instances(region, installation, self._compute, options, depot, oven)
@@ -70,8 +65,7 @@ class GcpProvider(CloudProvider):
 
     async def _look(self) -> None:
         options = self._options
-        if not self._compute.project:
-            self._compute.project = await project_of_metadata(self._credentials)
+        await self._account.begin()
         names = {
             "gcp.project": self._compute.project,
             "gcp.zones": options.zones,
