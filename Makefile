@@ -14,7 +14,7 @@ help:  ## Show the targets
 demo: set-up tools  ## The main job in about a minute: two regions, releases under load, rollback, a bad release stopped
 	@$(VENV)/bin/python -m deploy.demo
 
-test: set-up tools  ## All tests, those on real HAProxy, real processes and real disks included
+test: set-up tools  ## The tests, those on real HAProxy, real processes and real disks included; minutes
 	@$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-rigs: set-up tools  ## Long tests: a real OpenStack, where its rig is there; an installation on three machines; minutes

@@ -1,5 +1,6 @@
 """What every test finds and leaves behind, and in which order they run."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,10 @@ LONGEST_FIRST = ("simulation", "e2e")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _turn(item.path))
+    if os.environ.get("REPAVE_TEST_RIGS") != "1":
+        for each in items:
+            if each.get_closest_marker("rig"):
+                each.add_marker(pytest.mark.skip("slow: run by make test-rigs"))
 
 
 def _turn(path: Path) -> int:

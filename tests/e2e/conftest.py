@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.rigs import CloudRig, cloud_rig, reachable, until_ready, why_no_cloud, why_no_openstack
+from tests.support.rigs import (
+    CloudRig,
+    a_net,
+    cloud_rig,
+    reachable,
+    until_ready,
+    why_no_cloud,
+    why_no_openstack,
+)
 from tests.support.stage import Stage, staged
-
-CLOUD_NET = 94
 
 
 @pytest.fixture
@@ -48,7 +54,8 @@ def cloud(request: pytest.FixtureRequest, directory: Path) -> Iterator[tuple[str
     name = str(request.param)
     if reason := why_no_cloud(name):
         pytest.skip(reason)
-    addresses = "172.31.0.0/16" if name == "aws" else f"10.{CLOUD_NET}.0.0/16"
-    with reachable(addresses), cloud_rig(name, directory / "rig", CLOUD_NET) as rig:
-        rig.reset(run_user_data=True, boot_seconds=0.2, operation_seconds=0.2)
-        yield name, rig
+    with a_net() as net:
+        addresses = "172.31.0.0/16" if name == "aws" else f"10.{net}.0.0/16"
+        with reachable(addresses), cloud_rig(name, directory / "rig", net) as rig:
+            rig.reset(run_user_data=True, boot_seconds=0.2, operation_seconds=0.2)
+            yield name, rig

@@ -54,7 +54,7 @@ async def test_no_fault_of_any_call_of_a_release_loses_a_request_or_leaves_a_mac
     cloud: tuple[str, CloudRig], directory: Path
 ) -> None:
     name, rig = cloud
-    environment = {"paris": settings(name, rig, "paris", 7483)}
+    environment = {"paris": settings(name, rig, "paris")}
     with staged(directory / "s", regions=("paris",), region_environment=environment) as stage:
         ended, _ = await release(stage, "v1", SECONDS, **wanted(name))
         assert ended["phase"] == "succeeded", stage.logs()
@@ -80,7 +80,7 @@ async def test_a_fault_that_lasts_is_said_by_why_and_a_machine_that_is_lost_is_r
     cloud: tuple[str, CloudRig], directory: Path
 ) -> None:
     name, rig = cloud
-    environment = {"paris": settings(name, rig, "paris", 7483)}
+    environment = {"paris": settings(name, rig, "paris")}
     with staged(directory / "s", regions=("paris",), region_environment=environment) as stage:
         ended, _ = await release(stage, "v1", SECONDS, **wanted(name))
         assert ended["phase"] == "succeeded", stage.logs()

@@ -68,9 +68,9 @@ class Worlds:
 
     def settings(self) -> dict[str, dict[str, str]]:
         found = {"berlin": test_ssh_pool.settings(self.machines), "paris": test_openstack.settings(7491)}
-        for port, (region, provider) in enumerate(PROVIDERS.items(), 7490):
+        for region, provider in PROVIDERS.items():
             if provider in self.clouds:
-                found[region] = test_clouds.settings(provider, self.clouds[provider], "paris", port)
+                found[region] = test_clouds.settings(provider, self.clouds[provider], "paris")
         return found
 
 

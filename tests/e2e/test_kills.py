@@ -4,7 +4,6 @@ is lost, doubled or left behind.
 Both at once is the harder case of the two, and part of `make test`; one alone is part of `make test-rigs`.
 """
 
-import os
 from collections.abc import Callable
 
 import pytest
@@ -13,10 +12,6 @@ from tests.support.faults import Moment
 from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
-LONG = (
-    pytest.mark.rig,
-    pytest.mark.skipif(os.environ.get("REPAVE_TEST_RIGS") != "1", reason="a minute each: make test-rigs"),
-)
 
 MOMENTS = (
     ("release.started", ""),
@@ -49,7 +44,11 @@ def both_killed(stage: Stage) -> None:
 
 @pytest.mark.parametrize(
     "kill",
-    [pytest.param(controller_killed, marks=LONG), pytest.param(agent_killed, marks=LONG), both_killed],
+    [
+        pytest.param(controller_killed, marks=pytest.mark.rig),
+        pytest.param(agent_killed, marks=pytest.mark.rig),
+        both_killed,
+    ],
 )
 def test_a_release_survives_a_kill_at_every_step(stage: Stage, kill: Callable[[Stage], None]) -> None:
     stage.release("v1", keep="0s", warm="0s", drain="1s")

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import resource
 import socket
 import time
@@ -23,10 +22,6 @@ from tests.fakes.waiting import until
 
 HELLO_BEGUN = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 32
 """The first bytes of a TLS ClientHello that never ends."""
-THOUSANDS = (
-    pytest.mark.rig,
-    pytest.mark.skipif(os.environ.get("REPAVE_TEST_RIGS") != "1", reason="makes 10,000 descriptors"),
-)
 SAID = {"nothing": b"", "half a hello": HELLO_BEGUN}
 
 
@@ -64,8 +59,7 @@ async def test_handshakes_that_never_end_keep_no_machine_from_joining(tmp_path: 
             assert (await door.ask("GET", f"/v1/images/{DIGEST}", shown=agent.shown)).status == 200
 
 
-@THOUSANDS[0]
-@THOUSANDS[1]
+@pytest.mark.rig
 async def test_nor_do_they_by_the_thousand(tmp_path: Path) -> None:
     """A few seconds alone, and so many descriptors."""
     async with standing(tmp_path) as door:
@@ -90,7 +84,7 @@ async def test_clients_that_leave_in_the_middle_of_their_handshakes_end_no_contr
         await link.close()
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(5000, marks=THOUSANDS)])
+@pytest.mark.parametrize("count", [300, pytest.param(5000, marks=pytest.mark.rig)])
 @pytest.mark.parametrize("said", [b"", HELLO_BEGUN], ids=["nothing", "half a hello"])
 async def test_handshakes_that_never_end_keep_no_agent_out(tmp_path: Path, count: int, said: bytes) -> None:
     """gRPC's own listener: it gives each handshake a time, and has half of the descriptors."""

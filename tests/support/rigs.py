@@ -33,6 +33,8 @@ KEYSTONE_PORT = int(os.environ.get("REPAVE_OPENSTACK_PORT_BASE", "20000")) + 500
 READY_SECONDS = 120.0
 FIXED = "10.77.0.0/16"
 """Addresses of the rig's servers: nothing carries them, so they are made this machine's own."""
+NETS = range(130, 200)
+"""Those of fixtures with a number of their own are below."""
 
 
 def why_no_rigs() -> str:
@@ -132,6 +134,21 @@ class CloudRig:
         request = urllib.request.Request(f"{self.url}/_rig/{path}", data, headers, method=method)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
+
+
+@contextmanager
+def a_net() -> Iterator[int]:
+    """A number for `cloud_rig` that no other test on this machine has meanwhile."""
+    with socket.socket(socket.AF_UNIX) as held:
+        yield next(net for net in NETS if _is_bound(held, f"\0repave-rig-net-{net}"))
+
+
+def _is_bound(unix: socket.socket, name: str) -> bool:
+    try:
+        unix.bind(name)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

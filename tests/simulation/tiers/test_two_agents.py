@@ -1,6 +1,5 @@
 """Never two agents act in a region, whatever happens to the network, to processes and to their clocks."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -37,7 +36,6 @@ def test_never_two_agents_act_and_when_all_is_well_one_does() -> None:
 
 
 @pytest.mark.rig
-@pytest.mark.skipif(os.environ.get("REPAVE_TEST_RIGS") != "1", reason="minutes: make test-rigs")
 @pytest.mark.timeout(3600)
 def test_never_two_agents_act_over_many_seeds() -> None:
     assert sum(check(seed) for seed in range(300)) > 300
