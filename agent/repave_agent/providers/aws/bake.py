@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from repave_agent.clients.aws.service import Ec2
-from repave_agent.clients.faults import GoneError
+from repave_agent.clients.faults import GoneError, LostError
 from repave_agent.core.ports import RefusedError
 from repave_agent.providers.aws.instances import as_tags, at_place, order_of, printed, written_on
 from repave_agent.providers.aws.options import AwsOptions
@@ -30,6 +30,8 @@ from repave_agent.providers.cloud.placement import Place, Placement
 from repave_protos.protocol.values import HostName, RegionName
 
 NAME_LENGTH_MAX = 128
+THERE = "InvalidAMIName.Duplicate"
+"""Amazon's library repeats a call that was not answered, and the image was made by the first one."""
 STAGES = {
     "pending": Stage.BOOTING,
     "running": Stage.RUNNING,
@@ -99,14 +101,19 @@ class Bakes:
     async def take(self, machine: str, marks: BakeMarks) -> str:
         tags = {**marks.written(), OWNER: self._owner(), BAKED_LABEL: home_of(self._installation())}
         written = as_tags({**self._options.tags, **tags, "Name": marks.name})
-        answer = await self._ec2.call(
-            "create_image",
-            InstanceId=machine,
-            Name=_name(marks),
-            Description=f"{marks.name}, baked by repave",
-            NoReboot=True,
-            TagSpecifications=[{"ResourceType": kind, "Tags": written} for kind in ("image", "snapshot")],
-        )
+        try:
+            answer = await self._ec2.call(
+                "create_image",
+                InstanceId=machine,
+                Name=_name(marks),
+                Description=f"{marks.name}, baked by repave",
+                NoReboot=True,
+                TagSpecifications=[{"ResourceType": kind, "Tags": written} for kind in ("image", "snapshot")],
+            )
+        except RefusedError as error:
+            if THERE in str(error):
+                raise LostError(f"AWS: an answer was lost: {error}") from error
+            raise
         return str(answer["ImageId"])
 
     async def images(self) -> list[CloudImage]:

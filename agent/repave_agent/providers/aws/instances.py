@@ -16,7 +16,9 @@ from repave_agent.clients.faults import GoneError, LostError
 from repave_agent.core.ports import HostSpec, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.aws.options import AwsOptions
+from repave_agent.providers.cloud.baking import bake_owner_of
 from repave_agent.providers.cloud.first_boot import ON_SERVER, user_data
+from repave_agent.providers.cloud.leaks import Part
 from repave_agent.providers.cloud.machine import OWNER, Machine, Marks, State, owner_of
 from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.cloud.placement import Place, Placement
@@ -42,7 +44,7 @@ WITHOUT_ROOM = ("InsufficientInstanceCapacity", "VcpuLimitExceeded", "VolumeLimi
 
 
 class Instances:
-    """Implements MachineCloud. `installation` is asked again at every call."""
+    """Implements MachineCloud and PartsCloud. `installation` is asked again at every call."""
 
     noun = "instance"
 
@@ -197,6 +199,26 @@ class Instances:
 
     async def tidy(self, group: GroupName, launching: Callable[[], Iterable[GroupName]]) -> None:
         """A group has nothing of its own here."""
+
+    async def unused_parts(self) -> list[Part]:
+        """Public addresses are the instances' own: none is allocated."""
+        owners = [self.owner(), bake_owner_of(self._installation(), self._region)]
+        wanted = [
+            {"Name": f"tag:{OWNER}", "Values": owners},
+            {"Name": "status", "Values": ["available"]},
+        ]
+        cards = await self._ec2.list_all("describe_network_interfaces", "NetworkInterfaces", Filters=wanted)
+        volumes = await self._ec2.list_all("describe_volumes", "Volumes", Filters=wanted)
+        return [
+            *(Part("interface", each["NetworkInterfaceId"]) for each in cards),
+            *(Part("disk", each["VolumeId"]) for each in volumes),
+        ]
+
+    async def delete_part(self, part: Part) -> None:
+        if part.kind == "disk":
+            await self._ec2.call("delete_volume", VolumeId=part.id)
+        else:
+            await self._ec2.call("delete_network_interface", NetworkInterfaceId=part.id)
 
 
 def order_of(options: AwsOptions, image: dict[str, Any], script: str, tags: dict[str, str]) -> dict[str, Any]:

@@ -40,7 +40,9 @@ class AwsProvider(CloudProvider):
         bakes = Bakes(region, installation, ec2, options)
         oven = Oven(bakes, depot, region, installation, clock, prepare=options.prepare, kept=kept)
         self._instances = Instances(region, installation, ec2, options, depot, oven)
-        super().__init__("instances of AWS", self._instances, oven, installation, depot, clock)
+        super().__init__(
+            "instances of AWS", self._instances, oven, installation, depot, clock, self._instances
+        )
 
     async def _begin(self) -> str:
         await self._look()
@@ -101,6 +103,7 @@ class AwsProvider(CloudProvider):
             await self._look()
         except ProviderError as error:
             return [str(error)]
+        self.begin_sweep()
         return []
 
     async def room(self, asked: FindRoom) -> str:

@@ -2,7 +2,7 @@
 
 A machine is made with its network interface and its disk in one call, and both end with it. What Azure has
 accepted may fail late and leaves a machine that is Failed: it is removed before another place is tried. An
-interface that Azure kept back goes with the next host of its group.
+interface that Azure kept back goes with the next sweep of what is left.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import structlog
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
@@ -23,7 +22,9 @@ from repave_agent.clients.faults import GoneError, LostError
 from repave_agent.core.ports import HostSpec, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.azure.options import AzureMachineOptions
+from repave_agent.providers.cloud.baking import bake_owner_of
 from repave_agent.providers.cloud.first_boot import ON_SERVER, user_data
+from repave_agent.providers.cloud.leaks import Part
 from repave_agent.providers.cloud.machine import OWNER, Machine, Marks, State, machine_name, owner_of
 from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.cloud.placement import Place, Placement
@@ -31,9 +32,8 @@ from repave_agent.providers.cloud.sizes import SizeChart
 from repave_agent.providers.command import environment_of, substitute
 from repave_protos.protocol.values import GroupName, RegionName
 
-log = structlog.get_logger()
-
-MACHINES, CARDS = "virtualMachines", "networkInterfaces"
+MACHINES, DISKS = "virtualMachines", "disks"
+CARDS, ADDRESSES = "networkInterfaces", "publicIPAddresses"
 MARKETPLACE = re.compile(r"(?P<publisher>[^:/]+):(?P<offer>[^:/]+):(?P<sku>[^:/]+):(?P<version>[^:/]+)")
 RUNNING = ("running", "starting", "unknown", "")
 CONSOLE_SECONDS = 20.0
@@ -41,7 +41,7 @@ WITHOUT_ROOM = re.compile(r"AllocationFailed|SkuNotAvailable|quota|capacity", re
 
 
 class VirtualMachines:
-    """Implements MachineCloud. `installation` is asked again at every call."""
+    """Implements MachineCloud and PartsCloud. `installation` is asked again at every call."""
 
     noun = "virtual machine"
 
@@ -175,23 +175,31 @@ class VirtualMachines:
         """Its disk and interface go with it."""
 
     async def tidy(self, group: GroupName, launching: Callable[[], Iterable[GroupName]]) -> None:
-        """Interfaces that Azure kept back for a machine which could not be made."""
-        try:
-            cards = await self._resources.list_all(self._resources.path(NETWORK, CARDS))
-            machines = await self._resources.list_all(self._resources.path(COMPUTE, MACHINES))
-            used = {
-                card["id"].lower()
-                for vm in machines
-                for card in (vm["properties"].get("networkProfile") or {}).get("networkInterfaces") or []
-            }
-            for card in cards:
-                tags = card.get("tags") or {}
-                is_ours = (tags.get(OWNER), tags.get("repave_group")) == (self.owner(), group)
-                if is_ours and card["id"].lower() not in used:
-                    log.warning("card.left", card=card["name"])
-                    await self._resources.delete(self._resources.path(NETWORK, CARDS, card["name"]))
-        except ProviderError as error:
-            log.warning("group.not_tidied", group=group, because=str(error))
+        """A group has nothing of its own here."""
+
+    async def unused_parts(self) -> list[Part]:
+        """An interface that Azure kept back for a machine which could not be made is one."""
+        ours = (self.owner(), bake_owner_of(self._installation(), self._region))
+        lists = [("interface", NETWORK, CARDS), ("disk", COMPUTE, DISKS)]
+        if self._options.public_address:
+            lists.append(("address", NETWORK, ADDRESSES))
+        parts = []
+        for kind, provider, what in lists:
+            for each in await self._resources.list_all(self._resources.path(provider, what)):
+                if (each.get("tags") or {}).get(OWNER) in ours and not _is_used(each):
+                    parts.append(Part(kind, self._resources.path(provider, what, each["name"])))
+        return parts
+
+    async def delete_part(self, part: Part) -> None:
+        await self._resources.delete(part.id)
+
+
+def _is_used(part: dict[str, Any]) -> bool:
+    """A disk by a machine, an interface by a machine or an endpoint, an address by an interface."""
+    properties = part.get("properties") or {}
+    users = ("virtualMachine", "privateEndpoint", "ipConfiguration")
+    is_attached = part.get("managedBy") or properties.get("diskState") in ("Attached", "Reserved")
+    return bool(is_attached) or any(properties.get(user) for user in users)
 
 
 def machine_of(
@@ -237,8 +245,11 @@ def _card(options: AzureMachineOptions, resources: Resources, tags: dict[str, st
     address: dict[str, Any] = {"subnet": {"id": subnet_of(options, resources)}, "primary": True}
     if options.public_address:
         address["publicIPAddressConfiguration"] = {
-            "name": "public", "properties": {"deleteOption": "Delete"}, "sku": {"name": "Standard"}
-        }  # fmt: skip
+            "name": "public",
+            "properties": {"deleteOption": "Delete"},
+            "sku": {"name": "Standard"},
+            "tags": tags,
+        }
     properties: dict[str, Any] = {
         "primary": True,
         "deleteOption": "Delete",

@@ -49,7 +49,9 @@ class AzureProvider(CloudProvider):
             self._bakes, depot, region, installation, clock, prepare=options.prepare, seal=SEAL, kept=kept
         )
         self._machines = VirtualMachines(region, installation, self._resources, options, depot, oven)
-        super().__init__("machines of Azure", self._machines, oven, installation, depot, clock)
+        super().__init__(
+            "machines of Azure", self._machines, oven, installation, depot, clock, self._machines
+        )
 
     async def _begin(self) -> str:
         await self._look()
@@ -136,6 +138,7 @@ class AzureProvider(CloudProvider):
             await self._look()
         except ProviderError as error:
             return [str(error)]
+        self.begin_sweep()
         return []
 
     async def room(self, asked: FindRoom) -> str:

@@ -73,6 +73,8 @@ class Oven:
         self._known: dict[tuple[Digest, str], tuple[float, str]] = {}  # of a package on a base
         self._asking = asyncio.Lock()
         self._under_way: set[Digest] = set()
+        self.has_left = False
+        """Whether something could not be removed."""
 
     # -------------------------------------------------------------------------------------------- images
 
@@ -169,6 +171,7 @@ class Oven:
     async def tidy(self) -> None:
         """Removes machines and half-made images that an agent left which was killed; if not now, then when
         the next one starts. Images that are whole stay: they are what was ordered."""
+        self.has_left = False
         try:
             for image in await self._cloud.images():
                 is_left = image.is_ours and image.marks.digest not in self._under_way
@@ -181,6 +184,7 @@ class Oven:
                     await self._remove(machine.id)
             await self._cloud.sweep()
         except ProviderError as error:
+            self.has_left = True
             log.warning("bake.not_tidied", because=str(error))
 
     async def _machine(self, marks: BakeMarks, script: str) -> str:
@@ -272,10 +276,19 @@ class Oven:
         except LostError as lost:
             image = await self._found_again(find, lost)
         try:
-            return _baked(await self._whole(image), marks.base)
+            whole = await self._whole(image)
+            await self._forget_twins(image, marks)
+            return _baked(whole, marks.base)
         except BaseException:
             await asyncio.shield(self._delete_image(image))
             raise
+
+    async def _forget_twins(self, image: str, marks: BakeMarks) -> None:
+        """Others of the same bake: a client may have repeated a call whose answer was lost."""
+        for each in await self._cloud.images():
+            if _is_of(each, marks) and each.id != image:
+                log.warning("image.twice", image=each.id, name=marks.name)
+                await self._delete_image(each.id)
 
     async def _whole(self, image: str) -> CloudImage:
         seen: list[CloudImage] = []
@@ -295,16 +308,17 @@ class Oven:
         return seen[0]
 
     async def _delete_image(self, image: str) -> None:
-        """One that can't be removed goes when the agent starts again."""
+        """One that can't be removed goes when the agent looks, starts or bakes again."""
         try:
             await self._cloud.delete_image(image)
         except GoneError:
             return
         except ProviderError as error:
+            self.has_left = True
             log.warning("image.left", image=image, because=str(error))
 
     async def _remove(self, machine: str) -> None:
-        """One that can't be removed goes when the agent starts or bakes again."""
+        """One that can't be removed goes when the agent looks, starts or bakes again."""
         looks = 0
 
         async def is_gone() -> bool:
@@ -318,6 +332,7 @@ class Oven:
         try:
             await self._wait_until(is_gone, GONE_SECONDS, f"the {self._cloud.noun} is still there")
         except ProviderError as error:
+            self.has_left = True
             log.warning("bake.machine_left", machine=machine, because=str(error))
 
     async def _wait_until(self, is_so: Callable[[], Awaitable[bool]], seconds: float, otherwise: str) -> None:

@@ -4,6 +4,7 @@ How a machine becomes a host and goes is lifecycle.py's, how one becomes an imag
 can work, and whether there is room for more, is each cloud's own.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from repave_agent.core.host_secrets import HostSecrets
 from repave_agent.core.ports import Clock, Host, HostSpec, MisfitError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
+from repave_agent.providers.cloud.leaks import Leaks, PartsCloud
 from repave_agent.providers.cloud.lifecycle import Lifecycle
 from repave_agent.providers.cloud.machine import MachineCloud
 from repave_agent.providers.cloud.oven import Oven
@@ -30,10 +32,13 @@ class CloudProvider(ABC):
         installation: Callable[[], str],
         depot: Depot,
         clock: Clock,
+        parts: PartsCloud | None = None,
     ) -> None:
         self._called, self._installation, self._depot, self._oven = called, installation, depot, oven
+        self._leaks = Leaks(parts, clock) if parts is not None else None
         self._hosts = Lifecycle(cloud, self._prepare, clock)
         self._place = ""
+        self._sweep: asyncio.Task[None] | None = None
 
     @abstractmethod
     async def _begin(self) -> str:
@@ -70,10 +75,27 @@ class CloudProvider(ABC):
         except RefusedError as error:
             raise MisfitError(f"host.image: {error}") from error
 
+    def begin_sweep(self) -> None:
+        """At every look for troubles, which does not wait for it."""
+        if self._sweep is None or self._sweep.done():
+            self._sweep = asyncio.create_task(self.sweep(), name="sweep")
+
+    async def sweep(self) -> None:
+        """Removes what is left of machines that are gone."""
+        if not self._installation():
+            return
+        if self._oven.has_left:
+            await self._oven.tidy()
+        if self._leaks is not None:
+            await self._leaks.sweep()
+
     def on_change(self, callback: Callable[[], None]) -> None:  # noqa: B027  # nothing to do
         """Clouds don't tell; the listing does."""
 
     async def close(self) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+            await asyncio.gather(self._sweep, return_exceptions=True)
         await self._hosts.settle()
         await self._depot.close()
         await self._disconnect()

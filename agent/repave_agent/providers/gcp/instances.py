@@ -16,7 +16,9 @@ from repave_agent.clients.faults import GoneError
 from repave_agent.clients.gcp.compute import Compute, ThereError, name_of
 from repave_agent.core.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
+from repave_agent.providers.cloud.baking import bake_owner_of
 from repave_agent.providers.cloud.first_boot import ON_SERVER, user_data
+from repave_agent.providers.cloud.leaks import Part
 from repave_agent.providers.cloud.machine import OWNER, Machine, Marks, State, machine_name, owner_of
 from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.cloud.placement import Place, Placement
@@ -35,7 +37,7 @@ IMAGE = re.compile(r"(?:(?P<project>[^/]+)/)?(?:(?P<family>family)/)?(?P<name>[^
 
 
 class Instances:
-    """Implements MachineCloud. `installation` is asked again at every call."""
+    """Implements MachineCloud and PartsCloud. `installation` is asked again at every call."""
 
     noun = "instance"
 
@@ -201,6 +203,20 @@ class Instances:
 
     async def tidy(self, group: GroupName, launching: Callable[[], Iterable[GroupName]]) -> None:
         """A group has nothing of its own here."""
+
+    async def unused_parts(self) -> list[Part]:
+        """Addresses are the instances' own."""
+        baked = bake_owner_of(self._installation(), self._region)
+        wanted = f"(labels.{OWNER}={self.owner()}) OR (labels.{OWNER}={baked})"
+        disks = await self._compute.list_all("aggregated/disks", filter=wanted)
+        return [
+            Part("disk", f"zones/{name_of(each['zone'])}/disks/{each['name']}")
+            for each in disks
+            if not each.get("users")
+        ]
+
+    async def delete_part(self, part: Part) -> None:
+        await self._compute.change("DELETE", part.id)
 
 
 def instance_of(

@@ -50,7 +50,9 @@ class GcpProvider(CloudProvider):
         bakes = Bakes(region, installation, self._compute, options)
         oven = Oven(bakes, depot, region, installation, clock, prepare=options.prepare, seal=SEAL, kept=kept)
         self._instances = Instances(region, installation, self._compute, options, depot, oven)
-        super().__init__("instances of Google", self._instances, oven, installation, depot, clock)
+        super().__init__(
+            "instances of Google", self._instances, oven, installation, depot, clock, self._instances
+        )
 
     async def _begin(self) -> str:
         await self._look()
@@ -99,6 +101,7 @@ class GcpProvider(CloudProvider):
             await self._look()
         except ProviderError as error:
             return [str(error)]
+        self.begin_sweep()
         return []
 
     async def room(self, asked: FindRoom) -> str:

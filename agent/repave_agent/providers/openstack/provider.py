@@ -75,6 +75,7 @@ class OpenstackProvider(CloudProvider):
             self._looked_at = now
             await self._names.look_anew()
             await self._servers.sweep()
+            self.begin_sweep()
         return lines + self._names.notes()
 
     async def _ask_service(self, service: str) -> str:

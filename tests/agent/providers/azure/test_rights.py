@@ -13,11 +13,11 @@ from repave_agent.balancers.azure_lb.load_balancer import AzureLoadBalancer
 from repave_agent.core.ports import Route, Structure
 from repave_agent.providers.azure.provider import AzureProvider
 from repave_protos.protocol.queries import FindRoom
-from repave_protos.protocol.values import ApplicationName, GroupName
+from repave_protos.protocol.values import ApplicationName
 from tests.agent.providers.cloud.test_faults import spec
+from tests.agent.providers.cloud.test_leaks import azure_left
 from tests.fakes.agent.haproxy_rig import backend, frontend
 from tests.fakes.clock import FastClock
-from tests.fakes.waiting import until_async
 from tests.support.azure_front import AzureFront
 from tests.support.bakes import GALLERY, a_gallery, baked
 from tests.support.clouds import AZURE, QUICK
@@ -52,8 +52,14 @@ RIGHTS = {
         f"{COMPUTE}/disks/write",
         f"{NETWORK}/networkInterfaces/write",
         f"{NETWORK}/networkInterfaces/join/action",
+        f"{NETWORK}/publicIPAddresses/write",
+        f"{NETWORK}/publicIPAddresses/join/action",
         f"{NETWORK}/virtualNetworks/subnets/join/action",
     },
+    "disks_list_by_resource_group": {f"{COMPUTE}/disks/read"},
+    "disks_delete": {f"{COMPUTE}/disks/delete"},
+    "public_ip_addresses_list": {f"{NETWORK}/publicIPAddresses/read"},
+    "public_ip_addresses_delete": {f"{NETWORK}/publicIPAddresses/delete"},
     "network_interfaces_list": {f"{NETWORK}/networkInterfaces/read"},
     "network_interfaces_delete": {f"{NETWORK}/networkInterfaces/delete"},
     "load_balancers_get": {f"{NETWORK}/loadBalancers/read"},
@@ -73,6 +79,8 @@ RIGHTS = {
 }
 """Of Microsoft's reference: the actions that each call needs."""
 MADE_BY_THE_TEST = {
+    "disks_create_or_update",
+    "public_ip_addresses_create_or_update",
     "network_interfaces_create_or_update",
     "galleries_create_or_update",
     "gallery_images_create_or_update",
@@ -91,7 +99,7 @@ def rig() -> Iterator[CloudRig]:
 async def test_the_role_allows_the_calls_that_are_made_and_no_others(
     rig: CloudRig, tmp_path: Path, package: Path
 ) -> None:
-    provider = AZURE.provider(rig, tmp_path, FastClock(20.0), gallery=GALLERY)
+    provider = AZURE.provider(rig, tmp_path, FastClock(20.0), gallery=GALLERY, public_address=True)
     assert isinstance(provider, AzureProvider)
     await a_gallery(provider)
     host = await provider.launch(spec(package), package)
@@ -103,14 +111,9 @@ async def test_the_role_allows_the_calls_that_are_made_and_no_others(
     await provider.destroy(host.name)
     made_image = await baked(provider, rig, tmp_path, package)
     await provider._oven._cloud.delete_image(made_image.image)
-    await left_over(provider)
-    await provider._machines.tidy(GroupName("shop-v001"), tuple)
-    cards = provider._resources.path(NETWORK, "networkInterfaces")
-
-    async def is_gone() -> bool:
-        return await provider._resources.list_all(cards) == []
-
-    await until_async(is_gone)  # what Azure kept back
+    await azure_left(provider, provider._machines.owner())
+    for part in await provider._machines.unused_parts():
+        await provider._machines.delete_part(part)
     await provider.close()
     await traffic_moves(rig, tmp_path)
     made = set(rig.state()["counts"]) - MADE_BY_THE_TEST
@@ -136,16 +139,3 @@ async def traffic_moves(rig: CloudRig, directory: Path) -> None:
         await balancer.route((Route(ApplicationName("shop"), group.group),))
     assert "2 of" not in (await balancer.troubles())[0]
     await balancer.end()
-
-
-async def left_over(provider: AzureProvider) -> None:
-    """An interface that Azure kept back, as the provider would find it."""
-    machines, resources = provider._machines, provider._resources
-    body = {
-        "location": "westeurope",
-        "tags": {"repave-owner": machines.owner(), "repave_group": "shop-v001"},
-        "properties": {
-            "ipConfigurations": [{"name": "ip", "properties": {"subnet": {"id": machines.subnet()}}}]
-        },
-    }
-    await resources.make(resources.path(NETWORK, "networkInterfaces", "left"), body, "an interface")

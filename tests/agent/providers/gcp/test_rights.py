@@ -14,6 +14,7 @@ from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import Probe, Timeouts
 from tests.agent.balancers.gcp_lb.test_balancer import BLUE, DOOR, GREEN, TO_BLUE, behind
 from tests.agent.providers.cloud.test_faults import spec
+from tests.agent.providers.cloud.test_leaks import gcp_left
 from tests.fakes.clock import FastClock
 from tests.support.bakes import baked
 from tests.support.clouds import GCP, QUICK
@@ -48,6 +49,8 @@ RIGHTS = {
     "images.insert": {"images.create", "images.setLabels", "disks.useReadOnly"},
     "images.delete": {"images.delete"},
     "instances.stop": {"instances.stop"},
+    "disks.aggregatedList": {"disks.list"},
+    "disks.delete": {"disks.delete"},
     "instances.aggregatedList": {"instances.list"},
     "instances.get": {"instances.get"},
     "instances.delete": {"instances.delete"},
@@ -55,6 +58,7 @@ RIGHTS = {
     "instances.insert": {
         "instances.create", "instances.setLabels", "instances.setMetadata", "instances.setTags",
         "disks.create", "disks.setLabels", "images.useReadOnly", "subnetworks.use",
+        "subnetworks.useExternalIp",
     },
     "machineTypes.get": {"machineTypes.get"},
     "regions.get": {"regions.get"},
@@ -108,7 +112,7 @@ def rig() -> Iterator[CloudRig]:
 async def test_the_role_allows_the_calls_that_are_made_and_no_others(
     rig: CloudRig, tmp_path: Path, package: Path
 ) -> None:
-    provider = GCP.provider(rig, tmp_path, FastClock(20.0))
+    provider = GCP.provider(rig, tmp_path, FastClock(20.0), public_address=True)
     assert isinstance(provider, GcpProvider)
     host = await provider.launch(spec(package), package)
     await provider.room(FindRoom(3))
@@ -120,10 +124,13 @@ async def test_the_role_allows_the_calls_that_are_made_and_no_others(
     await provider.destroy(host.name)
     made_image = await baked(provider, rig, tmp_path, package)
     await provider._oven._cloud.delete_image(made_image.image)
+    await gcp_left(provider, provider._instances.owner())
+    for part in await provider._instances.unused_parts():
+        await provider._instances.delete_part(part)
     await provider.close()
     for region in ("", "europe-west1"):
         await balance(GoogleFront(rig, f"front{region}", region), tmp_path / f"balancer{region}")
-    made = set(rig.state()["counts"]) - {"oauth2.token"} - OPERATORS
+    made = set(rig.state()["counts"]) - {"oauth2.token", "disks.insert"} - OPERATORS
     assert made <= RIGHTS.keys()
     role = YAML(typ="safe").load((ROOT / "deploy" / "gcp" / "role.yaml").read_text())
     needed = {f"compute.{right}" for call in made for right in RIGHTS[call]}
