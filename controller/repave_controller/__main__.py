@@ -36,6 +36,7 @@ from repave_controller.fleet.packages import SUFFIX, ImageDirectory
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.metrics import Metrics
 from repave_controller.operations.artifacts import Artifacts, artifacts_of
+from repave_controller.operations.prices import PriceFile
 from repave_controller.operations.reach import Reach
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
@@ -141,6 +142,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
             artifacts=artifacts,
             provenance=provenance,
             reach=reach,
+            prices=PriceFile(settings.prices),
         )
         tls = tls_of(settings, enrolment)
         shown = enrolment.authority.shown if enrolment is not None else None

@@ -199,13 +199,14 @@ class LimitSettings(Settings):
 class ControllerSettings(Settings):
     """`state` holds the store (controller.db) and the packages (images/).
 
-    With `accounts` every request needs a token. `installation` names a store that is made anew in place of
-    one that was lost; its agents then obey it. `signatures`: which keys must have signed the packages of
-    which applications, by globs; the first counts.
+    With `accounts` every request needs a token. `prices`: a CSV file of what machines cost. `installation`
+    names a store that is made anew in place of one that was lost; its agents then obey it. `signatures`:
+    which keys must have signed the packages of which applications, by globs; the first counts.
     """
 
     state: Path = Field(Path("/var/lib/repave"), json_schema_extra=named_in_environment("STATE_DIRECTORY"))
     accounts: bool = False
+    prices: Path | None = None
     installation: str = Field("", pattern=r"^[A-Za-z0-9_-]{0,64}$")
     http: HttpSettings = HttpSettings()
     grpc: GrpcSettings = GrpcSettings()

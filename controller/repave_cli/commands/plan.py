@@ -16,6 +16,7 @@ KINDS_SHOWN_MAX = 4
 NAMES_WIDTH = 40
 GUARDS_SHOWN_MAX = 8
 TITLE_WIDTH = 76
+UNPRICED_SHOWN_MAX = 4
 
 
 def register(commands: Any) -> None:
@@ -77,6 +78,7 @@ def plan_lines(plan: dict[str, Any], *, is_wide: bool = False) -> list[str]:
         *_labelled("changes", plan["changes"]),
         *_labelled("secrets", list(map(_secret, plan["secrets"]))),
         *_labelled("hint", [plan["hint"]] if plan["hint"] else []),
+        *_labelled("cost", _costs(plan)),
         *_labelled("guards", _guards(plan["guards"], is_wide)),
         _sum(plan),
     ]
@@ -276,3 +278,23 @@ def _cost(plan: dict[str, Any]) -> str:
     there = len(plan["regions"])
     rest = "" if priced == there else f" (a price is known in {priced} of {there} regions)"
     return f"{plan['cost']:.2f} {plan['currency']}".rstrip() + rest
+
+
+def _costs(plan: dict[str, Any]) -> list[str]:
+    """What hosts cost an hour before, while and after, and of which there is no price."""
+    lines = [_rates(each, plan) for each in plan["rates"]]
+    if lines and plan["prices_as_of"]:
+        lines[-1] += f"; prices of {plan['prices_as_of']}"
+    unknown = plan["unpriced"]
+    more = f"; {len(unknown) - UNPRICED_SHOWN_MAX} more" if len(unknown) > UNPRICED_SHOWN_MAX else ""
+    return lines + ([f"unknown: {'; '.join(unknown[:UNPRICED_SHOWN_MAX])}{more}"] if unknown else [])
+
+
+def _rates(rates: dict[str, Any], plan: dict[str, Any]) -> str:
+    now, peak, kept, after = (rates[f"hourly_{name}"] for name in ("now", "peak", "kept", "after"))
+    while_kept = f", {kept:.2f} while {', '.join(plan['keeps'])} is kept" if kept > after else ""
+    return (
+        f"{now:.2f} {rates['currency']} an hour now, at most {peak:.2f} while both groups run{while_kept}, "
+        f"then {after:.2f}; in all {rates['extra']:.2f} more than going on as now, if each step takes its "
+        "shortest time"
+    )

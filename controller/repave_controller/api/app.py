@@ -32,6 +32,7 @@ from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.metrics import Metrics
 from repave_controller.operations.artifacts import Artifacts, artifacts_of
+from repave_controller.operations.prices import PriceFile
 from repave_controller.operations.reach import Reach
 from repave_controller.operations.recovery import Recovery
 from repave_controller.runtime.clock import SteadyClock
@@ -62,6 +63,7 @@ def make_app(
     artifacts: Artifacts | None = None,
     provenance: Provenance | None = None,
     reach: Reach | None = None,
+    prices: PriceFile | None = None,
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
     the certificate, if any, that clients check this controller's with."""
@@ -70,7 +72,7 @@ def make_app(
         artifacts = artifacts_of(ArtifactsSettings(), images, store, provenance, scheduler, clock)
     reach = reach if reach is not None else Reach(lambda: scheduler.applications(), provenance)
     packages = Packages(images, store, sessions, signing, provenance, artifacts, reach)
-    api = Api(scheduler, store, images, sessions, clock, agents, guarded, packages)
+    api = Api(scheduler, store, images, sessions, clock, agents, guarded, packages, prices)
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
     layers = [traced, as_problems, strangers, access.check]
@@ -118,6 +120,7 @@ class Api:
         agents: Agents | None = None,
         guarded: Guarded | None = None,
         packages: Packages | None = None,
+        prices: PriceFile | None = None,
     ) -> None:
         packages = packages if packages is not None else Packages(images, store, sessions)
         names, regional = Names(scheduler, sessions), Regional(sessions, images, packages)
@@ -125,7 +128,8 @@ class Api:
         accounts = AccountRoutes(guarded, clock)
         logins = guarded.logins if guarded is not None else None
         self.streams = Streams(scheduler)
-        self._releases = Releases(scheduler, store, sessions, clock, names, regional, packages)
+        priced = prices if prices is not None else PriceFile(None)
+        self._releases = Releases(scheduler, store, sessions, clock, names, regional, packages, priced)
         self._subjects = (
             Applications(scheduler, store, sessions, clock, names, self.streams),
             self._releases,

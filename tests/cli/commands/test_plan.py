@@ -1,6 +1,7 @@
 """plan and image: what they show, and what they end with."""
 
 import json
+import os
 
 import pytest
 
@@ -177,3 +178,27 @@ def test_a_program_that_the_package_has_not_is_refused_before_anything_is_stored
     ran = repave("plan")
     assert (ran.code, told in ran.err) == (2 if told else 0, True), ran.err
     assert repave("image", "list", "-o", "name").out == ""
+
+
+def test_a_plan_says_what_hosts_cost_before_while_and_after_and_of_what_no_price_is_known(
+    repave: CommandLine, controller: ServedController
+) -> None:
+    assert not [line for line in repave("plan").out.splitlines() if line.startswith("  cost")]
+    prices = repave.folder / "prices.csv"
+    prices.write_text("provider,region,size,hourly,currency\nlocal,paris,,0.5,EUR\n")
+    os.utime(prices, (1_795_000_000, 1_795_000_000))
+    controller.prices._path = prices
+    repave.release("v1")
+    out = repave("plan", "--version", "v2").out
+    assert (
+        "  cost     1.00 EUR an hour now, at most 2.00 while both groups run, 2.00 while hello-v001 is kept, "
+        in out
+    )
+    assert "then 1.00; in all 24.00 more than going on as now, if each step takes its shortest time" in out
+    assert "; prices of 2026-11-18" in out
+    assert "           unknown: oslo: no price of local, the size of its settings" in out
+    plan = repave("plan", "--version", "v2", "-o", "json").json
+    (rates,) = plan["rates"]
+    assert rates["hourly_after"] == 1.0
+    assert plan["unpriced"] == ["oslo: no price of local, the size of its settings"]
+    assert [each["rates"] is None for each in plan["regions"]] == [False, True]

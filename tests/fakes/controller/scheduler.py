@@ -24,6 +24,7 @@ from repave_controller.fleet.regions import KnownRegion, Rival
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.metrics import Metrics
 from repave_controller.operations.artifacts import artifacts_of
+from repave_controller.operations.prices import PriceFile
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.accounts import Accounts
@@ -271,6 +272,7 @@ class ServedController:
     signing: Signing = Signing()  # noqa: RUF009  # frozen
     oidc: OidcSettings = OidcSettings()  # noqa: RUF009  # frozen
     artifacts: ArtifactsSettings = ArtifactsSettings()  # noqa: RUF009  # frozen
+    prices: PriceFile = field(default_factory=lambda: PriceFile(None))
 
     async def _agents(self, clock: SteadyClock) -> Agents:
         """As a controller with TLS has them, without the listeners."""
@@ -350,6 +352,7 @@ class ServedController:
             metrics=Metrics(new_registry("0.1.0"), clock, self.directory),
             artifacts=artifacts_of(self.artifacts, images, self.store, provenance, self.scheduler, clock),
             provenance=provenance,
+            prices=self.prices,
         )
         async with serve(app, "127.0.0.1", self.port, self.connections_max, self.certificate) as self.port:
             self.url = f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"

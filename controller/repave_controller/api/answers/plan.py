@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from repave_controller.api.answers.reasons import FactValue, RemedyItem, facts_of, remedy_item
 from repave_controller.api.answers.secrets import SecretItem, secret_items
 from repave_controller.core.planning.plan import Plan, RegionPlan
+from repave_controller.core.planning.prices import Rates
 from repave_controller.core.steps.step import describe
 from repave_controller.wording.render import text_of
 
@@ -49,6 +50,20 @@ class GuardItem(BaseModel):
     remedy: RemedyItem | None
 
 
+class RatesItem(BaseModel):
+    """What hosts cost an hour, in one currency; what of it is not known is left out, never 0."""
+
+    currency: str
+    hourly_now: float
+    hourly_peak: float = Field(description="At the moment when the hosts of both groups cost most.")
+    hourly_kept: float = Field(description="Once the release has succeeded, while old groups are kept.")
+    hourly_after: float = Field(description="Once these are gone.")
+    extra: float = Field(
+        description="Of the whole release, more than going on as now: each step in its shortest time, groups "
+        "that are kept after it for all of theirs, machines of the first size that the spec names."
+    )
+
+
 class PlanRegion(BaseModel):
     """What it would take in one region."""
 
@@ -61,6 +76,7 @@ class PlanRegion(BaseModel):
     floor: int
     extra_host_hours: float
     cost: float | None
+    rates: RatesItem | None = Field(description="null: the price of some host is not known.")
     moments: list[PlanMoment] = Field(description="One a step.")
 
 
@@ -86,8 +102,11 @@ class PlanAnswer(BaseModel):
     peak_hosts: int
     at_least_seconds: float
     extra_host_hours: float
-    cost: float | None
+    cost: float | None = Field(description="What it costs more than going on as now, in the one currency.")
     currency: str
+    rates: list[RatesItem] = Field(description="One for each currency, of the regions with a price.")
+    unpriced: list[str] = Field(description="Of what a price is not known, by region.")
+    prices_as_of: str = Field(description="The date of the controller's table of prices, where it counts.")
     secrets: list[SecretItem] = Field(description="Where those of its hosts are kept.")
     changes: list[str] = Field(description="In what it differs from the group that serves.")
     guards: list[GuardItem]
@@ -132,8 +151,11 @@ def plan_answer(plan: Plan, version: str, signer: str = "") -> PlanAnswer:
         peak_hosts=sum(region.peak for region in plan.regions),
         at_least_seconds=plan.at_least_seconds,
         extra_host_hours=round(plan.extra_host_hours, 2),
-        cost=None if plan.cost is None else round(plan.cost, 2),
-        currency=plan.currency,
+        cost=round(plan.rates[0].extra, 2) if len(plan.rates) == 1 else None,
+        currency=plan.rates[0].currency if len(plan.rates) == 1 else "",
+        rates=[_rates(each) for each in plan.rates],
+        unpriced=list(plan.unpriced),
+        prices_as_of=plan.prices_as_of,
         secrets=secret_items(plan.secrets),
         changes=list(plan.changes),
         guards=[
@@ -165,6 +187,7 @@ def _plan_region(region: RegionPlan) -> PlanRegion:
         floor=region.floor,
         extra_host_hours=round(region.extra_host_hours, 2),
         cost=None if region.cost is None else round(region.cost, 2),
+        rates=None if region.rates is None else _rates(region.rates),
         moments=[
             PlanMoment(
                 new_hosts=each.new_hosts,
@@ -174,4 +197,15 @@ def _plan_region(region: RegionPlan) -> PlanRegion:
             )
             for each in region.moments
         ],
+    )
+
+
+def _rates(rates: Rates) -> RatesItem:
+    return RatesItem(
+        currency=rates.currency,
+        hourly_now=round(rates.now, 4),
+        hourly_peak=round(rates.peak, 4),
+        hourly_kept=round(rates.kept, 4),
+        hourly_after=round(rates.after, 4),
+        extra=round(rates.extra, 2),
     )

@@ -35,6 +35,7 @@ from repave_controller.core.ports import Store
 from repave_controller.core.rollout.room import misfits_of
 from repave_controller.core.rules.guards import check_shares, precision, split
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.operations.prices import PriceFile
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.differences import differences
@@ -58,9 +59,11 @@ class Releases:
         names: Names,
         regional: Regional,
         packages: Packages,
+        prices: PriceFile,
     ) -> None:
         self._scheduler, self._store, self._sessions, self._clock = scheduler, store, sessions, clock
         self._names, self._regional, self._packages = names, regional, packages
+        self._prices = prices
 
     def routes(self) -> tuple[Route, ...]:
         one = "applications/{application}"
@@ -95,6 +98,9 @@ class Releases:
             self._scheduler.observed(application.name),
             self._clock(),
             self._scheduler.constraints_of_new(application.name),
+            await self._prices.now(
+                {name: each.hello.provider for name, each in self._sessions.views().items()}
+            ),
         )
         said = {name: each.hello.capabilities for name, each in self._sessions.views().items()}
         inexact = [

@@ -18,6 +18,7 @@ from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.place import place_of
 from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.domain.rollout import GroupNumber, Rollout, Step, Track, TrackPhase, Wave
+from repave_controller.core.planning.prices import NO_PRICES, Price, Prices, Rates, summed
 from repave_controller.core.rollout.conclusion import too_old
 from repave_controller.core.rollout.start import begin_release, hint_of_kept, start_release, with_kept_sizes
 from repave_controller.core.rollout.transitions import taken_over
@@ -26,6 +27,7 @@ from repave_controller.core.steps.step import entered, estimate_seconds
 from repave_protos.protocol.values import (
     ApplicationName,
     GroupName,
+    HostTemplate,
     RegionName,
     SecretReference,
     fingerprint,
@@ -48,7 +50,7 @@ class Moment:
 @dataclass(frozen=True, slots=True)
 class RegionPlan:
     """Hosts of one region. `peak` counts all groups at the moment when most hosts run; `extra` are those that
-    are not there now."""
+    are not there now. `rates`: None where the price of some host is not known."""
 
     name: RegionName
     wave: int
@@ -59,8 +61,13 @@ class RegionPlan:
     extra: int
     floor: int
     extra_host_hours: float
-    cost: float | None
+    rates: Rates | None
     moments: tuple[Moment, ...]  # one a step
+
+    @property
+    def cost(self) -> float | None:
+        """What the release costs here beside what would run anyway."""
+        return self.rates.extra if self.rates is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +86,9 @@ class Plan:
     destroys: tuple[GroupName, ...]
     at_least_seconds: float
     extra_host_hours: float
-    cost: float | None
-    currency: str
+    rates: tuple[Rates, ...]  # one for each currency, of the regions with a price
+    unpriced: tuple[str, ...]  # of what a price is not known, by region; none where no price was asked for
+    prices_as_of: str  # the date of the operator's table, where it counts
     changes: tuple[str, ...]  # what differs from the group that serves
     guards: tuple[Guard, ...]
     problems: tuple[Reason, ...]
@@ -97,6 +105,7 @@ def plan_release(
     observed: Observed | None = None,
     now: Instant = Instant(0),  # noqa: B008  # frozen
     constraints: Constraints = NO_CONSTRAINTS,
+    prices: Prices = NO_PRICES,
 ) -> Plan:
     """What releasing `order` now would do, when nothing fails."""
     order = with_kept_sizes(application, order)
@@ -107,8 +116,7 @@ def plan_release(
     name = format_group(application.cluster, application.next_number)
     courses = _courses(application, order, rollout, now)
     keeps, destroys = _old_groups(application, name, courses)
-    regions = _regions(application, order, rollout, courses)
-    costs = [region.cost for region in regions if region.cost is not None]
+    regions = _regions(application, order, rollout, courses, prices)
     return Plan(
         id=plan_id(application, order),
         application=application.name,
@@ -122,8 +130,9 @@ def plan_release(
         destroys=destroys,
         at_least_seconds=_length(rollout, regions),
         extra_host_hours=sum(region.extra_host_hours for region in regions),
-        cost=sum(costs) if costs else None,
-        currency=order.currency,
+        rates=summed(each.rates for each in regions if each.rates is not None),
+        unpriced=_unpriced(application, order, regions, prices),
+        prices_as_of=prices.as_of if len(order.prices) < len(order.sizes) else "",
         changes=_changes(application, order, origin),
         guards=foreseen(application, _all_begun(started), order, observed or {}, now, constraints),
         problems=_problems(application, order),
@@ -309,9 +318,13 @@ def _courses(
 
 
 def _regions(
-    application: Application, order: ReleaseOrder, rollout: Rollout, courses: Mapping[RegionName, "_Course"]
+    application: Application,
+    order: ReleaseOrder,
+    rollout: Rollout,
+    courses: Mapping[RegionName, "_Course"],
+    prices: Prices,
 ) -> tuple[RegionPlan, ...]:
-    sizes, prices = dict(order.sizes), dict(order.prices)
+    sizes = dict(order.sizes)
     seconds = {region: course.seconds for region, course in courses.items()}
     ends = _wave_ends(rollout, seconds)
     return tuple(
@@ -322,7 +335,7 @@ def _regions(
             order,
             courses[track.region],
             ends[-1] - ends[track.wave] + rollout.waves[track.wave].bake_seconds,
-            prices.get(track.region),
+            prices,
         )
         for track in rollout.tracks
     )
@@ -335,7 +348,7 @@ def _region(
     order: ReleaseOrder,
     course: "_Course",
     waits_seconds: float,
-    price: float | None,
+    prices: Prices,
 ) -> RegionPlan:
     region, moments = track.region, course.moments
     serving = application.group(track.origin)
@@ -347,7 +360,8 @@ def _region(
     hours = sum(max(0, each.new_hosts + each.old_hosts - had) * each.seconds for each in moments)
     left = moments[-1].old_hosts if moments else 0
     kept = course.kept.get(serving.name, 0) if serving is not None else 0
-    hours += left * waits_seconds + kept * order.policy.keep_seconds
+    waits = left * waits_seconds + kept * order.policy.keep_seconds
+    hours += waits
     keeps = sum(course.kept.values())
     return RegionPlan(
         name=region,
@@ -359,9 +373,76 @@ def _region(
         extra=max(0, peak - had),
         floor=order.policy.floor(size),
         extra_host_hours=hours / HOUR_SECONDS,
-        cost=None if price is None else price * hours / HOUR_SECONDS,
+        rates=_rates(application, order, track, size, course, waits, prices),
         moments=moments,
     )
+
+
+def _rates(
+    application: Application,
+    order: ReleaseOrder,
+    track: Track,
+    size: int,
+    course: "_Course",
+    waits: float,
+    prices: Prices,
+) -> Rates | None:
+    """`waits`: seconds of hosts of the old group once the new one has the traffic."""
+    region = track.region
+    templates = _templates(application, order, region)
+    found = {name: _price(order, region, template, prices) for name, template in templates.items()}
+    fresh = found[None]
+    known = [each for each in found.values() if each is not None]
+    if fresh is None or len(known) < len(found) or len({each.currency for each in known}) > 1:
+        return None
+    parts = {group.name: (group, part) for group in application.groups if (part := group.part(region))}
+    hourly = {name: price.hourly for name, price in found.items() if price is not None}
+    serving = application.group(track.origin)
+    old = hourly.get(serving.name, 0.0) if serving is not None else 0.0
+    had = serving.size(region) * old if serving is not None else 0.0
+    others = sum(part.has * hourly[name] for name, (group, part) in parts.items() if group is not serving)
+    running = [each.new_hosts * fresh.hourly + each.old_hosts * old for each in course.moments]
+    over = sum(
+        max(0.0, rate - had) * each.seconds for rate, each in zip(running, course.moments, strict=True)
+    )
+    now = sum(part.has * hourly[name] for name, (_, part) in parts.items())
+    after = size * fresh.hourly
+    return Rates(
+        currency=fresh.currency,
+        now=now,
+        peak=max([now, after, *(others + rate for rate in running)]),
+        kept=after + sum(hosts * hourly[name] for name, hosts in course.kept.items() if name in hourly),
+        after=after,
+        extra=(over + waits * old) / HOUR_SECONDS,
+    )
+
+
+def _templates(
+    application: Application, order: ReleaseOrder, region: RegionName
+) -> dict[GroupName | None, HostTemplate]:
+    """Of the groups that have hosts there, by name; None: the new one."""
+    found: dict[GroupName | None, HostTemplate] = {None: order.template}
+    found |= {group.name: group.template for group in application.groups if group.part(region) is not None}
+    return found
+
+
+def _price(order: ReleaseOrder, region: RegionName, template: HostTemplate, prices: Prices) -> Price | None:
+    written = dict(order.prices)
+    return Price(written[region], order.currency) if region in written else prices.of(region, template)
+
+
+def _unpriced(
+    application: Application, order: ReleaseOrder, regions: tuple[RegionPlan, ...], prices: Prices
+) -> tuple[str, ...]:
+    """None where neither the spec nor a table has any price."""
+    if not (order.prices or prices.rows or prices.fault):
+        return ()
+    lacking = [prices.fault] if prices.fault else []
+    for region in (each.name for each in regions if each.rates is None):
+        templates = _templates(application, order, region).values()
+        unknown = [each for each in templates if _price(order, region, each, prices) is None]
+        lacking += [prices.unknown(region, each) for each in unknown] or [f"{region}: in several currencies"]
+    return tuple(dict.fromkeys(lacking))
 
 
 @dataclass(frozen=True, slots=True)
