@@ -132,6 +132,7 @@ def test_show_config_tells_where_each_setting_came_from(
     assert shown == [
         "state = /somewhere # environment REPAVE_CONTROLLER_STATE",
         "accounts = False # default",
+        "prices = None # default",
         "installation = # default",
         "http.listen = 127.0.0.1:7400 # default",
         "http.url = # default",
