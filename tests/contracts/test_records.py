@@ -11,12 +11,27 @@ from repave_agent.core.ports import ChangedMeanwhileError, Records
 from repave_agent.core.records import Change, Settled, Unfit, Wanted, decide
 from repave_agent.runtime.records import settle
 from repave_protos.protocol.values import Drain
-from tests.contracts.records_worlds import STRANGER, Opened, RecordsWorld, bind_world, fake_world
+from tests.contracts.records_worlds import (
+    STRANGER,
+    Opened,
+    RecordsWorld,
+    bind_world,
+    cloud_dns_world,
+    designate_world,
+    fake_route53_world,
+    fake_world,
+    route53_world,
+)
 from tests.support.bind import ZONE, needs_bind
 
 WORLDS = [
     pytest.param(fake_world, id="fake"),
     pytest.param(bind_world, id="rfc2136", marks=needs_bind),
+    pytest.param(cloud_dns_world(weight=0), id="cloud_dns"),
+    pytest.param(cloud_dns_world(weight=50), id="cloud_dns-weighted"),
+    pytest.param(designate_world, id="designate"),
+    pytest.param(fake_route53_world, id="route53-fake"),
+    pytest.param(route53_world, id="route53", marks=pytest.mark.rig),
 ]
 PARIS, OSLO, PARIS_6 = "192.0.2.1", "192.0.2.2", "2001:db8::1"
 
@@ -27,7 +42,7 @@ def wanted(*addresses: str, name: str = "web", drain: Drain = "none") -> Wanted:
 
 async def settled(records: Records, wish: Wanted) -> object:
     """What is decided once all is done that can be."""
-    _, verdict = await settle(records, wish, lambda: None)
+    _, verdict, _ = await settle(records, wish, lambda: None)
     return verdict
 
 
@@ -53,7 +68,7 @@ async def test_clients_find_both_regions_then_one_then_both(world: Opened, tmp_p
         assert await settled(paris, wanted(PARIS, PARIS_6, drain="unless_last")) == Settled()
         assert await there.addresses("web") == {OSLO}
         assert await there.addresses("web", "AAAA") == set()
-        assert (await paris.look(f"web.{ZONE}")).mark is None
+        assert not (await paris.look(f"web.{ZONE}")).ours
         assert await settled(paris, wanted(PARIS, PARIS_6)) == Settled()
         assert await there.addresses("web") == {PARIS, OSLO}
         for each in (paris, oslo):

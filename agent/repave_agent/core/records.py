@@ -117,7 +117,11 @@ def _out(wanted: Wanted, seen: Seen, strays: list[str]) -> Settled | Unfit | Cha
         return Unfit(
             f"{_named(sorted(seen.ours))} the last at {wanted.name}: it stays until another region is there"
         )
-    return Change(wanted.name, (), tuple(sorted(seen.ours)), None)
+    is_drained = wanted.is_serving
+    if is_drained and not seen.ours:
+        return Settled()
+    # The mark stays: where a service can't compare, another region's change may bring the addresses back.
+    return Change(wanted.name, (), tuple(sorted(seen.ours)), seen.mark if is_drained else None)
 
 
 def _named(addresses: list[str]) -> str:

@@ -31,7 +31,7 @@ class Kept:
     wanted: Wanted
     report: RecordReport
     due_at: float
-    is_awaited: bool = False
+    is_awaited: bool = False  # not a trouble: what is missing comes by itself
 
 
 class RecordKeeper:
@@ -102,7 +102,7 @@ class RecordKeeper:
     async def _looked_at(self, kept: Kept) -> Kept:
         wanted, known = kept.wanted, kept.report
         try:
-            seen, verdict = await settle(self._records, wanted, self._check)
+            seen, verdict, has_changed = await settle(self._records, wanted, self._check)
         except ProviderError as error:
             if known.trouble != str(error):
                 log.error("dns.failed", name=wanted.name, why=str(error))
@@ -112,11 +112,11 @@ class RecordKeeper:
         pause = RETRY_SECONDS
         match verdict:
             case Settled():
-                pause = LOOK_SECONDS
+                pause = RETRY_SECONDS if has_changed else LOOK_SECONDS  # others may have changed it too
             case Awaited(why) | Unfit(why):
                 report = replace(report, trouble=why)
             case Change():
-                report = replace(report, trouble="it is changed by others faster than it can be read")
+                report = replace(report, trouble="what is changed there does not stay")
         due_at = self._clock.monotonic() + pause
         return Kept(wanted, report, due_at, isinstance(verdict, Awaited))
 
@@ -133,19 +133,22 @@ class RecordKeeper:
 
 async def settle(
     records: Records, wanted: Wanted, check: Callable[[], None]
-) -> tuple[Seen, Settled | Awaited | Unfit | Change]:
-    """What is seen after all that could be done, and what is decided by it. Raises ProviderError."""
-    seen = await records.look(wanted.name)
-    for _ in range(CHANGES_MAX):
+) -> tuple[Seen, Settled | Awaited | Unfit | Change, bool]:
+    """What is seen after all that could be done, what is decided by it, and whether anything was changed.
+    Raises ProviderError."""
+    seen, has_changed = await records.look(wanted.name), False
+    for attempt in range(1, CHANGES_MAX + 1):
         verdict = decide(wanted, seen)
         if not isinstance(verdict, Change):
-            break
+            return seen, verdict, has_changed
         check()
         try:
             await records.change(seen, verdict)
-        except ChangedMeanwhileError as error:
-            log.info("dns.changed_meanwhile", name=wanted.name, why=str(error))
+        except ChangedMeanwhileError:
+            if attempt == CHANGES_MAX:
+                raise
         else:
+            has_changed = True
             log.info("dns.changed", name=wanted.name, added=verdict.add, removed=verdict.remove)
         seen = await records.look(wanted.name)
-    return seen, decide(wanted, seen)
+    return seen, decide(wanted, seen), has_changed

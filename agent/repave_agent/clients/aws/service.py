@@ -7,7 +7,13 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from repave_agent.core.ports import OutOfCapacityError, ProviderError, RefusedError, TransientError
+from repave_agent.core.ports import (
+    ChangedMeanwhileError,
+    OutOfCapacityError,
+    ProviderError,
+    RefusedError,
+    TransientError,
+)
 
 try:
     from aiobotocore.config import AioConfig
@@ -67,6 +73,7 @@ ENDS = ("delete_", "deregister_", "terminate_")
 PASSING = (
     "InternalError",
     "InternalFailure",
+    "PriorRequestNotComplete",
     "RequestExpired",
     "RequestLimitExceeded",
     "ServiceUnavailable",
@@ -101,7 +108,7 @@ class AwsService:
         by kind."""
         client = await self._connect()
         self.calls += 1
-        if not name.startswith(("describe_", "get_")):
+        if not name.startswith(("describe_", "get_", "list_")):
             self._check()
         try:
             return dict(await getattr(client, name)(**wanted))
@@ -207,12 +214,20 @@ class Elbv2(AwsService):
     service, page = "elbv2", ("NextMarker", "Marker")
 
 
+class Route53(AwsService):
+    """Zones of DNS."""
+
+    service, page = "route53", ("NextRecordName", "StartRecordName")
+
+
 def _of_code(name: str, error: ClientError) -> ProviderError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     text = f"AWS: {name}: {code}: {error.response.get('Error', {}).get('Message', 'no reason was given')}"
     is_end = name.startswith(ENDS) and code.endswith((".NotFound", ".Unavailable"))
     if code in GONE or is_end:
         return GoneError(text)
+    if code == "InvalidChangeBatch":
+        return ChangedMeanwhileError(text)
     if code in FULL:
         return OutOfCapacityError(text)
     return TransientError(text) if code in PASSING else RefusedError(text)

@@ -29,6 +29,7 @@ SERVICES = {
     "network": ("network",),
     "block-storage": ("block-storage", "volumev3"),
     "load-balancer": ("load-balancer", "loadbalancer"),
+    "dns": ("dns",),
 }
 LOGIN = "identity: POST /auth/tokens"
 FULL = ("quota", "no valid host", "no more ip addresses", "unable to find any ip address")
@@ -166,7 +167,7 @@ class Api:
 
 def _versioned(service: str, url: str) -> str:
     """Catalogues name some services with their version and some without."""
-    version = {"image": "v2", "network": "v2.0", "load-balancer": "v2"}.get(service, "")
+    version = {"image": "v2", "network": "v2.0", "load-balancer": "v2", "dns": "v2"}.get(service, "")
     return url if not version or url.endswith(version) else f"{url}/{version}"
 
 
