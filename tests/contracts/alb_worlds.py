@@ -35,6 +35,7 @@ class AlbRig(Rig):
         self._directory, self._account = directory, FakeElb()
         self._front = self._account.add("front")
         self._numbers = itertools.count(1)
+        self._addresses: dict[str, str] = {}
 
     def balancer(self, agent: str = "agent") -> Balancer:
         clock = QuickClock(step=VIEW_SECONDS)
@@ -55,8 +56,14 @@ class AlbRig(Rig):
 
     async def backend(self, group: str, is_enabled: bool = True) -> Backend:
         found = backend(group, 8080, is_enabled=is_enabled)
-        address = f"10.77.9.{next(self._numbers)}"
+        address = self._addresses[group] = f"10.77.9.{next(self._numbers)}"
         return replace(found, servers=tuple(replace(each, address=address) for each in found.servers))
+
+    async def fall_ill(self, group: str) -> None:
+        self._account.down.add(self._addresses[group])
+
+    async def recover(self, group: str) -> None:
+        self._account.down.clear()
 
     async def begin_request(self, frontend: Frontend, group: GroupName) -> None:
         raise AssertionError("nothing counts requests here")
@@ -77,6 +84,7 @@ class StandInAlbRig(Rig):
     def __init__(self, directory: Path, cloud: CloudRig) -> None:
         self._directory, self._cloud = directory, cloud
         self._numbers = itertools.count(1)
+        self._addresses: dict[str, str] = {}
         self._opened = AsyncExitStack()
         self._elbv2 = self._client(Elbv2)
         self._front = ""
@@ -129,8 +137,14 @@ class StandInAlbRig(Rig):
 
         place = f"127.31.113.{number}"  # where the stand-in looks for 172.31.113.N
         await self._opened.enter_async_context(await asyncio.start_server(answer, place, 8080))
-        address = f"172.31.113.{number}"
+        address = self._addresses[group] = f"172.31.113.{number}"
         return replace(found, servers=tuple(replace(each, address=address) for each in found.servers))
+
+    async def fall_ill(self, group: str) -> None:
+        self._cloud.act(self._addresses[group], "unhealthy")
+
+    async def recover(self, group: str) -> None:
+        self._cloud.act(self._addresses[group], "healthy")
 
     async def begin_request(self, frontend: Frontend, group: GroupName) -> None:
         raise AssertionError("nothing counts requests here")

@@ -44,6 +44,14 @@ class Rig(ABC):
     async def sides(self, frontend: Frontend, headers: list[str]) -> list[str]:
         """Which group answers each request with such a header line."""
 
+    async def fall_ill(self, group: str) -> None:
+        """Its hosts do not answer any more."""
+        pytest.skip("no host can be made ill here")
+
+    async def recover(self, group: str) -> None:
+        """Its hosts answer again."""
+        raise AssertionError("none was made ill")
+
     def taken_port(self) -> AbstractContextManager[int]:
         """One that no frontend can have, until it is left."""
         pytest.skip("its ports are its operator's")

@@ -24,6 +24,7 @@ class GoogleRig(Rig):
     def __init__(self, directory: Path, front: GoogleFront) -> None:
         self._directory, self._front = directory, front
         self._made: list[AnyCloudBalancer] = []
+        self._machines: dict[str, str] = {}
 
     def balancer(self, agent: str = "agent") -> Balancer:
         self._made.append(self._front.balancer(self._directory / agent))
@@ -42,8 +43,15 @@ class GoogleRig(Rig):
 
     async def backend(self, group: str, is_enabled: bool = True) -> Backend:
         found = backend(group, 8080, is_enabled=is_enabled)
-        address = self._front.add_machine(f"{group}-{secrets.token_hex(3)}")
+        name = self._machines[group] = f"{group}-{secrets.token_hex(3)}"
+        address = self._front.add_machine(name)
         return replace(found, servers=tuple(replace(each, address=address) for each in found.servers))
+
+    async def fall_ill(self, group: str) -> None:
+        self._front.rig.act(self._machines[group], "unhealthy")
+
+    async def recover(self, group: str) -> None:
+        self._front.rig.act(self._machines[group], "healthy")
 
     async def begin_request(self, frontend: Frontend, group: GroupName) -> None:
         raise AssertionError("nothing counts requests here")

@@ -290,6 +290,30 @@ async def test_a_switch_is_one_step_or_said_not_to_be(rig: Rig, shop: Frontend) 
         assert set(answers[-3:]) == {after.first}
 
 
+async def test_a_spare_answers_for_as_long_as_no_host_of_the_group_is_up(rig: Rig, shop: Frontend) -> None:
+    balancer = rig.balancer()
+    await balancer.start()
+    await balancer.arrange(Structure((shop,), (await rig.backend(BLUE), await rig.backend(GREEN))))
+    if not (await balancer.observe()).falls_back:
+        pytest.skip("this balancer takes no spare, and says so")
+    spared = Route(SHOP, GREEN, spare=BLUE)
+    await until_async(lambda: _are_up(balancer, 2))
+    await balancer.route((spared,))
+
+    async def is_answered_by(group: GroupName) -> bool:
+        view = await balancer.observe()
+        assert view.routes == (spared,), "what was asked for holds"
+        return await rig.sides(shop, ["", ""]) == [group] * 2
+
+    assert await is_answered_by(GREEN)
+    await rig.fall_ill(GREEN)
+    await until_async(lambda: is_answered_by(BLUE))
+    told = (await balancer.observe()).fallen_back
+    assert [(each.group, each.spare, each.requests > 0) for each in told] == [(GREEN, BLUE, True)]
+    await rig.recover(GREEN)
+    await until_async(lambda: is_answered_by(GREEN))
+
+
 async def test_a_group_is_not_detached_from_the_requests_that_it_has(rig: Rig, shop: Frontend) -> None:
     rig.needs_requests()
     balancer = rig.balancer()

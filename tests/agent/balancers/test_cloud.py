@@ -17,6 +17,7 @@ from repave_agent.balancers.cloud.load_balancer import StaleError
 from repave_agent.clients.faults import GoneError, LostError
 from repave_agent.core.ports import (
     Backend,
+    BackendView,
     BalancerError,
     FallenBack,
     Frontend,
@@ -25,6 +26,7 @@ from repave_agent.core.ports import (
     Route,
     Server,
     Structure,
+    TransientError,
     UnfitError,
 )
 from repave_protos.protocol.values import FULL_WEIGHT_BP, ApplicationName, GroupName, HostName, Probe
@@ -148,6 +150,18 @@ async def test_a_group_that_is_down_stays_without_traffic_over_a_restart_and_a_n
     there.down = set()
     await again.observe()
     assert there.state.routes == (replace(CANARY, second_bp=1_000, spare=None),)
+
+
+async def test_a_cloud_that_does_not_take_the_change_hides_no_view_and_is_asked_again(
+    make: Callable[[], Cloud], there: FakeLoadBalancer
+) -> None:
+    balancer = await begun(make(), SPARED)
+    await balancer.observe()
+    there.down, there.faults = {GREEN}, [TransientError("too many calls")]
+    view = await balancer.observe()
+    assert (view.routes, view.backend(GREEN)) == ((Route(SHOP, GREEN),), BackendView(GREEN, 0, 0))
+    view = await balancer.observe()
+    assert (view.routes, there.state.routes) == ((SPARED,), (Route(SHOP, BLUE),))
 
 
 async def test_a_load_balancer_that_sees_no_idle_health_is_given_no_spare(

@@ -344,7 +344,11 @@ class CloudBalancer(Generic[State, OneCall]):
         self._fallen.update(now - known)
         log.warning("balancer.fell_back", down=down, before=before.down)
         self._save(self._wanted)
-        await self._apply(is_hurried=True)
+        self._finish_at = self._clock.monotonic()  # where it fails now, the next look tries again
+        try:
+            await self._apply(is_hurried=True)
+        except (BalancerError, ProviderError) as error:
+            log.warning("balancer.unfinished", balancer=self.name, because=str(error))
         return True
 
     def _save(self, wanted: Wanted) -> None:
