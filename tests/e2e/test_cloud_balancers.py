@@ -13,9 +13,10 @@ import botocore.session
 import pytest
 
 from tests.support.clouds import CLOUDS
+from tests.support.google_front import GoogleFront
 from tests.support.load import Load
 from tests.support.releases import release
-from tests.support.rigs import CloudRig, cloud_rig, on_both_addresses, reachable, why_no_cloud
+from tests.support.rigs import CloudRig, cloud_rig, on_both_addresses, reachable, why_no_cloud, why_no_rigs
 from tests.support.stage import Stage, staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.timeout(600)]
@@ -68,13 +69,26 @@ def _alb_left(rig: CloudRig) -> list[str]:
     ]
 
 
-FRONTS = {"aws": Front("aws_alb", "172.31.0.0/16", _alb, _alb_left)}
+def _google(rig: CloudRig) -> dict[str, str]:
+    GoogleFront(rig).reserve()
+    return {"REPAVE_AGENT_GCP_LB__ADDRESS": "front"}
+
+
+def _google_left(rig: CloudRig) -> list[str]:
+    front = GoogleFront(rig)
+    return [*front.all_listed(), *front.labels()]
+
+
+FRONTS = {
+    "aws": Front("aws_alb", "172.31.0.0/16", _alb, _alb_left),
+    "gcp": Front("gcp_lb", f"10.{NET}.0.0/16", _google, _google_left),
+}
 
 
 @pytest.fixture
 def cloud(request: pytest.FixtureRequest, directory: Path) -> Iterator[tuple[str, CloudRig]]:
     name = str(request.param)
-    if reason := why_no_cloud(name):
+    if reason := why_no_rigs() or why_no_cloud(name):
         pytest.skip(reason)
     with reachable(FRONTS[name].addresses), cloud_rig(name, directory / "rig", NET) as rig:
         rig.reset(run_user_data=True, boot_seconds=0.2, operation_seconds=0.2, health_seconds=0.2)
@@ -131,6 +145,7 @@ async def test_a_release_by_a_cloud_s_load_balancer_is_exact_loses_no_request_an
         assert json.loads(orphans.stdout)["items"] == []
     assert rig.instances() == []
     assert FRONTS[name].left(rig) == []
+    assert not CLOUDS[name].tells_state or rig.state()["violations"] == []
 
 
 async def counted(stage: Stage, rig: CloudRig, shares: dict[str, int]) -> tuple[int, ...]:

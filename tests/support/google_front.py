@@ -118,6 +118,10 @@ class GoogleFront:
             return [each for one in found.values() for each in one.get(collection, ())]
         return list(found)
 
+    def labels(self) -> dict[str, str]:
+        """Of the address."""
+        return dict(self.call("GET", f"{self.scope}/addresses/{self.name}").get("labels") or {})
+
     def all_listed(self) -> list[str]:
         return [f"{collection}/{each['name']}" for collection in ORDER for each in self.listed(collection)]
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from repave_agent.balancers.gcp_lb.load_balancer import OWNER
 from repave_agent.core.ports import (
     Backend,
     BalancerError,
@@ -103,7 +102,7 @@ async def test_a_share_is_exact_testers_pass_it_by_and_nothing_is_left_at_the_en
     assert await asked(front, 5) == {GREEN: 5}
     await balancer.end()
     assert front.all_listed() == []
-    assert OWNER not in front.call("GET", f"{front.scope}/addresses/front").get("labels", {})
+    assert front.labels() == {}
 
 
 async def test_a_group_without_a_healthy_host_gives_its_traffic_to_the_spare_until_it_has_one(
