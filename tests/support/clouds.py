@@ -9,7 +9,7 @@ import botocore.session
 import pytest
 from aiobotocore.session import AioSession
 
-from repave_agent.clients.aws.service import TRIES_MAX, Ec2
+from repave_agent.clients.aws.service import TRIES_MAX, Ec2, ServiceQuotas
 from repave_agent.clients.azure.resources import COMPUTE, NETWORK
 from repave_agent.clients.gcp.login import find_credentials
 from repave_agent.core.ports import Clock
@@ -136,7 +136,8 @@ def _aws(
 ) -> AwsProvider:
     options, session = AwsOptions.model_validate(wanted), AioSession()
     session.set_credentials("AKIARIG", "secret")
-    return AwsProvider(region, installation, options, depot, clock, RigEc2(options, session))
+    ec2, quotas = RigEc2(options, session), ServiceQuotas(options, session)
+    return AwsProvider(region, installation, options, depot, clock, ec2, quotas)
 
 
 class RigEc2(Ec2):

@@ -6,7 +6,7 @@ import pytest
 from aiobotocore.session import AioSession
 
 from repave_agent.clients.aws import AmazonOptions
-from repave_agent.clients.aws.service import Ec2
+from repave_agent.clients.aws.service import Ec2, ServiceQuotas
 from repave_agent.clients.faults import GoneError
 from repave_agent.core.ports import NotActingError, OutOfCapacityError, ProviderError, RefusedError
 from tests.fakes.scripted import scripted
@@ -71,3 +71,14 @@ async def test_nothing_is_changed_once_another_agent_may_have_the_region(session
             await ec2.call("terminate_instances", InstanceIds=["i-1"])
         await ec2.close()
     assert server.asked == []
+
+
+async def test_a_quota_is_read_or_it_is_said_why_not(session: AioSession) -> None:
+    denied = {"__type": "AccessDeniedException", "Message": "not authorized"}
+    async with scripted((200, {"Quota": {"Value": 64.0}}, {}), (400, denied, {})) as server:
+        quotas = ServiceQuotas(AmazonOptions(region="eu-west-1", endpoint=server.url), session)
+        wanted = {"ServiceCode": "ec2", "QuotaCode": "L-1216C47A"}
+        assert (await quotas.call("get_service_quota", **wanted))["Quota"]["Value"] == 64.0
+        with pytest.raises(RefusedError, match="AccessDeniedException: not authorized"):
+            await quotas.call("get_service_quota", **wanted)
+        await quotas.close()

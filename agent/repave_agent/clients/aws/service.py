@@ -79,6 +79,7 @@ PASSING = (
     "ServiceUnavailable",
     "Throttling",
     "ThrottlingException",
+    "TooManyRequestsException",
     "Unavailable",
 )
 
@@ -206,6 +207,12 @@ class Ec2(AwsService):
     """Instances, and what they are made of."""
 
     service, page = "ec2", ("NextToken", "NextToken")
+
+
+class ServiceQuotas(AwsService):
+    """How much an account may have."""
+
+    service, page = "service-quotas", ("NextToken", "NextToken")
 
 
 class Elbv2(AwsService):

@@ -6,12 +6,13 @@ How an instance is made and seen: instances.py; what all clouds have in common: 
 
 from collections.abc import Callable
 
-from repave_agent.clients.aws.service import Ec2
+from repave_agent.clients.aws.service import Ec2, ServiceQuotas
 from repave_agent.core.ports import Clock, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.aws.bake import Bakes
 from repave_agent.providers.aws.instances import Instances
 from repave_agent.providers.aws.options import AwsOptions
+from repave_agent.providers.aws.quotas import short_of
 from repave_agent.providers.cloud.oven import Oven
 from repave_agent.providers.cloud.provider import CloudProvider
 from repave_agent.settings import ImagesSettings
@@ -34,9 +35,10 @@ class AwsProvider(CloudProvider):
         depot: Depot,
         clock: Clock,
         ec2: Ec2,
+        quotas: ServiceQuotas,
         kept: ImagesSettings | None = None,
     ) -> None:
-        self._options, self._ec2 = options, ec2
+        self._options, self._ec2, self._quotas = options, ec2, quotas
         bakes = Bakes(region, installation, ec2, options)
         oven = Oven(bakes, depot, region, installation, clock, prepare=options.prepare, kept=kept)
         self._instances = Instances(region, installation, ec2, options, depot, oven)
@@ -54,6 +56,7 @@ class AwsProvider(CloudProvider):
 
     async def _disconnect(self) -> None:
         await self._ec2.close()
+        await self._quotas.close()
 
     async def _look(self) -> None:
         options = self._options
@@ -107,15 +110,18 @@ class AwsProvider(CloudProvider):
         return []
 
     async def room(self, asked: FindRoom) -> str:
-        """By the free addresses of the subnets. Quotas of vCPUs, and whether a zone has room, only an order
-        tells."""
+        """By the free addresses of the subnets, and by the account's quota of vCPUs here. Whether a zone has
+        room only an order tells. Raises ProviderError where the quota can't be read."""
         await self.start()
-        await self._instances.chart.check(asked.machine_sizes, self._has_type, "instance type")
+        chart, hosts = self._instances.chart, asked.hosts
+        await chart.check(asked.machine_sizes, self._has_type, "instance type")
         await self._check_image(asked.machine_image, self._instances.image)
         answer = await self._ec2.call("describe_subnets", SubnetIds=list(self._options.subnets))
         free = sum(int(each["AvailableIpAddressCount"]) for each in answer["Subnets"])
-        hosts = asked.hosts
-        return "" if hosts <= free else f"addresses: {free} are free in the subnets, {hosts} more are needed"
+        if hosts > free:
+            return f"addresses: {free} are free in the subnets, {hosts} more are needed"
+        usual = chart.sizes(asked.machine_sizes)[0]
+        return await short_of(self._ec2, self._quotas, usual, hosts, asked.is_spot)
 
     async def _has_type(self, name: str) -> bool:
         try:

@@ -6,6 +6,7 @@ How a machine is made and seen: machines.py; what all clouds have in common: pro
 
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from repave_agent.clients.azure.connection import connect, subscription_of
 from repave_agent.clients.azure.resources import COMPUTE
@@ -117,15 +118,20 @@ class AzureProvider(CloudProvider):
             if size.lower() not in there
         ]
 
-    async def _sizes(self) -> dict[str, int]:
-        """Cores by size, in small letters, of those that this subscription may have here."""
+    async def _sizes(self) -> dict[str, tuple[int, str]]:
+        """Cores and family by size, in small letters, of those that this subscription may have here."""
         wanted = f"location eq '{self._options.location}'"
         listed = await self._resources.list_all(
             f"{self._resources.subscription}/providers/{COMPUTE}/skus", filter=wanted
         )
         return {
-            each["name"].lower(): int(
-                next((one["value"] for one in each.get("capabilities") or [] if one["name"] == "vCPUs"), 0)
+            each["name"].lower(): (
+                int(
+                    next(
+                        (one["value"] for one in each.get("capabilities") or [] if one["name"] == "vCPUs"), 0
+                    )
+                ),
+                str(each.get("family", "")),
             )
             for each in listed
             if each.get("resourceType") == "virtualMachines"
@@ -152,15 +158,23 @@ class AzureProvider(CloudProvider):
 
         await chart.check(asked.machine_sizes, is_there, "size")
         await self._check_image(asked.machine_image, self._find_image)
-        cores = hosts * there.get(chart.sizes(asked.machine_sizes)[0].lower(), 0)
+        cores, family = there.get(chart.sizes(asked.machine_sizes)[0].lower(), (0, ""))
         usages = await self._resources.list_all(
             f"{self._resources.subscription}/providers/{COMPUTE}/locations/{self._options.location}/usages"
         )
-        wanted = {"virtualMachines": hosts, "lowPriorityCores" if asked.is_spot else "cores": cores}
-        short = []
-        for usage in usages:
-            more, used, most = wanted.get(usage["name"]["value"], 0), usage["currentValue"], usage["limit"]
-            if more and used + more > most:
-                name = usage["name"]["localizedValue"]
-                short.append(f"{name}: {used} of {most} are used, {more} more are needed")
-        return "; ".join(short)
+        return short_of(usages, hosts, cores, family, is_spot=asked.is_spot)
+
+
+def short_of(usages: list[dict[str, Any]], hosts: int, cores: int, family: str, *, is_spot: bool) -> str:
+    """Of which quotas there is too little; "" where there is room. Spot machines have one of their own,
+    others count for the location's and for their family's."""
+    metrics = ["lowpriorityCores"] if is_spot else ["cores", family]
+    wanted = {"virtualmachines": hosts, **{each.lower(): hosts * cores for each in metrics}}
+    short = []
+    for usage in usages:
+        more = wanted.get(str(usage["name"]["value"]).lower(), 0)
+        used, most = usage["currentValue"], usage["limit"]
+        if more and used + more > most:
+            name = usage["name"]["localizedValue"]
+            short.append(f"{name}: {used} of {most} are used, {more} more are needed")
+    return "; ".join(short)

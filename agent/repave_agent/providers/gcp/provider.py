@@ -5,7 +5,7 @@ How an instance is made and seen: instances.py; what all clouds have in common: 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from repave_agent.clients.faults import GoneError
@@ -25,6 +25,12 @@ from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import RegionName
 
 TYPE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+DISK_QUOTAS = {
+    "": "DISKS_TOTAL_GB",
+    "pd-standard": "DISKS_TOTAL_GB",
+    "pd-balanced": "SSD_TOTAL_GB",
+    "pd-ssd": "SSD_TOTAL_GB",
+}
 SPOT_QUOTA = "PREEMPTIBLE_CPUS"
 
 
@@ -113,10 +119,9 @@ class GcpProvider(CloudProvider):
         kind = await self._type(chart.sizes(asked.machine_sizes)[0])
         assert kind is not None, "it was looked for"
         region = await self._compute.get(f"regions/{name_of(kind['zone']).rsplit('-', 1)[0]}")
-        wanted = {"INSTANCES": hosts, "CPUS": hosts * int(kind["guestCpus"])}
         limits = {each["metric"]: each["limit"] for each in region.get("quotas") or []}
-        if asked.is_spot and limits.get(SPOT_QUOTA):  # without one of its own, spot is of the usual quota
-            wanted[SPOT_QUOTA] = wanted.pop("CPUS")
+        cpus = int(kind["guestCpus"])
+        wanted = wanted_of(self._options, kind["name"], cpus, hosts, limits, is_spot=asked.is_spot)
         short = []
         for quota in region.get("quotas") or []:
             more, used, most = wanted.get(quota["metric"], 0), quota["usage"], quota["limit"]
@@ -138,3 +143,26 @@ class GcpProvider(CloudProvider):
             except GoneError:
                 continue
         return None
+
+
+def wanted_of(
+    options: GcpOptions,
+    machine_type: str,
+    cpus: int,
+    hosts: int,
+    limits: Mapping[str, float],
+    *,
+    is_spot: bool,
+) -> dict[str, int]:
+    """By metric of a region's quotas. A family of machines may have one of its own; disks that are as large
+    as their image are not counted."""
+    family = f"{machine_type.partition('-')[0].upper()}_CPUS"
+    metric = family if family in limits else "CPUS"
+    if is_spot and limits.get(SPOT_QUOTA):  # without one of its own, spot is of the usual quota
+        metric = SPOT_QUOTA
+    wanted = {"INSTANCES": hosts, metric: hosts * cpus}
+    if options.disk_gb and options.disk_type in DISK_QUOTAS:
+        wanted[DISK_QUOTAS[options.disk_type]] = hosts * options.disk_gb
+    if options.public_address:
+        wanted["IN_USE_ADDRESSES"] = hosts
+    return wanted

@@ -7,12 +7,15 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from repave_agent.clients.aws.service import Ec2
+from repave_agent.clients.aws.service import Ec2, ServiceQuotas
+from repave_agent.core.ports import RefusedError
+from repave_agent.providers.aws.options import AwsOptions
 from repave_agent.providers.aws.provider import AwsProvider
 from repave_protos.protocol.queries import FindRoom
 from tests.agent.providers.cloud.test_faults import spec
 from tests.agent.providers.cloud.test_leaks import aws_left
 from tests.fakes.clock import FastClock
+from tests.fakes.scripted import scripted
 from tests.support.bakes import baked
 from tests.support.clouds import AWS, QUICK
 from tests.support.paths import ROOT
@@ -41,7 +44,16 @@ async def test_the_policy_allows_the_calls_that_are_made_and_no_others(
     provider._options = provider._options.model_copy(update={"security_groups": (group,)})
     made = recorded(provider._ec2)
     host = await provider.launch(spec(package), package)
-    assert await provider.room(FindRoom(3)) == ""
+    with pytest.raises(RefusedError, match="L-1216C47A can't be read"):
+        await provider.room(FindRoom(3))  # moto knows no quotas of EC2
+    async with scripted(
+        (200, {"Quota": {"Value": 64.0}}, {}), (200, {"Quota": {"Value": 4.0}}, {})
+    ) as quotas:
+        there = AwsOptions(region="eu-west-1", endpoint=quotas.url)
+        provider._quotas = ServiceQuotas(there, provider._ec2._given)
+        assert await provider.room(FindRoom(3)) == ""
+        said = "vCPUs of on-demand standard instances: 2 of 4 are used, 6 more are needed"
+        assert await provider.room(FindRoom(3)) == said
     await provider.log_tail(host.name, 5)
     assert await provider.troubles() == []
     (machine,) = await provider._instances.machines()
@@ -58,6 +70,7 @@ async def test_the_policy_allows_the_calls_that_are_made_and_no_others(
     for statement in policy["Statement"]:
         actions = statement["Action"]
         allowed |= {actions} if isinstance(actions, str) else set(actions)
+    assert "servicequotas:GetServiceQuota" in allowed
     allowed = {each for each in allowed if each.startswith("ec2:")}
     called = {
         f"ec2:{''.join(word.capitalize() for word in name.split('_'))}"
