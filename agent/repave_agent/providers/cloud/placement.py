@@ -7,10 +7,14 @@ from dataclasses import dataclass
 import structlog
 
 from repave_agent.clients.faults import LostError
-from repave_agent.core.ports import OutOfCapacityError
+from repave_agent.core.ports import MisfitError, OutOfCapacityError
 from repave_protos.protocol.values import HostName
 
 log = structlog.get_logger()
+
+
+class NotOfferedError(OutOfCapacityError):
+    """The zone never has room for the size: others may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +42,10 @@ class Placement:
         self, host: HostName, sizes: Sequence[str], make: Callable[[Place], Awaitable[str]]
     ) -> str:
         """What `make` gives. `sizes`: the best one, then those to take where it has no room. Raises
-        OutOfCapacityError where no place has room, and what `make` raises else: where it is not known whether
-        a machine was made, none is made elsewhere."""
+        OutOfCapacityError where no place has room now, MisfitError where none ever has, and what `make`
+        raises else: where it is not known whether a machine was made, none is made elsewhere."""
         full: list[str] = []
+        is_offered = False
         for place in self._places(sizes):
             try:
                 return await make(place)
@@ -48,5 +53,8 @@ class Placement:
                 raise
             except OutOfCapacityError as error:
                 full.append(f"{place}: {error}")
+                is_offered = is_offered or not isinstance(error, NotOfferedError)
                 log.warning("host.no_room", host=host, place=str(place), because=str(error))
+        if not is_offered:
+            raise MisfitError(f"host.size: no zone has it: {'; '.join(full)}")
         raise OutOfCapacityError("; ".join(full))

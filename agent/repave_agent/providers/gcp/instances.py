@@ -14,14 +14,14 @@ from typing import Any
 
 from repave_agent.clients.faults import GoneError
 from repave_agent.clients.gcp.compute import Compute, ThereError, name_of
-from repave_agent.core.ports import HostSpec, OutOfCapacityError, ProviderError, RefusedError
+from repave_agent.core.ports import HostSpec, ProviderError, RefusedError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.baking import bake_owner_of
 from repave_agent.providers.cloud.first_boot import ON_SERVER, user_data
 from repave_agent.providers.cloud.leaks import Part
 from repave_agent.providers.cloud.machine import OWNER, Machine, Marks, State, machine_name, owner_of
 from repave_agent.providers.cloud.oven import Oven
-from repave_agent.providers.cloud.placement import Place, Placement
+from repave_agent.providers.cloud.placement import NotOfferedError, Place, Placement
 from repave_agent.providers.cloud.sizes import SizeChart
 from repave_agent.providers.command import environment_of, substitute
 from repave_agent.providers.gcp.options import GcpOptions
@@ -92,7 +92,7 @@ class Instances:
         except ProviderError as error:
             self._failed[host] = self._failed.get(host, 0) + 1
             if NOT_IN_ZONE.search(str(error)) is not None:
-                raise OutOfCapacityError(str(error)) from error
+                raise NotOfferedError(str(error)) from error
             raise
         self._failed.pop(host, None)
         return f"{path}/{body['name']}"

@@ -161,6 +161,17 @@ async def test_sizes_of_the_spec_come_before_the_settings_and_stand_for_each_oth
     await provider.close()
 
 
+async def test_a_size_that_no_zone_has_is_refused_at_a_launch_too(
+    kind: CloudKind, rig: CloudRig, provider: AnyProvider, package: Path
+) -> None:
+    """The region may have been away when the release was planned."""
+    if kind.name == "aws":
+        pytest.skip("moto makes instances of any type")
+    with pytest.raises(RefusedError, match="x9none"):
+        await provider.launch(of(spec(package), machine_sizes=("x9none",)), package)
+    assert rig.instances() == []
+
+
 async def test_a_size_or_an_image_that_there_is_not_is_told_before_the_first_launch(
     kind: CloudKind, rig: CloudRig, tmp_path: Path
 ) -> None:
