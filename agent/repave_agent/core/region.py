@@ -10,7 +10,7 @@ Every event only changes what is known; the next decision looks at the whole aga
 one is harmless.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from repave_agent.core.fence import Accept, Again, Outdated, Refuse, admit
@@ -33,6 +33,7 @@ from repave_agent.core.ports import (
     UnfitError,
 )
 from repave_agent.core.reconcile import Arrange, BeginDrain, Destroy, Launch, Plan, Steer, reconcile
+from repave_agent.core.records import Wanted, wanted_of
 from repave_agent.core.reports import reports, with_troubles
 from repave_agent.core.traffic import is_awaited
 from repave_protos.protocol.values import (
@@ -360,6 +361,16 @@ class Region:
     def is_served(self, application: ApplicationName) -> bool:
         """Whether the balancer gave requests of it to a group when it was looked at last."""
         return self._view.route(application) is not None
+
+    def wanted_records(
+        self, name_of: Callable[[ApplicationName], str], addresses: tuple[str, ...]
+    ) -> dict[ApplicationName, Wanted]:
+        """What the region's records in DNS shall be. `name_of`: "" of an application that has none."""
+        return {
+            application: wanted_of(state, name, addresses, is_served=self.is_served(application))
+            for application, state in self.desired.items()
+            if (name := name_of(application))
+        }
 
     def note_record(self, application: ApplicationName, record: RecordReport) -> None:
         """Its record in DNS, as it was looked at last."""

@@ -32,7 +32,7 @@ from repave_agent.core.ports import (
     Upwards,
 )
 from repave_agent.core.reconcile import Arrange, Destroy, Steer
-from repave_agent.core.records import Wanted, wanted_of
+from repave_agent.core.records import Wanted
 from repave_agent.core.region import RETRY_SECONDS, Change, Decision, Region, Step
 from repave_agent.health.prober import Prober
 from repave_agent.runtime.drift import Inspections
@@ -154,11 +154,7 @@ class Worker:
         self, name_of: Callable[[ApplicationName], str], addresses: tuple[str, ...]
     ) -> dict[ApplicationName, Wanted]:
         """What the region's records in DNS shall be. `name_of`: "" of an application that has none."""
-        return {
-            application: wanted_of(state, name, addresses, is_served=self._region.is_served(application))
-            for application, state in self._region.desired.items()
-            if (name := name_of(application))
-        }
+        return self._region.wanted_records(name_of, addresses)
 
     def note_record(self, application: ApplicationName, record: RecordReport) -> None:
         self._region.note_record(application, record)
