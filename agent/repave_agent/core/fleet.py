@@ -90,6 +90,7 @@ class Fleet:
         record = self.records[host.name]
         record.is_launching, record.launched_at, record.address = False, now, host.address
         record.launch_time, record.is_spot = host.launched_at, host.is_spot
+        record.public_address = host.public_address
         fact = self.fact(host.group)
         self.groups[host.group] = replace(fact, launched_total=fact.launched_total + 1)
         handed = f", with {', '.join(secrets)}" if secrets else ""
@@ -135,6 +136,7 @@ class Fleet:
                 self._note_whether_it_runs(record, host)
                 record.missing_since, record.listed_at = None, known.asked_at
                 record.launch_time, record.is_spot = host.launched_at, host.is_spot
+                record.public_address = host.public_address
         for name in sorted(known.settled - listed.keys()):
             if name in self.records:
                 self._miss(self.records[name], now)

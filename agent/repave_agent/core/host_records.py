@@ -31,6 +31,7 @@ class Record:
     was_verified: bool = False
     is_recovering: bool = False  # was verified, then unhealthy, and not yet verified again
     is_spot: bool = False
+    public_address: str = ""
     missing_since: float | None = None  # in no listing of the provider, since
     listed_at: float | None = None  # when the newest listing that shows it was begun
     sighting: Sighting | None = None

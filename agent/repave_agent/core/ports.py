@@ -137,6 +137,8 @@ class Host:
     left: str = ""
     """Why it may still run though it counts as gone. The provider ends it by itself as soon as it can."""
     is_spot: bool = False
+    public_address: str = field(default="", compare=False)
+    """Where it is reached from outside too, as far as its provider knows; a launch need not tell yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ def detail_of(
     orphan: str = "",
     unclaimed_seconds: float = 0.0,
     gone_at: float = 0.0,
+    public_address: str = "",
 ) -> HostDetail:
     return HostDetail(
         host=host.name,
@@ -48,4 +49,5 @@ def detail_of(
         orphan=orphan,
         unclaimed_seconds=unclaimed_seconds,
         gone_at=gone_at,
+        public_address=public_address,
     )

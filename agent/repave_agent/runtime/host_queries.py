@@ -93,6 +93,7 @@ class Answers:
             now - since if since is not None else 0.0,
             tail,
             unclaimed_seconds=now - record.sighting.since if record.sighting is not None else 0.0,
+            public_address=record.public_address,
         )
 
 

@@ -52,6 +52,7 @@ HOSTS = (
     Column("HEALTHY FOR", lambda item: output.span(item["healthy_seconds"])),
     column("TROUBLE"),
     Column("WORN", lambda item: item["worn"] or "-"),
+    Column("PUBLIC ADDRESS", lambda item: item.get("public_address") or "-", is_wide=True),
     column("DIGEST", is_wide=True),
 )
 REGIONS = (

@@ -382,6 +382,7 @@ class HostDetail:
     unclaimed_seconds: float = 0.0  # for how long it has been in no desired state
     worn: str = ""  # why it is to be replaced, in words
     gone_at: float = 0.0  # Unix time; 0: it is there
+    public_address: str = ""  # where it is reached from outside too; "": not known
 
 
 # ---------------------------------------------------------------------------------------------- messages

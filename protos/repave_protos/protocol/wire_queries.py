@@ -338,6 +338,7 @@ def _host_message(host: HostDetail) -> pb.HostDetail:
         unclaimed_seconds=host.unclaimed_seconds,
         worn=bounds.sendable(host.worn),
         gone_at=host.gone_at,
+        public_address=host.public_address,
     )
 
 
@@ -358,6 +359,7 @@ def _host(message: pb.HostDetail) -> HostDetail:
         unclaimed_seconds=bounds.seconds(message.unclaimed_seconds, "HostDetail.unclaimed_seconds"),
         worn=bounds.text(message.worn, "HostDetail.worn"),
         gone_at=bounds.instant(message.gone_at, "HostDetail.gone_at"),
+        public_address=bounds.text(message.public_address, "HostDetail.public_address"),
     )
 
 

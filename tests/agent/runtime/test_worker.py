@@ -27,7 +27,7 @@ from repave_protos.protocol.values import (
 from tests.fakes.agent.region_values import BLUE, GREEN, SHOP, a_state
 from tests.fakes.agent.worker_rig import PROBE, WorkerRig, fast_group, worker_rig
 from tests.fakes.templates import changed
-from tests.fakes.waiting import until
+from tests.fakes.waiting import until, until_async
 
 OLD = fast_group(BLUE, weight_bp=FULL_WEIGHT_BP)
 NEW = fast_group(GREEN)
@@ -506,6 +506,21 @@ async def test_a_question_is_answered_with_the_ends_of_logs(rig: WorkerRig) -> N
         ("shop-v001-2", "verified", ""),
     ]
     assert await rig.worker.answer(HostsOf(SHOP, GREEN)) == Hosts()
+
+
+async def test_a_question_is_answered_with_the_address_for_others(rig: WorkerRig) -> None:
+    await bring(rig, ALONE)
+    name = HostName("shop-v001-1")
+    owner, host = rig.cloud.hosts[name]
+    rig.cloud.hosts[name] = (owner, replace(host, public_address="203.0.113.7"))
+    rig.provider.end(HostName("shop-v001-2"))  # the hosts are listed then
+
+    async def is_told() -> bool:
+        answer = await rig.worker.answer(HostsOf(SHOP, BLUE))
+        assert isinstance(answer, Hosts)
+        return answer.hosts[0].public_address == "203.0.113.7"
+
+    await until_async(is_told)
 
 
 async def test_a_controller_that_has_lost_it_is_told_what_was_accepted(rig: WorkerRig) -> None:

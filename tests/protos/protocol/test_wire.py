@@ -297,6 +297,7 @@ HOST = HostDetail(
     Digest("0" * 64),
     1,
     1,
+    public_address="203.0.113.7",
 )
 
 

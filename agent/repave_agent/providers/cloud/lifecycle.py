@@ -208,6 +208,7 @@ class Lifecycle:
             ended=f"its {self._cloud.noun} {how}{taken}" if how else "",
             age_seconds=max(0.0, self._clock.wall() - machine.made_at),
             is_spot=machine.is_spot,
+            public_address=machine.public_address,
         )
 
     # -------------------------------------------------------------------------------------------- destroy

@@ -101,6 +101,7 @@ class Machine:
     volumes: tuple[str, ...] = ()
     borrowed: str = ""
     is_spot: bool = False
+    public_address: str = ""
 
 
 class MachineCloud(Protocol):

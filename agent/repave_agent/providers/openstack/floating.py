@@ -45,6 +45,10 @@ class Floating:
         log.info("floating_ip.attached", host=host, server=server, address=made["floating_ip_address"])
         await self._put_tag(made)
 
+    def address_of(self, server: str) -> str:
+        """As far as this agent knows."""
+        return (self._known or {}).get(server, "")
+
     async def _port(self, server: str, host: str, network: str) -> str:
         ports = await self._api.list_all("network", "/ports", "ports", device_id=server)
         found = next((str(each["id"]) for each in ports if each["network_id"] == network), "")

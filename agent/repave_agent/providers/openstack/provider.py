@@ -74,6 +74,7 @@ class OpenstackProvider(CloudProvider):
         if not lines and now >= self._looked_at + LOOK_UP_SECONDS:
             self._looked_at = now
             await self._names.look_anew()
+            await check_rights(self._api)
             await self._servers.sweep()
             self.begin_sweep()
         return lines + self._names.notes()

@@ -190,6 +190,7 @@ class Servers:
                 if each.get("delete_on_termination")
             ),
             borrowed=str(server["metadata"].get(BORROWED, "")),
+            public_address=self._floating.address_of(str(server["id"])),
         )
 
     def _address(self, server: dict[str, Any]) -> str:

@@ -411,6 +411,7 @@ class HostItem(BaseModel):
     log_tail: str
     worn: str = Field(description="Why it is to be replaced; empty when it is not.")
     gone_at: datetime | None = Field(description="When it ended; null while it is there.")
+    public_address: str = Field("", description="Where it is reached from outside; empty: not known.")
 
 
 class HostsAnswer(Items[HostItem]):

@@ -487,6 +487,7 @@ def host_item(host: HostDetail, region: RegionName, application: Application) ->
         log_tail=host.log_tail,
         worn=worn_text(host, region, application),
         gone_at=time_of(Instant(host.gone_at)) if host.gone_at else None,
+        public_address=host.public_address,
     )
 
 

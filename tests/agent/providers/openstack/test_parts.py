@@ -193,6 +193,8 @@ async def test_a_floating_address_is_made_marked_attached_and_removed_with_its_h
     assert made.cloud.ports[address["port_id"]]["network_id"] == "n2"
     assert address["description"] == f"{tag} {server['id']}"
     assert host.address != address["floating_ip_address"]  # repave reaches it inside
+    (listed,) = await provider.list_hosts()
+    assert listed.public_address == address["floating_ip_address"]
     await provider.destroy(host.name)
     assert made.cloud.floating == {}
 
@@ -428,6 +430,14 @@ async def test_a_login_that_may_only_look_is_named_when_the_agent_starts(made: M
     said = await made.refused()
     assert "the login of the cloud may not make servers (its roles in project p1: reader): " in said
     assert said.endswith("Give the user, or the application credential, the role member in this project")
+
+
+async def test_a_role_that_is_taken_away_is_told_by_the_doctor(made: Made) -> None:
+    provider = made()
+    await provider.start()
+    made.cloud.roles = ("reader",)
+    with pytest.raises(RefusedError, match="may not make servers"):
+        await provider.troubles()
 
 
 async def test_the_question_whether_servers_may_be_made_makes_none(made: Made) -> None:
