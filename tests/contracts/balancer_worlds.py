@@ -269,7 +269,7 @@ class AzureRig(Rig):
     async def end_requests(self) -> None: ...
 
     async def sides(self, frontend: Frontend, headers: list[str]) -> list[str]:
-        return await ask_all(frontend.port, headers, self._front.address.replace("10.", "127.", 1))
+        return await ask_all(frontend.port, headers, self._front.loopback)
 
     async def end(self) -> None:
         for balancer in self._made:
@@ -369,7 +369,7 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
     if request.param == "azure":
         stand_in = request.getfixturevalue("azure")
         stand_in.reset(**QUICK)
-        front = AzureFront(stand_in, AZURE_NET)
+        front = AzureFront(stand_in)
         await front.make()
         azure_rig = AzureRig(tmp_path / "azure", front)
         yield azure_rig

@@ -28,11 +28,16 @@ def account(rig: CloudRig) -> AzureOptions:
 
 
 class AzureFront:
-    """`address`: its internal one. Changed as a person does it, without asking the agent."""
+    """Changed as a person does it, without asking the agent. `address`: its internal one, once it is made."""
 
-    def __init__(self, rig: CloudRig, net: int, name: str = NAME) -> None:
-        self.rig, self.name, self.address = rig, name, f"10.{net}.255.1"
+    def __init__(self, rig: CloudRig, name: str = NAME) -> None:
+        self.rig, self.name, self.address = rig, name, ""
         self.path = self.resources().path(NETWORK, "loadBalancers", name)
+
+    @property
+    def loopback(self) -> str:
+        """Where clients on this machine reach it."""
+        return self.address.replace("10.", "127.", 1)
 
     def resources(self, clock: Clock | None = None) -> Resources:
         """A connection of one's own."""
@@ -40,16 +45,15 @@ class AzureFront:
 
     async def make(self, **properties: Any) -> None:
         subnet = self.resources().path(NETWORK, "virtualNetworks", "fleet", "subnets", "hosts")
-        frontend = {
-            "name": "inside",
-            "properties": {"privateIPAddress": self.address, "subnet": {"id": subnet}},
-        }
+        frontend = {"name": "inside", "properties": {"subnet": {"id": subnet}}}
         body = {
             "location": "westeurope",
             "sku": {"name": "Standard"},
             "properties": {"frontendIPConfigurations": [frontend], **properties},
         }
         await self._do("PUT", body)
+        (made,) = (await self.body())["properties"]["frontendIPConfigurations"]
+        self.address = made["properties"]["privateIPAddress"]
 
     async def body(self) -> dict[str, Any]:
         resources = self.resources()

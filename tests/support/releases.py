@@ -12,10 +12,13 @@ from tests.support.stage import Stage
 
 
 @asynccontextmanager
-async def clients(stage: Stage, rate: float = 200) -> AsyncIterator[dict[str, LoadResult]]:
+async def clients(
+    stage: Stage, rate: float = 200, keepalive: int = 4
+) -> AsyncIterator[dict[str, LoadResult]]:
     """Clients of both regions, keep-alive and closing; their results are there when the block is left."""
+    kinds = {"keepalive": keepalive, "closing": 8 - keepalive}
     loads = {
-        region: Load(f"http://{stage.traffic_address(region)}:8000/", rate=rate / 2, keepalive=4, closing=4)
+        region: Load(f"http://{stage.traffic_address(region)}:8000/", rate=rate / 2, **kinds)
         for region in stage.regions
     }
     results: dict[str, LoadResult] = {}

@@ -37,6 +37,8 @@ class Stage:
     """Region to settings of its own agent."""
     wrapped: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Region to a command in front of its agent's, such as nsenter with its options."""
+    fronts: dict[str, str] = field(default_factory=dict)
+    """Region to the address of its load balancer, where it is not the agent's own."""
     controller: subprocess.Popen[bytes] | None = None
     agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -91,7 +93,7 @@ class Stage:
         return self._octets[region][0]
 
     def traffic_address(self, region: str) -> str:
-        return f"127.0.{self.octet(region)}.1"
+        return self.fronts.get(region, f"127.0.{self.octet(region)}.1")
 
     def _spawn(
         self, name: str, module: str, settings: dict[str, str], wrapper: tuple[str, ...] = ()

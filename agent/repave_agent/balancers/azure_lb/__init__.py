@@ -14,6 +14,7 @@ ABILITIES = BalancerAbilities(
     share_step_bp=FULL_WEIGHT_BP,
     supports_sticky_split=False,
     supports_testers=False,
+    switches_at_once=False,  # connections stay with the old group until they end
     takes_timeouts=False,
     has_tunnel_timeout=False,
     can_be_taken_over=True,

@@ -124,7 +124,7 @@ async def test_the_role_allows_the_calls_that_are_made_and_no_others(
 
 async def traffic_moves(rig: CloudRig, directory: Path) -> None:
     """From nothing to a switch, and back to nothing."""
-    front, clock = AzureFront(rig, NET), FastClock(20.0)
+    front, clock = AzureFront(rig), FastClock(20.0)
     await front.make()
     there = AzureLoadBalancer(front.resources(clock), front.name, clock=clock)
     balancer = AzureBalancer(directory / "azure_lb", there, "here", clock=clock)

@@ -1,0 +1,102 @@
+"""The main job by Azure's own load balancers, on the stand-in, which forwards real connections to real machines:
+a release and a rollback under load, a canary that is refused, and nothing left but what others have.
+"""
+
+import asyncio
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_clouds import settings
+from tests.support.azure_front import AzureFront
+from tests.support.releases import clients, release
+from tests.support.rigs import CloudRig, on_both_addresses
+from tests.support.stage import Stage, staged
+
+pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.timeout(900)]
+SECONDS = 200.0
+CANARY = "{canary: {steps: [{traffic: 5%, hold: 3s}]}}"
+
+
+def refused(stage: Stage, spec: dict[str, Any]) -> dict[str, Any]:
+    """What the API says to a release that it does not take."""
+    with pytest.raises(AssertionError) as caught:
+        stage.release("refused", **spec)
+    answer: dict[str, Any] = caught.value.args[0]
+    return answer
+
+
+@pytest.mark.parametrize("cloud", ["azure"], indirect=True)
+async def test_azure_s_load_balancer_switches_under_load_and_says_that_it_can_t_share(
+    cloud: tuple[str, CloudRig], directory: Path
+) -> None:
+    _, rig = cloud
+    fronts = {region: AzureFront(rig, f"front-{region}") for region in ("paris", "oslo")}
+    for front in fronts.values():
+        await front.make()
+        await front.add_rule()
+    before = {region: strangers_of(await front.body()) for region, front in fronts.items()}
+    environment = {
+        region: {
+            **settings("azure", rig, region),
+            "REPAVE_AGENT_AZURE__PREPARE": on_both_addresses(),
+            "REPAVE_AGENT_BALANCER": "azure_lb",
+            "REPAVE_AGENT_AZURE_LB__LOAD_BALANCER": fronts[region].name,
+        }
+        for region in fronts
+    }
+    wanted: dict[str, Any] = {
+        "provider": "azure", "launch_deadline": "90s", "size": 2, "environment": {}, "drain": "1s"
+    }  # fmt: skip
+    addresses = {region: front.loopback for region, front in fronts.items()}
+    with staged(directory / "s", region_environment=environment, fronts=addresses) as stage:
+        ended, _ = await release(stage, "v1", SECONDS, **wanted, warm="0s")
+        assert ended["phase"] == "succeeded", stage.logs()
+        # Clients that keep connections stay with the old group, as docs/azure.md says.
+        async with clients(stage, rate=60, keepalive=0) as results:
+            ended, _ = await release(stage, "v2", SECONDS, **wanted)
+            assert ended["phase"] == "succeeded", stage.logs()
+            answer = await asyncio.to_thread(refused, stage, {**wanted, "strategy": CANARY})
+            assert answer["title"] == "only switches"
+            assert "the balancer of paris, oslo (azure_lb) only switches" in answer["detail"]
+            assert 'balancer = "haproxy"' in answer["detail"]
+            await asyncio.to_thread(stage.rollback)
+            back = await asyncio.to_thread(stage.ended, SECONDS)
+            assert back["phase"] == "succeeded", stage.logs()
+        for result in results.values():
+            assert result.failures == (), result.summary()
+            assert {each.version for each in result.requests} == {"v1", "v2"}
+        answers = [await asyncio.to_thread(answer_of, front) for front in fronts.values()]
+        assert answers == ["v1", "v1"]
+        orphans = await asyncio.to_thread(stage.repave, "orphans", "-o", "json")
+        assert json.loads(orphans.stdout)["items"] == []
+    assert rig.instances() == []
+    after = {region: await front.body() for region, front in fronts.items()}
+    assert {region: strangers_of(body) for region, body in after.items()} == before
+    names = [
+        child["name"]
+        for body in after.values()
+        for children in body["properties"].values()
+        if isinstance(children, list)
+        for child in children
+    ]
+    assert [each for each in names if each.startswith("repave")] == []
+    assert rig.state()["violations"] == []
+
+
+def answer_of(front: AzureFront) -> str:
+    with urllib.request.urlopen(f"http://{front.loopback}:8000/", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def strangers_of(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rules that are not repave's, as they were made."""
+    rules = body["properties"].get("loadBalancingRules") or []
+    return [
+        {key: value for key, value in each["properties"].items() if key != "provisioningState"}
+        for each in rules
+        if not each["name"].startswith("repave")
+    ]
