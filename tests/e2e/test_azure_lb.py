@@ -1,4 +1,4 @@
-"""The main job by Azure's own load balancers, on the stand-in, which forwards real connections to real machines:
+"""The main job by Azure's own load balancers, on the stand-in, which sends real connections to real machines:
 a release and a rollback under load, a canary that is refused, and nothing left but what others have.
 """
 
