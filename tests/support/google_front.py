@@ -118,6 +118,12 @@ class GoogleFront:
             return [each for one in found.values() for each in one.get(collection, ())]
         return list(found)
 
+    def instances(self) -> list[Any]:
+        """As a listing has them now."""
+        return [
+            each for zone in ZONES for each in self.call("GET", f"zones/{zone}/instances").get("items") or ()
+        ]
+
     def labels(self) -> dict[str, str]:
         """Of the address."""
         return dict(self.call("GET", f"{self.scope}/addresses/{self.name}").get("labels") or {})

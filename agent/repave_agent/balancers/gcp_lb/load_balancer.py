@@ -12,6 +12,7 @@ from typing import Any
 from repave_agent.balancers.cloud.load_balancer import StaleError
 from repave_agent.balancers.gcp_lb.model import Call, Place, Site, State, next_call, wanted_state
 from repave_agent.balancers.gcp_lb.reading import (
+    HEALTHY,
     Lists,
     healthy,
     places_of,
@@ -41,6 +42,10 @@ OPERATION_SECONDS = 120.0
 BUSY_SECONDS = 1.0
 WHOLE_SECONDS = 30.0
 """After so long all is read again although nothing seems to have changed."""
+HEALTH_SECONDS = 5.0
+"""So long hosts count as healthy of which all were: each group and zone costs a call."""
+LAG_SECONDS = 2.0
+"""After an answer that shows that listings are behind."""
 SEEK_SECONDS = 10.0
 """So long is believed that there is no instance with an address."""
 GROUPS, RULES, MAPS = "networkEndpointGroups", "forwardingRules", "urlMaps"
@@ -82,7 +87,7 @@ class GcpLoadBalancer:
         self._site: Site | None = None
         self._lists: dict[str, Items] = {}
         self._members: dict[str, Items] = {}  # by the path of their group
-        self._read_at = self._sought_at = float("-inf")
+        self._read_at = self._sought_at = self._seen_at = float("-inf")
         self._places: dict[str, Place] = {}
         self._needed: frozenset[str] = frozenset()  # addresses of servers
 
@@ -231,7 +236,10 @@ class GcpLoadBalancer:
             await self._check_free(call)
         try:
             await self._once_free(call)
-        except (ChangedError, ThereError) as error:
+        except ChangedError as error:
+            raise StaleError(str(error)) from error
+        except (ThereError, GoneError) as error:
+            await self._clock.sleep(LAG_SECONDS)
             raise StaleError(str(error)) from error
         except InUseError as error:
             raise InUseError(f"{error} Remove what uses it, or let it use something else.") from error
@@ -290,8 +298,12 @@ class GcpLoadBalancer:
     ) -> tuple[BackendView, ...]:
         """Google does not tell how many requests a group has: as long as there may be some there is one, so
         that a group, and a host of it, gets all of its time to drain."""
-        self._members.clear()
         seen = await self._state()
+        is_old = self._clock.monotonic() - self._seen_at > HEALTH_SECONDS
+        if is_old or any(each.health != HEALTHY for all_ in seen.endpoints.values() for each in all_):
+            self._members.clear()
+            self._seen_at = self._clock.monotonic()
+            seen = await self._state()
         busy = {name for each in state.maps.values() for name in each.takers} | set(leaving)
         return tuple(
             BackendView(

@@ -31,6 +31,8 @@ CHECKS_MAX = 10
 """Google's own bound of how often a host is asked before it is believed."""
 RATE_MAX = 10_000
 """Of requests a second and host. Google wants a number; none of them refuses a request."""
+ENDPOINTS_MAX = 500
+"""Of one call."""
 HOST = "repave-host"
 """The annotation of an endpoint that says which host it is."""
 
@@ -103,9 +105,8 @@ class Endpoint:
     port: int
     health: str = field(default="", compare=False)
 
-    def body(self, zone: str) -> dict[str, Any]:
-        where = f"zones/{zone}/instances/{self.instance}"
-        return {"instance": where, "ipAddress": self.address, "port": self.port}
+    def body(self) -> dict[str, Any]:
+        return {"instance": self.instance, "ipAddress": self.address, "port": self.port}
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,9 @@ class Call:
     part: str = ""
 
     def __str__(self) -> str:
-        return f"{self.method} {self.path}"
+        """With the name of what is made, which is not in the path yet."""
+        named = f" {self.body['name']}" if self.method == "POST" and self.body and "name" in self.body else ""
+        return f"{self.method} {self.path}{named}"
 
 
 # ---------------------------------------------------------------------------------------------- wanted
@@ -363,13 +366,11 @@ def _endpoint_calls(
         }
         yield Call("POST", f"zones/{zone}/networkEndpointGroups", body)
         present = frozenset()
-    if more := wanted - present:
-        listed = [
-            {**each.body(zone), "annotations": {HOST: each.host}} for each in sorted(more, key=_by_host)
-        ]
+    if more := sorted(wanted - present, key=_by_host)[:ENDPOINTS_MAX]:
+        listed = [{**each.body(), "annotations": {HOST: each.host}} for each in more]
         yield Call("POST", f"{site.endpoints(key)}/attachNetworkEndpoints", {"networkEndpoints": listed})
-    if less := present - wanted:
-        listed = [each.body(zone) for each in sorted(less, key=_by_host)]
+    if less := sorted(present - wanted, key=_by_host)[:ENDPOINTS_MAX]:
+        listed = [each.body() for each in less]
         yield Call("POST", f"{site.endpoints(key)}/detachNetworkEndpoints", {"networkEndpoints": listed})
 
 

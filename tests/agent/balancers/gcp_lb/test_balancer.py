@@ -1,6 +1,7 @@
 """The balancer gcp_lb against the stand-in for Google, whose forwarder sends real requests on by the weights
 that it is given."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -23,7 +24,7 @@ from repave_agent.core.ports import (
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Probe, Split
 from tests.fakes.waiting import until_async
 from tests.support.google_front import AnyCloudBalancer, GoogleFront
-from tests.support.rigs import CloudRig, cloud_rig, why_no_cloud
+from tests.support.rigs import CloudRig, cloud_rig, why_no_cloud, why_no_rigs
 
 SHOP, PORT = ApplicationName("shop"), 8070
 DOOR = Frontend(SHOP, PORT, Split("request", "", "header", "X-Tester", "yes"))
@@ -172,6 +173,26 @@ async def test_strangers_at_the_same_address_and_in_the_project_are_never_touche
         assert await asked(front, 3) == {BLUE: 3}, "the former way in stays"
         await balancer.end()
         assert front.all_listed() == before
+
+
+@pytest.mark.rig
+async def test_listings_that_are_behind_hold_up_no_change(
+    front: GoogleFront, rig: CloudRig, make: Make
+) -> None:
+    if reason := why_no_rigs():
+        pytest.skip(reason)
+    backends = behind(front, BLUE), behind(front, GREEN)
+    rig.set(list_lag_seconds=0.2)
+    balancer = make()
+    await until_async(lambda: asyncio.to_thread(lambda: len(front.instances()) == 4))
+    await balancer.start()
+    wanted = Structure((DOOR,), backends)
+    await balancer.arrange(wanted)
+    await balancer.route((CANARY,))
+    assert (await balancer.observe()).routes == (CANARY,)
+    assert await asked(front, 20) == {BLUE: 19, GREEN: 1}
+    await balancer.end()
+    await until_async(lambda: asyncio.to_thread(lambda: not front.all_listed()))
 
 
 async def test_an_agent_of_the_region_takes_over_with_the_lease_and_others_are_refused(

@@ -116,7 +116,9 @@ class Google:
         while call := next_call(self.state(), wanted, self.site, without):
             self.do(call)
             assert len(self.calls) - before < CALLS_MAX, f"{call} again and again"
-        return self.calls[before:]
+        made = self.calls[before:]
+        assert len(set(map(str, made))) == len(made), "what is told apart by its text is made once"
+        return made
 
     def shares(self) -> dict[str, int]:
         (only,) = self.state().maps.values()
