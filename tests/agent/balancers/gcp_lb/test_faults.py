@@ -126,7 +126,6 @@ async def live(balancer: AnyCloudBalancer, front: GoogleFront, wanted: Structure
     return told
 
 
-@pytest.mark.rig
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda each: f"{each['do']}{each.get('status', '')}")
 async def test_no_fault_of_any_call_sends_a_request_astray_or_leaves_anything(
