@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repave_agent.balancers.gcp_lb.model import (
@@ -335,6 +335,7 @@ def worlds(draw: st.DrawFn) -> tuple[Structure, tuple[Route, ...]]:
     return Structure(frontends, tuple(backends)), tuple(routes)
 
 
+@settings(max_examples=40)
 @given(st.lists(worlds(), min_size=1, max_size=3), st.integers(0, 12))
 def test_from_anywhere_every_world_is_reached_and_read_back(
     steps: list[tuple[Structure, tuple[Route, ...]]], broken_off_after: int
@@ -358,6 +359,7 @@ def test_from_anywhere_every_world_is_reached_and_read_back(
     assert google.things == {}
 
 
+@settings(max_examples=40)
 @given(worlds(), worlds())
 def test_at_no_time_does_a_map_send_requests_to_what_is_not_there(
     first: tuple[Structure, tuple[Route, ...]], second: tuple[Structure, tuple[Route, ...]]
