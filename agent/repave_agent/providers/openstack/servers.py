@@ -5,6 +5,7 @@ Tags have no room for every name: one tag says whose a server is, and its metada
 How the cloud is spoken with: clients/openstack; what a server does at its first boot: user_data.py.
 """
 
+import asyncio
 import contextlib
 import functools
 from collections.abc import Callable, Iterable
@@ -64,6 +65,8 @@ class Servers:
         self._ports = Ports(api, self._borrowed)
         self._floating = Floating(api, self.tag)
         self._volumes = Volumes(api)
+        self._sweeping = asyncio.Lock()
+        self._sweeps_asked = self._sweeps_done = 0
         self._seen: dict[str, Machine] = {}  # in the last listing
         self._next_zone = 0
 
@@ -264,7 +267,17 @@ class Servers:
 
     async def sweep(self) -> None:
         """Removes floating addresses and volumes that outlived their server, and gives an address to one that
-        was to have it: the agent ended just then, or the address was removed. Tells the log what can't be."""
+        was to have it: the agent ended just then, or the address was removed. Tells the log what can't be.
+        Callers that wait at the same time share one look."""
+        self._sweeps_asked += 1
+        asked = self._sweeps_asked
+        async with self._sweeping:
+            if self._sweeps_done < asked:
+                done = self._sweeps_asked
+                await self._sweep()
+                self._sweeps_done = done
+
+    async def _sweep(self) -> None:
         found, options = self._names.found, self._options
         if not self._installation() or found is None:
             return  # nothing is known of it yet

@@ -281,6 +281,16 @@ async def test_no_volume_outlives_its_server_though_nova_leaves_it(made: Made, f
     assert list(made.cloud.volumes) == ["operator-s"]
 
 
+async def test_many_hosts_that_end_at_once_share_their_looks_for_what_is_left(made: Made) -> None:
+    provider = made(volume_size=20, floating_ip_pool="world")
+    numbers = range(20)
+    await asyncio.gather(*(provider.launch(made.spec(number), made.package) for number in numbers))
+    before = provider._api.calls
+    await asyncio.gather(*(provider.destroy(HostName(f"shop-v001-{number}")) for number in numbers))
+    assert (made.cloud.volumes, made.cloud.floating) == ({}, {})
+    assert (provider._api.calls - before) / len(numbers) <= 10
+
+
 async def test_a_volume_that_a_killed_agent_left_is_found_by_its_mark(made: Made) -> None:
     await made(volume_size=20).launch(made.spec(), made.package)
     made.cloud.leaves_volumes = True
