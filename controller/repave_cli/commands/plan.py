@@ -262,7 +262,14 @@ def _sum(plan: dict[str, Any]) -> str:
     keeps += f" Nothing of {plan['origin']} is kept: going back builds it again." * is_gone
     time = f" Takes at least {span(plan['at_least_seconds'])}."
     gone = f" ({', '.join(plan['destroys'])})" if plan["destroys"] else ""
-    return f"{peak}{extra}{cost}.{keeps}{time} Destroys {plan['destroys_hosts']} hosts{gone}.{_failed(plan)}"
+    ends = f" Destroys {plan['destroys_hosts']} hosts{gone}."
+    return f"{peak}{extra}{cost}.{keeps}{time}{ends}{_failed(plan)}{_drained(plan)}"
+
+
+def _drained(plan: dict[str, Any]) -> str:
+    """Regions that take part, and get no traffic of the world."""
+    stay = "stays" if len(plan["drained"]) == 1 else "stay"
+    return f" {', '.join(plan['drained'])} {stay} out of DNS (drained)." if plan["drained"] else ""
 
 
 def _failed(plan: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ at once what they are asked. Nothing but its HTTP port is real, so a whole relea
 import asyncio
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ from repave_protos.protocol.values import (
     HostDetail,
     HostName,
     HostPhase,
+    RecordReport,
     RegionName,
     Welcome,
     Worn,
@@ -63,6 +65,7 @@ from repave_simulation.tiers.store import MemoryStore, Shelf
 
 START_SECONDS = 20.0
 LAUNCHED_AT = 1_700_000_000.0
+TTL_SECONDS = 60
 Desired = dict[RegionName, dict[ApplicationName, DesiredState]]
 _DIGEST = Digest("d" * 64)
 Result = TypeVar("Result")
@@ -88,6 +91,7 @@ class ObedientSessions(Sessions):
         self.worn: dict[str, tuple[Worn, ...]] = {}  # by group; reported when the region obeys next
         self.others: dict[RegionName, Rival] = {}
         self.taken_over: list[RegionName] = []
+        self.keeps_records = False  # in DNS
         self.is_held = False
         self.waiting: list[tuple[RegionName, DesiredState]] = []
         self.known = {
@@ -176,9 +180,15 @@ class ObedientSessions(Sessions):
     def _obey(self, region: RegionName, desired: DesiredState) -> None:
         self.desired.setdefault(region, {})[desired.application] = desired
         groups = tuple(self._report(group) for group in desired.groups)
-        report = ApplicationReport(desired.application, desired.epoch, groups)
+        record = self._record(desired) if self.keeps_records else None
+        report = ApplicationReport(desired.application, desired.epoch, groups, record=record)
         self.known[region].observations.applications[desired.application] = report
         self._tell(region, {desired.application})
+
+    def _record(self, desired: DesiredState) -> RecordReport:
+        is_in = desired.is_serving and desired.drain == "none"
+        name, left_at = f"{desired.application}.example.com", 0.0 if is_in else time.time()
+        return RecordReport(name, "in" if is_in else "out", TTL_SECONDS, left_at)
 
     def _report(self, group: DesiredGroup) -> GroupReport:
         if group.name in self.broken:

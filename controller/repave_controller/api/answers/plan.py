@@ -115,6 +115,7 @@ class PlanAnswer(BaseModel):
     )
     problems: list[str] = Field(description="Why it would be refused now; empty when it would not.")
     hint: str = Field(description="A shorter way; empty where there is none.")
+    drained: list[str] = Field(description="Its regions that stay out of DNS, as a person has asked.")
     failed: list[str] = Field(description="Failed groups whose hosts are kept to be looked at.")
     keep_failed_seconds: float = Field(
         description="How long the hosts of this release are kept, should it fail; 0: they end at once."
@@ -157,6 +158,7 @@ def plan_answer(plan: Plan, version: str, signer: str = "") -> PlanAnswer:
         unpriced=list(plan.unpriced),
         prices_as_of=plan.prices_as_of,
         secrets=secret_items(plan.secrets),
+        drained=list(plan.drained),
         changes=list(plan.changes),
         guards=[
             GuardItem(

@@ -97,6 +97,7 @@ class Plan:
     failed: tuple[GroupName, ...] = ()  # kept to be looked at; the next one that fails takes its place
     keep_failed_seconds: float = 0.0  # that the hosts of this one are kept, should it fail
     secrets: tuple[SecretReference, ...] = ()  # of its hosts: where they are kept
+    drained: tuple[RegionName, ...] = ()  # of its regions: they stay out of DNS
 
 
 def plan_release(
@@ -141,6 +142,7 @@ def plan_release(
         failed=tuple(each.name for each in application.groups if each.state is GroupState.FAILED),
         keep_failed_seconds=order.policy.keep_failed_seconds,
         secrets=order.template.secrets,
+        drained=tuple(region for region, _ in order.sizes if application.drained_in(region) is not None),
     )
 
 
