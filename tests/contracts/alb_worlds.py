@@ -116,13 +116,17 @@ class StandInAlbRig(Rig):
         return self.balancer("rival")
 
     async def restart(self) -> None:
-        for listener in await self._listeners():
+        for listener in await self.listeners():
             await self._elbv2.call("delete_listener", ListenerArn=listener["ListenerArn"])
-        for group in await self._elbv2.list_all("describe_target_groups", "TargetGroups"):
+        for group in await self.listed("describe_target_groups", "TargetGroups"):
             await self._elbv2.call("delete_target_group", TargetGroupArn=group["TargetGroupArn"])
 
-    async def _listeners(self) -> Any:
-        return await self._elbv2.list_all("describe_listeners", "Listeners", LoadBalancerArn=self._front)
+    async def listeners(self) -> Any:
+        return await self.listed("describe_listeners", "Listeners", LoadBalancerArn=self._front)
+
+    async def listed(self, call: str, what: str, **wanted: Any) -> Any:
+        """As an operator sees it."""
+        return await self._elbv2.list_all(call, what, **wanted)
 
     async def backend(self, group: str, is_enabled: bool = True) -> Backend:
         found, number = backend(group, 8080, is_enabled=is_enabled), next(self._numbers)

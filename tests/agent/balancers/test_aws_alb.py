@@ -297,9 +297,10 @@ async def test_an_answer_that_aws_never_takes_as_healthy_is_refused_and_named(
 # ----------------------------------------------------------------------------------------------------- faults
 
 
-@pytest.mark.parametrize("answer", range(14))
+@pytest.mark.parametrize("by", ["lost", "repeated"])
+@pytest.mark.parametrize("answer", range(11))
 async def test_an_answer_that_is_lost_is_seen_and_nothing_is_there_twice(
-    account: FakeElb, make: Make, answer: int
+    account: FakeElb, make: Make, answer: int, by: str
 ) -> None:
     balancer = make()
     await balancer.start()
@@ -309,7 +310,7 @@ async def test_an_answer_that_is_lost_is_seen_and_nothing_is_there_twice(
     async def losing(name: str, **wanted: Any) -> Any:
         nonlocal made
         if not name.startswith("describe_"):
-            account.lost = int(made == answer)
+            setattr(account, by, int(made == answer))
             made += 1
         return await call(name, **wanted)
 
@@ -333,6 +334,28 @@ async def test_what_strangers_made_stays_and_what_is_ours_goes(account: FakeElb,
     assert [each["TargetGroupName"] for each in account.groups.values()] == ["rp-12345678-shop-v009"]
     assert account.rules == {}
     assert account.tags[front] == {}
+
+
+async def test_what_a_stranger_has_in_the_way_is_named_and_holds_up_no_others(
+    account: FakeElb, make: Make
+) -> None:
+    (front,) = account.balancers
+    tls = account.add_listener(front, PORT)
+    condition = {"Field": "path-pattern", "PathPatternConfig": {"Values": ["/x"]}}
+    account.create_rule(ListenerArn=tls, Priority=40_002, Conditions=[condition], Actions=[])
+    name = target_group_name(front, GREEN.group)
+    account.create_target_group(Name=name)
+    balancer = make(listeners=(tls,))
+    await balancer.start()
+    with pytest.raises(UnfitError) as refused:
+        await balancer.arrange(Structure((DOOR,), (BLUE, GREEN, behind("blog-v001", 7))))
+    assert refused.value.frontends == {
+        "shop": "shop: priority 40002 is that of a rule which is not repave's: give that one another"
+    }
+    assert refused.value.backends == {
+        GREEN.group: f"{GREEN.group}: there is a target group {name} which is not repave's: delete that one"
+    }
+    assert sorted(map(account.named, account.groups)) == ["?", "blog-v001", BLUE.group]
 
 
 async def test_a_listener_of_the_operator_s_gets_rules_and_keeps_its_own(

@@ -39,10 +39,12 @@ def _shapes() -> dict[str, Any]:
 class FakeElb:
     """The account. `down`: addresses that are ill. `lost`: so many changes are made and never answered.
     `refused`: calls to fail, and by what. `served`: after each change, groups by port that take requests of
-    which nothing is known. `changes` and `calls`: names."""
+    which nothing is known. `changes` and `calls`: names. `repeated`: so many changes are made twice, as the
+    library does it where the first answer is lost."""
 
     down: set[str] = field(default_factory=set)
     lost: int = 0
+    repeated: int = 0
     refused: dict[str, ProviderError] = field(default_factory=dict)
     balancers: dict[str, Json] = field(default_factory=dict)
     listeners: dict[str, Json] = field(default_factory=dict)
@@ -361,6 +363,9 @@ class FakeElbv2(Elbv2):
         account.changes.append(name)
         listeners = account.listeners.values()
         account.served.append({each["Port"]: set(account.weights(each["Port"])) for each in listeners})
+        if account.repeated:
+            account.repeated -= 1
+            answer = getattr(account, name)(**wanted)
         if account.lost:
             account.lost -= 1
             raise LostError(f"AWS: {name}: the answer was lost")

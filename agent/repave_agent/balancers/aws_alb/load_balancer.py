@@ -36,6 +36,9 @@ TAGS_AT_ONCE = 20
 """Things whose tags one call tells."""
 DRAIN_ATTRIBUTE = "deregistration_delay.timeout_seconds"
 PREFIX = "rp-"
+SEEN_LATER = ("DuplicateListener", "DuplicateTargetGroupName", "PriorityInUse", "ResourceInUse")
+"""What AWS says of things that it has just made or let go, and of what was asked for twice: the next look
+tells what is there."""
 MARK_NAME_MAX, MARK_VALUE_MAX = 40, 80
 """Of testers. A header's name has 40 at most, and a value 128 with what cookies need around it."""
 
@@ -130,12 +133,15 @@ class AlbLoadBalancer:
         things += [rule["RuleArn"] for each in rules.values() for rule in each if not rule["IsDefault"]]
         tags, mark = await self._tags(things), self._place.mark
         ours = {arn: each for arn, each in tags.items() if each.get(OWNER) == mark}
+        names = {each["TargetGroupName"] for each in groups if each["TargetGroupArn"] not in ours}
         groups = [each for each in groups if each["TargetGroupArn"] in ours]
         arns = [each["TargetGroupArn"] for each in groups]
         health, drains = await asyncio.gather(
             self._of_each(arns, self._health), self._of_each(arns, self._drain)
         )
-        return state_of(Lists(listeners, rules, groups, health, drains, ours, self._operators))
+        return state_of(
+            Lists(listeners, rules, groups, health, drains, ours, self._operators, frozenset(names))
+        )
 
     async def _doors(self) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
         """Listeners, and the rules of each."""
@@ -264,15 +270,8 @@ class AlbLoadBalancer:
         try:
             await self._elbv2.call(call.name, **call.body)
         except RefusedError as error:
-            if ": ResourceInUse: " in str(error):  # of what a rule named a moment ago
+            if any(f": {code}: " in str(error) for code in SEEN_LATER):
                 raise StaleError(str(error)) from error
-            if ": DuplicateListener: " in str(error):
-                raise RefusedError(taken_text(call.body["Port"])) from error
-            if ": PriorityInUse: " in str(error):
-                raise RefusedError(
-                    f"priority {call.body['Priority']} is that of a rule which is not repave's: give that one"
-                    " another"
-                ) from error
             raise
 
     async def settle(self) -> None:

@@ -114,16 +114,20 @@ class Listener:
         return named | ({self.testers.group} if self.testers is not None else set())
 
 
+Taken = tuple[str, str, int]
+"""("port", "", 80), ("priority", ARN of a listener, 40001), ("name", name of a target group, 0)."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """All of one load balancer that is repave's. As read, also: `operators`, ARNs of the listeners in which
-    rules may be made, by port; `taken`, ports of other listeners that are not ours; `strays`, calls that
-    end what is there twice; `raw`, listeners and rules as AWS gives them."""
+    rules may be made, by port; `taken`, what strangers have; `strays`, calls that end what is there twice;
+    `raw`, listeners and rules as AWS gives them."""
 
     groups: dict[GroupName, TargetGroup] = field(default_factory=dict)
     listeners: dict[ApplicationName, Listener] = field(default_factory=dict)
     operators: Mapping[int, str] = field(default_factory=dict, compare=False)
-    taken: frozenset[int] = field(default=frozenset(), compare=False)
+    taken: frozenset["Taken"] = field(default=frozenset(), compare=False)
     strays: tuple["Call", ...] = field(default=(), compare=False)
     raw: Any = field(default=None, compare=False)
 
@@ -247,7 +251,10 @@ def next_call(
     """The call that comes next; None when all is as wanted, but for the parts that are left out. A group
     comes before what sends to it and goes after it; in a hurry nothing goes."""
     calls = _calls(present, wanted, place, is_hurried=is_hurried)
-    return next((call for call in calls if not call.part or call.part not in without), None)
+    chosen = next((call for call in calls if not call.part or call.part not in without), None)
+    if chosen is None or chosen.refusal:
+        return chosen
+    return replace(chosen, refusal=_in_the_way(chosen, present.taken))
 
 
 def _calls(present: State, wanted: State, place: Place, *, is_hurried: bool) -> Iterator[Call]:
@@ -354,7 +361,7 @@ def _opening(present: State, wanted: Listener, place: Place) -> Call:
             Actions=[_forward((), {})],
             Tags=tags,
         )
-    opening = _of(
+    return _of(
         wanted,
         "create_listener",
         LoadBalancerArn=place.load_balancer,
@@ -363,7 +370,19 @@ def _opening(present: State, wanted: Listener, place: Place) -> Call:
         DefaultActions=[_forward((), {})],
         Tags=tags,
     )
-    return replace(opening, refusal=taken_text(wanted.port) if wanted.port in present.taken else "")
+
+
+def _in_the_way(call: Call, taken: frozenset[Taken]) -> str:
+    """What a stranger has that the call would make; "" when it is free. AWS's own answer is no sign of it:
+    the library repeats a call whose answer was lost, and is then told of what it has made itself."""
+    body = call.body
+    if call.name == "create_listener" and ("port", "", body["Port"]) in taken:
+        return taken_text(body["Port"])
+    if call.name == "create_rule" and ("priority", body["ListenerArn"], body["Priority"]) in taken:
+        return f"priority {body['Priority']} is that of a rule which is not repave's: give that one another"
+    if call.name == "create_target_group" and ("name", body["Name"], 0) in taken:
+        return f"there is a target group {body['Name']} which is not repave's: delete that one"
+    return ""
 
 
 def taken_text(port: int) -> str:

@@ -1,6 +1,6 @@
 """What AWS's lists say of one load balancer: as a model, and in the agent's own words. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from repave_agent.balancers.aws_alb.model import (
     Check,
     Listener,
     State,
+    Taken,
     Target,
     TargetGroup,
     Testers,
@@ -46,8 +47,8 @@ GONE = ("draining", "unused.draining")
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """As AWS gives them; `groups` only ours. By ARN: `rules` of listeners, `health` and `drains` (seconds) of
-    target groups, and the `tags` of all that is ours."""
+    """As AWS gives them; `groups` only ours, and `names` of the others that are called so. By ARN: `rules` of
+    listeners, `health` and `drains` (seconds) of target groups, and the `tags` of all that is ours."""
 
     listeners: list[Json]
     rules: Mapping[str, list[Json]]
@@ -56,6 +57,7 @@ class Lists:
     drains: Mapping[str, int]
     tags: Mapping[str, Mapping[str, str]]
     operators: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -95,10 +97,21 @@ def state_of(lists: Lists) -> State:
         groups,
         {application: _listener(application, each, names) for application, each in found.items()},
         operators,
-        frozenset(each["Port"] for each in others if each["Port"] not in operators),
+        frozenset(_taken(lists, [each for each in others if each["Port"] not in operators])),
         tuple(strays),
         (lists.listeners, lists.rules),
     )
+
+
+def _taken(lists: Lists, others: list[Json]) -> Iterator[Taken]:
+    for listener in others:
+        yield "port", "", listener["Port"]
+    for arn, rules in lists.rules.items():
+        for rule in rules:
+            if rule["RuleArn"] not in lists.tags and rule["Priority"].isdigit():
+                yield "priority", arn, int(rule["Priority"])
+    for name in lists.names:
+        yield "name", name, 0
 
 
 def _note_rule(
