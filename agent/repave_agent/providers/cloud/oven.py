@@ -44,6 +44,7 @@ MISSES_MAX = 30
 """So many listings in a row may leave out what was made."""
 STAYS_MAX = 10
 """So often a machine may be seen that does not stop or leave until it is asked again."""
+AGAIN_SECONDS = 600.0
 KNOWN_SECONDS = 60.0
 """So long it is remembered whether there is an image of a package."""
 
@@ -73,8 +74,7 @@ class Oven:
         self._known: dict[tuple[Digest, str], tuple[float, str]] = {}  # of a package on a base
         self._asking = asyncio.Lock()
         self._under_way: set[Digest] = set()
-        self.has_left = False
-        """Whether something could not be removed."""
+        self._has_left, self._again_at = False, float("-inf")
 
     # -------------------------------------------------------------------------------------------- images
 
@@ -171,7 +171,7 @@ class Oven:
     async def tidy(self) -> None:
         """Removes machines and half-made images that an agent left which was killed; if not now, then when
         the next one starts. Images that are whole stay: they are what was ordered."""
-        self.has_left = False
+        self._has_left = False
         try:
             for image in await self._cloud.images():
                 is_left = image.is_ours and image.marks.digest not in self._under_way
@@ -184,8 +184,15 @@ class Oven:
                     await self._remove(machine.id)
             await self._cloud.sweep()
         except ProviderError as error:
-            self.has_left = True
+            self._has_left = True
             log.warning("bake.not_tidied", because=str(error))
+
+    async def tidy_again(self) -> None:
+        """What could not be removed is tried again, at most once in AGAIN_SECONDS."""
+        now = self._clock.monotonic()
+        if self._has_left and now >= self._again_at:
+            self._again_at = now + AGAIN_SECONDS
+            await self.tidy()
 
     async def _machine(self, marks: BakeMarks, script: str) -> str:
         async def find() -> str:
@@ -314,7 +321,7 @@ class Oven:
         except GoneError:
             return
         except ProviderError as error:
-            self.has_left = True
+            self._has_left = True
             log.warning("image.left", image=image, because=str(error))
 
     async def _remove(self, machine: str) -> None:
@@ -332,7 +339,7 @@ class Oven:
         try:
             await self._wait_until(is_gone, GONE_SECONDS, f"the {self._cloud.noun} is still there")
         except ProviderError as error:
-            self.has_left = True
+            self._has_left = True
             log.warning("bake.machine_left", machine=machine, because=str(error))
 
     async def _wait_until(self, is_so: Callable[[], Awaitable[bool]], seconds: float, otherwise: str) -> None:

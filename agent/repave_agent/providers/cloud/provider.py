@@ -84,8 +84,7 @@ class CloudProvider(ABC):
         """Removes what is left of machines that are gone."""
         if not self._installation():
             return
-        if self._oven.has_left:
-            await self._oven.tidy()
+        await self._oven.tidy_again()
         if self._leaks is not None:
             await self._leaks.sweep()
 
