@@ -112,7 +112,7 @@ async def one_machine_serves(stage: Stage, rig: CloudRig, group: str, case: str)
 
 async def it_is_said_and_undone(stage: Stage, rig: CloudRig, version: str, name: str, words: str) -> None:
     """While no machine can be made, the group before serves on, and `why` has the cloud's own words."""
-    before = serving(stage)
+    before, there = serving(stage), [each["name"] for each in rig.instances()]
     await asyncio.to_thread(stage.release, version, **wanted(name))
 
     def is_said() -> bool:
@@ -121,6 +121,9 @@ async def it_is_said_and_undone(stage: Stage, rig: CloudRig, version: str, name:
     await until(stage, is_said, f"{words}, as said by why")
     await asyncio.to_thread(stage.repave, "abort", "hello", "--detach")  # if it has not gone back by itself
     rig.forget_faults()
+    for each in rig.instances():
+        if each["name"] not in there:
+            rig.act(each["name"], "vanish")  # some clouds delete none that is being built
     ended = await asyncio.to_thread(stage.ended, SECONDS)
     assert ended["phase"] in ("aborted", "rolled-back"), ended
     await one_machine_serves(stage, rig, before, words)
