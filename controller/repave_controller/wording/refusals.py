@@ -227,6 +227,10 @@ TEXTS: Mapping[Kind, Template] = {
         lambda *commands, region: f"hosts of the old group have gone in {region}{ways(commands)}"
     ),
     Refusal.KEY_REUSED: "this idempotency key was used for a different request; use a new key",
+    Refusal.IN_DNS: "{name} leads clients to {region}: take it out of DNS first: {0}",
+    Refusal.IN_DNS_UNTIL: (
+        "{region} left DNS less than {seconds} s ago, and resolvers may still lead clients there: wait"
+    ),
     Refusal.LAST_IN_DNS: _last_in_dns,
     Refusal.LAST_REGION: "{application} serves only in {region}: to end it altogether: {0}",
     Refusal.NO_OBJECTION: (

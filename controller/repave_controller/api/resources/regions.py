@@ -13,7 +13,7 @@ from repave_controller.api.web.problems import Problem
 from repave_controller.api.web.requests import body_of
 from repave_controller.api.web.responses import answer, items
 from repave_controller.core.commands.draining import DrainRegion, UndrainRegion, check_may_drain, has_record
-from repave_controller.core.commands.lifecycle import LeaveRegion, check_may_leave
+from repave_controller.core.commands.lifecycle import LeaveRegion, check_may_leave, check_out_of_dns
 from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.fleet.sessions import Sessions
@@ -72,6 +72,9 @@ class Regions:
         there = self._applications_in(region)
         for application in there:
             check_may_leave(application, region)
+            if not asked.lost:
+                there_now = self._scheduler.observed(application.name)
+                check_out_of_dns(application, region, there_now, self._scheduler.clock())
         if asked.lost:
             self._sessions.forget(region)
         for application in there:

@@ -20,6 +20,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.reasons import Happening, Reason, Refusal, Refused, cli, reason_of
+from repave_controller.core.rollout.drains import record_of
 from repave_controller.core.rollout.transitions import remembered
 from repave_protos.protocol.values import RegionName
 
@@ -138,6 +139,8 @@ class LeaveRegion:
     ) -> Outcome:
         region = self.region
         check_may_leave(application, region)
+        if not self.is_lost:
+            check_out_of_dns(application, region, observed, now)
         left = [group for group in application.groups if group.part(region) is not None]
         if not self.is_lost and all(_state(group, region) is GroupState.RETIRING for group in left):
             return application, ()
@@ -169,6 +172,16 @@ def check_may_leave(application: Application, region: RegionName) -> None:
     if is_served and not any(application.serving_in(other) for other in others):
         delete = cli("delete", application.name)
         raise Refused(Refusal.LAST_REGION, delete, application=application.name, region=region)
+
+
+def check_out_of_dns(application: Application, region: RegionName, observed: Observed, now: Instant) -> None:
+    """Raises Refused while clients are led there: its port would be shut to them."""
+    record = record_of(observed.get(region)) if application.serving_in(region) is not None else None
+    is_led = record is not None and record.state == "in"
+    if record is not None and (is_led or now < record.left_at + record.ttl_seconds):
+        drain = cli("regions drain", region, application.name)
+        kind = Refusal.IN_DNS if is_led else Refusal.IN_DNS_UNTIL
+        raise Refused(kind, drain, region=region, name=record.name, seconds=record.ttl_seconds)
 
 
 def _without_memory_of(application: Application, region: RegionName) -> Application:

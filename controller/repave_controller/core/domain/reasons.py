@@ -47,6 +47,8 @@ class Refusal(Kind):
     BEING_DELETED = "being-deleted"
     GROUP_FAILED = "group-failed"
     GROUP_FAILED_AT_TAINT = "group-failed/taint"
+    IN_DNS = "in-dns"
+    IN_DNS_UNTIL = "in-dns/remembered"
     LAST_IN_DNS = "last-in-dns"
     LAST_REGION = "last-region"
     REGION_CONNECTED = "region-connected"

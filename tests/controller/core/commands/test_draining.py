@@ -141,9 +141,29 @@ def test_a_release_leaves_a_drained_region_out() -> None:
     assert drain_of(world, PARIS) == "unless_last"
 
 
+def test_a_region_is_left_only_once_clients_have_left_it() -> None:
+    world = serving(PARIS, OSLO)
+    refused = refusal(world, LeaveRegion(PARIS))
+    assert refused.kind is Refusal.IN_DNS
+    assert "repave regions drain paris hello" in text_of(refused.reason)
+    ask(world, DrainRegion(PARIS))
+    recorded(world, PARIS, "out", left_at=world.now)
+    assert refusal(world, LeaveRegion(PARIS)).kind is Refusal.IN_DNS_UNTIL
+    world.now = Instant(world.now + TTL_SECONDS)
+    assert ask(world, LeaveRegion(PARIS)) == ["region.left"]
+    recorded(world, PARIS, "out", left_at=world.now)
+    assert ask(world, LeaveRegion(PARIS)) == []  # asked again
+
+
+def test_a_region_that_is_lost_is_forgotten_whatever_its_record_says() -> None:
+    world = serving(PARIS, OSLO)
+    LeaveRegion(PARIS, is_lost=True).apply(world.application, world.observed, "ann", "", world.now)
+
+
 def test_what_ends_is_drained_no_longer() -> None:
     world = serving(PARIS, OSLO)
     ask(world, DrainRegion(PARIS))
+    recorded(world, PARIS, "out")
     left = LeaveRegion(PARIS).apply(world.application, world.observed, "ann", "", world.now)[0]
     assert left.drained == ()
     assert Delete().apply(world.application, world.observed, "ann", "", world.now)[0].drained == ()
