@@ -103,6 +103,17 @@ async def test_a_switch_and_a_new_share_are_one_change_each_and_read_back(
         assert account.calls["describe_rules"] > read, "it is not read back"
 
 
+async def test_what_a_look_and_a_switch_cost(account: FakeElb, make: Make) -> None:
+    balancer = await begun(make(), BLUE, GREEN, route=TO_BLUE)
+    await balancer.observe()
+    costs = []
+    for work in (balancer.observe, lambda: balancer.route((TO_GREEN,))):
+        before = sum(account.calls.values())
+        await work()
+        costs.append(sum(account.calls.values()) - before)
+    assert costs == [4, 10], "listeners, rules and the health of each group; the change, and all again"
+
+
 async def test_a_group_s_health_is_seen_before_it_has_traffic_and_before_the_first_route(
     account: FakeElb, make: Make
 ) -> None:

@@ -41,8 +41,8 @@ from repave_protos.protocol.values import (
 )
 
 Json = dict[str, Any]
-GONE = ("draining", "unused.draining")
-"""States of targets that were deregistered."""
+DRAINING = "draining"
+"""The state of targets that were deregistered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ def targets_in(health: Iterable[Json], *states: str) -> Iterable[Target]:
     """Those that are registered; with `states`, those in one of these."""
     for each in health:
         state = each["TargetHealth"]["State"]
-        if state in states if states else state not in GONE:
+        if state in states if states else state != DRAINING:
             yield Target(each["Target"]["Id"], int(each["Target"]["Port"]))
 
 
