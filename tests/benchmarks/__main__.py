@@ -21,6 +21,7 @@ from tests.benchmarks import (
     decision,
     files,
     fleet,
+    gcp_lb,
     herd,
     inside,
     load,
@@ -47,6 +48,7 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "clouds": lambda place: clouds.run(
             place, 20 if is_quick else 100, 2 if is_quick else 9, 2.0 if is_quick else 20.0
         ),
+        "gcp_lb": lambda place: gcp_lb.run(place, 2, 2 if is_quick else 5),
         "octavia": lambda place: octavia.run(place, 2, 2 if is_quick else 5),
         "ssh": lambda place: providers.machines(place, 4 if is_quick else 16),
         "files": lambda place: files.run(place, 2_000 if is_quick else 20_000),

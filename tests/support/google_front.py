@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class GoogleFront:
         self.rig, self.name, self.region = rig, name, region
         self.scope = f"regions/{region}" if region else "global"
         self._machines = 0
+        self.calls: Callable[[], int] = lambda: 0
+        """Requests of the balancer that was made last."""
 
     def begin(self, **settings: Any) -> None:
         """In an empty cloud."""
@@ -61,6 +63,7 @@ class GoogleFront:
         clock = clock or FastClock(20.0)
         options = GoogleOptions(endpoint=self.rig.url, calls_per_second=0.0)
         account = Account(options, clock, find_credentials(None, self.rig.variables))
+        self.calls = lambda: account.compute.rest.calls
         there = GcpLoadBalancer(account, self.name, clock=clock, region=self.region)
         return CloudBalancer(directory, there, region, clock=clock, **more)
 
