@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
 DASHBOARD = ROOT / "deploy" / "grafana" / "repave.json"
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 
 
 def binary(name: str) -> str:

@@ -25,7 +25,7 @@ from typing import Literal
 SSHD = "/usr/sbin/sshd"
 PORT = 2022
 Flaw = Literal["full", "dies", "wrong key"]
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 ROOT = "/var/lib/repave-test-machine"
 """Where each machine has a disk of its own; an empty folder of the real machine."""
 BEGIN = """\

@@ -20,7 +20,7 @@ from typing import Any
 from repave_protos.package.archive import pack
 from tests.support.example import Example
 
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 OCTETS = range(101, 251)  # a region gets 127.N.0.0/16 and 127.0.N.1: apart from those of `repave dev`
 RESERVATION_PORT = 7399
 
@@ -194,7 +194,7 @@ class Stage:
         accepted: dict[str, Any] = self.call("POST", "applications/hello/rollback", {"by": "test"})
         return accepted
 
-    def ended(self, seconds: float = 60, application: str = "hello") -> dict[str, Any]:
+    def ended(self, seconds: float = 120, application: str = "hello") -> dict[str, Any]:
         """Waits for the end of the present rollout; returns it."""
 
         def is_over() -> bool:

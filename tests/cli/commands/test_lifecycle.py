@@ -14,7 +14,7 @@ from tests.fakes.controller.command_line import SPEC, CommandLine
 from tests.fakes.controller.scheduler import ServedController
 
 PARIS = RegionName("paris")
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 40.0
 
 
 @pytest.fixture

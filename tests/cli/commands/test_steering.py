@@ -13,7 +13,7 @@ CANARY = SPEC.replace(
 waves: [{regions: [paris], bake: 1h}, {regions: rest, approve: sre}]
 strategy: {canary: {steps: [{traffic: 50%, hold: 1h, approve: leads}]}}""",
 )
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 40.0
 
 
 @pytest.fixture

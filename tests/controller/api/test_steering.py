@@ -16,7 +16,7 @@ waves: [{regions: [paris], bake: 1h}, {regions: rest, approve: sre}]
 strategy: {canary: {steps: [{traffic: 50%, hold: 1h, approve: leads}]}}""",
 )
 APP = "applications/hello"
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 40.0
 
 
 def seen(api: Asked, is_so: Callable[[dict[str, Any]], object]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from repave_agent.balancers.haproxy_runtime.snippet import (
 )
 from repave_agent.core.ports import Frontend, Structure, UnfitError
 
-READY_SECONDS = 10.0
+READY_SECONDS = 30.0
 GLOBAL = """\
 global
   stats socket {socket} mode 600 level admin
