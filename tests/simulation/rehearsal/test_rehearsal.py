@@ -72,6 +72,13 @@ def test_it_is_rehearsed_at_a_time_when_the_release_may_move() -> None:
     assert plan == order_of(stage())
 
 
+def test_secrets_and_machines_of_a_choice_make_no_other_rehearsal() -> None:
+    secret = "secrets: {URL: {vault: 'kv/shop#url'}}"
+    host = f"host: {{size: [xl, l], spot: true, {secret}, run: ./serve}}"
+    on = stage(SPEC.replace("host: {image: local, run: ./serve}", host))
+    assert order_of(on) == order_of(stage())
+
+
 def test_both_tiers_measure_the_same_release() -> None:
     on = stage()
     seconds = patience_of(order_of(on)) + 60.0

@@ -211,8 +211,6 @@ async def test_a_size_or_an_image_that_there_is_not_is_told_before_the_first_lau
 async def test_a_spot_machine_that_is_taken_or_gone_is_told_as_one(
     kind: CloudKind, rig: CloudRig, provider: AnyProvider, package: Path
 ) -> None:
-    if kind.name == "aws":
-        pytest.skip("moto says of no instance that it is spot")
     wanted = [of(spec(package, number), is_spot=number == 1) for number in (1, 2)]
     hosts = [await provider.launch(each, package) for each in wanted]
     assert [each.is_spot for each in hosts] == [True, False]
