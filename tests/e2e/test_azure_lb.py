@@ -3,21 +3,27 @@ a release and a rollback under load, a canary that is refused, and nothing left 
 """
 
 import asyncio
+import contextlib
 import json
+import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.test_clouds import settings
+from tests.fakes.agent.haproxy_rig import frontend
+from tests.fakes.agent.operators_haproxy import OperatorsHaproxy
+from tests.fakes.waiting import until_async
 from tests.support.azure_front import AzureFront
 from tests.support.releases import clients, release
 from tests.support.rigs import CloudRig, on_both_addresses
 from tests.support.stage import Stage, staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.timeout(900)]
-SECONDS = 200.0
+SECONDS, PORT, COUNTED = 200.0, 8000, 300
 CANARY = "{canary: {steps: [{traffic: 5%, hold: 3s}]}}"
 
 
@@ -87,8 +93,75 @@ async def test_azure_s_load_balancer_switches_under_load_and_says_that_it_can_t_
     assert rig.state()["violations"] == []
 
 
+@pytest.fixture
+def pair() -> Iterator[list[OperatorsHaproxy]]:
+    made: list[OperatorsHaproxy] = []
+    yield made
+    for each in made:
+        each.kill()
+
+
+@pytest.mark.parametrize("cloud", ["azure"], indirect=True)
+async def test_two_haproxys_behind_azure_s_load_balancer_share_exactly(
+    cloud: tuple[str, CloudRig], directory: Path, pair: list[OperatorsHaproxy]
+) -> None:
+    _, rig = cloud
+    front = AzureFront(rig)
+    await front.make()
+    net = front.address.split(".")[1]
+    for number in (1, 2):
+        side = OperatorsHaproxy(directory / "pair" / f"{number}", f"127.{net}.9.{number}")
+        side.serves([frontend("hello", PORT)])
+        pair.append(side)
+    await front.serve(PORT, f"10.{net}.9.1", f"10.{net}.9.2")
+    named: dict[str, object] = {
+        "SOCKETS": " ".join(str(side.socket) for side in pair),
+        "MAP": pair[0].map,
+        "BACKENDS": "",
+        "TRAFFIC_ADDRESS": front.loopback,
+    }
+    environment = {
+        **settings("azure", rig, "paris"),
+        "REPAVE_AGENT_BALANCER": "haproxy_runtime",
+        **{f"REPAVE_AGENT_HAPROXY_RUNTIME__{name}": str(value) for name, value in named.items()},
+    }
+    wanted: dict[str, Any] = {
+        "provider": "azure", "launch_deadline": "90s", "size": 2, "environment": {}, "regions": ("paris",)
+    }  # fmt: skip
+    with staged(
+        directory / "s",
+        regions=("paris",),
+        region_environment={"paris": environment},
+        fronts={"paris": front.loopback},
+    ) as stage:
+        ended, _ = await release(stage, "v1", SECONDS, **wanted, warm="0s")
+        assert ended["phase"] == "succeeded", stage.logs()
+        await until_async(lambda: _serves(front))  # the stand-in's probes begin with the first request
+        async with clients(stage, rate=60) as results:
+            strategy = "{canary: {steps: [{traffic: 5%, hold: 20s}]}}"
+            canary = asyncio.create_task(release(stage, "v2", SECONDS, **wanted, strategy=strategy))
+            await until_async(lambda: _shares(stage), SECONDS)
+            answers = [await asyncio.to_thread(answer_of, front) for _ in range(COUNTED)]
+            assert not canary.done(), "all were asked at one share"
+            assert abs(answers.count("v2") - COUNTED * 0.05) < 3 * (COUNTED * 0.05 * 0.95) ** 0.5
+            ended, _ = await canary
+            assert ended["phase"] == "succeeded", stage.logs()
+        assert results["paris"].failures == (), results["paris"].summary()
+    assert rig.instances() == []
+
+
+async def _serves(front: AzureFront) -> bool:
+    with contextlib.suppress(urllib.error.HTTPError):
+        return await asyncio.to_thread(answer_of, front) == "v1"
+    return False
+
+
+async def _shares(stage: Stage) -> bool:
+    return (await asyncio.to_thread(stage.weights)).get("paris", {}).get("hello-v002") == 500
+
+
 def answer_of(front: AzureFront) -> str:
-    with urllib.request.urlopen(f"http://{front.loopback}:8000/", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{front.loopback}:{PORT}/", timeout=10) as answer:
         return str(answer.read().decode())
 
 

@@ -55,6 +55,28 @@ class AzureFront:
         (made,) = (await self.body())["properties"]["frontendIPConfigurations"]
         self.address = made["properties"]["privateIPAddress"]
 
+    async def serve(self, port: int, *addresses: str) -> None:
+        """An operator's own rule for that port, with a probe of it: to these addresses of the network."""
+        pool, probe = f"{self.path}/backendAddressPools/own", f"{self.path}/probes/own"
+        network = self.resources().path(NETWORK, "virtualNetworks", "fleet")
+        members = [{"name": each, "properties": {"ipAddress": each}} for each in addresses]
+        placed = {"virtualNetwork": {"id": network}, "loadBalancerBackendAddresses": members}
+        rule = {
+            "protocol": "Tcp",
+            "frontendPort": port,
+            "backendPort": port,
+            "backendAddressPool": {"id": pool},
+            "probe": {"id": probe},
+        }
+
+        def add(body: dict[str, Any]) -> None:
+            checked = {"protocol": "Tcp", "port": port, "intervalInSeconds": 5}
+            body["properties"]["backendAddressPools"] = [{"name": "own", "properties": placed}]
+            body["properties"]["probes"] = [{"name": "own", "properties": checked}]
+
+        await self.edit(add)
+        await self.add_rule({"name": "own", "properties": rule})
+
     async def body(self) -> dict[str, Any]:
         resources = self.resources()
         try:
