@@ -12,7 +12,7 @@ from tests.support.clients import asking, lost
 from tests.support.faults import Moment, freeze, is_connected, leader_of, thaw
 from tests.support.stage import Stage
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 PLACES = (("paris", 8000), ("oslo", 8000))
 LAUNCH_DEADLINE_SECONDS = 3.0
 VERIFY_DEADLINE_SECONDS = LAUNCH_DEADLINE_SECONDS + 2.0 + 30.0

@@ -14,7 +14,7 @@ from tests.support.faults import Moment, is_connected, leader_of
 from tests.support.network import own_network
 from tests.support.stage import Stage, kept
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 PLACES = (("paris", 8000), ("oslo", 8000))
 
 

@@ -25,7 +25,7 @@ UNDO_SECONDS = 90.0
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     pytest.mark.parametrize("stage", [STAGE], indirect=True, ids=["five-regions"]),
 ]
 

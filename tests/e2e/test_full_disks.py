@@ -11,7 +11,7 @@ from tests.support.clients import asking
 from tests.support.faults import Moment, SmallDisk, is_connected, small_disk
 from tests.support.stage import Stage, staged
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 SIZE = "16m"
 PLACES = (("paris", 8000), ("oslo", 8000))
 

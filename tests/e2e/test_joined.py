@@ -10,7 +10,7 @@ import pytest
 from repave_agent.identity.identity import FILE
 from tests.support.stage import Stage, _clean_environment, _free_ports, kept
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 @dataclass

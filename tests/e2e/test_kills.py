@@ -11,7 +11,7 @@ import pytest
 from tests.support.faults import Moment
 from tests.support.stage import Stage
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 MOMENTS = (
     ("release.started", ""),

@@ -8,7 +8,7 @@ import pytest
 from tests.support.example import Example
 from tests.support.stage import Stage
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 def test_a_release_undone_where_its_region_was_new_closes_that_region(stage: Stage) -> None:

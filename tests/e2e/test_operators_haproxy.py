@@ -12,7 +12,7 @@ from tests.fakes.agent.operators_haproxy import OperatorsHaproxy
 from tests.support.releases import clients, release
 from tests.support.stage import Stage, kept
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 CANARY = "{canary: {steps: [{traffic: 5%, hold: 1s}, {traffic: 50%, hold: 1s}]}}"
 
 

@@ -21,7 +21,7 @@ from tests.support.stage import Stage
 GRACE = {"REPAVE_AGENT_LIMITS__ORPHAN_GRACE_SECONDS": "4"}
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(600),
     pytest.mark.parametrize(
         "stage", [{"regions": ("paris",), "agent_environment": GRACE}], indirect=True, ids=["paris"]
     ),

@@ -11,7 +11,7 @@ from tests.support.faults import leader_of
 from tests.support.releases import clients, release
 from tests.support.stage import Stage
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 WITHOUT_REDISPATCH = {"agent_environment": {"REPAVE_AGENT_HAPROXY__REDISPATCH": "false"}}
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.support.load import Load
 from tests.support.stage import Stage
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 WATCHFUL = {
     "regions": ("paris",),
     "agent_environment": {

@@ -15,7 +15,7 @@ import pytest
 from tests.docs.markdown import blocks
 from tests.support.stage import Stage
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 def carry_out(stage: Stage, command: str) -> str:

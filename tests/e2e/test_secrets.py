@@ -24,7 +24,7 @@ from tests.support.processes import Words, processes
 from tests.support.stage import kept
 from tests.support.vault import Token, Vault, served
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 CANARY = f"canary-{secrets.token_hex(4)}"  # another run on this machine has another one
 LARGEST_READ = 1 << 20
 ANSWERS = (

@@ -19,7 +19,7 @@ from tests.support.stage import Stage, staged
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
 ]
 REGIONS = {"paris": 240, "oslo": 241}

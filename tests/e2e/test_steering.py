@@ -10,7 +10,7 @@ import pytest
 from tests.support.releases import clients, release
 from tests.support.stage import Stage
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 REGIONS = {"regions": ("paris", "oslo", "rome")}
 WAVES = "waves: [{regions: paris}, {regions: rest, approve: sre}]\n"
 CANARY = {"strategy": "{canary: {steps: [{traffic: 50%, hold: 1h}]}}", "more": WAVES, "warm": "0s"}

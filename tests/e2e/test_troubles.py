@@ -16,7 +16,7 @@ from tests.support.stage import Stage
 ONE_REGION = {"regions": ("paris",)}
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(600),
     pytest.mark.parametrize("stage", [ONE_REGION], indirect=True),
 ]
 

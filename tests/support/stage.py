@@ -141,12 +141,12 @@ class Stage:
             process.send_signal(signal.SIGCONT)
         for process in filter(None, [self.controller, *self.agents.values()]):
             try:
-                process.wait(20)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
         for region, cleaning in {region: self._begin_clean(region) for region in self.agents}.items():
-            said, _ = cleaning.communicate(timeout=60)
+            said, _ = cleaning.communicate(timeout=120)
             assert cleaning.returncode == 0, f"{region} is not clean: {said}"
         for _, reservation in self._octets.values():
             reservation.close()
