@@ -55,17 +55,19 @@ class Names:
             try:
                 self._images[name] = await look_up_image(self._api, name)
             except RefusedError:
-                del self._images[name]  # whose specs name it is told by its launch
+                self._images.pop(name, None)  # whose specs name it is told by its launch
                 self._lost_images.add(name)
         told = remade(known, self.found, self._options)
-        told += [f"host.image: {name}" for name, found in self._images.items() if images[name] != found]
-        there = {name: self._flavor_id(name) for name in self._flavors}
+        told += [
+            f"host.image: {name}" for name, found in self._images.items() if images.get(name, found) != found
+        ]
+        there = {name: self._flavor_id(name) for name in flavors}  # launches may have added others
         changed = (name for name, found in there.items() if found and found != flavors[name])
         told += [f"host.size: {name}" for name in changed if name != self._options.usual_flavors[0]]
         for each in told:
             log.warning("openstack.remade", what=each)
             self._remade[each] = self._clock.monotonic()
-        return bool(told) or len(self._images) < len(images) or flavors != there
+        return bool(told) or not images.keys() <= self._images.keys() or flavors != there
 
     def known(self) -> Found:
         """After the first look."""

@@ -1,6 +1,7 @@
 """Flavors by application: those that a spec names, by words of the settings or as the cloud calls them; which
 one is taken where there is no room; what is said of one that is not there."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -162,4 +163,21 @@ async def test_a_flavor_of_a_spec_that_was_made_anew_is_found_and_told(
     assert told == [
         "note: host.size: special was made anew under its name: hosts made from now on have the new one"
     ]
+    await provider.close()
+
+
+async def test_launches_that_name_another_flavor_or_image_while_names_are_looked_up_disturb_nothing(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    cloud.images += [
+        {**cloud.images[0], "id": f"i{number}", "name": f"base-{number}"} for number in range(4, 7)
+    ]
+    await provider.start()
+    launches = [
+        provider.launch(of(package, size, number=number, image=f"base-{number}"), package)
+        for number, size in enumerate(("s", "large", "huge"), start=4)
+    ]
+    looks = [provider._names.look_anew() for _ in range(12)]
+    hosts, _ = await asyncio.gather(asyncio.gather(*launches), asyncio.gather(*looks))
+    assert all(host.is_running for host in hosts)
     await provider.close()
