@@ -323,8 +323,12 @@ def _clean_environment() -> dict[str, str]:
 
 
 def _reserve_octet() -> tuple[int, socket.socket]:
-    """A number whose addresses no other stage on this machine uses, for as long as the socket is open."""
+    """A number whose addresses no other stage on this machine uses, for as long as the socket is open; nor
+    does what a run left behind that was killed."""
+    used = Path("/proc/net/tcp").read_text()
     for octet in OCTETS:
+        if f"{octet:02X}7F:" in used or f"01{octet:02X}007F:" in used:  # 127.N.x.x and 127.0.N.1
+            continue
         reservation = socket.socket()
         try:
             reservation.bind((f"127.0.{octet}.1", RESERVATION_PORT))
