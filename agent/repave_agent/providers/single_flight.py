@@ -1,12 +1,10 @@
-"""Work on hosts that runs once however often it is asked for, and to its end although its caller has left,
-unless it is given up.
-"""
+"""Work on hosts that runs once however often it is asked for, and to its end although its caller has left."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
-from repave_agent.core.ports import Host, TransientError
+from repave_agent.core.ports import Host
 from repave_protos.protocol.values import HostName
 
 
@@ -24,12 +22,7 @@ class Work:
         if task is None:
             task = self.tasks[host] = asyncio.create_task(work(), name=f"host {host}")
             task.add_done_callback(lambda done: self._forget(host, done))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise TransientError(f"{host} was given up while it was made") from None
-            raise
+        return await asyncio.shield(task)
 
     def _forget(self, host: HostName, done: asyncio.Task[Host | None]) -> None:
         del self.tasks[host]
@@ -40,9 +33,3 @@ class Work:
         """Waits until the work on this host, or on all, is over; its outcome is for its own caller."""
         tasks = [task for name, task in self.tasks.items() if host in (None, name)]
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def give_up(self, host: HostName) -> None:
-        """Stops the work on this host where it waits; what it has done so far is for the caller to undo."""
-        if task := self.tasks.get(host):
-            task.cancel()
-            await self.settle(host)

@@ -214,8 +214,7 @@ class Lifecycle:
     # -------------------------------------------------------------------------------------------- destroy
 
     async def destroy(self, host: HostName) -> None:
-        """A cloud may build for a long time what is not wanted any more."""
-        await self._launches.give_up(host)
+        await self._launches.settle(host)
         await self._destructions.join(host, functools.partial(self._destroy, host))
 
     async def _destroy(self, host: HostName) -> None:

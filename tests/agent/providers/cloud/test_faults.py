@@ -3,7 +3,6 @@ every fault at every kind of call that a launch and a destruction make.
 """
 
 import asyncio
-import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -27,7 +26,6 @@ from repave_protos.protocol.queries import FindRoom
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName
 from tests.fakes.clock import FastClock
 from tests.fakes.templates import a_template
-from tests.fakes.waiting import until_async
 from tests.support.clouds import CLOUD_NAMES, CLOUDS, QUICK, AnyProvider, CloudKind
 from tests.support.rigs import CloudRig, cloud_rig, why_no_cloud
 
@@ -109,24 +107,6 @@ async def test_no_fault_of_any_call_makes_two_machines_or_leaves_one(
             break
         assert rig.instances() == [], call
         rig.forget_faults()
-
-
-async def test_a_machine_that_is_built_for_ever_does_not_hold_up_its_end(
-    rig: CloudRig, kind: CloudKind, provider: AnyProvider, package: Path
-) -> None:
-    rig.fault(kind.create, "stuck")
-    wanted = spec(package)
-    launch = asyncio.create_task(provider.launch(wanted, package))
-    await until_async(lambda: asyncio.sleep(0, bool(rig.instances())))
-    with contextlib.suppress(ProviderError):  # Google deletes none that is being built
-        await provider.destroy(wanted.name)
-    with pytest.raises(TransientError, match="was given up"):
-        await launch
-    for machine in rig.instances():
-        rig.act(machine["name"], "vanish")
-    await provider.destroy(wanted.name)
-    assert await provider.list_hosts() == []
-    assert rig.instances() == []
 
 
 async def test_a_zone_without_room_is_answered_by_the_next_one_and_then_by_the_next_size(
