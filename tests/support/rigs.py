@@ -33,6 +33,7 @@ KEYSTONE_PORT = int(os.environ.get("REPAVE_OPENSTACK_PORT_BASE", "20000")) + 500
 READY_SECONDS = 120.0
 FIXED = "10.77.0.0/16"
 """Addresses of the rig's servers: nothing carries them, so they are made this machine's own."""
+OF_AWS = "172.31.0.0/16"
 NETS = range(130, 200)
 """Those of fixtures with a number of their own are below."""
 
@@ -304,7 +305,22 @@ async def load_balancer(name: str = "") -> AsyncIterator[str]:
 
 @contextmanager
 def reachable(addresses: str = FIXED) -> Iterator[None]:
-    """What listens on this machine on an address of a rig's machine can be reached under it."""
+    """What listens on this machine on an address of a rig's machine can be reached under it. Machines of the
+    stand-in for AWS have the same addresses in each: who comes second waits."""
+    with _alone(addresses) if addresses == OF_AWS else contextlib.nullcontext(), _routed(addresses):
+        yield
+
+
+@contextmanager
+def _alone(addresses: str) -> Iterator[None]:
+    with socket.socket(socket.AF_UNIX) as held:
+        while not _is_bound(held, f"\0repave-rig-{addresses}"):
+            time.sleep(0.2)
+        yield
+
+
+@contextmanager
+def _routed(addresses: str) -> Iterator[None]:
     added = subprocess.run(
         ["ip", "route", "add", "local", addresses, "dev", "lo"], check=False, capture_output=True
     )
