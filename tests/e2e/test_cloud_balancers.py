@@ -17,7 +17,7 @@ from tests.support.google_front import GoogleFront
 from tests.support.load import Load
 from tests.support.releases import release
 from tests.support.rigs import CloudRig, cloud_rig, on_both_addresses, reachable, why_no_cloud, why_no_rigs
-from tests.support.stage import Stage, staged
+from tests.support.stage import Stage, free_ports, staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.timeout(600)]
 NET = 96
@@ -96,6 +96,7 @@ def cloud(request: pytest.FixtureRequest, directory: Path) -> Iterator[tuple[str
 
 
 def settings(name: str, rig: CloudRig) -> dict[str, str]:
+    (port,) = free_ports(1)
     usual = {
         key.upper(): " ".join(value) if isinstance(value, tuple) else str(value)
         for key, value in CLOUDS[name].settings(rig).items()
@@ -106,7 +107,7 @@ def settings(name: str, rig: CloudRig) -> dict[str, str]:
         **({"AWS_ACCESS_KEY_ID": "AKIARIG", "AWS_SECRET_ACCESS_KEY": "secret"} if name == "aws" else {}),
         "REPAVE_AGENT_PROVIDER": name,
         "REPAVE_AGENT_BALANCER": FRONTS[name].balancer,
-        "REPAVE_AGENT_PACKAGES__LISTEN": "127.0.0.1:7493",
+        "REPAVE_AGENT_PACKAGES__LISTEN": f"127.0.0.1:{port}",
         **{f"REPAVE_AGENT_{name.upper()}__{key}": value for key, value in named.items()},
         **FRONTS[name].make(rig),
     }

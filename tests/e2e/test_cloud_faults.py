@@ -122,9 +122,7 @@ async def it_is_said_and_undone(stage: Stage, rig: CloudRig, version: str, name:
     await asyncio.to_thread(stage.repave, "abort", "hello", "--detach")  # if it has not gone back by itself
     rig.forget_faults()
     for each in rig.instances():
-        if (
-            each["name"] not in there
-        ):  # built for ever; an agent that starts anew does not wait for it
+        if each["name"] not in there:  # built for ever; an agent that starts anew does not wait for it
             rig.act(each["name"], "vanish")
             await asyncio.to_thread(stage.kill_agent, "paris")
             await asyncio.to_thread(stage.start_agent, "paris")

@@ -10,7 +10,7 @@ import pytest
 from tests.support.clouds import CLOUDS
 from tests.support.releases import there_and_back
 from tests.support.rigs import CloudRig
-from tests.support.stage import _free_ports, staged
+from tests.support.stage import free_ports, staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 PREPARE = "HOST=$RIG_FIXED_IP ROOT=$PWD/repave"
@@ -23,7 +23,7 @@ REGIONS: dict[str, dict[str, dict[str, str]]] = {
 
 
 def settings(name: str, rig: CloudRig, region: str) -> dict[str, str]:
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     usual = {
         key.upper(): " ".join(value) if isinstance(value, tuple) else str(value)
         for key, value in CLOUDS[name].settings(rig).items()

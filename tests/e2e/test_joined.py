@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from repave_agent.identity.identity import FILE
-from tests.support.stage import Stage, _clean_environment, _free_ports, kept
+from tests.support.stage import Stage, _clean_environment, free_ports, kept
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -19,7 +19,7 @@ class SecuredStage(Stage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        (self.door_port,) = _free_ports(1)
+        (self.door_port,) = free_ports(1)
         self.controller_environment |= {
             "REPAVE_CONTROLLER_TLS__ENABLED": "true",
             "REPAVE_CONTROLLER_AGENTS__LISTEN": f"127.0.0.1:{self.door_port}",

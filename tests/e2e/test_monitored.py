@@ -9,13 +9,13 @@ import pytest
 from tests.e2e.test_joined import SecuredStage
 from tests.monitoring.dashboard import queries
 from tests.support.prometheus import prometheus
-from tests.support.stage import _free_ports, kept
+from tests.support.stage import free_ports, kept
 
 pytestmark = [pytest.mark.e2e, pytest.mark.rig, pytest.mark.timeout(300)]
 
 
 def test_every_panel_has_series_of_a_real_run(directory: Path, tmp_path: Path) -> None:
-    *ports, port = _free_ports(3)
+    *ports, port = free_ports(3)
     stage = SecuredStage(directory)
     for region, each in zip(stage.regions, ports, strict=True):
         stage.region_environment[region] = {"REPAVE_AGENT_METRICS__LISTEN": f"127.0.0.1:{each}"}

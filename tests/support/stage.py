@@ -43,7 +43,7 @@ class Stage:
     agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.http_port, self.grpc_port = _free_ports(2)
+        self.http_port, self.grpc_port = free_ports(2)
         self._octets = {region: _reserve_octet() for region in self.regions}
         self.directory.mkdir(parents=True, exist_ok=True)
 
@@ -339,7 +339,7 @@ def _reserve_octet() -> tuple[int, socket.socket]:
     raise AssertionError("too many stages run on this machine")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
