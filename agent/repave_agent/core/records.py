@@ -5,6 +5,7 @@ A record is a name with the addresses of all regions that clients may be led to.
 own that its mark names, and touches no others. Health decides nothing here: only what the controller desires.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal
@@ -148,11 +149,15 @@ def mark_text(installation: str, addresses: tuple[str, ...]) -> str:
     return f"repave {installation} {','.join(addresses)}"
 
 
-def read_mark(text: str, installation: str, region: str) -> tuple[tuple[str, ...] | None, str]:
-    """What the region has put there by its mark, and why it may not touch it."""
-    words = text.split(" ")
+def read_mark(texts: Sequence[str], installation: str, region: str) -> tuple[tuple[str, ...] | None, str]:
+    """What the region has put there by its mark, and why it may not touch it. `texts`: of the TXT records at
+    the mark's name, none where there is no mark."""
+    if not texts:
+        return None, ""
+    words = texts[0].split(" ") if len(texts) == 1 else []
     if len(words) != 3 or words[0] != "repave":
-        return None, f"{MARK_LABEL}{region} says {text[:80]!r}, which repave has not written: remove it there"
+        says = ", ".join(texts)[:80]
+        return None, f"{MARK_LABEL}{region} says {says!r}, which repave has not written: remove it there"
     if words[1] != installation:
         whose = f"it belongs to installation {words[1]}: remove {MARK_LABEL}{region} there if that has ended"
         return None, whose

@@ -41,7 +41,8 @@ class CloudDnsRecords:
         sets = {each["type"]: each for each in await self._sets(name)}
         marks = [each for each in await self._sets(mark_name(name, self._region)) if each["type"] == "TXT"]
         found = [sets[kind] for kind in KINDS if kind in sets]
-        mark, why = _marked(marks, self._installation(), self._region)
+        texts = [value.strip('"') for each in marks for value in each.get("rrdatas") or ()]
+        mark, why = read_mark(texts, self._installation(), self._region)
         return Seen(
             addresses=frozenset(value for each in found for value in _values(each)),
             mark=mark,
@@ -140,10 +141,3 @@ def _items(found: Set | None) -> list[Set]:
 
 def _values(found: Set) -> list[str]:
     return [*(found.get("rrdatas") or []), *(value for each in _items(found) for value in each["rrdatas"])]
-
-
-def _marked(marks: list[Set], installation: str, region: str) -> tuple[tuple[str, ...] | None, str]:
-    if not marks:
-        return None, ""
-    values = marks[0].get("rrdatas") or []
-    return read_mark(values[0].strip('"') if len(values) == 1 else "", installation, region)

@@ -33,7 +33,8 @@ class DesignateRecords:
         sets = {each["type"]: each for each in await self._sets(name)}
         marks = [each for each in await self._sets(mark_name(name, self._region)) if each["type"] == "TXT"]
         found = [sets[kind] for kind in KINDS if kind in sets]
-        mark, why = _marked(marks, self._installation(), self._region)
+        texts = [value.strip('"') for each in marks for value in each["records"]]
+        mark, why = read_mark(texts, self._installation(), self._region)
         if "CNAME" in sets:
             why = f"{name} is an alias (CNAME): remove it, or name another in dns.names"
         return Seen(
@@ -96,10 +97,3 @@ class DesignateRecords:
                 raise RefusedError(f"dns.zone: the project has no zone {self._zone} in Designate")
             self._path = f"/zones/{found[0]['id']}/recordsets"
         return self._path
-
-
-def _marked(marks: list[Set], installation: str, region: str) -> tuple[tuple[str, ...] | None, str]:
-    if not marks:
-        return None, ""
-    values = marks[0].get("records") or []
-    return read_mark(values[0].strip('"') if len(values) == 1 else "", installation, region)

@@ -80,7 +80,7 @@ class Rfc2136Records:
             if answer is not None and answer.rdtype == dns.rdatatype.CNAME:
                 obstacle = f"{name} is an alias (CNAME): remove it, or name another in dns.names"
         found = [each for each in sets.values() if each is not None]
-        ours, why = _marked(mark, self._installation(), self._region)
+        ours, why = read_mark(_texts(mark), self._installation(), self._region)
         return Seen(
             addresses=frozenset(rdata.to_text() for rdataset in found for rdata in rdataset),
             mark=ours,
@@ -204,17 +204,14 @@ def _address_of(server: str) -> tuple[str, int]:
     return server.strip("[]"), PORT
 
 
-def _marked(
-    mark: dns.rdataset.Rdataset | None, installation: str, region: str
-) -> tuple[tuple[str, ...] | None, str]:
-    if mark is None:
-        return None, ""
-    texts = [
+def _texts(mark: dns.rdataset.Rdataset | None) -> list[str]:
+    """An alias (CNAME) in the place of a mark is a text as well: one that repave has not written."""
+    return [
         b"".join(rdata.strings).decode(errors="replace")
-        for rdata in mark
         if rdata.rdtype == dns.rdatatype.TXT
+        else rdata.to_text()
+        for rdata in mark or ()
     ]
-    return read_mark(texts[0] if len(texts) == 1 else "", installation, region)
 
 
 def _require(

@@ -1,19 +1,24 @@
 """What load balancers of clouds have in common: what was wanted outlives the agent, each call follows from a
 look, and a group without health gives its traffic to the spare."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repave_agent.balancers.aws_alb.load_balancer import AlbLoadBalancer
+from repave_agent.balancers.azure_lb.load_balancer import AzureLoadBalancer
 from repave_agent.balancers.cloud.balancer import REPEATS_MAX, VIEW_SECONDS, WHOLE_SECONDS, CloudBalancer
 from repave_agent.balancers.cloud.fallback import fallen, in_effect
 from repave_agent.balancers.cloud.load_balancer import StaleError
+from repave_agent.balancers.gcp_lb.load_balancer import GcpLoadBalancer
 from repave_agent.clients.faults import GoneError, LostError
 from repave_agent.core.ports import (
     Backend,
@@ -186,6 +191,43 @@ async def test_what_an_agent_wanted_before_it_knew_of_spares_is_read(
 
 
 # ------------------------------------------------------------------------------------------------- the queue
+
+
+class SlowLoadBalancer(FakeLoadBalancer):
+    """Others have their turn while it is read."""
+
+    async def read(self) -> FakeState:
+        await asyncio.sleep(0)
+        return await super().read()
+
+
+async def test_changes_that_wait_for_each_other_undo_nothing(tmp_path: Path, clock: QuickClock) -> None:
+    there = SlowLoadBalancer()
+    balancer: Cloud = CloudBalancer(tmp_path / "agent", there, "here", clock=clock)
+    await begun(balancer, SPARED)
+    smaller, there.down = replace(WANTED, backends=WANTED.backends[:2]), {GREEN}
+    share = replace(CANARY, second_bp=1_000)
+    await asyncio.gather(balancer.observe(), balancer.arrange(smaller), balancer.route((share,)))
+    assert (await balancer.observe()).structure == smaller
+    assert there.state == FakeState(smaller, (Route(SHOP, BLUE),)), "the group that is down stays without"
+
+
+NOTHING: Any = SimpleNamespace(compute=None)
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        AlbLoadBalancer(NOTHING, "front", "here", clock=QuickClock()),
+        AzureLoadBalancer(NOTHING, "front", clock=QuickClock()),
+        GcpLoadBalancer(NOTHING, "front", clock=QuickClock()),
+    ],
+    ids=lambda each: each.kind,
+)
+def test_one_that_was_deleted_while_it_was_read_is_looked_for_again(there: Any) -> None:
+    empty = there.wanted(Structure(), ())
+    with pytest.raises(StaleError, match="front was deleted: it is looked for again"):
+        there.next_call(empty, empty, (), is_hurried=False)
 
 
 @pytest.mark.parametrize("fault", [LostError("lost"), GoneError("gone"), StaleError("stale")], ids=repr)

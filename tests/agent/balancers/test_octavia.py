@@ -363,6 +363,8 @@ async def test_a_load_balancer_that_was_deleted_and_made_anew_gets_everything_ag
         clock.slept += WHOLE_SECONDS * is_whole
         with pytest.raises(BalancerError, match=why):
             await balancer.observe()
+    with pytest.raises(BalancerError, match="front: there is none"):
+        await balancer.troubles()
     made = cloud.octavia.add("front")
     view = await balancer.observe()
     assert (view.restarts, view.routes, view.structure.backends) == (1, (TO_BLUE,), (BLUE,))

@@ -85,10 +85,13 @@ def test_nothing_but_the_marked_is_removed_and_it_comes_to_rest(
 
 def test_a_mark_says_whose_it_is() -> None:
     text = mark_text("home", (MINE, OTHER))
-    assert read_mark(text, "home", "paris") == ((MINE, OTHER), "")
-    assert read_mark(text, "elsewhere", "paris")[0] is None
-    assert "home" in read_mark(text, "elsewhere", "paris")[1]
-    assert read_mark("v=spf1 -all", "home", "paris")[0] is None
+    assert read_mark([], "home", "paris") == (None, "")
+    assert read_mark([text], "home", "paris") == ((MINE, OTHER), "")
+    assert read_mark([text], "elsewhere", "paris")[0] is None
+    assert "home" in read_mark([text], "elsewhere", "paris")[1]
+    for texts in (["v=spf1 -all"], [text, text], [text, "v=spf1 -all"], [""]):
+        mark, why = read_mark(texts, "home", "paris")
+        assert (mark, "which repave has not written" in why) == (None, True)
 
 
 def test_addresses_are_compared_as_services_write_them() -> None:

@@ -32,7 +32,7 @@ class FakeRecords:
             raise self.zone.faults.pop(0)
         mark, why = None, ""
         if (text := self.zone.marks.get(mark_name(name, self.region))) is not None:
-            mark, why = read_mark(text, self.installation, self.region)
+            mark, why = read_mark([text], self.installation, self.region)
         obstacle = f"{name} is an alias" if name in self.zone.aliases else why
         addresses = frozenset(self.zone.names.get(name, ()))
         return Seen(addresses, mark, TTL_SECONDS if addresses else 0, obstacle, self.zone.version)

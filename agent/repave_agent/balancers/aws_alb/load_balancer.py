@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 from repave_agent.balancers.aws_alb.model import (
+    DRAIN_ATTRIBUTE,
     OWNER,
     Call,
     Place,
@@ -34,7 +35,6 @@ from repave_protos.protocol.values import GroupName
 
 TAGS_AT_ONCE = 20
 """Things whose tags one call tells."""
-DRAIN_ATTRIBUTE = "deregistration_delay.timeout_seconds"
 PREFIX = "rp-"
 SEEN_LATER = ("DuplicateListener", "DuplicateTargetGroupName", "PriorityInUse", "ResourceInUse")
 """What AWS says of things that it has just made or let go, and of what was asked for twice: the next look
@@ -84,12 +84,19 @@ class AlbLoadBalancer:
         self._found, self.address = found, found["DNSName"]
 
     @property
+    def _there(self) -> dict[str, Any]:
+        """As it was found. Raises StaleError where it was deleted meanwhile."""
+        if not self._found:
+            raise StaleError(f"the load balancer {self.named} was deleted: it is looked for again")
+        return self._found
+
+    @property
     def _arn(self) -> str:
-        return str(self._found.get("LoadBalancerArn", ""))
+        return str(self._there["LoadBalancerArn"])
 
     @property
     def _place(self) -> Place:
-        return Place(self._arn, self._found["VpcId"], f"{self._region}/{self._found['LoadBalancerName']}")
+        return Place(self._arn, self._there["VpcId"], f"{self._region}/{self._there['LoadBalancerName']}")
 
     async def owners(self) -> list[str]:
         tags = (await self._tags([self._arn]))[self._arn]

@@ -34,7 +34,7 @@ WEIGHT_MAX = 999
 STATUS_MIN, STATUS_MAX = 200, 499
 """What a check may expect."""
 ANY_STATUS = f"{STATUS_MIN}-{STATUS_MAX}"
-DRAIN_SECONDS_MAX = 3_600
+DRAIN_ATTRIBUTE, DRAIN_SECONDS_MAX = "deregistration_delay.timeout_seconds", 3_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +299,7 @@ def _group_calls(present: TargetGroup | None, wanted: TargetGroup, place: Place)
     if present.check != wanted.check:
         yield call("modify_target_group", **named, **wanted.check.body())
     if present.drain_seconds != wanted.drain_seconds:
-        delay = {"Key": "deregistration_delay.timeout_seconds", "Value": str(wanted.drain_seconds)}
+        delay = {"Key": DRAIN_ATTRIBUTE, "Value": str(wanted.drain_seconds)}
         yield call("modify_target_group_attributes", **named, Attributes=[delay])
     there, tags = _hosts_tags(present.hosts), _hosts_tags(wanted.hosts)
     if changed := {key: text for key, text in tags.items() if there.get(key) != text}:

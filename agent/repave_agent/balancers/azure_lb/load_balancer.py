@@ -125,7 +125,9 @@ class AzureLoadBalancer:
 
     @property
     def _there(self) -> Place:
-        assert self._place is not None, "it is found first"
+        """Raises StaleError where the load balancer was deleted meanwhile."""
+        if self._place is None:
+            raise StaleError(f"the load balancer {self.named} was deleted: it is looked for again")
         return self._place
 
     async def owners(self) -> list[str]:

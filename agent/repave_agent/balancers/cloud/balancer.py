@@ -115,7 +115,7 @@ class CloudBalancer(Generic[State, OneCall]):
         misfits = {each.application: self._there.misfit(each) for each in structure.frontends}
         if refused := {name: why for name, why in misfits.items() if why}:
             raise UnfitError(refused)
-        await self._want(replace(self._wanted, structure=structure, is_known=True))
+        await self._want(lambda known: replace(known, structure=structure, is_known=True))
 
     async def way_in(self, frontend: Frontend) -> WayIn:
         fault = frontend_fault(frontend, self._wanted.structure.frontends)
@@ -128,8 +128,11 @@ class CloudBalancer(Generic[State, OneCall]):
     async def route(self, routes: tuple[Route, ...]) -> None:
         check_routes(routes, self._wanted.structure)
         reached = {group for route in routes for group in route.groups}
-        served = tuple(sorted({*self._wanted.served, *reached}))
-        await self._want(replace(self._wanted, routes=routes, served=served), is_hurried=True)
+
+        def change(known: Wanted) -> Wanted:
+            return replace(known, routes=routes, served=tuple(sorted({*known.served, *reached})))
+
+        await self._want(change, is_hurried=True)
 
     async def observe(self) -> BalancerView:
         if self._view is not None and self._clock.monotonic() - self._view[0] < VIEW_SECONDS:
@@ -148,7 +151,7 @@ class CloudBalancer(Generic[State, OneCall]):
 
     async def end(self) -> None:
         """Takes away all that is repave's and the mark of the owner. The load balancer stays."""
-        await self._want(replace(self._wanted, structure=Structure(), routes=(), served=()))
+        await self._want(lambda known: replace(known, structure=Structure(), routes=(), served=()))
         async with self._queue:
             with _errors_told():
                 await self._check_ours()
@@ -157,11 +160,11 @@ class CloudBalancer(Generic[State, OneCall]):
 
     # ------------------------------------------------------------------------------------------ the queue
 
-    async def _want(self, wanted: Wanted, *, is_hurried: bool = False) -> None:
+    async def _want(self, change: Callable[[Wanted], Wanted], *, is_hurried: bool = False) -> None:
         """On disk first; then call after call until it is so. In a hurry, what no request waits for is left
-        to the next look."""
+        to the next look. `change` is of what is wanted when its turn comes: a look may have changed that."""
         async with self._queue:
-            self._save(wanted.tidied())
+            self._save(change(self._wanted).tidied())
             self._view = None
             with _errors_told():
                 await self._find()
@@ -183,7 +186,8 @@ class CloudBalancer(Generic[State, OneCall]):
             made[str(call)] += 1
             if made[str(call)] > REPEATS_MAX:
                 raise BalancerError(
-                    f"{self._there.vendor} took {call} {REPEATS_MAX} times, and it is not as it should be"
+                    f"{self._there.vendor} took {call} {REPEATS_MAX} times, and it is not as it should be: "
+                    f"look at {self._there.named} there"
                 )
             after: State | None = None
             try:
@@ -299,7 +303,7 @@ class CloudBalancer(Generic[State, OneCall]):
         await self._find()
         state = await self._present(settles=False)
         if self._wanted.structure.frontends and self._there.is_empty(state):
-            log.warning("balancer.lost", text="the load balancer was made anew: all is applied again")
+            log.warning("balancer.lost", text="the load balancer was created again: all is applied again")
             self._restarts += 1
             await self._apply()
             state = await self._present()

@@ -145,7 +145,9 @@ class GcpLoadBalancer:
 
     @property
     def _here(self) -> Site:
-        assert self._site is not None, "it was found"
+        """Raises StaleError where the address was deleted meanwhile."""
+        if self._site is None:
+            raise StaleError(f"the address {self.named} was deleted: it is looked for again")
         return self._site
 
     # ------------------------------------------------------------------------------------------- looking

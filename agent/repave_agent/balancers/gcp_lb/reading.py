@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
+from repave_agent.balancers.cloud.reading import in_order
 from repave_agent.balancers.gcp_lb.model import (
     HOST,
     NOWHERE,
@@ -35,8 +36,6 @@ from repave_protos.protocol.values import (
 )
 
 Json = dict[str, Any]
-Name = TypeVar("Name", bound=str)
-Thing = TypeVar("Thing")
 HEALTHY = "HEALTHY"
 
 
@@ -182,20 +181,15 @@ def structure_in(state: State, known: Structure) -> Structure:
     `known` where that is what was made there."""
     frontends = [
         _frontend(name, ports, state.maps.get(name), known.frontend(name))
-        for name, ports in _in_order(state.rules, [each.application for each in known.frontends])
+        for name, ports in in_order(state.rules, [each.application for each in known.frontends])
         if name in state.maps and name in state.proxies
     ]
     groups = {GroupName(name): each for name, each in state.services.items() if name != NOWHERE}
     backends = [
         _backend(group, service, state, known.backend(group))
-        for group, service in _in_order(groups, [each.group for each in known.backends])
+        for group, service in in_order(groups, [each.group for each in known.backends])
     ]
     return Structure(tuple(frontends), tuple(backends))
-
-
-def _in_order(things: Mapping[Name, Thing], known: list[Name]) -> list[tuple[Name, Thing]]:
-    places = {name: place for place, name in enumerate(known)}
-    return sorted(things.items(), key=lambda each: (places.get(each[0], len(places)), each[0]))
 
 
 def _frontend(

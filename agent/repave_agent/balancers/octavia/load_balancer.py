@@ -174,7 +174,8 @@ class OctaviaLoadBalancer:
 
     async def troubles(self) -> list[str]:
         """Whether Octavia answers, and whether the load balancer is in order there."""
-        found = (await self._api.call(SERVICE, "GET", f"/lbaas/loadbalancers/{self._id}"))["loadbalancer"]
+        await self.find()
+        found = (await self._get(""))["loadbalancer"]
         states = {each: str(found.get(f"{each}_status", "")) for each in ("provisioning", "operating")}
         return [
             f"Octavia: {self.named} has {each}_status ERROR. Do: openstack loadbalancer failover {self.named}"

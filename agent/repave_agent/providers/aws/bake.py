@@ -13,7 +13,7 @@ from typing import Any
 from repave_agent.clients.aws.service import Ec2
 from repave_agent.clients.faults import GoneError, LostError
 from repave_agent.core.ports import RefusedError
-from repave_agent.providers.aws.instances import as_tags, at_place, order_of, printed, written_on
+from repave_agent.providers.aws.instances import as_tags, at_place, image_of, order_of, printed, written_on
 from repave_agent.providers.aws.options import AwsOptions
 from repave_agent.providers.cloud.baking import (
     BAKED_LABEL,
@@ -61,7 +61,7 @@ class Bakes:
     # -------------------------------------------------------------------------------------------- instances
 
     async def make(self, marks: BakeMarks, script: str) -> str:
-        (image,) = (await self._ec2.call("describe_images", ImageIds=[marks.base]))["Images"]
+        image = await image_of(self._ec2, marks.base)
         tags = {**marks.written(), OWNER: self._owner(), "Name": marks.machine}
         order = order_of(self._options, image, script, tags)
         return await self._placement.first_with_room(

@@ -106,15 +106,7 @@ class Instances:
     async def image(self, named: str) -> dict[str, Any]:
         """As AWS describes it. Raises RefusedError where a host can't be made of it."""
         if named not in self._images:
-            try:
-                found = (await self._ec2.call("describe_images", ImageIds=[named])).get("Images") or []
-            except RefusedError as error:
-                raise RefusedError(f"there is no image {named}: {error}") from error
-            if not found:
-                raise RefusedError(f"there is no image {named}, or it is not shared with this account")
-            if found[0]["State"] != "available":
-                raise RefusedError(f"image {named} is {found[0]['State']}, not available")
-            self._images[named] = found[0]
+            self._images[named] = await image_of(self._ec2, named)
         return self._images[named]
 
     def forget_images(self) -> None:
@@ -219,6 +211,19 @@ class Instances:
             await self._ec2.call("delete_volume", VolumeId=part.id)
         else:
             await self._ec2.call("delete_network_interface", NetworkInterfaceId=part.id)
+
+
+async def image_of(ec2: Ec2, named: str) -> dict[str, Any]:
+    """As AWS describes it. Raises RefusedError where an instance can't be made of it."""
+    try:
+        found = (await ec2.call("describe_images", ImageIds=[named])).get("Images") or []
+    except RefusedError as error:
+        raise RefusedError(f"there is no image {named}: {error}") from error
+    if not found:
+        raise RefusedError(f"there is no image {named}, or it is not shared with this account")
+    if found[0]["State"] != "available":
+        raise RefusedError(f"image {named} is {found[0]['State']}, not available")
+    return dict(found[0])
 
 
 def order_of(options: AwsOptions, image: dict[str, Any], script: str, tags: dict[str, str]) -> dict[str, Any]:

@@ -172,9 +172,10 @@ class Oven:
         """Removes machines and half-made images that an agent left which was killed; if not now, then when
         the next one starts. Images that are whole stay: they are what was ordered."""
         self._has_left = False
+        before = frozenset(self._under_way)  # such an image may be whole by the time its listing is read
         try:
             for image in await self._cloud.images():
-                is_left = image.is_ours and image.marks.digest not in self._under_way
+                is_left = image.is_ours and image.marks.digest not in before | self._under_way
                 if is_left and image.state is not ImageState.WHOLE:
                     log.warning("bake.left", image=image.id, name=image.marks.name)
                     await self._delete_image(image.id)

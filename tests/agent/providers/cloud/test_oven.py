@@ -1,5 +1,6 @@
 """What becomes of a bake whose cloud does not remove what it is asked to, or makes things twice."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from repave_agent.providers.cloud.first_boot import BAKED
 from repave_agent.providers.cloud.oven import AGAIN_SECONDS, Oven
 from repave_protos.package.archive import sha256_of
 from repave_protos.protocol.queries import BakeOrder
-from repave_protos.protocol.values import RegionName
+from repave_protos.protocol.values import Digest, RegionName
 from tests.fakes.clock import QuickClock
 
 
@@ -120,6 +121,28 @@ async def test_a_machine_that_breaks_or_is_deleted_by_others_ends_the_bake_with_
         with pytest.raises(ProviderError, match=words):
             await oven.bake(BakeOrder(sha256_of(package), "shop-1"), package, "base", lambda _: None)
         assert (cloud.machines_there, cloud.images_there) == ({}, {})
+
+
+class Late(Cloud):
+    """A bake ends while a listing of its image is on the way."""
+
+    oven: Oven
+
+    async def images(self) -> list[CloudImage]:
+        self.oven._under_way.clear()
+        return [replace(each, state=ImageState.MAKING) for each in await super().images()]
+
+
+async def test_an_image_that_was_listed_before_its_bake_ended_stays(tmp_path: Path) -> None:
+    cloud, digest = Late(), Digest("sha256:" + "0" * 64)
+    cloud.oven, _ = an_oven(cloud, tmp_path)
+    marks = BakeMarks("ours", RegionName("here"), digest, "base", "shop-1", "", 1)
+    cloud.images_there["i"] = CloudImage("i", marks, ImageState.WHOLE, True, 1.0)
+    cloud.oven._under_way.add(digest)
+    await cloud.oven.tidy()
+    assert [*cloud.images_there] == ["i"]
+    await cloud.oven.tidy()
+    assert cloud.images_there == {}, "half made, and of no bake that goes on"
 
 
 class Broken(Cloud):
