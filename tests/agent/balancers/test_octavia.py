@@ -165,19 +165,25 @@ async def test_users_can_not_be_told_apart_and_the_reason_is_said(make: Make) ->
 # ---------------------------------------------------------------------------------------------------- health
 
 
-async def test_health_is_the_amphora_s_where_there_is_one_and_the_agent_s_where_there_is_none(
+async def test_health_is_the_amphora_s_where_it_checks_and_the_agent_s_where_it_does_not(
     cloud: FakeOpenstack, make: Make
 ) -> None:
-    balancer, fake = await begun(make(), BLUE), cloud.octavia
+    """An amphora checks the pools alone to which a listener sends requests."""
+    balancer, fake = await begun(make(), BLUE, GREEN), cloud.octavia
 
-    async def up() -> int:
-        return (await balancer.observe()).backends[0].servers_up
+    async def up() -> list[int]:
+        return [each.servers_up for each in (await balancer.observe()).backends]
 
-    assert await up() == 2
-    fake.is_reporting, fake.down = True, {"10.0.0.1"}
-    assert await up() == 1
+    fake.down = {BLUE.servers[0].address, GREEN.servers[0].address}
+    assert await up() == [2, 3], "no amphora reports"
+    fake.is_reporting = True
+    assert await up() == [2, 3], "no listener sends requests to either"
+    await balancer.route((TO_BLUE,))
+    assert await up() == [1, 3], "of blue alone"
+    await balancer.route((Route(SHOP, BLUE.group, GREEN.group, 2_500),))
+    assert await up() == [1, 2], "both share"
     fake.down = set()
-    assert await up() == 2
+    assert await up() == [2, 3]
 
 
 async def test_connections_are_counted_for_groups_that_have_left_only(

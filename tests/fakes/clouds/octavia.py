@@ -157,7 +157,7 @@ class FakeOctavia:
             {
                 **each,
                 "members": [
-                    {**member, "operating_status": self._health(member)} for member in each["members"]
+                    {**member, "operating_status": self._health(each, member)} for member in each["members"]
                 ],
             }
             for each in self.things["pool"].values()
@@ -293,11 +293,14 @@ class FakeOctavia:
         pool = self.things["pool"].get(request.match_info["id"])
         if pool is None:
             return _missing()
-        members = [{**each, "operating_status": self._health(each)} for each in pool["members"]]
+        members = [{**each, "operating_status": self._health(pool, each)} for each in pool["members"]]
         return web.json_response({"members": members})
 
-    def _health(self, member: Json) -> str:
-        if not self.is_reporting:
+    def _health(self, pool: Json, member: Json) -> str:
+        """An amphora's HAProxy has the pools alone to which a listener sends requests."""
+        used = {each.get("default_pool_id") for each in self.things["listener"].values()}
+        used |= {each.get("redirect_pool_id") for each in self.things["l7policy"].values()}
+        if not self.is_reporting or pool["id"] not in used:
             return "OFFLINE"
         if member["weight"] == 0:
             return "DRAINING"

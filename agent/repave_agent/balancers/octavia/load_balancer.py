@@ -42,7 +42,8 @@ SETTLE_SECONDS = 120.0
 """So long a change may be under way; an amphora takes seconds."""
 LOOK_SECONDS, LOOK_SECONDS_MAX = 0.2, 2.0
 NO_CERTIFICATE = "could not retrieve certificate"
-UP = ("ONLINE", "NO_MONITOR")
+DOWN = "ERROR"
+"""What Octavia says of a member that its checks find down."""
 
 
 class OctaviaLoadBalancer:
@@ -251,7 +252,8 @@ class OctaviaLoadBalancer:
 
 
 def _up(state: State, group: GroupName) -> int:
-    """Where no amphora reports, those that the agent finds healthy: only they are enabled."""
-    enabled = [member for member in state.pools[str(group)].members if member.weight]
-    is_reporting = state.tree.get("operating_status") != "OFFLINE"
-    return sum(not is_reporting or member.status in UP for member in enabled)
+    """Of those that the agent finds healthy, for only they are enabled, all but what Octavia finds down.
+    OFFLINE is no finding: an amphora checks a pool only while a listener sends requests to it."""
+    everywhere = (member for pool in state.pools.values() for member in pool.members)
+    down = {member.host for member in everywhere if member.status == DOWN}
+    return sum(member.weight > 0 and member.host not in down for member in state.pools[str(group)].members)
