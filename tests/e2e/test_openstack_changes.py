@@ -129,7 +129,7 @@ async def test_an_image_and_a_flavor_that_are_made_again_under_their_names_hold_
         await base.make()
         ended, _ = await release(stage, "v2", **ONE_SERVER, seconds=240)
         assert ended["phase"] == "succeeded", stage.logs()
-        said = await wait_for(stage, "was made anew under its name", "doctor")
+        said = await wait_for(stage, "was replaced under its name", "doctor")
         assert f"openstack.image: {base.name}" in said
         assert f"openstack.flavor: {base.name}" in said
     await nothing_is_left(stage)

@@ -183,7 +183,7 @@ class AlbLoadBalancer:
         return dict(zip(arns, await asyncio.gather(*map(ask, arns)), strict=True))
 
     async def is_current(self, state: State, *, settles: bool) -> bool:
-        """By listeners and rules. Target groups change only through this agent, or are read anew soon."""
+        """By listeners and rules. Target groups change only through this agent, or are read again soon."""
         return bool(await self._doors() == state.raw)
 
     def is_empty(self, state: State) -> bool:

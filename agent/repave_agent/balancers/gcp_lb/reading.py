@@ -139,7 +139,7 @@ def _service(found: Json) -> Service:
 
 
 def _map(found: Json, keys: Mapping[str, str]) -> UrlMap:
-    """A map that is not as this agent makes them has no weights, and is written anew."""
+    """A map that is not as this agent makes them has no weights, and is written again."""
     fingerprint = found.get("fingerprint", "")
     matchers = found.get("pathMatchers") or []
     if len(matchers) != 1 or [each["hosts"] for each in found.get("hostRules") or ()] != [["*"]]:

@@ -90,7 +90,7 @@ class Instances:
         )
 
     async def _run(self, host: HostName, wanted: dict[str, Any], place: Place) -> str:
-        """What failed is ordered anew by another token, and what may have been done by the same one."""
+        """What failed is ordered again by another token, and what may have been done by the same one."""
         order = f"{self.owner()}/{host}/{place}/{self._orders.get(host, 0)}"
         token = hashlib.sha256(order.encode()).hexdigest()
         try:

@@ -12,9 +12,17 @@ from datetime import datetime
 from typing import Any
 
 from repave_agent.clients.azure.resources import COMPUTE, Resources, ThereError
-from repave_agent.clients.faults import GoneError, LostError
-from repave_agent.core.ports import ProviderError, RefusedError
-from repave_agent.providers.azure.machines import MACHINES, machine_of, message_of, placed, power_of, printed
+from repave_agent.clients.faults import GoneError
+from repave_agent.core.ports import RefusedError
+from repave_agent.providers.azure.machines import (
+    MACHINES,
+    machine_of,
+    made_at,
+    message_of,
+    placed,
+    power_of,
+    printed,
+)
 from repave_agent.providers.azure.options import AzureMachineOptions
 from repave_agent.providers.cloud.baking import (
     BAKED_LABEL,
@@ -27,7 +35,7 @@ from repave_agent.providers.cloud.baking import (
     home_of,
 )
 from repave_agent.providers.cloud.machine import OWNER, machine_name
-from repave_agent.providers.cloud.placement import Place, Placement
+from repave_agent.providers.cloud.placement import Placement
 from repave_protos.protocol.values import HostName, RegionName
 
 SEAL = """\
@@ -83,19 +91,10 @@ class Bakes:
         body = machine_of(self._options, self._resources, name, marks.base, script, tags)
         path = self._resources.path(COMPUTE, MACHINES, name)
         return await self._placement.first_with_room(
-            HostName(marks.machine), self._options.vm_sizes, lambda at: self._make(path, body, at)
+            HostName(marks.machine),
+            self._options.vm_sizes,
+            lambda at: made_at(self._resources, path, placed(body, at)),
         )
-
-    async def _make(self, path: str, body: dict[str, Any], place: Place) -> str:
-        try:
-            with contextlib.suppress(ThereError):  # made by a call whose answer was lost
-                await self._resources.make(path, placed(body, place), f"make {path.rpartition('/')[2]}")
-        except (LostError, RefusedError):
-            raise
-        except ProviderError:
-            await self._resources.delete(path, waits=True)
-            raise
-        return path
 
     async def machines(self) -> list[BakingMachine]:
         listed = await self._resources.list_all(self._resources.path(COMPUTE, MACHINES))

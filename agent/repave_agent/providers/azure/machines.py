@@ -79,20 +79,8 @@ class VirtualMachines:
         path = self._resources.path(COMPUTE, MACHINES, name)
         sizes = self.chart.sizes(spec.template.machine_sizes)
         return await self._placement.first_with_room(
-            spec.name, sizes, lambda at: self._make(path, placed(body, at))
+            spec.name, sizes, lambda at: made_at(self._resources, path, placed(body, at))
         )
-
-    async def _make(self, path: str, body: dict[str, Any]) -> str:
-        try:
-            await self._resources.make(path, body, f"make {path.rpartition('/')[2]}")
-        except ThereError:
-            pass  # made by a call whose answer was lost; the listing tells whether it is good
-        except (LostError, RefusedError):
-            raise
-        except ProviderError:
-            await self._resources.delete(path, waits=True)
-            raise
-        return path
 
     def _machine_of(self, spec: HostSpec, package: Path, image: str) -> dict[str, Any]:
         """All that is asked for but where, and what depends on that."""
@@ -192,6 +180,21 @@ class VirtualMachines:
 
     async def delete_part(self, part: Part) -> None:
         await self._resources.delete(part.id)
+
+
+async def made_at(resources: Resources, path: str, body: dict[str, Any]) -> str:
+    """Its path. What Azure accepted and then could not make is removed. Raises ProviderError; LostError where
+    it may have been made all the same."""
+    try:
+        await resources.make(path, body, f"make {path.rpartition('/')[2]}")
+    except ThereError:
+        pass  # made by a call whose answer was lost; the listing tells whether it is good
+    except (LostError, RefusedError):
+        raise
+    except ProviderError:
+        await resources.delete(path, waits=True)
+        raise
+    return path
 
 
 def _is_used(part: dict[str, Any]) -> bool:

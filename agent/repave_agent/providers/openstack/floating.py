@@ -90,7 +90,7 @@ class Floating:
         self._known[server] = address
 
     async def sweep(self, servers: Callable[[], Awaitable[Mapping[str, object]]]) -> None:
-        """Removes those whose server is gone, and forgets those that somebody removed. `servers`: all of
+        """Removes those whose server is gone, and forgets those that others removed. `servers`: all of
         ours, asked afterwards: an address that is listed first is of a server that was there."""
         known = await self._addresses()
         before = set(known)

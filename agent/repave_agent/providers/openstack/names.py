@@ -1,5 +1,5 @@
-"""What the settings and specs name, as ids of the cloud that are kept: looked up once, and anew when a launch
-is refused, for a flavor or an image may be made anew under its old name.
+"""What the settings and specs name, as ids of the cloud that are kept: looked up once, and again when a
+launch is refused, for a flavor or an image may be replaced under its name.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from repave_agent.providers.openstack.options import OpenstackOptions
 log = structlog.get_logger()
 
 REMADE_SECONDS = 3600.0
-"""So long it is told that something was made anew under its name."""
+"""So long it is told that something was replaced under its name."""
 
 
 class Names:
@@ -34,7 +34,7 @@ class Names:
         self._images: dict[str, str] = {}  # those that specs name, to their ids
         self._flavors: set[str] = set()  # of which hosts were made, as specs and settings name them
         self._lost_images: set[str] = set()  # of them, those that disappeared
-        self._remade: dict[str, float] = {}  # what was made anew under its name, and when that was seen
+        self._remade: dict[str, float] = {}  # what was replaced under its name, and when that was seen
 
     async def look(self) -> None:
         """Raises ProviderError with all that is wrong, and what of it was there before."""
@@ -45,7 +45,7 @@ class Names:
             raise RefusedError(f"{error}{disappeared(was_there)}") from error
 
     async def look_anew(self) -> bool:
-        """Whether what the settings or a spec name has another id than before: it was made anew under its
+        """Whether what the settings or a spec name has another id than before: it was replaced under its
         name. Raises RefusedError with what is gone."""
         known, images = self.found, dict(self._images)
         flavors = {name: self._flavor_id(name) for name in self._flavors}
@@ -118,11 +118,11 @@ class Names:
         return found
 
     def notes(self) -> list[str]:
-        """What was made anew within the last hour."""
+        """What was replaced within the last hour."""
         now = self._clock.monotonic()
         self._remade = {each: at for each, at in self._remade.items() if now < at + REMADE_SECONDS}
         return [
-            f"note: {each} was made anew under its name: hosts made from now on have the new one"
+            f"note: {each} was replaced under its name: hosts made from now on have the new one"
             for each in self._remade
         ]
 
@@ -133,5 +133,5 @@ def disappeared(settings: Sequence[str]) -> str:
         return ""
     return (
         f". {' and '.join(settings)} disappeared from the cloud while the agent ran: hosts that run and "
-        "their traffic stay as they are; no host is made before it is there again, or is named anew"
+        "their traffic stay as they are; no host is made before it is there again, or another one is named"
     )

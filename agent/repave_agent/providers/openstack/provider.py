@@ -67,7 +67,7 @@ class OpenstackProvider(CloudProvider):
         await self._api.close()
 
     async def troubles(self) -> list[str]:
-        """Services that do not answer, what the settings name and is gone, and what was made anew."""
+        """Services that do not answer, what the settings name and is gone, and what was replaced."""
         asked = [self._api.greet_identity(), *(self._ask_service(service) for service in SERVICES)]
         lines = [line for line in await asyncio.gather(*asked) if line]
         now = self._clock.monotonic()

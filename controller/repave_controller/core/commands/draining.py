@@ -1,6 +1,6 @@
 """How a region is taken out of the world's traffic, and back: by its record in DNS. Pure.
 
-Nothing else of the region changes: it serves whoever still comes, and takes part in releases. Its agent
+Nothing else of the region changes: it serves clients that still come, and takes part in releases. Its agent
 changes the record; what that still waits for is in rollout/drains.py.
 """
 

@@ -145,7 +145,7 @@ async def test_a_flavor_of_a_spec_that_disappears_during_a_release_is_named(
     assert str(caught.value) == (
         "host.size: there is no flavor special here; there are: huge, large, small. host.size disappeared "
         "from the cloud while the agent ran: hosts that run and their traffic stay as they are; no host is "
-        "made before it is there again, or is named anew"
+        "made before it is there again, or another one is named"
     )
     await provider.launch(of(package, "special", "huge", number=3), package)
     assert flavors_of(cloud)[-1:] == ["huge"]
@@ -161,7 +161,7 @@ async def test_a_flavor_of_a_spec_that_was_made_anew_is_found_and_told(
     await provider.launch(of(package, "special", number=2), package)
     told: list[Any] = await provider.troubles()
     assert told == [
-        "note: host.size: special was made anew under its name: hosts made from now on have the new one"
+        "note: host.size: special was replaced under its name: hosts made from now on have the new one"
     ]
     await provider.close()
 

@@ -43,9 +43,7 @@ async def test_what_was_made_anew_under_its_name_is_found_and_told(
     assert (await provider.launch(spec(package, 2), package)).is_running
     name = {"image": "base", "flavor": "small", "network": "fleet"}[what]
     (told,) = await provider.troubles()
-    assert told.startswith(
-        f"note: openstack.{what}: {name} was made anew under its name: hosts made from now"
-    )
+    assert told.startswith(f"note: openstack.{what}: {name} was replaced under its name: hosts made from now")
 
 
 @pytest.mark.parametrize("what", ["image", "flavor", "network"])
@@ -63,7 +61,7 @@ async def test_what_is_gone_is_named_by_a_launch_the_plan_and_the_doctor(
     }[what]
     untouched = (
         rf"{said}.*openstack\.{what}.* disappeared from the cloud while the agent ran: hosts that run and "
-        "their traffic stay as they are; no host is made before it is there again, or is named anew"
+        "their traffic stay as they are; no host is made before it is there again, or another one is named"
     )
     with pytest.raises(RefusedError, match=untouched):
         await provider.launch(spec(package, 2), package)
@@ -107,7 +105,7 @@ async def test_a_new_image_whose_former_one_only_lost_its_name_is_used_within_a_
     cloud.images[0]["name"] = "base-until-yesterday"
     cloud.images.append({"id": "i9", "name": "base", **BASE})
     (told,) = await provider.troubles()
-    assert told.startswith("note: openstack.image: base was made anew under its name")
+    assert told.startswith("note: openstack.image: base was replaced under its name")
     await provider.launch(spec(package, 2), package)
     assert [each["image"]["id"] for each in cloud.servers.values()] == ["i1", "i9"]
 
