@@ -19,6 +19,7 @@ from repave_agent.balancers.cloud.balancer import REPEATS_MAX, VIEW_SECONDS, WHO
 from repave_agent.balancers.cloud.fallback import fallen, in_effect
 from repave_agent.balancers.cloud.load_balancer import StaleError
 from repave_agent.balancers.gcp_lb.load_balancer import GcpLoadBalancer
+from repave_agent.balancers.octavia.load_balancer import OctaviaLoadBalancer
 from repave_agent.clients.faults import GoneError, LostError
 from repave_agent.core.ports import (
     Backend,
@@ -221,6 +222,7 @@ NOTHING: Any = SimpleNamespace(compute=None)
         AlbLoadBalancer(NOTHING, "front", "here", clock=QuickClock()),
         AzureLoadBalancer(NOTHING, "front", clock=QuickClock()),
         GcpLoadBalancer(NOTHING, "front", clock=QuickClock()),
+        OctaviaLoadBalancer(NOTHING, "front", clock=QuickClock()),
     ],
     ids=lambda each: each.kind,
 )

@@ -79,6 +79,13 @@ class OctaviaLoadBalancer:
             )
         self._id, self.address = str(found[0]["id"]), str(found[0]["vip_address"])
 
+    @property
+    def _there(self) -> str:
+        """Its id. Raises StaleError where it was deleted meanwhile."""
+        if not self._id:
+            raise StaleError(f"the load balancer {self.named} was deleted: it is looked for again")
+        return self._id
+
     async def owners(self) -> list[str]:
         return [tag.removeprefix(OWNER) for tag in await self._tags() if tag.startswith(OWNER)]
 
@@ -89,7 +96,7 @@ class OctaviaLoadBalancer:
         await self._mark()
 
     def how_to_disown(self, owner: str) -> str:
-        return f"openstack loadbalancer unset --tag {OWNER}{owner} {self._id}"
+        return f"openstack loadbalancer unset --tag {OWNER}{owner} {self._there}"
 
     async def _tags(self) -> list[str]:
         return list((await self._get(""))["loadbalancer"]["tags"])
@@ -99,14 +106,14 @@ class OctaviaLoadBalancer:
         others = [tag for tag in await self._tags() if not tag.startswith(OWNER)]
         await self.settle()
         body = {"loadbalancer": {"tags": [*others, *marks]}}
-        await self._api.call(SERVICE, "PUT", f"/lbaas/loadbalancers/{self._id}", body)
+        await self._api.call(SERVICE, "PUT", f"/lbaas/loadbalancers/{self._there}", body)
         await self.settle()
 
     # ------------------------------------------------------------------------------------------- looking
 
     async def read(self) -> State:
         tree = await self._settled()
-        of_ours = {"loadbalancer_id": self._id}
+        of_ours = {"loadbalancer_id": self._there}
         listeners, pools = await asyncio.gather(
             self._list("listeners", **of_ours), self._list("pools", **of_ours)
         )
@@ -167,7 +174,7 @@ class OctaviaLoadBalancer:
         )
 
     async def taken(self, frontend: Frontend) -> str:
-        for listener in await self._list("listeners", loadbalancer_id=self._id):
+        for listener in await self._list("listeners", loadbalancer_id=self._there):
             if listener["protocol_port"] == frontend.port and OURS not in listener["tags"]:
                 taken = f"port {frontend.port} of {self.named} is that of the listener {listener['name']}"
                 return f"{frontend.application}: {taken}: give the application another traffic.port"
@@ -192,7 +199,7 @@ class OctaviaLoadBalancer:
     def next_call(
         self, present: State, wanted: State, without: Collection[str], *, is_hurried: bool
     ) -> Call | None:
-        return next_call(present, wanted, self._id, self._subnet, without, is_hurried=is_hurried)
+        return next_call(present, wanted, self._there, self._subnet, without, is_hurried=is_hurried)
 
     def after(self, present: State, wanted: State, call: Call) -> State | None:
         return state_after(present, wanted, call)
@@ -226,7 +233,7 @@ class OctaviaLoadBalancer:
                 return tree
             if status == "ERROR":
                 raise BalancerError(
-                    f"load balancer {self.named} is in ERROR: openstack loadbalancer failover {self._id}"
+                    f"load balancer {self.named} is in ERROR: openstack loadbalancer failover {self._there}"
                 )
             if self._clock.monotonic() > deadline:
                 raise BalancerError(f"load balancer {self.named} is {status} for {SETTLE_SECONDS:g} s")
@@ -239,7 +246,7 @@ class OctaviaLoadBalancer:
     async def _get(self, path: str) -> dict[str, Any]:
         """Of the load balancer. One that was deleted is looked for by its name at the next call."""
         try:
-            return await self._api.call(SERVICE, "GET", f"/lbaas/loadbalancers/{self._id}{path}")
+            return await self._api.call(SERVICE, "GET", f"/lbaas/loadbalancers/{self._there}{path}")
         except GoneError as gone:
             self._id = ""
             raise BalancerError(f"the load balancer {self.named} was deleted") from gone
