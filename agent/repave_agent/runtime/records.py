@@ -116,7 +116,8 @@ class RecordKeeper:
             case Awaited(why) | Unfit(why):
                 report = replace(report, trouble=why)
             case Change():
-                report = replace(report, trouble="it does not stay as repave sets it: does another program change it?")
+                why = "it does not stay as repave sets it: does another program change it?"
+                report = replace(report, trouble=why)
         due_at = self._clock.monotonic() + pause
         return Kept(wanted, report, due_at, isinstance(verdict, Awaited))
 

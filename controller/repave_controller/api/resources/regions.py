@@ -101,7 +101,7 @@ class Regions:
         names = ", ".join(application.name for application in there)
         text = f"no application has a record of {region} in DNS; docs/dns.md shows how its agent keeps one"
         if there:
-            text = f"{names}: taken out of DNS in {region}; repave regions shows how far it is"
+            text = f"{names}: taken out of DNS in {region}; see how far it is with: repave why APP"
         return answer(DoneAnswer(text=text))
 
     async def undrain(self, request: web.Request) -> web.Response:
