@@ -1,8 +1,7 @@
 """What a load balancer of Azure says of itself: as a model, and in the agent's own words. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TypeVar
 
 from repave_agent.balancers.azure_lb.model import (
     FRONTENDS,
@@ -22,11 +21,10 @@ from repave_agent.balancers.azure_lb.model import (
     check_of,
     reached,
 )
+from repave_agent.balancers.cloud.reading import in_order
 from repave_agent.core.ports import Backend, Frontend, Route, Server, Structure
 from repave_protos.protocol.values import ApplicationName, GroupName, HostName, Probe
 
-Name = TypeVar("Name", bound=str)
-Thing = TypeVar("Thing")
 PORT_MAX = 65_535
 UDP = {"quic": "udp"}
 NONE_IS_UP = "Up_Probe_AllDownIsUp"
@@ -166,18 +164,13 @@ def structure_in(state: State, known: Structure) -> Structure:
     what was made there."""
     frontends = (
         _frontend(name, rule, known.frontend(name))
-        for name, rule in _in_order(state.rules, [each.application for each in known.frontends])
+        for name, rule in in_order(state.rules, [each.application for each in known.frontends])
     )
     backends = (
         _backend(group, pool, known.backend(group))
-        for group, pool in _in_order(state.pools, [each.group for each in known.backends])
+        for group, pool in in_order(state.pools, [each.group for each in known.backends])
     )
     return Structure(tuple(frontends), tuple(backends))
-
-
-def _in_order(things: Mapping[Name, Thing], known: list[Name]) -> list[tuple[Name, Thing]]:
-    places = {name: place for place, name in enumerate(known)}
-    return sorted(things.items(), key=lambda each: (places.get(each[0], len(places)), each[0]))
 
 
 def _frontend(name: ApplicationName, rule: Rule, known: Frontend | None) -> Frontend:
@@ -189,7 +182,7 @@ def _backend(group: GroupName, pool: Pool, known: Backend | None) -> Backend:
     order = [server.host for server in known.servers] if known is not None else []
     servers = tuple(
         Server(host, member.address, member.port, member.is_enabled)
-        for host, member in _in_order(members, order)
+        for host, member in in_order(members, order)
     )
     check = pool.check
     port = next((server.port for server in servers), check.port if check is not None else 0)

@@ -70,6 +70,7 @@ class Bakes:
         properties = {
             **IS_BAKED,
             "repave_digest": marks.digest,
+            "repave_image_name": marks.name,
             "repave_base_image": marks.base,
             "repave_baked_by": fitted(marks.by),
             "repave_baked_at": str(marks.at),
@@ -82,7 +83,7 @@ class Bakes:
         """Only those of our own project: who can share an image could run theirs as ours."""
         wanted = {**IS_BAKED, "owner": self._api.project_id}
         listed = await self._api.list_all("image", "/images", "images", **wanted)
-        return [self._image(each) for each in listed]
+        return [image for each in listed if (image := self._image(each)) is not None]
 
     async def delete_image(self, image: str) -> None:
         with contextlib.suppress(GoneError):
@@ -91,16 +92,23 @@ class Bakes:
     async def sweep(self) -> None:
         """An image leaves nothing."""
 
-    def _image(self, image: dict[str, Any]) -> CloudImage:
-        marks = BakeMarks(
-            "",
-            RegionName(""),
-            Digest(image["repave_digest"]),
-            str(image["repave_base_image"]),
-            str(image["name"]),
-            str(image.get("repave_baked_by", "")),
-            int(image.get("repave_baked_at", 0)),
-        )
+    def _image(self, image: dict[str, Any]) -> CloudImage | None:
+        """None of a snapshot that others took of a host: it has the properties of the host's image by Nova,
+        but not its name. Images of earlier versions do not say what they were called."""
+        try:
+            marks = BakeMarks(
+                "",
+                RegionName(""),
+                Digest(image["repave_digest"]),
+                str(image["repave_base_image"]),
+                str(image["name"]),
+                str(image.get("repave_baked_by", "")),
+                int(image.get("repave_baked_at", 0)),
+            )
+        except (KeyError, ValueError):
+            return None
+        if image.get("repave_image_name", marks.name) != marks.name:
+            return None
         status = str(image["status"])
         state = ImageState.BROKEN if status in ENDED else ImageState.MAKING
         return CloudImage(

@@ -83,6 +83,20 @@ async def test_an_image_of_another_project_or_base_or_that_is_not_whole_is_not_u
     assert [each["image"]["id"] for each in cloud.servers.values()] == ["i1"]
 
 
+async def test_a_snapshot_that_others_took_of_a_host_is_neither_used_nor_removed(
+    cloud: FakeOpenstack, provider: OpenstackProvider, package: Path
+) -> None:
+    made = await provider.bake(order(package), package, lambda _: None)
+    inherited = {**cloud.images[-1], "created_at": "2999-01-01T00:00:00Z"}  # Nova copies the properties
+    snapshot = {**inherited, "id": "theirs", "name": "before the upgrade", "status": "saving"}
+    torn = {key: value for key, value in inherited.items() if key != "repave_digest"} | {"id": "torn"}
+    cloud.images += [snapshot, torn]
+    await provider._oven.tidy()
+    snapshot["status"] = "active"
+    assert await provider.baked() == [made]
+    assert [each["id"] for each in cloud.images[-3:]] == [made.image, "theirs", "torn"]
+
+
 async def test_a_server_that_is_baked_is_no_host_and_one_that_was_left_goes_when_an_agent_starts(
     cloud: FakeOpenstack, provider: OpenstackProvider, package: Path, tmp_path: Path
 ) -> None:
