@@ -24,8 +24,6 @@ USER_DATA_MAX = 65_535
 """Characters of base64 that Nova takes."""
 OTHER_YAML = ("binary",)
 """What a #cloud-config may hold beside plain values: content of files."""
-
-
 NONE_OF_NAME, NO_IMAGE = "the project has no", "there is no image"
 
 
@@ -107,13 +105,7 @@ async def look_up(api: Api, options: OpenstackOptions) -> Found:
     the cloud lists nothing at all, as one that has just been started does."""
     flavors = await _listed(api, "compute", "/flavors/detail", "flavors")
     networks = await _listed(api, "network", "/networks", "networks")
-    flavor, no_flavor = _one("flavor", options.usual_flavors[0], flavors)
-    no_flavor += [
-        problem
-        for word, names in options.sizes.items()
-        for name in names
-        for problem in _one(f"sizes.{word}", name, flavors)[1]
-    ]
+    flavor, no_flavor = _flavor(options, flavors)
     ports, no_ports = await _ports(api, options)
     interfaces, no_network = _networks(options, ports, networks)
     pool, no_pool = _pool(options, networks)
@@ -145,6 +137,16 @@ async def look_up(api: Api, options: OpenstackOptions) -> Found:
         own,
         tuple(flavors),
     )
+
+
+def _flavor(
+    options: OpenstackOptions, there: list[dict[str, Any]]
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """The usual one, and what is wrong with it and with those that words stand for."""
+    flavor, wrong = _one("flavor", options.usual_flavors[0], there)
+    for word, names in options.sizes.items():
+        wrong += [problem for name in names for problem in _one(f"sizes.{word}", name, there)[1]]
+    return flavor, wrong
 
 
 def _networks(

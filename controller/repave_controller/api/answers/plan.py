@@ -6,8 +6,10 @@ from pydantic import BaseModel, Field
 
 from repave_controller.api.answers.reasons import FactValue, RemedyItem, facts_of, remedy_item
 from repave_controller.api.answers.secrets import SecretItem, secret_items
+from repave_controller.core.domain.rollout import Wave
 from repave_controller.core.planning.plan import Plan, RegionPlan
 from repave_controller.core.planning.prices import Rates
+from repave_controller.core.rules.guards import Guard
 from repave_controller.core.steps.step import describe
 from repave_controller.wording.render import text_of
 
@@ -132,18 +134,7 @@ def plan_answer(plan: Plan, version: str, signer: str = "") -> PlanAnswer:
         origin=plan.origin or "",
         strategy=plan.strategy,
         steps=[PlanLine(kind=step.kind, text=describe(step)) for step in plan.steps],
-        waves=[
-            PlanWave(
-                regions=list(wave.regions),
-                bake_seconds=wave.bake_seconds,
-                approve=wave.approve,
-                unless_objected_seconds=wave.unless_objected_seconds,
-                expires_seconds=wave.expires_seconds,
-                parallel=wave.parallel,
-                lockstep=wave.is_lockstep,
-            )
-            for wave in plan.waves
-        ],
+        waves=[_wave(each) for each in plan.waves],
         regions=[_plan_region(region) for region in plan.regions],
         keeps=list(plan.keeps),
         destroys=list(plan.destroys),
@@ -160,21 +151,34 @@ def plan_answer(plan: Plan, version: str, signer: str = "") -> PlanAnswer:
         secrets=secret_items(plan.secrets),
         drained=list(plan.drained),
         changes=list(plan.changes),
-        guards=[
-            GuardItem(
-                rule=each.rule,
-                refuses=each.refuses,
-                text=text_of(each.reason),
-                facts=facts_of(each.reason),
-                remedy=remedy_item(each.reason),
-            )
-            for each in plan.guards
-        ],
+        guards=[_guard(each) for each in plan.guards],
         back=plan.back,
         problems=[text_of(each) for each in plan.problems],
         hint=text_of(plan.hint),
         failed=list(plan.failed),
         keep_failed_seconds=plan.keep_failed_seconds,
+    )
+
+
+def _wave(wave: Wave) -> PlanWave:
+    return PlanWave(
+        regions=list(wave.regions),
+        bake_seconds=wave.bake_seconds,
+        approve=wave.approve,
+        unless_objected_seconds=wave.unless_objected_seconds,
+        expires_seconds=wave.expires_seconds,
+        parallel=wave.parallel,
+        lockstep=wave.is_lockstep,
+    )
+
+
+def _guard(guard: Guard) -> GuardItem:
+    return GuardItem(
+        rule=guard.rule,
+        refuses=guard.refuses,
+        text=text_of(guard.reason),
+        facts=facts_of(guard.reason),
+        remedy=remedy_item(guard.reason),
     )
 
 
