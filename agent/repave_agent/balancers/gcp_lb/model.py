@@ -23,7 +23,7 @@ from repave_protos.protocol.values import ApplicationName, HostName, Probe, Time
 NOWHERE = "nowhere"
 """The backend service without backends. No group is called so: a group's name has a version."""
 WEIGHTS = 1000
-"""What the weights of a map come to: Google's greatest weight, so a share is told in 10 basis points."""
+"""What the weights of a map come to: Google's greatest weight, so shares are multiples of 10 basis points."""
 STEP_BP = 10_000 // WEIGHTS
 MATCHER = "all"
 NAME_LENGTH_MAX = 63

@@ -39,7 +39,7 @@ from repave_protos.protocol.values import (
 
 Json = dict[str, Any]
 SHARE_STEP_BP = 100
-"""Of weights alone a share is told in whole percents."""
+"""Weights alone give a share in whole percents."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from repave_agent.providers.openstack.options import OpenstackOptions
 log = structlog.get_logger()
 
 REMADE_SECONDS = 3600.0
-"""So long it is told that something was replaced under its name."""
+"""So long `repave doctor` notes that something was replaced under its name."""
 
 
 class Names:
