@@ -292,8 +292,14 @@ class Oven:
             raise
 
     async def _forget_twins(self, image: str, marks: BakeMarks) -> None:
-        """Others of the same bake: a client may have repeated a call whose answer was lost."""
-        for each in await self._cloud.images():
+        """Others of the same bake: a client may have repeated a call whose answer was lost. Where the cloud
+        does not answer now they stay, as images like any other."""
+        try:
+            there = await self._cloud.images()
+        except ProviderError as error:
+            log.warning("image.twins_not_looked_for", image=image, because=str(error))
+            return
+        for each in there:
             if _is_of(each, marks) and each.id != image:
                 log.warning("image.twice", image=each.id, name=marks.name)
                 await self._delete_image(each.id)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from repave_agent.clients.faults import LostError
-from repave_agent.core.ports import ProviderError, RefusedError
+from repave_agent.core.ports import ProviderError, RefusedError, TransientError
 from repave_agent.packages.server import Depot
 from repave_agent.providers.cloud.baking import BakeMarks, BakingMachine, CloudImage, ImageState, Stage
 from repave_agent.providers.cloud.first_boot import BAKED
@@ -121,6 +121,29 @@ async def test_a_machine_that_breaks_or_is_deleted_by_others_ends_the_bake_with_
         with pytest.raises(ProviderError, match=words):
             await oven.bake(BakeOrder(sha256_of(package), "shop-1"), package, "base", lambda _: None)
         assert (cloud.machines_there, cloud.images_there) == ({}, {})
+
+
+class Mute(Cloud):
+    """Does not answer once after the image was seen to be whole."""
+
+    is_seen = False
+
+    async def images(self) -> list[CloudImage]:
+        there = await super().images()
+        if self.is_seen:
+            self.is_seen = False
+            raise TransientError("no answer")
+        self.is_seen = bool(there)
+        return there
+
+
+async def test_an_image_that_is_whole_stays_when_the_cloud_does_not_answer_then(
+    tmp_path: Path, package: Path
+) -> None:
+    cloud = Mute()
+    oven, _ = an_oven(cloud, tmp_path)
+    made = await oven.bake(BakeOrder(sha256_of(package), "shop-1"), package, "base", lambda _: None)
+    assert [*cloud.images_there] == [made.image]
 
 
 class Late(Cloud):
