@@ -125,9 +125,7 @@ async def it_is_said_and_undone(stage: Stage, rig: CloudRig, version: str, name:
     rig.forget_faults()
     for each in rig.instances():
         if each["name"] not in there:  # built for ever; an agent that starts anew does not wait for it
-            with contextlib.suppress(
-                urllib.error.HTTPError
-            ):  # Azure's stand-in has it gone by then
+            with contextlib.suppress(urllib.error.HTTPError):  # Azure's stand-in has it gone by then
                 rig.act(each["name"], "vanish")
             await asyncio.to_thread(stage.kill_agent, "paris")
             await asyncio.to_thread(stage.start_agent, "paris")
