@@ -315,12 +315,14 @@ class ServedController:
         self.in_loop(self.sessions.let_go)
 
     def let_go_when_watched(self) -> None:
-        """As soon as a client has had the first status of a stream."""
-        changed = self.scheduler.changed
+        """As soon as a client that comes from now on has had the first status of a stream. A stream whose
+        client has left may still wait for a change."""
+        changed, before = self.scheduler.changed, self.in_loop(asyncio.all_tasks)
 
         async def first(after: int) -> int:
-            self.scheduler.changed = changed  # type: ignore[method-assign]
-            self.sessions.let_go()
+            if asyncio.current_task() not in before:
+                self.scheduler.changed = changed  # type: ignore[method-assign]
+                self.sessions.let_go()
             return await changed(after)
 
         self.scheduler.changed = first  # type: ignore[method-assign]
