@@ -4,11 +4,11 @@ said by `repave why`. Minutes: `make test-rigs`.
 """
 
 import asyncio
-import contextlib
 import itertools
 import re
 import urllib.error
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +51,24 @@ def wanted(name: str) -> dict[str, Any]:
     }
 
 
+@asynccontextmanager
+async def serving_v1(name: str, rig: CloudRig, directory: Path) -> AsyncIterator[Stage]:
+    """One region with one host; nothing of it may be left in the cloud afterwards."""
+    environment = {"paris": settings(name, rig, "paris")}
+    with staged(directory / "s", regions=("paris",), region_environment=environment) as stage:
+        ended, _ = await release(stage, "v1", SECONDS, **wanted(name))
+        assert ended["phase"] == "succeeded", stage.logs()
+        yield stage
+    assert rig.instances() == []
+    assert not CLOUDS[name].tells_state or rig.state()["violations"] == []
+
+
 @pytest.mark.parametrize("cloud", [*REGIONS], indirect=True)
 async def test_no_fault_of_any_call_of_a_release_loses_a_request_or_leaves_a_machine(
     cloud: tuple[str, CloudRig], directory: Path
 ) -> None:
     name, rig = cloud
-    environment = {"paris": settings(name, rig, "paris")}
-    with staged(directory / "s", regions=("paris",), region_environment=environment) as stage:
-        ended, _ = await release(stage, "v1", SECONDS, **wanted(name))
-        assert ended["phase"] == "succeeded", stage.logs()
+    async with serving_v1(name, rig, directory) as stage:
         async with clients(stage, rate=40) as results:
             versions = itertools.count(2)
             for call, fault in itertools.product(CLOUDS[name].calls, FAULTS):
@@ -73,8 +82,6 @@ async def test_no_fault_of_any_call_of_a_release_loses_a_request_or_leaves_a_mac
                 await one_machine_serves(stage, rig, str(ended["group" if has_group else "origin"]), case)
         for result in results.values():
             assert result.failures == (), result.summary()
-    assert rig.instances() == []
-    assert not CLOUDS[name].tells_state or rig.state()["violations"] == []
 
 
 @pytest.mark.parametrize("cloud", [*REGIONS], indirect=True)
@@ -82,10 +89,7 @@ async def test_a_fault_that_lasts_is_said_by_why_and_a_machine_that_is_lost_is_r
     cloud: tuple[str, CloudRig], directory: Path
 ) -> None:
     name, rig = cloud
-    environment = {"paris": settings(name, rig, "paris")}
-    with staged(directory / "s", regions=("paris",), region_environment=environment) as stage:
-        ended, _ = await release(stage, "v1", SECONDS, **wanted(name))
-        assert ended["phase"] == "succeeded", stage.logs()
+    async with serving_v1(name, rig, directory) as stage:
         async with clients(stage, rate=40) as results:
             for number, (fault, words) in enumerate(LASTING, 2):
                 rig.fault(CLOUDS[name].create, **fault, times=0)
@@ -95,8 +99,6 @@ async def test_a_fault_that_lasts_is_said_by_why_and_a_machine_that_is_lost_is_r
             assert {each.version for each in result.requests} == {"v1"}
         for what in ("die", "vanish"):
             await a_machine_is_replaced(stage, rig, what)
-    assert rig.instances() == []
-    assert not CLOUDS[name].tells_state or rig.state()["violations"] == []
 
 
 async def until(stage: Stage, condition: Callable[[], object], what: str, seconds: float = 90) -> None:
@@ -125,7 +127,7 @@ async def it_is_said_and_undone(stage: Stage, rig: CloudRig, version: str, name:
     rig.forget_faults()
     for each in rig.instances():
         if each["name"] not in there:  # built for ever; an agent that starts anew does not wait for it
-            with contextlib.suppress(urllib.error.HTTPError):  # Azure's stand-in has it gone by then
+            with suppress(urllib.error.HTTPError):  # Azure's stand-in has it gone by then
                 rig.act(each["name"], "vanish")
             await asyncio.to_thread(stage.kill_agent, "paris")
             await asyncio.to_thread(stage.start_agent, "paris")
