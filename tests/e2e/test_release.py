@@ -33,7 +33,7 @@ async def test_no_request_is_lost_over_releases_rollbacks_and_kills(stage: Stage
         back = time.monotonic()
         assert (ended["kind"], ended["phase"]) == ("rollback", "succeeded")
 
-        ended, _ = await release(stage, "v3", environment={"HEALTH": "500 Oops"}, launch_deadline="1s")
+        ended, _ = await release(stage, "v3", environment={"HEALTH": "500 Oops"}, launch_deadline="6s")
         assert ended["phase"] == "rolled-back"
         assert "answered 500, expected 200" in str(ended["outcome"])
         await asyncio.sleep(0.3)  # a few requests more, to be judged below

@@ -24,6 +24,15 @@ class StoreError(Exception):
     """The store can't be used. The text is shown to people: what is wrong and what to do."""
 
 
+class Fenced(StoreError):
+    """Another controller decides for this application by now: nothing of the transaction was saved."""
+
+
+class Conflict(StoreError):
+    """Something that the transaction was decided upon has changed: nothing of it was saved. Read what is new,
+    decide anew."""
+
+
 class DuplicateKey(Exception):
     """A request with this idempotency key was saved before, with another body."""
 
@@ -57,7 +66,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """What one decision saves: all of it or nothing."""
+    """What one decision saves: all of it or nothing.
+
+    Where several controllers share the store: `tenure` is what it was decided under (else Fenced); `seen` is
+    the newest change of what other controllers decided that it was decided upon, and `expected` are records
+    that must be as they are here (else Conflict).
+    """
 
     application: Application | None = None
     events: tuple[Event, ...] = ()
@@ -67,6 +81,9 @@ class Transaction:
     freezes: Freezes | None = None  # of the whole installation
     records: tuple[Record, ...] = ()  # each takes the place of the former one of its kind and name
     audit: tuple[Link, ...] = ()
+    tenure: Tenure | None = None
+    seen: int | None = None
+    expected: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +106,7 @@ class Loaded:
     applications: tuple[Application, ...]
     last_event_at: Instant
     freezes: Freezes = field(default_factory=Freezes)
+    change: int = 0  # the newest change of the store that is in it
 
 
 class Region(Protocol):
