@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from repave_protos.package.archive import pack
+from tests.support import postgresql
 
 LONGEST_FIRST = ("simulation", "e2e")
 """Folders whose files run first, so that no worker is left with a long one at the end."""
@@ -39,6 +40,21 @@ def logs_as_before() -> Iterator[None]:
     """A process's main configures the logs of the whole process, also when a test runs it in this one."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgresql.Server]:
+    """One for all tests of this process. A test that kills or fills it takes `postgresql.server` instead."""
+    if postgresql.binaries() is None:
+        pytest.skip("PostgreSQL is not installed: make tools")
+    with postgresql.server() as server:
+        yield server
+
+
+@pytest.fixture
+def database_url(postgresql_server: postgresql.Server) -> str:
+    """Of an empty database of the test's own."""
+    return postgresql_server.fresh()
 
 
 @pytest.fixture
