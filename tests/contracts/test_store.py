@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,8 +23,11 @@ from repave_controller.core.domain.rollout import (
     Wave,
 )
 from repave_controller.core.ports import (
+    Drop,
     DuplicateKey,
     Image,
+    Kept,
+    Key,
     Receipt,
     Record,
     Spec,
@@ -33,6 +37,7 @@ from repave_controller.core.ports import (
 )
 from repave_controller.core.steps import Scale, Soak, Weight
 from repave_controller.stores.sqlite.store import SqliteStore
+from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName, Digest, RegionName
 from repave_simulation.tiers.store import MemoryStore, Shelf
 
@@ -285,6 +290,106 @@ async def test_the_first_push_of_a_digest_stays_and_the_newest_is_listed_first(s
     for image in (old, new, dataclasses.replace(old, name="again", pushed_at=Instant(3.0))):
         await store.add_image(image)
     assert list(await store.images()) == [new, old]
+    await store.close()
+
+
+def a_link(number: int, at: float) -> Link:
+    return Link(number, json.dumps({"at": at}), "hash")
+
+
+async def shelve(store: Store) -> None:
+    """Three rows of each kind."""
+    for n in (1, 2, 3):
+        at = Instant(10.0 - n)  # of what goes by age, the last is the oldest
+        await store.commit(
+            Transaction(
+                application=an_application(),
+                events=(an_event(str(n), at=n),),
+                rollout=dataclasses.replace(a_rollout(n), started_at=Instant(n)),
+                spec=Spec(HELLO, f"hello-v00{n}", "text", at),
+                receipt=Receipt(f"key{n}", "hash", "answer", at),
+                audit=(a_link(n, n),),
+            )
+        )
+        await store.add_image(Image(Digest(f"{n}" * 64), n, 1, "name", at))
+
+
+ROWS: dict[Kept, list[tuple[Key, float]]] = {
+    Kept.EVENTS: [((n,), n) for n in (1, 2, 3)],
+    Kept.RECEIPTS: [((f"key{n}",), 10.0 - n) for n in (3, 2, 1)],
+    Kept.ROLLOUTS: [((HELLO, n), n) for n in (1, 2, 3)],
+    Kept.SPECS: [((HELLO, f"hello-v00{n}"), 10.0 - n) for n in (3, 2, 1)],
+    Kept.IMAGES: [((f"{n}" * 64,), 10.0 - n) for n in (3, 2, 1)],
+    Kept.AUDIT: [((n,), n) for n in (1, 2, 3)],
+}
+
+
+@pytest.mark.parametrize("kind", Kept)
+async def test_what_grows_is_read_from_the_oldest_on_page_by_page(stores: Stores, kind: Kept) -> None:
+    store = stores()
+    await store.open()
+    await shelve(store)
+    found = await store.oldest(kind)
+    assert [(each.key, each.at) for each in found] == ROWS[kind]
+    assert list(await store.oldest(kind, limit=2)) == list(found[:2])
+    assert list(await store.oldest(kind, limit=2, after=found[1])) == list(found[2:])
+    assert list(await store.oldest(kind, after=found[2])) == []
+    assert kind is not Kept.IMAGES or [each.bytes for each in found] == [3, 2, 1]
+    await store.close()
+
+
+@pytest.mark.parametrize("kind", Kept)
+async def test_rows_that_are_dropped_are_gone_and_no_others_and_may_be_dropped_again(
+    stores: Stores, kind: Kept
+) -> None:
+    store = stores()
+    await store.open()
+    await shelve(store)
+    before = {each: list(await store.oldest(each)) for each in Kept}
+    drop = Drop(kind, tuple(each.key for each in before[kind][:2]))
+    await store.commit(Transaction(drops=(drop,)))
+    await store.commit(Transaction(drops=(drop,)))
+    await store.close()
+    again = stores()
+    await again.open()
+    left = {each: list(await again.oldest(each)) for each in Kept}
+    assert left == {**before, kind: before[kind][2:]}
+    await again.close()
+
+
+async def test_what_is_dropped_goes_with_its_transaction_or_not_at_all(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    await shelve(store)
+    drop = Drop(Kept.EVENTS, ((1,),))
+    with pytest.raises(DuplicateKey):
+        await store.commit(Transaction(drops=(drop,), receipt=Receipt("key1", "else", "")))
+    assert [each.sequence for each in await store.events()] == [1, 2, 3]
+    await store.close()
+
+
+async def test_events_are_numbered_on_after_the_oldest_were_dropped(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    await shelve(store)
+    await store.commit(Transaction(drops=(Drop(Kept.EVENTS, ((1,), (2,))),)))
+    (fourth,) = await store.commit(Transaction(events=(an_event("4"),)))
+    assert [each.text for each in await store.events()] == ["3", "4"]
+    assert [each.text for each in await store.events(after=3)] == ["4"]
+    assert [each.text for each in await store.events(after=1, limit=1, newest=True)] == ["4"]
+    assert fourth.sequence == 4
+    await store.close()
+
+
+async def test_each_table_tells_how_much_it_takes(stores: Stores) -> None:
+    store = stores()
+    await store.open()
+    await shelve(store)
+    sizes = {each.table: each for each in await store.sizes()}
+    assert [sizes[each].rows for each in Kept] == [3] * len(Kept)
+    assert all(each.bytes >= 0 for each in sizes.values())
+    assert sizes["specs"].bytes > 0
+    assert store.waiting == 0
     await store.close()
 
 

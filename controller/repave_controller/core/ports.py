@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from repave_controller.core.domain.application import Application, Event, Instant, Tenure
+from repave_controller.core.domain.application import Application, Event, Tenure
 from repave_controller.core.domain.freezes import Freezes
+from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.rollout import Rollout
 from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import (
@@ -44,6 +46,7 @@ class Spec:
     application: ApplicationName
     group: str
     text: str
+    at: Instant = Instant(0)  # frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Receipt:
     key: str
     body_hash: str
     response: str
+    at: Instant = Instant(0)  # frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,47 @@ class Record:
     kind: str
     name: str
     state: str | None
+
+
+class Kept(StrEnum):
+    """What only grows until retention drops rows of it; the key of a row is what stands beside."""
+
+    EVENTS = "events"  # (sequence,)
+    RECEIPTS = "receipts"  # (key,)
+    ROLLOUTS = "rollouts"  # (application, number)
+    SPECS = "specs"  # (application, group)
+    IMAGES = "images"  # (digest,)
+    AUDIT = "audit"  # (number,)
+
+
+Key = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """A row as retention sees it. `at`: when it was saved, of a rollout when it began. `bytes`: about what
+    its row holds; of a package what it takes."""
+
+    key: Key
+    at: Instant
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Rows that are no longer kept. One that is gone already is no mistake."""
+
+    kind: Kept
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a table takes in the store, its indexes included."""
+
+    table: str
+    rows: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +129,7 @@ class Transaction:
     tenure: Tenure | None = None
     seen: int | None = None
     expected: tuple[Record, ...] = ()
+    drops: tuple[Drop, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +224,18 @@ class Store(Protocol):
 
     async def audit(self, after: int = 0, limit: int = 1000, newest: bool = False) -> Sequence[Link]:
         """Rows of the audit log with a number above `after`, in order; with `newest`, the last of them."""
+
+    async def oldest(self, kind: Kept, limit: int = 1000, after: Aged | None = None) -> Sequence[Aged]:
+        """Rows of the kind that come after `after`: events and rows of the audit log by their number,
+        rollouts by application and number, all others by their age and then their key."""
+
+    async def sizes(self) -> Sequence[Size]:
+        """What each table takes, by name; what is free within the store's files is called "free". May read
+        through all of the store."""
+
+    @property
+    def waiting(self) -> int:
+        """Transactions that have yet to be saved: above 0 the store is behind."""
 
     async def add_image(self, image: Image) -> None:
         """Repeatable: the first push of a digest stays."""

@@ -8,7 +8,18 @@ from prometheus_client.registry import CollectorRegistry
 
 from repave_controller.core.domain.application import Event, Tenure
 from repave_controller.core.domain.rollout import Rollout
-from repave_controller.core.ports import Image, Loaded, Receipt, Record, Store, StoreError, Transaction
+from repave_controller.core.ports import (
+    Aged,
+    Image,
+    Kept,
+    Loaded,
+    Receipt,
+    Record,
+    Size,
+    Store,
+    StoreError,
+    Transaction,
+)
 from repave_protos.daemon.chain import Link
 from repave_protos.daemon.metrics import CALL_BUCKETS
 from repave_protos.protocol.values import ApplicationName
@@ -91,6 +102,17 @@ class MeasuredStore:
     async def audit(self, after: int = 0, limit: int = 1000, newest: bool = False) -> Sequence[Link]:
         async with self._timed("read"):
             return await self._store.audit(after, limit, newest)
+
+    async def oldest(self, kind: Kept, limit: int = 1000, after: Aged | None = None) -> Sequence[Aged]:
+        async with self._timed("read"):
+            return await self._store.oldest(kind, limit, after)
+
+    async def sizes(self) -> Sequence[Size]:
+        return await self._store.sizes()
+
+    @property
+    def waiting(self) -> int:
+        return self._store.waiting
 
     async def add_image(self, image: Image) -> None:
         async with self._timed("image"):

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 
 from repave_controller.core.commands.release import Accepted, from_text, to_text
-from repave_controller.core.domain.application import Application
+from repave_controller.core.domain.application import Application, Instant
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.core.ports import Receipt, Spec, Store
 
@@ -22,8 +22,8 @@ class Request:
         whole_key = f"{application.name}/{kind}/{key}" if key else ""
         return Request(whole_key, hashlib.sha256(body.encode()).hexdigest())
 
-    def receipt(self, accepted: Accepted) -> Receipt | None:
-        return Receipt(self.key, self.body_hash, to_text(accepted)) if self.key else None
+    def receipt(self, accepted: Accepted, now: Instant) -> Receipt | None:
+        return Receipt(self.key, self.body_hash, to_text(accepted), now) if self.key else None
 
 
 async def earlier_answer(store: Store, request: Request) -> Accepted | None:
@@ -36,7 +36,7 @@ async def earlier_answer(store: Store, request: Request) -> Accepted | None:
     return dataclasses.replace(from_text(receipt.response), is_joined=True)
 
 
-def spec_of_queued(before: Application, after: Application) -> Spec | None:
+def spec_of_queued(before: Application, after: Application, now: Instant) -> Spec | None:
     """The spec of a queued release, saved with its group once it begins."""
     has_begun = after.rollout is not None and after.rollouts_total > before.rollouts_total
     target = after.group(after.rollout.target) if has_begun and after.rollout is not None else None
@@ -44,5 +44,5 @@ def spec_of_queued(before: Application, after: Application) -> Spec | None:
         return None
     for order in before.queue:
         if order not in after.queue and (order.version, order.digest) == (target.version, target.digest):
-            return Spec(after.name, target.name, order.spec_text)
+            return Spec(after.name, target.name, order.spec_text, now)
     return None

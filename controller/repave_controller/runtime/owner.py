@@ -176,9 +176,9 @@ class Owner:
             except Refused as refused:
                 raise with_ways_that_work(refused, self.application, observed, now) from None
             accepted = accepted or answer(self.application, changed)
-            receipt = request.receipt(accepted)
+            receipt = request.receipt(accepted, now)
             is_begun = spec_text and not accepted.is_queued
-            spec = Spec(changed.name, accepted.group, spec_text) if is_begun else None
+            spec = Spec(changed.name, accepted.group, spec_text, now) if is_begun else None
             async with office.turnstile(changed):
                 self._room = None
                 decision = step(changed, observed, now, office.tenure, self._constraints(changed))
@@ -264,7 +264,7 @@ class Owner:
             extra,
             application=application,
             rollout=decided.rollout if decided.rollout != former.rollout else None,
-            spec=extra.spec or spec_of_queued(former, decided),
+            spec=extra.spec or spec_of_queued(former, decided, office.clock()),
         )
         events = await office.store.commit(transaction)
         self.application = application

@@ -12,6 +12,10 @@ from repave_protos.protocol.older import with_templates
 
 APPLICATION_ID = 0x72657076  # "repv"
 
+AT_NEWEST = (
+    "SET at = (SELECT coalesce(max(at), 0) FROM (SELECT at FROM events ORDER BY sequence DESC LIMIT 1000))"
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE store (
@@ -91,6 +95,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT, WITHOUT ROWID""",
     ),
     ("CREATE TABLE audit (number INTEGER PRIMARY KEY, text TEXT NOT NULL, hash TEXT NOT NULL) STRICT",),
+    (  # of what was saved before, it is not known since when it is there: since the newest event
+        "ALTER TABLE receipts ADD COLUMN at REAL NOT NULL DEFAULT 0",
+        "ALTER TABLE specs ADD COLUMN at REAL NOT NULL DEFAULT 0",
+        "UPDATE receipts " + AT_NEWEST,
+        "UPDATE specs " + AT_NEWEST,
+        "CREATE INDEX receipts_by_age ON receipts (at, key)",
+        "CREATE INDEX specs_by_age ON specs (at, application, server_group)",
+    ),
 )
 
 

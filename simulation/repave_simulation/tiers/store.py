@@ -1,23 +1,33 @@
 """A store in memory: everything but the disk. Another one over the same `Shelf` is a restarted controller."""
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from repave_controller.core.domain.application import Application, Event, Instant, Tenure
 from repave_controller.core.domain.freezes import Freezes
 from repave_controller.core.domain.rollout import Rollout
 from repave_controller.core.ports import (
+    Aged,
+    Drop,
     DuplicateKey,
     Image,
+    Kept,
     Loaded,
     Receipt,
     Record,
+    Size,
+    Spec,
     StoreError,
     Transaction,
 )
 from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName, Digest
+
+Row = TypeVar("Row")
 
 
 @dataclass
@@ -28,8 +38,9 @@ class Shelf:
     incarnation: int = 1
     applications: dict[ApplicationName, Application] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    next_event: int = 1
     rollouts: dict[tuple[ApplicationName, int], Rollout] = field(default_factory=dict)
-    specs: dict[tuple[ApplicationName, str], str] = field(default_factory=dict)
+    specs: dict[tuple[ApplicationName, str], Spec] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
     images: dict[Digest, Image] = field(default_factory=dict)
     freezes: Freezes = field(default_factory=Freezes)
@@ -74,19 +85,26 @@ class MemoryStore:
             if transaction.rollout is not None:
                 shelf.rollouts[transaction.application.name, transaction.rollout.number] = transaction.rollout
         if spec is not None:
-            shelf.specs[spec.application, spec.group] = spec.text
+            shelf.specs[spec.application, spec.group] = spec
         shelf.freezes = transaction.freezes if transaction.freezes is not None else shelf.freezes
         shelf.records.update({(each.kind, each.name): each for each in transaction.records})
         shelf.audit += transaction.audit
-        first = len(shelf.events) + 1
-        events = (dataclasses.replace(event, sequence=n) for n, event in enumerate(transaction.events, first))
+        numbered = enumerate(transaction.events, shelf.next_event)
+        events = tuple(dataclasses.replace(event, sequence=n) for n, event in numbered)
+        shelf.next_event += len(events)
         shelf.events += events
-        return tuple(shelf.events[first - 1 :])
+        for drop in transaction.drops:
+            self._drop(drop)
+        return events
 
     async def events(
         self, after: int = 0, application: str = "", limit: int = 1000, newest: bool = False
     ) -> Sequence[Event]:
-        found = [each for each in self.shelf.events[after:] if application in ("", each.application)]
+        found = [
+            each
+            for each in _above(self.shelf.events, after, _sequence)
+            if application in ("", each.application)
+        ]
         return found[max(0, len(found) - limit) :] if newest else found[:limit]
 
     async def rollouts(self, application: ApplicationName, limit: int = 50) -> Sequence[Rollout]:
@@ -96,7 +114,8 @@ class MemoryStore:
         return [self.shelf.rollouts[application, number] for number in numbers[:limit]]
 
     async def spec(self, application: ApplicationName, group: str) -> str | None:
-        return self.shelf.specs.get((application, group))
+        found = self.shelf.specs.get((application, group))
+        return found.text if found is not None else None
 
     async def receipt(self, key: str) -> Receipt | None:
         return self.shelf.receipts.get(key)
@@ -113,8 +132,60 @@ class MemoryStore:
         return sorted(self.shelf.images.values(), key=lambda image: (-image.pushed_at, image.digest))
 
     async def audit(self, after: int = 0, limit: int = 1000, newest: bool = False) -> Sequence[Link]:
-        found = self.shelf.audit[after:]
+        found = _above(self.shelf.audit, after, _number)
         return found[max(0, len(found) - limit) :] if newest else found[:limit]
+
+    async def oldest(self, kind: Kept, limit: int = 1000, after: Aged | None = None) -> Sequence[Aged]:
+        is_by_age = kind in (Kept.RECEIPTS, Kept.SPECS, Kept.IMAGES)
+
+        def order(each: Aged) -> tuple[Any, ...]:
+            return (each.at, *each.key) if is_by_age else each.key
+
+        rows = sorted(self._aged(kind), key=order)
+        return [each for each in rows if after is None or order(each) > order(after)][:limit]
+
+    async def sizes(self) -> Sequence[Size]:
+        found = {kind: self._aged(kind) for kind in Kept}
+        return [
+            Size(kind, len(rows), sum(each.bytes for each in rows)) for kind, rows in sorted(found.items())
+        ]
+
+    @property
+    def waiting(self) -> int:
+        return 0
+
+    def _aged(self, kind: Kept) -> list[Aged]:
+        shelf = self.shelf
+        match kind:
+            case Kept.EVENTS:
+                return [Aged((each.sequence,), each.at, len(each.text)) for each in shelf.events]
+            case Kept.RECEIPTS:
+                return [Aged((key,), each.at, len(each.response)) for key, each in shelf.receipts.items()]
+            case Kept.ROLLOUTS:
+                return [Aged(key, each.started_at) for key, each in shelf.rollouts.items()]
+            case Kept.SPECS:
+                return [Aged(key, each.at, len(each.text)) for key, each in shelf.specs.items()]
+            case Kept.IMAGES:
+                return [Aged((key,), each.pushed_at, each.size_bytes) for key, each in shelf.images.items()]
+            case Kept.AUDIT:
+                at = [Instant(json.loads(each.text).get("at", 0.0)) for each in shelf.audit]
+                return [Aged((each.number,), at[n], len(each.text)) for n, each in enumerate(shelf.audit)]
+
+    def _drop(self, drop: Drop) -> None:
+        shelf, keys = self.shelf, set(drop.keys)
+        match drop.kind:
+            case Kept.EVENTS:
+                shelf.events = [each for each in shelf.events if (each.sequence,) not in keys]
+            case Kept.RECEIPTS:
+                shelf.receipts = {key: each for key, each in shelf.receipts.items() if (key,) not in keys}
+            case Kept.ROLLOUTS:
+                shelf.rollouts = {key: each for key, each in shelf.rollouts.items() if key not in keys}
+            case Kept.SPECS:
+                shelf.specs = {key: each for key, each in shelf.specs.items() if key not in keys}
+            case Kept.IMAGES:
+                shelf.images = {key: each for key, each in shelf.images.items() if (key,) not in keys}
+            case Kept.AUDIT:
+                shelf.audit = [each for each in shelf.audit if (each.number,) not in keys]
 
     async def close(self) -> None:
         self._is_open = False
@@ -122,3 +193,16 @@ class MemoryStore:
     def _check(self) -> None:
         if self.trouble or not self._is_open:
             raise StoreError(self.trouble or "the store is closed.")
+
+
+def _above(rows: Sequence[Row], after: int, number: Callable[[Row], int]) -> Sequence[Row]:
+    """Of rows in order of their number, those above `after`."""
+    return rows[bisect_right(rows, after, key=number) :]
+
+
+def _sequence(event: Event) -> int:
+    return event.sequence
+
+
+def _number(link: Link) -> int:
+    return link.number

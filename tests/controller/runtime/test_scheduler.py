@@ -49,7 +49,7 @@ async def test_a_release_goes_from_command_to_traffic_and_every_word_was_saved_b
         assert await world.ended() is Phase.SUCCEEDED
         assert world.weights(region=PARIS) == world.weights(region=OSLO) == {"shop-v001": 10_000}
         assert world.store.shelf.applications[SHOP] == world.application()
-        assert world.store.shelf.specs[SHOP, "shop-v001"] == "spec of a"
+        assert world.store.shelf.specs[SHOP, "shop-v001"].text == "spec of a"
 
 
 @in_virtual_time
@@ -208,7 +208,7 @@ async def test_a_queued_release_begins_by_itself_and_its_spec_is_kept() -> None:
         await asyncio.sleep(60)
         assert await world.ended() is Phase.SUCCEEDED
         assert world.weights() == {"shop-v002": 10_000}
-        assert world.store.shelf.specs[SHOP, "shop-v002"] == "spec of b"
+        assert world.store.shelf.specs[SHOP, "shop-v002"].text == "spec of b"
 
 
 # ---------------------------------------------------------------------------- two applications, one mistake

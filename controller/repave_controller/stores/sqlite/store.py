@@ -16,9 +16,20 @@ from typing import IO, Any
 
 from repave_controller.core.domain.application import Event, Instant, Tenure
 from repave_controller.core.domain.rollout import Rollout
-from repave_controller.core.ports import Image, Loaded, Receipt, Record, StoreError, Transaction
+from repave_controller.core.ports import (
+    Aged,
+    Image,
+    Kept,
+    Loaded,
+    Receipt,
+    Record,
+    Size,
+    StoreError,
+    Transaction,
+)
 from repave_controller.stores.codec import decode_rollout
 from repave_controller.stores.sqlite.file import MOUNTS, Connect, connect, explain, lock, open_reader
+from repave_controller.stores.sqlite.sizes import sizes_of
 from repave_controller.stores.sqlite.writer import Outcome, Rows, SqliteWriter, rows_of, rows_of_image
 from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName, Digest
@@ -31,6 +42,22 @@ EVENTS = "SELECT sequence, at, kind, text, application, region, server_group, ho
 RECORDS = "SELECT kind, name, state FROM records WHERE kind = ? AND state IS NOT NULL ORDER BY name"
 AUDIT = "SELECT number, text, hash FROM audit WHERE number > ?"
 IMAGES = "SELECT digest, size_bytes, files, name, pushed_at FROM images ORDER BY pushed_at DESC, digest"
+RECEIPT = "SELECT key, body_hash, response, at FROM receipts WHERE key = ?"
+OLDEST: dict[Kept, tuple[str, tuple[str, ...], str, str, bool]] = {
+    Kept.EVENTS: ("events", ("sequence",), "at", "length(text) + 80", False),
+    Kept.RECEIPTS: ("receipts", ("key",), "at", "length(response) + 150", True),
+    Kept.ROLLOUTS: (
+        "rollouts",
+        ("application", "number"),
+        "coalesce(json_extract(state, '$.started_at'), 0)",
+        "length(state)",
+        False,
+    ),
+    Kept.SPECS: ("specs", ("application", "server_group"), "at", "length(text)", True),
+    Kept.IMAGES: ("images", ("digest",), "pushed_at", "size_bytes", True),
+    Kept.AUDIT: ("audit", ("number",), "coalesce(json_extract(text, '$.at'), 0)", "length(text) + 70", False),
+}
+"""Table, key, age, size; whether the rows come by their age."""
 
 Waiting = tuple[Rows, asyncio.Future[int]]
 
@@ -118,7 +145,7 @@ class SqliteStore:
         return rows[0][0] if rows else None
 
     async def receipt(self, key: str) -> Receipt | None:
-        rows = await self._read("SELECT key, body_hash, response FROM receipts WHERE key = ?", (key,))
+        rows = await self._read(RECEIPT, (key,))
         return Receipt(*rows[0]) if rows else None
 
     async def records(self, kind: str) -> Sequence[Record]:
@@ -135,6 +162,30 @@ class SqliteStore:
         bounds = (after, max(0, min(limit, EVENTS_READ_MAX)))
         rows = [Link(*row) for row in await self._read(f"{AUDIT} ORDER BY number {order} LIMIT ?", bounds)]
         return rows[::-1] if newest else rows
+
+    async def oldest(self, kind: Kept, limit: int = 1000, after: Aged | None = None) -> Sequence[Aged]:
+        table, key, at, size, is_by_age = OLDEST[kind]
+        order = ", ".join((at, *key) if is_by_age else key)
+        where, values = "", tuple[str | int | float, ...]()
+        if after is not None:
+            values = (after.at, *after.key) if is_by_age else after.key
+            where = f"WHERE ({order}) > ({', '.join('?' * len(values))})"
+        query = f"SELECT {', '.join(key)}, {at}, {size} FROM {table} {where} ORDER BY {order} LIMIT ?"  # noqa: S608  # our own text
+        rows = await self._read(query, (*values, max(0, min(limit, EVENTS_READ_MAX))))
+        return [Aged(tuple(row[:-2]), Instant(row[-2]), row[-1]) for row in rows]
+
+    async def sizes(self) -> Sequence[Size]:
+        """On a connection of its own, since it reads through the file."""
+        if self._writer is None:
+            raise StoreError(f"{self._path}: the store is closed.")
+        try:
+            return await asyncio.to_thread(sizes_of, self._path)
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from error
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     async def close(self) -> None:
         """Saves what waits, then lets go of the files. May be called twice."""
@@ -192,7 +243,7 @@ class SqliteStore:
             _resolve(saved, outcome)
         self._write_next()
 
-    async def _read(self, query: str, values: Sequence[int | str]) -> list[tuple[Any, ...]]:
+    async def _read(self, query: str, values: Sequence[int | str | float]) -> list[tuple[Any, ...]]:
         reader = self._reader
         if reader is None:
             raise StoreError(f"{self._path}: the store is closed.")

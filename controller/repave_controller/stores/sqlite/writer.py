@@ -14,7 +14,7 @@ import structlog
 
 from repave_controller.core.domain.application import Event, Instant, Tenure
 from repave_controller.core.domain.freezes import Freezes
-from repave_controller.core.ports import DuplicateKey, Image, Loaded, StoreError, Transaction
+from repave_controller.core.ports import Drop, DuplicateKey, Image, Kept, Loaded, StoreError, Transaction
 from repave_controller.stores.codec import (
     decode_application,
     decode_freezes,
@@ -42,13 +42,22 @@ ROLLOUT = (
     "INSERT INTO rollouts VALUES (?, ?, ?) "
     "ON CONFLICT (application, number) DO UPDATE SET state = excluded.state"
 )
-SPEC = "INSERT OR REPLACE INTO specs VALUES (?, ?, ?)"
-RECEIPT = "INSERT INTO receipts VALUES (?, ?, ?)"
+SPEC = "INSERT OR REPLACE INTO specs VALUES (?, ?, ?, ?)"
+RECEIPT = "INSERT INTO receipts VALUES (?, ?, ?, ?)"
 FREEZES = "INSERT OR REPLACE INTO freezes VALUES (1, ?)"
 RECORD = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"  # also of what is gone: the order of a batch holds
 GONE_RECORDS = "DELETE FROM records WHERE state IS NULL"
 IMAGE = "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?)"
 AUDIT = "INSERT INTO audit VALUES (?, ?, ?)"
+
+DROPS = {
+    Kept.EVENTS: "DELETE FROM events WHERE sequence = ?",
+    Kept.RECEIPTS: "DELETE FROM receipts WHERE key = ?",
+    Kept.ROLLOUTS: "DELETE FROM rollouts WHERE application = ? AND number = ?",
+    Kept.SPECS: "DELETE FROM specs WHERE application = ? AND server_group = ?",
+    Kept.IMAGES: "DELETE FROM images WHERE digest = ?",
+    Kept.AUDIT: "DELETE FROM audit WHERE number = ?",
+}
 
 OWN_FAULTS = (
     DuplicateKey,
@@ -72,12 +81,13 @@ class Rows:
     application: tuple[str, str] | None = None
     events: tuple[tuple[object, ...], ...] = ()
     rollout: tuple[str, int, str] | None = None
-    spec: tuple[str, str, str] | None = None
-    receipt: tuple[str, str, str] | None = None
+    spec: tuple[str, str, str, float] | None = None
+    receipt: tuple[str, str, str, float] | None = None
     freezes: tuple[str] | None = None
     records: tuple[tuple[str, str, str | None], ...] = ()
     image: tuple[str, int, int, str, float] | None = None
     audit: tuple[tuple[int, str, str], ...] = ()
+    drops: tuple[Drop, ...] = ()
 
 
 def rows_of(transaction: Transaction) -> Rows:
@@ -90,11 +100,12 @@ def rows_of(transaction: Transaction) -> Rows:
         rollout=(application.name, rollout.number, encode_rollout(rollout))
         if application and rollout
         else None,
-        spec=(spec.application, spec.group, spec.text) if spec else None,
-        receipt=(receipt.key, receipt.body_hash, receipt.response) if receipt else None,
+        spec=(spec.application, spec.group, spec.text, spec.at) if spec else None,
+        receipt=(receipt.key, receipt.body_hash, receipt.response, receipt.at) if receipt else None,
         freezes=(encode_freezes(transaction.freezes),) if transaction.freezes is not None else None,
         records=tuple((each.kind, each.name, each.state) for each in transaction.records),
         audit=tuple((each.number, each.text, each.hash) for each in transaction.audit),
+        drops=transaction.drops,
     )
 
 
@@ -242,6 +253,7 @@ class SqliteWriter:
         self._insert(RECORD, (record for rows in batch for record in rows.records))
         self._insert(IMAGE, (rows.image for rows in batch))
         self._insert(AUDIT, (row for rows in batch for row in rows.audit))
+        self._drop(drop for rows in batch for drop in rows.drops)
         return outcomes, following
 
     def _write_apart(self, batch: Sequence[Rows]) -> tuple[list[Outcome], int]:
@@ -266,12 +278,13 @@ class SqliteWriter:
         self._insert(RECORD, rows.records)
         self._insert(IMAGE, [rows.image])
         self._insert(AUDIT, rows.audit)
+        self._drop(rows.drops)
         if rows.receipt is not None and not self._is_repeated(rows.receipt):
             self._insert(RECEIPT, [rows.receipt])
         return sequence
 
-    def _is_repeated(self, receipt: tuple[str, str, str]) -> bool:
-        key, body_hash, _ = receipt
+    def _is_repeated(self, receipt: tuple[str, str, str, float]) -> bool:
+        key, body_hash, *_ = receipt
         known = self._connection.execute("SELECT body_hash FROM receipts WHERE key = ?", (key,)).fetchone()
         if known is not None and known != (body_hash,):
             raise DuplicateKey(f"the key {key!r} was used for another request; use a new key")
@@ -292,6 +305,10 @@ class SqliteWriter:
         present = [row for row in rows if row is not None]
         if present:
             self._connection.executemany(statement, present)
+
+    def _drop(self, drops: Iterable[Drop]) -> None:
+        for drop in drops:
+            self._insert(DROPS[drop.kind], drop.keys)
 
     # ------------------------------------------------------------------------------------------- failing
 
