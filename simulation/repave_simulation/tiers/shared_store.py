@@ -1,0 +1,120 @@
+"""A store in memory that several controllers share: each has a SharedMemoryStore over the same SharedShelf.
+
+Here is what concerns decisions: the fence, conflicts, changes and hints."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Iterator, Mapping
+from operator import itemgetter
+from typing import TypeVar
+
+from repave_controller.core.domain.application import Event, Tenure
+from repave_controller.core.ports import Conflict, Fenced, Loaded, Transaction
+from repave_controller.peers.ports import Changes, ControllerId, shard_of
+from repave_simulation.tiers.shared_shelf import Changed, SharedShelf
+from repave_simulation.tiers.store import MemoryStore
+
+Key = TypeVar("Key")
+
+
+class SharedMemoryStore(MemoryStore):
+    """Implements ports.Store and peers.ports.ChangeLog. `controller` is the one that has this store open."""
+
+    shelf: SharedShelf
+
+    def __init__(self, shelf: SharedShelf | None = None, controller: ControllerId = "") -> None:
+        super().__init__(shelf if shelf is not None else SharedShelf())
+        self.controller = controller
+
+    async def open(self) -> Loaded:
+        return dataclasses.replace(await super().open(), change=self.shelf.change)
+
+    async def begin_incarnation(self, above: int) -> Tenure:
+        tenure = await super().begin_incarnation(above)
+        self.shelf.change += 1
+        self.shelf.hint()
+        return tenure
+
+    def put(self, transaction: Transaction) -> tuple[Event, ...]:
+        """All of it or nothing, at once. Raises Fenced, Conflict, StoreError."""
+        self._check()
+        self._check_fence(transaction)
+        self._check_seen(transaction)
+        events = super().put(transaction)
+        self._mark(transaction)
+        self.shelf.hint()
+        return events
+
+    def _check_fence(self, transaction: Transaction) -> None:
+        tenure, application = transaction.tenure, transaction.application
+        if tenure is None:
+            return
+        if tenure.incarnation != self.shelf.incarnation:
+            raise Fenced(f"the store is in incarnation {self.shelf.incarnation} by now")
+        if application is None:
+            return
+        held = self.shelf.shards[shard_of(application.name)]
+        if held.owner is None or held.term != tenure.term:
+            raise Fenced(
+                f"{application.name} is decided by {held.owner or 'no controller'}, term {held.term}"
+            )
+
+    def _check_seen(self, transaction: Transaction) -> None:
+        if transaction.seen is not None:
+            newest = max((each.change for each in self._changed() if each.by != self.controller), default=0)
+            if newest > transaction.seen:
+                raise Conflict(f"another controller has saved change {newest}; {transaction.seen} was seen")
+        for record in transaction.expected:
+            there = self.shelf.records.get((record.kind, record.name))
+            if (there.state if there is not None else None) != record.state:
+                raise Conflict(f"{record.kind} {record.name} is another one by now")
+
+    def _changed(self) -> Iterator[Changed]:
+        yield from self.shelf.applications_changed.values()
+        yield from self.shelf.records_changed.values()
+        yield self.shelf.freezes_changed
+
+    def _mark(self, transaction: Transaction) -> None:
+        shelf = self.shelf
+        shelf.change += 1
+        changed = Changed(shelf.change, self.controller)
+        if transaction.application is not None:
+            shelf.applications_changed[transaction.application.name] = changed
+        for record in transaction.records:
+            shelf.records_changed[record.kind, record.name] = changed
+        if transaction.freezes is not None:
+            shelf.freezes_changed = changed
+        if transaction.events:
+            shelf.events_changed = shelf.change
+
+    # -------------------------------------------------------------------------------------- changes
+
+    async def changes(self, after: int) -> Changes:
+        self._check()
+        shelf = self.shelf
+        names = _newer(shelf.applications_changed, after)
+        return Changes(
+            until=shelf.change,
+            incarnation=shelf.incarnation,
+            applications=tuple(shelf.applications[name] for name in names),
+            records=tuple(shelf.records[key] for key in _newer(shelf.records_changed, after)),
+            freezes=shelf.freezes if shelf.freezes_changed.change > after else None,
+            has_events=shelf.events_changed > after,
+        )
+
+    async def hints(self) -> AsyncIterator[None]:
+        hinted = asyncio.Event()
+        self.shelf.listeners.append(hinted.set)
+        try:
+            while True:
+                await hinted.wait()
+                hinted.clear()
+                yield None
+        finally:
+            self.shelf.listeners.remove(hinted.set)
+
+
+def _newer(changed: Mapping[Key, Changed], after: int) -> list[Key]:
+    """In the order in which they were saved."""
+    found = [(each.change, key) for key, each in changed.items() if each.change > after]
+    return [key for _, key in sorted(found, key=itemgetter(0))]
