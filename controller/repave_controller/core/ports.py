@@ -177,8 +177,13 @@ class Regions(Protocol):
 class RegionListener(Protocol):
     """Hears what comes from the regions, and says what they shall be. Plain calls in the event loop."""
 
-    def greet(self, hello: Hello) -> None:
-        """Comes first of a stream, before anything is asked for the region or sent there."""
+    async def before_greeting(self) -> None:
+        """To be awaited before `greet`: what other controllers have decided until now is known here then.
+        Raises StoreError."""
+
+    def greet(self, hello: Hello, *, is_elsewhere: bool = False) -> None:
+        """Comes first of a stream, before anything is asked for the region or sent there. `is_elsewhere`: its
+        agent is connected to another controller, which tells of it."""
 
     def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
         """What may be sent to the region now."""

@@ -28,6 +28,15 @@ def shard_of(application: ApplicationName) -> Shard:
     return zlib.crc32(application.encode()) % SHARDS
 
 
+class NotOwner(Exception):
+    """Another controller decides for the application: `owner`, None where it is not known which one now."""
+
+    def __init__(self, application: ApplicationName, owner: ControllerId | None) -> None:
+        super().__init__(f"{owner or 'another controller'} decides for {application}")
+        self.application = application
+        self.owner = owner
+
+
 class Ownership(Protocol):
     """For which applications this controller decides, now."""
 
@@ -36,6 +45,23 @@ class Ownership(Protocol):
 
     def owner_of(self, application: ApplicationName) -> ControllerId | None:
         """The controller that decides for it, as far as is known."""
+
+    def others(self) -> Collection[Shard]:
+        """The shards that are not this controller's."""
+
+    async def begin_incarnation(self, above: int) -> int:
+        """All epochs from now on are above incarnation `above`; returns the new one, which counts here at
+        once. Raises StoreError."""
+
+
+class Wards(Protocol):
+    """Hears which shards this controller has; the scheduler is one."""
+
+    async def gained(self, shards: Collection[Shard]) -> None:
+        """It decides for their applications from now on: under what the store holds of them now."""
+
+    async def lost(self, shards: Collection[Shard]) -> None:
+        """It decides for them no more; returns when no decision is under way."""
 
 
 # ------------------------------------------------------------------------------------------------ members
@@ -119,8 +145,9 @@ class Changes:
 class ChangeLog(Protocol):
     """What other controllers save."""
 
-    async def changes(self, after: int) -> Changes:
-        """All that became visible after change `after`. Raises StoreError."""
+    async def changes(self, after: int, shards: Collection[Shard] | None = None) -> Changes:
+        """All that became visible after change `after`, in the order of their numbers; of applications only
+        those of `shards`, if any are named. Raises StoreError."""
 
     def hints(self) -> AsyncIterator[None]:
         """Something may have changed: soon after each commit, letter and report of any controller, and each

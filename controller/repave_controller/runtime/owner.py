@@ -25,11 +25,12 @@ from repave_controller.core.domain.application import (
     Tenure,
 )
 from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Why, reason_of
-from repave_controller.core.ports import Regions, Spec, Store, StoreError, Transaction
+from repave_controller.core.ports import Conflict, Fenced, Regions, Spec, Store, StoreError, Transaction
 from repave_controller.core.rollout.step import after_suspension, held, step
-from repave_controller.core.rules.divergence import offer, offers
+from repave_controller.core.rules.divergence import offer
 from repave_controller.core.rules.guards import Constraints, Room
 from repave_controller.core.rules.safety import check
+from repave_controller.peers.ports import NotOwner
 from repave_controller.runtime.broadcast import Broadcast
 from repave_controller.runtime.event_log import EventLog
 from repave_controller.runtime.fence import Fence
@@ -54,12 +55,27 @@ class Office(Protocol):
 
     store: Store
     regions: Regions
-    tenure: Tenure
     fence: Fence
     event_log: EventLog
     visible: Broadcast
     suspensions: SuspensionWatch
     clock: Callable[[], Instant]
+
+    def tenure_of(self, application: ApplicationName) -> Tenure:
+        """What decisions for it are made under now. Raises NotOwner."""
+
+    @property
+    def seen(self) -> int | None:
+        """The newest change of other controllers that is known here; None: there are none."""
+
+    def depends_on_others(self, application: Application) -> bool:
+        """Whether what else is decided counts for it now."""
+
+    async def catch_up(self) -> None:
+        """What others decided until now is known after it. Raises StoreError."""
+
+    async def stored(self, application: ApplicationName) -> Application | None:
+        """As the store holds it now. Raises StoreError."""
 
     def observed(self, application: ApplicationName) -> Observed:
         """What each region reported last of it."""
@@ -77,12 +93,13 @@ class Office(Protocol):
     async def room_for(self, application: Application, order: ReleaseOrder) -> Mapping[RegionName, Reason]:
         """The regions that have no room for it now."""
 
-    def make_room(self, former: Application, after: Application) -> None:
-        """What is under way has changed."""
+    def take(self, owner: "Owner", application: Application) -> None:
+        """It is saved: this is what the owner decides upon from now on, and regions are sent."""
 
 
 class Owner:
-    """Decides for one application, one decision at a time."""
+    """Decides for one application, one decision at a time; where another controller decides for it, knows
+    what that one saved."""
 
     def __init__(self, office: Office, application: Application) -> None:
         self.application = application
@@ -93,9 +110,21 @@ class Owner:
         self._wake_at: Instant | None = None
         self._room: Room | None = None  # for the first queued release
         self._suspensions = -1  # those it knows of; what was loaded from the store comes after one
+        self._is_in_doubt = False  # the store may hold a newer decision
 
     def wake(self) -> None:
         self._wake.set()
+
+    def begin_from(self, application: Application) -> None:
+        """As the store holds it: another controller decided for it until now."""
+        self.application, self.because = application, ()
+        self._suspensions, self._is_in_doubt, self._room = -1, False, None
+
+    async def end(self, task: "asyncio.Task[None]") -> None:
+        """Ends `run`, which is this task, between two decisions."""
+        async with self._lock:
+            task.cancel()
+        await asyncio.wait({task})
 
     async def run(self) -> None:
         """Looks again whenever something changed or an instant has come."""
@@ -103,7 +132,10 @@ class Owner:
             self._wake.clear()
             try:
                 async with self._lock:
+                    await self._resolve_doubt()
                     await self._decide_or_hold()
+            except (NotOwner, Fenced):
+                self._wake_at = Instant(self._office.clock() + STORE_RETRY_SECONDS)
             except StoreError as error:
                 self._stop(reason_of(Why.NOT_SAVED, error=str(error)), "decision.not_saved")
                 self._wake_at = Instant(self._office.clock() + STORE_RETRY_SECONDS)
@@ -163,38 +195,74 @@ class Owner:
         spec_text: str = "",
         accepted: Accepted | None = None,
     ) -> Accepted:
-        """Decides on a person's command; returns once it is saved. The same key again: the same answer."""
+        """Decides on a person's command; returns once it is saved. The same key again: the same answer.
+        Raises Refused, StoreError, NotOwner."""
         async with self._lock:
-            office, request = self._office, Request.of(self.application, kind, key, body)
-            answered = await earlier_answer(office.store, request)
+            await self._resolve_doubt()
+            request = Request.of(self.application, kind, key, body)
+            answered = await earlier_answer(self._office.store, request)
             if answered is not None:
                 return answered
             self._catch_up()
-            now, observed = office.clock(), office.observed(self.application.name)
-            try:
-                changed, events = change(self.application, observed, now)
-            except Refused as refused:
-                raise with_ways_that_work(refused, self.application, observed, now) from None
-            accepted = accepted or answer(self.application, changed)
-            receipt = request.receipt(accepted, now)
-            is_begun = spec_text and not accepted.is_queued
-            spec = Spec(changed.name, accepted.group, spec_text, now) if is_begun else None
-            async with office.turnstile(changed):
-                self._room = None
-                decision = step(changed, observed, now, office.tenure, self._constraints(changed))
-                await self._save(decision, observed, Transaction(events=events, receipt=receipt, spec=spec))
+            while True:
+                try:
+                    accepted = await self._carry_out(change, request, spec_text, accepted)
+                    break
+                except Conflict:
+                    await self._office.catch_up()
+                except Fenced:
+                    name = self.application.name
+                    raise NotOwner(name, None) from None
         self.wake()
+        return accepted
+
+    async def _carry_out(
+        self, change: Change, request: Request, spec_text: str, accepted: Accepted | None
+    ) -> Accepted:
+        """`accepted`: the answer, if it does not follow from the change."""
+        office = self._office
+        tenure, seen = office.tenure_of(self.application.name), office.seen
+        now, observed = office.clock(), office.observed(self.application.name)
+        try:
+            changed, events = change(self.application, observed, now)
+        except Refused as refused:
+            raise with_ways_that_work(refused, self.application, observed, now) from None
+        accepted = accepted or answer(self.application, changed)
+        is_begun = spec_text and not accepted.is_queued
+        spec = Spec(changed.name, accepted.group, spec_text, now) if is_begun else None
+        async with office.turnstile(changed):
+            self._room = None
+            decision = step(changed, observed, now, tenure, self._constraints(changed))
+            extra = Transaction(
+                events=events,
+                receipt=request.receipt(accepted, now),
+                spec=spec,
+                tenure=tenure,
+                seen=seen if office.depends_on_others(changed) else None,
+            )
+            await self._save(decision, observed, extra)
         return accepted
 
     async def adopt(self, change: Change) -> None:
         """Decides on from what the regions run, whatever was decided here before."""
         async with self._lock:
             office = self._office
+            tenure = office.tenure_of(self.application.name)
             now, observed = office.clock(), office.observed(self.application.name)
             adopted, events = change(self.application, observed, now)
-            decision = step(adopted, observed, now, office.tenure)
-            await self._save(decision, observed, Transaction(events=events), former=adopted)
+            decision = step(adopted, observed, now, tenure)
+            extra = Transaction(events=events, tenure=tenure)
+            await self._save(decision, observed, extra, former=adopted)
         self.wake()
+
+    async def _resolve_doubt(self) -> None:
+        """A commit that failed may have been saved all the same, where the store is across a network."""
+        name = self.application.name
+        self._office.tenure_of(name)
+        if self._is_in_doubt:
+            stored = await self._office.stored(name)
+            self._office.take(self, stored or self.application)
+            self._is_in_doubt = False
 
     def _catch_up(self) -> None:
         """Nothing fails because this controller was away or stood still."""
@@ -209,12 +277,13 @@ class Owner:
             await self._decide()
         except Refused as broken:
             former, now = self.application, self._office.clock()
+            tenure = self._office.tenure_of(former.name)
             reason = reason_of(Why.PROMISE_BROKEN, promises=broken.reason)
             application, events = held(former, reason, now)
             if application is former:
                 raise
             log.error("promise.broken", application=former.name, text=text_of(reason))
-            await self._commit(application, Transaction(events=events), former)
+            await self._commit(application, Transaction(events=events, tenure=tenure), former)
             await self._decide()
 
     async def _decide(self) -> None:
@@ -222,7 +291,11 @@ class Owner:
         self._catch_up()
         for _ in range(DECISIONS_MAX):
             async with office.turnstile(self.application):
-                decision, has_news = await self._decide_once()
+                try:
+                    decision, has_news = await self._decide_once()
+                except Conflict:
+                    await office.catch_up()
+                    continue
             if decision.because != self.because:
                 self.because = decision.because
                 office.visible.bump()
@@ -234,12 +307,14 @@ class Owner:
     async def _decide_once(self) -> tuple[Decision, bool]:
         """The decision, and whether there was something to save."""
         office, application = self._office, self.application
+        tenure = office.tenure_of(application.name)
+        seen = office.seen if office.depends_on_others(application) else None
         observed, now = office.observed(application.name), office.clock()
-        decision = step(application, observed, now, office.tenure, self._constraints(application))
+        decision = step(application, observed, now, tenure, self._constraints(application))
         offered = offer(decision.application, office.fence.open_regions())
         has_news = offered != application or bool(decision.events)
         if has_news:
-            await self._save(decision, observed, Transaction())
+            await self._save(decision, observed, Transaction(tenure=tenure, seen=seen))
         return decision, has_news
 
     async def _save(
@@ -266,13 +341,12 @@ class Owner:
             rollout=decided.rollout if decided.rollout != former.rollout else None,
             spec=extra.spec or spec_of_queued(former, decided, office.clock()),
         )
-        events = await office.store.commit(transaction)
-        self.application = application
-        office.make_room(former, application)
-        for region, state in offers(former, application):  # the only way down, with desired_for
-            if region not in office.fence.ahead:
-                office.regions.publish(region, state)
-                log.info(
-                    "desired.published", application=state.application, region=region, epoch=str(state.epoch)
-                )
+        try:
+            events = await office.store.commit(transaction)
+        except (Conflict, Fenced):
+            raise
+        except StoreError:
+            self._is_in_doubt = True
+            raise
+        office.take(self, application)
         office.event_log.tell(events)

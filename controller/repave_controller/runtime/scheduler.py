@@ -6,7 +6,7 @@ is so for the whole installation.
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from weakref import WeakValueDictionary
 
@@ -31,17 +31,22 @@ from repave_controller.core.domain.application import (
     Observed,
     Outcome,
     ReleaseOrder,
+    Tenure,
 )
 from repave_controller.core.domain.freezes import Command, Freezes
 from repave_controller.core.domain.limits import Limits, load_of
 from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Why, cli
 from repave_controller.core.domain.rollout import GroupNumber
 from repave_controller.core.planning.shown_plans import ShownPlans
-from repave_controller.core.ports import ImageStore, Loaded, Regions, Store, Transaction
+from repave_controller.core.ports import Conflict, ImageStore, Loaded, Regions, Store, Transaction
 from repave_controller.core.rollout.holds import guard_of
 from repave_controller.core.rollout.room import with_room
-from repave_controller.core.rules.divergence import is_offered
+from repave_controller.core.rollout.step import step
+from repave_controller.core.rules.divergence import is_offered, offers
 from repave_controller.core.rules.guards import Constraints
+from repave_controller.peers.alone import Alone
+from repave_controller.peers.mirror import Mirror
+from repave_controller.peers.ports import SHARDS, NotOwner, Ownership, Shard, shard_of
 from repave_controller.runtime.broadcast import Broadcast
 from repave_controller.runtime.event_log import EventLog
 from repave_controller.runtime.fence import Fence
@@ -72,10 +77,14 @@ class Scheduler:
         clock: Callable[[], Instant],
         regions: Regions,
         limits: Limits = Limits(),  # noqa: B008  # frozen
+        ownership: Ownership | None = None,
     ) -> None:
+        """`ownership`: for which applications this controller decides; for all, if it has the store alone."""
         self.store = store
         self._images = images
-        self.tenure = loaded.tenure
+        self._ownership = ownership or Alone(store, loaded.tenure)
+        self._mirror: Mirror | None = None
+        self._shards = set(range(SHARDS)) if ownership is None else set[Shard]()
         self.clock = clock
         self._freezes = loaded.freezes
         self._freezes_lock = asyncio.Lock()
@@ -85,6 +94,7 @@ class Scheduler:
         self._owners = {each.name: Owner(self, each) for each in loaded.applications}
         self._never_released: WeakValueDictionary[ApplicationName, Owner] = WeakValueDictionary()
         self._starts: asyncio.Queue[Owner] = asyncio.Queue()
+        self._tasks: dict[ApplicationName, asyncio.Task[None]] = {}
         self.visible = Broadcast()
         self.event_log = EventLog(store, clock, self.visible)
         self.suspensions = SuspensionWatch()
@@ -92,7 +102,11 @@ class Scheduler:
         self.shown_plans = ShownPlans()
         self._room: RoomAsker | None = None
         for owner in self._owners.values():
-            self._starts.put_nowait(owner)
+            self._start(owner)
+
+    def share_by(self, mirror: Mirror) -> None:
+        """Before `run`: other controllers decide for other applications; the mirror tells what they saved."""
+        self._mirror = mirror
 
     def ask_room_with(self, asker: "RoomAsker") -> None:
         """Queued releases begin only where `asker` says that they fit."""
@@ -107,13 +121,106 @@ class Scheduler:
         return await self._room(application, order) if self._room is not None else {}
 
     async def run(self) -> None:
-        """Owns every application until cancelled."""
+        """Decides for the applications that are this controller's, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.event_log.run(), name="notices")
             tasks.create_task(self.suspensions.run(), name="suspensions")
             while True:
                 owner = await self._starts.get()
-                tasks.create_task(owner.run(), name=f"owner {owner.application.name}")
+                name = owner.application.name
+                if name not in self._tasks and shard_of(name) in self._shards:
+                    self._tasks[name] = tasks.create_task(owner.run(), name=f"owner {name}")
+
+    # ------------------------------------------------------------------------------- other controllers
+
+    async def gained(self, shards: Collection[Shard]) -> None:
+        """This controller decides for their applications from now on. Raises StoreError."""
+        assert self._mirror is not None, "without others all shards are here from the beginning"
+        await self._mirror.catch_up()
+        for application in await self._mirror.applications(shards):
+            self._known(application).begin_from(application)
+        self._shards |= set(shards)
+        for name, owner in self._owners.items():
+            if shard_of(name) in shards:
+                self._start(owner)
+
+    async def lost(self, shards: Collection[Shard]) -> None:
+        """It decides for them no more; returns when no decision is under way."""
+        self._shards -= set(shards)
+        for name in [name for name in self._tasks if shard_of(name) in shards]:
+            await self._owners[name].end(self._tasks.pop(name))
+
+    def tenure_of(self, application: ApplicationName) -> Tenure:
+        """What decisions for it are made under now. Raises NotOwner."""
+        is_here = shard_of(application) in self._shards
+        tenure = self._ownership.tenure_of(application) if is_here else None
+        if tenure is None:
+            raise NotOwner(application, self._ownership.owner_of(application))
+        return tenure
+
+    @property
+    def seen(self) -> int | None:
+        """The newest change of other controllers that is known here; None: there are none."""
+        return self._mirror.seen if self._mirror is not None else None
+
+    def depends_on_others(self, application: Application) -> bool:
+        """Whether what else is decided counts for it now: regions of it have yet to begin."""
+        rollout = application.running
+        return rollout is not None and any(not track.has_begun for track in rollout.tracks)
+
+    async def catch_up(self) -> None:
+        """What others decided until now is known after it. Raises StoreError."""
+        if self._mirror is not None:
+            await self._mirror.catch_up()
+
+    async def stored(self, application: ApplicationName) -> Application | None:
+        """As the store holds it now; None of a store that this controller has alone, whose failures leave no
+        doubt. Raises StoreError."""
+        if self._mirror is None:
+            return None
+        found = await self._mirror.applications({shard_of(application)})
+        return next((each for each in found if each.name == application), None)
+
+    def take_in(self, application: Application) -> None:
+        """What another controller decided. Regions whose agents are connected here are sent it."""
+        if shard_of(application.name) not in self._shards:
+            self.take(self._known(application), application)
+            if self.fence.ahead:
+                self.fence.judge_again(self._saved())
+            self.visible.bump()
+
+    def take_freezes(self, freezes: Freezes) -> None:
+        """As they are now, whichever controller changed them."""
+        self._freezes = freezes
+        for owner in self._owners.values():
+            owner.wake()
+        self.visible.bump()
+
+    def take_events(self) -> None:
+        """Other controllers saved some."""
+        self.event_log.tell(())
+
+    def take(self, owner: Owner, application: Application) -> None:
+        """It is saved: what its owner decides upon from now on, and what regions are sent."""
+        former, owner.application = owner.application, application
+        self._make_room(former, application)
+        for region, state in offers(former, application):  # the only way down, with desired_for
+            if region not in self.fence.ahead:
+                self.regions.publish(region, state)
+                log.info(
+                    "desired.published", application=state.application, region=region, epoch=str(state.epoch)
+                )
+
+    def _known(self, application: Application) -> Owner:
+        owner = self._owners.get(application.name)
+        if owner is None:
+            blank = Application(application.name, application.cluster, GroupNumber(1))
+            owner = self._owners[application.name] = Owner(self, blank)
+        return owner
+
+    def _start(self, owner: Owner) -> None:
+        if shard_of(owner.application.name) in self._shards:
+            self._starts.put_nowait(owner)
 
     # ------------------------------------------------------------------------------ what is asked for
 
@@ -185,11 +292,19 @@ class Scheduler:
         """Adds or lifts a freeze; returns the freezes once they are saved, and all
         applications look again. Raises Refused, StoreError."""
         async with self._freezes_lock:
-            freezes, events = command(self._freezes, self.clock())
-            if freezes != self._freezes:
-                saved = await self.store.commit(Transaction(freezes=freezes, events=events))
+            while True:
+                freezes, events = command(self._freezes, self.clock())
+                if freezes == self._freezes:
+                    break
+                decided = Transaction(freezes=freezes, events=events, seen=self.seen)
+                try:
+                    saved = await self.store.commit(decided)
+                except Conflict:
+                    await self.catch_up()
+                    continue
                 self._freezes = freezes
                 self.event_log.tell(saved)
+                break
         for owner in self._owners.values():
             owner.wake()
         return freezes
@@ -197,7 +312,7 @@ class Scheduler:
     def constraints(self, application: Application) -> Constraints:
         """What is so beyond the application. What others have under way counts only while regions of it have
         yet to begin."""
-        if not _may_begin(application):
+        if not self.depends_on_others(application):
             return Constraints(self._freezes, self._limits)
         return self.constraints_of_new(application.name)
 
@@ -208,13 +323,13 @@ class Scheduler:
 
     def turnstile(self, application: Application) -> AbstractAsyncContextManager[object]:
         """To be held from the decision to its end on the disk."""
-        return self._turnstile if _may_begin(application) else nullcontext()
+        return self._turnstile if self.depends_on_others(application) else nullcontext()
 
-    def make_room(self, former: Application, after: Application) -> None:
+    def _make_room(self, former: Application, after: Application) -> None:
         """Something has ended: those that wait for a limit look again."""
         if former.running != after.running and self._limits != Limits():
             for owner in self._owners.values():
-                if _may_begin(owner.application):
+                if self.depends_on_others(owner.application):
                     owner.wake()
 
     async def change(self, accepted: Accepted, change: Change, key: str, body: str) -> Accepted:
@@ -243,8 +358,9 @@ class Scheduler:
 
     async def begin_incarnation(self, above: int) -> int:
         """All epochs from now on are above incarnation `above`; returns the new one. Raises StoreError."""
-        self.tenure = await self.store.begin_incarnation(above)
-        return self.tenure.incarnation
+        if self._ownership.others():
+            raise Refused(Refusal.OTHER_CONTROLLERS)
+        return await self._ownership.begin_incarnation(above)
 
     def _known_regions(self) -> tuple[RegionName, ...]:
         """Regions whose agent has spoken since this controller began, or that have hosts from before."""
@@ -268,7 +384,7 @@ class Scheduler:
         name = owner.application.name
         if name not in self._owners:
             self._owners[name] = owner
-            self._starts.put_nowait(owner)
+            self._start(owner)
 
     # ---------------------------------------------------------------------------------- what is known
 
@@ -299,11 +415,25 @@ class Scheduler:
         if owner is None:
             return ()
         ahead = self.fence.because(owner.application)
-        return (*ahead, *(each for each in owner.because if each not in ahead))
+        because = owner.because if shard_of(application) in self._shards else self._foreseen(owner)
+        return (*ahead, *(each for each in because if each not in ahead))
 
-    def greet(self, hello: Hello) -> None:
-        """Judges the region before anything is sent to it."""
-        for event in self.fence.greet(hello, self._saved()):
+    def _foreseen(self, owner: Owner) -> tuple[Because, ...]:
+        """What the controller that decides for it waits for: the same facts lead to the same decision."""
+        application = owner.application
+        observed, constraints = self.observed(application.name), self.constraints(application)
+        return step(application, observed, self.clock(), Tenure(0, 0), constraints).because
+
+    async def before_greeting(self) -> None:
+        """To be awaited before `greet`: a region must not be judged by what is known no more. Raises
+        StoreError."""
+        await self.catch_up()
+
+    def greet(self, hello: Hello, *, is_elsewhere: bool = False) -> None:
+        """Judges the region before anything is sent to it; the controller that its agent is connected to
+        tells of it."""
+        events = self.fence.greet(hello, self._saved())
+        for event in () if is_elsewhere else events:
             self.note(event)
 
     def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
@@ -362,9 +492,3 @@ class Scheduler:
     def note(self, event: Event) -> None:
         """Adds an event that no decision caused."""
         self.event_log.note(event)
-
-
-def _may_begin(application: Application) -> bool:
-    """Whether regions of its rollout have yet to begin."""
-    rollout = application.running
-    return rollout is not None and any(not track.has_begun for track in rollout.tracks)

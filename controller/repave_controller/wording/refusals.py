@@ -226,6 +226,10 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.HOSTS_GONE: (
         lambda *commands, region: f"hosts of the old group have gone in {region}{ways(commands)}"
     ),
+    Refusal.OTHER_CONTROLLERS: (
+        "other controllers decide for applications too: stop them until what regions run is adopted, and "
+        "then start them again (repave controllers shows them)"
+    ),
     Refusal.KEY_REUSED: "this idempotency key was used for a different request; use a new key",
     Refusal.IN_DNS: "{name} leads clients to {region}: take it out of DNS first: {0}",
     Refusal.IN_DNS_UNTIL: (

@@ -124,7 +124,7 @@ async def test_hello_is_judged_before_it_is_asked_what_to_send() -> None:
     asked: list[str] = []
 
     class Listener(QuietListener):
-        def greet(self, hello: Hello) -> None:
+        def greet(self, hello: Hello, *, is_elsewhere: bool = False) -> None:
             asked.append(f"greet {hello.region}")
 
         def desired_for(self, region: RegionName) -> Sequence[DesiredState]:

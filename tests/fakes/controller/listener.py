@@ -8,7 +8,10 @@ from repave_protos.protocol.values import ApplicationName, DesiredState, Hello, 
 class QuietListener:
     """Takes everything and wants nothing anywhere; a test overrides what it is about."""
 
-    def greet(self, hello: Hello) -> None:
+    async def before_greeting(self) -> None:
+        pass
+
+    def greet(self, hello: Hello, *, is_elsewhere: bool = False) -> None:
         pass
 
     def desired_for(self, region: RegionName) -> Sequence[DesiredState]:

@@ -61,6 +61,7 @@ class Refusal(Kind):
     JOIN_TOKEN_USED = "join-token/used"  # noqa: S105  # a name
     JOIN_TOKEN_EXPIRED = "join-token/expired"  # noqa: S105  # a name
     KEY_REUSED = "key-reused"
+    OTHER_CONTROLLERS = "other-controllers"
     LAST_ADMIN = "last-admin"
     NO_OBJECTION = "no-objection"
     NO_GATE = "no-gate"
