@@ -282,14 +282,16 @@ async def test_a_record_replaces_the_former_one_of_its_kind_and_name_and_one_tha
     await again.close()
 
 
-async def test_the_first_push_of_a_digest_stays_and_the_newest_is_listed_first(stores: Stores) -> None:
+async def test_a_digest_keeps_its_first_name_and_what_was_pushed_last_is_listed_first(stores: Stores) -> None:
     store = stores()
     await store.open()
     old = Image(Digest("a" * 64), 10, 1, "old", Instant(1.0))
     new = Image(Digest("b" * 64), 20, 2, "new", Instant(2.0))
     for image in (old, new, dataclasses.replace(old, name="again", pushed_at=Instant(3.0))):
         await store.add_image(image)
-    assert list(await store.images()) == [new, old]
+    assert list(await store.images()) == [dataclasses.replace(old, pushed_at=Instant(3.0)), new]
+    await store.add_image(dataclasses.replace(old, pushed_at=Instant(0.5)))
+    assert [each.pushed_at for each in await store.images()] == [3.0, 2.0]
     await store.close()
 
 
@@ -318,7 +320,7 @@ ROWS: dict[Kept, list[tuple[Key, float]]] = {
     Kept.EVENTS: [((n,), n) for n in (1, 2, 3)],
     Kept.RECEIPTS: [((f"key{n}",), 10.0 - n) for n in (3, 2, 1)],
     Kept.ROLLOUTS: [((HELLO, n), n) for n in (1, 2, 3)],
-    Kept.SPECS: [((HELLO, f"hello-v00{n}"), 10.0 - n) for n in (3, 2, 1)],
+    Kept.SPECS: [((HELLO, f"hello-v00{n}"), 10.0 - n) for n in (1, 2, 3)],
     Kept.IMAGES: [((f"{n}" * 64,), 10.0 - n) for n in (3, 2, 1)],
     Kept.AUDIT: [((n,), n) for n in (1, 2, 3)],
 }

@@ -231,8 +231,8 @@ class Store(Protocol):
         """Rows of the audit log with a number above `after`, in order; with `newest`, the last of them."""
 
     async def oldest(self, kind: Kept, limit: int = 1000, after: Aged | None = None) -> Sequence[Aged]:
-        """Rows of the kind that come after `after`: events and rows of the audit log by their number,
-        rollouts by application and number, all others by their age and then their key."""
+        """Rows of the kind that come after `after`: receipts and images by their age and then their key, all
+        others by their key."""
 
     async def sizes(self) -> Sequence[Size]:
         """What each table takes, by name; what is free within the store's files is called "free". May read
@@ -243,7 +243,7 @@ class Store(Protocol):
         """Transactions that have yet to be saved: above 0 the store is behind."""
 
     async def add_image(self, image: Image) -> None:
-        """Repeatable: the first push of a digest stays."""
+        """Repeatable: a digest keeps its first name, and is as young as its last push."""
 
     async def images(self) -> Sequence[Image]:
         """Newest first."""

@@ -101,7 +101,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "UPDATE receipts " + AT_NEWEST,
         "UPDATE specs " + AT_NEWEST,
         "CREATE INDEX receipts_by_age ON receipts (at, key)",
-        "CREATE INDEX specs_by_age ON specs (at, application, server_group)",
     ),
 )
 

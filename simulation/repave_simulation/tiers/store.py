@@ -126,7 +126,9 @@ class MemoryStore:
 
     async def add_image(self, image: Image) -> None:
         self._check()
-        self.shelf.images.setdefault(image.digest, image)
+        known = self.shelf.images.get(image.digest, image)
+        at = max(known.pushed_at, image.pushed_at)
+        self.shelf.images[image.digest] = dataclasses.replace(known, pushed_at=at)
 
     async def images(self) -> Sequence[Image]:
         return sorted(self.shelf.images.values(), key=lambda image: (-image.pushed_at, image.digest))
@@ -136,7 +138,7 @@ class MemoryStore:
         return found[max(0, len(found) - limit) :] if newest else found[:limit]
 
     async def oldest(self, kind: Kept, limit: int = 1000, after: Aged | None = None) -> Sequence[Aged]:
-        is_by_age = kind in (Kept.RECEIPTS, Kept.SPECS, Kept.IMAGES)
+        is_by_age = kind in (Kept.RECEIPTS, Kept.IMAGES)
 
         def order(each: Aged) -> tuple[Any, ...]:
             return (each.at, *each.key) if is_by_age else each.key

@@ -53,7 +53,7 @@ OLDEST: dict[Kept, tuple[str, tuple[str, ...], str, str, bool]] = {
         "length(state)",
         False,
     ),
-    Kept.SPECS: ("specs", ("application", "server_group"), "at", "length(text)", True),
+    Kept.SPECS: ("specs", ("application", "server_group"), "at", "length(text)", False),
     Kept.IMAGES: ("images", ("digest",), "pushed_at", "size_bytes", True),
     Kept.AUDIT: ("audit", ("number",), "coalesce(json_extract(text, '$.at'), 0)", "length(text) + 70", False),
 }

@@ -47,7 +47,10 @@ RECEIPT = "INSERT INTO receipts VALUES (?, ?, ?, ?)"
 FREEZES = "INSERT OR REPLACE INTO freezes VALUES (1, ?)"
 RECORD = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"  # also of what is gone: the order of a batch holds
 GONE_RECORDS = "DELETE FROM records WHERE state IS NULL"
-IMAGE = "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?)"
+IMAGE = (
+    "INSERT INTO images VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (digest) DO UPDATE SET pushed_at = max(pushed_at, excluded.pushed_at)"
+)
 AUDIT = "INSERT INTO audit VALUES (?, ?, ?)"
 
 DROPS = {
