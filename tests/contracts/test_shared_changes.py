@@ -128,6 +128,9 @@ async def test_changes_are_what_was_saved_since_as_it_is_now_in_order(place: Pla
     assert [(each.name, each.rollouts_total) for each in found.applications] == [(OTHER, 1), (HELLO, 2)]
     assert (found.freezes, found.records, found.has_events) == (None, (), False)
     assert await place.ann.changes(found.until) == replace(found, applications=())
+    some = await place.ann.changes(0, {shard_of(HELLO)})
+    assert some == replace(found, applications=found.applications[1:])
+    assert await place.ann.changes(0, ()) == replace(found, applications=())
     gone = Record("token", "a", None)
     await place.ann.commit(
         Transaction(records=(gone,), freezes=Freezes(named_total=2), events=(Event("told"),))

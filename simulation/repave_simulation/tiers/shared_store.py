@@ -4,13 +4,13 @@ Here is what concerns decisions: the fence, conflicts, changes and hints."""
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from operator import itemgetter
 from typing import TypeVar
 
 from repave_controller.core.domain.application import Event, Tenure
 from repave_controller.core.ports import Conflict, Fenced, Loaded, Transaction
-from repave_controller.peers.ports import Changes, ControllerId, shard_of
+from repave_controller.peers.ports import Changes, ControllerId, Shard, shard_of
 from repave_simulation.tiers.shared_shelf import Changed, SharedShelf
 from repave_simulation.tiers.store import MemoryStore
 
@@ -89,14 +89,16 @@ class SharedMemoryStore(MemoryStore):
 
     # -------------------------------------------------------------------------------------- changes
 
-    async def changes(self, after: int) -> Changes:
+    async def changes(self, after: int, shards: Collection[Shard] | None = None) -> Changes:
         self._check()
         shelf = self.shelf
         names = _newer(shelf.applications_changed, after)
         return Changes(
             until=shelf.change,
             incarnation=shelf.incarnation,
-            applications=tuple(shelf.applications[name] for name in names),
+            applications=tuple(
+                shelf.applications[name] for name in names if shards is None or shard_of(name) in shards
+            ),
             records=tuple(shelf.records[key] for key in _newer(shelf.records_changed, after)),
             freezes=shelf.freezes if shelf.freezes_changed.change > after else None,
             has_events=shelf.events_changed > after,
