@@ -389,6 +389,7 @@ async def test_each_table_tells_how_much_it_takes(stores: Stores) -> None:
     await shelve(store)
     sizes = {each.table: each for each in await store.sizes()}
     assert [sizes[each].rows for each in Kept] == [3] * len(Kept)
+    assert [await store.count(each) for each in Kept] == [3] * len(Kept)
     assert all(each.bytes >= 0 for each in sizes.values())
     assert sizes["specs"].bytes > 0
     assert store.waiting == 0

@@ -234,6 +234,9 @@ class Store(Protocol):
         """Rows of the kind that come after `after`: receipts and images by their age and then their key, all
         others by their key."""
 
+    async def count(self, kind: Kept) -> int:
+        """How many rows of the kind there are."""
+
     async def sizes(self) -> Sequence[Size]:
         """What each table takes, by name; what is free within the store's files is called "free". May read
         through all of the store."""

@@ -107,6 +107,10 @@ class MeasuredStore:
         async with self._timed("read"):
             return await self._store.oldest(kind, limit, after)
 
+    async def count(self, kind: Kept) -> int:
+        async with self._timed("read"):
+            return await self._store.count(kind)
+
     async def sizes(self) -> Sequence[Size]:
         return await self._store.sizes()
 

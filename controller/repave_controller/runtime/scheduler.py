@@ -401,6 +401,10 @@ class Scheduler:
         """What is decided for the whole installation."""
         return self._freezes
 
+    def all_applications(self) -> tuple[Application, ...]:
+        """Also those of which only their history is left."""
+        return tuple(self._saved().values())
+
     def saved(self, name: ApplicationName) -> Application | None:
         """What is decided of it, also when it was never released."""
         return self._saved().get(name)

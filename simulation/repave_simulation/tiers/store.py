@@ -146,6 +146,9 @@ class MemoryStore:
         rows = sorted(self._aged(kind), key=order)
         return [each for each in rows if after is None or order(each) > order(after)][:limit]
 
+    async def count(self, kind: Kept) -> int:
+        return len(self._aged(kind))
+
     async def sizes(self) -> Sequence[Size]:
         found = {kind: self._aged(kind) for kind in Kept}
         return [

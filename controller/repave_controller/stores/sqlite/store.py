@@ -174,6 +174,10 @@ class SqliteStore:
         rows = await self._read(query, (*values, max(0, min(limit, EVENTS_READ_MAX))))
         return [Aged(tuple(row[:-2]), Instant(row[-2]), row[-1]) for row in rows]
 
+    async def count(self, kind: Kept) -> int:
+        ((rows,),) = await self._read(f"SELECT count(*) FROM {OLDEST[kind][0]}", ())  # noqa: S608  # our own text
+        return int(rows)
+
     async def sizes(self) -> Sequence[Size]:
         """On a connection of its own, since it reads through the file."""
         if self._writer is None:
