@@ -114,8 +114,8 @@ class Transaction:
     """What one decision saves: all of it or nothing.
 
     Where several controllers share the store: `tenure` is what it was decided under (else Fenced); `seen` is
-    the newest change of what other controllers decided that it was decided upon, and `expected` are records
-    that must be as they are here (else Conflict).
+    the newest change that it was decided upon, and none of the applications of other controllers or of the
+    freezes may have changed since; `expected` are records that must be as they are here (else Conflict).
     """
 
     application: Application | None = None

@@ -50,6 +50,7 @@ class Mirror:
         self._others = others
         self._by_kind: dict[str, list[TakeRecords]] = defaultdict(list)
         self._reading = asyncio.Lock()
+        self._unknown: set[Shard] = set()  # their applications have to be read whole
         self._begun = 0  # readings
         self._read = 0  # the newest of them that came to its end
 
@@ -81,10 +82,19 @@ class Mirror:
             if self._read > begun_before:
                 return
             self._begun += 1
+            unknown = set(self._unknown)
             changes = await self._changes.changes(self.seen, self._others())
+            whole = await self._changes.changes(0, unknown) if unknown else None
             self._take(changes)
+            for application in whole.applications if whole is not None else ():
+                self._audience.take_in(application)
+            self._unknown -= unknown
             self.seen = max(self.seen, changes.until)
             self._read = self._begun
+
+    def forget(self, shards: Collection[Shard]) -> None:
+        """Another controller decides for them now: what it saved is read at the next look."""
+        self._unknown |= set(shards)
 
     async def applications(self, shards: Collection[Shard]) -> Sequence[Application]:
         """Those of these shards as the store holds them now. Raises StoreError."""

@@ -79,7 +79,13 @@ class EventLog:
                 sequence=event.sequence,
             )
         if events:
-            self._events.bump()
+            self.look_again()
+        else:
+            self._visible.bump()
+
+    def look_again(self) -> None:
+        """The store has events that followers have yet to see."""
+        self._events.bump()
         self._visible.bump()
 
     async def follow(self, after: int, application: str = "") -> AsyncIterator[Event]:

@@ -110,7 +110,7 @@ class Owner:
         self._wake_at: Instant | None = None
         self._room: Room | None = None  # for the first queued release
         self._suspensions = -1  # those it knows of; what was loaded from the store comes after one
-        self._is_in_doubt = False  # the store may hold a newer decision
+        self.is_in_doubt = False  # the store may hold a newer decision
 
     def wake(self) -> None:
         self._wake.set()
@@ -118,7 +118,7 @@ class Owner:
     def begin_from(self, application: Application) -> None:
         """As the store holds it: another controller decided for it until now."""
         self.application, self.because = application, ()
-        self._suspensions, self._is_in_doubt, self._room = -1, False, None
+        self._suspensions, self.is_in_doubt, self._room = -1, False, None
 
     async def end(self, task: "asyncio.Task[None]") -> None:
         """Ends `run`, which is this task, between two decisions."""
@@ -259,10 +259,10 @@ class Owner:
         """A commit that failed may have been saved all the same, where the store is across a network."""
         name = self.application.name
         self._office.tenure_of(name)
-        if self._is_in_doubt:
+        if self.is_in_doubt:
             stored = await self._office.stored(name)
             self._office.take(self, stored or self.application)
-            self._is_in_doubt = False
+            self.is_in_doubt = False
 
     def _catch_up(self) -> None:
         """Nothing fails because this controller was away or stood still."""
@@ -346,7 +346,7 @@ class Owner:
         except (Conflict, Fenced):
             raise
         except StoreError:
-            self._is_in_doubt = True
+            self.is_in_doubt = True
             raise
         office.take(self, application)
         office.event_log.tell(events)

@@ -38,7 +38,7 @@ from repave_controller.core.domain.limits import Limits, load_of
 from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Why, cli
 from repave_controller.core.domain.rollout import GroupNumber
 from repave_controller.core.planning.shown_plans import ShownPlans
-from repave_controller.core.ports import Conflict, ImageStore, Loaded, Regions, Store, Transaction
+from repave_controller.core.ports import Conflict, ImageStore, Loaded, Regions, Store, StoreError, Transaction
 from repave_controller.core.rollout.holds import guard_of
 from repave_controller.core.rollout.room import with_room
 from repave_controller.core.rollout.step import step
@@ -149,6 +149,8 @@ class Scheduler:
         self._shards -= set(shards)
         for name in [name for name in self._tasks if shard_of(name) in shards]:
             await self._owners[name].end(self._tasks.pop(name))
+        if self._mirror is not None:
+            self._mirror.forget(shards)
 
     def tenure_of(self, application: ApplicationName) -> Tenure:
         """What decisions for it are made under now. Raises NotOwner."""
@@ -198,7 +200,7 @@ class Scheduler:
 
     def take_events(self) -> None:
         """Other controllers saved some."""
-        self.event_log.tell(())
+        self.event_log.look_again()
 
     def take(self, owner: Owner, application: Application) -> None:
         """It is saved: what its owner decides upon from now on, and what regions are sent."""
@@ -251,7 +253,13 @@ class Scheduler:
 
         owner = self._owner_of_new(application, cluster)
         request = dataclasses.replace(order, by="", key="")
-        accepted = await owner.command(command, "release", order.key, repr((request, queue)), spec_text)
+        body = repr((request, queue))
+        try:
+            accepted = await owner.command(command, "release", order.key, body, spec_text)
+        except StoreError:
+            if owner.is_in_doubt:
+                self._begin(owner)
+            raise
         self._begin(owner)
         return accepted
 

@@ -70,8 +70,8 @@ class SharedMemoryStore(MemoryStore):
                 raise Conflict(f"{record.kind} {record.name} is another one by now")
 
     def _changed(self) -> Iterator[Changed]:
+        """What other decisions may depend on."""
         yield from self.shelf.applications_changed.values()
-        yield from self.shelf.records_changed.values()
         yield self.shelf.freezes_changed
 
     def _mark(self, transaction: Transaction) -> None:
@@ -92,7 +92,11 @@ class SharedMemoryStore(MemoryStore):
     async def changes(self, after: int, shards: Collection[Shard] | None = None) -> Changes:
         self._check()
         shelf = self.shelf
-        names = _newer(shelf.applications_changed, after)
+        names = [
+            name
+            for name in _newer(shelf.applications_changed, after)
+            if shards is None or shard_of(name) in shards
+        ]
         return Changes(
             until=shelf.change,
             incarnation=shelf.incarnation,
