@@ -75,18 +75,19 @@ BUGS = (
     _bug("an agent forgets its journal but whose it is", 2, (1, 2, 3, 4, 5, 7), JOURNAL, "        return entries\n", "        return Entries(installation=entries.installation)\n"),
     _bug(
         "publish before commit", 2, (7,),
-        OWNER, "        events = await office.store.commit(transaction)\n",
-        "        for region, state in offers(former, application):\n"
-        "            office.regions.publish(region, state)\n"
-        "        events = await office.store.commit(transaction)\n",
+        OWNER, "divergence import offer\n", "divergence import offer, offers\n",
+        OWNER, "            events = await office.store.commit(transaction)\n",
+        "            for region, state in offers(former, application):\n"
+        "                office.regions.publish(region, state)\n"
+        "            events = await office.store.commit(transaction)\n",
     ),
     _bug(
         "acknowledge before commit", 2, (6,),
         OWNER,
-        "            await self._save(decision, observed, Transaction(events=events, receipt=receipt, spec=spec))\n",
-        "            whole = Transaction(events=events, receipt=receipt, spec=spec)\n"
-        "            saving = asyncio.create_task(self._save(decision, observed, whole))\n"
-        "            saving.add_done_callback(lambda task: task.exception())\n",
+        "            await self._save(decision, observed, extra)\n        return accepted\n",
+        "            saving = asyncio.create_task(self._save(decision, observed, extra))\n"
+        "            saving.add_done_callback(lambda task: task.exception())\n"
+        "        return accepted\n",
     ),
     _bug(
         "a command repeated is a new one", 2, (6,),
@@ -95,9 +96,9 @@ BUGS = (
     ),
     _bug(
         "a decision counts although it was not saved", 2, (0, 1, 2, 3, 4, 5, 6, 7),
-        OWNER, "        events = await office.store.commit(transaction)\n",
-        "        self.application = application\n"
-        "        events = await office.store.commit(transaction)\n",
+        OWNER, "            events = await office.store.commit(transaction)\n",
+        "            self.application = application\n"
+        "            events = await office.store.commit(transaction)\n",
     ),
     _bug(
         "a region that returns is told nothing", 2, (5,),
