@@ -27,7 +27,7 @@ def test_a_region_that_is_cut_off_heals_alone_and_its_release_ends_once_it_is_he
         assert stage.ended()["phase"] == "succeeded", stage.rollout()
         with asking(stage, PLACES) as results:
             moment = Moment(stage, "step.entered", "verify")
-            stage.release("v2", min_healthy="2s", warm="0s")
+            stage.release("v2", min_healthy="4s", warm="0s")
             moment.wait()
             cable.cut()
             os.kill(leader_of(stage, "paris", "hello-v001-1").pid, signal.SIGKILL)

@@ -77,7 +77,7 @@ async def test_waves_are_steered_go_back_everywhere_and_rolling_keeps_its_floor(
         ended = await asyncio.to_thread(stage.ended)
         assert ended["phase"] == "succeeded", ended["outcome"]
 
-        await through_first_wave(stage, "v3", sick_in="rome", launch_deadline="3s")
+        await through_first_wave(stage, "v3", sick_in="rome", launch_deadline="8s")
         steer(stage, "promote", skip=True)
         await until(stage, lambda: stage.get("applications/hello")["gates"], "the gate")
         steer(stage, "promote", role="sre")

@@ -38,8 +38,8 @@ def undone(stage: Stage) -> str:
 
 
 def test_a_slow_host_misses_its_deadline(stage: Stage) -> None:
-    told = outcome(stage, environment={"DELAY_SECONDS": "30"}, launch_deadline="1s")
-    assert "not verified within 1 s: connection refused" in told
+    told = outcome(stage, environment={"DELAY_SECONDS": "30"}, launch_deadline="4s")
+    assert "not verified within 4 s: connection refused" in told
 
 
 def test_a_flapping_host_is_never_verified(stage: Stage) -> None:

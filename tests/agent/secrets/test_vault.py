@@ -152,7 +152,7 @@ async def test_a_vault_that_is_ill_is_waited_for(
     world: World, ill: Callable[[Vault], None], lack: Lack, text: str
 ) -> None:
     ill(world.vault)
-    reader = world.reader(timeout_seconds=0.05)
+    reader = world.reader()
     fault = await world.fault(reader=reader)
     assert (fault.lack, fault.is_awaited) == (lack, True)
     assert str(fault).startswith("it waits for secret URL (vault kv/shop#url): ")

@@ -34,7 +34,7 @@ from tests.fakes.controller.listener import QuietListener
 from tests.fakes.slow_relay import slow_relay
 from tests.fakes.waiting import until
 
-SLACK_SECONDS = 1.0
+SLACK_SECONDS = 8.0
 """By which a busy machine notices later."""
 
 
@@ -245,19 +245,19 @@ async def test_over_a_slow_link_an_agent_connects_and_stays_connected(seconds: f
 
 async def test_an_agent_that_says_nothing_any_more_is_away_soon_and_comes_back() -> None:
     """The link stays open, as that of an agent that was stopped or whose packets are dropped."""
-    controller = Controller(welcome=replace(WELCOME, beat_seconds=0.1))
+    controller = Controller(welcome=replace(WELCOME, beat_seconds=0.25))
     server, port = await start_server(controller.sessions, "127.0.0.1:0")
     async with slow_relay(port, 0.0) as (relay, slow_port):
         agent = Agent()
         session = hurried(f"127.0.0.1:{slow_port}", agent, replace(HELLO, beats=True))
         task = asyncio.create_task(session.run())
         await until(lambda: agent.welcomes)
-        await asyncio.sleep(0.6)  # twice as long as it may be silent
+        await asyncio.sleep(1.5)  # twice as long as it may be silent
         assert controller.view.is_connected
         began = time.monotonic()
         relay.freeze()
         await until(lambda: not controller.view.is_connected)
-        assert time.monotonic() - began < 0.1 * (SILENCES_MAX + 1) + SLACK_SECONDS
+        assert time.monotonic() - began < 0.25 * (SILENCES_MAX + 1) + SLACK_SECONDS
         relay.thaw()
         await until(lambda: controller.view.is_connected)
         task.cancel()

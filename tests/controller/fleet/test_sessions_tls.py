@@ -149,14 +149,14 @@ async def test_streams_are_cut_when_their_agent_is_revoked_or_its_certificate_ex
         assert "revoked by ann" in rejection.reason
         with pytest.raises((ConnectionError, StopAsyncIteration)):
             await heard(messages)
-        assert loop.time() - began < 5
+        assert loop.time() - began < 20
 
-        enrolled.authority.agent_seconds = 2.0
+        enrolled.authority.agent_seconds = 4.0
         agent = await enrolled.agent()
         _, messages = await controller.connect(agent)
         assert isinstance(await heard(messages), Welcome)
         rejection = await heard(messages)
-        assert time.time() - agent.identity.expires_at < 5
+        assert time.time() - agent.identity.expires_at < 20
         assert isinstance(rejection, Rejection)
         assert "has expired" in rejection.reason
         with pytest.raises(ConnectionError):

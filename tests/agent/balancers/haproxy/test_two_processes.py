@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -23,14 +24,13 @@ from tests.fakes.agent.haproxy_rig import (
 )
 from tests.fakes.agent.haproxy_site import BLUE, GREEN, SHOP, TO_BLUE, TO_GREEN, Site
 from tests.fakes.waiting import until, until_async
+from tests.support.clients import lost
 from tests.support.load import Load
 
 pytestmark = needs_haproxy
 
 CONNECTIONS = 16
 """Of a load: so many requests can be in flight at most."""
-DYING_SECONDS = 0.1
-"""A killed process takes connections until the kernel has closed its sockets."""
 
 
 @dataclass
@@ -73,17 +73,18 @@ async def test_workers_killed_one_after_the_other_lose_what_they_had_in_flight_a
     if not is_agent_there:
         await site.balancer.close()
     load = await site.load()
-    killed: list[float] = []
+    deaths: list[tuple[float, float]] = []  # it takes connections until the kernel has closed its sockets
     for side in (0, 1, 0):
         worker = site.workers()[side]
+        killed_at = time.monotonic()
         os.kill(worker, signal.SIGKILL)
-        killed.append(time.monotonic())
+        await until(partial(_is_gone, worker))
+        deaths.append((killed_at, time.monotonic()))
         await until_async(partial(_are_back, site, worker))
         await _more_answers(load, 50)
     result = await load.stop()
-    for request in result.failures:
-        assert any(request.begun < at + DYING_SECONDS and request.ended > at - DYING_SECONDS for at in killed)
-    assert len(result.failures) <= len(killed) * CONNECTIONS
+    assert lost(result, *deaths) == ()
+    assert len(result.failures) <= len(deaths) * CONNECTIONS
     assert result.answered_by("blue") == len(result.requests) - len(result.failures)
 
 
@@ -230,6 +231,10 @@ async def test_the_spare_answers_while_no_host_of_the_new_group_is_up(site: Pair
 async def _more_answers(load: Load, count: int) -> None:
     wanted = load.answers + count
     await until(lambda: load.answers >= wanted)
+
+
+def _is_gone(process: int) -> bool:
+    return not Path(f"/proc/{process}").exists()
 
 
 async def _are_back(site: Pair, dead: int) -> bool:
