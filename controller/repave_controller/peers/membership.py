@@ -88,6 +88,11 @@ class Membership:
     def owner_of(self, application: ApplicationName) -> ControllerId | None:
         return self._owners.get(shard_of(application))
 
+    def begin(self, incarnation: int) -> None:
+        self._incarnation = incarnation
+        self._moves += 1  # a beat that is under way may show the former one
+        self._view = None
+
     @property
     def has_lease(self) -> bool:
         return self._now() < self._ends_at

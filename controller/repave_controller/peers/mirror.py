@@ -27,6 +27,9 @@ TakeRecords = Callable[[Sequence[Record]], None]
 class Audience(Protocol):
     """Takes what others saved; the scheduler is one."""
 
+    def others(self) -> Collection[Shard]:
+        """The shards of other controllers."""
+
     def take_in(self, application: Application) -> None:
         """Of an application, as it is now."""
 
@@ -40,14 +43,11 @@ class Audience(Protocol):
 class Mirror:
     """One for a controller. `run` must be running."""
 
-    def __init__(
-        self, changes: ChangeLog, audience: Audience, others: Callable[[], Collection[Shard]], seen: int
-    ) -> None:
-        """`others`: the shards of other controllers; `seen`: the newest change that is known here."""
+    def __init__(self, changes: ChangeLog, audience: Audience, seen: int) -> None:
+        """`seen`: the newest change that is known here."""
         self.seen = seen
         self._changes = changes
         self._audience = audience
-        self._others = others
         self._by_kind: dict[str, list[TakeRecords]] = defaultdict(list)
         self._reading = asyncio.Lock()
         self._unknown: set[Shard] = set()  # their applications have to be read whole
@@ -83,7 +83,7 @@ class Mirror:
                 return
             self._begun += 1
             unknown = set(self._unknown)
-            changes = await self._changes.changes(self.seen, self._others())
+            changes = await self._changes.changes(self.seen, self._audience.others())
             whole = await self._changes.changes(0, unknown) if unknown else None
             self._take(changes)
             for application in whole.applications if whole is not None else ():

@@ -46,22 +46,8 @@ class Ownership(Protocol):
     def owner_of(self, application: ApplicationName) -> ControllerId | None:
         """The controller that decides for it, as far as is known."""
 
-    def others(self) -> Collection[Shard]:
-        """The shards that are not this controller's."""
-
-    async def begin_incarnation(self, above: int) -> int:
-        """All epochs from now on are above incarnation `above`; returns the new one, which counts here at
-        once. Raises StoreError."""
-
-
-class Wards(Protocol):
-    """Hears which shards this controller has; the scheduler is one."""
-
-    async def gained(self, shards: Collection[Shard]) -> None:
-        """It decides for their applications from now on: under what the store holds of them now."""
-
-    async def lost(self, shards: Collection[Shard]) -> None:
-        """It decides for them no more; returns when no decision is under way."""
+    def begin(self, incarnation: int) -> None:
+        """The store is in this incarnation now: decisions count under it from here on."""
 
 
 # ------------------------------------------------------------------------------------------------ members

@@ -82,7 +82,7 @@ class Scheduler:
         """`ownership`: for which applications this controller decides; for all, if it has the store alone."""
         self.store = store
         self._images = images
-        self._ownership = ownership or Alone(store, loaded.tenure)
+        self._ownership = ownership or Alone(loaded.tenure)
         self._mirror: Mirror | None = None
         self._shards = set(range(SHARDS)) if ownership is None else set[Shard]()
         self.clock = clock
@@ -132,6 +132,10 @@ class Scheduler:
                     self._tasks[name] = tasks.create_task(owner.run(), name=f"owner {name}")
 
     # ------------------------------------------------------------------------------- other controllers
+
+    def others(self) -> Collection[Shard]:
+        """The shards that are not this controller's."""
+        return [shard for shard in range(SHARDS) if shard not in self._shards]
 
     async def gained(self, shards: Collection[Shard]) -> None:
         """This controller decides for their applications from now on. Raises StoreError."""
@@ -366,9 +370,11 @@ class Scheduler:
 
     async def begin_incarnation(self, above: int) -> int:
         """All epochs from now on are above incarnation `above`; returns the new one. Raises StoreError."""
-        if self._ownership.others():
+        if self.others():
             raise Refused(Refusal.OTHER_CONTROLLERS)
-        return await self._ownership.begin_incarnation(above)
+        tenure = await self.store.begin_incarnation(above)
+        self._ownership.begin(tenure.incarnation)
+        return tenure.incarnation
 
     def _known_regions(self) -> tuple[RegionName, ...]:
         """Regions whose agent has spoken since this controller began, or that have hosts from before."""

@@ -1,13 +1,13 @@
 """Two schedulers over one store in memory, each with regions of its own, in virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from repave_controller.core.domain.application import Event, Tenure
 from repave_controller.core.ports import Transaction
 from repave_controller.peers.mirror import Mirror
-from repave_controller.peers.ports import SHARDS, ControllerId, Held, Shard, shard_of
+from repave_controller.peers.ports import SHARDS, ControllerId, Held, shard_of
 from repave_controller.runtime.scheduler import Scheduler
 from repave_protos.protocol.values import ApplicationName, DesiredState, RegionName
 from repave_simulation.tiers.shared_shelf import SharedShelf
@@ -50,10 +50,7 @@ class Owned:
     def owner_of(self, application: ApplicationName) -> ControllerId | None:
         return self._shelf.shards[shard_of(application)].owner
 
-    def others(self) -> Collection[Shard]:
-        return [each.shard for each in self._shelf.shards.values() if each.owner != self._me]
-
-    async def begin_incarnation(self, above: int) -> int:
+    def begin(self, incarnation: int) -> None:
         raise AssertionError("these tests begin none")
 
 
@@ -70,7 +67,7 @@ class Controller(World):
         loaded = await self.shared.open()
         owned = Owned(self.shared.shelf, self.name)
         self.scheduler = Scheduler(self.shared, Packages(), loaded, self.clock, self, ownership=owned)
-        self.mirror = Mirror(self.shared, self.scheduler, owned.others, loaded.change)
+        self.mirror = Mirror(self.shared, self.scheduler, loaded.change)
         self.scheduler.share_by(self.mirror)
 
     def publish(self, region: RegionName, state: DesiredState) -> None:
