@@ -1,0 +1,153 @@
+"""How a store in PostgreSQL is opened, by several at once too, and what people are told when it can't be."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from repave_controller.core.ports import StoreError
+from repave_controller.stores.postgresql.connection import SETTINGS, Connection, Database
+from repave_controller.stores.postgresql.place import Place, hidden
+from repave_controller.stores.postgresql.schema import MIGRATIONS
+from tests.fakes.agent.haproxy_rig import free_port
+from tests.support.postgresql import Server, needs_pgbouncer, pgbouncer
+
+
+async def refusal(place: Place) -> str:
+    with pytest.raises(StoreError) as refused:
+        await Database(place).open()
+    return str(refused.value)
+
+
+async def shown(database: Database, name: str) -> str:
+    (row,) = await database.fetch(f"SHOW {name}")
+    return str(row[name])
+
+
+async def test_several_that_start_at_once_make_the_tables_once(database_url: str) -> None:
+    databases = [Database(Place(database_url)) for _ in range(4)]
+    await asyncio.gather(*(each.open() for each in databases))
+    assert [dict(each) for each in await databases[0].fetch("SELECT version FROM repave.schema")] == [
+        {"version": len(MIGRATIONS)}
+    ]
+    await asyncio.gather(*(each.close() for each in databases))
+    with pytest.raises(StoreError, match="closed"):
+        await databases[0].fetch("SELECT 1")
+
+
+async def test_every_transaction_has_its_bounds(database_url: str) -> None:
+    database = Database(Place(database_url))
+    await database.open()
+    for name, value in SETTINGS.items():
+        assert await shown(database, name) == value
+    await database.close()
+
+
+@needs_pgbouncer
+async def test_a_pooler_is_recognised_and_the_direct_way_leads_past_it(
+    postgresql_server: Server, database_url: str
+) -> None:
+    with pgbouncer(postgresql_server) as port:
+        pooled = database_url.replace(f":{postgresql_server.port}", f":{port}")
+        database = Database(Place(pooled, database_url))
+        greeted = asyncio.Event()
+
+        async def greet(connection: Connection) -> None:
+            greeted.set()
+
+        database.session.greeters.append(greet)
+        await database.open()
+        assert database.is_pooled
+        for name, value in SETTINGS.items():
+            assert await shown(database, name) == value
+        await asyncio.wait_for(greeted.wait(), 10.0)
+        await database.close()
+
+
+async def test_a_session_that_was_lost_is_made_anew(postgresql_server: Server, database_url: str) -> None:
+    greeted: asyncio.Queue[int] = asyncio.Queue()
+
+    async def greet(connection: Connection) -> None:
+        greeted.put_nowait(connection.get_server_pid())
+
+    database = Database(Place(database_url))
+    database.session.greeters.append(greet)
+    await database.open()
+    first = await asyncio.wait_for(greeted.get(), 10.0)
+    await database.fetch("SELECT pg_terminate_backend($1)", first)
+    assert await asyncio.wait_for(greeted.get(), 10.0) != first
+    await database.close()
+
+
+async def test_a_newer_schema_is_left_as_it_is(postgresql_server: Server, database_url: str) -> None:
+    database = Database(Place(database_url))
+    await database.open()
+    await database.fetch("UPDATE repave.schema SET version = version + 1")
+    await database.close()
+    assert "written by a newer repave" in await refusal(Place(database_url))
+
+
+async def test_a_schema_of_another_program_is_left_as_it_is(
+    postgresql_server: Server, database_url: str
+) -> None:
+    name = database_url.rpartition("/")[2]
+    postgresql_server.psql("CREATE SCHEMA repave; CREATE TABLE repave.street (length int)", name)
+    assert "belongs to another program" in await refusal(Place(database_url))
+
+
+async def test_it_says_what_is_wrong_and_what_to_do(postgresql_server: Server, tmp_path: Path) -> None:
+    server = postgresql_server
+    server.psql("CREATE USER stranger")
+    server.psql("CREATE DATABASE closed TEMPLATE template0")
+    server.psql("CREATE USER late CONNECTION LIMIT 0")
+    server.psql("CREATE DATABASE standing TEMPLATE template0")
+    server.psql("ALTER DATABASE standing SET default_transaction_read_only = on")
+    gone = f"postgresql://repave:secret@127.0.0.1:{free_port()}/hello"
+    expected = {
+        Place(gone): "the connection was refused",
+        Place(server.url("absent")): "no such database",
+        Place(server.url("postgres", "nobody-known")): "lets this user in from here not at all",
+        Place(server.url("closed", "stranger")): "ALTER DATABASE NAME OWNER TO USER",
+        Place(server.url("closed", "late")): "no connection left",
+        Place(server.url("standing")): "takes no writes",
+        Place("postgresql://repave@no-such-host.invalid/hello"): "name of its host is not known",
+        Place(f"{server.url()}?sslmode=require"): "does no TLS",
+        Place(server.url(), password_file=tmp_path / "absent"): "password_file",
+    }
+    for place, words in expected.items():
+        told = await refusal(place)
+        assert words in told
+        assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ann@db.example/repave", "postgresql://ann@db.example/repave"),
+        ("postgresql://ann:s3:cr@et@db/repave?x=1", "postgresql://ann:***@db/repave?x=1"),
+        ("postgresql://db/repave?password=secret&user=ann", "postgresql://db/repave?password=***&user=ann"),
+        ("postgresql://ann:secret@a:1,b:2/repave", "postgresql://ann:***@a:1,b:2/repave"),
+        ("", ""),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert hidden(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "checks"),
+    [
+        ("postgresql://ann@127.0.0.1:5432/repave", False),
+        ("postgresql://ann@localhost/repave", False),
+        ("postgresql://ann@[::1]:5432/repave", False),
+        ("postgresql:///repave?host=/run/postgresql", False),
+        ("postgresql://ann@db.example/repave", True),
+        ("postgresql://ann@localhost,db.example/repave", True),
+        ("postgresql://ann@/repave?host=db.example", True),
+        ("postgresql://ann@db.example/repave?sslmode=disable", False),
+    ],
+)
+def test_beyond_this_machine_the_certificate_is_checked_unless_the_url_says_otherwise(
+    url: str, checks: bool
+) -> None:
+    assert ("ssl" in Place(url).options(url)) is checks
