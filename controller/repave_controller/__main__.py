@@ -30,7 +30,7 @@ from repave_controller.backups.manifest import BackupError
 from repave_controller.backups.putting_back import finish
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import Store, StoreError
-from repave_controller.fleet.holder_records import load_holders, saving_to
+from repave_controller.fleet.holder_records import HolderRecords
 from repave_controller.fleet.listening import start_server, stop_server
 from repave_controller.fleet.packages import SUFFIX, ImageDirectory
 from repave_controller.fleet.sessions import Sessions
@@ -117,7 +117,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
     sessions.report_to(scheduler)
     provenance = Provenance(store)
     reach = Reach(scheduler.applications, provenance)
-    sessions.recall(await load_holders(store), saving_to(store, clock, scheduler.event_log.tell))
+    await HolderRecords(store, clock, scheduler.event_log.tell).load(sessions)
     artifacts = artifacts_of(settings.artifacts, images, store, provenance, scheduler, clock)
     try:
         enrolment = await _enrolment(settings, loaded.installation, store, scheduler, sessions)

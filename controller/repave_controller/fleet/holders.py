@@ -92,6 +92,21 @@ class Holders:
         else:
             self._free_at.pop(holder.region, None)
 
+    def hear(self, region: RegionName, holder: Holder | None) -> None:
+        """Another controller has saved it. Until when it lent is not known: it did so just now."""
+        if holder == self._holders.get(region):
+            return
+        if holder is not None:
+            self.take(holder)
+        else:
+            self.forget(region)
+            self.forgotten.discard(region)
+
+    def lent_elsewhere(self, region: RegionName) -> None:
+        """Another controller lends, or lent until now."""
+        if region in self._free_at:
+            self._lend(region)
+
     def forget(self, region: RegionName) -> None:
         if self._holders.pop(region, None) is not None:
             self.forgotten.add(region)

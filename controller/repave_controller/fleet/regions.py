@@ -26,11 +26,24 @@ UNUSED_SECONDS = 600.0
 RIVAL_SECONDS = 60.0
 """So long another agent of a region is told of after it asked."""
 APPLICATIONS_PER_REGION_MAX = 10_000
+TOLD_OFFSET_SECONDS = 1.0
+"""By so much an agent's clock has moved when other controllers are told of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Another controller, which has the stream of a region's agent, and what it tells of that."""
+
+    controller: str
+    process: str  # another one each time it starts
+    is_connected: bool
+    since: float
 
 
 @dataclass(slots=True)
 class KnownRegion:
-    """One region as its agent reports it. `since`: connected, or unreachable, since (seconds of the clock).
+    """One region as its agent reports it, here or as the controller tells that is its home. `since`:
+    connected, or unreachable, since (seconds of the clock).
 
     A new stream starts with no observations: what was true before the gap need not be true now.
     """
@@ -45,7 +58,15 @@ class KnownRegion:
     is_starting: bool = False  # its agent is there, and can't act yet: the first trouble says why
     identity: AgentIdentity | None = None  # of its agent's certificate
     clock_offset_seconds: float | None = None  # by which its clock is ahead of ours, as it said last
+    told_offset_seconds: float | None = None  # as other controllers are told, not anew with each beat
     withheld: dict[ApplicationName, str] = field(default_factory=dict)  # what it isn't sent, and why
+    session: int = 0  # of its stream, where several controllers share the regions
+    home: Home | None = None  # None: its agent is, or was, connected here
+
+    @property
+    def named(self) -> set[ApplicationName]:
+        """The applications of which it has said something."""
+        return self.observations.applications.keys() | {each.application for each in self.hello.applied}
 
     def admits(self, desired: DesiredState) -> bool:
         """Whether its agent may be sent this: one that knows of no secrets or sizes, as an older one, would
@@ -65,7 +86,10 @@ class KnownRegion:
     def hear_clock(self, sent_at: float, now: float) -> None:
         """0: an older agent, which does not say."""
         if sent_at > 0:
-            self.clock_offset_seconds = sent_at - now
+            offset = self.clock_offset_seconds = sent_at - now
+            told = self.told_offset_seconds
+            if told is None or abs(offset - told) >= TOLD_OFFSET_SECONDS:
+                self.told_offset_seconds = offset
 
     def merge(self, report: Report) -> tuple[set[ApplicationName], bool]:
         """The applications of which it changes what is known; and whether the agent counts what we do."""
@@ -80,7 +104,7 @@ class KnownRegion:
         names = spoken_of | before.keys() if report.is_full else spoken_of
         changed = {name for name in names if before.get(name) != after.get(name)}
         if (self.troubles, self.is_starting) != told:
-            changed |= after.keys() | {each.application for each in self.hello.applied}
+            changed |= self.named
         return changed, is_same
 
 
@@ -124,11 +148,11 @@ class Regions:
     def refuse(self, rival: Rival) -> None:
         self._rivals[rival.hello.region] = rival
 
-    def connect(self, hello: Hello, identity: AgentIdentity | None) -> set[ApplicationName]:
+    def connect(self, hello: Hello, identity: AgentIdentity | None, session: int = 0) -> set[ApplicationName]:
         """Its agent is there; the applications of which the region has said something, now or before."""
         self._rivals.pop(hello.region, None)
         before = self.views.get(hello.region)
-        view = KnownRegion(hello.region, True, self._clock(), hello, identity=identity)
+        view = KnownRegion(hello.region, True, self._clock(), hello, identity=identity, session=session)
         view.hear_clock(hello.sent_at, self._clock())
         self.views[hello.region] = view
         known = set(before.observations.applications) if before is not None else set()
@@ -150,18 +174,23 @@ class Regions:
         self._rivals.pop(region, None)
         return True
 
-    def forget_unused(self, unused: Collection[RegionName]) -> list[RegionName]:
+    def forget_elsewhere(self, region: RegionName) -> None:
+        """Its home has forgotten it."""
+        del self.views[region]
+        self._rivals.pop(region, None)
+
+    def forget_unused(self, unused: Collection[RegionName]) -> list[KnownRegion]:
         """Regions that were only ever a name: after a while, and the oldest when there are many. Those that
         were forgotten."""
         away = [self.views[region] for region in unused if not self.views[region].is_connected]
         away.sort(key=lambda view: view.since, reverse=True)
         over = [
-            view.region
+            view
             for index, view in enumerate(away)
             if index >= UNUSED_REGIONS_MAX or self._clock() >= view.since + UNUSED_SECONDS
         ]
-        for region in over:
-            del self.views[region]
+        for view in over:
+            del self.views[view.region]
         return over
 
     def is_one_too_many(self, region: RegionName) -> bool:

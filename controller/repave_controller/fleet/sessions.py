@@ -16,6 +16,7 @@ import structlog
 
 from repave_controller.core.ports import RegionListener, StoreError
 from repave_controller.fleet.certificates import Certificates, Denial, Gate
+from repave_controller.fleet.elsewhere import Elsewhere, IsLive, Surroundings
 from repave_controller.fleet.holders import Holder, Holders, Kept, Known, known_of
 from repave_controller.fleet.questions import (
     AnswerContent,
@@ -32,6 +33,7 @@ from repave_controller.fleet.regions import (
     Rival,
 )
 from repave_controller.fleet.streams import GOODBYE_SECONDS, Stream, StreamEnded, encoded
+from repave_controller.peers.reports import Standing
 from repave_protos.daemon.causes import cause
 from repave_protos.protocol import wire
 from repave_protos.protocol.certificates import AgentIdentity
@@ -77,6 +79,19 @@ class Save(Protocol):
         Raises StoreError; then nothing has changed."""
 
 
+class Tell(Protocol):
+    """Tells other controllers of the regions whose agents are connected here."""
+
+    async def next_session(self) -> int:
+        """Above all that any controller was given. Raises StoreError."""
+
+    def tell(self, region: RegionName, applications: Collection[ApplicationName]) -> None:
+        """These applications of the region have changed, or the region itself."""
+
+    def forget(self, region: RegionName, session: int) -> None:
+        """No controller shall know the region any longer."""
+
+
 log = structlog.get_logger()
 
 
@@ -100,6 +115,8 @@ class Sessions:
         self._regions = Regions(clock)
         self._holders = Holders(clock)
         self._save: Save | None = None
+        self._others: Tell | None = None
+        self._may_lend: Callable[[], bool] = lambda: True
         self._deciding: set[RegionName] = set()
         self._streams: dict[RegionName, Stream] = {}
         self._query_ids = itertools.count(1)
@@ -109,6 +126,22 @@ class Sessions:
     def report_to(self, listener: RegionListener) -> None:
         """Before the first stream is served."""
         self._listener = listener
+
+    def elsewhere(self, is_live: IsLive) -> Elsewhere:
+        """Where what other controllers tell of their regions is heard."""
+        around = Surroundings(
+            self._regions, lambda: self._listener, self._clock, self._end, self._holders.lent_elsewhere
+        )
+        return Elsewhere(around, is_live)
+
+    def share_with(self, tell: Tell, may_lend: Callable[[], bool]) -> None:
+        """Before the first stream is served: other controllers have the store too. `may_lend`: they take this
+        one to be there; once they don't, they count down the leases that it lent."""
+        self._others, self._may_lend = tell, may_lend
+
+    def hear_holder(self, region: RegionName, holder: Holder | None) -> None:
+        """Which agent has the region, as another controller has saved."""
+        self._holders.hear(region, holder)
 
     def guard_with(self, gate: Gate) -> None:
         """Before the first stream is served: without a certificate none is served from now on."""
@@ -166,22 +199,29 @@ class Sessions:
 
     def may_act_seconds(self, region: RegionName) -> float | None:
         """For how long the region's agent may act though it hears nothing; None: without end."""
+        self._note_lent(region)
         return self._holders.may_act_seconds(region)
 
     def forget(self, region: RegionName) -> bool:
         """Whether the region is known no longer; one whose agent is connected stays."""
+        view = self._regions.views.get(region)
         is_forgotten = self._regions.forget(region)
         if is_forgotten:
-            self._holders.forget(region)
+            self._forgotten(region, view)
         return is_forgotten
+
+    def _forgotten(self, region: RegionName, view: KnownRegion | None) -> None:
+        self._holders.forget(region)
+        if self._others is not None and view is not None:
+            self._others.forget(region, view.session)
 
     def forget_unused(self) -> None:
         """Regions that were only ever a name: after a while, and the oldest when there are many."""
         self._looked_for_unused_at = self._clock()
         away = (name for name, view in self._regions.views.items() if not view.is_connected)
         unused = [name for name in away if self._listener.applications_in(name) == ()]
-        for region in self._regions.forget_unused(unused):
-            self._holders.forget(region)
+        for view in self._regions.forget_unused(unused):
+            self._forgotten(view.region, view)
 
     def _forget_unused_at_times(self) -> None:
         """Not at each Hello: a fleet that returns would be looked through once for each of its agents."""
@@ -197,7 +237,12 @@ class Sessions:
         stream = self._streams.get(region)
         if stream is None:
             return
-        if not self._regions.views[region].admits(desired):
+        view = self._regions.views[region]
+        before = view.troubles
+        is_admitted = view.admits(desired)
+        if view.troubles != before:
+            self._told(region)
+        if not is_admitted:
             stream.desired.pop(desired.application, None)
             return
         stream.desired[desired.application] = desired
@@ -260,13 +305,13 @@ class Sessions:
         try:
             hello = await self._first_message(messages)
             identity, objection = self._certificates.identity(hello, certificate)
-            rejection = Rejection(objection) if objection else await self._admit(hello, identity)
-            if rejection is not None:
-                log.warning("agent.rejected", region=hello.region, reason=rejection.reason)
+            entered = Rejection(objection) if objection else await self._enter(hello, identity)
+            if isinstance(entered, Rejection):
+                log.warning("agent.rejected", region=hello.region, reason=entered.reason)
                 async with asyncio.timeout(GOODBYE_SECONDS):
-                    await link.send(wire.encode_from_controller(rejection))
+                    await link.send(wire.encode_from_controller(entered))
             else:
-                await self._serve_region(hello, link, messages, identity)
+                await self._serve_region(hello, link, messages, identity, entered)
         except (OSError, wire.WireError) as error:
             log.warning("agent.stream_ended", reason=str(error))
         except Exception:  # the root of a stream: a mistake of ours must not end the others
@@ -308,6 +353,21 @@ class Sessions:
             return f"this controller has {REGIONS_MAX} regions already; that is the limit"
         return ""
 
+    async def _enter(self, hello: Hello, identity: AgentIdentity | None) -> Rejection | int:
+        """The number of the agent's session; 0 where no other controller has the store."""
+        try:
+            await self._listener.before_greeting()
+            rejection = await self._admit(hello, identity)
+            if rejection is not None or self._others is None:
+                return rejection or 0
+            session = await self._others.next_session()
+        except StoreError as error:
+            return Rejection(f"what other controllers have decided can't be read: {error}")
+        view = self._regions.views.get(hello.region)
+        if view is not None and view.session > session:
+            return Rejection(f"a newer stream of {hello.region} has been opened meanwhile; ask again")
+        return session
+
     async def _admit(self, hello: Hello, identity: AgentIdentity | None) -> Rejection | None:
         """None: the agent has the region, and that is saved."""
         region = hello.region
@@ -315,6 +375,7 @@ class Sessions:
             return Rejection(objection)
         if region in self._deciding:
             return Rejection(f"another agent of {region} is let in just now; ask again")
+        self._note_lent(region)
         claim = self._holders.claim(hello, self._known(region), identity.agent if identity else "")
         if isinstance(claim, Kept):
             self._regions.refuse(Rival(hello, self._clock(), claim.why, claim.can_follow, identity))
@@ -331,6 +392,12 @@ class Sessions:
         finally:
             self._deciding.discard(region)
         return None
+
+    def _note_lent(self, region: RegionName) -> None:
+        """The controller that the region's agent is connected to may have lent to it just now."""
+        view = self._regions.views.get(region)
+        if view is not None and view.home is not None and view.is_connected:
+            self._holders.lent_elsewhere(region)
 
     def _known(self, region: RegionName) -> Known:
         """Of the agent that has the region."""
@@ -364,9 +431,14 @@ class Sessions:
             stream.wake.set()
 
     async def _serve_region(
-        self, hello: Hello, link: Link, messages: AsyncIterator[bytes], identity: AgentIdentity | None
+        self,
+        hello: Hello,
+        link: Link,
+        messages: AsyncIterator[bytes],
+        identity: AgentIdentity | None,
+        session: int,
     ) -> None:
-        stream = self._open(hello, link, identity)
+        stream = self._open(hello, link, identity, session)
         reason = "the stream was cut"
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -382,7 +454,7 @@ class Sessions:
         finally:
             self._drop(stream, reason)
 
-    def _open(self, hello: Hello, link: Link, identity: AgentIdentity | None) -> Stream:
+    def _open(self, hello: Hello, link: Link, identity: AgentIdentity | None, session: int) -> Stream:
         """Makes this the region's stream, with everything that shall be there waiting to be sent."""
         region = hello.region
         older = self._streams.get(region)
@@ -392,7 +464,7 @@ class Sessions:
             older.finish(text, is_followed=is_other)
         self._certificates.admit(region)
         self._listener.greet(hello)
-        known = self._regions.connect(hello, identity)
+        known = self._regions.connect(hello, identity, session)
         view = self._regions.views[region]
         wanted = filter(view.admits, self._listener.desired_for(region))
         waiting = {desired.application: desired for desired in wanted}
@@ -402,8 +474,20 @@ class Sessions:
             "agent.connected", region=region, agent=hello.agent_version, has_taken_over=older is not None
         )
         self._forget_unused_at_times()
+        self._told(region, known)
         self._listener.region_changed(region, known)
         return stream
+
+    def _told(self, region: RegionName, applications: Collection[ApplicationName] = ()) -> None:
+        if self._others is not None:
+            self._others.tell(region, applications)
+
+    def _end(self, region: RegionName, newer: Standing) -> None:
+        """The region's agent, or another one that has it now, is connected to another controller."""
+        stream = self._streams.pop(region, None)
+        if stream is not None:
+            text = f"a newer stream of {region} is open at controller {newer.controller}"
+            stream.finish(text, is_followed=newer.hello.instance != stream.hello.instance)
 
     def _drop(self, stream: Stream, reason: str) -> None:
         stream.questions.fail(reason)
@@ -411,7 +495,9 @@ class Sessions:
         if self._streams.get(stream.region) is not stream:
             return  # a newer stream has taken over: the view is its own
         del self._streams[stream.region]
-        self._listener.region_changed(stream.region, self._regions.disconnect(stream.region))
+        known = self._regions.disconnect(stream.region)
+        self._told(stream.region)
+        self._listener.region_changed(stream.region, known)
 
     async def _expire(self, stream: Stream, identity: AgentIdentity) -> None:
         objection = await self._certificates.expiry(identity)
@@ -438,6 +524,8 @@ class Sessions:
         region, holder = stream.region, self._holders.of(stream.region)
         if holder is None or holder.instance != stream.hello.instance or region in self._deciding:
             return
+        if not self._may_lend():
+            return  # it asks again
         is_alone = self._holders.is_alone(region)
         if holder.is_bound == is_alone:
             self._deciding.add(region)
@@ -462,11 +550,17 @@ class Sessions:
             case Answer():
                 stream.questions.take(message)
             case Beat(sent_at):
-                self._regions.views[stream.region].hear_clock(sent_at, self._clock())
+                self._hear_clock(self._regions.views[stream.region], sent_at)
             case AskLease():
                 raise AssertionError("leases are given where it may take a while")
             case Hello():
                 raise StreamEnded("the agent said Hello twice")
+
+    def _hear_clock(self, view: KnownRegion, sent_at: float) -> None:
+        before = view.told_offset_seconds
+        view.hear_clock(sent_at, self._clock())
+        if view.told_offset_seconds != before:
+            self._told(view.region)
 
     def _merge(self, stream: Stream, report: Report) -> None:
         if report.sequence <= stream.reports_until:
@@ -481,6 +575,7 @@ class Sessions:
         if not is_same:
             self._mend(stream, report)
         if changed:
+            self._told(stream.region, changed)
             self._listener.region_changed(stream.region, changed)
         if report.notices:
             self._listener.notices(stream.region, list(report.notices))
@@ -521,10 +616,13 @@ class Sessions:
             named = None
         is_asked = self._ticket_of is not None and stream.identity is None
         ticket = self._ticket_of(region) if self._ticket_of is not None and is_asked else ""
+        lease_seconds = self._holders.lease_seconds(stream.hello)
+        if lease_seconds and not self._may_lend():
+            raise StreamEnded("this controller can't lend now: the others may take it to be gone")
         return replace(
             self._welcome,
             applications=named,
             image_ticket=ticket,
-            lease_seconds=self._holders.lease_seconds(stream.hello),
+            lease_seconds=lease_seconds,
             term=holder.term if holder is not None else 0,
         )

@@ -51,6 +51,7 @@ class SharedShelf(Shelf):
     shards: dict[Shard, Held] = field(default_factory=lambda: {n: Held(n, None, 0) for n in range(SHARDS)})
 
     report_change: int = 0
+    reports_begun_at: int = 0  # everything before was lost
     sessions_given: int = 0
     regions: dict[RegionName, tuple[int, RegionRow]] = field(default_factory=dict)
     reports: dict[tuple[RegionName, ApplicationName], tuple[int, ReportRow]] = field(default_factory=dict)

@@ -11,14 +11,16 @@ from typing import TypeVar
 from repave_controller.core.domain.application import Event, Tenure
 from repave_controller.core.ports import Conflict, Fenced, Loaded, Transaction
 from repave_controller.peers.ports import Changes, ControllerId, Shard, shard_of
+from repave_simulation.tiers.shared_reports import ReportsInMemory
 from repave_simulation.tiers.shared_shelf import Changed, SharedShelf
 from repave_simulation.tiers.store import MemoryStore
 
 Key = TypeVar("Key")
 
 
-class SharedMemoryStore(MemoryStore):
-    """Implements ports.Store and peers.ports.ChangeLog. `controller` is the one that has this store open."""
+class SharedMemoryStore(ReportsInMemory, MemoryStore):
+    """Implements ports.Store, peers.ports.ChangeLog and ReportLog. `controller` is the one that has this
+    store open."""
 
     shelf: SharedShelf
 
