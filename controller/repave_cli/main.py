@@ -1,43 +1,50 @@
-"""`repave`: the tree of commands. Each command's module does its heavy imports only when it runs."""
+"""`repave`: the tree of commands. Only the module of the command that is asked for is imported, and that does
+its heavy imports when it runs: most of what a command costs is what it imports.
+"""
 
 import argparse
-import difflib
+import importlib
 import itertools
 import json
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NoReturn
 
-from repave_cli.commands import (
-    accounts,
-    agents,
-    audit,
-    context,
-    doctor,
-    freeze,
-    image,
-    lifecycle,
-    login,
-    logs,
-    orphans,
-    people,
-    plan,
-    pool,
-    queue,
-    read,
-    recover,
-    release,
-    renew,
-    simulate,
-    steering,
-)
-from repave_cli.dev import dev
-from repave_cli.specs import specs
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DETACHED, USAGE
 from repave_cli.transport.terminal import FORMATS, Terminal
 from repave_protos.daemon.printable import printable
+
+MODULES: Final[Mapping[str, tuple[str, ...]]] = {
+    "dev.dev": ("dev",),
+    "specs.specs": ("init", "validate", "schema"),
+    "commands.plan": ("plan",),
+    "commands.simulate": ("simulate",),
+    "commands.release": ("release", "rollback", "abort", "watch"),
+    "commands.steering": ("object", "pause", "resume", "retry", "step-back", "promote", "scale"),
+    "commands.queue": ("queue",),
+    "commands.read": ("status", "why", "history", "apps", "groups", "hosts", "regions", "events"),
+    "commands.logs": ("logs",),
+    "commands.lifecycle": ("delete",),
+    "commands.freeze": ("freeze", "unfreeze", "stop", "go"),
+    "commands.renew": ("ages", "taint", "renew"),
+    "commands.orphans": ("orphans",),
+    "commands.image": ("image",),
+    "commands.pool": ("pool",),
+    "commands.agents": ("agents",),
+    "commands.doctor": ("doctor", "version", "completion"),
+    "commands.recover": ("controller",),
+    "commands.context": ("context",),
+    "commands.login": ("login", "logout", "whoami"),
+    "commands.accounts": ("tokens", "roles"),
+    "commands.people": ("people",),
+    "commands.audit": ("audit",),
+}
+"""Module, below repave_cli, to the commands that it registers; in the order of --help."""
+
+OF_ALL: Final = ("completion",)
+"""Commands that need the whole tree."""
 
 SAME_AS = {
     "deploy": "release",
@@ -118,11 +125,15 @@ class Parser(argparse.ArgumentParser):
         return known, unknown
 
     def _option_like(self, wrong: str) -> str:
+        import difflib  # slow to import, and only who mistyped needs it
+
         options = [name for name in self._option_string_actions if name.startswith("--")]
         near = difflib.get_close_matches(wrong.partition("=")[0], options, n=1)
         return f"; did you mean {near[0]}?" if near else ""
 
     def _suggestion(self, wrong: str) -> str:
+        import difflib
+
         known = [
             choice.dest
             for action in self._actions
@@ -144,8 +155,8 @@ class Version(argparse.Action):
         parser.exit()
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The whole tree."""
+def make_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """The tree of commands: all of it, or as far as these words of a command line need it."""
     parser = Parser(
         prog="repave",
         description="Every release gets brand-new hosts in every region; going back is one traffic switch.",
@@ -154,36 +165,29 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=Version, nargs=0, help="show the version of this program")
     parser.set_defaults(root=parser)  # the whole tree, which repave completion prints
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (
-        dev,
-        specs,
-        plan,
-        simulate,
-        release,
-        steering,
-        queue,
-        read,
-        logs,
-        lifecycle,
-        freeze,
-        renew,
-        orphans,
-        image,
-        pool,
-        agents,
-        doctor,
-        recover,
-        context,
-        login,
-        accounts,
-        people,
-        audit,
-    ):
-        module.register(commands)
+    asked = _command_in(words or ())
+    for module in [each for each in MODULES if asked in MODULES[each]] or MODULES:
+        importlib.import_module(f"repave_cli.{module}").register(commands)
     _add_common(parser, default=None)
     for command in _all_parsers(commands):
         _add_common(command, default=argparse.SUPPRESS)  # else it would undo what stands before the command
     return parser
+
+
+def _command_in(words: Sequence[str]) -> str:
+    """The command whose module is all that is needed; "" where the whole tree is."""
+    before = ""
+    for word in words:
+        if not word.startswith("-") and not _takes_value(before):
+            return "" if word in OF_ALL else word
+        before = word
+    return ""
+
+
+def _takes_value(option: str) -> bool:
+    """Of those that may stand before the command, also when cut short."""
+    names = ("--output", "--url", "--context")
+    return option == "-o" or (len(option) > 2 and any(name.startswith(option) for name in names))
 
 
 def _all_parsers(commands: Any) -> list[argparse.ArgumentParser]:
@@ -209,10 +213,11 @@ def _add_common(command: argparse.ArgumentParser, default: str | None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
-    chosen = _format_in(sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else argv
+    chosen = _format_in(words)
     terminal = None
     try:
-        arguments = make_parser().parse_args(argv)
+        arguments = make_parser(words).parse_args(words)
         terminal = Terminal(arguments)
         return int(arguments.run(terminal))
     except CliError as error:

@@ -5,7 +5,6 @@ import time
 from typing import Any
 
 from repave_cli.render.output import Column, ago, column, short, show
-from repave_cli.specs.packages import stored
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, ERROR, USAGE
 from repave_cli.transport.identity import who
@@ -54,6 +53,8 @@ def run_bake(terminal: Terminal) -> int:
     arguments = terminal.arguments
     if not arguments.region:
         raise CliError("--region: name the regions to make the image in", USAGE)
+    from repave_cli.specs.packages import stored  # tarfile is slow to import
+
     name, digest = stored(terminal, arguments.package)
     body = {
         "digest": digest,

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from repave_cli.commands.release import add_who_and_why, ask
+from repave_cli.commands.asking import add_who_and_why, ask
 from repave_cli.render.output import show_whole
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE

@@ -6,7 +6,6 @@ from typing import Any
 
 from repave_cli.commands import bake
 from repave_cli.render.output import Column, ago, column, short, show, show_whole
-from repave_cli.specs.packages import packed
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE
 from repave_cli.transport.terminal import Terminal
@@ -33,6 +32,8 @@ def register(commands: Any) -> None:
 
 
 def run_push(terminal: Terminal) -> int:
+    from repave_cli.specs.packages import packed  # tarfile is slow to import
+
     path: Path = terminal.arguments.path
     with tempfile.TemporaryDirectory(prefix="repave-") as place:
         tarball, digest = packed(terminal, path, Path(place))

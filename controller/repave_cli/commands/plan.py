@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from repave_cli.render.output import show_whole, span
+from repave_cli.specs.arguments import add_keep_sizes, add_spec_arguments, given_files
 from repave_cli.specs.packages import package_for
-from repave_cli.specs.specs import add_keep_sizes, add_spec_arguments, given_files, read_spec
+from repave_cli.specs.reading import read_outline
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import CHANGES, DONE, REFUSED
 from repave_cli.transport.terminal import Terminal
@@ -30,9 +31,9 @@ def register(commands: Any) -> None:
 
 def run_plan(terminal: Terminal) -> int:
     arguments = terminal.arguments
-    spec, text, files = read_spec(terminal, given_files(arguments))
-    package = package_for(terminal, spec, text, files[0], push=False)
-    body = {"spec": text, "filename": str(files[0]), "digest": package.digest}
+    spec, files = read_outline(terminal, given_files(arguments), arguments.version or "")
+    package = package_for(terminal, spec, files[0], push=False)
+    body = {"spec": spec.text, "filename": str(files[0]), "digest": package.digest}
     body |= {"version": arguments.version or ""}
     body |= {"keep_sizes": arguments.keep_sizes, "signature": package.signature}
     plan = terminal.client.post("plan", {**body, "will_push": not (arguments.sha256 or arguments.baked)})

@@ -3,13 +3,11 @@
 import hashlib
 from typing import Any
 
+from repave_cli.commands.asking import add_who_and_why, ask
 from repave_cli.commands.follow import SUCCEEDED, UNDONE, follow
-from repave_cli.commands.plan import show_plan
 from repave_cli.commands.switch_time import tell_switch
-from repave_cli.render.going_back import rollback_plan_lines
 from repave_cli.render.output import show_whole
-from repave_cli.specs.packages import package_for
-from repave_cli.specs.specs import add_keep_sizes, add_spec_arguments, given_files, read_spec
+from repave_cli.specs.arguments import add_keep_sizes, add_spec_arguments, given_files
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, REFUSED
 from repave_cli.transport.identity import who
@@ -92,20 +90,19 @@ def add_patience(command: Any) -> None:
     command.add_argument("--gate-ok", action="store_true", help="the same, with exit code 0")
 
 
-def add_who_and_why(command: Any) -> None:
-    """What every command has that changes something."""
-    command.add_argument("--reason", default="", help="kept in the history")
-    command.add_argument("--key", default="", help="idempotency key: given twice, it is done once")
-
-
 def run_release(terminal: Terminal) -> int:
+    from repave_cli.specs.packages import package_for
+    from repave_cli.specs.reading import read_outline
+
     arguments = terminal.arguments
-    spec, text, files = read_spec(terminal, given_files(arguments))
-    package = package_for(terminal, spec, text, files[0], push=not arguments.dry_run)
-    body: dict[str, Any] = {"spec": text, "filename": str(files[0]), "digest": package.digest}
+    spec, files = read_outline(terminal, given_files(arguments), arguments.version or "")
+    package = package_for(terminal, spec, files[0], push=not arguments.dry_run)
+    body: dict[str, Any] = {"spec": spec.text, "filename": str(files[0]), "digest": package.digest}
     body |= {"version": arguments.version or "", "keep_sizes": arguments.keep_sizes}
     body |= {"signature": package.signature}
     if arguments.dry_run:
+        from repave_cli.commands.plan import show_plan
+
         plan = terminal.client.post("plan", {**body, "will_push": not (arguments.sha256 or arguments.baked)})
         return show_plan(terminal, plan)
     body |= {"reason": arguments.reason, "by": who(), "plan": arguments.plan}
@@ -196,6 +193,8 @@ def run_rollback(terminal: Terminal) -> int:
 def _show_way_back(terminal: Terminal, where: dict[str, object]) -> int:
     plan = ask(terminal, terminal.arguments.app, "rollback/plan", **where)
     if terminal.is_for_people:
+        from repave_cli.render.going_back import rollback_plan_lines
+
         for line in rollback_plan_lines(plan):
             terminal.out(line)
     else:
@@ -216,16 +215,6 @@ def run_abort(terminal: Terminal) -> int:
     else:
         show_whole(terminal, accepted)
     return DONE
-
-
-def ask(terminal: Terminal, app: str, verb: str, **body: object) -> dict[str, Any]:
-    """Gives one command to the controller, with who gives it and why; returns what was accepted."""
-    arguments = terminal.arguments
-    path = f"applications/{quoted(app)}/{verb}"
-    accepted: dict[str, Any] = terminal.client.post(
-        path, {**body, "reason": arguments.reason, "by": who()}, arguments.key
-    )
-    return accepted
 
 
 def _say_queued(terminal: Terminal, app: str) -> None:

@@ -10,7 +10,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from repave_cli.render.output import show_whole
-from repave_cli.specs.specs import add_file_arguments, given_files, read_spec
+from repave_cli.specs.arguments import add_file_arguments, given_files
+from repave_cli.specs.specs import read_spec
 from repave_cli.transport.errors import CliError, UnreachableError
 from repave_cli.transport.exit_codes import DONE, ERROR, USAGE
 from repave_cli.transport.paths import quoted

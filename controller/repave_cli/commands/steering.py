@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from repave_cli.commands.release import add_who_and_why, ask
+from repave_cli.commands.asking import add_who_and_why, ask
 from repave_cli.render.output import show_whole
-from repave_cli.specs.specs import read_spec
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.paths import quoted
@@ -171,10 +170,12 @@ def _sizes(terminal: Terminal) -> tuple[str, dict[str, int]]:
                 "say how many: repave scale APP REGION=HOSTS, or repave scale -f repave.yaml", USAGE
             )
         return arguments.app, given
-    spec, _, files = read_spec(terminal, arguments.files)
+    from repave_cli.specs.reading import read_outline
+
+    spec, files = read_outline(terminal, arguments.files)
     if arguments.app not in (None, spec.application):
         raise CliError(f"{files[0]} is the spec of {spec.application}, not of {arguments.app}", USAGE)
-    return spec.application, {region.name: region.size for region in spec.regions} | given
+    return spec.application, spec.sizes | given
 
 
 def _once_each(sizes: Iterable[tuple[str, int]]) -> dict[str, int]:

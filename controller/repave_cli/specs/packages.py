@@ -5,13 +5,14 @@ import string
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from repave_cli.specs.secrets import tell_secrets
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import USAGE
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal
+from repave_controller.spec.outline import Outline
+from repave_controller.spec.places import is_remote
 
 DIGEST_LENGTH = 64
 NAMED_MAX = 8
@@ -29,22 +30,25 @@ class Package:
     signature: str = ""
 
 
-def package_for(terminal: Terminal, spec: Any, text: str, spec_file: Path, *, push: bool) -> Package:
+def package_for(terminal: Terminal, spec: Outline, spec_file: Path, *, push: bool) -> Package:
     """The package that an option or the spec names, or that of what artifact.uri names: stored if `push`, and
     fetched by the controller where it is an address."""
-    from repave_controller.spec.places import is_remote  # slow to import
-
-    if is_remote(spec.artifact.uri) and not terminal.arguments.baked:
-        return _fetched(terminal, spec, text, spec_file)
+    if is_remote(spec.uri) and not terminal.arguments.baked:
+        return _fetched(terminal, spec, spec_file)
     digest = _digest(terminal, spec, spec_file, push=push)
     return Package(digest, _signature_for(terminal, spec, spec_file))
 
 
-def _fetched(terminal: Terminal, spec: Any, text: str, spec_file: Path) -> Package:
+def _fetched(terminal: Terminal, spec: Outline, spec_file: Path) -> Package:
     """Waits until the controller has it, and says how far it is."""
     arguments = terminal.arguments
     given = sha256("--sha256", arguments.sha256) if arguments.sha256 else ""
-    body = {"spec": text, "filename": str(spec_file), "version": arguments.version or "", "digest": given}
+    body = {
+        "spec": spec.text,
+        "filename": str(spec_file),
+        "version": arguments.version or "",
+        "digest": given,
+    }
     path = f"applications/{quoted(spec.application)}/artifacts"
     found, shown = terminal.client.post(path, body), -1
     while not found["is_stored"]:
@@ -59,21 +63,17 @@ def _fetched(terminal: Terminal, spec: Any, text: str, spec_file: Path) -> Packa
     return Package(found["digest"], _signature(own, "--signature") if own is not None else "")
 
 
-def _digest(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) -> str:
-    arguments, wanted = terminal.arguments, spec.artifact.sha256
+def _digest(terminal: Terminal, spec: Outline, spec_file: Path, *, push: bool) -> str:
+    arguments = terminal.arguments
     if arguments.baked:
-        return digest_named(terminal, arguments.baked, [region.name for region in spec.regions])
+        return digest_named(terminal, arguments.baked, list(spec.sizes))
     if arguments.sha256 is not None:
         return sha256("--sha256", arguments.sha256)
-    if spec.artifact.uri is None:
-        if wanted in (None, "required"):
-            raise CliError("artifact: say which package with --sha256, or name one as artifact.uri", USAGE)
-        return str(wanted)
-    if wanted == "required":
+    if spec.sha256 == "required":
         raise CliError("artifact.sha256: this spec wants the package's digest as --sha256", USAGE)
-    if "{version}" in spec.artifact.uri and not arguments.version:
-        raise CliError(f"artifact.uri is {spec.artifact.uri}: say which version with --version", USAGE)
-    path = spec_file.resolve().parent / artifact_path_of(spec, arguments.version or "0")
+    if "{version}" in spec.uri and not arguments.version:
+        raise CliError(f"artifact.uri is {spec.uri}: say which version with --version", USAGE)
+    path = spec_file.resolve().parent / spec.package
     if not path.exists():
         raise CliError(f"artifact.uri: {path} is not there", USAGE)
     with tempfile.TemporaryDirectory(prefix="repave-") as place:
@@ -85,36 +85,24 @@ def _digest(terminal: Terminal, spec: Any, spec_file: Path, *, push: bool) -> st
     return digest
 
 
-def _signature_for(terminal: Terminal, spec: Any, spec_file: Path) -> str:
+def _signature_for(terminal: Terminal, spec: Outline, spec_file: Path) -> str:
     """The text of the package's signature: of the option, of what the spec names, or beside the package."""
-    from repave_controller.spec.places import is_remote  # slow to import
-    from repave_controller.spec.spec import signature_path
-
     arguments = terminal.arguments
     if arguments.signature is not None:
         return _signature(arguments.signature, "--signature")
-    if is_remote(spec.artifact.uri):
+    if is_remote(spec.uri):
         return ""
-    folder, version = spec_file.resolve().parent, arguments.version or "0"
-    if spec.artifact.signature is not None:
-        return _signature(folder / signature_path(spec, version), "artifact.signature")
+    folder = spec_file.resolve().parent
+    if spec.signature:
+        return _signature(folder / spec.signature, "artifact.signature")
     if arguments.sha256 or arguments.baked:
         return ""
-    package = folder / artifact_path_of(spec, version)
+    package = folder / spec.package
     for suffix, begins in SIGNATURES.items():
         path = package.with_name(package.name + suffix)
         if path.is_file() and path.read_bytes().startswith(begins):
             return _signature(path, "the signature beside the package")
     return ""
-
-
-def artifact_path_of(spec: Any, version: str) -> str:
-    from repave_controller.spec.spec import OrderError, artifact_path  # slow to import
-
-    try:
-        return artifact_path(spec, version)
-    except OrderError as error:
-        raise CliError(str(error), USAGE) from error
 
 
 def _signature(path: Path, what: str) -> str:
@@ -134,11 +122,11 @@ def _signature(path: Path, what: str) -> str:
     return text
 
 
-def _check_program(spec: Any, tarball: Path, path: Path) -> None:
+def _check_program(spec: Outline, tarball: Path, path: Path) -> None:
     """Raises CliError where host.run names a file of the package that it has not, or none that can be run."""
     import tarfile  # slow to import
 
-    program = spec.host.run[0]
+    program = spec.program
     if "/" not in program or program.startswith("/") or "$" in program or "{" in program:
         return  # on the host's PATH, on its disk, or known to the host alone
     with tarfile.open(tarball) as archive:

@@ -6,14 +6,15 @@ The spec is imported late: pydantic and ruamel.yaml are slow to import, and most
 import contextlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repave_cli.render.output import show_whole
-from repave_cli.specs import starters
-from repave_cli.specs.secrets import tell_secrets
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, USAGE
 from repave_cli.transport.terminal import Terminal, whole
+
+if TYPE_CHECKING:
+    from repave_cli.specs.starters import Start
 
 TEMPLATE = """\
 repave: 1                                # format of this file
@@ -76,41 +77,11 @@ def register(commands: Any) -> None:
     )
 
 
-def add_file_arguments(command: Any) -> None:
-    """Which spec it is for, as given_files reads it."""
-    command.add_argument(
-        "file", metavar="FILE", nargs="?", type=Path, help="the spec (default: repave.yaml here or above)"
-    )
-    command.add_argument(
-        "-f",
-        "--file",
-        action="append",
-        type=Path,
-        dest="files",
-        metavar="FILE",
-        help="the spec; more of them overlay it",
-    )
-
-
-def add_spec_arguments(command: Any) -> None:
-    """What plan and release have in common."""
-    add_file_arguments(command)
-    command.add_argument("--version", help="what people call it (default: the digest's first 12 digits)")
-    package = command.add_mutually_exclusive_group()
-    package.add_argument("--sha256", help="a package that is stored already, instead of artifact.uri")
-    package.add_argument("--baked", help="the package of a machine image that every region has, by its name")
-    command.add_argument(
-        "--signature",
-        type=Path,
-        metavar="FILE",
-        help="the package's, by minisign, signify or sigstore (default: beside it, or artifact.signature)",
-    )
-
-
 # ---------------------------------------------------------------------------------------------------- init
 
 
 def run_init(terminal: Terminal) -> int:
+    from repave_cli.specs.secrets import tell_secrets
     from repave_controller.spec.spec import app_for  # slow: pydantic
 
     arguments = terminal.arguments
@@ -152,8 +123,10 @@ def _write(target: Path, text: str) -> None:
         raise CliError(f"{target} can't be written: {error.strerror}") from error
 
 
-def _start(here: Path, command: str | None) -> starters.Start:
+def _start(here: Path, command: str | None) -> "Start":
     """What a person says, else what the folder says. Raises CliError when nothing does, or several things."""
+    from repave_cli.specs import starters
+
     if command is not None:
         if not command.strip():
             raise CliError("--run: it is empty; write for example --run './serve --port $PORT'", USAGE)
@@ -234,18 +207,6 @@ def read_spec(terminal: Terminal, given: list[Path]) -> tuple[Any, str, list[Pat
     except OSError as error:
         raise CliError(f"{error.filename}: {error.strerror}", USAGE) from error
     return spec, text, files
-
-
-def add_keep_sizes(command: Any) -> None:
-    command.add_argument(
-        "--keep-sizes",
-        action="store_true",
-        help="regions keep the sizes they have now, whatever the spec says",
-    )
-
-
-def given_files(arguments: Any) -> list[Path]:
-    return [*(arguments.files or []), *([arguments.file] if arguments.file else [])]
 
 
 def run_schema(terminal: Terminal) -> int:

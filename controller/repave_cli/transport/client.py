@@ -53,11 +53,12 @@ class Client:
     def get(self, path: str, **query: object) -> Any:
         return self._ask("GET", with_query(path, query))
 
-    def post(self, path: str, body: Mapping[str, object], key: str = "") -> Any:
+    def post(self, path: str, body: Mapping[str, object], key: str = "", *, is_exact: bool = False) -> Any:
+        """`is_exact`: for this program, not to be shown."""
         headers = {"Content-Type": "application/json"}
         if key:
             headers["Idempotency-Key"] = key
-        return self._ask("POST", path, json.dumps(body).encode(), headers)
+        return self._ask("POST", path, json.dumps(body).encode(), headers, is_exact=is_exact)
 
     def exists(self, path: str) -> bool:
         """Raises CliError where one may not know."""
@@ -101,7 +102,15 @@ class Client:
         finally:
             connection.close()
 
-    def _ask(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        is_exact: bool = False,
+    ) -> Any:
         connection = self._connect(self._timeout_seconds)
         try:
             response = self._request(connection, method, path, body, headers)
@@ -112,7 +121,8 @@ class Client:
             connection.close()
         if response.status >= 400:
             raise _error(response.status, content)
-        return self._shown(self._read(content))
+        answer = self._read(content)
+        return answer if is_exact else self._shown(answer)
 
     def _read(self, content: bytes) -> Any:
         """Raises CliError: another server answers there."""
@@ -194,8 +204,11 @@ def _text_of(problem: dict[str, Any]) -> str:
     places = [each for each in problem.get("problems", []) if "line" in each]
     if not places:
         return str(problem["detail"])
-    return "\n".join(
-        f"{each['file']}:{each['line']}:{each['column']}: {each['field']}: {each['message']}"
-        + (f"; {each['fix']}" if each.get("fix") else "")
-        for each in places
-    )
+    return "\n".join(map(_place, places))
+
+
+def _place(each: dict[str, Any]) -> str:
+    """As the loader says it of a file that is read here."""
+    where = f"{each['file']}:{each['line']}:{each['column']}" if each["line"] else each["file"]
+    field = f"{each['field']}: " if each["field"] else ""
+    return f"{where}: {field}{each['message']}" + (f"; {each['fix']}" if each.get("fix") else "")

@@ -14,13 +14,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from repave_controller.spec import yaml_tree
+from repave_controller.spec.outline import SPEC_NAME, nearest_spec
 from repave_controller.spec.quantities import Unquoted
 from repave_controller.spec.spec import Spec
 from repave_controller.spec.unsupported import LATER, later_option, options
 from repave_controller.spec.yaml_text import odd_characters
 from repave_controller.spec.yaml_tree import Flaw, Place, UnreadableError, Written, merge, read
 
-SPEC_NAME = "repave.yaml"
 SPEC_BYTES_MAX = yaml_tree.BYTES_MAX
 PROBLEMS_MAX = 50
 
@@ -79,11 +79,9 @@ def load_files(paths: Sequence[Path]) -> tuple[Spec, str]:
 
 def find_spec(start: Path) -> Path:
     """The repave.yaml in `start` or the nearest folder above it, up to the git root. Raises SpecError."""
-    for folder in (start, *start.parents):
-        if (folder / SPEC_NAME).is_file():
-            return folder / SPEC_NAME
-        if (folder / ".git").exists():
-            break
+    found = nearest_spec(start)
+    if found is not None:
+        return found
     fix = "repave init writes one, -f names another"
     raise SpecError([Problem(SPEC_NAME, 0, 0, "", f"is neither in {start} nor above it", fix)])
 

@@ -16,11 +16,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from repave_protos.package.headers import PlainHeaders, expect_plain
 from repave_protos.package.tree import DEFAULT_LIMITS, Limits, PackageFormatError, Tree, refusal, time_of
-from repave_protos.protocol.values import Digest
+
+if TYPE_CHECKING:  # slow to import, and the command line needs no more of it
+    from repave_protos.protocol.values import Digest
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -50,7 +52,7 @@ class Contents:
     unpacked_bytes: int
 
 
-def pack(directory: Path, target: Path) -> Digest:
+def pack(directory: Path, target: Path) -> "Digest":
     """Packs the files of `directory` into `target` (replaced in one step) and returns its digest.
 
     The same content gives the same bytes: names sorted, times and owners 0, modes 0644 or 0755. (The
@@ -106,10 +108,10 @@ def remove(directory: Path) -> None:
         shutil.rmtree(directory)
 
 
-def sha256_of(path: Path) -> Digest:
+def sha256_of(path: Path) -> "Digest":
     """The digest of a file, read in chunks."""
     with path.open("rb") as file:
-        return Digest(hashlib.file_digest(file, "sha256").hexdigest())
+        return cast("Digest", hashlib.file_digest(file, "sha256").hexdigest())
 
 
 # ---------------------------------------------------------------------------------------------- reading
@@ -325,8 +327,8 @@ class _HashingSink:
     def flush(self) -> None:
         self.file.flush()
 
-    def digest(self) -> Digest:
-        return Digest(self.hash.hexdigest())
+    def digest(self) -> "Digest":
+        return cast("Digest", self.hash.hexdigest())
 
 
 def _scan(directory: Path, target: Path) -> list[str]:

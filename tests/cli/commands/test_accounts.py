@@ -51,7 +51,7 @@ def test_without_a_token_one_is_told_to_log_in(repave: CommandLine) -> None:
     assert (ran.code, ran.out) == (4, "")
     assert "repave login" in ran.err
     ran = repave.release("v1")
-    assert (ran.code, "repave whoami" in ran.err) == (4, True)
+    assert (ran.code, "repave login" in ran.err) == (4, True)
 
 
 def test_a_login_is_kept_for_this_user_alone(

@@ -124,6 +124,12 @@ def test_one_region_is_taken_out(canary: CommandLine) -> None:
     assert canary("abort", "hello", "--region", "rome").code == 2
 
 
+def test_a_spec_of_another_application_says_no_sizes(repave: CommandLine) -> None:
+    ran = repave("scale", "shop", "-f", "repave.yaml")
+    assert ran.code == 2
+    assert "repave.yaml is the spec of hello, not of shop" in ran.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -184,7 +190,6 @@ def sizes(repave: CommandLine) -> dict[str, int]:
         (("scale", "hello", "paris"), "write REGION=HOSTS, such as paris=8"),
         (("scale", "hello", "paris=0"), "write REGION=HOSTS, such as paris=8"),
         (("scale", "hello", "paris=1", "paris=2"), "paris is named twice"),
-        (("scale", "shop", "-f", "repave.yaml"), "repave.yaml is the spec of hello, not of shop"),
         (("promote", "hello", "--skip", "--full"), "not allowed with argument"),
         (("approve", "hello"), "there is no command approve; did you mean promote?"),
         (("continue", "hello"), "did you mean resume?"),

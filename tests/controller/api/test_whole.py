@@ -97,6 +97,7 @@ async def test_every_command_answers_as_described(real: RealController) -> None:
 
     digest = sha256(a_package("v1"))
     await post("images", data=a_package("v3"))
+    await post("outline", json={"files": [{"name": "repave.yaml", "text": SPEC}]})
     await post("plan", json={"spec": SPEC, "digest": digest})
     await post("applications/{application}/releases", json={"spec": SPEC, "digest": digest})
     one = "applications/{application}"

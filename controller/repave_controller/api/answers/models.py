@@ -16,7 +16,7 @@ from repave_protos.protocol.bounds import BUNDLE_LENGTH_MAX
 Item = TypeVar("Item", bound=BaseModel)
 SPEC_LENGTH_MAX = 262_144
 REASON_LENGTH_MAX = 500
-OF_LINES = ("spec", "reason", "signature")
+OF_LINES = ("spec", "text", "reason", "signature")
 
 
 class Body(BaseModel):
@@ -58,6 +58,22 @@ class PlanRequest(Body):
     )
 
 
+class SpecFile(Body):
+    """One file of a spec."""
+
+    name: str = Field(max_length=4096, description="How errors call it.")
+    text: str = Field(max_length=SPEC_LENGTH_MAX)
+
+
+class OutlineRequest(Body):
+    """What does this spec say of its release? Changes nothing, and asks no region."""
+
+    files: tuple[SpecFile, ...] = Field(
+        strict=False, min_length=1, max_length=20, description="Later ones overlay the first."
+    )
+    version: str = Field("", max_length=100, description="Put into the names of package and signature.")
+
+
 class ForetellRequest(PlanRequest):
     """What would a release of this spec do? Changes nothing."""
 
@@ -76,6 +92,19 @@ class ReleaseRequest(PlanRequest):
     replace: bool = Field(False, description="What runs goes back at once; this begins when it is there.")
     plan: str = Field("", max_length=40, description="Refuse unless the plan still has this id.")
     force: bool = Field(False, description="Even where a region says that it has no room.")
+
+
+class OutlineAnswer(BaseModel):
+    """What a client has to know before it asks for the release."""
+
+    application: str = Field(description="Whose release it is: app, or app-stack.")
+    sizes: dict[str, int] = Field(description="Region to hosts.")
+    program: str = Field(description="The first word of host.run.")
+    uri: str = Field(description="artifact.uri, as written.")
+    package: str = Field(description="The same with version and application put in.")
+    signature: str = Field(description="artifact.signature, with them put in; empty: not said.")
+    sha256: str = Field(description="artifact.sha256: a digest, required, or empty.")
+    text: str = Field(description="The text to ask for the release with: several files merged.")
 
 
 class ArtifactRequest(Body):

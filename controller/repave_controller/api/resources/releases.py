@@ -1,8 +1,7 @@
 """Releases, and what people do to one under way: foretold, begun, steered."""
 
-import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from aiohttp import web
@@ -36,12 +35,14 @@ from repave_controller.core.rollout.room import misfits_of
 from repave_controller.core.rules.guards import check_shares, precision, split
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.operations.prices import PriceFile
+from repave_controller.operations.specs import Specs
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.differences import differences
 from repave_controller.security.principals import Kind, Permission
 from repave_controller.spec.agreement import disagreements
-from repave_controller.spec.loader import SpecError, load
+from repave_controller.spec.loader import SpecError
+from repave_controller.spec.outline import outline
 from repave_controller.spec.spec import Spec, compile_order
 from repave_protos.protocol.capabilities import supports_sticky_split, traffic_precision_bp
 from repave_protos.protocol.values import Digest, RegionName, short_digest
@@ -64,10 +65,12 @@ class Releases:
         self._scheduler, self._store, self._sessions, self._clock = scheduler, store, sessions, clock
         self._names, self._regional, self._packages = names, regional, packages
         self._prices = prices
+        self._specs = Specs()
 
     def routes(self) -> tuple[Route, ...]:
         one = "applications/{application}"
         return (
+            Route("POST", "outline", self.outline, models.OutlineAnswer, models.OutlineRequest),
             Route("POST", "plan", self.plan, PlanAnswer, models.ForetellRequest),
             Route("POST", f"{one}/rollback/plan", self.plan_rollback, RollbackPlanAnswer, RollbackRequest),
             Route("POST", f"{one}/releases", self.release, models.AcceptedAnswer, models.ReleaseRequest),
@@ -80,6 +83,12 @@ class Releases:
     async def begin(self) -> None:
         """Before the first request."""
         self._scheduler.ask_room_with(self._lacks)
+
+    async def outline(self, request: web.Request) -> web.Response:
+        asked = await body_of(request, models.OutlineRequest)
+        (name, content), *overrides = [(each.name, each.text) for each in asked.files]
+        spec, text = await self._specs.read(content, name, overrides)
+        return answer(models.OutlineAnswer.model_validate(asdict(outline(spec, text, asked.version))))
 
     async def plan(self, request: web.Request) -> web.Response:
         asked = await body_of(request, models.ForetellRequest)
@@ -144,7 +153,7 @@ class Releases:
             raise Problem(422, "spec", text)
         await self._packages.check_reach(request, application.name, order.digest)
         order, _ = await self._packages.sealed(order, application.name, asked.signature, is_stored=True)
-        await self._note_differences(request, application, asked.spec)
+        await self._note_differences(request, application, asked)
         self._check_shares(order)
         await self._regional.check_ways_in(application.name, order)
         order = replace(order, is_forced=asked.force)
@@ -161,14 +170,24 @@ class Releases:
         )
         return answer(views.accepted(accepted), status=202)
 
-    async def _note_differences(self, request: web.Request, application: Application, text: str) -> None:
+    async def _note_differences(
+        self, request: web.Request, application: Application, asked: models.ReleaseRequest
+    ) -> None:
         """What the release changes in the spec, for the audit log."""
         if principal_of(request).kind is Kind.LOCAL:
             return
         serving = application.group(application.serving)
         former = await self._store.spec(application.name, serving.name) if serving is not None else None
-        old, new = await asyncio.to_thread(_plain, former or ""), await asyncio.to_thread(_plain, text)
-        request[DIFFERENCES] = differences(old, new)
+        old = await self._plain(former, "repave.yaml") if former else {}
+        request[DIFFERENCES] = differences(old, await self._plain(asked.spec, asked.filename))
+
+    async def _plain(self, text: str, filename: str) -> dict[str, Any]:
+        """A spec's fields; of one that can't be read any more, none."""
+        try:
+            spec, _ = await self._specs.read(text, filename)
+        except SpecError:
+            return {}
+        return spec.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     async def _lacks(self, application: Application, order: ReleaseOrder) -> dict[RegionName, Reason]:
         """The regions that have no room for the release, and say so."""
@@ -182,9 +201,7 @@ class Releases:
     async def _order(
         self, asked: models.PlanRequest, by: str = "", reason: str = "", key: str = ""
     ) -> tuple[Application, ReleaseOrder]:
-        spec, _ = await asyncio.to_thread(
-            load, asked.spec, asked.filename
-        )  # up to a second for a hostile one
+        spec, _ = await self._specs.read(asked.spec, asked.filename)
         version = asked.version or short_digest(asked.digest)
         self._check_agreement(spec)
         order = compile_order(spec, Digest(asked.digest), version, by=by, reason=reason, key=key)
@@ -222,17 +239,6 @@ class Releases:
             return answer(views.accepted(accepted), status=202)
 
         return steer
-
-
-def _plain(text: str) -> dict[str, Any]:
-    """A spec's fields; of one that can't be read any more, none."""
-    if not text:
-        return {}
-    try:
-        spec, _ = load(text, "repave.yaml")
-    except SpecError:
-        return {}
-    return spec.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _precisions(said: Mapping[RegionName, tuple[str, ...]]) -> dict[RegionName, int]:

@@ -86,6 +86,7 @@ POLICY: Final[Mapping[str, Rule]] = {
     f"POST {_ONE}/drain-last-region": Rule(Permission.OVERRIDE),
     f"POST {_ONE}/undrain-region": _STEER,
     f"POST {_ONE}/delete": _REMOVE,
+    "POST outline": _READ_SOME,
     "POST plan": _READ_SOME,
     f"POST {_ONE}/rollback/plan": _READ,
     f"POST {_ONE}/renew": _STEER,
