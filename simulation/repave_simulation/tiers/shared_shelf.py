@@ -4,26 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from repave_controller.peers.ports import (
-    SHARDS,
     ControllerId,
     Held,
     Letter,
-    Member,
     RegionRow,
     ReportRow,
     Shard,
 )
 from repave_protos.protocol.values import ApplicationName, RegionName
+from repave_simulation.tiers.shared_members import Roster
 from repave_simulation.tiers.store import Shelf
-
-
-@dataclass
-class MemberRow:
-    """A controller and its lease, by the clock of the database. `has_session`: its connection is there."""
-
-    member: Member
-    expires_at: float
-    has_session: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +37,7 @@ class SharedShelf(Shelf):
     listeners: list[Callable[[], None]] = field(default_factory=list)
     """They are called after each commit, letter and report."""
 
-    members: dict[ControllerId, MemberRow] = field(default_factory=dict)
-    shards: dict[Shard, Held] = field(default_factory=lambda: {n: Held(n, None, 0) for n in range(SHARDS)})
+    roster: Roster = field(init=False)
 
     report_change: int = 0
     reports_begun_at: int = 0  # everything before was lost
@@ -58,6 +47,13 @@ class SharedShelf(Shelf):
 
     letters: dict[str, Letter] = field(default_factory=dict)  # that wait for their recipient
     answers: dict[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.roster = Roster(lambda: self.clock())
+
+    @property
+    def shards(self) -> dict[Shard, Held]:
+        return self.roster.shards
 
     def hint(self) -> None:
         for listener in list(self.listeners):

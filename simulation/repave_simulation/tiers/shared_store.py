@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from repave_controller.core.domain.application import Event, Tenure
 from repave_controller.core.ports import Conflict, Fenced, Loaded, Transaction
-from repave_controller.peers.ports import Changes, ControllerId, Shard, shard_of
+from repave_controller.peers.ports import Changes, ControllerId, Member, Shard, Standing, shard_of
+from repave_simulation.tiers.shared_members import MemoryRoll
 from repave_simulation.tiers.shared_reports import ReportsInMemory
 from repave_simulation.tiers.shared_shelf import Changed, SharedShelf
 from repave_simulation.tiers.store import MemoryStore
@@ -19,14 +20,14 @@ Key = TypeVar("Key")
 
 
 class SharedMemoryStore(ReportsInMemory, MemoryStore):
-    """Implements ports.Store, peers.ports.ChangeLog and ReportLog. `controller` is the one that has this
-    store open."""
+    """Implements ports.Store, and Roll, ChangeLog and ReportLog of peers.ports. `controller` has it open."""
 
     shelf: SharedShelf
 
     def __init__(self, shelf: SharedShelf | None = None, controller: ControllerId = "") -> None:
         super().__init__(shelf if shelf is not None else SharedShelf())
         self.controller = controller
+        self._roll = MemoryRoll(self.shelf.roster)
 
     async def open(self) -> Loaded:
         return dataclasses.replace(await super().open(), change=self.shelf.change)
@@ -39,8 +40,13 @@ class SharedMemoryStore(ReportsInMemory, MemoryStore):
 
     def put(self, transaction: Transaction) -> tuple[Event, ...]:
         """All of it or nothing, at once. Raises Fenced, Conflict, StoreError."""
-        self._check()
         self._check_fence(transaction)
+        return self.save(transaction)
+
+    def save(self, transaction: Transaction) -> tuple[Event, ...]:
+        """The same once it has passed the fence."""
+        self._check()
+        self._check_incarnation(transaction)
         self._check_seen(transaction)
         events = super().put(transaction)
         self._mark(transaction)
@@ -48,18 +54,19 @@ class SharedMemoryStore(ReportsInMemory, MemoryStore):
         return events
 
     def _check_fence(self, transaction: Transaction) -> None:
+        self._check_incarnation(transaction)
         tenure, application = transaction.tenure, transaction.application
-        if tenure is None:
-            return
-        if tenure.incarnation != self.shelf.incarnation:
-            raise Fenced(f"the store is in incarnation {self.shelf.incarnation} by now")
-        if application is None:
+        if tenure is None or application is None:
             return
         held = self.shelf.shards[shard_of(application.name)]
         if held.owner is None or held.term != tenure.term:
             raise Fenced(
                 f"{application.name} is decided by {held.owner or 'no controller'}, term {held.term}"
             )
+
+    def _check_incarnation(self, transaction: Transaction) -> None:
+        if transaction.tenure is not None and transaction.tenure.incarnation != self.shelf.incarnation:
+            raise Fenced(f"the store is in incarnation {self.shelf.incarnation} by now")
 
     def _check_seen(self, transaction: Transaction) -> None:
         if transaction.seen is not None:
@@ -120,6 +127,25 @@ class SharedMemoryStore(ReportsInMemory, MemoryStore):
                 yield None
         finally:
             self.shelf.listeners.remove(hinted.set)
+
+    # -------------------------------------------------------------------------------------- members
+
+    async def beat(self, member: Member) -> Standing:
+        self._check()
+        self.shelf.roster.incarnation = self.shelf.incarnation
+        return await self._roll.beat(member)
+
+    async def take(self, member: Member, shards: Collection[Shard]) -> Mapping[Shard, int]:
+        self._check()
+        return await self._roll.take(member, shards)
+
+    async def hand_over(self, member: Member, shards: Collection[Shard]) -> None:
+        self._check()
+        await self._roll.hand_over(member, shards)
+
+    async def leave(self, member: Member) -> None:
+        self._check()
+        await self._roll.leave(member)
 
 
 def _newer(changed: Mapping[Key, Changed], after: int) -> list[Key]:
