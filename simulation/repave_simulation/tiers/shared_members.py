@@ -29,7 +29,7 @@ class Roster:
     clock_step: float = 0.0
     members: dict[ControllerId, Member] = field(default_factory=dict)
     ends_at: dict[ControllerId, float] = field(default_factory=dict)
-    sessions: set[str] = field(default_factory=set)  # instances whose session is there
+    sessions: dict[str, bool] = field(default_factory=dict)  # by instance, of those that ever had a lock
     shards: dict[Shard, Held] = field(
         default_factory=lambda: {number: Held(number, None, 0) for number in range(SHARDS)}
     )
@@ -47,7 +47,7 @@ class Roster:
 
     def died(self, member: Member) -> None:
         """The session of a process that was killed ends at once."""
-        self.sessions.discard(member.instance)
+        self.sessions.update({member.instance: False} if member.instance in self.sessions else {})
 
 
 class MemoryRoll:
@@ -67,7 +67,7 @@ class MemoryRoll:
         roster.members[member.id] = member
         roster.ends_at[member.id] = roster.clock() + LEASE_SECONDS
         if self._has_locks:
-            roster.sessions.add(member.instance)
+            roster.sessions[member.instance] = True
         return self._standing()
 
     async def take(self, member: Member, shards: Collection[Shard]) -> Mapping[Shard, int]:
@@ -95,7 +95,7 @@ class MemoryRoll:
 
     async def leave(self, member: Member) -> None:
         await self.hand_over(member, range(SHARDS))
-        self.roster.sessions.discard(member.instance)
+        self.roster.sessions.pop(member.instance, None)
         if self.roster.members.get(member.id) == member:
             del self.roster.members[member.id]
 
@@ -105,7 +105,7 @@ class MemoryRoll:
             Seen(
                 member,
                 roster.has_lease(name),
-                member.instance in roster.sessions if self._has_locks else None,
+                roster.sessions.get(member.instance),
                 max(0.0, roster.ends_at[name] - roster.clock()),
             )
             for name, member in sorted(roster.members.items())
@@ -113,9 +113,7 @@ class MemoryRoll:
         return Standing(roster.incarnation, seen, tuple(roster.shards[n] for n in sorted(roster.shards)))
 
     def _is_there(self, member: Member) -> bool:
-        return self.roster.has_lease(member.id) and (
-            not self._has_locks or member.instance in self.roster.sessions
-        )
+        return self.roster.has_lease(member.id) and self.roster.sessions.get(member.instance) is not False
 
     def _check(self) -> None:
         if self.trouble:

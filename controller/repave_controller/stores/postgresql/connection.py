@@ -96,7 +96,7 @@ class Database:
     def __init__(self, place: Place, chance: random.Random | None = None) -> None:
         self.place = place
         self.is_pooled = False
-        self.session = Session(self._connect_direct, chance or random.Random())  # noqa: S311  # only pauses
+        self.session = Session(self.connect_direct, chance or random.Random())  # noqa: S311  # only pauses
         self._pool: Any = None  # asyncpg has no types
         self._session_task: asyncio.Task[None] | None = None
         self._begin = "BEGIN"
@@ -207,7 +207,13 @@ class Database:
             reset=_keep,
         )
 
-    async def _connect_direct(self) -> Connection:
+    @property
+    def keeps_sessions(self) -> bool:
+        """Some way leads past any pooler, as far as is known."""
+        return self.session.is_direct and (not self.is_pooled or bool(self.place.direct_url))
+
+    async def connect_direct(self) -> Connection:
+        """One outside the pool, past any pooler, for the caller alone. Raises what asyncpg does."""
         url = self.place.past_poolers
         return await self._connect(url, is_pooled=self.is_pooled and url == self.place.url)
 
