@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from repave_controller.__main__ import agents_url, main, refuse_loss, tell_admin_token
+from repave_controller.__main__ import main
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import StoreError, Transaction
+from repave_controller.serving.addresses import agents_url
+from repave_controller.serving.admission import tell_admin_token
+from repave_controller.serving.opening import refuse_loss
 from repave_controller.settings import ControllerSettings
 from repave_controller.stores.sqlite.store import SqliteStore
 from tests.fakes.processes import ended, started

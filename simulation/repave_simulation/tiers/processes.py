@@ -58,7 +58,7 @@ from repave_simulation.world.world import World
 
 
 class SimulatedController:
-    """As repave_controller.__main__ wires it, over simulated ports."""
+    """As repave_controller.serving puts it together, over simulated ports."""
 
     def __init__(self, world: World, life: Life, shelf: Shelf) -> None:
         store = SimulatedStore(world, life, shelf)

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import structlog
 
-from repave_controller.__main__ import logins_of
 from repave_controller.api.app import make_app
 from repave_controller.api.resources.agents import Agents
 from repave_controller.api.web.access import Bounds, Guarded
@@ -36,6 +35,7 @@ from repave_controller.security.issuers import Issuers
 from repave_controller.security.provenance import Provenance
 from repave_controller.security.records import load_accounts
 from repave_controller.security.tickets import Tickets
+from repave_controller.serving.admission import logins_of
 from repave_controller.settings import ArtifactsSettings, OidcSettings
 from repave_protos import __version__
 from repave_protos.daemon.metrics import new_registry

@@ -1,0 +1,242 @@
+"""A controller from its start to its end: its parts put together, served until a signal comes."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from repave_controller.api.app import make_app
+from repave_controller.api.door import make_door
+from repave_controller.api.resources.agents import Agents
+from repave_controller.api.web.access import Guarded
+from repave_controller.api.web.server import connections_within, serve
+from repave_controller.core.domain.application import Event
+from repave_controller.core.ports import Loaded, Store
+from repave_controller.fleet.holder_records import HolderRecords
+from repave_controller.fleet.listening import start_server, stop_server
+from repave_controller.fleet.packages import ImageDirectory
+from repave_controller.fleet.sessions import Sessions
+from repave_controller.metrics.metrics import Metrics
+from repave_controller.operations.artifacts import Artifacts, artifacts_of
+from repave_controller.operations.prices import PriceFile
+from repave_controller.operations.reach import Reach
+from repave_controller.runtime.clock import SteadyClock
+from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.security.authority import Authority, OperatorsAuthority, OwnAuthority, Source
+from repave_controller.security.enrolment import Enrolment
+from repave_controller.security.provenance import Provenance
+from repave_controller.serving.addresses import (
+    address_of,
+    agents_url,
+    authority_of,
+    expiries_of,
+    renewing,
+    tls_of,
+    url_of,
+)
+from repave_controller.serving.admission import guarded_by
+from repave_controller.serving.opening import open_store
+from repave_controller.settings import ControllerSettings
+from repave_protos import __version__
+from repave_protos.daemon.logs import log_faults_of
+from repave_protos.daemon.metrics import new_registry
+from repave_protos.daemon.resources import descriptors
+from repave_protos.daemon.supervisor import READY, STOPPING, Supervisor, supervisor_of
+from repave_protos.package.signing import signing_of
+from repave_protos.protocol.certificates import trust_domain_of
+from repave_protos.protocol.channel import (
+    BEAT_SECONDS,
+    split_address,
+)
+from repave_protos.protocol.values import Welcome
+
+log = structlog.get_logger()
+
+
+async def run(settings: ControllerSettings, is_new: bool = False) -> None:
+    """Serves until SIGTERM or SIGINT. Raises StoreError, ValueError (an address), OSError (a port taken)."""
+    supervisor = supervisor_of()
+    log_faults_of(asyncio.get_running_loop())
+    address_of(settings)
+    opened, loaded = await open_store(settings, is_new)
+    clock = SteadyClock(loaded.last_event_at)
+    metrics = Metrics(new_registry(__version__), clock, settings.state)
+    store = metrics.measured(opened)
+    try:
+        parts = await _put_together(settings, store, loaded, clock, metrics)
+        async with _served(settings, parts):
+            _tell_start(settings, parts)
+            recalling = metrics.recall(opened, parts.scheduler.applications())
+            await _run_until_signal(parts.scheduler, supervisor, metrics.lag.run(), recalling)
+    finally:
+        await store.close()
+
+
+@dataclass(slots=True)
+class Parts:
+    """Of one controller."""
+
+    store: Store
+    clock: SteadyClock
+    metrics: Metrics
+    images: ImageDirectory
+    sessions: Sessions
+    scheduler: Scheduler
+    guarded: Guarded | None
+    enrolment: Enrolment | None
+    provenance: Provenance
+    reach: Reach
+    artifacts: Artifacts
+
+
+async def _put_together(
+    settings: ControllerSettings, store: Store, loaded: Loaded, clock: SteadyClock, metrics: Metrics
+) -> Parts:
+    """Raises StoreError, AuthorityError, ValueError."""
+    metrics.ledger.know(loaded.applications)
+    images, url = ImageDirectory(settings.state / "images", clock), url_of(settings)
+    guarded = await guarded_by(settings, store, loaded.installation, url, clock)
+    sessions = Sessions(
+        Welcome(__version__, loaded.installation, f"{url}/v1/images", beat_seconds=BEAT_SECONDS),
+        clock,
+        ticket_of=guarded.tickets.of if guarded is not None else None,
+    )
+    scheduler = Scheduler(store, images, loaded, clock, sessions, settings.limits.in_force)
+    sessions.report_to(scheduler)
+    await HolderRecords(store, clock, scheduler.event_log.tell).load(sessions)
+    provenance = Provenance(store)
+    artifacts = artifacts_of(settings.artifacts, images, store, provenance, scheduler, clock)
+    enrolment = await _enrolment(settings, loaded.installation, store, scheduler, sessions)
+    metrics.read(
+        scheduler,
+        sessions,
+        lambda: expiries_of(settings, enrolment),
+        enrolment.expiries if enrolment is not None else dict,
+    )
+    reach = Reach(scheduler.applications, provenance)
+    return Parts(
+        store,
+        clock,
+        metrics,
+        images,
+        sessions,
+        scheduler,
+        guarded,
+        enrolment,
+        provenance,
+        reach,
+        artifacts,
+    )
+
+
+@asynccontextmanager
+async def _served(settings: ControllerSettings, parts: Parts) -> AsyncIterator[None]:
+    """Listens for people and agents while the block lasts. Raises OSError, ValueError."""
+    enrolment, tls = parts.enrolment, tls_of(settings, parts.enrolment)
+    app = make_app(
+        scheduler=parts.scheduler,
+        store=parts.store,
+        images=parts.images,
+        sessions=parts.sessions,
+        clock=parts.clock,
+        agents=Agents(enrolment, parts.sessions, parts.clock, agents_url(settings)),
+        guarded=parts.guarded,
+        authority=authority_of(settings, enrolment),
+        signing=signing_of(settings.signatures),
+        metrics=parts.metrics,
+        artifacts=parts.artifacts,
+        provenance=parts.provenance,
+        reach=parts.reach,
+        prices=PriceFile(settings.prices),
+    )
+    shown = enrolment.authority.shown if enrolment is not None else None
+    server, grpc_port = await start_server(parts.sessions, settings.grpc.listen, shown=shown)
+    try:
+        async with AsyncExitStack() as serving:
+            most = connections_within(descriptors())
+            await serving.enter_async_context(serve(app, *address_of(settings), most, tls))
+            await serving.enter_async_context(renewing(settings, tls))
+            if enrolment is not None:
+                await serving.enter_async_context(_door(settings, parts, enrolment, grpc_port))
+            yield
+    finally:
+        await stop_server(parts.sessions, server)
+
+
+def _tell_start(settings: ControllerSettings, parts: Parts) -> None:
+    enrolment = parts.enrolment
+    if parts.clock.warning:
+        log.warning("clock.set_back", text=parts.clock.warning)
+        parts.scheduler.note(Event("clock.set_back", parts.clock.warning))
+    log.info(
+        "controller.started",
+        http=settings.http.listen,
+        grpc=settings.grpc.listen,
+        agents=settings.agents.listen if enrolment is not None else "",
+        version=__version__,
+        accounts=settings.accounts,
+        tls=tls_of(settings, enrolment) is not None,
+        pin=enrolment.authority.pin if enrolment is not None else "",
+    )
+
+
+async def _enrolment(
+    settings: ControllerSettings,
+    installation: str,
+    store: Store,
+    scheduler: Scheduler,
+    sessions: Sessions,
+) -> Enrolment | None:
+    """None over plaintext. Raises AuthorityError, StoreError."""
+    tls, clock, directory = settings.tls, scheduler.clock, settings.state / "security"
+    if not tls.enabled:
+        return None
+    domain = trust_domain_of(installation)
+    source: Source = (
+        OperatorsAuthority(Path(tls.ca), Path(tls.ca_key))
+        if tls.ca
+        else OwnAuthority(directory, domain, clock())
+    )
+    names = (*tls.names.split(), "localhost", "127.0.0.1", "::1", socket.gethostname())
+    authority = Authority(source, domain, names, clock, directory)
+    enrolment = Enrolment(authority, store, clock, scheduler.event_log.tell, sessions.recheck)
+    await enrolment.load()
+    sessions.guard_with(enrolment)
+    return enrolment
+
+
+def _door(
+    settings: ControllerSettings, parts: Parts, enrolment: Enrolment, grpc_port: int
+) -> AbstractAsyncContextManager[int]:
+    """Where agents join, renew and fetch packages."""
+    host, port = split_address(settings.agents.listen, "agents.listen")
+    door = make_door(
+        enrolment,
+        parts.images,
+        lambda: grpc_port,
+        parts.clock,
+        parts.reach.is_of_region,
+        direct=parts.artifacts.direct,
+    )
+    most, tls = connections_within(descriptors()), enrolment.authority.http_context()
+    return serve(door, host, port, most, tls, "agents.listen")
+
+
+async def _run_until_signal(
+    scheduler: Scheduler, supervisor: Supervisor, *beside: Coroutine[None, None, None]
+) -> None:
+    supervisor.tell(READY)
+    work = asyncio.gather(scheduler.run(), supervisor.keep_alive(), *beside)
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, work.cancel)
+    try:
+        await work
+    except asyncio.CancelledError:
+        supervisor.tell(STOPPING)
+        log.info("controller.stopped")
