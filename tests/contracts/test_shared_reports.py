@@ -1,18 +1,28 @@
 """What a store that several controllers share promises about what agents report."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import pytest
 
+from repave_controller.core.ports import StoreError
 from repave_controller.peers.ports import RegionRow, ReportLog, ReportRow
+from repave_controller.stores.postgresql.connection import Database
+from repave_controller.stores.postgresql.place import Place as store_at
+from repave_controller.stores.postgresql.reports import ReportTables
 from repave_protos.protocol.values import ApplicationName, RegionName
 from repave_simulation.tiers.shared_reports import lose_reports
 from repave_simulation.tiers.shared_shelf import SharedShelf
 from repave_simulation.tiers.shared_store import SharedMemoryStore
+from tests.support.postgresql import needs_postgresql, server
 
 HELLO, OTHER = ApplicationName("hello"), ApplicationName("other")
 OSLO, PARIS = RegionName("oslo"), RegionName("paris")
+
+
+CRASHED = "TRUNCATE repave.regions, repave.reports, repave.report_life"
+"""What PostgreSQL does to tables that are not logged."""
 
 
 @dataclass
@@ -24,13 +34,33 @@ class Place:
     crash: Callable[[], None]
 
 
-@pytest.fixture
-async def place() -> Place:
+@pytest.fixture(params=["memory", "postgresql"])
+async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    if request.param == "memory":
+        yield await in_memory()
+        return
+    server = request.getfixturevalue("postgresql_server")
+    url = server.fresh()
+    async with tables(url) as ann, tables(url) as ben:
+        yield Place(ann, ben, lambda: server.psql(CRASHED, url.rpartition("/")[2]))
+
+
+async def in_memory() -> Place:
     shelf = SharedShelf()
     ann, ben = SharedMemoryStore(shelf, "ann"), SharedMemoryStore(shelf, "ben")
     await ann.open()
     await ben.open()
     return Place(ann, ben, lambda: lose_reports(shelf))
+
+
+@asynccontextmanager
+async def tables(url: str) -> AsyncIterator[ReportTables]:
+    database = Database(store_at(url))
+    await database.open()
+    try:
+        yield ReportTables(database)
+    finally:
+        await database.close()
 
 
 def a_region(session: int, controller: str = "ann", region: RegionName = OSLO) -> RegionRow:
@@ -111,3 +141,23 @@ async def test_a_crash_of_the_database_leaves_nothing_and_is_told_until_it_was_r
     assert lost.regions == (a_region(1, region=PARIS),)
     assert lost.reports == ()
     assert not (await place.ben.reported(lost.until)).is_whole
+
+
+@needs_postgresql
+async def test_what_postgresql_loses_when_it_is_killed_is_what_is_written_anew() -> None:
+    with server() as running:
+        url = running.fresh()
+        async with tables(url) as ann, tables(url) as ben:
+            session = await ann.next_session()
+            await ann.report([a_region(session)], [a_report(session)])
+            before = await ben.reported(0)
+            assert before.reports == (a_report(session),)
+            running.kill()
+            with pytest.raises(StoreError):
+                await ben.reported(before.until)
+            running.start()
+            lost = await ben.reported(before.until)
+            assert (lost.is_whole, lost.regions, lost.reports) == (True, (), ())
+            assert await ann.next_session() > session
+            assert not await ann.report([a_region(session)], [a_report(session)])
+            assert (await ben.reported(lost.until)).reports == (a_report(session),)

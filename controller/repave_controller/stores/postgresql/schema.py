@@ -7,6 +7,7 @@ All that are missing are applied in one transaction, behind a lock: two controll
 from repave_controller.core.ports import StoreError
 from repave_controller.peers.ports import SHARDS
 from repave_controller.stores.postgresql.calls import Connection
+from repave_controller.stores.postgresql.reporting import TABLES as REPORTS
 from repave_controller.stores.postgresql.saving import SAVE_1
 
 LOCK = 0x72657076  # "repv"
@@ -131,6 +132,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (region, application)
         )""",
         "CREATE INDEX reports_changed ON repave.reports (change)",
+        *REPORTS,
         """CREATE UNLOGGED TABLE repave.letters (
             id uuid PRIMARY KEY,
             recipient text COLLATE "C" NOT NULL,
