@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from repave_controller.core.domain.limits import Limits
+from repave_controller.core.rules.retention import Rule, Rules
 from repave_controller.security.addresses import allowed_of
 from repave_controller.security.outbound import is_safe
-from repave_controller.security.people import Rules
+from repave_controller.security.people import Rules as PeopleRules
 from repave_controller.security.principals import NAME
 from repave_protos.daemon.logs import LogSettings
 from repave_protos.daemon.settings import Address, Settings, named_in_environment
@@ -131,9 +132,9 @@ class OidcSettings(Settings):
         return self
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> PeopleRules:
         domains = tuple(each.lower().removeprefix("@") for each in self.domains)
-        return Rules(self.name_claim, self.groups_claim, domains, self.groups, self.teams, self.admins)
+        return PeopleRules(self.name_claim, self.groups_claim, domains, self.groups, self.teams, self.admins)
 
 
 class HostCredential(Settings):
@@ -196,6 +197,36 @@ class LimitSettings(Settings):
         return Limits(self.releases, self.regions_in_flight, self.hosts_in_flight_percent, self.extra_hosts)
 
 
+Days = Annotated[float, Field(ge=0, le=36_500)]
+
+
+class RetentionSettings(Settings):
+    """How long what only grows is kept: so many days, and so many of them; 0: no such bound. History is
+    counted for each application. What a rollback, a queued release or a client's retry needs stays in any
+    case, and of events and history the newest."""
+
+    events_days: Days = 90.0
+    events_count: Limit = 1_000_000
+    receipts_days: Days = 30.0
+    receipts_count: Limit = 100_000
+    history_days: Days = 365.0
+    history_count: Limit = 1000
+    packages_days: Days = 90.0
+    packages_count: Limit = 0
+    audit_days: Days = 0.0
+    audit_count: Limit = 0
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(
+            events=Rule(self.events_days, self.events_count),
+            receipts=Rule(self.receipts_days, self.receipts_count),
+            history=Rule(self.history_days, self.history_count),
+            packages=Rule(self.packages_days, self.packages_count),
+            audit=Rule(self.audit_days, self.audit_count),
+        )
+
+
 class ControllerSettings(Settings):
     """`state` holds the store (controller.db) and the packages (images/).
 
@@ -213,6 +244,7 @@ class ControllerSettings(Settings):
     agents: AgentsSettings = AgentsSettings()
     tls: TlsSettings = TlsSettings()
     limits: LimitSettings = LimitSettings()
+    retention: RetentionSettings = RetentionSettings()
     artifacts: ArtifactsSettings = ArtifactsSettings()
     signatures: Signatures = Field(default={})
     logs: LogSettings = LogSettings()

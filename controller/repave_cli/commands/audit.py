@@ -13,6 +13,8 @@ from repave_cli.transport.terminal import Terminal
 from repave_protos.daemon.chain import Link, verify
 
 PAGE = 1000
+TRIMMED = "trim audit"
+"""What the controller writes into the log before it takes rows away (retention.audit_days)."""
 ROWS = (
     Column("ROW", lambda item: str(item["number"])),
     Column("AT", lambda item: str(item["at"])),
@@ -74,16 +76,28 @@ def run_verify(terminal: Terminal) -> int:
     if len(names) > 1:
         raise CliError("the rows are of more than one installation", ERROR)
     links = [Link(each["number"], each["text"], each["hash"]) for _, each in rows]
-    verdict = verify(links, next(iter(names), ""), known)
+    verdict = verify(links, next(iter(names), ""), known, _trimmed)
     if verdict.fault:
         raise CliError(f"the audit log does not hold: {verdict.fault}", ERROR)
     if verdict.end is None:
         terminal.say("the audit log is empty")
         return DONE
+    if verdict.trimmed_through:
+        terminal.say(f"rows 1 to {verdict.trimmed_through} are no longer kept, as a later row tells")
+    if not verdict.is_compared:
+        terminal.say("the row of --head is one of them: it could not be compared")
     end = f"{verdict.end.number}:{verdict.end.hash}"
     terminal.say(f"{verdict.count} rows hold; keep its end elsewhere, for --head next time:")
     terminal.out(end)
     return DONE
+
+
+def _trimmed(row: Link) -> tuple[int, str] | None:
+    """Which rows the controller took away, as this one tells."""
+    entry = json.loads(row.text)
+    if entry.get("action") != TRIMMED or entry.get("kind") != "local":
+        return None
+    return int(entry["facts"]["through"]), str(entry["facts"]["hash"])
 
 
 def _head(text: str) -> Link | None:

@@ -226,6 +226,9 @@ def run_apps(terminal: Terminal) -> int:
 def run_history(terminal: Terminal) -> int:
     answer = terminal.client.get(f"applications/{quoted(terminal.arguments.app)}/history")
     show(terminal, answer, HISTORY)
+    last = answer.get("dropped_through", 0)  # a controller of before has none
+    if terminal.is_for_people and last and answer["items"][-1]["number"] == last + 1:
+        terminal.say(f"rollouts 1 to {last} are no longer kept (retention.history_days, history_count)")
     newest = answer["items"][0] if answer["items"] else None
     if terminal.is_for_people and newest is not None and newest["phase"] in FAILED_PHASES:
         tell_failed_hosts(terminal, terminal.arguments.app, newest["group"])

@@ -74,6 +74,7 @@ class ImageDirectory:
         self._bytes_max = bytes_max
         self._open = open_for_writing
         self._slots = asyncio.Semaphore(RECEIVED_AT_ONCE_MAX)
+        self._asked: dict[Digest, Instant] = {}  # when each package was asked for last
         make_folder(root, 0o750)
         for left in root.glob(f"*{PART}"):
             left.unlink(missing_ok=True)
@@ -83,7 +84,19 @@ class ImageDirectory:
         if re.fullmatch(r"[0-9a-f]{64}", digest) is None:
             return None
         path = self._path(digest)
-        return path if path.is_file() else None
+        if not path.is_file():
+            return None
+        self._asked[digest] = self._clock()
+        return path
+
+    def was_asked_for(self, digest: Digest, since: Instant) -> bool:
+        """Whether anything needed the package since then; what did before this process began is not known."""
+        return self._asked.get(digest, Instant(-1.0)) >= since
+
+    async def remove(self, digest: Digest) -> None:
+        """One that is gone already is no mistake. Raises OSError."""
+        self._path(digest).unlink(missing_ok=True)
+        self._asked.pop(digest, None)
 
     async def receive(self, chunks: AsyncIterable[bytes], name: str, expected: Digest | None = None) -> Image:
         """Stores what arrives; once this returns it is on disk. The same package again is fine.

@@ -9,6 +9,7 @@ import structlog
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import Store, StoreError, Transaction
 from repave_controller.runtime.broadcast import Broadcast
+from repave_controller.runtime.gaps import gap_after
 from repave_controller.wording.render import event_text
 from repave_protos.protocol.values import Notice, RegionName
 
@@ -16,6 +17,7 @@ log = structlog.get_logger()
 
 NOTICES_WAITING_MAX = 10_000
 NOTICES_BATCH_MAX = 500
+PAGE = 1000
 
 
 class EventLog:
@@ -89,11 +91,18 @@ class EventLog:
         self._visible.bump()
 
     async def follow(self, after: int, application: str = "") -> AsyncIterator[Event]:
-        """Stored events after that sequence number, then new ones as they are saved; never ends."""
+        """Stored events after that sequence number, then new ones as they are saved; never ends. Where some
+        are no longer kept, one event tells of the gap."""
+        is_behind = True  # and so may lose what it has yet to read
         while True:
             seen = self._events.version
-            for event in await self._store.events(after=after, application=application):
+            if is_behind and (gap := await gap_after(self._store, after)) is not None:
+                after = gap.sequence
+                yield gap
+            page = await self._store.events(after=after, application=application, limit=PAGE)
+            for event in page:
                 after = event.sequence
                 yield event
+            is_behind = len(page) == PAGE
             if self._events.version == seen:
                 await self._events.wait(seen)

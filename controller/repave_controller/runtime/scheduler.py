@@ -415,6 +415,11 @@ class Scheduler:
         """What is decided for the whole installation."""
         return self._freezes
 
+    @property
+    def leads(self) -> bool:
+        """Whether this controller does what one of all has to do: the owner of the first shard."""
+        return self._ownership.tenure_of(ApplicationName("")) is not None
+
     def all_applications(self) -> tuple[Application, ...]:
         """Also those of which only their history is left."""
         return tuple(self._saved().values())

@@ -50,6 +50,11 @@ class Provenance:
             holders = (*known.holders, name)[-HOLDERS_MAX:]
             await self._save(digest, replace(known, holders=holders))
 
+    async def forget(self, digest: Digest) -> None:
+        """The package is no longer kept. Raises StoreError."""
+        if (await self._all()).pop(digest, None) is not None:
+            await self._store.commit(Transaction(records=(Record(KIND, digest, None),)))
+
     async def _save(self, digest: Digest, known: Known) -> None:
         record = Record(KIND, digest, json.dumps(_raw(known)))
         await self._store.commit(Transaction(records=(record,)))

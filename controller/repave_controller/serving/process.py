@@ -25,6 +25,7 @@ from repave_controller.metrics.metrics import Metrics
 from repave_controller.operations.artifacts import Artifacts, artifacts_of
 from repave_controller.operations.prices import PriceFile
 from repave_controller.operations.reach import Reach
+from repave_controller.operations.retention import Retention, reason_to_hold
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.authority import Authority, OperatorsAuthority, OwnAuthority, Source
@@ -72,7 +73,8 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
         async with _served(settings, parts):
             _tell_start(settings, parts)
             recalling = metrics.recall(opened, parts.scheduler.applications())
-            await _run_until_signal(parts.scheduler, supervisor, metrics.lag.run(), recalling)
+            beside = (metrics.lag.run(), recalling, parts.retention.run())
+            await _run_until_signal(parts.scheduler, supervisor, *beside)
     finally:
         await store.close()
 
@@ -92,6 +94,7 @@ class Parts:
     provenance: Provenance
     reach: Reach
     artifacts: Artifacts
+    retention: Retention
 
 
 async def _put_together(
@@ -119,6 +122,17 @@ async def _put_together(
         enrolment.expiries if enrolment is not None else dict,
     )
     reach = Reach(scheduler.applications, provenance)
+    retention = Retention(
+        store,
+        images,
+        scheduler,
+        settings.retention.rules,
+        clock,
+        audit=guarded.audit if guarded is not None else None,
+        holds=lambda: reason_to_hold(scheduler),
+        is_mine=lambda: scheduler.leads,
+        forget=provenance.forget,
+    )
     return Parts(
         store,
         clock,
@@ -131,6 +145,7 @@ async def _put_together(
         provenance,
         reach,
         artifacts,
+        retention,
     )
 
 

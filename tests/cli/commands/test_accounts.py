@@ -17,6 +17,9 @@ from repave_cli.transport.credentials import Credentials, path
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.trust import fingerprint
 from repave_controller.api.web.tls import context_of
+from repave_controller.core.domain.instants import Instant
+from repave_controller.security.audit import Entry, text_of
+from repave_protos.daemon.chain import link
 from repave_protos.protocol.certificates import pin_of
 from tests.fakes.controller.command_line import CommandLine, Ran
 from tests.fakes.controller.scheduler import ServedController, served
@@ -171,6 +174,29 @@ def test_a_row_that_was_tampered_with_is_found(signed: CommandLine, tmp_path: Pa
     file.write_text("\n".join(tamper(rows)))  # type: ignore[operator]  # one of those above
     ran = signed("audit", "verify", "--file", str(file), "--head", head)
     assert (ran.code, "does not hold" in ran.err) == (1, True)
+
+
+def test_a_trimmed_log_holds_if_a_later_row_tells_of_it(
+    signed: CommandLine, controller: ServedController
+) -> None:
+    signed("freeze", "--all", "--reason", "true")
+    signed("unfreeze", "--all")
+    rows = controller.store.shelf.audit
+    assert len(rows) > 3
+    old, known = f"{rows[0].number}:{rows[0].hash}", f"{rows[1].number}:{rows[1].hash}"
+    facts = (("through", "2"), ("hash", rows[1].hash))
+    entry = Entry(Instant(9.0), "repave", "local", "", "", "trim audit", outcome="done", facts=facts)
+    rows.append(link(rows[-1].number + 1, text_of(entry), rows[-1].hash))
+    first = rows[2]
+    del rows[:2]
+    ran = signed("audit", "verify", "--head", known)
+    assert (ran.code, "rows 1 to 2 are no longer kept" in ran.err) == (0, True)
+    assert "could not be compared" not in ran.err
+    assert "could not be compared" in signed("audit", "verify", "--head", old).err
+    del rows[:1]
+    assert "no row tells of a trimming" in signed("audit", "verify").err
+    rows.insert(0, dataclasses.replace(first, text=first.text.replace("asked", "done!")))
+    assert "row 3 was changed" in signed("audit", "verify").err
 
 
 def test_a_row_changed_in_the_store_is_found(signed: CommandLine, controller: ServedController) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from repave_cli.main import main
+from repave_controller.core.domain.instants import Instant
+from repave_controller.runtime.gaps import record_of_dropped
 from repave_protos import __version__
 from repave_protos.protocol.values import RegionName
 from tests.fakes.controller.scheduler import ServedController
@@ -63,6 +65,18 @@ def test_why_names_the_region_that_is_waited_for_and_what_to_do(
     assert "hello: the release of hello-v001 is in step scale" in ran.out
     assert "waits for oslo: its agent is not connected" in ran.out
     assert "start or reconnect the agent of oslo" in ran.out
+
+
+def test_history_and_events_say_what_is_no_longer_kept(repave: Run, controller: ServedController) -> None:
+    for version in ("1.0", "2.0"):
+        repave("release", "--version", version)
+    shelf = controller.store.shelf
+    shelf.rollouts = {key: each for key, each in shelf.rollouts.items() if key[1] > 1}
+    del shelf.events[:3]
+    shelf.records["retention", "events"] = record_of_dropped(3, Instant(7.0))
+    assert "rollouts 1 to 1 are no longer kept" in repave("history", "hello").err
+    assert repave("history", "hello", "-o", "json").err == ""
+    assert "events 2 to 3 are no longer kept" in repave("events", "hello", "--since", "1").out
 
 
 def test_what_a_person_reads_cannot_control_the_terminal_or_forge_a_row(repave: Run) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 from repave_controller.api.answers.views import group_item
+from repave_controller.core.domain.instants import Instant
+from repave_controller.runtime.gaps import record_of_dropped
 from repave_protos.protocol.values import RegionName
 from tests.controller.api.conftest import Asked
 from tests.fakes.controller.scheduler import ServedController
@@ -119,6 +121,39 @@ def test_events_are_read_from_a_sequence_on_or_from_the_end(api: Asked) -> None:
     assert [event["sequence"] for event in later] == [numbers[2]]
     newest = api.get("events?newest=1&limit=2").json["items"]
     assert [event["sequence"] for event in newest] == numbers[-2:]
+
+
+def test_who_reads_events_from_before_those_that_are_kept_is_told_of_the_gap(
+    api: Asked, controller: ServedController
+) -> None:
+    api.release()
+    api.ended()
+    shelf = controller.store.shelf
+    del shelf.events[:4]
+    shelf.records["retention", "events"] = record_of_dropped(4, Instant(7.0))
+    page = api.get("events?after=2&limit=3").json["items"]
+    assert [each["sequence"] for each in page] == [4, 5, 6, 7]
+    assert (page[0]["kind"], page[0]["text"].split(" are ")[0]) == ("events.dropped", "events 3 to 4")
+    for silent in ("events?newest=1", "events?after=4"):
+        assert "events.dropped" not in {each["kind"] for each in api.get(silent).json["items"]}, silent
+    with api.stream("events/stream", **{"Last-Event-ID": "1"}) as events:
+        told = [next(events) for _ in range(2)]
+    assert [(number, each["kind"] == "events.dropped") for number, each in told] == [(4, True), (5, False)]
+    with api.stream("events/stream?application=hello", **{"Last-Event-ID": "4"}) as events:
+        assert next(events)[0] == 5
+
+
+def test_history_says_up_to_which_rollout_it_is_no_longer_kept(
+    api: Asked, controller: ServedController
+) -> None:
+    for version in ("v1", "v2", "v3"):
+        api.release(version)
+        api.ended()
+    assert api.get("applications/hello/history").json["dropped_through"] == 0
+    shelf = controller.store.shelf
+    shelf.rollouts = {key: each for key, each in shelf.rollouts.items() if key[1] > 2}
+    history = api.get("applications/hello/history").json
+    assert ([each["number"] for each in history["items"]], history["dropped_through"]) == ([3], 2)
 
 
 def test_doctor_finds_the_region_that_is_away_and_says_what_to_start(

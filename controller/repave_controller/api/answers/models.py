@@ -538,6 +538,13 @@ class EventItem(BaseModel):
     by: str
 
 
+class History(BaseModel):
+    """Rollouts, newest first."""
+
+    items: list[RolloutItem]
+    dropped_through: int = Field(description="Rollouts up to this number are no longer kept; 0: all are.")
+
+
 class ImageItem(BaseModel):
     """A package in the store."""
 

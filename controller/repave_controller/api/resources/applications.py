@@ -9,7 +9,8 @@ from repave_controller.api.web.callers import may_read
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.responses import answer, items
 from repave_controller.api.web.streams import Streams
-from repave_controller.core.ports import Store
+from repave_controller.core.domain.instants import Instant
+from repave_controller.core.ports import Aged, Kept, Store
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
@@ -37,7 +38,7 @@ class Applications:
             Route("GET", "applications", self.applications, models.Items[models.ApplicationItem]),
             Route("GET", one, self.application, models.ApplicationStatus),
             Route("GET", f"{one}/why", self.why, models.WhyAnswer),
-            Route("GET", f"{one}/history", self.history, models.Items[models.RolloutItem]),
+            Route("GET", f"{one}/history", self.history, models.History),
             Route("GET", f"{one}/groups", self.groups, models.Items[models.GroupItem]),
             Route("GET", f"{one}/ages", self.ages, models.Items[models.AgeItem]),
             Route("GET", f"{one}/queue", self.queue, models.QueueAnswer),
@@ -76,7 +77,10 @@ class Applications:
         known = self._scheduler.saved(name)
         cluster = known.cluster if known is not None else ""
         rollouts = await self._store.rollouts(name)
-        return items(views.rollout_item(rollout, cluster) for rollout in rollouts)
+        oldest = await self._store.oldest(Kept.ROLLOUTS, 1, Aged((name, 0), Instant(0)))
+        kept_from = next((int(each.key[1]) for each in oldest if each.key[0] == name), 1)
+        history = [views.rollout_item(rollout, cluster) for rollout in rollouts]
+        return answer(models.History(items=history, dropped_through=kept_from - 1))
 
     async def queue(self, request: web.Request) -> web.Response:
         return answer(views.queue_answer(self._scheduler.applications()[self._names.one(request)]))

@@ -14,6 +14,7 @@ from repave_controller.api.web.streams import Streams
 from repave_controller.core.commands.release import unknown_application
 from repave_controller.core.domain.application import Event
 from repave_controller.core.ports import Store
+from repave_controller.runtime.gaps import DROPPED, gap_after
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.principals import Permission
 from repave_protos.protocol.values import ApplicationName
@@ -37,14 +38,19 @@ class Events:
         events = await self._store.events(
             after=query.after, application=query.application, limit=query.limit, newest=query.newest
         )
-        return items(views.event_item(event) for event in filter(_shown_to(request), events))
+        seen = [*filter(_shown_to(request), events)]
+        gap = await gap_after(self._store, query.after) if query.after or not query.newest else None
+        return items(views.event_item(event) for event in ([gap, *seen] if gap is not None else seen))
 
     async def events_stream(self, request: web.Request) -> web.StreamResponse:
         query = query_of(request, EventStreamQuery)
         if query.application:
             require(request, Permission.READ, query.application)
         after = last_event_of(request, query.after)
-        return await self._streams.events(request, after, query.application, _shown_to(request))
+        is_shown = _shown_to(request)
+        return await self._streams.events(
+            request, after, query.application, lambda event: event.kind == DROPPED or is_shown(event)
+        )
 
     async def _check_events_of(self, request: web.Request, name: str) -> None:
         """It was released once, also if nothing but its events is left. Raises Refused, Problem."""
