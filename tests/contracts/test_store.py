@@ -1,4 +1,4 @@
-"""What every store promises, on SQLite and on the one in memory."""
+"""What every store promises: on SQLite, on PostgreSQL and in memory."""
 
 import asyncio
 import dataclasses
@@ -36,6 +36,9 @@ from repave_controller.core.ports import (
     Transaction,
 )
 from repave_controller.core.steps import Scale, Soak, Weight
+from repave_controller.stores.postgresql.connection import Database
+from repave_controller.stores.postgresql.place import Place
+from repave_controller.stores.postgresql.store import PostgresStore
 from repave_controller.stores.sqlite.store import SqliteStore
 from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName, Digest, RegionName
@@ -45,12 +48,15 @@ Stores = Callable[[], Store]
 HELLO, OTHER = ApplicationName("hello"), ApplicationName("other")
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "postgresql"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
     """Makes stores over one and the same place: a controller that is started again and again."""
     shelf = Shelf()
     if request.param == "memory":
         return lambda: MemoryStore(shelf)
+    if request.param == "postgresql":
+        place = Place(request.getfixturevalue("database_url"))
+        return lambda: PostgresStore(Database(place))
     return lambda: SqliteStore(tmp_path / "state" / "controller.db")
 
 

@@ -41,6 +41,10 @@ KEPT_ALIVE = {"tcp_keepalives_idle": "1", "tcp_keepalives_interval": "1", "tcp_k
 """So that PostgreSQL ends the session, and gives its lock back, of a machine that is gone without a word."""
 
 
+class Unreached(StoreError):
+    """There was no connection: nothing was asked of the database."""
+
+
 Greet = Callable[[Connection], Awaitable[None]]
 
 
@@ -164,6 +168,9 @@ class Database:
             raise StoreError(f"{self.place}: the store is closed.")
         try:
             connection = await pool.acquire(timeout=CONNECT_SECONDS)
+        except FAULTS as error:
+            raise Unreached(str(explain(error, self.place))) from error
+        try:
             try:
                 yield connection
             except (TimeoutError, OSError, asyncpg.ReadOnlySQLTransactionError):

@@ -6,18 +6,24 @@ one higher than that of its writer's batch before: one that arrives late, after 
 finds its number taken and does nothing.
 """
 
+from collections.abc import Iterator, Sequence
+
+from repave_controller.peers.ports import shard_of
+from repave_controller.stores.rows import Rows
+from repave_protos.protocol.values import ApplicationName
+
 SAVED, FENCED, CONFLICT, DUPLICATE = range(4)
 """What became of a transaction; of those that are not saved nothing is."""
 GIVEN_UP = "RP001"
 """SQLSTATE: the batch's number is not the next one of its writer."""
 CHANNEL = "repave"
-"""Of NOTIFY; what is told is who changed something."""
+"""Of NOTIFY: something has changed."""
 
 COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
-    "fence": (("shard", "int"), ("owner", "text"), ("incarnation", "bigint"), ("term", "bigint")),
+    "fence": (("application", "text"), ("shard", "int"), ("incarnation", "bigint"), ("term", "bigint")),
     "seen": (("change", "bigint"),),
     "expected": (("kind", "text"), ("name", "text"), ("state", "text")),
-    "application": (("name", "text"), ("state", "text")),
+    "application": (("name", "text"), ("state", "text"), ("shard", "int")),
     "event": (
         ("at", "float8"),
         ("kind", "text"),
@@ -29,8 +35,8 @@ COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
         ("by", "text"),
     ),
     "rollout": (("application", "text"), ("number", "bigint"), ("state", "text")),
-    "spec": (("application", "text"), ("server_group", "text"), ("text", "text")),
-    "receipt": (("key", "text"), ("body_hash", "text"), ("response", "text")),
+    "spec": (("application", "text"), ("server_group", "text"), ("text", "text"), ("at", "float8")),
+    "receipt": (("key", "text"), ("body_hash", "text"), ("response", "text"), ("at", "float8")),
     "freezes": (("state", "text"),),
     "record": (("kind", "text"), ("name", "text"), ("state", "text")),
     "image": (
@@ -41,14 +47,69 @@ COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
         ("pushed_at", "float8"),
     ),
     "audit": (("number", "bigint"), ("text", "text"), ("hash", "text")),
+    "drop": (("kind", "text"), ("first", "text"), ("second", "text")),
 }
 """What a transaction may bring, in the order of the function's arguments. Before the columns of each kind
 stands an array with the place, from 1, of the transaction that each row is of."""
+KEYS = {
+    "events": (("sequence", "bigint"),),
+    "receipts": (("key", "text"),),
+    "rollouts": (("application", "text"), ("number", "bigint")),
+    "specs": (("application", "text"), ("server_group", "text")),
+    "images": (("digest", "text"),),
+    "audit": (("number", "bigint"),),
+}
+"""Of what may be dropped."""
 
-CLASH = "EXISTS (SELECT FROM repave.receipts s WHERE s.key = r.key AND s.body_hash <> r.body_hash)"
-RECORD = "(SELECT s.state FROM repave.records s WHERE s.kind = r.kind AND s.name = r.name)"
-OWNED = "(SELECT FROM repave.shards s WHERE s.number = r.shard AND s.owner = r.owner AND s.term = r.term)"
-WHEN_GONE = "CASE WHEN r.state IS NULL THEN clock_timestamp() END"
+_PLACES = range(1, 4 + sum(1 + len(columns) for columns in COLUMNS.values()))
+SAVE = f"SELECT * FROM repave.save_1({', '.join(f'${place}' for place in _PLACES)})"  # noqa: S608
+
+
+def arguments(batch: Sequence[Rows]) -> list[object]:
+    """Those of SAVE that follow the writer, the number and the count."""
+    found: dict[str, list[tuple[object, ...]]] = {kind: [] for kind in COLUMNS}
+    for place, rows in enumerate(batch, 1):
+        for kind, row in _rows_of(rows):
+            found[kind].append((place, *row))
+    given: list[object] = []
+    for kind, columns in COLUMNS.items():
+        given += map(list, zip(*found[kind], strict=True)) if found[kind] else [[]] * (1 + len(columns))
+    return given
+
+
+def _rows_of(rows: Rows) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """One after the other, each with its kind."""
+    name = ApplicationName(rows.application[0] if rows.application is not None else "")
+    if rows.application is not None:
+        yield "application", (*rows.application, shard_of(name))
+    if rows.tenure is not None:
+        yield "fence", (name, shard_of(name) if name else None, rows.tenure.incarnation, rows.tenure.term)
+    if rows.seen is not None:
+        yield "seen", (rows.seen,)
+    for kind, one in (
+        ("rollout", rows.rollout),
+        ("spec", rows.spec),
+        ("receipt", rows.receipt),
+        ("freezes", rows.freezes),
+        ("image", rows.image),
+    ):
+        if one is not None:
+            yield kind, one
+    for kind, many in (
+        ("event", rows.events),
+        ("expected", rows.expected),
+        ("record", rows.records),
+        ("audit", rows.audit),
+    ):
+        for each in many:
+            yield kind, each
+    for drop in rows.drops:
+        for key in drop.keys:
+            first, second = (*map(str, key), "")[:2]
+            yield "drop", (str(drop.kind), first, second)
+
+
+# ------------------------------------------------------------------------------------------- the function
 
 
 def _parameters() -> str:
@@ -56,7 +117,7 @@ def _parameters() -> str:
     for kind, columns in COLUMNS.items():
         named.append(f"{kind}_n int[]")
         named += [f"{kind}_{name} {what}[]" for name, what in columns]
-    return ", ".join([*named, "OUT p_first_event bigint, OUT p_outcomes smallint[]"])
+    return ", ".join([*named, "OUT p_first_event bigint, OUT p_outcomes smallint[], OUT p_details text[]"])
 
 
 def _rows(kind: str) -> str:
@@ -70,21 +131,64 @@ def _good(kind: str) -> str:
     return f"{_rows(kind)} WHERE p_outcomes[r.n] = {SAVED}"
 
 
-def _refuse(kind: str, outcome: int, where: str) -> str:
+def _refuse(kind: str, outcome: int, why: str, where: str = "true", joined: str = "") -> str:
     return f"""
     IF cardinality({kind}_n) > 0 THEN
-        FOR place IN SELECT r.n FROM {_rows(kind)} WHERE {where} LOOP
+        FOR place, detail IN SELECT r.n, {why} FROM {_rows(kind)} {joined} WHERE {where} LOOP
             p_outcomes[place] := {outcome};
+            p_details[place] := detail;
         END LOOP;
     END IF;"""  # noqa: S608
 
 
-def _replace(kind: str, table: str, key: tuple[str, ...], *, change: str = "") -> str:
-    """Saves rows, the last of each key; `change`: what else is written, as NAME = VALUE, apart by commas."""
+REFUSALS = (
+    _refuse(
+        "receipt",
+        DUPLICATE,
+        "format('the key %L was used for another request; use a new key', r.key)",
+        joined="JOIN repave.receipts s ON s.key = r.key AND s.body_hash <> r.body_hash",
+    ),
+    _refuse(
+        "expected",
+        CONFLICT,
+        "format('%s %s is another one by now', r.kind, r.name)",
+        "r.state IS DISTINCT FROM s.state",
+        "LEFT JOIN repave.records s ON s.kind = r.kind AND s.name = r.name",
+    ),
+    _refuse(
+        "audit",
+        CONFLICT,
+        "format('the audit log has a row %s by now', r.number)",
+        joined="JOIN repave.audit s ON s.number = r.number",
+    ),
+    _refuse(
+        "seen",
+        CONFLICT,
+        "format('another controller has saved change %s; %s was seen', others, r.change)",
+        "r.change < others",
+    ),
+    _refuse(
+        "fence",
+        FENCED,
+        "format('%s is decided by %s, term %s', r.application, coalesce(s.owner, 'no controller'), s.term)",
+        "s.owner IS NULL OR s.term <> r.term",
+        "JOIN repave.shards s ON s.number = r.shard",
+    ),
+    _refuse(
+        "fence",
+        FENCED,
+        "format('the store is in incarnation %s by now', st.incarnation)",
+        "r.incarnation <> st.incarnation",
+    ),
+)
+"""The last one that applies counts."""
+
+
+def _replace(kind: str, table: str, key: tuple[str, ...], **more: str) -> str:
+    """Saves rows, the last of each key. `more`: further columns."""
     columns = [name for name, _ in COLUMNS[kind]]
-    more = [each.partition(" = ") for each in change.split(", ")] if change else []
-    into = [*columns, *(name for name, _, _ in more)]
-    values = [*(f"r.{name}" for name in columns), *(value for _, _, value in more)]
+    into = [*columns, *more]
+    values = [*(f"r.{name}" for name in columns), *more.values()]
     newer = ", ".join(f"{name} = excluded.{name}" for name in into if name not in key)
     keys = ", ".join(f"r.{name}" for name in key)
     return f"""
@@ -105,11 +209,23 @@ def _add(kind: str, table: str, otherwise: str = "") -> str:
     END IF;"""  # noqa: S608
 
 
+def _drop(table: str, columns: tuple[tuple[str, str], ...]) -> str:
+    same = " AND ".join(
+        f"t.{name} = CASE WHEN r.kind = '{table}' THEN r.{given}::{what} END"
+        for (name, what), given in zip(columns, ("first", "second"), strict=False)
+    )
+    return f"""
+        DELETE FROM repave.{table} t USING {_good("drop")} AND r.kind = '{table}' AND {same};"""  # noqa: S608
+
+
+YOUNGER = "ON CONFLICT (digest) DO UPDATE SET pushed_at = greatest(images.pushed_at, excluded.pushed_at)"
+
 SAVE_1 = f"""CREATE FUNCTION repave.save_1({_parameters()}) LANGUAGE plpgsql AS $save$
 #variable_conflict use_column
 DECLARE
     st repave.store%ROWTYPE;
     place int;
+    detail text;
     others bigint;
     events bigint := 0;
 BEGIN
@@ -121,17 +237,14 @@ BEGIN
     st.change := st.change + 1;
     p_first_event := st.next_event;
     p_outcomes := array_fill({SAVED}::smallint, ARRAY[p_count]);
-    {_refuse("receipt", DUPLICATE, CLASH)}
-    {_refuse("expected", CONFLICT, f"r.state IS DISTINCT FROM {RECORD}")}
-    {_refuse("audit", CONFLICT, "EXISTS (SELECT FROM repave.audit s WHERE s.number = r.number)")}
+    p_details := array_fill(''::text, ARRAY[p_count]);
     IF cardinality(seen_n) > 0 THEN
         SELECT coalesce(max(change), 0) INTO others FROM repave.writers WHERE writer <> p_writer;
     END IF;
-    {_refuse("seen", CONFLICT, "r.change < others")}
     IF cardinality(fence_n) > 0 THEN
         PERFORM 1 FROM repave.shards WHERE number = ANY (fence_shard) ORDER BY number FOR SHARE;
     END IF;
-    {_refuse("fence", FENCED, f"r.incarnation <> st.incarnation OR NOT EXISTS {OWNED}")}
+    {"".join(REFUSALS)}
     IF cardinality(event_n) > 0 THEN
         INSERT INTO repave.events
         SELECT st.next_event - 1 + row_number() OVER (ORDER BY r.place), r.at, r.kind, r.text, r.application,
@@ -139,7 +252,7 @@ BEGIN
         FROM {_good("event")};
         GET DIAGNOSTICS events = ROW_COUNT;
     END IF;
-    {_replace("application", "applications", ("name",), change="change = st.change")}
+    {_replace("application", "applications", ("name",), change="st.change")}
     {_replace("rollout", "rollouts", ("application", "number"))}
     {_replace("spec", "specs", ("application", "server_group"))}
     {_add("receipt", "receipts", "ON CONFLICT DO NOTHING")}
@@ -148,15 +261,27 @@ BEGIN
         ORDER BY r.place DESC LIMIT 1
         ON CONFLICT (one) DO UPDATE SET state = excluded.state, change = excluded.change;
     END IF;
-    {_replace("record", "records", ("kind", "name"), change=f"change = st.change, gone_at = {WHEN_GONE}")}
-    {_add("image", "images", "ON CONFLICT DO NOTHING")}
+    {
+    _replace(
+        "record",
+        "records",
+        ("kind", "name"),
+        change="st.change",
+        gone_at="CASE WHEN r.state IS NULL THEN clock_timestamp() END",
+    )
+}
+    {_add("image", "images", YOUNGER)}
     {_add("audit", "audit")}
+    IF cardinality(drop_n) > 0 THEN
+        {"".join(_drop(table, columns) for table, columns in KEYS.items())}
+    END IF;
     UPDATE repave.store SET change = st.change, next_event = st.next_event + events,
         event_change = CASE WHEN events > 0 THEN st.change ELSE event_change END;
     UPDATE repave.writers SET number = p_number, first_event = st.next_event, outcomes = p_outcomes,
-        change = CASE WHEN cardinality(application_n) + cardinality(freezes_n) + cardinality(record_n) > 0
+        details = p_details,
+        change = CASE WHEN cardinality(application_n) + cardinality(freezes_n) > 0
             THEN st.change ELSE change END
     WHERE writer = p_writer;
-    PERFORM pg_notify('{CHANNEL}', p_writer);
+    PERFORM pg_notify('{CHANNEL}', '');
 END
 $save$"""  # noqa: S608

@@ -32,11 +32,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             number bigint NOT NULL,
             change bigint NOT NULL,
             first_event bigint NOT NULL,
-            outcomes smallint[] NOT NULL
+            outcomes smallint[] NOT NULL,
+            details text[] NOT NULL
         ) WITH (fillfactor = 20)""",
         """CREATE TABLE repave.applications (
             name text COLLATE "C" PRIMARY KEY,
             state text NOT NULL,
+            shard int NOT NULL,
             change bigint NOT NULL
         )""",
         "CREATE INDEX applications_changed ON repave.applications (change)",
@@ -62,13 +64,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             application text COLLATE "C" NOT NULL,
             server_group text COLLATE "C" NOT NULL,
             text text NOT NULL,
+            at float8 NOT NULL,
             PRIMARY KEY (application, server_group)
         )""",
         """CREATE TABLE repave.receipts (
             key text COLLATE "C" PRIMARY KEY,
             body_hash text NOT NULL,
-            response text NOT NULL
+            response text NOT NULL,
+            at float8 NOT NULL
         )""",
+        "CREATE INDEX receipts_by_age ON repave.receipts (at, key)",
         """CREATE TABLE repave.images (
             digest text COLLATE "C" PRIMARY KEY,
             size_bytes bigint NOT NULL,

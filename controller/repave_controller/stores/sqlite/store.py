@@ -28,9 +28,10 @@ from repave_controller.core.ports import (
     Transaction,
 )
 from repave_controller.stores.codec import decode_rollout
+from repave_controller.stores.rows import Outcome, Rows, rows_of, rows_of_image
 from repave_controller.stores.sqlite.file import MOUNTS, Connect, connect, explain, lock, open_reader
 from repave_controller.stores.sqlite.sizes import sizes_of
-from repave_controller.stores.sqlite.writer import Outcome, Rows, SqliteWriter, rows_of, rows_of_image
+from repave_controller.stores.sqlite.writer import SqliteWriter
 from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName, Digest
 

@@ -7,21 +7,15 @@ savepoint of its own, so that a bad one fails alone.
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from repave_controller.core.domain.application import Event, Instant, Tenure
+from repave_controller.core.domain.application import Instant, Tenure
 from repave_controller.core.domain.freezes import Freezes
-from repave_controller.core.ports import Drop, DuplicateKey, Image, Kept, Loaded, StoreError, Transaction
-from repave_controller.stores.codec import (
-    decode_application,
-    decode_freezes,
-    encode_application,
-    encode_freezes,
-    encode_rollout,
-)
+from repave_controller.core.ports import Drop, DuplicateKey, Kept, Loaded, StoreError
+from repave_controller.stores.codec import decode_application, decode_freezes
+from repave_controller.stores.rows import Outcome, Rows
 from repave_controller.stores.sqlite.file import (
     BUSY_TIMEOUT_MILLISECONDS,
     Connect,
@@ -30,7 +24,6 @@ from repave_controller.stores.sqlite.file import (
     open_writer,
 )
 from repave_controller.stores.sqlite.seal import LOG_BYTES_MAX, end, fold, log_of
-from repave_controller.wording.render import event_text
 
 log = structlog.get_logger()
 
@@ -72,53 +65,6 @@ OWN_FAULTS = (
     sqlite3.ProgrammingError,
 )
 """Errors of one transaction, not of the disk: the others of its batch are saved all the same."""
-
-Outcome = int | Exception
-"""Of one transaction: the sequence number of its first event, or why it was not saved."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """One transaction as rows, encoded by the caller. Events lack their sequence number."""
-
-    application: tuple[str, str] | None = None
-    events: tuple[tuple[object, ...], ...] = ()
-    rollout: tuple[str, int, str] | None = None
-    spec: tuple[str, str, str, float] | None = None
-    receipt: tuple[str, str, str, float] | None = None
-    freezes: tuple[str] | None = None
-    records: tuple[tuple[str, str, str | None], ...] = ()
-    image: tuple[str, int, int, str, float] | None = None
-    audit: tuple[tuple[int, str, str], ...] = ()
-    drops: tuple[Drop, ...] = ()
-
-
-def rows_of(transaction: Transaction) -> Rows:
-    application, rollout = transaction.application, transaction.rollout
-    spec, receipt = transaction.spec, transaction.receipt
-    assert rollout is None or application is not None, "a rollout is saved with its application"
-    return Rows(
-        application=(application.name, encode_application(application)) if application else None,
-        events=tuple(_event_row(each) for each in transaction.events),
-        rollout=(application.name, rollout.number, encode_rollout(rollout))
-        if application and rollout
-        else None,
-        spec=(spec.application, spec.group, spec.text, spec.at) if spec else None,
-        receipt=(receipt.key, receipt.body_hash, receipt.response, receipt.at) if receipt else None,
-        freezes=(encode_freezes(transaction.freezes),) if transaction.freezes is not None else None,
-        records=tuple((each.kind, each.name, each.state) for each in transaction.records),
-        audit=tuple((each.number, each.text, each.hash) for each in transaction.audit),
-        drops=transaction.drops,
-    )
-
-
-def _event_row(event: Event) -> tuple[object, ...]:
-    text, group = event_text(event), event.group
-    return (event.at, event.kind, text, event.application, event.region, group, event.host, event.by)
-
-
-def rows_of_image(image: Image) -> Rows:
-    return Rows(image=(image.digest, image.size_bytes, image.files, image.name, image.pushed_at))
 
 
 class SqliteWriter:

@@ -1,0 +1,305 @@
+"""Keeps the decisions of one or several controllers in PostgreSQL. Implements ports.Store.
+
+Commits that wait at the same time are one transaction of the database (group commit): while a batch is being
+saved, the next one gathers here.
+"""
+
+import asyncio
+import dataclasses
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+
+from repave_controller.core.domain.application import Event, Instant, Tenure
+from repave_controller.core.domain.freezes import Freezes
+from repave_controller.core.domain.rollout import Rollout
+from repave_controller.core.ports import (
+    Aged,
+    Image,
+    Kept,
+    Loaded,
+    Receipt,
+    Record,
+    Size,
+    StoreError,
+    Transaction,
+)
+from repave_controller.peers.ports import Changes, Shard
+from repave_controller.stores.codec import decode_application, decode_freezes, decode_rollout
+from repave_controller.stores.postgresql.changes import Hints, changes
+from repave_controller.stores.postgresql.connection import Database, Row
+from repave_controller.stores.postgresql.reading import (
+    AUDIT,
+    EVENTS,
+    IMAGES,
+    NEWEST,
+    OLDEST,
+    RECEIPT,
+    RECORDS,
+    ROLLOUTS,
+    SPEC,
+    TABLES,
+)
+from repave_controller.stores.postgresql.saving import CHANNEL
+from repave_controller.stores.postgresql.writer import Writer
+from repave_controller.stores.rows import Outcome, Rows, rows_of, rows_of_image
+from repave_protos.daemon.chain import Link
+from repave_protos.protocol.values import ApplicationName
+
+BATCH_MAX = 256
+TRANSACTIONS_WAITING_MAX = 10_000
+ROWS_READ_MAX = 100_000
+TOMBSTONES_KEPT = "1 day"
+"""A controller that was cut off for longer must start anew: it might not hear that a record is gone."""
+
+FORGET = f"""
+    WITH gone AS (
+        DELETE FROM repave.records WHERE state IS NULL AND gone_at < clock_timestamp() - '{TOMBSTONES_KEPT}'::interval
+        RETURNING change
+    )
+    UPDATE repave.store SET forgotten_change = greatest(forgotten_change, (SELECT coalesce(max(change), 0) FROM gone))
+"""  # noqa: E501, S608  # our own text
+
+Waiting = tuple[Rows, asyncio.Future[int]]
+
+
+def new_name() -> str:
+    """For a store that is made, or a writer."""
+    return secrets.token_hex(6)
+
+
+class PostgresStore:
+    """Implements ports.Store and peers.ports.ChangeLog. Several may have one database open."""
+
+    def __init__(self, database: Database, *, new_name: Callable[[], str] = new_name) -> None:
+        self.database = database
+        self._hints = Hints()
+        database.session.greeters.append(self._hints.greet)
+        self._new_name = new_name
+        self._writer: Writer | None = None
+        self._waiting: deque[Waiting] = deque()
+        self._writing: asyncio.Task[None] | None = None
+
+    async def open(self) -> Loaded:
+        """Brings the tables up to date and begins a new term; see ports.Store."""
+        assert self._writer is None, "the store is open"
+        await self.database.open()
+        try:
+            name = secrets.token_hex(8)
+            tenure, installation = await self._begin_term(name)
+            loaded = await self._load(tenure, installation)
+        except BaseException:
+            await self.database.close()
+            raise
+        self._writer = Writer(self.database, name)
+        return loaded
+
+    async def begin_incarnation(self, above: int) -> Tenure:
+        self._opened()
+        async with self.database.transaction() as connection:
+            row = await connection.fetchrow(
+                "UPDATE repave.store SET incarnation = greatest(incarnation, $1) + 1, change = change + 1 "
+                "RETURNING incarnation, term",
+                above,
+            )
+            await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
+        assert row is not None
+        return Tenure(row["incarnation"], row["term"])
+
+    async def commit(self, transaction: Transaction) -> tuple[Event, ...]:
+        sequence = await self._write(rows_of(transaction))
+        return tuple(
+            dataclasses.replace(event, sequence=sequence + index)
+            for index, event in enumerate(transaction.events)
+        )
+
+    async def add_image(self, image: Image) -> None:
+        await self._write(rows_of_image(image))
+
+    async def events(
+        self, after: int = 0, application: str = "", limit: int = 1000, newest: bool = False
+    ) -> Sequence[Event]:
+        values: tuple[object, ...] = (_bounded(limit), after)
+        where = "sequence > $2"
+        if application:
+            where, values = "application = $3 AND sequence > $2", (*values, application)
+        order = "DESC" if newest else "ASC"
+        rows = await self._read(f"{EVENTS} WHERE {where} ORDER BY sequence {order} LIMIT $1", *values)
+        events = [_event(row) for row in rows]
+        return events[::-1] if newest else events
+
+    async def rollouts(self, application: ApplicationName, limit: int = 50) -> Sequence[Rollout]:
+        return [
+            decode_rollout(row["state"]) for row in await self._read(ROLLOUTS, application, max(0, limit))
+        ]
+
+    async def spec(self, application: ApplicationName, group: str) -> str | None:
+        rows = await self._read(SPEC, application, group)
+        return rows[0]["text"] if rows else None
+
+    async def receipt(self, key: str) -> Receipt | None:
+        rows = await self._read(RECEIPT, key)
+        return Receipt(**rows[0]) if rows else None
+
+    async def records(self, kind: str) -> Sequence[Record]:
+        return [Record(**row) for row in await self._read(RECORDS, kind)]
+
+    async def images(self) -> Sequence[Image]:
+        rows = await self._read(IMAGES)
+        return [Image(**row) for row in rows]
+
+    async def audit(self, after: int = 0, limit: int = 1000, newest: bool = False) -> Sequence[Link]:
+        order = "DESC" if newest else "ASC"
+        rows = await self._read(f"{AUDIT} ORDER BY number {order} LIMIT $2", after, _bounded(limit))
+        links = [Link(**row) for row in rows]
+        return links[::-1] if newest else links
+
+    async def oldest(self, kind: Kept, limit: int = 1000, after: Aged | None = None) -> Sequence[Aged]:
+        table, key, at, size, is_by_age = OLDEST[kind]
+        order = ", ".join((at, *key) if is_by_age else key)
+        where, values = "", tuple[object, ...]()
+        if after is not None:
+            values = (after.at, *after.key) if is_by_age else after.key
+            places = ", ".join(f"${place}" for place in range(2, 2 + len(values)))
+            where = f"WHERE ({order}) > ({places})"
+        query = (
+            f"SELECT {', '.join(key)}, {at} AS at, {size} AS bytes FROM repave.{table} {where} "  # noqa: S608
+            f"ORDER BY {order} LIMIT $1"
+        )
+        rows = await self._read(query, _bounded(limit), *values)
+        return [Aged(tuple(row[each] for each in key), Instant(row["at"]), row["bytes"]) for row in rows]
+
+    async def count(self, kind: Kept) -> int:
+        (row,) = await self._read(f"SELECT count(*) AS rows FROM repave.{OLDEST[kind][0]}")  # noqa: S608
+        return int(row["rows"])
+
+    async def sizes(self) -> Sequence[Size]:
+        found = []
+        for table in await self._read(TABLES):
+            (row,) = await self._read(f"SELECT count(*) AS rows FROM repave.{table['name']}")  # noqa: S608
+            found.append(Size(table["name"], row["rows"], table["bytes"]))
+        return found
+
+    async def changes(self, after: int, shards: Collection[Shard] | None = None) -> Changes:
+        """See peers.ports.ChangeLog."""
+        await self._opened().settle()
+        return await changes(self.database, after, shards)
+
+    def hints(self) -> AsyncIterator[None]:
+        """See peers.ports.ChangeLog."""
+        return self._hints.listen()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    async def close(self) -> None:
+        """Saves what waits, then lets go of the database. May be called twice."""
+        while self._writing is not None:
+            await asyncio.wait({self._writing})
+        self._writer = None
+        await self.database.close()
+
+    # ----------------------------------------------------------------------------------------- inside
+
+    def _opened(self) -> Writer:
+        if self._writer is None:
+            raise StoreError(f"{self.database.place}: the store is closed.")
+        return self._writer
+
+    async def _begin_term(self, writer: str) -> tuple[Tenure, str]:
+        async with self.database.transaction() as connection:
+            begin = "INSERT INTO repave.store VALUES (1, 1, 0, $1) ON CONFLICT DO NOTHING"
+            await connection.execute(begin, self._new_name())
+            row = await connection.fetchrow(
+                "UPDATE repave.store SET term = term + 1 RETURNING incarnation, term, installation"
+            )
+            await connection.execute("INSERT INTO repave.writers VALUES ($1, 0, 0, 0, '{}', '{}')", writer)
+            await connection.execute(FORGET)
+        assert row is not None
+        return Tenure(row["incarnation"], row["term"]), row["installation"]
+
+    async def _load(self, tenure: Tenure, installation: str) -> Loaded:
+        async with self.database.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY") as connection:
+            applications = await connection.fetch("SELECT state FROM repave.applications ORDER BY name")
+            freezes = await connection.fetchval("SELECT state FROM repave.freezes")
+            at = await connection.fetchval(NEWEST)
+            change = await connection.fetchval("SELECT change FROM repave.store")
+        return Loaded(
+            tenure=tenure,
+            installation=installation,
+            applications=tuple(decode_application(row["state"]) for row in applications),
+            last_event_at=Instant(at),
+            freezes=decode_freezes(freezes) if freezes is not None else Freezes(),
+            change=change,
+        )
+
+    async def _write(self, rows: Rows) -> int:
+        """Returns the first event's sequence number. Once this is called the rows are saved if they can be,
+        whether or not the caller still waits."""
+        self._opened()
+        if len(self._waiting) >= TRANSACTIONS_WAITING_MAX:
+            raise StoreError(f"{self.database.place}: it does not keep up; try again later.")
+        saved: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append((rows, saved))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all(), name="store-write")
+        return await saved
+
+    async def _write_all(self) -> None:
+        """Batch after batch until nothing waits; the first with all that this turn of the loop adds."""
+        try:
+            while self._waiting:
+                batch = _next_batch(self._waiting)
+                outcomes = await self._opened().write([rows for rows, _ in batch])
+                for (_, saved), outcome in zip(batch, outcomes, strict=True):
+                    _resolve(saved, outcome)
+        finally:
+            self._writing = None
+
+    async def _read(self, query: str, *values: object) -> Sequence[Row]:
+        await self._opened().settle()
+        return await self.database.fetch(query, *values)
+
+
+def _next_batch(waiting: deque[Waiting]) -> list[Waiting]:
+    """Of what waits: what one decides of another one's record, or repeats of a request, are apart, for a
+    batch is judged by what was there before it."""
+    batch: list[Waiting] = []
+    keys, changed = set[str](), set[tuple[str, str]]()
+    while waiting and len(batch) < BATCH_MAX:
+        rows = waiting[0][0]
+        expected = {(kind, name) for kind, name, _ in rows.expected}
+        if (rows.receipt is not None and rows.receipt[0] in keys) or expected & changed:
+            break
+        batch.append(waiting.popleft())
+        keys |= {rows.receipt[0]} if rows.receipt is not None else set()
+        changed |= {(kind, name) for kind, name, _ in rows.records}
+    return batch
+
+
+def _resolve(saved: asyncio.Future[int], outcome: Outcome) -> None:
+    if saved.done():  # its caller was cancelled
+        return
+    if isinstance(outcome, int):
+        saved.set_result(outcome)
+    else:
+        saved.set_exception(outcome)
+
+
+def _bounded(limit: int) -> int:
+    return max(0, min(limit, ROWS_READ_MAX))
+
+
+def _event(row: Row) -> Event:
+    return Event(
+        row["kind"],
+        row["text"],
+        row["application"],
+        row["region"],
+        row["server_group"],
+        row["host"],
+        row["by"],
+        Instant(row["at"]),
+        row["sequence"],
+    )
