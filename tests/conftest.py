@@ -51,10 +51,18 @@ def postgresql_server() -> Iterator[postgresql.Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def _empty_databases() -> list[str]:
+    return []
+
+
 @pytest.fixture
-def database_url(postgresql_server: postgresql.Server) -> str:
+def database_url(postgresql_server: postgresql.Server, _empty_databases: list[str]) -> Iterator[str]:
     """Of an empty database of the test's own."""
-    return postgresql_server.fresh()
+    url = _empty_databases.pop() if _empty_databases else postgresql_server.fresh()
+    yield url
+    postgresql_server.empty(url)
+    _empty_databases.append(url)
 
 
 @pytest.fixture

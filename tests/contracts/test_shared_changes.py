@@ -4,14 +4,18 @@ others hear of it."""
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import Protocol
 
 import pytest
 
 from repave_controller.core.domain.application import Application, Event, Tenure
 from repave_controller.core.domain.freezes import Freezes
 from repave_controller.core.domain.rollout import GroupNumber
-from repave_controller.core.ports import Conflict, Fenced, Record, Transaction
-from repave_controller.peers.ports import Held, shard_of
+from repave_controller.core.ports import Conflict, Fenced, Record, Store, Transaction
+from repave_controller.peers.ports import ChangeLog, Held, shard_of
+from repave_controller.stores.postgresql.connection import Database
+from repave_controller.stores.postgresql.place import Place as At
+from repave_controller.stores.postgresql.store import PostgresStore
 from repave_protos.protocol.values import ApplicationName
 from repave_simulation.tiers.shared_shelf import SharedShelf
 from repave_simulation.tiers.shared_store import SharedMemoryStore
@@ -20,22 +24,55 @@ HELLO, OTHER = ApplicationName("hello"), ApplicationName("other")
 ANN, BEN = "ann", "ben"
 
 
-class Place:
+class Shared(Store, ChangeLog, Protocol):
+    """A store that several controllers share, as far as decisions go."""
+
+
+class Place(Protocol):
     """One store, as two controllers have it open."""
 
-    def __init__(self) -> None:
-        self.shelf = SharedShelf()
-        self.ann, self.ben = SharedMemoryStore(self.shelf, ANN), SharedMemoryStore(self.shelf, BEN)
+    ann: Shared
+    ben: Shared
+
+    def another(self) -> Shared: ...
 
     async def own(self, application: ApplicationName, owner: str | None, term: int) -> None:
         """As Roll.take and hand_over do."""
+
+
+class Memory:
+    def __init__(self) -> None:
+        self.shelf = SharedShelf()
+        self.ann: Shared = SharedMemoryStore(self.shelf, ANN)
+        self.ben: Shared = SharedMemoryStore(self.shelf, BEN)
+
+    def another(self) -> Shared:
+        return SharedMemoryStore(self.shelf, "cleo")
+
+    async def own(self, application: ApplicationName, owner: str | None, term: int) -> None:
         shard = shard_of(application)
         self.shelf.shards[shard] = Held(shard, owner, term)
 
 
-@pytest.fixture
-async def place() -> AsyncIterator[Place]:
-    made = Place()
+class Postgres:
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._database = Database(At(url))
+        self.ann: Shared = PostgresStore(self._database)
+        self.ben: Shared = self.another()
+
+    def another(self) -> Shared:
+        return PostgresStore(Database(At(self.url)))
+
+    async def own(self, application: ApplicationName, owner: str | None, term: int) -> None:
+        own = "UPDATE repave.shards SET owner = $2, term = $3 WHERE number = $1"
+        await self._database.fetch(own, shard_of(application), owner, term)
+
+
+@pytest.fixture(params=["memory", "postgresql"])
+async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    is_real = request.param == "postgresql"
+    made = Postgres(request.getfixturevalue("database_url")) if is_real else Memory()
     await made.ann.open()
     await made.ben.open()
     yield made
@@ -140,7 +177,7 @@ async def test_changes_are_what_was_saved_since_as_it_is_now_in_order(place: Pla
 
 async def test_a_store_that_is_opened_says_how_far_it_has_read(place: Place) -> None:
     await place.ben.commit(Transaction(Application(HELLO, HELLO, GroupNumber(1))))
-    late = SharedMemoryStore(place.shelf, "cleo")
+    late = place.another()
     loaded = await late.open()
     assert [each.name for each in loaded.applications] == [HELLO]
     assert (await late.changes(loaded.change)).applications == ()

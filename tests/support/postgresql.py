@@ -71,6 +71,16 @@ class Server:
         self.psql(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
+    def empty(self, url: str) -> None:
+        """Makes a database of `fresh` as new again, which takes a fifth of the time of another one."""
+        name = url.rpartition("/")[2]
+        self.psql(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' "
+            "AND pid <> pg_backend_pid(); "
+            "DROP SCHEMA IF EXISTS repave CASCADE",
+            name,
+        )
+
     def psql(self, statements: str, database: str = "postgres") -> str:
         """What it prints: a line a row, with | between columns. Raises CalledProcessError."""
         ask = [_tool("psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
