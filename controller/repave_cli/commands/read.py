@@ -143,10 +143,23 @@ def run_status(terminal: Terminal) -> int:
         for status in lasting(terminal, f"applications/{quoted(arguments.app)}/stream"):
             _show_change(terminal, status)
         return DONE
-    status = terminal.client.get(f"applications/{quoted(arguments.app)}")
+    status = _status(terminal, f"applications/{quoted(arguments.app)}")
     tell_frozen(terminal)
     _show_status(terminal, status)
     return DONE
+
+
+def _status(terminal: Terminal, path: str) -> dict[str, Any]:
+    """For people what fits a screen, whatever the fleet; all of it for programs, and with -o wide."""
+    if terminal.format == "table":
+        try:
+            summed: dict[str, Any] = terminal.client.get(f"{path}/summary")
+            return summed
+        except CliError as error:
+            if not error.is_unknown_route:  # of a controller of an older version
+                raise
+    whole: dict[str, Any] = terminal.client.get(path)
+    return whole
 
 
 def _tell_troubles(terminal: Terminal) -> None:

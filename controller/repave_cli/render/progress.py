@@ -31,15 +31,32 @@ class Branch:
     below: list["Branch"] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Some:
+    """Regions, as people read them: all names, or the first ones and how many there are."""
+
+    count: int = 0
+    names: list[str] = field(default_factory=list)
+
+    def add(self, more: "Some") -> None:
+        self.count += more.count
+        self.names = [*self.names, *more.names][: REGIONS_NAMED_MAX + 1]
+
+    def __str__(self) -> str:
+        if self.count <= min(REGIONS_NAMED_MAX, len(self.names)):
+            return ", ".join(self.names)
+        return f"{', '.join(self.names[:3])}, ... ({self.count} regions)"
+
+
 # ------------------------------------------------------------------------------------------------ the whole
 
 
 def status_lines(status: dict[str, Any], *, is_wide: bool = False) -> list[str]:
     """An application as text: its rollout, its regions with their groups, then what is waited for."""
     serving = _served_by(status)
-    if any(region["ahead"] for region in status["region_items"]):
+    if any(region["ahead"] for region in (*status["region_items"], *status.get("alike", ()))):
         serving = f"by the store's older copy {serving}"
-    lines = [f"{status['name']}: {serving}, port {status['port']}"]
+    lines = [f"{status['name']}: {serving}, port {status['port']}"]  # of the whole, or of its summary
     if status["current_rollout"]:
         lines.append(rollout_line(status["current_rollout"]))
     found = branches(status, is_wide=is_wide)
@@ -48,6 +65,7 @@ def status_lines(status: dict[str, Any], *, is_wide: bool = False) -> list[str]:
     else:
         for branch in found:
             lines += [f"  {branch.text}", *(f"    {group_line(group)}" for group in branch.groups)]
+    lines += [f"  {text}" for text in _left_out(status)]
     lines += [f"  queued: {queued_line(item)}" for item in status["queue"]["items"]]
     lines += [f"  waits: {each.text}{each.way_on}" for each in awaited(status["because"])]
     return lines
@@ -55,34 +73,40 @@ def status_lines(status: dict[str, Any], *, is_wide: bool = False) -> list[str]:
 
 def serving_text(status: dict[str, Any]) -> str:
     """`hello-v002 serves hello in oslo, paris`, or which group serves it in which regions."""
-    regions: dict[str, list[str]] = {}
-    for region, group in _serving(status):
-        regions.setdefault(group["name"], []).append(region)
+    regions = _serving(status)
     if len(regions) < 2:
-        where = ", ".join(region["name"] for region in status["region_items"])
+        where = Some()
+        for each, _ in _shown(status):
+            where.add(each)
         name = f"{status['serving'] or 'no group'} serves {status['name']}"
-        return name + (f" in {where}" if where else "")
-    parts = [f"{group} in {', '.join(where)}" for group, where in sorted(regions.items(), reverse=True)]
+        return name + (f" in {where}" if where.count else "")
+    parts = [f"{group} in {where}" for (group, _), where in sorted(regions.items(), reverse=True)]
     return f"{status['name']} is served by {', '.join(parts)}"
 
 
-def _serving(status: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Each region with the group that serves there."""
-    return [
-        (region["name"], group)
-        for region in status["region_items"]
-        for group in region["groups"]
-        if group["state"] == "serving"
-    ]
+def _shown(status: dict[str, Any]) -> Iterable[tuple[Some, list[dict[str, Any]]]]:
+    """Regions with their groups; of a summary those that are alike at once."""
+    for region in status["region_items"]:
+        yield Some(1, [region["name"]]), region["groups"]
+    for alike in status.get("alike", ()):
+        yield Some(alike["count"], alike["names"]), alike["groups"]
+
+
+def _serving(status: dict[str, Any]) -> dict[tuple[str, str], Some]:
+    """Where each group, and version, serves."""
+    regions: dict[tuple[str, str], Some] = {}
+    for where, groups in _shown(status):
+        for group in groups:
+            if group["state"] == "serving":
+                regions.setdefault((group["name"], group["version"]), Some()).add(where)
+    return regions
 
 
 def _served_by(status: dict[str, Any]) -> str:
-    regions: dict[tuple[str, str], list[str]] = {}
-    for region, group in _serving(status):
-        regions.setdefault((group["name"], group["version"]), []).append(region)
+    regions = _serving(status)
     if len(regions) > 1:
         parts = (
-            f"{name} ({version}) serves in {_named(where)}"
+            f"{name} ({version}) serves in {where}"
             for (name, version), where in sorted(regions.items(), reverse=True)
         )
         return ", ".join(parts)
@@ -94,20 +118,23 @@ def _served_by(status: dict[str, Any]) -> str:
 
 def _on_trial(serving: str, status: dict[str, Any]) -> str:
     """What a group has whose release is not over yet; empty while it has no traffic."""
-    shares: dict[tuple[str, str], dict[str, int]] = {}
-    for region in status["region_items"]:
-        for group in region["groups"]:
+    regions: dict[tuple[str, str], Some] = {}
+    shares, count = set(), status.get("regions_left", 0)
+    for where, groups in _shown(status):
+        count += where.count
+        for group in groups:
             if group["weight_bp"] and group["name"] != status["serving"]:
-                shares.setdefault((group["name"], group["version"]), {})[region["name"]] = group["weight_bp"]
-    if len(shares) != 1:
+                regions.setdefault((group["name"], group["version"]), Some()).add(where)
+                shares.add(group["weight_bp"])
+    if len(regions) != 1:
         return ""
-    (((name, version), share),) = shares.items()
-    everywhere = len(share) == len(status["region_items"])
-    if everywhere and set(share.values()) == {ALL_BP}:
+    (((name, version), where),) = regions.items()
+    everywhere = where.count == count
+    if everywhere and shares == {ALL_BP}:
         return f"{name} ({version}) has all traffic, {serving} is kept to go back to"
-    if everywhere and len(set(share.values())) == 1:
-        return f"{serving} serves, {name} ({version}) has {percent(max(share.values()))} of its traffic"
-    return f"{serving} serves, {name} ({version}) has traffic in {_named(list(share))}"
+    if everywhere and len(shares) == 1:
+        return f"{serving} serves, {name} ({version}) has {percent(max(shares))} of its traffic"
+    return f"{serving} serves, {name} ({version}) has traffic in {where}"
 
 
 def queued_line(item: dict[str, Any]) -> str:
@@ -135,11 +162,33 @@ def branches(status: dict[str, Any], *, is_wide: bool) -> list[Branch]:
     rollout = status["current_rollout"]
     regions = {region["name"]: region for region in status["region_items"]}
     if rollout is None or rollout["ended_at"]:
-        return [_region(region, None, rollout) for region in regions.values()]
+        return [*(_region(region, None, rollout) for region in regions.values()), *_alike(status)]
     waves = [_wave(number, rollout, regions, is_wide) for number in range(len(rollout["waves"]))]
     named = {track["region"] for wave in rollout["waves"] for track in wave["regions"]}
     others = [_region(region, None, rollout) for name, region in regions.items() if name not in named]
-    return [*(waves if _has_waves(rollout) else waves[0].below), *others]
+    return [*(waves if _has_waves(rollout) else waves[0].below), *others, *_alike(status)]
+
+
+def _alike(status: dict[str, Any]) -> list[Branch]:
+    """Of a summary: the regions of which the same can be said, with the hosts of all of them."""
+    found = []
+    for each in status.get("alike", ()):
+        text = str(Some(each["count"], each["names"])) + _state(each)
+        text += "".join(f"  {trouble(said)}" for said in each["troubles"])
+        found.append(Branch(text, each["groups"]))
+    return found
+
+
+def _left_out(status: dict[str, Any]) -> list[str]:
+    """What is too varied for a summary."""
+    found = []
+    if status.get("regions_left"):
+        found.append(
+            f"and {status['regions_left']} regions of other kinds: repave status {status['name']} -o wide"
+        )
+    if status.get("waits_left"):
+        found.append(f"and {status['waits_left']} other waits: repave why {status['name']}")
+    return found
 
 
 def _has_waves(rollout: dict[str, Any] | None) -> bool:
@@ -152,19 +201,29 @@ def _has_waves(rollout: dict[str, Any] | None) -> bool:
 def _wave(number: int, rollout: dict[str, Any], regions: dict[str, Any], is_wide: bool) -> Branch:
     """Its regions; where it has many, or nothing happens in it, only those that are not like the others."""
     tracks = rollout["waves"][number]["regions"]
+    count = sum(map(_count, tracks))
     is_quiet = all(track["phase"] in QUIET for track in tracks) and _has_waves(rollout)
     title = f"wave {number + 1}  {wave_state(number, rollout)}"
-    if is_wide or not (is_quiet or len(tracks) > REGIONS_SHOWN_MAX):
+    if is_wide or not (is_quiet or count > REGIONS_SHOWN_MAX):
         return Branch(title, below=[_track(track, rollout, regions) for track in tracks])
     shown = [track for track in tracks if _is_troubled(track, regions.get(track["region"]))]
-    alike: dict[str, list[str]] = {}
+    alike: dict[str, Some] = {}
     for track in tracks:
         if track not in shown:
-            alike.setdefault(label(track, rollout), []).append(track["region"])
+            alike.setdefault(label(track, rollout), Some()).add(Some(_count(track), _names(track)))
     if is_quiet and len(alike) == 1 and not shown:
-        return Branch(f"{title}: {_named(next(iter(alike.values())))}")
-    below = [Branch(f"{text}: {_named(names)}") for text, names in alike.items()]
+        return Branch(f"{title}: {next(iter(alike.values()))}")
+    below = [Branch(f"{text}: {names}") for text, names in alike.items()]
     return Branch(title, below=[*(_track(track, rollout, regions) for track in shown), *below])
+
+
+def _count(track: dict[str, Any]) -> int:
+    """How many regions it stands for: of a summary several."""
+    return int(track.get("count", 1))
+
+
+def _names(track: dict[str, Any]) -> list[str]:
+    return list(track.get("names") or [track["region"]])
 
 
 def _track(track: dict[str, Any], rollout: dict[str, Any], regions: dict[str, Any]) -> Branch:
@@ -175,11 +234,7 @@ def _track(track: dict[str, Any], rollout: dict[str, Any], regions: dict[str, An
 
 
 def _region(region: dict[str, Any], track: dict[str, Any] | None, rollout: dict[str, Any] | None) -> Branch:
-    away = "  AGENT NOT READY" if region["troubles"] else "  AGENT AWAY"
-    state = "" if region["connected"] else away
-    state += f"  AHEAD OF THE STORE; {RECOVER}" if region["ahead"] else ""
-    is_late = region["connected"] and not region["current"] and not region["ahead"]
-    state += "  (not yet up to date)" if is_late else ""
+    state = _state(region)
     if track is not None and rollout is not None:
         where = label(track, rollout)
         is_told = _has_waves(rollout) or track["phase"] not in ("running", "waiting")
@@ -189,6 +244,15 @@ def _region(region: dict[str, Any], track: dict[str, Any] | None, rollout: dict[
     state += f"  {dns}" if (dns := _dns(region.get("dns"))) else ""
     state += "".join(f"  {trouble(text)}" for text in region["troubles"])
     return Branch(f"{region['name']}  {region['traffic_address']}{state}", list(region["groups"]))
+
+
+def _state(region: dict[str, Any]) -> str:
+    """Of a region, or of several that are alike: what its agent is not as it should be."""
+    away = "  AGENT NOT READY" if region["troubles"] else "  AGENT AWAY"
+    state = "" if region["connected"] else away
+    state += f"  AHEAD OF THE STORE; {RECOVER}" if region["ahead"] else ""
+    is_late = region["connected"] and not region["current"] and not region["ahead"]
+    return state + ("  (not yet up to date)" if is_late else "")
 
 
 def _dns(record: dict[str, Any] | None) -> str:
@@ -233,7 +297,9 @@ def label(track: dict[str, Any], rollout: dict[str, Any]) -> str:
 def wave_state(number: int, rollout: dict[str, Any]) -> str:
     """What its regions do, in a few words."""
     wave = rollout["waves"][number]
-    labels = Counter(label(track, rollout) for track in wave["regions"])
+    labels: Counter[str] = Counter()
+    for track in wave["regions"]:
+        labels[label(track, rollout)] += _count(track)
     if len(labels) > 1:
         return ", ".join(f"{count} {text}" for text, count in labels.items())
     (text,) = labels
@@ -251,12 +317,6 @@ def _baked(wave: dict[str, Any]) -> str:
     ended = max(track["since"] for track in wave["regions"])
     rest = until(ended) + wave["bake_seconds"]
     return f"watched for {span(rest)} more" if rest > 0 else f"watched for {span(wave['bake_seconds'])}"
-
-
-def _named(names: list[str]) -> str:
-    if len(names) <= REGIONS_NAMED_MAX:
-        return ", ".join(names)
-    return f"{', '.join(names[:3])}, ... ({len(names)} regions)"
 
 
 # ------------------------------------------------------------------------------------------- single lines
@@ -338,9 +398,11 @@ def awaited(items: Iterable[dict[str, Any]]) -> list[Awaited]:
 
 
 def _awaited(what: str, alike: list[dict[str, Any]]) -> Awaited:
-    regions = list(dict.fromkeys(each["region"] for each in alike if each["region"]))
+    regions = Some()
+    for name, each in {each["region"]: each for each in alike if each["region"]}.items():
+        regions.add(Some(each.get("count", 1), each.get("names") or [name]))
     ends = [each["until"] for each in alike if each["until"]]
-    text = f"{_named(regions)}: {what}" if regions else what
+    text = f"{regions}: {what}" if regions.count else what
     if ends:
         text += f", at most {left(max(ends)).removeprefix('in ')} more"
     return Awaited(

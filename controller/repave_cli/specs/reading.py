@@ -21,7 +21,6 @@ FILES_MAX = 20
 """More is read here, which says what is too much."""
 
 ROUTE = "outline"
-NO_SUCH_ROUTE = 404
 
 
 def read_outline(terminal: Terminal, given: list[Path], version: str = "") -> tuple[Outline, list[Path]]:
@@ -37,7 +36,7 @@ def read_outline(terminal: Terminal, given: list[Path], version: str = "") -> tu
         _read_here(terminal, given, version)  # what is wrong with the spec can be mended meanwhile
         raise
     except CliError as error:
-        if error.problem is None or error.problem.get("status") != NO_SUCH_ROUTE:
+        if not error.is_unknown_route:
             raise _of_order(error) from error
         return _read_here(terminal, given, version)
     known = {each.name for each in dataclasses.fields(Outline)}

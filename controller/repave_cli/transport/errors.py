@@ -15,6 +15,11 @@ class CliError(Exception):
         self.exit_code = exit_code
         self.problem = problem
 
+    @property
+    def is_unknown_route(self) -> bool:
+        """The controller is of a version that has no such thing to ask for."""
+        return self.problem is not None and self.problem.get("rule") == "not-found"
+
 
 class UnreachableError(CliError):
     """The controller does not answer, or the connection broke."""

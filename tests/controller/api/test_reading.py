@@ -218,3 +218,25 @@ def test_a_group_says_of_which_machines_its_hosts_are() -> None:
     template = replace(group.template, machine_image="debian-12", machine_sizes=("xl", "l"), is_spot=True)
     chosen = group_item(replace(group, template=template), application, {})
     assert (chosen.machine_image, chosen.machine_sizes, chosen.spot) == ("debian-12", ["xl", "l"], True)
+
+
+def test_the_regions_of_an_application_come_in_pages(api: Asked) -> None:
+    api.release()
+    api.ended()
+    whole = api.get("applications/hello").json["region_items"]
+    first = api.get("applications/hello/regions?limit=1").json
+    rest = api.get(f"applications/hello/regions?limit=1&after={first['next']}").json
+    assert [*first["items"], *rest["items"]] == whole
+    assert (first["next"], rest["next"]) == (whole[0]["name"], "")
+    unknown = api.get("applications/hello/regions?after=rome")
+    assert (unknown.status, unknown.json["detail"]) == (400, "after: rome is no region of hello")
+
+
+def test_of_many_regions_the_summary_says_as_much_as_the_whole(api: Asked) -> None:
+    api.release()
+    api.ended()
+    whole, told = api.get("applications/hello").json, api.get("applications/hello/summary").json
+    assert {name: told[name] for name in whole if name != "current_rollout"} == {
+        name: whole[name] for name in whole if name != "current_rollout"
+    }
+    assert (told["alike"], told["regions_left"]) == ([], 0)

@@ -227,16 +227,21 @@ class TrackItem(BaseModel):
     origin: str = Field(description="Which served before; empty where none did.")
 
 
-class WaveItem(BaseModel):
-    """Regions that go together."""
+class Wave(BaseModel):
+    """How its regions go."""
 
-    regions: list[TrackItem]
     bake_seconds: float
     approve: str | None = Field(description="Role that must say yes before the wave.")
     unless_objected_seconds: float = Field(description="After so long it need not; 0: it must.")
     expires_seconds: float = Field(description="It is waited for so long; 0: for ever.")
     parallel: int = Field(description="How many at once; 0: all.")
     lockstep: bool
+
+
+class WaveItem(Wave):
+    """Regions that go together."""
+
+    regions: list[TrackItem]
 
 
 class PassItem(BaseModel):
@@ -251,8 +256,8 @@ class PassItem(BaseModel):
     regions: list[str] = Field(description="Where; empty: in all.")
 
 
-class RolloutItem(BaseModel):
-    """One release or rollback."""
+class RolloutFields(BaseModel):
+    """One release or rollback, without its waves."""
 
     number: int
     kind: str
@@ -262,7 +267,6 @@ class RolloutItem(BaseModel):
     phase: str = Field(description="running, paused, undoing, succeeded, rolled-back, aborted or held.")
     steps: list[StepItem]
     step: int = Field(description="The step that the slowest region is in, from 0.")
-    waves: list[WaveItem]
     passes: list[PassItem]
     paused_by: str
     started_at: datetime
@@ -270,6 +274,12 @@ class RolloutItem(BaseModel):
     reason: str
     ended_at: datetime | None
     outcome: str = Field(description="Why it went back, was aborted or held.")
+
+
+class RolloutItem(RolloutFields):
+    """One release or rollback."""
+
+    waves: list[WaveItem]
 
 
 class RegionGroupItem(BaseModel):
@@ -324,6 +334,12 @@ class ApplicationRegionItem(BaseModel):
     traffic_address: str
     dns: DnsItem | None = Field(description="None: its agent keeps no record of it.")
     groups: list[RegionGroupItem]
+
+
+class RegionPage(Items[ApplicationRegionItem]):
+    """Some regions of an application, in its order."""
+
+    next: str = Field(description="Ask with after=this for those that follow; empty: there are no more.")
 
 
 class ApplicationItem(BaseModel):

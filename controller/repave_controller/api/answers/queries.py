@@ -8,6 +8,7 @@ from repave_protos.protocol.bounds import NAME_LENGTH_MAX, name_or_none
 
 NUMBER_MAX = 1 << 53
 EVENTS_MAX = 1000
+REGIONS_MAX = 1000
 LOG_LINES_MAX = 1000
 FLAGS = {"1": True, "true": True, "0": False, "false": False}
 
@@ -46,6 +47,13 @@ class RegionQuery(Query):
     """Only one region."""
 
     region: Name = Field("", description="Empty: all.")
+
+
+class RegionPageQuery(Query):
+    """Which page."""
+
+    after: Name = Field("", description="The last region of the page before; empty: from the first.")
+    limit: Annotated[Number, Field(ge=1, le=REGIONS_MAX)] = 100
 
 
 class HostsQuery(RegionQuery):

@@ -23,7 +23,7 @@ from repave_controller.core.domain.application import (
 )
 from repave_controller.core.domain.naming import format_group
 from repave_controller.core.domain.reasons import Why, cli
-from repave_controller.core.domain.rollout import Pause, Phase, Rollout, Track, TrackPhase
+from repave_controller.core.domain.rollout import Pause, Phase, Rollout, Track, TrackPhase, Wave
 from repave_controller.core.planning.forecast import outlook
 from repave_controller.core.ports import Image
 from repave_controller.core.rollout import drains, queues
@@ -40,6 +40,7 @@ from repave_protos.daemon.endpoint import endpoint
 from repave_protos.protocol.capabilities import dns_of
 from repave_protos.protocol.values import (
     DesiredGroup,
+    DesiredState,
     GroupReport,
     HostDetail,
     HostName,
@@ -81,7 +82,7 @@ def tainted(answer: Accepted, region: RegionName, host: HostName) -> models.Tain
 
 
 def application_item(application: Application, observed: Observed) -> models.ApplicationItem:
-    return models.ApplicationItem(**_item(application, observed))
+    return models.ApplicationItem(**item_fields(application, observed))
 
 
 def application_status(
@@ -91,21 +92,22 @@ def application_status(
     regions: Mapping[RegionName, KnownRegion],
     now: Instant,
 ) -> models.ApplicationStatus:
-    rollout, found = application.rollout, gates(application, now)
+    rollout = application.rollout
+    approvals, waits = gate_items(application, now)
     return models.ApplicationStatus(
-        **_item(application, observed),
+        **item_fields(application, observed),
         current_rollout=rollout_item(rollout, application.cluster) if rollout else None,
         queue=queue_answer(application),
-        gates=[_gate_item(application, gate) for gate in found if gate.kind == "approval"],
-        waits=[_gate_item(application, gate) for gate in found if gate.kind != "approval"],
+        gates=approvals,
+        waits=waits,
         because=[because_item(application, each, observed) for each in because],
         region_items=[
-            _region_of(name, application, observed, regions.get(name)) for name in application.regions
+            region_of(name, application, observed, regions.get(name)) for name in application.regions
         ],
     )
 
 
-def _item(application: Application, observed: Observed) -> dict[str, Any]:
+def item_fields(application: Application, observed: Observed) -> dict[str, Any]:
     serving = application.group(application.serving)
     running = application.running
     target = application.group(running.target) if running else None
@@ -139,22 +141,16 @@ def _phase(application: Application) -> str:
     return phase_of(application.rollout) if application.rollout else ""
 
 
-def _region_of(
+def region_of(
     name: RegionName, application: Application, observed: Observed, region: KnownRegion | None
 ) -> models.ApplicationRegionItem:
-    view, desired = observed.get(name), application.desired_in(name)
-    is_current = (
-        view is not None
-        and view.report is not None
-        and desired is not None
-        and view.report.epoch == desired.epoch
-    )
+    view = observed.get(name)
     return models.ApplicationRegionItem(
         name=name,
         connected=view is not None and view.is_connected,
         ahead=texts_of(view.ahead) if view is not None else "",
         since=time_of(view.since) if view is not None else None,
-        current=is_current,
+        current=is_current(view, application.desired_in(name)),
         troubles=list(region.troubles) if region is not None else [],
         traffic_address=endpoint(region.hello.traffic_address, application.frontend_port) if region else "",
         dns=_dns_item(application, name, view),
@@ -164,6 +160,12 @@ def _region_of(
             if group.size(name)
         ],
     )
+
+
+def is_current(view: RegionView | None, desired: DesiredState | None) -> bool:
+    """It has confirmed the newest desired state."""
+    report = view.report if view is not None else None
+    return report is not None and desired is not None and report.epoch == desired.epoch
 
 
 def _dns_item(application: Application, region: RegionName, view: RegionView | None) -> models.DnsItem | None:
@@ -241,6 +243,13 @@ def _queued_item(order: ReleaseOrder) -> models.QueuedItem:
         queued_at=_time_or_none(order.queued_at) if order.queued_at else None,
         replaces=order.replaces,
     )
+
+
+def gate_items(application: Application, now: Instant) -> tuple[list[models.GateItem], list[models.GateItem]]:
+    """Approvals, and times that a person may end."""
+    found = gates(application, now)
+    approvals = [_gate_item(application, gate) for gate in found if gate.kind == "approval"]
+    return approvals, [_gate_item(application, gate) for gate in found if gate.kind != "approval"]
 
 
 def _gate_item(application: Application, gate: Gate) -> models.GateItem:
@@ -360,34 +369,36 @@ def _step_named(running: Rollout, cursor: int) -> str:
 
 
 def rollout_item(rollout: Rollout, cluster: str) -> models.RolloutItem:
-    pause = rollout.pause
     return models.RolloutItem(
-        number=rollout.number,
-        kind=str(rollout.kind),
-        group=format_group(cluster, rollout.target),
-        version=rollout.version,
-        origin=format_group(cluster, rollout.origin) if rollout.origin is not None else "",
-        phase=phase_of(rollout),
-        steps=[
-            models.StepItem(kind=step.kind, text=describe(step), state=_step_state(index, rollout))
-            for index, step in enumerate(rollout.steps)
-        ],
-        step=rollout.cursor,
+        **rollout_fields(rollout, cluster),
         waves=[
             models.WaveItem(
+                **wave_fields(wave),
                 regions=[
-                    _track_item(track, rollout, cluster) for track in rollout.tracks if track.wave == index
+                    track_item(track, rollout, cluster) for track in rollout.tracks if track.wave == index
                 ],
-                bake_seconds=wave.bake_seconds,
-                approve=wave.approve,
-                unless_objected_seconds=wave.unless_objected_seconds,
-                expires_seconds=wave.expires_seconds,
-                parallel=wave.parallel,
-                lockstep=wave.is_lockstep,
             )
             for index, wave in enumerate(rollout.waves)
         ],
-        passes=[
+    )
+
+
+def rollout_fields(rollout: Rollout, cluster: str) -> dict[str, Any]:
+    """All but its waves."""
+    pause = rollout.pause
+    return {
+        "number": rollout.number,
+        "kind": str(rollout.kind),
+        "group": format_group(cluster, rollout.target),
+        "version": rollout.version,
+        "origin": format_group(cluster, rollout.origin) if rollout.origin is not None else "",
+        "phase": phase_of(rollout),
+        "steps": [
+            models.StepItem(kind=step.kind, text=describe(step), state=_step_state(index, rollout))
+            for index, step in enumerate(rollout.steps)
+        ],
+        "step": rollout.cursor,
+        "passes": [
             models.PassItem(
                 gate=each.gate,
                 kind=each.kind,
@@ -399,13 +410,25 @@ def rollout_item(rollout: Rollout, cluster: str) -> models.RolloutItem:
             )
             for each in rollout.passes
         ],
-        paused_by=("repave" if pause.is_hold else pause.by or "an operator") if pause is not None else "",
-        started_at=time_of(rollout.started_at),
-        started_by=rollout.started_by,
-        reason=rollout.reason,
-        ended_at=_time_or_none(rollout.ended_at),
-        outcome=text_of(rollout.undo_reason or (pause.reason if pause is not None else None)),
-    )
+        "paused_by": ("repave" if pause.is_hold else pause.by or "an operator") if pause is not None else "",
+        "started_at": time_of(rollout.started_at),
+        "started_by": rollout.started_by,
+        "reason": rollout.reason,
+        "ended_at": _time_or_none(rollout.ended_at),
+        "outcome": text_of(rollout.undo_reason or (pause.reason if pause is not None else None)),
+    }
+
+
+def wave_fields(wave: Wave) -> dict[str, Any]:
+    """All but its regions."""
+    return {
+        "bake_seconds": wave.bake_seconds,
+        "approve": wave.approve,
+        "unless_objected_seconds": wave.unless_objected_seconds,
+        "expires_seconds": wave.expires_seconds,
+        "parallel": wave.parallel,
+        "lockstep": wave.is_lockstep,
+    }
 
 
 def phase_of(rollout: Rollout) -> str:
@@ -415,7 +438,7 @@ def phase_of(rollout: Rollout) -> str:
     return str(rollout.phase)
 
 
-def _track_item(track: Track, rollout: Rollout, cluster: str) -> models.TrackItem:
+def track_item(track: Track, rollout: Rollout, cluster: str) -> models.TrackItem:
     step = rollout.steps[track.cursor].kind if track.phase is TrackPhase.RUNNING else ""
     return models.TrackItem(
         region=track.region,

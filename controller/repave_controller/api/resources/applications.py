@@ -4,9 +4,13 @@ from aiohttp import web
 
 from repave_controller.api.answers import models, views
 from repave_controller.api.answers.ages import age_items
+from repave_controller.api.answers.queries import RegionPageQuery
+from repave_controller.api.answers.summary import ApplicationSummary, summary
 from repave_controller.api.resources.names import Names
 from repave_controller.api.web.callers import may_read
 from repave_controller.api.web.openapi import Route
+from repave_controller.api.web.problems import Problem
+from repave_controller.api.web.requests import query_of
 from repave_controller.api.web.responses import answer, items
 from repave_controller.api.web.streams import Streams
 from repave_controller.core.domain.instants import Instant
@@ -14,7 +18,7 @@ from repave_controller.core.ports import Aged, Kept, Store
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
-from repave_protos.protocol.values import ApplicationName
+from repave_protos.protocol.values import ApplicationName, RegionName
 
 
 class Applications:
@@ -37,6 +41,8 @@ class Applications:
         return (
             Route("GET", "applications", self.applications, models.Items[models.ApplicationItem]),
             Route("GET", one, self.application, models.ApplicationStatus),
+            Route("GET", f"{one}/summary", self.summary, ApplicationSummary),
+            Route("GET", f"{one}/regions", self.regions, models.RegionPage, query=RegionPageQuery),
             Route("GET", f"{one}/why", self.why, models.WhyAnswer),
             Route("GET", f"{one}/history", self.history, models.History),
             Route("GET", f"{one}/groups", self.groups, models.Items[models.GroupItem]),
@@ -64,6 +70,35 @@ class Applications:
             self._scheduler.because(name),
             self._sessions.views(),
             self._clock(),
+        )
+
+    async def summary(self, request: web.Request) -> web.Response:
+        name = self._names.one(request)
+        return answer(
+            summary(
+                self._scheduler.applications()[name],
+                self._scheduler.fence.seen(name),
+                self._scheduler.because(name),
+                self._sessions.views(),
+                self._clock(),
+            )
+        )
+
+    async def regions(self, request: web.Request) -> web.Response:
+        """Pages of what the status of an application has as a whole."""
+        name, asked = self._names.one(request), query_of(request, RegionPageQuery)
+        application, views_of = self._scheduler.applications()[name], self._sessions.views()
+        names = list(application.regions)
+        first = names.index(RegionName(asked.after)) + 1 if asked.after in names else 0
+        if asked.after and not first:
+            raise Problem(400, "bad-request", f"after: {asked.after} is no region of {name}")
+        page = names[first : first + asked.limit]
+        seen = self._scheduler.fence.seen(name)
+        return answer(
+            models.RegionPage(
+                items=[views.region_of(each, application, seen, views_of.get(each)) for each in page],
+                next=page[-1] if first + len(page) < len(names) else "",
+            )
         )
 
     async def why(self, request: web.Request) -> web.Response:

@@ -57,6 +57,8 @@ POLICY: Final[Mapping[str, Rule]] = {
     "GET openapi.json": Rule(Permission.KNOWN, Scope.INSTALLATION),
     "GET applications": _READ_SOME,
     f"GET {_ONE}": _READ,
+    f"GET {_ONE}/summary": _READ,
+    f"GET {_ONE}/regions": _READ,
     f"GET {_ONE}/why": _READ,
     f"GET {_ONE}/history": _READ,
     f"GET {_ONE}/groups": _READ,
