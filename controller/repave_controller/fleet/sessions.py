@@ -15,6 +15,8 @@ from typing import Protocol
 import structlog
 
 from repave_controller.core.ports import RegionListener, StoreError
+from repave_controller.fleet import afar
+from repave_controller.fleet.afar import Afar
 from repave_controller.fleet.certificates import Certificates, Denial, Gate
 from repave_controller.fleet.elsewhere import Elsewhere, IsLive, Surroundings
 from repave_controller.fleet.holders import Holder, Holders, Kept, Known, known_of
@@ -117,6 +119,7 @@ class Sessions:
         self._save: Save | None = None
         self._others: Tell | None = None
         self._may_lend: Callable[[], bool] = lambda: True
+        self._afar: Afar | None = None
         self._deciding: set[RegionName] = set()
         self._streams: dict[RegionName, Stream] = {}
         self._query_ids = itertools.count(1)
@@ -134,10 +137,11 @@ class Sessions:
         )
         return Elsewhere(around, is_live)
 
-    def share_with(self, tell: Tell, may_lend: Callable[[], bool]) -> None:
+    def share_with(self, tell: Tell, may_lend: Callable[[], bool], far: Afar | None = None) -> None:
         """Before the first stream is served: other controllers have the store too. `may_lend`: they take this
-        one to be there; once they don't, they count down the leases that it lent."""
-        self._others, self._may_lend = tell, may_lend
+        one to be there; once they don't, they count down the leases that it lent. `far`: the way to agents
+        that are connected to them."""
+        self._others, self._may_lend, self._afar = tell, may_lend, far
 
     def hear_holder(self, region: RegionName, holder: Holder | None) -> None:
         """Which agent has the region, as another controller has saved."""
@@ -281,15 +285,34 @@ class Sessions:
         return content_of(answer, region, kind)
 
     async def _ask(self, region: RegionName, query: Query, timeout_seconds: float) -> Answer:
+        view = self._regions.views.get(region)
+        home = view.home if view is not None and view.is_connected else None
+        if home is None or self._afar is None or region in self._streams:
+            return await self._ask_here(region, query, timeout_seconds)
+        _check(query)
+        return await self._afar.ask(home.controller, region, query, timeout_seconds)
+
+    async def answer(self, letter: bytes) -> bytes:
+        """What another controller asks an agent that is connected here."""
+
+        async def ask(region: RegionName, query: Query, timeout_seconds: float) -> Answer:
+            own = replace(query, query_id=next(self._query_ids))
+            return await self._ask_here(region, own, timeout_seconds)
+
+        return await afar.answer(letter, ask)
+
+    async def hear_stand_by(self, letter: bytes) -> bytes:
+        """Another controller has heard a stand-by of a region whose agent is connected here."""
+        self._bind(RegionName(letter.decode()))
+        return b""
+
+    async def _ask_here(self, region: RegionName, query: Query, timeout_seconds: float) -> Answer:
         stream = self._streams.get(region)
         if stream is None:
             raise RegionUnreachable(f"the agent of {region} is not connected; is repave-agent running there?")
         if stream.questions.is_full:
             raise RegionUnreachable(f"the agent of {region} has too many questions to answer; ask again soon")
-        try:
-            encoded(query)
-        except ValueError as error:
-            raise BadQuestion(str(error)) from error
+        _check(query)
         try:
             async with asyncio.timeout(timeout_seconds):
                 answer = await stream.ask(query)
@@ -380,7 +403,7 @@ class Sessions:
         if isinstance(claim, Kept):
             self._regions.refuse(Rival(hello, self._clock(), claim.why, claim.can_follow, identity))
             if claim.can_follow:
-                self._bind(region)
+                await self._tell_stand_by(region)
             return Rejection(claim.why, stands_by=True)
         if claim.holder is None or claim.holder == self._holders.of(region):
             return None
@@ -422,6 +445,17 @@ class Sessions:
         self._holders.take(holder)
         if is_other:
             log.warning("agent.took_over", region=holder.region, instance=holder.instance, term=holder.term)
+
+    async def _tell_stand_by(self, region: RegionName) -> None:
+        """To the controller that the region's agent is connected to."""
+        view = self._regions.views.get(region)
+        if view is None or view.home is None or self._afar is None:
+            self._bind(region)
+        elif view.is_connected:
+            try:
+                await self._afar.tell_stand_by(view.home.controller, region)
+            except (StoreError, TimeoutError) as error:  # the stand-by asks again
+                log.warning("agent.stand_by_not_told", region=region, why=str(error))
 
     def _bind(self, region: RegionName) -> None:
         """A stand-by was heard: the region's agent is told that it needs leases, if it does not know."""
@@ -626,3 +660,11 @@ class Sessions:
             lease_seconds=lease_seconds,
             term=holder.term if holder is not None else 0,
         )
+
+
+def _check(query: Query) -> None:
+    """Raises BadQuestion."""
+    try:
+        encoded(query)
+    except ValueError as error:
+        raise BadQuestion(str(error)) from error

@@ -208,8 +208,7 @@ class Letter:
 
 
 class Post(Protocol):
-    """Letters between controllers. One that is not answered in time is withdrawn: `answer` then tells that
-    the sender has gone. Not durable."""
+    """Letters between controllers. One that is not answered in time is withdrawn. Not durable."""
 
     async def send(self, letter: Letter, timeout_seconds: float) -> bytes:
         """Returns the answer. Raises TimeoutError, StoreError."""
@@ -217,7 +216,8 @@ class Post(Protocol):
     async def letters(self, recipient: ControllerId) -> Sequence[Letter]:
         """Those that wait, each handed out once."""
 
-    async def answer(self, letter: Letter, body: bytes) -> None: ...
+    async def answer(self, letter: Letter, body: bytes) -> bool:
+        """Whether its sender waits for it still. Raises StoreError."""
 
 
 class SharedStore(Store, Roll, ChangeLog, ReportLog, Post, Protocol):

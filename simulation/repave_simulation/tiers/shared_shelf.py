@@ -47,6 +47,7 @@ class SharedShelf(Shelf):
 
     letters: dict[str, Letter] = field(default_factory=dict)  # that wait for their recipient
     answers: dict[str, bytes] = field(default_factory=dict)
+    awaited: set[str] = field(default_factory=set)  # the letters whose senders wait
 
     def __post_init__(self) -> None:
         self.roster = Roster(lambda: self.clock())

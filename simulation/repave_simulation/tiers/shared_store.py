@@ -11,6 +11,7 @@ from typing import TypeVar
 from repave_controller.core.domain.application import Event, Tenure
 from repave_controller.core.ports import Conflict, Fenced, Loaded, Transaction
 from repave_controller.peers.ports import Changes, ControllerId, Member, Shard, Standing, shard_of
+from repave_simulation.tiers.shared_letters import LettersInMemory
 from repave_simulation.tiers.shared_members import MemoryRoll
 from repave_simulation.tiers.shared_reports import ReportsInMemory
 from repave_simulation.tiers.shared_shelf import Changed, SharedShelf
@@ -19,8 +20,8 @@ from repave_simulation.tiers.store import MemoryStore
 Key = TypeVar("Key")
 
 
-class SharedMemoryStore(ReportsInMemory, MemoryStore):
-    """Implements ports.Store, and Roll, ChangeLog and ReportLog of peers.ports. `controller` has it open."""
+class SharedMemoryStore(ReportsInMemory, LettersInMemory, MemoryStore):
+    """Implements ports.Store, and those of peers.ports. `controller` has it open."""
 
     shelf: SharedShelf
 

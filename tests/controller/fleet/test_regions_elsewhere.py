@@ -1,6 +1,8 @@
 """Regions whose agents are connected to another controller. Two controllers over one store in memory, with
 links in memory; what they exchange is written and read where a test says so."""
 
+import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -8,9 +10,13 @@ from dataclasses import replace
 import pytest
 
 from repave_controller.core.ports import StoreError
+from repave_controller.fleet.afar import QUESTION, STAND_BY, Afar
 from repave_controller.fleet.holder_records import KIND, HolderRecords
 from repave_controller.fleet.holders import FREE_SECONDS
+from repave_controller.fleet.questions import AgentRefused, RegionUnreachable
+from repave_controller.peers.letters import Letters
 from repave_controller.peers.reports import Reports
+from repave_protos.protocol.queries import Answer, Content, Failure, Hosts, Orphans, Query, Refusal
 from repave_protos.protocol.values import (
     Applied,
     AskLease,
@@ -28,6 +34,7 @@ from repave_simulation.tiers.shared_store import SharedMemoryStore
 from tests.fakes.controller.links import (
     CART,
     HELLO,
+    HOST,
     PARIS,
     SHOP,
     Controller,
@@ -51,11 +58,15 @@ class Peer(Controller):
         self.reports = Reports(self.store, name, f"{name}-1", self.elsewhere)
         self.greeted: list[tuple[RegionName, bool]] = []
         self.caught_up = 0
+        self.letters = Letters(self.store, name, self.store.hints, lambda: str(uuid.uuid4()))
+        self.letters.answer_with(QUESTION, self.sessions.answer)
+        self.letters.answer_with(STAND_BY, self.sessions.hear_stand_by)
         self.records = HolderRecords(self.store, lambda: self.now, lambda events: None)
 
     async def begin(self) -> None:
         await self.store.open()
-        self.sessions.share_with(self.reports, lambda: self.name in self.live)
+        far = Afar(self.letters.ask)
+        self.sessions.share_with(self.reports, lambda: self.name in self.live, far)
         await self.records.load(self.sessions)
 
     async def before_greeting(self) -> None:
@@ -344,6 +355,7 @@ async def test_a_lease_of_another_controller_counts_from_when_it_was_heard_last(
         await settle()
         assert any(isinstance(each, Lease) for each in acting.heard)
         await two.exchange()
+        two.ann.tasks.append(asyncio.create_task(two.ann.letters.run()))
         two.pass_time(FREE_SECONDS + 1)
         acting.say(AskLease(2))
         await settle()
@@ -358,3 +370,77 @@ async def test_a_lease_of_another_controller_counts_from_when_it_was_heard_last(
         two.pass_time(1)
         link = await two.ben.connect(of("two"))
         assert isinstance(link.heard[0], Welcome)
+
+
+async def test_a_stand_by_at_one_controller_binds_the_agent_that_is_connected_to_another() -> None:
+    async with pair() as two:
+        acting = await two.ann.connect(of("one"))
+        await two.exchange()
+        two.ann.tasks.append(asyncio.create_task(two.ann.letters.run()))
+        assert "stands by" in await refused(two.ben, of("two"))
+        await settle()
+        bound = acting.heard[-1]
+        assert isinstance(bound, Welcome)
+        assert bound.lease_seconds > 0
+
+
+# ----------------------------------------------------------------------------------------- questions
+
+
+async def answering(link: MemoryLink, content: Content) -> None:
+    """The agent answers the next question so."""
+    while not any(isinstance(each, Query) for each in link.heard):
+        await settle()
+    (query,) = [each for each in link.heard if isinstance(each, Query)]
+    link.say(Answer(query.query_id, content))
+
+
+async def test_an_agent_is_asked_wherever_it_is_connected() -> None:
+    async with pair() as two:
+        link = await two.ann.connect()
+        await two.exchange()
+        two.ann.tasks.append(asyncio.create_task(two.ann.letters.run()))
+        asked = asyncio.create_task(two.ben.sessions.query(PARIS, SHOP, log_lines=5))
+        await answering(link, Hosts((HOST,)))
+        assert await asked == (HOST,)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "text"),
+    [
+        (Failure("no disk"), RegionUnreachable, "the agent of paris could not answer: no disk"),
+        (Refusal("not mine"), AgentRefused, "not mine"),
+    ],
+)
+async def test_what_an_agent_can_not_answer_is_said_as_if_it_were_here(
+    content: Content, kind: type[Exception], text: str
+) -> None:
+    async with pair() as two:
+        link = await two.ann.connect()
+        await two.exchange()
+        two.ann.tasks.append(asyncio.create_task(two.ann.letters.run()))
+        asked = asyncio.create_task(two.ben.sessions.orphans(PARIS))
+        await answering(link, content)
+        with pytest.raises(kind, match=text):
+            await asked
+
+
+async def test_an_agent_that_left_meanwhile_is_not_asked_in_a_circle() -> None:
+    async with pair() as two:
+        link = await two.ann.connect()
+        await two.exchange()
+        link.hang_up()
+        await settle()
+        two.ann.tasks.append(asyncio.create_task(two.ann.letters.run()))
+        with pytest.raises(RegionUnreachable, match="the agent of paris is not connected"):
+            await two.ben.sessions.orphans(PARIS)
+
+
+async def test_a_controller_that_answers_no_letters_costs_the_time_of_a_question() -> None:
+    async with pair() as two:
+        await two.ann.connect()
+        await two.exchange()
+        with pytest.raises(
+            RegionUnreachable, match="controller ann, which the agent of paris is connected to"
+        ):
+            await two.ben.sessions.ask(PARIS, Orphans(), Hosts, -0.95)

@@ -145,9 +145,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             body bytea NOT NULL,
             answer bytea,
             sent_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-            answered_at timestamptz
+            expires_at timestamptz NOT NULL,
+            is_taken boolean NOT NULL DEFAULT false
         )""",
-        "CREATE INDEX letters_of_recipient ON repave.letters (recipient) WHERE answered_at IS NULL",
+        "CREATE INDEX letters_of_recipient ON repave.letters (recipient) WHERE NOT is_taken",
         SAVE_1,
     ),
 )
