@@ -56,7 +56,7 @@ class Moment:
         decision = step(self.application, observed, self.now, Tenure(1, 1))
         broken = check(self.application, decision, observed)
         assert not broken, broken
-        decided = offer(decision.application, observed)
+        decided = offer(decision.application, observed.__contains__)
         offers(self.application, decided)
         return decided, Instant(max(self.now + 1, decision.wake_at or 0))
 

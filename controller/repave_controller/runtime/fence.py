@@ -4,7 +4,8 @@ A region is judged by its Hello, before the first word to it. It stays ahead unt
 the store has caught up, which only an adoption brings about (operations/recovery.py).
 """
 
-from collections.abc import Collection, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from repave_controller.core.domain.application import (
     Application,
@@ -15,13 +16,40 @@ from repave_controller.core.domain.application import (
     RegionView,
 )
 from repave_controller.core.domain.reasons import Refusal, Refused
-from repave_controller.core.ports import Regions
+from repave_controller.core.ports import Region, Regions
 from repave_controller.core.rules import divergence
 from repave_controller.core.rules.divergence import Ahead
 from repave_protos import __version__
 from repave_protos.protocol.values import ApplicationName, Hello, RegionName
 
 Applications = Mapping[ApplicationName, Application]
+
+
+class Seen(Mapping[RegionName, RegionView]):
+    """What is known of each region, made when it is read, and the same from then on: a decision about few of
+    many regions costs no more than those."""
+
+    def __init__(
+        self, regions: Mapping[RegionName, Region], view: Callable[[RegionName, Region], RegionView]
+    ) -> None:
+        self._regions = regions
+        self._view = view
+        self.read: dict[RegionName, RegionView] = {}
+
+    def __getitem__(self, region: RegionName) -> RegionView:
+        found = self.read.get(region)
+        if found is None:
+            found = self.read[region] = self._view(region, self._regions[region])
+        return found
+
+    def __contains__(self, region: object) -> bool:
+        return region in self._regions
+
+    def __iter__(self) -> Iterator[RegionName]:
+        return iter(self._regions)
+
+    def __len__(self) -> int:
+        return len(self._regions)
 
 
 class Fence:
@@ -49,37 +77,41 @@ class Fence:
             if not found:
                 del self.ahead[region], self._hellos[region]
 
-    def open_regions(self) -> Collection[RegionName]:
-        """Those that may be sent something now."""
-        views = self._regions.views().items()
-        return {name for name, each in views if each.is_connected and name not in self.ahead}
+    def is_open(self, region: RegionName) -> bool:
+        """Whether it may be sent something now."""
+        known = self._regions.views().get(region)
+        return known is not None and known.is_connected and region not in self.ahead
 
     def seen(self, application: ApplicationName) -> Observed:
         """What each region reported last, for people."""
-        return {
-            name: RegionView(
-                region.is_connected and not region.is_starting,
-                region.observations.applications.get(application),
-                Instant(region.since),
-                tuple(each.reason for each in self.ahead.get(name, ())),
-            )
-            for name, region in self._regions.views().items()
-        }
+        return Seen(self._regions.views(), lambda region, known: self._view(application, region, known))
 
-    def observed(self, application: ApplicationName) -> Observed:
+    def observed(self, application: ApplicationName) -> "Seen":
         """The same to decide by: reports of a region that is ahead speak of other decisions."""
-        return {
-            name: RegionView(view.is_connected, None, view.since, view.ahead) if view.ahead else view
-            for name, view in self.seen(application).items()
-        }
+
+        def view(region: RegionName, known: Region) -> RegionView:
+            seen = self._view(application, region, known)
+            return dataclasses.replace(seen, report=None) if seen.ahead else seen
+
+        return Seen(self._regions.views(), view)
+
+    def _view(self, application: ApplicationName, region: RegionName, known: Region) -> RegionView:
+        return RegionView(
+            known.is_connected and not known.is_starting,
+            known.observations.applications.get(application),
+            Instant(known.since),
+            tuple(each.reason for each in self.ahead[region]) if region in self.ahead else (),
+        )
 
     def because(self, application: Application) -> list[Because]:
         """The regions of the application that are ahead."""
-        seen = self.seen(application.name)
+        if not self.ahead:
+            return []
+        seen, regions = self.seen(application.name), application.regions
         return [
             divergence.because_ahead(region, view.ahead, view.since)
-            for region, view in sorted(seen.items())
-            if view.ahead and self._concerns(region, application.name, application.regions)
+            for region in sorted(self.ahead)
+            if (view := seen.get(region)) is not None and self._concerns(region, application.name, regions)
         ]
 
     def knowing(self, application: str) -> tuple[RegionName, ...]:

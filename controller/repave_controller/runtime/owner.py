@@ -21,19 +21,21 @@ from repave_controller.core.domain.application import (
     Instant,
     Observed,
     Outcome,
+    RegionView,
     ReleaseOrder,
     Tenure,
 )
 from repave_controller.core.domain.reasons import Reason, Refusal, Refused, Why, reason_of
 from repave_controller.core.ports import Conflict, Fenced, Regions, Spec, Store, StoreError, Transaction
 from repave_controller.core.rollout.step import after_suspension, held, step
+from repave_controller.core.rules.attention import is_news, rests
 from repave_controller.core.rules.divergence import offer
 from repave_controller.core.rules.guards import Constraints, Room
 from repave_controller.core.rules.safety import check
 from repave_controller.peers.ports import NotOwner
 from repave_controller.runtime.broadcast import Broadcast
 from repave_controller.runtime.event_log import EventLog
-from repave_controller.runtime.fence import Fence
+from repave_controller.runtime.fence import Fence, Seen
 from repave_controller.runtime.idempotency import Request, earlier_answer, spec_of_queued
 from repave_controller.runtime.suspension import SuspensionWatch
 from repave_controller.wording.render import text_of
@@ -44,6 +46,9 @@ log = structlog.get_logger()
 DECISIONS_MAX = 64
 """Decisions that follow each other without anything new observed; more is a bug."""
 STORE_RETRY_SECONDS = 1.0
+PACED_REGIONS_MIN = 100
+PACE_SECONDS = 50e-6
+"""For each region there are so many seconds between two decisions; one takes some 20 to 70 us a region."""
 
 
 Change = Callable[[Application, Observed, Instant], Outcome]
@@ -77,7 +82,7 @@ class Office(Protocol):
     async def stored(self, application: ApplicationName) -> Application | None:
         """As the store holds it now. Raises StoreError."""
 
-    def observed(self, application: ApplicationName) -> Observed:
+    def observed(self, application: ApplicationName) -> Seen:
         """What each region reported last of it."""
 
     def constraints(self, application: Application) -> Constraints:
@@ -104,21 +109,32 @@ class Owner:
     def __init__(self, office: Office, application: Application) -> None:
         self.application = application
         self.because: tuple[Because, ...] = ()
+        self.decisions = 0  # taken since this controller began, but for those on commands
         self._office = office
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._wake_at: Instant | None = None
         self._room: Room | None = None  # for the first queued release
+        self._read: Mapping[RegionName, RegionView] = {}  # by the last decision
+        self._rests = False  # as it left the application
         self._suspensions = -1  # those it knows of; what was loaded from the store comes after one
         self.is_in_doubt = False  # the store may hold a newer decision
 
     def wake(self) -> None:
         self._wake.set()
 
+    def hear(self, region: RegionName) -> None:
+        """The region came, went or reported: wakes where a decision may differ by it."""
+        now = self._office.observed(self.application.name).get(region)
+        before = self._read.get(region)
+        if now is None or is_news(self.application, region, before, now, is_at_rest=self._rests):
+            self.wake()
+
     def begin_from(self, application: Application) -> None:
         """As the store holds it: another controller decided for it until now."""
         self.application, self.because = application, ()
         self._suspensions, self.is_in_doubt, self._room = -1, False, None
+        self._read, self._rests = {}, False
 
     async def end(self, task: "asyncio.Task[None]") -> None:
         """Ends `run`, which is this task, between two decisions."""
@@ -179,12 +195,19 @@ class Owner:
             self._office.visible.bump()
 
     async def _sleep(self) -> None:
+        await self._rest()
         seconds = None if self._wake_at is None else max(0.0, self._wake_at - self._office.clock())
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
         except TimeoutError:
             pass
+
+    async def _rest(self) -> None:
+        """The first report after quiet is decided on at once. Those of many regions that follow each other
+        closely are decided on together: else a release over thousands would leave no time for others."""
+        if len(self._read) >= PACED_REGIONS_MIN:
+            await asyncio.sleep(PACE_SECONDS * len(self._read))
 
     async def command(
         self,
@@ -311,10 +334,14 @@ class Owner:
         seen = office.seen if office.depends_on_others(application) else None
         observed, now = office.observed(application.name), office.clock()
         decision = step(application, observed, now, tenure, self._constraints(application))
-        offered = offer(decision.application, office.fence.open_regions())
+        offered = offer(decision.application, office.fence.is_open)
         has_news = offered != application or bool(decision.events)
+        self.decisions += 1
+        self._read, self._rests = observed.read, False
         if has_news:
             await self._save(decision, observed, Transaction(tenure=tenure, seen=seen))
+        else:
+            self._rests = rests(application, decision.because)
         return decision, has_news
 
     async def _save(
@@ -334,7 +361,7 @@ class Owner:
 
     async def _commit(self, decided: Application, extra: Transaction, former: Application) -> None:
         office = self._office
-        application = offer(decided, office.fence.open_regions())
+        application = offer(decided, office.fence.is_open)
         transaction = dataclasses.replace(
             extra,
             application=application,

@@ -49,8 +49,9 @@ from repave_controller.peers.mirror import Mirror
 from repave_controller.peers.ports import SHARDS, NotOwner, Ownership, Shard, shard_of
 from repave_controller.runtime.broadcast import Broadcast
 from repave_controller.runtime.event_log import EventLog
-from repave_controller.runtime.fence import Fence
+from repave_controller.runtime.fence import Fence, Seen
 from repave_controller.runtime.owner import Change, Owner
+from repave_controller.runtime.presence import Presence
 from repave_controller.runtime.suspension import SuspensionWatch
 from repave_protos.protocol.values import ApplicationName, DesiredState, Digest, Hello, Notice, RegionName
 
@@ -92,6 +93,7 @@ class Scheduler:
         self._turnstile = asyncio.Lock()  # a beginning is saved before the next one counts what is under way
         self.regions = regions
         self._owners = {each.name: Owner(self, each) for each in loaded.applications}
+        self._presence = Presence(loaded.applications)
         self._never_released: WeakValueDictionary[ApplicationName, Owner] = WeakValueDictionary()
         self._starts: asyncio.Queue[Owner] = asyncio.Queue()
         self._tasks: dict[ApplicationName, asyncio.Task[None]] = {}
@@ -143,6 +145,7 @@ class Scheduler:
         await self._mirror.catch_up()
         for application in await self._mirror.applications(shards):
             self._known(application).begin_from(application)
+            self._presence.note(application)
         self._shards |= set(shards)
         for name, owner in self._owners.items():
             if shard_of(name) in shards:
@@ -198,8 +201,7 @@ class Scheduler:
     def take_freezes(self, freezes: Freezes) -> None:
         """As they are now, whichever controller changed them."""
         self._freezes = freezes
-        for owner in self._owners.values():
-            owner.wake()
+        self._wake_all()
         self.visible.bump()
 
     def take_events(self) -> None:
@@ -209,6 +211,7 @@ class Scheduler:
     def take(self, owner: Owner, application: Application) -> None:
         """It is saved: what its owner decides upon from now on, and what regions are sent."""
         former, owner.application = owner.application, application
+        self._presence.note(application)
         self._make_room(former, application)
         for region, state in offers(former, application):  # the only way down, with desired_for
             if region not in self.fence.ahead:
@@ -317,8 +320,7 @@ class Scheduler:
                 self._freezes = freezes
                 self.event_log.tell(saved)
                 break
-        for owner in self._owners.values():
-            owner.wake()
+        self._wake_all()
         return freezes
 
     def constraints(self, application: Application) -> Constraints:
@@ -364,8 +366,7 @@ class Scheduler:
         await owner.adopt(change)
         self._begin(owner)
         self.fence.judge_again(self._saved())
-        for each in self._owners.values():  # for what could not be sent until now
-            each.wake()
+        self._wake_all()  # for what could not be sent until now
         self.visible.bump()
 
     async def begin_incarnation(self, above: int) -> int:
@@ -428,7 +429,7 @@ class Scheduler:
         """What is decided of it, also when it was never released."""
         return self._saved().get(name)
 
-    def observed(self, application: ApplicationName) -> Observed:
+    def observed(self, application: ApplicationName) -> Seen:
         """What each region reported last of this application, where it counts."""
         return self.fence.observed(application)
 
@@ -455,16 +456,19 @@ class Scheduler:
     def greet(self, hello: Hello, *, is_elsewhere: bool = False) -> None:
         """Judges the region before anything is sent to it; the controller that its agent is connected to
         tells of it."""
+        before = self.fence.ahead.get(hello.region)
         events = self.fence.greet(hello, self._saved())
         for event in () if is_elsewhere else events:
             self.note(event)
+        if self.fence.ahead.get(hello.region) != before:  # a queue waits wherever a region is ahead
+            self._wake_all()
 
     def desired_for(self, region: RegionName) -> Sequence[DesiredState]:
         """What was offered to this region before. Owners that have something else for it look again."""
         offered: list[DesiredState] = []
         if region in self.fence.ahead:
             return offered
-        for owner in self._owners.values():
+        for owner in self._owners_in(region):
             state = owner.application.desired_in(region)
             if state is not None and is_offered(owner.application, region):
                 offered.append(state)
@@ -479,12 +483,13 @@ class Scheduler:
         """Those that have, or are about to have, hosts in this region; None where the store may not know."""
         if region in self.fence.ahead:
             return None
-        found = (
-            name
-            for name, owner in self._owners.items()
-            if owner.application.desired_in(region) is not None or region in owner.application.regions
-        )
-        return tuple(sorted(found))
+        found = (each.application for each in self._owners_in(region))
+        return tuple(each.name for each in found if each.has(region))
+
+    def _owners_in(self, region: RegionName) -> list[Owner]:
+        """Of the applications that have the region, or wait for it; by name."""
+        names = sorted(self._presence.of(region))
+        return [self._owners[name] for name in names if name in self._owners]
 
     @property
     def version(self) -> int:
@@ -503,10 +508,18 @@ class Scheduler:
 
     def region_changed(self, region: RegionName, applications: set[ApplicationName]) -> None:
         """Something was reported, or the region came or went: the owners concerned look again."""
-        for name in sorted(applications or self._owners):
+        for name in sorted(applications or self._presence.of(region)):
             if name in self._owners:
-                self._owners[name].wake()
+                self._owners[name].hear(region)
         self.visible.bump()
+
+    def decisions(self) -> Mapping[ApplicationName, int]:
+        """How many were taken here of each application, but for those on commands."""
+        return {name: owner.decisions for name, owner in self._owners.items()}
+
+    def _wake_all(self) -> None:
+        for owner in self._owners.values():
+            owner.wake()
 
     def notices(self, region: RegionName, notices: Sequence[Notice]) -> None:
         """Takes what a region tells for the event log; beyond the bound the newest are dropped."""

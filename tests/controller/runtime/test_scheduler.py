@@ -319,7 +319,7 @@ async def test_a_step_that_would_leave_nobody_serving_never_gets_out(monkeypatch
 
         told = len(world.published)
         monkeypatch.setattr(module, "step", mistaken)
-        world.scheduler.region_changed(PARIS, {SHOP})
+        world.tell_worn(PARIS)
         await asyncio.sleep(1)
         assert "paris: no group would serve" in world.waits_for()
         assert len(world.published) == told

@@ -4,7 +4,7 @@ region is compared with what is on the shelf at that moment: nothing may be said
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from repave_controller.core.commands.release import Accepted
@@ -24,8 +24,10 @@ from repave_protos.protocol.values import (
     Digest,
     GroupReport,
     Hello,
+    HostName,
     Observations,
     RegionName,
+    Worn,
     fingerprint_of_state,
 )
 from repave_simulation.tiers.store import MemoryStore, Shelf
@@ -149,6 +151,15 @@ class World:
         for state in self.scheduler.desired_for(region):
             self.regions[region].desired[state.application] = state
             self.obey(region, state.application)
+
+    def tell_worn(self, region: RegionName, application: ApplicationName = SHOP) -> None:
+        """The region reports something that an application at rest is decided again for."""
+        known = self.regions[region].observations.applications
+        first, *others = known[application].groups
+        worn = (*first.worn, Worn(HostName(f"host-{len(first.worn)}"), "age", "too old"))
+        groups = (replace(first, worn=worn), *others)
+        known[application] = replace(known[application], groups=groups)
+        self.scheduler.region_changed(region, {application})
 
     async def release(
         self, digest: str = "a", application: ApplicationName = SHOP, queue: bool = False, **changes: object

@@ -171,8 +171,7 @@ class ServerGroup:
     @property
     def state(self) -> GroupState:
         """What it is for at most, over all regions."""
-        states = {part.state for part in self.parts}
-        return next((state for state in STATES_BY_RANK if state in states), GroupState.RETIRING)
+        return self.parts.once(_state_of_all)
 
     @property
     def left_traffic_at(self) -> Instant | None:
@@ -187,6 +186,11 @@ STATES_BY_RANK = (
     GroupState.FAILED,
     GroupState.RETIRING,
 )
+
+
+def _state_of_all(parts: ByRegion[Part]) -> GroupState:
+    states = {part.state for part in parts}
+    return next((state for state in STATES_BY_RANK if state in states), GroupState.RETIRING)
 
 
 # ---------------------------------------------------------------------------------------- applications
@@ -344,6 +348,11 @@ class Application:
     def regions(self) -> tuple[RegionName, ...]:
         """Every region that has, or shall have, a group of this application; sorted."""
         return tuple(sorted({part.region for group in self.groups for part in group.parts}))
+
+    def has(self, region: RegionName) -> bool:
+        """Whether it has, or is about to have, hosts in this region."""
+        is_decided = self.desired.find(region) is not None
+        return is_decided or any(group.part(region) is not None for group in self.groups)
 
     def drained_in(self, region: RegionName) -> "Drained | None":
         return next((each for each in self.drained if each.region == region), None)

@@ -15,6 +15,7 @@ class Regional(Protocol):
 
 
 Entry = TypeVar("Entry", bound=Regional | tuple[RegionName, Any])
+Fact = TypeVar("Fact")
 
 
 class ByRegion(tuple[Entry, ...]):
@@ -47,6 +48,14 @@ class ByRegion(tuple[Entry, ...]):
 
     def without(self, regions: Collection[RegionName]) -> Self:
         return type(self)(entry for entry in self if region_of(entry) not in regions)
+
+    def once(self, fact: Callable[[Self], Fact]) -> Fact:
+        """`fact` of all entries together: worked out at the first call, and known from then on."""
+        known = self.__dict__.setdefault("_facts", {})
+        if fact not in known:
+            known[fact] = fact(self)
+        found: Fact = known[fact]
+        return found
 
     @cached_property
     def _places(self) -> dict[RegionName, int]:

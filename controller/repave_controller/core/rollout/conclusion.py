@@ -368,7 +368,7 @@ def _is_gone(turn: Turn, group: ServerGroup, region: RegionName) -> bool:
 
 def start_next(turn: Turn) -> None:
     """The first queued release, or regions that were away and are back."""
-    if turn.application.running is not None:
+    if turn.application.running is not None or not (turn.application.queue or turn.application.missed):
         return
     if any(view.ahead for view in turn.observed.values()):  # its group's number may be taken there
         return

@@ -5,7 +5,7 @@ Nothing is sent to a region before it is saved as offered to it. So a region of 
 more than its offer, and one that has is ahead of the store, whatever the epochs decided meanwhile.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -87,13 +87,14 @@ def told(region: RegionName, ahead: Ahead) -> Event:
 # ------------------------------------------------------------------------------------------------ offers
 
 
-def offer(application: Application, regions: Collection[RegionName]) -> Application:
-    """Notes that these regions are going to be sent what was decided last. To be saved before it is sent."""
+def offer(application: Application, is_open: Callable[[RegionName], bool]) -> Application:
+    """Notes that the regions that are open are going to be sent what was decided last. To be saved before it
+    is sent."""
     offered = dict(application.offered)
     due = {
         region: offer_of(state)
         for region, state in application.desired
-        if region in regions and ((known := offered.get(region)) is None or known.epoch != state.epoch)
+        if ((known := offered.get(region)) is None or known.epoch != state.epoch) and is_open(region)
     }
     return replace(application, offered=ByRegion((offered | due).items()).sorted()) if due else application
 
