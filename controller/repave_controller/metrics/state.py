@@ -266,6 +266,12 @@ class State(Collector):
     # -------------------------------------------------------------------------------------------- rest
 
     def _rest(self) -> Iterator[Metric]:
+        decisions = CounterMetricFamily(
+            "repave_decisions", "Decisions by this controller, by application.", labels=("application",)
+        )
+        for name, count in self.scheduler.decisions().items():
+            decisions.add_metric([name], count)
+        yield decisions
         yield gauge(
             "repave_certificate_expiry_timestamp_seconds",
             "When a certificate of the controller ends.",

@@ -1,0 +1,110 @@
+"""A report wakes what it speaks of: counted in decisions of the real scheduler."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from repave_controller.core.domain.application import Policy
+from repave_controller.core.steps import Scale, Soak, Verify, Weight
+from repave_protos.protocol.values import ApplicationName, RegionName
+from tests.fakes.controller.scheduled import CART, OSLO, PARIS, SHOP, FakeRegion, World, scheduled
+from tests.fakes.virtual_time import in_virtual_time
+
+ROME = RegionName("rome")
+UNREAD = ({"verified": 2, "unhealthy": 1}, {"launched_total": 9}, {"trouble": "exited"}, {"in_flight": 4})
+LONG_SOAK = (Scale(100, 60.0), Verify(60.0), Weight(10_000, 60.0), Soak(10_000.0, 60.0))
+
+
+async def decisions_by(world: World, act: Any) -> dict[ApplicationName, int]:
+    """Those that are taken because of `act`; only applications with some."""
+    await asyncio.sleep(1)
+    before = world.scheduler.decisions()
+    act()
+    await asyncio.sleep(1)
+    after = world.scheduler.decisions()
+    return {name: count - before[name] for name, count in after.items() if count != before[name]}
+
+
+def report(world: World, region: RegionName = PARIS, **changes: Any) -> None:
+    """The region reports these fields of SHOP's newest group anew."""
+    known = world.regions[region].observations.applications
+    *others, last = known[SHOP].groups
+    known[SHOP] = replace(known[SHOP], groups=(*others, replace(last, **changes)))
+    world.scheduler.region_changed(region, {SHOP})
+
+
+async def both_released(world: World) -> None:
+    """SHOP is in both regions, CART in Oslo only."""
+    await world.release()
+    await world.ended()
+    await world.release("b", CART, sizes=((OSLO, 3),))
+    await world.ended(CART)
+
+
+@in_virtual_time
+async def test_an_application_at_rest_is_not_decided_again_because_its_hosts_come_and_go() -> None:
+    async with scheduled() as world:
+        await both_released(world)
+        for changes in UNREAD:
+            assert await decisions_by(world, lambda changes=changes: report(world, **changes)) == {}, changes
+        assert await decisions_by(world, lambda: world.tell_worn(PARIS)) != {}, "worn hosts are replaced"
+
+
+@in_virtual_time
+async def test_what_was_left_out_is_known_to_the_next_decision() -> None:
+    async with scheduled() as world:
+        await both_released(world)
+        report(world, verified=1, balancer_up=1)
+        await asyncio.sleep(1)
+        assert world.scheduler.observed(SHOP)[PARIS].group(world.application().groups[-1].name).verified == 1
+
+
+@in_virtual_time
+async def test_a_region_that_comes_or_goes_wakes_only_the_applications_that_have_it() -> None:
+    async with scheduled() as world:
+        await both_released(world)
+        await world.release("c", steps=LONG_SOAK)
+        await asyncio.sleep(1)
+        assert set(await decisions_by(world, lambda: world.leave(PARIS))) == {SHOP}
+        assert set(await decisions_by(world, lambda: world.arrive(PARIS))) == {SHOP}
+
+
+@in_virtual_time
+async def test_a_region_that_comes_or_goes_wakes_no_application_at_rest() -> None:
+    async with scheduled() as world:
+        await both_released(world)
+        assert await decisions_by(world, lambda: world.leave(PARIS)) == {}
+        assert await decisions_by(world, lambda: world.arrive(PARIS)) == {}
+
+
+@in_virtual_time
+async def test_a_region_that_no_application_has_wakes_none() -> None:
+    async with scheduled() as world:
+        await both_released(world)
+        world.regions[ROME] = FakeRegion(ROME)
+        assert await decisions_by(world, lambda: world.arrive(ROME)) == {}
+        assert await decisions_by(world, lambda: world.leave(ROME)) == {}
+
+
+@in_virtual_time
+async def test_a_release_looks_at_each_report_but_for_what_is_for_people() -> None:
+    async with scheduled() as world:
+        await both_released(world)
+        await world.release("c", steps=LONG_SOAK, policy=Policy(keep_seconds=600.0))
+        await asyncio.sleep(1)
+        assert set(await decisions_by(world, lambda: report(world, in_flight=3))) == {SHOP}
+        assert await decisions_by(world, lambda: report(world, launched_total=99, oldest_at=5.0)) == {}
+
+
+@in_virtual_time
+async def test_many_reports_at_one_moment_are_decided_on_together() -> None:
+    async with scheduled() as world:
+        await both_released(world)
+        await world.release("c", steps=LONG_SOAK)
+
+        def burst() -> None:
+            for number in range(100):
+                report(world, in_flight=number + 1)
+
+        counted = await decisions_by(world, burst)
+        assert counted[SHOP] <= 2, counted
