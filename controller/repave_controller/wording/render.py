@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from repave_controller.core.domain.application import Event
 from repave_controller.core.domain.reasons import (
+    Concern,
     Fact,
     Facts,
     Forecast,
@@ -15,7 +16,7 @@ from repave_controller.core.domain.reasons import (
     Rule,
     Why,
 )
-from repave_controller.wording import events, forecasts, guards, refusals, waits
+from repave_controller.wording import concerns, events, forecasts, guards, refusals, waits
 from repave_controller.wording.phrases import Template
 
 TEXTS: Mapping[type[Kind], Mapping[Kind, Template]] = {
@@ -24,10 +25,12 @@ TEXTS: Mapping[type[Kind], Mapping[Kind, Template]] = {
     Why: {**waits.TEXTS},
     Happening: {**events.TEXTS},
     Forecast: {**forecasts.TEXTS},
+    Concern: {**concerns.TEXTS},
 }
 REMEDIES: Mapping[type[Kind], Mapping[Kind, Template]] = {
     Rule: {**guards.REMEDIES},
     Why: {**waits.REMEDIES},
+    Concern: {**concerns.REMEDIES},
 }
 
 

@@ -106,7 +106,7 @@ class MemoryRoll:
                 member,
                 roster.has_lease(name),
                 roster.sessions.get(member.instance),
-                max(0.0, roster.ends_at[name] - roster.clock()),
+                roster.ends_at[name] - roster.clock(),
             )
             for name, member in sorted(roster.members.items())
         )

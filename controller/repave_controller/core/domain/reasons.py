@@ -369,6 +369,21 @@ class Happening(Kind):
     AGENT_REVOKED = "agent-revoked"
     AGENT_TOOK_OVER = "agent-took-over"
     AUTHORITY_ROTATED = "authority-rotated"
+    DATABASE_CHANGED = "database-changed"
+
+
+class Concern(Kind):
+    """What is wrong with a controller, or with the database that several of them share."""
+
+    FROZEN = "frozen"
+    AWAY = "away"
+    LEASE_ONLY = "lease-only"
+    OTHER_VERSION = "other-version"
+    STORE_UNREACHABLE = "store-unreachable"
+    COPIED_LATE = "copied-late"
+    COPIES_UNSEEN = "copies-unseen"
+    NOT_ON_DISK = "not-on-disk"
+    DATABASE_CHANGED = "database-changed"
 
 
 Fact = Union[str, int, float, None, tuple[str, ...], "Reason", tuple["Reason", ...]]
@@ -379,7 +394,9 @@ Facts = tuple[tuple[str, Fact], ...]
 class Reason:
     """One reason; `reason_of` makes it. Facts have the names that the text of their kind uses."""
 
-    kind: Why | Rule | Refusal | Forecast | Happening  # stored as its text; the first that has it counts
+    kind: (
+        Why | Rule | Refusal | Forecast | Happening | Concern
+    )  # stored as its text; the first that has it counts
     facts: Facts = ()
     remedies: tuple[Remedy, ...] = ()
 
@@ -390,7 +407,7 @@ def in_words(text: str) -> Reason | None:
 
 
 def reason_of(
-    kind: Why | Rule | Refusal | Forecast | Happening, /, *remedies: Remedy, **facts: Fact
+    kind: Why | Rule | Refusal | Forecast | Happening | Concern, /, *remedies: Remedy, **facts: Fact
 ) -> Reason:
     return Reason(kind, tuple(facts.items()), remedies)
 

@@ -4,17 +4,20 @@ A lease is renewed on a connection of its own, so that it waits for nothing else
 disk: a database that crashes may forget some, which costs no more than a take-over.
 """
 
-import asyncio
 import json
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 
+from repave_controller.core.domain.application import Event
+from repave_controller.core.domain.reasons import Concern, Happening, Reason, reason_of
 from repave_controller.core.ports import StoreError
+from repave_controller.core.rules.divergence import RECOVER
 from repave_controller.peers.ports import LEASE_SECONDS, Held, Member, Seen, Shard, Standing
 from repave_controller.stores.postgresql.calls import Connection, Row
 from repave_controller.stores.postgresql.connection import Database
+from repave_controller.stores.postgresql.examination import concerns_of, note_identity
 from repave_controller.stores.postgresql.faults import FAULTS, explain
 
 log = structlog.get_logger()
@@ -105,7 +108,10 @@ class Members:
         self._lock_key: int | None = None
         self._locked: Connection | None = None
         self._has_forgotten = False
+        self._is_known = False  # which database it is
+        self._changed: Reason | None = None
         self.locks_tell = True
+        self.tell: Callable[[Event], None] = lambda _: None
 
     async def beat(self, member: Member) -> Standing:
         mine = (member.id, member.instance, member.url, member.agents, member.version, member.started_at)
@@ -132,6 +138,11 @@ class Members:
             await connection.execute(LEAVE, member.id, member.instance)
         self.close()
 
+    async def concerns(self) -> Sequence[Reason]:
+        """What is wrong with the database. Raises StoreError."""
+        found = await concerns_of(self._database)
+        return [*found, self._changed] if self._changed is not None else found
+
     def close(self) -> None:
         """May be called twice."""
         if self._connection is not None:
@@ -156,20 +167,37 @@ class Members:
         return self._lock_key
 
     async def _ask(self, query: str, *values: object) -> Row | None:
-        """Over the connection of its own; a failed one is not used again. Raises StoreError."""
-        if not self._database.keeps_sessions:
-            rows = await self._database.fetch(query, *values)
-            return rows[0] if rows else None
+        """Over the connection of its own, where sessions are kept; a failed one is not used again. Raises
+        StoreError."""
         try:
+            if not self._database.keeps_sessions:
+                async with self._database.transaction() as shared:
+                    await self._look(shared)
+                    return await shared.fetchrow(query, *values)
             if self._connection is None or self._connection.is_closed():
                 self._connection = await self._database.connect_direct()
+                self._is_known = False
+            await self._look(self._connection)
             return await self._connection.fetchrow(query, *values)
-        except FAULTS as error:
+        except BaseException as error:
             self.close()
-            raise explain(error, self._database.place) from error
-        except asyncio.CancelledError:
-            self.close()
+            self._is_known = False
+            if isinstance(error, FAULTS):
+                raise explain(error, self._database.place) from error
             raise
+
+    async def _look(self, connection: Connection) -> None:
+        """Which database it is, once for each connection."""
+        if self._is_known:
+            return
+        changed = await note_identity(connection)
+        self._is_known = True
+        if changed is not None:
+            before, now = changed
+            self._changed = reason_of(Concern.DATABASE_CHANGED, before=before, now=now)
+            what = reason_of(Happening.DATABASE_CHANGED, RECOVER, before=before, now=now)
+            log.warning("database.changed", before=before, now=now)
+            self.tell(Event("database.changed", what=what))
 
     async def _namesake(self, member: Member) -> str:
         row = await self._ask(NAMESAKE, member.id)
@@ -182,7 +210,7 @@ class Members:
 
 def _standing(row: Row) -> Standing:
     members = tuple(
-        Seen(Member(*about), is_live, holds_lock, max(0.0, left))
+        Seen(Member(*about), is_live, holds_lock, left)
         for *about, is_live, holds_lock, left in json.loads(row["members"])
     )
     shards = zip(row["numbers"], row["owners"], row["terms"], strict=True)
