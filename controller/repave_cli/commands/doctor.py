@@ -28,12 +28,13 @@ def register(commands: Any) -> None:
 
 
 def run_doctor(terminal: Terminal) -> int:
-    checks = [python_check(sys.version_info[:3]), *_programs(), *_controller(terminal)]
+    found, disk = _controller(terminal)
+    checks = [python_check(sys.version_info[:3]), *_programs(), *found]
     if terminal.is_for_people:
         for line in check_lines(checks):
             terminal.out(line)
     else:
-        show(terminal, {"items": checks}, ())
+        show(terminal, {"items": checks, "disk": disk}, ())
     return ERROR if any(check["state"] == "fail" for check in checks) else DONE
 
 
@@ -73,17 +74,18 @@ def _programs() -> list[dict[str, Any]]:
     return checks
 
 
-def _controller(terminal: Terminal) -> list[dict[str, Any]]:
+def _controller(terminal: Terminal) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """What it finds, and what takes its disk."""
     asked_at = time.time()
     try:
         answer = terminal.client.get("doctor")
     except CliError as error:
         remedy = "if it is elsewhere: --url, REPAVE_URL or repave context use"
-        return [_check("controller", "fail", error.text, remedy)]
+        return [_check("controller", "fail", error.text, remedy)], None
     found = _check("controller", "ok", f"{answer['version']} at {terminal.client.url}")
     # It read its clock somewhere between question and answer: in the middle the error is smallest.
     clocks = clocks_check(answer["now"], (asked_at + time.time()) / 2)
-    return [found, clocks, *answer["items"]]
+    return [found, clocks, *answer["items"]], answer.get("disk")
 
 
 def clocks_check(controllers: str, here: float) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.metrics import Metrics
 from repave_controller.operations.artifacts import Artifacts, artifacts_of
+from repave_controller.operations.disk import Disk
 from repave_controller.operations.prices import PriceFile
 from repave_controller.operations.reach import Reach
 from repave_controller.operations.recovery import Recovery
@@ -64,6 +65,7 @@ def make_app(
     provenance: Provenance | None = None,
     reach: Reach | None = None,
     prices: PriceFile | None = None,
+    disk: Disk | None = None,
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
     the certificate, if any, that clients check this controller's with."""
@@ -72,7 +74,7 @@ def make_app(
         artifacts = artifacts_of(ArtifactsSettings(), images, store, provenance, scheduler, clock)
     reach = reach if reach is not None else Reach(lambda: scheduler.applications(), provenance)
     packages = Packages(images, store, sessions, signing, provenance, artifacts, reach)
-    api = Api(scheduler, store, images, sessions, clock, agents, guarded, packages, prices)
+    api = Api(scheduler, store, images, sessions, clock, agents, guarded, packages, prices, disk)
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
     layers = [traced, as_problems, strangers, access.check]
@@ -121,6 +123,7 @@ class Api:
         guarded: Guarded | None = None,
         packages: Packages | None = None,
         prices: PriceFile | None = None,
+        disk: Disk | None = None,
     ) -> None:
         packages = packages if packages is not None else Packages(images, store, sessions)
         names, regional = Names(scheduler, sessions), Regional(sessions, images, packages)
@@ -144,7 +147,7 @@ class Api:
             agents,
             accounts,
             LoginRoutes(guarded, accounts, clock),
-            Doctor(scheduler, store, sessions, clock, agents, logins),
+            Doctor(scheduler, store, sessions, clock, agents, logins, disk),
             RecoveryRoutes(Recovery(scheduler, sessions, images, clock)),
         )
 

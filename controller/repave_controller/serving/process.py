@@ -23,6 +23,7 @@ from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.metrics import Metrics
 from repave_controller.operations.artifacts import Artifacts, artifacts_of
+from repave_controller.operations.disk import Disk
 from repave_controller.operations.prices import PriceFile
 from repave_controller.operations.reach import Reach
 from repave_controller.operations.retention import Retention, reason_to_hold
@@ -168,6 +169,7 @@ async def _served(settings: ControllerSettings, parts: Parts) -> AsyncIterator[N
         provenance=parts.provenance,
         reach=parts.reach,
         prices=PriceFile(settings.prices),
+        disk=Disk(settings.state, parts.store, parts.scheduler.all_applications, parts.retention),
     )
     shown = enrolment.authority.shown if enrolment is not None else None
     server, grpc_port = await start_server(parts.sessions, settings.grpc.listen, shown=shown)

@@ -1,10 +1,13 @@
 """doctor: each line a finding with what to do about it; the exit code tells whether anything fails."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from repave_cli.commands.doctor import check_lines, clocks_check, python_check
+from repave_controller.operations.disk import Room
+from repave_protos.protocol.values import RegionName
 from tests.fakes.controller.command_line import CommandLine
 from tests.fakes.controller.scheduler import ServedController
 
@@ -18,6 +21,42 @@ def test_doctor_passes_with_a_controller_and_tells_its_findings_too(
     assert {("ok", "python"), ("ok", "controller"), ("ok", "clocks"), ("ok", "store")} <= found
     assert "region paris" in ran.out
     assert controller.url in ran.out
+
+
+def test_doctor_tells_what_takes_the_disk_and_by_which_application(
+    repave: CommandLine, controller: ServedController
+) -> None:
+    repave.release("1.0")
+    (line,) = (each for each in repave("doctor").out.splitlines() if each.split()[1] == "disk")
+    assert line.startswith("ok    disk ")
+    assert "50.0 GB of 100.0 GB free; store " in line
+    assert re.search(r"packages [\d.]+ k?B \(hello [\d.]+ k?B\)", line)
+    disk = repave("doctor", "-o", "json").json["disk"]
+    assert {"events", "receipts", "rollouts", "specs", "images", "audit"} <= {
+        each["name"] for each in disk["store"]
+    }
+    (packages,) = disk["packages"]
+    assert (packages["application"], packages["packages"]) == ("hello", 1)
+    assert disk["packages_bytes"] == packages["bytes"] > 0
+    assert (disk["free_bytes"], disk["total_bytes"]) == (50 * 10**9, 100 * 10**9)
+
+
+def test_a_disk_that_is_nearly_full_is_told_of_before(
+    repave: CommandLine, controller: ServedController
+) -> None:
+    for free, state, code in ((4 * 10**9, "warn", 0), (10**8, "fail", 1)):
+        controller.disk_room = Room(free, 100 * 10**9)
+        ran = repave("doctor")
+        (line,) = (each for each in ran.out.splitlines() if each.split()[1] == "disk")
+        assert (line.split()[0], ran.code, "-> free some space" in line) == (state, code, True)
+
+
+def test_doctor_says_what_holds_retention(repave: CommandLine, controller: ServedController) -> None:
+    assert repave.release("1.0").code == 0
+    controller.sessions.known.pop(RegionName("oslo"))
+    found = {each["name"]: each for each in repave("doctor", "-o", "json").json["items"]}
+    assert found["retention"]["state"] == "warn"
+    assert "kept while oslo has not been heard since this controller began" in found["retention"]["text"]
 
 
 def test_doctor_fails_without_a_controller_and_says_how_to_name_another(run: CommandLine) -> None:

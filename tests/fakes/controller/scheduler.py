@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,13 +19,17 @@ from repave_controller.api.resources.agents import Agents
 from repave_controller.api.web.access import Bounds, Guarded
 from repave_controller.api.web.server import CONNECTIONS_MAX, serve
 from repave_controller.core.domain.application import Instant
+from repave_controller.core.rules.retention import Rules
 from repave_controller.fleet.packages import ImageDirectory
 from repave_controller.fleet.questions import AnswerContent, RegionUnreachable
 from repave_controller.fleet.regions import KnownRegion, Rival
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.metrics.metrics import Metrics
 from repave_controller.operations.artifacts import artifacts_of
+from repave_controller.operations.disk import Disk
+from repave_controller.operations.disk import Room as DiskRoom
 from repave_controller.operations.prices import PriceFile
+from repave_controller.operations.retention import Retention, reason_to_hold
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.accounts import Accounts
@@ -283,6 +288,7 @@ class ServedController:
     oidc: OidcSettings = OidcSettings()  # noqa: RUF009  # frozen
     artifacts: ArtifactsSettings = ArtifactsSettings()  # noqa: RUF009  # frozen
     prices: PriceFile = field(default_factory=lambda: PriceFile(None))
+    disk_room: DiskRoom = DiskRoom(50 * 10**9, 100 * 10**9)  # noqa: RUF009  # frozen
 
     async def _agents(self, clock: SteadyClock) -> Agents:
         """As a controller with TLS has them, without the listeners."""
@@ -334,6 +340,12 @@ class ServedController:
         """Stops it, as SIGTERM would; returns at once."""
         self._loop.call_soon_threadsafe(self._stop.set)
 
+    def _disk(self, images: ImageDirectory, clock: SteadyClock) -> Disk:
+        holds = partial(reason_to_hold, self.scheduler)
+        retention = Retention(self.store, images, self.scheduler, Rules(), clock, holds=holds)
+        applications = self.scheduler.all_applications
+        return Disk(self.directory, self.store, applications, retention, lambda _: self.disk_room)
+
     async def serve(self, ready: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         loaded = await self.store.open()
@@ -365,6 +377,7 @@ class ServedController:
             artifacts=artifacts_of(self.artifacts, images, self.store, provenance, self.scheduler, clock),
             provenance=provenance,
             prices=self.prices,
+            disk=self._disk(images, clock),
         )
         async with serve(app, "127.0.0.1", self.port, self.connections_max, self.certificate) as self.port:
             self.url = f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"

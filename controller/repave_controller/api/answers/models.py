@@ -580,11 +580,52 @@ class CheckItem(BaseModel):
     remedy: str
 
 
+class TableItem(BaseModel):
+    """A table of the store with its indexes; "free": what rows that are gone have left."""
+
+    name: str
+    rows: int
+    bytes: int
+
+
+class PackedItem(BaseModel):
+    """The packages of an application; "": those that no group, rollback or queue needs."""
+
+    application: str
+    packages: int
+    bytes: int
+
+
+class FreedItem(BaseModel):
+    """What the next removal takes; with `at_least` there is more."""
+
+    kind: str
+    rows: int
+    bytes: int = Field(description="About.")
+    at_least: bool
+
+
+class DiskAnswer(BaseModel):
+    """What takes the controller's disk."""
+
+    place: str
+    free_bytes: int
+    total_bytes: int
+    store_bytes: int
+    packages_bytes: int
+    store: list[TableItem]
+    packages: list[PackedItem]
+    baked_images: dict[str, int] = Field(description="How many there are, by region; they are in its cloud.")
+    removed_next: list[FreedItem]
+    held: str = Field(description='Why history and packages are all kept for now; "" if they are not.')
+
+
 class DoctorAnswer(Items[CheckItem]):
-    """How the controller is."""
+    """How the controller is. `disk` is null where it could not be examined."""
 
     version: str
     now: datetime
+    disk: DiskAnswer | None = None
 
 
 class RecoveryLine(BaseModel):

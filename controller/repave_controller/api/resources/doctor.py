@@ -1,10 +1,13 @@
 """How the controller and its regions are, for `repave doctor`: each finding with what to do about it."""
 
+import asyncio
+import contextlib
 from collections.abc import Collection, Mapping
 
 from aiohttp import web
 
-from repave_controller.api.answers.models import CheckItem, DoctorAnswer
+from repave_controller.api.answers.disk import disk_answer, disk_checks
+from repave_controller.api.answers.models import CheckItem, DiskAnswer, DoctorAnswer
 from repave_controller.api.answers.views import time_of
 from repave_controller.api.resources.agents import Agents
 from repave_controller.api.resources.orphans import orphans_check, orphans_of
@@ -13,14 +16,17 @@ from repave_controller.api.web.responses import answer
 from repave_controller.core.domain.reasons import cli
 from repave_controller.core.ports import Store, StoreError
 from repave_controller.core.rules.divergence import RECOVER, Ahead
+from repave_controller.fleet.questions import RegionUnreachable
 from repave_controller.fleet.regions import KnownRegion, Rival
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.operations.disk import Disk
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.logins import Logins
 from repave_controller.security.outbound import IssuerError
 from repave_controller.wording.render import command_of, texts_of
 from repave_protos import __version__
+from repave_protos.protocol.queries import Bakes, ListBakes
 from repave_protos.protocol.values import RegionName
 
 NOTE = "note: "
@@ -38,9 +44,10 @@ class Doctor:
         clock: SteadyClock,
         agents: Agents,
         logins: Logins | None,
+        disk: Disk | None = None,
     ) -> None:
         self._scheduler, self._store, self._sessions = scheduler, store, sessions
-        self._clock, self._agents, self._logins = clock, agents, logins
+        self._clock, self._agents, self._logins, self._disk = clock, agents, logins, disk
 
     def routes(self) -> tuple[Route, ...]:
         return (Route("GET", "doctor", self.doctor, DoctorAnswer),)
@@ -53,7 +60,32 @@ class Doctor:
         found += self._agents.checks()
         found += [await _issuer(self._logins)] if self._logins is not None else []
         found.append(orphans_check(await orphans_of(self._sessions, regions)))
-        return answer(DoctorAnswer(version=__version__, now=time_of(self._clock()), items=found))
+        disk, of_disk = await self._of_disk()
+        found += of_disk
+        now = time_of(self._clock())
+        return answer(DoctorAnswer(version=__version__, now=now, items=found, disk=disk))
+
+    async def _of_disk(self) -> tuple[DiskAnswer | None, list[CheckItem]]:
+        if self._disk is None:
+            return None, []
+        try:
+            usage = await self._disk.usage()
+        except (StoreError, OSError) as error:
+            return None, [_check("disk", "fail", str(error), "see the controller's log")]
+        baked = await self._baked()
+        return disk_answer(usage, baked), disk_checks(usage, baked)
+
+    async def _baked(self) -> dict[str, int]:
+        """How many machine images there are, by region; of regions that can say."""
+        found: dict[str, int] = {}
+
+        async def ask(region: RegionName) -> None:
+            with contextlib.suppress(RegionUnreachable):
+                found[region] = len((await self._sessions.ask(region, ListBakes(), Bakes)).images)
+
+        there = [name for name, each in self._sessions.views().items() if each.is_connected]
+        await asyncio.gather(*map(ask, there))
+        return dict(sorted(found.items()))
 
 
 async def _examine(
