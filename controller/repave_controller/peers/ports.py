@@ -69,8 +69,8 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A controller as the store sees it at one moment. `is_live`: its lease has not ended. `holds_lock`: its
-    session is there; None where locks don't tell, as through a pooler. `lease_left_seconds`: below 0 when it has
-    ended."""
+    session is there; None where locks don't tell, as through a pooler. `lease_left_seconds`: below 0 when the
+    lease has ended."""
 
     member: Member
     is_live: bool

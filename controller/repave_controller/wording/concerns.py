@@ -9,8 +9,8 @@ from repave_controller.wording.phrases import Template, counted, some
 def _copied_late(standbys: Sequence[str]) -> str:
     whom = "the standby" if len(standbys) == 1 else "the standbys"
     return (
-        f"{whom} {some(standbys)} may be behind the primary: commands that were acknowledged may be lost when "
-        "the database fails over"
+        f"{whom} {some(standbys)} may be behind the primary: commands that were acknowledged may be lost "
+        "when the database fails over"
     )
 
 

@@ -229,8 +229,8 @@ TEXTS: Mapping[Kind, Template] = {
     Happening.AGENT_TOOK_OVER: "another agent acts in {region} now: {instance}",
     Happening.AUTHORITY_ROTATED: _authority_rotated,
     Happening.DATABASE_CHANGED: (
-        "the database was restored, moved or failed over: {before} became {now}; a new incarnation has begun. "
-        "To a region that knows more than the database nothing is sent until: {0}"
+        "the database was restored, moved or failed over: {before} became {now}; a new incarnation has "
+        "begun. To a region that knows more than the database nothing is sent until: {0}"
     ),
     Happening.REGION_AHEAD: ("{region} is ahead of this store: {ahead}; nothing is sent there until: {0}"),
 }

@@ -394,9 +394,7 @@ Facts = tuple[tuple[str, Fact], ...]
 class Reason:
     """One reason; `reason_of` makes it. Facts have the names that the text of their kind uses."""
 
-    kind: (
-        Why | Rule | Refusal | Forecast | Happening | Concern
-    )  # stored as its text; the first that has it counts
+    kind: Why | Rule | Refusal | Forecast | Happening | Concern  # stored as text: the first with it counts
     facts: Facts = ()
     remedies: tuple[Remedy, ...] = ()
 

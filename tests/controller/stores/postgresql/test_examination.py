@@ -1,4 +1,4 @@
-"""Whether what PostgreSQL has saved is there after a crash or a fail-over, and whether it is the one it was."""
+"""Whether what PostgreSQL has saved outlasts a crash or a fail-over, and whether it is the one it was."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,7 +33,8 @@ async def test_what_a_crash_of_the_database_may_lose_is_said(database_url: str) 
     assert "fsync" in remedy_of(found)
 
 
-STANDBY = "CREATE VIEW repave.pg_stat_replication AS SELECT * FROM (VALUES {}) s(application_name, state, sync_state)"
+STANDBY = """CREATE VIEW repave.pg_stat_replication AS
+    SELECT * FROM (VALUES {}) s(application_name, state, sync_state)"""
 
 
 @pytest.mark.parametrize(
