@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import asyncpg
@@ -24,9 +25,7 @@ log = structlog.get_logger()
 APPLICATION_NAME = "repave-controller"
 OLDEST = 13  # PostgreSQL's version
 CONNECTIONS_MAX = 8
-CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 8.0
-"""So long an answer is waited for here; PostgreSQL itself gives up before."""
+GREET_SECONDS = 8.0
 PING_SECONDS = 2.0
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.05, 2.0
 SETTINGS = {
@@ -39,6 +38,16 @@ SETTINGS = {
 """Of each transaction."""
 KEPT_ALIVE = {"tcp_keepalives_idle": "1", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "2"}
 """So that PostgreSQL ends the session, and gives its lock back, of a machine that is gone without a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long a connection and an answer are waited for; PostgreSQL itself gives up before. `settle`: how
+    long it is tried to find out what became of a batch before its callers are told that it isn't known."""
+
+    connect_seconds: float = 5.0
+    answer_seconds: float = 8.0
+    settle_seconds: float = 15.0
 
 
 class Unreached(StoreError):
@@ -79,7 +88,7 @@ class Session:
             self.is_direct = await is_direct(connection)
             if self.is_direct:
                 for greet in self.greeters:
-                    await asyncio.wait_for(greet(connection), ANSWER_SECONDS)
+                    await asyncio.wait_for(greet(connection), GREET_SECONDS)
             ended = asyncio.Event()
             connection.add_termination_listener(lambda _: ended.set())
             self.connection = connection
@@ -97,8 +106,9 @@ class Database:
     """PostgreSQL with the tables of a store. `is_pooled`: transactions go through a pooler that may give each
     of them another session."""
 
-    def __init__(self, place: Place, chance: random.Random | None = None) -> None:
+    def __init__(self, place: Place, chance: random.Random | None = None, bounds: Bounds = Bounds()) -> None:
         self.place = place
+        self.bounds = bounds
         self.is_pooled = False
         self.session = Session(self.connect_direct, chance or random.Random())  # noqa: S311  # only pauses
         self._pool: Any = None  # asyncpg has no types
@@ -130,7 +140,7 @@ class Database:
             await asyncio.wait({task})
         if pool is not None:
             try:
-                await asyncio.wait_for(pool.close(), CONNECT_SECONDS)
+                await asyncio.wait_for(pool.close(), self.bounds.connect_seconds)
             except (*FAULTS, TimeoutError):
                 pool.terminate()
 
@@ -167,7 +177,7 @@ class Database:
         if pool is None:
             raise StoreError(f"{self.place}: the store is closed.")
         try:
-            connection = await pool.acquire(timeout=CONNECT_SECONDS)
+            connection = await pool.acquire(timeout=self.bounds.connect_seconds)
         except FAULTS as error:
             raise Unreached(str(explain(error, self.place))) from error
         try:
@@ -177,7 +187,7 @@ class Database:
                 connection.terminate()  # the next one may lead to a server that is there
                 raise
             finally:
-                await asyncio.shield(pool.release(connection, timeout=CONNECT_SECONDS))
+                await asyncio.shield(pool.release(connection, timeout=self.bounds.connect_seconds))
         except FAULTS as error:
             raise explain(error, self.place) from error
 
@@ -233,8 +243,8 @@ class Database:
         if not is_pooled:
             settings |= SETTINGS | KEPT_ALIVE
         return self.place.options(url) | {
-            "timeout": CONNECT_SECONDS,
-            "command_timeout": ANSWER_SECONDS,
+            "timeout": self.bounds.connect_seconds,
+            "command_timeout": self.bounds.answer_seconds,
             "server_settings": settings,
             "statement_cache_size": 0 if is_pooled else 100,
         }

@@ -28,8 +28,6 @@ from repave_controller.stores.rows import Outcome, Rows
 
 log = structlog.get_logger()
 
-SETTLING_SECONDS = 15.0
-"""So long it is tried to find out what became of a batch before its callers are told that it isn't known."""
 PAUSE_SECONDS = 0.1
 
 TAKE_NUMBER = (
@@ -94,7 +92,7 @@ class Writer:
         """Of the batch that `error` interrupted. Raises `error` when it was not saved."""
         self._is_open_question = True
         try:
-            async with asyncio.timeout(SETTLING_SECONDS):
+            async with asyncio.timeout(self._database.bounds.settle_seconds):
                 while True:
                     try:
                         async with self._settling:
