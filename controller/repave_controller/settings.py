@@ -230,11 +230,13 @@ class RetentionSettings(Settings):
 class ControllerSettings(Settings):
     """`state` holds the store (controller.db) and the packages (images/).
 
+    `name`: what this controller is called among those that share a store; else its machine's name.
     With `accounts` every request needs a token. `prices`: a CSV file of what machines cost. `installation`
     names a store that is made anew in place of one that was lost; its agents then obey it. `signatures`:
     which keys must have signed the packages of which applications, by globs; the first counts.
     """
 
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
     state: Path = Field(Path("/var/lib/repave"), json_schema_extra=named_in_environment("STATE_DIRECTORY"))
     accounts: bool = False
     prices: Path | None = None

@@ -7,6 +7,7 @@ from aiohttp import web
 from repave_controller.api.resources.accounts import AccountRoutes
 from repave_controller.api.resources.agents import Agents
 from repave_controller.api.resources.applications import Applications
+from repave_controller.api.resources.controllers import Controllers
 from repave_controller.api.resources.doctor import Doctor
 from repave_controller.api.resources.events import Events
 from repave_controller.api.resources.freezes import FreezeRoutes
@@ -36,6 +37,8 @@ from repave_controller.operations.disk import Disk
 from repave_controller.operations.prices import PriceFile
 from repave_controller.operations.reach import Reach
 from repave_controller.operations.recovery import Recovery
+from repave_controller.peers.company import Company
+from repave_controller.peers.ports import Member
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.provenance import Provenance
@@ -65,6 +68,7 @@ def make_app(
     provenance: Provenance | None = None,
     reach: Reach | None = None,
     prices: PriceFile | None = None,
+    company: Company | None = None,
     disk: Disk | None = None,
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
@@ -74,7 +78,7 @@ def make_app(
         artifacts = artifacts_of(ArtifactsSettings(), images, store, provenance, scheduler, clock)
     reach = reach if reach is not None else Reach(lambda: scheduler.applications(), provenance)
     packages = Packages(images, store, sessions, signing, provenance, artifacts, reach)
-    api = Api(scheduler, store, images, sessions, clock, agents, guarded, packages, prices, disk)
+    api = Api(scheduler, store, images, sessions, clock, agents, guarded, packages, prices, disk, company)
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
     layers = [traced, as_problems, strangers, access.check]
@@ -124,6 +128,7 @@ class Api:
         packages: Packages | None = None,
         prices: PriceFile | None = None,
         disk: Disk | None = None,
+        company: Company | None = None,
     ) -> None:
         packages = packages if packages is not None else Packages(images, store, sessions)
         names, regional = Names(scheduler, sessions), Regional(sessions, images, packages)
@@ -133,6 +138,8 @@ class Api:
         self.streams = Streams(scheduler)
         priced = prices if prices is not None else PriceFile(None)
         self._releases = Releases(scheduler, store, sessions, clock, names, regional, packages, priced)
+        company = company if company is not None else Company(Member("", "", "", "", __version__, 0.0))
+        controllers = Controllers(company, scheduler, sessions, clock)
         self._subjects = (
             Applications(scheduler, store, sessions, clock, names, self.streams),
             self._releases,
@@ -144,10 +151,11 @@ class Api:
             Orphans(sessions, names),
             Regions(scheduler, sessions),
             regional,
+            controllers,
             agents,
             accounts,
             LoginRoutes(guarded, accounts, clock),
-            Doctor(scheduler, store, sessions, clock, agents, logins, disk),
+            Doctor(scheduler, store, sessions, clock, agents, controllers, logins, disk),
             RecoveryRoutes(Recovery(scheduler, sessions, images, clock)),
         )
 

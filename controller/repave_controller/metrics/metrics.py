@@ -12,9 +12,11 @@ from repave_controller.core.domain.application import Application
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.ports import Store
 from repave_controller.fleet.sessions import Sessions
+from repave_controller.metrics.company import OfCompany
 from repave_controller.metrics.ledger import Ledger
 from repave_controller.metrics.state import PackageUsage, Refused, State
 from repave_controller.metrics.store import MeasuredStore
+from repave_controller.peers.company import Company
 from repave_controller.runtime.scheduler import Scheduler
 from repave_protos.daemon.metrics import Disk, Exposition, LoopLag
 from repave_protos.protocol.values import ApplicationName
@@ -56,6 +58,10 @@ class Metrics:
     ) -> None:
         """Once, when these are there."""
         self.registry.register(State(scheduler, sessions, self.clock, self._usage, expiries, agents))
+
+    def read_company(self, company: Company) -> None:
+        """Once, when it is there."""
+        self.registry.register(OfCompany(company))
 
     async def recall(self, store: Store, applications: Mapping[ApplicationName, Application]) -> None:
         """Counts the history, as far back as is read, once."""

@@ -30,6 +30,7 @@ from repave_controller.operations.disk import Disk
 from repave_controller.operations.disk import Room as DiskRoom
 from repave_controller.operations.prices import PriceFile
 from repave_controller.operations.retention import Retention, reason_to_hold
+from repave_controller.peers.company import Company
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.accounts import Accounts
@@ -288,6 +289,7 @@ class ServedController:
     oidc: OidcSettings = OidcSettings()  # noqa: RUF009  # frozen
     artifacts: ArtifactsSettings = ArtifactsSettings()  # noqa: RUF009  # frozen
     prices: PriceFile = field(default_factory=lambda: PriceFile(None))
+    company: Company | None = None
     disk_room: DiskRoom = DiskRoom(50 * 10**9, 100 * 10**9)  # noqa: RUF009  # frozen
 
     async def _agents(self, clock: SteadyClock) -> Agents:
@@ -377,6 +379,7 @@ class ServedController:
             artifacts=artifacts_of(self.artifacts, images, self.store, provenance, self.scheduler, clock),
             provenance=provenance,
             prices=self.prices,
+            company=self.company,
             disk=self._disk(images, clock),
         )
         async with serve(app, "127.0.0.1", self.port, self.connections_max, self.certificate) as self.port:

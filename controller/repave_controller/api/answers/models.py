@@ -540,6 +540,29 @@ class RegionItem(BaseModel):
     )
 
 
+class ControllerItem(BaseModel):
+    """A controller of the installation."""
+
+    name: str
+    state: str = Field(description="live; frozen: its session is there, but it renews no lease; or away.")
+    since: datetime = Field(description="When it started; of one that is not live, when its lease ended.")
+    version: str
+    url: str = Field(description="Where people reach it.")
+    agents: str = Field(description="Where agents reach it.")
+    asked: bool = Field(description="It is the one that answers.")
+    lease_seconds: float | None = Field(description="Until its lease ends; null: it has the store alone.")
+    shards: list[int] = Field(description="Those that it decides for.")
+    applications: int = Field(description="How many are in its shards.")
+    regions: list[str] = Field(description="Those whose agents are connected to it.")
+    problems: list[str]
+
+
+class ControllersAnswer(Items[ControllerItem]):
+    """The controllers that share the store."""
+
+    problems: list[str] = Field(description="What is wrong with the database that they share.")
+
+
 class EventItem(BaseModel):
     """Something that was decided or that happened."""
 

@@ -124,6 +124,7 @@ POLICY: Final[Mapping[str, Rule]] = {
     "POST agents/{region}/join-token": _OPERATE,
     "POST agents/{region}/revoke": _OPERATE,
     "GET doctor": _OPERATE,
+    "GET controllers": _OPERATE,
     "POST recovery": _OPERATE,
     "GET whoami": Rule(Permission.KNOWN, Scope.INSTALLATION),
     "GET login": _OPEN,
