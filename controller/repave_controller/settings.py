@@ -236,10 +236,10 @@ class ControllerSettings(Settings):
     which keys must have signed the packages of which applications, by globs; the first counts.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
     state: Path = Field(Path("/var/lib/repave"), json_schema_extra=named_in_environment("STATE_DIRECTORY"))
     accounts: bool = False
     prices: Path | None = None
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
     installation: str = Field("", pattern=r"^[A-Za-z0-9_-]{0,64}$")
     http: HttpSettings = HttpSettings()
     grpc: GrpcSettings = GrpcSettings()

@@ -136,6 +136,7 @@ def test_show_config_tells_where_each_setting_came_from(
         "state = /somewhere # environment REPAVE_CONTROLLER_STATE",
         "accounts = False # default",
         "prices = None # default",
+        "name = # default",
         "installation = # default",
         "http.listen = 127.0.0.1:7400 # default",
         "http.url = # default",

@@ -13,10 +13,12 @@ from repave_agent.metrics.calls import MeasuredBalancer, MeasuredDisk, MeasuredP
 from repave_agent.metrics.metrics import Metrics, Now
 from repave_agent.runtime.journal import FileDisk
 from repave_controller.core.domain.application import Instant
+from repave_controller.peers.ports import Seen
 from repave_controller.runtime.clock import SteadyClock
 from tests.fakes.agent.balancer import FakeBalancer
 from tests.fakes.agent.provider import FakeProvider
 from tests.fakes.controller.api_rig import real_controller
+from tests.fakes.controller.company import A, company_of
 from tests.monitoring.dashboard import panels, queries, variables
 from tests.monitoring.test_rules import rules
 from tests.support.paths import ROOT
@@ -34,6 +36,7 @@ def families(registry: CollectorRegistry) -> Iterator[str]:
 async def exported(tmp_path: Path) -> set[str]:
     """The families of a controller with agents, and of an agent."""
     async with real_controller(tmp_path / "c", SteadyClock(Instant(0.0))) as real:
+        real.metrics.read_company(company_of(Seen(A, is_live=True, holds_lock=True, lease_left_seconds=1.0)))
         controller = set(families(real.metrics.registry))
     registry = CollectorRegistry()
     metrics = Metrics(registry, tmp_path, lambda: 0.0)

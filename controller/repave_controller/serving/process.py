@@ -1,6 +1,7 @@
 """A controller from its start to its end: its parts put together, served until a signal comes."""
 
 import asyncio
+import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine
@@ -27,6 +28,8 @@ from repave_controller.operations.disk import Disk
 from repave_controller.operations.prices import PriceFile
 from repave_controller.operations.reach import Reach
 from repave_controller.operations.retention import Retention, reason_to_hold
+from repave_controller.peers.company import Company
+from repave_controller.peers.ports import Member
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.authority import Authority, OperatorsAuthority, OwnAuthority, Source
@@ -96,6 +99,7 @@ class Parts:
     reach: Reach
     artifacts: Artifacts
     retention: Retention
+    company: Company
 
 
 async def _put_together(
@@ -122,6 +126,8 @@ async def _put_together(
         lambda: expiries_of(settings, enrolment),
         enrolment.expiries if enrolment is not None else dict,
     )
+    company = Company(_member(settings, url, clock()))
+    metrics.read_company(company)
     reach = Reach(scheduler.applications, provenance)
     retention = Retention(
         store,
@@ -147,7 +153,13 @@ async def _put_together(
         reach,
         artifacts,
         retention,
+        company,
     )
+
+
+def _member(settings: ControllerSettings, url: str, now: float) -> Member:
+    name = settings.name or socket.gethostname()
+    return Member(name, secrets.token_hex(8), url, settings.grpc.listen, __version__, now)
 
 
 @asynccontextmanager
@@ -169,6 +181,7 @@ async def _served(settings: ControllerSettings, parts: Parts) -> AsyncIterator[N
         provenance=parts.provenance,
         reach=parts.reach,
         prices=PriceFile(settings.prices),
+        company=parts.company,
         disk=Disk(settings.state, parts.store, parts.scheduler.all_applications, parts.retention),
     )
     shown = enrolment.authority.shown if enrolment is not None else None

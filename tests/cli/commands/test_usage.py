@@ -39,7 +39,8 @@ def test_wrong_words_are_a_problem_too(run: CommandLine, before: list[str], word
 ONE_DOCUMENT = (
     "version", "context list", "status", "status hello", "why hello", "history hello", "apps", "groups",
     "hosts", "regions", "events", "events --limit 1", "freeze list", "ages", "orphans", "image list",
-    "controllers", "pool list", "doctor", "queue list", "queue list hello", "validate", "plan", "plan refused.yaml",
+    "controllers", "pool list", "doctor", "queue list", "queue list hello", "validate", "plan",
+    "plan refused.yaml",
     "release --dry-run", "release refused.yaml --dry-run", "rollback hello --dry-run",
     "release --timeout 0s --version 9", "status nothere", "validate nothere.yaml", "delete hello",
 )  # fmt: skip
