@@ -15,8 +15,8 @@ from repave_cli.transport.exit_codes import USAGE
 from repave_cli.transport.terminal import Terminal
 from repave_controller.spec.outline import Outline, nearest_spec
 
-FILE_BYTES_MAX = 256 * 1024
-FILES_BYTES_MAX = 768 * 1024
+FILE_BYTES_MAX = 1024 * 1024
+FILES_BYTES_MAX = 3 * 1024 * 1024
 FILES_MAX = 20
 """More is read here, which says what is too much."""
 

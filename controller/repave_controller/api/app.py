@@ -47,7 +47,7 @@ from repave_protos import __version__
 from repave_protos.daemon.scrape import shows
 from repave_protos.package.signing import Signing
 
-BODY_BYTES_MAX = 1 << 20
+BODY_BYTES_MAX = 4 << 20
 OWN_ROUTES = (("GET", "openapi.json"), ("GET", "healthz"), ("GET", "authority"), ("GET", "metrics"))
 """Those that the OpenAPI document does not tell of."""
 

@@ -1,6 +1,6 @@
 """Turns the text of a repave.yaml into a Spec, or into errors with file, line, column, field and fix.
 
-The CLI uses it for files and the API for the same text in a request. Reading 256 KiB of YAML may take a
+The CLI uses it for files and the API for the same text in a request. Reading a megabyte of YAML may take a
 second of CPU: a server does it in a thread.
 """
 

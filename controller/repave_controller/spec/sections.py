@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from repave_controller.core.domain.bounds import REGIONS_MAX, SIZE_MAX
 from repave_controller.core.domain.naming import NamingError, check_part, check_region
 from repave_controller.spec.places import is_remote, remote_fault
 from repave_controller.spec.quantities import (
@@ -40,7 +41,6 @@ from repave_protos.protocol.secret_places import (
 from repave_protos.protocol.values import MACHINE_IMAGE_LENGTH_MAX, MARK_NAME, MARK_VALUE, Drift
 
 NO_MACHINE_IMAGE = "local"
-SIZE_MAX = 1000
 ENVIRONMENT_MAX = 256
 TEXT_LENGTH_MAX = 8192
 PATH_LENGTH_MAX = 1024
@@ -643,7 +643,7 @@ class Rollback(Section):
         "release",
         description="How far: the region that failed, its wave, or every region, also finished ones.",
     )
-    failures: Annotated[int, Field(ge=0, le=500)] = Field(
+    failures: Annotated[int, Field(ge=0, le=REGIONS_MAX)] = Field(
         0, description="So many regions may fail, and go back, while the others go on."
     )
     keep: Keep = Field(

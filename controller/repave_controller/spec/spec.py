@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from repave_controller.core.domain.application import Policy, ReleaseOrder, Upkeep
+from repave_controller.core.domain.bounds import REGIONS_MAX, excess
 from repave_controller.core.domain.naming import (
     PART_LENGTH_MAX,
     NamingError,
@@ -51,7 +52,6 @@ from repave_protos.protocol.values import (
 )
 
 FORMAT = 1
-REGIONS_MAX = 500
 WAVES_MAX = 100
 
 
@@ -138,9 +138,13 @@ class Spec(Section):
             format_cluster(self.app, self.stack or "")
         except NamingError as error:
             raise contradiction(str(error), ("app",), ("stack",)) from None
+        names: set[str] = set()
         for index, region in enumerate(self.regions):
-            if any(other.name == region.name for other in self.regions[:index]):
+            if region.name in names:
                 raise contradiction(f"{region.name} is there twice", ("regions", index, "name"))
+            names.add(region.name)
+        if fault := excess(region.size for region in self.regions):
+            raise contradiction(fault, ("regions",))
         command = self.health.command
         for word in command.run if command is not None else ():
             if fault := secret_in_word(word, self.host.secrets):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 
 from repave_controller.core.domain.application import FULL_PERCENT, Policy
+from repave_controller.core.domain.bounds import REGIONS_MAX, SIZE_MAX
 from repave_controller.core.domain.rollout import Step, Wave
 from repave_controller.core.strategies import presets
 from repave_controller.core.strategies.checks import objection
@@ -17,7 +18,6 @@ from repave_controller.spec.sections import Line, Region, Section, as_written, c
 from repave_protos.protocol.values import FULL_WEIGHT_BP, RegionName
 
 STEPS_MAX = 50
-HOSTS_MAX = 1000
 REST = "rest"
 
 
@@ -135,7 +135,7 @@ class Canary(Section):
     headroom: Share = Field(
         as_written("20%"), description="How many more hosts the new group has than its share would take."
     )
-    min_hosts: Annotated[int, Field(ge=1, le=HOSTS_MAX)] = Field(
+    min_hosts: Annotated[int, Field(ge=1, le=SIZE_MAX)] = Field(
         1, description="At least so many new hosts in every region at every share, or all of a smaller one."
     )
 
@@ -181,7 +181,7 @@ class Phased(Section):
 class OwnStep(Section):
     """One step of a list of one's own: exactly one of these."""
 
-    scale: Share | Annotated[int, Field(ge=1, le=HOSTS_MAX)] | None = Field(
+    scale: Share | Annotated[int, Field(ge=1, le=SIZE_MAX)] | None = Field(
         None, description="Have so many new hosts: a share of the region's size, or a number."
     )
     verify: Annotated[dict[str, str], Field(max_length=0)] | None = Field(
@@ -313,9 +313,9 @@ class WaveSection(Section):
 
     regions: (
         Annotated[str, Field(max_length=200)]
-        | Annotated[tuple[Line, ...], Field(strict=False, min_length=1, max_length=500)]
+        | Annotated[tuple[Line, ...], Field(strict=False, min_length=1, max_length=REGIONS_MAX)]
     ) = Field(description="Names, patterns (eu-*) or labels (tier=edge); `rest`: all that no wave names.")
-    parallel: Annotated[int, Field(ge=1, le=500)] | None = Field(
+    parallel: Annotated[int, Field(ge=1, le=REGIONS_MAX)] | None = Field(
         None, description="How many at once; all if left out."
     )
     bake: Duration = Field(

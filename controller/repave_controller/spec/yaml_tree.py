@@ -18,9 +18,9 @@ if TYPE_CHECKING:  # ruamel.yaml costs 140 ms: only those who read YAML import i
     from ruamel.yaml.error import MarkedYAMLError, StringMark
     from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-BYTES_MAX = 256 * 1024
+BYTES_MAX = 1024 * 1024
 DEPTH_MAX = 20
-VALUES_MAX = 20_000
+VALUES_MAX = 100_000
 NUMBER_LENGTH_MAX = 40
 OWN_PREFIX = "x-"
 DIRECTIVE = re.compile(r"^%[A-Z]", re.MULTILINE)
@@ -139,7 +139,7 @@ def _compose(text: str, file: str) -> "Node | None":
     from ruamel.yaml.reader import ReaderError
 
     class BoundedComposer(Composer):
-        """Stops early: 256 KiB of `[1,1,1,...` take seconds."""
+        """Stops early: a megabyte of `[1,1,1,...` take seconds."""
 
         nodes = 0
 

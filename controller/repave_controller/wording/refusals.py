@@ -264,6 +264,7 @@ TEXTS: Mapping[Kind, Template] = {
     Refusal.NO_ROOM: _no_room,
     Refusal.MISFIT: "{misfits}",
     Refusal.STEPS_DONT_FIT: "{text}",
+    Refusal.TOO_MANY_HOSTS: "{group} would have {text}",
     Refusal.NO_OLDER_GROUP: "no older group of {application} is kept; release the older version again",
     Refusal.NO_OLDER_GROUP_OF_NAME: ("no older group of {application} is called {name}; there are: {groups}"),
     Refusal.NO_OLDER_GROUP_IN_REGION: ("nothing served in {regions} before; --to names what shall: {groups}"),

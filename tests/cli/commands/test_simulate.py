@@ -98,7 +98,7 @@ def test_a_controller_that_never_released_it_is_told(
     [
         (("--faults", "host-dys"), "repave: --faults: no fault is called host-dys; there are: all, none, "),
         (("--regions", "Paris!"), "repave: --regions: "),
-        (("--hosts", "0"), "repave simulate: argument --hosts: '0' is no number of hosts; write 1 to 1000"),
+        (("--hosts", "0"), "repave simulate: argument --hosts: '0' is no number of hosts; write 1 to 10000"),
     ],
 )
 def test_a_wrong_option_says_what_there_is(

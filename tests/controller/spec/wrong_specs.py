@@ -124,7 +124,7 @@ BAD = {
         "port: true",
         ["11:9: traffic.port: must be a whole number; write it without quotes and units"],
     ),
-    "too many hosts": ("size: 3", "size: 1001", ["13:25: regions.0.size: must be at most 1000"]),
+    "too many hosts": ("size: 3", "size: 10001", ["13:25: regions.0.size: must be at most 10000"]),
     "no hosts": ("size: 3", "size: 0", ["13:25: regions.0.size: must be at least 1"]),
     "a port that does not exist": (
         "port: 8000",

@@ -14,7 +14,7 @@ from repave_protos.daemon.printable import is_printable
 from repave_protos.protocol.bounds import BUNDLE_LENGTH_MAX
 
 Item = TypeVar("Item", bound=BaseModel)
-SPEC_LENGTH_MAX = 262_144
+SPEC_LENGTH_MAX = 1024 * 1024
 REASON_LENGTH_MAX = 500
 OF_LINES = ("spec", "text", "reason", "signature")
 

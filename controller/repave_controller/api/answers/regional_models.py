@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from repave_controller.api.answers.models import Items, SignedRequest
+from repave_controller.core.domain.bounds import REGIONS_MAX
 
 
 class BakeRequest(SignedRequest):
@@ -12,7 +13,7 @@ class BakeRequest(SignedRequest):
 
     digest: str = Field(min_length=64, max_length=64, description="Of a package that is stored.")
     name: str = Field(min_length=1, max_length=200, description="How the image is called.")
-    regions: list[str] = Field(max_length=1000)
+    regions: list[str] = Field(max_length=REGIONS_MAX)
     check: list[str] = Field([], max_length=100, description="Run in the package before; must end with 0.")
 
 

@@ -8,11 +8,10 @@ from repave_controller.api.answers.models import SignedRequest
 from repave_controller.core.commands import draining, lifecycle, promotion, queue, steering
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.verb import Verb
-from repave_controller.spec.sections import SIZE_MAX
+from repave_controller.core.domain.bounds import REGIONS_MAX, SIZE_MAX
 from repave_protos.protocol.values import RegionName
 
 NAME_LENGTH_MAX = 200
-REGIONS_MAX = 500
 Name = Annotated[str, Field(max_length=NAME_LENGTH_MAX)]
 
 

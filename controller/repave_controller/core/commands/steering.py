@@ -16,6 +16,7 @@ from repave_controller.core.domain.application import (
     Part,
     hosts_of,
 )
+from repave_controller.core.domain.bounds import excess
 from repave_controller.core.domain.by_region import ByRegion
 from repave_controller.core.domain.hosts import hosts_left
 from repave_controller.core.domain.place import put_part
@@ -297,6 +298,9 @@ def request_size(
             told.append(f"{group.name} in {region}: {part.size} -> {size} hosts")
     if not told:
         return application, ()
+    for group in application.groups:
+        if fault := excess(part.size for part in group.parts):
+            raise Refused(Refusal.TOO_MANY_HOSTS, group=group.name, text=fault)
     what = reason_of(Happening.SIZED, changes=tuple(told), reason=reason)
     return application, (event_of(application, "group.sized", what, now, by),)
 

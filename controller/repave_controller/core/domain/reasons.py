@@ -78,6 +78,7 @@ class Refusal(Kind):
     NO_ROOM = "no-room"
     MISFIT = "no-such-host"
     STEPS_DONT_FIT = "steps"
+    TOO_MANY_HOSTS = "size"
     NO_OLDER_GROUP = "nothing-to-roll-back-to"
     NO_OLDER_GROUP_OF_NAME = "unknown-group/older"
     NO_OLDER_GROUP_IN_REGION = "nothing-to-roll-back-to/history"
