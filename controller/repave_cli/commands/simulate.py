@@ -16,7 +16,6 @@ from repave_cli.transport.errors import CliError, UnreachableError
 from repave_cli.transport.exit_codes import DONE, ERROR, USAGE
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal, seconds
-from repave_controller.core.domain.bounds import SIZE_MAX
 
 if TYPE_CHECKING:
     from repave_controller.spec.spec import Spec
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 HOSTS_MAX = 300
 """Of one group, in all regions together; larger fleets are simulated in proportion."""
 SEEDS_MAX = 10_000
+SIZE_MAX = 10_000
 DIGITS = 3
 
 
