@@ -70,7 +70,8 @@ class State(Collector):
     agents: Callable[[], Mapping[str, float]]
 
     def collect(self) -> Iterator[Metric]:
-        applications = self.scheduler.applications()
+        decides = self.scheduler.decides_for  # of the others their controllers tell
+        applications = {name: each for name, each in self.scheduler.applications().items() if decides(name)}
         yield from self._rollouts(applications)
         yield from self._hosts(applications)
         yield from self._regions()
@@ -150,6 +151,8 @@ class State(Collector):
         views = self.sessions.views()
         for region, view in views.items():
             for name, report in view.observations.applications.items():
+                if not self.scheduler.decides_for(name):
+                    continue
                 groups = report.groups if name in applications else ()
                 sums = {state: sum(getattr(group, state) for group in groups) for state in STATES}
                 hosts += [((name, region, state), count) for state, count in sums.items()]

@@ -130,7 +130,7 @@ class Scheduler:
             while True:
                 owner = await self._starts.get()
                 name = owner.application.name
-                if name not in self._tasks and shard_of(name) in self._shards:
+                if name not in self._tasks and self.decides_for(name):
                     self._tasks[name] = tasks.create_task(owner.run(), name=f"owner {name}")
 
     # ------------------------------------------------------------------------------- other controllers
@@ -159,10 +159,13 @@ class Scheduler:
         if self._mirror is not None:
             self._mirror.forget(shards)
 
+    def decides_for(self, application: ApplicationName) -> bool:
+        """Whether it is one of this controller's, whether or not it may decide at this moment."""
+        return shard_of(application) in self._shards
+
     def tenure_of(self, application: ApplicationName) -> Tenure:
         """What decisions for it are made under now. Raises NotOwner."""
-        is_here = shard_of(application) in self._shards
-        tenure = self._ownership.tenure_of(application) if is_here else None
+        tenure = self._ownership.tenure_of(application) if self.decides_for(application) else None
         if tenure is None:
             raise NotOwner(application, self._ownership.owner_of(application))
         return tenure
@@ -192,7 +195,7 @@ class Scheduler:
 
     def take_in(self, application: Application) -> None:
         """What another controller decided. Regions whose agents are connected here are sent it."""
-        if shard_of(application.name) not in self._shards:
+        if not self.decides_for(application.name):
             self.take(self._known(application), application)
             if self.fence.ahead:
                 self.fence.judge_again(self._saved())
@@ -228,7 +231,7 @@ class Scheduler:
         return owner
 
     def _start(self, owner: Owner) -> None:
-        if shard_of(owner.application.name) in self._shards:
+        if self.decides_for(owner.application.name):
             self._starts.put_nowait(owner)
 
     # ------------------------------------------------------------------------------ what is asked for
@@ -419,7 +422,7 @@ class Scheduler:
     @property
     def leads(self) -> bool:
         """Whether this controller does what one of all has to do: the owner of the first shard."""
-        return self._ownership.tenure_of(ApplicationName("")) is not None
+        return self.decides_for(ApplicationName(""))
 
     def all_applications(self) -> tuple[Application, ...]:
         """Also those of which only their history is left."""
@@ -439,7 +442,7 @@ class Scheduler:
         if owner is None:
             return ()
         ahead = self.fence.because(owner.application)
-        because = owner.because if shard_of(application) in self._shards else self._foreseen(owner)
+        because = owner.because if self.decides_for(application) else self._foreseen(owner)
         return (*ahead, *(each for each in because if each not in ahead))
 
     def _foreseen(self, owner: Owner) -> tuple[Because, ...]:
