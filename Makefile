@@ -35,9 +35,10 @@ fuzz: set-up  ## MINUTES=N for each boundary: protocol, packages, specs, setting
 
 MINUTES ?= 2
 SEEDS ?= 1000
-simulate: set-up  ## SEEDS=N seeds of faults in both tiers, then every single fault: the proof of the promises
+simulate: set-up  ## SEEDS=N seeds of faults in all tiers, then every single fault: the proof of the promises
 	@$(VENV)/bin/python -m repave_simulation --tier 1 --seeds $(SEEDS) --coverage
 	@$(VENV)/bin/python -m repave_simulation --tier 2 --seeds $(shell expr $(SEEDS) / 4 + 1) --coverage
+	@$(VENV)/bin/python -m repave_simulation --tier 3 --seeds $(shell expr $(SEEDS) / 10 + 1) --coverage
 	@$(VENV)/bin/python -m repave_simulation --tier 1 --exhaustive
 
 simulate-bugs: set-up  ## Plant some forty bugs, and see that the simulation finds each in fewer than 100 seeds

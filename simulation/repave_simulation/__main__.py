@@ -6,10 +6,11 @@ import time
 
 from repave_simulation.campaigns.exhaustive import try_all
 from repave_simulation.campaigns.seeds import Total, gaps, run_all, shrink
-from repave_simulation.scenarios.scenario import STEPS, Scenario, draw
-from repave_simulation.tiers.run import Result, run
+from repave_simulation.scenarios.scenario import STEPS, Scenario
+from repave_simulation.tiers.run import Result, drawn, run
 
 LINES_TOLD = 50
+TIERS = "1: pure cores; 2: the real code; 3: the real code of several controllers"
 SEEDS_FOR_COVERAGE = 1000
 """With fewer seeds it says nothing that a fault has not met a step."""
 
@@ -17,7 +18,7 @@ SEEDS_FOR_COVERAGE = 1000
 def main(arguments: list[str] | None = None) -> int:
     """Returns 0 when every promise held, 1 when one was broken, 3 when a fault never met a step."""
     parser = argparse.ArgumentParser(prog="python -m repave_simulation", description=__doc__)
-    parser.add_argument("--tier", type=int, choices=(1, 2), default=1, help="1: pure cores; 2: the real code")
+    parser.add_argument("--tier", type=int, choices=(1, 2, 3), default=1, help=TIERS)
     parser.add_argument("--seeds", type=int, default=1000, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="replay this one, and tell its whole story")
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _replay(tier: int, seed: int, *, is_shrunk: bool) -> int:
-    result = run(tier, draw(seed))
+    result = run(tier, drawn(tier, seed))
     print("\n".join(result.lines))
     print(f"story {result.digest[:16]}; {result.happened} events in {result.seconds:.0f} virtual seconds")
     if result.broken is None:

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from repave_simulation.kernel.story import Broken
-from repave_simulation.scenarios.scenario import STEPS, STRIKES, Scenario, draw
-from repave_simulation.tiers.run import Result, run
+from repave_simulation.scenarios.plural import PLURAL_STRIKES
+from repave_simulation.scenarios.scenario import STEPS, STRIKES, Scenario
+from repave_simulation.tiers.run import Result, drawn, run
 from repave_simulation.world.world import FATES
 
 CHUNK = 10
+NOT_IN_TIER = {1: ("fetch", "shared-commit"), 2: ("shared-commit",), 3: ("commit",)}
+"""Kinds of effects that it has not."""
 SHRINK_RUNS_MAX = 400
 
 
@@ -54,17 +57,18 @@ def run_all(tier: int, seeds: Iterable[int], *, jobs: int = 0, until_broken: boo
 
 def _run_chunk(work: tuple[int, Sequence[int]]) -> list[Result]:
     tier, seeds = work
-    return [run(tier, draw(seed)) for seed in seeds]
+    return [run(tier, drawn(tier, seed)) for seed in seeds]
 
 
 def gaps(tier: int, total: Total) -> list[str]:
     """Faults that never met a step of a release: nothing is known about these."""
+    strikes = PLURAL_STRIKES if tier == 3 else STRIKES
     missed = [
-        f"{strike} never met {step}" for strike in STRIKES for step in STEPS if not total.met[strike, step]
+        f"{strike} never met {step}" for strike in strikes for step in STEPS if not total.met[strike, step]
     ]
     for kind, fates in FATES.items():
-        if tier == 1 and kind == "fetch":
-            continue  # packages come in the second tier only
+        if kind in NOT_IN_TIER[tier]:
+            continue
         for _, fate in fates:
             name = f"{kind} {fate}"
             if not any(total.met[name, step] for step in STEPS):

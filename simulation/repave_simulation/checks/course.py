@@ -208,7 +208,8 @@ class Course:
         resumed = _resumed_at(events)
         for track in was.tracks if was.pause is not None and resumed is not None else ():
             if was.pause is not None and resumed is not None and track.has_begun:
-                self.stays[name, track.region].paused_seconds += resumed - was.pause.at
+                stay = self.stays[name, track.region]
+                stay.paused_seconds += max(0.0, resumed - max(was.pause.at, stay.since))
 
     def _broken(self, name: ApplicationName, region: RegionName, text: str) -> None:
         self.world.broken(0, f"{name} in {region}: {text}")

@@ -26,7 +26,7 @@ class Decisions:
 
     def check(self, before: Application | None, after: Application) -> None:
         """`after` has just become durable in place of `before`."""
-        term = self.world.ledger.term
+        term = self.world.ledger.terms.get(after.name, (0, 0))
         for region, state in after.desired:
             term = self._check_state(region, state, before.desired_in(region) if before else None, term)
         if before is not None:
@@ -46,8 +46,8 @@ class Decisions:
             self._check_end(after, rollout)
 
     def _check_state(
-        self, region: RegionName, state: DesiredState, before: DesiredState | None, term: int
-    ) -> int:
+        self, region: RegionName, state: DesiredState, before: DesiredState | None, term: tuple[int, int]
+    ) -> tuple[int, int]:
         """The term that decides from now on."""
         if state == before:
             return term
@@ -56,9 +56,10 @@ class Decisions:
             self.world.broken(7, f"{region}: two desired states of {state.application} have {state.epoch}")
         if before is not None and state.epoch <= before.epoch:
             self.world.broken(7, f"{region}: {state.epoch} was saved after {before.epoch}")
-        if state.epoch.term < term:
-            self.world.broken(7, f"{region}: term {state.epoch.term} decides after term {term}")
-        return state.epoch.term
+        now = state.epoch.incarnation, state.epoch.term
+        if now < term:
+            self.world.broken(7, f"{region}: term {now} decides after term {term}")
+        return now
 
     def _check_kept(self, before: Application, after: Application) -> None:
         """An old group stays for as long as the user has asked, unless newer ones have its place."""

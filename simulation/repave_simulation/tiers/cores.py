@@ -1,6 +1,6 @@
 """The first tier: the pure cores of controller and agents, joined by a network of plain calls on one heap."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -65,8 +65,11 @@ class TierOne:
         self.agents[region] = CoreAgent(self.world, place, life, lambda reports: self._up(region, reports))
         self.heap.after(0.1, partial(self._dial, region), life)
 
+    def regions_of(self, name: str) -> Iterable[RegionName]:
+        return tuple(self._streams) if name == CONTROLLER else (RegionName(name),)
+
     def ended(self, name: str) -> None:
-        for region in tuple(self._streams) if name == CONTROLLER else (RegionName(name),):
+        for region in self.regions_of(name):
             self.cut(region)
 
     def _ask(self, command: Command, done: Callable[[Answer], None]) -> None:

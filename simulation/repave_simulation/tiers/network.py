@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from repave_protos.protocol.channel import Link
 from repave_protos.protocol.values import RegionName
 from repave_simulation.kernel.loop import SimulatedLoop
-from repave_simulation.kernel.timeline import CONTROLLER, KEEPALIVE_SECONDS, Life
+from repave_simulation.kernel.timeline import KEEPALIVE_SECONDS, Life
 from repave_simulation.tiers.figures import LATE_SECONDS_MAX, LATENCY_SECONDS, SENT_KEPT
 from repave_simulation.world.world import FREEZE_SECONDS, World
 
@@ -43,7 +43,7 @@ class _Stream:
     """Both ends of one connection."""
 
     def __init__(self, network: "Network", region: RegionName, agent: Life, controller: Life) -> None:
-        self.network, self.region = network, region
+        self.network, self.region, self.controller = network, region, controller.name
         self.lives = {True: agent, False: controller}  # who hears what goes down, or up
         self.is_open = True
         self.lower, self.upper = _End(self, False), _End(self, True)
@@ -52,14 +52,17 @@ class _Stream:
 class Network:
     """All streams of a world."""
 
-    def __init__(self, world: World, loop: SimulatedLoop, serve: Callable[[Link], Awaitable[None]]) -> None:
+    def __init__(
+        self, world: World, loop: SimulatedLoop, serve: Callable[[str, Link], Awaitable[None]]
+    ) -> None:
         self._world, self._loop, self._serve = world, loop, serve
         self._streams: dict[RegionName, _Stream] = {}
         self._sent: dict[RegionName, list[bytes]] = {}
+        self._dialed = 0
 
     async def dial(self, region: RegionName, life: Life) -> Link:
         """As the agent's port of that name."""
-        controller = self._world.lives[CONTROLLER]
+        controller = self._next_controller()
         if controller.is_frozen or self._world.places[region].cut_until > self._world.now:
             await asyncio.sleep(DIAL_SECONDS)
             raise ConnectionError("no answer")
@@ -69,10 +72,21 @@ class Network:
         stream = self._streams[region] = _Stream(self, region, life, controller)
 
         async def serve() -> None:
-            await self._serve(stream.upper)
+            await self._serve(controller.name, stream.upper)
 
         self._loop.after(LATENCY_SECONDS, lambda: self._accepted(controller, serve), controller)
         return stream.lower
+
+    def _next_controller(self) -> Life:
+        """An agent tries one after the other."""
+        self._dialed += 1
+        names = self._world.controllers
+        return self._world.lives[names[self._dialed % len(names)]]
+
+    def regions_at(self, controller: str) -> tuple[RegionName, ...]:
+        """Those whose newest stream ends there."""
+        streams = self._streams.items()
+        return tuple(region for region, each in streams if each.controller == controller and each.is_open)
 
     def _accepted(self, controller: Life, serve: Callable[[], Awaitable[None]]) -> None:
         self._loop.spawn(controller, serve(), "stream")  # type: ignore[arg-type]  # a coroutine function
@@ -91,7 +105,7 @@ class Network:
         """One message on its way to the other end."""
         world, region = self._world, stream.region
         kind = KINDS.get((goes_down, message[0])) if message else None
-        sender = CONTROLLER if goes_down else region
+        sender = stream.controller if goes_down else region
         fate, key = world.fate(kind, region, sender) if kind else ("", "")
         if kind == "desired":
             self._sent.setdefault(region, []).append(message)

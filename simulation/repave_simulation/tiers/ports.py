@@ -202,8 +202,7 @@ class SimulatedPackages(Hands):
         )
 
     def _fetched(self) -> Path:
-        controller = self.world.lives[CONTROLLER]
-        if controller.is_over or controller.is_frozen or self._place.cut_until > self.world.now:
+        if not self.world.has_controller or self._place.cut_until > self.world.now:
             raise PackageAwaitedError("the controller is away")
         return Path("package.tar.gz")
 

@@ -5,7 +5,7 @@ runs again, whatever it was waiting for.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +19,11 @@ from repave_controller.core.commands.release import Accepted
 from repave_controller.core.commands.rollback import Rollback
 from repave_controller.core.commands.steering import Abort
 from repave_controller.core.domain.reasons import Refused
-from repave_controller.core.ports import StoreError
+from repave_controller.core.ports import ImageStore, StoreError
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
+from repave_protos.protocol.channel import Link
 from repave_protos.protocol.queries import AcceptedOf, Answer, HostsOf, Orphans, Query, Refusal
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
@@ -72,13 +73,16 @@ class SimulatedController:
             Welcome("0", loaded.installation, "http://127.0.0.1/v1/images"),
             clock,
         )
-        self.scheduler = Scheduler(store, _Images(world), loaded, clock, self.sessions)
+        self.scheduler = Scheduler(store, images_of(world), loaded, clock, self.sessions)
         self.sessions.report_to(self.scheduler)
 
 
-class _Images:
-    """Implements controller ports.ImageStore."""
+def images_of(world: World) -> ImageStore:
+    """All that are stored."""
+    return _Images(world)
 
+
+class _Images:
     def __init__(self, world: World) -> None:
         self._world = world
 
@@ -164,19 +168,22 @@ class SimulatedAgent:
 class TierTwo:
     """Implements world.Tier."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, controllers: tuple[str, ...] = (CONTROLLER,)) -> None:
         self.loop = SimulatedLoop(scenario.seed)
-        self.world = World(scenario, self.loop)
+        self.world = World(scenario, self.loop, controllers)
         self.loop.is_stopped = lambda: self.world.story.broken is not None
         self.shelf = Shelf()
         self.controller: SimulatedController
         self.agents: dict[RegionName, SimulatedAgent] = {}
-        self.network = Network(self.world, self.loop, lambda link: self.controller.sessions.serve(link))
+        self.network = Network(self.world, self.loop, self._serve)
         self.people = People(self.world, Oracle(self.world).plans, self._ask)
         self._mistakes: list[str] = []
         listen(self._mistakes)
         self.loop.after(0.0, self._set_going)
         self.people.begin()
+
+    async def _serve(self, controller: str, link: Link) -> None:
+        await self.controller.sessions.serve(link)
 
     def _set_going(self) -> None:
         self.world.begin(self)
@@ -213,8 +220,11 @@ class TierTwo:
         )
         self.loop.spawn(life, agent.run(), f"agent of {name}")
 
+    def regions_of(self, name: str) -> Iterable[RegionName]:
+        return self.world.places if name == CONTROLLER else (RegionName(name),)
+
     def ended(self, name: str) -> None:
-        for region in self.world.places if name == CONTROLLER else (RegionName(name),):
+        for region in self.regions_of(name):
             self.network.cut(region)
 
     def cut(self, region: RegionName) -> None:
@@ -240,20 +250,27 @@ class TierTwo:
         self, scheduler: Scheduler, life: Life, command: Command, done: Callable[[people.Answer], None]
     ) -> None:
         try:
-            accepted = await _carried_out(scheduler, command)
+            accepted = await carried_out(scheduler, command)
         except Refused as refused:
             done(refused)
         except StoreError:
             done(None)
         else:
-            fate, _ = self.world.fate("answer", command.key, CONTROLLER)
-            if fate == "crash-before":
-                self.world.kill(life.name)
-            if not life.is_over:
-                done(None if fate == "lost-answer" else accepted)
+            self._told(life, command, accepted, done)
+
+    def _told(
+        self, life: Life, command: Command, accepted: Accepted, done: Callable[[people.Answer], None]
+    ) -> None:
+        """The answer is on its way."""
+        fate, _ = self.world.fate("answer", command.key, life.name)
+        if fate == "crash-before":
+            self.world.kill(life.name)
+        if not life.is_over:
+            done(None if fate == "lost-answer" else accepted)
 
 
-async def _carried_out(scheduler: Scheduler, command: Command) -> Accepted:
+async def carried_out(scheduler: Scheduler, command: Command) -> Accepted:
+    """Raises Refused, StoreError, NotOwner."""
     name = command.application
     if command.order is not None:
         return await scheduler.release(

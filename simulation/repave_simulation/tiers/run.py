@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from repave_simulation.kernel.story import Broken
-from repave_simulation.scenarios.scenario import Scenario
+from repave_simulation.scenarios.plural import draw_plural
+from repave_simulation.scenarios.scenario import Scenario, draw
 from repave_simulation.tiers.cores import TierOne
 from repave_simulation.tiers.living import Engine
 
@@ -28,7 +29,7 @@ class Result:
 
 def run(tier: int, scenario: Scenario) -> Result:
     """One run of the scenario; the same scenario gives the same result, to the last byte of its story."""
-    engine: Engine = TierOne(scenario) if tier == 1 else _whole(scenario)
+    engine: Engine = TierOne(scenario) if tier == 1 else _whole(tier, scenario)
     world = engine.run()
     story = world.story
     return Result(
@@ -46,8 +47,17 @@ def run(tier: int, scenario: Scenario) -> Result:
     )
 
 
-def _whole(scenario: Scenario) -> Engine:
+def drawn(tier: int, seed: int) -> Scenario:
+    """The scenario of a seed."""
+    return draw_plural(seed) if tier == 3 else draw(seed)
+
+
+def _whole(tier: int, scenario: Scenario) -> Engine:
     # All that the real code imports, gRPC and pydantic, takes longer than most runs of the first tier.
+    if tier == 3:
+        from repave_simulation.tiers.plural import TierThree
+
+        return TierThree(scenario)
     from repave_simulation.tiers.processes import TierTwo
 
     return TierTwo(scenario)

@@ -18,7 +18,8 @@ class Ledger:
     rollouts: dict[tuple[ApplicationName, int], str] = field(default_factory=dict)  # who began them
     ended: dict[tuple[ApplicationName, int], Rollout] = field(default_factory=dict)
     receipts: dict[str, Accepted] = field(default_factory=dict)  # of the first tier
-    term: int = 0  # of the newest desired state
+    terms: dict[ApplicationName, tuple[int, int]] = field(default_factory=dict)
+    """Incarnation and term of the newest desired state."""
     lives: int = 0  # controllers that have opened the store
     last_at: float = 0.0
 
@@ -28,7 +29,7 @@ class Ledger:
         for region, state in application.desired:
             if before is None or state != before.desired_in(region):
                 self.states.setdefault((region, state.application, state.epoch), state)
-                self.term = state.epoch.term
+                self.terms[application.name] = (state.epoch.incarnation, state.epoch.term)
         for group in application.groups:
             self.groups[group.name] = group
         rollout = application.rollout

@@ -3,8 +3,8 @@
 from functools import partial
 
 from repave_protos.protocol.values import GroupName
-from repave_simulation.kernel.timeline import CONTROLLER, KEEPALIVE_SECONDS
-from repave_simulation.scenarios.scenario import Strike
+from repave_simulation.kernel.timeline import KEEPALIVE_SECONDS
+from repave_simulation.scenarios.scenario import STRIKES, Strike
 from repave_simulation.world.place import Machine, Place
 from repave_simulation.world.world import World
 
@@ -27,11 +27,11 @@ def strike_now(world: World, strike: Strike) -> None:
     until = world.now + strike.seconds
     match strike.kind:
         case "controller-killed":
-            world.kill(CONTROLLER, down_seconds=strike.seconds)
+            world.kill(_controller(world, strike), down_seconds=strike.seconds)
         case "agent-killed":
             world.kill(strike.region, down_seconds=strike.seconds)
         case "controller-frozen":
-            world.freeze(CONTROLLER, strike.seconds)
+            world.freeze(_controller(world, strike), strike.seconds)
         case "agent-frozen":
             world.freeze(strike.region, strike.seconds)
         case "agent-loses-power":
@@ -42,7 +42,7 @@ def strike_now(world: World, strike: Strike) -> None:
             place.lose_journal()
         case "clock-set-back":
             world.clock_set_back_seconds += strike.seconds * 10
-            world.kill(CONTROLLER, down_seconds=1.0)
+            world.kill(_controller(world, strike), down_seconds=1.0)
         case "store-full":
             world.store_full_until = until
         case "journal-full":
@@ -64,8 +64,14 @@ def strike_now(world: World, strike: Strike) -> None:
         case "workers-disagree":
             place.balancer.disagrees_until = until
             world.later(strike.seconds, place.on_balancer)
-        case _:
+        case kind if kind in STRIKES:
             _strike_hosts(world, strike, place)
+        case _:
+            world.strike_otherwise(strike)
+
+
+def _controller(world: World, strike: Strike) -> str:
+    return world.controllers[strike.number % len(world.controllers)]
 
 
 def _cut(world: World, place: Place, seconds: float) -> None:

@@ -5,7 +5,7 @@ truth changes there and nowhere else.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
@@ -14,7 +14,7 @@ from repave_controller.core.domain.application import Application, Event
 from repave_controller.core.ports import StoreError
 from repave_protos.protocol.values import RegionName
 from repave_simulation.kernel.timeline import CONTROLLER, KEEPALIVE_SECONDS, Life, Timeline
-from repave_simulation.scenarios.scenario import Scenario, Trouble
+from repave_simulation.scenarios.scenario import Scenario, Strike, Trouble
 from repave_simulation.world.bench import Bench
 from repave_simulation.world.place import Place
 
@@ -49,6 +49,7 @@ FATES: dict[str, tuple[tuple[Trouble, str], ...]] = {
     "route": _REMOTE,
     "journal": (("fail", "fails"), *_PROCESS),
     "commit": (("fail", "fails"), ("slow", "slow"), *_PROCESS),
+    "shared-commit": _REMOTE,
     "fetch": (("fail", "fails"), ("slow", "slow")),
     "desired": (("network", "repeated"), ("network", "late"), ("network", "cut"), *_PROCESS),
     "report": (("network", "repeated"), ("network", "late"), ("network", "cut"), *_PROCESS),
@@ -63,6 +64,9 @@ class Tier(Protocol):
     def start(self, name: str, life: Life) -> None:
         """Starts the process of that name, from what it had saved."""
 
+    def regions_of(self, name: str) -> Iterable[RegionName]:
+        """Those whose streams end in the process of that name."""
+
     def ended(self, name: str) -> None:
         """The process of that name was killed: its streams end."""
 
@@ -76,8 +80,12 @@ class Tier(Protocol):
 class World(Bench):
     """The truth, and everything that happens to it. It begins once it has a `judge`."""
 
-    def __init__(self, scenario: Scenario, timeline: Timeline) -> None:
+    def __init__(
+        self, scenario: Scenario, timeline: Timeline, controllers: tuple[str, ...] = (CONTROLLER,)
+    ) -> None:
         super().__init__(scenario, timeline)
+        self.controllers = controllers
+        self.strike_otherwise: Callable[[Strike], None] = _unknown
         self.is_fair = False
         self.stored = set(scenario.images)
         self.lives: dict[str, Life] = {}
@@ -102,7 +110,7 @@ class World(Bench):
     def begin(self, tier: Tier) -> None:
         """Starts every process."""
         self._running = tier
-        for name in (CONTROLLER, *self.places):
+        for name in (*self.controllers, *self.places):
             self._start(name)
 
     def when(self, step: str, seconds: float, act: Callable[[], None]) -> None:
@@ -136,7 +144,7 @@ class World(Bench):
         if name in self.places:
             self.places[RegionName(name)].watched_since = self.now
         self.tell(name, "starts")
-        if name == CONTROLLER and self._unwatched_since is not None:
+        if name in self.controllers and self._unwatched_since is not None:
             self._unwatched.append((self._unwatched_since, self.now))
             self._unwatched_since = None
         self.tier.start(name, life)
@@ -149,7 +157,7 @@ class World(Bench):
         life.is_over = True
         life.waiting.clear()
         self.tell(name, "is killed")
-        if name == CONTROLLER and self._unwatched_since is None:
+        if self._unwatched_since is None and all(self.lives[each].is_over for each in self.controllers):
             self._unwatched_since = self.now
         if name in self._is_starting:
             return
@@ -159,6 +167,12 @@ class World(Bench):
         self.tier.ended(name)
         seconds = self.chance.between(*RESTART_SECONDS, "restart", name, self._next("restart", name))
         self.later(seconds if down_seconds is None else down_seconds, lambda: self._start(name))
+
+    @property
+    def has_controller(self) -> bool:
+        """Whether one answers."""
+        lives = (self.lives[name] for name in self.controllers)
+        return any(not life.is_over and not life.is_frozen for life in lives)
 
     def unwatched_seconds(self, since: float) -> float:
         """For how long no controller ran since then."""
@@ -174,7 +188,7 @@ class World(Bench):
         if name in self.places:
             self.places[RegionName(name)].watched_since = float("inf")
         self.later(seconds, lambda: self._thaw(name, life))
-        for region in self.places if name == CONTROLLER else (RegionName(name),):
+        for region in self.tier.regions_of(name):
             self.break_if_silent(region, seconds)
 
     def _thaw(self, name: str, life: Life) -> None:
@@ -291,7 +305,7 @@ class World(Bench):
             self.met(f"{kind} {fate}")
             self.tell("?", f"{key}: {fate}")
         if fate == OTHERS_CRASH:
-            for name in (CONTROLLER, *self.places):
+            for name in (*self.controllers, *self.places):
                 if name != who and name in self.lives:
                     self.kill(name)
             return "", key
@@ -349,6 +363,10 @@ class World(Bench):
             if different:
                 return f"{place.region}: {different}"
         return ""
+
+
+def _unknown(strike: Strike) -> None:
+    raise AssertionError(f"unknown strike: {strike.kind}")
 
 
 def _ignore_refusal(apply: Callable[[], object]) -> None:
