@@ -422,7 +422,7 @@ class Scheduler:
     @property
     def leads(self) -> bool:
         """Whether this controller does what one of all has to do: the owner of the first shard."""
-        return self.decides_for(ApplicationName(""))
+        return self._ownership.tenure_of(ApplicationName("")) is not None
 
     def all_applications(self) -> tuple[Application, ...]:
         """Also those of which only their history is left."""
