@@ -1,6 +1,6 @@
 """The HTTP/JSON API for people and their tools, composed of the routes of every subject (resources/)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
@@ -25,6 +25,7 @@ from repave_controller.api.web.access import Access, Guarded
 from repave_controller.api.web.openapi import Route, document
 from repave_controller.api.web.policy import check_guarded
 from repave_controller.api.web.problems import Problem, as_problems, no_foreign_pages, no_strangers
+from repave_controller.api.web.relay import Relay
 from repave_controller.api.web.requests import without_query
 from repave_controller.api.web.streams import Streams
 from repave_controller.api.web.tracing import traced
@@ -70,9 +71,10 @@ def make_app(
     prices: PriceFile | None = None,
     company: Company | None = None,
     disk: Disk | None = None,
+    relay: Relay | None = None,
 ) -> web.Application:
     """The whole API as an aiohttp application. `agents`: of a controller that enrols them. `authority` gives
-    the certificate, if any, that clients check this controller's with."""
+    the certificate, if any, that clients check this controller's with. `relay`: of one among several."""
     provenance = provenance if provenance is not None else Provenance(store)
     if artifacts is None:
         artifacts = artifacts_of(ArtifactsSettings(), images, store, provenance, scheduler, clock)
@@ -81,13 +83,13 @@ def make_app(
     api = Api(scheduler, store, images, sessions, clock, agents, guarded, packages, prices, disk, company)
     access = Access(guarded, clock, metrics.refused if metrics is not None else None)
     strangers = no_strangers if guarded is None else no_foreign_pages
-    layers = [traced, as_problems, strangers, access.check]
+    layers = [traced, as_problems, strangers, access.check, *([relay.pass_on] if relay is not None else [])]
     app = web.Application(middlewares=layers, client_max_size=BODY_BYTES_MAX)
     routes = api.routes()
     check_guarded([*OWN_ROUTES, *((route.method, route.path) for route in routes)])
-    for route in routes:
-        handler = without_query(route.handler) if route.query is None else route.handler
-        app.router.add_route(route.method, f"/v1/{route.path}", handler)
+    _add(app, routes)
+    if relay is not None:
+        _open_inside(app, relay, routes)
     described = document(routes, __version__)
 
     async def openapi(_: web.Request) -> web.Response:
@@ -111,6 +113,24 @@ def make_app(
     app.on_shutdown.append(api.streams.close)
     app.on_shutdown.append(packages.close)
     return app
+
+
+def _add(app: web.Application, routes: Sequence[Route]) -> None:
+    for route in routes:
+        handler = without_query(route.handler) if route.query is None else route.handler
+        app.router.add_route(route.method, f"/v1/{route.path}", handler)
+
+
+def _open_inside(app: web.Application, relay: Relay, routes: Sequence[Route]) -> None:
+    """The commands that other controllers pass on."""
+    within = relay.inside.app(BODY_BYTES_MAX)
+    _add(within, routes)
+
+    async def begin(_: web.Application) -> None:
+        await relay.inside.begin(within)
+
+    app.on_startup.append(begin)
+    app.on_cleanup.append(relay.inside.end)
 
 
 class Api:

@@ -4,7 +4,6 @@ Without accounts every caller is `local`: the controller then listens on loopbac
 """
 
 import dataclasses
-import json
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -14,22 +13,22 @@ import structlog
 from aiohttp import web
 
 from repave_controller.api.web.callers import (
-    ASKED,
-    DIFFERENCES,
     ENDING,
     PRINCIPAL,
+    TOLD,
     Ending,
+    Told,
     denied,
     principal_of,
 )
 from repave_controller.api.web.cookies import check_write, session_of
-from repave_controller.api.web.policy import LOG_INS, POLICY, Rule
+from repave_controller.api.web.policy import LOG_INS, route_of, rule_for
 from repave_controller.api.web.problems import Handler, Problem, as_problems
+from repave_controller.api.web.telling import facts_in, reason_in
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.ports import StoreError
 from repave_controller.security.accounts import Accounts, NotRecognised
 from repave_controller.security.audit import Audit, Entry
-from repave_controller.security.differences import cleaned, facts_of
 from repave_controller.security.issuers import Issuers
 from repave_controller.security.logins import Logins
 from repave_controller.security.principals import LOCAL, Permission, Principal
@@ -41,7 +40,6 @@ SIGN_IN = "sign in: repave login, or set REPAVE_TOKEN"
 HEADER_LENGTH_MAX = 300
 QUIET = (Permission.OPEN, Permission.READ)
 """What is only looked at is not written down."""
-NOT_FACTS = {"by", "reason", "spec"}
 
 log = structlog.get_logger()
 
@@ -88,7 +86,7 @@ class Access:
     @web.middleware
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Raises Problem unless the caller may; nothing of the body is read before."""
-        guarded, rule = self.guarded, _rule(request)
+        guarded, rule = self.guarded, rule_for(request)
         if guarded is None:
             request[PRINCIPAL] = LOCAL
             return await handler(request)
@@ -143,7 +141,7 @@ class Access:
 
     def _slow_down_open(self, request: web.Request) -> None:
         """Health and the like are answered always."""
-        if _name(request) in LOG_INS:
+        if route_of(request) in LOG_INS:
             self._slow_down(self._logins, _peer(request))
         elif request.method == "POST":
             self._slow_down(self._of_address, _peer(request))
@@ -165,36 +163,21 @@ class Access:
         principal = principal_of(request)
         asked = await audit.add(_entry(request, principal))
         response = await as_problems(request, handler)
+        told = request.get(TOLD) or Told(reason_in(request), facts_in(request, response))
         done = _entry(
             request,
             principal,
             outcome=_outcome(response.status),
             status=response.status,
             of=asked,
-            reason=_reason(request),
-            facts=_facts(request, response),
+            reason=told.reason,
+            facts=told.facts,
         )
         try:
             await audit.add(done)
         except StoreError as error:  # what was asked stands there, without its end
             log.error("audit.end_not_saved", of=asked, status=response.status, error=str(error))
         return response
-
-
-def _rule(request: web.Request) -> Rule | None:
-    """None where there is no such route."""
-    return POLICY.get(_name(request))
-
-
-def _name(request: web.Request) -> str:
-    """As the policy has the route; "" where there is none."""
-    resource = request.match_info.route.resource
-    if resource is None:
-        return ""
-    path = resource.canonical.removeprefix("/v1").removeprefix("/")
-    if request.method == "HEAD" and f"HEAD {path}" not in POLICY:
-        return f"GET {path}"
-    return f"{request.method} {path}"
 
 
 def _address(request: web.Request) -> str:
@@ -221,26 +204,3 @@ def _entry(request: web.Request, principal: Principal, **end: Any) -> Entry:
 
 def _outcome(status: int) -> str:
     return "done" if status < 400 else "refused" if status < 500 else "failed"
-
-
-def _reason(request: web.Request) -> str:
-    found = request.get(ASKED)
-    return cleaned(str(getattr(found.body, "reason", ""))) if found is not None else ""
-
-
-def _facts(request: web.Request, response: web.StreamResponse) -> tuple[tuple[str, str], ...]:
-    """What was asked for, what it changes in the spec, and by which rule it was refused."""
-    found = request.get(ASKED)
-    asked = (
-        found.body.model_dump(mode="json", exclude=NOT_FACTS, exclude_defaults=True)
-        if found is not None
-        else {}
-    )
-    changes = tuple((f"spec.{name}", text) for name, text in request.get(DIFFERENCES, ()))
-    return (*facts_of(asked), *changes, *_rule_of(response))
-
-
-def _rule_of(response: web.StreamResponse) -> tuple[tuple[str, str], ...]:
-    if response.content_type != "application/problem+json" or not isinstance(response, web.Response):
-        return ()
-    return (("rule", str(json.loads(response.text or "{}").get("rule", ""))),)

@@ -27,6 +27,17 @@ ASKED = web.RequestKey("asked", Asked)
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What the controller that carried a request out says of it, for the audit log."""
+
+    reason: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+TOLD = web.RequestKey("told", Told)
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """`wait` returns once the caller may not any more; where there is none, that never comes."""
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from aiohttp import web
+
 from repave_controller.security.principals import Permission, Principal
 
 
@@ -180,3 +182,19 @@ def check_guarded(routes: Iterable[tuple[str, str]]) -> None:
         rule = rule_of(method, path)
         if rule.scope is Scope.APPLICATION and "{application}" not in path:
             raise UnguardedRoute(f"{method} {path} names no application that a role could be for")
+
+
+def rule_for(request: web.Request) -> Rule | None:
+    """None where there is no such route."""
+    return POLICY.get(route_of(request))
+
+
+def route_of(request: web.Request) -> str:
+    """As the policy has the route; "" where there is none."""
+    resource = request.match_info.route.resource
+    if resource is None:
+        return ""
+    path = resource.canonical.removeprefix("/v1").removeprefix("/")
+    if request.method == "HEAD" and f"HEAD {path}" not in POLICY:
+        return f"GET {path}"
+    return f"{request.method} {path}"

@@ -30,7 +30,7 @@ due AS (
 )
 UPDATE repave.letters l SET is_taken = true FROM due, quick WHERE l.id = due.id
 RETURNING l.id::text AS id, l.recipient, l.kind, l.body, l.expires_at > clock_timestamp() AS is_awaited
-"""  # noqa: S608
+"""  # noqa: S608  # words of our own
 ANSWER = f"""
 WITH quick AS (SELECT set_config('synchronous_commit', 'off', true)),
 answered AS (
@@ -38,7 +38,7 @@ answered AS (
     WHERE id = $1::uuid AND expires_at > clock_timestamp() RETURNING id
 )
 SELECT pg_notify('{CHANNEL}', '') FROM answered
-"""  # noqa: S608
+"""  # noqa: S608  # words of our own
 WITHDRAW = (
     "DELETE FROM repave.letters WHERE id = $1::uuid OR expires_at < clock_timestamp() - interval '1 min'"
 )

@@ -1,0 +1,159 @@
+"""A command may be given to any controller: the one that decides for the application carries it out, once."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from repave_protos.protocol.values import ApplicationName
+from tests.controller.api.conftest import SPEC, a_package
+from tests.fakes.controller.api_rig import ObedientAgent
+from tests.fakes.controller.plural_api import Peer, peers
+from tests.fakes.waiting import until
+
+HELLO = ApplicationName("hello")
+
+
+async def post(peer: Peer, path: str, body: object, **headers: str) -> tuple[int, dict[str, Any]]:
+    given = {"Authorization": f"Bearer {peer.token}"} if peer.token else {}
+    async with peer.client.post(path, json=body, headers={**given, **headers}) as response:
+        return response.status, await response.json()
+
+
+async def push(peer: Peer, content: str = "v1") -> str:
+    given = {"Authorization": f"Bearer {peer.token}"} if peer.token else {}
+    async with peer.client.post("images", data=a_package(content), headers=given) as response:
+        digest: str = (await response.json())["digest"]
+        return digest
+
+
+async def begun(ann: Peer, ben: Peer) -> None:
+    """Ann decides for hello, has Paris, and Ben has Oslo."""
+    await ann.take(HELLO)
+    ann.serve(ObedientAgent("paris"))
+    ben.serve(ObedientAgent("oslo"))
+    await until(lambda: all(len(each.sessions.views()) == 2 for each in (ann, ben)))
+
+
+async def released(peer: Peer, version: str = "v1", **headers: str) -> tuple[int, dict[str, Any]]:
+    body = {"spec": SPEC, "digest": await push(peer, version), "version": version}
+    return await post(peer, "applications/hello/releases", body, **headers)
+
+
+def kinds(peer: Peer) -> list[str]:
+    return [event.kind for event in peer.shelf.events]
+
+
+def is_idle(peer: Peer) -> bool:
+    application = peer.scheduler.applications().get(HELLO)
+    return application is not None and application.running is None
+
+
+async def test_a_release_given_to_another_controller_is_carried_out_in_the_regions_of_both(
+    tmp_path: Path,
+) -> None:
+    async with peers(tmp_path, "ann", "ben") as (ann, ben):
+        await begun(ann, ben)
+        status, accepted = await released(ben)
+        assert (status, accepted["application"]) == (202, "hello"), accepted
+        await until(lambda: is_idle(ann) and is_idle(ben))
+        assert kinds(ann).count("release.succeeded") == 1
+        async with ben.client.get("regions") as response:
+            shown = {each["name"]: each["connected"] for each in (await response.json())["items"]}
+        assert shown == {"paris": True, "oslo": True}
+
+
+async def test_a_refusal_of_the_owner_is_that_of_the_controller_that_was_asked(tmp_path: Path) -> None:
+    async with peers(tmp_path, "ann", "ben") as (ann, ben):
+        await begun(ann, ben)
+        assert (await released(ben))[0] == 202
+        await until(lambda: is_idle(ann) and is_idle(ben))
+        there = await post(ann, "applications/hello/promote", {})
+        assert await post(ben, "applications/hello/promote", {}) == there
+        assert there[0] == 409
+        wrong = await post(ben, "applications/hello/pause", {"reason": 7})
+        assert wrong[0] == 400
+        assert wrong[1]["problems"][0]["field"] == "reason"
+
+
+async def test_the_same_command_again_is_answered_as_before_whichever_controller_is_asked(
+    tmp_path: Path,
+) -> None:
+    async with peers(tmp_path, "ann", "ben") as (ann, ben):
+        await begun(ann, ben)
+        key = {"Idempotency-Key": "one"}
+        first = await released(ben, **key)
+        await until(lambda: is_idle(ann) and is_idle(ben))
+        for peer in (ann, ben):
+            status, again = await released(peer, **key)
+            assert status == 202
+            assert again["rollout"] == first[1]["rollout"]
+        assert kinds(ann).count("release.succeeded") == 1
+
+
+async def test_a_command_to_an_owner_that_is_gone_is_carried_out_once_by_the_next_one(tmp_path: Path) -> None:
+    async with peers(tmp_path, "ann", "ben") as (ann, ben):
+        await begun(ann, ben)
+        assert (await released(ben))[0] == 202
+        await until(lambda: is_idle(ann) and is_idle(ben))
+        ann.be_silent()
+        asked = asyncio.create_task(post(ben, "applications/hello/sizes", {"sizes": {"oslo": 4}}))
+        await until(lambda: bool(ben.shelf.letters))
+        await ben.take(HELLO)
+        status, answer = await asked
+        assert status == 202, answer
+        assert kinds(ben).count("sizes.changed") <= 1
+
+
+async def test_an_answer_that_is_lost_does_not_do_it_twice(tmp_path: Path) -> None:
+    async with peers(tmp_path, "ann", "ben") as (ann, ben):
+        await begun(ann, ben)
+        answer = ann.relay.answer
+        done = asyncio.Event()
+
+        async def lost(letter: bytes) -> bytes:
+            await answer(letter)
+            done.set()
+            await asyncio.Event().wait()
+            raise AssertionError("it waits for ever")
+
+        ann.letters.answer_with("command", lost)
+        asked = asyncio.create_task(released(ben))
+        await done.wait()
+        await until(lambda: is_idle(ann))
+        await ann.lose(HELLO)
+        await ben.take(HELLO)
+        status, accepted = await asked
+        assert (status, accepted["is_joined"]) == (202, True), accepted
+        await until(lambda: is_idle(ben))
+        assert kinds(ben).count("release.succeeded") == 1
+
+
+async def test_one_row_of_the_audit_log_tells_of_it(tmp_path: Path) -> None:
+    async with peers(tmp_path, "ann", "ben", has_accounts=True) as (ann, ben):
+        await begun(ann, ben)
+        status, accepted = await released(ben)
+        assert status == 202, accepted
+        rows = [link.text for link in ben.shelf.audit if "applications/hello/releases" in link.text]
+        assert len(rows) == 2, "what was asked, and what came of it"
+        assert "v1" in rows[1], "with the facts that the owner has read"
+        assert '"who":"admin"' in rows[0].replace(" ", "")
+
+
+async def test_no_one_gets_in_by_the_way_that_commands_of_others_take(tmp_path: Path) -> None:
+    async with peers(tmp_path, "ann", "ben", has_accounts=True) as (ann, ben):
+        await begun(ann, ben)
+        async with ben.client.post(
+            "applications/hello/pause", json={}, headers={"Repave-Ticket": "ben-1"}
+        ) as response:
+            assert response.status == 401
+
+
+async def test_without_an_owner_it_is_said_and_may_be_asked_again(tmp_path: Path) -> None:
+    async with peers(tmp_path, "ann", "ben") as (_, ben):
+        ben.relay.seconds = 0.2
+        async with ben.client.post("applications/hello/pause", json={}) as response:
+            answer = await response.json()
+            assert (response.status, response.headers["Retry-After"]) == (503, "1")
+        assert answer["rule"] == "no-owner"
+        assert "hello" in answer["detail"]
+        assert "repave controllers" in answer["detail"]
