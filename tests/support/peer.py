@@ -1,0 +1,113 @@
+"""One of several processes that share a database: it keeps its lease, takes its shards, and saves for them.
+
+    python -m tests.support.peer URL NAME [reckless]
+
+tells on standard output, a line of JSON each, what it gained, lost, saved and was refused. A reckless one
+goes on to save under a term that it has lost, as a process that was stopped between decision and commit.
+"""
+
+import asyncio
+import json
+import logging
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Collection, Mapping
+
+import structlog
+
+from repave_controller.core.domain.application import Application, Event, Tenure
+from repave_controller.core.domain.rollout import GroupNumber
+from repave_controller.core.ports import Fenced, StoreError, Transaction
+from repave_controller.peers.membership import Membership
+from repave_controller.peers.ports import Member, Shard, Standing, shard_of
+from repave_controller.stores.postgresql.connection import Database
+from repave_controller.stores.postgresql.members import Members
+from repave_controller.stores.postgresql.place import Place
+from repave_controller.stores.postgresql.store import PostgresStore
+from repave_protos.protocol.values import ApplicationName
+
+PAUSE_SECONDS = 0.02
+SAVING = 16
+"""Of so many shards an application is saved, again and again."""
+NAMED = {shard_of(ApplicationName(f"app-{n}")): ApplicationName(f"app-{n}") for n in range(2000)}
+
+
+class Peer:
+    def __init__(self, url: str, name: str, *, is_reckless: bool) -> None:
+        self.name, self.is_reckless = name, is_reckless
+        self.instance = f"{name}-{secrets.token_hex(4)}"
+        self.database = Database(Place(url))
+        self.members = Members(self.database, random.Random())
+        self.store = PostgresStore(self.database)
+        member = Member(name, self.instance, "", "", "1", time.time())
+        self.membership = Membership(self.members, member, self, time.monotonic)
+        self.tenures: dict[Shard, Tenure] = {}
+        self.count = 0
+
+    # ------------------------------------------------------------------------------ what membership tells
+
+    async def gained(self, terms: Mapping[Shard, int]) -> None:
+        self.tell("gained", shards=sorted(terms))
+        for shard in terms:
+            tenure = self.membership.tenure_of(NAMED[shard])
+            if tenure is not None and shard < SAVING:
+                self.tenures[shard] = tenure
+
+    async def lost(self, shards: Collection[Shard]) -> None:
+        self.tell("lost", shards=sorted(shards))
+        for each in () if self.is_reckless else shards:
+            self.tenures.pop(each, None)
+
+    def standing(self, standing: Standing) -> None: ...
+
+    # --------------------------------------------------------------------------------------------- work
+
+    async def run(self) -> None:
+        await self.store.open()
+        await self.membership.join()
+        stopped = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+        tasks = [asyncio.create_task(self.membership.run()), asyncio.create_task(self._work())]
+        self.tell("joined")
+        await stopped.wait()
+        await self.membership.stop()
+        self.tell("stopped")
+        for each in tasks:
+            each.cancel()
+        await asyncio.wait(tasks)
+        await self.store.close()
+
+    async def _work(self) -> None:
+        while True:
+            await asyncio.gather(*(self._save(shard) for shard in sorted(self.tenures)))
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _save(self, shard: Shard) -> None:
+        name, tenure = NAMED[shard], self.tenures[shard]
+        if not self.is_reckless and self.membership.tenure_of(name) is None:
+            return
+        self.count += 1
+        text = f"{tenure.incarnation} {tenure.term} {self.instance} {self.count}"
+        application = Application(name, name, GroupNumber(1), rollouts_total=self.count)
+        event = Event("trial", text, application=name)
+        try:
+            await self.store.commit(Transaction(application, events=(event,), tenure=tenure))
+        except Fenced:
+            self.tell("fenced", shard=shard)
+            if self.tenures.get(shard) == tenure:
+                del self.tenures[shard]
+        except StoreError as error:
+            self.tell("failed", why=str(error))
+        else:
+            self.tell("saved", shard=shard, text=text)
+
+    def tell(self, what: str, **more: object) -> None:
+        print(json.dumps({"at": time.monotonic(), "what": what, "peer": self.name, **more}), flush=True)
+
+
+if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    asyncio.run(Peer(sys.argv[1], sys.argv[2], is_reckless="reckless" in sys.argv[3:]).run())
