@@ -153,16 +153,17 @@ class HostCredential(Settings):
         return self
 
 
+Endpoint = Annotated[
+    str,
+    Field(pattern=r"^(https://[A-Za-z0-9.:\[\]-]+/?|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?/?)?$"),
+]
+
+
 class S3Bucket(Settings):
     """A bucket of a store of the kind of S3. `credentials` is a file as AWS has it (aws_access_key_id = ...).
     `direct`: agents fetch from the store itself. Only specs of `apps` (globs) may use it."""
 
-    endpoint: Annotated[
-        str,
-        Field(
-            pattern=r"^(https://[A-Za-z0-9.:\[\]-]+/?|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?/?)?$"
-        ),
-    ] = ""
+    endpoint: Endpoint = ""
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "us-east-1"
     credentials: Path
     apps: list[str] = Field(default=["*"])
@@ -179,6 +180,30 @@ class ArtifactsSettings(Settings):
     seconds: Annotated[float, Field(ge=1, le=86_400)] = 900.0
     credentials: Annotated[dict[str, HostCredential], BeforeValidator(table)] = Field(default={})
     s3: Annotated[dict[str, S3Bucket], BeforeValidator(table)] = Field(default={})
+
+
+class PackagesSettings(Settings):
+    """Where packages are stored. `auto`: in this machine's state directory, and with a store in PostgreSQL in
+    its database, where every controller finds them. `s3`: in `bucket` of a store of the kind of S3, its keys
+    in `credentials`, a file as AWS has it; with `direct` agents fetch from there. What is elsewhere is kept
+    in the state directory too, up to about `cache_gb`."""
+
+    store: Literal["auto", "directory", "database", "s3"] = "auto"
+    cache_gb: Annotated[float, Field(gt=0, le=100_000)] = 20.0
+    bucket: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")] = ""
+    endpoint: Endpoint = ""
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "us-east-1"
+    credentials: Path | None = None
+    prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+/)*$", max_length=500)] = ""
+    direct: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> "PackagesSettings":
+        if self.store == "s3" and not (self.bucket and self.credentials):
+            raise ValueError('store = "s3" needs bucket, and credentials: a file with its keys')
+        if self.store != "s3" and (self.bucket or self.endpoint or self.credentials or self.direct):
+            raise ValueError('bucket, endpoint, credentials and direct are for store = "s3"')
+        return self
 
 
 Limit = Annotated[int, Field(ge=0)]
@@ -247,6 +272,7 @@ class ControllerSettings(Settings):
     tls: TlsSettings = TlsSettings()
     limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
+    packages: PackagesSettings = PackagesSettings()
     artifacts: ArtifactsSettings = ArtifactsSettings()
     signatures: Signatures = Field(default={})
     logs: LogSettings = LogSettings()

@@ -7,10 +7,13 @@ import pytest
 from repave_agent.balancers.haproxy.options import HaproxyOptions
 from repave_agent.registry import installed
 from repave_agent.settings import AgentSettings
+from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.limits import Limits
+from repave_controller.serving.packages import images_of
 from repave_controller.settings import ControllerSettings
 from repave_protos.daemon.settings import SettingsError, load_settings
 from repave_protos.package.signing import signing_of
+from repave_simulation.tiers.store import MemoryStore
 from tests.fakes.signing import Signer
 from tests.fakes.sigstore import ISSUER, WORKFLOW, Sigstore
 
@@ -37,6 +40,36 @@ def test_limits_over_all_applications_can_be_set_and_only_rollouts_are_bounded_a
     for name, value in (("RELEASES", "-1"), ("HOSTS_IN_FLIGHT_PERCENT", "101"), ("EXTRA_HOSTS", "few")):
         with pytest.raises(SettingsError, match=f"limits.{name.lower()}"):
             limits(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"store": "s3", "bucket": "ours"}, "credentials"),
+        ({"store": "s3", "credentials": "/keys"}, "needs bucket"),
+        ({"bucket": "ours"}, 'are for store = "s3"'),
+        ({"store": "database", "direct": "true"}, 'are for store = "s3"'),
+        (
+            {"store": "s3", "bucket": "ours", "credentials": "/keys", "endpoint": "http://s3.example"},
+            "endpoint",
+        ),
+        ({"store": "bucket"}, "directory"),
+        ({"prefix": "no-slash"}, "prefix"),
+    ],
+)
+def test_packages_that_could_be_nowhere_are_refused_with_the_setting(
+    given: dict[str, str], fault: str
+) -> None:
+    named = {f"REPAVE_CONTROLLER_PACKAGES__{name.upper()}": value for name, value in given.items()}
+    with pytest.raises(SettingsError, match=fault):
+        load_settings(ControllerSettings, None, named, "REPAVE_CONTROLLER_")
+
+
+def test_packages_in_the_database_need_a_store_that_is_in_one(tmp_path: Path) -> None:
+    named = {"REPAVE_CONTROLLER_PACKAGES__STORE": "database", "REPAVE_CONTROLLER_STATE": str(tmp_path)}
+    settings, _ = load_settings(ControllerSettings, None, named, "REPAVE_CONTROLLER_")
+    with pytest.raises(ValueError, match=r"packages\.store: .*store\.url"):
+        images_of(settings, MemoryStore(), lambda: Instant(0.0))
 
 
 def test_keys_that_must_have_signed_packages_are_read_at_the_start(tmp_path: Path) -> None:

@@ -140,12 +140,12 @@ class Door:
         digest, region = Digest(request.match_info["digest"]), RegionName(request[IDENTITY].region)
         if not self._is_of_region(region, digest):
             raise not_of_region(region, digest)
-        path = self._images.path(digest)
-        if path is None:
-            raise Problem(404, "unknown-image", f"no package {digest} is stored here")
         where = await self._direct(digest) if DIRECTLY in request.headers else ""
         if where:
             return led_to(where)
+        path = await self._images.bring(digest)
+        if path is None:
+            raise Problem(404, "unknown-image", f"no package {digest} is stored here")
         return web.FileResponse(path, headers={"Content-Type": "application/gzip"})
 
     def _certificate(self, chain: str) -> web.Response:

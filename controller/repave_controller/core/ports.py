@@ -1,6 +1,6 @@
 """What the controller needs of the world: the regions, a store that keeps its decisions, and packages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -259,3 +259,30 @@ class ImageStore(Protocol):
 
     def path(self, digest: Digest) -> Path | None:
         """Where the package is, or None."""
+
+    async def bring(self, digest: Digest) -> Path | None:
+        """The same, after it was fetched from where other controllers stored it. Raises StoreError."""
+
+
+class PackageGone(StoreError):
+    """The package is not stored, or no longer."""
+
+
+class SharedPackages(Protocol):
+    """Packages by digest where several controllers have them. All may be repeated; each raises StoreError."""
+
+    async def has(self, digest: Digest) -> bool: ...
+
+    async def put(self, digest: Digest, file: Path) -> None:
+        """Once this returns every controller can fetch it."""
+
+    def chunks(self, digest: Digest) -> AsyncIterator[bytes]:
+        """What is stored, for the caller to check. Raises PackageGone."""
+
+    async def remove(self, digest: Digest) -> None:
+        """One that is gone already is no mistake."""
+
+    async def direct(self, digest: Digest) -> str:
+        """An address at which agents can fetch it themselves, for a while; "": only through a controller."""
+
+    async def close(self) -> None: ...

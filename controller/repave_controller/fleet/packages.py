@@ -1,24 +1,32 @@
 """Packages in a folder, each named by the SHA-256 of its bytes. Implements ports.ImageStore.
 
 What arrives is written beside, hashed, inspected and only then given its name: files with a name are whole.
+
+Where several controllers share their packages, the folder is a cache: what arrives is stored with the shared
+ones before it gets its name here, and what is not here is fetched from there.
 """
 
 import asyncio
 import contextlib
 import errno
 import hashlib
+import math
 import os
 import re
 import secrets
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+import structlog
+
 from repave_controller.core.domain.application import Instant
-from repave_controller.core.ports import Image
+from repave_controller.core.ports import Image, SharedPackages, StoreError
 from repave_protos.daemon.files import make_folder, sync_folder
 from repave_protos.package.archive import PackageFormatError, inspect
 from repave_protos.protocol.values import Digest
+
+log = structlog.get_logger()
 
 IMAGE_BYTES_MAX = 2 * 1024**3
 NAME_LENGTH_MAX = 200
@@ -27,6 +35,12 @@ PART = ".part"
 RECEIVED_AT_ONCE_MAX = 16
 BUFFER_BYTES = 1024 * 1024
 """Written in pieces of this size, each in a thread: the loop never waits for the disk."""
+
+CACHE_BYTES = 20 * 1000**3
+TRUSTED_SECONDS = 600.0
+"""So long a package that was with the shared ones is taken to be there still."""
+NEVER = Instant(-math.inf)
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 Open = Callable[[Path], BinaryIO]
 
@@ -67,12 +81,19 @@ class ImageDirectory:
         *,
         bytes_max: int = IMAGE_BYTES_MAX,
         open_for_writing: Open = _open_for_writing,
+        shared: SharedPackages | None = None,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        """Makes the folder; forgets what a controller that was killed left half received. Raises OSError."""
+        """Makes the folder; forgets what a controller that was killed left half received. Of what `shared`
+        has, about `cache_bytes` are kept here. Raises OSError."""
         self._root = root
         self._clock = clock
         self._bytes_max = bytes_max
         self._open = open_for_writing
+        self._shared, self._cache_bytes = shared, cache_bytes
+        self._looked_at: dict[Digest, Instant] = {}  # when `shared` had it last
+        self._fetching: dict[Digest, asyncio.Task[None]] = {}
+        self._yet_to_share: set[Digest] = set()
         self._slots = asyncio.Semaphore(RECEIVED_AT_ONCE_MAX)
         self._asked: dict[Digest, Instant] = {}  # when each package was asked for last
         make_folder(root, 0o750)
@@ -81,7 +102,7 @@ class ImageDirectory:
 
     def path(self, digest: Digest) -> Path | None:
         """Where the package is; None if it is not here, or if this is no digest."""
-        if re.fullmatch(r"[0-9a-f]{64}", digest) is None:
+        if DIGEST.fullmatch(digest) is None:
             return None
         path = self._path(digest)
         if not path.is_file():
@@ -91,38 +112,149 @@ class ImageDirectory:
 
     def was_asked_for(self, digest: Digest, since: Instant) -> bool:
         """Whether anything needed the package since then; what did before this process began is not known."""
-        return self._asked.get(digest, Instant(-1.0)) >= since
+        return self._asked.get(digest, NEVER) >= since
+
+    async def bring(self, digest: Digest) -> Path | None:
+        """Where the package is on this disk, fetched first if it is with the shared ones. None: it is not
+        stored. Raises StoreError, ImageError."""
+        path = self.path(digest)
+        if self._shared is None or DIGEST.fullmatch(digest) is None:
+            return path
+        if path is not None and digest in self._yet_to_share:
+            return path
+        try:
+            is_stored = await self._is_shared(digest)
+        except StoreError:
+            if path is None:
+                raise
+            return path  # whole, as its name says
+        if not is_stored:
+            self._path(digest).unlink(missing_ok=True)
+            return None
+        if path is None:
+            await self._fetched(self._shared, digest)
+        return self.path(digest)
+
+    def know(self, digests: Iterable[Digest]) -> None:
+        """Of these, which the store names, those on this disk are served from here until `share` has put them
+        where others find them: this controller may have been alone before."""
+        if self._shared is not None:
+            self._yet_to_share = {digest for digest in digests if self._path(digest).is_file()}
+
+    async def share(self) -> None:
+        """Puts what others lack where they find it. Errors are logged; the next start tries again."""
+        if self._shared is None:
+            return
+        for digest in sorted(self._yet_to_share):
+            try:
+                if not await self._shared.has(digest):
+                    await self._shared.put(digest, self._path(digest))
+                    log.info("package.shared", digest=digest)
+                self._yet_to_share.discard(digest)
+            except (OSError, StoreError) as error:
+                log.warning("package.not_shared", digest=digest, why=str(error), text="see the next start")
+
+    async def direct(self, digest: Digest) -> str:
+        """Where agents can fetch it without a controller; "": nowhere. Raises StoreError."""
+        if self._shared is None or DIGEST.fullmatch(digest) is None or not await self._is_shared(digest):
+            return ""
+        self._asked[digest] = self._clock()
+        return await self._shared.direct(digest)
 
     async def remove(self, digest: Digest) -> None:
-        """One that is gone already is no mistake. Raises OSError."""
+        """One that is gone already is no mistake. Raises OSError, StoreError."""
+        if self._shared is not None:
+            await self._shared.remove(digest)
         self._path(digest).unlink(missing_ok=True)
         self._asked.pop(digest, None)
+        self._looked_at.pop(digest, None)
+        self._yet_to_share.discard(digest)
+
+    async def close(self) -> None:
+        """What is being fetched ends."""
+        for task in self._fetching.values():
+            task.cancel()
+        await asyncio.gather(*self._fetching.values(), return_exceptions=True)
+        if self._shared is not None:
+            await self._shared.close()
 
     async def receive(self, chunks: AsyncIterable[bytes], name: str, expected: Digest | None = None) -> Image:
         """Stores what arrives; once this returns it is on disk. The same package again is fine.
 
-        Raises ImageError when it is not the `expected` one, too large, no package, or the disk refuses.
+        Raises ImageError when it is not the `expected` one, too large, no package, or the disk refuses;
+        StoreError when the shared ones don't take it.
         """
         if len(name) > NAME_LENGTH_MAX or not name.isprintable():
             raise ImageError(f"the package's name must be one line of at most {NAME_LENGTH_MAX} characters")
         async with self._slots:
-            digest, size, files = await self._receive(chunks, expected)
+            digest, size, files = await self._receive(chunks, expected, self._shared)
         return Image(digest, size, files, name, self._clock())
 
     async def _receive(
-        self, chunks: AsyncIterable[bytes], expected: Digest | None
+        self, chunks: AsyncIterable[bytes], expected: Digest | None, shared: SharedPackages | None
     ) -> tuple[Digest, int, int]:
+        """`shared` gets it too, first."""
         part = self._root / f"{secrets.token_hex(8)}{PART}"
         try:
             digest, size = await self._write(chunks, part)
             if expected is not None and digest != expected:
                 raise OtherImageError(expected, digest)
-            return digest, size, await asyncio.to_thread(_take_in, part, self._path(digest))
+            files = await asyncio.to_thread(_inspected, part)
+            if shared is not None:
+                await shared.put(digest, part)
+            await asyncio.to_thread(_take_in, part, self._path(digest))
+            if self._shared is not None:
+                await asyncio.to_thread(self._make_room, digest)
+            return digest, size, files
         except OSError as error:
             raise self._disk_error(error) from error
         finally:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
+
+    async def _is_shared(self, digest: Digest) -> bool:
+        """As far as is known for a while. Raises StoreError."""
+        assert self._shared is not None
+        now = self._clock()
+        if self._looked_at.get(digest, NEVER) > now - TRUSTED_SECONDS:
+            return True
+        if not await self._shared.has(digest):
+            self._looked_at.pop(digest, None)
+            return False
+        self._looked_at[digest] = now
+        return True
+
+    async def _fetched(self, shared: SharedPackages, digest: Digest) -> None:
+        """However many want it, it is fetched once. Raises StoreError, ImageError."""
+
+        async def fetch() -> None:
+            try:
+                async with self._slots:
+                    await self._receive(shared.chunks(digest), digest, None)
+            except OtherImageError as error:
+                raise StoreError(
+                    f"where packages are shared, {digest} has another content (sha256 {error.found}): remove "
+                    "it there and push the package again"
+                ) from None
+            finally:
+                del self._fetching[digest]
+
+        if digest not in self._fetching:
+            self._fetching[digest] = asyncio.create_task(fetch(), name=f"package {digest[:12]}")
+        await asyncio.shield(self._fetching[digest])
+
+    def _make_room(self, newest: Digest) -> None:
+        """What was asked for least lately leaves the cache; it is with the shared ones."""
+        files = {each: each.stat() for each in self._root.glob(f"*{SUFFIX}")}
+        left = sum(each.st_size for each in files.values()) - self._cache_bytes
+        asked = {self._path(digest): at for digest, at in self._asked.items()}
+        for path in sorted(files, key=lambda each: (asked.get(each, NEVER), files[each].st_mtime)):
+            if left <= 0:
+                return
+            digest = Digest(path.name.removesuffix(SUFFIX))
+            if digest != newest and digest not in self._yet_to_share:
+                path.unlink(missing_ok=True)
+                left -= files[path].st_size
 
     def _path(self, digest: Digest) -> Path:
         return self._root / f"{digest}{SUFFIX}"
@@ -164,12 +296,15 @@ def _sync(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def _take_in(part: Path, target: Path) -> int:
-    """Inspects the package and gives it its name, durably. Returns how many files it has."""
+def _inspected(part: Path) -> int:
+    """How many files it has. Raises ImageError."""
     try:
-        contents = inspect(part)
+        return inspect(part).files
     except PackageFormatError as error:
         raise ImageError(str(error)) from error
+
+
+def _take_in(part: Path, target: Path) -> None:
+    """Gives it its name, durably."""
     part.replace(target)
     sync_folder(target.parent)
-    return contents.files

@@ -1,9 +1,10 @@
 """Addresses that a store of the kind of S3 serves without further credentials, for a while: AWS Signature
 Version 4 in the query (docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html).
 
-Sixty lines in place of botocore, which knows every service: all that is ever asked is GET of one object.
+A hundred lines in place of botocore, which knows every service: all that is ever asked is of one object.
 """
 
+import configparser
 import hashlib
 import hmac
 from dataclasses import dataclass, field
@@ -43,8 +44,8 @@ class Bucket:
         return URL(f"{self.endpoint.origin()!s}/{quote(self.name, safe='')}/{path}", encoded=True)
 
 
-def presigned(bucket: Bucket, key: str, keys: Keys, at: float, seconds: int) -> URL:
-    """GET of the object, from `at` (Unix time) on, for so long."""
+def presigned(bucket: Bucket, key: str, keys: Keys, at: float, seconds: int, method: str = "GET") -> URL:
+    """For this of the object, from `at` (Unix time) on, for so long."""
     url, time = bucket.url(key), datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{time[:8]}/{bucket.region}/s3/aws4_request"
     asked = {
@@ -59,10 +60,25 @@ def presigned(bucket: Bucket, key: str, keys: Keys, at: float, seconds: int) -> 
     query = "&".join(
         f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in sorted(asked.items())
     )
-    request = "\n".join(("GET", url.raw_path, query, f"host:{_host(url)}", "", "host", "UNSIGNED-PAYLOAD"))
+    request = "\n".join((method, url.raw_path, query, f"host:{_host(url)}", "", "host", "UNSIGNED-PAYLOAD"))
     to_sign = "\n".join((ALGORITHM, time, scope, hashlib.sha256(request.encode()).hexdigest()))
     signature = hmac.digest(_key(keys, bucket, time[:8]), to_sign.encode(), hashlib.sha256).hex()
     return URL(f"{url}?{query}&X-Amz-Signature={signature}", encoded=True)
+
+
+def keys_of(text: str) -> Keys:
+    """Of a file as AWS has it, its section `default` or the first one. Raises ValueError."""
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(text)
+        section = parser["default"] if "default" in parser else parser[parser.sections()[0]]
+        return Keys(
+            section["aws_access_key_id"],
+            section["aws_secret_access_key"],
+            section.get("aws_session_token", ""),
+        )
+    except (configparser.Error, KeyError, IndexError):
+        raise ValueError("it has no [default] with aws_access_key_id and aws_secret_access_key") from None
 
 
 def _key(keys: Keys, bucket: Bucket, day: str) -> bytes:

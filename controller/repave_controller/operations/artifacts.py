@@ -134,7 +134,9 @@ class Artifacts:
         return found if found is not None and found.wanted.application == application else None
 
     async def direct(self, digest: Digest) -> str:
-        """Where agents can fetch it from its store, for a while; "": from the controller."""
+        """Where agents can fetch it from its store, for a while; "": from here. Raises StoreError."""
+        if where := await self._images.direct(digest):
+            return where
         for each in await self._store.records(KIND):
             raw = json.loads(each.state) if each.state is not None else {}
             uri = str(raw.get("uri", ""))
@@ -167,7 +169,7 @@ class Artifacts:
         if pin is not None and wanted.digest not in ("", pin.digest):
             raise _changed(wanted, pin.digest, wanted.digest)
         digest = Digest(wanted.digest) if wanted.digest else pin.digest if pin is not None else None
-        is_stored = digest is not None and self._images.path(digest) is not None
+        is_stored = digest is not None and await self._images.bring(digest) is not None
         if digest is not None and is_stored and (wanted.digest or pin is None):
             return Brought(digest, is_new=False)
         place = self._sources.place(wanted.uri, wanted.application)

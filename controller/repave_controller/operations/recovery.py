@@ -130,9 +130,9 @@ class Recovery:
             adoption = adopt(name, stored, said, Instant(self._clock()), serving)
         except Refused as refused:
             return Candidate(name, said, refusal=text_of(refused.reason))
-        return self._described(name, said, adoption, silent)
+        return await self._described(name, said, adoption, silent)
 
-    def _described(
+    async def _described(
         self,
         name: ApplicationName,
         said: Said,
@@ -140,7 +140,7 @@ class Recovery:
         silent: list[str],
     ) -> Candidate:
         wanted = [group for group in adoption.application.groups if group.state not in UNWANTED]
-        lacking = [group for group in wanted if self._images.path(group.digest) is None]
+        lacking = [group for group in wanted if await self._images.bring(group.digest) is None]
         notes = [
             f"the package {short_digest(group.digest)} of {group.name} is not stored here: fresh hosts need "
             "it; repave image push stores it again"

@@ -4,7 +4,6 @@ Credentials are an operator's, and a spec is a deployer's: each may be used for 
 """
 
 import base64
-import configparser
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,7 +12,7 @@ from yarl import URL
 
 from repave_controller.core.domain.reasons import Refusal, Refused
 from repave_controller.fleet.fetching import Place
-from repave_controller.fleet.presigning import Bucket, Keys, presigned
+from repave_controller.fleet.presigning import Bucket, Keys, keys_of, presigned
 from repave_controller.settings import ArtifactsSettings, HostCredential, S3Bucket
 
 SECONDS_SIGNED = 3600
@@ -72,17 +71,10 @@ def _authorization(credential: HostCredential, uri: str) -> str:
 
 
 def _keys(file: Path, uri: str) -> Keys:
-    parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(_read(file, uri))
-        section = parser["default"] if "default" in parser else parser[parser.sections()[0]]
-        return Keys(
-            section["aws_access_key_id"],
-            section["aws_secret_access_key"],
-            section.get("aws_session_token", ""),
-        )
-    except (configparser.Error, KeyError, IndexError):
-        why = f"{file} has no [default] with aws_access_key_id and aws_secret_access_key"
+        return keys_of(_read(file, uri))
+    except ValueError as error:
+        why = f"{file} can't be used: {error}"
         raise Refused(Refusal.ARTIFACT_CREDENTIAL, uri=uri, why=why) from None
 
 

@@ -46,6 +46,7 @@ from repave_controller.serving.addresses import (
 )
 from repave_controller.serving.admission import guarded_by
 from repave_controller.serving.opening import open_store
+from repave_controller.serving.packages import images_of
 from repave_controller.settings import ControllerSettings
 from repave_protos import __version__
 from repave_protos.daemon.logs import log_faults_of
@@ -73,11 +74,13 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
     metrics = Metrics(new_registry(__version__), clock, settings.state)
     store = metrics.measured(opened)
     try:
-        parts = await _put_together(settings, store, loaded, clock, metrics)
+        images = images_of(settings, opened, clock)
+        parts = await _put_together(settings, store, images, loaded, clock, metrics)
+        images.know(each.digest for each in await store.images())
         async with _served(settings, parts):
             _tell_start(settings, parts)
             recalling = metrics.recall(opened, parts.scheduler.applications())
-            beside = (metrics.lag.run(), recalling, parts.retention.run())
+            beside = (metrics.lag.run(), recalling, parts.retention.run(), images.share())
             await _run_until_signal(parts.scheduler, supervisor, *beside)
     finally:
         await store.close()
@@ -103,11 +106,16 @@ class Parts:
 
 
 async def _put_together(
-    settings: ControllerSettings, store: Store, loaded: Loaded, clock: SteadyClock, metrics: Metrics
+    settings: ControllerSettings,
+    store: Store,
+    images: ImageDirectory,
+    loaded: Loaded,
+    clock: SteadyClock,
+    metrics: Metrics,
 ) -> Parts:
     """Raises StoreError, AuthorityError, ValueError."""
     metrics.ledger.know(loaded.applications)
-    images, url = ImageDirectory(settings.state / "images", clock), url_of(settings)
+    url = url_of(settings)
     guarded = await guarded_by(settings, store, loaded.installation, url, clock)
     sessions = Sessions(
         Welcome(__version__, loaded.installation, f"{url}/v1/images", beat_seconds=BEAT_SECONDS),
@@ -196,6 +204,7 @@ async def _served(settings: ControllerSettings, parts: Parts) -> AsyncIterator[N
             yield
     finally:
         await stop_server(parts.sessions, server)
+        await parts.images.close()
 
 
 def _tell_start(settings: ControllerSettings, parts: Parts) -> None:

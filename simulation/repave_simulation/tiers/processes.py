@@ -89,6 +89,9 @@ class _Images:
     def path(self, digest: Digest) -> Path | None:
         return Path(digest) if digest in self._world.stored else None
 
+    async def bring(self, digest: Digest) -> Path | None:
+        return self.path(digest)
+
 
 class SimulatedAgent:
     """As repave_agent.__main__ wires it, over simulated ports."""

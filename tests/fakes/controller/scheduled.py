@@ -62,6 +62,9 @@ class Packages:
     def path(self, digest: Digest) -> Path | None:
         return None if digest == MISSING else Path(digest)
 
+    async def bring(self, digest: Digest) -> Path | None:
+        return self.path(digest)
+
 
 class SlowStore(MemoryStore):
     """Takes its time, as a disk does, so that others get their turn in between."""

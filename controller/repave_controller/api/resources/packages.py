@@ -81,7 +81,7 @@ class Packages:
     ) -> tuple[ReleaseOrder, Signer | None]:
         """The order with the signature of its package, and who made it, where settings ask for one.
         Unless it has to be stored, only what is there is looked at. Raises Refused."""
-        package = self._images.path(order.digest)
+        package = await self._images.bring(order.digest)
         if package is None and is_stored and self._signing.keys_for(application):
             raise unknown_image(order.digest)
         known = await self._provenance.of(order.digest)
@@ -162,15 +162,15 @@ class Packages:
 
     async def image(self, request: web.Request) -> web.StreamResponse:
         digest, principal = Digest(request.match_info["digest"]), principal_of(request)
-        path = self._images.path(digest)
         is_allowed = await self._reach.may(principal, Permission.FETCH, digest)
         if not is_allowed and principal.kind is Kind.AGENT:
             raise not_of_region(principal.region, digest)
-        if path is None or not is_allowed:
-            raise Problem(404, "unknown-image", f"no package {digest} is stored here")
-        where = await self._direct(digest) if DIRECTLY in request.headers else ""
+        where = await self._direct(digest) if is_allowed and DIRECTLY in request.headers else ""
         if where:
             return led_to(where)
+        path = await self._images.bring(digest) if is_allowed else None
+        if path is None:
+            raise Problem(404, "unknown-image", f"no package {digest} is stored here")
         return web.FileResponse(path, headers={"Content-Type": "application/gzip"})
 
     async def _direct(self, digest: Digest) -> str:

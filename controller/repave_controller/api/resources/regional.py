@@ -178,7 +178,7 @@ class Regional:
 
     async def bake(self, request: web.Request) -> web.Response:
         asked = await body_of(request, BakeRequest)
-        if self._images.path(Digest(asked.digest)) is None:
+        if await self._images.bring(Digest(asked.digest)) is None:
             raise Problem(422, "image", f"no package {asked.digest} is stored: repave image push stores one")
         if not asked.regions:
             raise Problem(422, "regions", "name the regions in which it shall be baked")

@@ -13,6 +13,22 @@ from repave_controller.stores.postgresql.saving import SAVE_1
 LOCK = 0x72657076  # "repv"
 MIGRATING_SECONDS = 600
 
+PACKAGES = (
+    """CREATE TABLE repave.packages (
+        digest text COLLATE "C" PRIMARY KEY,
+        bytes bigint NOT NULL,
+        pieces int NOT NULL
+    )""",
+    """CREATE TABLE repave.package_pieces (
+        digest text COLLATE "C" NOT NULL,
+        number int NOT NULL,
+        content bytea NOT NULL,
+        at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (digest, number)
+    )""",
+    "ALTER TABLE repave.package_pieces ALTER content SET STORAGE EXTERNAL",  # it is packed already
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE repave.store (
@@ -149,6 +165,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             is_taken boolean NOT NULL DEFAULT false
         )""",
         "CREATE INDEX letters_of_recipient ON repave.letters (recipient) WHERE NOT is_taken",
+        *PACKAGES,
         SAVE_1,
     ),
 )
