@@ -193,7 +193,7 @@ BUGS = (
         TRAFFIC, "    verified = observation.hosts_of(group.name, HostPhase.VERIFIED)\n    verified.sort",
         "    verified = observation.hosts_of(group.name, HostPhase.VERIFIED, HostPhase.HEALTHY, HostPhase.STARTING)\n    verified.sort",
     ),
-    _bug("a held route is dropped", 1, (1, 7), TRAFFIC, "        given = present if state.frontend_port else None", "        given = None"),
+    _bug("a held route is dropped", 1, (1, 7), TRAFFIC, "    given = present if state.frontend_port else None", "    given = None"),
     _bug("a listing that lags is believed", 1, (1, 2, 4, 5), FLEET, "        if now >= record.missing_since + LOST_AFTER_SECONDS and not self._answers(record):", "        if True:"),
     _bug(
         "what nobody wants is never collected", 1, (5,),

@@ -6,14 +6,14 @@ Facts only; what to do about them is decided in `reconcile`. A host's record end
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from repave_agent.core.host_health import HealthRecord, Healths, ProbeTarget
+from repave_agent.core.host_health import Health, HealthRecord, Healths, ProbeTarget
 from repave_agent.core.host_phase import Judgement, judge_host
 from repave_agent.core.host_records import Record, fact_of, signs_of
 from repave_agent.core.observation import Claims, GroupFact, HostFact
 from repave_agent.core.orphans import MINUTE_SECONDS, sighted
-from repave_agent.core.ports import TAKEN_BACK, BalancerView, Host, HostSpec
+from repave_agent.core.ports import TAKEN_BACK, BalancerView, Host, HostSpec, Structure
 from repave_agent.core.reconcile import Destroy, Launch
-from repave_agent.core.traffic import enabled_hosts, is_consistent
+from repave_agent.core.traffic import enabled_hosts
 from repave_protos.daemon.endpoint import endpoint
 from repave_protos.protocol.values import (
     ApplicationReport,
@@ -58,32 +58,72 @@ class Fleet:
 
     def __init__(self) -> None:
         self.records: dict[HostName, Record] = {}
+        self.of_group: dict[GroupName, dict[HostName, Record]] = {}  # the same records
         self.groups: dict[GroupName, GroupFact] = {}
+        self.touched: set[GroupName] = set()  # of which something has changed since it was emptied
+        self.changes = 0  # so often has something changed that may have to be saved
+        self._unsorted: set[HostName] = set()  # whether they take requests was not looked at yet
+        self._structure: Structure | None = None  # that whether hosts take requests was taken from last
         self.troubles: dict[GroupName, str] = {}
         self.condemned: set[HostName] = set()  # their end was begun, by this agent or one before it
         self._gone: dict[HostName, float] = {}  # destroyed lately, when
         self._judged_at = float("inf")
         self.orphans_ended: tuple[float, ...] = ()  # when, within the last minute
         self.launches_begun: tuple[float, ...] = ()  # when, within the last minute
-        self.probes: dict[HostName, ProbeTarget] = {}  # of the hosts that are to be probed
-        self.health: Healths = {}  # what their probes had said when that was looked at last
+        self._probes: dict[HostName, ProbeTarget] = {}  # of the hosts that are to be probed
+        self._are_probes_given = False
+        self.health: dict[HostName, Health] = {}  # what their probes had said when that was looked at last
         self.left: tuple[Host, ...] = ()  # that count as gone, and may still run
         self.notices: list[Notice] = []  # not yet taken
 
     # -------------------------------------------------------------------------------- what happened
+
+    @property
+    def probes(self) -> Mapping[HostName, ProbeTarget]:
+        """Of the hosts that are to be probed: the same object as long as nothing changes."""
+        self._are_probes_given = True
+        return self._probes
+
+    def touch(self, group: GroupName) -> None:
+        """Something of the group or its hosts has changed: it must be judged again."""
+        self.touched.add(group)
+        self.changes += 1
+
+    def _set_fact(self, group: GroupName, fact: GroupFact) -> None:
+        if self.groups.get(group) != fact:
+            self.groups[group] = fact
+            self.touch(group)
+
+    def _add(self, record: Record) -> None:
+        self.records[record.name] = record
+        self.of_group.setdefault(record.group, {})[record.name] = record
+        self._unsorted.add(record.name)
+        self.touch(record.group)
+
+    def _drop(self, name: HostName) -> Record:
+        record = self.records.pop(name)
+        left = self.of_group[record.group]
+        del left[name]
+        if not left:
+            del self.of_group[record.group]
+        self._unsorted.discard(name)
+        self._unwatch(name)
+        self.touch(record.group)
+        return record
 
     def launching(self, launch: Launch, now: float) -> list[HostSpec]:
         """Launches begin; the names of the fresh hosts are used up."""
         group, fact = launch.group, self.fact(launch.group.name)
         end = fact.next_ordinal + launch.count
         self.groups[group.name] = replace(fact, next_ordinal=end)
+        self.touch(group.name)
         recent = (at for at in self.launches_begun if at > now - MINUTE_SECONDS)
         self.launches_begun = (*recent, *(now for _ in range(launch.count)))
         specs = [_spec(launch, ordinal) for ordinal in range(fact.next_ordinal, end)]
         for spec in specs:
-            self.records[spec.name] = Record(
-                spec.name, spec.group, spec.application, spec.digest, spec.port, now, now, is_launching=True
-            )
+            record = Record(spec.name, spec.group, spec.application, spec.digest, spec.port, now, now)
+            record.is_launching = True
+            self._add(record)
         return specs
 
     def launched(self, host: Host, now: float, secrets: tuple[str, ...] = ()) -> None:
@@ -91,19 +131,21 @@ class Fleet:
         record.is_launching, record.launched_at, record.address = False, now, host.address
         record.launch_time, record.is_spot = host.launched_at, host.is_spot
         record.public_address = host.public_address
+        self.touch(record.group)
         fact = self.fact(host.group)
-        self.groups[host.group] = replace(fact, launched_total=fact.launched_total + 1)
+        self._set_fact(host.group, replace(fact, launched_total=fact.launched_total + 1))
         handed = f", with {', '.join(secrets)}" if secrets else ""
         self.tell("host.launched", f"{host.name} runs on {endpoint(host.address, host.port)}{handed}", record)
 
     def launch_failed(self, name: HostName, why: str, now: float, *, counts: bool, is_final: bool) -> None:
         """Nothing is left of the launch. `counts`: as the group's failure; `is_final`: trying is no use."""
-        record = self.records.pop(name)
+        record = self._drop(name)
         fact = self.fact(record.group)
         failed = replace(
             fact, failures=fact.failures + int(counts), refused=why if is_final else fact.refused
         )
-        self.groups[record.group] = _paused(failed, now, RETRY_CAP_SECONDS if counts else AWAIT_CAP_SECONDS)
+        paused = _paused(failed, now, RETRY_CAP_SECONDS if counts else AWAIT_CAP_SECONDS)
+        self._set_fact(record.group, paused)
         self.tell("host.not_launched", f"{name} could not be made: {why}", record)
         self.troubles[record.group] = why
 
@@ -129,14 +171,17 @@ class Fleet:
                 record = Record(host.name, host.group, host.application, host.digest, host.port, now, made_at)
                 record.was_verified = host.name in verified
                 record.failure = "its end had begun" if host.name in self.condemned else ""
-                self.records[host.name] = record
+                self._add(record)
                 self._use_up(host)
             if record is not None and not record.is_launching:
+                before = (record.address, record.is_running, record.ended, record.launch_time)
                 record.address = host.address
                 self._note_whether_it_runs(record, host)
                 record.missing_since, record.listed_at = None, known.asked_at
                 record.launch_time, record.is_spot = host.launched_at, host.is_spot
                 record.public_address = host.public_address
+                if before != (record.address, record.is_running, record.ended, record.launch_time):
+                    self.touch(record.group)
         for name in sorted(known.settled - listed.keys()):
             if name in self.records:
                 self._miss(self.records[name], now)
@@ -153,6 +198,7 @@ class Fleet:
         if now >= record.missing_since + LOST_AFTER_SECONDS and not self._answers(record):
             taken = f": {TAKEN_BACK}" if record.is_spot else ""
             record.is_running, record.ended = False, f"its provider has lost it{taken}"
+            self.touch(record.group)
 
     def _answers(self, record: Record) -> bool:
         """A host that answers its probe is there, whatever its provider says."""
@@ -164,15 +210,16 @@ class Fleet:
         ordinal = host.name.rpartition("-")[2]
         fact = self.fact(host.group)
         if ordinal.isdecimal() and int(ordinal) >= fact.next_ordinal:
-            self.groups[host.group] = replace(fact, next_ordinal=int(ordinal) + 1)
+            self._set_fact(host.group, replace(fact, next_ordinal=int(ordinal) + 1))
 
     def destroying(self, name: HostName, now: float) -> None:
         """The host begins to end."""
         record = self.records[name]
         if record.judgement.phase is HostPhase.UNHEALTHY and self.fact(record.group).is_proven:
             # It is ended because it is ill: the next one that falls ill is replaced more slowly.
-            self.groups[record.group] = _paused(self.fact(record.group), now, RETRY_CAP_SECONDS)
+            self._set_fact(record.group, _paused(self.fact(record.group), now, RETRY_CAP_SECONDS))
         record.is_destroying = True
+        self.touch(record.group)
         self.condemned.add(name)
         if record.sighting is not None:
             self.orphans_ended = (
@@ -185,6 +232,8 @@ class Fleet:
         record = self.records.get(name)
         if record is not None:
             record.inspected_at, record.drift = now, record.drift or drift
+            if drift:
+                self.touch(record.group)
 
     def note_worn(self, reports: Iterable[ApplicationReport]) -> None:
         """Noticed once for each host."""
@@ -205,6 +254,7 @@ class Fleet:
                 goes_on.append(destroy)
                 continue
             record.is_destroying = False
+            self.touch(record.group)
             if not record.failure:  # a failed one is never used again, written down or not
                 self.condemned.discard(record.name)
             if record.sighting is not None:
@@ -222,39 +272,45 @@ class Fleet:
         """What became of it is unknown: it may still end at any moment, and is never used again."""
         record = self.records[name]
         record.is_destroying, record.failure = False, f"it could not be destroyed: {why}"
+        self.touch(record.group)
 
     def destroyed(self, name: HostName, now: float) -> None:
-        record = self.records.pop(name)
+        record = self._drop(name)
         self._gone[name] = now
         self.condemned.discard(name)
-        self.probes.pop(name, None)
         fact = self.fact(record.group)
-        self.groups[record.group] = replace(fact, destroyed_total=fact.destroyed_total + 1)
+        self._set_fact(record.group, replace(fact, destroyed_total=fact.destroyed_total + 1))
         self.tell("host.destroyed", f"{name} is destroyed", record)
 
     def note_routed(self, groups: Iterable[GroupName]) -> None:
         """They have traffic, or are about to: they must be drained when they go."""
         for name in groups:
-            self.groups[name] = replace(self.fact(name), was_routed=True, drain_since=None)
+            fact = self.fact(name)
+            if not fact.was_routed or fact.drain_since is not None:
+                self._set_fact(name, replace(fact, was_routed=True, drain_since=None))
 
     def note_enabled(self, balancer: BalancerView, now: float) -> None:
         """A host that is not enabled any more finishes its requests from now on. One that is was
         verified, also if the journal that said so was lost."""
-        if not is_consistent(balancer):
+        if not balancer.is_consistent or (balancer.structure is self._structure and not self._unsorted):
             return
         enabled = enabled_hosts(balancer)
         for record in self.records.values():
+            before = (record.idle_since, record.was_verified)
             if record.name in enabled:
                 record.idle_since, record.was_verified = None, True
             elif record.idle_since is None:
                 record.idle_since = now
+            if before != (record.idle_since, record.was_verified):
+                self.touch(record.group)
+        self._structure, self._unsorted = balancer.structure, set()
 
     def suspect_routed(self, balancer: BalancerView) -> None:
         """Who has requests has had traffic, also when no journal says so any more."""
         self.note_routed(backend.group for backend in balancer.backends if backend.in_flight)
 
     def begin_drain(self, group: GroupName, now: float) -> None:
-        self.groups[group] = replace(self.fact(group), drain_since=now)
+        self._set_fact(group, replace(self.fact(group), drain_since=now))
 
     def desired_changed(self, desired: Iterable[DesiredState]) -> None:
         """A group that is wanted again has not begun to drain; of a group that is not named and has no hosts
@@ -267,10 +323,11 @@ class Fleet:
             name: GroupFact(next_ordinal=fact.next_ordinal) for name, fact in gone[-GONE_GROUPS_MAX:]
         }
         self.groups = remembered | {
-            name: replace(fact, drain_since=None) if name in groups and groups[name].count else fact
+            name: replace(fact, drain_since=None) if _drains_no_more(fact, groups.get(name)) else fact
             for name, fact in self.groups.items()
             if name in named
         }
+        self.changes += 1
 
     # ------------------------------------------------------------------------------ what it amounts to
 
@@ -278,14 +335,21 @@ class Fleet:
         return self.groups.get(group, GroupFact())
 
     def judge(
-        self, desired: Mapping[GroupName, DesiredGroup], now: float, claims: Claims = NOTHING_KNOWN
+        self,
+        desired: Mapping[GroupName, DesiredGroup],
+        now: float,
+        claims: Claims = NOTHING_KNOWN,
+        others: Iterable[GroupName] | None = None,
     ) -> tuple[HostFact, ...]:
-        """Every host's phase at `now`, and whether it is unclaimed by `claims`. What newly failed or was
-        newly verified is remembered, and a notice made of it."""
-        self._forgive(now)
+        """The phase at `now` of every host of these groups and of `others`, and whether it is unclaimed by
+        `claims`. What newly failed or was newly verified is remembered, and a notice made of it. `others`:
+        groups that are not desired; by default all that there are."""
+        self.forgive(now)
         self._try_again(desired)
         self._outdate(desired.values())
-        for record in self.records.values():
+        judged = (*desired, *(self.of_group.keys() - desired.keys() if others is None else others))
+        records = [record for name in judged for record in self.of_group.get(name, {}).values()]
+        for record in records:
             group = desired.get(record.group)
             self._watch(record, group)
             if group is None:
@@ -296,9 +360,9 @@ class Fleet:
             signs = signs_of(record, self.health_of(record.name))
             self._take(record, judge_host(signs, group, now), now)
         self._prove(desired)
-        return tuple(fact_of(record) for record in self.records.values())
+        return tuple(fact_of(record) for record in records)
 
-    def _forgive(self, now: float) -> None:
+    def forgive(self, now: float) -> None:
         """An agent that stood still probed no host: that time counts against no starting host."""
         unseen_seconds = now - self._judged_at
         self._judged_at = now
@@ -307,6 +371,7 @@ class Fleet:
         for record in self.records.values():
             if not record.was_verified and not record.is_launching:
                 record.launched_at += unseen_seconds
+                self.touch(record.group)
 
     def _try_again(self, desired: Mapping[GroupName, DesiredGroup]) -> None:
         """A person has asked for another attempt: what failed in the one before counts no longer. A group
@@ -315,32 +380,52 @@ class Fleet:
             fact = self.fact(name)
             if group.attempt > fact.attempt:
                 fresh = replace(fact, attempt=group.attempt, failures=0, setbacks=0, refused="", retry_at=0.0)
-                self.groups[name] = fresh
+                self._set_fact(name, fresh)
                 self.troubles.pop(name, None)
             elif fact.is_proven and not group.is_proven and group.count > fact.proven_count:
-                self.groups[name] = replace(fact, is_proven=False)
+                self._set_fact(name, replace(fact, is_proven=False))
 
     def _outdate(self, desired: Iterable[DesiredGroup]) -> None:
         """When a group's generation grows, the hosts that are there are of an older one."""
         for group in desired:
             fact = self.fact(group.name)
             if group.generation > fact.generation:
-                self.groups[group.name] = replace(
-                    fact, generation=group.generation, fresh_from=fact.next_ordinal
-                )
+                fresh_from = fact.next_ordinal
+                renewed = replace(fact, generation=group.generation, fresh_from=fresh_from)
+                self._set_fact(group.name, renewed)
 
     def _watch(self, record: Record, group: DesiredGroup | None) -> None:
         is_probed = group is not None and record.is_running and record.address and not record.failure
         if is_probed and group is not None and not record.is_destroying:
-            known, probe = self.probes.get(record.name), group.template.probe
+            known, probe = self._probes.get(record.name), group.template.probe
             if known is None or known.address != record.address or known.probe is not probe:
-                self.probes[record.name] = ProbeTarget(record.address, probe)
+                self._own_probes()[record.name] = ProbeTarget(record.address, probe)
         else:
-            self.probes.pop(record.name, None)
+            self._unwatch(record.name)
+
+    def _unwatch(self, host: HostName) -> None:
+        self.health.pop(host, None)
+        if host in self._probes:
+            del self._own_probes()[host]
+
+    def _own_probes(self) -> dict[HostName, ProbeTarget]:
+        if self._are_probes_given:
+            self._probes, self._are_probes_given = dict(self._probes), False
+        return self._probes
+
+    def hear_probes(self, health: Healths) -> None:
+        """What the probes of these hosts have said so far."""
+        for host, known in health.items():
+            record, before = self.records.get(host), self.health.get(host)
+            if record is None or (before is not None and before.record is known.record):
+                continue
+            self.health[host] = known
+            if before is None or _verdict(before) != _verdict(known):
+                self.touch(record.group)
 
     def health_of(self, host: HostName) -> HealthRecord | None:
         """What the host's probes have said; None when it is not to be probed."""
-        target, known = self.probes.get(host), self.health.get(host)
+        target, known = self._probes.get(host), self.health.get(host)
         if target is None:
             return None
         return known.record if known is not None and known.target == target else HealthRecord.of(target.probe)
@@ -352,6 +437,7 @@ class Fleet:
         match judgement.phase:
             case HostPhase.VERIFIED:
                 record.was_verified, record.is_recovering = True, False
+                self.changes += 1
             case HostPhase.FAILED if not record.failure:
                 record.failure = judgement.trouble or "it failed"
                 self._count_failure(record, now)
@@ -365,28 +451,35 @@ class Fleet:
     def _count_failure(self, record: Record, now: float) -> None:
         fact = self.fact(record.group)
         failed = replace(fact, failures=fact.failures + 1)
-        self.groups[record.group] = _paused(failed, now, RETRY_CAP_SECONDS)
+        self._set_fact(record.group, _paused(failed, now, RETRY_CAP_SECONDS))
         self.troubles[record.group] = f"{record.name}: {record.failure}"
         self.tell("host.failed", f"{record.name}: {record.failure}", record)
 
     def _prove(self, desired: Mapping[GroupName, DesiredGroup]) -> None:
         """A group whose hosts are all verified at once is proven, and its troubles are over."""
         for name, group in desired.items():
-            verified = sum(
-                record.group == name and record.judgement.phase is HostPhase.VERIFIED
-                for record in self.records.values()
-            )
+            hosts = self.of_group.get(name, {}).values()
+            verified = sum(record.judgement.phase is HostPhase.VERIFIED for record in hosts)
             fact = self.fact(name)
             if group.count > 0 and verified >= group.count:
                 self.troubles.pop(name, None)
                 # What went wrong before the first proof is over. Later setbacks are forgiven by time alone.
                 setbacks = fact.setbacks if fact.is_proven else 0
                 proven = replace(fact, is_proven=True, proven_count=group.count)
-                self.groups[name] = replace(proven, failures=0, setbacks=setbacks, refused="")
+                self._set_fact(name, replace(proven, failures=0, setbacks=setbacks, refused=""))
 
     def tell(self, kind: str, text: str, record: Record) -> None:
         """For people: to the agent's log, and up to the controller's events."""
         self.notices.append(Notice(kind, text, record.application, record.group, record.name))
+
+
+def _drains_no_more(fact: GroupFact, group: DesiredGroup | None) -> bool:
+    return fact.drain_since is not None and group is not None and group.count > 0
+
+
+def _verdict(health: Health) -> tuple[object, ...]:
+    """What of a verified host's health may change its phase."""
+    return health.target, health.record.is_healthy, health.record.reason
 
 
 def _paused(fact: GroupFact, now: float, cap_seconds: float) -> GroupFact:

@@ -120,7 +120,11 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The region at the moment `now`: what is wanted, what there is, what the balancer says of itself."""
+    """The region at the moment `now`: what is wanted, what there is, what the balancer says of itself.
+
+    It may be of some applications only (`desired`, `hosts`, `groups`): then `whole` says who is known to want
+    hosts over all of them. What the balancer says is always of all.
+    """
 
     now: float
     desired: tuple[DesiredState, ...]
@@ -132,6 +136,7 @@ class Observation:
     orphans_ended: tuple[float, ...] = ()  # when, within the last minute
     launches_begun: tuple[float, ...] = ()  # when, within the last minute
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)  # by application, or by group
+    whole: Claims | None = None
     claims: Claims = field(init=False)
     by_group: Mapping[GroupName, tuple[HostFact, ...]] = field(init=False)
 
@@ -140,7 +145,7 @@ class Observation:
         for host in self.hosts:
             grouped.setdefault(host.group, []).append(host)
         object.__setattr__(self, "by_group", {name: tuple(hosts) for name, hosts in grouped.items()})
-        object.__setattr__(self, "claims", claims_of(self.desired, self.named))
+        object.__setattr__(self, "claims", self.whole or claims_of(self.desired, self.named))
 
     def hosts_of(self, group: GroupName, *phases: HostPhase) -> list[HostFact]:
         """The group's hosts, only those in `phases` if any are named."""

@@ -9,7 +9,7 @@ a grace apart, and be out of traffic by a balancer that can be relied on.
 from collections.abc import Iterator
 
 from repave_agent.core.observation import HostFact, Limits, Observation, Sighting
-from repave_agent.core.traffic import has_traffic, is_consistent
+from repave_agent.core.traffic import has_traffic
 from repave_protos.protocol.values import HostPhase
 
 MINUTE_SECONDS = 60.0
@@ -79,7 +79,7 @@ def _why_kept(host: HostFact, observation: Observation) -> str:
         return "it is still being made"
     if host.phase is HostPhase.DESTROYING:
         return "it is being ended"
-    if not is_consistent(observation.balancer):
+    if not observation.balancer.is_consistent:
         return "the balancer does not say whom it sends requests to"
     if has_traffic(host.group, observation):
         return "it has traffic"

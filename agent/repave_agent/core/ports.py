@@ -232,12 +232,19 @@ class Structure:
 
     frontends: tuple[Frontend, ...] = ()
     backends: tuple[Backend, ...] = ()
+    _by_group: dict[GroupName, Backend] = field(init=False, repr=False, compare=False)
+    _by_application: dict[ApplicationName, Frontend] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_group", {each.group: each for each in reversed(self.backends)})
+        by_application = {each.application: each for each in reversed(self.frontends)}
+        object.__setattr__(self, "_by_application", by_application)
 
     def backend(self, group: GroupName) -> Backend | None:
-        return next((backend for backend in self.backends if backend.group == group), None)
+        return self._by_group.get(group)
 
     def frontend(self, application: ApplicationName) -> Frontend | None:
-        return next((each for each in self.frontends if each.application == application), None)
+        return self._by_application.get(application)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,12 +312,25 @@ class BalancerView:
     restarts: int = 0  # how often it was found dead and started again since this agent began
     falls_back: bool = False  # takes routes with a spare
     fallen_back: tuple[FallenBack, ...] = ()
+    is_consistent: bool = field(init=False, compare=False)
+    """Whether it can be relied on: the balancer runs, and knows every group that it sends to."""
+    _by_application: dict[ApplicationName, Route] = field(init=False, repr=False, compare=False)
+    _by_group: dict[GroupName, BackendView] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_application = {each.application: each for each in reversed(self.routes)}
+        object.__setattr__(self, "_by_application", by_application)
+        object.__setattr__(self, "_by_group", {each.group: each for each in reversed(self.backends)})
+        knows_all = all(
+            self.structure.backend(name) is not None for route in self.routes for name in route.groups
+        )
+        object.__setattr__(self, "is_consistent", self.is_running and knows_all)
 
     def route(self, application: ApplicationName) -> Route | None:
-        return next((route for route in self.routes if route.application == application), None)
+        return self._by_application.get(application)
 
     def backend(self, group: GroupName) -> BackendView | None:
-        return next((backend for backend in self.backends if backend.group == group), None)
+        return self._by_group.get(group)
 
 
 @dataclass(frozen=True, slots=True)

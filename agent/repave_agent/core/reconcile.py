@@ -4,26 +4,37 @@ Pure and level-triggered: the same observation gives the same actions, and an ac
 twice does no harm. What the balancer shall look like is chosen in `traffic.py`.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from repave_agent.core import orphans
 from repave_agent.core.observation import HostFact, Limits, Observation
 from repave_agent.core.ports import Route, Structure
 from repave_agent.core.traffic import (
     Held,
+    Share,
+    Shares,
     enabled,
-    is_consistent,
+    is_awaited,
     is_replaced,
     is_routed,
     keepers,
     may_detach,
     needs_drain,
+    shares_of,
     wanted_routes,
     wanted_structure,
 )
 from repave_agent.core.worn import worn_instants
-from repave_protos.protocol.values import DesiredGroup, DesiredState, GroupName, HostName, HostPhase
+from repave_protos.protocol.values import (
+    ApplicationName,
+    DesiredGroup,
+    DesiredState,
+    GroupName,
+    HostName,
+    HostPhase,
+)
 
 FAILURES_ENDURED = 5
 """Hosts of a group that may fail before it is given up, or one of five hosts where these are more."""
@@ -77,17 +88,27 @@ Action = Launch | Destroy | Arrange | Steer | BeginDrain
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to do now, what is held back and why, when to look again at the latest, and when the provider must
-    be asked for its hosts anew."""
+    be asked for its hosts anew. `resting`: applications of which nothing is awaited, and when that changes by
+    the passing of time alone."""
 
     actions: tuple[Action, ...]
     held: tuple[Held, ...]
     wake_at: float | None
     list_at: float | None = None
     waits: tuple[tuple[GroupName, str], ...] = ()  # groups whose launches are put off, and why
+    shares: Shares = field(default_factory=dict)  # of all applications
+    resting: Mapping[ApplicationName, float] = field(default_factory=dict)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do, now or later."""
+        return not self.actions and self.wake_at is None and self.list_at is None
 
 
-def reconcile(observation: Observation, limits: Limits) -> Plan:
-    """The actions that bring the region nearer to what is desired."""
+def reconcile(observation: Observation, limits: Limits, shares: Shares | None = None) -> Plan:
+    """The actions that bring the region nearer to what is desired. Applications that are not observed are at
+    rest: nothing is to be done of them but that the balancer keeps their `shares`."""
+    shares = {**(shares or {}), **shares_of(observation)}
     actions: list[Action] = []
     under_way = sum(host.phase is HostPhase.LAUNCHING for host in observation.hosts)
     room = min(limits.launches_in_flight - under_way, _room_of_minute(observation, limits))
@@ -97,25 +118,58 @@ def reconcile(observation: Observation, limits: Limits) -> Plan:
             if launch is not None:
                 actions.append(launch)
                 room -= launch.count
-    routes, held = wanted_routes(observation)
+    routes, held = wanted_routes(observation, shares)
     if not observation.is_balancer_busy:
         # While it is being changed its view is old: a host may be put into traffic just now.
         actions += _drains(observation)
         actions += _destroys(observation, limits)
-        actions += _balances(routes, held, observation)
+        actions += _balances(routes, held, wanted_structure(observation, shares), observation)
     list_at = orphans.list_at(observation, limits)
     waits = tuple(_waits(observation, limits))
-    return Plan(tuple(actions), held, _wake_at(observation, limits), list_at, waits)
+    wake_at = _wake_at(observation, limits)
+    return Plan(tuple(actions), held, wake_at, list_at, waits, shares, _resting(observation, shares))
+
+
+def _resting(observation: Observation, shares: Shares) -> dict[ApplicationName, float]:
+    if observation.is_balancer_busy:
+        return {}
+    return {
+        state.application: min(_later(_instants(state, observation), observation.now), default=math.inf)
+        for state in observation.desired
+        if is_at_rest(state, shares[state.application], observation)
+    }
+
+
+def is_at_rest(state: DesiredState, share: Share, observation: Observation) -> bool:
+    """Whether nothing is awaited of the application: all its hosts are verified, as many as are wanted, and
+    the balancer has all of it and sees all of it up. It need not be looked at until something changes."""
+    if share.held or not observation.balancer.is_running or is_awaited(state, observation):
+        return False
+    if any(
+        name in observation.left_out for name in (state.application, *(each.name for each in state.groups))
+    ):
+        return False
+    return share.is_had(state, observation.balancer) and all(
+        _is_group_at_rest(group, observation) for group in state.groups
+    )
+
+
+def _is_group_at_rest(group: DesiredGroup, observation: Observation) -> bool:
+    hosts = observation.by_group.get(group.name, ())
+    if any(host.phase is not HostPhase.VERIFIED for host in hosts):
+        return False
+    if group.count == 0:
+        return not hosts
+    return _missing(group, observation) <= 0 and not _replaced(group, observation)
 
 
 def _balances(
-    routes: tuple[Route, ...], held: tuple[Held, ...], observation: Observation
+    routes: tuple[Route, ...], held: tuple[Held, ...], structure: Structure, observation: Observation
 ) -> Iterator[Steer | Arrange]:
     if not observation.balancer.is_running:
         return
     if set(routes) != set(observation.balancer.routes) and not any(each.is_blind for each in held):
         yield Steer(routes)
-    structure = wanted_structure(observation)
     if structure != observation.balancer.structure:
         yield Arrange(structure)
 
@@ -233,7 +287,7 @@ def _ends(group: DesiredGroup, state: DesiredState, observation: Observation) ->
 
 def _retired(group: DesiredGroup, state: DesiredState, observation: Observation) -> Iterator[Destroy]:
     is_behind = observation.balancer.structure.backend(group.name) is not None
-    is_sure = is_consistent(observation.balancer) or not observation.group(group.name).was_routed
+    is_sure = observation.balancer.is_consistent or not observation.group(group.name).was_routed
     if group.keeps_failed or is_behind or not is_sure or not may_detach(group, state, observation):
         return
     for host in observation.hosts_of(group.name):
@@ -274,7 +328,7 @@ def _is_out_of_traffic(host: HostFact, observation: Observation) -> bool:
     if backend is not None:
         return not any(server.host == host.name and server.is_enabled for server in backend.servers)
     was_routed = observation.group(host.group).was_routed
-    return host.phase is HostPhase.FAILED or not was_routed or is_consistent(observation.balancer)
+    return host.phase is HostPhase.FAILED or not was_routed or observation.balancer.is_consistent
 
 
 # ----------------------------------------------------------------------------------------------- waking
@@ -287,17 +341,24 @@ def _wake_at(observation: Observation, limits: Limits) -> float | None:
     if _room_of_minute(observation, limits) <= 0:
         instants.append(min(_of_last_minute(observation)) + orphans.MINUTE_SECONDS)
     for state in observation.desired:
-        for group in state.groups:
-            fact = observation.group(group.name)
-            if fact.retry_at > observation.now:
-                instants.append(fact.retry_at)
-            if group.count == 0 and fact.drain_since is not None:
-                instants.append(fact.drain_since + group.template.drain_seconds)
-            elif group.count > 0:
-                instants += worn_instants(observation.hosts_of(group.name), group)
-                instants += [
-                    host.idle_since + group.template.drain_seconds
-                    for host in _replaced(group, observation)
-                    if host.idle_since is not None
-                ]
-    return min((instant for instant in instants if instant > observation.now), default=None)
+        instants += _instants(state, observation)
+    return min(_later(instants, observation.now), default=None)
+
+
+def _instants(state: DesiredState, observation: Observation) -> Iterator[float]:
+    """When something of the application is due that does not depend on a host's phase."""
+    for group in state.groups:
+        fact = observation.group(group.name)
+        if fact.retry_at > observation.now:
+            yield fact.retry_at
+        if group.count == 0 and fact.drain_since is not None:
+            yield fact.drain_since + group.template.drain_seconds
+        elif group.count > 0:
+            yield from worn_instants(observation.hosts_of(group.name), group)
+            for host in _replaced(group, observation):
+                if host.idle_since is not None:
+                    yield host.idle_since + group.template.drain_seconds
+
+
+def _later(instants: Iterable[float], now: float) -> Iterator[float]:
+    return (instant for instant in instants if instant > now)

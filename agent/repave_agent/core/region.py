@@ -10,7 +10,8 @@ Every event only changes what is known; the next decision looks at the whole aga
 one is harmless.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from repave_agent.core.fence import Accept, Again, Outdated, Refuse, admit
@@ -18,9 +19,19 @@ from repave_agent.core.fleet import Fleet, Known
 from repave_agent.core.host_health import HealthRecord, Healths, ProbeTarget
 from repave_agent.core.host_records import Record
 from repave_agent.core.host_secrets import Lack, SecretError
-from repave_agent.core.observation import EMPTY_VIEW, GroupFact, LeftOut, Limits, Observation, claims_of
+from repave_agent.core.observation import (
+    EMPTY_VIEW,
+    Claims,
+    GroupFact,
+    HostFact,
+    LeftOut,
+    Limits,
+    Observation,
+    claims_of,
+)
 from repave_agent.core.orphans import is_orphan
 from repave_agent.core.ports import (
+    BackendView,
     BalancerView,
     FallenBack,
     Frontend,
@@ -35,7 +46,7 @@ from repave_agent.core.ports import (
 from repave_agent.core.reconcile import Arrange, BeginDrain, Destroy, Launch, Plan, Steer, reconcile
 from repave_agent.core.records import Wanted, wanted_of
 from repave_agent.core.reports import reports, with_troubles
-from repave_agent.core.traffic import is_awaited
+from repave_agent.core.traffic import Shares, is_awaited
 from repave_protos.protocol.values import (
     ApplicationName,
     ApplicationReport,
@@ -55,6 +66,9 @@ HURRY_SECONDS = 0.05
 """While something is awaited of the balancer: servers coming up, requests draining."""
 RELIST_SECONDS = 5.0
 RELIST_SOONEST_SECONDS = 1.0
+FULL_LOOK_SECONDS = 30.0
+"""All applications are judged again so often, though nothing of them has changed: a change that was missed
+costs no more than that."""
 RETRY_SECONDS = 1.0
 """After the balancer could not be changed, or a host not be destroyed."""
 FALLEN_BACK_SECONDS = 60.0
@@ -84,6 +98,7 @@ class Decision:
     destroys: tuple[Destroy, ...]
     changes: tuple[Arrange | Steer, ...]  # of the balancer, of which one may begin
     entries: Entries
+    judged: tuple[ApplicationName, ...] = ()  # the others are at rest
 
     @property
     def is_durable(self) -> bool:
@@ -112,15 +127,20 @@ class Step:
 
 
 class Region:
-    """The one owner of what is known of a region's hosts and balancer."""
+    """The one owner of what is known of a region's hosts and balancer.
 
-    def __init__(self, limits: Limits) -> None:
+    An application at rest (`reconcile.is_at_rest`) is not judged until something of it changes. Hosts that no
+    accepted state asks for are judged at every look.
+    """
+
+    def __init__(self, limits: Limits, full_look_seconds: float = FULL_LOOK_SECONDS) -> None:
         self.installation = ""
         self.term = 0
         self.is_bound = False
         self.look_seconds = LOOK_SECONDS
         """From one look at the balancer to the next."""
         self._limits = limits
+        self._full_look_seconds = full_look_seconds
         self._fleet = Fleet()
         self._desired: dict[ApplicationName, DesiredState] = {}
         self._refusals: dict[ApplicationName, str] = {}
@@ -138,7 +158,21 @@ class Region:
         self._left_out: dict[str, LeftOut] = {}  # by application, or by group
         self._balancer_trouble = self._provider_trouble = self._journal_trouble = ""
         self._records: dict[ApplicationName, RecordReport] = {}
-        self._seen = Observation(now=0.0, desired=(), hosts=(), groups={})
+        self._restless: set[ApplicationName] = set()
+        self._due: dict[ApplicationName, float] = {}  # of those at rest, when they are not any more
+        self._full_look_at = float("-inf")
+        self._application_of: dict[GroupName, ApplicationName] = {}
+        self._claims = Claims()
+        self._shares: Shares = {}
+        self._facts: dict[ApplicationName, tuple[HostFact, ...]] = {}  # as judged last
+        self._other_facts: tuple[HostFact, ...] = ()
+        self._judged_at = 0.0
+        self._plan = Plan((), (), None)  # the last one
+        self._routed: tuple[object, object] = (None, None)  # routes and desired states as noted last
+        self._is_plan_due = True  # also where no application has to be judged
+        self._outside: tuple[str, ...] = ()  # troubles of all groups, as reported last
+        self._reports: Mapping[ApplicationName, ApplicationReport] = {}
+        self._entries: tuple[tuple[object, ...], Entries] = ((), Entries())
 
     # ------------------------------------------------------------------------------------- what is known
 
@@ -153,8 +187,18 @@ class Region:
 
     @property
     def seen(self) -> Observation:
-        """The region at the last decision."""
-        return self._seen
+        """The region as every application was judged last."""
+        facts = (each for name in self._desired for each in self._facts.get(name, ()))
+        hosts = tuple(each for each in (*facts, *self._other_facts) if each.name in self._fleet.records)
+        return self._observation(self._judged_at, tuple(self._desired.values()), hosts)
+
+    @property
+    def attended(self) -> list[HostName]:
+        """The hosts whose health is to be told before each decision. Of the others it is enough when they
+        turn healthy or ill, or their reason is another one."""
+        fleet, others = self._fleet, self._others()
+        groups = [group.name for name in self._restless for group in self._desired[name].groups]
+        return [host for group in (*groups, *others) for host in fleet.of_group.get(group, ())]
 
     @property
     def left(self) -> tuple[Host, ...]:
@@ -167,7 +211,14 @@ class Region:
 
     def entries(self, accepting: DesiredState | None = None) -> Entries:
         """To be saved; with `accepting` as they will be once that state is accepted."""
-        desired = self._desired if accepting is None else {**self._desired, accepting.application: accepting}
+        if accepting is not None:
+            return self._entries_of({**self._desired, accepting.application: accepting})
+        key = (self.installation, self.term, self.is_bound, self._fleet.changes)
+        if self._entries[0] != key:
+            self._entries = (key, self._entries_of(self._desired))
+        return self._entries[1]
+
+    def _entries_of(self, desired: Mapping[ApplicationName, DesiredState]) -> Entries:
         verified = sorted(record.name for record in self._fleet.records.values() if record.was_verified)
         return Entries(
             installation=self.installation,
@@ -198,11 +249,14 @@ class Region:
         }
         self._fleet.condemned = set(entries.condemned)
         self._verified = set(entries.verified)
+        self._fleet.changes += 1
+        self._desired_changed(*self._desired)
 
     def adopt(self, hosts: Iterable[Host], view: BalancerView, now: float) -> None:
         """The first listing. A journal that is older than the balancer's state must not take hosts out of
         traffic."""
         self._view, self._viewed_at, self._listed_at = view, now, now
+        self._wake_all()
         self._fleet.suspect_routed(view)
         self._fleet.adopt(hosts, self._fleet.known(), self._verified, now)
         self._fleet.note_enabled(view, now)
@@ -217,6 +271,7 @@ class Region:
             return False
         # What it names may be desired, though its desired state has not come yet; the rest is not.
         self._named = None if welcome.applications is None else frozenset(welcome.applications)
+        self._claim()
         self.hosts_changed()  # a provider that did not know the installation lists more from now on
         return True
 
@@ -228,19 +283,24 @@ class Region:
         self.term = term
         if is_void:
             self._fleet.condemned, self._verified, self._fleet.groups = set(), set(), {}
+            self._fleet.changes += 1
+            self._routed = (None, None)
+            self._wake_all()
         return is_void
 
     def hear(self, state: DesiredState) -> Accept | Again | Outdated | Refuse:
         """Judges a desired state. One to be accepted changes nothing yet: `entries(accepting=state)` have to
         be saved first, then `accept` or `not_accepted` follows."""
-        if self._named is not None:
+        if self._named is not None and state.application not in self._named:
             self._named |= {state.application}
+            self._claim()
         admission = admit(self._desired.get(state.application), state)
         match admission:
             case Refuse(why):
-                self._refusals[state.application] = why
+                self.refuse(state.application, why)
             case Again():
                 self._refusals.pop(state.application, None)
+                self._wake(state.application)
         return admission
 
     def accept(self, state: DesiredState) -> None:
@@ -248,14 +308,56 @@ class Region:
         self._desired = {**self._desired, state.application: state}
         self._fleet.desired_changed(self._desired.values())
         self._refusals.pop(state.application, None)
+        self._desired_changed(state.application)
+
+    def _desired_changed(self, *applications: ApplicationName) -> None:
+        for application in applications:
+            for group in self._desired[application].groups:
+                self._application_of[group.name] = application
+            self._wake(application)
+        self._claim()
+
+    def _claim(self) -> None:
+        self._claims = claims_of(self._desired.values(), self._named)
+        self._is_plan_due = True
 
     def refuse(self, application: ApplicationName, why: str) -> None:
         """What is desired of it now could not be read."""
         self._refusals[application] = why
+        self._wake(application)
 
     def not_accepted(self, state: DesiredState, why: str) -> None:
         """It could not be saved."""
-        self._refusals[state.application] = why
+        self.refuse(state.application, why)
+
+    # -------------------------------------------------------------------------- what has to be judged again
+
+    def _wake(self, application: ApplicationName) -> None:
+        if application in self._desired:
+            self._due.pop(application, None)
+            self._restless.add(application)
+
+    def _wake_all(self) -> None:
+        self._due.clear()
+        self._restless.update(self._desired)
+
+    def _wake_touched(self, now: float) -> None:
+        self._wake_owners(self._fleet.touched)
+        self._fleet.touched.clear()
+        for application in [each for each, due_at in self._due.items() if due_at <= now]:
+            self._wake(application)
+        if now >= self._full_look_at:
+            self._full_look_at = now + self._full_look_seconds
+            self._wake_all()
+
+    def _rest(self, resting: Mapping[ApplicationName, float]) -> None:
+        """Of those that were judged and reported; what was touched meanwhile is judged again."""
+        self._due.update(resting)
+        self._restless -= resting.keys()
+
+    def _others(self) -> list[GroupName]:
+        """Groups of hosts that no accepted state asks for."""
+        return [name for name in self._fleet.of_group if name not in self._claims.groups]
 
     # ------------------------------------------------------------------------------------- the provider
 
@@ -324,8 +426,8 @@ class Region:
     # ------------------------------------------------------------------------- the prober and the balancer
 
     def probed(self, health: Healths) -> None:
-        """What the probes of all hosts have said so far."""
-        self._fleet.health = health
+        """What the probes of these hosts have said so far; those that are `attended` at least."""
+        self._fleet.hear_probes(health)
 
     def wants_view(self, now: float) -> bool:
         """Whether the balancer should be looked at."""
@@ -333,6 +435,8 @@ class Region:
 
     def viewed(self, view: BalancerView, now: float) -> None:
         """What the balancer says of itself; EMPTY_VIEW when it does not answer."""
+        view = _with_same_parts(view, self._view)
+        self._wake_moved(self._view, view)
         self._view, self._viewed_at = view, now
         self._fleet.note_enabled(view, now)
         if view.restarts > self._restarts_noticed:
@@ -343,6 +447,38 @@ class Region:
             )
         for each in view.fallen_back:
             self._note_fallen_back(each, now)
+
+    def _wake_moved(self, before: BalancerView, after: BalancerView) -> None:
+        """Those of which the balancer says something else now."""
+        if _nature(before) != _nature(after):
+            self._wake_all()
+        elif before.structure is not after.structure:
+            self._wake_owners(_moved(before.structure, after.structure))
+            for frontend in set(before.structure.frontends) ^ set(after.structure.frontends):
+                self._wake(frontend.application)
+        if before.routes is not after.routes:
+            for route in set(before.routes) ^ set(after.routes):
+                self._wake(route.application)
+        if before.structure is not after.structure or before.routes is not after.routes:
+            self._is_plan_due = True
+        self._wake_owners(each.group for each in before.backends if after.backend(each.group) is None)
+        self._wake_owners(each.group for each in after.backends if self._has_moved(each, before, after))
+
+    def _has_moved(self, now: BackendView, before: BalancerView, after: BalancerView) -> bool:
+        """Requests in flight count only where no new ones come; elsewhere they change at every look."""
+        known = before.backend(now.group)
+        if known is None or known.servers_up != now.servers_up:
+            return True
+        if known.in_flight == now.in_flight:
+            return False
+        application = self._application_of.get(now.group)
+        route = after.route(application) if application is not None else None
+        return route is None or not route.reaches(now.group)
+
+    def _wake_owners(self, groups: Iterable[GroupName]) -> None:
+        for group in groups:
+            if (application := self._application_of.get(group)) is not None:
+                self._wake(application)
 
     def _note_fallen_back(self, counted: FallenBack, now: float) -> None:
         """At once, and then what has come together, not more often than is worth reading."""
@@ -376,6 +512,8 @@ class Region:
         """Its record in DNS, as it was looked at last."""
         known = self._records.get(application)
         self._records[application] = record
+        if record != known:
+            self._wake(application)
         if known is not None and record.state != known.state and "unknown" not in (known.state, record.state):
             where = (
                 "leads to this region" if record.state == "in" else "does not lead to this region any more"
@@ -418,9 +556,13 @@ class Region:
             self._fleet.notices.append(Notice("balancer.unfit", f"left out: {why}", application, group))
         since = known.since if known is not None and known.thing == thing else now
         self._left_out[name] = LeftOut(thing, why, since, now)
+        self._wake_all()
 
     def _let_in(self, structure: Structure) -> None:
         """What was arranged is not left out any more, nor what is not wanted."""
+        if not self._left_out:
+            return
+        self._wake_all()
         taken: dict[str, Frontend | Probe] = {each.application: each for each in structure.frontends}
         taken |= {each.group: each.probe for each in structure.backends}
         wanted = {name for state in self._desired.values() for name in _names(state)}
@@ -443,7 +585,14 @@ class Region:
 
     def decide(self, now: float) -> Decision:
         """What brings the region nearer to what is desired. Notes what is about to begin."""
-        plan = reconcile(self._observe(now), self._limits)
+        self._fleet.forgive(now)
+        self._wake_touched(now)
+        judged = self._in_order(self._restless)
+        if judged or self._is_plan_due or not self._plan.is_idle or self._others():
+            self._is_plan_due = False
+            self._plan = reconcile(self._observe(judged, now), self._limits, self._shares)
+            self._shares = self._plan.shares
+        plan = replace(self._plan, wake_at=self._next_at(now))
         self._prove_at = plan.list_at if plan.list_at is not None else float("inf")
         launches: list[HostSpec] = []
         destroys: list[Destroy] = []
@@ -460,7 +609,15 @@ class Region:
                 case Arrange() | Steer():
                     changes.append(action)
         self._note_routed(changes)
-        return Decision(plan, tuple(launches), tuple(destroys), tuple(changes), self.entries())
+        chosen = (tuple(launches), tuple(destroys), tuple(changes))
+        return Decision(plan, *chosen, self.entries(), judged)
+
+    def _next_at(self, now: float) -> float | None:
+        """When something is due that was planned now, or of an application at rest."""
+        due_at = min(self._due.values(), default=math.inf)
+        planned_at = self._plan.wake_at if self._plan.wake_at is not None else math.inf
+        next_at = min((each for each in (due_at, planned_at) if each > now), default=math.inf)
+        return None if next_at == math.inf else next_at
 
     def begin(self, decision: Decision, journal_trouble: str, now: float) -> Step:
         """What may begin. With `journal_trouble`, when the entries could not be saved, what needs them is put
@@ -473,35 +630,57 @@ class Region:
             launches, changes = (), tuple(each for each in changes if isinstance(each, Arrange))
             destroys = tuple(self._fleet.call_off(destroys))
         change = self._choose(changes, now)
-        # What begins now (launches, destroys) is part of what is reported.
-        self._seen = self._observe(now)
-        self.look_seconds = HURRY_SECONDS if is_awaited(self._seen) else LOOK_SECONDS
-        probes = dict(self._fleet.probes)
-        return Step(launches, destroys, change, probes, self._report(decision), decision.plan.wake_at)
+        return Step(
+            launches, destroys, change, self._fleet.probes, self._report(decision, now), decision.plan.wake_at
+        )
 
-    def _observe(self, now: float) -> Observation:
-        states = tuple(self._desired.values())
+    def _in_order(self, applications: Collection[ApplicationName]) -> tuple[ApplicationName, ...]:
+        """As their first desired states came."""
+        return tuple(name for name in self._desired if name in applications) if applications else ()
+
+    def _observe(self, applications: tuple[ApplicationName, ...], now: float) -> Observation:
+        """These applications, and the hosts that none asks for."""
+        states = tuple(self._desired[name] for name in applications)
         groups = {group.name: group for state in states for group in state.groups}
-        hosts = self._fleet.judge(groups, now, claims_of(states, self._named))
-        self._fleet.note_orphans(host.name for host in hosts if is_orphan(host, self._limits))
+        hosts = self._fleet.judge(groups, now, self._claims, self._others())
+        of_application: dict[ApplicationName, list[HostFact]] = {name: [] for name in applications}
+        others: list[HostFact] = []
+        for host in hosts:
+            owner = self._application_of[host.group] if host.group in groups else None
+            (others if owner is None else of_application[owner]).append(host)
+        self._facts |= {name: tuple(facts) for name, facts in of_application.items()}
+        self._other_facts, self._judged_at = tuple(others), now
+        self._fleet.note_orphans(host.name for host in others if is_orphan(host, self._limits))
+        return self._observation(now, states, hosts)
+
+    def _observation(
+        self, now: float, states: tuple[DesiredState, ...], hosts: tuple[HostFact, ...]
+    ) -> Observation:
+        named = {group.name for state in states for group in state.groups} | {host.group for host in hosts}
+        known = self._fleet.groups
         return Observation(
             now=now,
             desired=states,
             hosts=hosts,
-            groups=dict(self._fleet.groups),
+            groups={name: known[name] for name in named if name in known},
             balancer=self._view,
             is_balancer_busy=self._change is not None,
             named=self._named,
             orphans_ended=self._fleet.orphans_ended,
             launches_begun=self._fleet.launches_begun,
             left_out=dict(self._left_out),
+            whole=self._claims,
         )
 
     def _note_routed(self, changes: Iterable[Arrange | Steer]) -> None:
-        routes = [*self._view.routes]
-        for change in changes:
-            routes += change.routes if isinstance(change, Steer) else ()
-        self._fleet.note_routed({name for route in routes for name in route.groups})
+        wanted = [route for change in changes if isinstance(change, Steer) for route in change.routes]
+        noted = (self._view.routes, self._desired)
+        is_known = self._routed[0] is noted[0] and self._routed[1] is noted[1]
+        if wanted or not is_known:
+            self._fleet.note_routed(
+                {name for route in (*self._view.routes, *wanted) for name in route.groups}
+            )
+            self._routed = noted
 
     def _choose(self, changes: tuple[Arrange | Steer, ...], now: float) -> Change | None:
         """One at a time. What failed lets the other one try: it may be what the first one lacks."""
@@ -513,18 +692,56 @@ class Region:
             self._change = Change(changes[self._balancer_failures % len(changes)], self._desired)
         return self._change
 
-    def _report(self, decision: Decision) -> Mapping[ApplicationName, ApplicationReport] | None:
-        """While traffic moves the report waits these few milliseconds: epoch and weights go up together."""
+    def _report(self, decision: Decision, now: float) -> Mapping[ApplicationName, ApplicationReport] | None:
+        """What begins now (launches, destroys) is part of what is reported. While traffic moves the report
+        waits these few milliseconds: epoch and weights go up together."""
+        outside = (self._balancer_trouble, self._provider_trouble, self._journal_trouble)
+        if outside != self._outside:
+            self._wake_all()
+        judged = self._in_order(self._restless)
+        seen = self._observe(judged, now)
+        is_hurried = any(is_awaited(state, seen) for state in seen.desired)
+        self.look_seconds = HURRY_SECONDS if is_hurried else LOOK_SECONDS
         if self._change is not None and isinstance(self._change.action, Steer):
             return None
-        outside = (self._balancer_trouble, self._provider_trouble, self._journal_trouble)
-        troubles = with_troubles(self._seen, decision.plan, self._fleet.troubles, outside)
-        reported = reports(self._seen, troubles, self._refusals, self._records)
-        self._fleet.note_worn(reported.values())
-        return reported
+        troubles = with_troubles(seen, decision.plan, self._fleet.troubles, outside)
+        fresh = reports(seen, troubles, self._refusals, self._records)
+        self._fleet.note_worn(fresh.values())
+        self._outside = outside
+        self._reports = _updated(self._reports, fresh)
+        self._rest({name: at for name, at in self._plan.resting.items() if name in judged})
+        return self._reports
 
     def _notice(self, kind: str, text: str) -> None:
         self._fleet.notices.append(Notice(kind, text))
+
+
+def _updated(
+    known: Mapping[ApplicationName, ApplicationReport], fresh: Mapping[ApplicationName, ApplicationReport]
+) -> Mapping[ApplicationName, ApplicationReport]:
+    """The same objects for what is the same."""
+    changed = {name: report for name, report in fresh.items() if known.get(name) != report}
+    return {**known, **changed} if changed else known
+
+
+def _nature(view: BalancerView) -> tuple[bool, bool, bool]:
+    """What of it concerns every application."""
+    return view.is_running, view.falls_back, view.is_consistent
+
+
+def _with_same_parts(view: BalancerView, before: BalancerView) -> BalancerView:
+    """The same objects for what is the same."""
+    structure = before.structure if view.structure == before.structure else view.structure
+    routes = before.routes if view.routes == before.routes else view.routes
+    if structure is view.structure and routes is view.routes:
+        return view
+    return replace(view, structure=structure, routes=routes)
+
+
+def _moved(before: Structure, after: Structure) -> Iterator[GroupName]:
+    """Groups whose backend is another one."""
+    yield from (each.group for each in before.backends if after.backend(each.group) is None)
+    yield from (each.group for each in after.backends if before.backend(each.group) != each)
 
 
 def _names(state: DesiredState) -> tuple[str, ...]:

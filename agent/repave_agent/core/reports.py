@@ -39,7 +39,7 @@ def reports(
         refusal = refusals.get(state.application, "")
         record = records.get(state.application)
         result[state.application] = ApplicationReport(state.application, state.epoch, groups, refusal, record)
-    for application in sorted(refusals.keys() - result.keys()):
+    for application in sorted(refusals.keys() - observation.claims.accepted):
         result[application] = ApplicationReport(application, ZERO_EPOCH, refusal=refusals[application])
     return result
 

@@ -4,7 +4,7 @@ Pure. A host takes requests only once it is verified; a group only while the bal
 up; and a host that has traffic is never taken away, only a whole group that no route names any more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from repave_agent.core.observation import HostFact, Observation
@@ -34,30 +34,73 @@ class Held:
     is_blind: bool = False  # nor is its present route known: any change of routes would lose it
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What the balancer shall have of one application, as far as that may be had now."""
+
+    route: Route | None
+    held: tuple[Held, ...]
+    frontends: tuple[Frontend, ...]
+    backends: tuple[Backend, ...]
+
+    def is_had(self, state: DesiredState, balancer: BalancerView) -> bool:
+        """Whether the balancer has it, and nothing else of the application's groups."""
+        there = (balancer.structure.backend(group.name) for group in state.groups)
+        frontend = balancer.structure.frontend(state.application)
+        return (
+            self.route == balancer.route(state.application)
+            and self.frontends == (() if frontend is None else (frontend,))
+            and self.backends == tuple(each for each in there if each is not None)
+        )
+
+
+Shares = Mapping[ApplicationName, Share]
+
+
+def shares_of(observation: Observation) -> dict[ApplicationName, Share]:
+    """Those of the applications that are observed."""
+    return {state.application: _share(state, observation) for state in observation.desired}
+
+
+def _share(state: DesiredState, observation: Observation) -> Share:
+    route, held = _wanted_route(state, observation)
+    frontends, backends = _wanted_parts(state, observation)
+    return Share(route, held, frontends, backends)
+
+
 # ---------------------------------------------------------------------------------------------- routes
 
 
-def wanted_routes(observation: Observation) -> tuple[tuple[Route, ...], tuple[Held, ...]]:
-    """The split of every application that may be had now; the present one stays where the new one is held."""
-    routes, held = [], []
-    for state in observation.desired:
-        present = observation.balancer.route(state.application)
-        wanted = _route(state)
-        reason = _reason_to_hold(state, wanted, present, observation) if wanted is not None else ""
-        given = present if state.frontend_port else None
-        if wanted is not None and not reason:
-            given = wanted
-        if reason:
-            shared = tuple(group.name for group in state.groups if group.weight_bp > 0)
-            is_blind = present is None and _had_traffic(state, observation)
-            held.append(Held(state, reason, shared, is_blind))
-        if given is not None:
-            testers, reason = _testers(state, present, observation)
-            routes.append(replace(given, testers=testers, spare=_spare(state, given, observation)))
-            held += [Held(state, f"testers wait: {reason}", _takers(state))] if reason else []
+def wanted_routes(
+    observation: Observation, shares: Shares | None = None
+) -> tuple[tuple[Route, ...], tuple[Held, ...]]:
+    """The split of every application that may be had now; the present one stays where the new one is held.
+    `shares`: of all applications, where some are not observed."""
+    every = (shares_of(observation) if shares is None else shares).values()
+    routes = [share.route for share in every if share.route is not None]
+    held = [each for share in every for each in share.held]
     # The controller has not said that these should end: a lost journal proves nothing against them.
     routes += [each for each in observation.balancer.routes if _is_unspoken_of(each.application, observation)]
     return tuple(routes), tuple(held)
+
+
+def _wanted_route(state: DesiredState, observation: Observation) -> tuple[Route | None, tuple[Held, ...]]:
+    held = []
+    present = observation.balancer.route(state.application)
+    wanted = _route(state)
+    reason = _reason_to_hold(state, wanted, present, observation) if wanted is not None else ""
+    given = present if state.frontend_port else None
+    if wanted is not None and not reason:
+        given = wanted
+    if reason:
+        shared = tuple(group.name for group in state.groups if group.weight_bp > 0)
+        is_blind = present is None and _had_traffic(state, observation)
+        held.append(Held(state, reason, shared, is_blind))
+    if given is not None:
+        testers, reason = _testers(state, present, observation)
+        given = replace(given, testers=testers, spare=_spare(state, given, observation))
+        held += [Held(state, f"testers wait: {reason}", _takers(state))] if reason else []
+    return given, tuple(held)
 
 
 def _is_unspoken_of(application: ApplicationName, observation: Observation) -> bool:
@@ -141,30 +184,38 @@ def _why_unanswered(name: GroupName, ready_count: int, observation: Observation)
 # ------------------------------------------------------------------------------------------- structure
 
 
-def wanted_structure(observation: Observation) -> Structure:
-    """Frontends and backends; changes of membership are gathered, since each may cost a reload."""
-    present = {each.application: each for each in observation.balancer.structure.frontends}
-    frontends, backends = [], []
-    for state in observation.desired:
-        behind = list(_backends(state, observation))
-        known = present.get(state.application)
-        client_seconds = max((each.template.timeouts.client_seconds for each in state.groups), default=60.0)
-        wanted = Frontend(state.application, state.frontend_port, state.split, client_seconds)
-        if _is_left_out(state.application, wanted, observation):
-            frontends += [known] if known is not None else []
-            behind = [each for each in behind if known or _is_behind(each.group, observation)]
-        elif state.frontend_port and (behind or known):
-            frontends.append(wanted)
-        elif known and observation.balancer.route(state.application) is not None:
-            frontends.append(known)  # closed once no route needs it any more
-        backends += behind
-    frontends += [known for known in present.values() if _stays_open(known.application, observation)]
+def wanted_structure(observation: Observation, shares: Shares | None = None) -> Structure:
+    """Frontends and backends; changes of membership are gathered, since each may cost a reload. `shares`: of
+    all applications, where some are not observed."""
+    every = (shares_of(observation) if shares is None else shares).values()
+    present = observation.balancer.structure.frontends
+    frontends = [each for share in every for each in share.frontends]
+    backends = [each for share in every for each in share.backends]
+    frontends += [known for known in present if _stays_open(known.application, observation)]
     named = {backend.group for backend in backends}
     # Routes first: a backend that has traffic stays even when no desired state names its group any more.
     for backend in observation.balancer.structure.backends:
         if backend.group not in named and _stays_behind(backend.group, observation):
             backends.append(backend)
     return Structure(tuple(frontends), tuple(backends))
+
+
+def _wanted_parts(
+    state: DesiredState, observation: Observation
+) -> tuple[tuple[Frontend, ...], tuple[Backend, ...]]:
+    frontends = []
+    behind = list(_backends(state, observation))
+    known = observation.balancer.structure.frontend(state.application)
+    client_seconds = max((each.template.timeouts.client_seconds for each in state.groups), default=60.0)
+    wanted = Frontend(state.application, state.frontend_port, state.split, client_seconds)
+    if _is_left_out(state.application, wanted, observation):
+        frontends += [known] if known is not None else []
+        behind = [each for each in behind if known or _is_behind(each.group, observation)]
+    elif state.frontend_port and (behind or known):
+        frontends.append(wanted)
+    elif known and observation.balancer.route(state.application) is not None:
+        frontends.append(known)  # closed once no route needs it any more
+    return tuple(frontends), tuple(behind)
 
 
 def _stays_open(application: ApplicationName, observation: Observation) -> bool:
@@ -315,29 +366,22 @@ def has_traffic(group: GroupName, observation: Observation) -> bool:
     return any(route.reaches(group) for route in observation.balancer.routes)
 
 
-def is_consistent(balancer: BalancerView) -> bool:
-    """Whether the balancer's view can be relied on: it runs, and knows every group that it sends to."""
-    names = {name for route in balancer.routes for name in route.groups}
-    return balancer.is_running and all(balancer.structure.backend(name) is not None for name in names)
-
-
 def enabled_hosts(balancer: BalancerView) -> set[HostName]:
     """Those that take requests as soon as a route leads to them."""
     servers = (server for backend in balancer.structure.backends for server in backend.servers)
     return {server.host for server in servers if server.is_enabled}
 
 
-def is_awaited(observation: Observation) -> bool:
+def is_awaited(state: DesiredState, observation: Observation) -> bool:
     """Whether the balancer is about to change by itself: servers coming up, requests draining."""
-    for state in observation.desired:
-        for group in state.groups:
-            backend = observation.balancer.backend(group.name)
-            if backend is None:
-                continue
-            present = observation.balancer.structure.backend(group.name)
-            enabled = sum(server.is_enabled for server in present.servers) if present else 0
-            if group.count == 0 or backend.servers_up < enabled:
-                return True
+    for group in state.groups:
+        backend = observation.balancer.backend(group.name)
+        if backend is None:
+            continue
+        present = observation.balancer.structure.backend(group.name)
+        enabled = sum(server.is_enabled for server in present.servers) if present else 0
+        if group.count == 0 or backend.servers_up < enabled:
+            return True
     return False
 
 

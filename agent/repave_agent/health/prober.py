@@ -8,7 +8,7 @@ what follows from them is decided in `core/region.py`.
 import asyncio
 import math
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -178,29 +178,39 @@ class Prober:
         self._execute = execute
         self._ask_once = ask
         self._watched: dict[HostName, _Watched] = {}
+        self._targets: Mapping[HostName, ProbeTarget] | None = None
         self._slots = asyncio.Semaphore(PROBES_IN_FLIGHT_MAX)
         self._callbacks: list[Callable[[HostName], None]] = []
         self._leaving: set[asyncio.Task[None]] = set()
 
     def watch(self, host: HostName, address: str, probe: Probe) -> None:
         """Begins to probe a host. Repeatable; another address or probe begins with a fresh record."""
-        target = ProbeTarget(address, probe)
+        self._watch(host, ProbeTarget(address, probe))
+
+    def _watch(self, host: HostName, target: ProbeTarget) -> None:
         known = self._watched.get(host)
         if known is not None and known.target == target:
+            known.target = target
             return
         self.forget(host)
-        watched = self._watched[host] = _Watched(target, HealthRecord.of(probe), self._clock())
+        watched = self._watched[host] = _Watched(target, HealthRecord.of(target.probe), self._clock())
         watched.loop = asyncio.create_task(self._run(host, watched), name=f"probe {host}")
 
     def watch_only(self, targets: Mapping[HostName, ProbeTarget]) -> None:
-        """Probes these hosts and no others."""
+        """Probes these hosts and no others. `targets` do not change: the same ones again are no work."""
+        if targets is self._targets:
+            return
+        self._targets = targets
         for host in sorted(self._watched.keys() - targets.keys()):
             self.forget(host)
         for host, target in targets.items():
-            self.watch(host, target.address, target.probe)
+            known = self._watched.get(host)
+            if known is None or known.target is not target:
+                self._watch(host, target)
 
     def forget(self, host: HostName) -> None:
         """Ends the probing of a host. Repeatable."""
+        self._targets = None
         watched = self._watched.pop(host, None)
         if watched is not None and watched.loop is not None:
             self._leaving.add(watched.loop)
@@ -212,9 +222,10 @@ class Prober:
         watched = self._watched.get(host)
         return None if watched is None else watched.record
 
-    def health(self) -> dict[HostName, Health]:
-        """What the probes of every watched host have said so far."""
-        return {host: Health(watched.target, watched.record) for host, watched in self._watched.items()}
+    def health(self, hosts: Iterable[HostName]) -> dict[HostName, Health]:
+        """What the probes of those of these hosts that are watched have said so far."""
+        watched = ((host, self._watched.get(host)) for host in hosts)
+        return {host: Health(each.target, each.record) for host, each in watched if each is not None}
 
     def on_change(self, callback: Callable[[HostName], None]) -> None:
         """Calls `callback` whenever a host turns healthy or unhealthy, or its reason is another one."""

@@ -17,6 +17,9 @@ from repave_protos.protocol.values import HostPhase
 
 log = structlog.get_logger()
 
+LOOK_SHARE = 1 / 60
+"""Of the time from one look at a host to the next: so much later a host that is due may be found."""
+
 
 class Inspections:
     """One for a region. `seconds`: from one look at a host to the next."""
@@ -29,13 +32,18 @@ class Inspections:
         self._clock = clock
         self._seconds = seconds
         self._task: asyncio.Task[None] | None = None
+        self._look_at = float("-inf")
 
     def go_on(self, tasks: asyncio.TaskGroup) -> None:
-        """Begins the next inspection, if one is due and none is under way."""
-        if self._task is not None and not self._task.done():
+        """Begins the next inspection, if one is due and none is under way. Where none is due, hosts are
+        gone through again a little later."""
+        now = self._clock()
+        if now < self._look_at or (self._task is not None and not self._task.done()):
             return
         record = self._next()
-        if record is not None:
+        if record is None:
+            self._look_at = now + self._seconds * LOOK_SHARE
+        else:
             self._task = tasks.create_task(self._inspect(record), name=f"inspect {record.name}")
 
     def _next(self) -> Record | None:

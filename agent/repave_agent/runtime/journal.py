@@ -6,14 +6,19 @@ the last epoch could undo what a newer one asked for.
 
 import errno
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
+from repave_agent.core.observation import GroupFact
 from repave_agent.core.region import FORMAT, Entries
 from repave_protos.daemon import files
+from repave_protos.protocol.encoded import Encoded
 from repave_protos.protocol.older import with_templates
+from repave_protos.protocol.values import ApplicationName, DesiredState, GroupName
 
 _FORMAT_OF_0_1 = 1
 
@@ -23,6 +28,8 @@ class JournalError(Exception):
 
 
 _ENTRIES = TypeAdapter(Entries)
+_STATE = TypeAdapter(DesiredState)
+_FACT = TypeAdapter(GroupFact)
 
 
 class Disk(Protocol):
@@ -57,9 +64,17 @@ class FileDisk:
 class Journal:
     """Reads and writes the entries."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        write_state: Callable[[DesiredState], bytes] = _STATE.dump_json,
+        write_fact: Callable[[GroupFact], bytes] = _FACT.dump_json,
+    ) -> None:
         self._disk = disk
         self._saved: bytes = b""
+        self._entries: Entries | None = None  # those that were saved
+        self._states: Encoded[ApplicationName, DesiredState, bytes] = Encoded(write_state)
+        self._facts: Encoded[GroupName, GroupFact, bytes] = Encoded(write_fact)
 
     def load(self) -> Entries:
         """The last saved entries, or empty ones on a region's first start. Raises JournalError."""
@@ -80,15 +95,32 @@ class Journal:
 
     def save(self, entries: Entries, *, durable: bool) -> None:
         """Replaces the content. What was saved before without `durable` is made durable when asked to."""
-        content = _ENTRIES.dump_json(entries)
+        if entries is self._entries and not durable:
+            return
+        content = self._encode(entries)
         if content == self._saved and not durable:
+            self._entries = entries
             return
         try:
             self._disk.replace(content, durable=durable)
         except OSError as error:
             fix = "; free some space" if error.errno == errno.ENOSPC else ""
             raise JournalError(f"{self._disk.name} can't be written: {error.strerror}{fix}") from error
-        self._saved = content
+        self._saved, self._entries = content, entries
+
+    def _encode(self, entries: Entries) -> bytes:
+        """What the whole of it would be written as; but only what has changed is."""
+        self._states.keep({state.application for state in entries.desired})
+        self._facts.keep(entries.groups)
+        rest = json.loads(_ENTRIES.dump_json(replace(entries, desired=(), groups={})))
+        states = b",".join(self._states.of(state.application, state) for state in entries.desired)
+        facts = b",".join(
+            json.dumps(name).encode() + b":" + self._facts.of(name, fact)
+            for name, fact in entries.groups.items()
+        )
+        pieces = {"desired": b"[" + states + b"]", "groups": b"{" + facts + b"}"}
+        written = {name: pieces.get(name) or json.dumps(value).encode() for name, value in rest.items()}
+        return b"{" + b",".join(f'"{name}":'.encode() + each for name, each in written.items()) + b"}"
 
 
 def _newest(raw: Any) -> Any:

@@ -25,6 +25,7 @@ from repave_protos.protocol.channel import (
     Late,
     full_jitter,
 )
+from repave_protos.protocol.encoded import Encoded
 from repave_protos.protocol.queries import Answer, Failure, FromController, Query
 from repave_protos.protocol.values import (
     ApplicationName,
@@ -103,6 +104,8 @@ class Session:
         self._chance = chance
         self._wall = wall
         self._observations = Observations()
+        self._observed: Mapping[ApplicationName, ApplicationReport] | None = None  # as it was given
+        self._sendable: Encoded[ApplicationName, ApplicationReport, ApplicationReport] = Encoded(_sendable)
         self._notices: deque[Notice] = deque(maxlen=NOTICES_MAX)
         self._state: tuple[tuple[str, ...], bool] = ((), False)  # troubles; whether it is starting
         self._stream: _Stream | None = None
@@ -118,8 +121,14 @@ class Session:
         return self._stream is not None and self._stream.is_welcome
 
     def observed(self, applications: Mapping[ApplicationName, ApplicationReport]) -> None:
-        """Takes everything the region observes now; what changed goes up soon."""
-        self._observations.applications = {name: _sendable(each) for name, each in applications.items()}
+        """Takes everything the region observes now; what changed goes up soon. The same object again says
+        that nothing did."""
+        if applications is self._observed:
+            return
+        self._observed = applications
+        self._observations.applications = {
+            name: self._sendable.of(name, each) for name, each in applications.items()
+        }
         self._tell()
 
     def notice(self, notice: Notice) -> None:
@@ -378,7 +387,7 @@ class Session:
         now = dict(self._observations.applications)
         # A report can't say that an application is gone: only a full one leaves it out.
         is_full = stream.is_full_due or not stream.sent.keys() <= now.keys()
-        changed = tuple(each for name, each in now.items() if is_full or stream.sent.get(name) != each)
+        changed = tuple(each for name, each in now.items() if is_full or _is_new(each, stream.sent.get(name)))
         if not changed and not self._notices and not is_full and stream.sent_state == self._state:
             return
         self._sequence += 1
@@ -461,6 +470,10 @@ def _first(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _is_new(report: ApplicationReport, sent: ApplicationReport | None) -> bool:
+    return report is not sent and report != sent
 
 
 def _sendable(report: ApplicationReport) -> ApplicationReport:

@@ -50,6 +50,7 @@ from repave_protos.protocol.values import (
     Applied,
     DesiredState,
     Digest,
+    HostName,
     RecordReport,
     Welcome,
     fingerprint_of_state,
@@ -101,6 +102,7 @@ class Worker:
         self._read_log, self._kept_logs = read_log or by_tail(provider), kept_logs
         self._outputs = HostOutputs(self._region, self._read_log, kept_logs)
         self._is_journal_failing = False
+        self._probed: set[HostName] = set()  # whose probes say something else since the last look
         self._took = took
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -132,7 +134,7 @@ class Worker:
         self._region.adopt(hosts, view, self._clock())
         self._provider.on_change(self._hosts_changed)
         self._balancer.on_change(self._balancer_changed)
-        self._prober.on_change(lambda _host: self._wake.set())
+        self._prober.on_change(self._probe_changed)
         log.info("agent.adopted", hosts=len(hosts), applications=sorted(self._region.desired))
 
     def welcome(self, welcome: Welcome) -> bool:
@@ -269,7 +271,8 @@ class Worker:
         if self._region.wants_view(self._clock()):
             await self._view_balancer()
         now = self._clock()
-        self._region.probed(self._prober.health())
+        self._region.probed(self._prober.health((*self._region.attended, *self._probed)))
+        self._probed.clear()
         decision = self._region.decide(now)
         self._took(self._clock() - now)
         step = self._region.begin(decision, self._save(decision), now)
@@ -302,6 +305,10 @@ class Worker:
         except BalancerError as error:
             log.error("balancer.not_seen", why=str(error))
             return EMPTY_VIEW
+
+    def _probe_changed(self, host: HostName) -> None:
+        self._probed.add(host)
+        self._wake.set()
 
     def _hosts_changed(self) -> None:
         self._region.hosts_changed()

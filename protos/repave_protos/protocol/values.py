@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Literal, NewType
 
+from repave_protos.protocol.encoded import Encoded
+
 ApplicationName = NewType("ApplicationName", str)
 RegionName = NewType("RegionName", str)
 GroupName = NewType("GroupName", str)
@@ -490,7 +492,11 @@ class Resync:
 
 def fingerprint(value: object) -> str:
     """Short content hash of a value of this module (all are built of str, numbers and tuples)."""
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
+    return _hash(repr(value))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 _FORM = fingerprint(
@@ -517,9 +523,15 @@ class Observations:
     """The reports of one region merged: what the agent keeps to send, and the controller to read."""
 
     applications: dict[ApplicationName, ApplicationReport] = field(default_factory=dict)
+    _texts: Encoded[ApplicationName, ApplicationReport, str] = field(
+        default_factory=lambda: Encoded(repr), init=False, repr=False, compare=False
+    )
 
     def digest(self) -> str:
-        return fingerprint(tuple(self.applications[name] for name in sorted(self.applications)))
+        """The fingerprint of all reports as a tuple, in the order of their names."""
+        self._texts.keep(self.applications)
+        texts = [self._texts.of(name, self.applications[name]) for name in sorted(self.applications)]
+        return _hash(f"({', '.join(texts)}{',' if len(texts) == 1 else ''})")
 
     def merge(self, report: Report) -> bool:
         """Takes `report` in; False when the result is not what the sender has, so that a resync is due."""

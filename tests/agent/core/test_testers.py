@@ -8,7 +8,7 @@ from repave_agent.core.observation import Limits, Observation
 from repave_agent.core.ports import Backend, BalancerView, Frontend, Route
 from repave_agent.core.reconcile import Action, Arrange, BeginDrain, Plan, Steer, reconcile
 from repave_agent.core.reports import with_troubles
-from repave_agent.core.traffic import has_traffic, is_consistent, may_detach, wanted_routes, wanted_structure
+from repave_agent.core.traffic import has_traffic, may_detach, wanted_routes, wanted_structure
 from repave_protos.protocol.values import BY_REQUEST, FULL_WEIGHT_BP, DesiredGroup, DesiredState, Split
 from tests.fakes.agent.region_values import (
     BLUE,
@@ -139,7 +139,7 @@ def test_a_group_that_only_testers_reach_has_traffic() -> None:
     reached = view(a_backend(GREENS), to=WITH_TESTERS)
     assert has_traffic(GREEN, seen(a_marked_state(SERVING), BLUES, reached))
     assert a_backend(GREENS) in wanted_structure(seen(a_marked_state(SERVING), BLUES, reached)).backends
-    assert not is_consistent(view(None, to=WITH_TESTERS))
+    assert not view(None, to=WITH_TESTERS).is_consistent
 
 
 def test_a_region_that_is_closed_has_no_testers() -> None:

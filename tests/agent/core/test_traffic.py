@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from repave_agent.core.observation import GroupFact
 from repave_agent.core.ports import Backend, BalancerView, Frontend, Route, Structure
-from repave_agent.core.traffic import is_awaited, is_consistent, may_detach, wanted_routes, wanted_structure
+from repave_agent.core.traffic import is_awaited, may_detach, wanted_routes, wanted_structure
 from repave_protos.protocol.values import FULL_WEIGHT_BP, GroupName, HostName, HostPhase
 from tests.fakes.agent.region_values import (
     BLUE,
@@ -259,12 +259,13 @@ def test_a_group_that_never_had_traffic_needs_no_drain_unless_requests_still_run
 
 
 def test_a_view_that_does_not_know_whom_it_sends_to_is_not_relied_on() -> None:
-    assert is_consistent(a_view(a_backend(BLUES), to=BLUE))
-    assert not is_consistent(a_view(to=BLUE))
-    assert not is_consistent(replace(a_view(), is_running=False))
+    assert a_view(a_backend(BLUES), to=BLUE).is_consistent
+    assert not a_view(to=BLUE).is_consistent
+    assert not replace(a_view(), is_running=False).is_consistent
 
 
 def test_the_balancer_is_watched_closely_while_servers_come_up_or_requests_drain() -> None:
-    assert not is_awaited(seen(a_state(SERVING), BLUES, a_view(a_backend(BLUES))))
-    assert is_awaited(seen(a_state(SERVING), BLUES, a_view(a_backend(BLUES), up=1)))
-    assert is_awaited(seen(a_state(GONE), BLUES, a_view(a_backend(BLUES))))
+    serving, gone = a_state(SERVING), a_state(GONE)
+    assert not is_awaited(serving, seen(serving, BLUES, a_view(a_backend(BLUES))))
+    assert is_awaited(serving, seen(serving, BLUES, a_view(a_backend(BLUES), up=1)))
+    assert is_awaited(gone, seen(gone, BLUES, a_view(a_backend(BLUES))))

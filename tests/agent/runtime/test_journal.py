@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from repave_agent.core.observation import GroupFact
 from repave_agent.core.region import Entries
 from repave_agent.runtime.journal import FileDisk, Journal, JournalError
-from repave_protos.protocol.values import HostName
+from repave_protos.protocol.values import ApplicationName, GroupName, HostName
 from tests.fakes.agent.region_values import BLUE, GREEN, a_group, a_state
 
 FACT = GroupFact(is_proven=True, was_routed=True, failures=2, setbacks=1, next_ordinal=8, refused="no room")
@@ -109,3 +109,28 @@ def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
     before = path.stat().st_ino
     journal.save(ENTRIES, durable=False)
     assert path.stat().st_ino == before
+
+
+@pytest.mark.parametrize("beside", [1, 100])
+def test_only_what_has_changed_is_written_anew(tmp_path: Path, beside: int) -> None:
+    """However much there is beside it."""
+    written: list[object] = []
+
+    def write(value: object) -> bytes:
+        written.append(value)
+        return TypeAdapter(type(value)).dump_json(value)
+
+    names = [GroupName(f"app{number}-v001") for number in range(1 + beside)]
+    states = tuple(
+        replace(a_state(a_group(name)), application=ApplicationName(name.partition("-")[0])) for name in names
+    )
+    entries = replace(ENTRIES, desired=states, groups={name: replace(FACT) for name in names})
+    journal = Journal(FileDisk(tmp_path / "journal.json"), write, write)
+    journal.save(entries, durable=False)
+    written.clear()
+    newer = replace(states[0], epoch=replace(states[0].epoch, rev=9))
+    fact = replace(FACT, failures=3)
+    changed = replace(entries, desired=(newer, *states[1:]), groups={**entries.groups, names[0]: fact})
+    journal.save(changed, durable=True)
+    assert written == [newer, fact]
+    assert Journal(FileDisk(tmp_path / "journal.json")).load() == changed

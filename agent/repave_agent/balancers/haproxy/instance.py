@@ -4,6 +4,8 @@ caller at a time: balancer.py runs it in a thread of its own.
 Order: disk before socket, so that a HAProxy that dies comes back as it was last asked to be.
 """
 
+import operator
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -348,11 +350,17 @@ class HaproxyInstance:
         is_enabled = {(server.group, server.host): server.is_enabled for server in newest.servers}
         backends = []
         for backend in self._structure.backends:
+            known = ((is_enabled.get((backend.group, each.host)), each) for each in backend.servers)
+            if all(is_so is each.is_enabled for is_so, each in known):
+                backends.append(backend)
+                continue
             servers = (
                 replace(server, is_enabled=is_enabled.get((backend.group, server.host), False))
                 for server in backend.servers
             )
             backends.append(replace(backend, servers=tuple(servers)))
+        if all(map(operator.is_, backends, self._structure.backends)):
+            return self._structure
         return replace(self._structure, backends=tuple(backends))
 
     def _agreed(self, newest: WorkerState, old: list[WorkerState]) -> dict[str, str]:
@@ -369,11 +377,11 @@ class HaproxyInstance:
 def _backend_views(
     structure: Structure, servers_up: frozenset[Key], workers: tuple[WorkerState, ...]
 ) -> tuple[BackendView, ...]:
-    groups = [group for group, _ in servers_up]
+    counts = Counter(group for group, _ in servers_up)
     return tuple(
         BackendView(
             backend.group,
-            servers_up=groups.count(backend.group),
+            servers_up=counts[backend.group],
             in_flight=sum(worker.in_flight.get(backend.group, 0) for worker in workers),
         )
         for backend in structure.backends

@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from repave_agent.balancers.haproxy.fallback import Counts, counts_in
@@ -16,6 +17,7 @@ from repave_protos.protocol.values import ApplicationName
 
 ANSWER_SECONDS_MAX = 5.0
 COMMANDS_PER_QUESTION_MAX = 100
+SERVERS_REMEMBERED = 20_000
 FALLEN_BACK = "_fallen_back"
 """The table of requests that spares got; "_" is refused in names of groups."""
 
@@ -190,19 +192,18 @@ def _parse_table(lines: Iterable[str]) -> tuple[tuple[ServerState, ...], dict[st
         if cells[1] == "BACKEND":
             in_flight[cells[0]] = requests
         else:
-            is_enabled, is_up = _standing(cells[status])
             servers.append(
-                ServerState(
-                    cells[0],
-                    cells[1],
-                    is_enabled,
-                    is_up,
-                    int(cells[weight] or 0),
-                    requests,
-                    is_up and _has_passed(cells[status], cells[checked]),
-                )
+                _server(cells[0], cells[1], cells[status], cells[weight], requests, cells[checked])
             )
     return tuple(servers), in_flight
+
+
+@lru_cache(maxsize=SERVERS_REMEMBERED)
+def _server(group: str, host: str, status: str, weight: str, requests: int, checked: str) -> ServerState:
+    """The same object for a server that has not changed: most have not since the last look."""
+    is_enabled, is_up = _standing(status)
+    has_passed = is_up and _has_passed(status, checked)
+    return ServerState(group, host, is_enabled, is_up, int(weight or 0), requests, has_passed)
 
 
 def _standing(status: str) -> tuple[bool, bool]:
