@@ -103,6 +103,28 @@ class Agents:
         self.process.wait()
 
 
+class Spent:
+    """CPU of the controller and of the agents."""
+
+    def __init__(self, stage: Stage, agents: list[Agents]) -> None:
+        assert stage.controller is not None
+        self._groups = ([stage.controller.pid], [each.process.pid for each in agents])
+        self._before = self._now()
+
+    def _now(self) -> list[float]:
+        return [sum(map(processor_ms, pids)) for pids in self._groups]
+
+    def since(self) -> list[float]:
+        """In milliseconds: the controller's, the agents'."""
+        return [now - before for now, before in zip(self._now(), self._before, strict=True)]
+
+
+def processor_ms(pid: int) -> float:
+    """User and system time of all threads; finer than the ticks of /proc/PID/stat."""
+    tasks = Path(f"/proc/{pid}/task")
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e6
+
+
 def going_back(stage: Stage, agents: list[Agents], directory: Path, regions: int) -> Iterator[Line]:
     for version in ("v1", "v2"):
         release(stage, directory, version, regions)
@@ -112,14 +134,19 @@ def going_back(stage: Stage, agents: list[Agents], directory: Path, regions: int
     os.kill(agents[0].process.pid, signal.SIGUSR1)
     stage.wait(lambda: len(served(agents, "fleet-v001")) == regions, "the way back", WAIT_SECONDS)
     failed = next(at for each in agents for at, _, what in each.told() if what == "falls-ill")
-    yield from lines("failure in the soak", failed, served(agents, "fleet-v001"), regions)
+    yield from lines("failure in the soak", failed, agents, regions)
     stage.ended(WAIT_SECONDS, "fleet")
     release(stage, directory, "v3", regions, warm="0s")
     assert stage.ended(WAIT_SECONDS, "fleet")["phase"] == "succeeded", stage.rollout("fleet")
+    spent = Spent(stage, agents)
     asked = time.monotonic()
     stage.call("POST", "applications/fleet/rollback", {"by": "bench"})
+    answered = (time.monotonic() - asked) * 1e3
     stage.wait(lambda: len(served(agents, "fleet-v001")) == regions, "the rollback", WAIT_SECONDS)
-    yield from lines("repave rollback", asked, served(agents, "fleet-v001"), regions)
+    controller, others = spent.since()
+    yield from lines("repave rollback", asked, agents, regions)
+    beside = f"CPU until the last flip: controller {controller:.0f} ms, the {regions} agents {others:.0f} ms"
+    yield Line("the same: on disk, published and answered", answered, "ms", beside)
 
 
 def release(stage: Stage, directory: Path, version: str, regions: int, warm: str = "10m") -> None:
@@ -134,20 +161,28 @@ def release(stage: Stage, directory: Path, version: str, regions: int, warm: str
     assert ran.returncode == 0, ran.stderr
 
 
-def served(agents: list[Agents], group: str) -> dict[str, float]:
-    """Region to the instant since which its balancer sends most to the group, where it does now."""
+def served(agents: list[Agents], group: str, *, is_heard: bool = False) -> dict[str, float]:
+    """Region to the instant since which its balancer sends most to the group, where it does now; or since
+    which the agent has heard that it shall."""
     newest: dict[str, tuple[float, str]] = {}
     for each in agents:
-        for at, region, what in each.told():
-            if what != "falls-ill" and newest.get(region, (0.0, ""))[1] != what:
+        for at, region, told in each.told():
+            what = told.removeprefix("heard:")
+            if (
+                what != "falls-ill"
+                and is_heard is (what != told)
+                and newest.get(region, (0.0, ""))[1] != what
+            ):
                 newest[region] = (at, what)
     return {region: at for region, (at, what) in newest.items() if what == group}
 
 
-def lines(what: str, since: float, flips: dict[str, float], regions: int) -> Iterator[Line]:
-    took = sorted((at - since) * 1e3 for at in flips.values())
+def lines(what: str, since: float, agents: list[Agents], regions: int) -> Iterator[Line]:
+    took = sorted((at - since) * 1e3 for at in served(agents, "fleet-v001").values())
+    heard = sorted((at - since) * 1e3 for at in served(agents, "fleet-v001", is_heard=True).values())
     p99 = took[max(0, -(-len(took) * 99 // 100) - 1)]
-    beside = f"p50 {median(took):.0f} ms, last {took[-1]:.0f} ms"
+    beside = f"p50 {median(took):.0f} ms, last {took[-1]:.0f} ms; heard of by p50 {median(heard):.0f} ms, "
+    beside += f"last {heard[-1]:.0f} ms"
     yield Line(f"{what} -> flips of {regions} regions, p99", p99, "ms", beside, 300.0)
 
 

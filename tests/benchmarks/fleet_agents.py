@@ -2,7 +2,8 @@
 
 python -m tests.benchmarks.fleet_agents CONTROLLER DIRECTORY REGION...
 Each split that a balancer takes is a line on stdout: instant (of the clock that all processes share), region,
-the group with the most traffic. SIGUSR1 lets every host of the newest group in the first region fall ill.
+the group with the most traffic; and each desired state that comes, with `heard:` before that group. SIGUSR1
+lets every host of the newest group in the first region fall ill.
 """
 
 import asyncio
@@ -102,6 +103,9 @@ class SimulatedAgent:
         self.worker.welcome(welcome)
 
     async def on_desired(self, desired: DesiredState) -> None:
+        most = max(desired.groups, key=lambda group: group.weight_bp, default=None)
+        if most is not None:
+            print(f"{time.monotonic():.6f} {self.region} heard:{most.name}", flush=True)
         await self.worker.on_desired(desired)
 
     async def on_stand_by(self, why: str) -> None:

@@ -53,7 +53,15 @@ from repave_controller.runtime.fence import Fence, Seen
 from repave_controller.runtime.owner import Change, Owner
 from repave_controller.runtime.presence import Presence
 from repave_controller.runtime.suspension import SuspensionWatch
-from repave_protos.protocol.values import ApplicationName, DesiredState, Digest, Hello, Notice, RegionName
+from repave_protos.protocol.values import (
+    ApplicationName,
+    DesiredState,
+    Digest,
+    Epoch,
+    Hello,
+    Notice,
+    RegionName,
+)
 
 log = structlog.get_logger()
 
@@ -216,12 +224,13 @@ class Scheduler:
         former, owner.application = owner.application, application
         self._presence.note(application)
         self._make_room(former, application)
+        published: dict[Epoch, list[RegionName]] = {}
         for region, state in offers(former, application):  # the only way down, with desired_for
             if region not in self.fence.ahead:
                 self.regions.publish(region, state)
-                log.info(
-                    "desired.published", application=state.application, region=region, epoch=str(state.epoch)
-                )
+                published.setdefault(state.epoch, []).append(region)
+        for epoch, regions in published.items():
+            log.info("desired.published", application=application.name, regions=regions, epoch=str(epoch))
 
     def _known(self, application: Application) -> Owner:
         owner = self._owners.get(application.name)

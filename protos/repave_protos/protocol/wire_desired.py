@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Final, Literal
 
 from repave_protos.protocol import bounds
@@ -29,6 +30,11 @@ from repave_protos.protocol.values import (
     Split,
     Timeouts,
 )
+
+TEMPLATES_KEPT = 64
+"""What hosts are made of is most of a desired state, and the same in all regions: it is encoded, and checked,
+once for all of them."""
+TEMPLATE_KEPT_BYTES_MAX = 16_384
 
 ProbeKind = Literal["http", "tcp", "command"]
 _PROBE_KINDS: Final[dict[int, ProbeKind]] = {
@@ -102,6 +108,7 @@ def _desired_group_message(group: DesiredGroup) -> pb.DesiredGroup:
     )
 
 
+@lru_cache(TEMPLATES_KEPT)
 def _template_message(template: HostTemplate) -> pb.HostTemplate:
     is_long = len(template.signature) > bounds.SIGNATURE_LENGTH_MAX
     return pb.HostTemplate(
@@ -199,7 +206,7 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
         digest=Digest(bounds.sha256(message.digest, "DesiredGroup.digest")),
         count=bounds.between(0, message.count, bounds.HOSTS_MAX, "DesiredGroup.count"),
         weight_bp=bounds.between(0, message.weight_bp, FULL_WEIGHT_BP, "DesiredGroup.weight_bp"),
-        template=_template(message.template),
+        template=_template_of(message.template),
         is_proven=message.is_proven,
         ready_count=message.ready_count,
         attempt=message.attempt,
@@ -211,6 +218,16 @@ def _desired_group(message: pb.DesiredGroup) -> DesiredGroup:
         released_at=bounds.instant(message.released_at, "DesiredGroup.released_at"),
         keeps_failed=message.keeps_failed,
     )
+
+
+def _template_of(message: pb.HostTemplate) -> HostTemplate:
+    as_bytes = message.SerializeToString(deterministic=True)
+    return _kept_template(as_bytes) if len(as_bytes) <= TEMPLATE_KEPT_BYTES_MAX else _template(message)
+
+
+@lru_cache(TEMPLATES_KEPT)
+def _kept_template(as_bytes: bytes) -> HostTemplate:
+    return _template(pb.HostTemplate.FromString(as_bytes))
 
 
 def _template(message: pb.HostTemplate) -> HostTemplate:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repave_protos.daemon.printable import printable
-from repave_protos.protocol import bounds, wire
+from repave_protos.protocol import bounds, wire, wire_desired
 from repave_protos.protocol import fleet_pb2 as pb
 from repave_protos.protocol.queries import (
     Accepted,
@@ -618,3 +618,23 @@ def test_a_question_out_of_bounds_is_refused_by_the_name_of_its_field(field: str
     encoded = wire.encode_from_controller(Query(1, question))
     with pytest.raises(wire.WireError, match=f"^{field}: "):
         wire.decode_from_controller(encoded)
+
+
+def test_what_hosts_are_made_of_is_encoded_and_checked_once_for_all_regions() -> None:
+    template = replace(GROUP.template, run=("./only", "here"))
+    states = [
+        replace(DESIRED, epoch=Epoch(1, 1, rev), groups=(replace(GROUP, template=replace(template)),))
+        for rev in range(1, 101)
+    ]
+    counted = (wire_desired._template_message, wire_desired._kept_template)
+    before = [each.cache_info().misses for each in counted]
+    for state in states:
+        assert wire.decode_from_controller(wire.encode_from_controller(state)) == state
+    assert [each.cache_info().misses for each in counted] == [misses + 1 for misses in before]
+
+
+def test_a_template_that_may_not_be_is_refused_each_time() -> None:
+    bad = _with_group(template=replace(GROUP.template, launch_deadline_seconds=-1.0))
+    for _ in range(2):
+        with pytest.raises(wire.WireError, match="launch_deadline_seconds"):
+            wire.decode_from_controller(wire.encode_from_controller(bad))

@@ -12,6 +12,7 @@ from repave_controller.core.domain.application import (
     Instant,
     Observed,
     Outcome,
+    Part,
     ServerGroup,
 )
 from repave_controller.core.domain.by_region import ByRegion
@@ -156,12 +157,14 @@ def _with_targets(
     """The groups with the parts that the regions go back to. What is gone altogether becomes a fresh group of
     the same package and configuration; one that is still somewhere gets a new part."""
     fresh: dict[GroupNumber, ServerGroup] = {}
+    added: dict[GroupNumber, list[Part]] = {}
     placed = []
     for way in ways:
         group, live = way.target, application.group(way.target.number)
         if way.kept is not None:
             is_straight = way.is_whole or way.region in hasty
             part = replace(way.grown, percent=FULL_PERCENT) if is_straight else way.grown
+            application = put_part(application, group, part)
         else:
             (part,) = new_parts(((way.region, way.size),))
             if live is None or live.state in UNWANTED:
@@ -170,8 +173,11 @@ def _with_targets(
                     number = GroupNumber(application.next_number + 1)
                     application = replace(application, next_number=number)
                 group = fresh[group.number]
-        application = put_part(application, group, part)
+            added.setdefault(group.number, []).append(part)
         placed.append(replace(way, target=group))
+    known = {group.number: group for group in (*application.groups, *fresh.values())}
+    for number, parts in added.items():
+        application = application.with_group(known[number].with_parts(parts))
     return application, tuple(placed)
 
 

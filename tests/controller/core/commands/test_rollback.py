@@ -1,13 +1,15 @@
 """The way back is right in every case: each region has a past of its own, it is open whatever else is shut,
 it brings the hosts that are needed, and asking twice is no surprise."""
 
+import sys
 from dataclasses import replace
+from types import FrameType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repave_controller.core.commands.rollback import request_abort
+from repave_controller.core.commands.rollback import request_abort, request_rollback
 from repave_controller.core.commands.steering import request_pause
 from repave_controller.core.domain.application import Instant
 from repave_controller.core.domain.by_region import ByRegion
@@ -25,7 +27,7 @@ from tests.fakes.controller.rolling_back import (
     rollback,
     serves,
 )
-from tests.fakes.controller.stepping import OSLO, PARIS, Region, World, released
+from tests.fakes.controller.stepping import KEEP_SECONDS, OSLO, PARIS, Region, World, released
 from tests.support.refusals import refused
 
 # ------------------------------------------------------------------------------------- to what was there
@@ -106,6 +108,33 @@ def test_a_version_that_some_regions_never_had_is_launched_there() -> None:
     world.settle()
     assert world.is_in(Phase.SUCCEEDED)
     assert (serves(world, PARIS), serves(world, OSLO)) == ("b", "b")
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_rollback_costs_as_much_a_region_of_many_as_of_few(is_gone: bool) -> None:
+    def calls(count: int) -> int:
+        world = World()
+        world.regions = {RegionName(f"r{number:03d}"): Region() for number in range(count)}
+        for digest in ("a", "b"):
+            world.release(digest, sizes=tuple((name, 1) for name in world.regions))
+            world.finish()
+        if is_gone:
+            world.now = Instant(world.now + KEEP_SECONDS + 1)
+            world.settle()
+        observed, made = world.observed, 0
+
+        def count_call(frame: FrameType, event: str, _: object) -> None:
+            nonlocal made
+            made += event == "call"
+
+        sys.setprofile(count_call)
+        try:
+            request_rollback(world.application, observed, "ann", "", False, world.now)
+        finally:
+            sys.setprofile(None)
+        return made
+
+    assert calls(80) <= 4.4 * calls(20)
 
 
 def test_what_can_not_be_gone_back_to_is_refused_with_what_can() -> None:
