@@ -29,6 +29,7 @@ from tests.benchmarks import (
     providers,
     release,
     split,
+    take_over,
 )
 from tests.benchmarks.table import Line
 
@@ -55,6 +56,7 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "switch": lambda place: load.switches(place, 5 if is_quick else 30),
         "split": lambda place: split.run(place, 4_000 if is_quick else 40_000),
         "deaths": lambda place: deaths.run(place, 2 if is_quick else 10),
+        "takeover": lambda place: take_over.run(place, 5 if is_quick else 60, 2 if is_quick else 20),
         "release20": lambda place: release.run(place, 20, 1 if is_quick else 7),
         "load": lambda place: load.run(place, 2 if is_quick else 10, 300 if is_quick else 1000),
     }

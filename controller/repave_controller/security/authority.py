@@ -243,6 +243,11 @@ class Authority:
         return pin_of(self._in_force().serving.certificate)
 
     @property
+    def pins(self) -> Sequence[str]:
+        """Of all that are trusted."""
+        return [pin_of(each.certificate) for each in self._in_force().trusted]
+
+    @property
     def authorities(self) -> str:
         """All that are trusted, as PEM."""
         return pem_of([each.certificate for each in self._in_force().trusted])
