@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -252,8 +253,34 @@ class RetentionSettings(Settings):
         )
 
 
+def _database(url: str) -> str:
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/")):
+        raise ValueError("expected postgresql://user@host/database")
+    return url
+
+
+DatabaseUrl = Annotated[str, AfterValidator(_database)]
+
+
+class StoreSettings(Settings):
+    """Where decisions are kept: in `state`, or in the PostgreSQL database of `url`, which several controllers
+    may share. `direct_url` leads past a pooler such as PgBouncer; `password_file` keeps the password out of
+    the URLs."""
+
+    url: DatabaseUrl = ""
+    direct_url: DatabaseUrl = ""
+    password_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "StoreSettings":
+        if not self.url and (self.direct_url or self.password_file is not None):
+            raise ValueError("direct_url and password_file belong to url: set it too")
+        return self
+
+
 class ControllerSettings(Settings):
-    """`state` holds the store (controller.db) and the packages (images/).
+    """`state` holds the store (controller.db), unless that is in PostgreSQL, and the packages (images/).
 
     `name`: what this controller is called among those that share a store; else its machine's name.
     With `accounts` every request needs a token. `prices`: a CSV file of what machines cost. `installation`
@@ -266,6 +293,7 @@ class ControllerSettings(Settings):
     prices: Path | None = None
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
     installation: str = Field("", pattern=r"^[A-Za-z0-9_-]{0,64}$")
+    store: StoreSettings = StoreSettings()
     http: HttpSettings = HttpSettings()
     grpc: GrpcSettings = GrpcSettings()
     agents: AgentsSettings = AgentsSettings()

@@ -145,3 +145,31 @@ def test_an_agent_needs_its_region_only() -> None:
 def test_an_agent_refuses_what_it_cannot_do(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"REPAVE_AGENT_{name}: {name.lower().replace('__', '.')}"):
         agent(**{"REGION": "paris", name: value})
+
+
+def controller(**environment: str) -> ControllerSettings:
+    named = {f"REPAVE_CONTROLLER_{name}": value for name, value in environment.items()}
+    return load_settings(ControllerSettings, None, named, "REPAVE_CONTROLLER_")[0]
+
+
+def test_decisions_are_kept_in_a_file_unless_a_database_is_named() -> None:
+    assert controller().store.url == ""
+    url = "postgresql://repave@db.example/repave"
+    assert controller(STORE__URL=url, STORE__PASSWORD_FILE="/run/password").store.url == url
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"STORE__URL": "mysql://repave:secret@db/repave"}, "store.url: expected postgresql://"),
+        ({"STORE__URL": "postgresql://repave:secret@db"}, "store.url: expected postgresql://"),
+        ({"STORE__URL": "/var/lib/repave"}, "store.url: expected postgresql://"),
+        ({"STORE__DIRECT_URL": "postgresql://db/repave"}, "direct_url and password_file belong to url"),
+        ({"STORE__PASSWORD_FILE": "/run/password"}, "direct_url and password_file belong to url"),
+    ],
+)
+def test_a_database_that_cannot_be_one_is_refused(environment: dict[str, str], told: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        controller(**environment)
+    assert told in str(refused.value)
+    assert "secret" not in str(refused.value)

@@ -93,6 +93,7 @@ class Server:
     # ----------------------------------------------------------------------------------- its process
 
     def start(self) -> None:
+        """From a thread that lasts: PostgreSQL ends with it."""
         given = [word for name, value in self.settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(

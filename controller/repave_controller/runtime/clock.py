@@ -6,6 +6,11 @@ from collections.abc import Callable
 from repave_controller.core.domain.application import Instant
 
 
+def seconds_since_boot() -> float:
+    """Goes on while the process is stopped and while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class SteadyClock:
     """Starts at the machine's time, or where the store's last event left off if that is later, and then
     counts monotonic seconds: steps of the machine's clock change no deadline and no order of events."""

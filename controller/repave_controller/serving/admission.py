@@ -102,7 +102,8 @@ def tell_admin_token(state: Path, token: str) -> None:
 
 async def make_admin_token(settings: ControllerSettings) -> None:
     """For an installation whose admins have lost theirs. Raises StoreError, while a controller runs too."""
-    store, loaded = await open_store(settings)
+    opened = await open_store(settings)
+    store, loaded = opened.store, opened.loaded
     try:
         clock = SteadyClock(loaded.last_event_at)
         accounts = Accounts(store, await load_accounts(store), clock)

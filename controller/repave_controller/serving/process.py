@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -45,7 +46,7 @@ from repave_controller.serving.addresses import (
     url_of,
 )
 from repave_controller.serving.admission import guarded_by
-from repave_controller.serving.opening import open_store
+from repave_controller.serving.opening import Opened, open_store
 from repave_controller.serving.packages import images_of
 from repave_controller.settings import ControllerSettings
 from repave_protos import __version__
@@ -61,6 +62,9 @@ from repave_protos.protocol.channel import (
 )
 from repave_protos.protocol.values import Welcome
 
+if TYPE_CHECKING:
+    from repave_controller.serving.sharing import Sharing
+
 log = structlog.get_logger()
 
 
@@ -69,21 +73,51 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
     supervisor = supervisor_of()
     log_faults_of(asyncio.get_running_loop())
     address_of(settings)
-    opened, loaded = await open_store(settings, is_new)
-    clock = SteadyClock(loaded.last_event_at)
+    opened = await open_store(settings, is_new)
+    clock = SteadyClock(opened.loaded.last_event_at)
     metrics = Metrics(new_registry(__version__), clock, settings.state)
-    store = metrics.measured(opened)
+    store = metrics.measured(opened.store)
     try:
-        images = images_of(settings, opened, clock)
-        parts = await _put_together(settings, store, images, loaded, clock, metrics)
+        sharing = _sharing(settings, opened, clock)
+        images = images_of(settings, opened.store, clock)
+        parts = await _put_together(settings, store, images, opened.loaded, clock, metrics, sharing)
         images.know(each.digest for each in await store.images())
-        async with _served(settings, parts):
+        async with _shared(sharing), _served(settings, parts):
             _tell_start(settings, parts)
-            recalling = metrics.recall(opened, parts.scheduler.applications())
-            beside = (metrics.lag.run(), recalling, parts.retention.run(), images.share())
+            recalling = metrics.recall(opened.store, parts.scheduler.applications())
+            beside: tuple[Coroutine[None, None, None], ...] = (
+                metrics.lag.run(),
+                recalling,
+                parts.retention.run(),
+                images.share(),
+            )
+            if sharing is not None:
+                beside = (*beside, *sharing.work())
             await _run_until_signal(parts.scheduler, supervisor, *beside)
     finally:
         await store.close()
+
+
+def _sharing(settings: ControllerSettings, opened: Opened, clock: SteadyClock) -> "Sharing | None":
+    """None: this controller has its store alone."""
+    if opened.shared is None:
+        return None
+    from repave_controller.serving.sharing import Sharing  # asyncpg is there only where it is used
+
+    return Sharing(opened.shared, _member(settings, clock()))
+
+
+@asynccontextmanager
+async def _shared(sharing: "Sharing | None") -> AsyncIterator[None]:
+    """Among the controllers that share its store while the block lasts. Raises StoreError."""
+    if sharing is None:
+        yield
+        return
+    await sharing.membership.join()
+    try:
+        yield
+    finally:
+        await sharing.stop()
 
 
 @dataclass(slots=True)
@@ -112,6 +146,7 @@ async def _put_together(
     loaded: Loaded,
     clock: SteadyClock,
     metrics: Metrics,
+    sharing: "Sharing | None",
 ) -> Parts:
     """Raises StoreError, AuthorityError, ValueError."""
     metrics.ledger.know(loaded.applications)
@@ -122,9 +157,13 @@ async def _put_together(
         clock,
         ticket_of=guarded.tickets.of if guarded is not None else None,
     )
-    scheduler = Scheduler(store, images, loaded, clock, sessions, settings.limits.in_force)
+    ownership = sharing.membership if sharing is not None else None
+    scheduler = Scheduler(store, images, loaded, clock, sessions, settings.limits.in_force, ownership)
     sessions.report_to(scheduler)
-    await HolderRecords(store, clock, scheduler.event_log.tell).load(sessions)
+    holders = HolderRecords(store, clock, scheduler.event_log.tell)
+    await holders.load(sessions)
+    if sharing is not None:
+        sharing.connect(scheduler, sessions, holders, loaded)
     provenance = Provenance(store)
     artifacts = artifacts_of(settings.artifacts, images, store, provenance, scheduler, clock)
     enrolment = await _enrolment(settings, loaded.installation, store, scheduler, sessions)
@@ -134,7 +173,7 @@ async def _put_together(
         lambda: expiries_of(settings, enrolment),
         enrolment.expiries if enrolment is not None else dict,
     )
-    company = Company(_member(settings, url, clock()))
+    company = sharing.company if sharing is not None else Company(_member(settings, clock()))
     metrics.read_company(company)
     reach = Reach(scheduler.applications, provenance)
     retention = Retention(
@@ -165,8 +204,8 @@ async def _put_together(
     )
 
 
-def _member(settings: ControllerSettings, url: str, now: float) -> Member:
-    name = settings.name or socket.gethostname()
+def _member(settings: ControllerSettings, now: float) -> Member:
+    name, url = settings.name or socket.gethostname(), url_of(settings)
     return Member(name, secrets.token_hex(8), url, settings.grpc.listen, __version__, now)
 
 

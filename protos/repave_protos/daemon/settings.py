@@ -5,6 +5,7 @@ PREFIX_HTTP__LISTEN_FILE for the content of a file. Standard library and pydanti
 """
 
 import difflib
+import re
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 FILE_BYTES_MAX = 1024 * 1024
 FILE_SUFFIX = "_file"
+USER_AND_PASSWORD = re.compile(r"(://[^/?#:@\s]*:)[^/?#\s]*@")
+PASSWORD_PARAMETER = re.compile(r"(://\S*[?&][a-z]*password=)[^&#\s]*")
 
 
 class SettingsError(Exception):
@@ -98,10 +101,18 @@ def load_settings(
 
 
 def show_settings(settings: Settings, origins: Origins) -> str:
-    """One line a setting with its origin. Secrets (pydantic's SecretStr) print as stars."""
-    lines = [(f"{name} = {_value(settings, name)}", origin) for name, origin in origins.items()]
+    """One line a setting with its origin. Secrets (pydantic's SecretStr, passwords in URLs) are stars."""
+    lines = [
+        (f"{name} = {without_password(str(_value(settings, name)))}", origin)
+        for name, origin in origins.items()
+    ]
     width = max((len(line) for line, _ in lines), default=0)
     return "\n".join(f"{line.ljust(width)}  # {origin}" for line, origin in lines)
+
+
+def without_password(text: str) -> str:
+    """A URL as it may be shown; other text as it is."""
+    return PASSWORD_PARAMETER.sub(r"\1***", USER_AND_PASSWORD.sub(r"\1***@", text))
 
 
 def _value(settings: Settings, name: str) -> object:

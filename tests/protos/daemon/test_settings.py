@@ -12,6 +12,7 @@ from repave_protos.daemon.settings import (
     load_settings,
     named_in_environment,
     show_settings,
+    without_password,
 )
 
 PREFIX = "REPAVE_TEST_"
@@ -161,3 +162,17 @@ def test_a_value_of_another_type_is_told_in_words_of_a_settings_file(
     file = tmp_path / "test.toml"
     file.write_text(content if content.startswith("region") else f"region = 'x'\n{content}\n")
     assert refusal(file) == f"file {file}: {told}"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ann@db.example/repave", "postgresql://ann@db.example/repave"),
+        ("postgresql://ann:s3:cr@et@db/repave?x=1", "postgresql://ann:***@db/repave?x=1"),
+        ("postgresql://db/repave?password=secret&user=ann", "postgresql://db/repave?password=***&user=ann"),
+        ("postgresql://ann:secret@a:1,b:2/repave", "postgresql://ann:***@a:1,b:2/repave"),
+        ("", ""),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown

@@ -9,8 +9,6 @@ from typing import Any
 
 from repave_controller.core.ports import StoreError
 
-SCHEMES = ("postgresql", "postgres")
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -46,27 +44,6 @@ class Place:
                 f"store.password_file: {self.password_file} can't be read: {error}. Make it readable for the "
                 "controller's user, and for no other."
             ) from error
-
-
-def check_url(url: str) -> str:
-    """Raises ValueError with what was expected."""
-    parts = urllib.parse.urlsplit(url)
-    if url and (parts.scheme not in SCHEMES or not parts.path.strip("/")):
-        raise ValueError("expected postgresql://user@host/database")
-    return url
-
-
-def hidden(url: str) -> str:
-    """The URL as it may be shown."""
-    parts = urllib.parse.urlsplit(url)
-    user, at, where = parts.netloc.rpartition("@")
-    name, colon, _ = user.partition(":")
-    shown = [
-        (key, "***" if "password" in key else value)
-        for key, value in urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
-    ]
-    query = urllib.parse.urlencode(shown, safe="*/:")
-    return parts._replace(netloc=f"{name}{colon and ':***'}{at}{where}", query=query).geturl()
 
 
 def name_of(url: str) -> str:

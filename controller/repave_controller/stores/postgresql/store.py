@@ -72,6 +72,7 @@ class PostgresStore:
     """Implements ports.Store and peers.ports.ChangeLog. Several may have one database open."""
 
     def __init__(self, database: Database, *, new_name: Callable[[], str] = new_name) -> None:
+        """`new_name` names a store that is made; it may raise StoreError."""
         self.database = database
         self._hints = Hints()
         database.session.greeters.append(self._hints.greet)
@@ -209,8 +210,9 @@ class PostgresStore:
 
     async def _begin_term(self, writer: str) -> tuple[Tenure, str]:
         async with self.database.transaction() as connection:
-            begin = "INSERT INTO repave.store VALUES (1, 1, 0, $1) ON CONFLICT DO NOTHING"
-            await connection.execute(begin, self._new_name())
+            if not await connection.fetchval("SELECT count(*) FROM repave.store"):
+                begin = "INSERT INTO repave.store VALUES (1, 1, 0, $1) ON CONFLICT DO NOTHING"
+                await connection.execute(begin, self._new_name())
             row = await connection.fetchrow(
                 "UPDATE repave.store SET term = term + 1 RETURNING incarnation, term, installation"
             )

@@ -7,7 +7,7 @@ import pytest
 
 from repave_controller.core.ports import StoreError
 from repave_controller.stores.postgresql.connection import SETTINGS, Connection, Database
-from repave_controller.stores.postgresql.place import Place, hidden
+from repave_controller.stores.postgresql.place import Place
 from repave_controller.stores.postgresql.schema import MIGRATIONS
 from tests.fakes.agent.haproxy_rig import free_port
 from tests.support.postgresql import Server, needs_pgbouncer, pgbouncer
@@ -118,20 +118,6 @@ async def test_it_says_what_is_wrong_and_what_to_do(postgresql_server: Server, t
         told = await refusal(place)
         assert words in told
         assert "secret" not in told
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("postgresql://ann@db.example/repave", "postgresql://ann@db.example/repave"),
-        ("postgresql://ann:s3:cr@et@db/repave?x=1", "postgresql://ann:***@db/repave?x=1"),
-        ("postgresql://db/repave?password=secret&user=ann", "postgresql://db/repave?password=***&user=ann"),
-        ("postgresql://ann:secret@a:1,b:2/repave", "postgresql://ann:***@a:1,b:2/repave"),
-        ("", ""),
-    ],
-)
-def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
-    assert hidden(url) == shown
 
 
 @pytest.mark.parametrize(

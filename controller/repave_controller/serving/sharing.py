@@ -1,0 +1,87 @@
+"""This controller among those that share its store: its lease and shards, what others save and report, and
+letters; put together, and run."""
+
+import uuid
+from collections.abc import Collection, Coroutine, Mapping
+
+from repave_controller.core.ports import Loaded
+from repave_controller.fleet.afar import QUESTION, STAND_BY, Afar
+from repave_controller.fleet.holder_records import KIND, HolderRecords
+from repave_controller.fleet.sessions import Sessions
+from repave_controller.peers.company import Company
+from repave_controller.peers.hinted import Hinted
+from repave_controller.peers.letters import Letters
+from repave_controller.peers.membership import Membership
+from repave_controller.peers.mirror import Mirror
+from repave_controller.peers.ports import ControllerId, Member, Shard, Standing
+from repave_controller.peers.reports import Reports
+from repave_controller.peers.shards import is_present
+from repave_controller.runtime.clock import seconds_since_boot
+from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.stores.postgresql.shared import Shared
+
+HINT_SECONDS = 1.0
+
+
+class Sharing:
+    """Implements peers.membership.Listener. `connect` comes once the other parts are there, then `run`."""
+
+    def __init__(self, shared: Shared, member: Member) -> None:
+        self.membership = Membership(shared.members, member, self, seconds_since_boot)
+        self.letters = Letters(shared.letters, member.id, shared.store.hints, lambda: str(uuid.uuid4()))
+        self.company = Company(member, self.membership, shared.members.concerns)
+        self._shared = shared
+        self._member = member
+        self._live: Mapping[ControllerId, str] = {}
+        self._scheduler: Scheduler | None = None
+
+    def connect(
+        self, scheduler: Scheduler, sessions: Sessions, holders: HolderRecords, loaded: Loaded
+    ) -> Mirror:
+        """Before anything is served; the mirror may be told who else hears of records."""
+        self.mirror = Mirror(self._shared.store, scheduler, loaded.change)
+        self.mirror.hear(KIND, lambda records: holders.take(records, sessions))
+        scheduler.share_by(self.mirror)
+        self._shared.members.tell = scheduler.note
+        self._elsewhere = sessions.elsewhere(lambda id, instance: self._live.get(id) == instance)
+        self.reports = Reports(self._shared.reports, self._member.id, self._member.instance, self._elsewhere)
+        sessions.share_with(self.reports, lambda: self.membership.has_lease, Afar(self.letters.ask))
+        self.letters.answer_with(QUESTION, sessions.answer)
+        self.letters.answer_with(STAND_BY, sessions.hear_stand_by)
+        self._scheduler = scheduler
+        return self.mirror
+
+    def work(self) -> tuple[Coroutine[None, None, None], ...]:
+        """To be run until the controller stops, after `join` of the membership."""
+        each = (self.membership.run(), self.mirror.run(), self.reports.run(), self.letters.run())
+        return (*each, self._wake_reports())
+
+    async def stop(self) -> None:
+        """What is being saved is saved; then others may take the shards."""
+        await self.membership.stop()
+        self._shared.members.close()
+
+    async def _wake_reports(self) -> None:
+        hinted = Hinted(self._shared.store.hints())
+        try:
+            while True:
+                await hinted.wait(HINT_SECONDS)
+                self.reports.wake()
+        finally:
+            hinted.close()
+
+    # ----------------------------------------------------------------------- peers.membership.Listener
+
+    async def gained(self, terms: Mapping[Shard, int]) -> None:
+        assert self._scheduler is not None, "connected before it runs"
+        await self._scheduler.gained(terms)
+
+    async def lost(self, shards: Collection[Shard]) -> None:
+        assert self._scheduler is not None, "connected before it runs"
+        await self._scheduler.lost(shards)
+
+    def standing(self, standing: Standing) -> None:
+        live = {each.member.id: each.member.instance for each in standing.members if is_present(each)}
+        if live != self._live:
+            self._live = live
+            self._elsewhere.members_changed()
