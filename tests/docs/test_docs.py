@@ -222,7 +222,8 @@ def test_the_settings_files_shown_are_taken(block: Block, tmp_path: Path) -> Non
     file, root = tmp_path / "settings.toml", tmp_path / "trusted_root.json"
     root.write_text(Sigstore().trusted_root())
     file.write_text(block.text.replace("/etc/repave/trusted_root.json", str(root)))
-    if block.document.rpartition("/")[2] in ("security.md", "artifacts.md", "login.md", "retention.md"):
+    of_controller = ("security.md", "artifacts.md", "login.md", "retention.md", "postgresql.md")
+    if block.document.rpartition("/")[2] in of_controller:
         load_settings(ControllerSettings, file, {}, "REPAVE_CONTROLLER_")
     else:
         load_settings(AGENT_SETTINGS, file, {}, "REPAVE_AGENT_")
