@@ -53,6 +53,9 @@ class Office(Protocol):
     def all_applications(self) -> Iterable[Application]:
         """Also those of which only their history is left."""
 
+    async def catch_up(self) -> None:
+        """What other controllers decided until now is among them. Raises StoreError."""
+
     def note(self, event: Event) -> None: ...
 
 
@@ -247,6 +250,8 @@ class Retention:
         async for page in self._pages(kind, look):
             if page:
                 await self._keep_pace()
+                if not self._is_mine():
+                    break
                 dropped = await self._drop(kind, page)
                 rows, size = rows + len(dropped), size + sum(each.bytes for each in dropped)
         return Freed(kind, rows, size)
@@ -275,6 +280,7 @@ class Retention:
         removed = []
         for each in rows:
             digest = Digest(str(each.key[0]))
+            await self._office.catch_up()
             look = _Look(needed_by(self._office.all_applications()), self._clock())
             if digest in look.needed.packages or self._packages.was_asked_for(
                 digest, Instant(look.now - SWEEP_SECONDS)

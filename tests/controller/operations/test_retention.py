@@ -77,6 +77,9 @@ class Office:
     def __init__(self, *applications: Application) -> None:
         self.applications, self.told = applications, list[Event]()
 
+    async def catch_up(self) -> None:
+        pass
+
     def all_applications(self) -> Sequence[Application]:
         return self.applications
 
