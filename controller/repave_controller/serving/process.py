@@ -82,7 +82,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
         images = images_of(settings, opened.store, clock)
         parts = await _put_together(settings, store, images, opened.loaded, clock, metrics, sharing)
         images.know(each.digest for each in await store.images())
-        async with _shared(sharing), _served(settings, parts):
+        async with _shared(sharing), _served(settings, parts, sharing):
             _tell_start(settings, parts)
             recalling = metrics.recall(opened.store, parts.scheduler.applications())
             beside: tuple[Coroutine[None, None, None], ...] = (
@@ -210,7 +210,9 @@ def _member(settings: ControllerSettings, now: float) -> Member:
 
 
 @asynccontextmanager
-async def _served(settings: ControllerSettings, parts: Parts) -> AsyncIterator[None]:
+async def _served(
+    settings: ControllerSettings, parts: Parts, sharing: "Sharing | None"
+) -> AsyncIterator[None]:
     """Listens for people and agents while the block lasts. Raises OSError, ValueError."""
     enrolment, tls = parts.enrolment, tls_of(settings, parts.enrolment)
     app = make_app(
@@ -229,6 +231,7 @@ async def _served(settings: ControllerSettings, parts: Parts) -> AsyncIterator[N
         reach=parts.reach,
         prices=PriceFile(settings.prices),
         company=parts.company,
+        relay=sharing.relay if sharing is not None else None,
         disk=Disk(settings.state, parts.store, parts.scheduler.all_applications, parts.retention),
     )
     shown = enrolment.authority.shown if enrolment is not None else None

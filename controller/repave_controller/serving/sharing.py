@@ -4,6 +4,7 @@ letters; put together, and run."""
 import uuid
 from collections.abc import Collection, Coroutine, Mapping
 
+from repave_controller.api.web.relay import COMMAND, Owners, Relay
 from repave_controller.core.ports import Loaded
 from repave_controller.fleet.afar import QUESTION, STAND_BY, Afar
 from repave_controller.fleet.holder_records import KIND, HolderRecords
@@ -48,6 +49,9 @@ class Sharing:
         sessions.share_with(self.reports, lambda: self.membership.has_lease, Afar(self.letters.ask))
         self.letters.answer_with(QUESTION, sessions.answer)
         self.letters.answer_with(STAND_BY, sessions.hear_stand_by)
+        owners = Owners(self._member.id, scheduler.tenure_of, self.membership.owner_of)
+        self.relay = Relay(self.letters.ask, owners, lambda: str(uuid.uuid4()))
+        self.letters.answer_with(COMMAND, self.relay.answer)
         self._scheduler = scheduler
         return self.mirror
 
