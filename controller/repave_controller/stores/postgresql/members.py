@@ -14,7 +14,7 @@ from repave_controller.core.domain.application import Event
 from repave_controller.core.domain.reasons import Concern, Happening, Reason, reason_of
 from repave_controller.core.ports import StoreError
 from repave_controller.core.rules.divergence import RECOVER
-from repave_controller.peers.ports import LEASE_SECONDS, Held, Member, Seen, Shard, Standing
+from repave_controller.peers.ports import LEASE_SECONDS, SHARDS, Held, Member, Seen, Shard, Standing
 from repave_controller.stores.postgresql.calls import Connection, Row
 from repave_controller.stores.postgresql.connection import Database
 from repave_controller.stores.postgresql.examination import concerns_of, note_identity
@@ -98,44 +98,42 @@ SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND g
 
 
 class Members:
-    """Implements peers.ports.Roll. Made before the database is opened: it takes its lock in each session."""
+    """Implements peers.ports.Roll. Made before the database is opened: it takes its lock in each session.
+    Changes of the database itself are told to `tell`."""
 
     def __init__(self, database: Database, chance: random.Random) -> None:
         self._database = database
         self._chance = chance
         database.session.greeters.append(self._take_lock)
-        self._connection: Connection | None = None
+        self._beats = _Way(database, self._noticed)
+        self._moves = _Way(database, self._noticed)
         self._lock_key: int | None = None
         self._locked: Connection | None = None
         self._has_forgotten = False
-        self._is_known = False  # which database it is
         self._changed: Reason | None = None
         self.locks_tell = True
         self.tell: Callable[[Event], None] = lambda _: None
 
     async def beat(self, member: Member) -> Standing:
         mine = (member.id, member.instance, member.url, member.agents, member.version, member.started_at)
-        row = await self._ask(BEAT, *mine, self._key_held())
-        assert row is not None
+        (row,) = await self._beats.ask(BEAT, *mine, self._key_held())
         if not row["renewed"]:
             raise StoreError(await self._namesake(member))
         if not self._has_forgotten:
             self._has_forgotten = True
-            await self._database.fetch(FORGET)
+            await self._moves.ask(FORGET)
         return _standing(row)
 
     async def take(self, member: Member, shards: Collection[Shard]) -> Mapping[Shard, int]:
-        rows = await self._database.fetch(TAKE, member.id, member.instance, sorted(shards))
+        rows = await self._moves.ask(TAKE, member.id, member.instance, sorted(shards))
         return {row["number"]: row["term"] for row in rows}
 
     async def hand_over(self, member: Member, shards: Collection[Shard]) -> None:
-        await self._database.fetch(HAND_OVER, member.id, member.instance, sorted(shards))
+        await self._moves.ask(HAND_OVER, member.id, member.instance, sorted(shards))
 
     async def leave(self, member: Member) -> None:
-        async with self._database.transaction() as connection:
-            numbers = [each["number"] for each in await connection.fetch("SELECT number FROM repave.shards")]
-            await connection.execute(HAND_OVER, member.id, member.instance, numbers)
-            await connection.execute(LEAVE, member.id, member.instance)
+        await self.hand_over(member, range(SHARDS))
+        await self._beats.ask(LEAVE, member.id, member.instance)
         self.close()
 
     async def concerns(self) -> Sequence[Reason]:
@@ -145,9 +143,8 @@ class Members:
 
     def close(self) -> None:
         """May be called twice."""
-        if self._connection is not None:
-            self._connection.terminate()
-        self._connection = None
+        self._beats.close()
+        self._moves.close()
 
     async def _take_lock(self, session: Connection) -> None:
         """Of a key that no session had before: one that PostgreSQL takes to be there still keeps its own. It
@@ -166,46 +163,62 @@ class Members:
             return None
         return self._lock_key
 
-    async def _ask(self, query: str, *values: object) -> Row | None:
-        """Over the connection of its own, where sessions are kept; a failed one is not used again. Raises
-        StoreError."""
+    def _noticed(self, before: str, now: str) -> None:
+        self._changed = reason_of(Concern.DATABASE_CHANGED, before=before, now=now)
+        log.warning("database.changed", before=before, now=now)
+        what = reason_of(Happening.DATABASE_CHANGED, RECOVER, before=before, now=now)
+        self.tell(Event("database.changed", what=what))
+
+    async def _namesake(self, member: Member) -> str:
+        rows = await self._beats.ask(NAMESAKE, member.id)
+        where = "".join(f" at {row['url']}" for row in rows if row["url"])
+        return (
+            f"another controller calls itself {member.id!r} and is there{where}. Give each controller a name "
+            "of its own: name in its settings."
+        )
+
+
+class _Way:
+    """One connection for one thing at a time, where sessions are kept; one that failed, or whose answer was
+    waited for no longer, is not used again. With each, which database it leads to is looked at first."""
+
+    def __init__(self, database: Database, noticed: Callable[[str, str], None]) -> None:
+        self._database = database
+        self._noticed = noticed
+        self._connection: Connection | None = None
+        self._is_known = False
+
+    async def ask(self, query: str, *values: object) -> Sequence[Row]:
+        """Raises StoreError."""
         try:
             if not self._database.keeps_sessions:
                 async with self._database.transaction() as shared:
                     await self._look(shared)
-                    return await shared.fetchrow(query, *values)
+                    return await shared.fetch(query, *values)
             if self._connection is None or self._connection.is_closed():
-                self._connection = await self._database.connect_direct()
                 self._is_known = False
+                self._connection = await self._database.connect_direct()
             await self._look(self._connection)
-            return await self._connection.fetchrow(query, *values)
+            return await self._connection.fetch(query, *values)
         except BaseException as error:
             self.close()
-            self._is_known = False
             if isinstance(error, FAULTS):
                 raise explain(error, self._database.place) from error
             raise
 
+    def close(self) -> None:
+        self._is_known = False
+        if self._connection is not None:
+            self._connection.terminate()
+        self._connection = None
+
     async def _look(self, connection: Connection) -> None:
-        """Which database it is, once for each connection."""
         if self._is_known:
             return
         changed = await note_identity(connection)
         self._is_known = True
         if changed is not None:
-            before, now = changed
-            self._changed = reason_of(Concern.DATABASE_CHANGED, before=before, now=now)
-            what = reason_of(Happening.DATABASE_CHANGED, RECOVER, before=before, now=now)
-            log.warning("database.changed", before=before, now=now)
-            self.tell(Event("database.changed", what=what))
-
-    async def _namesake(self, member: Member) -> str:
-        row = await self._ask(NAMESAKE, member.id)
-        where = f" at {row['url']}" if row is not None and row["url"] else ""
-        return (
-            f"another controller calls itself {member.id!r} and is there{where}. Give each controller a name "
-            "of its own: name in its settings."
-        )
+            self._noticed(*changed)
 
 
 def _standing(row: Row) -> Standing:
