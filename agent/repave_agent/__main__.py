@@ -54,6 +54,7 @@ from repave_agent.runtime.session import Session
 from repave_agent.runtime.standing import Standing
 from repave_agent.runtime.tenancy import Tenancy
 from repave_agent.runtime.timeouts import BalancerWithTimeouts, ProviderWithTimeouts
+from repave_agent.runtime.turns import Turns
 from repave_agent.runtime.worker import Worker
 from repave_agent.secrets.building import make_reader
 from repave_agent.settings import AgentSettings
@@ -186,6 +187,7 @@ class Agent:
         self.early: dict[ApplicationName, DesiredState] = {}  # heard while the region can't act yet
         examined = (self.provider, self.balancer, self.secrets, self.record_keeper)
         self.checkup = Checkup(examined, self.examined, clock.sleep)
+        self.turns = Turns(settings.controller, random.random())  # noqa: S311  # spreads a fleet, no secret
         self.session = Session(
             dial=self._dial,
             hello=self.make_hello,
@@ -228,7 +230,11 @@ class Agent:
 
     async def _dial(self, patience: float) -> channel.Link:
         shown = self.keeper.shown() if self.keeper is not None else None
-        return await channel.dial(self.settings.controller, "controller", patience, shown)
+
+        async def dial_one(address: str) -> channel.Link:
+            return await channel.dial(address, "controller", patience, shown)
+
+        return await self.turns.dial(dial_one, again=self.session.is_connected)
 
     def _shown(self) -> tuple[str, str] | None:
         """What shows who this agent is, to Vault as to its controller."""
@@ -267,7 +273,7 @@ class Agent:
             raise ConnectionError(foreign(self.worker.installation, welcome.installation))
         self.standing.welcome(welcome)
         if self.keeper is not None:  # by its certificate
-            self.packages.set_source(f"{self.keeper.identity.url}/v1/images")
+            self.packages.set_source(f"{self.keeper.identity.url_beside(self.turns.at)}/v1/images")
         else:
             self.packages.set_source(welcome.image_url, welcome.image_ticket)
 
@@ -464,7 +470,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command not in COMMANDS:
         return _run_command(settings, registry, chosen)
     try:
-        channel.address_of(settings.controller, "controller", is_secured=identity is not None)
+        for address in settings.controller:
+            channel.address_of(address, "controller", is_secured=identity is not None)
     except ValueError as error:
         print(f"repave-agent: {error}", file=sys.stderr)  # noqa: T201
         return 1
@@ -501,7 +508,7 @@ def _load(
             f"{region}: leave the setting out, or name another state directory than {state}"
         )
     if origins["controller"] == "default":
-        settings, origins["controller"] = settings.model_copy(update={"controller": identity.grpc}), where
+        settings, origins["controller"] = settings.model_copy(update={"controller": identity.grpcs}), where
     return settings, origins, identity
 
 
@@ -519,7 +526,8 @@ def _join(
     """Makes this machine an agent. Raises SettingsError, OSError."""
     if len(words) != 2:
         raise SettingsError(
-            "join takes two words: repave-agent join URL TOKEN; a TOKEN of - is read from input"
+            "join takes two words: repave-agent join URL TOKEN; a TOKEN of - is read from input, and several "
+            "controllers are URL,URL,URL"
         )
     url, token = words[0], sys.stdin.readline() if words[1] == "-" else words[1]
     settings, origins = load_settings(model, file, {f"{PREFIX}REGION": "unset", **environment}, PREFIX)

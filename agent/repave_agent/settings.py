@@ -21,6 +21,7 @@ from repave_protos.daemon.settings import words_of as words_of
 from repave_protos.package.signing import Signatures
 
 Section = TypeVar("Section", bound=Settings)
+CONTROLLERS_MAX = 16
 REGION_LENGTH_MAX = 48
 
 
@@ -48,6 +49,20 @@ def _region(given: str) -> str:
             f"write up to {REGION_LENGTH_MAX} of a-z and 0-9, with single - inside, such as eu-paris"
         )
     return given
+
+
+def _addresses(given: object) -> object:
+    """Of one controller, or of several: a list, or words."""
+    return tuple(given.replace(",", " ").split()) if isinstance(given, str) else given
+
+
+def _distinct(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    if not 1 <= len(set(addresses)) == len(addresses) <= CONTROLLERS_MAX:
+        raise ValueError(f"name each controller once, {CONTROLLERS_MAX} at most, such as c1:7443 c2:7443")
+    return addresses
+
+
+Controllers = Annotated[tuple[Address, ...], BeforeValidator(_addresses), AfterValidator(_distinct)]
 
 
 class PackagesSettings(Settings):
@@ -89,11 +104,12 @@ class LimitSettings(Settings):
 class AgentSettings(Settings):
     """`state` holds all that the agent knows and makes: journal, packages, hosts, the balancer's files.
 
+    `controller` may name several that share a store: any of them will do.
     `signatures`: which keys must have signed the packages of which applications, by globs; the first counts.
     """
 
     region: Annotated[str, AfterValidator(_region)]
-    controller: Address = "127.0.0.1:7443"
+    controller: Controllers = ("127.0.0.1:7443",)
     state: Path = Field(
         Path("/var/lib/repave/agent"), json_schema_extra=named_in_environment("STATE_DIRECTORY")
     )

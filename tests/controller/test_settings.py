@@ -120,7 +120,7 @@ def test_identities_that_must_have_signed_packages_are_read_at_the_start(tmp_pat
 def test_an_agent_needs_its_region_only() -> None:
     settings = agent(REGION="paris-east")
     assert settings.region == "paris-east"
-    assert settings.controller == "127.0.0.1:7443"
+    assert settings.controller == ("127.0.0.1:7443",)
     assert settings.section("haproxy", HaproxyOptions).redispatch
     assert settings.limits.launches_in_flight == 20
     with pytest.raises(SettingsError, match="REPAVE_AGENT_REGION"):

@@ -213,6 +213,8 @@ def settings_of(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, 
         if not below:
             default = field.default
             text = "" if default is PydanticUndefined else str(default)
+            if isinstance(default, tuple) and default and all(isinstance(each, str) for each in default):
+                text = " ".join(default)
             yield f"{above}{name}", text.lower() if isinstance(default, bool) else text
 
 

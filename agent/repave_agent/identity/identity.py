@@ -4,6 +4,7 @@ Key and certificate are replaced together, so that they belong together whenever
 """
 
 import json
+import urllib.parse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from repave_protos.protocol.certificates import (
     certificates_in,
     identity_of,
 )
-from repave_protos.protocol.channel import Shown
+from repave_protos.protocol.channel import Shown, join, split_address
 
 FILE = "identity.json"
 RENEW_FROM, RENEW_UNTIL = 0.45, 0.55
@@ -31,13 +32,31 @@ class IdentityError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """As it is kept. All but the addresses is PEM."""
+    """As it is kept. All but the addresses is PEM. `others`: the URLs of controllers beside the one that it
+    joined at, which share a store and an authority with that."""
 
     url: str
     grpc: str
     key: str
     certificate: str
     authorities: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Where to renew and fetch."""
+        return (self.url, *self.others)
+
+    @property
+    def grpcs(self) -> tuple[str, ...]:
+        """Where to dial in: at every controller on the same port."""
+        _, port = split_address(self.grpc, "grpc")
+        return (self.grpc, *(join(_host(url), port) for url in self.others))
+
+    def url_beside(self, grpc: str) -> str:
+        """Of the controller that is dialled there."""
+        host = split_address(grpc, "grpc")[0]
+        return next((url for url in self.urls if _host(url) == host), self.url)
 
     @property
     def shown(self) -> Shown:
@@ -56,10 +75,11 @@ def read(state: Path) -> Identity | None:
     """None: it has not joined. Raises IdentityError."""
     file = state / FILE
     try:
-        identity = Identity(**json.loads(file.read_text()))
+        kept = json.loads(file.read_text())
+        identity = Identity(**{**kept, "others": tuple(kept.get("others", ()))})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise IdentityError(f"{file} can't be read: {error}; let this agent join again") from error
     check(identity)
     return identity
@@ -68,7 +88,8 @@ def read(state: Path) -> Identity | None:
 def write(state: Path, identity: Identity) -> None:
     """Durably. Raises OSError."""
     make_directory(state)
-    replace(state / FILE, json.dumps(asdict(identity)).encode())
+    kept = {name: value for name, value in asdict(identity).items() if value}  # older agents know no others
+    replace(state / FILE, json.dumps(kept).encode())
 
 
 def check(identity: Identity) -> None:
@@ -106,6 +127,10 @@ def warning(says: AgentIdentity, now: float, why: str) -> str:
     if left > URGENT * (says.expires_at - says.issued_at) or left <= 0:
         return ""
     return f"this agent's certificate ends in {_span(left)} and could not be renewed: {why}"
+
+
+def _host(url: str) -> str:
+    return urllib.parse.urlsplit(url).hostname or ""
 
 
 def _span(seconds: float) -> str:

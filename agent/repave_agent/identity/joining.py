@@ -7,13 +7,16 @@ import http.client
 import json
 import ssl
 import urllib.parse
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from repave_agent.clients.controller import Connect, over_tls, showing, trusting, unchecked
 from repave_agent.identity.identity import Identity, IdentityError, check
 from repave_protos.protocol.certificates import (
     PEM_BYTES_MAX,
     CertificateError,
+    JoinWord,
     certificates_in,
     key_pem,
     new_key,
@@ -32,30 +35,56 @@ class RefusedError(IdentityError):
     """The controller says no."""
 
 
-def join(url: str, token: str) -> Identity:
-    """The identity of a machine that was given a join token, with a key made here. Raises IdentityError."""
-    address = _https(url)
+class UnreachableError(IdentityError):
+    """It can't be reached; another one may do."""
+
+
+Answered = TypeVar("Answered")
+
+
+def join(urls: str, token: str) -> Identity:
+    """The identity of a machine that was given a join token, with a key made here. `urls` has commas between
+    the controllers, which share a store: the first one that can be reached is asked. Raises IdentityError."""
+    addresses = tuple(dict.fromkeys(map(_https, urls.split(","))))
     try:
         word = read_join_word(token)
     except CertificateError as error:
         raise IdentityError(str(error)) from error
+    return _in_turn(addresses, lambda address: _join_at(address, addresses, word))
+
+
+def _join_at(address: str, addresses: tuple[str, ...], word: JoinWord) -> Identity:
+    """Raises IdentityError."""
     authorities = _pinned(address, word.pin)
     key = new_key()
     body = {"secret": word.secret, "request": request_for(key)}
     answer = _ask(over_tls(trusting(authorities)), f"{address}/v1/join", body)
     host = urllib.parse.urlsplit(address).hostname or ""
-    return _identity(address, address_of(host, _port(answer)), key_pem(key), answer)
+    others = tuple(each for each in addresses if each != address)
+    return _identity(address, address_of(host, _port(answer)), key_pem(key), answer, others)
 
 
 def renew(identity: Identity, directory: Path) -> Identity:
     """The same agent with a fresh key and its next certificate. Raises IdentityError."""
     key = new_key()
-    connect = over_tls(showing(identity.shown, directory))
-    answer = _ask(connect, f"{identity.url}/v1/renew", {"request": request_for(key)})
-    renewed = _identity(identity.url, identity.grpc, key_pem(key), answer)
+    connect, body = over_tls(showing(identity.shown, directory)), {"request": request_for(key)}
+    answer = _in_turn(identity.urls, lambda url: _ask(connect, f"{url}/v1/renew", body))
+    renewed = _identity(identity.url, identity.grpc, key_pem(key), answer, identity.others)
     if renewed.says.region != identity.says.region:
         raise IdentityError(f"the controller gave the certificate of another region, {renewed.says.region}")
     return renewed
+
+
+def _in_turn(addresses: Sequence[str], ask: Callable[[str], Answered]) -> Answered:
+    """What the first controller says that can be reached. Raises IdentityError: as one has refused, or as
+    none could be reached."""
+    failures: list[str] = []
+    for address in addresses:
+        try:
+            return ask(address)
+        except UnreachableError as error:
+            failures.append(str(error))
+    raise UnreachableError("; ".join(failures))
 
 
 def _https(url: str) -> str:
@@ -86,8 +115,9 @@ def _pinned(address: str, pin: str) -> str:
     return pem_of(found)
 
 
-def _identity(url: str, grpc: str, key: str, answer: dict[str, object]) -> Identity:
-    identity = Identity(url, grpc, key, str(answer.get("certificate")), str(answer.get("authorities")))
+def _identity(url: str, grpc: str, key: str, answer: dict[str, object], others: tuple[str, ...]) -> Identity:
+    certificate, authorities = str(answer.get("certificate")), str(answer.get("authorities"))
+    identity = Identity(url, grpc, key, certificate, authorities, others)
     check(identity)
     return identity
 
@@ -114,7 +144,7 @@ def _ask(connect: Connect, url: str, body: object) -> dict[str, object]:
             f"{url}: its certificate is not of the authority that this agent trusts: {error.verify_message}"
         ) from error
     except (OSError, http.client.HTTPException) as error:
-        raise IdentityError(f"can't reach the controller at {url}: {error}") from error
+        raise UnreachableError(f"can't reach the controller at {url}: {error}") from error
     finally:
         connection.close()
     return _read(url, response.status, text)

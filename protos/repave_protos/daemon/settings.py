@@ -119,7 +119,8 @@ def _value(settings: Settings, name: str) -> object:
     value: object = settings
     for part in name.split("."):
         value = getattr(value, part)
-    return value
+    is_words = isinstance(value, tuple) and value and all(isinstance(each, str) for each in value)
+    return " ".join(map(str, value)) if is_words and isinstance(value, tuple) else value
 
 
 def _leaves(model: type[BaseModel], section: str = "") -> Iterator[tuple[str, str]]:

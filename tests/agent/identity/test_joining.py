@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from repave_agent.identity.keeper import Keeper
 from repave_agent.packages.cache import PackageCache
 from repave_protos.protocol.values import Digest
 from tests.agent.identity.test_keeper import never
+from tests.fakes.agent.haproxy_rig import free_port
 from tests.fakes.clock import QuickClock
 from tests.fakes.controller.door import DIGEST, PACKAGE, standing
 
@@ -125,3 +127,38 @@ async def test_an_agent_that_speaks_plaintext_or_shows_nothing_gets_no_package(t
         cache.set_source(f"http://127.0.0.1:{door.port}/v1/images")
         with pytest.raises(PackageAwaitedError):
             await cache.fetch(Digest(DIGEST))
+
+
+async def test_a_machine_joins_at_the_first_of_several_controllers_that_is_there(tmp_path: Path) -> None:
+    async with standing(tmp_path) as door:
+        away, here = f"https://127.0.0.1:{free_port()}", f"https://127.0.0.1:{door.port}"
+        token = await door.enrolled.token("eu-1")
+        identity = await asyncio.to_thread(joining.join, f"{away},{here}", token)
+        assert (identity.url, identity.others) == (here, (away,))
+        assert identity.grpcs == ("127.0.0.1:7443", "127.0.0.1:7443")
+        write(tmp_path / "agent", identity)
+        assert read(tmp_path / "agent") == identity
+        moved = replace(identity, url=away, others=(here,))
+        renewed = await asyncio.to_thread(joining.renew, moved, tmp_path / "agent")
+        assert (renewed.url, renewed.others) == (away, (here,))
+        with pytest.raises(IdentityError, match="this join token of eu-1 was used"):
+            await asyncio.to_thread(joining.join, f"{here},{away}", token)
+
+
+async def test_where_no_controller_is_there_each_is_named(tmp_path: Path) -> None:
+    async with standing(tmp_path) as door:
+        token = await door.enrolled.token("eu-1")
+    urls = [f"https://127.0.0.1:{free_port()}" for _ in range(2)]
+    with pytest.raises(IdentityError) as refused:
+        await asyncio.to_thread(joining.join, ",".join(urls), token)
+    assert all(url in str(refused.value) for url in urls)
+
+
+def test_packages_come_from_the_controller_that_the_agent_is_connected_to(tmp_path: Path) -> None:
+    identity = Identity("https://c1:7444", "c1:7443", "", "", "", ("https://c2:7444",))
+    assert identity.grpcs == ("c1:7443", "c2:7443")
+    assert [identity.url_beside(each) for each in ("c1:7443", "c2:7443", "elsewhere:7443")] == [
+        "https://c1:7444",
+        "https://c2:7444",
+        "https://c1:7444",
+    ]
