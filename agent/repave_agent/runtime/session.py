@@ -53,7 +53,7 @@ ANSWERS_PATIENCE = 3.0
 ASKED_MAX = 100
 """Of leases that are under way."""
 STEADY_SECONDS = 5.0  # a stream that lived so long was no failed attempt
-RECONNECT_CAP_SECONDS = 5.0
+RECONNECT_BASE_SECONDS, RECONNECT_CAP_SECONDS = 0.1, 5.0
 
 log = structlog.get_logger()
 
@@ -112,6 +112,7 @@ class Session:
         self._sequence = 0
         self._outage = _Outage(since=clock())
         self._patience_seconds = PATIENCE_SECONDS
+        self._return_seconds = 0.0  # as the controller said last
         self._ready: Link | None = None  # the link to go on with; Hello was said on it
         self._greeted_at: Moment = ()  # before Hello was said: a lease that answers it counts from then
 
@@ -180,7 +181,8 @@ class Session:
                 continue
             if self._clock() - began >= STEADY_SECONDS:
                 attempt = 0
-            delay_seconds = full_jitter(attempt, self._chance(), cap_seconds=RECONNECT_CAP_SECONDS)
+            base_seconds = max(RECONNECT_BASE_SECONDS, self._return_seconds)
+            delay_seconds = full_jitter(attempt, self._chance(), base_seconds, RECONNECT_CAP_SECONDS)
             if isinstance(failure, RejectedError):
                 delay_seconds = RECONNECT_CAP_SECONDS
             attempt += 1
@@ -266,6 +268,8 @@ class Session:
         was_bound = self._tenancy.is_bound
         await self._handler.on_welcome(welcome)
         self._outage.ended(self._clock(), welcome)
+        self._return_seconds = welcome.return_seconds
+        stream.takes_sums = welcome.takes_sums
         if welcome.lease_seconds > 0:
             self._hold(stream, welcome.lease_seconds, tasks, was_bound=was_bound)
         else:
@@ -391,8 +395,9 @@ class Session:
         if not changed and not self._notices and not is_full and stream.sent_state == self._state:
             return
         self._sequence += 1
-        digest, notices = self._observations.digest(), tuple(self._notices)
-        report = Report(self._sequence, is_full, changed, digest, notices, *self._state)
+        notices, observed = tuple(self._notices), self._observations
+        digest, total = ("", observed.sum()) if stream.takes_sums else (observed.digest(), "")
+        report = Report(self._sequence, is_full, changed, digest, notices, *self._state, sum=total)
         self._notices.clear()
         stream.is_full_due = False
         stream.sent_state = self._state
@@ -409,6 +414,7 @@ class _Stream:
     patience_seconds: float
     awake_at: float  # when this process was last seen to run
     is_welcome: bool = False
+    takes_sums: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # the worker saw something new
     wake: asyncio.Event = field(default_factory=asyncio.Event)  # the writer has something to do
     is_report_due: bool = False

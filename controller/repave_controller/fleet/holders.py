@@ -80,6 +80,9 @@ class Holders:
                 self._free_at[holder.region] = now + FREE_SECONDS
                 self._followed_at[holder.region] = now
 
+    def __len__(self) -> int:
+        return len(self._holders)
+
     def of(self, region: RegionName) -> Holder | None:
         return self._holders.get(region)
 

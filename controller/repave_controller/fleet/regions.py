@@ -97,10 +97,10 @@ class KnownRegion:
         self.reported, self.is_starting = report.troubles, report.is_starting
         self.troubles = (*self.reported, *self.withheld.values())
         known = self.observations.applications
-        before = known if report.is_full else dict(known)
+        spoken_of = {each.application for each in report.applications}
+        before = known if report.is_full else {name: known[name] for name in spoken_of & known.keys()}
         is_same = self.observations.merge(report)
         after = self.observations.applications
-        spoken_of = {each.application for each in report.applications}
         names = spoken_of | before.keys() if report.is_full else spoken_of
         changed = {name for name in names if before.get(name) != after.get(name)}
         if (self.troubles, self.is_starting) != told:

@@ -69,6 +69,11 @@ from repave_protos.protocol.values import (
 HELLO_DEADLINE_SECONDS = 60.0  # of a link as slow as an agent bears
 SILENCES_MAX = 3.0
 """An agent that is to say something every second is away when nothing came for so many."""
+RETURN_SECONDS_EACH, RETURN_SECONDS_MIN, RETURN_SECONDS_MAX = 0.002, 0.1, 5.0
+"""Agents that lose this controller spread their first attempt over so long for each of them: a connection
+over TLS takes some 2 ms of CPU here, and many at once memory too."""
+ADMITTED_AT_ONCE_MAX = 100
+"""Agents whose Hello waits for the store."""
 FORGET_EVERY_SECONDS = 1.0
 """So often it is looked for regions that can be forgotten, however many agents connect."""
 
@@ -121,6 +126,7 @@ class Sessions:
         self._may_lend: Callable[[], bool] = lambda: True
         self._afar: Afar | None = None
         self._deciding: set[RegionName] = set()
+        self._admission = asyncio.Semaphore(ADMITTED_AT_ONCE_MAX)
         self._streams: dict[RegionName, Stream] = {}
         self._query_ids = itertools.count(1)
         self._looked_for_unused_at = 0.0
@@ -328,7 +334,7 @@ class Sessions:
         try:
             hello = await self._first_message(messages)
             identity, objection = self._certificates.identity(hello, certificate)
-            entered = Rejection(objection) if objection else await self._enter(hello, identity)
+            entered = Rejection(objection) if objection else await self._admitted(hello, identity)
             if isinstance(entered, Rejection):
                 log.warning("agent.rejected", region=hello.region, reason=entered.reason)
                 async with asyncio.timeout(GOODBYE_SECONDS):
@@ -341,6 +347,11 @@ class Sessions:
             log.exception("agent.stream_failed")
         finally:
             await link.close()
+
+    async def _admitted(self, hello: Hello, identity: AgentIdentity | None) -> Rejection | int:
+        """One of a few at a time: of a fleet that returns the first are served before the last are let in."""
+        async with self._admission:
+            return await self._enter(hello, identity)
 
     def close(self) -> None:
         """Ends every stream; agents go on by themselves and look for the next controller."""
@@ -659,7 +670,14 @@ class Sessions:
             image_ticket=ticket,
             lease_seconds=lease_seconds,
             term=holder.term if holder is not None else 0,
+            return_seconds=self._return_seconds(),
         )
+
+    def _return_seconds(self) -> float:
+        """0 where agents by themselves come back over no less."""
+        fleet = max(len(self._regions.views), len(self._holders))  # also those that have yet to come back
+        seconds = min(RETURN_SECONDS_MAX, RETURN_SECONDS_EACH * fleet)
+        return seconds if seconds > RETURN_SECONDS_MIN else 0.0
 
 
 def _check(query: Query) -> None:

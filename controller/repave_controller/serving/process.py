@@ -153,7 +153,13 @@ async def _put_together(
     url = url_of(settings)
     guarded = await guarded_by(settings, store, loaded.installation, url, clock)
     sessions = Sessions(
-        Welcome(__version__, loaded.installation, f"{url}/v1/images", beat_seconds=BEAT_SECONDS),
+        Welcome(
+            __version__,
+            loaded.installation,
+            f"{url}/v1/images",
+            beat_seconds=BEAT_SECONDS,
+            takes_sums=True,
+        ),
         clock,
         ticket_of=guarded.tickets.of if guarded is not None else None,
     )

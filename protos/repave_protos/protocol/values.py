@@ -6,6 +6,7 @@ Times are seconds; durations end in `_seconds`, weights in `_bp` (basis points, 
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Literal, NewType
@@ -429,10 +430,11 @@ class Report:
     sequence: int
     is_full: bool
     applications: tuple[ApplicationReport, ...]
-    digest: str
+    digest: str  # "": there is a sum
     notices: tuple[Notice, ...] = ()
     troubles: tuple[str, ...] = ()  # of the region as a whole: provider, pool, balancer
     is_starting: bool = False  # it can't act yet; the first trouble says why
+    sum: str = ""  # says the same as the digest, and costs what has changed; for a controller that takes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,6 +453,8 @@ class Welcome:
     image_ticket: str = field(default="", repr=False)
     lease_seconds: float = 0.0  # the region has a stand-by: acting is by lease, of so long; 0: without
     term: int = 0  # grows whenever another agent becomes that of the region; 0: not said
+    return_seconds: float = 0.0  # over so long an agent that loses this controller spreads its next attempt
+    takes_sums: bool = False  # reports may have a sum in the place of their digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -526,6 +530,10 @@ class Observations:
     _texts: Encoded[ApplicationName, ApplicationReport, str] = field(
         default_factory=lambda: Encoded(repr), init=False, repr=False, compare=False
     )
+    _counted: dict[ApplicationName, tuple[ApplicationReport, int]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _total: int = field(default=0, init=False, repr=False, compare=False)
 
     def digest(self) -> str:
         """The fingerprint of all reports as a tuple, in the order of their names."""
@@ -539,7 +547,31 @@ class Observations:
             self.applications = {}
         for application in report.applications:
             self.applications[application.application] = application
+        if report.sum:
+            names = None if report.is_full else [each.application for each in report.applications]
+            return self.sum(names) == report.sum
         return self.digest() == report.digest
+
+    def sum(self, changed: Iterable[ApplicationName] | None = None) -> str:
+        """The digests of all applications, added up: one that has changed costs its own. `changed`: only
+        these may have, since the last call; None: any."""
+        if changed is None or len(self._counted) > len(self.applications):
+            changed = self.applications.keys() | self._counted.keys()
+        for name in changed:
+            self._count(name)
+        return f"{self._total % 2**64:016x}"
+
+    def _count(self, name: ApplicationName) -> None:
+        known, report = self._counted.get(name), self.applications.get(name)
+        if known is not None and known[0] is report:
+            return
+        if known is not None:
+            self._total -= known[1]
+            del self._counted[name]
+        if report is not None:
+            number = known[1] if known is not None and known[0] == report else int(fingerprint(report), 16)
+            self._counted[name] = (report, number)
+            self._total += number
 
 
 def short_digest(digest: str) -> str:

@@ -162,6 +162,7 @@ def _report_message(report: Report) -> pb.Report:
         is_full=report.is_full,
         applications=map(_application_message, report.applications),
         digest=report.digest,
+        sum=report.sum,
         notices=map(_notice_message, report.notices),
         troubles=map(bounds.sendable, report.troubles),
         is_starting=report.is_starting,
@@ -237,7 +238,8 @@ def _report(message: pb.Report) -> Report:
         sequence=bounds.between(0, message.sequence, bounds.NUMBER_MAX, "Report.sequence"),
         is_full=message.is_full,
         applications=tuple(map(_application, message.applications)),
-        digest=bounds.fingerprint(message.digest, "Report.digest"),
+        digest=bounds.fingerprint(message.digest, "Report.digest") if not message.sum else "",
+        sum=bounds.fingerprint(message.sum, "Report.sum") if message.sum else "",
         notices=tuple(map(_notice, message.notices)),
         troubles=tuple(bounds.text(each, "Report.troubles") for each in message.troubles),
         is_starting=message.is_starting,
@@ -369,6 +371,8 @@ def _welcome_message(welcome: Welcome) -> pb.Welcome:
         image_ticket=welcome.image_ticket,
         lease_seconds=welcome.lease_seconds,
         term=welcome.term,
+        return_seconds=welcome.return_seconds,
+        takes_sums=welcome.takes_sums,
     )
 
 
@@ -386,4 +390,6 @@ def _welcome(message: pb.Welcome) -> Welcome:
         image_ticket=bounds.line(message.image_ticket, "Welcome.image_ticket"),
         lease_seconds=bounds.seconds(message.lease_seconds, "Welcome.lease_seconds"),
         term=message.term,
+        return_seconds=bounds.seconds(message.return_seconds, "Welcome.return_seconds"),
+        takes_sums=message.takes_sums,
     )

@@ -44,7 +44,8 @@ class SimulatedPeer:
         self.store = SimulatedSharedStore(database, life)
         loaded = self.store.opened()
         clock = SteadyClock(loaded.last_event_at, lambda: WALL + world.now, lambda: world.now)
-        self.sessions = Sessions(Welcome("0", loaded.installation, "http://127.0.0.1/v1/images"), clock)
+        welcome = Welcome("0", loaded.installation, "http://127.0.0.1/v1/images", takes_sums=True)
+        self.sessions = Sessions(welcome, clock)
         self.member = Member(life.name, instance, "", "", "0", WALL + world.now)
         self.membership = Membership(self.store, self.member, self, lambda: world.now)
         self.scheduler = Scheduler(

@@ -70,7 +70,7 @@ class SimulatedController:
             lambda: world.now,
         )
         self.sessions = Sessions(
-            Welcome("0", loaded.installation, "http://127.0.0.1/v1/images"),
+            Welcome("0", loaded.installation, "http://127.0.0.1/v1/images", takes_sums=True),
             clock,
         )
         self.scheduler = Scheduler(store, images_of(world), loaded, clock, self.sessions)

@@ -127,6 +127,21 @@ async def test_only_changed_applications_are_sent_and_the_digest_is_of_all() -> 
         assert [seen.merge(each) for each in region.link.reports] == [True, True]
 
 
+async def test_a_controller_that_takes_sums_gets_them_in_the_place_of_digests() -> None:
+    async with running(Region()) as region:
+        region.observe(shop=1, cart=1)
+        await region.welcome(replace(WELCOME, takes_sums=True))
+        region.observe(shop=1, cart=2)
+        await settle()
+        assert [bool(each.digest) for each in region.link.reports] == [False, False]
+        seen = Observations()
+        assert [seen.merge(each) for each in region.link.reports] == [True, True]
+        region.link.hang_up()
+        await region.time.advance(5.0)
+        await region.welcome()
+        assert [bool(each.sum) for each in region.link.reports] == [False], "the next one may be older"
+
+
 async def test_nothing_is_sent_while_nothing_changes() -> None:
     async with running(Region()) as region:
         region.observe(shop=1)
@@ -366,6 +381,19 @@ async def test_a_second_outage_is_told_again_and_starts_with_short_delays() -> N
                 await region.time.advance(0.1)
     assert warnings(logs) == ["session.lost", "session.lost"]
     assert len(region.links) == 3
+
+
+async def test_an_agent_of_many_spreads_its_return_as_the_controller_asked() -> None:
+    async with running(Region()) as region:
+        await region.welcome(replace(WELCOME, return_seconds=2.0))
+        await region.time.advance(60.0)
+        delays = []
+        for _ in range(3):
+            region.link.hang_up()
+            await settle()
+            delays.append(region.time.pending_seconds[-1])
+            await region.time.advance(delays[-1])
+        assert delays == [2.0, 4.0, 5.0], "by the greatest chance; never longer than without"
 
 
 async def test_a_controller_that_welcomes_and_hangs_up_is_not_dialled_in_a_tight_loop() -> None:

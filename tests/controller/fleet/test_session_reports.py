@@ -94,3 +94,20 @@ async def test_publishing_to_a_region_that_is_away_is_fine() -> None:
     async with controlling() as controller:
         controller.sessions.publish(PARIS, desired(1))
         assert not controller.sessions.views()
+
+
+async def test_a_sum_that_differs_is_asked_to_be_mended_as_a_digest_is() -> None:
+    async with controlling() as controller:
+        link, observer = await controller.connect(), Observer()
+        link.say(observer.summed(seen(SHOP, 1), seen(CART, 1), is_full=True))
+        link.say(observer.summed(seen(CART, 2)))
+        await settle()
+        assert link.heard == [WELCOME]
+        link.say(replace(observer.summed(seen(SHOP, 2)), sum="f" * 16))
+        await settle()
+        assert link.heard[1:] == [Resync()]
+        link.say(observer.summed(seen(SHOP, 3), seen(CART, 2), is_full=True))
+        link.say(observer.report(seen(SHOP, 4)))
+        await settle()
+        assert link.heard[1:] == [Resync()], "an agent may say either"
+        assert controller.view.observations.applications == {SHOP: seen(SHOP, 4), CART: seen(CART, 2)}

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from repave_controller.fleet.holders import TAKE_OVER_SECONDS
+from repave_controller.fleet.holders import TAKE_OVER_SECONDS, Holder
 from repave_controller.fleet.regions import (
     UNUSED_REGIONS_MAX,
     UNUSED_SECONDS,
 )
+from repave_controller.fleet.sessions import ADMITTED_AT_ONCE_MAX, RETURN_SECONDS_MAX
 from repave_protos.protocol.values import (
     PROTOCOL_VERSION,
     Applied,
@@ -377,3 +378,46 @@ async def test_an_agent_that_hands_no_secrets_to_hosts_is_sent_no_application_wi
         assert controller.view.troubles == ()
         able = await controller.connect(replace(HELLO, capabilities=("secrets=vault",)))
         await until(lambda: able.heard == [WELCOME, with_secrets, desired(1, CART)])
+
+
+async def nothing_kept(holder: Holder, gone: tuple[RegionName, ...], *, is_other: bool) -> None:
+    pass
+
+
+async def test_agents_of_a_large_fleet_are_asked_to_spread_their_return() -> None:
+    async with controlling() as controller:
+        assert (await controller.connect()).heard == [WELCOME], "few need not"
+        holders = [Holder(RegionName(f"r{number}"), "an agent", 1) for number in range(1_000)]
+        controller.sessions.recall(holders, nothing_kept)
+        link = await controller.connect(replace(HELLO, region=RegionName("oslo")))
+        (welcome,) = link.heard
+        assert isinstance(welcome, Welcome)
+        assert welcome.return_seconds == 2.0, "also of those that have yet to come back"
+        controller.sessions.recall(
+            [Holder(RegionName(f"s{number}"), "an agent", 1) for number in range(9_000)], nothing_kept
+        )
+        (welcome,) = (await controller.connect(replace(HELLO, region=RegionName("rome")))).heard
+        assert isinstance(welcome, Welcome)
+        assert welcome.return_seconds == RETURN_SECONDS_MAX
+
+
+async def test_of_a_fleet_that_returns_few_wait_for_the_store_at_once_and_all_are_let_in() -> None:
+    under_way: list[RegionName] = []
+    most, disk = 0, asyncio.Event()
+
+    async def slow_save(holder: Holder, gone: tuple[RegionName, ...], *, is_other: bool) -> None:
+        nonlocal most
+        under_way.append(holder.region)
+        most = max(most, len(under_way))
+        await disk.wait()
+        under_way.remove(holder.region)
+
+    async with controlling() as controller:
+        controller.sessions.recall([], slow_save)
+        names = [RegionName(f"r{number}") for number in range(2 * ADMITTED_AT_ONCE_MAX)]
+        links = [await controller.connect(replace(HELLO, region=name, instance=name)) for name in names]
+        assert len(under_way) == ADMITTED_AT_ONCE_MAX
+        disk.set()
+        await until(lambda: all(link.heard for link in links))
+        assert most == ADMITTED_AT_ONCE_MAX
+        assert all(isinstance(link.heard[0], Welcome) for link in links)

@@ -177,9 +177,9 @@ class Region:
     def link(self) -> MemoryLink:
         return self.links[-1]
 
-    async def welcome(self) -> None:
+    async def welcome(self, welcome: Welcome = WELCOME) -> None:
         await settle()
-        self.link.say(WELCOME)
+        self.link.say(welcome)
         await settle()
 
     def observe(self, **verified: int) -> None:

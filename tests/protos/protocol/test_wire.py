@@ -122,7 +122,9 @@ group_reports = st.builds(
 application_reports = st.builds(ApplicationReport, applications, epochs, tuples(group_reports), texts)
 notices = st.builds(Notice, names, texts, names | st.just(""), names | st.just(""), names | st.just(""))
 reports = st.builds(
-    Report, numbers, st.booleans(), tuples(application_reports), fingerprints, tuples(notices)
+    lambda report, is_summed: replace(report, digest="", sum=report.digest) if is_summed else report,
+    st.builds(Report, numbers, st.booleans(), tuples(application_reports), fingerprints, tuples(notices)),
+    st.booleans(),
 )
 applied = st.builds(Applied, applications, epochs, fingerprints)
 hellos = st.builds(
@@ -273,7 +275,15 @@ questions: st.SearchStrategy[Question] = st.one_of(
     st.builds(BakeOrder, digests, short, tuples(texts), texts),
 )
 queries = st.builds(Query, numbers, questions, names | st.just(""))
-welcomes = st.builds(Welcome, lines, names, lines, st.none() | tuples(applications))
+welcomes = st.builds(
+    Welcome,
+    lines,
+    names,
+    lines,
+    st.none() | tuples(applications),
+    return_seconds=seconds,
+    takes_sums=st.booleans(),
+)
 rejections = st.builds(Rejection, texts)
 
 PROBE = Probe(kind="http", port=8080)
