@@ -127,12 +127,15 @@ class Membership:
             group.create_task(self._follow())
 
     async def stop(self) -> None:
-        """Decides nothing from now on; what is being saved is saved, then others may take the shards."""
+        """Decides nothing from now on; what is being saved is saved, then others may take the shards. May be
+        called twice."""
         self._is_stopping = True
         async with self._turn:
             self._forget(tuple(self._held))
             await self._tell_lost()
         async with self._beating:
+            if self._has_left:
+                return
             self._has_left = True
             self._news.set()
             with contextlib.suppress(StoreError, TimeoutError):  # then others wait for the end of the lease

@@ -31,8 +31,10 @@ from repave_controller.operations.reach import Reach
 from repave_controller.operations.retention import Retention, reason_to_hold
 from repave_controller.peers.company import Company
 from repave_controller.peers.ports import Member
+from repave_controller.peers.shards import is_present
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.security.agreement import agree
 from repave_controller.security.authority import Authority, OperatorsAuthority, OwnAuthority, Source
 from repave_controller.security.enrolment import Enrolment
 from repave_controller.security.provenance import Provenance
@@ -82,7 +84,7 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
         images = images_of(settings, opened.store, clock)
         parts = await _put_together(settings, store, images, opened.loaded, clock, metrics, sharing)
         images.know(each.digest for each in await store.images())
-        async with _shared(sharing), _served(settings, parts, sharing):
+        async with _shared(sharing, parts), _served(settings, parts, sharing):
             _tell_start(settings, parts)
             recalling = metrics.recall(opened.store, parts.scheduler.applications())
             beside: tuple[Coroutine[None, None, None], ...] = (
@@ -93,7 +95,11 @@ async def run(settings: ControllerSettings, is_new: bool = False) -> None:
             )
             if sharing is not None:
                 beside = (*beside, *sharing.work())
-            await _run_until_signal(parts.scheduler, supervisor, *beside)
+            try:
+                await _run_until_signal(parts.scheduler, supervisor, *beside)
+            finally:  # first of all: others go on while this one takes leave of its clients
+                if sharing is not None:
+                    await sharing.stop()
     finally:
         await store.close()
 
@@ -108,13 +114,16 @@ def _sharing(settings: ControllerSettings, opened: Opened, clock: SteadyClock) -
 
 
 @asynccontextmanager
-async def _shared(sharing: "Sharing | None") -> AsyncIterator[None]:
-    """Among the controllers that share its store while the block lasts. Raises StoreError."""
+async def _shared(sharing: "Sharing | None", parts: "Parts") -> AsyncIterator[None]:
+    """Among the controllers that share its store while the block lasts. Raises StoreError, AuthorityError."""
     if sharing is None:
         yield
         return
-    await sharing.membership.join()
+    standing = await sharing.membership.join()
     try:
+        there = {each.member.id for each in standing.members if is_present(each)}
+        authority = parts.enrolment.authority if parts.enrolment is not None else None
+        await agree(parts.store, parts.company.me.id, authority, there)
         yield
     finally:
         await sharing.stop()

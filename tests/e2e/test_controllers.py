@@ -1,0 +1,137 @@
+"""Whole controllers that share a real PostgreSQL: each takes its part, the others go on with that of one that
+was killed or stopped, and one that does not fit the others does not start."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import urllib.request
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repave_controller.peers.ports import SHARDS
+from tests.fakes.agent.haproxy_rig import free_port
+from tests.fakes.waiting import until_async
+from tests.support.paths import ROOT
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+@dataclass
+class Running:
+    name: str
+    port: int
+    process: asyncio.subprocess.Process
+
+    async def rows(self) -> dict[str, Any]:
+        """The controllers as this one tells; none while it does not answer."""
+
+        def get() -> dict[str, Any]:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/controllers") as answer:
+                    return {each["name"]: each for each in json.load(answer)["items"]}
+            except OSError:
+                return {}
+
+        return await asyncio.to_thread(get)
+
+    async def shares(self) -> list[int]:
+        """How many shards each controller has that is live."""
+        return sorted(len(row["shards"]) for row in (await self.rows()).values() if row["state"] == "live")
+
+
+@dataclass
+class Controllers:
+    directory: Path
+    url: str
+    started: list[Running] = field(default_factory=list)
+
+    async def start(self, name: str, folder: str = "", **settings: str) -> Running:
+        port, place = free_port(), self.directory / (folder or name)
+        place.mkdir(parents=True, exist_ok=True)
+        given = {
+            "STATE": str(place),
+            "NAME": name,
+            "HTTP__LISTEN": f"127.0.0.1:{port}",
+            "GRPC__LISTEN": f"127.0.0.1:{free_port()}",
+            "AGENTS__LISTEN": f"127.0.0.1:{free_port()}",
+            "STORE__URL": self.url,
+            **settings,
+        }
+        with (place / "log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "repave_controller"),
+                env={**os.environ, **{f"REPAVE_CONTROLLER_{key}": value for key, value in given.items()}},
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+            )
+        made = Running(name, port, process)
+        self.started.append(made)
+        return made
+
+    async def refusal(self, name: str, folder: str, **settings: str) -> str:
+        refused = await self.start(name, folder, **settings)
+        assert await refused.process.wait() == 1
+        return (self.directory / folder / "log").read_text()
+
+
+@pytest.fixture
+async def controllers(tmp_path: Path, database_url: str) -> AsyncIterator[Controllers]:
+    made = Controllers(tmp_path, database_url)
+    yield made
+    for each in made.started:
+        if each.process.returncode is None:
+            each.process.kill()
+            await each.process.wait()
+
+
+async def test_controllers_share_the_applications_and_outlive_each_other(controllers: Controllers) -> None:
+    a, b = await asyncio.gather(controllers.start("a"), controllers.start("b"))
+
+    async def are_even() -> bool:
+        return await a.shares() == await b.shares() == [SHARDS // 2, SHARDS // 2]
+
+    await until_async(are_even)
+    namesake, other_tls = await asyncio.gather(
+        controllers.refusal("a", "namesake"),
+        controllers.refusal("c", "tls", TLS__ENABLED="true"),
+    )
+    assert "another controller calls itself 'a' and is there at http://127.0.0.1" in namesake
+    assert "tls.enabled: this controller does TLS and a does not" in other_tls
+    assert await are_even(), "neither took anything, or gave it back"
+    a.process.kill()
+
+    async def is_left_with_all() -> bool:
+        return await b.shares() == [SHARDS]
+
+    await until_async(is_left_with_all)
+    assert (await b.rows())["a"]["state"] == "away"
+    again = await controllers.start("a")
+
+    async def has_some() -> bool:
+        return len(await again.shares()) == 2
+
+    await until_async(has_some)
+    again.process.send_signal(signal.SIGTERM)
+    assert await again.process.wait() == 0
+    assert list(await b.rows()) == ["b"], "it took its leave"
+    await until_async(is_left_with_all)
+
+
+@pytest.mark.rig
+async def test_controllers_of_two_authorities_do_not_share_a_store(controllers: Controllers) -> None:
+    first = await controllers.start("a", TLS__ENABLED="true")
+
+    async def is_there() -> bool:
+        return await first.shares() == [SHARDS]
+
+    await until_async(is_there)
+    refused = await controllers.refusal("b", "other", TLS__ENABLED="true")
+    assert "tls.ca: the certificate authority of this controller" in refused
+    assert "Give all the same tls.ca and tls.ca_key" in refused
