@@ -16,6 +16,7 @@ from repave_controller.core.domain.application import Instant
 from repave_controller.core.ports import StoreError
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.serving.admission import make_admin_token
+from repave_controller.serving.backing_up import sources_of, target_of
 from repave_controller.serving.process import run
 from repave_controller.settings import ControllerSettings
 from repave_protos import __version__
@@ -88,11 +89,13 @@ def _carry_out(chosen: argparse.Namespace, settings: ControllerSettings) -> None
         case "admin-token":
             asyncio.run(make_admin_token(settings))
         case "backup":
-            told = take(settings.state, chosen.file, now(), with_packages=chosen.packages)
+            sources = sources_of(settings, now)
+            told = take(settings.state, chosen.file, now(), with_packages=chosen.packages, sources=sources)
             print(told, file=sys.stderr)  # noqa: T201
         case "restore":
             trial, force = chosen.dry_run, chosen.force
-            told = put_back(settings.state, chosen.file, now(), force=force, is_trial=trial)
+            target = target_of(settings, now)
+            told = put_back(settings.state, chosen.file, now(), force=force, is_trial=trial, target=target)
             print(told, file=sys.stderr)  # noqa: T201
         case _:
             asyncio.run(run(settings, is_new=getattr(chosen, "new", False)))

@@ -4,17 +4,14 @@ are told."""
 import asyncio
 import os
 import pwd
-import sqlite3
 import sys
-import urllib.parse
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from repave_controller.backups.manifest import DATABASE, PACKAGES, BackupError, Manifest
-from repave_controller.backups.putting_back import gather, restore
-from repave_controller.backups.taking import back_up
-from repave_controller.fleet.packages import SUFFIX
+from repave_controller.backups.manifest import BackupError, Manifest
+from repave_controller.backups.putting_back import Restored, Target, gather, restore
+from repave_controller.backups.taking import Sources, back_up
 from repave_protos.daemon.files import open_file
 from repave_protos.daemon.owner import acting_as
 
@@ -22,14 +19,14 @@ SERVICE_USER = "repave"
 STANDARD = "-"
 
 
-def take(state: Path, name: str, now: float, *, with_packages: bool) -> str:
+def take(state: Path, name: str, now: float, *, with_packages: bool, sources: Sources | None = None) -> str:
     """What to tell. Raises BackupError, StoreError, OSError; then a file of that name is as it was."""
     owner = owner_of(state, service=None)
     if name == STANDARD:
         if sys.stdout.isatty():
             raise BackupError("a backup is no text for a terminal: name a file, or pipe it on")
         with acting_as(owner):
-            manifest = back_up(state, sys.stdout.buffer, now, with_packages=with_packages)
+            manifest = back_up(state, sys.stdout.buffer, now, with_packages=with_packages, sources=sources)
         sys.stdout.buffer.flush()
         return _taken("standard output", manifest)
     target = Path(name)
@@ -38,7 +35,7 @@ def take(state: Path, name: str, now: float, *, with_packages: bool) -> str:
         part.unlink(missing_ok=True)
         with open(open_file(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as out:
             with acting_as(owner):
-                manifest = back_up(state, out, now, with_packages=with_packages)
+                manifest = back_up(state, out, now, with_packages=with_packages, sources=sources)
             out.flush()
             os.fsync(out.fileno())
         part.replace(target)
@@ -47,15 +44,17 @@ def take(state: Path, name: str, now: float, *, with_packages: bool) -> str:
     return _taken(name, manifest)
 
 
-def put_back(state: Path, name: str, now: float, *, force: bool, is_trial: bool) -> str:
+def put_back(
+    state: Path, name: str, now: float, *, force: bool, is_trial: bool, target: Target | None = None
+) -> str:
     """What to tell. Raises BackupError, StoreError, OSError; then nothing has changed."""
     with ExitStack() as stack:
         source: IO[bytes] = sys.stdin.buffer if name == STANDARD else stack.enter_context(open(name, "rb"))
         if is_trial:
             return f"{_shown(gather(source, None))}\nit is whole; nothing was changed"
         stack.enter_context(acting_as(owner_of(state, service=service_user())))
-        manifest = asyncio.run(restore(source, state, now, force=force))
-        return _restored(state, manifest)
+        restored = asyncio.run(restore(source, state, now, force=force, target=target))
+        return _restored(state, restored)
 
 
 def owner_of(state: Path, service: pwd.struct_passwd | None) -> tuple[int, int] | None:
@@ -77,14 +76,6 @@ def service_user() -> pwd.struct_passwd | None:
         return None
 
 
-def missing_packages(state: Path) -> int:
-    """How many the store knows that are not on this disk."""
-    address = f"file:{urllib.parse.quote(str(state / DATABASE))}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True)) as connection:
-        known = connection.execute("SELECT digest FROM images").fetchall()
-    return sum(not (state / PACKAGES / f"{digest}{SUFFIX}").is_file() for (digest,) in known)
-
-
 def _shown(manifest: Manifest) -> str:
     named = ", ".join(manifest.applications) or "none"
     packages = "with packages" if manifest.has_packages else "without packages"
@@ -101,15 +92,16 @@ def _taken(name: str, manifest: Manifest) -> str:
     )
 
 
-def _restored(state: Path, manifest: Manifest) -> str:
+def _restored(state: Path, restored: Restored) -> str:
     lines = [
-        f"restored into {state}: {_shown(manifest)}",
+        f"restored into {restored.place or state}: {_shown(restored.manifest)}",
+        *([f"what was there is kept in the schema {restored.kept}"] if restored.kept else []),
         "Start the controller, then:",
         "- repave regions: one with newer decisions is AHEAD: it serves on, and is sent nothing until",
         "  repave controller recover",
         "- repave agents list, repave tokens list: what was revoked since the backup counts again. Revoke it",
         "- roles, freezes and accounts are as they were then; applications that were deleted since are back",
     ]
-    if missing := missing_packages(state):
+    if missing := restored.missing:
         lines.append(f"- {missing} packages are missing: push them, or no fresh host is made of them")
     return "\n".join(lines)

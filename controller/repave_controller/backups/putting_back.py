@@ -7,9 +7,13 @@ restore has happened, and what a crash left undone the next start does.
 import hashlib
 import os
 import shutil
+import sqlite3
 import tarfile
+from collections.abc import Collection
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from repave_controller.backups.manifest import (
     DATABASE,
@@ -23,6 +27,7 @@ from repave_controller.backups.manifest import (
 )
 from repave_controller.core.domain.application import Event, Instant
 from repave_controller.core.ports import Transaction
+from repave_controller.fleet.packages import SUFFIX
 from repave_controller.security.audit import Entry, audit_of
 from repave_controller.security.principals import LOCAL_NAME
 from repave_controller.stores.sqlite.store import SqliteStore
@@ -35,25 +40,71 @@ KEPT = "before-restore"
 BUFFER_BYTES = 1024 * 1024
 
 
-async def restore(source: IO[bytes], state: Path, now: float, *, force: bool) -> Manifest:
+class Target(Protocol):
+    """A store that is not in the state directory, or packages that are not."""
+
+    place: str
+
+    async def incarnation(self) -> int:
+        """Of the store that is there; 0: there is none. Raises StoreError."""
+
+    async def fill(self, file: Path, *, force: bool) -> str:
+        """Puts what `file` holds there. Returns where the former store is kept; "": there was none. Raises
+        StoreError."""
+
+    async def missing(self, digests: Collection[str]) -> Collection[str]:
+        """Of these packages, which are in no shared place. Raises StoreError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """`missing` counts packages that the store knows and that are nowhere. `place` and `kept`, where the
+    store is not in the state directory: where it is, and the former one."""
+
+    manifest: Manifest
+    missing: int
+    place: str = ""
+    kept: str = ""
+
+
+async def restore(
+    source: IO[bytes], state: Path, now: float, *, force: bool, target: Target | None = None
+) -> Restored:
     """Raises BackupError, StoreError, OSError; then what was there is as it was."""
     make_directory(state)
     with own(state, "controller", f"{DATABASE}.lock"):
         put_in_place(state)
         if not force:
             _refuse_others(state)
-        part = state / GATHERED
+        part, kept = state / GATHERED, ""
         shutil.rmtree(part, ignore_errors=True)
         try:
             manifest = gather(source, part)
-            await _outrank(part, manifest, now)
+            await _outrank(part, manifest, now, await target.incarnation() if target is not None else 0)
+            missing = _missing(part / DATABASE, part / PACKAGES, state / PACKAGES)
+            if target is not None:
+                missing &= set(await target.missing(missing))
+                kept = await target.fill(part / DATABASE, force=force)
+                if target.place:
+                    (part / DATABASE).unlink()
             _sync(part)
             part.rename(state / WHOLE)
         finally:
             shutil.rmtree(part, ignore_errors=True)
         sync_folder(state)
         put_in_place(state)
-    return manifest
+    return Restored(manifest, len(missing), target.place if target is not None else "", kept)
+
+
+def _missing(database: Path, *folders: Path) -> set[str]:
+    """Digests that the store knows, of packages in none of these folders."""
+    with closing(sqlite3.connect(database)) as connection:
+        known = connection.execute("SELECT digest FROM images").fetchall()
+    return {
+        digest
+        for (digest,) in known
+        if not any((folder / f"{digest}{SUFFIX}").is_file() for folder in folders)
+    }
 
 
 def _refuse_others(state: Path) -> None:
@@ -117,7 +168,7 @@ def _lay_out(content: IO[bytes], target: Path) -> tuple[int, str]:
     return size, sha256.hexdigest()
 
 
-async def _outrank(part: Path, manifest: Manifest, now: float) -> None:
+async def _outrank(part: Path, manifest: Manifest, now: float, above: int) -> None:
     """Opens the store, which checks it and brings its schema up to date, and begins a new incarnation: what
     the former controller decided after the backup, or decides if it still runs, is older. Raises StoreError.
     """
@@ -126,7 +177,7 @@ async def _outrank(part: Path, manifest: Manifest, now: float) -> None:
     try:
         if loaded.installation != manifest.installation:
             raise BackupError(f"{NAME} of the backup is of another store: {manifest.installation}")
-        await store.begin_incarnation(0)
+        await store.begin_incarnation(above)
         at = Instant(max(now, loaded.last_event_at))
         text = f"from the backup of {manifest.taken_at}; what was decided after it is not in this store"
         await store.commit(Transaction(events=(Event("store.restored", text, at=at),)))

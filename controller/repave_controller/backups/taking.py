@@ -1,7 +1,8 @@
 """Takes a backup: one archive of the store as it is at one moment, the authority, and the packages if wanted.
 
-The controller may run, or may have been killed: the store is copied by SQLite's own way, over a connection
-that cannot write, so nothing in the state directory changes.
+The controller may run, or may have been killed: a store in a file is copied by SQLite's own way, over a
+connection that cannot write, so nothing in the state directory changes. Of one in PostgreSQL (copying.py) the
+archive has the same file.
 """
 
 import hashlib
@@ -11,10 +12,11 @@ import tarfile
 import tempfile
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from repave_controller.backups.manifest import (
     DATABASE,
@@ -36,30 +38,91 @@ BUFFER_BYTES = 1024 * 1024
 FILE_MODE = 0o600
 
 
-def back_up(state: Path, out: IO[bytes], now: float, *, with_packages: bool) -> Manifest:
+class StoreSource(Protocol):
+    """Where the store is."""
+
+    def copy(self, file: Path) -> None:
+        """Makes a database of SQLite of it, as it is at one moment. Raises BackupError, StoreError."""
+
+
+class PackageSource(Protocol):
+    """Where the packages are."""
+
+    def members(self, copy: Path) -> list[Member]:
+        """Those that there are; `copy` is the store. Raises StoreError."""
+
+    def opened(self, member: Member) -> AbstractContextManager[IO[bytes]]:
+        """One of them, to be read."""
+
+
+class StoreHere:
+    """In the state directory."""
+
+    def __init__(self, state: Path) -> None:
+        self._store = state / DATABASE
+
+    def copy(self, file: Path) -> None:
+        if not self._store.is_file() or self._store.is_symlink():
+            raise BackupError(
+                f"{self._store}: there is no store here; name the controller's state directory (--config)"
+            )
+        with _undisturbed(self._store):
+            copy_store(self._store, file)
+
+
+class PackagesHere:
+    """In the state directory."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+
+    def members(self, _: Path) -> list[Member]:
+        """Named by their digests, so their content need not be read yet."""
+        return [
+            Member(
+                path=str(path.relative_to(self._state)),
+                bytes=path.stat().st_size,
+                sha256=path.name.removesuffix(SUFFIX),
+            )
+            for path in sorted((self._state / PACKAGES).glob(f"*{SUFFIX}"))
+        ]
+
+    def opened(self, member: Member) -> AbstractContextManager[IO[bytes]]:
+        return (self._state / member.path).open("rb")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Of one controller."""
+
+    store: StoreSource
+    packages: PackageSource
+
+    @staticmethod
+    def here(state: Path) -> "Sources":
+        return Sources(StoreHere(state), PackagesHere(state))
+
+
+def back_up(
+    state: Path, out: IO[bytes], now: float, *, with_packages: bool, sources: Sources | None = None
+) -> Manifest:
     """Writes the archive to `out`. Raises BackupError, StoreError, OSError; then `out` has no backup."""
-    store = state / DATABASE
-    if not store.is_file() or store.is_symlink():
-        raise BackupError(
-            f"{store}: there is no store here; name the controller's state directory (--config)"
-        )
+    sources = sources or Sources.here(state)
     with tempfile.TemporaryDirectory(prefix="repave-backup-") as scratch:
         copy = Path(scratch) / DATABASE
-        with _undisturbed(store):
-            copy_store(store, copy)
+        sources.store.copy(copy)
         keys = {
             str(path.relative_to(state)): read_file(path)
             for path in sorted((state / SECURITY).glob("*"))
             if PATH.fullmatch(str(path.relative_to(state)))
         }
-        packages = sorted((state / PACKAGES).glob(f"*{SUFFIX}")) if with_packages else []
         files = (
             Member(path=DATABASE, bytes=copy.stat().st_size, sha256=_digest_of(copy)),
             *(
                 Member(path=path, bytes=len(key), sha256=hashlib.sha256(key).hexdigest())
                 for path, key in keys.items()
             ),
-            *(_member_of(path, state) for path in packages),
+            *(sources.packages.members(copy) if with_packages else []),
         )
         manifest = _manifest(copy, now, files, with_packages=with_packages)
         with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive:
@@ -69,8 +132,8 @@ def back_up(state: Path, out: IO[bytes], now: float, *, with_packages: bool) -> 
             for path, key in keys.items():
                 _add(archive, path, key, now)
             for member in files[1 + len(keys) :]:
-                with (state / member.path).open("rb") as file:
-                    _add_file(archive, member, file, now)
+                with sources.packages.opened(member) as package:
+                    _add_file(archive, member, package, now)
     return manifest
 
 
@@ -123,12 +186,6 @@ def _manifest(copy: Path, now: float, files: tuple[Member, ...], *, with_package
         has_packages=with_packages,
         files=files,
     )
-
-
-def _member_of(package: Path, state: Path) -> Member:
-    """Named by its digest, so its content need not be read yet."""
-    digest = package.name.removesuffix(SUFFIX)
-    return Member(path=str(package.relative_to(state)), bytes=package.stat().st_size, sha256=digest)
 
 
 def _digest_of(path: Path) -> str:

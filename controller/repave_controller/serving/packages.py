@@ -30,7 +30,7 @@ def shared_of(
         case "directory":
             return None
         case "s3":
-            return _in_bucket(settings.packages, settings, clock)
+            return in_bucket(settings.packages, settings, clock)
     found = _in_database(store)
     if found is None and settings.packages.store == "database":
         raise ValueError(
@@ -48,7 +48,7 @@ def _in_database(store: Store) -> SharedPackages | None:
     return PostgresPackages(store.database)
 
 
-def _in_bucket(
+def in_bucket(
     packages: PackagesSettings, settings: ControllerSettings, clock: Callable[[], Instant]
 ) -> S3Packages:
     assert packages.credentials is not None, "the settings were checked"
