@@ -16,6 +16,7 @@ from repave_controller.peers.ports import ChangeLog, Held, shard_of
 from repave_controller.stores.postgresql.connection import Database
 from repave_controller.stores.postgresql.place import Place as At
 from repave_controller.stores.postgresql.store import PostgresStore
+from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName
 from repave_simulation.tiers.shared_shelf import SharedShelf
 from repave_simulation.tiers.shared_store import SharedMemoryStore
@@ -201,3 +202,12 @@ async def test_each_commit_hints_at_itself_to_all(place: Place) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
+
+
+async def test_a_row_of_the_audit_log_is_added_behind_the_last_one_only(place: Place) -> None:
+    first, other = Link(1, "{}", "a" * 64), Link(1, "[]", "b" * 64)
+    await place.ann.commit(Transaction(audit=(first,)))
+    with pytest.raises(Conflict):
+        await place.ben.commit(Transaction(audit=(other,), records=(Record("token", "a", "1"),)))
+    assert list(await place.ben.audit()) == [first]
+    assert not await place.ben.records("token")

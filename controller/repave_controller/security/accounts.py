@@ -9,8 +9,9 @@ import structlog
 
 from repave_controller.core.domain.instants import Instant
 from repave_controller.core.domain.reasons import Refusal, Refused
-from repave_controller.core.ports import Record, Store, StoreError, Transaction
+from repave_controller.core.ports import Conflict, Record, Store, StoreError, Transaction
 from repave_controller.security.claims import LEEWAY_SECONDS
+from repave_controller.security.kept import Kept
 from repave_controller.security.people import Person
 from repave_controller.security.principals import (
     ADMIN_NAME,
@@ -21,11 +22,13 @@ from repave_controller.security.principals import (
     Role,
 )
 from repave_controller.security.records import (
+    KINDS,
     PERSON,
     SPENT,
     TOKEN,
     TRUST,
     KnownAccounts,
+    read_record,
     record_of_person,
     record_of_roles,
     record_of_spent,
@@ -85,6 +88,44 @@ class Accounts:
         self._lock = asyncio.Lock()
         self._saved_use: dict[str, Instant] = {}
         self._changed = asyncio.Event()
+        self._kept = Kept(store, KINDS, self._apply)
+        self._kept.put(known.records)
+
+    # ---------------------------------------------------------------------------- other controllers
+
+    def take(self, records: Sequence[Record]) -> None:
+        """What another controller has saved. A token that it has revoked is refused here from now on."""
+        self._kept.put(records)
+        self._apply(records)
+
+    def _apply(self, records: Sequence[Record]) -> None:
+        for record in records:
+            try:
+                self._apply_one(record.kind, record.name, read_record(record))
+            except ValueError as error:  # of a newer version: what is known of it counts on
+                log.error("accounts.unreadable", kind=record.kind, name=record.name, error=str(error))
+        self._tell()
+
+    def _apply_one(self, kind: str, name: str, found: object) -> None:
+        match found:
+            case Token():
+                self._tokens[name] = found
+            case Roles():
+                self._roles = found
+            case Trust():
+                self._trusts[name] = found
+            case Person():
+                self._people[name] = found
+            case float():
+                self._spent[name] = Instant(found)
+            case _ if kind == TOKEN:
+                self._tokens.pop(name, None)
+            case _ if kind == TRUST:
+                self._trusts.pop(name, None)
+            case _ if kind == PERSON:
+                self._people.pop(name, None)
+            case _ if kind == SPENT:
+                self._spent.pop(name, None)
 
     # --------------------------------------------------------------------------------- recognising
 
@@ -138,7 +179,9 @@ class Accounts:
             return
         self._saved_use[token.id] = now
         try:
-            await self._store.commit(Transaction(records=(record_of_token(used),)))
+            await self._commit(record_of_token(used))
+        except Conflict:  # as one that another controller has revoked: it tells of that
+            return
         except StoreError as error:
             log.warning("token.use_not_saved", token=token.id, error=str(error))
 
@@ -205,25 +248,36 @@ class Accounts:
 
     async def revoke(self, identity: str, by: str) -> Token:
         """Ends it at once, and the streams that it opened. Raises Refused, StoreError."""
-        async with self._lock:
+
+        async def attempt() -> Token:
             token = self.token(identity)
             if token.revoked_at is not None:
                 return token
             revoked = self._ended(token, by)
             self._check_admins(self._roles, {**self._tokens, identity: revoked})
             await self._save(revoked)
-        return revoked
+            return revoked
+
+        async with self._lock:
+            return await self._kept.retried(attempt)
 
     async def _save(self, *tokens: Token, beside: Sequence[Record] = ()) -> None:
         """With other records, and without the tokens that ended long ago."""
         gone = self._ended_long_ago(self._clock())
         forgotten = (Record(TOKEN, identity, None) for identity in gone)
-        saved = (record_of_token(each) for each in tokens)
-        await self._store.commit(Transaction(records=(*forgotten, *saved, *beside)))
+        saved = [record_of_token(each) for each in tokens]
+        added = [each for each in beside if each.state is not None]
+        await self._commit(*forgotten, *saved, *beside, only_if=self._kept.expected(*saved, *added))
         for identity in gone:
             del self._tokens[identity]
         self._tokens |= {each.id: each for each in tokens}
         self._tell()
+
+    async def _commit(self, *records: Record, only_if: Sequence[Record] | None = None) -> None:
+        """Raises Conflict: one of `only_if`, or of all, is another one by now. Raises StoreError."""
+        expected = self._kept.expected(*records) if only_if is None else tuple(only_if)
+        await self._store.commit(Transaction(records=records, expected=expected))
+        self._kept.put(records)
 
     # -------------------------------------------------------------------------------------- trusts
 
@@ -247,7 +301,7 @@ class Accounts:
                 raise Refused(Refusal.TOO_MANY, what="trusts", most=TRUSTS_MAX)
             now, identity = self._clock(), self._chance(ID_BYTES)
             made = Trust(identity, name, issuer, claims, audience, seconds, by, now)
-            await self._store.commit(Transaction(records=(record_of_trust(made),)))
+            await self._commit(record_of_trust(made))
             self._trusts[identity] = made
         return made
 
@@ -256,27 +310,30 @@ class Accounts:
         async with self._lock:
             if identity not in self._trusts:
                 raise Refused(Refusal.UNKNOWN_TRUST, id=identity)
-            await self._store.commit(Transaction(records=(Record(TRUST, identity, None),)))
+            await self._commit(Record(TRUST, identity, None), only_if=())
             return self._trusts.pop(identity)
 
     # ------------------------------------------------------------------------------------------ log-ins
 
     async def log_in_job(self, trust: Trust, proof: str, expires_at: Instant) -> tuple[Token, str]:
         """A token for a job. `proof`: the hash of what its CI signed, which is good for one log-in, also over
-        a restart. Raises Refused, StoreError."""
+        a restart and at every controller. Raises Refused, StoreError."""
         async with self._lock:
-            now = self._clock()
-            over = [name for name, at in self._spent.items() if at + LEEWAY_SECONDS <= now]
-            if proof in self._spent:
-                raise Refused(Refusal.SPENT)
-            if len(self._spent) - len(over) >= SPENT_MAX:
-                raise Refused(Refusal.TOO_MANY, what="log-ins of jobs at once", most=SPENT_MAX)
-            token, text = self._made(trust.name, trust.seconds, "login", note=f"job {trust.id}", method="job")
-            gone = (Record(SPENT, name, None) for name in over)
-            await self._save(token, beside=(*gone, record_of_spent(proof, expires_at)))
-            for name in over:
-                del self._spent[name]
-            self._spent[proof] = expires_at
+            return await self._kept.retried(lambda: self._log_in_job(trust, proof, expires_at))
+
+    async def _log_in_job(self, trust: Trust, proof: str, expires_at: Instant) -> tuple[Token, str]:
+        now = self._clock()
+        over = [name for name, at in self._spent.items() if at + LEEWAY_SECONDS <= now]
+        if proof in self._spent:
+            raise Refused(Refusal.SPENT)
+        if len(self._spent) - len(over) >= SPENT_MAX:
+            raise Refused(Refusal.TOO_MANY, what="log-ins of jobs at once", most=SPENT_MAX)
+        token, text = self._made(trust.name, trust.seconds, "login", note=f"job {trust.id}", method="job")
+        gone = (Record(SPENT, name, None) for name in over)
+        await self._save(token, beside=(*gone, record_of_spent(proof, expires_at)))
+        for name in over:
+            del self._spent[name]
+        self._spent[proof] = expires_at
         return token, text
 
     @property
@@ -290,31 +347,38 @@ class Accounts:
         """A token for a person whom the issuer has named. What the issuer says now counts for the person's
         other log-ins too. Raises Refused, StoreError."""
         async with self._lock:
-            former = self._people.get(person.name)
-            if former is not None and (former.issuer, former.subject) != (person.issuer, person.subject):
-                raise Refused(Refusal.OTHER_ACCOUNT, name=person.name)
-            if not self._grants_of(person.name, person):
-                raise Refused(Refusal.NO_ROLE, name=person.name)
-            if former is None and len(self._people) >= PEOPLE_MAX:
-                raise Refused(Refusal.TOO_MANY, what="people", most=PEOPLE_MAX)
-            token, text = self._made(person.name, seconds, "login", note=f"log-in, {method}", method=method)
-            open_ = self._open_logins(person.name)
-            ended = [self._ended(each, "login") for each in open_[LOGINS_MAX - 1 :]]
-            await self._save(token, *ended, beside=(record_of_person(person),))
-            self._people[person.name] = person
-            self._tell()
+            return await self._kept.retried(lambda: self._log_in(person, seconds, method))
+
+    async def _log_in(self, person: Person, seconds: float, method: str) -> tuple[Token, str]:
+        former = self._people.get(person.name)
+        if former is not None and (former.issuer, former.subject) != (person.issuer, person.subject):
+            raise Refused(Refusal.OTHER_ACCOUNT, name=person.name)
+        if not self._grants_of(person.name, person):
+            raise Refused(Refusal.NO_ROLE, name=person.name)
+        if former is None and len(self._people) >= PEOPLE_MAX:
+            raise Refused(Refusal.TOO_MANY, what="people", most=PEOPLE_MAX)
+        token, text = self._made(person.name, seconds, "login", note=f"log-in, {method}", method=method)
+        open_ = self._open_logins(person.name)
+        ended = [self._ended(each, "login") for each in open_[LOGINS_MAX - 1 :]]
+        await self._save(token, *ended, beside=(record_of_person(person),))
+        self._people[person.name] = person
+        self._tell()
         return token, text
 
     async def end_person(self, name: str, by: str) -> Person:
         """Ends the person's log-ins, and forgets which account of the issuer had the name. Raises Refused,
         StoreError."""
-        async with self._lock:
+
+        async def attempt() -> Person:
             if name not in self._people:
                 raise Refused(Refusal.UNKNOWN_PERSON, name=name)
             ended = {each.id: self._ended(each, by) for each in self._open_logins(name)}
             self._check_admins(self._roles, {**self._tokens, **ended})
             await self._save(*ended.values(), beside=(Record(PERSON, name, None),))
             return self._people.pop(name)
+
+        async with self._lock:
+            return await self._kept.retried(attempt)
 
     def _open_logins(self, name: str) -> list[Token]:
         """Newest first."""
@@ -332,14 +396,18 @@ class Accounts:
 
     async def change_roles(self, change: Callable[[Roles], Roles]) -> Roles:
         """Raises Refused, StoreError."""
-        async with self._lock:
+
+        async def attempt() -> Roles:
             changed = change(self._roles)
             if changed != self._roles:
                 self._check_admins(changed, self._tokens)
-                await self._store.commit(Transaction(records=(record_of_roles(changed),)))
+                await self._commit(record_of_roles(changed))
                 self._roles = changed
                 self._tell()
-        return changed
+            return changed
+
+        async with self._lock:
+            return await self._kept.retried(attempt)
 
     def _check_admins(self, roles: Roles, tokens: dict[str, Token]) -> None:
         """One who may give roles is left, with a token that is not narrowed. Raises Refused."""

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import structlog
 
 from repave_controller.core.domain.instants import Instant
-from repave_controller.core.ports import Store, Transaction
+from repave_controller.core.ports import Conflict, Store, Transaction
 from repave_protos.daemon.chain import Link, first_hash, link
 
 ROW_BYTES_MAX = 32 * 1024
 CUT = "cut: too long for a row"
+TRIES_MAX = 50
+"""So often a row is linked anew while other controllers add theirs."""
 
 log = structlog.get_logger()
 
@@ -60,7 +62,7 @@ async def audit_of(store: Store, installation: str, clock: Callable[[], Instant]
 
 
 class Audit:
-    """One for a controller: only it adds rows, one after the other."""
+    """One for a controller, which adds rows one after the other."""
 
     def __init__(
         self, store: Store, installation: str, end: Link | None, clock: Callable[[], Instant]
@@ -79,12 +81,26 @@ class Audit:
     async def _add(self, entry: Entry) -> int:
         async with self._lock:
             timed = dataclasses.replace(entry, at=self._clock())
-            added = link(self._number + 1, text_of(timed), self._hash)
-            await self._store.commit(Transaction(audit=(added,)))
-            self._number, self._hash = added.number, added.hash
+            added = await self._linked(text_of(timed))
         # The log, which is kept elsewhere, holds the chain to its end.
         log.info("audit", number=added.number, hash=added.hash, who=entry.who, action=entry.action)
         return added.number
+
+    async def _linked(self, text: str) -> Link:
+        """Behind the last row, also where other controllers add theirs."""
+        for left in range(TRIES_MAX - 1, -1, -1):
+            added = link(self._number + 1, text, self._hash)
+            try:
+                await self._store.commit(Transaction(audit=(added,)))
+            except Conflict:
+                if not left:
+                    raise
+                (end,) = await self._store.audit(limit=1, newest=True)
+                self._number, self._hash = end.number, end.hash
+            else:
+                self._number, self._hash = added.number, added.hash
+                return added
+        raise AssertionError("the last try returns or raises")
 
     async def rows(self, after: int = 0, limit: int = 1000, newest: bool = False) -> Sequence[Link]:
         return await self._store.audit(after, limit, newest)

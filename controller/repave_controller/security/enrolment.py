@@ -11,6 +11,7 @@ from repave_controller.core.domain.reasons import Happening, Refusal, Refused, c
 from repave_controller.core.ports import Record, Store, StoreError, Transaction
 from repave_controller.security import roster
 from repave_controller.security.authority import Authority, OwnAuthority
+from repave_controller.security.kept import Kept
 from repave_controller.security.roster import JoinToken, Member
 from repave_protos.protocol.certificates import (
     AgentIdentity,
@@ -46,16 +47,35 @@ class Enrolment:
         self._lock = asyncio.Lock()
         self._tokens: dict[str, JoinToken] = {}
         self._members: dict[str, Member] = {}
+        self._kept = Kept(store, (TOKEN, MEMBER), self._apply)
 
     async def load(self) -> None:
         """Before anything is asked. Raises StoreError."""
         try:
-            for record in await self._store.records(TOKEN):
-                self._tokens[record.name] = _TOKENS.validate_json(record.state or "")
-            for record in await self._store.records(MEMBER):
-                self._members[record.name] = _MEMBERS.validate_json(record.state or "")
+            await self._kept.load()
         except ValidationError as error:
             raise StoreError(f"what the store holds of agents can't be read: {error}") from error
+
+    def take(self, records: Sequence[Record]) -> None:
+        """What another controller has saved. The stream of an agent that it has revoked ends. What can't be
+        read, as of a newer version, changes nothing."""
+        self._kept.put(records)
+        for record in records:
+            try:
+                self._apply([record])
+            except ValidationError as error:
+                log.error("agents.unreadable", kind=record.kind, name=record.name, error=str(error))
+        self._withdrawn()
+
+    def _apply(self, records: Sequence[Record]) -> None:
+        """Raises ValidationError."""
+        for record in records:
+            if record.state is None:
+                (self._tokens if record.kind == TOKEN else self._members).pop(record.name, None)
+            elif record.kind == TOKEN:
+                self._tokens[record.name] = _TOKENS.validate_json(record.state)
+            else:
+                self._members[record.name] = _MEMBERS.validate_json(record.state)
 
     # ---------------------------------------------------------------------------------------- knowing
 
@@ -107,7 +127,8 @@ class Enrolment:
 
     async def join(self, secret: str, request: str, address: str) -> tuple[str, AgentIdentity]:
         """A first certificate, with its chain. Raises Refused, CertificateError, StoreError."""
-        async with self._lock:
+
+        async def attempt() -> tuple[str, AgentIdentity]:
             token = roster.use(self._tokens.get(hash_of(secret)), self._clock(), address)
             key = requested_key(request)
             chain, identity = self.authority.issue(key, RegionName(token.region), new_agent())
@@ -121,23 +142,32 @@ class Enrolment:
                 address=address,
                 by=token.by,
             )
-        return chain, identity
+            return chain, identity
+
+        async with self._lock:
+            return await self._kept.retried(attempt)
 
     async def renew(self, identity: AgentIdentity, request: str) -> str:
         """The next certificate of an agent that was recognised. Raises CertificateError, StoreError."""
-        async with self._lock:
+
+        async def attempt() -> str:
             if objection := self.objection(identity):
                 raise CertificateError(objection)
             chain, issued = self.authority.issue(requested_key(request), identity.region, identity.agent)
             former = self._members.get(f"{identity.region}/{identity.agent}")
             await self._save([roster.renewed(former, issued, self._clock())])
+            return chain
+
+        async with self._lock:
+            chain = await self._kept.retried(attempt)
         log.info("agent.certificate_renewed", region=identity.region, agent=identity.agent)
         return chain
 
     async def revoke(self, region: str, agent: str, by: str, reason: str = "") -> list[Member]:
         """Every agent of the region, or the one that is named; and the region's join tokens. Raises Refused,
         StoreError."""
-        async with self._lock:
+
+        async def attempt() -> list[Member]:
             now = self._clock()
             found = [
                 each
@@ -159,6 +189,10 @@ class Enrolment:
                 by=by,
                 reason=reason,
             )
+            return ended
+
+        async with self._lock:
+            ended = await self._kept.retried(attempt)
         self._withdrawn()
         return ended
 
@@ -201,7 +235,11 @@ class Enrolment:
         if what is not None:
             reason = reason_of(what, region=region, by=by, **facts)
             events = (Event(kind, region=region, by=by, at=Instant(now), what=reason),)
-        saved = await self._store.commit(Transaction(records=tuple(records), events=events))
+        expected = self._kept.expected(*map(_record, changed))
+        saved = await self._store.commit(
+            Transaction(records=tuple(records), events=events, expected=expected)
+        )
+        self._kept.put(records)
         self._forget((*over, *gone))
         for member in ended:
             self._members.pop(member.name, None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -23,6 +24,13 @@ _ROLES = TypeAdapter(Roles)
 _TRUST = TypeAdapter(Trust)
 _PERSON = TypeAdapter(Person)
 _INSTANT = TypeAdapter(Instant)
+_OF_KIND: Mapping[str, TypeAdapter[Any]] = {
+    TOKEN: _TOKEN,
+    ROLES: _ROLES,
+    TRUST: _TRUST,
+    PERSON: _PERSON,
+    SPENT: _INSTANT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,10 @@ class KnownAccounts:
     trusts: tuple[Trust, ...] = ()
     people: tuple[Person, ...] = ()
     spent: Mapping[str, Instant] = field(default_factory=dict)
+    records: tuple[Record, ...] = ()  # as the store has them
+
+
+KINDS = (TOKEN, ROLES, TRUST, PERSON, SPENT)
 
 
 async def load_accounts(store: Store) -> KnownAccounts:
@@ -51,12 +63,21 @@ async def load_accounts(store: Store) -> KnownAccounts:
             tuple(_TRUST.validate_json(each.state or "") for each in trusts),
             tuple(_PERSON.validate_json(each.state or "") for each in people),
             {each.name: _INSTANT.validate_json(each.state or "") for each in spent},
+            (*tokens, *roles, *trusts, *people, *spent),
         )
     except ValidationError as error:
         raise StoreError(
             "the store holds accounts that this repave cannot read: they were written by another version, or "
             "damaged. Run that version, or restore the database from a backup."
         ) from error
+
+
+def read_record(record: Record) -> Token | Roles | Trust | Person | Instant | None:
+    """What one says; None: it is gone. Raises ValueError."""
+    if record.state is None:
+        return None
+    found: Token | Roles | Trust | Person | Instant = _OF_KIND[record.kind].validate_json(record.state)
+    return found
 
 
 def record_of_token(token: Token) -> Record:

@@ -74,6 +74,9 @@ class SharedMemoryStore(ReportsInMemory, LettersInMemory, MemoryStore):
             newest = max((each.change for each in self._changed() if each.by != self.controller), default=0)
             if newest > transaction.seen:
                 raise Conflict(f"another controller has saved change {newest}; {transaction.seen} was seen")
+        for row in transaction.audit:
+            if row.number <= len(self.shelf.audit):
+                raise Conflict(f"the audit log has a row {row.number} by now")
         for record in transaction.expected:
             there = self.shelf.records.get((record.kind, record.name))
             if (there.state if there is not None else None) != record.state:
