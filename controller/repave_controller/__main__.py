@@ -1,4 +1,5 @@
-"""The command `repave-controller`: `run` (the default), `show-config`, `admin-token`, `backup`, `restore`.
+"""The command `repave-controller`: `run` (the default), `show-config`, `admin-token`, `backup`,
+`restore`, `migrate`.
 
 The only module of the controller that reads the environment.
 """
@@ -17,6 +18,7 @@ from repave_controller.core.ports import StoreError
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.serving.admission import make_admin_token
 from repave_controller.serving.backing_up import sources_of, target_of
+from repave_controller.serving.moving import move
 from repave_controller.serving.process import run
 from repave_controller.settings import ControllerSettings
 from repave_protos import __version__
@@ -52,6 +54,11 @@ def make_parser() -> argparse.ArgumentParser:
     back.add_argument("file", metavar="FILE", help="-: standard input")
     back.add_argument("--force", action="store_true", help="though the state directory is not empty")
     back.add_argument("--dry-run", action="store_true", help="only read it, and check every digest")
+    moving = commands.add_parser(
+        "migrate", parents=[common], help="move the store into the database of store.url, or back"
+    )
+    moving.add_argument("--to", required=True, choices=("postgresql", "sqlite"), help="where it shall be")
+    moving.add_argument("--dry-run", action="store_true", help="only check, and count what would be moved")
     return parser
 
 
@@ -83,6 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
 def _carry_out(chosen: argparse.Namespace, settings: ControllerSettings) -> None:
     now = SteadyClock(Instant(0.0))
     match chosen.command:
@@ -97,6 +108,8 @@ def _carry_out(chosen: argparse.Namespace, settings: ControllerSettings) -> None
             target = target_of(settings, now)
             told = put_back(settings.state, chosen.file, now(), force=force, is_trial=trial, target=target)
             print(told, file=sys.stderr)  # noqa: T201
+        case "migrate":
+            move(settings, chosen.to, now, _tell, is_trial=chosen.dry_run)
         case _:
             asyncio.run(run(settings, is_new=getattr(chosen, "new", False)))
 

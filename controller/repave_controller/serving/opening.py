@@ -14,6 +14,9 @@ from repave_controller.stores.sqlite.store import SqliteStore, new_name
 if TYPE_CHECKING:  # asyncpg is there only where it is used
     from repave_controller.stores.postgresql.shared import Shared
 
+MOVED = "controller.db.moved"
+"""A store that is in a database by now."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -43,6 +46,7 @@ async def open_store(settings: ControllerSettings, is_new: bool = False) -> Open
 async def _open_alone(settings: ControllerSettings, named: Callable[[], str], is_new: bool) -> Opened:
     store = SqliteStore(settings.state / "controller.db", new_name=named)
     if not is_new:
+        _refuse_moved(settings.state)
         refuse_loss(settings.state)
     return Opened(store, await store.open())
 
@@ -85,13 +89,21 @@ def refuse_loss(state: Path) -> None:
         )
 
 
+def _refuse_moved(state: Path) -> None:
+    if (state / MOVED).exists() and not (state / "controller.db").exists():
+        raise StoreError(
+            f"the store was moved to PostgreSQL, and {state / MOVED} is what it was before. Name the "
+            "database in store.url; or move it back (repave-controller migrate --to sqlite)"
+        )
+
+
 def _refuse_to_leave(state: Path) -> None:
     """The same for an empty database, in whose place a store in a file may be meant as well."""
     store, packages = state / "controller.db", _packages(state)
     if store.exists() and store.stat().st_size:
         raise StoreError(
             f"the database of store.url is empty, and there is a store in {store}. Move it there "
-            "(repave-controller migrate), or start with --new"
+            "(repave-controller migrate --to postgresql), or start with --new"
         )
     if packages:
         raise StoreError(

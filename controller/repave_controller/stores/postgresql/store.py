@@ -260,7 +260,9 @@ class PostgresStore:
             self._writing = None
 
     async def _read(self, query: str, *values: object) -> Sequence[Row]:
-        await self._opened().settle()
+        """Also where only the database is open."""
+        if self._writer is not None:
+            await self._writer.settle()
         return await self.database.fetch(query, *values)
 
 
