@@ -45,7 +45,8 @@ def run_all(tier: int, seeds: Iterable[int], *, jobs: int = 0, until_broken: boo
     """The total so far, again and again as it grows; `until_broken` stops at the first failure."""
     total = Total()
     chosen = list(seeds)
-    chunks = [(tier, chosen[start : start + CHUNK]) for start in range(0, len(chosen), CHUNK)]
+    size = 1 if until_broken else CHUNK
+    chunks = [(tier, chosen[start : start + size]) for start in range(0, len(chosen), size)]
     with multiprocessing.get_context("fork").Pool(jobs or len(os.sched_getaffinity(0))) as pool:
         for results in pool.imap(_run_chunk, chunks):
             for result in results:
