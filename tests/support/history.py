@@ -8,6 +8,8 @@ in which order writes count, so no order has to be searched for.
 What people asked is judged beside it: a command that was acknowledged is there for ever, once, in its order.
 """
 
+import bisect
+import heapq
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -90,22 +92,23 @@ def _misread(writes: Sequence[Write], reads: Sequence[Read]) -> list[str]:
     ordered = _ordered(writes)
     begins = list(itertools.accumulate((each.begin for each in ordered), max))
     ends = list(itertools.accumulate((each.end for each in reversed(ordered)), min))[::-1]
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, each in enumerate(ordered):
+        places[each.value].append(place)
     found: list[str] = []
-    done: list[tuple[float, int]] = []  # of reads: their end, and the place of the write that they found
+    under_way: list[tuple[float, int]] = []  # reads: their end, and the place of the write that they found
+    least = -1  # what was found by reads that ended before
     for read in sorted(reads, key=lambda each: (each.begin, each.end)):
-        least = max((place for end, place in done if end < read.begin), default=-1)
-        over = [place for place, end in enumerate(ends) if end < read.begin]
-        least = max([least, *over])
-        places = [
-            place
-            for place, each in enumerate(ordered)
-            if place >= least and each.value == read.value and begins[place] <= read.end
-        ]
-        if not places:
-            before = _text(ordered[least].epoch) if least >= 0 else "nothing"
+        while under_way and under_way[0][0] < read.begin:
+            least = max(least, heapq.heappop(under_way)[1])
+        bound = max(least, bisect.bisect_left(ends, read.begin) - 1)
+        own = places[read.value]
+        at = bisect.bisect_left(own, bound)
+        if at == len(own) or begins[own[at]] > read.end:
+            before = _text(ordered[bound].epoch) if bound >= 0 else "nothing"
             found.append(f"{read.value} is read at {read.begin:.3f}..{read.end:.3f}, when {before} was there")
         else:
-            done.append((read.end, places[0]))
+            heapq.heappush(under_way, (read.end, own[at]))
     return found
 
 
