@@ -15,6 +15,8 @@ class SeveralStage(Stage):
 
     database: str = ""
     names: tuple[str, ...] = ("c1", "c2", "c3")
+    databases: dict[str, str] = field(default_factory=dict)
+    """Controller to the URL by which it reaches the database, where that is its own."""
     controllers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     front: str = "c1"
 
@@ -46,7 +48,7 @@ class SeveralStage(Stage):
             "REPAVE_CONTROLLER_GRPC__LISTEN": f"127.0.0.1:{grpc}",
             "REPAVE_CONTROLLER_STATE": str(self.directory / name),
             "REPAVE_CONTROLLER_NAME": name,
-            "REPAVE_CONTROLLER_STORE__URL": self.database,
+            "REPAVE_CONTROLLER_STORE__URL": self.databases.get(name, self.database),
         }
         self.controllers[name] = self._spawn(name, "repave_controller", settings)
 

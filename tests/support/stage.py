@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from repave_protos.package.archive import pack
 from tests.support.example import Example
@@ -302,6 +302,9 @@ class Stage:
         )
 
 
+AnyStage = TypeVar("AnyStage", bound=Stage)
+
+
 @contextmanager
 def staged(directory: Path, **options: Any) -> Iterator[Stage]:
     """A started stage that leaves nothing running."""
@@ -310,10 +313,11 @@ def staged(directory: Path, **options: Any) -> Iterator[Stage]:
 
 
 @contextmanager
-def kept(stage: Stage) -> Iterator[Stage]:
+def kept(stage: AnyStage) -> Iterator[AnyStage]:
     """Starts the stage; nothing of it runs on when the block is left."""
     try:
-        yield stage.start()
+        stage.start()
+        yield stage
     finally:
         stage.stop()
 
