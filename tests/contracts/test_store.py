@@ -164,6 +164,9 @@ async def test_history_is_newest_first_and_a_rollout_is_replaced_by_its_newer_st
     await store.commit(Transaction(application=an_application(OTHER), rollout=a_rollout(9)))
     assert list(await store.rollouts(HELLO)) == [a_rollout(3), ended, a_rollout(1)]
     assert list(await store.rollouts(HELLO, limit=1)) == [a_rollout(3)]
+    assert list(await store.rollouts(HELLO, limit=1, before=3)) == [ended]
+    assert list(await store.rollouts(HELLO, before=2)) == [a_rollout(1)]
+    assert list(await store.rollouts(HELLO, before=1)) == []
     assert list(await store.rollouts(ApplicationName("nobody"))) == []
     await store.close()
 

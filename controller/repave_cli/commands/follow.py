@@ -9,6 +9,7 @@ from typing import Any
 from repave_cli.render.output import percent
 from repave_cli.render.progress import (
     Branch,
+    Some,
     awaited,
     branches,
     group_line,
@@ -21,7 +22,7 @@ from repave_cli.render.remains import tell_failed_hosts
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DETACHED, DONE, ENDS, REFUSED, ROLLED_BACK, TIMED_OUT, WAITS
 from repave_cli.transport.paths import quoted
-from repave_cli.transport.streaming import lasting
+from repave_cli.transport.streaming import lasting, summed
 from repave_cli.transport.terminal import Terminal
 
 BAR_WIDTH = 20
@@ -83,8 +84,22 @@ def _rollout(terminal: Terminal, status: dict[str, Any], number: int) -> dict[st
     current: dict[str, Any] = status["current_rollout"]
     if current["number"] == number:
         return current
-    history = terminal.client.get(f"applications/{quoted(status['name'])}/history")["items"]
-    return next((each for each in history if each["number"] == number), current)
+    return rollout_numbered(terminal, status["name"], number) or current
+
+
+def newest_rollouts(
+    terminal: Terminal, app: str, count: int, before: int | None = None
+) -> list[dict[str, Any]]:
+    """The newest first, without what each region did. Raises CliError."""
+    path = f"applications/{quoted(app)}/history"
+    page = next(terminal.client.pages(path, "before", count, start=before, brief="1"))
+    return list(page["items"])
+
+
+def rollout_numbered(terminal: Terminal, app: str, number: int) -> dict[str, Any] | None:
+    """None where it is no longer kept."""
+    found = newest_rollouts(terminal, app, 1, before=number + 1)
+    return next((each for each in found if each["number"] == number), None)
 
 
 def _watched(
@@ -94,7 +109,9 @@ def _watched(
     show = _Tree() if terminal.is_interactive and terminal.is_for_people else _Lines(terminal)
     with show:
         path = f"applications/{quoted(app)}/stream"
-        for status in lasting(terminal, path, deadline=deadline, was_there=was_accepted):
+        for status in lasting(
+            terminal, path, deadline=deadline, was_there=was_accepted, summary=summed(terminal)
+        ):
             show.show(status)
             yield status
 
@@ -152,6 +169,10 @@ class _Lines:
             for group in region["groups"]:
                 key = f"{region['name']}/{group['name']}"
                 self._line(key, f"{region['name']}  {group_line(group)}")
+        for alike in status.get("alike", ()):
+            for group in alike["groups"]:
+                key = f"alike/{group['name']}/{group['state']}"
+                self._line(key, f"{Some(alike['count'], alike['names'])}  {group_line(group)}")
         waits = awaited(status["because"])[:BECAUSE_SHOWN_MAX]
         self._line("because", "; ".join(f"{each.text}{each.way_on}" for each in waits))
 

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import chain
 from typing import Any
@@ -11,16 +12,18 @@ from repave_cli.commands import lifecycle
 from repave_cli.commands.follow import FAILED_PHASES
 from repave_cli.commands.freeze import tell_frozen
 from repave_cli.render import output
-from repave_cli.render.output import Column, ago, column, percent, show, show_whole
+from repave_cli.render.output import Column, ago, column, percent, show, show_pages, show_whole
 from repave_cli.render.progress import NOTE, RECOVER, awaited, person_awaited, status_lines, trouble
 from repave_cli.render.remains import tell_failed_hosts
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DONE, ENDS, ERROR, TIMED_OUT, WAITS
 from repave_cli.transport.paths import quoted
-from repave_cli.transport.streaming import lasting
+from repave_cli.transport.streaming import lasting, summed
 from repave_cli.transport.terminal import Terminal, seconds, whole
 from repave_protos.daemon.endpoint import endpoint
 
+HISTORY_PAGE, HOSTS_PAGE, EVENTS_PAGE = 100, 1000, 1000
+DEFAULT_EVENTS = 50
 APPS = (
     column("NAME"),
     column("SERVING"),
@@ -122,7 +125,7 @@ def register(commands: Any) -> None:
     events.add_argument("app", metavar="APP", nargs="?", default="")
     events.add_argument("--follow", action="store_true", help="and go on as things happen")
     events.add_argument("--since", type=whole, metavar="SEQUENCE", help="all after this one")
-    events.add_argument("--limit", type=whole, default=50, help="the last N (default 50)")
+    events.add_argument("--limit", type=whole, help="the last N (default 50; with --since all)")
     events.set_defaults(run=run_events)
 
 
@@ -140,7 +143,8 @@ def run_status(terminal: Terminal) -> int:
         return _wait(terminal, f"applications/{quoted(arguments.app)}", arguments.timeout)
     if arguments.watch:
         tell_frozen(terminal)
-        for status in lasting(terminal, f"applications/{quoted(arguments.app)}/stream"):
+        path = f"applications/{quoted(arguments.app)}/stream"
+        for status in lasting(terminal, path, summary=None if _is_of_lines(terminal) else summed(terminal)):
             _show_change(terminal, status)
         return DONE
     status = _status(terminal, f"applications/{quoted(arguments.app)}")
@@ -165,17 +169,28 @@ def _status(terminal: Terminal, path: str) -> dict[str, Any]:
 def _tell_troubles(terminal: Terminal) -> None:
     """Of regions as a whole, under what a person looks at. What is only good to know stays with `regions`."""
     if terminal.is_for_people:
-        for item in terminal.client.get("regions")["items"]:
+        for item in _troubled(terminal):
             for text in item["troubles"]:
                 if not text.startswith(NOTE):
                     terminal.say(f"{item['name']}: {text}")
 
 
+def _troubled(terminal: Terminal) -> list[dict[str, Any]]:
+    try:
+        items = terminal.client.get("regions", troubled="1")["items"]
+    except CliError as error:
+        if not error.is_unknown_query("troubled"):  # of a controller of an older version
+            raise
+        items = terminal.client.get("regions")["items"]
+    return list(items)
+
+
 def _wait(terminal: Terminal, path: str, timeout: float | None) -> int:
     """Asks once, so that a wrong name or address fails; then goes on over restarts of the controller."""
     deadline = None if timeout is None else time.monotonic() + timeout
-    phase, first = "", terminal.client.get(path)
-    with closing(lasting(terminal, f"{path}/stream", deadline=deadline, was_there=True)) as later:
+    phase, first = "", _status(terminal, path)
+    stream = lasting(terminal, f"{path}/stream", deadline=deadline, was_there=True, summary=summed(terminal))
+    with closing(stream) as later:
         for status in chain([first], later):
             phase = status["phase"]
             code = ENDS.get(phase)
@@ -192,9 +207,14 @@ def _leaves_at_gate(terminal: Terminal) -> bool:
     return bool(terminal.arguments.until_gate or terminal.arguments.gate_ok)
 
 
+def _is_of_lines(terminal: Terminal) -> bool:
+    """No person looks."""
+    return terminal.format == "json" or (terminal.format == "table" and not sys.stdout.isatty())
+
+
 def _show_change(terminal: Terminal, status: dict[str, Any]) -> None:
     """Where no person looks, one line for each snapshot."""
-    if terminal.format == "json" or (terminal.format == "table" and not sys.stdout.isatty()):
+    if _is_of_lines(terminal):
         terminal.out(json.dumps(status))
     else:
         _show_status(terminal, status)
@@ -212,7 +232,7 @@ def _show_status(terminal: Terminal, status: dict[str, Any]) -> None:
 
 
 def run_why(terminal: Terminal) -> int:
-    answer = terminal.client.get(f"applications/{quoted(terminal.arguments.app)}/why")
+    answer = _status(terminal, f"applications/{quoted(terminal.arguments.app)}/why")
     if not terminal.is_for_people:
         show_whole(terminal, answer)
         return DONE
@@ -225,6 +245,10 @@ def run_why(terminal: Terminal) -> int:
     for region, troubles in answer["troubles"].items():
         for text in troubles:
             terminal.out(f"  {region}: {trouble(text)}")
+    if answer.get("waits_left"):
+        terminal.out(f"  and {answer['waits_left']} other waits; all: -o wide")
+    if answer.get("troubles_left"):
+        terminal.out(f"  and {answer['troubles_left']} other regions with troubles; all: -o wide")
     return DONE
 
 
@@ -237,12 +261,15 @@ def run_apps(terminal: Terminal) -> int:
 
 
 def run_history(terminal: Terminal) -> int:
-    answer = terminal.client.get(f"applications/{quoted(terminal.arguments.app)}/history")
-    show(terminal, answer, HISTORY)
-    last = answer.get("dropped_through", 0)  # a controller of before has none
-    if terminal.is_for_people and last and answer["items"][-1]["number"] == last + 1:
+    path = f"applications/{quoted(terminal.arguments.app)}/history"
+    is_brief = "1" if terminal.is_for_people or terminal.format == "name" else None
+    pages = terminal.client.pages(path, "before", HISTORY_PAGE, brief=is_brief)
+    first = next(pages)
+    rest = show_pages(terminal, chain([first], pages), HISTORY)
+    last = rest.get("dropped_through", 0)  # a controller of before has none
+    if terminal.is_for_people and last:
         terminal.say(f"rollouts 1 to {last} are no longer kept (retention.history_days, history_count)")
-    newest = answer["items"][0] if answer["items"] else None
+    newest = first["items"][0] if first["items"] else None
     if terminal.is_for_people and newest is not None and newest["phase"] in FAILED_PHASES:
         tell_failed_hosts(terminal, terminal.arguments.app, newest["group"])
     return DONE
@@ -260,20 +287,24 @@ def run_groups(terminal: Terminal) -> int:
 
 def run_hosts(terminal: Terminal) -> int:
     arguments = terminal.arguments
-    answer = terminal.client.get(
+    pages: Iterable[dict[str, Any]] = terminal.client.pages(
         _of_application(terminal, "hosts"),
+        "after",
+        HOSTS_PAGE,
         region=arguments.region,
         group=arguments.group,
         log_lines=arguments.logs or None,
         gone="1" if arguments.gone or arguments.logs else None,
     )
-    show(terminal, answer, HOSTS, "no hosts")
     if terminal.is_for_people and arguments.logs:
-        for host in answer["items"]:
+        pages = list(pages)  # their logs follow the table
+    unreachable = show_pages(terminal, pages, HOSTS, "no hosts")["unreachable"]
+    if terminal.is_for_people and arguments.logs:
+        for host in chain.from_iterable(page["items"] for page in pages):
             terminal.out(f"\n{host['region']} {host['name']}:\n{host['log_tail']}")
-    for region, why in answer["unreachable"].items():
+    for region, why in unreachable.items():
         terminal.say(f"{region}: {why}")
-    return ERROR if answer["unreachable"] else DONE
+    return ERROR if unreachable else DONE
 
 
 def run_regions(terminal: Terminal) -> int:
@@ -307,15 +338,15 @@ def _agent(region: dict[str, Any]) -> str:
 
 def run_events(terminal: Terminal) -> int:
     arguments = terminal.arguments
-    query = {"application": arguments.app, "limit": arguments.limit}
-    if arguments.since is None:
-        query["newest"] = "1"
-    answer = terminal.client.get("events", after=arguments.since, **query)
+    pages = _events(terminal)
     if not terminal.is_for_people and terminal.format != "jsonl" and not arguments.follow:
-        show_whole(terminal, answer)
+        if terminal.format == "name":
+            show_whole(terminal, next(iter(pages)))
+        else:
+            show_pages(terminal, pages, ())
         return DONE
     after = arguments.since or 0
-    for event in answer["items"]:
+    for event in chain.from_iterable(page["items"] for page in pages):
         after = event["sequence"]
         _show_event(terminal, event)
     if arguments.follow:
@@ -323,6 +354,25 @@ def run_events(terminal: Terminal) -> int:
         for event in events:
             _show_event(terminal, event)
     return DONE
+
+
+def _events(terminal: Terminal) -> Iterator[dict[str, Any]]:
+    """The last ones, or all after one, in pages."""
+    arguments, left = terminal.arguments, terminal.arguments.limit
+    if arguments.since is None:
+        limit = DEFAULT_EVENTS if left is None else left
+        yield terminal.client.get("events", application=arguments.app, limit=limit, newest="1")
+        return
+    after, is_more = arguments.since, True
+    while is_more:
+        limit = EVENTS_PAGE if left is None else min(left, EVENTS_PAGE)
+        page = terminal.client.get("events", application=arguments.app, after=after, limit=limit)
+        yield page
+        items = page["items"]
+        is_more = len(items) >= limit > 0
+        after = items[-1]["sequence"] if items else after
+        left = None if left is None else left - len(items)
+        is_more = is_more and (left is None or left > 0)
 
 
 def _show_event(terminal: Terminal, event: dict[str, Any]) -> None:

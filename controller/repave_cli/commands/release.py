@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 from repave_cli.commands.asking import add_who_and_why, ask
-from repave_cli.commands.follow import SUCCEEDED, UNDONE, follow
+from repave_cli.commands.follow import SUCCEEDED, UNDONE, follow, newest_rollouts, rollout_numbered
 from repave_cli.commands.switch_time import tell_switch
 from repave_cli.render.output import show_whole
 from repave_cli.specs.arguments import add_keep_sizes, add_spec_arguments, given_files
@@ -114,20 +114,20 @@ def run_release(terminal: Terminal) -> int:
     }
     key = arguments.key or _key(terminal, spec.application, body)
     path = f"applications/{quoted(spec.application)}"
-    replaced = _number_running(terminal, path) if arguments.replace else 0
+    replaced = _number_running(terminal, spec.application) if arguments.replace else 0
     accepted = terminal.client.post(f"{path}/releases", body, key)
     if replaced and accepted["is_queued"]:
         return _follow_both(terminal, accepted, replaced)
     return _go_on(terminal, accepted)
 
 
-def _number_running(terminal: Terminal, path: str) -> int:
+def _number_running(terminal: Terminal, application: str) -> int:
     """Of the rollout that is to be replaced; 0: none runs."""
     try:
-        rollout = terminal.client.get(path)["current_rollout"]
+        newest = newest_rollouts(terminal, application, 1)
     except CliError:  # it was never released
         return 0
-    return int(rollout["number"]) if rollout and not rollout["ended_at"] else 0
+    return next((int(each["number"]) for each in newest if not each["ended_at"]), 0)
 
 
 def _follow_both(terminal: Terminal, accepted: dict[str, Any], replaced: int) -> int:
@@ -156,8 +156,7 @@ def _show_end(terminal: Terminal, accepted: dict[str, Any]) -> None:
     """For programs, as one document: what was accepted, with the phase that it has come to and why."""
     if terminal.format not in ("json", "yaml"):
         return
-    history = terminal.client.get(f"applications/{quoted(accepted['application'])}/history")["items"]
-    rollout: dict[str, Any] = next((each for each in history if each["number"] == accepted["rollout"]), {})
+    rollout = rollout_numbered(terminal, accepted["application"], accepted["rollout"]) or {}
     end = {"phase": rollout.get("phase", ""), "outcome": rollout.get("outcome", "")}
     show_whole(terminal, {**accepted, **end})
 
@@ -165,10 +164,10 @@ def _show_end(terminal: Terminal, accepted: dict[str, Any]) -> None:
 def _key(terminal: Terminal, application: str, body: dict[str, Any]) -> str:
     """The same release again joins the running one; after that has ended it is a new one."""
     try:
-        history = terminal.client.get(f"applications/{quoted(application)}/history")["items"]
+        newest = newest_rollouts(terminal, application, 2)  # of which one may run
     except CliError:
-        history = []
-    ended = max((each["number"] for each in history if each["ended_at"]), default=0)
+        newest = []
+    ended = max((each["number"] for each in newest if each["ended_at"]), default=0)
     how = tuple(body[name] for name in ("queue", "latest", "replace", "keep_sizes"))
     requested = (application, body["version"], body["digest"], body["spec"], body["signature"], how, ended)
     return hashlib.sha256(repr(requested).encode()).hexdigest()
@@ -176,7 +175,7 @@ def _key(terminal: Terminal, application: str, body: dict[str, Any]) -> str:
 
 def run_rollback(terminal: Terminal) -> int:
     arguments = terminal.arguments
-    before = terminal.client.get(f"applications/{quoted(arguments.app)}")["current_rollout"]
+    before = next(iter(newest_rollouts(terminal, arguments.app, 1)), None)
     where: dict[str, object] = {"to": arguments.to, "regions": arguments.regions}
     where |= {"force": arguments.force, "now": arguments.now}
     if arguments.dry_run:

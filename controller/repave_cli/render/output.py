@@ -3,7 +3,7 @@
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,6 +49,69 @@ def show(terminal: Terminal, answer: dict[str, Any], columns: Sequence[Column], 
             show_whole(terminal, answer)
 
 
+def show_pages(
+    terminal: Terminal, pages: Iterable[dict[str, Any]], columns: Sequence[Column], nothing: str = ""
+) -> dict[str, Any]:
+    """A list answer that comes in pages, each shown as it comes: how long the list is costs no memory.
+    Returns what the answers say besides, the first ones where they differ."""
+    rest: dict[str, Any] = {}
+    widths: list[int] = []
+    count = 0
+    for page in pages:
+        items = page["items"]
+        for name, value in page.items():
+            if isinstance(value, dict):
+                rest.setdefault(name, {}).update(value)
+            elif name not in ("items", "next"):
+                rest.setdefault(name, value)
+        if terminal.format == "json":
+            terminal.write("".join(_in_list(item, count + place) for place, item in enumerate(items)))
+        elif terminal.format == "yaml":
+            rest.setdefault("items", []).extend(items)
+        elif terminal.is_for_people and items:
+            widths = _rows_out(terminal, columns, items, widths)
+        elif not terminal.is_for_people:
+            show(terminal, page, columns)
+        count += len(items)
+    if terminal.format == "json":
+        fields = "".join(f",\n{_indented(each)}" for each in _fields(rest))
+        terminal.out(("\n  ]" if count else '{\n  "items": []') + fields + "\n}")
+    elif terminal.format == "yaml":
+        terminal.out(_yaml({"items": rest.pop("items"), **rest}))
+    elif terminal.is_for_people and not count and nothing:
+        terminal.say(nothing)
+    return rest
+
+
+def _in_list(item: dict[str, Any], place: int) -> str:
+    """One of `items` in the document."""
+    before = ",\n" if place else '{\n  "items": [\n'
+    return before + _indented(_indented(json.dumps(item, indent=2)))
+
+
+def _fields(rest: dict[str, Any]) -> list[str]:
+    return [f"{json.dumps(name)}: {json.dumps(value, indent=2)}" for name, value in rest.items()]
+
+
+def _indented(text: str) -> str:
+    return "  " + text.replace("\n", "\n  ")
+
+
+def _rows_out(
+    terminal: Terminal, columns: Sequence[Column], items: Sequence[dict[str, Any]], widths: list[int]
+) -> list[int]:
+    """Rows of one table, page by page: the first page has the titles, and says how wide columns are."""
+    chosen = [each for each in columns if terminal.format == "wide" or not each.is_wide]
+    rows = [] if widths else [[each.title for each in chosen]]
+    rows += [[str(each.value(item)) for each in chosen] for item in items]
+    widths = [
+        max(width, *(len(row[index]) for row in rows))
+        for index, width in enumerate(widths or [0] * len(chosen))
+    ]
+    terminal.out(_aligned(rows, widths))
+    return widths
+
+
 def show_whole(terminal: Terminal, answer: dict[str, Any]) -> None:
     """One object, for programs."""
     match terminal.format:
@@ -74,7 +137,10 @@ def table(columns: Sequence[Column], items: Sequence[dict[str, Any]]) -> str:
     """Aligned columns, no borders."""
     rows = [[each.title for each in columns]]
     rows += [[str(each.value(item)) for each in columns] for item in items]
-    widths = [max(len(row[index]) for row in rows) for index in range(len(columns))]
+    return _aligned(rows, [max(len(row[index]) for row in rows) for index in range(len(columns))])
+
+
+def _aligned(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )

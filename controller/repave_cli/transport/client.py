@@ -53,6 +53,24 @@ class Client:
     def get(self, path: str, **query: object) -> Any:
         return self._ask("GET", with_query(path, query))
 
+    def pages(
+        self, path: str, by: str, limit: int, start: object = None, **query: object
+    ) -> Generator[Any, None, None]:
+        """Answers until there are no more; `by` is what the next one is asked for with. All in one, where the
+        controller is of a version that has no pages."""
+        after = start
+        while True:
+            try:
+                page = self.get(path, limit=limit, **query, **{by: after})
+            except CliError as error:
+                if after is not start or not error.is_unknown_query("limit"):
+                    raise
+                page = self.get(path, **query)
+            yield page
+            after = page.get("next")
+            if not after:
+                return
+
     def post(self, path: str, body: Mapping[str, object], key: str = "", *, is_exact: bool = False) -> Any:
         """`is_exact`: for this program, not to be shown."""
         headers = {"Content-Type": "application/json"}

@@ -20,6 +20,11 @@ class CliError(Exception):
         """The controller is of a version that has no such thing to ask for."""
         return self.problem is not None and self.problem.get("rule") == "not-found"
 
+    def is_unknown_query(self, name: str) -> bool:
+        """The same of a part of a query."""
+        rule, detail = (self.problem or {}).get("rule"), str((self.problem or {}).get("detail"))
+        return rule == "bad-request" and detail.startswith(f"{name}: ")
+
 
 class UnreachableError(CliError):
     """The controller does not answer, or the connection broke."""

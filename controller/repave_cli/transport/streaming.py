@@ -4,7 +4,7 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-from repave_cli.transport.errors import UnreachableError
+from repave_cli.transport.errors import CliError, UnreachableError
 from repave_cli.transport.terminal import Terminal
 
 RECONNECTS_MAX = 60
@@ -38,7 +38,18 @@ def lasting(
                 raise
             if failures == 1:
                 terminal.say(f"{error.text}; trying again")
+        except CliError as error:  # of a controller of an older version, which gives all of it
+            unknown = [name for name in query if query[name] and error.is_unknown_query(name)]
+            if not unknown:
+                raise
+            query.pop(unknown[0])
+            continue
         time.sleep(_pause_seconds(deadline))
+
+
+def summed(terminal: Terminal) -> str | None:
+    """As what `summary` is asked for: for people what fits a screen; all for programs, and with -o wide."""
+    return "1" if terminal.format == "table" else None
 
 
 def _pause_seconds(deadline: float | None) -> float:

@@ -51,6 +51,11 @@ class Terminal:
         self.has_answered = True
         print(text, flush=True)
 
+    def write(self, text: str) -> None:
+        """A part of what goes to standard output."""
+        self.has_answered = True
+        sys.stdout.write(text)
+
     def say(self, text: str) -> None:
         """Errors quote what others wrote, so what controls the terminal is escaped here."""
         print(printable(text, keeps="\n"), file=sys.stderr, flush=True)

@@ -217,8 +217,10 @@ class Store(Protocol):
     ) -> Sequence[Event]:
         """Events with a sequence above `after`, oldest first; with `newest`, the last `limit` of them."""
 
-    async def rollouts(self, application: ApplicationName, limit: int = 50) -> Sequence[Rollout]:
-        """History, newest first."""
+    async def rollouts(
+        self, application: ApplicationName, limit: int = 50, before: int | None = None
+    ) -> Sequence[Rollout]:
+        """History, newest first: the last ones, or the last with a number below `before`."""
 
     async def spec(self, application: ApplicationName, group: str) -> str | None: ...
 

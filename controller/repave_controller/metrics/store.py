@@ -83,9 +83,11 @@ class MeasuredStore:
         async with self._timed("read"):
             return await self._store.events(after, application, limit, newest)
 
-    async def rollouts(self, application: ApplicationName, limit: int = 50) -> Sequence[Rollout]:
+    async def rollouts(
+        self, application: ApplicationName, limit: int = 50, before: int | None = None
+    ) -> Sequence[Rollout]:
         async with self._timed("read"):
-            return await self._store.rollouts(application, limit)
+            return await self._store.rollouts(application, limit, before)
 
     async def spec(self, application: ApplicationName, group: str) -> str | None:
         async with self._timed("read"):

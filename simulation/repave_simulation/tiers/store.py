@@ -107,10 +107,11 @@ class MemoryStore:
         ]
         return found[max(0, len(found) - limit) :] if newest else found[:limit]
 
-    async def rollouts(self, application: ApplicationName, limit: int = 50) -> Sequence[Rollout]:
-        numbers = sorted(
-            (number for name, number in self.shelf.rollouts if name == application), reverse=True
-        )
+    async def rollouts(
+        self, application: ApplicationName, limit: int = 50, before: int | None = None
+    ) -> Sequence[Rollout]:
+        known = (number for name, number in self.shelf.rollouts if name == application)
+        numbers = sorted((each for each in known if before is None or each < before), reverse=True)
         return [self.shelf.rollouts[application, number] for number in numbers[:limit]]
 
     async def spec(self, application: ApplicationName, group: str) -> str | None:

@@ -90,7 +90,7 @@ def test_waiting_for_a_rollout_that_needs_a_person_ends_with_8(
 def test_waiting_goes_on_when_the_connection_breaks(run: CommandLine) -> None:
     running, succeeded = snapshot("running"), snapshot("succeeded")
     with fake_api() as api:
-        api.answers["GET", "applications/hello"] = [running]
+        api.answers["GET", "applications/hello/summary"] = [running]
         api.answers["GET", "applications/hello/stream"] = [[running], BROKEN, [running, succeeded]]
         ran = run("status", "hello", "--wait", "--url", api.url)
     assert (ran.code, ran.out) == (0, "hello: hello-v001 (1.0) serves, port 8000\n")
@@ -101,7 +101,7 @@ def test_waiting_goes_on_when_the_connection_breaks(run: CommandLine) -> None:
 def test_waiting_for_what_is_not_there_ends_at_once(run: CommandLine) -> None:
     with fake_api() as api:
         ran = run("status", "helo", "--wait", "--url", api.url)
-    assert (ran.code, api.requests) == (2, [("GET", "applications/helo")])
+    assert (ran.code, api.requests) == (2, [("GET", "applications/helo/summary")])
 
 
 def snapshot(phase: str) -> dict[str, object]:

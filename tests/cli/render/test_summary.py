@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from repave_cli.render.progress import awaited, serving_text, status_lines
-from repave_controller.api.answers.summary import ALONE_MAX, KINDS_MAX, ApplicationSummary, summary
+from repave_controller.api.answers.summary import (
+    ALONE_MAX,
+    KINDS_MAX,
+    ApplicationSummary,
+    summary,
+    why_summary,
+)
 from repave_controller.api.answers.views import application_status
 from repave_protos.protocol.values import GroupName, RegionName
 from tests.fakes.controller.stepping import Region, World
@@ -133,4 +139,6 @@ def test_waits_that_are_alike_are_said_once(large: World) -> None:
     found = summed(large)
     assert len(large.because) >= 100
     assert len(found.because) < 10
+    why = why_summary(large.application, large.observed, large.because, {})
+    assert (why.because, why.waits_left, why.troubles_left) == (found.because, 0, 0)
     assert any("(100 regions)" in each.text for each in awaited(found.model_dump(mode="json")["because"]))

@@ -106,7 +106,9 @@ class _History:
     async def images(self) -> list[Any]:
         return []
 
-    async def rollouts(self, application: ApplicationName, limit: int = 50) -> tuple[Rollout, ...]:
+    async def rollouts(
+        self, application: ApplicationName, limit: int = 50, before: int | None = None
+    ) -> tuple[Rollout, ...]:
         return self._rollouts
 
 

@@ -13,7 +13,8 @@ BROKEN = None  # as an answer: the connection is closed without a word
 class FakeApi:
     """`answers[(method, path)]` are given in turn, the last one for good; a path is without /v1/ and query.
 
-    A list as an answer is a stream of its items, BROKEN a connection that breaks; what has none is a 404.
+    A list as an answer is a stream of its items, BROKEN a connection that breaks, a pair a status other than
+    200 and what comes with it; what has none is a 404.
     """
 
     def __init__(self) -> None:
@@ -26,7 +27,8 @@ class FakeApi:
         waiting = self.answers.get((method, path))
         if waiting is None:
             return 404, {"detail": f"no answer to {method} {path}", "rule": "unknown", "problems": []}
-        return 200, waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        return answer if isinstance(answer, tuple) else (200, answer)
 
 
 def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:

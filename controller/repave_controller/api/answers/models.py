@@ -279,7 +279,7 @@ class RolloutFields(BaseModel):
 class RolloutItem(RolloutFields):
     """One release or rollback."""
 
-    waves: list[WaveItem]
+    waves: list[WaveItem] = Field(description="Empty in a brief history.")
 
 
 class RegionGroupItem(BaseModel):
@@ -463,6 +463,7 @@ class HostsAnswer(Items[HostItem]):
     """Hosts, and the regions that could not be asked."""
 
     unreachable: dict[str, str] = Field(description="Region to reason.")
+    next: str = Field("", description="Ask with after=this for those that follow; empty: there are no more.")
 
 
 class WornItem(BaseModel):
@@ -582,6 +583,7 @@ class History(BaseModel):
 
     items: list[RolloutItem]
     dropped_through: int = Field(description="Rollouts up to this number are no longer kept; 0: all are.")
+    next: int = Field(description="Ask with before=this for those that follow; 0: there are no more.")
 
 
 class ImageItem(BaseModel):

@@ -9,6 +9,8 @@ from repave_protos.protocol.bounds import NAME_LENGTH_MAX, name_or_none
 NUMBER_MAX = 1 << 53
 EVENTS_MAX = 1000
 REGIONS_MAX = 1000
+HISTORY_MAX = 500
+HOSTS_MAX = 10_000
 LOG_LINES_MAX = 1000
 FLAGS = {"1": True, "true": True, "0": False, "false": False}
 
@@ -56,8 +58,33 @@ class RegionPageQuery(Query):
     limit: Annotated[Number, Field(ge=1, le=REGIONS_MAX)] = 100
 
 
+class RegionsQuery(Query):
+    """Which regions."""
+
+    troubled: Flag = Field(False, description="Those alone of which there is something to be told.")
+
+
+class StreamQuery(Query):
+    """How much of it."""
+
+    summary: Flag = Field(False, description="As .../summary says it.")
+
+
+class HistoryQuery(Query):
+    """Which page of it, and how much of each rollout."""
+
+    before: Number = Field(0, description="Rollouts of lower numbers than this; 0: the newest.")
+    limit: Annotated[Number, Field(ge=1, le=HISTORY_MAX)] = 50
+    brief: Flag = Field(False, description="Without what each region did.")
+
+
 class HostsQuery(RegionQuery):
     """Which hosts, and how much of their logs."""
+
+    after: Name = Field("", description="The region in which the page before ended; empty: from the first.")
+    limit: Annotated[Number, Field(le=HOSTS_MAX)] = Field(
+        0, description="Regions are asked until there are so many; 0: all regions."
+    )
 
     group: Name = Field("", description="Empty: all.")
     log_lines: Annotated[Number, Field(le=LOG_LINES_MAX)] = Field(

@@ -79,6 +79,35 @@ class ApplicationSummary(models.ApplicationItem):
     waits_left: int = Field(description="What is waited for besides.")
 
 
+class WhySummary(BaseModel):
+    """What an application waits for, that fits a screen."""
+
+    application: str
+    text: str
+    because: list[BecauseAlike] = Field(description=f"Of {KINDS_MAX} kinds.")
+    waits_left: int = Field(description="What is waited for besides.")
+    troubles: dict[str, list[str]] = Field(description=f"Of the first {KINDS_MAX} regions that have some.")
+    troubles_left: int = Field(description="Regions that have some besides.")
+
+
+def why_summary(
+    application: Application,
+    observed: Observed,
+    because: tuple[Because, ...],
+    regions: Mapping[RegionName, KnownRegion],
+) -> WhySummary:
+    kinds = _waits(because)
+    troubles = views.troubles_of(application, regions)
+    return WhySummary(
+        application=application.name,
+        text=views.why_text(application, because),
+        because=[_because(application, each, observed) for each in kinds[:KINDS_MAX]],
+        waits_left=sum(map(len, kinds[KINDS_MAX:])),
+        troubles=dict(islice(troubles.items(), KINDS_MAX)),
+        troubles_left=max(0, len(troubles) - KINDS_MAX),
+    )
+
+
 def summary(
     application: Application,
     observed: Observed,
@@ -90,7 +119,7 @@ def summary(
     looks = {name: _look(name, application, observed, regions.get(name)) for name in application.regions}
     alone = set(_alone(looks))
     kinds = list(_grouped((name for name in looks if name not in alone), looks.__getitem__))
-    awaited = list(_grouped(because, lambda each: (each.reason.kind, text_of(each.reason), not each.region)))
+    awaited = _waits(because)
     gates, waits = views.gate_items(application, now)
     return ApplicationSummary(
         **views.item_fields(application, observed),
@@ -213,6 +242,11 @@ def _tracks(alike: list[Track], rollout: Rollout, cluster: str) -> TracksAlike:
     fields: dict[str, Any] = views.track_item(latest, rollout, cluster).model_dump()
     names = [str(track.region) for track in alike[:NAMES_MAX]]
     return TracksAlike(**fields, count=len(alike), names=names)
+
+
+def _waits(because: Iterable[Because]) -> list[list[Because]]:
+    """Those that people would call the same together."""
+    return list(_grouped(because, lambda each: (each.reason.kind, text_of(each.reason), not each.region)))
 
 
 def _because(application: Application, alike: list[Because], observed: Observed) -> BecauseAlike:

@@ -1,6 +1,6 @@
 """Turns what the controller knows into what the API gives. Reads only."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -283,20 +283,33 @@ def why(
     because: tuple[Because, ...],
     regions: Mapping[RegionName, KnownRegion],
 ) -> models.WhyAnswer:
-    text = _why_text(application)
-    if any(each.reason.kind is Why.AHEAD for each in because):
-        text = f"regions are ahead of this store, so it cannot say; its own older copy is: {text}"
     items = [because_item(application, each, observed) for each in because]
-    known = ((name, regions[name].troubles) for name in application.regions if name in regions)
-    troubles = {str(name): list(each) for name, each in known if each}
     secrets = {
         str(group.name): secret_items(group.template.secrets)
         for group in application.groups
         if group.template.secrets
     }
     return models.WhyAnswer(
-        application=application.name, text=text, because=items, troubles=troubles, secrets=secrets
+        application=application.name,
+        text=why_text(application, because),
+        because=items,
+        troubles=troubles_of(application, regions),
+        secrets=secrets,
     )
+
+
+def troubles_of(application: Application, regions: Mapping[RegionName, KnownRegion]) -> dict[str, list[str]]:
+    """What is wrong in its regions as a whole."""
+    known = ((name, regions[name].troubles) for name in application.regions if name in regions)
+    return {str(name): list(each) for name, each in known if each}
+
+
+def why_text(application: Application, because: Iterable[Because]) -> str:
+    """What it does, in a sentence."""
+    text = _why_text(application)
+    if any(each.reason.kind is Why.AHEAD for each in because):
+        return f"regions are ahead of this store, so it cannot say; its own older copy is: {text}"
+    return text
 
 
 def _why_text(application: Application) -> str:
@@ -366,6 +379,11 @@ def _step_named(running: Rollout, cursor: int) -> str:
     kinds = [step.kind for step in running.steps]
     kind = kinds[cursor]
     return f"{kind} ({cursor + 1} of {len(kinds)})" if kinds.count(kind) > 1 else kind
+
+
+def brief_item(rollout: Rollout, cluster: str) -> models.RolloutItem:
+    """Without what each region did."""
+    return models.RolloutItem(**rollout_fields(rollout, cluster), waves=[])
 
 
 def rollout_item(rollout: Rollout, cluster: str) -> models.RolloutItem:

@@ -4,8 +4,8 @@ from aiohttp import web
 
 from repave_controller.api.answers import models, views
 from repave_controller.api.answers.ages import age_items
-from repave_controller.api.answers.queries import RegionPageQuery
-from repave_controller.api.answers.summary import ApplicationSummary, summary
+from repave_controller.api.answers.queries import HistoryQuery, RegionPageQuery, StreamQuery
+from repave_controller.api.answers.summary import ApplicationSummary, WhySummary, summary, why_summary
 from repave_controller.api.resources.names import Names
 from repave_controller.api.web.callers import may_read
 from repave_controller.api.web.openapi import Route
@@ -42,13 +42,14 @@ class Applications:
             Route("GET", "applications", self.applications, models.Items[models.ApplicationItem]),
             Route("GET", one, self.application, models.ApplicationStatus),
             Route("GET", f"{one}/summary", self.summary, ApplicationSummary),
+            Route("GET", f"{one}/why/summary", self.why_summary, WhySummary),
             Route("GET", f"{one}/regions", self.regions, models.RegionPage, query=RegionPageQuery),
             Route("GET", f"{one}/why", self.why, models.WhyAnswer),
-            Route("GET", f"{one}/history", self.history, models.History),
+            Route("GET", f"{one}/history", self.history, models.History, query=HistoryQuery),
             Route("GET", f"{one}/groups", self.groups, models.Items[models.GroupItem]),
             Route("GET", f"{one}/ages", self.ages, models.Items[models.AgeItem]),
             Route("GET", f"{one}/queue", self.queue, models.QueueAnswer),
-            Route("GET", f"{one}/stream", self.stream, models.ApplicationStatus),
+            Route("GET", f"{one}/stream", self.stream, models.ApplicationStatus, query=StreamQuery),
             Route("GET", "groups", self.groups, models.Items[models.GroupItem]),
             Route("GET", "ages", self.ages, models.Items[models.AgeItem]),
         )
@@ -73,15 +74,15 @@ class Applications:
         )
 
     async def summary(self, request: web.Request) -> web.Response:
-        name = self._names.one(request)
-        return answer(
-            summary(
-                self._scheduler.applications()[name],
-                self._scheduler.fence.seen(name),
-                self._scheduler.because(name),
-                self._sessions.views(),
-                self._clock(),
-            )
+        return answer(self._summary(self._names.one(request)))
+
+    def _summary(self, name: ApplicationName) -> ApplicationSummary:
+        return summary(
+            self._scheduler.applications()[name],
+            self._scheduler.fence.seen(name),
+            self._scheduler.because(name),
+            self._sessions.views(),
+            self._clock(),
         )
 
     async def regions(self, request: web.Request) -> web.Response:
@@ -107,15 +108,30 @@ class Applications:
         observed = self._scheduler.fence.seen(name)
         return answer(views.why(application, observed, because, self._sessions.views()))
 
+    async def why_summary(self, request: web.Request) -> web.Response:
+        name = self._names.one(request)
+        application, because = self._scheduler.applications()[name], self._scheduler.because(name)
+        observed = self._scheduler.fence.seen(name)
+        return answer(why_summary(application, observed, because, self._sessions.views()))
+
     async def history(self, request: web.Request) -> web.Response:
         name = self._names.one(request, is_past=True)
         known = self._scheduler.saved(name)
         cluster = known.cluster if known is not None else ""
-        rollouts = await self._store.rollouts(name)
+        asked = query_of(request, HistoryQuery)
+        found = await self._store.rollouts(name, asked.limit + 1, asked.before or None)
+        rollouts, is_more = found[: asked.limit], len(found) > asked.limit
         oldest = await self._store.oldest(Kept.ROLLOUTS, 1, Aged((name, 0), Instant(0)))
         kept_from = next((int(each.key[1]) for each in oldest if each.key[0] == name), 1)
-        history = [views.rollout_item(rollout, cluster) for rollout in rollouts]
-        return answer(models.History(items=history, dropped_through=kept_from - 1))
+        item_of = views.brief_item if asked.brief else views.rollout_item
+        history = [item_of(rollout, cluster) for rollout in rollouts]
+        return answer(
+            models.History(
+                items=history,
+                dropped_through=kept_from - 1,
+                next=rollouts[-1].number if is_more else 0,
+            )
+        )
 
     async def queue(self, request: web.Request) -> web.Response:
         return answer(views.queue_answer(self._scheduler.applications()[self._names.one(request)]))
@@ -138,4 +154,5 @@ class Applications:
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         self._names.one(request)
-        return await self._streams.status(request, lambda: self._status(self._names.one(request)))
+        snapshot = self._summary if query_of(request, StreamQuery).summary else self._status
+        return await self._streams.status(request, lambda: snapshot(self._names.one(request)))

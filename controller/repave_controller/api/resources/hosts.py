@@ -20,6 +20,9 @@ from repave_controller.runtime.scheduler import Scheduler
 from repave_controller.security.principals import Permission
 from repave_protos.protocol.values import ApplicationName, HostName, RegionName
 
+REGIONS_AT_ONCE = 20
+"""Of a page: more hosts are asked for than it needs, as many as these regions have."""
+
 
 class Hosts:
     """One for an API."""
@@ -49,12 +52,20 @@ class Hosts:
             for region in _regions_of(known[name], with_gone=query.gone):
                 if query.region in ("", region):
                     asked.setdefault(region, []).append(name)
-        answers = await asyncio.gather(
-            *(self._hosts_of(region, names, query) for region, names in asked.items())
-        )
-        items = sorted((item for found, _ in answers for item in found), key=_place)
-        unreachable = dict(each for _, missing in answers for each in missing)
-        return answer(models.HostsAnswer(items=items, unreachable=unreachable))
+        items: list[models.HostItem] = []
+        unreachable: dict[str, str] = {}
+        left = sorted(region for region in asked if region > query.after)
+        while left and (not query.limit or len(items) < query.limit):
+            now = left[: REGIONS_AT_ONCE if query.limit else None]
+            del left[: len(now)]
+            for found, missing in await asyncio.gather(
+                *(self._hosts_of(region, asked[region], query) for region in now)
+            ):
+                items += found
+                unreachable |= dict(missing)
+        items.sort(key=_place)
+        last = now[-1] if left else ""
+        return answer(models.HostsAnswer(items=items, unreachable=unreachable, next=last))
 
     async def _hosts_of(
         self, region: RegionName, names: list[ApplicationName], query: HostsQuery

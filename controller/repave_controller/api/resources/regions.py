@@ -7,10 +7,11 @@ from pydantic import Field
 
 from repave_controller.api.answers import views
 from repave_controller.api.answers.models import Items, RegionItem, SignedRequest
+from repave_controller.api.answers.queries import RegionsQuery
 from repave_controller.api.answers.regional_models import DoneAnswer
 from repave_controller.api.web.openapi import Route
 from repave_controller.api.web.problems import Problem
-from repave_controller.api.web.requests import body_of
+from repave_controller.api.web.requests import body_of, query_of
 from repave_controller.api.web.responses import answer, items
 from repave_controller.core.commands.draining import DrainRegion, UndrainRegion, check_may_drain, has_record
 from repave_controller.core.commands.lifecycle import LeaveRegion, check_may_leave, check_out_of_dns
@@ -38,15 +39,16 @@ class Regions:
     def routes(self) -> tuple[Route, ...]:
         one = "regions/{region}"
         return (
-            Route("GET", "regions", self.listed, Items[RegionItem]),
+            Route("GET", "regions", self.listed, Items[RegionItem], query=RegionsQuery),
             Route("POST", f"{one}/remove", self.remove, DoneAnswer, RemoveRequest),
             Route("POST", f"{one}/drain", self.drain, DoneAnswer, SignedRequest),
             Route("POST", f"{one}/undrain", self.undrain, DoneAnswer, SignedRequest),
             Route("POST", f"{one}/take-over", self.take_over, DoneAnswer, SignedRequest),
         )
 
-    async def listed(self, _: web.Request) -> web.Response:
-        return items(self._items())
+    async def listed(self, request: web.Request) -> web.Response:
+        asked = query_of(request, RegionsQuery)
+        return items(each for each in self._items() if each.troubles or not asked.troubled)
 
     def _items(self) -> Iterable[RegionItem]:
         """Those that applications are in first."""

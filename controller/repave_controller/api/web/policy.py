@@ -62,6 +62,7 @@ POLICY: Final[Mapping[str, Rule]] = {
     f"GET {_ONE}/summary": _READ,
     f"GET {_ONE}/regions": _READ,
     f"GET {_ONE}/why": _READ,
+    f"GET {_ONE}/why/summary": _READ,
     f"GET {_ONE}/history": _READ,
     f"GET {_ONE}/groups": _READ,
     f"GET {_ONE}/hosts": _READ,

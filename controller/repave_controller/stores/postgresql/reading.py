@@ -3,7 +3,10 @@
 from repave_controller.core.ports import Kept
 
 EVENTS = "SELECT sequence, at, kind, text, application, region, server_group, host, by FROM repave.events"
-ROLLOUTS = "SELECT state FROM repave.rollouts WHERE application = $1 ORDER BY number DESC LIMIT $2"
+ROLLOUTS = (
+    "SELECT state FROM repave.rollouts WHERE application = $1 "
+    "AND number < coalesce($2::bigint, 9223372036854775807) ORDER BY number DESC LIMIT $3"
+)
 SPEC = "SELECT text FROM repave.specs WHERE application = $1 AND server_group = $2"
 RECEIPT = "SELECT key, body_hash, response, at FROM repave.receipts WHERE key = $1"
 RECORDS = "SELECT kind, name, state FROM repave.records WHERE kind = $1 AND state IS NOT NULL ORDER BY name"

@@ -129,10 +129,11 @@ class PostgresStore:
         events = [_event(row) for row in rows]
         return events[::-1] if newest else events
 
-    async def rollouts(self, application: ApplicationName, limit: int = 50) -> Sequence[Rollout]:
-        return [
-            decode_rollout(row["state"]) for row in await self._read(ROLLOUTS, application, max(0, limit))
-        ]
+    async def rollouts(
+        self, application: ApplicationName, limit: int = 50, before: int | None = None
+    ) -> Sequence[Rollout]:
+        rows = await self._read(ROLLOUTS, application, before, max(0, limit))
+        return [decode_rollout(row["state"]) for row in rows]
 
     async def spec(self, application: ApplicationName, group: str) -> str | None:
         rows = await self._read(SPEC, application, group)

@@ -38,8 +38,10 @@ from repave_protos.protocol.values import ApplicationName, Digest
 BATCH_MAX = 256
 TRANSACTIONS_WAITING_MAX = 10_000
 EVENTS_READ_MAX = 100_000
+NUMBER_MAX = 2**53
 
 EVENTS = "SELECT sequence, at, kind, text, application, region, server_group, host, by FROM events"
+ROLLOUTS = "SELECT state FROM rollouts WHERE application = ? AND number < ?"
 RECORDS = "SELECT kind, name, state FROM records WHERE kind = ? AND state IS NOT NULL ORDER BY name"
 AUDIT = "SELECT number, text, hash FROM audit WHERE number > ?"
 IMAGES = "SELECT digest, size_bytes, files, name, pushed_at FROM images ORDER BY pushed_at DESC, digest"
@@ -136,9 +138,12 @@ class SqliteStore:
         events = [_event(*row) for row in rows]
         return events[::-1] if newest else events
 
-    async def rollouts(self, application: ApplicationName, limit: int = 50) -> Sequence[Rollout]:
-        query = "SELECT state FROM rollouts WHERE application = ? ORDER BY number DESC LIMIT ?"
-        return [decode_rollout(state) for (state,) in await self._read(query, (application, max(0, limit)))]
+    async def rollouts(
+        self, application: ApplicationName, limit: int = 50, before: int | None = None
+    ) -> Sequence[Rollout]:
+        bound, query = NUMBER_MAX if before is None else before, f"{ROLLOUTS} ORDER BY number DESC LIMIT ?"
+        rows = await self._read(query, (application, bound, max(0, limit)))
+        return [decode_rollout(state) for (state,) in rows]
 
     async def spec(self, application: ApplicationName, group: str) -> str | None:
         query = "SELECT text FROM specs WHERE application = ? AND server_group = ?"
