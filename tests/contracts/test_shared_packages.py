@@ -219,6 +219,18 @@ async def test_what_was_removed_is_not_served_from_a_cache_for_long(
     assert second.path(digest) is None
 
 
+async def test_a_release_needs_a_package_that_others_can_have_now(
+    shared: SharedPackages, tmp_path: Path
+) -> None:
+    digest, packed = a_package(b"hello")
+    first, second = controller(tmp_path / "a", shared), controller(tmp_path / "b", shared)
+    await first.receive(pieces(packed), "app")
+    await second.bring(digest)
+    await first.remove(digest)
+    assert await second.bring(digest) is not None, "which is good enough to serve it"
+    assert await second.bring(digest, is_certain=True) is None
+
+
 async def test_what_is_in_the_cache_is_served_while_the_shared_place_is_away(
     place: Shared, tmp_path: Path
 ) -> None:

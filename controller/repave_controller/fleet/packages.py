@@ -14,7 +14,7 @@ import math
 import os
 import re
 import secrets
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Collection, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -114,18 +114,28 @@ class ImageDirectory:
         """Whether anything needed the package since then; what did before this process began is not known."""
         return self._asked.get(digest, NEVER) >= since
 
-    async def bring(self, digest: Digest) -> Path | None:
+    def strays(self, known: Collection[Digest], before: Instant) -> dict[Digest, int]:
+        """Packages of before that moment which the store does not know, and their bytes: it is an older one
+        that was restored, or a controller was killed before it had noted them. Of a cache there are none."""
+        if self._shared is not None:
+            return {}
+        found = {Digest(path.name.removesuffix(SUFFIX)): path for path in self._root.glob(f"*{SUFFIX}")}
+        stats = {digest: path.stat() for digest, path in found.items() if digest not in known}
+        return {digest: stat.st_size for digest, stat in stats.items() if stat.st_mtime < before}
+
+    async def bring(self, digest: Digest, *, is_certain: bool = False) -> Path | None:
         """Where the package is on this disk, fetched first if it is with the shared ones. None: it is not
-        stored. Raises StoreError, ImageError."""
+        stored. `is_certain`: others are to have it from now on, so they must be able to. Raises StoreError,
+        ImageError."""
         path = self.path(digest)
         if self._shared is None or DIGEST.fullmatch(digest) is None:
             return path
         if path is not None and digest in self._yet_to_share:
             return path
         try:
-            is_stored = await self._is_shared(digest)
+            is_stored = await self._is_shared(digest, is_certain=is_certain)
         except StoreError:
-            if path is None:
+            if path is None or is_certain:
                 raise
             return path  # whole, as its name says
         if not is_stored:
@@ -212,11 +222,11 @@ class ImageDirectory:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
 
-    async def _is_shared(self, digest: Digest) -> bool:
-        """As far as is known for a while. Raises StoreError."""
+    async def _is_shared(self, digest: Digest, *, is_certain: bool = False) -> bool:
+        """As far as is known for a while, unless one must be certain. Raises StoreError."""
         assert self._shared is not None
         now = self._clock()
-        if self._looked_at.get(digest, NEVER) > now - TRUSTED_SECONDS:
+        if not is_certain and self._looked_at.get(digest, NEVER) > now - TRUSTED_SECONDS:
             return True
         if not await self._shared.has(digest):
             self._looked_at.pop(digest, None)

@@ -5,7 +5,7 @@ by core/rules/retention.py.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Protocol
@@ -45,6 +45,9 @@ class Packages(Protocol):
         """One that is gone already is no mistake. Raises OSError, StoreError."""
 
     def was_asked_for(self, digest: Digest, since: Instant) -> bool: ...
+
+    def strays(self, known: Collection[Digest], before: Instant) -> Mapping[Digest, int]:
+        """Packages of before that moment which are not known, and their bytes."""
 
 
 class Office(Protocol):
@@ -254,7 +257,21 @@ class Retention:
                     break
                 dropped = await self._drop(kind, page)
                 rows, size = rows + len(dropped), size + sum(each.bytes for each in dropped)
+        if kind is Kept.IMAGES:
+            await self._remove_strays(look)
         return Freed(kind, rows, size)
+
+    async def _remove_strays(self, look: _Look) -> None:
+        """Packages without a row go by the same rule."""
+        days = self._rules.packages.days
+        if not days:
+            return
+        before = Instant(look.now - max(days * retention.DAY_SECONDS, retention.YOUNG_SECONDS))
+        known = {each.digest for each in await self._store.images()} | look.needed.packages
+        strays = await asyncio.to_thread(self._packages.strays, known, before)
+        rows = [Aged((digest,), before, size) for digest, size in strays.items()]
+        if rows:
+            await self._remove(rows)
 
     async def _keep_pace(self) -> None:
         """Decisions go first."""

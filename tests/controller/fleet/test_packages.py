@@ -148,3 +148,14 @@ def test_what_is_no_digest_of_a_stored_package_has_no_path(root: Path, digest: s
 async def test_a_name_that_would_break_a_line_of_output_is_refused(root: Path, package: bytes) -> None:
     with pytest.raises(ImageError, match="one line"):
         await ImageDirectory(root, clock).receive(chunks(package), "a\nb")
+
+
+async def test_what_the_store_does_not_know_is_a_stray_once_it_is_old(root: Path, package: bytes) -> None:
+    images = ImageDirectory(root, clock)
+    image = await images.receive(chunks(package), "app")
+    path = images.path(image.digest)
+    assert path is not None
+    os.utime(path, (100.0, 100.0))
+    assert images.strays([], Instant(101.0)) == {image.digest: len(package)}
+    assert images.strays([image.digest], Instant(101.0)) == {}
+    assert images.strays([], Instant(99.0)) == {}

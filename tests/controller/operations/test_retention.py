@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import pytest
@@ -32,7 +32,7 @@ from repave_protos.daemon.chain import Link, verify
 from repave_protos.protocol.values import Digest
 from repave_simulation.tiers.store import MemoryStore
 from tests.contracts.test_store import a_rollout, an_application, an_event
-from tests.fakes.controller.scheduled import PARIS, SHOP, scheduled
+from tests.fakes.controller.scheduled import PARIS, SHOP, an_order, scheduled
 from tests.fakes.virtual_time import in_virtual_time
 
 NOW = Instant(1000 * DAY_SECONDS)
@@ -65,12 +65,16 @@ class Packages:
     def __init__(self) -> None:
         self.removed: list[str] = []
         self.asked: set[str] = set()
+        self.unknown: list[Digest] = []
 
     async def remove(self, digest: Digest) -> None:
         self.removed.append(digest)
 
     def was_asked_for(self, digest: Digest, since: Instant) -> bool:
         return digest in self.asked
+
+    def strays(self, known: Collection[Digest], before: Instant) -> dict[Digest, int]:
+        return {digest: 1000 for digest in self.unknown if digest not in known}
 
 
 class Office:
@@ -237,6 +241,17 @@ async def test_a_package_whose_row_outlived_a_crash_goes_with_the_next_sweep() -
     await sweeping.retention.sweep()
     assert sweeping.packages.removed == ["1" * 64] * 2
     assert await sweeping.left(Kept.IMAGES) == []
+
+
+async def test_packages_that_the_store_does_not_know_go_too_unless_they_are_needed() -> None:
+    application = replace(an_application(), queue=(an_order("3"),))
+    sweeping = Sweeping(STRICT, application)
+    await sweeping.store.open()
+    await sweeping.store.add_image(a_package(1, 0.5))
+    sweeping.packages.unknown = [Digest(each * 64) for each in "1234"]
+    sweeping.packages.asked = {"4" * 64}
+    await sweeping.retention.sweep()
+    assert sweeping.packages.removed == ["2" * 64]
 
 
 async def test_history_and_packages_stay_while_it_is_not_known_what_regions_run() -> None:

@@ -81,7 +81,7 @@ class Packages:
     ) -> tuple[ReleaseOrder, Signer | None]:
         """The order with the signature of its package, and who made it, where settings ask for one.
         Unless it has to be stored, only what is there is looked at. Raises Refused."""
-        package = await self._images.bring(order.digest)
+        package = await self._images.bring(order.digest, is_certain=is_stored)
         if package is None and is_stored and self._signing.keys_for(application):
             raise unknown_image(order.digest)
         known = await self._provenance.of(order.digest)
