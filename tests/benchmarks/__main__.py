@@ -29,6 +29,7 @@ from tests.benchmarks import (
     octavia,
     providers,
     release,
+    retention,
     split,
     take_over,
 )
@@ -39,6 +40,7 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
     """Name to benchmark; each gets an empty directory."""
     chosen: dict[str, Callable[[Path], Iterator[Line]]] = {
         "store": inside.transitions,
+        "retention": lambda place: retention.run(place, 10_000 if is_quick else 100_000),
         "reports": lambda _: inside.reports(),
         "decision": lambda _: decision.run(),
         "growth": lambda _: growth.run(),
