@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -39,6 +40,23 @@ class Running:
                 return {}
 
         return await asyncio.to_thread(get)
+
+    async def ask(self, path: str, token: str, body: object = None) -> tuple[int, Any]:
+        """A command where there is a body; status 0 while it does not answer."""
+
+        def ask() -> tuple[int, Any]:
+            content = None if body is None else json.dumps(body).encode()
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+            request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/{path}", content, headers)
+            try:
+                with urllib.request.urlopen(request) as answer:
+                    return answer.status, json.load(answer)
+            except urllib.error.HTTPError as error:
+                return error.code, json.load(error)
+            except OSError:
+                return 0, None
+
+        return await asyncio.to_thread(ask)
 
     async def shares(self) -> list[int]:
         """How many shards each controller has that is live."""
@@ -75,10 +93,13 @@ class Controllers:
         self.started.append(made)
         return made
 
+    def log(self, folder: str) -> str:
+        return (self.directory / folder / "log").read_text()
+
     async def refusal(self, name: str, folder: str, **settings: str) -> str:
         refused = await self.start(name, folder, **settings)
         assert await refused.process.wait() == 1
-        return (self.directory / folder / "log").read_text()
+        return self.log(folder)
 
 
 @pytest.fixture
@@ -135,3 +156,45 @@ async def test_controllers_of_two_authorities_do_not_share_a_store(controllers: 
     refused = await controllers.refusal("b", "other", TLS__ENABLED="true")
     assert "tls.ca: the certificate authority of this controller" in refused
     assert "Give all the same tls.ca and tls.ca_key" in refused
+
+
+async def test_people_may_ask_any_controller_and_a_token_that_one_revokes_is_refused_by_all(
+    controllers: Controllers,
+) -> None:
+    first = await controllers.start("a", ACCOUNTS="true")
+
+    async def is_there() -> bool:
+        return "controller.started" in controllers.log("a")
+
+    await until_async(is_there)
+    admin = next(line for line in controllers.log("a").splitlines() if line.startswith("rp"))
+    second = await controllers.start("b", ACCOUNTS="true")
+
+    async def has_its_part() -> bool:
+        status, found = await second.ask("controllers", admin)
+        return status == 200 and {len(each["shards"]) for each in found["items"]} == {SHARDS // 2}
+
+    await until_async(has_its_part)
+    names = [f"app-{n}" for n in range(4)]
+    for name in names:  # some are the other one's: it says the same, by letter
+        for each in (first, second):
+            status, refused = await each.ask(f"applications/{name}/pause", admin, {})
+            assert (status, refused["rule"]) == (404, "unknown-application"), refused
+    status, made = await first.ask("tokens", admin, {"name": "eve"})
+    assert status == 201, made
+
+    async def is_known() -> bool:
+        return (await second.ask("whoami", made["token"]))[0] == 200
+
+    await until_async(is_known)
+    status, ended = await second.ask(f"tokens/{made['item']['id']}/revoke", admin, {})
+    assert status == 200, ended
+
+    async def is_refused() -> bool:
+        return (await first.ask("whoami", made["token"]))[0] == 401
+
+    await until_async(is_refused)
+    status, audit = await first.ask("audit", admin)
+    rows = [json.loads(each["text"]) for each in audit["items"]]
+    asked = [each for each in rows if each["outcome"] == "asked"]
+    assert len([each for each in asked if each["action"].endswith("/pause")]) == 2 * len(names)

@@ -182,6 +182,8 @@ async def _put_together(
     provenance = Provenance(store)
     artifacts = artifacts_of(settings.artifacts, images, store, provenance, scheduler, clock)
     enrolment = await _enrolment(settings, loaded.installation, store, scheduler, sessions)
+    if sharing is not None:
+        sharing.hear(guarded.accounts if guarded is not None else None, enrolment, provenance)
     metrics.read(
         scheduler,
         sessions,

@@ -19,6 +19,12 @@ from repave_controller.peers.reports import Reports
 from repave_controller.peers.shards import is_present
 from repave_controller.runtime.clock import seconds_since_boot
 from repave_controller.runtime.scheduler import Scheduler
+from repave_controller.security import enrolment as enrolments
+from repave_controller.security import provenance as packages
+from repave_controller.security.accounts import Accounts
+from repave_controller.security.enrolment import Enrolment
+from repave_controller.security.provenance import Provenance
+from repave_controller.security.records import KINDS as ACCOUNTS
 from repave_controller.stores.postgresql.shared import Shared
 
 HINT_SECONDS = 1.0
@@ -54,6 +60,16 @@ class Sharing:
         self.letters.answer_with(COMMAND, self.relay.answer)
         self._scheduler = scheduler
         return self.mirror
+
+    def hear(self, accounts: Accounts | None, enrolment: Enrolment | None, provenance: Provenance) -> None:
+        """Once connected: what others save of people, agents and packages counts here too."""
+        if accounts is not None:
+            for kind in ACCOUNTS:
+                self.mirror.hear(kind, accounts.take)
+        if enrolment is not None:
+            for kind in (enrolments.TOKEN, enrolments.MEMBER):
+                self.mirror.hear(kind, enrolment.take)
+        self.mirror.hear(packages.KIND, provenance.take)
 
     def work(self) -> tuple[Coroutine[None, None, None], ...]:
         """To be run until the controller stops, after `join` of the membership."""
