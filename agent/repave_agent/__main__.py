@@ -151,8 +151,12 @@ class Agent:
         )
         measures = new_registry(__version__)
         self.metrics = Metrics(measures, state, clock.monotonic)
-        ask = counted_probes(measures)
-        self.prober = Prober(clock.monotonic, self.provider.execute, ask, listens(self.provider))
+        self.prober = Prober(
+            clock.monotonic,
+            self.provider.execute,
+            listens=listens(self.provider),
+            heard=counted_probes(measures),
+        )
         measured = MeasuredProvider(self.provider, measures, clock.monotonic)
         self.measured_balancer = MeasuredBalancer(self.balancer, measures, clock.monotonic)
         self.worker = Worker(

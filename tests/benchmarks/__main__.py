@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from tests.benchmarks import (
+    beside,
     clouds,
     deaths,
     decision,
@@ -27,6 +28,7 @@ from tests.benchmarks import (
     inside,
     load,
     octavia,
+    probes,
     providers,
     release,
     retention,
@@ -57,6 +59,10 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "octavia": lambda place: octavia.run(place, 2, 2 if is_quick else 5),
         "ssh": lambda place: providers.machines(place, 4 if is_quick else 16),
         "files": lambda place: files.run(place, 2_000 if is_quick else 20_000),
+        "probes": lambda place: probes.run(place, 2.0 if is_quick else 10.0),
+        "beside": lambda place: beside.run(
+            place, (1, 20) if is_quick else (1, 50, 200), 2.0 if is_quick else 10.0
+        ),
         "switch": lambda place: load.switches(place, 5 if is_quick else 30),
         "split": lambda place: split.run(place, 4_000 if is_quick else 40_000),
         "deaths": lambda place: deaths.run(place, 2 if is_quick else 10),

@@ -63,8 +63,7 @@ class HealthRecord:
 
     def after(self, result: ProbeResult, now: float) -> "HealthRecord":
         """The record with one more result in it."""
-        after = self._passed(now) if result.ok else self._failed(result)
-        return replace(after, answered_at=now)
+        return self._passed(now) if result.ok else self._failed(result, now)
 
     def _passed(self, now: float) -> "HealthRecord":
         passed, unseen_seconds = self.passed + 1, self._unseen_seconds(now)
@@ -79,6 +78,7 @@ class HealthRecord:
             steady_since=_later(self.steady_since, unseen_seconds, now),
             reason="",
             failed_by="",
+            answered_at=now,
         )
 
     def _unseen_seconds(self, now: float) -> float:
@@ -88,7 +88,7 @@ class HealthRecord:
             return 0.0
         return max(0.0, now - self.known_until - self.timeout_seconds)
 
-    def _failed(self, result: ProbeResult) -> "HealthRecord":
+    def _failed(self, result: ProbeResult, now: float) -> "HealthRecord":
         failed = self.failed + 1
         is_told = result.reason == self.failed_by and (self.reason != self.failed_by or not result.aside)
         is_healthy = self.is_healthy and failed < self.unhealthy_after
@@ -101,6 +101,7 @@ class HealthRecord:
             steady_since=None,
             reason=self.reason if is_told else result.reason + result.aside,
             failed_by=result.reason,
+            answered_at=now,
         )
 
 

@@ -1,24 +1,34 @@
 """Asks hosts whether they are healthy, and remembers what they said.
 
-`probe` asks once, `Prober` asks every host again and again. What is asked over HTTP is
-`core/health_request.py`'s, and which answer is good `answer.py`'s. `core/host_health.py` counts the answers;
-what follows from them is decided in `core/region.py`.
+`probe` asks once, `Prober` asks every host again and again, without a task for each. What is asked over HTTP
+is `core/health_request.py`'s, over which socket `exchange.py`'s, and which answer is good `answer.py`'s.
+`core/host_health.py` counts the answers; what follows from them is decided in `core/region.py`.
 """
 
 import asyncio
+import heapq
 import math
+import socket
 import zlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import assert_never
+from functools import partial
 
 import structlog
 
-from repave_agent.core.health_request import request_bytes, request_fault
 from repave_agent.core.host_health import PASSED, Health, HealthRecord, ProbeResult, ProbeTarget
 from repave_agent.core.ports import ProviderError
-from repave_agent.health.answer import Answer
-from repave_protos.daemon.endpoint import endpoint
+from repave_agent.health.exchange import (
+    Exchange,
+    Exchanges,
+    Question,
+    asked,
+    failure,
+    is_numeric,
+    question_of,
+    too_late,
+)
 from repave_protos.protocol.values import HostName, Probe
 
 log = structlog.get_logger()
@@ -30,6 +40,8 @@ SHORTEST_INTERVAL_SECONDS = 0.01
 LISTENS_AFTER_SECONDS = 1.0
 LISTENS_EVERY_SECONDS = 5.0
 """Looking where a host listens costs more than a probe."""
+TICK_SECONDS = 0.005
+"""Between two wakes of the loop for probes that are due: one begins several."""
 
 Execute = Callable[[tuple[str, ...], float], Awaitable[int]]
 """Runs a command inside the host that is probed: (command, timeout_seconds) -> exit code."""
@@ -41,105 +53,48 @@ Execute = Callable[[tuple[str, ...], float], Awaitable[int]]
 async def probe(probe: Probe, address: str, execute: Execute) -> ProbeResult:
     """Asks one host once. Never raises for what a host or the network does: that is the answer."""
     try:
-        match probe.kind:
-            case "http":
-                return await _probe_http(probe, address)
-            case "tcp":
-                return await _probe_tcp(probe, address)
-            case "command":
-                return await _probe_command(probe, execute)
-            case _:
-                assert_never(probe.kind)
+        if probe.kind == "command":
+            return await _probe_command(probe, execute)
+        return await _probe_named(probe, address)
     except TimeoutError:
-        return ProbeResult(False, f"{_asked(probe, address)}: no answer within {probe.timeout_seconds:g} s")
-    except ConnectionRefusedError:
-        where = endpoint(address, probe.port)
-        text = f"connection refused: nothing listens on {where} (the host's $HOST:$PORT)"
-        return ProbeResult(False, text, is_refused=True)
+        return too_late(probe, address)
     except OSError as error:
-        return ProbeResult(False, f"{_asked(probe, address)}: {error.strerror or error}")
+        return failure(error, probe, address)
     except ProviderError as error:
         return ProbeResult(False, str(error))
 
 
-def _asked(probe: Probe, address: str) -> str:
-    match probe.kind:
-        case "http":
-            return f"GET http://{endpoint(address, probe.port)}{probe.path}"
-        case "tcp":
-            return f"connection to {endpoint(address, probe.port)}"
-        case "command":
-            return f"command {' '.join(probe.command)!r}"
-        case _:
-            assert_never(probe.kind)
-
-
-async def _probe_http(probe: Probe, address: str) -> ProbeResult:
-    if fault := request_fault(probe):
-        return ProbeResult(False, fault)
-    answer = Answer(probe.expect_status)
-    try:
-        async with asyncio.timeout(probe.timeout_seconds):
-            await _exchange(probe, address, answer)
-    except TimeoutError:
-        if not answer.is_begun:
-            raise
-        answer.time_out(probe.timeout_seconds)
-    if not answer.fault:
-        return PASSED
-    body = f": {answer.excerpt}" if answer.excerpt else ""
-    return ProbeResult(False, f"{_asked(probe, address)} {answer.fault}", body)
-
-
-async def _exchange(probe: Probe, address: str, answer: Answer) -> None:
-    """Returns when the answer is over."""
-    loop = asyncio.get_running_loop()
-    over: asyncio.Future[None] = loop.create_future()
-    transport, _ = await loop.create_connection(
-        lambda: _Exchange(over, request_bytes(probe), answer), address, probe.port
-    )
-    try:
-        await over
-    finally:
-        transport.abort()
-
-
-class _Exchange(asyncio.Protocol):
-    """Sends one request and gives what comes back to `answer`, until that is over."""
-
-    def __init__(self, over: asyncio.Future[None], request: bytes, answer: Answer) -> None:
-        self._over, self._request, self._answer = over, request, answer
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(self._request)
-
-    def data_received(self, received: bytes) -> None:
-        self._answer.take(received)
-        self._end_if_over()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._answer.end("" if error is None else "and reset the connection")
-        self._end_if_over()
-
-    def _end_if_over(self) -> None:
-        if self._answer.is_over and not self._over.done():
-            self._over.set_result(None)
-
-
-async def _probe_tcp(probe: Probe, address: str) -> ProbeResult:
+async def _probe_named(probe: Probe, address: str) -> ProbeResult:
+    """At each of the addresses that the name has, until one is reached."""
+    if is_numeric(address):
+        return await _probe_at(probe, address)
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(probe.timeout_seconds):
-        transport, _ = await loop.create_connection(asyncio.Protocol, address, probe.port)
-    transport.close()
-    return PASSED
+        found = await loop.getaddrinfo(address, probe.port, type=socket.SOCK_STREAM)
+    result = ProbeResult(False, f"{asked(probe, address)}: the name has no address")
+    for *_, place in found:
+        result = await _probe_at(probe, str(place[0]))
+        if not result.is_refused:
+            return result
+    return result
+
+
+async def _probe_at(probe: Probe, address: str) -> ProbeResult:
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[ProbeResult] = loop.create_future()
+    exchanges = Exchanges(loop)
+    try:
+        exchanges.begin(question_of(probe, address), result.set_result)
+        return await result
+    finally:
+        exchanges.close()
 
 
 async def _probe_command(probe: Probe, execute: Execute) -> ProbeResult:
     code = await execute(probe.command, probe.timeout_seconds)
     if code == 0:
         return PASSED
-    return ProbeResult(False, f"{_asked(probe, '')} ended with exit code {code}, expected 0")
+    return ProbeResult(False, f"{asked(probe, '')} ended with exit code {code}, expected 0")
 
 
 Listens = Callable[[HostName], Awaitable[str]]
@@ -151,35 +106,54 @@ Ask = Callable[[Probe, str, Execute], Awaitable[ProbeResult]]
 # ------------------------------------------------------------------------------------------------ all hosts
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Watched:
-    """One host that is probed."""
+    """One host that is probed: it waits for its timer, or is being asked."""
 
+    host: HostName
     target: ProbeTarget
     record: HealthRecord
     began_at: float
-    loop: asyncio.Task[None] | None = None
+    pause: float
+    question: Question | None  # what it can be asked without a task
+    was_steady: bool = False
+    is_over: bool = False
+    exchange: Exchange | None = None
+    task: asyncio.Task[None] | None = None
     listens: str = ""  # where its processes listen instead, in words
     looked_at: float = -math.inf  # when that was seen
 
+    @property
+    def interval(self) -> float:
+        return max(SHORTEST_INTERVAL_SECONDS, self.target.probe.interval_seconds)
+
 
 class Prober:
-    """Probes every watched host in its own rhythm. `clock` gives seconds and never goes back."""
+    """Probes every watched host in its own rhythm. `clock` gives seconds and never goes back. `ask`: another
+    way than by sockets of its own. `heard` is told of every probe."""
 
     def __init__(
         self,
         clock: Callable[[], float],
         execute: Callable[[HostName, tuple[str, ...], float], Awaitable[int]],
-        ask: Ask = probe,
+        ask: Ask | None = None,
         listens: Listens | None = None,
+        heard: Callable[[Probe, ProbeResult], object] = lambda *_: None,
     ) -> None:
         self._clock = clock
         self._listens = listens
         self._execute = execute
-        self._ask_once = ask
+        self._ask_otherwise = ask
+        self._heard = heard
         self._watched: dict[HostName, _Watched] = {}
         self._targets: Mapping[HostName, ProbeTarget] | None = None
-        self._slots = asyncio.Semaphore(PROBES_IN_FLIGHT_MAX)
+        self._exchanges: Exchanges | None = None  # once there is one
+        self._due: list[tuple[float, int, _Watched]] = []  # a heap; with those that are forgotten
+        self._begun = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._in_flight = 0
+        self._waiting: deque[_Watched] = deque()  # for their turn
         self._callbacks: list[Callable[[HostName], None]] = []
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -193,8 +167,13 @@ class Prober:
             known.target = target
             return
         self.forget(host)
-        watched = self._watched[host] = _Watched(target, HealthRecord.of(target.probe), self._clock())
-        watched.loop = asyncio.create_task(self._run(host, watched), name=f"probe {host}")
+        record, question = HealthRecord.of(target.probe), None
+        if self._ask_otherwise is None and target.probe.kind != "command" and is_numeric(target.address):
+            question = question_of(target.probe, target.address)
+        watched = _Watched(host, target, record, self._clock(), 0.0, question)
+        watched.pause = min(FIRST_INTERVAL_SECONDS, watched.interval) * phase_of(host)
+        self._watched[host] = watched
+        self._wait(watched)
 
     def watch_only(self, targets: Mapping[HostName, ProbeTarget]) -> None:
         """Probes these hosts and no others. `targets` do not change: the same ones again are no work."""
@@ -212,10 +191,17 @@ class Prober:
         """Ends the probing of a host. Repeatable."""
         self._targets = None
         watched = self._watched.pop(host, None)
-        if watched is not None and watched.loop is not None:
-            self._leaving.add(watched.loop)
-            watched.loop.add_done_callback(self._leaving.discard)
-            watched.loop.cancel()
+        if watched is None:
+            return
+        watched.is_over = True
+        if watched.exchange is not None and self._exchanges is not None:
+            self._exchanges.cancel(watched.exchange)
+            watched.exchange = None
+            self._give_turn()
+        if watched.task is not None:
+            self._leaving.add(watched.task)
+            watched.task.add_done_callback(self._leaving.discard)
+            watched.task.cancel()
 
     def record(self, host: HostName) -> HealthRecord | None:
         """What the host's probes have said; None when it is not watched."""
@@ -235,36 +221,90 @@ class Prober:
         """Ends all probing."""
         for host in tuple(self._watched):
             self.forget(host)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._exchanges is not None:
+            self._exchanges.close()
+            self._exchanges = None
         await asyncio.gather(*self._leaving, return_exceptions=True)
 
-    async def _run(self, host: HostName, watched: _Watched) -> None:
-        """The life of one probed host: soon and often until it was healthy once, then in even intervals."""
-        interval = max(SHORTEST_INTERVAL_SECONDS, watched.target.probe.interval_seconds)
-        phase = phase_of(host)
-        pause = min(FIRST_INTERVAL_SECONDS, interval) * phase
-        was_steady = False
-        while True:
-            await asyncio.sleep(pause)
-            await self._ask(host, watched)
-            if watched.record.was_ever_healthy:  # the first even pause is cut short: hosts drift apart
-                pause = interval if was_steady else interval * phase
-                was_steady = True
+    # ---------------------------------------------------------------------------------- one host's rhythm
+
+    def _wait(self, watched: _Watched) -> None:
+        """For its turn: one timer is set, for whom is due first."""
+        due_at = asyncio.get_running_loop().time() + watched.pause
+        self._begun += 1
+        heapq.heappush(self._due, (due_at, self._begun, watched))
+        if due_at < self._timer_at:
+            self._set_timer(due_at)
+
+    def _set_timer(self, due_at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer_at = max(due_at, loop.time() + TICK_SECONDS)
+        self._timer = loop.call_at(self._timer_at, self._fall_due)
+
+    def _fall_due(self) -> None:
+        """Those that are due by now are asked together."""
+        now, self._timer, self._timer_at = asyncio.get_running_loop().time(), None, math.inf
+        while self._due and (self._due[0][2].is_over or self._due[0][0] <= now):
+            watched = heapq.heappop(self._due)[2]
+            if watched.is_over:
+                continue
+            if self._in_flight < PROBES_IN_FLIGHT_MAX:
+                self._begin(watched)
             else:
-                pause = min(interval, max(FIRST_INTERVAL_SECONDS, pause * INTERVAL_GROWTH))
+                self._waiting.append(watched)
+        if self._due:
+            self._set_timer(min(self._due[0][0], self._timer_at))
 
-    async def _ask(self, host: HostName, watched: _Watched) -> None:
-        async def execute(command: tuple[str, ...], timeout_seconds: float) -> int:
-            return await self._execute(host, command, timeout_seconds)
-
+    def _begin(self, watched: _Watched) -> None:
+        self._in_flight += 1
+        if watched.question is None:
+            watched.task = asyncio.create_task(self._ask(watched), name=f"probe {watched.host}")
+            return
+        if self._exchanges is None:
+            self._exchanges = Exchanges(asyncio.get_running_loop())
         try:
-            async with self._slots:
-                result = await self._ask_once(watched.target.probe, watched.target.address, execute)
+            watched.exchange = self._exchanges.begin(watched.question, partial(self._answered, watched))
+        except Exception as error:  # the root of this probe: a bug here must not end the probing
+            self._answered(watched, _crashed(watched.host, error))
+
+    def _give_turn(self) -> None:
+        """One is no longer being asked: the next one that waits is."""
+        self._in_flight -= 1
+        while self._waiting and self._in_flight < PROBES_IN_FLIGHT_MAX:
+            watched = self._waiting.popleft()
+            if not watched.is_over:
+                self._begin(watched)
+
+    def _answered(self, watched: _Watched, result: ProbeResult) -> None:
+        watched.exchange = None
+        self._give_turn()
+        if result.is_refused and self._listens is not None:
+            watched.task = asyncio.create_task(self._take_refused(watched, result))
+        else:
+            self._take(watched, result)
+
+    async def _ask(self, watched: _Watched) -> None:
+        async def execute(command: tuple[str, ...], timeout_seconds: float) -> int:
+            return await self._execute(watched.host, command, timeout_seconds)
+
+        ask = self._ask_otherwise or probe
+        try:
+            result = await ask(watched.target.probe, watched.target.address, execute)
         except Exception as error:  # the root of this host's task: a bug here must not end the probing
-            log.exception("probe.crashed", host=host)
-            result = ProbeResult(False, f"the agent could not probe: {type(error).__name__}: {error}")
+            result = _crashed(watched.host, error)
+        finally:
+            self._give_turn()
+        await self._take_refused(watched, result)
+
+    async def _take_refused(self, watched: _Watched, result: ProbeResult) -> None:
         if result.is_refused:
-            result = replace(result, reason=result.reason + await self._elsewhere(host, watched))
-        self._take(host, watched, result)
+            result = replace(result, reason=result.reason + await self._elsewhere(watched.host, watched))
+        watched.task = None
+        self._take(watched, result)
 
     async def _elsewhere(self, host: HostName, watched: _Watched) -> str:
         """Where a host that is silent listens instead, once it has had a moment, and not at every probe."""
@@ -280,15 +320,33 @@ class Prober:
                 log.info("host.listeners_not_seen", host=host, why=str(error))
         return watched.listens
 
-    def _take(self, host: HostName, watched: _Watched, result: ProbeResult) -> None:
+    def _take(self, watched: _Watched, result: ProbeResult) -> None:
         before, watched.record = watched.record, watched.record.after(result, self._clock())
-        after = watched.record
+        watched.pause = self._next_pause(watched)
+        self._wait(watched)
+        self._heard(watched.target.probe, result)
+        self._tell(watched.host, before, watched.record)
+
+    def _next_pause(self, watched: _Watched) -> float:
+        """Soon and often until the host was healthy once, then in even intervals. The first even pause is cut
+        short: hosts drift apart."""
+        if not watched.record.was_ever_healthy:
+            grown = max(FIRST_INTERVAL_SECONDS, watched.pause * INTERVAL_GROWTH)
+            return min(watched.interval, grown)
+        was_steady, watched.was_steady = watched.was_steady, True
+        return watched.interval if was_steady else watched.interval * phase_of(watched.host)
+
+    def _tell(self, host: HostName, before: HealthRecord, after: HealthRecord) -> None:
         if before.is_healthy != after.is_healthy:
             log.info("host.healthy" if after.is_healthy else "host.unhealthy", host=host, reason=after.reason)
-        if (before.is_healthy, before.reason) == (after.is_healthy, after.reason):
-            return
-        for callback in self._callbacks:
-            callback(host)
+        if (before.is_healthy, before.reason) != (after.is_healthy, after.reason):
+            for callback in self._callbacks:
+                callback(host)
+
+
+def _crashed(host: HostName, error: Exception) -> ProbeResult:
+    log.error("probe.crashed", host=host, exc_info=error)
+    return ProbeResult(False, f"the agent could not probe: {type(error).__name__}: {error}")
 
 
 def phase_of(host: HostName) -> float:

@@ -31,7 +31,6 @@ from repave_agent.core.ports import (
     UnfitError,
     WayIn,
 )
-from repave_agent.health.prober import Ask, Execute, probe
 from repave_agent.runtime.journal import Disk
 from repave_protos.daemon.metrics import CALL_BUCKETS
 from repave_protos.protocol.queries import FindRoom
@@ -200,8 +199,8 @@ class MeasuredDisk:
             self._durations.labels(str(durable).lower()).observe(max(0.0, self._seconds() - began))
 
 
-def counted_probes(registry: CollectorRegistry, ask: Ask = probe) -> Ask:
-    """The same probe, counted."""
+def counted_probes(registry: CollectorRegistry) -> Callable[[Probe, ProbeResult], object]:
+    """To be told of each probe, which it counts."""
     probes = Counter(
         "repave_agent_probes_total",
         "Probes of hosts, by kind and what came of them.",
@@ -209,9 +208,7 @@ def counted_probes(registry: CollectorRegistry, ask: Ask = probe) -> Ask:
         registry=registry,
     )
 
-    async def counted(asked: Probe, address: str, execute: Execute) -> ProbeResult:
-        result = await ask(asked, address, execute)
+    def heard(asked: Probe, result: ProbeResult) -> None:
         probes.labels(asked.kind, "passed" if result.ok else "failed").inc()
-        return result
 
-    return counted
+    return heard

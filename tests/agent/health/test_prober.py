@@ -452,3 +452,72 @@ def test_hosts_are_spread_over_the_interval() -> None:
     assert phases[0] < 0.02
     assert phases[-1] > 0.98
     assert max(gaps) < 0.02
+
+
+# ----------------------------------------------------------------------------------- what it costs, in counts
+
+
+async def test_hosts_are_asked_without_a_task_for_each(prober: Prober) -> None:
+    answered = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal answered
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        answered += 1
+
+    async with listening(answer) as port:
+        for number in range(40):
+            kind = (
+                http(port, interval_seconds=0.02) if number % 2 else Probe("tcp", port, interval_seconds=0.02)
+            )
+            prober.watch(HostName(f"h{number}"), "127.0.0.1", kind)
+        await until(lambda: answered >= 100)
+        names = [task.get_name() for task in asyncio.all_tasks()]
+        assert not [name for name in names if name.startswith("probe")]
+        assert all(getattr(prober.record(HostName(f"h{n}")), "is_healthy", False) for n in range(40))
+
+
+async def test_silent_hosts_hold_up_others_for_no_longer_than_their_timeout(prober: Prober) -> None:
+    async with listening(silent) as closed, listening(saying("HTTP/1.1 200 OK\r\n\r\n")) as port:
+        for number in range(120):
+            quiet = http(closed, timeout_seconds=0.1, interval_seconds=3600.0)
+            prober.watch(HostName(f"quiet{number}"), "127.0.0.1", quiet)
+        prober.watch(HOST, "127.0.0.1", http(port))
+        await until(lambda: getattr(prober.record(HOST), "is_healthy", False))
+        await until(
+            lambda: all(getattr(prober.record(HostName(f"quiet{n}")), "failed", 0) for n in range(120))
+        )
+        record = prober.record(HostName("quiet0"))
+    assert record is not None
+    assert record.reason.endswith("no answer within 0.1 s")
+
+
+async def test_a_host_that_is_forgotten_while_it_is_asked_says_nothing_more(prober: Prober) -> None:
+    connected = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        connected.set()
+        assert await reader.read() == b"", "it is hung up on"
+        connected.clear()
+
+    told: list[HostName] = []
+    prober.on_change(told.append)
+    async with listening(answer) as port:
+        for number in range(101):  # one more than are asked at once
+            prober.watch(HostName(f"h{number}"), "127.0.0.1", http(port))
+        await connected.wait()
+        for number in range(101):
+            prober.forget(HostName(f"h{number}"))
+        await until(lambda: not connected.is_set())
+    async with listening(saying("HTTP/1.1 200 OK\r\n\r\n")) as port:
+        prober.watch(HOST, "127.0.0.1", http(port))
+        await until(lambda: told)
+    assert told == [HOST]
+
+
+async def test_a_host_may_have_a_name_instead_of_an_address(prober: Prober) -> None:
+    async with listening(saying("HTTP/1.1 200 OK\r\n\r\n")) as port:
+        prober.watch(HOST, "localhost", http(port))
+        await until(lambda: getattr(prober.record(HOST), "is_healthy", False))

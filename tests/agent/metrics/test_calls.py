@@ -16,7 +16,6 @@ from repave_agent.core.ports import (
     TransientError,
     UnfitError,
 )
-from repave_agent.health.prober import Execute
 from repave_agent.metrics.calls import Calls, MeasuredDisk, counted_probes
 from repave_protos.protocol.values import Probe
 
@@ -69,17 +68,10 @@ def test_journal_writes_are_timed_and_their_failures_counted() -> None:
     assert registry.get_sample_value(name, {"durable": "true"}) == 2
 
 
-async def test_probes_are_counted_by_kind_and_result() -> None:
-    registry, answers = CollectorRegistry(), iter((PASSED, ProbeResult(False, "no")))
-
-    async def ask(probe: Probe, address: str, execute: Execute) -> ProbeResult:
-        return next(answers)
-
-    async def execute(command: tuple[str, ...], timeout_seconds: float) -> int:
-        return 0
-
-    counted = counted_probes(registry, ask)
-    for _ in range(2):
-        await counted(Probe("tcp", 80), "127.0.0.1", execute)
-    for result in ("passed", "failed"):
-        assert registry.get_sample_value("repave_agent_probes_total", {"kind": "tcp", "result": result}) == 1
+def test_probes_are_counted_by_kind_and_result() -> None:
+    registry = CollectorRegistry()
+    heard = counted_probes(registry)
+    for result in (PASSED, ProbeResult(False, "no")):
+        heard(Probe("tcp", 80), result)
+    for word in ("passed", "failed"):
+        assert registry.get_sample_value("repave_agent_probes_total", {"kind": "tcp", "result": word}) == 1

@@ -1,0 +1,102 @@
+"""What a probe costs the agent, beside HAProxy's own check of the same hosts in the same minute."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from repave_agent.health.prober import Prober
+from repave_protos.protocol.values import HostName, Probe
+from tests.benchmarks.table import Line
+
+HOSTS = 100
+INTERVAL_SECONDS = 0.2
+WARM_SECONDS = 2.0
+PORT = 18_431
+DEARER_MAX = 1.6
+CONFIGURATION = """
+global
+  stats socket {directory}/socket
+defaults
+  mode http
+  timeout connect 1s
+  timeout client 1s
+  timeout server 1s
+backend hosts
+  option httpchk
+  http-check send meth GET uri /health ver HTTP/1.1 hdr host localhost hdr user-agent repave-health-check
+  http-check expect status 200
+"""
+
+
+def run(directory: Path, seconds: float) -> Iterator[Line]:
+    with answering(PORT):
+        probe = asyncio.run(_ours(seconds)) * 1e6
+        check = _haproxys(directory, seconds) * 1e6
+    beside = f"{probe:.0f} us against {check:.0f} us, {HOSTS / INTERVAL_SECONDS:.0f} a second"
+    yield Line("CPU of a probe / of HAProxy's own check", probe / check, "x", beside, DEARER_MAX)
+
+
+@contextmanager
+def answering(port: int) -> Iterator[None]:
+    """Every loopback address answers there."""
+    command = [sys.executable, "-m", "tests.benchmarks.answering", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as hosts:
+        assert hosts.stdout is not None
+        assert hosts.stdout.readline() == "ready\n"
+        try:
+            yield
+        finally:
+            hosts.kill()
+
+
+def address(number: int) -> str:
+    return f"127.91.{number // 250}.{number % 250 + 1}"
+
+
+async def _ours(seconds: float) -> float:
+    """CPU seconds of one probe, with all that the prober does for it."""
+
+    async def execute(host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
+        raise AssertionError("no command is run")
+
+    heard: list[bool] = []
+    prober = Prober(time.monotonic, execute, heard=lambda _, result: heard.append(result.ok))
+    probe = Probe("http", PORT, path="/health", interval_seconds=INTERVAL_SECONDS)
+    for number in range(HOSTS):
+        prober.watch(HostName(f"host-{number}"), address(number), probe)
+    await asyncio.sleep(WARM_SECONDS)
+    heard.clear()
+    before = time.process_time()
+    await asyncio.sleep(seconds)
+    spent = time.process_time() - before
+    await prober.close()
+    assert all(heard)
+    return spent / len(heard)
+
+
+def _haproxys(directory: Path, seconds: float) -> float:
+    servers = (
+        f"  server host{number} {address(number)}:{PORT} check inter {INTERVAL_SECONDS * 1000:.0f}ms\n"
+        for number in range(HOSTS)
+    )
+    path = directory / "haproxy.cfg"
+    path.write_text(CONFIGURATION.format(directory=directory) + "".join(servers))
+    program = os.environ.get("HAPROXY", "haproxy")
+    with subprocess.Popen([program, "-db", "-f", str(path)], stderr=subprocess.DEVNULL) as haproxy:
+        time.sleep(WARM_SECONDS)
+        before = _spent(haproxy.pid)
+        time.sleep(seconds)
+        spent = _spent(haproxy.pid) - before
+        haproxy.kill()
+    return spent / (HOSTS * seconds / INTERVAL_SECONDS)
+
+
+def _spent(process: int) -> float:
+    """CPU seconds of all its threads, to the nanosecond."""
+    threads = Path(f"/proc/{process}/task").iterdir()
+    return sum(int((each / "schedstat").read_text().split()[0]) for each in threads) / 1e9
