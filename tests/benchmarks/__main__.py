@@ -18,6 +18,7 @@ import structlog
 from tests.benchmarks import (
     beside,
     clouds,
+    database,
     deaths,
     decision,
     files,
@@ -43,6 +44,7 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
     chosen: dict[str, Callable[[Path], Iterator[Line]]] = {
         "store": inside.transitions,
         "retention": lambda place: retention.run(place, 10_000 if is_quick else 100_000),
+        "postgresql": lambda place: database.transitions(place, 30 if is_quick else 200),
         "reports": lambda _: inside.reports(),
         "decision": lambda _: decision.run(),
         "growth": lambda _: growth.run(),

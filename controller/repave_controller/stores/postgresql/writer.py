@@ -29,6 +29,9 @@ from repave_controller.stores.rows import Outcome, Rows
 log = structlog.get_logger()
 
 PAUSE_SECONDS = 0.1
+TRIES = 10
+LOCKED = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+"""Errors after which nothing was saved, and the same may be tried again at once."""
 
 TAKE_NUMBER = (
     "UPDATE repave.writers SET number = $2, outcomes = '{}', details = '{}' "
@@ -76,7 +79,7 @@ class Writer:
         if self._broken:
             raise StoreError(self._broken)
         try:
-            (row,) = await self._database.fetch(SAVE, self._name, self._number + 1, len(batch), *given)
+            row = await self._save(self._name, self._number + 1, len(batch), *given)
         except Unreached:
             raise
         except StoreError as error:
@@ -87,6 +90,18 @@ class Writer:
             return _outcomes_of(await self._find_out(error), batch)
         self._number += 1
         return _outcomes_of((row["p_first_event"], row["p_outcomes"], row["p_details"]), batch)
+
+    async def _save(self, *given: object) -> Any:
+        """Waits its turn: a lock that another controller holds is no reason to fail. Raises StoreError."""
+        for left in range(TRIES - 1, -1, -1):
+            try:
+                (row,) = await self._database.fetch(SAVE, *given)
+            except StoreError as error:
+                if not left or not isinstance(error.__cause__, LOCKED):
+                    raise
+            else:
+                return row
+        raise AssertionError("the last try returns or raises")
 
     async def _find_out(self, error: StoreError) -> tuple[int, Sequence[int], Sequence[str]]:
         """Of the batch that `error` interrupted. Raises `error` when it was not saved."""

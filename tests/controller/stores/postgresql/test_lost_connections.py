@@ -146,3 +146,20 @@ async def test_a_restored_database_takes_nothing_of_a_controller_that_has_seen_m
     with pytest.raises(StoreError, match="restored from a backup"):
         await store.changes(seen)
     await store.close()
+
+
+async def test_a_lock_that_another_controller_has_for_long_is_waited_for(
+    postgresql_server: Server, database_url: str
+) -> None:
+    store, other = PostgresStore(Database(Place(database_url))), Database(Place(database_url))
+    await store.open()
+    await other.open()
+    async with other.transaction() as connection:
+        await connection.execute("SELECT 1 FROM repave.store FOR UPDATE")
+        saving = asyncio.create_task(store.commit(telling("patient")))
+        await connection.execute("SELECT pg_sleep(0.7)")  # longer than the bound of one try
+        assert not saving.done()
+    await saving
+    assert [each.text for each in await store.events()] == ["patient"]
+    await store.close()
+    await other.close()
