@@ -251,6 +251,18 @@ async def test_a_name_is_of_one_process_while_that_is_there(shared: Shared) -> N
     assert [each.owner for each in rows[1:4]] == ["a", "a", None], "the second one moved nothing"
 
 
+async def test_one_that_hangs_has_its_name_still(shared: Shared) -> None:
+    first, second = await shared.start("a"), await shared.start("a", "a-2")
+    await first.beat()
+    await shared.let_lease_end("a")
+    with pytest.raises(StoreError, match="another controller calls itself 'a'"):
+        await second.beat()
+    unlocked = await shared.start("b", has_lock=False)
+    await unlocked.beat()
+    await shared.let_lease_end("b")
+    assert seen_of(await (await shared.start("b", "b-2")).beat())["b"].member.instance == "b-2"
+
+
 async def test_a_restarted_one_takes_its_name_at_once_and_its_shards_under_new_terms(shared: Shared) -> None:
     first = await shared.start("a")
     await first.beat()

@@ -125,7 +125,7 @@ async def test_controllers_share_the_applications_and_outlive_each_other(control
     )
     assert "another controller calls itself 'a' and is there at http://127.0.0.1" in namesake
     assert "tls.enabled: this controller does TLS and a does not" in other_tls
-    assert await are_even(), "neither took anything, or gave it back"
+    await until_async(are_even)  # neither has anything
     a.process.kill()
 
     async def is_left_with_all() -> bool:

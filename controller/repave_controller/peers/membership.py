@@ -30,6 +30,8 @@ from repave_protos.protocol.values import ApplicationName
 
 BEAT_TIMEOUT_SECONDS = 1.0
 """A beat that takes longer is given up: the next one gets a new connection."""
+JOIN_SECONDS = 5.0
+"""PostgreSQL needs three to notice that a machine is gone."""
 RETURN_SECONDS = 0.5
 """So long after the store was away each controller leaves to the others what they had."""
 
@@ -109,9 +111,9 @@ class Membership:
     # --------------------------------------------------------------------------------------------- life
 
     async def join(self) -> Standing:
-        """The first beat. Another process of this name that was killed is waited for until its lease ends.
+        """The first beat. Another process of this name that is gone is waited for until the store knows.
         Raises StoreError."""
-        tries = round(2 * LEASE_SECONDS / BEAT_SECONDS)
+        tries = round(JOIN_SECONDS / BEAT_SECONDS)
         for left in range(tries, -1, -1):
             await self._beat()
             if self.standing is not None:

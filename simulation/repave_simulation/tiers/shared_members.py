@@ -62,7 +62,7 @@ class MemoryRoll:
         self._check()
         roster = self.roster
         former = roster.members.get(member.id)
-        if former is not None and former.instance != member.instance and self._is_there(former):
+        if former is not None and former.instance != member.instance and self._has_name(former):
             raise StoreError(f"another controller calls itself {member.id!r} and is there: {former.url}.")
         roster.members[member.id] = member
         roster.ends_at[member.id] = roster.clock() + LEASE_SECONDS
@@ -114,6 +114,10 @@ class MemoryRoll:
 
     def _is_there(self, member: Member) -> bool:
         return self.roster.has_lease(member.id) and self.roster.sessions.get(member.instance) is not False
+
+    def _has_name(self, member: Member) -> bool:
+        """One that hangs has it still: it may wake."""
+        return self.roster.sessions.get(member.instance, self.roster.has_lease(member.id))
 
     def _check(self) -> None:
         if self.trouble:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import pytest
 
 from repave_controller.core.ports import StoreError
-from repave_controller.peers.membership import Membership
+from repave_controller.peers.membership import JOIN_SECONDS, Membership
 from repave_controller.peers.ports import LEASE_SECONDS, SHARDS, Member, Shard, Standing, shard_of
 from repave_protos.protocol.values import ApplicationName
 from repave_simulation.kernel.loop import SimulatedLoop
@@ -252,7 +252,7 @@ def test_a_second_process_of_one_name_is_refused_while_the_first_is_there(world:
     second = Controller(world, "a", "a-other")
     joining = world.loop.spawn(second.life, second.membership.join(), "join")
     with pytest.raises(AssertionError, match=r"another controller calls itself .*'a.*' and is there"):
-        world.after(2 * LEASE_SECONDS + 0.5)
+        world.after(JOIN_SECONDS + 0.5)
     world.loop.failures.clear()
     assert isinstance(joining.exception(), StoreError)
     assert len(first.decides_for()) == SHARDS

@@ -36,6 +36,8 @@ IS_LIVE = f"(c.expires_at > clock_timestamp() AND c.expires_at <= clock_timestam
 """One that ends too late is of before the database's clock was set back."""
 HOLDS_LOCK = "CASE WHEN c.lock_key IS NOT NULL THEN c.lock_key IN (SELECT key FROM locks) END"
 IS_THERE = f"({IS_LIVE} AND ({HOLDS_LOCK}) IS NOT FALSE)"
+HAS_NAME = f"coalesce({HOLDS_LOCK}, {IS_LIVE})"
+"""A process that hangs has its name still: it may wake."""
 
 BEAT = f"""
 WITH {LOCKS},
@@ -47,7 +49,7 @@ mine AS (
     ON CONFLICT (id) DO UPDATE SET instance = excluded.instance, url = excluded.url, agents = excluded.agents,
         version = excluded.version, started_at = excluded.started_at, expires_at = excluded.expires_at,
         lock_key = excluded.lock_key
-    WHERE c.instance = excluded.instance OR NOT {IS_THERE}
+    WHERE c.instance = excluded.instance OR NOT {HAS_NAME}
     RETURNING c.*
 ),
 everyone AS (SELECT * FROM repave.controllers WHERE id <> $1 UNION ALL SELECT * FROM mine)
