@@ -17,8 +17,8 @@ from pathlib import Path
 from tests.benchmarks.table import Line
 from tests.support.stage import Stage, kept
 
-PROCESSES = 2
-CONNECT_SECONDS = 300.0
+PROCESSES_MIN, AGENTS_EACH_MAX = 2, 2_500
+CONNECT_SECONDS = 900.0
 STEADY_SECONDS = 20.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -32,13 +32,18 @@ class Herd:
     directory: Path
     count: int
 
+    @property
+    def _wanted(self) -> int:
+        """Processes: a descriptor for each of their agents has to be there."""
+        return max(PROCESSES_MIN, -(-self.count // AGENTS_EACH_MAX))
+
     def __enter__(self) -> "Herd":
         self.directory.mkdir()
         self.processes = []
-        for number in range(PROCESSES):
+        for number in range(self._wanted):
             with (self.directory / str(number)).open("wb") as out:
                 command = [sys.executable, "-m", "tests.benchmarks.herd_agents", self.address, self.state]
-                command += [f"h{number}-", str(self.count // PROCESSES)]
+                command += [f"h{number}-", str(self.count // self._wanted)]
                 self.processes.append(subprocess.Popen(command, stdout=out))
         return self
 
@@ -49,7 +54,7 @@ class Herd:
 
     def connected(self) -> int:
         """How many are, as they say."""
-        lines = [(self.directory / str(number)).read_text().splitlines() for number in range(PROCESSES)]
+        lines = [(self.directory / str(number)).read_text().splitlines() for number in range(self._wanted)]
         return sum(int(each[-1].split()[1]) for each in lines if each)
 
     def wait(self, count: int) -> float:
@@ -143,6 +148,21 @@ def agents(directory: Path, count: int) -> Iterator[Line]:
                f"bare plaintext {plain.connect_ms:.1f}")  # fmt: skip
     yield Line("its memory in the controller", measured.memory_kib, "KiB",
                f"bare {floor.memory_kib:.0f} KiB", 160.0)  # fmt: skip
+
+
+def many(directory: Path, count: int) -> Iterator[Line]:
+    """As many as a controller is made for, over plaintext: TLS is the larger part of what agents of this
+    benchmark cost the machine, and not what a controller with many of them is about."""
+    with kept(Stage(directory / "s", regions=())) as stage:
+        assert stage.controller is not None
+        began = time.monotonic()
+        herd = Herd(f"127.0.0.1:{stage.grpc_port}", "", directory / "agents", count)
+        measured = cost(herd, stage.controller.pid)
+        took = time.monotonic() - began - STEADY_SECONDS
+    beside = f"all connected after {took:.0f} s; load {os.getloadavg()[0]:.1f}"
+    yield Line(f"{count:,} agents over plaintext: memory of each", measured.memory_kib, "KiB", beside, 160.0)
+    yield Line("its connection, CPU", measured.connect_ms, "ms")
+    yield Line("its beats, CPU a second", measured.steady_us, "us")
 
 
 # -------------------------------------------------------------------------------------------- all come back

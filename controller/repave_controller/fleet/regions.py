@@ -18,7 +18,7 @@ from repave_protos.protocol.values import (
     Report,
 )
 
-REGIONS_MAX = 10_000
+REGIONS_MAX = 20_000
 UNUSED_REGIONS_MAX = 100
 """Regions that no application is in, and whose agents have gone: any name can be said in a Hello."""
 UNUSED_SECONDS = 600.0

@@ -69,6 +69,8 @@ from repave_protos.protocol.values import (
 HELLO_DEADLINE_SECONDS = 60.0  # of a link as slow as an agent bears
 SILENCES_MAX = 3.0
 """An agent that is to say something every second is away when nothing came for so many."""
+BEATS_A_SECOND_MAX = 2_000
+"""Agents of a larger fleet beat less often: each beat over TLS takes some 60 to 80 us of CPU."""
 RETURN_SECONDS_EACH, RETURN_SECONDS_MIN, RETURN_SECONDS_MAX = 0.002, 0.1, 5.0
 """Agents that lose this controller spread their first attempt over so long for each of them: a connection
 over TLS takes some 2 ms of CPU here, and many at once memory too."""
@@ -492,8 +494,8 @@ class Sessions:
                 tasks.create_task(stream.give_up())
                 if identity is not None:
                     tasks.create_task(self._expire(stream, identity))
-                if hello.beats and self._welcome.beat_seconds > 0:
-                    tasks.create_task(stream.miss(SILENCES_MAX * self._welcome.beat_seconds, self._clock))
+                if hello.beats and stream.beat_seconds > 0:
+                    tasks.create_task(stream.miss(SILENCES_MAX * stream.beat_seconds, self._clock))
         except* (OSError, wire.WireError) as group:
             reason = str(group.exceptions[0])
         finally:
@@ -514,6 +516,7 @@ class Sessions:
         wanted = filter(view.admits, self._listener.desired_for(region))
         waiting = {desired.application: desired for desired in wanted}
         stream = Stream(hello, link, waiting, self._clock(), Questions(region), identity)
+        stream.beat_seconds = self._beat_seconds()
         self._streams[region] = stream
         log.info(
             "agent.connected", region=region, agent=hello.agent_version, has_taken_over=older is not None
@@ -670,13 +673,23 @@ class Sessions:
             image_ticket=ticket,
             lease_seconds=lease_seconds,
             term=holder.term if holder is not None else 0,
+            beat_seconds=stream.beat_seconds,
             return_seconds=self._return_seconds(),
         )
 
+    @property
+    def _fleet(self) -> int:
+        """How many agents there are, those that have yet to come back among them."""
+        return max(len(self._regions.views), len(self._holders))
+
+    def _beat_seconds(self) -> float:
+        """Of a stream that opens now. 0: it need not."""
+        asked = self._welcome.beat_seconds
+        return max(asked, self._fleet / BEATS_A_SECOND_MAX) if asked > 0 else 0.0
+
     def _return_seconds(self) -> float:
         """0 where agents by themselves come back over no less."""
-        fleet = max(len(self._regions.views), len(self._holders))  # also those that have yet to come back
-        seconds = min(RETURN_SECONDS_MAX, RETURN_SECONDS_EACH * fleet)
+        seconds = min(RETURN_SECONDS_MAX, RETURN_SECONDS_EACH * self._fleet)
         return seconds if seconds > RETURN_SECONDS_MIN else 0.0
 
 

@@ -34,6 +34,7 @@ class Stream:
     heard_at: float
     questions: Questions
     identity: AgentIdentity | None = None  # None over plaintext
+    beat_seconds: float = 0.0  # so often its agent says that it is there; 0: it is not asked to
     reports_until: int = 0  # the sequence of the newest report taken
     is_resync_due: bool = False
     is_resync_asked: bool = False

@@ -387,18 +387,29 @@ async def nothing_kept(holder: Holder, gone: tuple[RegionName, ...], *, is_other
 async def test_agents_of_a_large_fleet_are_asked_to_spread_their_return() -> None:
     async with controlling() as controller:
         assert (await controller.connect()).heard == [WELCOME], "few need not"
-        holders = [Holder(RegionName(f"r{number}"), "an agent", 1) for number in range(1_000)]
+        holders = [Holder(RegionName(f"r{number}"), "a", 1) for number in range(1_000)]
         controller.sessions.recall(holders, nothing_kept)
         link = await controller.connect(replace(HELLO, region=RegionName("oslo")))
         (welcome,) = link.heard
         assert isinstance(welcome, Welcome)
         assert welcome.return_seconds == 2.0, "also of those that have yet to come back"
         controller.sessions.recall(
-            [Holder(RegionName(f"s{number}"), "an agent", 1) for number in range(9_000)], nothing_kept
+            [Holder(RegionName(f"s{number}"), "a", 1) for number in range(9_000)], nothing_kept
         )
         (welcome,) = (await controller.connect(replace(HELLO, region=RegionName("rome")))).heard
         assert isinstance(welcome, Welcome)
         assert welcome.return_seconds == RETURN_SECONDS_MAX
+
+
+async def test_agents_of_a_large_fleet_beat_less_often_so_that_all_together_stay_few() -> None:
+    async with controlling(welcome=replace(WELCOME, beat_seconds=1.5)) as controller:
+        for fleet, seconds in ((10, 1.5), (3_000, 1.5), (5_000, 2.5), (10_000, 5.0)):
+            holders = [Holder(RegionName(f"r{number}"), "a", 1) for number in range(fleet)]
+            controller.sessions.recall(holders, nothing_kept)
+            link = await controller.connect(replace(HELLO, region=RegionName("r0"), instance="a"))
+            welcome = link.heard[0]
+            assert isinstance(welcome, Welcome)
+            assert welcome.beat_seconds == seconds, fleet
 
 
 async def test_of_a_fleet_that_returns_few_wait_for_the_store_at_once_and_all_are_let_in() -> None:

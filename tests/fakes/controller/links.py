@@ -108,13 +108,14 @@ class Controller(QuietListener):
         hello_deadline_seconds: float = 10.0,
         clock: Callable[[], float] | None = None,
         ticket_of: Callable[[RegionName], str] | None = None,
+        welcome: Welcome = WELCOME,
     ) -> None:
         self.now = 0.0
         self.wanted: dict[RegionName, list[DesiredState]] = {}
         self.changes: list[tuple[RegionName, set[ApplicationName]]] = []
         self.noticed: list[tuple[RegionName, Sequence[Notice]]] = []
         self.tasks: list[asyncio.Task[None]] = []
-        self.sessions = Sessions(WELCOME, clock or (lambda: self.now), hello_deadline_seconds, ticket_of)
+        self.sessions = Sessions(welcome, clock or (lambda: self.now), hello_deadline_seconds, ticket_of)
         self.named: dict[RegionName, tuple[ApplicationName, ...]] = {}
         self.asked = 0  # how often for the applications of a region
         self.sessions.report_to(self)
@@ -148,8 +149,10 @@ class Controller(QuietListener):
 
 
 @asynccontextmanager
-async def controlling(hello_deadline_seconds: float = 10.0) -> AsyncIterator[Controller]:
-    controller = Controller(hello_deadline_seconds)
+async def controlling(
+    hello_deadline_seconds: float = 10.0, welcome: Welcome = WELCOME
+) -> AsyncIterator[Controller]:
+    controller = Controller(hello_deadline_seconds, welcome=welcome)
     try:
         yield controller
     finally:
