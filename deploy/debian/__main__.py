@@ -154,6 +154,8 @@ def lay_out_programs(tree: Path) -> None:
             "aws",
             "--extra",
             "dns",
+            "--extra",
+            "postgres",
             "--no-emit-project",
             "--output-file",
             str(locked),
