@@ -58,7 +58,7 @@ class Peers:
             sys.executable,
             *("-m", "tests.support.peer", url, name, *words),
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             limit=1 << 22,
@@ -67,7 +67,9 @@ class Peers:
         started.reading = asyncio.create_task(started.read())
         self.all_told.append(started.told)
         await until(lambda: started.count("joined") or made.returncode is not None)
-        assert made.returncode is None, f"{name} did not start"
+        if made.returncode is not None:
+            assert made.stderr is not None
+            raise AssertionError(f"{name} did not start: {(await made.stderr.read()).decode()[-2000:]}")
         return started
 
     async def end(self, process: Process) -> None:
