@@ -209,7 +209,7 @@ def _add_common(command: argparse.ArgumentParser, default: str | None) -> None:
     common = command.add_argument_group("everywhere")
     for names, choices, text in (
         (("-o", "--output"), FORMATS, "how to print (REPAVE_OUTPUT)"),
-        (("--url",), None, "the controller's address (REPAVE_URL)"),
+        (("--url",), None, "the controller's address, or several with commas between (REPAVE_URL)"),
         (("--context",), None, "the controller's name in the config file (REPAVE_CONTEXT)"),
     ):
         common.add_argument(*names, choices=choices, default=default, help=text)

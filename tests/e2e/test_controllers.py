@@ -158,6 +158,7 @@ async def test_controllers_of_two_authorities_do_not_share_a_store(controllers: 
     assert "Give all the same tls.ca and tls.ca_key" in refused
 
 
+@pytest.mark.rig
 async def test_people_may_ask_any_controller_and_a_token_that_one_revokes_is_refused_by_all(
     controllers: Controllers,
 ) -> None:

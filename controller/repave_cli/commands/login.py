@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from repave_cli.render.output import show_whole
 from repave_cli.transport.context import url as url_of
-from repave_cli.transport.credentials import Credentials, credentials_for, forget, keep, read_authority
+from repave_cli.transport.credentials import (
+    Credentials,
+    credentials_for,
+    forget,
+    keep,
+    read_authority,
+    urls_in,
+)
 from repave_cli.transport.errors import CliError
 from repave_cli.transport.exit_codes import DENIED, DONE, USAGE
 from repave_cli.transport.terminal import Terminal
@@ -64,6 +71,7 @@ def run_login(terminal: Terminal) -> int:
 
 
 def _authority(terminal: Terminal, url: str) -> str:
+    url = next(iter(urls_in(url)), url)  # they have one authority
     arguments, parts = terminal.arguments, urllib.parse.urlsplit(url)
     if arguments.ca and arguments.pin:
         raise CliError("give --ca or --pin, not both", USAGE)

@@ -1,10 +1,12 @@
 """Shows what the hosts of an application print: logs. Several hosts at once, each line with its host."""
 
 import json
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 from repave_cli.render.output import show_whole
+from repave_cli.transport.errors import UnreachableError
 from repave_cli.transport.exit_codes import DONE, ERROR
 from repave_cli.transport.paths import quoted
 from repave_cli.transport.terminal import Terminal, seconds, whole
@@ -47,13 +49,32 @@ def run_logs(terminal: Terminal) -> int:
     }
     path, code = f"applications/{quoted(arguments.app)}/logs/stream", DONE
     try:
-        with closing(terminal.client.stream(path, **query)) as items:
-            for _, item in items:
-                code = ERROR if item["trouble"] else code
-                _tell(terminal, item)
+        for item in _items(terminal, path, query):
+            code = ERROR if item["trouble"] else code
+            _tell(terminal, item)
     except KeyboardInterrupt:
         return DONE
     return code
+
+
+def _items(terminal: Terminal, path: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Followed at another controller, if there are several, when the connection ends."""
+    goes_on = query["follow"] and terminal.client.controllers > 1
+    while True:
+        has_come = False
+        try:
+            with closing(terminal.client.stream(path, **query)) as items:
+                for _, item in items:
+                    has_come = True
+                    yield item
+        except UnreachableError as error:
+            if not (has_come and goes_on):
+                raise
+            terminal.say(f"{error.text}; going on at the next one, without what was printed meanwhile")
+        else:
+            if not (has_come and goes_on):
+                return
+        query = {**query, "lines": 0}
 
 
 def _tell(terminal: Terminal, item: dict[str, Any]) -> None:

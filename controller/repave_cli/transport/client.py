@@ -9,9 +9,9 @@ import time
 import urllib.parse
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from repave_cli.transport.credentials import Credentials
+from repave_cli.transport.credentials import Credentials, urls_in
 from repave_cli.transport.errors import CliError, UnreachableError
 from repave_cli.transport.exit_codes import DENIED, ERROR, REFUSED, USAGE
 from repave_cli.transport.paths import with_query
@@ -26,6 +26,15 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EXIT_CODES = {400: USAGE, 401: DENIED, 403: DENIED, 404: USAGE, 409: REFUSED, 413: USAGE, 422: USAGE}
 
 
+class Place(NamedTuple):
+    """Where a controller is."""
+
+    url: str
+    is_tls: bool
+    host: str
+    port: int
+
+
 class Client:
     """One connection for each request. Raises CliError with the controller's answer, or UnreachableError."""
 
@@ -36,19 +45,23 @@ class Client:
         is_for_people: bool = False,
         credentials: Credentials = Credentials(),  # noqa: B008  # frozen
     ) -> None:
-        """Raises CliError where a token would be sent in plaintext."""
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise CliError(f"{url} is no address of a controller; write https://HOST:PORT", USAGE)
-        if credentials.token and parts.scheme == "http" and parts.hostname not in LOOPBACK:
-            raise CliError(f"a token would go to {url} in plaintext; write https://", USAGE)
-        self.url = url.rstrip("/")
-        self._is_tls = parts.scheme == "https"
-        self._host, self._port = parts.hostname, parts.port or (443 if self._is_tls else 80)
+        """`url` may be several, with commas or spaces between, of controllers that share a store. Raises
+        CliError where a token would be sent in plaintext."""
+        self._places = tuple(_place_of(each, credentials) for each in urls_in(url) or [url])
+        self._at = 0
         self._authority = credentials.authority
         self._signed = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
         self._timeout_seconds = timeout_seconds
         self._shown: Callable[[Any], Any] = _printable if is_for_people else lambda answer: answer
+
+    @property
+    def url(self) -> str:
+        """Of the controller that is asked now."""
+        return self._places[self._at].url
+
+    @property
+    def controllers(self) -> int:
+        return len(self._places)
 
     def get(self, path: str, **query: object) -> Any:
         return self._ask("GET", with_query(path, query))
@@ -80,9 +93,9 @@ class Client:
 
     def exists(self, path: str) -> bool:
         """Raises CliError where one may not know."""
-        connection = self._connect(self._timeout_seconds)
+        connection, response = self._request(self._timeout_seconds, "HEAD", path)
         try:
-            status = self._request(connection, "HEAD", path).status
+            status = response.status
             if EXIT_CODES.get(status) == DENIED:
                 raise CliError("you are not logged in, or may not do this: see repave whoami", DENIED)
             return status == 200
@@ -103,9 +116,8 @@ class Client:
         self, path: str, deadline: float | None = None, **query: object
     ) -> Generator[tuple[int, Any], None, None]:
         """Server-sent events: (id, data). Ends when the controller ends it, or at `deadline` (monotonic)."""
-        connection = self._connect(STREAM_TIMEOUT_SECONDS)
+        connection, response = self._request(STREAM_TIMEOUT_SECONDS, "GET", with_query(path, query))
         try:
-            response = self._request(connection, "GET", with_query(path, query))
             if response.status >= 400:
                 raise _error(response.status, response.read())
             number = 0
@@ -116,7 +128,9 @@ class Client:
                     yield number, self._shown(self._read(line[6:]))
         except (OSError, http.client.HTTPException) as error:
             if deadline is None or time.monotonic() < deadline:
-                raise UnreachableError(f"the connection to {self.url} broke: {error}") from error
+                text = f"the connection to {self.url} broke: {error}"
+                self._go_on()
+                raise UnreachableError(text) from error
         finally:
             connection.close()
 
@@ -129,9 +143,8 @@ class Client:
         *,
         is_exact: bool = False,
     ) -> Any:
-        connection = self._connect(self._timeout_seconds)
+        connection, response = self._request(self._timeout_seconds, method, path, body, headers)
         try:
-            response = self._request(connection, method, path, body, headers)
             content = response.read()
         except http.client.HTTPException as error:
             raise UnreachableError(f"the connection to {self.url} broke: {error!r}") from error
@@ -150,36 +163,69 @@ class Client:
             raise CliError(f"what answers at {self.url} is no controller: {content[:80]!r}") from error
 
     def _connect(self, timeout_seconds: float) -> http.client.HTTPConnection:
-        if self._is_tls:
+        place = self._places[self._at]
+        if place.is_tls:
             from repave_cli.transport.trust import context_with  # ssl is slow to import
 
             context = context_with(self._authority)
             return http.client.HTTPSConnection(
-                self._host, self._port, timeout=timeout_seconds, context=context
+                place.host, place.port, timeout=timeout_seconds, context=context
             )
-        return http.client.HTTPConnection(self._host, self._port, timeout=timeout_seconds)
+        return http.client.HTTPConnection(place.host, place.port, timeout=timeout_seconds)
 
     def _request(
         self,
-        connection: http.client.HTTPConnection,
+        timeout_seconds: float,
         method: str,
         path: str,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-    ) -> http.client.HTTPResponse:
-        try:
-            connection.request(method, f"/v1/{path}", body, headers={**self._signed, **(headers or {})})
-            return connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
-            if type(error).__name__ == "SSLCertVerificationError":
-                raise CliError(
-                    f"the certificate of {self.url} is not to be trusted ({error.verify_message}); if it has "  # type: ignore[union-attr]
-                    "an authority of its own: repave login --ca FILE, or --pin"
-                ) from error
-            why = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
-            raise UnreachableError(
-                f"cannot reach the controller at {self.url}: {why}; is it running? start one with: repave dev"
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """The answer of the first controller that gives one. The next one is not asked what the one before
+        may have done, but where that does no harm."""
+        failures: list[str] = []
+        while True:
+            connection = self._connect(timeout_seconds)
+            is_sent = False
+            try:
+                connection.connect()
+                is_sent = True
+                connection.request(method, f"/v1/{path}", body, headers={**self._signed, **(headers or {})})
+                return connection, connection.getresponse()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                failures.append(self._why(error))
+                is_repeatable = method != "POST" or "Idempotency-Key" in (headers or {})
+                self._go_on()
+                if len(failures) >= self.controllers or (is_sent and not is_repeatable):
+                    raise UnreachableError(
+                        f"cannot reach the controller at {'; '.join(failures)}; is it running? start one "
+                        "with: repave dev"
+                    ) from error
+
+    def _go_on(self) -> None:
+        """To the next controller."""
+        self._at = (self._at + 1) % self.controllers
+
+    def _why(self, error: OSError | http.client.HTTPException) -> str:
+        """Raises CliError where another controller is none."""
+        if type(error).__name__ == "SSLCertVerificationError":
+            raise CliError(
+                f"the certificate of {self.url} is not to be trusted ({error.verify_message}); if it has "  # type: ignore[union-attr]
+                "an authority of its own: repave login --ca FILE, or --pin"
             ) from error
+        why = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+        return f"{self.url}: {why}"
+
+
+def _place_of(url: str, credentials: Credentials) -> Place:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise CliError(f"{url} is no address of a controller; write https://HOST:PORT", USAGE)
+    if credentials.token and parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise CliError(f"a token would go to {url} in plaintext; write https://", USAGE)
+    is_tls = parts.scheme == "https"
+    return Place(url.rstrip("/"), is_tls, parts.hostname, parts.port or (443 if is_tls else 80))
 
 
 def _printable(answer: Any, keeps: str = "") -> Any:

@@ -28,26 +28,35 @@ class Credentials:
 
 
 def credentials_for(url: str) -> Credentials:
-    """As the environment or the file says; empty ones if neither does. Raises CliError."""
-    known = _read().get(_key(url), Credentials())
+    """As the environment or the file says; empty ones if neither does. Of several controllers, which share
+    accounts, those of any. Raises CliError."""
+    file_has = _read()
+    kept = [file_has[_key(each)] for each in urls_in(url) if _key(each) in file_has]
+    known = next((each for each in kept if each.token), kept[0] if kept else Credentials())
     token, file = os.environ.get("REPAVE_TOKEN", "").strip(), os.environ.get("REPAVE_CA", "")
     if file:
         known = replace(known, authority=read_authority(Path(file)))
     return replace(known, token=token) if token else known
 
 
+def urls_in(text: str) -> list[str]:
+    """Of one controller, or of several, with commas or spaces between."""
+    return text.replace(",", " ").split()
+
+
 def keep(url: str, credentials: Credentials) -> Path:
     """Returns where. Raises CliError."""
-    return _write({**_read(), _key(url): credentials})
+    return _write({**_read(), **{_key(each): credentials for each in urls_in(url)}})
 
 
 def forget(url: str) -> bool:
     """Whether there was something to forget; the authority is kept. Raises CliError."""
     known = _read()
-    found = known.get(_key(url), Credentials())
-    if found.token:
-        _write({**known, _key(url): replace(found, token="")})
-    return bool(found.token)
+    names = [_key(each) for each in urls_in(url)]
+    found = {name: known[name] for name in names if name in known and known[name].token}
+    if found:
+        _write({**known, **{name: replace(each, token="") for name, each in found.items()}})
+    return bool(found)
 
 
 def read_authority(file: Path) -> str:

@@ -9,6 +9,8 @@ from repave_cli.transport.terminal import Terminal
 
 RECONNECTS_MAX = 60
 RECONNECT_SECONDS = 1.0
+NEXT_SECONDS = 0.1
+"""Before the next one of several controllers is asked."""
 
 
 def lasting(
@@ -44,7 +46,7 @@ def lasting(
                 raise
             query.pop(unknown[0])
             continue
-        time.sleep(_pause_seconds(deadline))
+        time.sleep(_pause_seconds(deadline, terminal.client.controllers > max(1, failures)))
 
 
 def summed(terminal: Terminal) -> str | None:
@@ -52,6 +54,8 @@ def summed(terminal: Terminal) -> str | None:
     return "1" if terminal.format == "table" else None
 
 
-def _pause_seconds(deadline: float | None) -> float:
-    left = RECONNECT_SECONDS if deadline is None else deadline - time.monotonic()
-    return max(0.0, min(RECONNECT_SECONDS, left))
+def _pause_seconds(deadline: float | None, has_another: bool = False) -> float:
+    """`has_another`: the next try is at a controller that has not been asked since."""
+    pause = NEXT_SECONDS if has_another else RECONNECT_SECONDS
+    left = pause if deadline is None else deadline - time.monotonic()
+    return max(0.0, min(pause, left))
