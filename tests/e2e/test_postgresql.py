@@ -40,3 +40,41 @@ async def begun(stage: Stage, version: str) -> None:
 async def outcome(stage: Stage) -> tuple[object, object]:
     ended = await asyncio.to_thread(stage.ended)
     return ended["number"], ended["phase"]
+
+
+@pytest.mark.rig
+async def test_a_database_that_was_put_back_changes_nothing_until_recover(
+    directory: Path, database_url: str, postgresql_server: Server
+) -> None:
+    name = database_url.rpartition("/")[2]
+    settings = {"REPAVE_CONTROLLER_STORE__URL": database_url}
+    with staged(directory, regions=("paris",), controller_environment=settings) as stage:
+        await released(stage, "v1")
+        stage.kill_controller()
+        postgresql_server.end_sessions(name)
+        postgresql_server.psql(f"CREATE DATABASE {name}_kept TEMPLATE {name}")
+        await asyncio.to_thread(stage.start_controller)
+        await released(stage, "v2")
+        hosts = stage.hosts()
+        stage.kill_controller()
+        postgresql_server.psql(f"DROP DATABASE {name} WITH (FORCE)")
+        postgresql_server.psql(f"ALTER DATABASE {name}_kept RENAME TO {name}")
+        await asyncio.to_thread(stage.start_controller)
+        await asyncio.to_thread(
+            stage.wait, lambda: any(each["ahead"] for each in stage.get("regions")["items"]), "notice"
+        )
+        assert stage.get("applications/hello")["serving"] == "hello-v001"
+        assert stage.hosts() == hosts
+        recovered = await asyncio.to_thread(stage.repave, "controller", "recover", "--yes")
+        assert recovered.returncode == 0, recovered
+        await asyncio.to_thread(
+            stage.wait, lambda: stage.weights() == {"paris": {"hello-v002": 10_000}}, "v2"
+        )
+        assert stage.hosts() == hosts, "nothing was made and nothing destroyed"
+        await released(stage, "v3")
+        assert stage.weights() == {"paris": {"hello-v003": 10_000}}
+
+
+async def released(stage: Stage, version: str) -> None:
+    await asyncio.to_thread(stage.release, version, size=1, warm="0s")
+    assert (await outcome(stage))[1] == "succeeded", stage.logs()

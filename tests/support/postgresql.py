@@ -74,12 +74,13 @@ class Server:
     def empty(self, url: str) -> None:
         """Makes a database of `fresh` as new again, which takes a fifth of the time of another one."""
         name = url.rpartition("/")[2]
-        self.psql(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' "
-            "AND pid <> pg_backend_pid(); "
-            "DROP SCHEMA IF EXISTS repave CASCADE",
-            name,
-        )
+        self.end_sessions(name)
+        self.psql("DROP SCHEMA IF EXISTS repave CASCADE", name)
+
+    def end_sessions(self, database: str) -> None:
+        """As an administrator does; returns once they have ended."""
+        end = f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{database}'"
+        self.psql(f"{end} AND pid <> pg_backend_pid()")
 
     def psql(self, statements: str, database: str = "postgres") -> str:
         """What it prints: a line a row, with | between columns. Raises CalledProcessError."""

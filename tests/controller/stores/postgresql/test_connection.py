@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from repave_controller.core.ports import StoreError
+from repave_controller.core.domain.application import Event
+from repave_controller.core.ports import StoreError, Transaction
 from repave_controller.stores.postgresql.connection import SETTINGS, Connection, Database
 from repave_controller.stores.postgresql.place import Place
 from repave_controller.stores.postgresql.schema import MIGRATIONS
+from repave_controller.stores.postgresql.store import PostgresStore
 from tests.fakes.agent.haproxy_rig import free_port
 from tests.support.postgresql import Server, needs_pgbouncer, pgbouncer
 
@@ -137,3 +139,27 @@ def test_beyond_this_machine_the_certificate_is_checked_unless_the_url_says_othe
     url: str, checks: bool
 ) -> None:
     assert ("ssl" in Place(url).options(url)) is checks
+
+
+@needs_pgbouncer
+async def test_a_store_behind_a_pooler_saves_in_transactions_and_hears_past_it(
+    postgresql_server: Server, database_url: str
+) -> None:
+    with pgbouncer(postgresql_server, default_pool_size="1") as port:
+        pooled = database_url.replace(f":{postgresql_server.port}", f":{port}")
+        one, two = (PostgresStore(Database(Place(pooled, database_url))) for _ in range(2))
+        await one.open()
+        await two.open()
+        hints = two.hints()
+        heard = asyncio.ensure_future(anext(hints))
+        sequences = [
+            (await store.commit(Transaction(events=(Event("told", str(n)),))))[0].sequence
+            for n in range(4)
+            for store in (one, two)
+        ]
+        assert sequences == list(range(1, 9))
+        async with asyncio.timeout(20):
+            await heard
+        assert (await two.changes(0)).has_events
+        await one.close()
+        await two.close()
