@@ -27,6 +27,7 @@ OLDEST = 13  # PostgreSQL's version
 CONNECTIONS_MAX = 8
 GREET_SECONDS = 8.0
 PING_SECONDS = 2.0
+CANCEL_SECONDS = 0.1
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.05, 2.0
 SETTINGS = {
     "lock_timeout": "500ms",
@@ -136,8 +137,9 @@ class Database:
         task, pool = self._session_task, self._pool
         self._session_task = self._pool = None
         if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+            while not task.done():  # asyncio.wait_for of Python 3.11 may lose a cancellation
+                task.cancel()
+                await asyncio.wait({task}, timeout=CANCEL_SECONDS)
         if pool is not None:
             try:
                 await asyncio.wait_for(pool.close(), self.bounds.connect_seconds)

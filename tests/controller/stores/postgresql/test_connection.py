@@ -1,6 +1,7 @@
 """How a store in PostgreSQL is opened, by several at once too, and what people are told when it can't be."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,21 @@ async def test_a_store_behind_a_pooler_saves_in_transactions_and_hears_past_it(
         assert (await two.changes(0)).has_events
         await one.close()
         await two.close()
+
+
+async def test_it_closes_though_its_session_loses_a_cancellation(database_url: str) -> None:
+    """As asyncio.wait_for of Python 3.11 does with one that comes as its result does."""
+    database = Database(Place(database_url))
+    begun = asyncio.Event()
+
+    async def run() -> None:
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    database.session.run = run  # type: ignore[method-assign]  # the session is its own
+    await database.open()
+    await begun.wait()
+    async with asyncio.timeout(30):
+        await database.close()
