@@ -121,6 +121,10 @@ class Server:
         """As an operator does who wants it down now: transactions are rolled back, what is saved stays."""
         self._end(signal.SIGINT)
 
+    def end(self) -> None:
+        """For good: nothing of it is needed any more."""
+        self._end(signal.SIGQUIT)
+
     def kill(self) -> None:
         """As a crash: no connection hears a word, and nothing is written any more."""
         assert self.process is not None
@@ -177,8 +181,7 @@ def server(**settings: str) -> Iterator[Server]:
         try:
             yield running
         finally:
-            if running.process is not None:
-                running.stop()
+            running.end()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -190,8 +190,7 @@ async def migrate(
             "Run that version again, or restore the backup from before the upgrade."
         )
     for number in range(before, len(migrations)):
-        for statement in migrations[number]:
-            await connection.execute(statement)
+        await connection.execute(";\n".join(migrations[number]))
     if before < len(migrations):
         await connection.execute("UPDATE repave.schema SET version = $1", len(migrations))
     return before, len(migrations)
