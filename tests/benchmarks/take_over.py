@@ -12,6 +12,7 @@ import asyncpg
 
 from repave_controller.peers.ports import LEASE_SECONDS
 from tests.benchmarks.table import Line
+from tests.support.peer import SAVING
 from tests.support.peers import Peers, Process, peers, taken_over
 from tests.support.postgresql import DURABLE, binaries, server
 
@@ -67,7 +68,8 @@ async def _kill(
 
 
 def _fullest(processes: list[Process]) -> Process:
-    return max(processes, key=lambda each: (len(each.has), each.name))
+    """Of the shards that are saved for."""
+    return max(processes, key=lambda each: (sum(1 for shard in each.has if shard < SAVING), each.name))
 
 
 def _lines(what: str, took: Took, goal: float, beside: str) -> Iterator[Line]:
