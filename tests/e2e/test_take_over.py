@@ -4,23 +4,14 @@ What one of them saved is there, and nothing is saved under a term that is over.
 import asyncio
 import signal
 import statistics
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support.peers import Peers, Process, cuttable, peers, taken_over
-from tests.support.postgresql import Server, binaries, server
+from tests.support.postgresql import Server
 
 NOTICED_SECONDS = 30.0
 """By then even the slowest machine has seen it; how fast it is stands in docs/benchmarks.md."""
-
-
-@pytest.fixture
-def database() -> Iterator[Server]:
-    if binaries() is None:
-        pytest.skip("PostgreSQL is not installed: make tools")
-    with server(fsync="on") as own:
-        yield own
 
 
 def check_history(of: Peers, database: Server, name: str) -> int:
@@ -50,8 +41,10 @@ async def pair(of: Peers, url: str, *words: str) -> tuple[Process, Process]:
     return first, second
 
 
-async def test_what_a_killed_a_stopped_and_a_frozen_one_had_goes_on_with_the_others(database: Server) -> None:
-    url = database.fresh()
+async def test_what_a_killed_a_stopped_and_a_frozen_one_had_goes_on_with_the_others(
+    postgresql_server: Server,
+) -> None:
+    url = postgresql_server.fresh()
     name = url.rpartition("/")[2]
     async with peers() as of:
         a, b = await pair(of, url, "reckless")
@@ -69,13 +62,15 @@ async def test_what_a_killed_a_stopped_and_a_frozen_one_had_goes_on_with_the_oth
         stopping = again.signal(signal.SIGTERM)
         await taken_over([b], set(again.has), stopping)
         await again.process.wait()
-        assert check_history(of, database, name) > 50
+        assert check_history(of, postgresql_server, name) > 50
 
 
-async def test_one_that_is_cut_off_is_succeeded_and_the_database_may_restart(database: Server) -> None:
-    url = database.fresh()
-    async with cuttable(database.port) as cable, peers() as of:
-        a = await of.start("a", url.replace(f":{database.port}/", f":{cable.port}/"))
+async def test_one_that_is_cut_off_is_succeeded_and_the_database_may_restart(
+    postgresql_server: Server,
+) -> None:
+    url = postgresql_server.fresh()
+    async with cuttable(postgresql_server.port) as cable, peers() as of:
+        a = await of.start("a", url.replace(f":{postgresql_server.port}/", f":{cable.port}/"))
         b = await of.start("b", url)
         await of.until(lambda: b.has)
         cut, had = cable.cut(), set(a.has)
@@ -85,14 +80,14 @@ async def test_one_that_is_cut_off_is_succeeded_and_the_database_may_restart(dat
         cable.mend()
         await of.until(lambda: a.has)
         restarted = asyncio.get_running_loop().time()
-        await asyncio.to_thread(database.restart)
+        await asyncio.to_thread(postgresql_server.restart)
         await of.until(lambda: a.count("gained", restarted) and b.count("saved", restarted))
-        assert check_history(of, database, url.rpartition("/")[2]) > 50
+        assert check_history(of, postgresql_server, url.rpartition("/")[2]) > 50
 
 
 @pytest.mark.rig
-async def test_two_hundred_times_a_frozen_owner_wakes_and_saves_nothing(database: Server) -> None:
-    url = database.fresh()
+async def test_two_hundred_times_a_frozen_owner_wakes_and_saves_nothing(postgresql_server: Server) -> None:
+    url = postgresql_server.fresh()
     async with peers() as of:
         first, second = await pair(of, url, "reckless")
         took, fenced = [], 0
@@ -105,5 +100,5 @@ async def test_two_hundred_times_a_frozen_owner_wakes_and_saves_nothing(database
             await of.until(lambda: zombie.count("fenced", woken) >= len(saving))  # noqa: B023  # awaited here
             fenced += len(saving)
             await of.until(lambda: zombie.has)  # noqa: B023  # awaited here
-        check_history(of, database, url.rpartition("/")[2])
+        check_history(of, postgresql_server, url.rpartition("/")[2])
     print(f"{fenced} refused; taken over {statistics.median(took):.2f} s, at most {max(took):.2f} s")
