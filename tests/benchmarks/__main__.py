@@ -17,6 +17,7 @@ import structlog
 
 from tests.benchmarks import (
     beside,
+    cli,
     clouds,
     database,
     deaths,
@@ -49,6 +50,7 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "decision": lambda _: decision.run(),
         "growth": lambda _: growth.run(),
         "plan": lambda _: fleet.planning(),
+        "cli": lambda place: cli.run(place, (2, 20) if is_quick else (2, 500), 2 if is_quick else 5),
         "back": lambda place: fleet.back(place, 20 if is_quick else 100),
         "agents": lambda place: herd.agents(place, 100 if is_quick else 1_000),
         "many": lambda place: herd.many(place, 100 if is_quick else 10_000),

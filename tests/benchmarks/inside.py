@@ -1,10 +1,7 @@
-"""What single parts cost in one process: a durable transition, a report taken in, a status command."""
+"""What single parts cost in one process: a durable transition, a report taken in."""
 
 import asyncio
-import resource
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -35,7 +32,6 @@ from tests.fakes.controller.listener import QuietListener
 COMMITTERS = 100
 COMMITS_EACH = 100
 REPORTS = 2000
-STATUS_RUNS = 10
 
 
 def transitions(directory: Path) -> Iterator[Line]:
@@ -144,23 +140,3 @@ async def _ingest(messages: list[bytes]) -> float:
     spent = time.process_time() - began
     assert len(sessions.views()[RegionName("paris")].observations.applications) == 1
     return spent
-
-
-# ----------------------------------------------------------------------------------------------- status
-
-
-def status(url: str) -> Iterator[Line]:
-    """The whole process `repave status`, beside a Python that only imports what it needs."""
-    cli = [sys.executable, "-m", "repave_cli.main", "status", "--url", url]
-    bare = [sys.executable, "-c", "import argparse, json, http.client"]
-    spent, floor = _processor_ms(cli), _processor_ms(bare)
-    yield Line("repave status, CPU of the whole process", spent, "ms", f"bare imports {floor:.0f} ms", 150)
-
-
-def _processor_ms(command: list[str]) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    for _ in range(STATUS_RUNS):
-        subprocess.run(command, capture_output=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return spent * 1000 / STATUS_RUNS

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks import inside
 from tests.benchmarks.release import median
 from tests.benchmarks.table import Line
 from tests.support.load_result import LoadResult, Request
@@ -35,7 +34,6 @@ class Story:
 def run(directory: Path, rounds: int, rate: float) -> Iterator[Line]:
     settings = {"REPAVE_AGENT_HAPROXY__REDISPATCH": "false"}
     with staged(directory / "s", agent_environment=settings) as stage:
-        yield from inside.status(f"http://127.0.0.1:{stage.http_port}")
         stage.release("v1", size=3, warm="0s")
         assert stage.ended()["phase"] == "succeeded"
         loads = [begin_load(stage, region, directory, rate / 2) for region in stage.regions]
