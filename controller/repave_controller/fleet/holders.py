@@ -24,13 +24,15 @@ TAKE_OVER_SECONDS = 300.0
 @dataclass(frozen=True, slots=True)
 class Holder:
     """The agent that has a region. `term` grows with each change of the agent. `is_bound`: it has confirmed
-    that it acts by lease. `agent` is that of its certificate, "" over plaintext."""
+    that it acts by lease. `agent` is that of its certificate, "" over plaintext. `yields_until`: by then a
+    person lets the next agent have the region, whichever controller it asks."""
 
     region: RegionName
     instance: str
     term: int
     is_bound: bool = False
     agent: str = ""
+    yields_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,9 @@ class Holders:
         if holder == self._holders.get(region):
             return
         if holder is not None:
+            former = self._holders.get(region)
+            if former is not None and former.instance != holder.instance:
+                self._forced_until.pop(region, None)  # it has happened
             self.take(holder)
         else:
             self.forget(region)
@@ -138,7 +143,7 @@ class Holders:
         """Why another agent than the holder does not get the region now, or ""."""
         region, now = holder.region, self._clock()
         at_once = f"repave regions take-over {region}"
-        if now < self._forced_until.get(region, 0.0):
+        if now < max(self._forced_until.get(region, 0.0), holder.yields_until):
             return ""
         if holder.is_bound:  # even of one that was revoked: it may not have heard of it yet
             left = self._free_at.get(region, 0.0) - now
@@ -182,6 +187,13 @@ class Holders:
     def force(self, region: RegionName) -> None:
         """A person lets the next agent that asks have the region."""
         self._forced_until[region] = self._clock() + TAKE_OVER_SECONDS
+
+    def yielding(self, region: RegionName) -> Holder | None:
+        """The holder, as other controllers are to know that it was forced; None: there is none."""
+        holder = self._holders.get(region)
+        if holder is None:
+            return None
+        return replace(holder, yields_until=self._clock() + TAKE_OVER_SECONDS)
 
     def may_act_seconds(self, region: RegionName) -> float | None:
         """For how long the holder may act though it hears nothing; None: without end."""

@@ -209,6 +209,12 @@ class Sessions:
             raise KeyError(region)
         self._holders.force(region)
 
+    async def tell_take_over(self, region: RegionName) -> None:
+        """It may ask another controller, too. Raises StoreError."""
+        yielding = self._holders.yielding(region)
+        if self._others is not None and yielding is not None:
+            await self._take(yielding)
+
     def may_act_seconds(self, region: RegionName) -> float | None:
         """For how long the region's agent may act though it hears nothing; None: without end."""
         self._note_lent(region)

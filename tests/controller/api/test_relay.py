@@ -4,6 +4,11 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+
+from repave_controller.api.web.problems import as_problems
+from repave_controller.peers.ports import NotOwner
 from repave_protos.protocol.values import ApplicationName
 from tests.controller.api.conftest import SPEC, a_package
 from tests.fakes.controller.api_rig import ObedientAgent
@@ -157,3 +162,13 @@ async def test_without_an_owner_it_is_said_and_may_be_asked_again(tmp_path: Path
         assert answer["rule"] == "no-owner"
         assert "hello" in answer["detail"]
         assert "repave controllers" in answer["detail"]
+
+
+async def test_what_is_for_several_applications_names_the_one_that_is_not_decided_for_here() -> None:
+    async def undrain(_: web.Request) -> web.Response:
+        raise NotOwner(HELLO, "ann")
+
+    response = await as_problems(make_mocked_request("POST", "/v1/regions/oslo/undrain"), undrain)
+    assert isinstance(response, web.Response)
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    assert "ann decides for hello: ask for each application by itself" in str(response.text)

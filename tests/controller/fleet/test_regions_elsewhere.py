@@ -372,6 +372,20 @@ async def test_a_lease_of_another_controller_counts_from_when_it_was_heard_last(
         assert isinstance(link.heard[0], Welcome)
 
 
+async def test_a_take_over_that_a_person_asks_for_holds_at_every_controller() -> None:
+    async with pair() as two:
+        await two.ann.connect(replace(HELLO, instance="one"))
+        await two.exchange()
+        other = replace(HELLO, instance="two")
+        assert "another agent serves paris" in await refused(two.ben, other)
+        two.ann.sessions.let_take_over(PARIS)
+        await two.ann.sessions.tell_take_over(PARIS)
+        taken = await two.ben.connect(other)
+        assert isinstance(taken.heard[0], Welcome)
+        third = replace(HELLO, instance="three")
+        assert "another agent serves paris" in await refused(two.ann, third), "it was for one"
+
+
 async def test_a_stand_by_at_one_controller_binds_the_agent_that_is_connected_to_another() -> None:
     async with pair() as two:
         acting = await two.ann.connect(of("one"))

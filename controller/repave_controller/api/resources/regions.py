@@ -123,6 +123,7 @@ class Regions:
         region = self._region(request)
         try:
             self._sessions.let_take_over(region)
+            await self._sessions.tell_take_over(region)
         except KeyError as error:
             raise _unknown(region, self._sessions.views()) from error
         text = f"the next agent of {region} may take over within 5 minutes: the one there now is then refused"

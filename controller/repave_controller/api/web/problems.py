@@ -14,6 +14,7 @@ from repave_controller.core.domain.reasons import Reason, Refused
 from repave_controller.core.ports import StoreError
 from repave_controller.fleet.packages import ImageError, ImageStorageError
 from repave_controller.fleet.questions import BadQuestion
+from repave_controller.peers.ports import NotOwner
 from repave_controller.spec.loader import SpecError
 from repave_controller.spec.spec import OrderError
 from repave_controller.wording.render import text_of
@@ -100,6 +101,9 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
         return Problem(400, "bad-request", str(error)).response()
     except StoreError as error:
         return Problem(503, "store", str(error)).response()
+    except NotOwner as error:  # of several applications at once; one is passed on
+        text = f"{error}: ask for each application by itself, or ask that controller (repave controllers)"
+        return Problem(503, "no-owner", text, retry_seconds=1.0).response()
     except web.HTTPException as error:
         rule = error.reason.lower().replace(" ", "-")
         response = Problem(error.status, rule, error.text or error.reason).response()
