@@ -55,6 +55,10 @@ RECEIPTS = "controller/repave_controller/runtime/idempotency.py"
 SESSIONS = "controller/repave_controller/fleet/sessions.py"
 VERIFY = "controller/repave_controller/core/steps/verify.py"
 WEIGHT = "controller/repave_controller/core/steps/weight.py"
+MEMBERSHIP = "controller/repave_controller/peers/membership.py"
+DATABASE = "simulation/repave_simulation/tiers/database.py"
+SHARED_STORE = "simulation/repave_simulation/tiers/shared_store.py"
+ROSTER = "simulation/repave_simulation/tiers/shared_members.py"
 
 NO_SAFETY = (SAFETY, "    broken: list[Broken] = []\n", "    return []\n    broken: list[Broken] = []\n")
 
@@ -240,5 +244,46 @@ BUGS = (
         "testers stay with a group that takes none any more", 1, (1, 3, 5),
         TRAFFIC, "    return None, \"\"\n\n\ndef _had_traffic",
         "    return (present.testers if present is not None else None), \"\"\n\n\ndef _had_traffic",
+    ),
+    # ------------------------------------------------------------------------------ several controllers
+    _bug(
+        "a lease is counted from the answer", 3, (7,),
+        MEMBERSHIP, "        self._ends_at = sent + LEASE_SECONDS\n", "        self._ends_at = self._now() + LEASE_SECONDS\n",
+    ),
+    _bug(
+        "a process that was frozen does not look at its lease", 3, (7,),
+        MEMBERSHIP, "        if self._is_stopping or not self.has_lease:\n            return None\n        term",
+        "        if self._is_stopping:\n            return None\n        term",
+    ),
+    _bug(
+        "a commit is not fenced", 3, (7,),
+        SHARED_STORE, "        if held.owner is None or held.term != tenure.term:\n", "        if False:\n",
+    ),
+    _bug(
+        "a take-over raises no term", 3, (7,),
+        ROSTER, "                roster.shards[number] = Held(number, member.id, held.term + 1)\n                taken[number] = held.term + 1\n",
+        "                roster.shards[number] = Held(number, member.id, held.term)\n                taken[number] = held.term\n",
+    ),
+    _bug(
+        "a controller publishes before its commit is fenced", 3, (7,),
+        OWNER, "divergence import offer\n", "divergence import offer, offers\n",
+        OWNER, "            events = await office.store.commit(transaction)\n",
+        "            for region, state in offers(former, application):\n"
+        "                office.regions.publish(region, state)\n"
+        "            events = await office.store.commit(transaction)\n",
+    ),
+    _bug(
+        "a commit that was given up is saved late", 3, (0, 5, 6, 7),
+        DATABASE, "        if writer.number >= number:\n", "        if False:\n",
+    ),
+    _bug(
+        "a new incarnation is not noticed", 3, (5,),
+        MEMBERSHIP, "        if standing is not None and standing.incarnation != self._incarnation:\n",
+        "        if standing is not None and not self._incarnation:\n",
+    ),
+    _bug(
+        "a command that comes by way of another controller too is carried out twice", 3, (6,),
+        RECEIPTS, "    receipt = await store.receipt(request.key) if request.key else None\n",
+        "    receipt = None\n",
     ),
 )  # fmt: skip

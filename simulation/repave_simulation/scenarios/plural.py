@@ -14,12 +14,13 @@ PLURAL_STRIKES = (
     "store-cut",
     "store-away",
     "store-slow",
+    "store-fades",
     "store-clock-jumps",
     "hints-lost",
     "new-incarnation",
 )
 """The owner is the controller that decides for the first application; cut off is one controller, away is the
-store for all."""
+store for all. A store that fades answers a controller late, and then not at all."""
 NOT_HERE = ("clock-set-back",)
 """Clocks of controllers are taken to be alike."""
 SECONDS = (0.3, 1.0, 1.6, 3.0, 12.0)

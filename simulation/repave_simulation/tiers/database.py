@@ -12,6 +12,7 @@ from repave_controller.core.ports import Conflict, Fenced, Loaded, Receipt, Reco
 from repave_controller.peers.ports import (
     Changes,
     ControllerId,
+    Held,
     Member,
     RegionRow,
     Reported,
@@ -37,7 +38,10 @@ SETTLING_SECONDS = 3.0
 PAUSE_SECONDS = 0.1
 WAY_SECONDS = (0.0003, 0.002)
 SLOW_SECONDS = (0.2, 2.5)
+FADING_SECONDS = (0.4, 0.9)
 RETRY_SECONDS = 0.001
+NEVER_HERE = ("region.ahead",)
+"""Kinds of events for which a store would have to be restored from a backup."""
 
 Made = TypeVar("Made")
 
@@ -54,12 +58,15 @@ class Database:
         self.slow_until = 0.0
         self.cut_until: dict[ControllerId, float] = {}
         self.deaf_until: dict[ControllerId, float] = {}
+        self.fading_until: dict[ControllerId, float] = {}
+        self.on_taken: Callable[[Held], None] = lambda former: None
         self._asked = 0
 
     def heal(self) -> None:
         self.away_until = self.slow_until = 0.0
         self.cut_until.clear()
         self.deaf_until.clear()
+        self.fading_until.clear()
 
     def reaches(self, controller: ControllerId) -> bool:
         return self.world.now >= max(self.away_until, self.cut_until.get(controller, 0.0))
@@ -80,6 +87,9 @@ class Database:
         if world.now < self.slow_until:
             there += world.chance.between(*SLOW_SECONDS, "there slowly", self._asked)
             back += world.chance.between(*SLOW_SECONDS, "back slowly", self._asked)
+
+        if world.now < self.fading_until.get(life.name, 0.0):
+            back += world.chance.between(*FADING_SECONDS, "fading", self._asked)
 
         def arrive() -> None:
             if is_held_up():
@@ -250,7 +260,7 @@ class SimulatedSharedStore(SharedMemoryStore, Hands):
         self._judge(transaction)
         for event in events:
             self.world.tell(self.life.name, f"{event.kind}: {event_text(event)}")
-            if event.kind in MISTAKES:
+            if event.kind in (*MISTAKES, *NEVER_HERE):
                 self.world.broken(0, f"{event.kind}: {event_text(event)}")
         ledger = self.world.ledger
         ledger.last_at = max(ledger.last_at, *(event.at for event in events), 0.0)
@@ -307,14 +317,23 @@ class SimulatedSharedStore(SharedMemoryStore, Hands):
 
     async def take(self, member: Member, shards: Collection[Shard]) -> Mapping[Shard, int]:
         locks = self._database.locks
-        return await self._database.ask(
-            self.life,
-            lambda: at_once(super(SimulatedSharedStore, self).take(member, shards)),
-            lambda: any(locks[each] for each in shards),
-        )
+
+        def take_now() -> Mapping[Shard, int]:
+            former = dict(self.shelf.shards)
+            taken = at_once(super(SimulatedSharedStore, self).take(member, shards))
+            for shard in taken:
+                self._database.on_taken(former[shard])
+            return taken
+
+        return await self._database.ask(self.life, take_now, lambda: any(locks[each] for each in shards))
 
     async def hand_over(self, member: Member, shards: Collection[Shard]) -> None:
-        await self._asked(lambda: super(SimulatedSharedStore, self).hand_over(member, shards))
+        locks = self._database.locks
+        await self._database.ask(
+            self.life,
+            lambda: at_once(super(SimulatedSharedStore, self).hand_over(member, shards)),
+            lambda: any(locks[each] for each in shards),
+        )
 
     async def leave(self, member: Member) -> None:
         await self._asked(lambda: super(SimulatedSharedStore, self).leave(member))

@@ -13,13 +13,13 @@ from repave_controller.core.ports import StoreError
 from repave_controller.fleet.sessions import Sessions
 from repave_controller.peers.membership import Membership
 from repave_controller.peers.mirror import Mirror
-from repave_controller.peers.ports import SHARDS, Member, NotOwner, Shard, Standing, shard_of
+from repave_controller.peers.ports import SHARDS, Held, Member, NotOwner, Shard, Standing, shard_of
 from repave_controller.peers.reports import Reports
 from repave_controller.peers.shards import is_present
 from repave_controller.runtime.clock import SteadyClock
 from repave_controller.runtime.scheduler import Scheduler
 from repave_protos.protocol.channel import Link
-from repave_protos.protocol.values import RegionName, Welcome
+from repave_protos.protocol.values import ApplicationName, RegionName, Welcome
 from repave_simulation.checks import people
 from repave_simulation.kernel.timeline import WALL, Life
 from repave_simulation.scenarios.plural import CONTROLLERS
@@ -34,6 +34,10 @@ LOOK_SECONDS = 0.5
 OWNERLESS_SECONDS_MAX = 6.0
 """So long after the last trouble of controllers a shard may be without one that decides for it."""
 FORWARDS_MAX = 3
+FADED_SECONDS = 4.0
+_NAMED = {shard_of(ApplicationName(f"app-{n}")): ApplicationName(f"app-{n}") for n in range(1000)}
+TWICE_SHARE = 0.3
+"""Of the commands that are sent on to their owner, those that come there twice."""
 
 
 class SimulatedPeer:
@@ -96,6 +100,10 @@ class SimulatedPeer:
         self.elsewhere.members_changed()
 
 
+def _unheard(answer: people.Answer) -> None:
+    """Nobody waits for it."""
+
+
 def _shown(shards: Iterable[Shard]) -> str:
     """Those that applications are in."""
     known = {shard_of(name): name for name in APPLICATIONS}
@@ -111,9 +119,11 @@ class TierThree(TierTwo):
         self._instances = itertools.count(1)
         self._asked = itertools.count()
         self._troubled_at = 0.0
+        self._states: list[tuple[bool, bool]] = []  # of the controllers, at the last look
         self._owned_at = dict.fromkeys(range(SHARDS), 0.0)
         super().__init__(scenario, CONTROLLERS[: 2 + scenario.seed % 2])
         self.database = Database(self.world)
+        self.database.on_taken = self._taken
         self.world.strike_otherwise = self._strike
         self.loop.after(LOOK_SECONDS, self._look)
 
@@ -176,6 +186,8 @@ class TierThree(TierTwo):
                 done(None)
             else:
                 self._ask_at(other.owner, command, done, forwards + 1)
+                if self.world.chance.happens(TWICE_SHARE, "twice", command.key, self.world.now):
+                    self._ask_at(other.owner, command, _unheard, FORWARDS_MAX)
         except StoreError:
             done(None)
         else:
@@ -200,10 +212,14 @@ class TierThree(TierTwo):
                 database.cut_until[owner if strike.number % 2 else chosen] = until
             case "store-away":
                 database.away_until = until
-                database.shelf.roster.sessions.clear()
+                database.shelf.roster.sessions.update(dict.fromkeys(database.shelf.roster.sessions, False))
                 lose_reports(database.shelf)
             case "store-slow":
                 database.slow_until = until
+            case "store-fades":
+                database.fading_until[owner] = until
+                self._troubled_until(until + FADED_SECONDS)
+                world.later(strike.seconds, lambda: self._cut(owner))
             case "store-clock-jumps":
                 database.clock_step += strike.seconds * (1.0 if strike.number % 2 else -1.0)
             case "hints-lost":
@@ -213,6 +229,25 @@ class TierThree(TierTwo):
                 database.shelf.change += 1
             case _:
                 raise AssertionError(f"unknown strike: {strike.kind}")
+
+    def _memberships(self) -> list[Membership]:
+        return [peer.membership for peer in self.peers.values()]
+
+    def _cut(self, controller: str) -> None:
+        if not self.world.is_fair:
+            self.database.cut_until[controller] = self.world.now + FADED_SECONDS
+
+    def _taken(self, former: Held) -> None:
+        """Whoever had the shard knows by its own clock that it has it no more, where its lease has ended."""
+        peer = self.peers.get(former.owner or "")
+        if peer is None or self.world.lives[peer.member.id].is_over or self.database.clock_step:
+            return
+        roster, membership = self.database.shelf.roster, peer.membership
+        has_session = roster.sessions.get(peer.member.instance, False)
+        tenure = membership.tenure_of(_NAMED[former.shard])
+        if has_session and tenure is not None and tenure.term == former.term:
+            text = f"shard {former.shard} is taken, and {former.owner} still takes it to be its own"
+            self.world.broken(7, text)
 
     def _troubled_until(self, at: float) -> None:
         self._troubled_at = max(self._troubled_at, at)
@@ -228,12 +263,14 @@ class TierThree(TierTwo):
         if world.is_fair and (database.away_until or database.cut_until or database.deaf_until):
             database.heal()
         lives = [world.lives[name] for name in world.controllers]
-        is_troubled = any(each.is_over or each.is_frozen for each in lives)
-        if is_troubled or world.now < database.slow_until:
+        states = [(each.is_over, each.is_frozen) for each in lives]
+        if states != self._states or (False, False) not in states or world.now < database.slow_until:
             self._troubled_until(world.now)
-        for peer in self.peers.values():
-            if peer.membership.has_lease:
-                self._owned_at.update(dict.fromkeys(peer.membership.held, world.now))
+        self._states = states
+        for shard, membership in itertools.product(self._owned_at, self._memberships()):
+            tenure = membership.tenure_of(_NAMED[shard])
+            if tenure is not None and tenure.incarnation == database.shelf.incarnation:
+                self._owned_at[shard] = world.now
         for shard, owned_at in self._owned_at.items():
             if world.now > max(owned_at, self._troubled_at) + OWNERLESS_SECONDS_MAX:
                 world.broken(5, f"shard {shard} has had no owner for {OWNERLESS_SECONDS_MAX:g} s")
