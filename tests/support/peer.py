@@ -82,11 +82,11 @@ class Peer:
 
     async def _work(self) -> None:
         while True:
-            await asyncio.gather(*(self._save(shard) for shard in sorted(self.tenures)))
+            await asyncio.gather(*(self._save(*each) for each in list(self.tenures.items())))
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _save(self, shard: Shard) -> None:
-        name, tenure = NAMED[shard], self.tenures[shard]
+    async def _save(self, shard: Shard, tenure: Tenure) -> None:
+        name = NAMED[shard]
         if not self.is_reckless and self.membership.tenure_of(name) is None:
             return
         self.count += 1
