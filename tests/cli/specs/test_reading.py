@@ -37,7 +37,7 @@ def test_the_controller_names_the_same_line_as_a_look_without_it(
 
 def test_what_is_wrong_with_a_file_itself_is_said_too(repave: CommandLine) -> None:
     Path("latin.yaml").write_bytes(SPEC.encode() + "# \u00fc".encode("latin-1"))
-    Path("long.yaml").write_text(SPEC + "#" * 300_000)
+    Path("long.yaml").write_text(SPEC + "#" * 1_100_000)
     for name in ("latin.yaml", "long.yaml", "none.yaml"):
         asked, alone = repave("release", "-f", name), repave("validate", name)
         assert (asked.code, asked.err) == (alone.code, alone.err) != (0, ""), name
