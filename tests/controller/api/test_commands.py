@@ -184,7 +184,7 @@ def test_a_body_that_is_not_understood_is_refused(api: Asked, body: bytes, detai
 
 
 def test_a_body_beyond_the_limit_is_refused(api: Asked) -> None:
-    answer = api.post("plan", b"x" * (2 << 20))
+    answer = api.post("plan", b"x" * (5 << 20))
     assert (answer.status, answer.headers["Content-Type"].split(";")[0]) == (413, "application/problem+json")
 
 
