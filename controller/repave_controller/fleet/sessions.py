@@ -67,6 +67,7 @@ from repave_protos.protocol.values import (
 )
 
 HELLO_DEADLINE_SECONDS = 60.0  # of a link as slow as an agent bears
+CUT_OFF = "this controller can't reach its store; another one may"
 SILENCES_MAX = 3.0
 """An agent that is to say something every second is away when nothing came for so many."""
 BEATS_A_SECOND_MAX = 2_000
@@ -133,6 +134,7 @@ class Sessions:
         self._query_ids = itertools.count(1)
         self._looked_for_unused_at = 0.0
         self._is_closed = False
+        self._is_cut_off = False
 
     def report_to(self, listener: RegionListener) -> None:
         """Before the first stream is served."""
@@ -361,6 +363,14 @@ class Sessions:
         async with self._admission:
             return await self._enter(hello, identity)
 
+    def cut_off(self, *, is_so: bool) -> None:
+        """This controller can't reach the store it shares: its agents are to go to another one, which may."""
+        if is_so and not self._is_cut_off:
+            log.warning("agents.sent_away", text=CUT_OFF, count=len(self._streams))
+            for stream in self._streams.values():
+                stream.finish(CUT_OFF)
+        self._is_cut_off = is_so
+
     def close(self) -> None:
         """Ends every stream; agents go on by themselves and look for the next controller."""
         self._is_closed = True
@@ -391,6 +401,8 @@ class Sessions:
             )
         if self._is_closed:
             return "the controller stops"
+        if self._is_cut_off:
+            return CUT_OFF
         if self._regions.is_one_too_many(hello.region):
             return f"this controller has {REGIONS_MAX} regions already; that is the limit"
         return ""

@@ -104,6 +104,11 @@ class Membership:
         return max(0.0, self._ends_at - self._now())
 
     @property
+    def lapsed_seconds(self) -> float:
+        """For how long it has had no lease; 0.0 while it has one."""
+        return max(0.0, self._now() - self._ends_at)
+
+    @property
     def held(self) -> Mapping[Shard, int]:
         """The shards that it decides for while it has the lease, with their terms."""
         return self._held

@@ -1,6 +1,7 @@
 """This controller among those that share its store: its lease and shards, what others save and report, and
 letters; put together, and run."""
 
+import asyncio
 import uuid
 from collections.abc import Collection, Coroutine, Mapping
 
@@ -28,6 +29,9 @@ from repave_controller.security.records import KINDS as ACCOUNTS
 from repave_controller.stores.postgresql.shared import Shared
 
 HINT_SECONDS = 1.0
+CUT_OFF_SECONDS = 5.0
+"""So long without a lease agents are kept: a database that is restarted is back by then."""
+LOOK_SECONDS = 0.5
 
 
 class Sharing:
@@ -58,7 +62,7 @@ class Sharing:
         owners = Owners(self._member.id, scheduler.tenure_of, self.membership.owner_of)
         self.relay = Relay(self.letters.ask, owners, lambda: str(uuid.uuid4()))
         self.letters.answer_with(COMMAND, self.relay.answer)
-        self._scheduler = scheduler
+        self._scheduler, self._sessions = scheduler, sessions
         return self.mirror
 
     def hear(self, accounts: Accounts | None, enrolment: Enrolment | None, provenance: Provenance) -> None:
@@ -74,7 +78,7 @@ class Sharing:
     def work(self) -> tuple[Coroutine[None, None, None], ...]:
         """To be run until the controller stops, after `join` of the membership."""
         each = (self.membership.run(), self.mirror.run(), self.reports.run(), self.letters.run())
-        return (*each, self._wake_reports())
+        return (*each, self._wake_reports(), self._mind_agents())
 
     async def stop(self) -> None:
         """What is being saved is saved; then others may take the shards."""
@@ -89,6 +93,12 @@ class Sharing:
                 self.reports.wake()
         finally:
             hinted.close()
+
+    async def _mind_agents(self) -> None:
+        """Nothing is decided for agents whose controller is cut off, while others go on."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self._sessions.cut_off(is_so=self.membership.lapsed_seconds > CUT_OFF_SECONDS)
 
     # ----------------------------------------------------------------------- peers.membership.Listener
 

@@ -432,3 +432,18 @@ async def test_of_a_fleet_that_returns_few_wait_for_the_store_at_once_and_all_ar
         await until(lambda: all(link.heard for link in links))
         assert most == ADMITTED_AT_ONCE_MAX
         assert all(isinstance(link.heard[0], Welcome) for link in links)
+
+
+async def test_agents_of_a_controller_that_is_cut_off_from_its_store_are_sent_to_another_one() -> None:
+    async with controlling() as controller:
+        link = await controller.connect()
+        controller.sessions.cut_off(is_so=True)
+        await settle()
+        assert link.is_closed
+        assert isinstance(link.heard[-1], Rejection)
+        assert "another one may" in link.heard[-1].reason
+        refused = await controller.connect()
+        assert [type(each) for each in refused.heard] == [Rejection]
+        controller.sessions.cut_off(is_so=False)
+        again = await controller.connect()
+        assert again.heard == [WELCOME]
