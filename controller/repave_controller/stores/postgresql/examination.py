@@ -16,11 +16,13 @@ SELECT (SELECT system_identifier FROM pg_control_system())::text AS system,
     substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline
 """
 NOTED = """
-WITH former AS (SELECT system, timeline FROM repave.store FOR UPDATE)
+WITH former AS (
+    SELECT system, timeline FROM repave.store WHERE (system, timeline) IS DISTINCT FROM ($1, $2) FOR UPDATE
+)
 UPDATE repave.store s SET system = $1, timeline = $2, change = change + 1,
     incarnation = CASE WHEN former.system = '' THEN incarnation
         ELSE greatest(incarnation + 1, ('x' || $2)::bit(32)::bigint) END
-FROM former WHERE (former.system, former.timeline) IS DISTINCT FROM ($1, $2)
+FROM former
 RETURNING former.system, former.timeline, s.incarnation
 """
 """A database that was restored, or failed over to a standby, may have lost terms that were decided under: it

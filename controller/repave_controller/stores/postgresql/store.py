@@ -46,6 +46,8 @@ from repave_controller.stores.rows import Outcome, Rows, rows_of, rows_of_image
 from repave_protos.daemon.chain import Link
 from repave_protos.protocol.values import ApplicationName
 
+BEGIN_SECONDS = 4
+"""So long a start waits for its turn among the commits of other controllers."""
 BATCH_MAX = 256
 TRANSACTIONS_WAITING_MAX = 10_000
 ROWS_READ_MAX = 100_000
@@ -211,6 +213,7 @@ class PostgresStore:
 
     async def _begin_term(self, writer: str) -> tuple[Tenure, str]:
         async with self.database.transaction() as connection:
+            await connection.execute(f"SET LOCAL lock_timeout = '{BEGIN_SECONDS}s'")
             if not await connection.fetchval("SELECT count(*) FROM repave.store"):
                 begin = "INSERT INTO repave.store VALUES (1, 1, 0, $1) ON CONFLICT DO NOTHING"
                 await connection.execute(begin, self._new_name())

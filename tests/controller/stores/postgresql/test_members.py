@@ -11,6 +11,7 @@ from repave_controller.peers.ports import Member, Seen
 from repave_controller.stores.postgresql.connection import Database
 from repave_controller.stores.postgresql.members import Members
 from repave_controller.stores.postgresql.place import Place
+from repave_controller.stores.postgresql.store import PostgresStore
 from tests.fakes.waiting import until, until_async
 from tests.support.postgresql import Server, needs_pgbouncer, pgbouncer
 
@@ -125,3 +126,23 @@ async def test_a_controller_that_went_without_a_word_is_shown_for_days_and_then_
     async with joined(database_url) as (_, again):
         await again.beat(B)
         assert [each.member.id for each in (await again.beat(B)).members] == ["b"]
+
+
+async def test_a_start_waits_for_its_turn_among_the_commits_of_others(database_url: str) -> None:
+    first = PostgresStore(Database(Place(database_url)))
+    await first.open()
+    second = PostgresStore(Database(Place(database_url)))
+    async with first.database.transaction() as commit:
+        await commit.fetch("SELECT FROM repave.store FOR UPDATE")
+        opening = asyncio.create_task(second.open())
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
+        async def is_waiting() -> bool:
+            return bool((await first.database.fetch(waits))[0]["count"])
+
+        await until_async(is_waiting)
+        (row,) = await first.database.fetch("SELECT pg_sleep(0.7), 1 AS one")  # longer than commits may wait
+        assert row["one"] == 1
+    await opening
+    for each in (first, second):
+        await each.close()
