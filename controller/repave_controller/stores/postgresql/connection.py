@@ -152,7 +152,7 @@ class Database:
             async with self.transaction() as connection:
                 return await connection.fetch(query, *values)
         async with self.connection() as connection:
-            return await connection.fetch(query, *values)
+            return await connection.fetch(query, *values, timeout=self.bounds.answer_seconds)
 
     @asynccontextmanager
     async def transaction(self, how: str = "") -> AsyncIterator[Connection]:

@@ -108,14 +108,16 @@ async def test_a_database_that_is_killed_keeps_what_was_acknowledged_and_nothing
 async def test_a_database_that_stands_still_is_not_waited_for_without_end_and_then_it_goes_on(
     postgresql_server: Server, database_url: str
 ) -> None:
-    store = PostgresStore(Database(Place(database_url), bounds=QUICK))
+    store = PostgresStore(Database(Place(database_url)))
     await store.open()
     await store.commit(telling("first"))
     with postgresql_server.frozen():
+        store.database.bounds = QUICK
         with pytest.raises(StoreError, match="not known whether this was saved"):
             await store.commit(telling("middle"))
         with pytest.raises(StoreError):
             await store.events()  # what it holds would be no answer
+    store.database.bounds = Bounds()
     await store.commit(telling("last"))
     texts = [each.text for each in await store.events()]
     assert texts in (["first", "middle", "last"], ["first", "last"])
