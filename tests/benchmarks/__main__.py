@@ -72,10 +72,12 @@ def parts(is_quick: bool) -> dict[str, Callable[[Path], Iterator[Line]]]:
         "split": lambda place: split.run(place, 4_000 if is_quick else 40_000),
         "deaths": lambda place: deaths.run(place, 2 if is_quick else 10),
         "takeover": lambda place: take_over.run(place, 5 if is_quick else 60, 2 if is_quick else 20),
+        "trivial20": lambda place: release.trivial(place, 20, 1 if is_quick else 7),
         "release20": lambda place: release.run(place, 20, 1 if is_quick else 7),
         "load": lambda place: load.run(place, 2 if is_quick else 10, 300 if is_quick else 1000),
     }
     if not is_quick:
+        chosen["trivial200"] = lambda place: release.trivial(place, 200, 3)
         chosen["release200"] = lambda place: release.run(place, 200, 3)
     return chosen
 

@@ -2,7 +2,7 @@
 HAProxy, one flip. A plain asyncio script with nothing of repave in it: no controller, no journal, no
 packages, no sandbox, no verification over time, no way back. What repave is measured against.
 
-    python -m tests.benchmarks.floor DIRECTORY COUNT PYTHON APP_DIRECTORY
+    python -m tests.benchmarks.floor DIRECTORY COUNT APP_DIRECTORY COMMAND...
 """
 
 import asyncio
@@ -64,11 +64,13 @@ async def healthy(address: str) -> None:
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def make(directory: Path, number: int, python: str, application: Path) -> subprocess.Popen[bytes]:
+async def make(
+    directory: Path, number: int, application: Path, command: list[str]
+) -> subprocess.Popen[bytes]:
     """One fresh process on its own address, behind HAProxy as soon as it is healthy."""
     address = ADDRESS.format(number // 250, number % 250 + 1)
     process = subprocess.Popen(  # noqa: ASYNC220  # a millisecond, and a floor has no threads
-        [python, "-S", "-E", "app.py"],
+        command,
         cwd=application,
         env={"HOST": address, "PORT": str(PORT)},
         stdin=subprocess.DEVNULL,
@@ -80,10 +82,10 @@ async def make(directory: Path, number: int, python: str, application: Path) -> 
     return process
 
 
-async def run(directory: Path, count: int, python: str, application: Path) -> dict[str, float]:
+async def run(directory: Path, count: int, application: Path, command: list[str]) -> dict[str, float]:
     began = time.perf_counter()
     processes = await asyncio.gather(
-        *(make(directory, number, python, application) for number in range(count))
+        *(make(directory, number, application, command) for number in range(count))
     )
     made = time.perf_counter()
     await ask(directory, f"set map {directory}/map web new")
@@ -101,7 +103,7 @@ async def run(directory: Path, count: int, python: str, application: Path) -> di
 
 
 def main() -> None:
-    directory, count, python, application = sys.argv[1:]
+    directory, count, application, *command = sys.argv[1:]
     with socket.socket() as trial:  # a process left over would be found healthy at once
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         trial.bind((ADDRESS.format(0, 1), PORT))
@@ -115,7 +117,7 @@ def main() -> None:
         time.sleep(0.01)
     try:
         before = resource.getrusage(resource.RUSAGE_SELF)
-        result = asyncio.run(run(place, int(count), python, Path(application)))
+        result = asyncio.run(run(place, int(count), Path(application), command))
         after = resource.getrusage(resource.RUSAGE_SELF)
     finally:
         haproxy.kill()

@@ -34,10 +34,12 @@ backend hosts
 
 
 def run(directory: Path, seconds: float) -> Iterator[Line]:
-    with answering(PORT):
-        probe = asyncio.run(_ours(seconds)) * 1e6
-        check = _haproxys(directory, seconds) * 1e6
-    beside = f"{probe:.0f} us against {check:.0f} us, {HOSTS / INTERVAL_SECONDS:.0f} a second"
+    """Both ask the same hosts in the same seconds: what else the machine does costs both."""
+    with answering(PORT), _haproxy(directory) as haproxy:
+        probe, check = asyncio.run(_measured(haproxy, seconds))
+    beside = (
+        f"{probe * 1e6:.0f} us against {check * 1e6:.0f} us, {HOSTS / INTERVAL_SECONDS:.0f} a second each"
+    )
     yield Line("CPU of a probe / of HAProxy's own check", probe / check, "x", beside, DEARER_MAX)
 
 
@@ -58,8 +60,8 @@ def address(number: int) -> str:
     return f"127.91.{number // 250}.{number % 250 + 1}"
 
 
-async def _ours(seconds: float) -> float:
-    """CPU seconds of one probe, with all that the prober does for it."""
+async def _measured(haproxy: int, seconds: float) -> tuple[float, float]:
+    """CPU seconds of one probe, with all that the prober does for it, and of one check of HAProxy's."""
 
     async def execute(host: HostName, command: tuple[str, ...], timeout_seconds: float) -> int:
         raise AssertionError("no command is run")
@@ -71,15 +73,17 @@ async def _ours(seconds: float) -> float:
         prober.watch(HostName(f"host-{number}"), address(number), probe)
     await asyncio.sleep(WARM_SECONDS)
     heard.clear()
-    before = time.process_time()
+    ours, theirs = time.process_time(), _spent(haproxy)
     await asyncio.sleep(seconds)
-    spent = time.process_time() - before
+    ours, theirs = time.process_time() - ours, _spent(haproxy) - theirs
     await prober.close()
     assert all(heard)
-    return spent / len(heard)
+    return ours / len(heard), theirs / (HOSTS * seconds / INTERVAL_SECONDS)
 
 
-def _haproxys(directory: Path, seconds: float) -> float:
+@contextmanager
+def _haproxy(directory: Path) -> Iterator[int]:
+    """Its process id."""
     servers = (
         f"  server host{number} {address(number)}:{PORT} check inter {INTERVAL_SECONDS * 1000:.0f}ms\n"
         for number in range(HOSTS)
@@ -87,13 +91,11 @@ def _haproxys(directory: Path, seconds: float) -> float:
     path = directory / "haproxy.cfg"
     path.write_text(CONFIGURATION.format(directory=directory) + "".join(servers))
     program = os.environ.get("HAPROXY", "haproxy")
-    with subprocess.Popen([program, "-db", "-f", str(path)], stderr=subprocess.DEVNULL) as haproxy:
-        time.sleep(WARM_SECONDS)
-        before = _spent(haproxy.pid)
-        time.sleep(seconds)
-        spent = _spent(haproxy.pid) - before
-        haproxy.kill()
-    return spent / (HOSTS * seconds / INTERVAL_SECONDS)
+    with subprocess.Popen([program, "-db", "-f", str(path)], stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
 
 
 def _spent(process: int) -> float:

@@ -1,6 +1,7 @@
 """The example application as a test releases it: its files, and the spec beside them."""
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ repave: 1
 app: {application}
 artifact: {{uri: ./{version}}}
 host:
-  run: [{python}, -S, -E, app.py]
+  run: [{run}]
   env: {{{environment}}}
 {upkeep}
 health:
@@ -56,12 +57,24 @@ class Example:
     """Further lines of the spec."""
     sick_in: str = ""
     """In this region the application never gets healthy."""
+    program: Path | None = None
+    """Is released and run instead of the example."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """In the package's folder."""
+        if self.program is not None:
+            return (f"./{self.program.name}",)
+        return (os.path.realpath(sys.executable), "-S", "-E", "app.py")
 
     def write(self, directory: Path, version: str) -> Path:
         """Its files in a folder called like the version, and the spec beside it; returns the spec's path."""
         package = directory / version
         package.mkdir(parents=True, exist_ok=True)
-        (package / "app.py").write_text(self._program())
+        if self.program is None:
+            (package / "app.py").write_text(self._program())
+        else:
+            shutil.copy(self.program, package)
         (package / "version.txt").write_text(f"{version}\n")
         spec = directory / f"{version}.yaml"
         spec.write_text(self.spec(version))
@@ -87,7 +100,7 @@ class Example:
             application=self.application,
             port=self.port,
             version=version,
-            python=os.path.realpath(sys.executable),
+            run=", ".join(self.command),
             environment=", ".join(f'{name}: "{value}"' for name, value in self.environment.items()),
             upkeep="\n".join(f"  {line}" for line in self.upkeep),
             app_port=self.app_port,

@@ -40,6 +40,8 @@ SHORTEST_INTERVAL_SECONDS = 0.01
 LISTENS_AFTER_SECONDS = 1.0
 LISTENS_EVERY_SECONDS = 5.0
 """Looking where a host listens costs more than a probe."""
+GRID_SECONDS = 0.02
+"""Steady hosts fall due at multiples of it, many at once: a tenth of their interval at most."""
 TICK_SECONDS = 0.005
 """Between two wakes of the loop for probes that are due: one begins several."""
 
@@ -233,6 +235,8 @@ class Prober:
     def _wait(self, watched: _Watched) -> None:
         """For its turn: one timer is set, for whom is due first."""
         due_at = asyncio.get_running_loop().time() + watched.pause
+        if watched.was_steady and watched.pause >= GRID_SECONDS * 10:
+            due_at = math.ceil(due_at / GRID_SECONDS) * GRID_SECONDS
         self._begun += 1
         heapq.heappush(self._due, (due_at, self._begun, watched))
         if due_at < self._timer_at:
